@@ -1,0 +1,4 @@
+//! Antiphon: the backend of a web IDE in which people build voice agents by talking to an AI. ARCHITECTURE.md is the map.
+
+pub mod config;
+pub mod model;

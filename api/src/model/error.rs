@@ -1,0 +1,106 @@
+//! The one error type of the service.
+//!
+//! It has no `Display` on purpose: async-graphql turns anything with `Display` into client text, so a stray `?` on a
+//! database error inside a resolver must not compile. What a client may read is [`Error::message`]; what only the log
+//! may read travels inside [`Error::Internal`].
+
+/// Why a request was refused, as the closed set of codes in the API's `extensions.code`.
+#[derive(Debug)]
+pub enum Error {
+    /// No caller, or a token that does not hold.
+    Unauthenticated(String),
+    /// The caller sees the thing and may not change it.
+    Forbidden(String),
+    /// There is no such thing, or the caller may not know of it; the word names the kind of thing ("project").
+    NotFound(&'static str),
+    /// An argument is not usable; `field` is its path within the arguments ("files[3].path").
+    BadInput {
+        /// Path of the argument.
+        field: String,
+        /// What is wrong with it and what would be right.
+        message: String,
+    },
+    /// The guard that the caller gave no longer holds, or another write came first.
+    Conflict(Conflict),
+    /// Something exceeds a size limit; the message names the setting.
+    PayloadTooLarge(String),
+    /// Too many requests; the message names the setting.
+    RateLimited(String),
+    /// The operation costs too much; the message names the setting.
+    QueryTooComplex(String),
+    /// A defect or an outage. The text goes to the log and never to the client.
+    Internal(String),
+}
+
+/// What is there now, for a caller whose guard failed.
+#[derive(Debug, Default)]
+pub struct Conflict {
+    /// What the caller's write ran into.
+    pub message: String,
+    /// The file's present version, where `expectedVersion` failed.
+    pub current_version: Option<i32>,
+    /// The project's present revision, where `expectedRevision` failed.
+    pub current_revision: Option<i32>,
+    /// Lower-case hex SHA-256 of the file's present content, where there is one.
+    pub current_hash: Option<String>,
+    /// The paths in question, where there are several.
+    pub paths: Vec<String>,
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A `BadInput` for the argument at `field`.
+    pub fn bad_input(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::BadInput { field: field.into(), message: message.into() }
+    }
+
+    /// An `Internal` from anything that can describe itself to the log.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::Internal(cause.to_string())
+    }
+
+    /// A `Conflict` that carries only a message.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::Conflict(Conflict { message: message.into(), ..Conflict::default() })
+    }
+
+    /// The value of `extensions.code`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated(_) => "UNAUTHENTICATED",
+            Self::Forbidden(_) => "FORBIDDEN",
+            Self::NotFound(_) => "NOT_FOUND",
+            Self::BadInput { .. } => "BAD_USER_INPUT",
+            Self::Conflict(_) => "CONFLICT",
+            Self::PayloadTooLarge(_) => "PAYLOAD_TOO_LARGE",
+            Self::RateLimited(_) => "RATE_LIMITED",
+            Self::QueryTooComplex(_) => "QUERY_TOO_COMPLEX",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// The text a client may read.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Unauthenticated(message)
+            | Self::Forbidden(message)
+            | Self::PayloadTooLarge(message)
+            | Self::RateLimited(message)
+            | Self::QueryTooComplex(message)
+            | Self::BadInput { message, .. } => message.clone(),
+            Self::NotFound(noun) => format!("There is no such {noun}."),
+            Self::Conflict(conflict) => conflict.message.clone(),
+            Self::Internal(_) => "Something went wrong on our side. The request id names it in the log.".to_owned(),
+        }
+    }
+
+    /// The same error, named for the argument at `field` where it is a `BadInput` (whose own path goes below it).
+    pub fn under(self, parent: &str) -> Self {
+        match self {
+            Self::BadInput { field, message } => Self::BadInput { field: format!("{parent}.{field}"), message },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Ids: one type a noun, parsed once at the door, so that they cannot be mixed up.
+
+use uuid::Uuid;
+
+use super::error::{Error, Result};
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// Reads an id as clients send it.
+            ///
+            /// # Errors
+            /// `BadInput` naming `field` where the text is not a UUID.
+            pub fn parse(text: &str, field: &str) -> Result<Self> {
+                Ok(Self(parse_uuid(text, field)?))
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A user: the `sub` of their token.
+    UserId,
+    /// A project.
+    ProjectId,
+    /// A chat session.
+    SessionId,
+    /// A chat message.
+    MessageId,
+    /// A file's identity, the same under every path it ever had.
+    FileId,
+    /// One version of one file.
+    FileSnapshotId,
+    /// The step that made one version of one file.
+    CodeChangeId,
+    /// A named revision of a project.
+    ProjectSnapshotId,
+    /// An agent configuration.
+    AgentConfigurationId,
+}
+
+/// Reads a UUID as clients send it: hyphenated, either case.
+///
+/// # Errors
+/// `BadInput` naming `field` where the text is anything else.
+pub fn parse_uuid(text: &str, field: &str) -> Result<Uuid> {
+    match Uuid::try_parse(text) {
+        Ok(id) if text.len() == uuid::fmt::Hyphenated::LENGTH => Ok(id),
+        _ => Err(Error::bad_input(field, "This is not an id: ids are UUIDs as the API gives them out.")),
+    }
+}
+
+/// A code change is the step that made a file's version, so it lives in the version's row. Its id is the version's own
+/// (a UUID of version 7) with the UUID version set to 8 (RFC 9562, section 5.8: free for an application's use).
+impl From<FileSnapshotId> for CodeChangeId {
+    fn from(id: FileSnapshotId) -> Self {
+        Self(with_version(id.0, 0x80))
+    }
+}
+
+impl From<CodeChangeId> for FileSnapshotId {
+    fn from(id: CodeChangeId) -> Self {
+        Self(with_version(id.0, 0x70))
+    }
+}
+
+impl CodeChangeId {
+    /// Whether an id could be a code change's at all: nothing else has UUIDs of version 8.
+    pub fn is_one(id: Uuid) -> bool {
+        id.get_version_num() == 8
+    }
+}
+
+fn with_version(id: Uuid, version: u8) -> Uuid {
+    let mut bytes = id.into_bytes();
+    if let Some(byte) = bytes.get_mut(6) {
+        *byte = (*byte & 0x0f) | version;
+    }
+    Uuid::from_bytes(bytes)
+}
