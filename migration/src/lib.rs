@@ -1,0 +1,18 @@
+//! The schema's migrations: the source of truth for the tables, from which the `entity` crate is generated.
+
+pub use sea_orm_migration::{MigratorTrait, MigratorTraitSelf};
+use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
+
+mod dialect;
+mod m20261123_000001_tables;
+mod m20261123_000002_views;
+
+/// All migrations, oldest first.
+pub struct Migrator;
+
+#[async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261123_000001_tables::Migration), Box::new(m20261123_000002_views::Migration)]
+    }
+}

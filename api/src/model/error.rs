@@ -11,8 +11,13 @@ pub enum Error {
     Unauthenticated(String),
     /// The caller sees the thing and may not change it.
     Forbidden(String),
-    /// There is no such thing, or the caller may not know of it; the word names the kind of thing ("project").
-    NotFound(&'static str),
+    /// There is no such thing, or the caller may not know of it.
+    NotFound {
+        /// The kind of thing ("project").
+        noun: &'static str,
+        /// The argument that named it.
+        field: String,
+    },
     /// An argument is not usable; `field` is its path within the arguments ("files[3].path").
     BadInput {
         /// Path of the argument.
@@ -37,6 +42,8 @@ pub enum Error {
 pub struct Conflict {
     /// What the caller's write ran into.
     pub message: String,
+    /// The argument that no longer holds, where it is one.
+    pub field: Option<&'static str>,
     /// The file's present version, where `expectedVersion` failed.
     pub current_version: Option<i32>,
     /// The project's present revision, where `expectedRevision` failed.
@@ -61,9 +68,14 @@ impl Error {
         Self::Internal(cause.to_string())
     }
 
-    /// A `Conflict` that carries only a message.
-    pub fn conflict(message: impl Into<String>) -> Self {
-        Self::Conflict(Conflict { message: message.into(), ..Conflict::default() })
+    /// A `NotFound` for the `noun` that the argument `field` names.
+    pub fn not_found(noun: &'static str, field: impl Into<String>) -> Self {
+        Self::NotFound { noun, field: field.into() }
+    }
+
+    /// A `Conflict` of the argument `field` with what is there.
+    pub fn conflict(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Conflict(Conflict { message: message.into(), field: Some(field), ..Conflict::default() })
     }
 
     /// The value of `extensions.code`.
@@ -71,7 +83,7 @@ impl Error {
         match self {
             Self::Unauthenticated(_) => "UNAUTHENTICATED",
             Self::Forbidden(_) => "FORBIDDEN",
-            Self::NotFound(_) => "NOT_FOUND",
+            Self::NotFound { .. } => "NOT_FOUND",
             Self::BadInput { .. } => "BAD_USER_INPUT",
             Self::Conflict(_) => "CONFLICT",
             Self::PayloadTooLarge(_) => "PAYLOAD_TOO_LARGE",
@@ -90,9 +102,9 @@ impl Error {
             | Self::RateLimited(message)
             | Self::QueryTooComplex(message)
             | Self::BadInput { message, .. } => message.clone(),
-            Self::NotFound(noun) => format!("There is no such {noun}."),
+            Self::NotFound { noun, .. } => format!("There is no such {noun}."),
             Self::Conflict(conflict) => conflict.message.clone(),
-            Self::Internal(_) => "Something went wrong on our side. The request id names it in the log.".to_owned(),
+            Self::Internal(_) => "Something went wrong on our side; the request id finds it in the log.".to_owned(),
         }
     }
 

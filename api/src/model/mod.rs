@@ -1,7 +1,15 @@
 //! Pure values: what the service talks about, with its rules, and no I/O.
 
 pub mod actor;
+pub mod chat;
 pub mod clock;
 pub mod error;
+pub mod event;
+pub mod file;
 pub mod ids;
 pub mod limits;
+pub mod names;
+pub mod page;
+pub mod profile;
+pub mod project;
+pub mod snapshot;

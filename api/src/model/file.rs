@@ -1,0 +1,107 @@
+//! Files, their versions, and the changes between them.
+
+use chrono::{DateTime, Utc};
+
+use super::ids::{CodeChangeId, FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
+use super::names::{ChangeType, FileType};
+use super::path::FilePath;
+
+/// SHA-256 of a file's bytes.
+pub type Hash = [u8; 32];
+
+/// A file at one moment: now, or as of a revision.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its identity, the same under every path it ever had.
+    pub id: FileId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Where it is.
+    pub path: FilePath,
+    /// File or folder.
+    pub file_type: FileType,
+    /// Its language, as editors name it.
+    pub language: Option<String>,
+    /// Size of its contents.
+    pub size_bytes: i32,
+    /// How many versions it had at that moment.
+    pub version: i32,
+    /// Hash of its contents; `None` for a folder and for a deleted file.
+    pub hash: Option<Hash>,
+    /// Whether it is deleted.
+    pub is_deleted: bool,
+    /// When it was first made.
+    pub created_at: DateTime<Utc>,
+    /// When this version was made.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// One version of one file, which is also the change that made it.
+#[derive(Clone, Debug)]
+pub struct FileSnapshot {
+    /// The version's id.
+    pub id: FileSnapshotId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Its file.
+    pub file_id: FileId,
+    /// The revision that made it.
+    pub revision: i32,
+    /// Its number, from 1.
+    pub version: i32,
+    /// Where the file was.
+    pub path: FilePath,
+    /// What the change did.
+    pub change_type: ChangeType,
+    /// Lines the change added.
+    pub additions: i32,
+    /// Lines the change removed.
+    pub deletions: i32,
+    /// Hash of the contents; `None` for a folder and a deletion.
+    pub hash: Option<Hash>,
+    /// Size of the contents, in bytes.
+    pub size_bytes: i32,
+    /// Why, in the writer's words.
+    pub change_description: Option<String>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// Who.
+    pub created_by: Option<UserId>,
+    /// In which session.
+    pub session_id: Option<SessionId>,
+    /// For which message.
+    pub message_id: Option<MessageId>,
+}
+
+impl FileSnapshot {
+    /// The id of the change that made this version.
+    pub fn change_id(&self) -> CodeChangeId {
+        self.id.into()
+    }
+}
+
+/// Which changes a list keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ChangeFilter {
+    /// Made in this session.
+    pub session_id: Option<SessionId>,
+    /// Made for this message.
+    pub message_id: Option<MessageId>,
+    /// Of this file.
+    pub file_id: Option<FileId>,
+    /// Of the file that was at this path after the change.
+    pub path: Option<FilePath>,
+    /// Of this kind.
+    pub change_type: Option<ChangeType>,
+}
+
+/// Which files a list keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FileFilter {
+    /// As of this revision; now without one.
+    pub at: Option<i32>,
+    /// Below this folder, and the folder itself.
+    pub under: Option<FilePath>,
+    /// The deleted ones too.
+    pub include_deleted: bool,
+}

@@ -1,0 +1,60 @@
+//! A user's profile and preferences.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::ids::UserId;
+
+/// A user as the service knows them.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The `sub` of their token.
+    pub id: UserId,
+    /// E-mail address of their token.
+    pub email: Option<String>,
+    /// Name shown to others.
+    pub full_name: Option<String>,
+    /// Picture shown to others.
+    pub avatar_url: Option<String>,
+    /// When the service first saw them.
+    pub created_at: DateTime<Utc>,
+    /// When the profile last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// How a user wants their editor.
+#[derive(Clone, Debug)]
+pub struct Preferences {
+    /// Theme of the editor.
+    pub editor_theme: String,
+    /// Whether the editor saves by itself.
+    pub auto_save_enabled: bool,
+    /// The client's own settings for notifications.
+    pub notification_preferences: Value,
+    /// The client's own settings for its interface.
+    pub ui_preferences: Value,
+    /// When they last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Changes to a profile; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileChanges {
+    /// New name.
+    pub full_name: Option<String>,
+    /// New picture.
+    pub avatar_url: Option<String>,
+}
+
+/// Changes to preferences; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct PreferenceChanges {
+    /// New theme.
+    pub editor_theme: Option<String>,
+    /// Whether to save automatically.
+    pub auto_save_enabled: Option<bool>,
+    /// New settings for notifications.
+    pub notification_preferences: Option<Value>,
+    /// New settings for the interface.
+    pub ui_preferences: Option<Value>,
+}

@@ -1,0 +1,34 @@
+//! Named revisions.
+
+use super::file::Hash;
+use super::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use chrono::{DateTime, Utc};
+
+/// A name for a revision of a project: what one click goes back to.
+#[derive(Clone, Debug)]
+pub struct ProjectSnapshot {
+    /// Its id.
+    pub id: ProjectSnapshotId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// The revision it names; a checkpoint's follows what is written for its message.
+    pub revision: i32,
+    /// The revision that made it.
+    pub created_revision: i32,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it is about.
+    pub description: Option<String>,
+    /// Files in it, folders not counted.
+    pub file_count: i32,
+    /// Hash over all paths and contents: see `model::manifest`.
+    pub manifest: Hash,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// In which session.
+    pub session_id: Option<SessionId>,
+    /// For which message.
+    pub message_id: Option<MessageId>,
+}

@@ -1,0 +1,214 @@
+//! The database: connections, and transactions that know their actor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use sea_orm::{
+    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    FromQueryResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+
+use crate::model::actor::Actor;
+use crate::model::error::{Error, Result};
+
+use super::sql::Sql;
+
+/// A connected database.
+#[derive(Clone)]
+pub struct Db {
+    /// SQLite: the one connection that writes. PostgreSQL: the pool.
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+    statements: Arc<AtomicU64>,
+}
+
+impl Db {
+    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) with at most `connections` connections. Nothing is migrated.
+    ///
+    /// # Errors
+    /// `Internal` saying why the database cannot be reached.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self> {
+        let statements = Arc::new(AtomicU64::new(0));
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .test_before_acquire(false)
+            .test_before_acquire_if_idle_for(Duration::from_secs(30))
+            .sqlx_logging(false);
+        let open = |options: ConnectOptions| {
+            let statements = statements.clone();
+            async move {
+                let mut connection = Database::connect(options).await.map_err(fail)?;
+                connection.set_metric_callback(move |_| {
+                    statements.fetch_add(1, Ordering::Relaxed);
+                });
+                Ok::<_, Error>(connection)
+            }
+        };
+        if url.starts_with("sqlite:") {
+            // WAL lets readers read beside the one writer. FULL: what was acknowledged survives a power cut.
+            options.map_sqlx_sqlite_opts(|options| {
+                options
+                    .create_if_missing(true)
+                    .foreign_keys(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(10))
+            });
+            let mut one = options.clone();
+            one.max_connections(1);
+            let writer = open(one).await?;
+            options.map_sqlx_sqlite_opts(|options| {
+                options.read_only(true).foreign_keys(true).busy_timeout(Duration::from_secs(10))
+            });
+            let reader = open(options).await?;
+            Ok(Self { writer, reader, statements })
+        } else {
+            let pool = open(options).await?;
+            Ok(Self { writer: pool.clone(), reader: pool, statements })
+        }
+    }
+
+    /// The connection that migrations run on.
+    pub fn migrations(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// SQL statements sent so far, transaction control not counted.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is SQLite.
+    pub fn is_sqlite(&self) -> bool {
+        self.writer.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Begins a transaction that sees one state of the whole database and writes nothing. Dropping it ends it.
+    ///
+    /// # Errors
+    /// `Internal` where no connection can be had.
+    pub async fn read(&self, actor: &Actor) -> Result<Tx> {
+        let connection = self.reader.clone();
+        let begin = async move {
+            match connection.get_database_backend() {
+                DbBackend::Sqlite => connection.begin().await,
+                _ => {
+                    connection
+                        .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
+                        .await
+                }
+            }
+        };
+        self.begin(begin, actor).await
+    }
+
+    /// Begins a transaction that may write. Dropping it rolls it back.
+    ///
+    /// # Errors
+    /// `Internal` where no connection can be had.
+    pub async fn write(&self, actor: &Actor) -> Result<Tx> {
+        let connection = self.writer.clone();
+        // Reading first and writing later fails at once in SQLite's default mode when somebody else wrote in between.
+        let mode = self.is_sqlite().then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+        self.begin(async move { connection.begin_with_options(options).await }, actor).await
+    }
+
+    /// A `begin` that is cancelled half-way leaves a pooled connection inside a transaction, so it runs in its own task.
+    async fn begin(
+        &self,
+        begin: impl Future<Output = std::result::Result<DatabaseTransaction, DbErr>> + Send + 'static,
+        actor: &Actor,
+    ) -> Result<Tx> {
+        let connection = tokio::spawn(begin).await.map_err(Error::internal)?.map_err(fail)?;
+        Ok(Tx { connection, actor: actor.clone(), abandoned: AtomicBool::new(false) })
+    }
+
+    /// Closes all connections once they are idle.
+    pub async fn close(self) {
+        // An error here has nobody left to hear it.
+        let _ = self.reader.close().await;
+        let _ = self.writer.close().await;
+    }
+}
+
+/// A transaction on behalf of one actor. Everything in `storage` that reads or writes rows takes one.
+pub struct Tx {
+    pub(super) connection: DatabaseTransaction,
+    pub(super) actor: Actor,
+    abandoned: AtomicBool,
+}
+
+impl Tx {
+    /// Makes [`Tx::finish`] leave no trace: the write turned out to change nothing.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Commits, or rolls back where the write was abandoned. Answers whether there was a commit.
+    ///
+    /// # Errors
+    /// `Internal` where the commit fails; then nothing was written.
+    pub async fn finish(self) -> Result<bool> {
+        if self.abandoned.into_inner() {
+            self.connection.rollback().await.map_err(fail)?;
+            Ok(false)
+        } else {
+            self.connection.commit().await.map_err(fail)?;
+            Ok(true)
+        }
+    }
+
+    pub(super) fn me(&self) -> uuid::Uuid {
+        self.actor.user_id.0
+    }
+
+    fn statement(&self, sql: Sql) -> Statement {
+        sql.build(self.connection.get_database_backend())
+    }
+
+    pub(super) async fn execute(&self, sql: Sql) -> Result<u64> {
+        Ok(self.connection.execute_raw(self.statement(sql)).await.map_err(fail)?.rows_affected())
+    }
+
+    pub(super) async fn row(&self, sql: Sql) -> Result<Option<QueryResult>> {
+        self.connection.query_one_raw(self.statement(sql)).await.map_err(fail)
+    }
+
+    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>> {
+        self.connection.query_all_raw(self.statement(sql)).await.map_err(fail)
+    }
+
+    /// The number in column `n` of the one row.
+    pub(super) async fn count(&self, sql: Sql) -> Result<i64> {
+        match self.row(sql).await? {
+            Some(row) => row.try_get("", "n").map_err(fail),
+            None => Ok(0),
+        }
+    }
+
+    /// The pairs of columns `parent` and `n`.
+    pub(super) async fn counts(&self, sql: Sql) -> Result<Vec<(uuid::Uuid, i64)>> {
+        let pair = |row: &QueryResult| Ok((row.try_get("", "parent").map_err(fail)?, row.try_get("", "n").map_err(fail)?));
+        self.rows(sql).await?.iter().map(pair).collect()
+    }
+
+    pub(super) async fn all<M: FromQueryResult>(&self, sql: Sql) -> Result<Vec<M>> {
+        let rows = self.rows(sql).await?;
+        rows.iter().map(|row| M::from_query_result(row, "").map_err(fail)).collect()
+    }
+}
+
+/// What a database says when it fails is for the log.
+pub(super) fn fail(error: DbErr) -> Error {
+    Error::Internal(format!("database: {error}"))
+}
+
+/// A value in the database that this version of the service does not know.
+pub(super) fn unknown(what: &str, value: &str) -> Error {
+    Error::Internal(format!("the database holds an unknown {what}: {value:?}"))
+}

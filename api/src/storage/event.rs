@@ -1,0 +1,68 @@
+//! `project_events`: the log.
+
+use entity::project_events;
+
+use super::db::{Tx, unknown};
+use super::project::member;
+use super::sql::Sql;
+use crate::model::error::Result;
+use crate::model::event::Event;
+use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
+use crate::model::names::EventKind;
+
+fn event(row: project_events::Model) -> Result<Event> {
+    Ok(Event {
+        project_id: ProjectId(row.project_id),
+        revision: row.revision,
+        kind: EventKind::from_stored(&row.kind).ok_or_else(|| unknown("kind of event", &row.kind))?,
+        created_at: row.created_at.to_utc(),
+        actor_id: row.actor_id.map(UserId),
+        session_id: row.session_id.map(SessionId),
+        message_id: row.message_id.map(MessageId),
+    })
+}
+
+/// Appends the one event of a revision. The project must be locked at it.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn append(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO project_events (project_id, revision, kind, actor_id, session_id, message_id, description, created_at) VALUES (",
+    );
+    sql.bind(event.project_id.0).push(", ").bind(event.revision).push(", ").bind(event.kind.as_str()).push(", ");
+    sql.bind(event.actor_id.map(|id| id.0)).push(", ").bind(event.session_id.map(|id| id.0)).push(", ");
+    sql.bind(event.message_id.map(|id| id.0)).push(", ").bind(description).push(", ").bind(event.created_at).push(")");
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Events of a project of the actor's after a revision, oldest first, of these kinds where any are named.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn after(tx: &Tx, project: ProjectId, revision: i32, kinds: &[EventKind], limit: usize) -> Result<Vec<Event>> {
+    let mut sql = Sql::new("SELECT * FROM project_events e WHERE e.project_id = ");
+    sql.bind(project.0).push(" AND e.revision > ").bind(revision);
+    if !kinds.is_empty() {
+        sql.push(" AND e.kind IN ").list(kinds.iter().map(|kind| kind.as_str()));
+    }
+    sql.push(" AND ");
+    member(&mut sql, "e.project_id", tx.me()).push(" ORDER BY e.revision LIMIT ");
+    sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows: Vec<project_events::Model> = tx.all(sql).await?;
+    rows.into_iter().map(event).collect()
+}
+
+/// The newest revision of a project; `None` where the actor is no member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
+    let mut sql = Sql::new("SELECT p.revision AS n FROM projects p WHERE p.id = ");
+    sql.bind(project.0).push(" AND ");
+    member(&mut sql, "p.id", tx.me());
+    let row = tx.row(sql).await?;
+    row.map(|row| row.try_get("", "n").map_err(super::db::fail)).transpose()
+}
+

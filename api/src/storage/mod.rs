@@ -1,0 +1,27 @@
+//! Rows. A file per noun; every function takes a [`db::Tx`], which knows its actor, and scopes by it.
+
+pub mod blob;
+pub mod blob_codec;
+pub mod chat;
+pub mod db;
+pub mod event;
+pub mod file;
+pub mod node;
+pub mod profile;
+pub mod project;
+pub mod snapshot;
+mod sql;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::model::page::{Cursor, Page, Slice};
+
+/// Sorts the rows of [`sql::pages`] to their parents and cuts each parent's to the page.
+fn group<P: Copy + Eq + Hash, T>(rows: Vec<(P, Cursor, T)>, page: &Page) -> Vec<(P, Slice<T>)> {
+    let mut lists: HashMap<P, Vec<(Cursor, T)>> = HashMap::new();
+    for (parent, cursor, row) in rows {
+        lists.entry(parent).or_default().push((cursor, row));
+    }
+    lists.into_iter().map(|(parent, rows)| (parent, Slice::cut(rows, page))).collect()
+}

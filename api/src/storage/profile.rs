@@ -1,0 +1,132 @@
+//! `user_profiles` and `user_preferences`.
+
+use chrono::{DateTime, Utc};
+use entity::{user_preferences, user_profiles};
+
+use super::db::Tx;
+use super::sql::Sql;
+use crate::model::actor::Claims;
+use crate::model::error::{Error, Result};
+use crate::model::ids::UserId;
+use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
+
+impl From<user_profiles::Model> for Profile {
+    fn from(row: user_profiles::Model) -> Self {
+        Self {
+            id: UserId(row.id),
+            email: row.email,
+            full_name: row.full_name,
+            avatar_url: row.avatar_url,
+            created_at: row.created_at.to_utc(),
+            updated_at: row.updated_at.to_utc(),
+        }
+    }
+}
+
+/// Makes the actor's profile and preferences where there are none yet.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn ensure(tx: &Tx, claims: &Claims, now: DateTime<Utc>) -> Result<()> {
+    let mut sql = Sql::new("INSERT INTO user_profiles (id, email, full_name, avatar_url, created_at, updated_at) VALUES (");
+    sql.bind(tx.me()).push(", ").bind(claims.email.clone()).push(", ");
+    // As the original's sign-up trigger: the e-mail stands in for a name.
+    sql.bind(claims.full_name.clone().or_else(|| claims.email.clone())).push(", ").bind(claims.avatar_url.clone());
+    sql.push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (id) DO NOTHING");
+    tx.execute(sql).await?;
+    let mut sql = Sql::new(
+        "INSERT INTO user_preferences (user_id, editor_theme, auto_save_enabled, notification_preferences, ui_preferences, created_at, updated_at) VALUES (",
+    );
+    sql.bind(tx.me()).push(", 'vs-dark', ").bind(true).push(", ").bind(serde_json::json!({})).push(", ");
+    sql.bind(serde_json::json!({})).push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (user_id) DO NOTHING");
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// The profiles among `ids` that the actor may see: their own, and those of everybody with whom they share a project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
+    let mut sql = Sql::new("SELECT u.* FROM user_profiles u WHERE u.id IN ");
+    sql.list(ids.iter().map(|id| id.0)).push(" AND (u.id = ").bind(tx.me());
+    sql.push(" OR EXISTS (SELECT 1 FROM (");
+    memberships(&mut sql).push(") a JOIN (");
+    memberships(&mut sql).push(") b ON b.project_id = a.project_id WHERE a.user_id = u.id AND b.user_id = ").bind(tx.me());
+    // Somebody who wrote in a shared project and left it since is still the author of what they wrote.
+    sql.push(") OR EXISTS (SELECT 1 FROM chat_sessions s WHERE s.user_id = u.id AND ");
+    super::project::member(&mut sql, "s.project_id", tx.me()).push("))");
+    let rows: Vec<user_profiles::Model> = tx.all(sql).await?;
+    Ok(rows.into_iter().map(Profile::from).collect())
+}
+
+fn memberships(sql: &mut Sql) -> &mut Sql {
+    sql.push(
+        "SELECT id AS project_id, user_id FROM projects UNION ALL \
+         SELECT project_id, user_id FROM project_collaborators WHERE accepted_at IS NOT NULL",
+    )
+}
+
+/// The actor's preferences.
+///
+/// # Errors
+/// `Internal` where the database fails or the actor has no profile.
+pub async fn preferences(tx: &Tx) -> Result<Preferences> {
+    let mut sql = Sql::new("SELECT * FROM user_preferences WHERE user_id = ");
+    sql.bind(tx.me());
+    one_preferences(tx, sql).await
+}
+
+async fn one_preferences(tx: &Tx, sql: Sql) -> Result<Preferences> {
+    let rows: Vec<user_preferences::Model> = tx.all(sql).await?;
+    let row = rows.into_iter().next().ok_or_else(|| Error::internal("a signed-in user has no preferences"))?;
+    Ok(Preferences {
+        editor_theme: row.editor_theme,
+        auto_save_enabled: row.auto_save_enabled,
+        notification_preferences: row.notification_preferences,
+        ui_preferences: row.ui_preferences,
+        updated_at: row.updated_at.to_utc(),
+    })
+}
+
+/// Changes the actor's own profile.
+///
+/// # Errors
+/// `Internal` where the database fails or the actor has no profile.
+pub async fn update(tx: &Tx, changes: ProfileChanges, now: DateTime<Utc>) -> Result<Profile> {
+    let mut sql = Sql::new("UPDATE user_profiles SET updated_at = ");
+    sql.bind(now);
+    if let Some(full_name) = changes.full_name {
+        sql.push(", full_name = ").bind(full_name);
+    }
+    if let Some(avatar_url) = changes.avatar_url {
+        sql.push(", avatar_url = ").bind(avatar_url);
+    }
+    sql.push(" WHERE id = ").bind(tx.me()).push(" RETURNING *");
+    let rows: Vec<user_profiles::Model> = tx.all(sql).await?;
+    let row = rows.into_iter().next().ok_or_else(|| Error::internal("a signed-in user has no profile"))?;
+    Ok(row.into())
+}
+
+/// Changes the actor's own preferences.
+///
+/// # Errors
+/// `Internal` where the database fails or the actor has no profile.
+pub async fn update_preferences(tx: &Tx, changes: PreferenceChanges, now: DateTime<Utc>) -> Result<Preferences> {
+    let mut sql = Sql::new("UPDATE user_preferences SET updated_at = ");
+    sql.bind(now);
+    if let Some(editor_theme) = changes.editor_theme {
+        sql.push(", editor_theme = ").bind(editor_theme);
+    }
+    if let Some(auto_save_enabled) = changes.auto_save_enabled {
+        sql.push(", auto_save_enabled = ").bind(auto_save_enabled);
+    }
+    if let Some(value) = changes.notification_preferences {
+        sql.push(", notification_preferences = ").bind(value);
+    }
+    if let Some(value) = changes.ui_preferences {
+        sql.push(", ui_preferences = ").bind(value);
+    }
+    sql.push(" WHERE user_id = ").bind(tx.me()).push(" RETURNING *");
+    one_preferences(tx, sql).await
+}

@@ -1,0 +1,349 @@
+//! `projects` and `project_collaborators`: who is a member, the lock that every write takes, and the overview.
+
+use chrono::{DateTime, Utc};
+use entity::{project_collaborators, projects};
+use sea_orm::FromQueryResult;
+use uuid::Uuid;
+
+use super::db::{Tx, fail, unknown};
+use super::sql::{KeyKind, Order, Sql};
+use crate::model::error::{Error, Result};
+use crate::model::ids::{ProjectId, SessionId, UserId};
+use crate::model::names::{ProjectRole, ProjectStatus};
+use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::project::{
+    ActivitySummary, Collaborator, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField,
+};
+
+/// Adds the condition that `me` is a member of the project whose id is in `column`: its owner, or a collaborator who accepted.
+pub(super) fn member<'s>(sql: &'s mut Sql, column: &str, me: Uuid) -> &'s mut Sql {
+    sql.push("EXISTS (SELECT 1 FROM projects a WHERE a.id = ").push(column).push(" AND (a.user_id = ").bind(me);
+    sql.push(" OR EXISTS (SELECT 1 FROM project_collaborators c WHERE c.project_id = a.id AND c.user_id = ").bind(me);
+    sql.push(" AND c.accepted_at IS NOT NULL)))")
+}
+
+/// Adds the ids of the projects that `me` is a member of, as a sub-select.
+pub(super) fn memberships(sql: &mut Sql, me: Uuid) -> &mut Sql {
+    sql.push("(SELECT id FROM projects WHERE user_id = ").bind(me);
+    sql.push(" UNION SELECT project_id FROM project_collaborators WHERE user_id = ").bind(me);
+    sql.push(" AND accepted_at IS NOT NULL)")
+}
+
+/// Adds the columns of a project as `me` sees it; `p` is the project.
+fn columns(sql: &mut Sql, me: Uuid) -> &mut Sql {
+    sql.push("p.*, CASE WHEN p.user_id = ").bind(me);
+    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = p.id AND c.user_id = ");
+    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END AS viewer_role")
+}
+
+fn project(row: &sea_orm::QueryResult) -> Result<Project> {
+    let viewer_role: String = row.try_get("", "viewer_role").map_err(fail)?;
+    let row = projects::Model::from_query_result(row, "").map_err(fail)?;
+    Ok(Project {
+        id: ProjectId(row.id),
+        owner_id: UserId(row.user_id),
+        viewer_role: role(&viewer_role)?,
+        name: row.name,
+        description: row.description,
+        initial_prompt: row.initial_prompt,
+        config: row.config,
+        status: ProjectStatus::from_stored(&row.status).ok_or_else(|| unknown("project status", &row.status))?,
+        revision: row.revision,
+        session_count: row.session_count,
+        message_count: row.message_count,
+        file_count: row.file_count,
+        change_count: row.change_count,
+        created_at: row.created_at.to_utc(),
+        updated_at: row.updated_at.to_utc(),
+        last_accessed_at: row.last_accessed_at.to_utc(),
+        last_session_at: row.last_session_at.map(|time| time.to_utc()),
+        last_activity_at: row.last_activity_at.to_utc(),
+    })
+}
+
+fn role(text: &str) -> Result<ProjectRole> {
+    ProjectRole::from_stored(text).ok_or_else(|| unknown("role", text))
+}
+
+/// The projects among `ids` of which the actor is a member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
+    let mut sql = Sql::new("SELECT ");
+    columns(&mut sql, tx.me()).push(" FROM projects p WHERE p.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "p.id", tx.me());
+    tx.rows(sql).await?.iter().map(project).collect()
+}
+
+fn filter(sql: &mut Sql, me: Uuid, filter: &ProjectFilter) {
+    sql.push(" FROM projects p WHERE p.id IN ");
+    memberships(sql, me);
+    match filter.status {
+        Some(status) => sql.push(" AND p.status = ").bind(status.as_str()),
+        None => sql.push(" AND p.status <> 'deleted'"),
+    };
+    if let Some(search) = &filter.search {
+        sql.push(" AND (").contains("p.name", search).push(" OR ").contains("p.description", search).push(")");
+    }
+    if let Some(time) = filter.created_after {
+        sql.push(" AND p.created_at >= ").bind(time);
+    }
+    if let Some(time) = filter.created_before {
+        sql.push(" AND p.created_at <= ").bind(time);
+    }
+}
+
+/// The actor's projects, own and shared.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn page(
+    tx: &Tx,
+    keep: &ProjectFilter,
+    field: ProjectOrderField,
+    descending: bool,
+    page: &Page,
+) -> Result<Slice<Project>> {
+    let columns_of_order: &[(&str, KeyKind)] = match field {
+        ProjectOrderField::Name => &[("p.name", KeyKind::Text), ("p.id", KeyKind::Id)],
+        ProjectOrderField::CreatedAt => &[("p.created_at", KeyKind::Time), ("p.id", KeyKind::Id)],
+        ProjectOrderField::UpdatedAt => &[("p.updated_at", KeyKind::Time), ("p.id", KeyKind::Id)],
+        ProjectOrderField::LastAccessedAt => &[("p.last_accessed_at", KeyKind::Time), ("p.id", KeyKind::Id)],
+        ProjectOrderField::LastActivityAt => &[("p.last_activity_at", KeyKind::Time), ("p.id", KeyKind::Id)],
+    };
+    let mut sql = Sql::new("SELECT ");
+    columns(&mut sql, tx.me());
+    filter(&mut sql, tx.me(), keep);
+    Order { columns: columns_of_order, descending }.page(&mut sql, page)?;
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| {
+        let row = project(row)?;
+        let key = match field {
+            ProjectOrderField::Name => Key::Text(row.name.clone()),
+            ProjectOrderField::CreatedAt => Key::Time(row.created_at),
+            ProjectOrderField::UpdatedAt => Key::Time(row.updated_at),
+            ProjectOrderField::LastAccessedAt => Key::Time(row.last_accessed_at),
+            ProjectOrderField::LastActivityAt => Key::Time(row.last_activity_at),
+        };
+        Ok((Cursor(vec![key, Key::Id(row.id.0)]), row))
+    });
+    Ok(Slice::cut(rows.collect::<Result<_>>()?, page))
+}
+
+/// How many projects [`page`] would list in all.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn count(tx: &Tx, keep: &ProjectFilter) -> Result<i64> {
+    let mut sql = Sql::new("SELECT count(*) AS n");
+    filter(&mut sql, tx.me(), keep);
+    tx.count(sql).await
+}
+
+/// The sums over the actor's own projects (`user_activity_summary`).
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
+    let mut sql = Sql::new("SELECT * FROM user_activity_summary WHERE user_id = ");
+    sql.bind(tx.me());
+    let rows: Vec<entity::views::user_activity_summary::Model> = tx.all(sql).await?;
+    Ok(rows.into_iter().next().map_or_else(ActivitySummary::default, |row| ActivitySummary {
+        projects: row.total_projects,
+        sessions: row.total_sessions,
+        messages: row.total_messages,
+        files: row.total_files,
+        changes: row.total_changes,
+        last_activity_at: row.last_activity.map(|time| time.to_utc()),
+    }))
+}
+
+/// The collaborators of projects of which the actor is a member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn collaborators(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Collaborator>> {
+    let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id IN ");
+    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "k.project_id", tx.me()).push(" ORDER BY k.invited_at, k.user_id");
+    let rows: Vec<project_collaborators::Model> = tx.all(sql).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Collaborator {
+                project_id: ProjectId(row.project_id),
+                user_id: UserId(row.user_id),
+                role: role(&row.role)?,
+                invited_by: row.invited_by.map(UserId),
+                invited_at: row.invited_at.to_utc(),
+                accepted_at: row.accepted_at.map(|time| time.to_utc()),
+            })
+        })
+        .collect()
+}
+
+/// Makes a project of the actor's, at revision 1.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn insert(tx: &Tx, id: ProjectId, new: NewProject, now: DateTime<Utc>) -> Result<Project> {
+    let mut sql = Sql::new(
+        "INSERT INTO projects (id, user_id, name, description, initial_prompt, config, status, revision, session_count, \
+         message_count, file_count, change_count, created_at, updated_at, last_accessed_at, last_activity_at) VALUES (",
+    );
+    sql.bind(id.0).push(", ").bind(tx.me()).push(", ").bind(new.name.clone()).push(", ").bind(new.description.clone());
+    sql.push(", ").bind(new.initial_prompt.clone()).push(", ").bind(new.config.clone());
+    sql.push(", 'active', 1, 0, 0, 0, 0");
+    for _ in 0..4 {
+        sql.push(", ").bind(now);
+    }
+    sql.push(")");
+    tx.execute(sql).await?;
+    Ok(Project {
+        id,
+        owner_id: tx.actor.user_id,
+        viewer_role: ProjectRole::Owner,
+        name: new.name,
+        description: new.description,
+        initial_prompt: new.initial_prompt,
+        config: new.config,
+        status: ProjectStatus::Active,
+        revision: 1,
+        session_count: 0,
+        message_count: 0,
+        file_count: 0,
+        change_count: 0,
+        created_at: now,
+        updated_at: now,
+        last_accessed_at: now,
+        last_session_at: None,
+        last_activity_at: now,
+    })
+}
+
+/// Names the project that a write is for.
+#[derive(Clone, Copy)]
+pub enum Target {
+    /// By its id.
+    Project(ProjectId),
+    /// By one of its sessions.
+    Session(SessionId),
+    /// By one of its files.
+    File(crate::model::ids::FileId),
+    /// By one of its snapshots.
+    Snapshot(crate::model::ids::ProjectSnapshotId),
+}
+
+/// What a write adds to a project's counts.
+#[derive(Clone, Copy, Default)]
+pub struct Counts {
+    /// Sessions.
+    pub sessions: i32,
+    /// Messages.
+    pub messages: i32,
+    /// Live files.
+    pub files: i32,
+    /// Changes.
+    pub changes: i32,
+}
+
+/// A project whose next revision this transaction has taken.
+#[derive(Debug)]
+pub struct Locked {
+    /// The project.
+    pub id: ProjectId,
+    /// The revision that this write is.
+    pub revision: i32,
+    /// What the actor may do here.
+    pub role: ProjectRole,
+    /// What has become of the project.
+    pub status: ProjectStatus,
+}
+
+/// Takes the project's next revision, and with it the project's lock until the transaction ends: every write to a
+/// project begins so. `None` where the actor is no member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -> Result<Option<Locked>> {
+    let mut sql = Sql::new("UPDATE projects SET revision = revision + 1, last_activity_at = ");
+    sql.bind(now);
+    if counts.sessions != 0 {
+        sql.push(", last_session_at = ").bind(now).push(", session_count = session_count + ").bind(counts.sessions);
+    }
+    if counts.messages != 0 {
+        sql.push(", message_count = message_count + ").bind(counts.messages);
+    }
+    sql.push(" WHERE id = ");
+    match target {
+        Target::Project(id) => sql.bind(id.0),
+        Target::Session(id) => sql.push("(SELECT project_id FROM chat_sessions WHERE id = ").bind(id.0).push(")"),
+        Target::File(id) => sql.push("(SELECT project_id FROM project_files WHERE id = ").bind(id.0).push(")"),
+        Target::Snapshot(id) => sql.push("(SELECT project_id FROM project_snapshots WHERE id = ").bind(id.0).push(")"),
+    };
+    sql.push(" AND ");
+    member(&mut sql, "projects.id", tx.me()).push(" RETURNING id, revision, status, CASE WHEN user_id = ").bind(tx.me());
+    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
+    sql.bind(tx.me()).push(") END AS role");
+    let Some(row) = tx.row(sql).await? else { return Ok(None) };
+    let text = |column: &str| row.try_get::<String>("", column).map_err(fail);
+    let status = text("status")?;
+    Ok(Some(Locked {
+        id: ProjectId(row.try_get("", "id").map_err(fail)?),
+        revision: row.try_get("", "revision").map_err(fail)?,
+        role: role(&text("role")?)?,
+        status: ProjectStatus::from_stored(&status).ok_or_else(|| unknown("project status", &status))?,
+    }))
+}
+
+/// Adds to the counts of files and changes, which a write knows only when it is done.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn add_counts(tx: &Tx, id: ProjectId, counts: Counts) -> Result<()> {
+    let mut sql = Sql::new("UPDATE projects SET file_count = file_count + ");
+    sql.bind(counts.files).push(", change_count = change_count + ").bind(counts.changes).push(" WHERE id = ").bind(id.0);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Changes a locked project's own fields.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn update(tx: &Tx, id: ProjectId, changes: ProjectChanges, now: DateTime<Utc>) -> Result<()> {
+    let mut sql = Sql::new("UPDATE projects SET updated_at = ");
+    sql.bind(now);
+    if let Some(name) = changes.name {
+        sql.push(", name = ").bind(name);
+    }
+    if let Some(description) = changes.description {
+        sql.push(", description = ").bind(description);
+    }
+    if let Some(initial_prompt) = changes.initial_prompt {
+        sql.push(", initial_prompt = ").bind(initial_prompt);
+    }
+    if let Some(config) = changes.config {
+        sql.push(", config = ").bind(config);
+    }
+    if let Some(status) = changes.status {
+        sql.push(", status = ").bind(status.as_str());
+    }
+    sql.push(" WHERE id = ").bind(id.0);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Notes that the actor opened a project. No revision: nobody else's view of the project changes.
+///
+/// # Errors
+/// `NotFound` where the actor is no member.
+pub async fn touch(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<()> {
+    let mut sql = Sql::new("UPDATE projects SET last_accessed_at = ");
+    sql.bind(now).push(" WHERE id = ").bind(id.0).push(" AND ");
+    member(&mut sql, "projects.id", tx.me());
+    match tx.execute(sql).await? {
+        0 => Err(Error::not_found("project", "id")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,124 @@
+//! `project_snapshots`.
+
+use entity::project_snapshots;
+use sea_orm::{FromQueryResult, QueryResult};
+
+use super::db::{Tx, fail};
+use super::project::member;
+use super::sql::{KeyKind, Order, Sql, pages};
+use crate::model::error::{Error, Result};
+use crate::model::file::Hash;
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::snapshot::ProjectSnapshot;
+
+/// A snapshot with the event of the revision that made it, which says who, when and for what.
+const SELECT: &str = "SELECT s.*, e.created_at, e.actor_id, e.session_id, e.message_id FROM project_snapshots s \
+     JOIN project_events e ON e.project_id = s.project_id AND e.revision = s.created_revision WHERE ";
+
+const NEWEST_FIRST: Order = Order { columns: &[("s.created_revision", KeyKind::Number)], descending: true };
+
+fn snapshot(row: &QueryResult) -> Result<ProjectSnapshot> {
+    let created_at: chrono::DateTime<chrono::Utc> = row.try_get("", "created_at").map_err(fail)?;
+    let created_by: Option<uuid::Uuid> = row.try_get("", "actor_id").map_err(fail)?;
+    let session_id: Option<uuid::Uuid> = row.try_get("", "session_id").map_err(fail)?;
+    let message_id: Option<uuid::Uuid> = row.try_get("", "message_id").map_err(fail)?;
+    let row = project_snapshots::Model::from_query_result(row, "").map_err(fail)?;
+    Ok(ProjectSnapshot {
+        id: ProjectSnapshotId(row.id),
+        project_id: ProjectId(row.project_id),
+        revision: row.revision,
+        created_revision: row.created_revision,
+        name: row.name,
+        description: row.description,
+        file_count: row.file_count,
+        manifest: hash(row.manifest_sha256)?,
+        created_at,
+        created_by: created_by.map(UserId),
+        session_id: session_id.map(SessionId),
+        message_id: message_id.map(MessageId),
+    })
+}
+
+/// A stored SHA-256.
+pub(super) fn hash(bytes: Vec<u8>) -> Result<Hash> {
+    Hash::try_from(bytes).map_err(|_| Error::internal("the database holds a hash of a wrong length"))
+}
+
+/// The snapshots among `ids` in the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSnapshot>> {
+    let mut sql = Sql::new(SELECT);
+    sql.push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "s.project_id", tx.me());
+    tx.rows(sql).await?.iter().map(snapshot).collect()
+}
+
+/// The snapshots that these revisions made.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_created_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Result<Vec<ProjectSnapshot>> {
+    let mut sql = Sql::new(SELECT);
+    sql.pairs("(s.project_id, s.created_revision)", revisions.iter().map(|(project, revision)| (project.0, *revision)));
+    sql.push(" AND ");
+    member(&mut sql, "s.project_id", tx.me());
+    tx.rows(sql).await?.iter().map(snapshot).collect()
+}
+
+/// The snapshots of each project, newest first.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn page(tx: &Tx, projects: &[ProjectId], page: &Page) -> Result<Vec<(ProjectId, Slice<ProjectSnapshot>)>> {
+    let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
+        sql.push(SELECT).push("s.project_id = ").bind(project.0).push(" AND ");
+        member(sql, "s.project_id", tx.me());
+    })?;
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| {
+        let row = snapshot(row)?;
+        Ok((row.project_id, Cursor(vec![Key::Number(row.created_revision.into())]), row))
+    });
+    Ok(super::group(rows.collect::<Result<_>>()?, page))
+}
+
+/// How many snapshots each project has.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn count(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<(ProjectId, i64)>> {
+    let mut sql = Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM project_snapshots s WHERE s.project_id IN ");
+    sql.list(projects.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "s.project_id", tx.me()).push(" GROUP BY s.project_id");
+    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
+}
+
+/// Adds a snapshot. Its event is the caller's to append.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn insert(tx: &Tx, new: &ProjectSnapshot) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO project_snapshots (id, project_id, revision, created_revision, file_count, manifest_sha256, name, description) VALUES (",
+    );
+    sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.revision).push(", ");
+    sql.bind(new.created_revision).push(", ").bind(new.file_count).push(", ").bind(new.manifest.to_vec()).push(", ");
+    sql.bind(new.name.clone()).push(", ").bind(new.description.clone()).push(")");
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Lets a checkpoint's snapshot follow what was written for its message.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn follow(tx: &Tx, id: ProjectSnapshotId, revision: i32, file_count: i32, manifest: Hash) -> Result<()> {
+    let mut sql = Sql::new("UPDATE project_snapshots SET revision = ");
+    sql.bind(revision).push(", file_count = ").bind(file_count).push(", manifest_sha256 = ").bind(manifest.to_vec());
+    sql.push(" WHERE id = ").bind(id.0);
+    tx.execute(sql).await?;
+    Ok(())
+}

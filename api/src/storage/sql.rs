@@ -1,0 +1,151 @@
+//! SQL as text with its values, for what both databases can be asked in the same words.
+
+use sea_orm::{DbBackend, Statement, Value};
+
+use crate::model::error::Result;
+use crate::model::page::{Cursor, Key, Page};
+
+/// A statement under construction. `$1`, `$2` … are placeholders on both databases.
+pub(super) struct Sql {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), values: Vec::new() }
+    }
+
+    /// Adds text. It must not contain what a caller sent: that is [`Sql::bind`]'s.
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Adds a placeholder with its value.
+    pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(value.into());
+        self.text.push('$');
+        self.text.push_str(&self.values.len().to_string());
+        self
+    }
+
+    /// Adds `(v1, v2, …)`.
+    pub(super) fn list<V: Into<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> &mut Self {
+        let mut open = "(";
+        for value in values {
+            self.push(open).bind(value);
+            open = ", ";
+        }
+        // No row is in an empty list; `IN ()` is an error on PostgreSQL.
+        self.push(if open == "(" { "(NULL)" } else { ")" })
+    }
+
+    /// Adds `columns IN ((a1, b1), …)`.
+    pub(super) fn pairs<A: Into<Value>, B: Into<Value>>(
+        &mut self,
+        columns: &str,
+        pairs: impl IntoIterator<Item = (A, B)>,
+    ) -> &mut Self {
+        self.push(columns).push(" IN (VALUES ");
+        for (index, (a, b)) in pairs.into_iter().enumerate() {
+            self.push(if index == 0 { "(" } else { ", (" }).bind(a).push(", ").bind(b).push(")");
+        }
+        self.push(")")
+    }
+
+    pub(super) fn build(self, backend: DbBackend) -> Statement {
+        Statement::from_sql_and_values(backend, self.text, self.values)
+    }
+}
+
+impl Sql {
+    /// Adds the condition that `column` contains `text` literally, in any case.
+    pub(super) fn contains(&mut self, column: &str, text: &str) -> &mut Self {
+        let mut pattern = String::from("%");
+        for character in text.chars() {
+            if matches!(character, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('%');
+        // Both sides by the database, whose idea of case may be narrower than Rust's.
+        self.push("lower(").push(column).push(") LIKE lower(").bind(pattern).push(") ESCAPE '\\'")
+    }
+}
+
+/// The order of a list: the columns (or expressions) it is sorted by, all in one direction, the last unique.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    pub(super) columns: &'static [(&'static str, KeyKind)],
+    pub(super) descending: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    Number,
+    Text,
+    Time,
+    Id,
+}
+
+impl KeyKind {
+    fn is_of(self, key: &Key) -> bool {
+        matches!(
+            (self, key),
+            (Self::Number, Key::Number(_)) | (Self::Text, Key::Text(_)) | (Self::Time, Key::Time(_)) | (Self::Id, Key::Id(_))
+        )
+    }
+}
+
+impl Order {
+    /// Adds ` AND …` for the page's cursors, the order, and a limit of one row more than the page has, by which
+    /// [`crate::model::page::Slice::cut`] knows whether the list goes on.
+    pub(super) fn page(self, sql: &mut Sql, page: &Page) -> Result<()> {
+        for (cursor, field, behind) in [(&page.after, "after", true), (&page.before, "before", false)] {
+            let Some(Cursor(keys)) = cursor else { continue };
+            let fits = keys.len() == self.columns.len() && self.columns.iter().zip(keys).all(|((_, kind), key)| kind.is_of(key));
+            if !fits {
+                return Err(Cursor::foreign(field));
+            }
+            let columns: Vec<&str> = self.columns.iter().map(|(column, _)| *column).collect();
+            sql.push(" AND (").push(&columns.join(", ")).push(if behind == self.descending { ") < " } else { ") > " });
+            sql.list(keys.iter().map(value));
+        }
+        let descending = self.descending != page.from_end;
+        sql.push(" ORDER BY ");
+        for (index, (column, _)) in self.columns.iter().enumerate() {
+            sql.push(if index == 0 { "" } else { ", " }).push(column).push(if descending { " DESC" } else { "" });
+        }
+        sql.push(" LIMIT ").bind(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
+        Ok(())
+    }
+}
+
+/// Asks for the same page of each parent's list in one statement: `select` adds the parent's own rows, ending inside a
+/// `WHERE`. (A window function would read every row of a parent for the few that are wanted.)
+pub(super) fn pages<P: Copy>(
+    parents: &[P],
+    order: Order,
+    page: &Page,
+    mut select: impl FnMut(&mut Sql, P),
+) -> Result<Sql> {
+    let mut sql = Sql::new("");
+    for (index, parent) in parents.iter().enumerate() {
+        sql.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
+        select(&mut sql, *parent);
+        order.page(&mut sql, page)?;
+        sql.push(") AS q").push(&index.to_string());
+    }
+    Ok(sql)
+}
+
+fn value(key: &Key) -> Value {
+    match key {
+        Key::Number(number) => (*number).into(),
+        Key::Text(text) => text.clone().into(),
+        Key::Time(time) => (*time).into(),
+        Key::Id(id) => (*id).into(),
+    }
+}
