@@ -1,6 +1,7 @@
 //! The database: connections, and transactions that know their actor.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
+use crate::model::ids::ProjectId;
 
 use super::sql::Sql;
 
@@ -125,7 +127,7 @@ impl Db {
         actor: &Actor,
     ) -> Result<Tx> {
         let connection = tokio::spawn(begin).await.map_err(Error::internal)?.map_err(fail)?;
-        Ok(Tx { connection, actor: actor.clone(), abandoned: AtomicBool::new(false) })
+        Ok(Tx { connection, actor: actor.clone(), taken: OnceLock::new(), abandoned: AtomicBool::new(false) })
     }
 
     /// Closes all connections once they are idle.
@@ -140,6 +142,8 @@ impl Db {
 pub struct Tx {
     pub(super) connection: DatabaseTransaction,
     pub(super) actor: Actor,
+    /// The revision that this transaction is.
+    pub(super) taken: OnceLock<(ProjectId, i32)>,
     abandoned: AtomicBool,
 }
 
@@ -149,17 +153,17 @@ impl Tx {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// Commits, or rolls back where the write was abandoned. Answers whether there was a commit.
+    /// Commits, or rolls back where the write was abandoned. Answers the revision that was committed, where it was one.
     ///
     /// # Errors
     /// `Internal` where the commit fails; then nothing was written.
-    pub async fn finish(self) -> Result<bool> {
+    pub async fn finish(self) -> Result<Option<(ProjectId, i32)>> {
         if self.abandoned.into_inner() {
             self.connection.rollback().await.map_err(fail)?;
-            Ok(false)
+            Ok(None)
         } else {
             self.connection.commit().await.map_err(fail)?;
-            Ok(true)
+            Ok(self.taken.into_inner())
         }
     }
 

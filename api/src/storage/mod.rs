@@ -12,6 +12,9 @@ pub mod project;
 pub mod snapshot;
 mod sql;
 
+/// Rows of one `INSERT`: SQLite takes 32,766 values in a statement, and no table here has more than 16 columns.
+const ROWS_PER_INSERT: usize = 2_000;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 

@@ -199,6 +199,7 @@ pub async fn insert(tx: &Tx, id: ProjectId, new: NewProject, now: DateTime<Utc>)
     }
     sql.push(")");
     tx.execute(sql).await?;
+    let _ = tx.taken.set((id, 1));
     Ok(Project {
         id,
         owner_id: tx.actor.user_id,
@@ -288,9 +289,13 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
     let text = |column: &str| row.try_get::<String>("", column).map_err(fail);
     let status = text("status")?;
+    let id = ProjectId(row.try_get("", "id").map_err(fail)?);
+    let revision = row.try_get("", "revision").map_err(fail)?;
+    // A transaction takes one revision; the first is the one its listeners are woken for.
+    let _ = tx.taken.set((id, revision));
     Ok(Some(Locked {
-        id: ProjectId(row.try_get("", "id").map_err(fail)?),
-        revision: row.try_get("", "revision").map_err(fail)?,
+        id,
+        revision,
         role: role(&text("role")?)?,
         status: ProjectStatus::from_stored(&status).ok_or_else(|| unknown("project status", &status))?,
     }))

@@ -1,0 +1,176 @@
+//! Sessions and messages.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::project::{Target, event_of, lock};
+use super::{Services, check_json, check_name, check_optional_text, check_text, policy, write};
+use crate::model::actor::Actor;
+use crate::model::chat::{Message, NewMessage, NewSession, Session};
+use crate::model::clock;
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::ids::{MessageId, ProjectSnapshotId, SessionId};
+use crate::model::manifest::manifest;
+use crate::model::names::{EventKind, MessageRole};
+use crate::model::snapshot::ProjectSnapshot;
+pub use crate::storage::chat::{
+    active_sessions, messages_by_ids, messages_count, messages_page, recent, recent_count, sessions_by_ids,
+    sessions_count, sessions_page,
+};
+use crate::storage::project::Counts;
+use crate::storage::{chat, event, snapshot};
+
+/// Ends the actor's active session of a project, then starts one. Answers it and the revision.
+///
+/// # Errors
+/// `NotFound`, `Forbidden` for viewers, `PayloadTooLarge` for a value over the limit.
+pub async fn start_session(services: &Arc<Services>, actor: &Actor, new: NewSession) -> Result<(Session, i32)> {
+    check_optional_text(&services.limits, "input.title", new.title.as_ref())?;
+    check_json(&services.limits, "input.metadata", new.metadata.as_ref())?;
+    let author = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let counts = Counts { sessions: 1, ..Counts::default() };
+            let target = Target::Project(new.project_id);
+            let (locked, now) = lock(tx, target, counts, ("project", "input.projectId")).await?;
+            chat::end_active(tx, locked.id, now).await?;
+            let session = Session {
+                id: SessionId(clock::new_id()),
+                project_id: locked.id,
+                author_id: author.user_id,
+                revision: locked.revision,
+                title: new.title,
+                started_at: now,
+                ended_at: None,
+                message_count: 0,
+                is_active: true,
+                metadata: new.metadata.unwrap_or_else(|| json!({})),
+            };
+            chat::insert_session(tx, &session).await?;
+            let started = Event {
+                session_id: Some(session.id),
+                ..event_of(&author, &locked, EventKind::SessionStarted, now)
+            };
+            event::append(tx, &started, None).await?;
+            Ok((session, locked.revision))
+        })
+    })
+    .await
+}
+
+/// Ends a session. One that has ended stays as it is. Answers it and the project's revision.
+///
+/// # Errors
+/// `NotFound`, `Forbidden` for anyone but its author.
+pub async fn end_session(services: &Arc<Services>, actor: &Actor, id: SessionId) -> Result<(Session, i32)> {
+    let author = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let (locked, now) = lock(tx, Target::Session(id), Counts::default(), ("session", "id")).await?;
+            let session = sessions_by_ids(tx, &[id]).await?.into_iter().next();
+            let session = session.ok_or_else(|| Error::not_found("session", "id"))?;
+            policy::may_write_in_session(session.author_id, author.user_id)?;
+            if !session.is_active {
+                tx.abandon();
+                return Ok((session, locked.revision - 1));
+            }
+            chat::end(tx, id, now).await?;
+            let ended = Event { session_id: Some(id), ..event_of(&author, &locked, EventKind::SessionEnded, now) };
+            event::append(tx, &ended, None).await?;
+            Ok((Session { is_active: false, ended_at: Some(now), ..session }, locked.revision))
+        })
+    })
+    .await
+}
+
+/// A message that was added, or had been added under the same idempotency key.
+#[derive(Debug)]
+pub struct Added {
+    /// The message.
+    pub message: Message,
+    /// The snapshot of a checkpoint.
+    pub snapshot: Option<ProjectSnapshot>,
+    /// The revision that added the message.
+    pub revision: i32,
+}
+
+/// Adds a message. An assistant's checkpoint also makes a snapshot, in the same revision.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended;
+/// `PayloadTooLarge` for a value over the limit.
+pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessage) -> Result<Added> {
+    let limits = &services.limits;
+    check_text(limits, "input.content", &new.content)?;
+    check_json(limits, "input.contextData", new.context_data.as_ref())?;
+    check_json(limits, "input.metadata", new.metadata.as_ref())?;
+    if let Some(key) = &new.idempotency_key {
+        check_name(limits, "input.idempotencyKey", key)?;
+    }
+    let author = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let counts = Counts { messages: 1, ..Counts::default() };
+            let noun = ("session", "input.sessionId");
+            let (locked, now) = lock(tx, Target::Session(new.session_id), counts, noun).await?;
+            let makes_snapshot = new.is_checkpoint && new.role == MessageRole::Assistant;
+            let place = chat::place(tx, new.session_id, makes_snapshot, new.idempotency_key.as_deref()).await?;
+            let place = place.ok_or_else(|| Error::not_found("session", "input.sessionId"))?;
+            policy::may_write_in_session(place.author_id, author.user_id)?;
+            if let Some(duplicate) = place.duplicate {
+                let message = messages_by_ids(tx, &[duplicate]).await?.into_iter().next();
+                let message = message.ok_or_else(|| Error::internal("a message vanished"))?;
+                let made = [(message.project_id, message.revision)];
+                let snapshot = snapshot::by_created_revisions(tx, &made).await?.into_iter().next();
+                tx.abandon();
+                return Ok(Added { revision: message.revision, message, snapshot });
+            }
+            if !place.is_active {
+                return Err(Error::conflict("input.sessionId", "The session has ended; start another."));
+            }
+            let message = Message {
+                id: MessageId(clock::new_id()),
+                project_id: locked.id,
+                session_id: new.session_id,
+                author_id: author.user_id,
+                revision: locked.revision,
+                role: new.role,
+                content: new.content,
+                timestamp: now,
+                is_checkpoint: new.is_checkpoint,
+                context_data: new.context_data.unwrap_or_else(|| json!({})),
+                metadata: new.metadata.unwrap_or_else(|| json!({})),
+            };
+            chat::insert_message(tx, &message, new.idempotency_key).await?;
+            let added = Event {
+                session_id: Some(message.session_id),
+                message_id: Some(message.id),
+                ..event_of(&author, &locked, EventKind::MessageAdded, now)
+            };
+            event::append(tx, &added, None).await?;
+            let mut made = None;
+            if makes_snapshot {
+                let snapshot = ProjectSnapshot {
+                    id: ProjectSnapshotId(clock::new_id()),
+                    project_id: locked.id,
+                    revision: locked.revision,
+                    created_revision: locked.revision,
+                    name: Some(now.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()),
+                    description: None,
+                    file_count: i32::try_from(place.files.len()).unwrap_or(i32::MAX),
+                    manifest: manifest(place.files.iter().map(|(path, hash)| (path.as_str(), hash))),
+                    created_at: now,
+                    created_by: Some(author.user_id),
+                    session_id: Some(message.session_id),
+                    message_id: Some(message.id),
+                };
+                snapshot::insert(tx, &snapshot).await?;
+                made = Some(snapshot);
+            }
+            Ok(Added { revision: locked.revision, message, snapshot: made })
+        })
+    })
+    .await
+}

@@ -1,0 +1,129 @@
+//! Use cases. Every one takes the services and the actor; a write is one transaction, one revision and one event.
+//!
+//! What only reads has no use case of its own: the nouns here re-export the reads of `storage`.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use crate::model::actor::Actor;
+use crate::model::error::{Error, Result};
+use crate::model::ids::UserId;
+use crate::model::limits::Limits;
+use crate::storage::db::Db;
+
+pub mod chat;
+pub mod events;
+pub mod file;
+mod edit;
+pub mod node;
+pub mod policy;
+pub mod profile;
+pub mod project;
+pub mod snapshot;
+
+pub use crate::storage::db::Tx;
+
+/// What the use cases work with; one for a server.
+pub struct Services {
+    db: Db,
+    /// Wakes the listeners of a project after each write.
+    pub hub: events::Hub,
+    /// What requests may contain.
+    pub limits: Limits,
+    /// Users whose profile is known to exist.
+    seen: Mutex<HashSet<UserId>>,
+}
+
+/// The work of a write within its transaction.
+type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
+
+impl Services {
+    /// Services on a migrated database.
+    pub fn new(db: Db, limits: Limits) -> Self {
+        Self { db, hub: events::Hub::default(), limits, seen: Mutex::default() }
+    }
+
+    /// SQL statements sent so far, transaction control not counted.
+    pub fn statements(&self) -> u64 {
+        self.db.statements()
+    }
+
+    /// A transaction that sees one state of the database and writes nothing; dropping it ends it.
+    ///
+    /// # Errors
+    /// `Internal` where no connection can be had.
+    pub async fn read(&self, actor: &Actor) -> Result<Tx> {
+        self.db.read(actor).await
+    }
+
+    /// Closes the database.
+    pub async fn close(&self) {
+        self.db.clone().close().await;
+    }
+}
+
+/// Runs a write: all of it in one transaction, then a wake-up for the project's listeners. It has a task of its own, so
+/// that a client who goes away cannot cancel it half-way.
+async fn write<T, F>(services: &Arc<Services>, actor: &Actor, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: for<'t> FnOnce(&'t Tx) -> Work<'t, T> + Send + 'static,
+{
+    let (services, actor) = (services.clone(), actor.clone());
+    let task = tokio::spawn(async move {
+        let tx = services.db.write(&actor).await?;
+        let result = work(&tx).await;
+        if result.is_err() {
+            tx.abandon();
+        }
+        let committed = tx.finish().await;
+        // The first failure is the one that explains the others.
+        let value = result?;
+        if let Some((project, revision)) = committed? {
+            services.hub.wake(project, revision);
+        }
+        Ok(value)
+    });
+    task.await.map_err(|error| Error::internal(format!("a write panicked: {error}")))?
+}
+
+/// Checks a text that a caller sent against the limit on texts.
+fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
+    if text.contains('\0') {
+        return Err(Error::bad_input(field, "A text cannot contain the character NUL."));
+    }
+    if text.len() > limits.max_text_bytes {
+        return Err(Error::PayloadTooLarge(format!(
+            "`{field}` has {} bytes; --max-text-bytes allows {}.",
+            text.len(),
+            limits.max_text_bytes
+        )));
+    }
+    Ok(())
+}
+
+/// Like [`check_text`], for a text that may be missing.
+fn check_optional_text(limits: &Limits, field: &str, text: Option<&String>) -> Result<()> {
+    text.map_or(Ok(()), |text| check_text(limits, field, text))
+}
+
+/// Checks a name: a text with something in it.
+fn check_name(limits: &Limits, field: &str, name: &str) -> Result<()> {
+    if name.trim().is_empty() {
+        return Err(Error::bad_input(field, "This cannot be empty."));
+    }
+    check_text(limits, field, name)
+}
+
+/// Checks a JSON value against the limit on texts.
+fn check_json(limits: &Limits, field: &str, value: Option<&serde_json::Value>) -> Result<()> {
+    value.map_or(Ok(()), |value| {
+        let text = value.to_string();
+        // PostgreSQL's jsonb cannot hold it.
+        if text.contains("\\u0000") {
+            return Err(Error::bad_input(field, "A JSON value cannot contain the character NUL."));
+        }
+        check_text(limits, field, &text)
+    })
+}

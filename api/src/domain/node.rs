@@ -1,0 +1,3 @@
+//! What an id names.
+
+pub use crate::storage::node::{Kind, kinds};

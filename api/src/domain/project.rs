@@ -1,0 +1,177 @@
+//! Projects.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{Services, Tx, check_json, check_name, check_optional_text, check_text, policy, write};
+use crate::model::actor::Actor;
+use crate::model::clock;
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::ids::ProjectId;
+use crate::model::names::{EventKind, ProjectStatus};
+use crate::model::project::{NewProject, Project, ProjectChanges};
+pub use crate::storage::project::{Locked, Target, activity_summary, by_ids, collaborators, count, page};
+use crate::storage::project::{self, Counts};
+use crate::storage::event;
+
+/// Begins a write to a project: takes its next revision, and checks that the actor may write there. `field` is the
+/// argument that names the project, `noun` what it names.
+pub(super) async fn lock(
+    tx: &Tx,
+    target: Target,
+    counts: Counts,
+    (noun, field): (&'static str, &'static str),
+) -> Result<(Locked, DateTime<Utc>)> {
+    let Some(locked) = project::lock(tx, target, counts, clock::now()).await? else {
+        return Err(Error::not_found(noun, field));
+    };
+    policy::may_write(locked.role)?;
+    if locked.status == ProjectStatus::Deleted {
+        return Err(Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back."));
+    }
+    // Read under the lock, so that times run with revisions.
+    Ok((locked, clock::now()))
+}
+
+/// The event of a locked revision.
+pub(super) fn event_of(actor: &Actor, locked: &Locked, kind: EventKind, now: DateTime<Utc>) -> Event {
+    Event {
+        project_id: locked.id,
+        revision: locked.revision,
+        kind,
+        created_at: now,
+        actor_id: Some(actor.user_id),
+        session_id: None,
+        message_id: None,
+    }
+}
+
+/// Checks a guard on the project's revision.
+pub(super) fn check_expected(locked: &Locked, expected: Option<i32>) -> Result<()> {
+    let current = locked.revision - 1;
+    match expected {
+        Some(expected) if expected != current => Err(Error::Conflict(crate::model::error::Conflict {
+            message: format!("The project is at revision {current}, not {expected}."),
+            field: Some("input.expectedRevision"),
+            current_revision: Some(current),
+            ..Default::default()
+        })),
+        _ => Ok(()),
+    }
+}
+
+/// Reads back a project that the transaction has locked.
+async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
+    by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::internal("a locked project cannot be read"))
+}
+
+/// Makes a project.
+///
+/// # Errors
+/// `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
+pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewProject) -> Result<Project> {
+    let limits = &services.limits;
+    check_name(limits, "input.name", &new.name)?;
+    check_optional_text(limits, "input.description", new.description.as_ref())?;
+    check_text(limits, "input.initialPrompt", &new.initial_prompt)?;
+    check_json(limits, "input.config", Some(&new.config))?;
+    let owner = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let now = clock::now();
+            let project = project::insert(tx, ProjectId(clock::new_id()), new, now).await?;
+            let created = Event {
+                project_id: project.id,
+                revision: project.revision,
+                kind: EventKind::ProjectCreated,
+                created_at: now,
+                actor_id: Some(owner.user_id),
+                session_id: None,
+                message_id: None,
+            };
+            event::append(tx, &created, None).await?;
+            Ok(project)
+        })
+    })
+    .await
+}
+
+/// Changes a project's own fields. Where nothing differs, nothing is written.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for viewers, and for anyone but the owner where the status changes from or to deleted;
+/// `BadInput` for an empty name; `Conflict` for a deleted project that stays so.
+pub async fn update(services: &Arc<Services>, actor: &Actor, id: ProjectId, changes: ProjectChanges) -> Result<Project> {
+    let limits = &services.limits;
+    if let Some(name) = &changes.name {
+        check_name(limits, "input.name", name)?;
+    }
+    check_optional_text(limits, "input.description", changes.description.as_ref().and_then(Option::as_ref))?;
+    check_optional_text(limits, "input.initialPrompt", changes.initial_prompt.as_ref())?;
+    check_json(limits, "input.config", changes.config.as_ref())?;
+    change(services, actor, id, changes, "input.id").await
+}
+
+/// Marks a project as deleted. A project that is deleted already stays as it is.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for anyone but the owner.
+pub async fn delete(services: &Arc<Services>, actor: &Actor, id: ProjectId) -> Result<Project> {
+    let changes = ProjectChanges { status: Some(ProjectStatus::Deleted), ..ProjectChanges::default() };
+    change(services, actor, id, changes, "id").await
+}
+
+async fn change(
+    services: &Arc<Services>,
+    actor: &Actor,
+    id: ProjectId,
+    changes: ProjectChanges,
+    field: &'static str,
+) -> Result<Project> {
+    let writer = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let locked = project::lock(tx, Target::Project(id), Counts::default(), clock::now()).await?;
+            let locked = locked.ok_or_else(|| Error::not_found("project", field))?;
+            policy::may_write(locked.role)?;
+            let status = changes.status.unwrap_or(locked.status);
+            if locked.status == ProjectStatus::Deleted || status == ProjectStatus::Deleted {
+                policy::may_delete_project(locked.role)?;
+            }
+            let present = read_back(tx, id).await?;
+            let same = changes.name.as_ref().is_none_or(|name| *name == present.name)
+                && changes.description.as_ref().is_none_or(|description| *description == present.description)
+                && changes.initial_prompt.as_ref().is_none_or(|prompt| *prompt == present.initial_prompt)
+                && changes.config.as_ref().is_none_or(|config| *config == present.config)
+                && status == present.status;
+            if same {
+                tx.abandon();
+                return Ok(Project { revision: present.revision - 1, ..present });
+            }
+            if locked.status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
+                return Err(Error::conflict(field, "The project is deleted; set its status to ACTIVE to bring it back."));
+            }
+            let now = clock::now();
+            project::update(tx, id, changes, now).await?;
+            event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated, now), None).await?;
+            read_back(tx, id).await
+        })
+    })
+    .await
+}
+
+/// Notes that the actor opened a project; no revision.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn touch(services: &Arc<Services>, actor: &Actor, id: ProjectId) -> Result<Project> {
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            project::touch(tx, id, clock::now()).await?;
+            read_back(tx, id).await
+        })
+    })
+    .await
+}

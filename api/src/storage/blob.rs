@@ -1,0 +1,150 @@
+//! `blobs`: file contents, kept once a project, most of them as a small delta on the file's previous version.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entity::blobs;
+
+use super::blob_codec::{self, Encoded, Encoding};
+use super::db::{Tx, fail};
+use super::project::member;
+use super::snapshot::hash;
+use super::sql::Sql;
+use crate::model::error::{Error, Result};
+use crate::model::file::Hash;
+use crate::model::ids::ProjectId;
+
+/// A blob's row; it stays inside the service.
+pub type BlobId = i64;
+
+/// Blobs with everything that is needed to decode them.
+#[derive(Default)]
+pub struct Chains {
+    rows: HashMap<BlobId, blobs::Model>,
+    ids: HashMap<(ProjectId, Hash), BlobId>,
+    decoded: HashMap<BlobId, Arc<Vec<u8>>>,
+}
+
+impl Chains {
+    /// The id of the blob with this hash, where the project has it.
+    pub fn find(&self, project: ProjectId, hash: &Hash) -> Option<BlobId> {
+        self.ids.get(&(project, *hash)).copied()
+    }
+
+    /// How many deltas stand between a blob and its keyframe.
+    pub fn depth(&self, id: BlobId) -> i16 {
+        self.rows.get(&id).map_or(0, |row| row.depth)
+    }
+
+    /// The bytes of a blob. Costs time in proportion to their size times the chain's length: not for an async thread.
+    ///
+    /// # Errors
+    /// `Internal` where the blob is missing or its bytes do not have their hash.
+    pub fn decode(&mut self, id: BlobId) -> Result<Arc<Vec<u8>>> {
+        // Down to the nearest blob that is known, then back up.
+        let mut chain = Vec::new();
+        let mut next = Some(id);
+        while let Some(id) = next.filter(|id| !self.decoded.contains_key(id)) {
+            let row = self.rows.get(&id).ok_or_else(|| Error::internal(format!("blob {id} is missing")))?;
+            chain.push(id);
+            if chain.len() > blob_codec::MAX_DEPTH as usize + 1 {
+                return Err(Error::internal(format!("the chain of blob {id} does not end")));
+            }
+            next = row.base_id;
+        }
+        for id in chain.into_iter().rev() {
+            let row = self.rows.get(&id).ok_or_else(|| Error::internal(format!("blob {id} is missing")))?;
+            let base = row.base_id.and_then(|base| self.decoded.get(&base));
+            let encoding = Encoding::try_from(row.encoding).map_err(|_| super::db::unknown("encoding", &row.encoding.to_string()))?;
+            let size = usize::try_from(row.size).unwrap_or_default();
+            let sha256 = hash(row.sha256.clone())?;
+            let bytes = blob_codec::decode(encoding, &row.data, base.map(|base| base.as_slice()), size, &sha256)
+                .map_err(|error| Error::internal(format!("blob {id}: {error:?}")))?;
+            self.decoded.insert(id, Arc::new(bytes));
+        }
+        self.decoded.get(&id).cloned().ok_or_else(|| Error::internal(format!("blob {id} is missing")))
+    }
+
+    /// Like [`Chains::decode`], by hash; `None` where there is no such blob.
+    ///
+    /// # Errors
+    /// `Internal` where the bytes do not have their hash.
+    pub fn decode_hash(&mut self, project: ProjectId, hash: &Hash) -> Result<Option<Arc<Vec<u8>>>> {
+        self.find(project, hash).map(|id| self.decode(id)).transpose()
+    }
+}
+
+const CHAINS: &str = ") UNION SELECT b.id, b.base_id FROM chain c JOIN blobs b ON b.id = c.base_id) \
+     SELECT b.* FROM chain c JOIN blobs b ON b.id = c.id";
+
+/// The blobs of a locked project with these ids, and those with these hashes that there are.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn of_project(tx: &Tx, project: ProjectId, ids: &[BlobId], hashes: &[Hash]) -> Result<Chains> {
+    if ids.is_empty() && hashes.is_empty() {
+        return Ok(Chains::default());
+    }
+    let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE b.project_id = ");
+    sql.bind(project.0).push(" AND (b.id IN ").list(ids.iter().copied()).push(" OR b.sha256 IN ");
+    sql.list(hashes.iter().map(|hash| hash.to_vec())).push(CHAINS);
+    chains(tx, sql).await
+}
+
+/// The blobs with these hashes in the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_hashes(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<Chains> {
+    let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE (");
+    sql.pairs("(b.project_id, b.sha256)", keys.iter().map(|(project, hash)| (project.0, hash.to_vec()))).push(" AND ");
+    member(&mut sql, "b.project_id", tx.me()).push(CHAINS);
+    chains(tx, sql).await
+}
+
+async fn chains(tx: &Tx, sql: Sql) -> Result<Chains> {
+    let rows: Vec<blobs::Model> = tx.all(sql).await?;
+    let mut chains = Chains::default();
+    for row in rows {
+        chains.ids.insert((ProjectId(row.project_id), hash(row.sha256.clone())?), row.id);
+        chains.rows.insert(row.id, row);
+    }
+    Ok(chains)
+}
+
+/// A blob that the project does not have yet.
+pub struct NewBlob {
+    /// Hash of its bytes.
+    pub hash: Hash,
+    /// How many bytes they are.
+    pub size: i32,
+    /// How they are kept.
+    pub encoded: Encoded,
+    /// What a delta is based on.
+    pub base: Option<BlobId>,
+    /// How many deltas stand between it and its keyframe.
+    pub depth: i16,
+}
+
+/// Adds blobs to a locked project and answers their ids by their hashes.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn insert(tx: &Tx, project: ProjectId, new: Vec<NewBlob>) -> Result<HashMap<Hash, BlobId>> {
+    let mut ids = HashMap::with_capacity(new.len());
+    let mut new = new.into_iter().peekable();
+    while new.peek().is_some() {
+        let mut sql = Sql::new("INSERT INTO blobs (project_id, sha256, size, encoding, depth, base_id, data) VALUES ");
+        for (index, blob) in new.by_ref().take(super::ROWS_PER_INSERT).enumerate() {
+            sql.push(if index == 0 { "(" } else { ", (" }).bind(project.0).push(", ").bind(blob.hash.to_vec()).push(", ");
+            sql.bind(blob.size).push(", ").bind(blob.encoded.encoding as i16).push(", ").bind(blob.depth).push(", ");
+            sql.bind(blob.base).push(", ").bind(blob.encoded.data).push(")");
+        }
+        sql.push(" RETURNING id, sha256");
+        for row in tx.rows(sql).await? {
+            let bytes: Vec<u8> = row.try_get("", "sha256").map_err(fail)?;
+            ids.insert(hash(bytes)?, row.try_get("", "id").map_err(fail)?);
+        }
+    }
+    Ok(ids)
+}

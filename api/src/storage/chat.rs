@@ -1,0 +1,414 @@
+//! `chat_sessions` and `chat_messages`.
+
+use chrono::{DateTime, Utc};
+use entity::{chat_messages, chat_sessions};
+use uuid::Uuid;
+
+use super::db::{Tx, fail, unknown};
+use super::project::member;
+use super::snapshot::hash;
+use super::sql::{KeyKind, Order, Sql, pages};
+use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
+use crate::model::error::Result;
+use crate::model::file::Hash;
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use crate::model::names::MessageRole;
+use crate::model::page::{Cursor, Key, Page, Slice};
+
+const NEWEST_FIRST: Order = Order { columns: &[("s.revision", KeyKind::Number)], descending: true };
+const OLDEST_FIRST: Order = Order { columns: &[("m.revision", KeyKind::Number)], descending: false };
+
+impl From<chat_sessions::Model> for Session {
+    fn from(row: chat_sessions::Model) -> Self {
+        Self {
+            id: SessionId(row.id),
+            project_id: ProjectId(row.project_id),
+            author_id: UserId(row.user_id),
+            revision: row.revision,
+            title: row.title,
+            started_at: row.started_at.to_utc(),
+            ended_at: row.ended_at.map(|time| time.to_utc()),
+            message_count: row.message_count,
+            is_active: row.is_active,
+            metadata: row.metadata,
+        }
+    }
+}
+
+fn message(row: chat_messages::Model) -> Result<Message> {
+    Ok(Message {
+        id: MessageId(row.id),
+        project_id: ProjectId(row.project_id),
+        session_id: SessionId(row.session_id),
+        author_id: UserId(row.user_id),
+        revision: row.revision,
+        role: MessageRole::from_stored(&row.role).ok_or_else(|| unknown("message role", &row.role))?,
+        content: row.content,
+        timestamp: row.timestamp.to_utc(),
+        is_checkpoint: row.is_checkpoint,
+        context_data: row.context_data,
+        metadata: row.metadata,
+    })
+}
+
+async fn sessions(tx: &Tx, sql: Sql) -> Result<Vec<Session>> {
+    let rows: Vec<chat_sessions::Model> = tx.all(sql).await?;
+    Ok(rows.into_iter().map(Session::from).collect())
+}
+
+async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
+    let rows: Vec<chat_messages::Model> = tx.all(sql).await?;
+    rows.into_iter().map(message).collect()
+}
+
+/// The sessions among `ids` in the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn sessions_by_ids(tx: &Tx, ids: &[SessionId]) -> Result<Vec<Session>> {
+    let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.id IN ");
+    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "s.project_id", tx.me());
+    sessions(tx, sql).await
+}
+
+/// The actor's own active session of each project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn active_sessions(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Session>> {
+    let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.is_active AND s.user_id = ");
+    sql.bind(tx.me()).push(" AND s.project_id IN ").list(projects.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "s.project_id", tx.me());
+    sessions(tx, sql).await
+}
+
+fn keep_sessions(sql: &mut Sql, me: Uuid, keep: &SessionFilter) {
+    sql.push(" AND ");
+    member(sql, "s.project_id", me);
+    if let Some(is_active) = keep.is_active {
+        sql.push(if is_active { " AND s.is_active" } else { " AND NOT s.is_active" });
+    }
+    if let Some(time) = keep.started_after {
+        sql.push(" AND s.started_at >= ").bind(time);
+    }
+    if let Some(time) = keep.started_before {
+        sql.push(" AND s.started_at <= ").bind(time);
+    }
+}
+
+/// The sessions of each project, newest first.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn sessions_page(
+    tx: &Tx,
+    projects: &[ProjectId],
+    keep: &SessionFilter,
+    page: &Page,
+) -> Result<Vec<(ProjectId, Slice<Session>)>> {
+    let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
+        sql.push("SELECT s.* FROM chat_sessions s WHERE s.project_id = ").bind(project.0);
+        keep_sessions(sql, tx.me(), keep);
+    })?;
+    let rows = sessions(tx, sql).await?.into_iter();
+    let rows = rows.map(|row| (row.project_id, Cursor(vec![Key::Number(row.revision.into())]), row)).collect();
+    Ok(super::group(rows, page))
+}
+
+/// How many sessions [`sessions_page`] would list in all, of each project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn sessions_count(tx: &Tx, projects: &[ProjectId], keep: &SessionFilter) -> Result<Vec<(ProjectId, i64)>> {
+    let mut sql = Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM chat_sessions s WHERE s.project_id IN ");
+    sql.list(projects.iter().map(|id| id.0));
+    keep_sessions(&mut sql, tx.me(), keep);
+    sql.push(" GROUP BY s.project_id");
+    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
+}
+
+/// The messages among `ids` in the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>> {
+    let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.id IN ");
+    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "m.project_id", tx.me());
+    messages(tx, sql).await
+}
+
+fn keep_messages(sql: &mut Sql, me: Uuid, keep: &MessageFilter) {
+    sql.push(" AND ");
+    member(sql, "m.project_id", me);
+    if let Some(role) = keep.role {
+        sql.push(" AND m.role = ").bind(role.as_str());
+    }
+    if let Some(is_checkpoint) = keep.is_checkpoint {
+        sql.push(if is_checkpoint { " AND m.is_checkpoint" } else { " AND NOT m.is_checkpoint" });
+    }
+    if let Some(search) = &keep.search {
+        sql.push(" AND ").contains("m.content", search);
+    }
+    if let Some(time) = keep.after {
+        sql.push(" AND m.timestamp >= ").bind(time);
+    }
+    if let Some(time) = keep.before {
+        sql.push(" AND m.timestamp <= ").bind(time);
+    }
+}
+
+/// The messages of each session, oldest first.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn messages_page(
+    tx: &Tx,
+    sessions: &[SessionId],
+    keep: &MessageFilter,
+    page: &Page,
+) -> Result<Vec<(SessionId, Slice<Message>)>> {
+    let sql = pages(sessions, OLDEST_FIRST, page, |sql, session| {
+        sql.push("SELECT m.* FROM chat_messages m WHERE m.session_id = ").bind(session.0);
+        keep_messages(sql, tx.me(), keep);
+    })?;
+    let rows = messages(tx, sql).await?.into_iter();
+    let rows = rows.map(|row| (row.session_id, Cursor(vec![Key::Number(row.revision.into())]), row)).collect();
+    Ok(super::group(rows, page))
+}
+
+/// How many messages [`messages_page`] would list in all, of each session.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn messages_count(tx: &Tx, sessions: &[SessionId], keep: &MessageFilter) -> Result<Vec<(SessionId, i64)>> {
+    let mut sql = Sql::new("SELECT m.session_id AS parent, count(*) AS n FROM chat_messages m WHERE m.session_id IN ");
+    sql.list(sessions.iter().map(|id| id.0));
+    keep_messages(&mut sql, tx.me(), keep);
+    sql.push(" GROUP BY m.session_id");
+    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (SessionId(id), n)).collect())
+}
+
+/// A session's messages after a revision, oldest first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: usize) -> Result<Vec<Message>> {
+    let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.session_id = ");
+    sql.bind(session.0).push(" AND m.revision > ").bind(revision).push(" AND ");
+    member(&mut sql, "m.project_id", tx.me()).push(" ORDER BY m.revision LIMIT ");
+    sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    messages(tx, sql).await
+}
+
+/// The messages of active projects of the actor's, newest first (`recent_chat_activity`), of one project where one is named.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn recent(tx: &Tx, project: Option<ProjectId>, page: &Page) -> Result<Slice<Message>> {
+    let order = Order { columns: &[("m.timestamp", KeyKind::Time), ("m.id", KeyKind::Id)], descending: true };
+    // Each project's newest from its own index, then the newest of those: never a scan of all messages.
+    let projects = active_projects(tx, project).await?;
+    if projects.is_empty() {
+        return Ok(Slice::default());
+    }
+    let sql = pages(&projects, order, page, |sql, project: ProjectId| {
+        sql.push("SELECT m.* FROM chat_messages m WHERE m.project_id = ").bind(project.0);
+    })?;
+    let mut rows: Vec<(Cursor, Message)> = messages(tx, sql)
+        .await?
+        .into_iter()
+        .map(|row| (Cursor(vec![Key::Time(row.timestamp), Key::Id(row.id.0)]), row))
+        .collect();
+    rows.sort_by_key(|(_, row)| (row.timestamp, row.id));
+    if !page.from_end {
+        rows.reverse();
+    }
+    Ok(Slice::cut(rows, page))
+}
+
+/// How many messages [`recent`] would list in all.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn recent_count(tx: &Tx, project: Option<ProjectId>) -> Result<i64> {
+    let mut sql = Sql::new("SELECT coalesce(sum(p.message_count), 0) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ");
+    super::project::memberships(&mut sql, tx.me());
+    if let Some(project) = project {
+        sql.push(" AND p.id = ").bind(project.0);
+    }
+    tx.count(sql).await
+}
+
+async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<ProjectId>> {
+    let mut sql = Sql::new("SELECT p.id FROM projects p WHERE p.status = 'active' AND p.message_count > 0 AND p.id IN ");
+    super::project::memberships(&mut sql, tx.me());
+    if let Some(project) = project {
+        sql.push(" AND p.id = ").bind(project.0);
+    }
+    // More projects than one statement takes at once: those that were used last are the ones with recent messages.
+    sql.push(" ORDER BY p.last_activity_at DESC LIMIT 400");
+    tx.rows(sql).await?.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect()
+}
+
+/// Ends the actor's active session of a project and answers its id, where there is one.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn end_active(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<Option<SessionId>> {
+    let mut sql = Sql::new("UPDATE chat_sessions SET is_active = ");
+    sql.bind(false).push(", ended_at = ").bind(now).push(" WHERE is_active AND project_id = ").bind(project.0);
+    sql.push(" AND user_id = ").bind(tx.me()).push(" RETURNING id");
+    let row = tx.row(sql).await?;
+    row.map(|row| Ok(SessionId(row.try_get("", "id").map_err(fail)?))).transpose()
+}
+
+/// Ends a session of the actor's.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn end(tx: &Tx, session: SessionId, now: DateTime<Utc>) -> Result<()> {
+    let mut sql = Sql::new("UPDATE chat_sessions SET is_active = ");
+    sql.bind(false).push(", ended_at = ").bind(now).push(" WHERE id = ").bind(session.0);
+    sql.push(" AND user_id = ").bind(tx.me());
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Adds a session of the actor's.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO chat_sessions (id, project_id, user_id, revision, title, started_at, message_count, is_active, metadata) VALUES (",
+    );
+    sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.author_id.0).push(", ").bind(new.revision);
+    sql.push(", ").bind(new.title.clone()).push(", ").bind(new.started_at).push(", 0, ").bind(true).push(", ");
+    sql.bind(new.metadata.clone()).push(")");
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// What a new message must know of its session.
+pub struct Place {
+    /// Whose session it is.
+    pub author_id: UserId,
+    /// Whether it goes on.
+    pub is_active: bool,
+    /// The message that already has the idempotency key.
+    pub duplicate: Option<MessageId>,
+    /// Path and hash of the project's live files; only for a checkpoint.
+    pub files: Vec<(String, Hash)>,
+}
+
+/// Reads, in one statement, what a new message must know of its session; the session's project must be locked.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn place(tx: &Tx, session: SessionId, with_files: bool, idempotency_key: Option<&str>) -> Result<Option<Place>> {
+    let mut sql = Sql::new("SELECT s.user_id, s.is_active");
+    if idempotency_key.is_some() {
+        sql.push(", d.id AS duplicate");
+    }
+    if with_files {
+        sql.push(", f.file_path, f.hash");
+    }
+    sql.push(" FROM chat_sessions s");
+    if let Some(key) = idempotency_key {
+        sql.push(" LEFT JOIN chat_messages d ON d.session_id = s.id AND d.idempotency_key = ").bind(key);
+    }
+    if with_files {
+        sql.push(" LEFT JOIN project_files f ON f.project_id = s.project_id AND f.hash IS NOT NULL AND NOT f.is_deleted");
+    }
+    sql.push(" WHERE s.id = ").bind(session.0);
+    let rows = tx.rows(sql).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let mut place = Place {
+        author_id: UserId(first.try_get("", "user_id").map_err(fail)?),
+        is_active: first.try_get("", "is_active").map_err(fail)?,
+        duplicate: None,
+        files: Vec::new(),
+    };
+    if idempotency_key.is_some() {
+        let duplicate: Option<Uuid> = first.try_get("", "duplicate").map_err(fail)?;
+        place.duplicate = duplicate.map(MessageId);
+    }
+    if with_files {
+        for row in &rows {
+            let path: Option<String> = row.try_get("", "file_path").map_err(fail)?;
+            let bytes: Option<Vec<u8>> = row.try_get("", "hash").map_err(fail)?;
+            if let (Some(path), Some(bytes)) = (path, bytes) {
+                place.files.push((path, hash(bytes)?));
+            }
+        }
+    }
+    Ok(Some(place))
+}
+
+/// Adds a message of the actor's.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn insert_message(tx: &Tx, new: &Message, idempotency_key: Option<String>) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO chat_messages (id, project_id, session_id, user_id, revision, role, content, timestamp, is_checkpoint, \
+         context_data, metadata, idempotency_key) VALUES (",
+    );
+    sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.session_id.0).push(", ");
+    sql.bind(new.author_id.0).push(", ").bind(new.revision).push(", ").bind(new.role.as_str()).push(", ");
+    sql.bind(new.content.clone()).push(", ").bind(new.timestamp).push(", ").bind(new.is_checkpoint).push(", ");
+    sql.bind(new.context_data.clone()).push(", ").bind(new.metadata.clone()).push(", ").bind(idempotency_key).push(")");
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// The conversation that a write to files belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation {
+    /// The session.
+    pub session_id: SessionId,
+    /// Whose session it is.
+    pub author_id: UserId,
+    /// Whether it goes on.
+    pub is_active: bool,
+    /// The message, where the write named one.
+    pub message_id: Option<MessageId>,
+    /// The snapshot that the message's checkpoint made.
+    pub snapshot_id: Option<ProjectSnapshotId>,
+}
+
+/// Finds the session and the message that a write to `project` names; a message alone names its session too. `None`
+/// where the project has no such session. The message is missing from the answer where the session has no such message.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn conversation(
+    tx: &Tx,
+    project: ProjectId,
+    session: Option<SessionId>,
+    message: Option<MessageId>,
+) -> Result<Option<Conversation>> {
+    let mut sql = Sql::new(
+        "SELECT s.id AS session_id, s.user_id, s.is_active, m.id AS message_id, n.id AS snapshot_id FROM chat_sessions s \
+         LEFT JOIN chat_messages m ON m.session_id = s.id AND m.id = ",
+    );
+    sql.bind(message.map(|id| id.0));
+    sql.push(" LEFT JOIN project_snapshots n ON n.project_id = m.project_id AND n.created_revision = m.revision WHERE s.id = ");
+    match (session, message) {
+        (Some(session), _) => sql.bind(session.0),
+        (None, Some(message)) => sql.push("(SELECT session_id FROM chat_messages WHERE id = ").bind(message.0).push(")"),
+        (None, None) => return Ok(None),
+    };
+    sql.push(" AND s.project_id = ").bind(project.0);
+    let Some(row) = tx.row(sql).await? else { return Ok(None) };
+    let optional = |column: &str| row.try_get::<Option<Uuid>>("", column).map_err(fail);
+    Ok(Some(Conversation {
+        session_id: SessionId(row.try_get("", "session_id").map_err(fail)?),
+        author_id: UserId(row.try_get("", "user_id").map_err(fail)?),
+        is_active: row.try_get("", "is_active").map_err(fail)?,
+        message_id: optional("message_id")?.map(MessageId),
+        snapshot_id: optional("snapshot_id")?.map(ProjectSnapshotId),
+    }))
+}

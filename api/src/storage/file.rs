@@ -1,0 +1,480 @@
+//! `project_files` and `file_snapshots`.
+
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use super::blob::BlobId;
+use super::db::{Tx, fail, unknown};
+use super::project::member;
+use super::snapshot::hash;
+use super::sql::{KeyKind, Order, Sql, pages};
+use crate::model::error::Result;
+use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, Hash};
+use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
+use crate::model::names::{ChangeType, FileType};
+use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::path::FilePath;
+
+/// A version with its contents' hash and the event of its revision, which says who, when and for what; ends inside a `WHERE`.
+const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
+     v.path, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
+     JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
+     LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
+
+/// A file as of a revision, in the columns of `project_files`.
+const FILES_AT: &str = "SELECT f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
+     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at \
+     FROM file_snapshots v JOIN project_files f ON f.id = v.file_id \
+     JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
+     LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
+
+const FILES_NOW: &str = "SELECT v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
+     v.is_deleted, v.created_at, v.updated_at FROM project_files v WHERE ";
+
+const NEWEST_CHANGE_FIRST: Order =
+    Order { columns: &[("v.revision", KeyKind::Number), ("v.id", KeyKind::Id)], descending: true };
+const NEWEST_VERSION_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
+
+fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> Result<T> {
+    row.try_get("", column).map_err(fail)
+}
+
+fn optional_hash(row: &QueryResult, column: &str) -> Result<Option<Hash>> {
+    get::<Option<Vec<u8>>>(row, column)?.map(hash).transpose()
+}
+
+fn file_type(row: &QueryResult) -> Result<FileType> {
+    let text: String = get(row, "file_type")?;
+    FileType::from_stored(&text).ok_or_else(|| unknown("file type", &text))
+}
+
+fn file(row: &QueryResult) -> Result<File> {
+    Ok(File {
+        id: FileId(get(row, "id")?),
+        project_id: ProjectId(get(row, "project_id")?),
+        path: FilePath::from_stored(get(row, "file_path")?),
+        file_type: file_type(row)?,
+        language: get(row, "language")?,
+        size_bytes: get(row, "size_bytes")?,
+        version: get(row, "version")?,
+        hash: optional_hash(row, "hash")?,
+        is_deleted: get(row, "is_deleted")?,
+        created_at: get(row, "created_at")?,
+        updated_at: get(row, "updated_at")?,
+    })
+}
+
+fn version(row: &QueryResult) -> Result<FileSnapshot> {
+    let change_type: String = get(row, "change_type")?;
+    Ok(FileSnapshot {
+        id: FileSnapshotId(get(row, "id")?),
+        project_id: ProjectId(get(row, "project_id")?),
+        file_id: FileId(get(row, "file_id")?),
+        revision: get(row, "revision")?,
+        version: get(row, "version")?,
+        path: FilePath::from_stored(get(row, "path")?),
+        change_type: ChangeType::from_stored(&change_type).ok_or_else(|| unknown("kind of change", &change_type))?,
+        additions: get(row, "additions")?,
+        deletions: get(row, "deletions")?,
+        hash: optional_hash(row, "sha256")?,
+        size_bytes: get::<Option<i32>>(row, "size")?.unwrap_or_default(),
+        change_description: get(row, "description")?,
+        created_at: get(row, "created_at")?,
+        created_by: get::<Option<Uuid>>(row, "actor_id")?.map(UserId),
+        session_id: get::<Option<Uuid>>(row, "session_id")?.map(SessionId),
+        message_id: get::<Option<Uuid>>(row, "message_id")?.map(MessageId),
+    })
+}
+
+async fn files(tx: &Tx, sql: Sql) -> Result<Vec<File>> {
+    tx.rows(sql).await?.iter().map(file).collect()
+}
+
+async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<FileSnapshot>> {
+    tx.rows(sql).await?.iter().map(version).collect()
+}
+
+/// Adds the condition that a version was valid at a revision.
+fn valid_at(sql: &mut Sql, at: i32) -> &mut Sql {
+    sql.push("v.revision <= ").bind(at).push(" AND (v.superseded_revision IS NULL OR v.superseded_revision > ");
+    sql.bind(at).push(")")
+}
+
+/// The files among `ids`, as they are now, in the actor's projects; deleted ones too.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_ids(tx: &Tx, ids: &[FileId]) -> Result<Vec<File>> {
+    let mut sql = Sql::new(FILES_NOW);
+    sql.push("v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
+    files(tx, sql).await
+}
+
+/// The live files at these paths of the actor's projects, now or as of a revision.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) -> Result<Vec<File>> {
+    let pairs = keys.iter().map(|(project, path)| (project.0, path.as_str().to_owned()));
+    let mut sql;
+    if let Some(at) = at {
+        sql = Sql::new(FILES_AT);
+        sql.pairs("(v.project_id, v.path)", pairs).push(" AND v.change_type <> 'delete' AND ");
+        valid_at(&mut sql, at);
+    } else {
+        sql = Sql::new(FILES_NOW);
+        sql.pairs("(v.project_id, v.file_path)", pairs).push(" AND NOT v.is_deleted");
+    }
+    sql.push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
+    files(tx, sql).await
+}
+
+fn keep_files(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &FileFilter) {
+    let path = if keep.at.is_some() { "v.path" } else { "v.file_path" };
+    sql.push("v.project_id = ").bind(project.0).push(" AND ");
+    member(sql, "v.project_id", me);
+    if let Some(at) = keep.at {
+        sql.push(" AND ");
+        valid_at(sql, at);
+        if !keep.include_deleted {
+            sql.push(" AND v.change_type <> 'delete'");
+        }
+    } else if !keep.include_deleted {
+        sql.push(" AND NOT v.is_deleted");
+    }
+    if let Some(under) = &keep.under {
+        // From "folder/" up to, but not with, "folder0": '0' follows '/'.
+        sql.push(" AND (").push(path).push(" = ").bind(under.as_str()).push(" OR (").push(path).push(" > ");
+        sql.bind(format!("{}/", under.as_str())).push(" AND ").push(path).push(" < ");
+        sql.bind(format!("{}0", under.as_str())).push("))");
+    }
+}
+
+/// The files of each project by path, now or as of a revision.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn page(
+    tx: &Tx,
+    projects: &[ProjectId],
+    keep: &FileFilter,
+    page: &Page,
+) -> Result<Vec<(ProjectId, Slice<File>)>> {
+    let (select, columns): (_, &[_]) = match keep.at {
+        Some(_) => (FILES_AT, &[("v.path", KeyKind::Text), ("v.file_id", KeyKind::Id)]),
+        None => (FILES_NOW, &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)]),
+    };
+    let sql = pages(projects, Order { columns, descending: false }, page, |sql, project| {
+        keep_files(sql.push(select), tx.me(), project, keep);
+    })?;
+    let rows = files(tx, sql).await?.into_iter();
+    let rows = rows.map(|row| (row.project_id, Cursor(vec![Key::Text(row.path.as_str().to_owned()), Key::Id(row.id.0)]), row));
+    Ok(super::group(rows.collect(), page))
+}
+
+/// How many files [`page`] would list in all, of each project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn count(tx: &Tx, projects: &[ProjectId], keep: &FileFilter) -> Result<Vec<(ProjectId, i64)>> {
+    let mut sql = Sql::new("");
+    let table = if keep.at.is_some() { "file_snapshots" } else { "project_files" };
+    for (index, project) in projects.iter().enumerate() {
+        sql.push(if index == 0 { "" } else { " UNION ALL " });
+        sql.push("SELECT v.project_id AS parent, count(*) AS n FROM ").push(table).push(" v WHERE ");
+        keep_files(&mut sql, tx.me(), *project, keep);
+        sql.push(" GROUP BY v.project_id");
+    }
+    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
+}
+
+/// The versions among `ids` in the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.push("v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
+    versions(tx, sql).await
+}
+
+/// The versions with these numbers in the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn versions_by_numbers(tx: &Tx, keys: &[(FileId, i32)]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.pairs("(v.file_id, v.version)", keys.iter().map(|(file, version)| (file.0, *version))).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
+    versions(tx, sql).await
+}
+
+/// The versions of each file, newest first.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn versions_page(tx: &Tx, of: &[FileId], page: &Page) -> Result<Vec<(FileId, Slice<FileSnapshot>)>> {
+    let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, file| {
+        sql.push(VERSIONS).push("v.file_id = ").bind(file.0).push(" AND ");
+        member(sql, "v.project_id", tx.me());
+    })?;
+    let rows = versions(tx, sql).await?.into_iter();
+    let rows = rows.map(|row| (row.file_id, Cursor(vec![Key::Number(row.version.into())]), row)).collect();
+    Ok(super::group(rows, page))
+}
+
+fn keep_changes(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &ChangeFilter) {
+    sql.push("v.project_id = ").bind(project.0).push(" AND ");
+    member(sql, "v.project_id", me);
+    for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))] {
+        if let Some(id) = id {
+            // In the words of the partial indexes of project_events.
+            sql.push(" AND v.revision IN (SELECT w.revision FROM project_events w WHERE w.project_id = ").bind(project.0);
+            sql.push(" AND w.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND w.").push(column).push(" = ").bind(id).push(")");
+        }
+    }
+    if let Some(file) = keep.file_id {
+        sql.push(" AND v.file_id = ").bind(file.0);
+    }
+    if let Some(path) = &keep.path {
+        sql.push(" AND v.path = ").bind(path.as_str());
+    }
+    if let Some(change_type) = keep.change_type {
+        sql.push(" AND v.change_type = ").bind(change_type.as_str());
+    }
+}
+
+/// The changes of each project, newest first (`file_change_history`).
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn changes_page(
+    tx: &Tx,
+    projects: &[ProjectId],
+    keep: &ChangeFilter,
+    page: &Page,
+) -> Result<Vec<(ProjectId, Slice<FileSnapshot>)>> {
+    let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
+        keep_changes(sql.push(VERSIONS), tx.me(), project, keep);
+    })?;
+    let rows = versions(tx, sql).await?.into_iter();
+    let rows = rows.map(|row| (row.project_id, Cursor(vec![Key::Number(row.revision.into()), Key::Id(row.id.0)]), row));
+    Ok(super::group(rows.collect(), page))
+}
+
+/// How many changes [`changes_page`] would list in all, of each project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changes_count(tx: &Tx, projects: &[ProjectId], keep: &ChangeFilter) -> Result<Vec<(ProjectId, i64)>> {
+    let mut sql = Sql::new("");
+    for (index, project) in projects.iter().enumerate() {
+        sql.push(if index == 0 { "" } else { " UNION ALL " });
+        sql.push("SELECT v.project_id AS parent, count(*) AS n FROM file_snapshots v WHERE ");
+        keep_changes(&mut sql, tx.me(), *project, keep);
+        sql.push(" GROUP BY v.project_id");
+    }
+    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
+}
+
+/// The changes that these revisions made, in the order in which they were made.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changes_of_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.pairs("(v.project_id, v.revision)", revisions.iter().map(|(project, revision)| (project.0, *revision)));
+    sql.push(" AND ");
+    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.revision, v.id");
+    versions(tx, sql).await
+}
+
+/// The changes that were made for these messages, in the order in which they were made.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changes_of_messages(tx: &Tx, messages: &[MessageId]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.push("e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND e.message_id IN ").list(messages.iter().map(|id| id.0));
+    sql.push(" AND ");
+    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.revision, v.id");
+    versions(tx, sql).await
+}
+
+/// A file or folder at one version, with what a write needs of it.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The file at that version.
+    pub file: File,
+    /// Its contents; `None` for a folder.
+    pub blob: Option<BlobId>,
+}
+
+fn head(row: &QueryResult) -> Result<Head> {
+    Ok(Head { file: file(row)?, blob: get(row, "blob_id")? })
+}
+
+const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_type, f.language, f.size_bytes, f.version, f.hash, \
+     f.is_deleted, f.created_at, f.updated_at, v.blob_id FROM project_files f \
+     JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version WHERE ";
+
+/// Every live file and folder of a locked project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn heads(tx: &Tx, project: ProjectId) -> Result<Vec<Head>> {
+    let mut sql = Sql::new(HEADS);
+    sql.push("f.project_id = ").bind(project.0).push(" AND NOT f.is_deleted");
+    tx.rows(sql).await?.iter().map(head).collect()
+}
+
+/// The live files and folders of a locked project that have to do with these paths: those at them, above them and
+/// below them.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<Head>> {
+    let mut exact: Vec<String> = Vec::new();
+    for path in paths {
+        exact.push(path.as_str().to_owned());
+        exact.extend(path.ancestors().map(|folder| folder.as_str().to_owned()));
+    }
+    exact.sort_unstable();
+    exact.dedup();
+    let mut sql = Sql::new(HEADS);
+    sql.push("f.project_id = ").bind(project.0).push(" AND NOT f.is_deleted AND (f.file_path IN ").list(exact);
+    for path in paths {
+        sql.push(" OR (f.file_path > ").bind(format!("{}/", path.as_str()));
+        sql.push(" AND f.file_path < ").bind(format!("{}0", path.as_str())).push(")");
+    }
+    sql.push(")");
+    tx.rows(sql).await?.iter().map(head).collect()
+}
+
+/// Files of a locked project, deleted or not.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn heads_by_ids(tx: &Tx, project: ProjectId, ids: &[FileId]) -> Result<Vec<Head>> {
+    let mut sql = Sql::new(HEADS);
+    sql.push("f.project_id = ").bind(project.0).push(" AND f.id IN ").list(ids.iter().map(|id| id.0));
+    tx.rows(sql).await?.iter().map(head).collect()
+}
+
+const HELD: &str = "SELECT f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
+     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.blob_id \
+     FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
+
+/// What a file of a locked project held in the version with this id or number.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn held_version(tx: &Tx, file: FileId, snapshot: Option<FileSnapshotId>, version: Option<i32>) -> Result<Option<Head>> {
+    let mut sql = Sql::new(HELD);
+    sql.push("v.file_id = ").bind(file.0);
+    if let Some(snapshot) = snapshot {
+        sql.push(" AND v.id = ").bind(snapshot.0);
+    }
+    if let Some(version) = version {
+        sql.push(" AND v.version = ").bind(version);
+    }
+    tx.row(sql).await?.as_ref().map(head).transpose()
+}
+
+/// What the files of a locked project that changed after a revision held at it; those that were not there at it are
+/// missing from the answer.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn held_at(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<Head>> {
+    let mut sql = Sql::new(HELD);
+    sql.push("v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
+    sql.push(" AND w.revision > ").bind(at).push(") AND v.revision <= ").bind(at).push(" AND v.superseded_revision > ");
+    sql.bind(at).push(" AND v.change_type <> 'delete'");
+    tx.rows(sql).await?.iter().map(head).collect()
+}
+
+/// The files of a locked project that changed after a revision.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<FileId>> {
+    let mut sql = Sql::new("SELECT DISTINCT w.file_id FROM file_snapshots w WHERE w.project_id = ");
+    sql.bind(project.0).push(" AND w.revision > ").bind(at);
+    tx.rows(sql).await?.iter().map(|row| Ok(FileId(get(row, "file_id")?))).collect()
+}
+
+/// Ends the present versions of these files of a locked project at a revision.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn supersede(tx: &Tx, files: &[FileId], revision: i32) -> Result<()> {
+    for files in files.chunks(super::ROWS_PER_INSERT) {
+        let mut sql = Sql::new("UPDATE file_snapshots SET superseded_revision = ");
+        sql.bind(revision).push(" WHERE superseded_revision IS NULL AND file_id IN ").list(files.iter().map(|id| id.0));
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Adds versions to a locked project; their files must be there.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn insert_versions(tx: &Tx, new: &[(FileSnapshot, Option<BlobId>)]) -> Result<()> {
+    for rows in new.chunks(super::ROWS_PER_INSERT) {
+        let mut sql = Sql::new(
+            "INSERT INTO file_snapshots (id, project_id, file_id, revision, version, additions, deletions, blob_id, change_type, path) VALUES ",
+        );
+        for (index, (row, blob)) in rows.iter().enumerate() {
+            sql.push(if index == 0 { "(" } else { ", (" }).bind(row.id.0).push(", ").bind(row.project_id.0).push(", ");
+            sql.bind(row.file_id.0).push(", ").bind(row.revision).push(", ").bind(row.version).push(", ");
+            sql.bind(row.additions).push(", ").bind(row.deletions).push(", ").bind(*blob).push(", ");
+            sql.bind(row.change_type.as_str()).push(", ").bind(row.path.as_str()).push(")");
+        }
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Makes files, or brings their present state up to date.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn upsert(tx: &Tx, files: &[File]) -> Result<()> {
+    for rows in files.chunks(super::ROWS_PER_INSERT) {
+        let mut sql = Sql::new(
+            "INSERT INTO project_files (id, project_id, file_path, file_name, parent_path, file_type, language, size_bytes, version, \
+             hash, is_deleted, created_at, updated_at) VALUES ",
+        );
+        for (index, file) in rows.iter().enumerate() {
+            sql.push(if index == 0 { "(" } else { ", (" }).bind(file.id.0).push(", ").bind(file.project_id.0).push(", ");
+            sql.bind(file.path.as_str()).push(", ").bind(file.path.name()).push(", ");
+            sql.bind(file.path.parent().map(|folder| folder.as_str().to_owned())).push(", ");
+            sql.bind(file.file_type.as_str()).push(", ").bind(file.language.clone()).push(", ").bind(file.size_bytes);
+            sql.push(", ").bind(file.version).push(", ").bind(file.hash.map(|hash| hash.to_vec())).push(", ");
+            sql.bind(file.is_deleted).push(", ").bind(file.created_at).push(", ").bind(file.updated_at).push(")");
+        }
+        sql.push(
+            " ON CONFLICT (id) DO UPDATE SET file_path = excluded.file_path, file_name = excluded.file_name, \
+             parent_path = excluded.parent_path, language = excluded.language, size_bytes = excluded.size_bytes, \
+             version = excluded.version, hash = excluded.hash, is_deleted = excluded.is_deleted, updated_at = excluded.updated_at",
+        );
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Path and hash of the live files of a locked project, folders left out.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn manifest(tx: &Tx, project: ProjectId) -> Result<Vec<(String, Hash)>> {
+    let mut sql = Sql::new("SELECT f.file_path, f.hash FROM project_files f WHERE f.hash IS NOT NULL AND NOT f.is_deleted AND f.project_id = ");
+    sql.bind(project.0);
+    tx.rows(sql).await?.iter().map(|row| Ok((get(row, "file_path")?, hash(get(row, "hash")?)?))).collect()
+}
+
