@@ -1,0 +1,3 @@
+//! What the databases hold and how it is asked for.
+
+pub mod blob_codec;
