@@ -1,4 +1,6 @@
 //! Antiphon: the backend of a web IDE in which people build voice agents by talking to an AI. ARCHITECTURE.md is the map.
 
 pub mod config;
+pub mod domain;
 pub mod model;
+pub mod storage;

@@ -3,13 +3,17 @@
 pub mod actor;
 pub mod chat;
 pub mod clock;
+pub mod diff;
 pub mod error;
 pub mod event;
 pub mod file;
 pub mod ids;
+pub mod language;
 pub mod limits;
+pub mod manifest;
 pub mod names;
 pub mod page;
+pub mod path;
 pub mod profile;
 pub mod project;
 pub mod snapshot;

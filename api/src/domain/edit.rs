@@ -1,0 +1,453 @@
+//! How every write to files is done: what a mutation wants is a list of edits, and [`Write::apply`] makes them one revision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use super::project::{Locked, Target, event_of, lock};
+use super::{Tx, policy};
+use crate::model::actor::Actor;
+use crate::model::clock;
+use crate::model::diff::{self, Stat};
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::file::{File, FileSnapshot, Hash};
+use crate::model::ids::{FileId, FileSnapshotId, MessageId, SessionId};
+use crate::model::language::language_of;
+use crate::model::manifest::manifest;
+use crate::model::names::{ChangeType, EventKind, FileType};
+use crate::model::path::FilePath;
+use crate::storage::blob::{self, BlobId, Chains, NewBlob};
+use crate::storage::blob_codec;
+use crate::storage::chat::{self, Conversation};
+use crate::storage::file::{self, Head};
+use crate::storage::project::{self, Counts};
+use crate::storage::{event, snapshot};
+
+/// The conversation that a write names, in the words of its arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The session in which it is made.
+    pub session_id: Option<SessionId>,
+    /// The message for which it is made.
+    pub message_id: Option<MessageId>,
+    /// Why, in the writer's words.
+    pub change_description: Option<String>,
+}
+
+/// One change of one file.
+pub(super) struct Edit {
+    /// The file it changes, deleted or not; `None` for a new one.
+    pub(super) head: Option<Head>,
+    pub(super) change_type: ChangeType,
+    /// Where the file is afterwards (a deletion: where it was).
+    pub(super) path: FilePath,
+    pub(super) file_type: FileType,
+    /// `None` keeps the file's, or guesses a new file's by its path.
+    pub(super) language: Option<String>,
+    pub(super) content: Content,
+}
+
+/// The contents of a file after an edit.
+pub(super) enum Content {
+    /// None: a folder, or a deletion.
+    None,
+    /// The same as before.
+    Same,
+    /// These bytes.
+    Bytes(Vec<u8>, Hash),
+    /// Those of an earlier version.
+    Blob(BlobId, Hash),
+}
+
+impl Content {
+    pub(super) fn bytes(bytes: Vec<u8>) -> Self {
+        let hash = Sha256::digest(&bytes).into();
+        Self::Bytes(bytes, hash)
+    }
+}
+
+impl Edit {
+    pub(super) fn create(path: FilePath, file_type: FileType, language: Option<String>, content: Content) -> Self {
+        Self { head: None, change_type: ChangeType::Create, path, file_type, language, content }
+    }
+
+    pub(super) fn update(head: Head, content: Content) -> Self {
+        let (path, file_type) = (head.file.path.clone(), head.file.file_type);
+        Self { head: Some(head), change_type: ChangeType::Update, path, file_type, language: None, content }
+    }
+
+    pub(super) fn rename(head: Head, path: FilePath, content: Content) -> Self {
+        let file_type = head.file.file_type;
+        Self { head: Some(head), change_type: ChangeType::Rename, path, file_type, language: None, content }
+    }
+
+    pub(super) fn delete(head: Head) -> Self {
+        let (path, file_type) = (head.file.path.clone(), head.file.file_type);
+        Self { head: Some(head), change_type: ChangeType::Delete, path, file_type, language: None, content: Content::None }
+    }
+
+    /// A deleted file that comes back as it was in an earlier version.
+    pub(super) fn revive(deleted: Head, earlier: &Head) -> Self {
+        let content = Content::of(earlier);
+        let (path, file_type) = (earlier.file.path.clone(), earlier.file.file_type);
+        Self { head: Some(deleted), change_type: ChangeType::Create, path, file_type, language: None, content }
+    }
+}
+
+impl Content {
+    /// What a version held.
+    pub(super) fn of(version: &Head) -> Self {
+        match (version.blob, version.file.hash) {
+            (Some(blob), Some(hash)) => Self::Blob(blob, hash),
+            _ => Self::None,
+        }
+    }
+}
+
+/// A write to the files of one project, under way.
+pub(super) struct Write<'t> {
+    tx: &'t Tx,
+    actor: Actor,
+    pub(super) locked: Locked,
+    now: DateTime<Utc>,
+    conversation: Option<Conversation>,
+    description: Option<String>,
+}
+
+/// A change that was made, with the file as it is now.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The new version.
+    pub change: FileSnapshot,
+    /// The file.
+    pub file: File,
+}
+
+impl<'t> Write<'t> {
+    /// Locks the project and finds the conversation.
+    pub(super) async fn begin(
+        tx: &'t Tx,
+        actor: Actor,
+        target: Target,
+        noun: (&'static str, &'static str),
+        context: Context,
+    ) -> Result<Self> {
+        let (locked, now) = lock(tx, target, Counts::default(), noun).await?;
+        let mut conversation = None;
+        if context.session_id.is_some() || context.message_id.is_some() {
+            conversation = chat::conversation(tx, locked.id, context.session_id, context.message_id).await?;
+            let Some(found) = &conversation else {
+                let (noun, field) = match context.session_id {
+                    Some(_) => ("session in this project", "input.sessionId"),
+                    None => ("message in this project", "input.messageId"),
+                };
+                return Err(Error::not_found(noun, field));
+            };
+            if context.message_id.is_some() && found.message_id.is_none() {
+                return Err(Error::not_found("message in this session", "input.messageId"));
+            }
+            policy::may_write_in_session(found.author_id, actor.user_id)?;
+            if !found.is_active {
+                return Err(Error::conflict("input.sessionId", "The session has ended; start another."));
+            }
+        }
+        Ok(Self { tx, actor, locked, now, conversation, description: context.change_description })
+    }
+
+    /// The revision before this one.
+    pub(super) fn present_revision(&self) -> i32 {
+        self.locked.revision - 1
+    }
+
+    /// Leaves everything as it was.
+    pub(super) fn abandon(&self) {
+        self.tx.abandon();
+    }
+
+    /// The live files around these paths, or all of them where that is as cheap or where the message's checkpoint needs
+    /// them.
+    pub(super) async fn heads(&self, paths: &[FilePath], all: bool) -> Result<Heads> {
+        /// More paths than this are found faster by reading all.
+        const MANY: usize = 200;
+        let complete = all || paths.len() > MANY || self.follows_checkpoint();
+        let heads = if complete {
+            file::heads(self.tx, self.locked.id).await?
+        } else {
+            file::heads_around(self.tx, self.locked.id, paths).await?
+        };
+        Ok(Heads { by_path: heads.into_iter().map(|head| (head.file.path.clone(), head)).collect(), complete })
+    }
+
+    fn follows_checkpoint(&self) -> bool {
+        self.conversation.is_some_and(|conversation| conversation.snapshot_id.is_some())
+    }
+
+    /// Makes the edits, in a fixed order, and the event. `heads` are the live files as they were.
+    pub(super) async fn apply(&self, heads: &Heads, mut edits: Vec<Edit>, kind: EventKind) -> Result<Vec<Changed>> {
+        edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
+        check_tree(heads, &edits)?;
+        let changed = if edits.is_empty() { Vec::new() } else { self.write(edits).await? };
+        if let Some(snapshot) = self.conversation.and_then(|conversation| conversation.snapshot_id) {
+            let files = heads.after(&changed);
+            let files: Vec<(String, Hash)> = match files {
+                Some(files) => files,
+                None => file::manifest(self.tx, self.locked.id).await?,
+            };
+            let manifest = manifest(files.iter().map(|(path, hash)| (path.as_str(), hash)));
+            let count = i32::try_from(files.len()).unwrap_or(i32::MAX);
+            snapshot::follow(self.tx, snapshot, self.locked.revision, count, manifest).await?;
+        }
+        self.note(kind).await?;
+        Ok(changed)
+    }
+
+    /// Appends the event of this write.
+    pub(super) async fn note(&self, kind: EventKind) -> Result<()> {
+        let made = Event {
+            session_id: self.conversation.map(|conversation| conversation.session_id),
+            message_id: self.conversation.and_then(|conversation| conversation.message_id),
+            ..event_of(&self.actor, &self.locked, kind, self.now)
+        };
+        event::append(self.tx, &made, self.description.clone()).await
+    }
+
+    /// Now, by the clock of this write.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    async fn write(&self, edits: Vec<Edit>) -> Result<Vec<Changed>> {
+        let (mut ids, mut hashes) = (Vec::new(), Vec::new());
+        for edit in &edits {
+            if !matches!(edit.content, Content::Same) {
+                ids.extend(edit.live_blob());
+            }
+            match &edit.content {
+                Content::Bytes(_, hash) => hashes.push(*hash),
+                Content::Blob(id, _) => ids.push(*id),
+                Content::None | Content::Same => {}
+            }
+        }
+        let chains = blob::of_project(self.tx, self.locked.id, &ids, &hashes).await?;
+        let project = self.locked.id;
+        let prepared = tokio::task::spawn_blocking(move || prepare(edits, chains, project));
+        let Prepared { edits, new_blobs, known } = prepared.await.map_err(Error::internal)??;
+        let mut blobs = known;
+        if !new_blobs.is_empty() {
+            blobs.extend(blob::insert(self.tx, project, new_blobs).await?);
+        }
+
+        let mut changed = Vec::with_capacity(edits.len());
+        let mut superseded = Vec::new();
+        let mut counts = Counts::default();
+        for (edit, prepared) in edits {
+            let is_file = edit.file_type == FileType::File;
+            let is_deleted = edit.change_type == ChangeType::Delete;
+            counts.changes += 1;
+            counts.files += match edit.change_type {
+                ChangeType::Create if is_file => 1,
+                ChangeType::Delete if is_file => -1,
+                _ => 0,
+            };
+            let before = edit.head.as_ref().map(|head| &head.file);
+            superseded.extend(before.map(|file| file.id));
+            let language = edit
+                .language
+                .or_else(|| before.filter(|file| file.path == edit.path).and_then(|file| file.language.clone()))
+                .or_else(|| is_file.then(|| language_of(&edit.path).map(str::to_owned)).flatten());
+            let file = File {
+                id: before.map_or_else(|| FileId(clock::new_id()), |file| file.id),
+                project_id: project,
+                path: edit.path.clone(),
+                file_type: edit.file_type,
+                language,
+                size_bytes: prepared.size,
+                version: before.map_or(0, |file| file.version) + 1,
+                hash: prepared.hash,
+                is_deleted,
+                created_at: before.map_or(self.now, |file| file.created_at),
+                updated_at: self.now,
+            };
+            let change = FileSnapshot {
+                id: FileSnapshotId(clock::new_id()),
+                project_id: project,
+                file_id: file.id,
+                revision: self.locked.revision,
+                version: file.version,
+                path: edit.path,
+                change_type: edit.change_type,
+                additions: prepared.stat.additions,
+                deletions: prepared.stat.deletions,
+                hash: prepared.hash,
+                size_bytes: prepared.size,
+                change_description: self.description.clone(),
+                created_at: self.now,
+                created_by: Some(self.actor.user_id),
+                session_id: self.conversation.map(|conversation| conversation.session_id),
+                message_id: self.conversation.and_then(|conversation| conversation.message_id),
+            };
+            let blob = match (edit.content, prepared.hash) {
+                (Content::Same, _) => edit.head.and_then(|head| head.blob),
+                (Content::Blob(id, _), _) => Some(id),
+                (_, Some(hash)) => Some(*blobs.get(&hash).ok_or_else(|| Error::internal("a new blob has no id"))?),
+                (_, None) => None,
+            };
+            changed.push((Changed { change, file }, blob));
+        }
+        if !superseded.is_empty() {
+            file::supersede(self.tx, &superseded, self.locked.revision).await?;
+        }
+        let files: Vec<File> = changed.iter().map(|(changed, _)| changed.file.clone()).collect();
+        file::upsert(self.tx, &files).await?;
+        let versions: Vec<_> = changed.iter().map(|(changed, blob)| (changed.change.clone(), *blob)).collect();
+        file::insert_versions(self.tx, &versions).await?;
+        project::add_counts(self.tx, project, counts).await?;
+        Ok(changed.into_iter().map(|(changed, _)| changed).collect())
+    }
+}
+
+/// The order of the changes within one revision.
+fn order(change_type: ChangeType) -> u8 {
+    match change_type {
+        ChangeType::Delete => 0,
+        ChangeType::Rename => 1,
+        ChangeType::Update => 2,
+        ChangeType::Create => 3,
+    }
+}
+
+/// Live files by their paths.
+pub(super) struct Heads {
+    pub(super) by_path: HashMap<FilePath, Head>,
+    /// Whether these are all live files of the project.
+    complete: bool,
+}
+
+impl Heads {
+    pub(super) fn get(&self, path: &FilePath) -> Option<&Head> {
+        self.by_path.get(path)
+    }
+
+    /// The live files strictly below a folder.
+    pub(super) fn below(&self, folder: &FilePath) -> Vec<Head> {
+        self.by_path.values().filter(|head| head.file.path.is_under(folder)).cloned().collect()
+    }
+
+    /// Path and hash of every live file once these changes are made; `None` where not all are known.
+    pub(super) fn after(&self, changed: &[Changed]) -> Option<Vec<(String, Hash)>> {
+        if !self.complete {
+            return None;
+        }
+        let mut files: HashMap<FileId, &File> = self.by_path.values().map(|head| (head.file.id, &head.file)).collect();
+        files.extend(changed.iter().map(|changed| (changed.file.id, &changed.file)));
+        let live = files.into_values().filter(|file| !file.is_deleted);
+        Some(live.filter_map(|file| Some((file.path.as_str().to_owned(), file.hash?))).collect())
+    }
+}
+
+/// Checks that after the edits a path is one thing, and that nothing lies below a file.
+fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
+    let mut tree: HashMap<&FilePath, FileType> = HashMap::new();
+    for (path, head) in &heads.by_path {
+        tree.insert(path, head.file.file_type);
+    }
+    for edit in edits {
+        if let Some(head) = edit.head.as_ref().filter(|head| !head.file.is_deleted) {
+            tree.remove(&head.file.path);
+        }
+    }
+    for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
+        if tree.insert(&edit.path, edit.file_type).is_some() {
+            return Err(Error::conflict("input.path", format!("There is something at {:?} already.", edit.path.as_str())));
+        }
+    }
+    for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
+        for folder in path.ancestors() {
+            if tree.get(&folder) == Some(&FileType::File) {
+                let message = format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
+                return Err(Error::conflict("input.path", message));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Prepared {
+    edits: Vec<(Edit, PreparedContent)>,
+    new_blobs: Vec<NewBlob>,
+    /// Ids of contents that the project has already.
+    known: HashMap<Hash, BlobId>,
+}
+
+struct PreparedContent {
+    hash: Option<Hash>,
+    size: i32,
+    stat: Stat,
+}
+
+impl Edit {
+    /// The contents that the file has before the edit.
+    fn live_blob(&self) -> Option<BlobId> {
+        self.head.as_ref().filter(|head| !head.file.is_deleted).and_then(|head| head.blob)
+    }
+}
+
+/// Counts the lines that the edits add and remove, and encodes what is new. This takes processor time, not database time.
+fn prepare(edits: Vec<Edit>, mut chains: Chains, project: crate::model::ids::ProjectId) -> Result<Prepared> {
+    let mut prepared = Prepared { edits: Vec::with_capacity(edits.len()), new_blobs: Vec::new(), known: HashMap::new() };
+    let mut new: HashMap<Hash, ()> = HashMap::new();
+    for edit in edits {
+        let content = match &edit.content {
+            Content::Same => {
+                let file = edit.head.as_ref().map(|head| &head.file);
+                let hash = file.and_then(|file| file.hash);
+                PreparedContent { hash, size: file.map_or(0, |file| file.size_bytes), stat: Stat::default() }
+            }
+            changed => {
+                let base = edit.live_blob();
+                let old = base.map(|id| chains.decode(id)).transpose()?;
+                let (bytes, hash) = match changed {
+                    Content::Bytes(bytes, hash) => (Some(Arc::new(bytes.clone())), Some(*hash)),
+                    Content::Blob(id, hash) => (Some(chains.decode(*id)?), Some(*hash)),
+                    Content::None | Content::Same => (None, None),
+                };
+                if let (Content::Bytes(bytes, hash), None) = (changed, new.get(hash.as_ref().unwrap_or(&[0; 32]))) {
+                    if let Some(id) = chains.find(project, hash) {
+                        prepared.known.insert(*hash, id);
+                    } else {
+                        new.insert(*hash, ());
+                        prepared.new_blobs.push(encode(bytes, *hash, base, old.as_deref(), &chains)?);
+                    }
+                }
+                let size = bytes.as_ref().map_or(0, |bytes| bytes.len());
+                PreparedContent { hash, size: to_i32(size)?, stat: stat(old.as_deref(), bytes.as_deref()) }
+            }
+        };
+        prepared.edits.push((edit, content));
+    }
+    Ok(prepared)
+}
+
+fn to_i32(size: usize) -> Result<i32> {
+    i32::try_from(size).map_err(|_| Error::PayloadTooLarge("A file has at most 2,147,483,647 bytes.".to_owned()))
+}
+
+fn encode(bytes: &[u8], hash: Hash, base: Option<BlobId>, old: Option<&Vec<u8>>, chains: &Chains) -> Result<NewBlob> {
+    let base = base.filter(|id| chains.depth(*id) < blob_codec::MAX_DEPTH);
+    let encoded = blob_codec::encode(bytes, base.and(old).map(Vec::as_slice));
+    let base = base.filter(|_| encoded.encoding == blob_codec::Encoding::ZstdDelta);
+    let depth = base.map_or(0, |id| chains.depth(id) + 1);
+    Ok(NewBlob { hash, size: to_i32(bytes.len())?, encoded, base, depth })
+}
+
+/// Lines added and removed; none where either side is not text.
+fn stat(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>) -> Stat {
+    let text = |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| diff::text_of(bytes).map(str::to_owned));
+    match (text(old), text(new)) {
+        (Some(old), Some(new)) => diff::stat(&old, &new),
+        _ => Stat::default(),
+    }
+}
