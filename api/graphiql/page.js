@@ -115,7 +115,9 @@ function listen(params, headers) {
 
 /** GraphiQL's way to the server. */
 function fetcher(params, options) {
-  const headers = options?.headers ?? {};
+  // GraphiQL asks for the schema before its headers editor exists.
+  const own = params.operationName === 'IntrospectionQuery' ? JSON.parse(sessionStorage.getItem(HEADERS) ?? '{}') : {};
+  const headers = options?.headers ?? own;
   const operations = options?.documentAST?.definitions.filter(({ kind }) => kind === 'OperationDefinition') ?? [];
   const chosen = operations.find(({ name }) => name?.value === params.operationName) ?? operations[0];
   const request = { ...params, variables: fillIds(params.variables) };
