@@ -197,6 +197,7 @@ fn examples_json() -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use base64::prelude::BASE64_STANDARD;
     use sha2::Sha384;
