@@ -2,5 +2,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod graphql;
 pub mod model;
 pub mod storage;
+pub mod transport;

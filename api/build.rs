@@ -1,0 +1,72 @@
+//! Fetches the prebuilt files of the page at `/` from npm, so that the binary can serve them itself.
+//!
+//! `graphiql/assets.tsv` lists them. What npm installs is pinned by `graphiql/package-lock.json`, and stays under
+//! OUT_DIR. Without npm the build still succeeds: the page then loads the same files from a CDN, and says so.
+//! Writes `OUT_DIR/graphiql_assets.rs`, which `transport::graphiql` includes.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let source = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("graphiql");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    for file in ["package.json", "package-lock.json", ".npmrc", "assets.tsv"] {
+        println!("cargo:rerun-if-changed=graphiql/{file}");
+    }
+
+    // The folder goes after use: npm unpacks more than a hundred megabytes for the two that are wanted.
+    let work = out.join("npm");
+    let installed = install(&source, &work);
+    if let Err(problem) = &installed {
+        println!("cargo:warning=GraphiQL at / will load from a CDN, because npm could not install it: {problem}");
+        println!("cargo:warning=touch api/graphiql/package.json and build again to embed it");
+    }
+
+    let mut code = String::from("static ASSETS: &[Asset] = &[\n");
+    for line in fs::read_to_string(source.join("assets.tsv"))?.lines() {
+        let [package, version, path, integrity] = line.split('\t').collect::<Vec<_>>()[..] else {
+            return Err(format!("assets.tsv: not four columns: {line}").into());
+        };
+        let (_, extension) = path.rsplit_once('.').ok_or("assets.tsv: a path without an extension")?;
+        let name = format!("{package}-{version}.{extension}");
+        let bytes = if installed.is_ok() {
+            let embedded = out.join(&name);
+            fs::copy(work.join("node_modules").join(package).join(path), &embedded)?;
+            format!("Some(include_bytes!({embedded:?}))")
+        } else {
+            "None".to_owned()
+        };
+        let url = format!("https://cdn.jsdelivr.net/npm/{package}@{version}/{path}");
+        writeln!(code, "    Asset {{ name: {name:?}, cdn: {url:?}, integrity: {integrity:?}, bytes: {bytes} }},")?;
+    }
+    code.push_str("];\n");
+    fs::write(out.join("graphiql_assets.rs"), code)?;
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
+    }
+    Ok(())
+}
+
+/// Installs the locked packages in `work`; npm checks each against the lock file's hash.
+fn install(source: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(work)?;
+    for file in ["package.json", "package-lock.json", ".npmrc"] {
+        fs::copy(source.join(file), work.join(file))?;
+    }
+    let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
+    let output = Command::new(npm)
+        .args(["ci", "--ignore-scripts", "--prefer-offline", "--fetch-retries=1", "--fetch-timeout=30000"])
+        .current_dir(work)
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        let reason =
+            reason.lines().find(|line| line.contains("error") || line.contains("ERR")).unwrap_or("npm ci failed");
+        return Err(reason.to_owned().into());
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+// The page at /: GraphiQL over this server's HTTP and WebSocket doors. Everything it keeps is in sessionStorage, so
+// that a token lives no longer than its browser tab.
+'use strict';
+
+/* global React, ReactDOM, GraphiQL, graphqlWs */
+
+const HEADERS = 'antiphon:headers';
+const IDS = 'antiphon:ids';
+// GraphiQL's own keys, under the prefix that its storage gives them.
+const GRAPHIQL_TABS = 'graphiql:tabState';
+const GRAPHIQL_HEADERS = 'graphiql:headers';
+
+/**
+ * Takes the token that the sign-in link carries in its fragment (`#token=…`), which no server sees, into the headers
+ * editor of every tab, and out of the address bar and so out of the browser's history.
+ *
+ * @returns {boolean} whether there was one
+ */
+function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (!token) return false;
+  const headers = JSON.stringify({ Authorization: `Bearer ${token}` }, null, 2);
+  sessionStorage.setItem(HEADERS, headers);
+  history.replaceState(null, '', location.pathname + location.search);
+  // The ids of the last answers belonged to another sign-in.
+  sessionStorage.removeItem(IDS);
+
+  const stored = sessionStorage.getItem(GRAPHIQL_TABS);
+  if (stored) {
+    const state = JSON.parse(stored);
+    for (const tab of state.tabs) tab.headers = headers;
+    sessionStorage.setItem(GRAPHIQL_TABS, JSON.stringify(state));
+    sessionStorage.setItem(GRAPHIQL_HEADERS, headers);
+  }
+  return true;
+}
+
+/** Keeps the ids in a mutation's payload, for the placeholders of the example tabs. */
+function rememberIds(data) {
+  const ids = JSON.parse(sessionStorage.getItem(IDS) ?? '{}');
+  for (const payload of Object.values(data ?? {})) {
+    for (const noun of ['project', 'session', 'message', 'file', 'snapshot']) {
+      const id = payload?.[noun]?.id;
+      if (id) ids[`PASTE-${noun.toUpperCase()}-ID`] = id;
+    }
+  }
+  sessionStorage.setItem(IDS, JSON.stringify(ids));
+}
+
+/** The variables with each placeholder (`"PASTE-PROJECT-ID"` and so on) replaced by the last id of its kind. */
+function fillIds(variables) {
+  const ids = JSON.parse(sessionStorage.getItem(IDS) ?? '{}');
+  return JSON.parse(JSON.stringify(variables ?? {}), (_, value) => ids[value] ?? value);
+}
+
+/** One query or mutation over HTTP. */
+async function ask(params, headers, isMutation) {
+  const response = await fetch('/graphql', {
+    method: 'POST',
+    headers: {
+      Accept: 'application/graphql-response+json, application/json;q=0.9',
+      'Content-Type': 'application/json',
+      ...headers,
+    },
+    body: JSON.stringify(params),
+  });
+  const text = await response.text();
+  if (!/[/+]json/.test(response.headers.get('Content-Type') ?? '')) {
+    throw new Error(`${response.status} ${response.statusText}: ${text}`);
+  }
+  const result = JSON.parse(text);
+  if (isMutation) rememberIds(result.data);
+  return result;
+}
+
+/**
+ * One subscription, over a socket of its own: the token is said once a socket, so a changed header needs a new one.
+ * An observable and not an async iterator, because a generator that waits for its next event cannot be stopped.
+ */
+function listen(params, headers) {
+  const name = Object.keys(headers).find((header) => header.toLowerCase() === 'authorization');
+  return {
+    subscribe(observer) {
+      const client = graphqlWs.createClient({
+        url: `${location.origin.replace(/^http/, 'ws')}/graphql/ws`,
+        connectionParams: name && { Authorization: headers[name] },
+        // 4403: the token has ended, or access was taken away. Asking again would change nothing.
+        shouldRetry: (problem) => problem.code !== undefined && problem.code !== 4403,
+      });
+      const payload = { ...params };
+      client.subscribe(payload, {
+        next(result) {
+          // The client sends this payload again when it reconnects: by then it asks for what is newer than the last
+          // revision heard, so nothing is missed and nothing comes twice.
+          const revision = Object.values(result.data ?? {})[0]?.revision;
+          if (revision !== undefined) payload.variables = { ...payload.variables, afterRevision: revision };
+          observer.next(result);
+        },
+        error(problem) {
+          if (Array.isArray(problem)) {
+            observer.next({ errors: problem });
+            observer.complete();
+          } else if (problem?.code !== undefined) {
+            observer.error(new Error(`The server closed the socket: ${problem.code} ${problem.reason}`));
+          } else {
+            observer.error(problem);
+          }
+        },
+        complete: () => observer.complete(),
+      });
+      return { unsubscribe: () => client.dispose() };
+    },
+  };
+}
+
+/** GraphiQL's way to the server. */
+function fetcher(params, options) {
+  // GraphiQL asks for the schema before its headers editor exists.
+  const own = params.operationName === 'IntrospectionQuery' ? JSON.parse(sessionStorage.getItem(HEADERS) ?? '{}') : {};
+  const headers = options?.headers ?? own;
+  const operations = options?.documentAST?.definitions.filter(({ kind }) => kind === 'OperationDefinition') ?? [];
+  const chosen = operations.find(({ name }) => name?.value === params.operationName) ?? operations[0];
+  const request = { ...params, variables: fillIds(params.variables) };
+  if (chosen?.operation === 'subscription') return listen(request, headers);
+  return ask(request, headers, chosen?.operation === 'mutation');
+}
+
+async function start() {
+  takeToken();
+  window.addEventListener('hashchange', () => {
+    if (takeToken()) location.reload();
+  });
+  document.getElementById('second-window').addEventListener('click', () => {
+    // A window that this one opens starts with a copy of its sessionStorage, and so with its token.
+    window.open('/', '_blank');
+  });
+
+  const examples = await (await fetch('/graphiql/examples.json')).json();
+  const headers = sessionStorage.getItem(HEADERS) ?? '';
+  document.getElementById('status').textContent = headers
+    ? 'Run the tabs from left to right.'
+    : 'Not signed in: open the sign-in link that the server printed, or put a token into the Headers editor.';
+  ReactDOM.createRoot(document.getElementById('graphiql')).render(
+    React.createElement(GraphiQL, {
+      fetcher,
+      storage: sessionStorage,
+      shouldPersistHeaders: true,
+      isHeadersEditorEnabled: true,
+      defaultEditorToolsVisibility: 'variables',
+      defaultHeaders: headers,
+      defaultTabs: examples.map(({ document, variables }) => ({ query: document, variables, headers })),
+    }),
+  );
+}
+
+start().catch((problem) => {
+  document.getElementById('status').textContent = `This page could not start: ${problem.message}`;
+});

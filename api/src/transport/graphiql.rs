@@ -1,0 +1,263 @@
+//! GraphiQL at `/`, with the files that it needs under `/graphiql/`.
+//!
+//! The page and its script are ours (`api/graphiql/`). GraphiQL, React and the WebSocket client are npm's prebuilt
+//! files: `build.rs` embeds them, and then the page loads nothing from any other host. A binary that was built without
+//! npm names the same files on a CDN, by exact version and hash, and says so on the page.
+//!
+//! To add an example tab: write `api/graphiql/examples/NN-name.graphql` with its variables beside it in
+//! `NN-name.json`, and name it in [`EXAMPLES`].
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Path;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+include!(concat!(env!("OUT_DIR"), "/graphiql_assets.rs"));
+
+/// A file of an npm package that the page needs, in the order of loading.
+struct Asset {
+    /// Its name under `/graphiql/`, version included.
+    name: &'static str,
+    /// The same bytes on the CDN.
+    cdn: &'static str,
+    /// SHA-384 of the bytes, as <https://www.w3.org/TR/SRI/> writes it.
+    integrity: &'static str,
+    /// The bytes, where the build had npm.
+    bytes: Option<&'static [u8]>,
+}
+
+/// An example tab.
+pub struct Example {
+    /// The file's name, without an extension.
+    pub name: &'static str,
+    /// A GraphQL document with one operation or more, to be run in their order.
+    pub document: &'static str,
+    /// The variables of all its operations, as JSON. A string `PASTE-<NOUN>-ID` stands for the `id` of the field
+    /// `<noun>` (project, session, message, file, snapshot) in the last mutation payload that had one.
+    pub variables: &'static str,
+}
+
+macro_rules! example {
+    ($name:literal) => {
+        Example {
+            name: $name,
+            document: include_str!(concat!("../../graphiql/examples/", $name, ".graphql")),
+            variables: include_str!(concat!("../../graphiql/examples/", $name, ".json")),
+        }
+    };
+}
+
+/// The example tabs, from left to right: they can be run one after the other, on an empty database.
+pub const EXAMPLES: &[Example] = &[
+    example!("01-who-am-i"),
+    example!("02-create-project"),
+    example!("03-listen"),
+    example!("04-conversation"),
+    example!("05-files"),
+    example!("06-sync-files"),
+    example!("07-snapshots"),
+    example!("08-overview"),
+];
+
+const CDN: &str = "https://cdn.jsdelivr.net";
+
+/// For files that keep their name when they change: the browser asks each time, and mostly hears 304.
+const REVALIDATE: &str = "no-cache";
+/// For files whose name says their version.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// The page, by whether this binary has its own copy of the npm files.
+static PAGE: LazyLock<Document> = LazyLock::new(|| Document::new(page_html(embedded()), "text/html; charset=utf-8"));
+static SCRIPT: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("../../graphiql/page.js"), JAVASCRIPT));
+static STYLE: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("../../graphiql/page.css"), CSS));
+static TABS: LazyLock<Document> = LazyLock::new(|| Document::new(examples_json(), "application/json"));
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+/// The routes `/` and `/graphiql/{file}`. They need no state and no caller: nothing on them is secret.
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route("/", get(page)).route("/graphiql/{file}", get(asset))
+}
+
+/// `GET /`: the page.
+async fn page(request: HeaderMap) -> Response {
+    let mut response = PAGE.answer(&request);
+    let headers = response.headers_mut();
+    if let Ok(policy) = content_security_policy(embedded()).parse() {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(REFERRER_POLICY, axum::http::HeaderValue::from_static("no-referrer"));
+    headers.insert(X_FRAME_OPTIONS, axum::http::HeaderValue::from_static("DENY"));
+    response
+}
+
+/// `GET /graphiql/{file}`: what the page loads. 404 for any other name.
+async fn asset(Path(file): Path<String>, request: HeaderMap) -> Response {
+    match file.as_str() {
+        "page.js" => SCRIPT.answer(&request),
+        "page.css" => STYLE.answer(&request),
+        "examples.json" => TABS.answer(&request),
+        name => match ASSETS.iter().find(|asset| asset.name == name).and_then(|asset| asset.bytes) {
+            Some(bytes) => {
+                let content_type = if name.ends_with(".css") { CSS } else { JAVASCRIPT };
+                ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, FOREVER), NO_SNIFFING], bytes).into_response()
+            }
+            None => StatusCode::NOT_FOUND.into_response(),
+        },
+    }
+}
+
+const NO_SNIFFING: (axum::http::HeaderName, &str) = (X_CONTENT_TYPE_OPTIONS, "nosniff");
+
+/// A file of ours, made once.
+struct Document {
+    content_type: &'static str,
+    etag: String,
+    body: Bytes,
+}
+
+impl Document {
+    fn new(text: impl Into<String>, content_type: &'static str) -> Self {
+        let text = text.into();
+        let etag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&text)));
+        Self { content_type, etag, body: text.into() }
+    }
+
+    /// 200 with the file, or 304 where the browser has it already.
+    fn answer(&self, request: &HeaderMap) -> Response {
+        let known = request.get(IF_NONE_MATCH).is_some_and(|etag| etag.as_bytes() == self.etag.as_bytes());
+        let (status, body) =
+            if known { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, self.body.clone()) };
+        let headers =
+            [(CONTENT_TYPE, self.content_type), (CACHE_CONTROL, REVALIDATE), (ETAG, self.etag.as_str()), NO_SNIFFING];
+        (status, headers, Body::from(body)).into_response()
+    }
+}
+
+/// Whether the build had npm.
+fn embedded() -> bool {
+    ASSETS.iter().all(|asset| asset.bytes.is_some())
+}
+
+fn page_html(embedded: bool) -> String {
+    let tags: Vec<String> = ASSETS
+        .iter()
+        .map(|asset| {
+            let (url, check) = if embedded {
+                (format!("/graphiql/{}", asset.name), String::new())
+            } else {
+                (asset.cdn.to_owned(), format!(" integrity=\"{}\" crossorigin=\"anonymous\"", asset.integrity))
+            };
+            if asset.name.ends_with(".css") {
+                format!("<link rel=\"stylesheet\" href=\"{url}\"{check}>")
+            } else {
+                format!("<script defer src=\"{url}\"{check}></script>")
+            }
+        })
+        .collect();
+    let notice = if embedded {
+        ""
+    } else {
+        "<span id=\"notice\">Built without npm: this page loads GraphiQL from cdn.jsdelivr.net.</span>"
+    };
+    include_str!("../../graphiql/index.html")
+        .replace("<!-- assets -->", &tags.join("\n    "))
+        .replace("<!-- notice -->", notice)
+}
+
+/// What the page may load and call (<https://www.w3.org/TR/CSP3/>).
+fn content_security_policy(embedded: bool) -> String {
+    let cdn = if embedded { String::new() } else { format!(" {CDN}") };
+    // GraphiQL's style sheet carries its fonts and a few images as data: URLs.
+    format!(
+        "default-src 'none'; script-src 'self'{cdn}; style-src 'self'{cdn}; img-src 'self' data:; font-src data:; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// The example tabs as the page's script reads them.
+fn examples_json() -> String {
+    let tabs: Vec<_> = EXAMPLES
+        .iter()
+        .map(|example| serde_json::json!({ "document": example.document, "variables": example.variables.trim_end() }))
+        .collect();
+    serde_json::Value::from(tabs).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use base64::prelude::BASE64_STANDARD;
+    use sha2::Sha384;
+
+    use super::*;
+
+    #[test]
+    fn the_embedded_files_have_the_hashes_that_the_cdn_page_asks_for() {
+        for asset in ASSETS {
+            let Some(bytes) = asset.bytes else { continue };
+            let hash = format!("sha384-{}", BASE64_STANDARD.encode(Sha384::digest(bytes)));
+            assert_eq!(hash, asset.integrity, "{}: mend api/graphiql/assets.tsv", asset.name);
+        }
+    }
+
+    #[test]
+    fn the_embedded_page_names_no_other_host() {
+        let page = page_html(true);
+        assert!(!page.contains("://"), "{page}");
+        assert!(!content_security_policy(true).contains("://"));
+    }
+
+    #[test]
+    fn the_cdn_page_checks_every_file_and_says_where_it_loads_from() {
+        let page = page_html(false);
+        assert_eq!(page.matches("integrity=\"sha384-").count(), ASSETS.len());
+        assert_eq!(page.matches(CDN).count(), ASSETS.len());
+        assert!(page.contains("Built without npm"));
+        assert!(content_security_policy(false).contains(CDN));
+    }
+
+    #[test]
+    fn every_example_file_is_a_tab() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/graphiql/examples");
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().unwrap() == "graphql")
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, EXAMPLES.iter().map(|example| example.name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_variables_of_every_example_are_an_object() {
+        for example in EXAMPLES {
+            let variables: serde_json::Value = serde_json::from_str(example.variables).unwrap();
+            assert!(variables.is_object(), "{}", example.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_page_answers_304_and_an_unknown_file_404() {
+        let first = page(HeaderMap::new()).await;
+        assert_eq!(first.status(), StatusCode::OK);
+        let mut again = HeaderMap::new();
+        again.insert(IF_NONE_MATCH, first.headers().get(ETAG).unwrap().clone());
+        assert_eq!(page(again).await.status(), StatusCode::NOT_MODIFIED);
+        let unknown = asset(Path("../Cargo.toml".to_owned()), HeaderMap::new()).await;
+        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    }
+}

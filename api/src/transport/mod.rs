@@ -1,0 +1,3 @@
+//! The doors: HTTP, WebSocket and the page for people.
+
+pub mod graphiql;

@@ -1,0 +1,147 @@
+// Drives GraphiQL on a running server in Chromium, as a person would: who am I, create a project, listen in one
+// window and write in another. Fails on any console error, on a blocked load, and on a request to another host.
+//
+//   BASE_URL    the server, such as http://127.0.0.1:8080
+//   TOKEN       a bearer token that it accepts
+//   SCREENSHOT  where to save a picture with a live event in it (optional)
+//   CHROMIUM    the browser (default /usr/bin/chromium)
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { chromium } from 'playwright-core';
+
+const { BASE_URL, TOKEN, SCREENSHOT, CHROMIUM = '/usr/bin/chromium' } = process.env;
+assert.ok(BASE_URL && TOKEN, 'set BASE_URL and TOKEN');
+const origin = new URL(BASE_URL).origin;
+
+const profile = await mkdtemp(join(tmpdir(), 'antiphon-graphiql-'));
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath: CHROMIUM,
+  headless: true,
+  viewport: { width: 1400, height: 900 },
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+});
+browser.setDefaultTimeout(20_000);
+
+const problems = [];
+browser.on('console', (message) => {
+  if (message.type() === 'error') problems.push(`console: ${message.text()}`);
+});
+browser.on('weberror', (error) => problems.push(`page: ${error.error().message}`));
+browser.on('requestfailed', (request) => problems.push(`failed: ${request.url()} ${request.failure()?.errorText}`));
+browser.on('request', (request) => {
+  const url = new URL(request.url());
+  if (url.protocol !== 'data:' && url.origin !== origin) problems.push(`another host: ${url}`);
+});
+
+/** Waits until the answer on screen satisfies `test`, and gives it. */
+async function answer(page, test) {
+  const deadline = Date.now() + 20_000;
+  let text = '';
+  while (Date.now() < deadline) {
+    text = await page.evaluate(() => document.querySelector('.result-window .CodeMirror')?.CodeMirror.getValue() ?? '');
+    try {
+      const value = JSON.parse(text);
+      if (test(value)) return value;
+    } catch {
+      // Nothing there yet, or half an answer.
+    }
+    await page.waitForTimeout(50);
+  }
+  throw new Error(`no such answer in time; on screen: ${text}`);
+}
+
+/** The tab of that title, which is the name of its first operation. */
+const tab = (page, title) => page.locator('.graphiql-tab-button').getByText(title, { exact: true });
+
+/** Goes to a tab by its title. */
+async function openTab(page, title) {
+  await tab(page, title).click();
+  await page.waitForFunction(
+    (name) => document.querySelector('.graphiql-query-editor .CodeMirror')?.CodeMirror.getValue().includes(` ${name}`),
+    title,
+  );
+}
+
+/** Runs the operation of that name in the tab that is open. */
+async function run(page, operation) {
+  // GraphiQL reads the document a moment after it is shown; before that it would run the tab before.
+  const found = await page.waitForFunction((name) => {
+    const editor = document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror;
+    const operation = editor.operations?.find((candidate) => candidate.name?.value === name);
+    if (!operation || editor.operationName === undefined) return null;
+    editor.focus();
+    editor.setCursor(editor.posFromIndex(operation.loc.start + 1));
+    return true;
+  }, operation);
+  await found.dispose();
+  await page.keyboard.press('Control+Enter');
+}
+
+try {
+  // Given: a person who opens the sign-in link.
+  const listener = await browser.newPage();
+  await listener.goto(`${origin}/#token=${TOKEN}`);
+  await tab(listener, 'WhoAmI').waitFor();
+  assert.equal(await listener.evaluate(() => location.hash), '', 'the token stays out of the address bar');
+  const docs = listener.getByRole('button', { name: /Documentation Explorer/ });
+  await docs.click();
+  await listener.getByText('Subscription', { exact: true }).first().waitFor();
+  await docs.click();
+
+  // When they run the first two tabs, then the answers are theirs.
+  await run(listener, 'WhoAmI');
+  await answer(listener, ({ data }) => data?.viewer?.id);
+  await openTab(listener, 'CreateProject');
+  await run(listener, 'CreateProject');
+  const created = await answer(listener, ({ data }) => data?.createProject?.project?.id);
+  assert.equal(created.data.createProject.revision, 1);
+
+  // When one window listens and a second one, opened from it, writes, then the first shows each event.
+  await openTab(listener, 'Listen');
+  await run(listener, 'Listen');
+  await answer(listener, ({ data }) => data?.projectEvents?.kind === 'PROJECT_CREATED');
+
+  const [writer] = await Promise.all([
+    browser.waitForEvent('page'),
+    listener.getByRole('button', { name: 'Open a second window' }).click(),
+  ]);
+  await openTab(writer, 'StartSession');
+  await run(writer, 'StartSession');
+  await answer(writer, ({ data }) => data?.startSession?.session?.id);
+  const started = await answer(listener, ({ data }) => data?.projectEvents?.kind === 'SESSION_STARTED');
+  assert.equal(started.data.projectEvents.revision, 2);
+  await run(writer, 'AddUserMessage');
+  await answer(writer, ({ data }) => data?.addMessage?.message?.id);
+  const heard = await answer(listener, ({ data }) => data?.projectEvents?.kind === 'MESSAGE_ADDED');
+  assert.equal(heard.data.projectEvents.revision, 3);
+  await listener.bringToFront();
+  if (SCREENSHOT) await listener.screenshot({ path: SCREENSHOT });
+
+  // Then a reload keeps the headers and the tabs.
+  await listener.waitForTimeout(1_000); // GraphiQL stores its tabs half a second after a change.
+  await listener.reload();
+  await openTab(listener, 'WhoAmI');
+  await run(listener, 'WhoAmI');
+  await answer(listener, ({ data }) => data?.viewer?.id);
+
+  assert.deepEqual(problems, []);
+  console.log('GraphiQL: query, mutation, live event and reload work; no error, no other host.');
+} catch (error) {
+  // What the browser said is often the cause.
+  console.error(problems.join('\n'));
+  throw error;
+} finally {
+  await browser.close();
+  await rm(profile, { recursive: true, force: true });
+}
