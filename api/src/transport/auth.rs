@@ -4,12 +4,9 @@
 //! To verify tokens by another kind of key, add its `DecodingKey` source to [`Verifier`] and let the token's header
 //! choose between the two; the algorithms stay a fixed list, never what the token asks for.
 
-use std::collections::HashMap;
-
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use chrono::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
-use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -40,16 +37,6 @@ pub struct Verifier {
     validation: Validation,
     issuer: Option<String>,
     audience: String,
-}
-
-/// The claims that are read; what is missing here is none of our business.
-#[derive(Deserialize)]
-struct Payload {
-    sub: String,
-    exp: f64,
-    role: Option<String>,
-    email: Option<String>,
-    user_metadata: Option<HashMap<String, serde_json::Value>>,
 }
 
 impl Verifier {
@@ -83,30 +70,35 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(refused("The token is too long to be one."));
         }
-        let payload = jsonwebtoken::decode::<Payload>(token, &self.decoding, &self.validation)
+        // Read as any JSON, so that it is the validation that says which claim is amiss.
+        let claims = jsonwebtoken::decode::<serde_json::Value>(token, &self.decoding, &self.validation)
             .map_err(|error| reason(error.kind()))?
             .claims;
-        match payload.role.as_deref() {
-            None | Some(ROLE) => {}
-            Some("anon") => {
+        match present(&claims, "role").map(|role| role.as_str()) {
+            None | Some(Some(ROLE)) => {}
+            Some(Some("anon")) => {
                 return Err(refused("This is the project's anonymous key: sign in, and send the user's token."));
             }
-            Some("service_role") => {
+            Some(Some("service_role")) => {
                 return Err(refused(
                     "This is the project's service key: it names no user, and must not leave the backend.",
                 ));
             }
             Some(_) => return Err(refused("The token's role must be \"authenticated\".")),
         }
-        let user_id = UserId::parse(&payload.sub, "sub").map_err(|_| refused("The token's `sub` must be a UUID."))?;
-        let metadata = payload.user_metadata.unwrap_or_default();
-        let text = |key: &str| metadata.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+        let text = |object: &serde_json::Value, key: &str| {
+            object.get(key).and_then(|value| value.as_str()).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let subject = text(&claims, "sub").unwrap_or_default();
+        let user_id = UserId::parse(&subject, "sub").map_err(|_| refused("The token's `sub` must be a UUID."))?;
+        // RFC 7519 allows fractions of seconds; the cast cuts them off and saturates.
+        let expires_at = claims.get("exp").and_then(serde_json::Value::as_f64).unwrap_or_default() as i64;
+        let metadata = claims.get("user_metadata").unwrap_or(&serde_json::Value::Null);
         Ok(Claims {
-            // A float because RFC 7519 allows fractions of seconds; the cast cuts them off and saturates.
-            actor: Actor { user_id, expires_at: payload.exp as i64 },
-            email: payload.email.filter(|email| !email.is_empty()),
-            full_name: text("full_name").or_else(|| text("name")),
-            avatar_url: text("avatar_url"),
+            actor: Actor { user_id, expires_at },
+            email: text(&claims, "email"),
+            full_name: text(metadata, "full_name").or_else(|| text(metadata, "name")),
+            avatar_url: text(metadata, "avatar_url"),
         })
     }
 

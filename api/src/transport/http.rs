@@ -57,11 +57,11 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, error: Error) -> Self {
-        Self { status, error, header: None }
+    fn new(status: StatusCode, error: Error) -> Box<Self> {
+        Box::new(Self { status, error, header: None })
     }
 
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+    fn with(mut self: Box<Self>, name: HeaderName, value: &'static str) -> Box<Self> {
         self.header = Some((name, HeaderValue::from_static(value)));
         self
     }
@@ -82,15 +82,19 @@ pub async fn graphql(
     let (parts, body) = request.into_parts();
     let Some(media) = negotiate(&parts.headers) else {
         let message = "The answer can be application/graphql-response+json or application/json, in UTF-8.";
-        return refuse(Media::Json, Refusal::new(StatusCode::NOT_ACCEPTABLE, Error::bad_input("accept", message)), &id);
+        return refuse(
+            Media::Json,
+            &Refusal::new(StatusCode::NOT_ACCEPTABLE, Error::bad_input("accept", message)),
+            &id,
+        );
     };
     match answer(&state, &parts, body, media, &id).await {
         Ok(response) => response,
-        Err(refusal) => refuse(media, refusal, &id),
+        Err(refusal) => refuse(media, &refusal, &id),
     }
 }
 
-async fn answer(state: &AppState, parts: &Parts, body: Body, media: Media, id: &str) -> Result<Response, Refusal> {
+async fn answer(state: &AppState, parts: &Parts, body: Body, media: Media, id: &str) -> Result<Response, Box<Refusal>> {
     let mut batch = match parts.method {
         Method::GET | Method::HEAD => Batch { requests: vec![from_query(&parts.uri)?], is_array: false },
         Method::POST => {
@@ -123,11 +127,9 @@ async fn answer(state: &AppState, parts: &Parts, body: Body, media: Media, id: &
 
     // In a task of its own, so that a client that hangs up cannot cancel it half-way.
     let run = run(state.clone(), batch.requests, claims, id.to_owned()).in_current_span();
-    let mut outcomes = match tokio::spawn(run).await {
+    let mut outcomes = match state.tasks.spawn(run).await {
         Ok(outcomes) => outcomes,
-        Err(error) => {
-            return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Error::internal(error)));
-        }
+        Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Error::internal(error))),
     };
     if batch.is_array {
         return Ok(reply(StatusCode::OK, media, &outcomes));
@@ -193,9 +195,9 @@ fn status(outcome: &Outcome, media: Media) -> StatusCode {
     }
 }
 
-fn refuse(media: Media, refusal: Refusal, id: &str) -> Response {
+fn refuse(media: Media, refusal: &Refusal, id: &str) -> Response {
     let mut response = reply(refusal.status, media, &Outcome::from(operation::refusal(&refusal.error, id)));
-    response.headers_mut().extend(refusal.header);
+    response.headers_mut().extend(refusal.header.clone());
     response
 }
 
@@ -265,7 +267,7 @@ fn names_utf8(charset: &str) -> bool {
 }
 
 /// A page of another site can send forms and text without asking, JSON only where CORS allows it: so nothing else goes.
-fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
+fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
     let unsupported = |message: &str| {
         Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Error::bad_input("content-type", message)))
     };
@@ -285,7 +287,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Box<Refusal>> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
@@ -317,7 +319,7 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Byte
     Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge(message)))
 }
 
-fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Refusal> {
+fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Box<Refusal>> {
     let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
     let json = std::str::from_utf8(body)
         .map_err(|error| bad_request(Error::bad_input("", format!("The body is not UTF-8: {error}."))))?;
@@ -338,7 +340,7 @@ fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Refusal> {
     Ok(Batch { requests: requests.collect::<Result<_, _>>()?, is_array: true })
 }
 
-fn from_query(uri: &Uri) -> Result<Request, Refusal> {
+fn from_query(uri: &Uri) -> Result<Request, Box<Refusal>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Parameters {
@@ -361,4 +363,102 @@ fn from_query(uri: &Uri) -> Result<Request, Refusal> {
         given(parameters.extensions).as_deref(),
     )
     .map_err(bad_request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_answer_has_the_type_that_the_client_weighs_highest() {
+        use Media::{GraphqlResponse, Json};
+        const BOTH: &str = "application/json, application/graphql-response+json";
+        for (accept, media) in [
+            (&[][..], Some(Json)),
+            (&["*/*"], Some(Json)),
+            (&["application/*"], Some(Json)),
+            (&["text/html, */*;q=0.1"], Some(Json)),
+            (&["application/json"], Some(Json)),
+            (&["APPLICATION/GraphQL-Response+JSON"], Some(GraphqlResponse)),
+            (&[BOTH], Some(GraphqlResponse)),
+            (&["application/json", "application/graphql-response+json"], Some(GraphqlResponse)),
+            (&["application/graphql-response+json;q=0.5, application/json;q=0.9"], Some(Json)),
+            (
+                &["application/graphql-response+json;charset=utf-8, application/json;charset=\"UTF-8\""],
+                Some(GraphqlResponse),
+            ),
+            (&["*/*, application/json;q=0"], Some(GraphqlResponse)),
+            (&["application/json;q=0, */*"], Some(GraphqlResponse)),
+            (&["application/graphql-response+json;q=0"], None),
+            (&["application/json; charset=utf-16"], None),
+            (&["text/html"], None),
+            (&[""], None),
+        ] {
+            assert_eq!(negotiate(&headers(ACCEPT, accept)), media, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn only_uncompressed_json_in_utf8_is_read() {
+        for (content_type, is_read) in [
+            ("application/json", true),
+            ("Application/JSON ; Charset=\"utf-8\"", true),
+            ("application/json; charset=latin1", false),
+            ("application/graphql-response+json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("multipart/form-data; boundary=x", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            assert_eq!(require_json(&headers(CONTENT_TYPE, &[content_type])).is_ok(), is_read, "{content_type}");
+        }
+        assert!(require_json(&HeaderMap::new()).is_err());
+        let mut zipped = headers(CONTENT_TYPE, &["application/json"]);
+        zipped.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(require_json(&zipped).is_err());
+    }
+
+    #[test]
+    fn a_body_is_one_request_or_a_batch_of_a_few() {
+        const ONE: &str = r#"{"query":"{a}"}"#;
+        let read = |body: &str| from_body(body.as_bytes(), 2).map(|batch| (batch.requests.len(), batch.is_array));
+        let refused = |body: &str| read(body).err().map(|refusal| (refusal.status.as_u16(), refusal.error.code()));
+        assert_eq!(read(ONE).ok(), Some((1, false)));
+        assert_eq!(read(&format!(" [{ONE}, {ONE}] ")).ok(), Some((2, true)));
+        assert_eq!(refused(&format!("[{ONE},{ONE},{ONE}]")), Some((413, "PAYLOAD_TOO_LARGE")));
+        for body in ["", "[]", "[1]", "[[\"{a}\"]]", "5", "null", "{", "[", r#"{"query":"{a}"} x"#] {
+            assert_eq!(refused(body), Some((400, "BAD_USER_INPUT")), "{body}");
+        }
+        assert!(from_body(b"{\"query\":\"\xff\"}", 2).is_err());
+    }
+
+    #[test]
+    fn a_get_may_say_none_by_an_empty_value() {
+        let request =
+            from_query(&Uri::from_static("/graphql?query=%7Ba%7D&operationName=&variables=%7B%22b%22:1%7D")).ok();
+        let request = request.unwrap();
+        assert_eq!((request.query.as_str(), request.operation_name, request.variables.len()), ("{a}", None, 1));
+        for uri in ["/graphql", "/graphql?query=", "/graphql?query=a&query=b", "/graphql?query=a&variables=b"] {
+            assert!(from_query(&uri.parse().unwrap()).is_err(), "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_with_the_name_of_the_setting() {
+        let read = |bytes: usize| read_body_of(bytes, 10);
+        assert_eq!(read(10).await.unwrap().len(), 10);
+        let message = read(11).await.unwrap_err();
+        assert!(message.contains("--max-body-bytes"), "{message}");
+        assert!(read(1_000_000).await.is_err());
+    }
+
+    async fn read_body_of(bytes: usize, limit: usize) -> Result<Bytes, String> {
+        read_body(&HeaderMap::new(), Body::from(vec![b' '; bytes]), limit)
+            .await
+            .map_err(|refusal| refusal.error.message())
+    }
 }

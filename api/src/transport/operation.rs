@@ -295,3 +295,137 @@ fn code_of(error: &ServerError) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{EmptyMutation, EmptySubscription, InputObject, Object, Schema};
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(InputObject)]
+    struct Input {
+        name: String,
+        sizes: Option<Vec<i32>>,
+    }
+
+    struct Query;
+
+    #[Object]
+    impl Query {
+        async fn echo(&self, text: String) -> String {
+            text
+        }
+
+        async fn take(&self, input: Input) -> String {
+            format!("{}{}", input.name, input.sizes.unwrap_or_default().len())
+        }
+
+        async fn at(&self, time: chrono::DateTime<chrono::Utc>) -> String {
+            time.to_rfc3339()
+        }
+
+        async fn leak(&self) -> async_graphql::Result<&str> {
+            Err("the password is swordfish".into())
+        }
+
+        async fn itself(&self) -> Query {
+            Query
+        }
+    }
+
+    /// The answer to a request, as JSON.
+    async fn answer(parameters: serde_json::Value) -> serde_json::Value {
+        let schema =
+            Schema::build(Query, EmptyMutation, EmptySubscription).limit_depth(5).limit_complexity(20).finish();
+        let mut request = read(&parameters.to_string()).unwrap();
+        let outcome = match prepare(&mut request) {
+            Ok(_) => settle(schema.execute(request).await, "id-1"),
+            Err(error) => error.into(),
+        };
+        serde_json::to_value(outcome).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_error_has_a_code_and_a_request_error_no_data() {
+        let nested = format!("{}leak{}", "{itself".repeat(6), "}".repeat(6)).replace("itselfleak", "itself{leak}");
+        let wide: String = (0..30).map(|at| format!(" f{at}: echo(text: \"\")")).collect();
+        for (query, code) in [
+            ("{", "GRAPHQL_PARSE_FAILED"),
+            ("", "GRAPHQL_PARSE_FAILED"),
+            ("fragment a on Query { leak }", "GRAPHQL_PARSE_FAILED"),
+            ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
+            ("{ echo }", "GRAPHQL_VALIDATION_FAILED"),
+            ("query($a: Int) { leak }", "GRAPHQL_VALIDATION_FAILED"),
+            ("query A { leak } query B { leak }", "BAD_USER_INPUT"),
+            ("{ echo(text: 5) }", "BAD_USER_INPUT"),
+            ("query($text: String = 5) { echo(text: $text) }", "BAD_USER_INPUT"),
+            (&nested, "QUERY_TOO_COMPLEX"),
+            (&format!("{{{wide}}}"), "QUERY_TOO_COMPLEX"),
+        ] {
+            let answer = answer(json!({ "query": query })).await;
+            assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{query}: {answer}");
+            assert!(answer.get("data").is_none(), "{query}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bad_variable_is_named_like_any_other_argument() {
+        let take = "query($input: Input!) { take(input: $input) }";
+        for (query, variables, field) in [
+            (take, json!({}), "input"),
+            (take, json!({ "input": null }), "input"),
+            (take, json!({ "input": { "sizes": [] } }), "name"),
+            (take, json!({ "input": { "name": "a", "size": 1 } }), "size"),
+            (take, json!({ "input": { "name": 5 } }), "name"),
+            (take, json!({ "input": { "name": "a", "sizes": [1, "b"] } }), "sizes[1]"),
+            ("query($text: String!) { echo(text: $text) }", json!({ "text": 5 }), "text"),
+        ] {
+            let answer = answer(json!({ "query": query, "variables": variables })).await;
+            assert_eq!(
+                answer["errors"][0]["extensions"],
+                json!({ "code": "BAD_USER_INPUT", "field": field }),
+                "{answer}"
+            );
+        }
+        let answer = answer(json!({ "query": "{ at(time: \"never\") }" })).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_unknown_origin_is_told_to_the_log_alone() {
+        let answer = answer(json!({ "query": "{ leak }" })).await;
+        assert_eq!(answer["errors"][0]["extensions"], json!({ "code": "INTERNAL", "requestId": "id-1" }));
+        assert_eq!((&answer["data"], &answer["errors"][0]["path"]), (&json!(null), &json!(["leak"])));
+        assert!(!answer.to_string().contains("swordfish"));
+    }
+
+    #[tokio::test]
+    async fn a_syntax_error_says_what_was_expected_and_where() {
+        let answer = answer(json!({ "query": "{\n  echo(" })).await;
+        let message = answer["errors"][0]["message"].as_str().unwrap();
+        assert!(message.starts_with("Syntax error: expected ") && !message.contains('\n'), "{message}");
+        assert_eq!(answer["errors"][0]["locations"][0]["line"], 2);
+    }
+
+    #[test]
+    fn parameters_have_their_types() {
+        assert!(read(r#"{"query":"{a}","operationName":null,"variables":null,"extensions":null,"other":1}"#).is_ok());
+        for (json, field) in [
+            (r#"["{a}"]"#, ""),
+            ("null", ""),
+            (r#"{"query":"{a}""#, ""),
+            (r#"{"query":"{a}","query":"{b}"}"#, ""),
+            (r#"{"notQuery":"{a}"}"#, "query"),
+            (r#"{"query":5}"#, "query"),
+            (r#"{"query":"{a}","operationName":["b"]}"#, "operationName"),
+            (r#"{"query":"{a}","variables":[1]}"#, "variables"),
+            (r#"{"query":"{a}","extensions":"b"}"#, "extensions"),
+        ] {
+            match read(json) {
+                Err(Error::BadInput { field: named, .. }) => assert_eq!(named, field, "{json}"),
+                other => panic!("{json}: {other:?}"),
+            }
+        }
+    }
+}

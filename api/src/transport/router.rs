@@ -15,7 +15,7 @@ use axum::{
     routing::{any, get},
 };
 use futures::FutureExt;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
@@ -46,6 +46,9 @@ pub struct AppState {
     pub allow_origins: Arc<[String]>,
     /// Cancelled when the server stops: WebSockets close by it.
     pub shutdown: CancellationToken,
+    /// What must end before the process does: sockets that say goodbye, and operations whose client has hung up. After
+    /// `shutdown`, close it and wait for it (for a bounded time: a peer may take some seconds to answer a close).
+    pub tasks: TaskTracker,
 }
 
 /// The id of a request, in the `x-request-id` header of its answer and in the log.
@@ -62,10 +65,11 @@ pub fn router(state: AppState) -> Router {
         .expose_headers([X_REQUEST_ID])
         .max_age(std::time::Duration::from_secs(3600));
     Router::new()
-        .route("/", get(|| async { graphiql::page() }))
+        .merge(graphiql::routes())
         .route("/graphql", any(http::graphql))
         .route("/graphql/ws", get(websocket::upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
         .layer(cors)
         .layer(middleware::from_fn(guard))
         .with_state(state)
@@ -93,8 +97,9 @@ async fn guard(mut request: Request, next: Next) -> Response {
 
     let headers = response.headers_mut();
     headers.extend(header.map(|id| (X_REQUEST_ID, id)));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    for (name, value) in [(X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 

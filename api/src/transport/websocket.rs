@@ -140,7 +140,7 @@ enum ToClient<'a> {
 
 /// A step of an operation.
 enum Step {
-    Result(async_graphql::Response),
+    Result(Box<async_graphql::Response>),
     Panic(Box<dyn Any + Send>),
     Done,
 }
@@ -175,7 +175,9 @@ pub async fn upgrade(
     }
     // A token in the handshake is looked at when the connection is initialised: a browser cannot see a handshake's status.
     let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
+    let task = state.tasks.token();
     let serve = move |socket: WebSocket| async move {
+        let _task = task;
         let (sink, stream) = socket.split();
         let socket = Socket {
             state,
@@ -349,8 +351,12 @@ impl Socket {
                 let services = self.state.services.clone();
                 // In a task of its own, so that a client that hangs up cannot cancel it half-way.
                 let sign_in = async move { profile::sign_in(&services, &claims).await };
-                let signed_in =
-                    tokio::spawn(sign_in.in_current_span()).await.unwrap_or_else(|error| Err(Error::internal(error)));
+                let signed_in = self
+                    .state
+                    .tasks
+                    .spawn(sign_in.in_current_span())
+                    .await
+                    .unwrap_or_else(|error| Err(Error::internal(error)));
                 if let Err(error) = signed_in {
                     let refusal = operation::refusal(&error, &self.id);
                     let code = if matches!(error, Error::Internal(_)) { TRY_AGAIN_LATER } else { FORBIDDEN };
@@ -406,7 +412,7 @@ impl Socket {
                 return self.say(&ToClient::Complete { id });
             }
             Step::Panic(panic) => vec![operation::panicked(&*panic, request_id)],
-            Step::Result(response) => match operation::settle(response, request_id) {
+            Step::Result(response) => match operation::settle(*response, request_id) {
                 Outcome::Ran(response) => return self.say(&ToClient::Next { id, payload: &response }),
                 Outcome::Refused { errors } => errors,
             },
@@ -504,7 +510,7 @@ fn start(
         let _entered = span.enter();
         responses.poll_next_unpin(context)
     });
-    let steps = responses.map(|step| step.map_or_else(Step::Panic, Step::Result));
+    let steps = responses.map(|step| step.map_or_else(Step::Panic, |response| Step::Result(Box::new(response))));
     Ok(steps.chain(stream::once(async { Step::Done })).boxed())
 }
 
@@ -541,4 +547,74 @@ fn is_too_big(error: &axum::Error) -> bool {
 /// The longest start of a text that has at most `bytes` bytes and ends between characters.
 fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_messages_of_the_protocol_are_read() {
+        for text in [
+            r#"{"type":"connection_init"}"#,
+            r#"{"type":"connection_init","payload":null}"#,
+            r#"{"type":"ping","payload":{"a":1}}"#,
+            r#" {"payload":{},"type":"pong"}"#,
+            r#"{"type":"subscribe","id":"1","payload":{"query":"{a}"}}"#,
+            r#"{"type":"complete","id":"1"}"#,
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "{}",
+            r#"["ping"]"#,
+            r#"{"type":5}"#,
+            r#"{"type":"start","id":"1","payload":{}}"#,
+            r#"{"type":"connection_init","payload":"token"}"#,
+            r#"{"type":"ping","payload":[]}"#,
+            r#"{"type":"subscribe","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":1,"payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"1"}"#,
+            r#"{"type":"complete"}"#,
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_connects_to_its_own_host_or_where_it_is_allowed() {
+        let allowed = ["https://ide.example.com/".to_owned()];
+        let may = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "localhost:8080".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            is_allowed_origin(&headers, &Uri::from_static("/graphql/ws"), &allowed)
+        };
+        for origin in
+            [None, Some("http://localhost:8080"), Some("https://LOCALHOST:8080"), Some("https://ide.example.com")]
+        {
+            assert!(may(origin), "{origin:?}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://localhost",
+            "http://localhost:8080.evil.com",
+            "https://evil.example.com",
+            "ftp://localhost:8080",
+        ] {
+            assert!(!may(Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(cut("short", 123), "short");
+        assert_eq!(cut(&"é".repeat(100), MAX_REASON_BYTES).len(), 122);
+    }
 }
