@@ -1,0 +1,345 @@
+//! Who is calling: bearer tokens as Supabase issues them (JSON Web Tokens, RFC 7519, signed with HS256, RFC 7518), from
+//! the `Authorization` header or from the payload of a WebSocket's `connection_init`.
+//!
+//! To verify tokens by another kind of key, add its `DecodingKey` source to [`Verifier`] and let the token's header
+//! choose between the two; the algorithms stay a fixed list, never what the token asks for.
+
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+use chrono::Duration;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::model::{
+    actor::{Actor, Claims},
+    clock,
+    error::{Error, Result},
+    ids::UserId,
+};
+
+/// How far the clocks of the issuer and of this server may be apart, in seconds.
+const LEEWAY: u64 = 5;
+
+/// Longest token that is looked at, in bytes.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// The role of signed-in users; Supabase's other roles are its service key (`service_role`) and its public key (`anon`).
+const ROLE: &str = "authenticated";
+
+/// Namespace of the user ids that [`Verifier::issue`] derives from e-mails (UUID version 5, RFC 9562 section 5.5).
+/// Changing it would make every user of a self-signed server somebody else.
+const USERS: Uuid = Uuid::from_u128(0x6d735a91_aa60_43a3_bad1_68490226f906);
+
+/// Verifies bearer tokens, and issues them for servers that sign their own.
+pub struct Verifier {
+    decoding: DecodingKey,
+    encoding: EncodingKey,
+    validation: Validation,
+    issuer: Option<String>,
+    audience: String,
+}
+
+impl Verifier {
+    /// A verifier for tokens signed with `secret` by HS256, which must have `audience` as (one of) their `aud`, and
+    /// `issuer` as their `iss` where it is given.
+    pub fn new(secret: &[u8], issuer: Option<&str>, audience: &str) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_audience(&[audience]);
+        let mut required = vec!["exp", "sub", "aud"];
+        if let Some(issuer) = issuer {
+            validation.set_issuer(&[issuer]);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        Self {
+            decoding: DecodingKey::from_secret(secret),
+            encoding: EncodingKey::from_secret(secret),
+            validation,
+            issuer: issuer.map(str::to_owned),
+            audience: audience.to_owned(),
+        }
+    }
+
+    /// What a token says, once it is known to hold.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, whose message says what is wrong with the token and never repeats it.
+    pub fn verify(&self, token: &str) -> Result<Claims> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refused("The token is too long to be one."));
+        }
+        // Read as any JSON, so that it is the validation that says which claim is amiss.
+        let claims = jsonwebtoken::decode::<serde_json::Value>(token, &self.decoding, &self.validation)
+            .map_err(|error| reason(error.kind()))?
+            .claims;
+        match present(&claims, "role").map(|role| role.as_str()) {
+            None | Some(Some(ROLE)) => {}
+            Some(Some("anon")) => {
+                return Err(refused("This is the project's anonymous key: sign in, and send the user's token."));
+            }
+            Some(Some("service_role")) => {
+                return Err(refused(
+                    "This is the project's service key: it names no user, and must not leave the backend.",
+                ));
+            }
+            Some(_) => return Err(refused("The token's role must be \"authenticated\".")),
+        }
+        let text = |object: &serde_json::Value, key: &str| {
+            object.get(key).and_then(|value| value.as_str()).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let subject = text(&claims, "sub").unwrap_or_default();
+        let user_id = UserId::parse(&subject, "sub").map_err(|_| refused("The token's `sub` must be a UUID."))?;
+        // RFC 7519 allows fractions of seconds; the cast cuts them off and saturates.
+        let expires_at = claims.get("exp").and_then(serde_json::Value::as_f64).unwrap_or_default() as i64;
+        let metadata = claims.get("user_metadata").unwrap_or(&serde_json::Value::Null);
+        Ok(Claims {
+            actor: Actor { user_id, expires_at },
+            email: text(&claims, "email"),
+            full_name: text(metadata, "full_name").or_else(|| text(metadata, "name")),
+            avatar_url: text(metadata, "avatar_url"),
+        })
+    }
+
+    /// A token of our own, with the claims that Supabase's have, for the `token` command and the dev login. The same
+    /// e-mail, in whatever case, is the same user. It holds for `hours` hours.
+    ///
+    /// # Errors
+    /// `BadInput` for something that is no e-mail address; `Internal` where signing fails.
+    pub fn issue(&self, email: &str, name: Option<&str>, hours: u32) -> Result<String> {
+        let email = email.trim().to_lowercase();
+        if !email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()) {
+            return Err(Error::bad_input("email", "This is not an e-mail address."));
+        }
+        let user = Uuid::new_v5(&USERS, email.as_bytes());
+        let now = clock::now();
+        let claims = json!({
+            "iss": self.issuer.as_deref().unwrap_or("antiphon"),
+            "sub": user,
+            "aud": self.audience,
+            "exp": (now + Duration::hours(i64::from(hours))).timestamp(),
+            "iat": now.timestamp(),
+            "email": email,
+            "phone": "",
+            "role": ROLE,
+            "aal": "aal1",
+            "amr": [{ "method": "password", "timestamp": now.timestamp() }],
+            "session_id": clock::new_id(),
+            "is_anonymous": false,
+            "app_metadata": { "provider": "email", "providers": ["email"] },
+            "user_metadata": { "email": email, "email_verified": true, "full_name": name, "sub": user },
+        });
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(Error::internal)
+    }
+}
+
+/// The token in a request's `Authorization` header; none where there is no such header.
+///
+/// # Errors
+/// `Unauthenticated` where the header is there and is no single `Bearer` token (RFC 6750, section 2.1).
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refused("There is more than one Authorization header."));
+    }
+    let value = value.to_str().map_err(|_| refused("The Authorization header must be ASCII."))?;
+    after_scheme(value)
+}
+
+/// The token in a `connection_init` payload, in any of the shapes that clients use: `{"Authorization": "Bearer …"}` (or
+/// `authorization`), the same inside `{"headers": …}`, or `{"token": "…"}`; none where it has none of them.
+///
+/// # Errors
+/// `Unauthenticated` where one of them is there and holds no token.
+pub fn from_connection_init(payload: &serde_json::Value) -> Result<Option<&str>> {
+    for object in [Some(payload), payload.get("headers")].into_iter().flatten() {
+        for key in ["Authorization", "authorization"] {
+            if let Some(value) = present(object, key) {
+                let value = value.as_str().ok_or_else(|| refused("The Authorization must be a string."))?;
+                return after_scheme(value);
+            }
+        }
+    }
+    match present(payload, "token") {
+        Some(serde_json::Value::String(token)) => Ok(Some(token.as_str()).filter(|token| !token.is_empty())),
+        Some(_) => Err(refused("The token must be a string.")),
+        None => Ok(None),
+    }
+}
+
+fn present<'a>(object: &'a serde_json::Value, key: &str) -> Option<&'a serde_json::Value> {
+    object.get(key).filter(|value| !value.is_null())
+}
+
+/// The token of an `Authorization` value: what follows the scheme, which must be `Bearer` in any case of its letters.
+fn after_scheme(value: &str) -> Result<Option<&str>> {
+    match value.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(Some(token.trim())),
+        None if value.trim().is_empty() => Ok(None),
+        _ => Err(refused("The Authorization must be \"Bearer\", a space, and the token.")),
+    }
+}
+
+fn refused(message: &str) -> Error {
+    Error::Unauthenticated(message.to_owned())
+}
+
+/// What the client may know of why its token does not hold.
+fn reason(kind: &ErrorKind) -> Error {
+    match kind {
+        ErrorKind::ExpiredSignature => refused("The token has expired."),
+        ErrorKind::ImmatureSignature => refused("The token does not hold yet."),
+        ErrorKind::InvalidSignature => {
+            refused("The token's signature does not hold: it was signed with another secret.")
+        }
+        ErrorKind::InvalidIssuer => refused("The token's `iss` is not the one this server trusts."),
+        ErrorKind::InvalidAudience => refused("The token's `aud` is not this server's."),
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
+            refused("The token must be signed with HS256.")
+        }
+        ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
+            refused(&format!("The token lacks a usable `{claim}`."))
+        }
+        _ => refused("This is not a token: a bearer token is a signed JSON Web Token with the claims of a user."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
+
+    fn verifier() -> Verifier {
+        Verifier::new(SECRET, None, "authenticated")
+    }
+
+    fn signed(claims: &serde_json::Value, algorithm: Algorithm, secret: &[u8]) -> String {
+        jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret)).unwrap()
+    }
+
+    fn claims(change: serde_json::Value) -> serde_json::Value {
+        let mut claims = json!({
+            "sub": "0198f3a0-0000-7000-8000-000000000001", "aud": "authenticated", "role": "authenticated",
+            "exp": clock::now().timestamp() + 60,
+        });
+        for (key, value) in change.as_object().unwrap() {
+            match value {
+                serde_json::Value::Null => claims.as_object_mut().unwrap().remove(key),
+                value => claims.as_object_mut().unwrap().insert(key.clone(), value.clone()),
+            };
+        }
+        claims
+    }
+
+    fn verdict(verifier: &Verifier, change: serde_json::Value) -> String {
+        match verifier.verify(&signed(&claims(change), Algorithm::HS256, SECRET)) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => {
+                assert_eq!(error.code(), "UNAUTHENTICATED");
+                error.message()
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_issued_verifies_and_names_the_same_user_for_the_same_email() {
+        let verifier = verifier();
+        let ada = verifier.verify(&verifier.issue("Ada@Example.com", Some("Ada"), 1).unwrap()).unwrap();
+        let again = verifier.verify(&verifier.issue("ada@example.com ", None, 1).unwrap()).unwrap();
+        let bob = verifier.verify(&verifier.issue("bob@example.com", None, 1).unwrap()).unwrap();
+        assert_eq!(ada.actor.user_id, again.actor.user_id);
+        assert_ne!(ada.actor.user_id, bob.actor.user_id);
+        assert_eq!(ada.email.as_deref(), Some("ada@example.com"));
+        assert_eq!(ada.full_name.as_deref(), Some("Ada"));
+        assert_eq!(again.full_name, None);
+        assert!((ada.actor.expires_at - clock::now().timestamp() - 3600).abs() < 5);
+        assert_eq!(verifier.issue("nobody", None, 1).unwrap_err().code(), "BAD_USER_INPUT");
+    }
+
+    #[test]
+    fn a_token_for_a_server_with_an_issuer_needs_it() {
+        let strict = Verifier::new(SECRET, Some("https://x.supabase.co/auth/v1"), "authenticated");
+        assert_eq!(verdict(&strict, json!({ "iss": "https://x.supabase.co/auth/v1" })), "ok");
+        assert!(verdict(&strict, json!({ "iss": "https://y.supabase.co/auth/v1" })).contains("`iss`"));
+        assert!(verdict(&strict, json!({})).contains("`iss`"));
+        assert!(strict.verify(&strict.issue("ada@example.com", None, 1).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn claims_that_do_not_hold_are_refused_by_name() {
+        let verifier = verifier();
+        let now = clock::now().timestamp();
+        assert_eq!(verdict(&verifier, json!({})), "ok");
+        assert_eq!(verdict(&verifier, json!({ "role": null })), "ok");
+        assert_eq!(verdict(&verifier, json!({ "aud": ["other", "authenticated"] })), "ok");
+        assert_eq!(verdict(&verifier, json!({ "exp": now - 2, "nbf": now + 2 })), "ok");
+        for (change, word) in [
+            (json!({ "exp": now - 60 }), "expired"),
+            (json!({ "exp": null }), "`exp`"),
+            (json!({ "exp": "tomorrow" }), "`exp`"),
+            (json!({ "nbf": now + 60 }), "not hold yet"),
+            (json!({ "aud": "other" }), "`aud`"),
+            (json!({ "aud": null }), "`aud`"),
+            (json!({ "sub": null }), "`sub`"),
+            (json!({ "sub": "ada" }), "`sub`"),
+            (json!({ "sub": "0198f3a0000070008000000000000001" }), "`sub`"),
+            (json!({ "role": "anon" }), "anonymous key"),
+            (json!({ "role": "service_role" }), "service key"),
+            (json!({ "role": "postgres" }), "role"),
+        ] {
+            let message = verdict(&verifier, change.clone());
+            assert!(message.contains(word), "{change}: {message}");
+        }
+        assert!(verifier.verify(&signed(&claims(json!({ "exp": 1e300 })), Algorithm::HS256, SECRET)).is_err());
+    }
+
+    #[test]
+    fn only_hs256_by_our_secret_holds() {
+        use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+        let verifier = verifier();
+        let claims = claims(json!({}));
+        assert!(verifier.verify(&signed(&claims, Algorithm::HS256, b"another secret")).is_err());
+        assert!(verifier.verify(&signed(&claims, Algorithm::HS512, SECRET)).unwrap_err().message().contains("HS256"));
+        let unsigned = format!(
+            "{}.{}.",
+            BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#),
+            BASE64_URL_SAFE_NO_PAD.encode(claims.to_string())
+        );
+        for token in [unsigned.as_str(), "", "a.b.c", "no token", &"a".repeat(MAX_TOKEN_BYTES + 1)] {
+            assert_eq!(verifier.verify(token).unwrap_err().code(), "UNAUTHENTICATED", "{token}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_found_where_clients_put_them() {
+        let header = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(|token| token.map(str::to_owned))
+        };
+        assert_eq!(header("Bearer abc").unwrap().as_deref(), Some("abc"));
+        assert_eq!(header("bearer  abc ").unwrap().as_deref(), Some("abc"));
+        assert!(header("Basic abc").is_err());
+        assert!(header("abc").is_err());
+        assert_eq!(bearer(&HeaderMap::new()).unwrap(), None);
+
+        let init = |payload: serde_json::Value| from_connection_init(&payload).map(|token| token.map(str::to_owned));
+        for payload in [
+            json!({ "Authorization": "Bearer abc" }),
+            json!({ "authorization": "Bearer abc" }),
+            json!({ "headers": { "Authorization": "Bearer abc" } }),
+            json!({ "token": "abc" }),
+        ] {
+            assert_eq!(init(payload.clone()).unwrap().as_deref(), Some("abc"), "{payload}");
+        }
+        for payload in [json!(null), json!({}), json!({ "Authorization": null }), json!({ "Authorization": "" })] {
+            assert_eq!(init(payload).unwrap(), None);
+        }
+        for payload in [json!({ "Authorization": 7 }), json!({ "Authorization": "abc" }), json!({ "token": ["abc"] })] {
+            assert!(init(payload).is_err());
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! `POST /graphql` and `GET /graphql`: GraphQL over HTTP as the working draft (<https://graphql.github.io/graphql-over-http/draft/>)
+//! has it, over the library's request and response types. The library's own service does much of it differently: it runs
+//! mutations by GET, takes bodies of any size and type, and answers 200 to what it cannot parse.
+//!
+//! Statuses. A request that is no GraphQL-over-HTTP request has a 4xx status whatever the client accepts. One that is, and
+//! that GraphQL refuses, has 400 (422 where the document fails validation) for clients that accept
+//! `application/graphql-response+json`, and 200 for those that accept `application/json` alone.
+
+use std::panic::AssertUnwindSafe;
+
+use async_graphql::{Request, parser::types::OperationType};
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+        header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use futures::{FutureExt, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::{Duration, timeout};
+use tracing::Instrument;
+
+use super::{
+    auth,
+    operation::{self, Outcome},
+    router::{AppState, RequestId},
+};
+use crate::{
+    domain::profile,
+    graphql::context,
+    model::{actor::Claims, error::Error},
+};
+
+/// How long, and how many times `max_body_bytes`, a body that is refused for its size is read on: a client that is still
+/// writing when the connection closes sees a reset instead of the answer.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+const DRAIN_FACTOR: usize = 4;
+
+/// A media type that an answer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Media {
+    GraphqlResponse,
+    Json,
+}
+
+/// Why a request never became an operation.
+struct Refusal {
+    status: StatusCode,
+    error: Error,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, error: Error) -> Box<Self> {
+        Box::new(Self { status, error, header: None })
+    }
+
+    fn with(mut self: Box<Self>, name: HeaderName, value: &'static str) -> Box<Self> {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+}
+
+/// The requests of one HTTP request, and whether they came as an array.
+struct Batch {
+    requests: Vec<Request>,
+    is_array: bool,
+}
+
+/// Answers `/graphql`, whatever the method.
+pub async fn graphql(
+    State(state): State<AppState>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    request: axum::extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(media) = negotiate(&parts.headers) else {
+        let message = "The answer can be application/graphql-response+json or application/json, in UTF-8.";
+        return refuse(
+            Media::Json,
+            &Refusal::new(StatusCode::NOT_ACCEPTABLE, Error::bad_input("accept", message)),
+            &id,
+        );
+    };
+    match answer(&state, &parts, body, media, &id).await {
+        Ok(response) => response,
+        Err(refusal) => refuse(media, &refusal, &id),
+    }
+}
+
+async fn answer(state: &AppState, parts: &Parts, body: Body, media: Media, id: &str) -> Result<Response, Box<Refusal>> {
+    let mut batch = match parts.method {
+        Method::GET | Method::HEAD => Batch { requests: vec![from_query(&parts.uri)?], is_array: false },
+        Method::POST => {
+            require_json(&parts.headers)?;
+            let body = read_body(&parts.headers, body, state.limits.max_body_bytes).await?;
+            from_body(&body, state.limits.max_batch)?
+        }
+        _ => {
+            let error = Error::bad_input("", "GraphQL comes by POST, and queries by GET too.");
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST"));
+        }
+    };
+    let claims = match auth::bearer(&parts.headers) {
+        Ok(Some(token)) => Some(state.verifier.verify(token)),
+        Ok(None) => None,
+        Err(error) => Some(Err(error)),
+    };
+    let claims = claims.transpose().map_err(|error| {
+        Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+    })?;
+
+    if parts.method != Method::POST {
+        for request in &mut batch.requests {
+            if let Ok((OperationType::Mutation, _)) = operation::prepare(request) {
+                let error = Error::bad_input("query", "Mutations come by POST alone.");
+                return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "POST"));
+            }
+        }
+    }
+
+    // In a task of its own, so that a client that hangs up cannot cancel it half-way.
+    let run = run(state.clone(), batch.requests, claims, id.to_owned()).in_current_span();
+    let mut outcomes = match state.tasks.spawn(run).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Error::internal(error))),
+    };
+    if batch.is_array {
+        return Ok(reply(StatusCode::OK, media, &outcomes));
+    }
+    match outcomes.pop() {
+        Some(outcome) => {
+            let mut response = reply(status(&outcome, media), media, &outcome);
+            if let Outcome::Ran(answer) = outcome {
+                response.headers_mut().extend(answer.http_headers);
+            }
+            Ok(response)
+        }
+        None => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Error::internal("an operation had no outcome"))),
+    }
+}
+
+/// Runs the operations of one request in their order, so that one sees what the one before it wrote.
+async fn run(state: AppState, requests: Vec<Request>, claims: Option<Claims>, id: String) -> Vec<Outcome> {
+    if let Some(claims) = &claims {
+        let signed_in = AssertUnwindSafe(profile::sign_in(&state.services, claims)).catch_unwind().await;
+        let refused = match signed_in {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(operation::refusal(&error, &id)),
+            Err(panic) => Some(operation::panicked(&*panic, &id)),
+        };
+        if let Some(refused) = refused {
+            return requests.iter().map(|_| Outcome::from(refused.clone())).collect();
+        }
+    }
+    let mut outcomes = Vec::with_capacity(requests.len());
+    for request in requests {
+        let outcome = AssertUnwindSafe(run_one(&state, request, claims.as_ref(), &id)).catch_unwind().await;
+        outcomes.push(outcome.unwrap_or_else(|panic| operation::panicked(&*panic, &id).into()));
+    }
+    outcomes
+}
+
+async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>, id: &str) -> Outcome {
+    let (kind, name) = match operation::prepare(&mut request) {
+        Ok(prepared) => prepared,
+        Err(error) => return error.into(),
+    };
+    if kind == OperationType::Subscription {
+        let error = Error::bad_input("query", "Subscriptions come by WebSocket, at /graphql/ws.");
+        return operation::refusal(&error, id).into();
+    }
+    let request = context::attach(request, &state.services, claims.map(|claims| claims.actor.clone()), id);
+    let span = operation::span(kind, name.as_deref(), id);
+    let response = state.schema.execute(request).instrument(span).await;
+    operation::settle(response, id)
+}
+
+/// The status of an answer (the draft's section "Status Codes").
+fn status(outcome: &Outcome, media: Media) -> StatusCode {
+    if outcome.refused_for("INTERNAL") {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else if media == Media::Json || matches!(outcome, Outcome::Ran(_)) {
+        StatusCode::OK
+    } else if outcome.failed_validation() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+fn refuse(media: Media, refusal: &Refusal, id: &str) -> Response {
+    let mut response = reply(refusal.status, media, &Outcome::from(operation::refusal(&refusal.error, id)));
+    response.headers_mut().extend(refusal.header.clone());
+    response
+}
+
+fn reply(status: StatusCode, media: Media, body: &impl Serialize) -> Response {
+    let content_type = match media {
+        Media::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+        Media::Json => "application/json; charset=utf-8",
+    };
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// The media type to answer in (RFC 9110, section 12.5.1): what the client weighs highest; where it does not care,
+/// `application/json`, which every client reads. None where it accepts neither.
+fn negotiate(headers: &HeaderMap) -> Option<Media> {
+    let mut ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if ranges.peek().is_none() {
+        return Some(Media::Json);
+    }
+    // For each type, how exactly it was named and with what weight; the more exact naming counts.
+    let mut graphql = (0, 0.0);
+    let mut json = (0, 0.0);
+    for range in ranges.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let mut weight = 1.0;
+        let mut is_utf8 = true;
+        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+            match key.trim().to_ascii_lowercase().as_str() {
+                "q" => weight = value.trim().parse::<f32>().unwrap_or(0.0),
+                "charset" => is_utf8 = names_utf8(value),
+                _ => {}
+            }
+        }
+        if !is_utf8 {
+            continue;
+        }
+        let exactness = match name.as_str() {
+            "*/*" => 1,
+            "application/*" => 2,
+            _ => 3,
+        };
+        if exactness >= graphql.0 && (exactness < 3 || name == "application/graphql-response+json") {
+            graphql = (exactness, weight);
+        }
+        if exactness >= json.0 && (exactness < 3 || name == "application/json") {
+            json = (exactness, weight);
+        }
+    }
+    match (graphql, json) {
+        ((_, first), (_, second)) if first <= 0.0 && second <= 0.0 => None,
+        ((exactness, first), (_, second)) if first > second || (first == second && exactness == 3) => {
+            Some(Media::GraphqlResponse)
+        }
+        _ => Some(Media::Json),
+    }
+}
+
+fn names_utf8(charset: &str) -> bool {
+    let charset = charset.trim().trim_matches('"');
+    charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+}
+
+/// A page of another site can send forms and text without asking, JSON only where CORS allows it: so nothing else goes.
+fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
+    let unsupported = |message: &str| {
+        Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Error::bad_input("content-type", message)))
+    };
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = content_type.split(';').map(str::trim);
+    if !parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json")) {
+        return unsupported("The Content-Type must be application/json.");
+    }
+    let mut charsets =
+        parts.filter_map(|part| part.split_once('=')).filter(|(key, _)| key.eq_ignore_ascii_case("charset"));
+    if charsets.any(|(_, charset)| !names_utf8(charset)) {
+        return unsupported("The charset must be UTF-8.");
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return unsupported("The body must not be compressed.");
+    }
+    Ok(())
+}
+
+async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Box<Refusal>> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut stream = body.into_data_stream();
+    let mut bytes = Vec::new();
+    if declared.is_none_or(|declared| declared <= limit) {
+        loop {
+            match stream.next().await {
+                None => return Ok(bytes.into()),
+                Some(Ok(chunk)) if chunk.len() <= limit - bytes.len() => bytes.extend_from_slice(&chunk),
+                Some(Ok(_)) => break,
+                Some(Err(_)) => {
+                    return Err(Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", "The body broke off.")));
+                }
+            }
+        }
+    }
+    drop(bytes);
+    let mut left = limit.saturating_mul(DRAIN_FACTOR);
+    let drain = async {
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whether the client was done in time makes no difference to its answer.
+    let _ = timeout(DRAIN_TIME, drain).await;
+    let message = format!("The request body has more than {limit} bytes (--max-body-bytes).");
+    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge(message)))
+}
+
+fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Box<Refusal>> {
+    let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
+    let json = std::str::from_utf8(body)
+        .map_err(|error| bad_request(Error::bad_input("", format!("The body is not UTF-8: {error}."))))?;
+    if !json.trim_ascii_start().starts_with('[') {
+        let request = operation::read(json).map_err(bad_request)?;
+        return Ok(Batch { requests: vec![request], is_array: false });
+    }
+    let requests: Vec<&RawValue> = serde_json::from_str(json)
+        .map_err(|error| bad_request(Error::bad_input("", format!("The body is not usable JSON: {error}."))))?;
+    if requests.is_empty() {
+        return Err(bad_request(Error::bad_input("", "The batch is empty.")));
+    }
+    if requests.len() > max_batch {
+        let message = format!("The batch has {} operations, and may have {max_batch} (--max-batch).", requests.len());
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge(message)));
+    }
+    let requests = requests.iter().map(|raw| operation::read(raw.get()).map_err(bad_request));
+    Ok(Batch { requests: requests.collect::<Result<_, _>>()?, is_array: true })
+}
+
+fn from_query(uri: &Uri) -> Result<Request, Box<Refusal>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Parameters {
+        query: Option<String>,
+        operation_name: Option<String>,
+        variables: Option<String>,
+        extensions: Option<String>,
+    }
+
+    let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
+    let Query(parameters) = Query::<Parameters>::try_from_uri(uri).map_err(|_| {
+        bad_request(Error::bad_input("", "The query string has a parameter twice, or is not URL-encoded."))
+    })?;
+    // The draft lets a GET say "none" by an empty value.
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    operation::request(
+        given(parameters.query),
+        given(parameters.operation_name),
+        given(parameters.variables).as_deref(),
+        given(parameters.extensions).as_deref(),
+    )
+    .map_err(bad_request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_answer_has_the_type_that_the_client_weighs_highest() {
+        use Media::{GraphqlResponse, Json};
+        const BOTH: &str = "application/json, application/graphql-response+json";
+        for (accept, media) in [
+            (&[][..], Some(Json)),
+            (&["*/*"], Some(Json)),
+            (&["application/*"], Some(Json)),
+            (&["text/html, */*;q=0.1"], Some(Json)),
+            (&["application/json"], Some(Json)),
+            (&["APPLICATION/GraphQL-Response+JSON"], Some(GraphqlResponse)),
+            (&[BOTH], Some(GraphqlResponse)),
+            (&["application/json", "application/graphql-response+json"], Some(GraphqlResponse)),
+            (&["application/graphql-response+json;q=0.5, application/json;q=0.9"], Some(Json)),
+            (
+                &["application/graphql-response+json;charset=utf-8, application/json;charset=\"UTF-8\""],
+                Some(GraphqlResponse),
+            ),
+            (&["*/*, application/json;q=0"], Some(GraphqlResponse)),
+            (&["application/json;q=0, */*"], Some(GraphqlResponse)),
+            (&["application/graphql-response+json;q=0"], None),
+            (&["application/json; charset=utf-16"], None),
+            (&["text/html"], None),
+            (&[""], None),
+        ] {
+            assert_eq!(negotiate(&headers(ACCEPT, accept)), media, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn only_uncompressed_json_in_utf8_is_read() {
+        for (content_type, is_read) in [
+            ("application/json", true),
+            ("Application/JSON ; Charset=\"utf-8\"", true),
+            ("application/json; charset=latin1", false),
+            ("application/graphql-response+json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("multipart/form-data; boundary=x", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            assert_eq!(require_json(&headers(CONTENT_TYPE, &[content_type])).is_ok(), is_read, "{content_type}");
+        }
+        assert!(require_json(&HeaderMap::new()).is_err());
+        let mut zipped = headers(CONTENT_TYPE, &["application/json"]);
+        zipped.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(require_json(&zipped).is_err());
+    }
+
+    #[test]
+    fn a_body_is_one_request_or_a_batch_of_a_few() {
+        const ONE: &str = r#"{"query":"{a}"}"#;
+        let read = |body: &str| from_body(body.as_bytes(), 2).map(|batch| (batch.requests.len(), batch.is_array));
+        let refused = |body: &str| read(body).err().map(|refusal| (refusal.status.as_u16(), refusal.error.code()));
+        assert_eq!(read(ONE).ok(), Some((1, false)));
+        assert_eq!(read(&format!(" [{ONE}, {ONE}] ")).ok(), Some((2, true)));
+        assert_eq!(refused(&format!("[{ONE},{ONE},{ONE}]")), Some((413, "PAYLOAD_TOO_LARGE")));
+        for body in ["", "[]", "[1]", "[[\"{a}\"]]", "5", "null", "{", "[", r#"{"query":"{a}"} x"#] {
+            assert_eq!(refused(body), Some((400, "BAD_USER_INPUT")), "{body}");
+        }
+        assert!(from_body(b"{\"query\":\"\xff\"}", 2).is_err());
+    }
+
+    #[test]
+    fn a_get_may_say_none_by_an_empty_value() {
+        let request =
+            from_query(&Uri::from_static("/graphql?query=%7Ba%7D&operationName=&variables=%7B%22b%22:1%7D")).ok();
+        let request = request.unwrap();
+        assert_eq!((request.query.as_str(), request.operation_name, request.variables.len()), ("{a}", None, 1));
+        for uri in ["/graphql", "/graphql?query=", "/graphql?query=a&query=b", "/graphql?query=a&variables=b"] {
+            assert!(from_query(&uri.parse().unwrap()).is_err(), "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_with_the_name_of_the_setting() {
+        let read = |bytes: usize| read_body_of(bytes, 10);
+        assert_eq!(read(10).await.unwrap().len(), 10);
+        let message = read(11).await.unwrap_err();
+        assert!(message.contains("--max-body-bytes"), "{message}");
+        assert!(read(1_000_000).await.is_err());
+    }
+
+    async fn read_body_of(bytes: usize, limit: usize) -> Result<Bytes, String> {
+        read_body(&HeaderMap::new(), Body::from(vec![b' '; bytes]), limit)
+            .await
+            .map_err(|refusal| refusal.error.message())
+    }
+}

@@ -1,0 +1,431 @@
+//! One GraphQL operation, whichever door it came by: its parameters read strictly, the checks that the library leaves
+//! out, and answers in which every error has a code and none has more to say than a client may read.
+
+use std::any::Any;
+
+use async_graphql::{
+    ErrorExtensionValues, Extensions, Request, Response, ServerError, Value, Variables,
+    parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::model::error::Error;
+
+/// The document is no GraphQL.
+const PARSE_FAILED: &str = "GRAPHQL_PARSE_FAILED";
+/// The document is GraphQL that this schema cannot answer.
+const VALIDATION_FAILED: &str = "GRAPHQL_VALIDATION_FAILED";
+const BAD_USER_INPUT: &str = "BAD_USER_INPUT";
+const QUERY_TOO_COMPLEX: &str = "QUERY_TOO_COMPLEX";
+
+/// What became of an operation.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// It ran. Its `data` is null where an error reached the root.
+    Ran(Response),
+    /// It was refused before it ran, so there is no `data` (GraphQL specification, section 7.1: a request error).
+    Refused {
+        /// Why; at least one.
+        errors: Vec<ServerError>,
+    },
+}
+
+impl Outcome {
+    /// Whether a request error of this code is among the reasons for the refusal.
+    pub fn refused_for(&self, code: &str) -> bool {
+        match self {
+            Self::Ran(_) => false,
+            Self::Refused { errors } => errors.iter().any(|error| code_of(error) == Some(code)),
+        }
+    }
+
+    /// Whether it was refused because the document is valid GraphQL that this schema cannot answer.
+    pub fn failed_validation(&self) -> bool {
+        self.refused_for(VALIDATION_FAILED)
+    }
+}
+
+impl From<ServerError> for Outcome {
+    fn from(error: ServerError) -> Self {
+        Self::Refused { errors: vec![error] }
+    }
+}
+
+/// An error of ours as a client reads it. `INTERNAL` carries the request id, and its cause goes to the log here.
+pub fn refusal(error: &Error, request_id: &str) -> ServerError {
+    if let Error::Internal(cause) = error {
+        tracing::error!(request.id = request_id, cause, "internal error");
+    }
+    let mut refusal = coded(error.code(), error.message());
+    if let Some(extensions) = &mut refusal.extensions {
+        match error {
+            Error::BadInput { field, .. } if !field.is_empty() => extensions.set("field", field.as_str()),
+            Error::Internal(_) => extensions.set("requestId", request_id),
+            _ => {}
+        }
+    }
+    refusal
+}
+
+/// The answer to an operation that panicked: the client learns the request id, the log the rest.
+pub fn panicked(panic: &(dyn Any + Send), request_id: &str) -> ServerError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    refusal(&Error::Internal(format!("panic: {text}")), request_id)
+}
+
+/// Reads the parameters of one request as JSON (GraphQL over HTTP, "Request Parameters").
+///
+/// # Errors
+/// `BadInput` naming the parameter that is not what it must be.
+pub fn read(json: &str) -> Result<Request, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Parameters<'a> {
+        #[serde(borrow)]
+        query: Option<&'a RawValue>,
+        #[serde(borrow)]
+        operation_name: Option<&'a RawValue>,
+        #[serde(borrow)]
+        variables: Option<&'a RawValue>,
+        #[serde(borrow)]
+        extensions: Option<&'a RawValue>,
+    }
+
+    // serde would read an array as a struct by position.
+    if !json.trim_ascii_start().starts_with('{') {
+        return Err(Error::bad_input("", "A GraphQL request is a JSON object with a `query`."));
+    }
+    let parameters: Parameters = serde_json::from_str(json)
+        .map_err(|error| Error::bad_input("", format!("The request is not usable JSON: {error}.")))?;
+    let query = parameters.query.map(|raw| serde_json::from_str::<String>(raw.get()));
+    let operation_name = parameters.operation_name.map(|raw| serde_json::from_str::<String>(raw.get()));
+    request(
+        query.transpose().map_err(|_| Error::bad_input("query", "`query` must be a string."))?,
+        operation_name
+            .transpose()
+            .map_err(|_| Error::bad_input("operationName", "`operationName` must be a string."))?,
+        parameters.variables.map(RawValue::get),
+        parameters.extensions.map(RawValue::get),
+    )
+}
+
+/// A request of its parameters, `variables` and `extensions` as JSON text.
+///
+/// # Errors
+/// `BadInput` naming the parameter that is not what it must be.
+pub fn request(
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<&str>,
+    extensions: Option<&str>,
+) -> Result<Request, Error> {
+    let query =
+        query.ok_or_else(|| Error::bad_input("query", "There is no `query`: it holds the GraphQL document."))?;
+    let mut request = Request::new(query);
+    request.operation_name = operation_name;
+    if let Some(json) = variables {
+        request.variables = serde_json::from_str::<Variables>(json)
+            .map_err(|error| Error::bad_input("variables", format!("`variables` must be a JSON object: {error}.")))?;
+    }
+    if let Some(json) = extensions {
+        request.extensions = serde_json::from_str::<Extensions>(json)
+            .map_err(|error| Error::bad_input("extensions", format!("`extensions` must be a JSON object: {error}.")))?;
+    }
+    Ok(request)
+}
+
+/// Parses the document (once: the library finds it parsed), chooses the operation, and checks that every variable that
+/// must have a value has one, which the library finds out only where the variable is used, in the midst of execution.
+/// Returns the operation's type and its name.
+///
+/// # Errors
+/// A request error with its code, fit for the client.
+pub fn prepare(request: &mut Request) -> Result<(OperationType, Option<String>), ServerError> {
+    let wanted = request.operation_name.clone();
+    if let Err(error) = request.parsed_query() {
+        let message = format!("Syntax error: {}.", reason_of(&error.message));
+        return Err(ServerError { locations: error.locations, ..coded(PARSE_FAILED, message) });
+    }
+    let variables = std::mem::take(&mut request.variables);
+    let chosen = request.parsed_query().and_then(|document| {
+        let (name, operation) = choose(document, wanted.as_deref())?;
+        require_variables(operation, &variables)?;
+        Ok((operation.ty, name))
+    });
+    request.variables = variables;
+    chosen
+}
+
+fn choose<'a>(
+    document: &'a ExecutableDocument,
+    wanted: Option<&str>,
+) -> Result<(Option<String>, &'a OperationDefinition), ServerError> {
+    let refuse = |message: String| Err(input_error("operationName", message));
+    match (&document.operations, wanted) {
+        (DocumentOperations::Single(operation), None) => Ok((None, &operation.node)),
+        (DocumentOperations::Multiple(operations), Some(wanted)) => match operations.get(wanted) {
+            Some(operation) => Ok((Some(wanted.to_owned()), &operation.node)),
+            None => refuse(format!("The document has no operation named \"{wanted}\".")),
+        },
+        (DocumentOperations::Multiple(operations), None) => {
+            let mut all = operations.iter();
+            match (all.next(), all.next()) {
+                (Some((name, operation)), None) => Ok((Some(name.to_string()), &operation.node)),
+                _ => refuse("The document has several operations: `operationName` must say which.".to_owned()),
+            }
+        }
+        (DocumentOperations::Single(_), Some(_)) => {
+            refuse("The document's operation has no name, so `operationName` must be left out.".to_owned())
+        }
+    }
+}
+
+/// GraphQL specification, section 6.1.2 (CoerceVariableValues), steps 3.h and 3.i; what a value must look like is checked by
+/// the library where it is used.
+fn require_variables(operation: &OperationDefinition, variables: &Variables) -> Result<(), ServerError> {
+    for definition in operation.variable_definitions.iter().map(|definition| &definition.node) {
+        let name = &definition.name.node;
+        let given = variables.get(name);
+        let absent = given.is_none() && definition.default_value.is_none();
+        if !definition.var_type.node.nullable && (absent || given == Some(&Value::Null)) {
+            let what = if absent { "was not provided" } else { "must not be null" };
+            let message = format!("Variable \"${name}\" of required type \"{}\" {what}.", definition.var_type.node);
+            return Err(ServerError { locations: vec![definition.name.pos], ..input_error(name, message) });
+        }
+    }
+    Ok(())
+}
+
+/// The span that an operation runs in. No text of the client's goes into it but the operation's name, cut short.
+pub fn span(kind: OperationType, name: Option<&str>, request_id: &str) -> tracing::Span {
+    let name: String = name.unwrap_or_default().chars().take(100).collect();
+    tracing::info_span!("GraphQL", graphql.operation.r#type = %kind, graphql.operation.name = name, request.id = request_id)
+}
+
+/// What came of an executed operation, fit for the client: errors of the library get the code it does not give, and an
+/// error of unknown origin is told to the log alone.
+pub fn settle(mut response: Response, request_id: &str) -> Outcome {
+    let refused = response.data == Value::Null
+        && !response.errors.is_empty()
+        && response.errors.iter().all(|error| error.path.is_empty());
+    for error in response.errors.iter_mut().filter(|error| code_of(error).is_none()) {
+        give_code(error, refused, request_id);
+    }
+    if refused { Outcome::Refused { errors: response.errors } } else { Outcome::Ran(response) }
+}
+
+/// The library's errors have no codes, only texts; these are the texts of async-graphql 7.0, and a test below knows them.
+fn give_code(error: &mut ServerError, refused: bool, request_id: &str) {
+    const BAD_ARGUMENT: &str = "Invalid value for argument ";
+    const BAD_VALUE: [&str; 4] =
+        [BAD_ARGUMENT, "Invalid default value for argument", "Failed to parse \"", "Expected input type \""];
+    const TOO_COMPLEX: [(&str, &str); 3] = [
+        ("Query is nested too deep.", "The operation is nested too deep (--max-query-depth)."),
+        ("Query is too complex.", "The operation selects too much (--max-query-fields)."),
+        ("The recursion depth of the query cannot be greater", "The operation is nested too deep (--max-query-depth)."),
+    ];
+    let mut extensions = error.extensions.take().unwrap_or_default();
+    if BAD_VALUE.iter().any(|start| error.message.starts_with(start)) {
+        extensions.set("code", BAD_USER_INPUT);
+        if let Some(field) = error.message.strip_prefix(BAD_ARGUMENT).and_then(argument_path) {
+            extensions.set("field", field);
+        }
+    } else if let Some((_, message)) = TOO_COMPLEX.iter().find(|(start, _)| error.message.starts_with(start)) {
+        extensions.set("code", QUERY_TOO_COMPLEX);
+        error.message = (*message).to_owned();
+    } else if refused {
+        extensions.set("code", VALIDATION_FAILED);
+    } else {
+        let internal = refusal(&Error::Internal(std::mem::take(&mut error.message)), request_id);
+        error.message = internal.message;
+        extensions = internal.extensions.unwrap_or_default();
+    }
+    error.extensions = Some(extensions);
+}
+
+/// The argument that a validation message is about, as our own errors name arguments: `"input.files.3.path", expected type
+/// "String"` is `files[3].path`, and `"input", field "name" of type …` is `name`.
+fn argument_path(reason: &str) -> Option<String> {
+    let (path, rest) = reason.strip_prefix('"')?.split_once('"')?;
+    let missing = rest.strip_prefix(", field \"").or_else(|| rest.strip_prefix(", unknown field \""));
+    let segments = path.split('.').chain(missing.and_then(|name| name.split('"').next()));
+    let mut named = String::new();
+    for (at, segment) in segments.enumerate() {
+        match segment.parse::<usize>() {
+            Ok(index) => named.push_str(&format!("[{index}]")),
+            Err(_) if at == 1 && named == "input" => segment.clone_into(&mut named),
+            Err(_) if named.is_empty() => named.push_str(segment),
+            Err(_) => {
+                named.push('.');
+                named.push_str(segment);
+            }
+        }
+    }
+    Some(named)
+}
+
+/// The parser's messages are pictures of the place over several lines, the reason behind an equals sign in the last.
+fn reason_of(message: &str) -> &str {
+    let reason = message.rsplit_once("\n  = ").map_or(message, |(_, reason)| reason);
+    reason.lines().next().unwrap_or_default().trim_end_matches('.')
+}
+
+fn input_error(field: &str, message: String) -> ServerError {
+    let mut error = coded(BAD_USER_INPUT, message);
+    if let Some(extensions) = &mut error.extensions {
+        extensions.set("field", field);
+    }
+    error
+}
+
+fn coded(code: &str, message: impl Into<String>) -> ServerError {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code);
+    let mut error = ServerError::new(message, None);
+    error.extensions = Some(extensions);
+    error
+}
+
+fn code_of(error: &ServerError) -> Option<&str> {
+    match error.extensions.as_ref()?.get("code")? {
+        Value::String(code) => Some(code),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{EmptyMutation, EmptySubscription, InputObject, Object, Schema};
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(InputObject)]
+    struct Input {
+        name: String,
+        sizes: Option<Vec<i32>>,
+    }
+
+    struct Query;
+
+    #[Object]
+    impl Query {
+        async fn echo(&self, text: String) -> String {
+            text
+        }
+
+        async fn take(&self, input: Input) -> String {
+            format!("{}{}", input.name, input.sizes.unwrap_or_default().len())
+        }
+
+        async fn at(&self, time: chrono::DateTime<chrono::Utc>) -> String {
+            time.to_rfc3339()
+        }
+
+        async fn leak(&self) -> async_graphql::Result<&str> {
+            Err("the password is swordfish".into())
+        }
+
+        async fn itself(&self) -> Query {
+            Query
+        }
+    }
+
+    /// The answer to a request, as JSON.
+    async fn answer(parameters: serde_json::Value) -> serde_json::Value {
+        let schema =
+            Schema::build(Query, EmptyMutation, EmptySubscription).limit_depth(5).limit_complexity(20).finish();
+        let mut request = read(&parameters.to_string()).unwrap();
+        let outcome = match prepare(&mut request) {
+            Ok(_) => settle(schema.execute(request).await, "id-1"),
+            Err(error) => error.into(),
+        };
+        serde_json::to_value(outcome).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_error_has_a_code_and_a_request_error_no_data() {
+        let nested = format!("{}leak{}", "{itself".repeat(6), "}".repeat(6)).replace("itselfleak", "itself{leak}");
+        let wide: String = (0..30).map(|at| format!(" f{at}: echo(text: \"\")")).collect();
+        for (query, code) in [
+            ("{", "GRAPHQL_PARSE_FAILED"),
+            ("", "GRAPHQL_PARSE_FAILED"),
+            ("fragment a on Query { leak }", "GRAPHQL_PARSE_FAILED"),
+            ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
+            ("{ echo }", "GRAPHQL_VALIDATION_FAILED"),
+            ("query($a: Int) { leak }", "GRAPHQL_VALIDATION_FAILED"),
+            ("query A { leak } query B { leak }", "BAD_USER_INPUT"),
+            ("{ echo(text: 5) }", "BAD_USER_INPUT"),
+            ("query($text: String = 5) { echo(text: $text) }", "BAD_USER_INPUT"),
+            (&nested, "QUERY_TOO_COMPLEX"),
+            (&format!("{{{wide}}}"), "QUERY_TOO_COMPLEX"),
+        ] {
+            let answer = answer(json!({ "query": query })).await;
+            assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{query}: {answer}");
+            assert!(answer.get("data").is_none(), "{query}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bad_variable_is_named_like_any_other_argument() {
+        let take = "query($input: Input!) { take(input: $input) }";
+        for (query, variables, field) in [
+            (take, json!({}), "input"),
+            (take, json!({ "input": null }), "input"),
+            (take, json!({ "input": { "sizes": [] } }), "name"),
+            (take, json!({ "input": { "name": "a", "size": 1 } }), "size"),
+            (take, json!({ "input": { "name": 5 } }), "name"),
+            (take, json!({ "input": { "name": "a", "sizes": [1, "b"] } }), "sizes[1]"),
+            ("query($text: String!) { echo(text: $text) }", json!({ "text": 5 }), "text"),
+        ] {
+            let answer = answer(json!({ "query": query, "variables": variables })).await;
+            assert_eq!(
+                answer["errors"][0]["extensions"],
+                json!({ "code": "BAD_USER_INPUT", "field": field }),
+                "{answer}"
+            );
+        }
+        let answer = answer(json!({ "query": "{ at(time: \"never\") }" })).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_unknown_origin_is_told_to_the_log_alone() {
+        let answer = answer(json!({ "query": "{ leak }" })).await;
+        assert_eq!(answer["errors"][0]["extensions"], json!({ "code": "INTERNAL", "requestId": "id-1" }));
+        assert_eq!((&answer["data"], &answer["errors"][0]["path"]), (&json!(null), &json!(["leak"])));
+        assert!(!answer.to_string().contains("swordfish"));
+    }
+
+    #[tokio::test]
+    async fn a_syntax_error_says_what_was_expected_and_where() {
+        let answer = answer(json!({ "query": "{\n  echo(" })).await;
+        let message = answer["errors"][0]["message"].as_str().unwrap();
+        assert!(message.starts_with("Syntax error: expected ") && !message.contains('\n'), "{message}");
+        assert_eq!(answer["errors"][0]["locations"][0]["line"], 2);
+    }
+
+    #[test]
+    fn parameters_have_their_types() {
+        assert!(read(r#"{"query":"{a}","operationName":null,"variables":null,"extensions":null,"other":1}"#).is_ok());
+        for (json, field) in [
+            (r#"["{a}"]"#, ""),
+            ("null", ""),
+            (r#"{"query":"{a}""#, ""),
+            (r#"{"query":"{a}","query":"{b}"}"#, ""),
+            (r#"{"notQuery":"{a}"}"#, "query"),
+            (r#"{"query":5}"#, "query"),
+            (r#"{"query":"{a}","operationName":["b"]}"#, "operationName"),
+            (r#"{"query":"{a}","variables":[1]}"#, "variables"),
+            (r#"{"query":"{a}","extensions":"b"}"#, "extensions"),
+        ] {
+            match read(json) {
+                Err(Error::BadInput { field: named, .. }) => assert_eq!(named, field, "{json}"),
+                other => panic!("{json}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The routes, and what holds for all of them: a request id, a span, security headers, CORS, and an answer where a
+//! handler panics.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{
+        HeaderName, HeaderValue, Method, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use futures::FutureExt;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument;
+
+use super::{auth::Verifier, graphiql, http, operation, websocket};
+use crate::{
+    domain::Services,
+    graphql::schema::AppSchema,
+    model::{clock, limits::Limits},
+};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken from a client, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// What the doors need to know.
+#[derive(Clone)]
+pub struct AppState {
+    /// The schema that operations run against.
+    pub schema: AppSchema,
+    /// The use cases behind it.
+    pub services: Arc<Services>,
+    /// Says whose a token is.
+    pub verifier: Arc<Verifier>,
+    /// Limits on requests.
+    pub limits: Arc<Limits>,
+    /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
+    pub allow_origins: Arc<[String]>,
+    /// Cancelled when the server stops: WebSockets close by it.
+    pub shutdown: CancellationToken,
+    /// What must end before the process does: sockets that say goodbye, and operations whose client has hung up. After
+    /// `shutdown`, close it and wait for it (for a bounded time: a peer may take some seconds to answer a close).
+    pub tasks: TaskTracker,
+}
+
+/// The id of a request, in the `x-request-id` header of its answer and in the log.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
+/// All routes of the service.
+pub fn router(state: AppState) -> Router {
+    let origins: Vec<_> = state.allow_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID])
+        .expose_headers([X_REQUEST_ID])
+        .max_age(std::time::Duration::from_secs(3600));
+    Router::new()
+        .merge(graphiql::routes())
+        .route("/graphql", any(http::graphql))
+        .route("/graphql/ws", get(websocket::upgrade))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
+        .layer(cors)
+        .layer(middleware::from_fn(guard))
+        .with_state(state)
+}
+
+/// Wraps every request. A client may name its request itself; what it sends as `x-request-id` is taken where it is safe to
+/// log and to send back. A panic anywhere below is answered like any other error of ours.
+async fn guard(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_request_id(id));
+    let id = given.map_or_else(|| clock::new_id().to_string(), str::to_owned);
+    let header = HeaderValue::from_str(&id).ok();
+    // The path alone: a query string may hold variables.
+    let span = tracing::info_span!("request", http.method = %request.method(), url.path = request.uri().path(), request.id = id);
+    request.extensions_mut().insert(RequestId(id.clone()));
+
+    let started = Instant::now();
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+    let _entered = span.enter();
+    let mut response = answer.unwrap_or_else(|panic| {
+        let errors = operation::Outcome::from(operation::panicked(&*panic, &id));
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(errors)).into_response()
+    });
+    let elapsed_ms = started.elapsed().as_millis();
+    tracing::debug!(http.status = response.status().as_u16(), elapsed_ms, "answered");
+
+    let headers = response.headers_mut();
+    headers.extend(header.map(|id| (X_REQUEST_ID, id)));
+    for (name, value) in [(X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn is_request_id(id: &str) -> bool {
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_request_id;
+
+    #[test]
+    fn a_request_id_is_short_and_safe_to_log() {
+        assert!(is_request_id("0198f3a0-0000-7000-8000-000000000001"));
+        assert!(is_request_id("Root=1-67891233-abcdef012345678912345678"));
+        for id in ["", "a b", "a\tb", "é", "<script>", "{\"a\"}", &"a".repeat(129)] {
+            assert!(!is_request_id(id), "{id}");
+        }
+    }
+}

@@ -1,0 +1,620 @@
+//! `GET /graphql/ws`: GraphQL over WebSocket by the protocol `graphql-transport-ws`
+//! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), with its close codes. The library's own socket closes
+//! with codes that clients take as final, and keeps several other rules otherwise.
+//!
+//! One task a socket runs everything. What it holds for a client is bounded: the next result is taken from an operation
+//! only when the one before it has gone to the network, so a client that reads slowly slows its operations' streams and
+//! fills no queue. Operations take turns: the set that holds them wakes them first come, first served.
+
+use std::{
+    any::Any,
+    collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
+    task::{Context, Poll, ready},
+};
+
+use async_graphql::{Request, ServerError};
+use axum::{
+    Extension,
+    extract::{
+        State,
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    http::{
+        HeaderMap, StatusCode, Uri,
+        header::{HOST, ORIGIN},
+    },
+    response::{IntoResponse, Response},
+};
+use futures::{
+    SinkExt, StreamExt,
+    future::poll_fn,
+    stream::{self, AbortHandle, BoxStream, SelectAll, SplitSink, SplitStream},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tracing::Instrument;
+
+use super::{
+    auth,
+    operation::{self, Outcome},
+    router::{AppState, RequestId},
+};
+use crate::{
+    domain::profile,
+    graphql::context,
+    model::{actor::Actor, clock, error::Error},
+};
+
+const PROTOCOL: &str = "graphql-transport-ws";
+
+/// How long a client may take to send `connection_init`.
+const INIT_TIME: Duration = Duration::from_secs(10);
+/// How often the server sends a WebSocket ping.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// How many pings in a row may stay without any sign of life before the peer counts as dead.
+const MAX_UNANSWERED: u32 = 2;
+/// How long a closing socket is given to take the close frame and to answer it.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// How many messages may wait for the network before nothing more is read from the client.
+const MAX_WAITING: usize = 64;
+/// Longest payload of a `ping` that its `pong` repeats, in bytes.
+const MAX_ECHO_BYTES: usize = 1024;
+/// Room for reading and for writing that each socket keeps, in bytes; a message may be larger.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// Longest reason of a close frame, in bytes (RFC 6455, section 5.5: 125 for the payload, 2 of them for the code).
+const MAX_REASON_BYTES: usize = 123;
+/// Longest time that a token is timed for: a sleep cannot be of any length.
+const MAX_TOKEN_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+const GOING_AWAY: u16 = 1001;
+const TOO_BIG: u16 = 1009;
+const TRY_AGAIN_LATER: u16 = 1013;
+const BAD_REQUEST: u16 = 4400;
+const UNAUTHORIZED: u16 = 4401;
+const FORBIDDEN: u16 = 4403;
+const SUBPROTOCOL_NOT_ACCEPTABLE: u16 = 4406;
+const INIT_TIMEOUT: u16 = 4408;
+const ALREADY_EXISTS: u16 = 4409;
+const TOO_MANY_INITS: u16 = 4429;
+
+/// Why the server closes a socket.
+struct Close {
+    code: u16,
+    reason: String,
+}
+
+impl Close {
+    fn new(code: u16, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}
+
+/// How a socket ends.
+enum End {
+    /// The server closes it.
+    Close(Close),
+    /// The client has closed it, and waits for the answer that the library has made.
+    ClosedByPeer,
+    /// There is no one to say anything to.
+    Gone,
+}
+
+impl From<Close> for End {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+/// What a client sends.
+enum FromClient<'a> {
+    ConnectionInit { payload: serde_json::Value },
+    Ping { payload: Option<&'a RawValue> },
+    Pong,
+    Subscribe { id: String, payload: &'a str },
+    Complete { id: String },
+}
+
+/// What the server sends.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ToClient<'a> {
+    ConnectionAck,
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<&'a RawValue>,
+    },
+    Next {
+        id: &'a str,
+        payload: &'a async_graphql::Response,
+    },
+    Error {
+        id: &'a str,
+        payload: &'a [ServerError],
+    },
+    Complete {
+        id: &'a str,
+    },
+}
+
+/// A step of an operation.
+enum Step {
+    Result(Box<async_graphql::Response>),
+    Panic(Box<dyn Any + Send>),
+    Done,
+}
+
+/// Makes a WebSocket of the request, where the page that asks for it may have one.
+pub async fn upgrade(
+    State(state): State<AppState>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    headers: HeaderMap,
+    uri: Uri,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    if !is_allowed_origin(&headers, &uri, &state.allow_origins) {
+        return (StatusCode::FORBIDDEN, "This origin may not connect (--allow-origin).\n").into_response();
+    }
+    let limit = state.limits.max_body_bytes;
+    let mut upgrade = upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES);
+    let is_ours = upgrade.selected_protocol().is_some();
+    // A client that asks for other protocols only fails the handshake unless it gets one of them, and would never see why.
+    let other = upgrade.requested_protocols().next().cloned();
+    if let (false, Some(other)) = (is_ours, other) {
+        upgrade.set_selected_protocol(other);
+    }
+    // A token in the handshake is looked at when the connection is initialised: a browser cannot see a handshake's status.
+    let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
+    let task = state.tasks.token();
+    let serve = move |socket: WebSocket| async move {
+        let _task = task;
+        let (sink, stream) = socket.split();
+        let socket = Socket {
+            state,
+            id,
+            token,
+            sink,
+            stream,
+            waiting: VecDeque::new(),
+            is_flushed: true,
+            phase: Phase::Opened,
+            deadline: Instant::now() + INIT_TIME,
+            operations: SelectAll::new(),
+            running: HashMap::new(),
+        };
+        socket.serve(is_ours).await;
+    };
+    let span = tracing::Span::current();
+    upgrade.on_upgrade(|socket| serve(socket).instrument(span))
+}
+
+/// Where a socket is in the protocol.
+enum Phase {
+    /// It waits for `connection_init`.
+    Opened,
+    /// It has been acknowledged, for this caller.
+    Acknowledged(Option<Actor>),
+}
+
+struct Socket {
+    state: AppState,
+    /// The id of the request that the socket came from.
+    id: String,
+    /// The token of the handshake's header.
+    token: Result<Option<String>, Error>,
+    sink: SplitSink<WebSocket, Message>,
+    stream: SplitStream<WebSocket>,
+    /// Messages that the network has not taken yet.
+    waiting: VecDeque<Message>,
+    /// Whether the network has taken everything that was to be sent.
+    is_flushed: bool,
+    phase: Phase,
+    /// When `connection_init` must have come, and after it when the token ends.
+    deadline: Instant,
+    operations: SelectAll<BoxStream<'static, (String, String, Step)>>,
+    /// The operations under way, by the client's ids.
+    running: HashMap<String, AbortHandle>,
+}
+
+impl Socket {
+    async fn serve(mut self, is_ours: bool) {
+        let end = if is_ours {
+            self.run().await
+        } else {
+            Close::new(SUBPROTOCOL_NOT_ACCEPTABLE, format!("Subprotocol not acceptable: it must be {PROTOCOL}")).into()
+        };
+        // Whatever still runs ends with the socket.
+        self.running.clear();
+        self.operations.clear();
+        if let End::Close(Close { code, reason }) = &end {
+            tracing::debug!(code, reason, "socket closed by the server");
+        }
+        // The client sees the code only if it has read everything before it, and nothing that it sends meanwhile resets the
+        // connection; so keep reading until it closes too.
+        let finish = async {
+            match end {
+                End::Close(close) => {
+                    let reason = Utf8Bytes::from(cut(&close.reason, MAX_REASON_BYTES));
+                    if self.sink.send(Message::Close(Some(CloseFrame { code: close.code, reason }))).await.is_err() {
+                        return;
+                    }
+                }
+                End::ClosedByPeer => {}
+                End::Gone => return,
+            }
+            while let Some(Ok(_)) = self.stream.next().await {}
+        };
+        // A peer that does not answer in time has been told what there was to tell.
+        let _ = timeout(CLOSE_TIME, finish).await;
+    }
+
+    async fn run(&mut self) -> End {
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unanswered = 0;
+        let shutdown = self.state.shutdown.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Close::new(GOING_AWAY, "The server is stopping").into(),
+                () = sleep_until(self.deadline) => match &self.phase {
+                    Phase::Opened => return Close::new(INIT_TIMEOUT, "Connection initialisation timeout").into(),
+                    Phase::Acknowledged(Some(_)) => return Close::new(FORBIDDEN, "The token has expired").into(),
+                    Phase::Acknowledged(None) => self.deadline += MAX_TOKEN_TIME,
+                },
+                _ = ping.tick() => {
+                    if unanswered >= MAX_UNANSWERED {
+                        tracing::debug!("the peer no longer answers");
+                        return End::Gone;
+                    }
+                    unanswered += 1;
+                    self.send(Message::Ping(Default::default()));
+                }
+                written = poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)), if !self.is_flushed => {
+                    if written.is_err() {
+                        return End::Gone;
+                    }
+                    self.is_flushed = true;
+                }
+                message = self.stream.next(), if self.waiting.len() < MAX_WAITING => {
+                    unanswered = 0;
+                    if let Err(end) = self.received(message).await {
+                        return end;
+                    }
+                }
+                Some((id, request_id, step)) = self.operations.next(), if self.is_flushed => {
+                    self.stepped(&id, &request_id, step);
+                }
+            }
+        }
+    }
+
+    async fn received(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Binary(_))) => return Err(Close::new(BAD_REQUEST, "Messages must be text").into()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Close(_))) => return Err(End::ClosedByPeer),
+            Some(Err(error)) if is_too_big(&error) => {
+                let limit = self.state.limits.max_body_bytes;
+                return Err(Close::new(
+                    TOO_BIG,
+                    format!("Messages must have at most {limit} bytes (--max-body-bytes)"),
+                )
+                .into());
+            }
+            Some(Err(_)) | None => return Err(End::Gone),
+        };
+        let message = parse(&text).map_err(|reason| Close::new(BAD_REQUEST, format!("Invalid message: {reason}")))?;
+        match message {
+            FromClient::ConnectionInit { payload } => {
+                if matches!(self.phase, Phase::Acknowledged(_)) {
+                    return Err(Close::new(TOO_MANY_INITS, "Too many initialisation requests").into());
+                }
+                self.initialise(&payload).await?;
+            }
+            FromClient::Ping { payload } => {
+                let payload = payload.filter(|_| text.len() <= MAX_ECHO_BYTES);
+                self.say(&ToClient::Pong { payload });
+            }
+            FromClient::Pong => {}
+            FromClient::Subscribe { id, payload } => self.subscribe(id, payload)?,
+            FromClient::Complete { id } => {
+                if let Some(operation) = self.running.remove(&id) {
+                    operation.abort();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn initialise(&mut self, payload: &serde_json::Value) -> Result<(), Close> {
+        let forbidden = |error: &Error| Close::new(FORBIDDEN, error.message());
+        let token = match auth::from_connection_init(payload).map_err(|error| forbidden(&error))? {
+            Some(token) => Some(token),
+            None => self.token.as_ref().map_err(forbidden)?.as_deref(),
+        };
+        let claims = token.map(|token| self.state.verifier.verify(token)).transpose();
+        let actor = match claims.map_err(|error| forbidden(&error))? {
+            None => None,
+            Some(claims) => {
+                let actor = claims.actor.clone();
+                let services = self.state.services.clone();
+                // In a task of its own, so that a client that hangs up cannot cancel it half-way.
+                let sign_in = async move { profile::sign_in(&services, &claims).await };
+                let signed_in = self
+                    .state
+                    .tasks
+                    .spawn(sign_in.in_current_span())
+                    .await
+                    .unwrap_or_else(|error| Err(Error::internal(error)));
+                if let Err(error) = signed_in {
+                    let refusal = operation::refusal(&error, &self.id);
+                    let code = if matches!(error, Error::Internal(_)) { TRY_AGAIN_LATER } else { FORBIDDEN };
+                    return Err(Close::new(code, refusal.message));
+                }
+                Some(actor)
+            }
+        };
+        let left = actor.as_ref().map_or(MAX_TOKEN_TIME, |actor| {
+            let left = actor.expires_at.saturating_sub(clock::now().timestamp());
+            Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(MAX_TOKEN_TIME)
+        });
+        self.deadline = Instant::now() + left;
+        self.phase = Phase::Acknowledged(actor);
+        self.say(&ToClient::ConnectionAck);
+        Ok(())
+    }
+
+    fn subscribe(&mut self, id: String, payload: &str) -> Result<(), Close> {
+        let Phase::Acknowledged(actor) = &self.phase else {
+            return Err(Close::new(UNAUTHORIZED, "Unauthorized: there was no connection_init"));
+        };
+        let request = operation::read(payload)
+            .map_err(|error| Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message())))?;
+        if self.running.contains_key(&id) {
+            return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
+        }
+        let request_id = clock::new_id().to_string();
+        // An operation that the client has completed counts until its stream is gone.
+        if self.operations.len() >= self.state.limits.max_socket_operations {
+            let limit = self.state.limits.max_socket_operations;
+            let message = format!("A socket may have {limit} operations under way (--max-socket-operations).");
+            let error = operation::refusal(&Error::RateLimited(message), &request_id);
+            self.say(&ToClient::Error { id: &id, payload: &[error] });
+            return Ok(());
+        }
+        match start(&self.state, actor.clone(), request, &request_id) {
+            Ok(steps) => {
+                let (steps, handle) = stream::abortable(steps);
+                self.running.insert(id.clone(), handle);
+                let tag = move |step| (id.clone(), request_id.clone(), step);
+                self.operations.push(steps.map(tag).boxed());
+            }
+            Err(error) => self.say(&ToClient::Error { id: &id, payload: &[error] }),
+        }
+        Ok(())
+    }
+
+    fn stepped(&mut self, id: &str, request_id: &str, step: Step) {
+        let failed = match step {
+            Step::Done => {
+                self.running.remove(id);
+                return self.say(&ToClient::Complete { id });
+            }
+            Step::Panic(panic) => vec![operation::panicked(&*panic, request_id)],
+            Step::Result(response) => match operation::settle(*response, request_id) {
+                Outcome::Ran(response) => return self.say(&ToClient::Next { id, payload: &response }),
+                Outcome::Refused { errors } => errors,
+            },
+        };
+        // An error ends the operation, without a `complete`.
+        if let Some(operation) = self.running.remove(id) {
+            operation.abort();
+        }
+        self.say(&ToClient::Error { id, payload: &failed });
+    }
+
+    fn send(&mut self, message: Message) {
+        self.waiting.push_back(message);
+        self.is_flushed = false;
+    }
+
+    fn say(&mut self, message: &ToClient) {
+        match serde_json::to_string(message) {
+            Ok(text) => self.send(Message::text(text)),
+            Err(error) => tracing::error!(%error, "a message could not be written as JSON"),
+        }
+    }
+}
+
+/// Reads a message of a client's.
+///
+/// # Errors
+/// What is wrong with it.
+fn parse(text: &str) -> Result<FromClient<'_>, String> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        r#type: String,
+        id: Option<String>,
+        #[serde(borrow)]
+        payload: Option<&'a RawValue>,
+    }
+
+    // serde would read an array as a struct by position.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err("it is not a JSON object".to_owned());
+    }
+    let Fields { r#type, id, payload } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let id = || id.filter(|id| !id.is_empty()).ok_or_else(|| "it has no id".to_owned());
+    if payload.is_some_and(|payload| !payload.get().starts_with('{')) {
+        return Err("its payload is not an object".to_owned());
+    }
+    match r#type.as_str() {
+        "connection_init" => {
+            let payload = payload.map_or(Ok(serde_json::Value::Null), |payload| serde_json::from_str(payload.get()));
+            Ok(FromClient::ConnectionInit { payload: payload.map_err(|error| error.to_string())? })
+        }
+        "ping" => Ok(FromClient::Ping { payload }),
+        "pong" => Ok(FromClient::Pong),
+        "subscribe" => match payload {
+            Some(payload) => Ok(FromClient::Subscribe { id: id()?, payload: payload.get() }),
+            None => Err("it has no payload".to_owned()),
+        },
+        "complete" => Ok(FromClient::Complete { id: id()? }),
+        _ => Err("its type is not one of the protocol's".to_owned()),
+    }
+}
+
+/// Gives the network what waits for it, as far as it takes it. Dropped while it is pending, it has lost nothing.
+fn poll_write(
+    sink: &mut SplitSink<WebSocket, Message>,
+    waiting: &mut VecDeque<Message>,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), axum::Error>> {
+    while !waiting.is_empty() {
+        ready!(sink.poll_ready_unpin(context))?;
+        if let Some(message) = waiting.pop_front() {
+            sink.start_send_unpin(message)?;
+        }
+    }
+    sink.poll_flush_unpin(context)
+}
+
+/// The steps of an operation, the last of them `Done`; nothing of it runs before the first is asked for.
+fn start(
+    state: &AppState,
+    actor: Option<Actor>,
+    mut request: Request,
+    request_id: &str,
+) -> Result<BoxStream<'static, Step>, ServerError> {
+    let prepared = AssertUnwindSafe(|| {
+        let (kind, name) = operation::prepare(&mut request)?;
+        let span = operation::span(kind, name.as_deref(), request_id);
+        let request = context::attach(request, &state.services, actor, request_id);
+        Ok((state.schema.execute_stream(request), span))
+    });
+    let (responses, span) =
+        std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, request_id)))?;
+    let mut responses = AssertUnwindSafe(responses).catch_unwind();
+    let responses = stream::poll_fn(move |context| {
+        let _entered = span.enter();
+        responses.poll_next_unpin(context)
+    });
+    let steps = responses.map(|step| step.map_or_else(Step::Panic, |response| Step::Result(Box::new(response))));
+    Ok(steps.chain(stream::once(async { Step::Done })).boxed())
+}
+
+/// Whether the page that asks may connect. A browser always sends the Origin of the page; other clients send none and need
+/// no check, as it guards against pages that act behind a user's back.
+fn is_allowed_origin(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    // HTTP/2 has the host in the request's URI.
+    let host =
+        headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| uri.authority().map(|host| host.as_str()));
+    let is_same = |host: &str| {
+        ["http://", "https://"].iter().any(|scheme| {
+            origin.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+                && origin.get(scheme.len()..).is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+        })
+    };
+    host.is_some_and(is_same)
+        || allowed.iter().any(|allowed| origin.eq_ignore_ascii_case(allowed.trim_end_matches('/')))
+}
+
+/// Whether a message was refused for its size; the library has the cause behind two doors.
+fn is_too_big(error: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("Message too long") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The longest start of a text that has at most `bytes` bytes and ends between characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_messages_of_the_protocol_are_read() {
+        for text in [
+            r#"{"type":"connection_init"}"#,
+            r#"{"type":"connection_init","payload":null}"#,
+            r#"{"type":"ping","payload":{"a":1}}"#,
+            r#" {"payload":{},"type":"pong"}"#,
+            r#"{"type":"subscribe","id":"1","payload":{"query":"{a}"}}"#,
+            r#"{"type":"complete","id":"1"}"#,
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "{}",
+            r#"["ping"]"#,
+            r#"{"type":5}"#,
+            r#"{"type":"start","id":"1","payload":{}}"#,
+            r#"{"type":"connection_init","payload":"token"}"#,
+            r#"{"type":"ping","payload":[]}"#,
+            r#"{"type":"subscribe","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":1,"payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"1"}"#,
+            r#"{"type":"complete"}"#,
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_connects_to_its_own_host_or_where_it_is_allowed() {
+        let allowed = ["https://ide.example.com/".to_owned()];
+        let may = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "localhost:8080".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            is_allowed_origin(&headers, &Uri::from_static("/graphql/ws"), &allowed)
+        };
+        for origin in
+            [None, Some("http://localhost:8080"), Some("https://LOCALHOST:8080"), Some("https://ide.example.com")]
+        {
+            assert!(may(origin), "{origin:?}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://localhost",
+            "http://localhost:8080.evil.com",
+            "https://evil.example.com",
+            "ftp://localhost:8080",
+        ] {
+            assert!(!may(Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(cut("short", 123), "short");
+        assert_eq!(cut(&"é".repeat(100), MAX_REASON_BYTES).len(), 122);
+    }
+}
