@@ -144,14 +144,15 @@ const TEMPLATE: &str = "antiphon_template";
 /// Makes a cluster in the folder that it is called in, says how that went, and takes everything away as soon as its standard
 /// input ends, which it does when the test process does. `$1`: PostgreSQL's binaries; `$2`: the port; `$3`: SQL to begin with.
 const KEEPER: &str = r#"
+trap '' PIPE # the process may be gone before it has heard the word
 folder=$PWD
-if "$1/initdb" -D data -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
-   echo "$3" | "$1/postgres" --single -D data postgres >>log 2>&1 &&
-   "$1/pg_ctl" -D data -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
+if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
+   echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1 &&
+   "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
      -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300" </dev/null >>log 2>&1
 then echo ready; else echo failed; fi
 cat >/dev/null
-"$1/pg_ctl" -D data -m immediate stop >/dev/null 2>&1
+"$1/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
 cd / && rm -rf "$folder"
 "#;
 

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     client::Client,
-    workload::{Change, Files, Stream, Turn, manifest, sha256},
+    workload::{Change, Content, Files, Stream, Turn, manifest, sha256},
 };
 
 /// What a replay did.
@@ -185,7 +184,7 @@ impl Replay {
         }
         let files = self.files("Project", &self.id, "").await?;
         let expected: Vec<_> =
-            self.files.iter().map(|(path, content)| (path.clone(), sha256(content.as_bytes()))).collect();
+            self.files.iter().map(|(path, content)| (path.clone(), content.hash.to_string())).collect();
         ensure!(files == expected, "the project has other files in the end");
         Ok(())
     }
@@ -259,7 +258,7 @@ impl Replay {
             input["messageId"] = json!(message);
             input
         };
-        let file = |path: &String, content: &Arc<str>| json!({ "path": path, "content": &**content });
+        let file = |path: &String, content: &Content| json!({ "path": path, "content": &*content.text });
         let renames = turn.changes.iter().any(|change| matches!(change, Change::Rename { .. }));
         let deletes = turn.changes.iter().any(|change| matches!(change, Change::Delete { .. }));
 

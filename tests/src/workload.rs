@@ -16,7 +16,22 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 /// All files of a project: path → content. The map's order is that of the manifest.
-pub type Files = BTreeMap<String, Arc<str>>;
+pub type Files = BTreeMap<String, Content>;
+
+/// What a file holds, hashed once. Clones share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The text.
+    pub text: Arc<str>,
+    /// Its SHA-256, lower-case hex.
+    pub hash: Arc<str>,
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self { hash: sha256(&text).into(), text: text.into() }
+    }
+}
 
 /// A whole stream.
 #[derive(Debug)]
@@ -61,21 +76,21 @@ pub enum Change {
         /// Where it is now.
         path: String,
         /// What it holds now.
-        content: Arc<str>,
+        content: Content,
     },
     /// The file changes.
     Update {
         /// Its path.
         path: String,
         /// What it holds now.
-        content: Arc<str>,
+        content: Content,
     },
     /// A file comes.
     Create {
         /// Its path.
         path: String,
         /// What it holds.
-        content: Arc<str>,
+        content: Content,
     },
 }
 
@@ -120,7 +135,7 @@ impl Turn {
             }
         }
         ensure!(files.len() == self.files, "turn {}: {} files, not {}", self.seq, files.len(), self.files);
-        let found = manifest(files.iter().map(|(path, content)| (path, sha256(content.as_bytes()))));
+        let found = manifest(files.iter().map(|(path, content)| (path, &content.hash)));
         ensure!(found == self.manifest, "turn {}: the manifest is {found}, not {}", self.seq, self.manifest);
         Ok(())
     }
@@ -194,7 +209,7 @@ impl Stream {
             Change::Delete { .. } => None,
             Change::Rename { path, content, .. }
             | Change::Update { path, content }
-            | Change::Create { path, content } => Some((path.clone(), sha256(content.as_bytes()))),
+            | Change::Create { path, content } => Some((path.clone(), content.hash.to_string())),
         });
         written.collect()
     }
@@ -218,7 +233,7 @@ enum Line {
         op: String,
         path: String,
         old_path: Option<String>,
-        content: Option<Arc<str>>,
+        content: Option<String>,
         sha256: Option<String>,
     },
     State {
@@ -233,14 +248,14 @@ fn change(
     op: &str,
     path: String,
     old_path: Option<String>,
-    content: Option<Arc<str>>,
+    content: Option<String>,
     hash: Option<&str>,
 ) -> anyhow::Result<Change> {
     if op == "delete" {
         return Ok(Change::Delete { path });
     }
-    let content = content.context("the content is missing")?;
-    ensure!(hash == Some(&sha256(content.as_bytes())), "the content has another hash");
+    let content = Content::from(content.context("the content is missing")?);
+    ensure!(hash == Some(&content.hash), "the content has another hash");
     Ok(match (op, old_path) {
         ("rename", Some(old_path)) => Change::Rename { old_path, path, content },
         ("update", None) => Change::Update { path, content },
@@ -262,7 +277,7 @@ pub fn agent_session(seed: u64) -> Stream {
     }));
 
     let mut stream = Maker::new(format!("agent-session {seed}"));
-    let mut files: Files = paths.iter().take(8).map(|path| (path.clone(), random.document())).collect();
+    let mut files: Files = paths.iter().take(8).map(|path| (path.clone(), random.document().into())).collect();
     stream.turn("Set the project up", &files, &[]);
     while stream.seq() < 300 {
         if stream.seq().is_multiple_of(35) {
@@ -272,10 +287,10 @@ pub fn agent_session(seed: u64) -> Stream {
         for _ in 0..1 + random.below(5) {
             let missing: Vec<_> = paths.iter().filter(|path| !files.contains_key(*path)).collect();
             if !missing.is_empty() && random.below(3) == 0 {
-                files.insert(missing[random.below(missing.len())].clone(), random.document());
+                files.insert(missing[random.below(missing.len())].clone(), random.document().into());
             } else if let Some(path) = files.keys().nth(random.below(files.len())).cloned() {
-                let content = random.edit(&files[&path]);
-                files.insert(path, content);
+                let content = random.edit(&files[&path].text);
+                files.insert(path, content.into());
             }
         }
         if files.len() > 20 && random.below(50) == 0 {
@@ -292,7 +307,7 @@ pub fn edges(seed: u64) -> Stream {
     let mut stream = Maker::new(format!("edges {seed}"));
     let (one, two) = (random.document(), random.document());
     let put = |files: &mut Files, path: &str, content: &str| {
-        files.insert(path.to_owned(), content.into());
+        files.insert(path.to_owned(), content.to_owned().into());
     };
 
     let mut files = Files::new();
@@ -365,7 +380,7 @@ pub fn edges(seed: u64) -> Stream {
     stream.roll_back(many);
     stream.turn("Delete them again", &files, &[]);
     for _ in 0..70 {
-        let content = random.edit(&files["lib/deep/er/y.ts"]);
+        let content = random.edit(&files["lib/deep/er/y.ts"].text);
         put(&mut files, "lib/deep/er/y.ts", &content);
         stream.turn(&random.sentence(), &files, &[]);
     }
@@ -427,7 +442,7 @@ impl Maker {
             rollback_to,
             changes,
             files: files.len(),
-            manifest: manifest(files.iter().map(|(path, content)| (path, sha256(content.as_bytes())))),
+            manifest: manifest(files.iter().map(|(path, content)| (path, &content.hash))),
         });
         self.states.push(files.clone());
     }
@@ -474,13 +489,12 @@ impl Random {
         }
     }
 
-    fn document(&mut self) -> Arc<str> {
-        let lines: String = (0..20 + self.below(120)).map(|_| self.line() + "\n").collect();
-        lines.into()
+    fn document(&mut self) -> String {
+        (0..20 + self.below(120)).map(|_| self.line() + "\n").collect()
     }
 
     /// The text with a few lines replaced, put in, taken out or moved; never the text as it was.
-    fn edit(&mut self, text: &str) -> Arc<str> {
+    fn edit(&mut self, text: &str) -> String {
         loop {
             let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
             for _ in 0..1 + self.below(3) {
@@ -494,7 +508,7 @@ impl Random {
             }
             let edited = lines.join("\n") + "\n";
             if edited != text {
-                return edited.into();
+                return edited;
             }
         }
     }
@@ -529,8 +543,8 @@ mod tests {
         assert_eq!(count(&stream, |change| matches!(change, Change::Rename { .. })), 3);
         assert_eq!(stream.turns.iter().filter(|turn| turn.changes.is_empty() && !turn.is_checkpoint).count(), 1);
         assert!(states.values().any(|files| files.len() > 500));
-        assert!(states.values().flatten().any(|(path, content)| path == "line.js" && content.len() == 90_000));
-        assert!(states.values().flatten().any(|(path, content)| path == "lib" && !content.is_empty()));
+        assert!(states.values().flatten().any(|(path, content)| path == "line.js" && content.text.len() == 90_000));
+        assert!(states.values().flatten().any(|(path, content)| path == "lib" && !content.text.is_empty()));
     }
 
     #[test]
