@@ -38,8 +38,9 @@ async fn main() -> anyhow::Result<()> {
         print!("\r{}: turn {} of {turns}", stream.name, turn.seq);
         let _ = io::stdout().flush();
     });
-    let report = report.await?;
+    let report = report.await;
     println!();
+    let report = report?;
     println!("project {}", report.project);
     println!(
         "{} turns, {} checkpoints and {} rollbacks as they must be",
