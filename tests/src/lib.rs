@@ -1,0 +1,51 @@
+//! The harness: a real server on port 0, a fresh database for each test, real HTTP and real WebSockets. Tests, examples and
+//! benches share it; none of them reaches behind the front door.
+//!
+//! A test is written once and runs on both databases:
+//!
+//! ```ignore
+//! use tests::server::Server;
+//!
+//! tests::on_both! {
+//!     async fn a_project_starts_at_revision_one(server: Server) {
+//!         let ada = server.user("ada@example.com");
+//!         let data = ada.gql("mutation { … }", json!({})).await.ok();
+//!     }
+//! }
+//! ```
+//!
+//! `cargo test` makes `a_project_starts_at_revision_one::sqlite` and `…::postgres` of it. A test that sets up its own servers
+//! takes `database: Database` in place of `server: Server`. To add a file of tests, put it in `it/` and name it in
+//! `it/main.rs`.
+
+pub mod client;
+pub mod database;
+pub mod replay;
+pub mod server;
+pub mod socket;
+pub mod workload;
+
+/// Makes one test on SQLite and one on PostgreSQL of each body.
+#[macro_export]
+macro_rules! on_both {
+    ($($(#[$attribute:meta])* async fn $name:ident($argument:ident: $kind:ident) $body:block)+) => {$(
+        $(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            async fn body($argument: $kind) $body
+
+            #[test]
+            fn sqlite() {
+                $crate::on_both!(@run $kind, $crate::database::Kind::Sqlite, body);
+            }
+
+            #[test]
+            fn postgres() {
+                $crate::on_both!(@run $kind, $crate::database::Kind::Postgres, body);
+            }
+        }
+    )+};
+    (@run Server, $database:expr, $body:ident) => { $crate::server::run_with_server($database, $body) };
+    (@run Database, $database:expr, $body:ident) => { $crate::server::run_with_database($database, $body) };
+}

@@ -1,0 +1,24 @@
+//! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
+//! See the `tests` crate for how to write one.
+
+mod harness;
+mod kill;
+mod replay;
+
+/// Not a test: what a server in a process of its own does, once this binary has been started again for it.
+#[test]
+fn serve_child() {
+    tests::server::serve_if_child();
+}
+
+/// A file that nobody names is a file that nobody runs.
+#[test]
+fn every_file_of_tests_is_part_of_this_binary() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
+    let main = std::fs::read_to_string(folder.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(name == "main" || main.contains(&format!("\nmod {name};\n")), "main.rs lacks `mod {name};`");
+    }
+}

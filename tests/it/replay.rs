@@ -1,0 +1,39 @@
+//! Given what an AI does to a project in 300 turns, when all of it goes through the API, then every checkpoint, every
+//! rollback, every version and everything that a listener hears is what it must be.
+
+use std::{env, fs, path::Path};
+
+use tests::{
+    replay::replay,
+    server::Server,
+    workload::{self, Stream},
+};
+
+async fn replay_all(server: &Server, stream: &Stream) {
+    let report = replay(&server.user("ada@example.com"), stream, |_| {}).await;
+    let report = report.unwrap_or_else(|error| panic!("{}: {error:#}", stream.name));
+    assert_eq!(report.turns, stream.turns.len());
+}
+
+tests::on_both! {
+    async fn a_session_of_300_turns_is_all_there_afterwards(server: Server) {
+        replay_all(&server, &workload::agent_session(1)).await;
+    }
+
+    async fn the_awkward_cases_are_all_there_afterwards(server: Server) {
+        replay_all(&server, &workload::edges(1)).await;
+    }
+
+    /// `ANTIPHON_STREAMS` names a folder of streams (`*.jsonl`); without it there is nothing more to replay.
+    async fn the_given_streams_are_all_there_afterwards(server: Server) {
+        let Some(folder) = env::var_os("ANTIPHON_STREAMS") else { return };
+        let mut paths: Vec<_> = fs::read_dir(Path::new(&folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        paths.sort();
+        assert!(!paths.is_empty(), "no streams in {folder:?}");
+        for path in paths {
+            let stream = Stream::parse(&fs::read_to_string(&path).unwrap());
+            replay_all(&server, &stream.unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))).await;
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A client as a browser would be one: HTTP requests, and subscriptions on a WebSocket each.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Request, body::Bytes};
+use hyper_util::{
+    client::legacy::{Client as Http, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+
+use crate::socket::{Socket, Subscription};
+
+/// How long an answer may take before the test has failed; nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Someone who talks to a server.
+#[derive(Clone)]
+pub struct Client {
+    http: Http<HttpConnector, Full<Bytes>>,
+    base: String,
+    token: Option<String>,
+}
+
+/// An HTTP answer as it came.
+#[derive(Debug)]
+pub struct Raw {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The answer to a GraphQL operation.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// `data`, null where there is none.
+    pub data: Value,
+    /// `errors`, empty where there are none.
+    pub errors: Vec<Value>,
+}
+
+impl Client {
+    /// A client of the server at `base` (`http://HOST:PORT`), with that bearer token.
+    pub fn new(base: &str, token: Option<String>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let http = Http::builder(TokioExecutor::new()).build(connector);
+        Self { http, base: base.trim_end_matches('/').to_owned(), token }
+    }
+
+    /// The same client with another token, or none.
+    pub fn with_token(&self, token: Option<String>) -> Self {
+        Self { token, ..self.clone() }
+    }
+
+    /// The token that this client sends.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Sends a request as it is; the client's own token is not added.
+    ///
+    /// # Errors
+    /// Where no whole answer comes.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Raw> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into()))?;
+        let answer = async {
+            let (head, body) = self.http.request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            anyhow::Ok(Raw { status: head.status.as_u16(), headers: head.headers, body })
+        };
+        tokio::time::timeout(PATIENCE, answer).await.context("no answer")?
+    }
+
+    /// Sends an operation.
+    ///
+    /// # Errors
+    /// Where no GraphQL answer comes; one that says that the operation failed is no error here.
+    pub async fn request(&self, query: &str, variables: Value) -> anyhow::Result<Response> {
+        let body = serde_json::to_vec(&json!({ "query": query, "variables": variables }))?;
+        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/graphql-response+json, application/json"),
+        ];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        self.send("POST", "/graphql", &headers, body).await?.graphql()
+    }
+
+    /// Sends an operation, and panics where no GraphQL answer comes.
+    pub async fn gql(&self, query: &str, variables: Value) -> Response {
+        self.request(query, variables).await.unwrap_or_else(|error| panic!("{error:#}\nto {query}"))
+    }
+
+    /// Subscribes on a WebSocket of its own. It may not be attached yet when this returns: say `afterRevision` where
+    /// nothing may be missed.
+    pub async fn subscribe(&self, query: &str, variables: Value) -> Subscription {
+        Subscription::start(self.greeted().await, query, variables).await
+    }
+
+    /// A WebSocket on which nothing has been said yet.
+    pub async fn socket(&self) -> Socket {
+        Socket::connect(&self.base, "graphql-transport-ws", &[]).await.expect("a WebSocket")
+    }
+
+    /// A WebSocket on which the server has acknowledged this client's token.
+    pub async fn greeted(&self) -> Socket {
+        let mut socket = self.socket().await;
+        let payload = self.token.as_ref().map(|token| json!({ "Authorization": format!("Bearer {token}") }));
+        socket.greet(payload.unwrap_or(Value::Null)).await;
+        socket
+    }
+
+    /// The server's `http://HOST:PORT`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+}
+
+impl Raw {
+    /// The body as a GraphQL answer.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn graphql(&self) -> anyhow::Result<Response> {
+        let text = String::from_utf8_lossy(&self.body);
+        let mut body: Value = serde_json::from_slice(&self.body)
+            .with_context(|| format!("status {}, and a body that is not JSON: {text}", self.status))?;
+        ensure!(body.get("data").or(body.get("errors")).is_some(), "status {}, and no GraphQL: {text}", self.status);
+        let errors = match body["errors"].take() {
+            Value::Array(errors) => errors,
+            _ => Vec::new(),
+        };
+        Ok(Response { status: self.status, data: body["data"].take(), errors })
+    }
+
+    /// The value of a header, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+impl Response {
+    /// The data of an operation that succeeded.
+    ///
+    /// # Errors
+    /// Where it has errors.
+    pub fn data(self) -> anyhow::Result<Value> {
+        ensure!(self.errors.is_empty(), "status {}, errors {:?}", self.status, self.errors);
+        Ok(self.data)
+    }
+
+    /// The data of an operation that must have succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        self.data().unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// The first error of an operation that must have failed.
+    #[track_caller]
+    pub fn error(&self) -> &Value {
+        self.errors.first().unwrap_or_else(|| panic!("no error, but data {}", self.data))
+    }
+
+    /// `extensions.code` of the first error.
+    #[track_caller]
+    pub fn error_code(&self) -> &str {
+        let error = self.error();
+        error["extensions"]["code"].as_str().unwrap_or_else(|| panic!("no code in {error}"))
+    }
+
+    /// `extensions.field` of the first error: the argument that was at fault.
+    #[track_caller]
+    pub fn field(&self) -> &str {
+        let error = self.error();
+        error["extensions"]["field"].as_str().unwrap_or_else(|| panic!("no field in {error}"))
+    }
+}

@@ -1,0 +1,258 @@
+//! Databases for tests: a fresh one each.
+//!
+//! PostgreSQL comes from the machine's own binaries: one cluster for the whole test process, in a temporary folder, started
+//! when the first test asks for it, and gone with the process however that ends. Where there are no binaries the
+//! PostgreSQL half is left out, loudly; with `CI` or `ANTIPHON_REQUIRE_POSTGRES` set that is a failure.
+
+use std::{
+    env, fs,
+    io::{self, BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{ChildStdin, Command, Stdio},
+    sync::{Arc, OnceLock},
+};
+
+use antiphon::model::clock;
+use anyhow::{Context, ensure};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::OnceCell;
+
+use crate::server::Server;
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file.
+    Sqlite,
+    /// A database in the process's own cluster.
+    Postgres,
+}
+
+/// A database of one test's own. Clones are the same database.
+#[derive(Clone)]
+pub struct Database(Arc<Place>);
+
+enum Place {
+    File(Folder),
+    Named { cluster: &'static Cluster, name: String },
+}
+
+impl Database {
+    /// A fresh database; on PostgreSQL it is migrated already.
+    pub async fn create(kind: Kind) -> Self {
+        match kind {
+            Kind::Sqlite => Self::blank(kind).await,
+            Kind::Postgres => {
+                let cluster = cluster().expect("PostgreSQL");
+                cluster.template.get_or_init(|| cluster.make_template()).await;
+                cluster.create_database(Some(TEMPLATE)).await
+            }
+        }
+    }
+
+    /// A fresh database without any table.
+    pub async fn blank(kind: Kind) -> Self {
+        match kind {
+            Kind::Sqlite => Self(Arc::new(Place::File(Folder::new().expect("a temporary folder")))),
+            Kind::Postgres => cluster().expect("PostgreSQL").create_database(None).await,
+        }
+    }
+
+    /// Which kind this is.
+    pub fn kind(&self) -> Kind {
+        match *self.0 {
+            Place::File(_) => Kind::Sqlite,
+            Place::Named { .. } => Kind::Postgres,
+        }
+    }
+
+    /// The URL that the server takes.
+    pub fn url(&self) -> String {
+        match &*self.0 {
+            Place::File(folder) => format!("sqlite://{}/antiphon.db", folder.0.display()),
+            Place::Named { cluster, name } => cluster.url(name),
+        }
+    }
+
+    /// The file, where this is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &*self.0 {
+            Place::File(folder) => Some(folder.0.join("antiphon.db")),
+            Place::Named { .. } => None,
+        }
+    }
+
+    /// Drops the database. A test that fails does not come to this: then it goes with the process.
+    pub async fn remove(self) {
+        if let Place::Named { cluster, name } = &*self.0 {
+            cluster.execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("the database goes");
+        }
+    }
+}
+
+/// Whether there is PostgreSQL to test on; says so where not.
+///
+/// # Panics
+/// Where there must be and is not, or it does not start.
+pub fn postgres_is_here() -> bool {
+    static TOLD: OnceLock<()> = OnceLock::new();
+    if cluster().is_none() {
+        let required = ["CI", "ANTIPHON_REQUIRE_POSTGRES"].into_iter().find(|name| env::var_os(name).is_some());
+        if let Some(name) = required {
+            panic!(
+                "PostgreSQL's binaries are not here (initdb in PATH or /usr/lib/postgresql/*/bin), and {name} is set"
+            );
+        }
+        // Past the capture of libtest, which would keep it to itself.
+        TOLD.get_or_init(|| {
+            let _ = io::stderr().write_all(
+                b"\n*** LEFT OUT: every test on PostgreSQL. Its binaries are not here (initdb in PATH or \
+                  /usr/lib/postgresql/*/bin);\n*** the tests named `postgres` pass without having tested anything.\n\n",
+            );
+        });
+    }
+    cluster().is_some()
+}
+
+/// A temporary folder, removed with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> io::Result<Self> {
+        let path = env::temp_dir().join(format!("antiphon-test-{}", clock::new_id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The login that the server under test uses: the owner of its database, and not a superuser.
+const LOGIN: &str = "antiphon";
+const PASSWORD: &str = "antiphon-test";
+const TEMPLATE: &str = "antiphon_template";
+
+/// Makes a cluster in the folder that it is called in, says how that went, and takes everything away as soon as its standard
+/// input ends, which it does when the test process does. `$1`: PostgreSQL's binaries; `$2`: the port; `$3`: SQL to begin with.
+const KEEPER: &str = r#"
+trap '' PIPE # the process may be gone before it has heard the word
+folder=$PWD
+if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
+   echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1 &&
+   "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
+     -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300" </dev/null >>log 2>&1
+then echo ready; else echo failed; fi
+cat >/dev/null
+"$1/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
+cd / && rm -rf "$folder"
+"#;
+
+struct Cluster {
+    port: u16,
+    template: OnceCell<()>,
+    /// What the cluster lives on: it ends when this does.
+    _life: ChildStdin,
+}
+
+/// The process's cluster; none where there are no binaries.
+fn cluster() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    CLUSTER
+        .get_or_init(|| {
+            let binaries = binaries()?;
+            Some(Cluster::start(&binaries).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}")))
+        })
+        .as_ref()
+}
+
+/// The folder of `initdb`: that of PATH, or else the newest that Debian's packages have installed.
+fn binaries() -> Option<PathBuf> {
+    let in_path = env::split_paths(&env::var_os("PATH")?).find_map(|folder| folder.join("initdb").canonicalize().ok());
+    let in_path = in_path.and_then(|initdb| Some(initdb.parent()?.to_owned()));
+    let version = |folder: &Path| folder.file_name()?.to_str()?.parse::<u32>().ok();
+    let installed = || {
+        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        Some(versions.max_by_key(|folder| version(folder))?.join("bin"))
+    };
+    in_path.or_else(installed).filter(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+}
+
+/// A user (uid, gid) that PostgreSQL may run as, since it refuses root.
+fn anyone_but_root() -> anyhow::Result<(u32, u32)> {
+    let users = fs::read_to_string("/etc/passwd")?;
+    let find = |name: &str| {
+        let mut fields = users.lines().map(|line| line.split(':')).find(|line| line.clone().next() == Some(name))?;
+        Some((fields.nth(2)?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    find("postgres").or_else(|| find("nobody")).context("root, and no user `postgres` or `nobody`")
+}
+
+impl Cluster {
+    fn start(binaries: &Path) -> anyhow::Result<Self> {
+        let folder = Folder::new()?;
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700))?;
+        let password = folder.0.join("password");
+        fs::write(&password, PASSWORD)?;
+
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut keeper = Command::new("/bin/sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(binaries).arg(port.to_string()).current_dir(&folder.0);
+        keeper.arg(format!("CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'"));
+        keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // A group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans up.
+        keeper.env("LC_ALL", "C").process_group(0);
+        if fs::metadata(&folder.0)?.uid() == 0 {
+            let (user, group) = anyone_but_root()?;
+            chown(&folder.0, Some(user), Some(group))?;
+            chown(&password, Some(user), Some(group))?;
+            keeper.uid(user).gid(group);
+        }
+
+        let mut keeper = keeper.spawn()?;
+        let life = keeper.stdin.take().context("no pipe")?;
+        let mut word = String::new();
+        BufReader::new(keeper.stdout.take().context("no pipe")?).read_line(&mut word)?;
+        let log = || fs::read_to_string(folder.0.join("log")).unwrap_or_default();
+        ensure!(word == "ready\n", "{}", log());
+        // From here on the keeper removes it.
+        std::mem::forget(folder);
+        Ok(Self { port, template: OnceCell::new(), _life: life })
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://{LOGIN}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        let url = format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/postgres", self.port);
+        let mut connection = PgConnection::connect(&url).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.with_context(|| sql.to_owned())?;
+        Ok(connection.close().await?)
+    }
+
+    /// Migrates one database, of which every other one is a copy.
+    async fn make_template(&'static self) {
+        // Where the migrations failed for the test before this one, the next shall say why they do.
+        self.execute(&format!("DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")).await.expect("no template");
+        self.execute(&format!("CREATE DATABASE {TEMPLATE} OWNER {LOGIN}")).await.expect("a template");
+        let template = Database(Arc::new(Place::Named { cluster: self, name: TEMPLATE.to_owned() }));
+        Server::start(&template).await.stop().await;
+    }
+
+    async fn create_database(&'static self, template: Option<&str>) -> Database {
+        let name = format!("test_{}", clock::new_id().simple());
+        let template = template.unwrap_or("template1");
+        let sql = format!("CREATE DATABASE {name} OWNER {LOGIN} TEMPLATE {template}");
+        self.execute(&sql).await.expect("a fresh database");
+        Database(Arc::new(Place::Named { cluster: self, name }))
+    }
+}

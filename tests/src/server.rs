@@ -1,0 +1,206 @@
+//! Servers under test, in this process and in one of their own.
+
+use std::{
+    env,
+    future::Future,
+    io::{self, BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use antiphon::{
+    app::App,
+    config::{Cli, Serve, Settings},
+    model::clock,
+};
+use clap::Parser;
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::{
+    client::Client,
+    database::{self, Database, Kind},
+    workload::sha256,
+};
+
+/// The secret that every server under test knows.
+pub const JWT_SECRET: &str = "a secret for tests, and long enough for HS256";
+
+/// Runs a test on a fresh database, unless it is one that this machine does not have.
+pub fn run_with_database<F: Future<Output = ()>>(kind: Kind, body: impl FnOnce(Database) -> F) {
+    if kind == Kind::Postgres && !database::postgres_is_here() {
+        return;
+    }
+    runtime().block_on(async {
+        let database = Database::create(kind).await;
+        body(database.clone()).await;
+        database.remove().await;
+    });
+}
+
+/// Runs a test on a server with a fresh database.
+pub fn run_with_server<F: Future<Output = ()>>(kind: Kind, body: impl FnOnce(Server) -> F) {
+    run_with_database(kind, async |database| {
+        let server = Server::start(&database).await;
+        body(server.clone()).await;
+        server.stop().await;
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// A server in this process. Clones are the same server.
+#[derive(Clone)]
+pub struct Server(Arc<Running>);
+
+struct Running {
+    app: Mutex<Option<App>>,
+    anonymous: Client,
+    address: SocketAddr,
+    database: Database,
+}
+
+impl Server {
+    /// Starts a server on the database.
+    pub async fn start(database: &Database) -> Self {
+        Self::start_with(database, &[]).await
+    }
+
+    /// Starts a server with more flags, as on the command line.
+    pub async fn start_with(database: &Database, flags: &[&str]) -> Self {
+        let app = App::start(settings(&database.url(), flags), Serve { migrate: true });
+        let app = app.await.unwrap_or_else(|error| panic!("the server does not start: {error:#}"));
+        let address = app.address();
+        let anonymous = Client::new(&format!("http://{address}"), None);
+        Self(Arc::new(Running { app: Mutex::new(Some(app)), anonymous, address, database: database.clone() }))
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// The server's database.
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// A signed-in client; the same e-mail is the same user.
+    pub fn user(&self, email: &str) -> Client {
+        self.0.anonymous.with_token(Some(token(email)))
+    }
+
+    /// A client without a token.
+    pub fn anonymous(&self) -> Client {
+        self.0.anonymous.clone()
+    }
+
+    /// How many SQL statements the server has sent so far, transaction control not counted.
+    ///
+    /// # Panics
+    /// Where the server has been stopped.
+    pub fn statements(&self) -> u64 {
+        let app = self.0.app.lock().unwrap_or_else(PoisonError::into_inner);
+        app.as_ref().expect("a running server").statements()
+    }
+
+    /// Stops the server as an operator would; nothing happens where it has been stopped already.
+    pub async fn stop(&self) {
+        let app = self.0.app.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(app) = app {
+            app.stop().await;
+        }
+    }
+}
+
+/// A server in a process of its own, to be killed.
+pub struct ChildServer {
+    process: Child,
+    anonymous: Client,
+}
+
+/// Tells the test executable to be a server, and on which database.
+const CHILD: &str = "ANTIPHON_TEST_SERVE";
+/// What the child says before its address.
+const LISTENING: &str = "listening on ";
+
+impl ChildServer {
+    /// Starts this same test executable again, with only its test `serve_child`, which is to call
+    /// [`serve_if_child`]. The child ends with this process.
+    pub fn start(database: &Database) -> Self {
+        let mut command = Command::new(env::current_exe().expect("a path"));
+        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.url());
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
+        let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let address = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()));
+        let address = address.expect("the child starts");
+        Self { process, anonymous: Client::new(&format!("http://{address}"), None) }
+    }
+
+    /// A signed-in client.
+    pub fn user(&self, email: &str) -> Client {
+        self.anonymous.with_token(Some(token(email)))
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("the child can be killed");
+        self.process.wait().expect("the child is gone");
+    }
+}
+
+impl Drop for ChildServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the test `serve_child` does: in a [`ChildServer`]'s process serves until its standard input ends, elsewhere nothing.
+pub fn serve_if_child() {
+    let Ok(url) = env::var(CHILD) else { return };
+    let runtime = runtime();
+    let app = runtime.block_on(App::start(settings(&url, &[]), Serve { migrate: true })).expect("the server starts");
+    println!("\n{LISTENING}{}", app.address());
+    io::stdin().read_to_end(&mut Vec::new()).expect("an end");
+    runtime.block_on(app.stop());
+}
+
+fn settings(database_url: &str, flags: &[&str]) -> Settings {
+    let given = ["antiphon", "--database-url", database_url, "--listen", "127.0.0.1:0", "--jwt-secret", JWT_SECRET];
+    let given = given.iter().chain(flags);
+    Cli::try_parse_from(given).unwrap_or_else(|error| panic!("{error}")).settings
+}
+
+/// The id of the user with that e-mail: a UUID of version 8 (RFC 9562) made of its hash.
+pub fn user_id(email: &str) -> String {
+    let hash = sha256(email);
+    format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[12..15], &hash[15..18], &hash[18..30])
+}
+
+/// An hour's token for the user with that e-mail, as Supabase would issue it.
+pub fn token(email: &str) -> String {
+    token_with(email, json!({}))
+}
+
+/// The same, with some claims replaced (by null: left out).
+pub fn token_with(email: &str, claims: Value) -> String {
+    let mut all = json!({
+        "sub": user_id(email),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "exp": clock::now().timestamp() + 3_600,
+        "email": email,
+        "user_metadata": { "full_name": email.split('@').next() },
+    });
+    let all = all.as_object_mut().expect("an object");
+    for (name, value) in claims.as_object().expect("an object") {
+        all.insert(name.clone(), value.clone());
+    }
+    all.retain(|_, value| !value.is_null());
+    encode(&Header::default(), &all, &EncodingKey::from_secret(JWT_SECRET.as_bytes())).expect("a token")
+}

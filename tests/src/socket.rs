@@ -1,0 +1,209 @@
+//! `graphql-transport-ws` from the client's side (PROTOCOL.md of npm `graphql-ws`): a bare socket for tests of the protocol
+//! itself, and a subscription for everything else.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        http::{HeaderName, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+    },
+};
+
+/// How long the next frame may take before the test has failed; nothing waits this long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A WebSocket.
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+/// What a server sends on a WebSocket.
+#[derive(Debug, PartialEq)]
+pub enum Frame {
+    /// A message, which must be JSON.
+    Message(Value),
+    /// The server closes, with its code (1005 where it gave none) and reason.
+    Close(u16, String),
+    /// The connection ended without a close frame.
+    Gone,
+}
+
+impl Socket {
+    /// Connects to the server at `base` (`http://HOST:PORT`), offering these protocols (empty for none).
+    ///
+    /// # Errors
+    /// Where the server does not upgrade the connection; `Error::Http` carries its answer.
+    pub async fn connect(base: &str, protocols: &str, headers: &[(&str, &str)]) -> Result<Self, Error> {
+        let mut request = format!("{}/graphql/ws", base.replacen("http", "ws", 1)).into_client_request()?;
+        if !protocols.is_empty() {
+            request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(protocols)?);
+        }
+        for (name, value) in headers {
+            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+        }
+        Ok(Self(connect_async_with_config(request, None, true).await?.0))
+    }
+
+    /// Sends a message.
+    pub async fn send(&mut self, message: Value) {
+        self.send_frame(Message::text(message.to_string())).await;
+    }
+
+    /// Sends a frame, of whatever kind.
+    pub async fn send_frame(&mut self, frame: Message) {
+        self.0.send(frame).await.expect("the socket takes a frame");
+    }
+
+    /// What the server sends next. Pings of the WebSocket itself are answered and not shown.
+    ///
+    /// # Panics
+    /// Where nothing comes within [`PATIENCE`].
+    pub async fn next(&mut self) -> Frame {
+        self.next_within(PATIENCE).await
+    }
+
+    /// What the server sends next, with another patience.
+    ///
+    /// # Panics
+    /// Where nothing comes within it.
+    pub async fn next_within(&mut self, patience: Duration) -> Frame {
+        let frame = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        let message = serde_json::from_str(&text);
+                        return Frame::Message(message.unwrap_or_else(|_| panic!("not JSON: {text}")));
+                    }
+                    Some(Ok(Message::Close(Some(close)))) => {
+                        return Frame::Close(close.code.into(), close.reason.to_string());
+                    }
+                    Some(Ok(Message::Close(None))) => return Frame::Close(1005, String::new()),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(other)) => panic!("a frame that the protocol does not have: {other:?}"),
+                    Some(Err(_)) | None => return Frame::Gone,
+                }
+            }
+        };
+        timeout(patience, frame).await.unwrap_or_else(|_| panic!("nothing came within {patience:?}"))
+    }
+
+    /// The next message, its protocol-level `ping`s answered and not shown.
+    ///
+    /// # Panics
+    /// Where the server closes instead.
+    pub async fn message(&mut self) -> Value {
+        loop {
+            match self.next().await {
+                Frame::Message(message) if message["type"] == "ping" => self.send(json!({ "type": "pong" })).await,
+                Frame::Message(message) => return message,
+                other => panic!("no message, but {other:?}"),
+            }
+        }
+    }
+
+    /// Sends `connection_init` and waits for the acknowledgement.
+    pub async fn greet(&mut self, payload: Value) {
+        let mut init = json!({ "type": "connection_init" });
+        if !payload.is_null() {
+            init["payload"] = payload;
+        }
+        self.send(init).await;
+        let answer = self.message().await;
+        assert_eq!(answer["type"], "connection_ack", "{answer}");
+    }
+
+    /// Starts an operation.
+    pub async fn start(&mut self, id: &str, query: &str, variables: Value) {
+        let payload = json!({ "query": query, "variables": variables });
+        self.send(json!({ "id": id, "type": "subscribe", "payload": payload })).await;
+    }
+}
+
+/// A subscription, alone on its socket.
+pub struct Subscription {
+    socket: Socket,
+    end: Option<End>,
+}
+
+/// How a subscription ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The server completed it.
+    Complete,
+    /// The server refused it with errors.
+    Error,
+    /// The server closed the socket, with that code and reason.
+    Close(u16, String),
+    /// The connection broke.
+    Gone,
+}
+
+impl Subscription {
+    /// Starts a subscription on a socket that has been greeted.
+    pub async fn start(mut socket: Socket, query: &str, variables: Value) -> Self {
+        socket.start("1", query, variables).await;
+        Self { socket, end: None }
+    }
+
+    /// The next event: its data, or its errors; none once the subscription has ended.
+    ///
+    /// # Panics
+    /// Where nothing comes within [`PATIENCE`].
+    pub async fn next(&mut self) -> Option<Result<Value, Vec<Value>>> {
+        self.next_within(PATIENCE).await
+    }
+
+    /// The next event, with another patience.
+    ///
+    /// # Panics
+    /// Where nothing comes within it.
+    pub async fn next_within(&mut self, patience: Duration) -> Option<Result<Value, Vec<Value>>> {
+        while self.end.is_none() {
+            match self.socket.next_within(patience).await {
+                Frame::Message(mut message) => match message["type"].as_str() {
+                    Some("next") => {
+                        assert_eq!(message["id"], "1", "an event of another operation: {message}");
+                        let mut payload = message["payload"].take();
+                        return Some(match payload["errors"].take() {
+                            Value::Array(errors) if !errors.is_empty() => Err(errors),
+                            _ => Ok(payload["data"].take()),
+                        });
+                    }
+                    Some("error") => {
+                        self.end = Some(End::Error);
+                        let errors = message["payload"].as_array().cloned();
+                        return Some(Err(errors.unwrap_or_else(|| panic!("errors that are no list: {message}"))));
+                    }
+                    Some("complete") => self.end = Some(End::Complete),
+                    Some("ping") => self.socket.send(json!({ "type": "pong" })).await,
+                    Some("pong") => {}
+                    _ => panic!("a message that the protocol does not have: {message}"),
+                },
+                Frame::Close(code, reason) => self.end = Some(End::Close(code, reason)),
+                Frame::Gone => self.end = Some(End::Gone),
+            }
+        }
+        None
+    }
+
+    /// The data of the next event.
+    ///
+    /// # Panics
+    /// Where errors come instead, or the end, or nothing within [`PATIENCE`].
+    pub async fn event(&mut self) -> Value {
+        match self.next().await {
+            Some(Ok(data)) => data,
+            Some(Err(errors)) => panic!("errors: {errors:?}"),
+            None => panic!("ended: {:?}", self.end),
+        }
+    }
+
+    /// How the subscription ended, where it has.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+}
