@@ -27,14 +27,14 @@ use crate::storage::{chat, event, snapshot};
 /// # Errors
 /// `NotFound`, `Forbidden` for viewers, `PayloadTooLarge` for a value over the limit.
 pub async fn start_session(services: &Arc<Services>, actor: &Actor, new: NewSession) -> Result<(Session, i32)> {
-    check_optional_text(&services.limits, "input.title", new.title.as_ref())?;
-    check_json(&services.limits, "input.metadata", new.metadata.as_ref())?;
+    check_optional_text(&services.limits, "title", new.title.as_ref())?;
+    check_json(&services.limits, "metadata", new.metadata.as_ref())?;
     let author = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
             let counts = Counts { sessions: 1, ..Counts::default() };
             let target = Target::Project(new.project_id);
-            let (locked, now) = lock(tx, target, counts, ("project", "input.projectId")).await?;
+            let (locked, now) = lock(tx, target, counts, ("project", "projectId")).await?;
             chat::end_active(tx, locked.id, now).await?;
             let session = Session {
                 id: SessionId(clock::new_id()),
@@ -103,21 +103,21 @@ pub struct Added {
 /// `PayloadTooLarge` for a value over the limit.
 pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessage) -> Result<Added> {
     let limits = &services.limits;
-    check_text(limits, "input.content", &new.content)?;
-    check_json(limits, "input.contextData", new.context_data.as_ref())?;
-    check_json(limits, "input.metadata", new.metadata.as_ref())?;
+    check_text(limits, "content", &new.content)?;
+    check_json(limits, "contextData", new.context_data.as_ref())?;
+    check_json(limits, "metadata", new.metadata.as_ref())?;
     if let Some(key) = &new.idempotency_key {
-        check_name(limits, "input.idempotencyKey", key)?;
+        check_name(limits, "idempotencyKey", key)?;
     }
     let author = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
             let counts = Counts { messages: 1, ..Counts::default() };
-            let noun = ("session", "input.sessionId");
+            let noun = ("session", "sessionId");
             let (locked, now) = lock(tx, Target::Session(new.session_id), counts, noun).await?;
             let makes_snapshot = new.is_checkpoint && new.role == MessageRole::Assistant;
             let place = chat::place(tx, new.session_id, makes_snapshot, new.idempotency_key.as_deref()).await?;
-            let place = place.ok_or_else(|| Error::not_found("session", "input.sessionId"))?;
+            let place = place.ok_or_else(|| Error::not_found("session", "sessionId"))?;
             policy::may_write_in_session(place.author_id, author.user_id)?;
             if let Some(duplicate) = place.duplicate {
                 let message = messages_by_ids(tx, &[duplicate]).await?.into_iter().next();
@@ -128,7 +128,7 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
                 return Ok(Added { revision: message.revision, message, snapshot });
             }
             if !place.is_active {
-                return Err(Error::conflict("input.sessionId", "The session has ended; start another."));
+                return Err(Error::conflict("sessionId", "The session has ended; start another."));
             }
             let message = Message {
                 id: MessageId(clock::new_id()),

@@ -141,17 +141,17 @@ impl<'t> Write<'t> {
             conversation = chat::conversation(tx, locked.id, context.session_id, context.message_id).await?;
             let Some(found) = &conversation else {
                 let (noun, field) = match context.session_id {
-                    Some(_) => ("session in this project", "input.sessionId"),
-                    None => ("message in this project", "input.messageId"),
+                    Some(_) => ("session in this project", "sessionId"),
+                    None => ("message in this project", "messageId"),
                 };
                 return Err(Error::not_found(noun, field));
             };
             if context.message_id.is_some() && found.message_id.is_none() {
-                return Err(Error::not_found("message in this session", "input.messageId"));
+                return Err(Error::not_found("message in this session", "messageId"));
             }
             policy::may_write_in_session(found.author_id, actor.user_id)?;
             if !found.is_active {
-                return Err(Error::conflict("input.sessionId", "The session has ended; start another."));
+                return Err(Error::conflict("sessionId", "The session has ended; start another."));
             }
         }
         Ok(Self { tx, actor, locked, now, conversation, description: context.change_description })
@@ -361,14 +361,14 @@ fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
     }
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
         if tree.insert(&edit.path, edit.file_type).is_some() {
-            return Err(Error::conflict("input.path", format!("There is something at {:?} already.", edit.path.as_str())));
+            return Err(Error::conflict("path", format!("There is something at {:?} already.", edit.path.as_str())));
         }
     }
     for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
         for folder in path.ancestors() {
             if tree.get(&folder) == Some(&FileType::File) {
                 let message = format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
-                return Err(Error::conflict("input.path", message));
+                return Err(Error::conflict("path", message));
             }
         }
     }

@@ -53,7 +53,7 @@ pub struct Outcome {
 }
 
 fn check_context(limits: &Limits, context: &Context) -> Result<()> {
-    check_optional_text(limits, "input.changeDescription", context.change_description.as_ref())
+    check_optional_text(limits, "changeDescription", context.change_description.as_ref())
 }
 
 fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
@@ -68,7 +68,7 @@ fn check_version(head: &Head, expected: Option<i32>) -> Result<()> {
     match expected {
         Some(expected) if expected != head.file.version => Err(Error::Conflict(Conflict {
             message: format!("The file is at version {}, not {expected}.", head.file.version),
-            field: Some("input.expectedVersion"),
+            field: Some("expectedVersion"),
             current_version: Some(head.file.version),
             current_hash: head.file.hash.map(hex::encode),
             ..Conflict::default()
@@ -93,7 +93,7 @@ impl Write<'_> {
 }
 
 fn live<'h>(heads: &'h Heads, path: &FilePath) -> Result<&'h Head> {
-    heads.get(path).ok_or_else(|| Error::not_found("file", "input.path"))
+    heads.get(path).ok_or_else(|| Error::not_found("file", "path"))
 }
 
 /// A new file or folder.
@@ -118,18 +118,18 @@ pub struct NewFile {
 /// with contents; `PayloadTooLarge`.
 pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, context: Context) -> Result<Outcome> {
     check_context(&services.limits, &context)?;
-    check_optional_text(&services.limits, "input.language", new.language.as_ref())?;
-    let content = file_content(&services.limits, "input", new.file_type, new.content)?;
+    check_optional_text(&services.limits, "language", new.language.as_ref())?;
+    let content = file_content(&services.limits, "", new.file_type, new.content)?;
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let noun = ("project", "input.projectId");
+            let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(new.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&new.path), false).await?;
             if let Some(head) = heads.get(&new.path) {
                 return Err(Error::Conflict(Conflict {
                     message: format!("There is something at {:?} already.", new.path.as_str()),
-                    field: Some("input.path"),
+                    field: Some("path"),
                     current_version: Some(head.file.version),
                     current_hash: head.file.hash.map(hex::encode),
                     ..Conflict::default()
@@ -144,11 +144,11 @@ pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, conte
 /// Checks the contents that a caller gave to a file or a folder.
 fn file_content(limits: &Limits, parent: &str, file_type: FileType, content: Option<Vec<u8>>) -> Result<Content> {
     match (file_type, content) {
-        (FileType::Folder, Some(_)) => Err(Error::bad_input(format!("{parent}.content"), "A folder has no contents.")),
+        (FileType::Folder, Some(_)) => Err(Error::bad_input(format!("{parent}content"), "A folder has no contents.")),
         (FileType::Folder, None) => Ok(Content::None),
         (FileType::File, content) => {
             let content = content.unwrap_or_default();
-            check_content(limits, &format!("{parent}.content"), &content)?;
+            check_content(limits, &format!("{parent}content"), &content)?;
             Ok(Content::bytes(content))
         }
     }
@@ -177,17 +177,17 @@ pub async fn update(
     context: Context,
 ) -> Result<Outcome> {
     check_context(&services.limits, &context)?;
-    check_content(&services.limits, "input.content", &content)?;
+    check_content(&services.limits, "content", &content)?;
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let noun = ("project", "input.projectId");
+            let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
             let head = live(&heads, &named.path)?.clone();
             check_version(&head, named.expected_version)?;
             if head.file.file_type == FileType::Folder {
-                return Err(Error::bad_input("input.path", "A folder has no contents."));
+                return Err(Error::bad_input("path", "A folder has no contents."));
             }
             let content = Content::bytes(content);
             if matches!(&content, Content::Bytes(_, hash) if Some(*hash) == head.file.hash) {
@@ -213,12 +213,12 @@ pub async fn rename(
 ) -> Result<Outcome> {
     check_context(&services.limits, &context)?;
     if new_path.is_under(&named.path) {
-        return Err(Error::bad_input("input.newPath", "A folder cannot move below itself."));
+        return Err(Error::bad_input("newPath", "A folder cannot move below itself."));
     }
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let noun = ("project", "input.projectId");
+            let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
             let heads = write.heads(&[named.path.clone(), new_path.clone()], false).await?;
             let head = live(&heads, &named.path)?.clone();
@@ -229,7 +229,7 @@ pub async fn rename(
             if let Some(taken) = heads.get(&new_path) {
                 return Err(Error::Conflict(Conflict {
                     message: format!("There is something at {:?} already.", new_path.as_str()),
-                    field: Some("input.newPath"),
+                    field: Some("newPath"),
                     current_version: Some(taken.file.version),
                     current_hash: taken.file.hash.map(hex::encode),
                     ..Conflict::default()
@@ -239,7 +239,7 @@ pub async fn rename(
             let mut edits = Vec::new();
             for below in heads.below(&named.path) {
                 let moved = below.file.path.rebase(&named.path, &new_path);
-                let too_long = || Error::bad_input("input.newPath", "A path below the folder would become too long.");
+                let too_long = || Error::bad_input("newPath", "A path below the folder would become too long.");
                 edits.push(Edit::rename(below, moved.ok_or_else(too_long)?, Content::Same));
             }
             edits.push(Edit::rename(head, new_path, Content::Same));
@@ -258,7 +258,7 @@ pub async fn delete(services: &Arc<Services>, actor: &Actor, named: Named, conte
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let noun = ("project", "input.projectId");
+            let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
             let head = live(&heads, &named.path)?.clone();
@@ -297,14 +297,14 @@ pub async fn revert(
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let noun = ("file", "input.fileId");
+            let noun = ("file", "fileId");
             let write = Write::begin(tx, writer, Target::File(id), noun, context).await?;
             let head = file::heads_by_ids(tx, write.locked.id, &[id]).await?.into_iter().next();
-            let head = head.ok_or_else(|| Error::not_found("file", "input.fileId"))?;
+            let head = head.ok_or_else(|| Error::not_found("file", "fileId"))?;
             check_version(&head, expected_version)?;
             let (snapshot, version, field) = match earlier {
-                Earlier::Snapshot(snapshot) => (Some(snapshot), None, "input.snapshotId"),
-                Earlier::Version(version) => (None, Some(version), "input.version"),
+                Earlier::Snapshot(snapshot) => (Some(snapshot), None, "snapshotId"),
+                Earlier::Version(version) => (None, Some(version), "version"),
             };
             let earlier = file::held_version(tx, id, snapshot, version).await?;
             let earlier = earlier.ok_or_else(|| Error::not_found("version of this file", field))?;
@@ -373,17 +373,17 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
     check_context(limits, &context)?;
     if sync.files.len() > limits.max_sync_files {
         let (count, max) = (sync.files.len(), limits.max_sync_files);
-        return Err(Error::PayloadTooLarge(format!("`input.files` has {count} files; --max-sync-files allows {max}.")));
+        return Err(Error::PayloadTooLarge(format!("`files` has {count} files; --max-sync-files allows {max}.")));
     }
     let mut wanted = Vec::with_capacity(sync.files.len());
     let mut paths = HashSet::new();
     for (index, file) in sync.files.into_iter().enumerate() {
-        let parent = format!("input.files[{index}]");
+        let parent = format!("files[{index}].");
         if !paths.insert(file.path.clone()) {
-            return Err(Error::bad_input(format!("{parent}.path"), "This path is given twice."));
+            return Err(Error::bad_input(format!("{parent}path"), "This path is given twice."));
         }
         if let Some(language) = &file.language {
-            check_name(limits, &format!("{parent}.language"), language)?;
+            check_name(limits, &format!("{parent}language"), language)?;
         }
         let content = file_content(limits, &parent, file.file_type, file.content)?;
         wanted.push((file.path, file.file_type, file.language, content));
@@ -391,7 +391,7 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let noun = ("project", "input.projectId");
+            let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(sync.project_id), noun, context).await?;
             check_expected(&write.locked, sync.expected_revision)?;
             let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path.clone()).collect();
@@ -441,7 +441,7 @@ fn plan(
             }
             Some(_) if !mirror => {
                 let message = format!("{:?} is a file here and a folder there.", path.as_str());
-                return Err(Error::conflict("input.files", message));
+                return Err(Error::conflict("files", message));
             }
             _ => new.push((path, file_type, language, content)),
         }

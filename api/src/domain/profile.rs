@@ -45,10 +45,10 @@ pub async fn sign_in(services: &Arc<Services>, claims: &Claims) -> Result<()> {
 /// `BadInput` for an empty name, `PayloadTooLarge` for a text over the limit.
 pub async fn update(services: &Arc<Services>, actor: &Actor, changes: ProfileChanges) -> Result<Profile> {
     if let Some(full_name) = &changes.full_name {
-        check_name(&services.limits, "input.fullName", full_name)?;
+        check_name(&services.limits, "fullName", full_name)?;
     }
     if let Some(avatar_url) = &changes.avatar_url {
-        check_text(&services.limits, "input.avatarUrl", avatar_url)?;
+        check_text(&services.limits, "avatarUrl", avatar_url)?;
     }
     write(services, actor, move |tx| Box::pin(async move { profile::update(tx, changes, clock::now()).await })).await
 }
@@ -64,9 +64,9 @@ pub async fn update_preferences(
 ) -> Result<Preferences> {
     let limits = &services.limits;
     if let Some(editor_theme) = &changes.editor_theme {
-        check_name(limits, "input.editorTheme", editor_theme)?;
+        check_name(limits, "editorTheme", editor_theme)?;
     }
-    check_json(limits, "input.notificationPreferences", changes.notification_preferences.as_ref())?;
-    check_json(limits, "input.uiPreferences", changes.ui_preferences.as_ref())?;
+    check_json(limits, "notificationPreferences", changes.notification_preferences.as_ref())?;
+    check_json(limits, "uiPreferences", changes.ui_preferences.as_ref())?;
     write(services, actor, move |tx| Box::pin(async move { profile::update_preferences(tx, changes, clock::now()).await })).await
 }

@@ -54,7 +54,7 @@ pub(super) fn check_expected(locked: &Locked, expected: Option<i32>) -> Result<(
     match expected {
         Some(expected) if expected != current => Err(Error::Conflict(crate::model::error::Conflict {
             message: format!("The project is at revision {current}, not {expected}."),
-            field: Some("input.expectedRevision"),
+            field: Some("expectedRevision"),
             current_revision: Some(current),
             ..Default::default()
         })),
@@ -73,10 +73,10 @@ async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
 /// `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
 pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewProject) -> Result<Project> {
     let limits = &services.limits;
-    check_name(limits, "input.name", &new.name)?;
-    check_optional_text(limits, "input.description", new.description.as_ref())?;
-    check_text(limits, "input.initialPrompt", &new.initial_prompt)?;
-    check_json(limits, "input.config", Some(&new.config))?;
+    check_name(limits, "name", &new.name)?;
+    check_optional_text(limits, "description", new.description.as_ref())?;
+    check_text(limits, "initialPrompt", &new.initial_prompt)?;
+    check_json(limits, "config", Some(&new.config))?;
     let owner = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
@@ -106,12 +106,12 @@ pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewProject) ->
 pub async fn update(services: &Arc<Services>, actor: &Actor, id: ProjectId, changes: ProjectChanges) -> Result<Project> {
     let limits = &services.limits;
     if let Some(name) = &changes.name {
-        check_name(limits, "input.name", name)?;
+        check_name(limits, "name", name)?;
     }
-    check_optional_text(limits, "input.description", changes.description.as_ref().and_then(Option::as_ref))?;
-    check_optional_text(limits, "input.initialPrompt", changes.initial_prompt.as_ref())?;
-    check_json(limits, "input.config", changes.config.as_ref())?;
-    change(services, actor, id, changes, "input.id").await
+    check_optional_text(limits, "description", changes.description.as_ref().and_then(Option::as_ref))?;
+    check_optional_text(limits, "initialPrompt", changes.initial_prompt.as_ref())?;
+    check_json(limits, "config", changes.config.as_ref())?;
+    change(services, actor, id, changes, "id").await
 }
 
 /// Marks a project as deleted. A project that is deleted already stays as it is.

@@ -41,13 +41,13 @@ pub async fn create(
     context: Context,
 ) -> Result<ProjectSnapshot> {
     if let Some(name) = &new.name {
-        check_name(&services.limits, "input.name", name)?;
+        check_name(&services.limits, "name", name)?;
     }
-    check_optional_text(&services.limits, "input.description", new.description.as_ref())?;
+    check_optional_text(&services.limits, "description", new.description.as_ref())?;
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let noun = ("project", "input.projectId");
+            let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(new.project_id), noun, context).await?;
             let files = file::manifest(tx, write.locked.id).await?;
             let revision = write.locked.revision;
@@ -126,8 +126,8 @@ pub async fn restore(
     write(services, actor, move |tx| {
         Box::pin(async move {
             let (target, noun) = match to {
-                Moment::Snapshot(id) => (Target::Snapshot(id), ("snapshot", "input.snapshotId")),
-                Moment::Revision(project, _) => (Target::Project(project), ("project", "input.projectId")),
+                Moment::Snapshot(id) => (Target::Snapshot(id), ("snapshot", "snapshotId")),
+                Moment::Revision(project, _) => (Target::Project(project), ("project", "projectId")),
             };
             let write = Write::begin(tx, writer, target, noun, Context::default()).await?;
             check_expected(&write.locked, expected_revision)?;
@@ -140,7 +140,7 @@ pub async fn restore(
             };
             if !(1..=write.present_revision()).contains(&at) {
                 let message = format!("The project has revisions 1 to {}.", write.present_revision());
-                return Err(Error::bad_input("input.revision", message));
+                return Err(Error::bad_input("revision", message));
             }
             let project = write.locked.id;
             let heads = write.heads(&[], true).await?;
