@@ -34,15 +34,15 @@ pub async fn start_session(services: &Arc<Services>, actor: &Actor, new: NewSess
         Box::pin(async move {
             let counts = Counts { sessions: 1, ..Counts::default() };
             let target = Target::Project(new.project_id);
-            let (locked, now) = lock(tx, target, counts, ("project", "projectId")).await?;
-            chat::end_active(tx, locked.id, now).await?;
+            let locked = lock(tx, target, counts, ("project", "projectId")).await?;
+            chat::end_active(tx, locked.id, locked.at).await?;
             let session = Session {
                 id: SessionId(clock::new_id()),
                 project_id: locked.id,
                 author_id: author.user_id,
                 revision: locked.revision,
                 title: new.title,
-                started_at: now,
+                started_at: locked.at,
                 ended_at: None,
                 message_count: 0,
                 is_active: true,
@@ -50,7 +50,7 @@ pub async fn start_session(services: &Arc<Services>, actor: &Actor, new: NewSess
             };
             chat::insert_session(tx, &session).await?;
             let started =
-                Event { session_id: Some(session.id), ..event_of(&author, &locked, EventKind::SessionStarted, now) };
+                Event { session_id: Some(session.id), ..event_of(&author, &locked, EventKind::SessionStarted) };
             event::append(tx, &started, None).await?;
             Ok((session, locked.revision))
         })
@@ -66,7 +66,7 @@ pub async fn end_session(services: &Arc<Services>, actor: &Actor, id: SessionId)
     let author = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let (locked, now) = lock(tx, Target::Session(id), Counts::default(), ("session", "id")).await?;
+            let locked = lock(tx, Target::Session(id), Counts::default(), ("session", "id")).await?;
             let session = sessions_by_ids(tx, &[id]).await?.into_iter().next();
             let session = session.ok_or_else(|| Error::not_found("session", "id"))?;
             policy::may_write_in_session(session.author_id, author.user_id)?;
@@ -74,10 +74,10 @@ pub async fn end_session(services: &Arc<Services>, actor: &Actor, id: SessionId)
                 tx.abandon();
                 return Ok((session, locked.revision - 1));
             }
-            chat::end(tx, id, now).await?;
-            let ended = Event { session_id: Some(id), ..event_of(&author, &locked, EventKind::SessionEnded, now) };
+            chat::end(tx, id, locked.at).await?;
+            let ended = Event { session_id: Some(id), ..event_of(&author, &locked, EventKind::SessionEnded) };
             event::append(tx, &ended, None).await?;
-            Ok((Session { is_active: false, ended_at: Some(now), ..session }, locked.revision))
+            Ok((Session { is_active: false, ended_at: Some(locked.at), ..session }, locked.revision))
         })
     })
     .await
@@ -112,7 +112,7 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
         Box::pin(async move {
             let counts = Counts { messages: 1, ..Counts::default() };
             let noun = ("session", "sessionId");
-            let (locked, now) = lock(tx, Target::Session(new.session_id), counts, noun).await?;
+            let locked = lock(tx, Target::Session(new.session_id), counts, noun).await?;
             let makes_snapshot = new.is_checkpoint && new.role == MessageRole::Assistant;
             let place = chat::place(tx, new.session_id, makes_snapshot, new.idempotency_key.as_deref()).await?;
             let place = place.ok_or_else(|| Error::not_found("session", "sessionId"))?;
@@ -136,7 +136,7 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
                 revision: locked.revision,
                 role: new.role,
                 content: new.content,
-                timestamp: now,
+                timestamp: locked.at,
                 is_checkpoint: new.is_checkpoint,
                 context_data: new.context_data.unwrap_or_else(|| json!({})),
                 metadata: new.metadata.unwrap_or_else(|| json!({})),
@@ -145,7 +145,7 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
             let added = Event {
                 session_id: Some(message.session_id),
                 message_id: Some(message.id),
-                ..event_of(&author, &locked, EventKind::MessageAdded, now)
+                ..event_of(&author, &locked, EventKind::MessageAdded)
             };
             event::append(tx, &added, None).await?;
             let mut made = None;
@@ -155,11 +155,11 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
                     project_id: locked.id,
                     revision: locked.revision,
                     created_revision: locked.revision,
-                    name: Some(now.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()),
+                    name: Some(locked.at.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()),
                     description: None,
                     file_count: i32::try_from(place.files.len()).unwrap_or(i32::MAX),
                     manifest: manifest(place.files.iter().map(|(path, hash)| (path.as_str(), hash))),
-                    created_at: now,
+                    created_at: locked.at,
                     created_by: Some(author.user_id),
                     session_id: Some(message.session_id),
                     message_id: Some(message.id),

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::project::{Locked, Target, event_of, lock};
@@ -119,7 +118,6 @@ pub(super) struct Write<'t> {
     tx: &'t Tx,
     actor: Actor,
     pub(super) locked: Locked,
-    now: DateTime<Utc>,
     conversation: Option<Conversation>,
     description: Option<String>,
 }
@@ -142,7 +140,7 @@ impl<'t> Write<'t> {
         noun: (&'static str, &'static str),
         context: Context,
     ) -> Result<Self> {
-        let (locked, now) = lock(tx, target, Counts::default(), noun).await?;
+        let locked = lock(tx, target, Counts::default(), noun).await?;
         let mut conversation = None;
         if context.session_id.is_some() || context.message_id.is_some() {
             conversation = chat::conversation(tx, locked.id, context.session_id, context.message_id).await?;
@@ -161,7 +159,7 @@ impl<'t> Write<'t> {
                 return Err(Error::conflict("sessionId", "The session has ended; start another."));
             }
         }
-        Ok(Self { tx, actor, locked, now, conversation, description: context.change_description })
+        Ok(Self { tx, actor, locked, conversation, description: context.change_description })
     }
 
     /// The revision before this one.
@@ -216,14 +214,9 @@ impl<'t> Write<'t> {
         let made = Event {
             session_id: self.conversation.map(|conversation| conversation.session_id),
             message_id: self.conversation.and_then(|conversation| conversation.message_id),
-            ..event_of(&self.actor, &self.locked, kind, self.now)
+            ..event_of(&self.actor, &self.locked, kind)
         };
         event::append(self.tx, &made, self.description.clone()).await
-    }
-
-    /// Now, by the clock of this write.
-    pub(super) fn now(&self) -> DateTime<Utc> {
-        self.now
     }
 
     async fn write(&self, edits: Vec<Edit>) -> Result<Vec<Changed>> {
@@ -275,8 +268,8 @@ impl<'t> Write<'t> {
                 version: before.map_or(0, |file| file.version) + 1,
                 hash: prepared.hash,
                 is_deleted,
-                created_at: before.map_or(self.now, |file| file.created_at),
-                updated_at: self.now,
+                created_at: before.map_or(self.locked.at, |file| file.created_at),
+                updated_at: self.locked.at,
             };
             let change = FileSnapshot {
                 id: FileSnapshotId(clock::new_id()),
@@ -291,7 +284,7 @@ impl<'t> Write<'t> {
                 hash: prepared.hash,
                 size_bytes: prepared.size,
                 change_description: self.description.clone(),
-                created_at: self.now,
+                created_at: self.locked.at,
                 created_by: Some(self.actor.user_id),
                 session_id: self.conversation.map(|conversation| conversation.session_id),
                 message_id: self.conversation.and_then(|conversation| conversation.message_id),

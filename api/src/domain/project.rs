@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
 use super::{Services, Tx, check_json, check_name, check_optional_text, check_text, policy, write};
 use crate::model::actor::Actor;
 use crate::model::clock;
@@ -23,7 +21,7 @@ pub(super) async fn lock(
     target: Target,
     counts: Counts,
     (noun, field): (&'static str, &'static str),
-) -> Result<(Locked, DateTime<Utc>)> {
+) -> Result<Locked> {
     let Some(locked) = project::lock(tx, target, counts, clock::now()).await? else {
         return Err(Error::not_found(noun, field));
     };
@@ -34,17 +32,16 @@ pub(super) async fn lock(
             "The project is deleted; `updateProject` with status ACTIVE brings it back.",
         ));
     }
-    // Read under the lock, so that times run with revisions.
-    Ok((locked, clock::now()))
+    Ok(locked)
 }
 
 /// The event of a locked revision.
-pub(super) fn event_of(actor: &Actor, locked: &Locked, kind: EventKind, now: DateTime<Utc>) -> Event {
+pub(super) fn event_of(actor: &Actor, locked: &Locked, kind: EventKind) -> Event {
     Event {
         project_id: locked.id,
         revision: locked.revision,
         kind,
-        created_at: now,
+        created_at: locked.at,
         actor_id: Some(actor.user_id),
         session_id: None,
         message_id: None,
@@ -164,9 +161,8 @@ async fn change(
                     "The project is deleted; set its status to ACTIVE to bring it back.",
                 ));
             }
-            let now = clock::now();
-            project::update(tx, id, changes, now).await?;
-            event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated, now), None).await?;
+            project::update(tx, id, changes, locked.at).await?;
+            event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated), None).await?;
             read_back(tx, id).await
         })
     })

@@ -76,7 +76,7 @@ async fn add(
         description,
         file_count: i32::try_from(files.len()).unwrap_or(i32::MAX),
         manifest: manifest(files.iter().map(|(path, hash)| (path.as_str(), hash))),
-        created_at: write.now(),
+        created_at: write.locked.at,
         created_by: None,
         session_id: None,
         message_id: None,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::db::{Tx, fail, unknown};
 use super::project::member;
 use super::snapshot::hash;
-use super::sql::{KeyKind, Order, Sql, pages};
+use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::error::Result;
 use crate::model::file::Hash;
@@ -207,14 +207,20 @@ pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: u
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn recent(tx: &Tx, project: Option<ProjectId>, page: &Page) -> Result<Slice<Message>> {
-    let order = Order { columns: &[("m.timestamp", KeyKind::Time), ("m.id", KeyKind::Id)], descending: true };
-    // Each project's newest from its own index, then the newest of those: never a scan of all messages.
+    const PLACE: Order = Order { columns: &[("m.timestamp", KeyKind::Time), ("m.id", KeyKind::Id)], descending: true };
+    const NEWEST_REVISION_FIRST: Order = Order { columns: &[("e.revision", KeyKind::Number)], descending: true };
+    // Each project's newest from its own log, in which times run with revisions, then the newest of those: never a scan
+    // of all messages.
     let projects = active_projects(tx, project).await?;
     if projects.is_empty() {
         return Ok(Slice::default());
     }
-    let sql = pages(&projects, order, page, |sql, project: ProjectId| {
-        sql.push("SELECT m.* FROM chat_messages m WHERE m.project_id = ").bind(project.0);
+    let sql = union(&projects, |sql, project| {
+        sql.push("SELECT m.* FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
+        sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED'");
+        PLACE.between(sql, page)?;
+        NEWEST_REVISION_FIRST.sorted(sql, page);
+        Ok(())
     })?;
     let mut rows: Vec<(Cursor, Message)> = messages(tx, sql)
         .await?

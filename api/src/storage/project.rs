@@ -259,6 +259,8 @@ pub struct Locked {
     pub role: ProjectRole,
     /// What has become of the project.
     pub status: ProjectStatus,
+    /// The time of the revision.
+    pub at: DateTime<Utc>,
 }
 
 /// Takes the project's next revision, and with it the project's lock until the transaction ends: every write to a
@@ -267,8 +269,10 @@ pub struct Locked {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -> Result<Option<Locked>> {
-    let mut sql = Sql::new("UPDATE projects SET revision = revision + 1, last_activity_at = ");
-    sql.bind(now);
+    // The time of a revision is never before that of the one before, whatever the clock does.
+    let mut sql =
+        Sql::new("UPDATE projects SET revision = revision + 1, last_activity_at = CASE WHEN last_activity_at > ");
+    sql.bind(now).push(" THEN last_activity_at ELSE ").bind(now).push(" END");
     if counts.sessions != 0 {
         sql.push(", last_session_at = ").bind(now).push(", session_count = session_count + ").bind(counts.sessions);
     }
@@ -284,7 +288,7 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
     };
     sql.push(" AND ");
     member(&mut sql, "projects.id", tx.me())
-        .push(" RETURNING id, revision, status, CASE WHEN user_id = ")
+        .push(" RETURNING id, revision, status, last_activity_at, CASE WHEN user_id = ")
         .bind(tx.me());
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
     sql.bind(tx.me()).push(") END AS role");
@@ -300,6 +304,7 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
         revision,
         role: role(&text("role")?)?,
         status: ProjectStatus::from_stored(&status).ok_or_else(|| unknown("project status", &status))?,
+        at: row.try_get("", "last_activity_at").map_err(fail)?,
     }))
 }
 

@@ -106,6 +106,13 @@ impl Order {
     /// Adds ` AND …` for the page's cursors, the order, and a limit of one row more than the page has, by which
     /// [`crate::model::page::Slice::cut`] knows whether the list goes on.
     pub(super) fn page(self, sql: &mut Sql, page: &Page) -> Result<()> {
+        self.between(sql, page)?;
+        self.sorted(sql, page);
+        Ok(())
+    }
+
+    /// Adds ` AND …` for the page's cursors.
+    pub(super) fn between(self, sql: &mut Sql, page: &Page) -> Result<()> {
         for (cursor, field, behind) in [(&page.after, "after", true), (&page.before, "before", false)] {
             let Some(Cursor(keys)) = cursor else { continue };
             let fits = keys.len() == self.columns.len()
@@ -117,13 +124,17 @@ impl Order {
             sql.push(" AND (").push(&columns.join(", ")).push(if behind == self.descending { ") < " } else { ") > " });
             sql.list(keys.iter().map(value));
         }
+        Ok(())
+    }
+
+    /// Adds the order and the limit.
+    pub(super) fn sorted(self, sql: &mut Sql, page: &Page) {
         let descending = self.descending != page.from_end;
         sql.push(" ORDER BY ");
         for (index, (column, _)) in self.columns.iter().enumerate() {
             sql.push(if index == 0 { "" } else { ", " }).push(column).push(if descending { " DESC" } else { "" });
         }
         sql.push(" LIMIT ").bind(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
-        Ok(())
     }
 }
 
@@ -135,11 +146,19 @@ pub(super) fn pages<P: Copy>(
     page: &Page,
     mut select: impl FnMut(&mut Sql, P),
 ) -> Result<Sql> {
+    let list = |sql: &mut Sql, parent: P| {
+        select(sql, parent);
+        order.page(sql, page)
+    };
+    union(parents, list)
+}
+
+/// Joins one `SELECT`, with its own order and limit, for each parent.
+pub(super) fn union<P: Copy>(parents: &[P], mut select: impl FnMut(&mut Sql, P) -> Result<()>) -> Result<Sql> {
     let mut sql = Sql::new("");
     for (index, parent) in parents.iter().enumerate() {
         sql.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
-        select(&mut sql, *parent);
-        order.page(&mut sql, page)?;
+        select(&mut sql, *parent)?;
         sql.push(") AS q").push(&index.to_string());
     }
     Ok(sql)

@@ -1,8 +1,8 @@
 //! The six views of the original system, one file each.
 
+pub mod file_change_history;
+pub mod file_version_history;
+pub mod project_collaboration_overview;
 pub mod project_overview;
 pub mod recent_chat_activity;
-pub mod file_change_history;
 pub mod user_activity_summary;
-pub mod project_collaboration_overview;
-pub mod file_version_history;

@@ -116,7 +116,6 @@ CREATE TABLE chat_messages (
     idempotency_key text
 );
 CREATE UNIQUE INDEX chat_messages_session ON chat_messages (session_id, revision);
-CREATE INDEX chat_messages_project ON chat_messages (project_id, timestamp);
 CREATE UNIQUE INDEX chat_messages_idempotency ON chat_messages (session_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
 -- A file's identity and its present state; deleted files stay.
@@ -134,7 +133,7 @@ CREATE TABLE project_files (
     is_deleted boolean NOT NULL,
     created_at {timestamp} NOT NULL,
     updated_at {timestamp} NOT NULL
-);
+){clustered};
 CREATE INDEX project_files_path ON project_files (project_id, file_path);
 
 -- Contents, kept once a project: raw, compressed, or compressed against the blob in base_id. Ids stay inside the service.
@@ -180,7 +179,7 @@ CREATE TABLE project_snapshots (
     manifest_sha256 {bytes} NOT NULL,
     name text,
     description text
-);
+){clustered};
 CREATE UNIQUE INDEX project_snapshots_created ON project_snapshots (project_id, created_revision);
 
 -- The log: exactly one row a revision. It says who, when, and for which session and message; what changed is linked by the revision.
