@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::http::Uri;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::model::limits::Limits;
 
@@ -53,7 +53,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Serve {
     /// Apply pending migrations first (SQLite does so anyway)
-    #[arg(long, env = "MIGRATE")]
+    #[arg(long, env = "MIGRATE", value_parser = FalseyValueParser::new())]
     pub migrate: bool,
 }
 
