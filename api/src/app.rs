@@ -73,8 +73,8 @@ impl App {
         let target = Target::parse(settings.database_url.expose())?;
         // Before anything is written: the mistakes that cost nothing to find.
         let source = secret_source(&settings, &target)?;
-        let listener = TcpListener::bind(settings.listen).await.with_context(|| {
-            format!("cannot listen on {}; choose another address with --listen (LISTEN)", settings.listen)
+        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+            anyhow!("cannot listen on {}: {error}; choose another address with --listen (LISTEN)", settings.listen)
         })?;
         let address = listener.local_addr()?;
 
@@ -193,6 +193,10 @@ impl Target {
             Ok(Self::Sqlite(options))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let hint = "characters such as @ : / # % in the password must be written as %40 %3A %2F %23 %25";
+            // What is cut off by a stray one would pass for the host or the database, and be named in messages.
+            let host_on = url.split_once("://").map_or("", |(_, rest)| rest);
+            let rest = host_on.find(['/', '?', '#']).and_then(|end| host_on.get(end..)).unwrap_or_default();
+            ensure!(!rest.contains(['@', '#']), "{amiss}: it has an @ or a # after the host; {hint}");
             Ok(Self::Postgres(url.parse().map_err(|error| anyhow!("{amiss}: {error}; {hint}"))?))
         } else {
             bail!("{amiss}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
@@ -206,22 +210,18 @@ impl Target {
             Err(error) => words(error),
         };
         // A pool that gave up says only that it did; one plain attempt says why.
-        match self {
-            Self::Sqlite(options) => {
-                let options = options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
-                let cause = refusal(&options).await.unwrap_or(error);
-                Err(cause.context(format!(
-                    "cannot open {self}; its folder must exist and both must be writable by this user, or choose another \
-                     with --database-url (DATABASE_URL)"
-                )))
-            }
+        let (refusal, advice) = match self {
+            Self::Sqlite(options) => (
+                refusal(&options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal)).await,
+                "its folder must exist and both must be writable by this user, or choose another with --database-url \
+                 (DATABASE_URL)",
+            ),
             Self::Postgres(options) => {
-                let cause = refusal(options).await.unwrap_or(error);
-                Err(cause.context(format!(
-                    "cannot connect to {self}; check that it runs, and --database-url (DATABASE_URL)"
-                )))
+                (refusal(options).await, "check that it runs, and --database-url (DATABASE_URL)")
             }
-        }
+        };
+        let cause = refusal.unwrap_or(error);
+        Err(anyhow!("cannot open {self}: {cause:#}; {advice}"))
     }
 }
 
@@ -255,7 +255,7 @@ async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<an
 
 /// Makes sure that a server finds every table.
 async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
-    let pending = Migrator::get_pending_migrations_read_only(db.migrations()).await.map_err(foreign_migrations)?;
+    let pending = Migrator::get_pending_migrations_read_only(db.migrations()).await.map_err(migration_failure)?;
     if pending.is_empty() {
         return Ok(());
     }
@@ -275,14 +275,14 @@ async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
 async fn run_migrations(db: &Db, down: Option<u32>) -> anyhow::Result<Vec<String>> {
     let mode = db.is_sqlite().then_some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-    let tx = db.migrations().begin_with_options(options).await.context("cannot migrate")?;
+    let tx = db.migrations().begin_with_options(options).await.map_err(migration_failure)?;
     if !db.is_sqlite() {
         let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-        tx.execute_unprepared(&lock).await.context("cannot migrate")?;
+        tx.execute_unprepared(&lock).await.map_err(migration_failure)?;
     }
     // What is missing can be said only now that nobody else is at it.
-    let names = migrate_within(&tx, down).await.map_err(foreign_migrations)?;
-    tx.commit().await.context("cannot migrate")?;
+    let names = migrate_within(&tx, down).await.map_err(migration_failure)?;
+    tx.commit().await.map_err(migration_failure)?;
     Ok(names)
 }
 
@@ -303,14 +303,14 @@ async fn migrate_within(tx: &DatabaseTransaction, down: Option<u32>) -> Result<V
     }
 }
 
-/// The migrator's one error of its own is that the database has migrations which it does not know.
-fn foreign_migrations(error: DbErr) -> anyhow::Error {
+/// In words for the operator. The migrator's one error of its own is that the database has migrations which it does not know.
+fn migration_failure(error: DbErr) -> anyhow::Error {
     match error {
         DbErr::Custom(_) => anyhow!(
             "the database has migrations that this version of antiphon does not know: start the version that made them, or \
              one after it"
         ),
-        error => anyhow!(error).context("cannot migrate"),
+        error => anyhow!("cannot migrate: {error}"),
     }
 }
 
@@ -494,6 +494,9 @@ mod tests {
             "postgres://u:hunter2@h:port/d",
             "postgres://u:hunter2#@h/d",
             "postgres://u:hunter2/@h/d",
+            "postgres://u:5/hunter2@h/d",
+            "postgres://u:5?hunter2@h/d",
+            "postgres://u:5@hunter2#@h/d",
         ] {
             let message = format!("{:#}", Target::parse(url).unwrap_err());
             assert!(message.contains("DATABASE_URL") && !message.contains("hunter2"), "{url}: {message}");

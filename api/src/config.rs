@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::http::Uri;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::model::limits::Limits;
 
@@ -53,7 +53,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Serve {
     /// Apply pending migrations first (SQLite does so anyway)
-    #[arg(long, env = "MIGRATE")]
+    #[arg(long, env = "MIGRATE", value_parser = FalseyValueParser::new())]
     pub migrate: bool,
 }
 
@@ -94,14 +94,15 @@ fn origin(text: &str) -> Result<String, String> {
     let lower = text.trim().to_ascii_lowercase();
     let uri: Uri = lower.parse().map_err(|_| NO_ORIGIN.to_owned())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(NO_ORIGIN.to_owned()) };
-    // The parser makes "/" of no path at all; whatever else was there would never match what a browser sends.
-    if lower != format!("{scheme}://{authority}") || authority.as_str().contains('@') || authority.host().contains('*')
-    {
+    let host = format!("{scheme}://{}", authority.host());
+    let whole = authority.port_u16().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    // What else was there would never match what a browser sends.
+    if lower != whole || host.contains('*') {
         return Err(NO_ORIGIN.to_owned());
     }
     Ok(match (scheme, authority.port_u16()) {
-        ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{}", authority.host()),
-        _ => lower,
+        ("http", Some(80)) | ("https", Some(443)) => host,
+        _ => whole,
     })
 }
 
