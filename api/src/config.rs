@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use axum::http::Uri;
 use clap::{Args, Parser, Subcommand};
 
 use crate::model::limits::Limits;
@@ -13,6 +14,9 @@ pub struct Cli {
     /// What to do; `serve` where nothing is said.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// What `serve` takes, for where no command is named.
+    #[command(flatten)]
+    pub serve: Serve,
     /// The settings.
     #[command(flatten)]
     pub settings: Settings,
@@ -26,7 +30,7 @@ pub enum Command {
     /// Apply the migrations that the database lacks, or take steps back
     Migrate {
         /// Take back this many migrations instead
-        #[arg(long, value_name = "STEPS")]
+        #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
         down: Option<u32>,
     },
     /// Print a bearer token for a user of this server (needs its JWT secret)
@@ -37,8 +41,8 @@ pub enum Command {
         /// The user's full name
         #[arg(long)]
         name: Option<String>,
-        /// How long the token holds, in hours
-        #[arg(long, default_value_t = 24)]
+        /// How long the token holds, in hours (at most ten years)
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=87_600))]
         hours: u32,
     },
     /// Print the GraphQL schema
@@ -60,7 +64,7 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite://antiphon.db", hide_env_values = true, global = true)]
     pub database_url: Secret,
     /// Most connections to the database
-    #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N")]
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
     /// Address to listen on
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080", global = true, value_name = "ADDRESS:PORT")]
@@ -75,12 +79,34 @@ pub struct Settings {
     #[arg(long, env = "JWT_AUDIENCE", default_value = "authenticated", global = true, value_name = "NAME")]
     pub jwt_audience: String,
     /// Origin of a web page that may call this server, besides its own page; may be given several times
-    #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', global = true, value_name = "ORIGIN")]
+    #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', global = true, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origins: Vec<String>,
     /// Limits on requests.
     #[command(flatten)]
     pub limits: Limits,
 }
+
+/// An origin as browsers send it (RFC 6454, section 6.2): lower case, without the port that the scheme implies.
+///
+/// # Errors
+/// What is wrong with it; clap adds the text itself.
+fn origin(text: &str) -> Result<String, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let uri: Uri = lower.parse().map_err(|_| NO_ORIGIN.to_owned())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(NO_ORIGIN.to_owned()) };
+    // The parser makes "/" of no path at all; whatever else was there would never match what a browser sends.
+    if lower != format!("{scheme}://{authority}") || authority.as_str().contains('@') || authority.host().contains('*')
+    {
+        return Err(NO_ORIGIN.to_owned());
+    }
+    Ok(match (scheme, authority.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{}", authority.host()),
+        _ => lower,
+    })
+}
+
+const NO_ORIGIN: &str = "an origin is scheme://host or scheme://host:port, without a path, a slash at its end or a wildcard, \
+                         for example https://ide.example.com";
 
 /// A setting whose value must not appear in logs.
 #[derive(Clone)]
@@ -110,5 +136,62 @@ impl std::str::FromStr for Secret {
 
     fn from_str(value: &str) -> Result<Self, Self::Err> {
         Ok(Self(value.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_origin_is_taken_as_a_browser_would_send_it() {
+        for (text, sent) in [
+            ("https://ide.example.com", "https://ide.example.com"),
+            (" HTTPS://IDE.Example.com:443", "https://ide.example.com"),
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("http://127.0.0.1:80", "http://127.0.0.1"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("https://example.com:80", "https://example.com:80"),
+            ("tauri://localhost", "tauri://localhost"),
+        ] {
+            assert_eq!(origin(text).as_deref(), Ok(sent), "{text}");
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "ide.example.com",
+            "localhost:5173",
+            "/path",
+            "https://",
+            "https://ide.example.com/",
+            "https://ide.example.com/app",
+            "https://ide.example.com?a",
+            "https://ide.example.com#a",
+            "https://me:pw@ide.example.com",
+            "https://*.example.com",
+            "https://a.example.com https://b.example.com",
+            "https://b\u{fc}cher.example",
+            "https://ide.example.com:port",
+            "https://ide.example.com:99999",
+            "https://ide.example.com:",
+        ] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_origins_come_by_comma_or_flag() {
+        let given =
+            ["antiphon", "--allow-origin", "https://a.example,https://b.example", "--allow-origin", "http://c.example"];
+        let settings = Cli::try_parse_from(given).unwrap().settings;
+        assert_eq!(settings.allow_origins, ["https://a.example", "https://b.example", "http://c.example"]);
+        assert!(Cli::try_parse_from(["antiphon", "--allow-origin", "https://a.example/"]).is_err());
     }
 }

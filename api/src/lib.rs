@@ -1,8 +1,10 @@
 //! Antiphon: the backend of a web IDE in which people build voice agents by talking to an AI. ARCHITECTURE.md is the map.
 
+pub mod app;
 pub mod config;
 pub mod domain;
 pub mod graphql;
 pub mod model;
 pub mod storage;
+pub mod telemetry;
 pub mod transport;

@@ -1,5 +1,6 @@
 //! The schema's migrations: the source of truth for the tables, from which the `entity` crate is generated.
 
+pub use sea_orm_migration::migrator::Migration;
 pub use sea_orm_migration::{MigratorTrait, MigratorTraitSelf};
 use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
 

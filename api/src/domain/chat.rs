@@ -49,10 +49,8 @@ pub async fn start_session(services: &Arc<Services>, actor: &Actor, new: NewSess
                 metadata: new.metadata.unwrap_or_else(|| json!({})),
             };
             chat::insert_session(tx, &session).await?;
-            let started = Event {
-                session_id: Some(session.id),
-                ..event_of(&author, &locked, EventKind::SessionStarted, now)
-            };
+            let started =
+                Event { session_id: Some(session.id), ..event_of(&author, &locked, EventKind::SessionStarted, now) };
             event::append(tx, &started, None).await?;
             Ok((session, locked.revision))
         })

@@ -86,7 +86,14 @@ impl Edit {
 
     pub(super) fn delete(head: Head) -> Self {
         let (path, file_type) = (head.file.path.clone(), head.file.file_type);
-        Self { head: Some(head), change_type: ChangeType::Delete, path, file_type, language: None, content: Content::None }
+        Self {
+            head: Some(head),
+            change_type: ChangeType::Delete,
+            path,
+            file_type,
+            language: None,
+            content: Content::None,
+        }
     }
 
     /// A deleted file that comes back as it was in an earlier version.
@@ -367,7 +374,8 @@ fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
     for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
         for folder in path.ancestors() {
             if tree.get(&folder) == Some(&FileType::File) {
-                let message = format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
+                let message =
+                    format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
                 return Err(Error::conflict("path", message));
             }
         }
@@ -397,7 +405,8 @@ impl Edit {
 
 /// Counts the lines that the edits add and remove, and encodes what is new. This takes processor time, not database time.
 fn prepare(edits: Vec<Edit>, mut chains: Chains, project: crate::model::ids::ProjectId) -> Result<Prepared> {
-    let mut prepared = Prepared { edits: Vec::with_capacity(edits.len()), new_blobs: Vec::new(), known: HashMap::new() };
+    let mut prepared =
+        Prepared { edits: Vec::with_capacity(edits.len()), new_blobs: Vec::new(), known: HashMap::new() };
     let mut new: HashMap<Hash, ()> = HashMap::new();
     for edit in edits {
         let content = match &edit.content {
@@ -445,7 +454,8 @@ fn encode(bytes: &[u8], hash: Hash, base: Option<BlobId>, old: Option<&Vec<u8>>,
 
 /// Lines added and removed; none where either side is not text.
 fn stat(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>) -> Stat {
-    let text = |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| diff::text_of(bytes).map(str::to_owned));
+    let text =
+        |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| diff::text_of(bytes).map(str::to_owned));
     match (text(old), text(new)) {
         (Some(old), Some(new)) => diff::stat(&old, &new),
         _ => Stat::default(),

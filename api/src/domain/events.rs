@@ -14,8 +14,8 @@ use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::ids::{ProjectId, SessionId};
 use crate::model::names::EventKind;
-use crate::storage::{chat, event};
 pub use crate::storage::event::after;
+use crate::storage::{chat, event};
 
 /// How many entries a listener reads at once.
 const BATCH: usize = 100;

@@ -8,6 +8,7 @@ use super::edit::{Content, Edit, Heads, Write};
 use super::project::{Target, check_expected};
 use super::{Services, Tx, check_name, check_optional_text, write};
 use crate::model::actor::Actor;
+use crate::model::diff::{self, Stat};
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{File, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
@@ -309,7 +310,10 @@ pub async fn revert(
             let earlier = file::held_version(tx, id, snapshot, version).await?;
             let earlier = earlier.ok_or_else(|| Error::not_found("version of this file", field))?;
             if earlier.file.is_deleted {
-                return Err(Error::bad_input(field, "This version is the file's deletion: there is nothing to go back to."));
+                return Err(Error::bad_input(
+                    field,
+                    "This version is the file's deletion: there is nothing to go back to.",
+                ));
             }
             let heads = write.heads(std::slice::from_ref(&head.file.path), false).await?;
             if head.file.is_deleted {
@@ -471,4 +475,134 @@ impl Synced {
     pub fn count(&self, change_type: ChangeType) -> usize {
         self.changes.iter().filter(|changed| changed.change.change_type == change_type).count()
     }
+}
+
+/// The two sides of a change, with the paths at which they are.
+pub struct Sides {
+    /// Where the file was; `None` where there was none.
+    pub old_path: Option<FilePath>,
+    /// Where it is; `None` where there is none.
+    pub new_path: Option<FilePath>,
+    /// What it held.
+    pub old: Option<Arc<Vec<u8>>>,
+    /// What it holds.
+    pub new: Option<Arc<Vec<u8>>>,
+}
+
+impl Sides {
+    /// The unified diff; `None` where a side is not text.
+    ///
+    /// # Errors
+    /// `Internal` where the diff panics.
+    pub async fn unified(self) -> Result<Option<String>> {
+        self.compare(|old, new, sides| {
+            diff::unified(
+                old,
+                new,
+                sides.old_path.as_ref().map(FilePath::as_str),
+                sides.new_path.as_ref().map(FilePath::as_str),
+            )
+        })
+        .await
+    }
+
+    /// The changes line by line, as JSON; `None` where a side is not text.
+    ///
+    /// # Errors
+    /// `Internal` where the diff panics.
+    pub async fn line_changes(self) -> Result<Option<serde_json::Value>> {
+        let changes = self.compare(|old, new, _| serde_json::to_value(diff::line_changes(old, new))).await?;
+        changes.transpose().map_err(Error::internal)
+    }
+
+    /// Comparing takes processor time, which async threads do not have to give.
+    async fn compare<T: Send + 'static>(
+        self,
+        compare: impl FnOnce(&str, &str, &Self) -> T + Send + 'static,
+    ) -> Result<Option<T>> {
+        let compare = move || {
+            let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
+            let (old, new) = (side(&self.old), side(&self.new));
+            Some(compare(diff::text_of(&old)?, diff::text_of(&new)?, &self))
+        };
+        tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
+    }
+}
+
+/// What differs in one file between two revisions.
+#[derive(Clone, Debug)]
+pub struct FileDiff {
+    /// Where it is at the second; of a deletion, at the first.
+    pub path: FilePath,
+    /// Where a renamed file was at the first.
+    pub old_path: Option<FilePath>,
+    /// What happened to it.
+    pub change_type: ChangeType,
+    /// The unified diff; `None` where a side is not text.
+    pub diff: Option<String>,
+    /// Lines added.
+    pub additions: i32,
+    /// Lines removed.
+    pub deletions: i32,
+}
+
+/// What differs between two revisions of a project of the actor's, by path. Only files that changed between them are read.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec<FileDiff>> {
+    let between = (from.min(to), from.max(to));
+    let before = file::held(tx, project, from, between).await?;
+    let after = file::held(tx, project, to, between).await?;
+    let mut pairs: HashMap<FileId, (Option<File>, Option<File>)> = HashMap::new();
+    for head in before {
+        let id = head.file.id;
+        pairs.entry(id).or_default().0 = Some(head.file);
+    }
+    for head in after {
+        let id = head.file.id;
+        pairs.entry(id).or_default().1 = Some(head.file);
+    }
+    pairs.retain(|_, (old, new)| match (old, new) {
+        (Some(old), Some(new)) => old.hash != new.hash || old.path != new.path,
+        _ => true,
+    });
+    let files = pairs.values().flat_map(|(old, new)| [old, new]).flatten();
+    let mut hashes: Vec<(ProjectId, Hash)> = files.filter_map(|file| Some((project, file.hash?))).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let contents = if hashes.is_empty() { HashMap::new() } else { contents(tx, &hashes).await? };
+    let side = |file: &Option<File>| file.as_ref().and_then(|file| contents.get(&(project, file.hash?)).cloned());
+    let mut diffs = Vec::with_capacity(pairs.len());
+    for (old, new) in pairs.into_values() {
+        let sides = Sides {
+            old: side(&old),
+            new: side(&new),
+            old_path: old.as_ref().map(|file| file.path.clone()),
+            new_path: new.as_ref().map(|file| file.path.clone()),
+        };
+        let (change_type, path) = match (sides.old_path.clone(), sides.new_path.clone()) {
+            (None, Some(path)) => (ChangeType::Create, path),
+            (Some(path), None) => (ChangeType::Delete, path),
+            (Some(old), Some(path)) if old == path => (ChangeType::Update, path),
+            (Some(_), Some(path)) => (ChangeType::Rename, path),
+            (None, None) => continue,
+        };
+        let old_path = sides.old_path.clone().filter(|_| change_type == ChangeType::Rename);
+        let compared = sides.compare(|old, new, sides| {
+            let paths = (sides.old_path.as_ref().map(FilePath::as_str), sides.new_path.as_ref().map(FilePath::as_str));
+            (diff::unified(old, new, paths.0, paths.1), diff::stat(old, new))
+        });
+        let (diff, stat) = compared.await?.map_or((None, Stat::default()), |(diff, stat)| (Some(diff), stat));
+        diffs.push(FileDiff {
+            path,
+            old_path,
+            change_type,
+            diff,
+            additions: stat.additions,
+            deletions: stat.deletions,
+        });
+    }
+    diffs.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.old_path.cmp(&b.old_path)));
+    Ok(diffs)
 }

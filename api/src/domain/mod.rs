@@ -13,9 +13,9 @@ use crate::model::limits::Limits;
 use crate::storage::db::Db;
 
 pub mod chat;
+mod edit;
 pub mod events;
 pub mod file;
-mod edit;
 pub mod node;
 pub mod policy;
 pub mod profile;

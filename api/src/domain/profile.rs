@@ -7,8 +7,8 @@ use crate::model::actor::{Actor, Claims};
 use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
-pub use crate::storage::profile::{by_ids, preferences};
 use crate::storage::profile;
+pub use crate::storage::profile::{by_ids, preferences};
 
 /// Remembered users; more than a server has at once, and then it forgets them all, which costs a statement each.
 const SEEN_USERS: usize = 100_000;
@@ -34,7 +34,8 @@ pub async fn sign_in(services: &Arc<Services>, claims: &Claims) -> Result<()> {
         return Ok(());
     }
     let owned = claims.clone();
-    write(services, &claims.actor, move |tx| Box::pin(async move { profile::ensure(tx, &owned, clock::now()).await })).await?;
+    write(services, &claims.actor, move |tx| Box::pin(async move { profile::ensure(tx, &owned, clock::now()).await }))
+        .await?;
     seen(services, true);
     Ok(())
 }
@@ -68,5 +69,8 @@ pub async fn update_preferences(
     }
     check_json(limits, "notificationPreferences", changes.notification_preferences.as_ref())?;
     check_json(limits, "uiPreferences", changes.ui_preferences.as_ref())?;
-    write(services, actor, move |tx| Box::pin(async move { profile::update_preferences(tx, changes, clock::now()).await })).await
+    write(services, actor, move |tx| {
+        Box::pin(async move { profile::update_preferences(tx, changes, clock::now()).await })
+    })
+    .await
 }

@@ -12,9 +12,9 @@ use crate::model::event::Event;
 use crate::model::ids::ProjectId;
 use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
-pub use crate::storage::project::{Locked, Target, activity_summary, by_ids, collaborators, count, page};
-use crate::storage::project::{self, Counts};
 use crate::storage::event;
+use crate::storage::project::{self, Counts};
+pub use crate::storage::project::{Locked, Target, activity_summary, by_ids, collaborators, count, page};
 
 /// Begins a write to a project: takes its next revision, and checks that the actor may write there. `field` is the
 /// argument that names the project, `noun` what it names.
@@ -29,7 +29,10 @@ pub(super) async fn lock(
     };
     policy::may_write(locked.role)?;
     if locked.status == ProjectStatus::Deleted {
-        return Err(Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back."));
+        return Err(Error::conflict(
+            field,
+            "The project is deleted; `updateProject` with status ACTIVE brings it back.",
+        ));
     }
     // Read under the lock, so that times run with revisions.
     Ok((locked, clock::now()))
@@ -103,7 +106,12 @@ pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewProject) ->
 /// # Errors
 /// `NotFound`; `Forbidden` for viewers, and for anyone but the owner where the status changes from or to deleted;
 /// `BadInput` for an empty name; `Conflict` for a deleted project that stays so.
-pub async fn update(services: &Arc<Services>, actor: &Actor, id: ProjectId, changes: ProjectChanges) -> Result<Project> {
+pub async fn update(
+    services: &Arc<Services>,
+    actor: &Actor,
+    id: ProjectId,
+    changes: ProjectChanges,
+) -> Result<Project> {
     let limits = &services.limits;
     if let Some(name) = &changes.name {
         check_name(limits, "name", name)?;
@@ -151,7 +159,10 @@ async fn change(
                 return Ok(Project { revision: present.revision - 1, ..present });
             }
             if locked.status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
-                return Err(Error::conflict(field, "The project is deleted; set its status to ACTIVE to bring it back."));
+                return Err(Error::conflict(
+                    field,
+                    "The project is deleted; set its status to ACTIVE to bring it back.",
+                ));
             }
             let now = clock::now();
             project::update(tx, id, changes, now).await?;

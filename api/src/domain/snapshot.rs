@@ -168,18 +168,13 @@ pub async fn restore(
 
 /// The edits that lead from the live files back to the state at a revision, file by file: a rename is undone, a deleted
 /// file comes back as itself. Only files that changed since are looked at.
-async fn going_back(
-    tx: &Tx,
-    project: ProjectId,
-    at: i32,
-    heads: impl Iterator<Item = &Head>,
-) -> Result<Vec<Edit>> {
+async fn going_back(tx: &Tx, project: ProjectId, at: i32, heads: impl Iterator<Item = &Head>) -> Result<Vec<Edit>> {
     let changed = file::changed_after(tx, project, at).await?;
     if changed.is_empty() {
         return Ok(Vec::new());
     }
     let mut live: HashMap<FileId, Head> = heads.map(|head| (head.file.id, head.clone())).collect();
-    let held = file::held_at(tx, project, at).await?;
+    let held = file::held(tx, project, at, (at, i32::MAX)).await?;
     let mut held: HashMap<FileId, Head> = held.into_iter().map(|head| (head.file.id, head)).collect();
     let deleted: Vec<FileId> = held.keys().filter(|id| !live.contains_key(id)).copied().collect();
     let mut deleted: HashMap<FileId, Head> = if deleted.is_empty() {

@@ -5,7 +5,7 @@
 //! may read travels inside [`Error::Internal`].
 
 /// Why a request was refused, as the closed set of codes in the API's `extensions.code`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Error {
     /// No caller, or a token that does not hold.
     Unauthenticated(String),
@@ -38,7 +38,7 @@ pub enum Error {
 }
 
 /// What is there now, for a caller whose guard failed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Conflict {
     /// What the caller's write ran into.
     pub message: String,

@@ -55,7 +55,8 @@ impl Chains {
         for id in chain.into_iter().rev() {
             let row = self.rows.get(&id).ok_or_else(|| Error::internal(format!("blob {id} is missing")))?;
             let base = row.base_id.and_then(|base| self.decoded.get(&base));
-            let encoding = Encoding::try_from(row.encoding).map_err(|_| super::db::unknown("encoding", &row.encoding.to_string()))?;
+            let encoding = Encoding::try_from(row.encoding)
+                .map_err(|_| super::db::unknown("encoding", &row.encoding.to_string()))?;
             let size = usize::try_from(row.size).unwrap_or_default();
             let sha256 = hash(row.sha256.clone())?;
             let bytes = blob_codec::decode(encoding, &row.data, base.map(|base| base.as_slice()), size, &sha256)
@@ -85,7 +86,8 @@ pub async fn of_project(tx: &Tx, project: ProjectId, ids: &[BlobId], hashes: &[H
     if ids.is_empty() && hashes.is_empty() {
         return Ok(Chains::default());
     }
-    let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE b.project_id = ");
+    let mut sql =
+        Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE b.project_id = ");
     sql.bind(project.0).push(" AND (b.id IN ").list(ids.iter().copied()).push(" OR b.sha256 IN ");
     sql.list(hashes.iter().map(|hash| hash.to_vec())).push(CHAINS);
     chains(tx, sql).await
@@ -136,7 +138,11 @@ pub async fn insert(tx: &Tx, project: ProjectId, new: Vec<NewBlob>) -> Result<Ha
     while new.peek().is_some() {
         let mut sql = Sql::new("INSERT INTO blobs (project_id, sha256, size, encoding, depth, base_id, data) VALUES ");
         for (index, blob) in new.by_ref().take(super::ROWS_PER_INSERT).enumerate() {
-            sql.push(if index == 0 { "(" } else { ", (" }).bind(project.0).push(", ").bind(blob.hash.to_vec()).push(", ");
+            sql.push(if index == 0 { "(" } else { ", (" })
+                .bind(project.0)
+                .push(", ")
+                .bind(blob.hash.to_vec())
+                .push(", ");
             sql.bind(blob.size).push(", ").bind(blob.encoded.encoding as i16).push(", ").bind(blob.depth).push(", ");
             sql.bind(blob.base).push(", ").bind(blob.encoded.data).push(")");
         }

@@ -233,7 +233,9 @@ pub async fn recent(tx: &Tx, project: Option<ProjectId>, page: &Page) -> Result<
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn recent_count(tx: &Tx, project: Option<ProjectId>) -> Result<i64> {
-    let mut sql = Sql::new("SELECT coalesce(sum(p.message_count), 0) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ");
+    let mut sql = Sql::new(
+        "SELECT coalesce(sum(p.message_count), 0) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
+    );
     super::project::memberships(&mut sql, tx.me());
     if let Some(project) = project {
         sql.push(" AND p.id = ").bind(project.0);
@@ -242,7 +244,8 @@ pub async fn recent_count(tx: &Tx, project: Option<ProjectId>) -> Result<i64> {
 }
 
 async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<ProjectId>> {
-    let mut sql = Sql::new("SELECT p.id FROM projects p WHERE p.status = 'active' AND p.message_count > 0 AND p.id IN ");
+    let mut sql =
+        Sql::new("SELECT p.id FROM projects p WHERE p.status = 'active' AND p.message_count > 0 AND p.id IN ");
     super::project::memberships(&mut sql, tx.me());
     if let Some(project) = project {
         sql.push(" AND p.id = ").bind(project.0);
@@ -307,7 +310,12 @@ pub struct Place {
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn place(tx: &Tx, session: SessionId, with_files: bool, idempotency_key: Option<&str>) -> Result<Option<Place>> {
+pub async fn place(
+    tx: &Tx,
+    session: SessionId,
+    with_files: bool,
+    idempotency_key: Option<&str>,
+) -> Result<Option<Place>> {
     let mut sql = Sql::new("SELECT s.user_id, s.is_active");
     if idempotency_key.is_some() {
         sql.push(", d.id AS duplicate");
@@ -320,7 +328,9 @@ pub async fn place(tx: &Tx, session: SessionId, with_files: bool, idempotency_ke
         sql.push(" LEFT JOIN chat_messages d ON d.session_id = s.id AND d.idempotency_key = ").bind(key);
     }
     if with_files {
-        sql.push(" LEFT JOIN project_files f ON f.project_id = s.project_id AND f.hash IS NOT NULL AND NOT f.is_deleted");
+        sql.push(
+            " LEFT JOIN project_files f ON f.project_id = s.project_id AND f.hash IS NOT NULL AND NOT f.is_deleted",
+        );
     }
     sql.push(" WHERE s.id = ").bind(session.0);
     let rows = tx.rows(sql).await?;
@@ -398,7 +408,9 @@ pub async fn conversation(
     sql.push(" LEFT JOIN project_snapshots n ON n.project_id = m.project_id AND n.created_revision = m.revision WHERE s.id = ");
     match (session, message) {
         (Some(session), _) => sql.bind(session.0),
-        (None, Some(message)) => sql.push("(SELECT session_id FROM chat_messages WHERE id = ").bind(message.0).push(")"),
+        (None, Some(message)) => {
+            sql.push("(SELECT session_id FROM chat_messages WHERE id = ").bind(message.0).push(")")
+        }
         (None, None) => return Ok(None),
     };
     sql.push(" AND s.project_id = ").bind(project.0);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    FromQueryResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    FromQueryResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
 };
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
@@ -99,9 +100,7 @@ impl Db {
             match connection.get_database_backend() {
                 DbBackend::Sqlite => connection.begin().await,
                 _ => {
-                    connection
-                        .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
-                        .await
+                    connection.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await
                 }
             }
         };
@@ -197,7 +196,8 @@ impl Tx {
 
     /// The pairs of columns `parent` and `n`.
     pub(super) async fn counts(&self, sql: Sql) -> Result<Vec<(uuid::Uuid, i64)>> {
-        let pair = |row: &QueryResult| Ok((row.try_get("", "parent").map_err(fail)?, row.try_get("", "n").map_err(fail)?));
+        let pair =
+            |row: &QueryResult| Ok((row.try_get("", "parent").map_err(fail)?, row.try_get("", "n").map_err(fail)?));
         self.rows(sql).await?.iter().map(pair).collect()
     }
 

@@ -41,7 +41,13 @@ pub async fn append(tx: &Tx, event: &Event, description: Option<String>) -> Resu
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn after(tx: &Tx, project: ProjectId, revision: i32, kinds: &[EventKind], limit: usize) -> Result<Vec<Event>> {
+pub async fn after(
+    tx: &Tx,
+    project: ProjectId,
+    revision: i32,
+    kinds: &[EventKind],
+    limit: usize,
+) -> Result<Vec<Event>> {
     let mut sql = Sql::new("SELECT * FROM project_events e WHERE e.project_id = ");
     sql.bind(project.0).push(" AND e.revision > ").bind(revision);
     if !kinds.is_empty() {
@@ -65,4 +71,3 @@ pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     let row = tx.row(sql).await?;
     row.map(|row| row.try_get("", "n").map_err(super::db::fail)).transpose()
 }
-

@@ -170,7 +170,8 @@ pub async fn page(
         keep_files(sql.push(select), tx.me(), project, keep);
     })?;
     let rows = files(tx, sql).await?.into_iter();
-    let rows = rows.map(|row| (row.project_id, Cursor(vec![Key::Text(row.path.as_str().to_owned()), Key::Id(row.id.0)]), row));
+    let rows =
+        rows.map(|row| (row.project_id, Cursor(vec![Key::Text(row.path.as_str().to_owned()), Key::Id(row.id.0)]), row));
     Ok(super::group(rows.collect(), page))
 }
 
@@ -229,11 +230,17 @@ pub async fn versions_page(tx: &Tx, of: &[FileId], page: &Page) -> Result<Vec<(F
 fn keep_changes(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &ChangeFilter) {
     sql.push("v.project_id = ").bind(project.0).push(" AND ");
     member(sql, "v.project_id", me);
-    for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))] {
+    for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))]
+    {
         if let Some(id) = id {
             // In the words of the partial indexes of project_events.
-            sql.push(" AND v.revision IN (SELECT w.revision FROM project_events w WHERE w.project_id = ").bind(project.0);
-            sql.push(" AND w.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND w.").push(column).push(" = ").bind(id).push(")");
+            sql.push(" AND v.revision IN (SELECT w.revision FROM project_events w WHERE w.project_id = ")
+                .bind(project.0);
+            sql.push(" AND w.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND w.")
+                .push(column)
+                .push(" = ")
+                .bind(id)
+                .push(")");
         }
     }
     if let Some(file) = keep.file_id {
@@ -298,7 +305,8 @@ pub async fn changes_of_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Re
 /// `Internal` where the database fails.
 pub async fn changes_of_messages(tx: &Tx, messages: &[MessageId]) -> Result<Vec<FileSnapshot>> {
     let mut sql = Sql::new(VERSIONS);
-    sql.push("e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND e.message_id IN ").list(messages.iter().map(|id| id.0));
+    sql.push("e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND e.message_id IN ")
+        .list(messages.iter().map(|id| id.0));
     sql.push(" AND ");
     member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.revision, v.id");
     versions(tx, sql).await
@@ -372,7 +380,12 @@ const HELD: &str = "SELECT f.id, f.project_id, v.path AS file_path, f.file_type,
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held_version(tx: &Tx, file: FileId, snapshot: Option<FileSnapshotId>, version: Option<i32>) -> Result<Option<Head>> {
+pub async fn held_version(
+    tx: &Tx,
+    file: FileId,
+    snapshot: Option<FileSnapshotId>,
+    version: Option<i32>,
+) -> Result<Option<Head>> {
     let mut sql = Sql::new(HELD);
     sql.push("v.file_id = ").bind(file.0);
     if let Some(snapshot) = snapshot {
@@ -384,16 +397,24 @@ pub async fn held_version(tx: &Tx, file: FileId, snapshot: Option<FileSnapshotId
     tx.row(sql).await?.as_ref().map(head).transpose()
 }
 
-/// What the files of a locked project that changed after a revision held at it; those that were not there at it are
-/// missing from the answer.
+/// Adds the files of a project that changed after one revision and not after another, as a sub-select.
+fn changed_between(sql: &mut Sql, project: ProjectId, (after, until): (i32, i32)) {
+    sql.push("(SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
+    sql.push(" AND w.revision > ").bind(after).push(" AND w.revision <= ").bind(until).push(")");
+}
+
+/// What the files of a project of the actor's held at a revision, of those that changed after one revision and not after
+/// another; files that were not there at it are missing from the answer.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held_at(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<Head>> {
+pub async fn held(tx: &Tx, project: ProjectId, at: i32, changed: (i32, i32)) -> Result<Vec<Head>> {
     let mut sql = Sql::new(HELD);
-    sql.push("v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
-    sql.push(" AND w.revision > ").bind(at).push(") AND v.revision <= ").bind(at).push(" AND v.superseded_revision > ");
-    sql.bind(at).push(" AND v.change_type <> 'delete'");
+    sql.push("v.file_id IN ");
+    changed_between(&mut sql, project, changed);
+    sql.push(" AND v.change_type <> 'delete' AND ");
+    valid_at(&mut sql, at).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
@@ -451,7 +472,11 @@ pub async fn upsert(tx: &Tx, files: &[File]) -> Result<()> {
              hash, is_deleted, created_at, updated_at) VALUES ",
         );
         for (index, file) in rows.iter().enumerate() {
-            sql.push(if index == 0 { "(" } else { ", (" }).bind(file.id.0).push(", ").bind(file.project_id.0).push(", ");
+            sql.push(if index == 0 { "(" } else { ", (" })
+                .bind(file.id.0)
+                .push(", ")
+                .bind(file.project_id.0)
+                .push(", ");
             sql.bind(file.path.as_str()).push(", ").bind(file.path.name()).push(", ");
             sql.bind(file.path.parent().map(|folder| folder.as_str().to_owned())).push(", ");
             sql.bind(file.file_type.as_str()).push(", ").bind(file.language.clone()).push(", ").bind(file.size_bytes);
@@ -473,8 +498,9 @@ pub async fn upsert(tx: &Tx, files: &[File]) -> Result<()> {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn manifest(tx: &Tx, project: ProjectId) -> Result<Vec<(String, Hash)>> {
-    let mut sql = Sql::new("SELECT f.file_path, f.hash FROM project_files f WHERE f.hash IS NOT NULL AND NOT f.is_deleted AND f.project_id = ");
+    let mut sql = Sql::new(
+        "SELECT f.file_path, f.hash FROM project_files f WHERE f.hash IS NOT NULL AND NOT f.is_deleted AND f.project_id = ",
+    );
     sql.bind(project.0);
     tx.rows(sql).await?.iter().map(|row| Ok((get(row, "file_path")?, hash(get(row, "hash")?)?))).collect()
 }
-

@@ -45,7 +45,8 @@ const TABLES: [(Kind, &str); 8] = [
 pub async fn kinds(tx: &Tx, ids: &[Uuid]) -> Result<Vec<(Uuid, Kind)>> {
     let mut sql = Sql::new("");
     for (index, (_, table)) in TABLES.iter().enumerate() {
-        sql.push(if index == 0 { "" } else { " UNION ALL " }).push(&format!("SELECT {index} AS kind, id FROM {table} WHERE id IN "));
+        sql.push(if index == 0 { "" } else { " UNION ALL " })
+            .push(&format!("SELECT {index} AS kind, id FROM {table} WHERE id IN "));
         sql.list(ids.iter().copied());
     }
     let mut kinds = Vec::new();

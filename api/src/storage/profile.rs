@@ -28,7 +28,8 @@ impl From<user_profiles::Model> for Profile {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn ensure(tx: &Tx, claims: &Claims, now: DateTime<Utc>) -> Result<()> {
-    let mut sql = Sql::new("INSERT INTO user_profiles (id, email, full_name, avatar_url, created_at, updated_at) VALUES (");
+    let mut sql =
+        Sql::new("INSERT INTO user_profiles (id, email, full_name, avatar_url, created_at, updated_at) VALUES (");
     sql.bind(tx.me()).push(", ").bind(claims.email.clone()).push(", ");
     // As the original's sign-up trigger: the e-mail stands in for a name.
     sql.bind(claims.full_name.clone().or_else(|| claims.email.clone())).push(", ").bind(claims.avatar_url.clone());
@@ -38,7 +39,12 @@ pub async fn ensure(tx: &Tx, claims: &Claims, now: DateTime<Utc>) -> Result<()> 
         "INSERT INTO user_preferences (user_id, editor_theme, auto_save_enabled, notification_preferences, ui_preferences, created_at, updated_at) VALUES (",
     );
     sql.bind(tx.me()).push(", 'vs-dark', ").bind(true).push(", ").bind(serde_json::json!({})).push(", ");
-    sql.bind(serde_json::json!({})).push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (user_id) DO NOTHING");
+    sql.bind(serde_json::json!({}))
+        .push(", ")
+        .bind(now)
+        .push(", ")
+        .bind(now)
+        .push(") ON CONFLICT (user_id) DO NOTHING");
     tx.execute(sql).await?;
     Ok(())
 }
@@ -52,7 +58,9 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
     sql.list(ids.iter().map(|id| id.0)).push(" AND (u.id = ").bind(tx.me());
     sql.push(" OR EXISTS (SELECT 1 FROM (");
     memberships(&mut sql).push(") a JOIN (");
-    memberships(&mut sql).push(") b ON b.project_id = a.project_id WHERE a.user_id = u.id AND b.user_id = ").bind(tx.me());
+    memberships(&mut sql)
+        .push(") b ON b.project_id = a.project_id WHERE a.user_id = u.id AND b.user_id = ")
+        .bind(tx.me());
     // Somebody who wrote in a shared project and left it since is still the author of what they wrote.
     sql.push(") OR EXISTS (SELECT 1 FROM chat_sessions s WHERE s.user_id = u.id AND ");
     super::project::member(&mut sql, "s.project_id", tx.me()).push("))");

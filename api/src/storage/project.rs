@@ -283,7 +283,9 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
         Target::Snapshot(id) => sql.push("(SELECT project_id FROM project_snapshots WHERE id = ").bind(id.0).push(")"),
     };
     sql.push(" AND ");
-    member(&mut sql, "projects.id", tx.me()).push(" RETURNING id, revision, status, CASE WHEN user_id = ").bind(tx.me());
+    member(&mut sql, "projects.id", tx.me())
+        .push(" RETURNING id, revision, status, CASE WHEN user_id = ")
+        .bind(tx.me());
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
     sql.bind(tx.me()).push(") END AS role");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
@@ -307,7 +309,11 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
 /// `Internal` where the database fails.
 pub async fn add_counts(tx: &Tx, id: ProjectId, counts: Counts) -> Result<()> {
     let mut sql = Sql::new("UPDATE projects SET file_count = file_count + ");
-    sql.bind(counts.files).push(", change_count = change_count + ").bind(counts.changes).push(" WHERE id = ").bind(id.0);
+    sql.bind(counts.files)
+        .push(", change_count = change_count + ")
+        .bind(counts.changes)
+        .push(" WHERE id = ")
+        .bind(id.0);
     tx.execute(sql).await?;
     Ok(())
 }

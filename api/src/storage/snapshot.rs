@@ -90,7 +90,8 @@ pub async fn page(tx: &Tx, projects: &[ProjectId], page: &Page) -> Result<Vec<(P
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn count(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<(ProjectId, i64)>> {
-    let mut sql = Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM project_snapshots s WHERE s.project_id IN ");
+    let mut sql =
+        Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM project_snapshots s WHERE s.project_id IN ");
     sql.list(projects.iter().map(|id| id.0)).push(" AND ");
     member(&mut sql, "s.project_id", tx.me()).push(" GROUP BY s.project_id");
     Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())

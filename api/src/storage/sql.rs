@@ -94,7 +94,10 @@ impl KeyKind {
     fn is_of(self, key: &Key) -> bool {
         matches!(
             (self, key),
-            (Self::Number, Key::Number(_)) | (Self::Text, Key::Text(_)) | (Self::Time, Key::Time(_)) | (Self::Id, Key::Id(_))
+            (Self::Number, Key::Number(_))
+                | (Self::Text, Key::Text(_))
+                | (Self::Time, Key::Time(_))
+                | (Self::Id, Key::Id(_))
         )
     }
 }
@@ -105,7 +108,8 @@ impl Order {
     pub(super) fn page(self, sql: &mut Sql, page: &Page) -> Result<()> {
         for (cursor, field, behind) in [(&page.after, "after", true), (&page.before, "before", false)] {
             let Some(Cursor(keys)) = cursor else { continue };
-            let fits = keys.len() == self.columns.len() && self.columns.iter().zip(keys).all(|((_, kind), key)| kind.is_of(key));
+            let fits = keys.len() == self.columns.len()
+                && self.columns.iter().zip(keys).all(|((_, kind), key)| kind.is_of(key));
             if !fits {
                 return Err(Cursor::foreign(field));
             }

@@ -500,7 +500,7 @@ fn start(
     let prepared = AssertUnwindSafe(|| {
         let (kind, name) = operation::prepare(&mut request)?;
         let span = operation::span(kind, name.as_deref(), request_id);
-        let request = context::attach(request, &state.services, actor, request_id);
+        let request = context::attach(request, kind, &state.services, actor);
         Ok((state.schema.execute_stream(request), span))
     });
     let (responses, span) =

@@ -1,0 +1,504 @@
+//! The composition root: from settings to a running server, for `main` and the tests alike, and the other commands' way
+//! to the same database and the same secret.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use axum::serve::ListenerExt;
+use migration::{Migrator, MigratorTrait};
+use rand::RngCore;
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+use sqlx::{
+    ConnectOptions,
+    postgres::PgConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::{Serve, Settings},
+    domain::Services,
+    graphql::schema,
+    model::error::Error,
+    storage::db::Db,
+    transport::{
+        auth::Verifier,
+        router::{AppState, router},
+    },
+};
+
+/// Shortest secret that is accepted, in bytes: HS256's own output (RFC 7518, section 3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+/// Whom the link of the dev login signs in, and for how many hours.
+const DEV_USER: (&str, &str, u32) = ("dev@localhost", "Developer", 7 * 24);
+
+/// How long a stopping server waits for requests under way and for sockets to say goodbye, and then for the database to
+/// close. Together below the 10 seconds after which Docker kills.
+const STOP_TIME: Duration = Duration::from_secs(7);
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+/// How long an attempt to learn why there is no connection may take.
+const PROBE_TIME: Duration = Duration::from_secs(5);
+
+/// The key of PostgreSQL's advisory lock on migrating; nothing else of the service's takes such a lock.
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"antiphon");
+
+/// A running server.
+pub struct App {
+    address: SocketAddr,
+    sign_in_link: Option<String>,
+    services: Arc<Services>,
+    server: JoinHandle<()>,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl App {
+    /// Starts a server. SQLite is migrated first; PostgreSQL only where `serve` says so, and must else be up to date.
+    ///
+    /// # Errors
+    /// What keeps it from starting and what to do about it, for the operator; no secret is in it.
+    pub async fn start(settings: Settings, serve: Serve) -> anyhow::Result<Self> {
+        let target = Target::parse(settings.database_url.expose())?;
+        // Before anything is written: the mistakes that cost nothing to find.
+        let source = secret_source(&settings, &target)?;
+        let listener = TcpListener::bind(settings.listen).await.with_context(|| {
+            format!("cannot listen on {}; choose another address with --listen (LISTEN)", settings.listen)
+        })?;
+        let address = listener.local_addr()?;
+
+        let db = target.connect(&settings).await?;
+        prepare(&db, &serve).await?;
+        let verifier = verifier(&settings, &source)?;
+        let sign_in_link = match source {
+            SecretSource::Given(_) => None,
+            SecretSource::OwnFile(_) => {
+                let (email, name, hours) = DEV_USER;
+                let token = verifier.issue(email, Some(name), hours).map_err(words)?;
+                Some(format!("http://{address}/#token={token}"))
+            }
+        };
+
+        let services = Arc::new(Services::new(db, settings.limits.clone()));
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let router = router(AppState {
+            schema: schema::build(&settings.limits),
+            services: services.clone(),
+            verifier: Arc::new(verifier),
+            limits: Arc::new(settings.limits),
+            allow_origins: settings.allow_origins.into(),
+            shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
+        });
+        // Small messages of a subscription must not wait for the acknowledgement of the one before.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        let stopped = shutdown.clone().cancelled_owned();
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+                tracing::error!(%error, "the server has ended");
+            }
+        });
+        tracing::info!(%address, database = %target, "listening");
+        Ok(Self { address, sign_in_link, services, server, shutdown, tasks })
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The link that opens GraphiQL signed in, where the server signs its own tokens.
+    pub fn sign_in_link(&self) -> Option<&str> {
+        self.sign_in_link.as_deref()
+    }
+
+    /// SQL statements sent so far, transaction control not counted.
+    pub fn statements(&self) -> u64 {
+        self.services.statements()
+    }
+
+    /// Stops: no new connections, requests under way end, sockets are closed with a word, then the database is. What
+    /// takes longer than nine seconds in all is left behind.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        let quiet = async {
+            // Only then can no request start another task.
+            let _ = self.server.await;
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        if timeout(STOP_TIME, quiet).await.is_err() {
+            tracing::warn!("some requests or sockets have not ended in time");
+        }
+        if timeout(CLOSE_TIME, self.services.close()).await.is_err() {
+            tracing::warn!("some transactions have not ended in time; the database rolls them back");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Applies the migrations that the database lacks, or takes back the newest `down`. Answers their names in the order in
+/// which that was done.
+///
+/// # Errors
+/// Why that cannot be, for the operator; then nothing has changed.
+pub async fn migrate(settings: &Settings, down: Option<u32>) -> anyhow::Result<Vec<String>> {
+    let db = Target::parse(settings.database_url.expose())?.connect(settings).await?;
+    let names = run_migrations(&db, down).await?;
+    db.close().await;
+    Ok(names)
+}
+
+/// A bearer token for the user with that e-mail, which holds for `hours` hours at the server with the same settings.
+///
+/// # Errors
+/// Why there is no secret to sign it with, or that this is no e-mail address.
+pub fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -> anyhow::Result<String> {
+    let target = Target::parse(settings.database_url.expose())?;
+    verifier(settings, &secret_source(settings, &target)?)?.issue(email, name, hours).map_err(words)
+}
+
+/// What the database's URL says.
+#[derive(Debug)]
+enum Target {
+    Sqlite(SqliteConnectOptions),
+    Postgres(PgConnectOptions),
+}
+
+impl Target {
+    /// Errors never repeat the URL: it may hold a password.
+    fn parse(url: &str) -> anyhow::Result<Self> {
+        let amiss = "--database-url (DATABASE_URL) is not usable";
+        if url.starts_with("sqlite:") {
+            let options: SqliteConnectOptions = url.parse().map_err(|error| anyhow!("{amiss}: {error}"))?;
+            let file = options.get_filename();
+            let in_memory = file.to_str().is_some_and(|file| file.starts_with("file:") || file.is_empty());
+            ensure!(
+                !in_memory && !url.contains("mode=memory"),
+                "{amiss}: it must name a file, as in sqlite://antiphon.db; nothing is kept in memory alone"
+            );
+            Ok(Self::Sqlite(options))
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let hint = "characters such as @ : / # % in the password must be written as %40 %3A %2F %23 %25";
+            Ok(Self::Postgres(url.parse().map_err(|error| anyhow!("{amiss}: {error}; {hint}"))?))
+        } else {
+            bail!("{amiss}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
+        }
+    }
+
+    async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
+        tracing::debug!(database = %self, "connecting");
+        let error = match Db::connect(settings.database_url.expose(), settings.database_connections).await {
+            Ok(db) => return Ok(db),
+            Err(error) => words(error),
+        };
+        // A pool that gave up says only that it did; one plain attempt says why.
+        match self {
+            Self::Sqlite(options) => {
+                let options = options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+                let cause = refusal(&options).await.unwrap_or(error);
+                Err(cause.context(format!(
+                    "cannot open {self}; its folder must exist and both must be writable by this user, or choose another \
+                     with --database-url (DATABASE_URL)"
+                )))
+            }
+            Self::Postgres(options) => {
+                let cause = refusal(options).await.unwrap_or(error);
+                Err(cause.context(format!(
+                    "cannot connect to {self}; check that it runs, and --database-url (DATABASE_URL)"
+                )))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(options) => write!(f, "SQLite file {}", options.get_filename().display()),
+            Self::Postgres(options) => {
+                let user = options.get_username();
+                let database = options.get_database().unwrap_or(user);
+                write!(f, "PostgreSQL database {database} as {user} at ")?;
+                match options.get_socket() {
+                    Some(folder) => write!(f, "{}", folder.display()),
+                    None => write!(f, "{}:{}", options.get_host(), options.get_port()),
+                }
+            }
+        }
+    }
+}
+
+/// Why a connection cannot be had, in the database's own words; none where it can.
+async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<anyhow::Error> {
+    match timeout(PROBE_TIME, options.connect()).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(sqlx::Error::Io(error))) => Some(error.into()),
+        Ok(Err(sqlx::Error::Database(error))) => Some(anyhow!("{}", error.message())),
+        Ok(Err(error)) => Some(error.into()),
+        Err(_) => Some(anyhow!("no answer within {} seconds", PROBE_TIME.as_secs())),
+    }
+}
+
+/// Makes sure that a server finds every table.
+async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
+    let pending = Migrator::get_pending_migrations_read_only(db.migrations()).await.map_err(foreign_migrations)?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    if db.is_sqlite() || serve.migrate {
+        run_migrations(db, None).await?;
+        return Ok(());
+    }
+    let names: Vec<_> = pending.iter().map(|migration| migration.name()).collect();
+    bail!(
+        "the database lacks these migrations: {}; run `antiphon migrate`, or start with --migrate (MIGRATE=true)",
+        names.join(", ")
+    )
+}
+
+/// Migrates in one transaction, so that it happens as a whole or not at all, and once where two servers start together.
+/// A migration that cannot run inside a transaction (PostgreSQL's CREATE INDEX CONCURRENTLY) would have no place here.
+async fn run_migrations(db: &Db, down: Option<u32>) -> anyhow::Result<Vec<String>> {
+    let mode = db.is_sqlite().then_some(SqliteTransactionMode::Immediate);
+    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+    let tx = db.migrations().begin_with_options(options).await.context("cannot migrate")?;
+    if !db.is_sqlite() {
+        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        tx.execute_unprepared(&lock).await.context("cannot migrate")?;
+    }
+    // What is missing can be said only now that nobody else is at it.
+    let names = migrate_within(&tx, down).await.map_err(foreign_migrations)?;
+    tx.commit().await.context("cannot migrate")?;
+    Ok(names)
+}
+
+async fn migrate_within(tx: &DatabaseTransaction, down: Option<u32>) -> Result<Vec<String>, DbErr> {
+    let name = |migration: &migration::Migration| migration.name().to_owned();
+    match down {
+        None => {
+            let names = Migrator::get_pending_migrations(tx).await?.iter().map(name).collect();
+            Migrator::up(tx, None).await?;
+            Ok(names)
+        }
+        Some(steps) => {
+            let applied = Migrator::get_applied_migrations(tx).await?;
+            let names = applied.iter().rev().take(usize::try_from(steps).unwrap_or(usize::MAX)).map(name).collect();
+            Migrator::down(tx, Some(steps)).await?;
+            Ok(names)
+        }
+    }
+}
+
+/// The migrator's one error of its own is that the database has migrations which it does not know.
+fn foreign_migrations(error: DbErr) -> anyhow::Error {
+    match error {
+        DbErr::Custom(_) => anyhow!(
+            "the database has migrations that this version of antiphon does not know: start the version that made them, or \
+             one after it"
+        ),
+        error => anyhow!(error).context("cannot migrate"),
+    }
+}
+
+/// Where the secret of the tokens comes from.
+#[derive(Debug, PartialEq)]
+enum SecretSource {
+    Given(String),
+    /// A file of the server's own, beside the SQLite file; with it goes the dev login.
+    OwnFile(PathBuf),
+}
+
+/// A secret of its own is for a server that nobody else can reach: anyone who can open its sign-in link is let in.
+fn secret_source(settings: &Settings, target: &Target) -> anyhow::Result<SecretSource> {
+    if let Some(secret) = &settings.jwt_secret {
+        let secret = secret.expose();
+        ensure!(
+            secret.len() >= MIN_SECRET_BYTES,
+            "JWT_SECRET (--jwt-secret) has {} bytes and must have at least {MIN_SECRET_BYTES}: `openssl rand -hex 32` \
+             makes one",
+            secret.len()
+        );
+        return Ok(SecretSource::Given(secret.to_owned()));
+    }
+    let advice = "set JWT_SECRET (Supabase: the project's JWT secret; else `openssl rand -hex 32` makes one)";
+    let Target::Sqlite(options) = target else {
+        bail!("on PostgreSQL the secret of the tokens must be given: {advice}");
+    };
+    ensure!(
+        settings.listen.ip().to_canonical().is_loopback(),
+        "without a secret for tokens the server listens on a loopback address only, and {} is none: {advice}, or listen \
+         on 127.0.0.1",
+        settings.listen
+    );
+    let mut path = options.get_filename().to_owned().into_os_string();
+    path.push(".secret");
+    Ok(SecretSource::OwnFile(path.into()))
+}
+
+fn verifier(settings: &Settings, source: &SecretSource) -> anyhow::Result<Verifier> {
+    let secret = match source {
+        SecretSource::Given(secret) => secret.clone(),
+        SecretSource::OwnFile(path) => {
+            own_secret(path).with_context(|| format!("the server's own secret, {}, is not usable", path.display()))?
+        }
+    };
+    Ok(Verifier::new(secret.as_bytes(), settings.jwt_issuer.as_deref(), &settings.jwt_audience))
+}
+
+/// The secret in the file, which is made where it is missing.
+fn own_secret(path: &Path) -> anyhow::Result<String> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(mut file) => {
+            let mut bytes = [0; 32];
+            rand::rng().fill_bytes(&mut bytes);
+            let secret = hex::encode(bytes);
+            file.write_all(format!("{secret}\n").as_bytes())?;
+            file.sync_all()?;
+            Ok(secret)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => read_secret(File::open(path)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_secret(mut file: File) -> anyhow::Result<String> {
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
+        ensure!(
+            mode & 0o077 == 0,
+            "others than its owner may read or write it (mode {:04o}): remove it for a new one, as it may be known by now",
+            mode & 0o7777
+        );
+    }
+    let mut secret = String::new();
+    file.read_to_string(&mut secret)?;
+    let secret = secret.trim();
+    ensure!(secret.len() >= MIN_SECRET_BYTES, "it holds less than {MIN_SECRET_BYTES} bytes: remove it for a new one");
+    Ok(secret.to_owned())
+}
+
+/// An error of the service in words for the operator, who may read what clients may not.
+fn words(error: Error) -> anyhow::Error {
+    match error {
+        Error::Internal(text) => anyhow!(text),
+        error => anyhow!(error.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{config::Cli, model::clock};
+
+    fn source(flags: &[&str]) -> Result<SecretSource, String> {
+        // Flags that the environment of the tests could set are always given.
+        let url = if flags.contains(&"--database-url") { &[][..] } else { &["--database-url", "sqlite://data/a.db"] };
+        let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:8080"] };
+        let settings = Cli::try_parse_from([&["antiphon"], url, listen, flags].concat()).unwrap().settings;
+        let target = Target::parse(settings.database_url.expose()).unwrap();
+        secret_source(&settings, &target).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_given_secret_is_taken_anywhere_if_it_is_long_enough() {
+        let long = "s".repeat(32);
+        for more in [&["--listen", "0.0.0.0:80"][..], &["--database-url", "postgres://u:p@h/d"], &[]] {
+            let flags = [&["--jwt-secret", long.as_str()], more].concat();
+            assert_eq!(source(&flags), Ok(SecretSource::Given(long.clone())));
+        }
+        for short in ["", "s", &"s".repeat(31)] {
+            let message = source(&["--jwt-secret", short]).unwrap_err();
+            assert!(message.contains("at least 32"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_server_makes_its_own_secret_on_sqlite_and_loopback_only() {
+        let own = Ok(SecretSource::OwnFile(PathBuf::from("data/a.db.secret")));
+        for address in ["127.0.0.1:8080", "127.0.0.53:0", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
+            assert_eq!(source(&["--listen", address]), own, "{address}");
+        }
+        for address in ["0.0.0.0:8080", "[::]:8080", "192.168.1.5:8080", "[::ffff:10.0.0.1]:80"] {
+            let message = source(&["--listen", address]).unwrap_err();
+            assert!(message.contains("JWT_SECRET") && message.contains(address), "{message}");
+        }
+        let message = source(&["--database-url", "postgres://u:hunter2@h/d"]).unwrap_err();
+        assert!(message.contains("JWT_SECRET") && !message.contains("hunter2"), "{message}");
+        let beside = source(&["--database-url", "sqlite:///srv/b%20c.db?mode=rwc"]);
+        assert_eq!(beside, Ok(SecretSource::OwnFile(PathBuf::from("/srv/b c.db.secret"))));
+    }
+
+    #[test]
+    fn the_servers_own_secret_stays_the_same_and_its_owners() {
+        let path = std::env::temp_dir().join(format!("antiphon-secret-{}", clock::new_id()));
+        let made = own_secret(&path).unwrap();
+        assert_eq!(made.len(), 64);
+        assert_eq!(own_secret(&path).unwrap(), made);
+
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            for mode in [0o640, 0o604, 0o620] {
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+                let message = own_secret(&path).unwrap_err().to_string();
+                assert!(message.contains("others") && !message.contains(&made), "{message}");
+            }
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+
+        std::fs::write(&path, "short\n").unwrap();
+        assert!(own_secret(&path).unwrap_err().to_string().contains("32 bytes"));
+        std::fs::remove_file(&path).unwrap();
+        let missing = path.join("folder/secret");
+        assert!(own_secret(&missing).is_err());
+    }
+
+    #[test]
+    fn a_database_url_is_checked_without_being_repeated() {
+        for url in ["sqlite://a.db", "sqlite:a.db", "sqlite:///a.db?mode=rwc", "postgres://u:p@h/d", "postgresql:///d"]
+        {
+            assert!(Target::parse(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "hunter2",
+            "a.db",
+            "mysql://u:hunter2@h/d",
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://",
+            "sqlite://a.db?mode=memory",
+            "sqlite://a.db?mode=hunter",
+            "postgres://u:hunter2@h:port/d",
+            "postgres://u:hunter2#@h/d",
+            "postgres://u:hunter2/@h/d",
+        ] {
+            let message = format!("{:#}", Target::parse(url).unwrap_err());
+            assert!(message.contains("DATABASE_URL") && !message.contains("hunter2"), "{url}: {message}");
+        }
+        let told = Target::parse("postgres://u:hunter2@db.example:6543/d").unwrap().to_string();
+        assert_eq!(told, "PostgreSQL database d as u at db.example:6543");
+    }
+}

@@ -1,0 +1,91 @@
+//! What an operation knows: its caller, the services, and its view of the database.
+
+use std::sync::{Arc, Weak};
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Context, Request};
+use tokio::sync::Mutex;
+
+use super::loader::Batch;
+use crate::domain::{Services, Tx};
+use crate::model::actor::Actor;
+use crate::model::error::{Error, Result};
+
+/// Attaches to an operation what its resolvers need. Operations without a caller can be introspected and nothing else.
+pub fn attach(request: Request, kind: OperationType, services: &Arc<Services>, actor: Option<Actor>) -> Request {
+    let Some(actor) = actor else { return request };
+    let reader = Arc::new(Reader {
+        services: services.clone(),
+        actor: actor.clone(),
+        // A subscription lives for hours: it must not hold on to a connection, nor to what the database was like.
+        keeps: kind != OperationType::Subscription,
+        current: Mutex::default(),
+    });
+    let loader = DataLoader::new(Batch { reader: reader.clone() }, tokio::spawn).delay(std::time::Duration::ZERO);
+    request.data(Caller { services: services.clone(), actor, reader, loader })
+}
+
+/// The caller of an operation and their view of the database.
+pub struct Caller {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Who asks.
+    pub actor: Actor,
+    /// The operation's view of the database.
+    pub reader: Arc<Reader>,
+    /// Gathers the reads of resolvers that run side by side into one statement a kind.
+    pub loader: DataLoader<Batch>,
+}
+
+impl Caller {
+    /// Runs a write, after which reads see what it has written: its payload's, and the next mutation's.
+    ///
+    /// # Errors
+    /// As the write.
+    pub async fn done<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
+        let written = write.await;
+        *self.reader.current.lock().await = Current::default();
+        written
+    }
+}
+
+/// The caller of the operation.
+///
+/// # Errors
+/// `Unauthenticated` where the operation came without a token.
+pub fn caller<'c>(ctx: &Context<'c>) -> Result<&'c Caller> {
+    let missing = || Error::Unauthenticated("Sign in: send `Authorization: Bearer TOKEN`.".to_owned());
+    ctx.data_opt::<Caller>().ok_or_else(missing)
+}
+
+/// An operation's transaction, begun by its first read and shared by all: the whole answer shows one state.
+pub struct Reader {
+    services: Arc<Services>,
+    actor: Actor,
+    keeps: bool,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    shared: Weak<Tx>,
+    kept: Option<Arc<Tx>>,
+}
+
+impl Reader {
+    /// The operation's transaction.
+    ///
+    /// # Errors
+    /// `Internal` where no connection can be had.
+    pub async fn tx(&self) -> Result<Arc<Tx>> {
+        let mut current = self.current.lock().await;
+        if let Some(tx) = current.shared.upgrade() {
+            return Ok(tx);
+        }
+        let tx = Arc::new(self.services.read(&self.actor).await?);
+        current.shared = Arc::downgrade(&tx);
+        current.kept = self.keeps.then(|| tx.clone());
+        Ok(tx)
+    }
+}

@@ -1,0 +1,251 @@
+//! Reads of an operation, gathered: what resolvers ask for side by side becomes one statement a kind of thing, however
+//! many rows ask. To add a read, give its key a type here and say how many keys are read at once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use async_graphql::dataloader::Loader;
+
+use super::context::{Caller, Reader};
+use crate::domain::{Tx, chat, file, profile, project, snapshot};
+use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
+use crate::model::error::{Error, Result};
+use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, Hash as Sha256};
+use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use crate::model::page::{Page, Slice};
+use crate::model::path::FilePath;
+use crate::model::profile::Profile;
+use crate::model::project::{Collaborator, Project};
+use crate::model::snapshot::ProjectSnapshot;
+
+/// Reads for many keys at once.
+pub struct Batch {
+    pub(super) reader: Arc<Reader>,
+}
+
+/// One part of a list of a parent's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Part<P, F> {
+    /// Whose list it is.
+    pub parent: P,
+    /// Which rows it keeps.
+    pub keep: F,
+    /// Which of those are wanted.
+    pub page: Page,
+}
+
+/// A list of a parent's, to be counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Count<P, F> {
+    /// Whose list it is.
+    pub parent: P,
+    /// Which rows it keeps.
+    pub keep: F,
+}
+
+/// All versions of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AllVersions;
+/// All snapshots of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AllSnapshots;
+
+/// The contents with a hash, in a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Contents(pub ProjectId, pub Sha256);
+/// A version of a file by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VersionNumber(pub FileId, pub i32);
+/// The live file at a path, now or as of a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FileAt(pub Option<i32>, pub ProjectId, pub FilePath);
+/// The snapshot that a revision made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SnapshotMadeAt(pub ProjectId, pub i32);
+/// The changes that a revision made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChangesMadeAt(pub ProjectId, pub i32);
+/// The changes that were made for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChangesFor(pub MessageId);
+/// The caller's own active session of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActiveSession(pub ProjectId);
+/// A project's collaborators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CollaboratorsOf(pub ProjectId);
+
+impl Caller {
+    /// What there is for a key; `None` where there is nothing, or nothing that the caller may see.
+    ///
+    /// # Errors
+    /// As the read.
+    pub async fn load<K>(&self, key: K) -> Result<Option<<Batch as Loader<K>>::Value>>
+    where
+        K: Send + Sync + Hash + Eq + Clone + 'static,
+        Batch: Loader<K, Error = Error>,
+    {
+        self.loader.load_one(key).await
+    }
+}
+
+macro_rules! loaders {
+    ($($key:ty => $value:ty, |$tx:ident, $keys:ident| $read:expr;)+) => {$(
+        impl Loader<$key> for Batch {
+            type Value = $value;
+            type Error = Error;
+
+            async fn load(&self, $keys: &[$key]) -> Result<HashMap<$key, $value>> {
+                let tx = self.reader.tx().await?;
+                let $tx = &*tx;
+                $read
+            }
+        }
+    )+};
+}
+
+loaders! {
+    UserId => Profile, |tx, keys| Ok(index(profile::by_ids(tx, keys).await?, |row| row.id));
+    ProjectId => Project, |tx, keys| Ok(index(project::by_ids(tx, keys).await?, |row| row.id));
+    SessionId => Session, |tx, keys| Ok(index(chat::sessions_by_ids(tx, keys).await?, |row| row.id));
+    MessageId => Message, |tx, keys| Ok(index(chat::messages_by_ids(tx, keys).await?, |row| row.id));
+    FileId => File, |tx, keys| Ok(index(file::by_ids(tx, keys).await?, |row| row.id));
+    FileSnapshotId => FileSnapshot, |tx, keys| Ok(index(file::versions_by_ids(tx, keys).await?, |row| row.id));
+    ProjectSnapshotId => ProjectSnapshot, |tx, keys| Ok(index(snapshot::by_ids(tx, keys).await?, |row| row.id));
+    ActiveSession => Session, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
+    };
+    CollaboratorsOf => Vec<Collaborator>, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(gather(project::collaborators(tx, &projects).await?, |row| CollaboratorsOf(row.project_id)))
+    };
+    Contents => Arc<Vec<u8>>, |tx, keys| {
+        let keys: Vec<(ProjectId, Sha256)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        Ok(file::contents(tx, &keys).await?.into_iter().map(|((project, hash), bytes)| (Contents(project, hash), bytes)).collect())
+    };
+    VersionNumber => FileSnapshot, |tx, keys| {
+        let keys: Vec<(FileId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        Ok(index(file::versions_by_numbers(tx, &keys).await?, |row| VersionNumber(row.file_id, row.version)))
+    };
+    FileAt => File, |tx, keys| {
+        let mut found = HashMap::new();
+        for (at, keys) in gather(keys.to_vec(), |key| key.0) {
+            let paths: Vec<(ProjectId, FilePath)> = keys.into_iter().map(|key| (key.1, key.2)).collect();
+            let rows = file::by_paths(tx, at, &paths).await?;
+            found.extend(rows.into_iter().map(|row| (FileAt(at, row.project_id, row.path.clone()), row)));
+        }
+        Ok(found)
+    };
+    SnapshotMadeAt => ProjectSnapshot, |tx, keys| {
+        let keys: Vec<(ProjectId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let rows = snapshot::by_created_revisions(tx, &keys).await?;
+        Ok(index(rows, |row| SnapshotMadeAt(row.project_id, row.created_revision)))
+    };
+    ChangesMadeAt => Vec<FileSnapshot>, |tx, keys| {
+        let keys: Vec<(ProjectId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        Ok(gather(file::changes_of_revisions(tx, &keys).await?, |row| ChangesMadeAt(row.project_id, row.revision)))
+    };
+    ChangesFor => Vec<FileSnapshot>, |tx, keys| {
+        let messages: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
+        let rows = file::changes_of_messages(tx, &messages).await?;
+        let rows = rows.into_iter().filter_map(|row| Some((row.message_id?, row)));
+        let mut found: HashMap<ChangesFor, Vec<FileSnapshot>> = HashMap::new();
+        for (message, row) in rows {
+            found.entry(ChangesFor(message)).or_default().push(row);
+        }
+        Ok(found)
+    };
+    Part<ProjectId, SessionFilter> => Slice<Session>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep, page| chat::sessions_page(tx, parents, keep, page).await).await
+    };
+    Count<ProjectId, SessionFilter> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep| chat::sessions_count(tx, parents, keep).await).await
+    };
+    Part<SessionId, MessageFilter> => Slice<Message>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep, page| chat::messages_page(tx, parents, keep, page).await).await
+    };
+    Count<SessionId, MessageFilter> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep| chat::messages_count(tx, parents, keep).await).await
+    };
+    Part<ProjectId, FileFilter> => Slice<File>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep, page| file::page(tx, parents, keep, page).await).await
+    };
+    Count<ProjectId, FileFilter> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep| file::count(tx, parents, keep).await).await
+    };
+    Part<ProjectId, ChangeFilter> => Slice<FileSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep, page| file::changes_page(tx, parents, keep, page).await).await
+    };
+    Count<ProjectId, ChangeFilter> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep| file::changes_count(tx, parents, keep).await).await
+    };
+    Part<FileId, AllVersions> => Slice<FileSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, _: &AllVersions, page| file::versions_page(tx, parents, page).await).await
+    };
+    Part<ProjectId, AllSnapshots> => Slice<ProjectSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, _: &AllSnapshots, page| snapshot::page(tx, parents, page).await).await
+    };
+    Count<ProjectId, AllSnapshots> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, _: &AllSnapshots| snapshot::count(tx, parents).await).await
+    };
+}
+
+fn index<K: Eq + Hash, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {
+    rows.into_iter().map(|row| (key(&row), row)).collect()
+}
+
+fn gather<K: Eq + Hash, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, Vec<T>> {
+    let mut gathered: HashMap<K, Vec<T>> = HashMap::new();
+    for row in rows {
+        gathered.entry(key(&row)).or_default().push(row);
+    }
+    gathered
+}
+
+/// Parents that one statement takes: SQLite joins at most 500 selects.
+const PARENTS: usize = 200;
+
+/// Reads the same part of the list of every parent: a statement for each different filter and page, of which an
+/// operation has as many as its document says, however many parents there are.
+async fn parts<P, F, T>(
+    tx: &Tx,
+    keys: &[Part<P, F>],
+    read: impl AsyncFn(&Tx, &[P], &F, &Page) -> Result<Vec<(P, Slice<T>)>>,
+) -> Result<HashMap<Part<P, F>, Slice<T>>>
+where
+    P: Copy + Eq + Hash,
+    F: Clone + Eq + Hash,
+{
+    let mut found = HashMap::new();
+    for ((keep, page), keys) in gather(keys.to_vec(), |key| (key.keep.clone(), key.page.clone())) {
+        for keys in keys.chunks(PARENTS) {
+            let parents: Vec<P> = keys.iter().map(|key| key.parent).collect();
+            for (parent, slice) in read(tx, &parents, &keep, &page).await? {
+                found.insert(Part { parent, keep: keep.clone(), page: page.clone() }, slice);
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn counts<P, F>(
+    tx: &Tx,
+    keys: &[Count<P, F>],
+    read: impl AsyncFn(&Tx, &[P], &F) -> Result<Vec<(P, i64)>>,
+) -> Result<HashMap<Count<P, F>, i64>>
+where
+    P: Copy + Eq + Hash,
+    F: Clone + Eq + Hash,
+{
+    let mut found = HashMap::new();
+    for (keep, keys) in gather(keys.to_vec(), |key| key.keep.clone()) {
+        for keys in keys.chunks(PARENTS) {
+            let parents: Vec<P> = keys.iter().map(|key| key.parent).collect();
+            let counted = read(tx, &parents, &keep).await?;
+            found.extend(counted.into_iter().map(|(parent, n)| (Count { parent, keep: keep.clone() }, n)));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,15 @@
+//! The API. To add a field: write its resolver on its noun's type in `types/`, its read in `loader.rs`, and print the
+//! schema (`cargo run -- schema > schema.graphql`). Descriptions are the manual that users read.
+
+pub mod context;
+mod error;
+mod guard;
+mod loader;
+mod mutation;
+mod names;
+mod page;
+mod query;
+mod scalar;
+pub mod schema;
+mod subscription;
+mod types;

@@ -1,0 +1,19 @@
+//! The root of mutations, a file per noun. Every one is one transaction and one revision.
+
+use async_graphql::MergedObject;
+
+mod chat;
+mod file;
+mod profile;
+mod project;
+mod snapshot;
+
+/// Writing. Each mutation is one transaction and one revision: all of it happens or none of it does.
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    profile::ProfileMutation,
+    project::ProjectMutation,
+    chat::ChatMutation,
+    file::FileMutation,
+    snapshot::SnapshotMutation,
+);

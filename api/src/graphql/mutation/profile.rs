@@ -1,0 +1,59 @@
+//! The caller's profile and preferences.
+
+use async_graphql::{Context, InputObject, Object};
+use serde_json::Value;
+
+use crate::domain::profile;
+use crate::graphql::context::caller;
+use crate::graphql::types::profile::{User, UserPreferences};
+use crate::model::error::Result;
+use crate::model::profile::{PreferenceChanges, ProfileChanges};
+
+#[derive(Default)]
+pub struct ProfileMutation;
+
+/// What changes of a profile; what is left out stays.
+#[derive(InputObject)]
+struct UpdateProfileInput {
+    /// The name shown to others.
+    full_name: Option<String>,
+    /// Address of the picture shown to others.
+    avatar_url: Option<String>,
+}
+
+/// What changes of the preferences; what is left out stays.
+#[derive(InputObject)]
+struct UpdatePreferencesInput {
+    /// Theme of the editor, as it names it.
+    editor_theme: Option<String>,
+    /// Whether the editor saves by itself.
+    auto_save_enabled: Option<bool>,
+    /// The client's own settings for notifications.
+    notification_preferences: Option<Value>,
+    /// The client's own settings for its interface.
+    ui_preferences: Option<Value>,
+}
+
+#[Object]
+impl ProfileMutation {
+    /// Changes the caller's profile.
+    async fn update_profile(&self, ctx: &Context<'_>, input: UpdateProfileInput) -> Result<User> {
+        let changes = ProfileChanges { full_name: input.full_name, avatar_url: input.avatar_url };
+        let caller = caller(ctx)?;
+        let profile = caller.done(profile::update(&caller.services, &caller.actor, changes));
+        Ok(User(profile.await?))
+    }
+
+    /// Changes the caller's preferences.
+    async fn update_preferences(&self, ctx: &Context<'_>, input: UpdatePreferencesInput) -> Result<UserPreferences> {
+        let changes = PreferenceChanges {
+            editor_theme: input.editor_theme,
+            auto_save_enabled: input.auto_save_enabled,
+            notification_preferences: input.notification_preferences,
+            ui_preferences: input.ui_preferences,
+        };
+        let caller = caller(ctx)?;
+        let done = caller.done(profile::update_preferences(&caller.services, &caller.actor, changes));
+        Ok(done.await?.into())
+    }
+}

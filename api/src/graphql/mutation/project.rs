@@ -1,0 +1,111 @@
+//! Projects.
+
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
+use serde_json::Value;
+
+use crate::domain::project;
+use crate::graphql::context::caller;
+use crate::graphql::names::ProjectStatus;
+use crate::graphql::types::project::Project;
+use crate::model::error::Result;
+use crate::model::ids::ProjectId;
+use crate::model::project::{self as model, NewProject, ProjectChanges};
+
+#[derive(Default)]
+pub struct ProjectMutation;
+
+/// What a new project is made of.
+#[derive(InputObject)]
+struct CreateProjectInput {
+    /// Its name.
+    name: String,
+    /// What it is for.
+    description: Option<String>,
+    /// The prompt it begins with.
+    initial_prompt: String,
+    /// The voice agent's configuration; its shape is the client's.
+    config: Value,
+}
+
+/// What changes of a project; what is left out stays.
+#[derive(InputObject)]
+struct UpdateProjectInput {
+    /// The project.
+    id: ID,
+    /// Its name.
+    name: Option<String>,
+    /// What it is for; null removes it.
+    description: MaybeUndefined<String>,
+    /// The prompt it began with.
+    initial_prompt: Option<String>,
+    /// The voice agent's configuration, whole.
+    config: Option<Value>,
+    /// Whether it is in use; only its owner sets or lifts DELETED.
+    status: Option<ProjectStatus>,
+}
+
+/// What a write to a project answers.
+#[derive(SimpleObject)]
+struct ProjectPayload {
+    /// The project.
+    project: Project,
+    /// The revision that was made, or the present one where nothing changed.
+    revision: i32,
+}
+
+impl From<model::Project> for ProjectPayload {
+    fn from(project: model::Project) -> Self {
+        Self { revision: project.revision, project: Project(project) }
+    }
+}
+
+#[Object]
+impl ProjectMutation {
+    /// Makes a project of the caller's.
+    async fn create_project(&self, ctx: &Context<'_>, input: CreateProjectInput) -> Result<ProjectPayload> {
+        let new = NewProject {
+            name: input.name,
+            description: input.description,
+            initial_prompt: input.initial_prompt,
+            config: input.config,
+        };
+        let caller = caller(ctx)?;
+        let done = caller.done(project::create(&caller.services, &caller.actor, new));
+        Ok(done.await?.into())
+    }
+
+    /// Changes a project's own fields.
+    async fn update_project(&self, ctx: &Context<'_>, input: UpdateProjectInput) -> Result<ProjectPayload> {
+        let id = ProjectId::parse(&input.id, "id")?;
+        let changes = ProjectChanges {
+            name: input.name,
+            description: match input.description {
+                MaybeUndefined::Undefined => None,
+                MaybeUndefined::Null => Some(None),
+                MaybeUndefined::Value(description) => Some(Some(description)),
+            },
+            initial_prompt: input.initial_prompt,
+            config: input.config,
+            status: input.status.map(Into::into),
+        };
+        let caller = caller(ctx)?;
+        let done = caller.done(project::update(&caller.services, &caller.actor, id, changes));
+        Ok(done.await?.into())
+    }
+
+    /// Sets lastAccessedAt; makes no revision.
+    async fn touch_project(&self, ctx: &Context<'_>, id: ID) -> Result<ProjectPayload> {
+        let id = ProjectId::parse(&id, "id")?;
+        let caller = caller(ctx)?;
+        let done = caller.done(project::touch(&caller.services, &caller.actor, id));
+        Ok(done.await?.into())
+    }
+
+    /// Sets status DELETED; updateProject brings it back.
+    async fn delete_project(&self, ctx: &Context<'_>, id: ID) -> Result<ProjectPayload> {
+        let id = ProjectId::parse(&id, "id")?;
+        let caller = caller(ctx)?;
+        let done = caller.done(project::delete(&caller.services, &caller.actor, id));
+        Ok(done.await?.into())
+    }
+}

@@ -1,0 +1,65 @@
+//! The root of subscriptions. The log is what is listened to: nothing is missed, nothing comes twice, and all comes in the
+//! order of revisions.
+
+use async_graphql::{Context, ID, Subscription as SubscriptionRoot};
+use futures::{Stream, StreamExt};
+
+use super::context::caller;
+use super::names::EventKind;
+use super::types::chat::ChatMessage;
+use super::types::event::{CodeChangeSet, ProjectEvent};
+use crate::domain::events;
+use crate::model::error::Result;
+use crate::model::ids::{ProjectId, SessionId};
+use crate::model::names;
+
+/// Listening. `afterRevision` replays what is newer than that revision and then goes on live, without a gap, a repeat or a
+/// swap between the two; without it, only what comes after the subscription. Keep the last `revision` you saw and pass it
+/// when you reconnect: nothing is ever lost.
+#[derive(Default)]
+pub struct Subscription;
+
+#[SubscriptionRoot]
+impl Subscription {
+    /// The messages of a session.
+    async fn message_added(
+        &self,
+        ctx: &Context<'_>,
+        session_id: ID,
+        after_revision: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<ChatMessage>> + use<>> {
+        let caller = caller(ctx)?;
+        let session = SessionId::parse(&session_id, "sessionId")?;
+        let messages = events::listen_to_session(&caller.services, &caller.actor, session, after_revision).await?;
+        Ok(messages.map(|message| message.map(ChatMessage)))
+    }
+
+    /// The changes of files. All files that one write changed arrive together.
+    async fn code_changed(
+        &self,
+        ctx: &Context<'_>,
+        project_id: ID,
+        after_revision: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<CodeChangeSet>> + use<>> {
+        let caller = caller(ctx)?;
+        let project = ProjectId::parse(&project_id, "projectId")?;
+        let kinds = vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored];
+        let events = events::listen(&caller.services, &caller.actor, project, kinds, after_revision).await?;
+        Ok(events.map(|event| event.map(CodeChangeSet)))
+    }
+
+    /// Everything that happens in a project, or the kinds of it that are named.
+    async fn project_events(
+        &self,
+        ctx: &Context<'_>,
+        project_id: ID,
+        kinds: Option<Vec<EventKind>>,
+        after_revision: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<ProjectEvent>> + use<>> {
+        let caller = caller(ctx)?;
+        let project = ProjectId::parse(&project_id, "projectId")?;
+        let kinds = kinds.unwrap_or_default().into_iter().map(Into::into).collect();
+        let events = events::listen(&caller.services, &caller.actor, project, kinds, after_revision).await?;
+        Ok(events.map(|event| event.map(ProjectEvent)))
+    }
+}

@@ -1,0 +1,247 @@
+//! Sessions and messages.
+
+use async_graphql::{Context, ID, InputObject, Object};
+use serde_json::Value;
+
+use super::file::CodeChange;
+use super::profile::User;
+use super::project::Project;
+use super::snapshot::ProjectSnapshot;
+use crate::graphql::context::caller;
+use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotMadeAt};
+use crate::graphql::names::MessageRole;
+use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::scalar::Time;
+use crate::model::chat::{self as model, MessageFilter, SessionFilter};
+use crate::model::error::Result;
+use crate::model::names;
+use crate::model::page::{self, Page as PageArguments};
+
+/// One conversation within a project. Everybody in the project reads it; its author alone writes in it.
+pub struct ChatSession(pub model::Session);
+
+#[Object]
+impl ChatSession {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.0.into()
+    }
+
+    /// Its project.
+    async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
+        super::project(ctx, self.0.project_id).await
+    }
+
+    /// Whose conversation it is.
+    async fn author(&self, ctx: &Context<'_>) -> Result<User> {
+        super::user(ctx, self.0.author_id).await
+    }
+
+    /// Its title.
+    async fn title(&self) -> Option<&str> {
+        self.0.title.as_deref()
+    }
+
+    /// When it began.
+    async fn started_at(&self) -> Time {
+        Time(self.0.started_at)
+    }
+
+    /// When it ended; null while it goes on.
+    async fn ended_at(&self) -> Option<Time> {
+        self.0.ended_at.map(Time)
+    }
+
+    /// Whether it goes on. An author has one active session a project: starting another ends it.
+    async fn is_active(&self) -> bool {
+        self.0.is_active
+    }
+
+    /// How many messages it has.
+    async fn message_count(&self) -> i32 {
+        self.0.message_count
+    }
+
+    /// The client's own data.
+    async fn metadata(&self) -> &Value {
+        &self.0.metadata
+    }
+
+    /// Oldest first. `last: 50` gives the newest 50.
+    async fn messages(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<ChatMessageFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<ChatMessage>> {
+        let page = PageArguments::parse(first, after, last, before, page::MESSAGES)?;
+        let keep: MessageFilter = filter.map(Into::into).unwrap_or_default();
+        let total = if keep == MessageFilter::default() {
+            Total::Known(self.0.message_count.into())
+        } else {
+            Total::Messages(Count { parent: self.0.id, keep: keep.clone() })
+        };
+        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
+        Ok(connection(slice, total, ChatMessage))
+    }
+
+    /// Its checkpoints, oldest first.
+    async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<ChatMessage>> {
+        let keep = MessageFilter { is_checkpoint: Some(true), ..MessageFilter::default() };
+        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page: PageArguments::all() }).await?;
+        Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row)).collect())
+    }
+}
+
+/// One message of a session.
+pub struct ChatMessage(pub model::Message);
+
+#[Object]
+impl ChatMessage {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.0.into()
+    }
+
+    /// Its session.
+    async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
+        super::session(ctx, self.0.session_id).await
+    }
+
+    /// Who wrote it, or whose AI did.
+    async fn author(&self, ctx: &Context<'_>) -> Result<User> {
+        super::user(ctx, self.0.author_id).await
+    }
+
+    /// Whose voice it is.
+    async fn role(&self) -> MessageRole {
+        self.0.role.into()
+    }
+
+    /// Its text.
+    async fn content(&self) -> &str {
+        &self.0.content
+    }
+
+    /// When it was added.
+    async fn timestamp(&self) -> Time {
+        Time(self.0.timestamp)
+    }
+
+    /// The revision that added it: its place in the project's history.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// Whether the state of the files belongs to it.
+    async fn is_checkpoint(&self) -> bool {
+        self.0.is_checkpoint
+    }
+
+    /// What the AI knew, as the client writes it.
+    async fn context_data(&self) -> &Value {
+        &self.0.context_data
+    }
+
+    /// The client's own data.
+    async fn metadata(&self) -> &Value {
+        &self.0.metadata
+    }
+
+    /// The code changes that were made for this message, in their order.
+    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
+        let rows = caller(ctx)?.load(ChangesFor(self.0.id)).await?.unwrap_or_default();
+        Ok(rows.into_iter().map(CodeChange).collect())
+    }
+
+    /// The snapshot that this checkpoint made. It follows the changes that are made for the message.
+    async fn snapshot(&self, ctx: &Context<'_>) -> Result<Option<ProjectSnapshot>> {
+        if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
+            return Ok(None);
+        }
+        let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+        Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
+    }
+}
+
+/// A row of `recent_chat_activity`.
+pub struct ChatActivity(pub model::Message);
+
+#[Object]
+impl ChatActivity {
+    /// The message.
+    async fn message(&self) -> ChatMessage {
+        ChatMessage(self.0.clone())
+    }
+
+    /// Its project.
+    async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
+        super::project(ctx, self.0.project_id).await
+    }
+
+    /// Its session.
+    async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
+        super::session(ctx, self.0.session_id).await
+    }
+
+    /// Who wrote it, or whose AI did.
+    async fn author(&self, ctx: &Context<'_>) -> Result<User> {
+        super::user(ctx, self.0.author_id).await
+    }
+
+    /// The first 200 characters.
+    async fn excerpt(&self) -> String {
+        self.0.content.chars().take(200).collect()
+    }
+}
+
+/// Which sessions a list keeps.
+#[derive(InputObject)]
+pub struct ChatSessionFilter {
+    /// Active, or ended.
+    is_active: Option<bool>,
+    /// Begun at or after this time.
+    started_after: Option<Time>,
+    /// Begun at or before this time.
+    started_before: Option<Time>,
+}
+
+impl From<ChatSessionFilter> for SessionFilter {
+    fn from(filter: ChatSessionFilter) -> Self {
+        Self {
+            is_active: filter.is_active,
+            started_after: filter.started_after.map(|time| time.0),
+            started_before: filter.started_before.map(|time| time.0),
+        }
+    }
+}
+
+/// Which messages a list keeps.
+#[derive(InputObject)]
+pub struct ChatMessageFilter {
+    /// Of this voice.
+    role: Option<MessageRole>,
+    /// Checkpoints, or the others.
+    is_checkpoint: Option<bool>,
+    /// With this text, any case.
+    search: Option<String>,
+    /// Added at or after this time.
+    after: Option<Time>,
+    /// Added at or before this time.
+    before: Option<Time>,
+}
+
+impl From<ChatMessageFilter> for MessageFilter {
+    fn from(filter: ChatMessageFilter) -> Self {
+        Self {
+            role: filter.role.map(Into::into),
+            is_checkpoint: filter.is_checkpoint,
+            search: filter.search.filter(|search| !search.is_empty()),
+            after: filter.after.map(|time| time.0),
+            before: filter.before.map(|time| time.0),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Entries of a project's log.
+
+use async_graphql::{Context, Object};
+
+use super::chat::{ChatMessage, ChatSession};
+use super::file::CodeChange;
+use super::profile::User;
+use super::snapshot::ProjectSnapshot;
+use crate::graphql::context::caller;
+use crate::graphql::loader::{ChangesMadeAt, SnapshotMadeAt};
+use crate::graphql::names::EventKind;
+use crate::graphql::scalar::Time;
+use crate::model::error::Result;
+use crate::model::event::Event;
+use crate::model::names;
+
+/// One entry of a project's log. `kind` says which of the links is set.
+pub struct ProjectEvent(pub Event);
+
+async fn changes(ctx: &Context<'_>, event: &Event) -> Result<Vec<CodeChange>> {
+    use names::EventKind::{FilesChanged, ProjectRestored};
+    if !matches!(event.kind, FilesChanged | ProjectRestored) {
+        return Ok(Vec::new());
+    }
+    let rows = caller(ctx)?.load(ChangesMadeAt(event.project_id, event.revision)).await?.unwrap_or_default();
+    Ok(rows.into_iter().map(CodeChange).collect())
+}
+
+#[Object]
+impl ProjectEvent {
+    /// Its number, from 1, without gaps.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// What it was.
+    async fn kind(&self) -> EventKind {
+        self.0.kind.into()
+    }
+
+    /// When.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// Who.
+    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        super::optional_user(ctx, self.0.actor_id).await
+    }
+
+    /// The session it belongs to.
+    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
+        super::optional_session(ctx, self.0.session_id).await
+    }
+
+    /// The message it added, or was for.
+    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
+        super::optional_message(ctx, self.0.message_id).await
+    }
+
+    /// The snapshot it made; of a restore, the state before.
+    async fn snapshot(&self, ctx: &Context<'_>) -> Result<Option<ProjectSnapshot>> {
+        use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated};
+        if !matches!(self.0.kind, MessageAdded | ProjectRestored | SnapshotCreated) {
+            return Ok(None);
+        }
+        let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+        Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
+    }
+
+    /// The files it changed.
+    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
+        changes(ctx, &self.0).await
+    }
+}
+
+/// All files that one write changed.
+pub struct CodeChangeSet(pub Event);
+
+#[Object]
+impl CodeChangeSet {
+    /// The revision.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// When.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// Who.
+    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        super::optional_user(ctx, self.0.actor_id).await
+    }
+
+    /// The session it belongs to.
+    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
+        super::optional_session(ctx, self.0.session_id).await
+    }
+
+    /// The message it was for.
+    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
+        super::optional_message(ctx, self.0.message_id).await
+    }
+
+    /// The changes, in their order.
+    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
+        changes(ctx, &self.0).await
+    }
+}

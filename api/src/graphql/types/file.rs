@@ -1,0 +1,414 @@
+//! Files, their versions, and the changes between them.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use serde_json::Value;
+
+use super::chat::{ChatMessage, ChatSession};
+use super::profile::User;
+use crate::domain::file;
+use crate::graphql::context::caller;
+use crate::graphql::loader::{AllVersions, Contents, Part, VersionNumber};
+use crate::graphql::names::{ChangeType, FileType};
+use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::scalar::{Base64, Time};
+use crate::model::diff;
+use crate::model::error::{Error, Result};
+use crate::model::file::{self as model, ChangeFilter, Hash};
+use crate::model::ids::{FileId, MessageId, ProjectId, SessionId};
+use crate::model::names;
+use crate::model::page::{self, Page as PageArguments};
+use crate::model::path::FilePath;
+
+/// The bytes with a hash; none for a folder or a deletion.
+async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Arc<Vec<u8>>>> {
+    let Some(hash) = hash else { return Ok(None) };
+    let bytes = caller(ctx)?.load(Contents(project, hash)).await?;
+    bytes.map(Some).ok_or_else(|| Error::Internal(format!("the contents {} are missing", hex::encode(hash))))
+}
+
+async fn text(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<String>> {
+    let bytes = bytes(ctx, project, hash).await?;
+    Ok(bytes.and_then(|bytes| diff::text_of(&bytes).map(str::to_owned)))
+}
+
+async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Base64>> {
+    let bytes = bytes(ctx, project, hash).await?;
+    Ok(bytes.filter(|bytes| diff::text_of(bytes).is_none()).map(|bytes| Base64(bytes.to_vec())))
+}
+
+/// A file or a folder: now, or as of the revision at which it was read.
+pub struct ProjectFile(pub model::File);
+
+#[Object]
+impl ProjectFile {
+    /// Its id: the same under every path it ever had.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.0.into()
+    }
+
+    /// Where it is, without a leading slash.
+    async fn path(&self) -> &str {
+        self.0.path.as_str()
+    }
+
+    /// The last part of its path.
+    async fn name(&self) -> &str {
+        self.0.path.name()
+    }
+
+    /// The folder it is in; null at the top.
+    async fn parent_path(&self) -> Option<String> {
+        self.0.path.parent().map(|folder| folder.as_str().to_owned())
+    }
+
+    /// File or folder.
+    #[graphql(name = "type")]
+    async fn file_type(&self) -> FileType {
+        self.0.file_type.into()
+    }
+
+    /// Its language, as editors name it: as it was given, or else guessed by the path.
+    async fn language(&self) -> Option<&str> {
+        self.0.language.as_deref()
+    }
+
+    /// Size of its contents.
+    async fn size_bytes(&self) -> i32 {
+        self.0.size_bytes
+    }
+
+    /// How many versions it had.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+
+    /// SHA-256 of the bytes, lower-case hex; null for a folder and for a deleted file.
+    async fn hash(&self) -> Option<String> {
+        self.0.hash.map(hex::encode)
+    }
+
+    /// Whether it is deleted; `revertFile` brings it back.
+    async fn is_deleted(&self) -> bool {
+        self.0.is_deleted
+    }
+
+    /// When it was first made.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// When its version was made.
+    async fn updated_at(&self) -> Time {
+        Time(self.0.updated_at)
+    }
+
+    /// The text; null for a folder, a deleted file, and bytes that are not UTF-8 (then `contentBase64` has them).
+    async fn content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        text(ctx, self.0.project_id, self.0.hash).await
+    }
+
+    /// The bytes, where they are not UTF-8.
+    async fn content_base64(&self, ctx: &Context<'_>) -> Result<Option<Base64>> {
+        base64(ctx, self.0.project_id, self.0.hash).await
+    }
+
+    /// Every version, newest first, the present one among them.
+    async fn versions(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<FileSnapshot>> {
+        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let caller = caller(ctx)?;
+        let slice = caller.load(Part { parent: self.0.id, keep: AllVersions, page }).await?.unwrap_or_default();
+        // Versions are numbered without gaps; a file that was read in the past may have more by now.
+        let newest = slice.rows.first().map_or(0, |(_, row)| row.version).max(self.0.version);
+        Ok(connection(slice, Total::Known(newest.into()), FileSnapshot))
+    }
+}
+
+/// One version of one file (`file_version_history`).
+pub struct FileSnapshot(pub model::FileSnapshot);
+
+#[Object]
+impl FileSnapshot {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.0.into()
+    }
+
+    /// Its file, as it is now.
+    async fn file(&self, ctx: &Context<'_>) -> Result<ProjectFile> {
+        file_of(ctx, self.0.file_id).await
+    }
+
+    /// Its number, from 1.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+
+    /// The revision that made it.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// Where the file was.
+    async fn path(&self) -> &str {
+        self.0.path.as_str()
+    }
+
+    /// True where this version is the file's deletion.
+    async fn is_deletion(&self) -> bool {
+        self.0.change_type == names::ChangeType::Delete
+    }
+
+    /// The text; null for a folder, a deletion, and bytes that are not UTF-8 (then `contentBase64` has them).
+    async fn content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        text(ctx, self.0.project_id, self.0.hash).await
+    }
+
+    /// The bytes, where they are not UTF-8.
+    async fn content_base64(&self, ctx: &Context<'_>) -> Result<Option<Base64>> {
+        base64(ctx, self.0.project_id, self.0.hash).await
+    }
+
+    /// SHA-256 of the bytes, lower-case hex; null for a folder and a deletion.
+    async fn hash(&self) -> Option<String> {
+        self.0.hash.map(hex::encode)
+    }
+
+    /// Size of the contents.
+    async fn size_bytes(&self) -> i32 {
+        self.0.size_bytes
+    }
+
+    /// Why, in the writer's words.
+    async fn change_description(&self) -> Option<&str> {
+        self.0.change_description.as_deref()
+    }
+
+    /// Unified diff (as `diff -u`, 3 lines of context) from the version before; `patch` can apply it. Null for bytes that
+    /// are not text.
+    async fn diff(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        Ok(sides(ctx, &self.0).await?.unified().await?)
+    }
+
+    /// Lines it added.
+    async fn additions(&self) -> i32 {
+        self.0.additions
+    }
+
+    /// Lines it removed.
+    async fn deletions(&self) -> i32 {
+        self.0.deletions
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// Who made it.
+    async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        super::optional_user(ctx, self.0.created_by).await
+    }
+
+    /// The session in which it was made.
+    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
+        super::optional_session(ctx, self.0.session_id).await
+    }
+
+    /// The message for which it was made.
+    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
+        super::optional_message(ctx, self.0.message_id).await
+    }
+}
+
+/// One change of one file: the step that made a version.
+pub struct CodeChange(pub model::FileSnapshot);
+
+#[Object]
+impl CodeChange {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        self.0.change_id().0.into()
+    }
+
+    /// The revision that made it.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// What it did.
+    #[graphql(name = "type")]
+    async fn change_type(&self) -> ChangeType {
+        self.0.change_type.into()
+    }
+
+    /// Its file, as it is now.
+    async fn file(&self, ctx: &Context<'_>) -> Result<ProjectFile> {
+        file_of(ctx, self.0.file_id).await
+    }
+
+    /// Where the file was after the change.
+    async fn path(&self) -> &str {
+        self.0.path.as_str()
+    }
+
+    /// Where a rename came from.
+    async fn old_path(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        if self.0.change_type != names::ChangeType::Rename {
+            return Ok(None);
+        }
+        Ok(before(ctx, &self.0).await?.map(|before| before.path.as_str().to_owned()))
+    }
+
+    /// The text before; null where there was none.
+    async fn old_content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        let before = before(ctx, &self.0).await?;
+        text(ctx, self.0.project_id, before.and_then(|before| before.hash)).await
+    }
+
+    /// The text after; null where there is none.
+    async fn new_content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        text(ctx, self.0.project_id, self.0.hash).await
+    }
+
+    /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
+    async fn diff(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        Ok(sides(ctx, &self.0).await?.unified().await?)
+    }
+
+    /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
+    /// context. Null for bytes that are not text.
+    async fn line_changes(&self, ctx: &Context<'_>) -> Result<Option<Value>> {
+        Ok(sides(ctx, &self.0).await?.line_changes().await?)
+    }
+
+    /// Lines it added.
+    async fn additions(&self) -> i32 {
+        self.0.additions
+    }
+
+    /// Lines it removed.
+    async fn deletions(&self) -> i32 {
+        self.0.deletions
+    }
+
+    /// Why, in the writer's words.
+    async fn change_description(&self) -> Option<&str> {
+        self.0.change_description.as_deref()
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// Who made it.
+    async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        super::optional_user(ctx, self.0.created_by).await
+    }
+
+    /// The session in which it was made.
+    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
+        super::optional_session(ctx, self.0.session_id).await
+    }
+
+    /// The message for which it was made.
+    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
+        super::optional_message(ctx, self.0.message_id).await
+    }
+}
+
+async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile> {
+    let file = caller(ctx)?.load(id).await?;
+    file.map(ProjectFile).ok_or_else(|| Error::Internal("a file is referred to and missing".to_owned()))
+}
+
+/// The version before a change; none for a file's first, and for one that comes back from its deletion.
+async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<model::FileSnapshot>> {
+    if change.change_type == names::ChangeType::Create {
+        return Ok(None);
+    }
+    caller(ctx)?.load(VersionNumber(change.file_id, change.version - 1)).await
+}
+
+async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<file::Sides> {
+    let before = before(ctx, change).await?;
+    let old = bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash)).await?;
+    let new = bytes(ctx, change.project_id, change.hash).await?;
+    let is_deleted = change.change_type == names::ChangeType::Delete;
+    Ok(file::Sides {
+        old_path: before.map(|before| before.path),
+        new_path: (!is_deleted).then(|| change.path.clone()),
+        old,
+        new,
+    })
+}
+
+/// What differs in one file between two revisions.
+#[derive(SimpleObject)]
+pub struct FileDiff {
+    /// Where the file is at the second (of a deletion: at the first).
+    path: String,
+    /// Where a renamed file was at the first.
+    old_path: Option<String>,
+    /// What happened to it.
+    #[graphql(name = "type")]
+    change_type: ChangeType,
+    /// Unified diff (as `diff -u`, 3 lines of context). Null for bytes that are not text.
+    diff: Option<String>,
+    /// Lines added.
+    additions: i32,
+    /// Lines removed.
+    deletions: i32,
+}
+
+impl From<file::FileDiff> for FileDiff {
+    fn from(row: file::FileDiff) -> Self {
+        Self {
+            path: row.path.as_str().to_owned(),
+            old_path: row.old_path.map(|path| path.as_str().to_owned()),
+            change_type: row.change_type.into(),
+            diff: row.diff,
+            additions: row.additions,
+            deletions: row.deletions,
+        }
+    }
+}
+
+/// Which changes a list keeps.
+#[derive(InputObject)]
+pub struct CodeChangeFilter {
+    /// Made in this session.
+    session_id: Option<ID>,
+    /// Made for this message.
+    message_id: Option<ID>,
+    /// Of this file.
+    file_id: Option<ID>,
+    /// Of the file that was at this path after the change.
+    path: Option<String>,
+    /// Of this kind.
+    #[graphql(name = "type")]
+    change_type: Option<ChangeType>,
+}
+
+impl TryFrom<CodeChangeFilter> for ChangeFilter {
+    type Error = Error;
+
+    fn try_from(filter: CodeChangeFilter) -> Result<Self> {
+        Ok(Self {
+            session_id: filter.session_id.map(|id| SessionId::parse(&id, "filter.sessionId")).transpose()?,
+            message_id: filter.message_id.map(|id| MessageId::parse(&id, "filter.messageId")).transpose()?,
+            file_id: filter.file_id.map(|id| FileId::parse(&id, "filter.fileId")).transpose()?,
+            path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
+            change_type: filter.change_type.map(Into::into),
+        })
+    }
+}

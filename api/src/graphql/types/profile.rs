@@ -1,0 +1,82 @@
+//! Users.
+
+use async_graphql::{Context, ID, Object, SimpleObject};
+use serde_json::Value;
+
+use crate::domain::profile;
+use crate::graphql::context::caller;
+use crate::graphql::scalar::Time;
+use crate::model::error::Result;
+use crate::model::profile::{Preferences, Profile};
+
+/// A user. Others see the name and the picture of those with whom they share a project.
+pub struct User(pub Profile);
+
+#[Object]
+impl User {
+    /// Its id: the `sub` of the user's tokens.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.0.into()
+    }
+
+    /// The address of the user's tokens. Null for anyone but the caller.
+    async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        Ok(self.0.email.as_deref().filter(|_| caller(ctx).is_ok_and(|caller| caller.actor.user_id == self.0.id)))
+    }
+
+    /// The name shown to others.
+    async fn full_name(&self) -> Option<&str> {
+        self.0.full_name.as_deref()
+    }
+
+    /// Address of the picture shown to others.
+    async fn avatar_url(&self) -> Option<&str> {
+        self.0.avatar_url.as_deref()
+    }
+
+    /// When the service first saw them.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// When the profile last changed.
+    async fn updated_at(&self) -> Time {
+        Time(self.0.updated_at)
+    }
+
+    /// Null for anyone but the caller.
+    async fn preferences(&self, ctx: &Context<'_>) -> Result<Option<UserPreferences>> {
+        let caller = caller(ctx)?;
+        if caller.actor.user_id != self.0.id {
+            return Ok(None);
+        }
+        Ok(Some(profile::preferences(&*caller.reader.tx().await?).await?.into()))
+    }
+}
+
+/// How a user wants their editor.
+#[derive(SimpleObject)]
+pub struct UserPreferences {
+    /// Theme of the editor, as it names it.
+    editor_theme: String,
+    /// Whether the editor saves by itself.
+    auto_save_enabled: bool,
+    /// The client's own settings for notifications.
+    notification_preferences: Value,
+    /// The client's own settings for its interface.
+    ui_preferences: Value,
+    /// When they last changed.
+    updated_at: Time,
+}
+
+impl From<Preferences> for UserPreferences {
+    fn from(row: Preferences) -> Self {
+        Self {
+            editor_theme: row.editor_theme,
+            auto_save_enabled: row.auto_save_enabled,
+            notification_preferences: row.notification_preferences,
+            ui_preferences: row.ui_preferences,
+            updated_at: Time(row.updated_at),
+        }
+    }
+}

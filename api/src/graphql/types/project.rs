@@ -1,0 +1,342 @@
+//! Projects.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use serde_json::Value;
+
+use super::chat::{ChatSession, ChatSessionFilter};
+use super::event::ProjectEvent;
+use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
+use super::profile::User;
+use super::snapshot::ProjectSnapshot;
+use crate::domain::{events, file};
+use crate::graphql::context::caller;
+use crate::graphql::loader::{ActiveSession, AllSnapshots, CollaboratorsOf, Count, FileAt, Part};
+use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
+use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::scalar::Time;
+use crate::model::chat::SessionFilter;
+use crate::model::error::{Error, Result};
+use crate::model::file::{ChangeFilter, FileFilter};
+use crate::model::page::{self, Page as PageArguments};
+use crate::model::path::FilePath;
+use crate::model::project as model;
+
+/// A voice agent under construction: its configuration, its conversations and its files, in one history.
+pub struct Project(pub model::Project);
+
+#[Object]
+impl Project {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.0.into()
+    }
+
+    /// Who owns it.
+    async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
+        super::user(ctx, self.0.owner_id).await
+    }
+
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it is for.
+    async fn description(&self) -> Option<&str> {
+        self.0.description.as_deref()
+    }
+
+    /// The prompt it began with.
+    async fn initial_prompt(&self) -> &str {
+        &self.0.initial_prompt
+    }
+
+    /// The voice agent's configuration, as the client writes it.
+    async fn config(&self) -> &Value {
+        &self.0.config
+    }
+
+    /// Whether it is in use.
+    async fn status(&self) -> ProjectStatus {
+        self.0.status.into()
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// When its name, description, prompt, configuration or status last changed; `stats.lastActivityAt` follows everything.
+    async fn updated_at(&self) -> Time {
+        Time(self.0.updated_at)
+    }
+
+    /// When a member last opened it (`touchProject`).
+    async fn last_accessed_at(&self) -> Time {
+        Time(self.0.last_accessed_at)
+    }
+
+    /// The newest revision.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// What the caller may do in it.
+    async fn viewer_role(&self) -> ProjectRole {
+        self.0.viewer_role.into()
+    }
+
+    /// Its totals.
+    async fn stats(&self) -> ProjectStats {
+        ProjectStats {
+            total_sessions: self.0.session_count,
+            total_messages: self.0.message_count,
+            total_files: self.0.file_count,
+            total_changes: self.0.change_count,
+            latest_session_at: self.0.last_session_at.map(Time),
+            last_activity_at: Time(self.0.last_activity_at),
+        }
+    }
+
+    /// The caller's own active session; null where there is none.
+    async fn active_session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
+        Ok(caller(ctx)?.load(ActiveSession(self.0.id)).await?.map(ChatSession))
+    }
+
+    /// Its sessions, newest first.
+    async fn sessions(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<ChatSessionFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<ChatSession>> {
+        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let keep: SessionFilter = filter.map(Into::into).unwrap_or_default();
+        let count = Count { parent: self.0.id, keep: keep.clone() };
+        let total = if keep == SessionFilter::default() {
+            Total::Known(self.0.session_count.into())
+        } else {
+            Total::Sessions(count)
+        };
+        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
+        Ok(connection(slice, total, ChatSession))
+    }
+
+    /// One file by its path, now or as of a revision; null where there was none.
+    async fn file(
+        &self,
+        ctx: &Context<'_>,
+        path: String,
+        #[graphql(desc = "The revision to read at; now without one.")] at: Option<i32>,
+    ) -> Result<Option<ProjectFile>> {
+        let at = self.at(at, "at")?;
+        let path = FilePath::parse(&path, "path")?;
+        Ok(caller(ctx)?.load(FileAt(at, self.0.id, path)).await?.map(ProjectFile))
+    }
+
+    /// By path, ascending.
+    #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    async fn files(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The revision to read at; now without one.")] at: Option<i32>,
+        #[graphql(desc = "Keeps one folder and what is below it.")] under: Option<String>,
+        #[graphql(default_with = "Some(false)", desc = "Lists deleted files as well.")] include_deleted: Option<bool>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<ProjectFile>> {
+        let page = PageArguments::parse(first, after, last, before, page::FILES)?;
+        let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
+        let include_deleted = include_deleted.unwrap_or(false);
+        let keep = FileFilter { at: self.at(at, "at")?, under, include_deleted };
+        let total = Total::Files(Count { parent: self.0.id, keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
+        Ok(connection(slice, total, ProjectFile))
+    }
+
+    /// Every change of a file, newest first (`file_change_history`).
+    async fn changes(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<CodeChangeFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<CodeChange>> {
+        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let keep = filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
+        let total = if keep == ChangeFilter::default() {
+            Total::Known(self.0.change_count.into())
+        } else {
+            Total::Changes(Count { parent: self.0.id, keep: keep.clone() })
+        };
+        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
+        Ok(connection(slice, total, CodeChange))
+    }
+
+    /// Its snapshots, newest first: what checkpoints, people and restores have named.
+    async fn snapshots(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<ProjectSnapshot>> {
+        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep: AllSnapshots, page }).await?.unwrap_or_default();
+        let total = Total::Snapshots(Count { parent: self.0.id, keep: AllSnapshots });
+        Ok(connection(slice, total, ProjectSnapshot))
+    }
+
+    /// What differs between any two revisions, by path.
+    async fn diff(
+        &self,
+        ctx: &Context<'_>,
+        from: i32,
+        #[graphql(desc = "Defaults to now.")] to: Option<i32>,
+    ) -> Result<Vec<FileDiff>> {
+        let from = self.at(Some(from), "from")?.unwrap_or_default();
+        let to = self.at(to, "to")?.unwrap_or(self.0.revision);
+        let diffs = file::diff(&*caller(ctx)?.reader.tx().await?, self.0.id, from, to).await?;
+        Ok(diffs.into_iter().map(FileDiff::from).collect())
+    }
+
+    /// The project's own log: one event a revision, oldest first.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 0)] after_revision: Option<i32>,
+        #[graphql(default = 100, desc = "At most 500.")] first: Option<i32>,
+    ) -> Result<Vec<ProjectEvent>> {
+        let after = after_revision.unwrap_or(0);
+        let size = page::PageSize { default: 100, max: 500 };
+        let limit = PageArguments::parse(first, None, None, None, size)?.limit;
+        let tx = caller(ctx)?.reader.tx().await?;
+        let events = events::after(&tx, self.0.id, after, &[], limit).await?;
+        Ok(events.into_iter().map(ProjectEvent).collect())
+    }
+
+    /// Who else is in it, and who was asked.
+    async fn collaborators(&self, ctx: &Context<'_>) -> Result<Vec<Collaborator>> {
+        let rows = caller(ctx)?.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(rows.into_iter().map(Collaborator).collect())
+    }
+}
+
+impl Project {
+    /// Checks a revision to read at. The newest is no different from now.
+    fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
+        match at {
+            Some(at) if !(0..=self.0.revision).contains(&at) => {
+                Err(Error::bad_input(field, format!("The project has revisions 0 to {}.", self.0.revision)))
+            }
+            at => Ok(at),
+        }
+    }
+}
+
+/// A project's totals; they are kept, not counted.
+#[derive(SimpleObject)]
+pub struct ProjectStats {
+    /// Sessions ever started.
+    total_sessions: i32,
+    /// Messages in all sessions.
+    total_messages: i32,
+    /// Live files, folders not counted.
+    total_files: i32,
+    /// Changes of files ever made.
+    total_changes: i32,
+    /// When its newest session began.
+    latest_session_at: Option<Time>,
+    /// When anything in it last changed.
+    last_activity_at: Time,
+}
+
+/// The sums over the caller's own projects that are not deleted (`user_activity_summary`).
+#[derive(SimpleObject)]
+pub struct ActivitySummary {
+    /// Projects.
+    pub total_projects: i32,
+    /// Sessions ever started.
+    pub total_sessions: i32,
+    /// Messages in all sessions.
+    pub total_messages: i32,
+    /// Live files.
+    pub total_files: i32,
+    /// Changes of files ever made.
+    pub total_changes: i32,
+    /// When anything last changed in any of them.
+    pub last_activity_at: Option<Time>,
+}
+
+/// Somebody's part in a project.
+pub struct Collaborator(pub model::Collaborator);
+
+#[Object]
+impl Collaborator {
+    /// Who.
+    async fn user(&self, ctx: &Context<'_>) -> Result<User> {
+        super::user(ctx, self.0.user_id).await
+    }
+
+    /// What they may do.
+    async fn role(&self) -> ProjectRole {
+        self.0.role.into()
+    }
+
+    /// Who asked them in.
+    async fn invited_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        super::optional_user(ctx, self.0.invited_by).await
+    }
+
+    /// When they were asked.
+    async fn invited_at(&self) -> Time {
+        Time(self.0.invited_at)
+    }
+
+    /// When they said yes; until then they see nothing.
+    async fn accepted_at(&self) -> Option<Time> {
+        self.0.accepted_at.map(Time)
+    }
+}
+
+/// How projects are sorted.
+#[derive(InputObject)]
+pub struct ProjectOrder {
+    /// By what.
+    pub field: ProjectOrderField,
+    /// Which end comes first.
+    #[graphql(default_with = "OrderDirection::Desc")]
+    pub direction: OrderDirection,
+}
+
+/// Which projects a list keeps.
+#[derive(InputObject)]
+pub struct ProjectFilter {
+    /// Of this status; without one, all but the deleted.
+    status: Option<ProjectStatus>,
+    /// With this text in name or description, any case.
+    search: Option<String>,
+    /// Made at or after this time.
+    created_after: Option<Time>,
+    /// Made at or before this time.
+    created_before: Option<Time>,
+}
+
+impl From<ProjectFilter> for model::ProjectFilter {
+    fn from(filter: ProjectFilter) -> Self {
+        Self {
+            status: filter.status.map(Into::into),
+            search: filter.search.filter(|search| !search.is_empty()),
+            created_after: filter.created_after.map(|time| time.0),
+            created_before: filter.created_before.map(|time| time.0),
+        }
+    }
+}

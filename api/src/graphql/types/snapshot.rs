@@ -1,0 +1,105 @@
+//! Snapshots of a project.
+
+use async_graphql::{Context, ID, Object};
+
+use super::chat::{ChatMessage, ChatSession};
+use super::file::{FileDiff, ProjectFile};
+use super::profile::User;
+use super::project::Project;
+use crate::domain::file;
+use crate::graphql::context::caller;
+use crate::graphql::loader::{Count, Part};
+use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::scalar::Time;
+use crate::model::error::Result;
+use crate::model::file::FileFilter;
+use crate::model::page::{self, Page as PageArguments};
+use crate::model::path::FilePath;
+use crate::model::snapshot as model;
+
+/// A name for a revision of a project: what one click goes back to (`restoreSnapshot`).
+pub struct ProjectSnapshot(pub model::ProjectSnapshot);
+
+#[Object]
+impl ProjectSnapshot {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.0.into()
+    }
+
+    /// Its project.
+    async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
+        super::project(ctx, self.0.project_id).await
+    }
+
+    /// The revision it names. A checkpoint's follows what is written for its message.
+    async fn revision(&self) -> i32 {
+        self.0.revision
+    }
+
+    /// Its name.
+    async fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// What it is about.
+    async fn description(&self) -> Option<&str> {
+        self.0.description.as_deref()
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> Time {
+        Time(self.0.created_at)
+    }
+
+    /// Who made it.
+    async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        super::optional_user(ctx, self.0.created_by).await
+    }
+
+    /// The session in which it was made.
+    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
+        super::optional_session(ctx, self.0.session_id).await
+    }
+
+    /// The message for which it was made.
+    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
+        super::optional_message(ctx, self.0.message_id).await
+    }
+
+    /// Files in it, folders not counted.
+    async fn file_count(&self) -> i32 {
+        self.0.file_count
+    }
+
+    /// SHA-256, lower-case hex, over `path NUL hex-sha256 LF` of its files in the order of their paths' bytes: equal for
+    /// equal states, and what a restore is checked against.
+    async fn manifest_sha256(&self) -> String {
+        hex::encode(self.0.manifest)
+    }
+
+    /// Its files, by path.
+    async fn files(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Keeps one folder and what is below it.")] under: Option<String>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<ProjectFile>> {
+        let page = PageArguments::parse(first, after, last, before, page::FILES)?;
+        let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
+        let keep = FileFilter { at: Some(self.0.revision), under, include_deleted: false };
+        let total = Total::Files(Count { parent: self.0.project_id, keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent: self.0.project_id, keep, page }).await?.unwrap_or_default();
+        Ok(connection(slice, total, ProjectFile))
+    }
+
+    /// From this snapshot to now.
+    async fn diff(&self, ctx: &Context<'_>) -> Result<Vec<FileDiff>> {
+        let tx = caller(ctx)?.reader.tx().await?;
+        let diffs = file::diff(&tx, self.0.project_id, self.0.revision, i32::MAX).await?;
+        Ok(diffs.into_iter().map(FileDiff::from).collect())
+    }
+}
