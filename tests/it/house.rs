@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("domain", &["storage", "model"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
     ("storage", &["model"], &["async_graphql", "axum", "migration"]),
     ("model", &[], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
-    ("config", &["model"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
+    ("config", &["model"], &["async_graphql", "entity", "migration", "sea_orm", "sqlx"]),
     ("telemetry", &["config", "model"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
 ];
 
