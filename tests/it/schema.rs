@@ -1,0 +1,197 @@
+//! Given `tests/contract.graphql`, the API that clients are written against, then the service's schema holds all of it, and
+//! what it has besides breaks none of them; and `schema.graphql` is what the code says.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use antiphon::{config::Cli, graphql::schema};
+use async_graphql::{
+    Name, Positioned,
+    parser::{
+        parse_schema,
+        types::{FieldDefinition, InputValueDefinition, TypeDefinition, TypeKind, TypeSystemDefinition},
+    },
+};
+use clap::Parser;
+
+/// What of the contract the service does not have yet: types, and fields of types. The list may only shrink.
+const NOT_YET: &[&str] = &[
+    "AgentConfiguration",
+    "AgentConfigurationPayload",
+    "CollaboratorPayload",
+    "InviteCollaboratorInput",
+    "Mutation.acceptInvitation",
+    "Mutation.changeCollaboratorRole",
+    "Mutation.inviteCollaborator",
+    "Mutation.removeCollaborator",
+    "Mutation.saveAgentConfiguration",
+    "Project.agentConfigurations",
+    "SaveAgentConfigurationInput",
+];
+
+fn printed() -> String {
+    let settings = Cli::try_parse_from(["antiphon"]).unwrap().settings;
+    schema::build(&settings.limits).sdl()
+}
+
+#[test]
+fn schema_graphql_is_what_the_code_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schema.graphql");
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    let printed = printed();
+    let differs = kept.trim_end().lines().zip(printed.trim_end().lines()).position(|(kept, printed)| kept != printed);
+    let line = differs.unwrap_or(kept.trim_end().lines().count().min(printed.trim_end().lines().count())) + 1;
+    assert!(
+        kept.trim_end() == printed.trim_end(),
+        "schema.graphql is out of date, from line {line} on; this mends it:\n    cargo run -- schema > schema.graphql"
+    );
+}
+
+#[test]
+fn the_schema_holds_the_contract() {
+    let missing = missing(include_str!("../contract.graphql"), &printed());
+    let unexpected: Vec<_> = missing.iter().filter(|(place, _)| !NOT_YET.contains(&place.as_str())).collect();
+    let lines: Vec<_> = unexpected.iter().map(|(place, what)| format!("{place}: {what}")).collect();
+    assert!(lines.is_empty(), "the schema breaks the contract (tests/contract.graphql):\n{}", lines.join("\n"));
+
+    let done: Vec<_> = NOT_YET.iter().filter(|place| !missing.iter().any(|(missing, _)| missing == *place)).collect();
+    assert!(done.is_empty(), "the schema has these now; take them out of NOT_YET: {done:?}");
+}
+
+#[test]
+fn a_breach_of_the_contract_is_found() {
+    let contract = "
+        type Query { a(x: Int, y: [E!]! = [A]): [Int!]! b: Int }
+        interface I { id: ID! } type T implements I { id: ID! } enum E { A B } scalar S
+        union U = T input P { x: Int = 1 }";
+    let find = |from: &str, to: &str| {
+        assert!(contract.contains(from));
+        let places = missing(contract, &contract.replace(from, to)).into_iter().map(|(place, _)| place);
+        places.collect::<Vec<_>>()
+    };
+    assert_eq!(find("b: Int", "b: Int c(z: Int, w: Int! = 1): Int!"), [""; 0]);
+    assert_eq!(find("x: Int, y: [E!]! = [A]", "y: [E!]! = [A], x: Int"), [""; 0]);
+    assert_eq!(find("scalar S", "scalar S type New { x(y: Int!): Int }"), [""; 0]);
+    assert_eq!(find("b: Int", ""), ["Query.b"]);
+    assert_eq!(find("b: Int", "b: Int!"), ["Query.b"]);
+    assert_eq!(find("[Int!]!", "[Int]!"), ["Query.a"]);
+    assert_eq!(find("x: Int, y", "y"), ["Query.a(x)"]);
+    assert_eq!(find("x: Int, y", "x: Int!, y"), ["Query.a(x)"]);
+    assert_eq!(find("x: Int, y", "x: Int, z: Int!, y"), ["Query.a(z)"]);
+    assert_eq!(find("= [A]", "= [B]"), ["Query.a(y)"]);
+    assert_eq!(find("implements I ", ""), ["T"]);
+    assert_eq!(find("A B", "A"), ["E.B"]);
+    assert_eq!(find("A B", "A B C"), ["E.C"]);
+    assert_eq!(find("scalar S", "enum S { X }"), ["S"]);
+    assert_eq!(find("scalar S", ""), ["S"]);
+    assert_eq!(find("= T", "= T | Query"), ["U.Query"]);
+    assert_eq!(find("Int = 1", "Int = 2"), ["P.x"]);
+    assert_eq!(find("Int = 1", "Int = 1 y: Int!"), ["P.y"]);
+}
+
+/// Places of the contract that a schema lacks or has otherwise, and what is wrong there.
+type Missing = Vec<(String, String)>;
+
+/// Compares a schema with the contract. It may add types, fields, and arguments and input fields that need not be given; not
+/// values of an enum or members of a union, for which a client that knows them all has no case.
+fn missing(contract: &str, schema: &str) -> Missing {
+    let (contract, schema) = (types(contract), types(schema));
+    let mut missing = Missing::new();
+    for (name, ours) in &contract {
+        match schema.get(name) {
+            Some(theirs) => compare(name, &ours.kind, &theirs.kind, &mut missing),
+            None => missing.push((name.clone(), "is missing".to_owned())),
+        }
+    }
+    missing
+}
+
+fn types(schema: &str) -> BTreeMap<String, TypeDefinition> {
+    let document = parse_schema(schema).unwrap_or_else(|error| panic!("{error}"));
+    let types = document.definitions.into_iter().filter_map(|definition| match definition {
+        TypeSystemDefinition::Type(definition) => Some((definition.node.name.node.to_string(), definition.node)),
+        _ => None,
+    });
+    types.collect()
+}
+
+fn compare(name: &str, wanted: &TypeKind, found: &TypeKind, missing: &mut Missing) {
+    match (wanted, found) {
+        (TypeKind::Scalar, TypeKind::Scalar) => {}
+        (TypeKind::Object(wanted), TypeKind::Object(found)) => {
+            for interface in wanted.implements.iter().filter(|interface| !found.implements.contains(interface)) {
+                missing.push((name.to_owned(), format!("does not implement {}", interface.node)));
+            }
+            fields(name, &wanted.fields, &found.fields, missing);
+        }
+        (TypeKind::Interface(wanted), TypeKind::Interface(found)) => {
+            fields(name, &wanted.fields, &found.fields, missing);
+        }
+        (TypeKind::InputObject(wanted), TypeKind::InputObject(found)) => {
+            inputs(|field| format!("{name}.{field}"), &wanted.fields, &found.fields, missing);
+        }
+        (TypeKind::Enum(wanted), TypeKind::Enum(found)) => {
+            let names = |values: &[Positioned<async_graphql::parser::types::EnumValueDefinition>]| {
+                values.iter().map(|value| value.node.value.node.clone()).collect::<Vec<_>>()
+            };
+            same(name, &names(&wanted.values), &names(&found.values), missing);
+        }
+        (TypeKind::Union(wanted), TypeKind::Union(found)) => {
+            let names = |members: &[Positioned<Name>]| members.iter().map(|name| name.node.clone()).collect::<Vec<_>>();
+            same(name, &names(&wanted.members), &names(&found.members), missing);
+        }
+        _ => missing.push((name.to_owned(), "is of another kind".to_owned())),
+    }
+}
+
+fn same(name: &str, wanted: &[Name], found: &[Name], missing: &mut Missing) {
+    let lacks = |of: &[Name], what: &Name| !of.contains(what);
+    missing.extend(wanted.iter().filter(|w| lacks(found, w)).map(|w| (format!("{name}.{w}"), "is missing".to_owned())));
+    missing.extend(found.iter().filter(|f| lacks(wanted, f)).map(|f| (format!("{name}.{f}"), "is new".to_owned())));
+}
+
+fn fields(
+    name: &str,
+    wanted: &[Positioned<FieldDefinition>],
+    found: &[Positioned<FieldDefinition>],
+    missing: &mut Missing,
+) {
+    for Positioned { node: wanted, .. } in wanted {
+        let place = format!("{name}.{}", wanted.name.node);
+        let Some(found) = found.iter().map(|found| &found.node).find(|found| found.name == wanted.name) else {
+            missing.push((place, "is missing".to_owned()));
+            continue;
+        };
+        if wanted.ty != found.ty {
+            missing.push((place.clone(), format!("is {}, and must be {}", found.ty.node, wanted.ty.node)));
+        }
+        inputs(|argument| format!("{place}({argument})"), &wanted.arguments, &found.arguments, missing);
+    }
+}
+
+fn inputs(
+    place: impl Fn(&Name) -> String,
+    wanted: &[Positioned<InputValueDefinition>],
+    found: &[Positioned<InputValueDefinition>],
+    missing: &mut Missing,
+) {
+    let say = |input: &InputValueDefinition| match &input.default_value {
+        Some(default) => format!("{} = {}", input.ty.node, default.node),
+        None => input.ty.node.to_string(),
+    };
+    for Positioned { node: wanted, .. } in wanted {
+        match found.iter().map(|found| &found.node).find(|found| found.name == wanted.name) {
+            None => missing.push((place(&wanted.name.node), "is missing".to_owned())),
+            Some(found) if wanted.ty != found.ty || wanted.default_value != found.default_value => {
+                let what = format!("is {}, and must be {}", say(found), say(wanted));
+                missing.push((place(&wanted.name.node), what));
+            }
+            Some(_) => {}
+        }
+    }
+    for Positioned { node: new, .. } in found.iter().filter(|new| !wanted.iter().any(|w| w.node.name == new.node.name))
+    {
+        if !new.ty.node.nullable && new.default_value.is_none() {
+            missing.push((place(&new.name.node), "is new and must be given".to_owned()));
+        }
+    }
+}
