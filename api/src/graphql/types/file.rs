@@ -195,7 +195,7 @@ impl FileSnapshot {
     /// Unified diff (as `diff -u`, 3 lines of context) from the version before; `patch` can apply it. Null for bytes that
     /// are not text.
     async fn diff(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        Ok(sides(ctx, &self.0).await?.unified().await?)
+        sides(ctx, &self.0).await?.unified().await
     }
 
     /// Lines it added.
@@ -281,13 +281,13 @@ impl CodeChange {
 
     /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
     async fn diff(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        Ok(sides(ctx, &self.0).await?.unified().await?)
+        sides(ctx, &self.0).await?.unified().await
     }
 
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
     /// context. Null for bytes that are not text.
     async fn line_changes(&self, ctx: &Context<'_>) -> Result<Option<Value>> {
-        Ok(sides(ctx, &self.0).await?.line_changes().await?)
+        sides(ctx, &self.0).await?.line_changes().await
     }
 
     /// Lines it added.
