@@ -47,6 +47,7 @@ pub async fn start_session(services: &Arc<Services>, actor: &Actor, new: NewSess
                 message_count: 0,
                 is_active: true,
                 metadata: new.metadata.unwrap_or_else(|| json!({})),
+                as_of: None,
             };
             chat::insert_session(tx, &session).await?;
             let started =
@@ -140,6 +141,7 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
                 is_checkpoint: new.is_checkpoint,
                 context_data: new.context_data.unwrap_or_else(|| json!({})),
                 metadata: new.metadata.unwrap_or_else(|| json!({})),
+                folded_revision: None,
             };
             chat::insert_message(tx, &message, new.idempotency_key).await?;
             let added = Event {

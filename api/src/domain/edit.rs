@@ -118,7 +118,7 @@ pub(super) struct Write<'t> {
     tx: &'t Tx,
     actor: Actor,
     pub(super) locked: Locked,
-    conversation: Option<Conversation>,
+    pub(super) conversation: Option<Conversation>,
     description: Option<String>,
 }
 
@@ -165,6 +165,11 @@ impl<'t> Write<'t> {
     /// The revision before this one.
     pub(super) fn present_revision(&self) -> i32 {
         self.locked.revision - 1
+    }
+
+    /// Says why, where the caller did not.
+    pub(super) fn describe(&mut self, description: String) {
+        self.description = Some(description);
     }
 
     /// Leaves everything as it was.

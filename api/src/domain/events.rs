@@ -14,7 +14,7 @@ use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::ids::{ProjectId, SessionId};
 use crate::model::names::EventKind;
-pub use crate::storage::event::after;
+pub use crate::storage::event::{after, at};
 use crate::storage::{chat, event};
 
 /// How many entries a listener reads at once.

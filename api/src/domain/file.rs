@@ -8,14 +8,15 @@ use super::edit::{Content, Edit, Heads, Write};
 use super::project::{Target, check_expected};
 use super::{Services, Tx, check_name, check_optional_text, write};
 use crate::model::actor::Actor;
-use crate::model::diff::{self, Stat};
-use crate::model::error::{Conflict, Error, Result};
-use crate::model::file::{File, Hash};
+use crate::model::diff::{self, LineOp, Stat};
+use crate::model::error::{Conflict, Error, FileConflict, Result};
+use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
+use crate::model::merge::{Merge, merge};
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::path::FilePath;
-pub use crate::storage::blob::by_hashes;
+use crate::storage::blob::{self, BlobId};
 use crate::storage::file::{self, Head};
 pub use crate::storage::file::{
     by_ids, by_paths, changes_count, changes_of_messages, changes_of_revisions, changes_page, count, page,
@@ -27,7 +28,7 @@ pub use crate::storage::file::{
 /// # Errors
 /// `Internal` where the database fails or the bytes do not have their hash.
 pub async fn contents(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<HashMap<(ProjectId, Hash), Arc<Vec<u8>>>> {
-    let mut chains = by_hashes(tx, keys).await?;
+    let mut chains = blob::by_hashes(tx, keys).await?;
     let keys = keys.to_vec();
     // Decoding takes processor time, which async threads do not have to give.
     let decode = tokio::task::spawn_blocking(move || {
@@ -65,17 +66,50 @@ fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Checks a guard on a file's version.
 fn check_version(head: &Head, expected: Option<i32>) -> Result<()> {
     match expected {
-        Some(expected) if expected != head.file.version => Err(Error::Conflict(Conflict {
-            message: format!("The file is at version {}, not {expected}.", head.file.version),
-            field: Some("expectedVersion"),
-            current_version: Some(head.file.version),
-            current_hash: head.file.hash.map(hex::encode),
-            ..Conflict::default()
-        })),
+        Some(expected) if expected != head.file.version => Err(Error::Conflict(stale(head, expected))),
         _ => Ok(()),
     }
+}
+
+fn stale(head: &Head, expected: i32) -> Conflict {
+    Conflict {
+        message: format!("The file is at version {}, not {expected}.", head.file.version),
+        field: Some("expectedVersion"),
+        current_version: Some(head.file.version),
+        current_hash: head.file.hash.map(hex::encode),
+        ..Conflict::default()
+    }
+}
+
+/// Brings together, for each of these, what a file held when the caller saw it, what it holds now, and what the caller
+/// sent; `None` where one is not there or not text.
+async fn merges(
+    tx: &Tx,
+    project: ProjectId,
+    sides: Vec<(Option<BlobId>, Option<BlobId>, Vec<u8>)>,
+) -> Result<Vec<Option<Merge>>> {
+    let ids: Vec<BlobId> = sides.iter().flat_map(|(seen, now, _)| [*seen, *now]).flatten().collect();
+    let mut chains = blob::of_project(tx, project, &ids, &[]).await?;
+    let merge_all = move || {
+        let mut merges = Vec::with_capacity(sides.len());
+        for (seen, now, sent) in sides {
+            let (Some(seen), Some(now)) = (seen, now) else {
+                merges.push(None);
+                continue;
+            };
+            let (seen, now) = (chains.decode(seen)?, chains.decode(now)?);
+            let texts = (diff::text_of(&seen), diff::text_of(&now), diff::text_of(&sent));
+            merges.push(match texts {
+                (Some(seen), Some(now), Some(sent)) => merge(seen, now, sent),
+                _ => None,
+            });
+        }
+        Ok(merges)
+    };
+    tokio::task::spawn_blocking(merge_all).await.map_err(Error::internal)?
 }
 
 impl Write<'_> {
@@ -186,9 +220,14 @@ pub async fn update(
             let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
             let head = live(&heads, &named.path)?.clone();
-            check_version(&head, named.expected_version)?;
             if head.file.file_type == FileType::Folder {
                 return Err(Error::bad_input("path", "A folder has no contents."));
+            }
+            if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.version) {
+                let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
+                let sides = vec![(seen.and_then(|seen| seen.blob), head.blob, content)];
+                let merge = merges(tx, write.locked.id, sides).await?.pop().flatten();
+                return Err(Error::Conflict(Conflict { merge, ..stale(&head, expected) }));
             }
             let content = Content::bytes(content);
             if matches!(&content, Content::Bytes(_, hash) if Some(*hash) == head.file.hash) {
@@ -397,10 +436,14 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
         Box::pin(async move {
             let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(sync.project_id), noun, context).await?;
-            check_expected(&write.locked, sync.expected_revision)?;
             let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path.clone()).collect();
             let heads = write.heads(&given, sync.mirror).await?;
+            if let Err(Error::Conflict(conflict)) = check_expected(&write.locked, sync.expected_revision) {
+                let files = conflicts(tx, &write, &heads, wanted, sync.expected_revision.unwrap_or_default()).await?;
+                return Err(Error::Conflict(Conflict { files, ..conflict }));
+            }
             let (edits, unchanged) = plan(&heads, wanted, sync.mirror)?;
+            let edits = detect_renames(tx, write.locked.id, edits).await?;
             if edits.is_empty() {
                 write.abandon();
                 return Ok(Synced { unchanged, revision: write.present_revision(), ..Synced::default() });
@@ -410,6 +453,103 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
         })
     })
     .await
+}
+
+/// Files of a refused sync that are described, at most.
+const MAX_CONFLICTS: usize = 100;
+
+/// The files of a sync that somebody else has changed since the caller saw them, and differently.
+async fn conflicts(
+    tx: &Tx,
+    write: &Write<'_>,
+    heads: &Heads,
+    wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
+    seen_at: i32,
+) -> Result<Vec<FileConflict>> {
+    let project = write.locked.id;
+    let changed: HashSet<FileId> = file::changed_after(tx, project, seen_at).await?.into_iter().collect();
+    let seen = file::held(tx, project, seen_at, (seen_at, i32::MAX)).await?;
+    let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
+    let (mut files, mut sides) = (Vec::new(), Vec::new());
+    for (path, _, _, content) in wanted {
+        let Content::Bytes(sent, hash) = content else { continue };
+        let head = heads.get(&path);
+        let touched = match head {
+            Some(head) => changed.contains(&head.file.id) && head.file.hash != Some(hash),
+            None => seen.contains_key(&path),
+        };
+        if !touched || files.len() == MAX_CONFLICTS {
+            continue;
+        }
+        sides.push((seen.get(&path).and_then(|head| head.blob), head.and_then(|head| head.blob), sent));
+        files.push(FileConflict {
+            path: path.as_str().to_owned(),
+            current_version: head.map(|head| head.file.version),
+            current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
+            merge: None,
+        });
+    }
+    for (file, merge) in files.iter_mut().zip(merges(tx, project, sides).await?) {
+        file.merge = merge;
+    }
+    Ok(files)
+}
+
+/// Contents at least this alike are taken for one file that moved: git's default.
+const SIMILAR: f32 = 0.5;
+
+/// More pairs of files that went and files that came than this are not compared.
+const MAX_PAIRS: usize = 10_000;
+
+/// Finds, among files that go and files that come, those that moved and were edited on the way.
+async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result<Vec<Edit>> {
+    let (mut gone, mut new, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    for edit in edits {
+        match (&edit.change_type, &edit.content, edit.head.as_ref().and_then(|head| head.blob)) {
+            (ChangeType::Delete, _, Some(blob)) => gone.push((blob, edit)),
+            (ChangeType::Create, Content::Bytes(bytes, _), _) if !bytes.is_empty() => new.push(edit),
+            _ => rest.push(edit),
+        }
+    }
+    if gone.is_empty() || new.is_empty() || gone.len() * new.len() > MAX_PAIRS {
+        rest.extend(gone.into_iter().map(|(_, edit)| edit).chain(new));
+        return Ok(rest);
+    }
+    let ids: Vec<BlobId> = gone.iter().map(|(blob, _)| *blob).collect();
+    let mut chains = blob::of_project(tx, project, &ids, &[]).await?;
+    let compare = move || {
+        let mut pairs = Vec::new();
+        for (from, (blob, _)) in gone.iter().enumerate() {
+            let old = chains.decode(*blob)?;
+            for (to, edit) in new.iter().enumerate() {
+                let Content::Bytes(bytes, _) = &edit.content else { continue };
+                let (small, large) = (old.len().min(bytes.len()), old.len().max(bytes.len()));
+                if small as f32 >= large as f32 * SIMILAR {
+                    let alike = diff::similarity(&old, bytes);
+                    if alike >= SIMILAR {
+                        pairs.push((alike, from, to));
+                    }
+                }
+            }
+        }
+        // The most alike first; of equals, the first by path, so that the same sync always gives the same changes.
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
+        let mut gone: Vec<Option<Edit>> = gone.into_iter().map(|(_, edit)| Some(edit)).collect();
+        let mut new: Vec<Option<Edit>> = new.into_iter().map(Some).collect();
+        for (_, from, to) in pairs {
+            let (Some(from), Some(to)) = (gone.get_mut(from), new.get_mut(to)) else { continue };
+            if from.is_none() || to.is_none() {
+                continue;
+            }
+            if let (Some(Edit { head: Some(head), .. }), Some(created)) = (from.take(), to.take()) {
+                let moved = Edit::rename(head, created.path, created.content);
+                rest.push(Edit { language: created.language, ..moved });
+            }
+        }
+        rest.extend(gone.into_iter().flatten().chain(new.into_iter().flatten()));
+        Ok(rest)
+    };
+    tokio::task::spawn_blocking(compare).await.map_err(Error::internal)?
 }
 
 /// What has to change for the wanted files to be there, and how many are already.
@@ -466,7 +606,9 @@ fn plan(
             None => edits.push(Edit::create(path, file_type, language, content)),
         }
     }
-    edits.extend(gone.into_values().map(Edit::delete));
+    let mut gone: Vec<Head> = gone.into_values().collect();
+    gone.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+    edits.extend(gone.into_iter().map(Edit::delete));
     Ok((edits, unchanged))
 }
 
@@ -605,4 +747,89 @@ pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec
     }
     diffs.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.old_path.cmp(&b.old_path)));
     Ok(diffs)
+}
+
+/// Lines that one version of a file wrote.
+#[derive(Clone, Debug)]
+pub struct BlameRange {
+    /// The first line, from 1.
+    pub start_line: usize,
+    /// The last line.
+    pub end_line: usize,
+    /// The version.
+    pub version: FileSnapshot,
+}
+
+/// Versions of a file that [`blame`] looks at; the lines of older ones count as the oldest's that it looks at.
+const BLAMED_VERSIONS: usize = 1_000;
+
+/// Says of each line of a file which version wrote it; nothing of a file that is not text.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn blame(tx: &Tx, file: &File) -> Result<Vec<BlameRange>> {
+    let mut versions = file::versions_until(tx, file.id, file.version).await?;
+    versions.drain(..versions.len().saturating_sub(BLAMED_VERSIONS));
+    // A deleted file that comes back begins anew.
+    if let Some(deletion) = versions.iter().rposition(|version| version.change_type == ChangeType::Delete) {
+        versions.drain(..=deletion);
+    }
+    let project = file.project_id;
+    let mut hashes: Vec<(ProjectId, Hash)> = versions.iter().filter_map(|row| Some((project, row.hash?))).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    if hashes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let contents = contents(tx, &hashes).await?;
+    let attribute = move || {
+        let mut writers: Vec<usize> = Vec::new();
+        let mut before = String::new();
+        for (at, version) in versions.iter().enumerate() {
+            let bytes = version.hash.and_then(|hash| contents.get(&(project, hash)));
+            let Some(text) = bytes.and_then(|bytes| diff::text_of(bytes)) else {
+                // What is no text has no lines; the next text is new as a whole.
+                writers.clear();
+                before.clear();
+                continue;
+            };
+            writers = inherit(&writers, &before, text, at);
+            text.clone_into(&mut before);
+        }
+        let mut ranges: Vec<BlameRange> = Vec::new();
+        let mut last = None;
+        for (line, writer) in writers.into_iter().enumerate() {
+            match ranges.last_mut() {
+                Some(range) if last == Some(writer) => range.end_line = line + 1,
+                _ => {
+                    let Some(version) = versions.get(writer).cloned() else { continue };
+                    ranges.push(BlameRange { start_line: line + 1, end_line: line + 1, version });
+                }
+            }
+            last = Some(writer);
+        }
+        ranges
+    };
+    tokio::task::spawn_blocking(attribute).await.map_err(Error::internal)
+}
+
+/// The writers of the lines of `new`, of which those that `old` has too keep theirs.
+fn inherit(writers: &[usize], old: &str, new: &str, writer: usize) -> Vec<usize> {
+    let mut inherited = Vec::new();
+    let mut kept = 0;
+    for change in diff::line_changes(old, new) {
+        let start = usize::try_from(change.old_start).unwrap_or(usize::MAX).saturating_sub(1);
+        inherited.extend_from_slice(writers.get(kept..start).unwrap_or_default());
+        kept = kept.max(start);
+        match change.op {
+            LineOp::Equal => {
+                inherited.extend_from_slice(writers.get(start..start + change.lines.len()).unwrap_or_default());
+                kept = start + change.lines.len();
+            }
+            LineOp::Delete => kept = start + change.lines.len(),
+            LineOp::Insert => inherited.extend(std::iter::repeat_n(writer, change.lines.len())),
+        }
+    }
+    inherited.extend_from_slice(writers.get(kept..).unwrap_or_default());
+    inherited
 }

@@ -12,7 +12,7 @@ use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
 use crate::storage::event;
 use crate::storage::project::{self, Counts};
-pub use crate::storage::project::{Locked, Target, activity_summary, by_ids, collaborators, count, page};
+pub use crate::storage::project::{Locked, Target, activity_summary, by_ids, collaborators, count, page, stats};
 
 /// Begins a write to a project: takes its next revision, and checks that the actor may write there. `field` is the
 /// argument that names the project, `noun` what it names.

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use super::edit::{Changed, Content, Context, Edit, Write};
 use super::project::{Target, check_expected};
-use super::{Services, Tx, check_name, check_optional_text, write};
+use super::{Services, Tx, check_name, check_optional_text, policy, write};
 use crate::model::actor::Actor;
 use crate::model::clock;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::Hash;
-use crate::model::ids::{FileId, ProjectId, ProjectSnapshotId};
+use crate::model::ids::{FileId, ProjectId, ProjectSnapshotId, SessionId};
 use crate::model::manifest::manifest;
 use crate::model::names::EventKind;
+use crate::model::path::FilePath;
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
 use crate::storage::file::{self, Head};
-use crate::storage::snapshot;
 pub use crate::storage::snapshot::{by_created_revisions, by_ids, count, page};
+use crate::storage::{chat, event, snapshot};
 
 /// A snapshot that a caller asks for.
 #[derive(Clone, Debug)]
@@ -91,22 +92,54 @@ async fn read_back(tx: &Tx, id: ProjectSnapshotId) -> Result<ProjectSnapshot> {
 
 /// What a caller goes back to.
 #[derive(Clone, Copy, Debug)]
-pub enum Moment {
+pub enum Goal {
     /// A snapshot.
     Snapshot(ProjectSnapshotId),
     /// A revision of a project.
     Revision(ProjectId, i32),
 }
 
-/// What going back did.
+/// What goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The files.
+    Files,
+    /// A session: its later messages are folded away.
+    Conversation,
+    /// Both.
+    Both,
+}
+
+/// How to go back.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// To what.
+    pub goal: Goal,
+    /// What of the project.
+    pub scope: Scope,
+    /// Only these files and folders; all without any.
+    pub paths: Option<Vec<FilePath>>,
+    /// The session whose conversation goes back; a checkpoint's own without one.
+    pub session_id: Option<SessionId>,
+    /// The revision that the caller saw; a guard.
+    pub expected_revision: Option<i32>,
+}
+
+/// What going back, or an undo, did.
 #[derive(Clone, Debug)]
 pub struct Restored {
     /// The project.
     pub project: Project,
-    /// The state before.
-    pub backup: ProjectSnapshot,
+    /// The state before; an undo needs none.
+    pub backup: Option<ProjectSnapshot>,
     /// What changed.
     pub changes: Vec<Changed>,
+    /// Files now, folders not counted.
+    pub file_count: i32,
+    /// The manifest of the files now.
+    pub manifest: Hash,
+    /// Messages that were folded away, or by an undo brought back.
+    pub messages: u64,
     /// The revision that was made.
     pub revision: i32,
 }
@@ -115,55 +148,173 @@ pub struct Restored {
 /// are as they were get no new version.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `BadInput` for a revision that is not there yet; `Conflict` where the guard fails.
-pub async fn restore(
-    services: &Arc<Services>,
-    actor: &Actor,
-    to: Moment,
-    expected_revision: Option<i32>,
-) -> Result<Restored> {
+/// `NotFound`, `Forbidden`; `BadInput` for a revision that is not there yet, and for a conversation without a session;
+/// `Conflict` where the guard fails, or where the chosen paths do not fit what is beside them.
+pub async fn restore(services: &Arc<Services>, actor: &Actor, restore: Restore) -> Result<Restored> {
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let (target, noun) = match to {
-                Moment::Snapshot(id) => (Target::Snapshot(id), ("snapshot", "snapshotId")),
-                Moment::Revision(project, _) => (Target::Project(project), ("project", "projectId")),
+            let (target, noun) = match restore.goal {
+                Goal::Snapshot(id) => (Target::Snapshot(id), ("snapshot", "snapshotId")),
+                Goal::Revision(project, _) => (Target::Project(project), ("project", "projectId")),
             };
-            let write = Write::begin(tx, writer, target, noun, Context::default()).await?;
-            check_expected(&write.locked, expected_revision)?;
-            let (at, expected) = match to {
-                Moment::Snapshot(id) => {
+            let mut write = Write::begin(tx, writer.clone(), target, noun, Context::default()).await?;
+            check_expected(&write.locked, restore.expected_revision)?;
+            let (at, snapshot) = match restore.goal {
+                Goal::Snapshot(id) => {
                     let snapshot = read_back(tx, id).await?;
-                    (snapshot.revision, Some(snapshot.manifest))
+                    (snapshot.revision, Some(snapshot))
                 }
-                Moment::Revision(_, revision) => (revision, None),
+                Goal::Revision(_, revision) => (revision, None),
             };
             if !(1..=write.present_revision()).contains(&at) {
                 let message = format!("The project has revisions 1 to {}.", write.present_revision());
                 return Err(Error::bad_input("revision", message));
             }
             let project = write.locked.id;
+            let mut messages = 0;
+            if restore.scope != Scope::Files {
+                let session = restore.session_id.or_else(|| snapshot.as_ref().and_then(|snapshot| snapshot.session_id));
+                let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
+                let session = session.ok_or_else(missing)?;
+                let found = chat::conversation(tx, project, Some(session), None).await?;
+                let found = found.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;
+                policy::may_write_in_session(found.author_id, writer.user_id)?;
+                // A checkpoint's files come after its message, and may come after later messages.
+                let after = snapshot.as_ref().map_or(at, |snapshot| snapshot.created_revision.min(at));
+                messages = chat::fold(tx, session, after, write.locked.revision).await?;
+                write.conversation = Some(found);
+            }
             let heads = write.heads(&[], true).await?;
             let before = heads.after(&[]).unwrap_or_default();
             let name = Some("Pre-restore backup".to_owned());
             let backup = add(tx, &write, write.present_revision(), &before, name, None).await?;
-            let edits = going_back(tx, project, at, heads.by_path.values()).await?;
+            let mut edits = Vec::new();
+            if restore.scope != Scope::Conversation {
+                edits = going_back(tx, project, at, heads.by_path.values()).await?;
+            }
+            if let Some(paths) = &restore.paths {
+                let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
+                edits.retain(|edit| {
+                    chosen(&edit.path) || edit.head.as_ref().is_some_and(|head| chosen(&head.file.path))
+                });
+            }
             let changes = write.apply(&heads, edits, EventKind::ProjectRestored).await?;
             let after = heads.after(&changes).unwrap_or_default();
             let reached = manifest(after.iter().map(|(path, hash)| (path.as_str(), hash)));
-            if expected.is_some_and(|expected| expected != reached) {
+            let whole = restore.paths.is_none() && restore.scope != Scope::Conversation;
+            if whole && snapshot.is_some_and(|snapshot| snapshot.manifest != reached) {
                 return Err(Error::internal(format!("restoring revision {at} did not give the snapshot's manifest")));
             }
-            let project = super::project::by_ids(tx, &[project]).await?.into_iter().next();
             Ok(Restored {
-                project: project.ok_or_else(|| Error::internal("a locked project cannot be read"))?,
-                backup: read_back(tx, backup).await?,
+                project: project_of(tx, project).await?,
+                backup: Some(read_back(tx, backup).await?),
                 changes,
+                file_count: i32::try_from(after.len()).unwrap_or(i32::MAX),
+                manifest: reached,
+                messages,
                 revision: write.locked.revision,
             })
         })
     })
     .await
+}
+
+async fn project_of(tx: &Tx, id: ProjectId) -> Result<Project> {
+    let project = super::project::by_ids(tx, &[id]).await?.into_iter().next();
+    project.ok_or_else(|| Error::internal("a locked project cannot be read"))
+}
+
+/// Appends the inverse of a revision: what it made goes, what it removed comes back, what it folded away is listed again.
+///
+/// # Errors
+/// `NotFound`, `Forbidden`; `BadInput` for a revision that changed no files; `Conflict`, with the paths, where later
+/// changes touch the same files, and where the guard fails.
+pub async fn undo(
+    services: &Arc<Services>,
+    actor: &Actor,
+    project: ProjectId,
+    revision: Option<i32>,
+    expected_revision: Option<i32>,
+) -> Result<Restored> {
+    let writer = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let noun = ("project", "projectId");
+            let mut write = Write::begin(tx, writer, Target::Project(project), noun, Context::default()).await?;
+            check_expected(&write.locked, expected_revision)?;
+            let undone = revision.unwrap_or_else(|| write.present_revision());
+            let event = event::one(tx, project, undone).await?.filter(|event| event.revision < write.locked.revision);
+            let missing = || {
+                Error::bad_input("revision", format!("The project has revisions 1 to {}.", write.present_revision()))
+            };
+            let event = event.ok_or_else(missing)?;
+            if !matches!(event.kind, EventKind::FilesChanged | EventKind::ProjectRestored) {
+                return Err(Error::bad_input("revision", format!("Revision {undone} changed no files.")));
+            }
+            write.describe(format!("Undo of revision {undone}"));
+            let heads = write.heads(&[], true).await?;
+            let edits = inverse(tx, project, undone).await?;
+            let changes = write.apply(&heads, edits, EventKind::FilesChanged).await?;
+            let messages = chat::unfold(tx, project, undone).await?;
+            let after = heads.after(&changes).unwrap_or_default();
+            Ok(Restored {
+                project: project_of(tx, project).await?,
+                backup: None,
+                changes,
+                file_count: i32::try_from(after.len()).unwrap_or(i32::MAX),
+                manifest: manifest(after.iter().map(|(path, hash)| (path.as_str(), hash))),
+                messages,
+                revision: write.locked.revision,
+            })
+        })
+    })
+    .await
+}
+
+/// The edits that take back what a revision did to files, where nothing has been done to them since.
+async fn inverse(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Edit>> {
+    let made = file::changes_of_revisions(tx, &[(project, revision)]).await?;
+    let ids: Vec<FileId> = made.iter().map(|change| change.file_id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let heads = file::heads_by_ids(tx, project, &ids).await?;
+    let mut heads: HashMap<FileId, Head> = heads.into_iter().map(|head| (head.file.id, head)).collect();
+    let before = file::held_before(tx, project, revision).await?;
+    let mut before: HashMap<FileId, Head> = before.into_iter().map(|head| (head.file.id, head)).collect();
+    let (mut edits, mut overlaps) = (Vec::new(), Vec::new());
+    for change in made {
+        let head = heads.remove(&change.file_id).ok_or_else(|| Error::internal("a changed file has no row"))?;
+        if head.file.version != change.version {
+            overlaps.push(head.file.path.as_str().to_owned());
+            continue;
+        }
+        match before.remove(&change.file_id).filter(|before| !before.file.is_deleted) {
+            // It was not there, or deleted.
+            None => edits.push(Edit::delete(head)),
+            Some(before) if head.file.is_deleted => edits.push(Edit::revive(head, &before)),
+            Some(before) => {
+                let same = head.file.hash == before.file.hash;
+                let content = if same { Content::Same } else { Content::of(&before) };
+                if head.file.path == before.file.path {
+                    edits.push(Edit::update(head, content));
+                } else {
+                    edits.push(Edit::rename(head, before.file.path, content));
+                }
+            }
+        }
+    }
+    if overlaps.is_empty() {
+        return Ok(edits);
+    }
+    overlaps.sort_unstable();
+    Err(Error::Conflict(Conflict {
+        message: format!("Files that revision {revision} changed have been changed since: {}.", overlaps.join(", ")),
+        field: Some("revision"),
+        paths: overlaps,
+        ..Conflict::default()
+    }))
 }
 
 /// The edits that lead from the live files back to the state at a revision, file by file: a rename is undone, a deleted

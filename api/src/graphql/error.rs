@@ -1,8 +1,9 @@
 //! How errors of the service reach clients: a message and `extensions.code`.
 
-use async_graphql::{ErrorExtensionValues, ErrorExtensions};
+use async_graphql::{ErrorExtensionValues, ErrorExtensions, Value, value};
 
-use crate::model::error::Error;
+use crate::model::error::{Error, FileConflict};
+use crate::model::merge::Merge;
 
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
@@ -34,7 +35,26 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
             if !conflict.paths.is_empty() {
                 extensions.set("paths", conflict.paths.clone());
             }
+            if let Some(merge) = &conflict.merge {
+                extensions.set("merge", merged(merge));
+            }
+            if !conflict.files.is_empty() {
+                extensions.set("files", Value::List(conflict.files.iter().map(file_conflict).collect()));
+            }
         }
         _ => {}
     }
+}
+
+fn merged(merge: &Merge) -> Value {
+    value!({ "clean": merge.clean, "content": merge.text.as_str() })
+}
+
+fn file_conflict(file: &FileConflict) -> Value {
+    value!({
+        "path": file.path.as_str(),
+        "currentVersion": file.current_version,
+        "currentHash": file.current_hash.as_deref(),
+        "merge": file.merge.as_ref().map(merged),
+    })
 }

@@ -47,9 +47,9 @@ pub struct Count<P, F> {
 /// All versions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AllVersions;
-/// All snapshots of a project.
+/// The snapshots of a project, up to a revision where one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AllSnapshots;
+pub struct SnapshotsUntil(pub Option<i32>);
 
 /// The contents with a hash, in a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,11 +184,11 @@ loaders! {
     Part<FileId, AllVersions> => Slice<FileSnapshot>, |tx, keys| {
         parts(tx, keys, async |tx, parents, _: &AllVersions, page| file::versions_page(tx, parents, page).await).await
     };
-    Part<ProjectId, AllSnapshots> => Slice<ProjectSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, _: &AllSnapshots, page| snapshot::page(tx, parents, page).await).await
+    Part<ProjectId, SnapshotsUntil> => Slice<ProjectSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep: &SnapshotsUntil, page| snapshot::page(tx, parents, keep.0, page).await).await
     };
-    Count<ProjectId, AllSnapshots> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, _: &AllSnapshots| snapshot::count(tx, parents).await).await
+    Count<ProjectId, SnapshotsUntil> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep: &SnapshotsUntil| snapshot::count(tx, parents, keep.0).await).await
     };
 }
 

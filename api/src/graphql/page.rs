@@ -4,7 +4,7 @@ use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, Object, OutputType};
 
 use super::context::caller;
-use super::loader::{AllSnapshots, Count};
+use super::loader::{Count, SnapshotsUntil};
 use crate::domain::{chat, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
@@ -40,7 +40,7 @@ pub enum Total {
     /// A project's changes.
     Changes(Count<ProjectId, ChangeFilter>),
     /// A project's snapshots.
-    Snapshots(Count<ProjectId, AllSnapshots>),
+    Snapshots(Count<ProjectId, SnapshotsUntil>),
 }
 
 #[Object]

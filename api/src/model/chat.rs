@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::event::AsOf;
 use super::ids::{MessageId, ProjectId, SessionId, UserId};
 use super::names::MessageRole;
 
@@ -29,6 +30,8 @@ pub struct Session {
     pub is_active: bool,
     /// The client's own data.
     pub metadata: Value,
+    /// The moment as of which it was read; `None` is now.
+    pub as_of: Option<AsOf>,
 }
 
 /// One message of a session.
@@ -56,6 +59,8 @@ pub struct Message {
     pub context_data: Value,
     /// The client's own data.
     pub metadata: Value,
+    /// The revision that folded it away; see `restore` in `domain::snapshot`.
+    pub folded_revision: Option<i32>,
 }
 
 /// What a new session is made of.
@@ -97,6 +102,8 @@ pub struct SessionFilter {
     pub started_after: Option<DateTime<Utc>>,
     /// Begun at or before this time.
     pub started_before: Option<DateTime<Utc>>,
+    /// Begun at or before this revision.
+    pub until: Option<i32>,
 }
 
 /// Which messages a list keeps.
@@ -112,4 +119,8 @@ pub struct MessageFilter {
     pub after: Option<DateTime<Utc>>,
     /// Added at or before this time.
     pub before: Option<DateTime<Utc>>,
+    /// As of this revision.
+    pub until: Option<i32>,
+    /// Those that a restore folded away too.
+    pub include_folded: bool,
 }

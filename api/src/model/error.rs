@@ -4,6 +4,8 @@
 //! database error inside a resolver must not compile. What a client may read is [`Error::message`]; what only the log
 //! may read travels inside [`Error::Internal`].
 
+use super::merge::Merge;
+
 /// Why a request was refused, as the closed set of codes in the API's `extensions.code`.
 #[derive(Clone, Debug)]
 pub enum Error {
@@ -52,6 +54,23 @@ pub struct Conflict {
     pub current_hash: Option<String>,
     /// The paths in question, where there are several.
     pub paths: Vec<String>,
+    /// What comes of bringing both changes of a text together.
+    pub merge: Option<Merge>,
+    /// The files that differ, where the guard was on the whole project.
+    pub files: Vec<FileConflict>,
+}
+
+/// One file in which a sync ran into another write.
+#[derive(Clone, Debug)]
+pub struct FileConflict {
+    /// Where it is.
+    pub path: String,
+    /// Its present version; `None` where it is gone.
+    pub current_version: Option<i32>,
+    /// Lower-case hex SHA-256 of its present content.
+    pub current_hash: Option<String>,
+    /// What comes of bringing both changes of a text together.
+    pub merge: Option<Merge>,
 }
 
 /// The result of everything in this crate that can fail.

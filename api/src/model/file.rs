@@ -93,6 +93,8 @@ pub struct ChangeFilter {
     pub path: Option<FilePath>,
     /// Of this kind.
     pub change_type: Option<ChangeType>,
+    /// Made at or before this revision.
+    pub until: Option<i32>,
 }
 
 /// Which files a list keeps.

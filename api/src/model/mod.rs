@@ -11,6 +11,7 @@ pub mod ids;
 pub mod language;
 pub mod limits;
 pub mod manifest;
+pub mod merge;
 pub mod names;
 pub mod page;
 pub mod path;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::event::AsOf;
 use super::ids::{ProjectId, UserId};
 use super::names::{ProjectRole, ProjectStatus};
 
@@ -44,6 +45,25 @@ pub struct Project {
     /// When its newest session began.
     pub last_session_at: Option<DateTime<Utc>>,
     /// When anything in it last changed.
+    pub last_activity_at: DateTime<Utc>,
+    /// The moment as of which what is below it is read; `None` is now.
+    pub as_of: Option<AsOf>,
+}
+
+/// A project's totals.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Sessions ever started.
+    pub sessions: i32,
+    /// Messages in all sessions.
+    pub messages: i32,
+    /// Live files, folders not counted.
+    pub files: i32,
+    /// Changes of files ever made.
+    pub changes: i32,
+    /// When the newest session began.
+    pub last_session_at: Option<DateTime<Utc>>,
+    /// When anything last changed.
     pub last_activity_at: DateTime<Utc>,
 }
 

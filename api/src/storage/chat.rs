@@ -31,6 +31,7 @@ impl From<chat_sessions::Model> for Session {
             message_count: row.message_count,
             is_active: row.is_active,
             metadata: row.metadata,
+            as_of: None,
         }
     }
 }
@@ -48,6 +49,7 @@ fn message(row: chat_messages::Model) -> Result<Message> {
         is_checkpoint: row.is_checkpoint,
         context_data: row.context_data,
         metadata: row.metadata,
+        folded_revision: row.folded_revision,
     })
 }
 
@@ -94,6 +96,9 @@ fn keep_sessions(sql: &mut Sql, me: Uuid, keep: &SessionFilter) {
     }
     if let Some(time) = keep.started_before {
         sql.push(" AND s.started_at <= ").bind(time);
+    }
+    if let Some(until) = keep.until {
+        sql.push(" AND s.revision <= ").bind(until);
     }
 }
 
@@ -157,6 +162,18 @@ fn keep_messages(sql: &mut Sql, me: Uuid, keep: &MessageFilter) {
     if let Some(time) = keep.before {
         sql.push(" AND m.timestamp <= ").bind(time);
     }
+    if let Some(until) = keep.until {
+        sql.push(" AND m.revision <= ").bind(until);
+    }
+    match (keep.include_folded, keep.until) {
+        (true, _) => {}
+        (false, None) => {
+            sql.push(" AND m.folded_revision IS NULL");
+        }
+        (false, Some(until)) => {
+            sql.push(" AND (m.folded_revision IS NULL OR m.folded_revision > ").bind(until).push(")");
+        }
+    }
 }
 
 /// The messages of each session, oldest first.
@@ -217,7 +234,7 @@ pub async fn recent(tx: &Tx, project: Option<ProjectId>, page: &Page) -> Result<
     }
     let sql = union(&projects, |sql, project| {
         sql.push("SELECT m.* FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
-        sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED'");
+        sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED' AND m.folded_revision IS NULL");
         PLACE.between(sql, page)?;
         NEWEST_REVISION_FIRST.sorted(sql, page);
         Ok(())
@@ -429,4 +446,25 @@ pub async fn conversation(
         message_id: optional("message_id")?.map(MessageId),
         snapshot_id: optional("snapshot_id")?.map(ProjectSnapshotId),
     }))
+}
+
+/// Folds away the messages of a session of the actor's that came after a revision; answers how many.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn fold(tx: &Tx, session: SessionId, after: i32, revision: i32) -> Result<u64> {
+    let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = ");
+    sql.bind(revision).push(" WHERE folded_revision IS NULL AND session_id = ").bind(session.0);
+    sql.push(" AND user_id = ").bind(tx.me()).push(" AND revision > ").bind(after);
+    tx.execute(sql).await
+}
+
+/// Brings back the messages of a locked project that a revision folded away; answers how many.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn unfold(tx: &Tx, project: ProjectId, revision: i32) -> Result<u64> {
+    let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = NULL WHERE folded_revision = ");
+    sql.bind(revision).push(" AND project_id = ").bind(project.0).push(" AND user_id = ").bind(tx.me());
+    tx.execute(sql).await
 }

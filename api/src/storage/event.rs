@@ -2,11 +2,11 @@
 
 use entity::project_events;
 
-use super::db::{Tx, unknown};
+use super::db::{Tx, fail, unknown};
 use super::project::member;
 use super::sql::Sql;
 use crate::model::error::Result;
-use crate::model::event::Event;
+use crate::model::event::{AsOf, Event, Moment};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::names::EventKind;
 
@@ -69,5 +69,43 @@ pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     sql.bind(project.0).push(" AND ");
     member(&mut sql, "p.id", tx.me());
     let row = tx.row(sql).await?;
-    row.map(|row| row.try_get("", "n").map_err(super::db::fail)).transpose()
+    row.map(|row| row.try_get("", "n").map_err(fail)).transpose()
+}
+
+/// The revision that a moment names in a project of the actor's, with its time; `None` where there is no such moment.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn at(tx: &Tx, project: ProjectId, moment: Moment) -> Result<Option<AsOf>> {
+    let mut sql = Sql::new("SELECT e.revision, e.created_at FROM project_events e WHERE e.project_id = ");
+    sql.bind(project.0);
+    match moment {
+        Moment::Revision(revision) => sql.push(" AND e.revision = ").bind(revision),
+        Moment::Time(time) => sql.push(" AND e.created_at <= ").bind(time),
+        Moment::Snapshot(id) => {
+            sql.push(" AND e.revision = (SELECT s.revision FROM project_snapshots s WHERE s.project_id = e.project_id AND s.id = ");
+            sql.bind(id.0).push(")")
+        }
+        Moment::Message(id) => {
+            sql.push(" AND e.revision = (SELECT coalesce(s.revision, m.revision) FROM chat_messages m LEFT JOIN project_snapshots s ");
+            sql.push("ON s.project_id = m.project_id AND s.created_revision = m.revision WHERE m.project_id = e.project_id AND m.id = ");
+            sql.bind(id.0).push(")")
+        }
+    };
+    sql.push(" AND ");
+    member(&mut sql, "e.project_id", tx.me()).push(" ORDER BY e.revision DESC LIMIT 1");
+    let Some(row) = tx.row(sql).await? else { return Ok(None) };
+    Ok(Some(AsOf {
+        revision: row.try_get("", "revision").map_err(fail)?,
+        time: row.try_get("", "created_at").map_err(fail)?,
+    }))
+}
+
+/// One event of a locked project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Event>> {
+    let found = after(tx, project, revision.saturating_sub(1), &[], 1).await?;
+    Ok(found.into_iter().find(|event| event.revision == revision))
 }

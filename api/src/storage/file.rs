@@ -252,6 +252,9 @@ fn keep_changes(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &ChangeFilter
     if let Some(change_type) = keep.change_type {
         sql.push(" AND v.change_type = ").bind(change_type.as_str());
     }
+    if let Some(until) = keep.until {
+        sql.push(" AND v.revision <= ").bind(until);
+    }
 }
 
 /// The changes of each project, newest first (`file_change_history`).
@@ -426,6 +429,29 @@ pub async fn changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<F
     let mut sql = Sql::new("SELECT DISTINCT w.file_id FROM file_snapshots w WHERE w.project_id = ");
     sql.bind(project.0).push(" AND w.revision > ").bind(at);
     tx.rows(sql).await?.iter().map(|row| Ok(FileId(get(row, "file_id")?))).collect()
+}
+
+/// What the files that a revision of a locked project changed had held before it; the first versions are missing.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn held_before(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Head>> {
+    let mut sql = Sql::new(HELD);
+    sql.push("v.project_id = ").bind(project.0).push(" AND v.superseded_revision = ").bind(revision);
+    sql.push(" AND v.file_id IN ");
+    changed_between(&mut sql, project, (revision.saturating_sub(1), revision));
+    tx.rows(sql).await?.iter().map(head).collect()
+}
+
+/// Every version of a file of the actor's projects up to a number, oldest first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn versions_until(tx: &Tx, file: FileId, version: i32) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.push("v.file_id = ").bind(file.0).push(" AND v.version <= ").bind(version).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.version");
+    versions(tx, sql).await
 }
 
 /// Ends the present versions of these files of a locked project at a revision.

@@ -8,11 +8,12 @@ use uuid::Uuid;
 use super::db::{Tx, fail, unknown};
 use super::sql::{KeyKind, Order, Sql};
 use crate::model::error::{Error, Result};
+use crate::model::event::AsOf;
 use crate::model::ids::{ProjectId, SessionId, UserId};
 use crate::model::names::{ProjectRole, ProjectStatus};
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::{
-    ActivitySummary, Collaborator, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField,
+    ActivitySummary, Collaborator, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField, Stats,
 };
 
 /// Adds the condition that `me` is a member of the project whose id is in `column`: its owner, or a collaborator who accepted.
@@ -58,6 +59,7 @@ fn project(row: &sea_orm::QueryResult) -> Result<Project> {
         last_accessed_at: row.last_accessed_at.to_utc(),
         last_session_at: row.last_session_at.map(|time| time.to_utc()),
         last_activity_at: row.last_activity_at.to_utc(),
+        as_of: None,
     })
 }
 
@@ -182,6 +184,50 @@ pub async fn collaborators(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Collaborato
         .collect()
 }
 
+/// The totals of a project of the actor's as of a revision: counted, unlike those of the present.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn stats(tx: &Tx, id: ProjectId, as_of: AsOf) -> Result<Stats> {
+    let mut sql = Sql::new("SELECT ");
+    for (name, table, also) in [
+        ("sessions", "chat_sessions", ""),
+        ("messages", "chat_messages", ""),
+        ("changes", "file_snapshots", ""),
+        // Every version of a file says what it was then; folders have no contents.
+        (
+            "files",
+            "file_snapshots",
+            " AND v.blob_id IS NOT NULL AND (v.superseded_revision IS NULL OR v.superseded_revision > ",
+        ),
+    ] {
+        sql.push("(SELECT count(*) FROM ").push(table).push(" v WHERE v.project_id = ").bind(id.0);
+        sql.push(" AND v.revision <= ").bind(as_of.revision).push(also);
+        if !also.is_empty() {
+            sql.bind(as_of.revision).push(")");
+        }
+        sql.push(") AS ").push(name).push(", ");
+    }
+    sql.push("(SELECT v.started_at FROM chat_sessions v WHERE v.project_id = ").bind(id.0).push(" AND v.revision <= ");
+    sql.bind(as_of.revision)
+        .push(" ORDER BY v.revision DESC LIMIT 1) AS last_session_at FROM projects p WHERE p.id = ");
+    sql.bind(id.0).push(" AND ");
+    member(&mut sql, "p.id", tx.me());
+    let row = tx.row(sql).await?.ok_or_else(|| Error::not_found("project", "id"))?;
+    let count = |column: &str| -> Result<i32> {
+        let count: i64 = row.try_get("", column).map_err(fail)?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    };
+    Ok(Stats {
+        sessions: count("sessions")?,
+        messages: count("messages")?,
+        files: count("files")?,
+        changes: count("changes")?,
+        last_session_at: row.try_get("", "last_session_at").map_err(fail)?,
+        last_activity_at: as_of.time,
+    })
+}
+
 /// Makes a project of the actor's, at revision 1.
 ///
 /// # Errors
@@ -219,6 +265,7 @@ pub async fn insert(tx: &Tx, id: ProjectId, new: NewProject, now: DateTime<Utc>)
         last_accessed_at: now,
         last_session_at: None,
         last_activity_at: now,
+        as_of: None,
     })
 }
 

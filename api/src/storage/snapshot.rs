@@ -68,13 +68,27 @@ pub async fn by_created_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Re
     tx.rows(sql).await?.iter().map(snapshot).collect()
 }
 
-/// The snapshots of each project, newest first.
+/// Adds the condition that a snapshot was made at or before a revision.
+fn keep(sql: &mut Sql, until: Option<i32>) -> &mut Sql {
+    match until {
+        Some(until) => sql.push(" AND s.created_revision <= ").bind(until),
+        None => sql,
+    }
+}
+
+/// The snapshots of each project, newest first, up to a revision where one is given.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
-pub async fn page(tx: &Tx, projects: &[ProjectId], page: &Page) -> Result<Vec<(ProjectId, Slice<ProjectSnapshot>)>> {
+pub async fn page(
+    tx: &Tx,
+    projects: &[ProjectId],
+    until: Option<i32>,
+    page: &Page,
+) -> Result<Vec<(ProjectId, Slice<ProjectSnapshot>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        sql.push(SELECT).push("s.project_id = ").bind(project.0).push(" AND ");
+        sql.push(SELECT).push("s.project_id = ").bind(project.0);
+        keep(sql, until).push(" AND ");
         member(sql, "s.project_id", tx.me());
     })?;
     let rows = tx.rows(sql).await?;
@@ -89,10 +103,10 @@ pub async fn page(tx: &Tx, projects: &[ProjectId], page: &Page) -> Result<Vec<(P
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn count(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<(ProjectId, i64)>> {
+pub async fn count(tx: &Tx, projects: &[ProjectId], until: Option<i32>) -> Result<Vec<(ProjectId, i64)>> {
     let mut sql =
         Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM project_snapshots s WHERE s.project_id IN ");
-    sql.list(projects.iter().map(|id| id.0)).push(" AND ");
+    keep(sql.list(projects.iter().map(|id| id.0)), until).push(" AND ");
     member(&mut sql, "s.project_id", tx.me()).push(" GROUP BY s.project_id");
     Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
 }

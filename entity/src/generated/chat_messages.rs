@@ -26,6 +26,7 @@ pub struct Model {
     pub metadata: Json,
     #[sea_orm(column_type = "Text", nullable)]
     pub idempotency_key: Option<String>,
+    pub folded_revision: Option<i32>,
     #[sea_orm(belongs_to, from = "session_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub chat_sessions: BelongsTo<super::chat_sessions::Entity>,
     #[sea_orm(has_many)]

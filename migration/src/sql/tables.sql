@@ -113,7 +113,9 @@ CREATE TABLE chat_messages (
     is_checkpoint boolean NOT NULL,
     context_data {json} NOT NULL,
     metadata {json} NOT NULL,
-    idempotency_key text
+    idempotency_key text,
+    -- The revision that went back to before this message: from then on it is read only by asking.
+    folded_revision integer
 );
 CREATE UNIQUE INDEX chat_messages_session ON chat_messages (session_id, revision);
 CREATE UNIQUE INDEX chat_messages_idempotency ON chat_messages (session_id, idempotency_key) WHERE idempotency_key IS NOT NULL;

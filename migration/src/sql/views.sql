@@ -18,7 +18,7 @@ SELECT m.id, m.user_id, u.full_name AS user_name, m.project_id, p.name AS projec
 FROM chat_messages m
 JOIN projects p ON p.id = m.project_id
 JOIN user_profiles u ON u.id = m.user_id
-WHERE p.status = 'active';
+WHERE p.status = 'active' AND m.folded_revision IS NULL;
 
 CREATE VIEW file_change_history {invoker} AS
 SELECT {change_id} AS id, v.project_id, e.session_id, e.message_id, v.file_id, v.change_type,

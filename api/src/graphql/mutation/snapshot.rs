@@ -1,14 +1,14 @@
 //! Snapshots, and going back.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::file::Context as Conversation;
-use crate::domain::snapshot::{self, Moment, NewSnapshot, Restored};
+use crate::domain::snapshot::{self, Goal, NewSnapshot, Restore, Scope};
 use crate::graphql::context::caller;
 use crate::graphql::types::file::CodeChange;
-use crate::graphql::types::project::Project;
+use crate::graphql::types::project::{Project, parse_paths};
 use crate::graphql::types::snapshot::ProjectSnapshot;
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId};
 
 #[derive(Default)]
@@ -45,6 +45,13 @@ struct RestoreSnapshotInput {
     snapshot_id: ID,
     /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
     expected_revision: Option<i32>,
+    /// What goes back.
+    #[graphql(default_with = "Some(RestoreScope::Files)")]
+    scope: Option<RestoreScope>,
+    /// Only these files and folders; all where it is left out.
+    paths: Option<Vec<String>>,
+    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out.
+    session_id: Option<ID>,
 }
 
 /// A revision to go back to.
@@ -56,6 +63,52 @@ struct RestoreRevisionInput {
     revision: i32,
     /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
     expected_revision: Option<i32>,
+    /// What goes back.
+    #[graphql(default_with = "Some(RestoreScope::Files)")]
+    scope: Option<RestoreScope>,
+    /// Only these files and folders; all where it is left out.
+    paths: Option<Vec<String>>,
+    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out.
+    session_id: Option<ID>,
+}
+
+/// What of a project goes back.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+enum RestoreScope {
+    /// The files.
+    Files,
+    /// A session: its later messages are folded away from its list, still readable by asking (`includeFolded`).
+    Conversation,
+    /// Both.
+    Both,
+}
+
+/// A revision to take back.
+#[derive(InputObject)]
+struct UndoInput {
+    /// The project.
+    project_id: ID,
+    /// The revision; the newest where it is left out.
+    revision: Option<i32>,
+    /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
+    expected_revision: Option<i32>,
+}
+
+/// What an undo answers.
+#[derive(SimpleObject)]
+struct UndoPayload {
+    /// The project.
+    project: Project,
+    /// What changed.
+    changes: Vec<CodeChange>,
+    /// Files now, folders not counted.
+    file_count: i32,
+    /// SHA-256 over the files now; see `ProjectSnapshot.manifestSha256`.
+    manifest_sha256: String,
+    /// Messages that are listed again.
+    unfolded_messages: i32,
+    /// The revision that was made.
+    revision: i32,
 }
 
 /// What going back answers.
@@ -67,19 +120,14 @@ struct RestorePayload {
     backup: ProjectSnapshot,
     /// What changed.
     changes: Vec<CodeChange>,
+    /// Files now, folders not counted.
+    file_count: i32,
+    /// SHA-256 over the files now: that of the state gone back to, where all of it was. See `ProjectSnapshot.manifestSha256`.
+    manifest_sha256: String,
+    /// Messages that were folded away.
+    folded_messages: i32,
     /// The revision that was made.
     revision: i32,
-}
-
-impl From<Restored> for RestorePayload {
-    fn from(restored: Restored) -> Self {
-        Self {
-            project: Project(restored.project),
-            backup: ProjectSnapshot(restored.backup),
-            changes: restored.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
-            revision: restored.revision,
-        }
-    }
 }
 
 #[Object]
@@ -103,21 +151,70 @@ impl SnapshotMutation {
     }
 
     /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
-    /// named 'Pre-restore backup'. Files that are as they were get no new version.
+    /// named 'Pre-restore backup'. Files that are as they were get no new version. `Project.restorePreview` is the dry run.
     async fn restore_snapshot(&self, ctx: &Context<'_>, input: RestoreSnapshotInput) -> Result<RestorePayload> {
-        let to = Moment::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
-        restore(ctx, to, input.expected_revision).await
+        let goal = Goal::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
+        restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
     }
 
     /// The same, to any revision.
     async fn restore_revision(&self, ctx: &Context<'_>, input: RestoreRevisionInput) -> Result<RestorePayload> {
-        let to = Moment::Revision(ProjectId::parse(&input.project_id, "projectId")?, input.revision);
-        restore(ctx, to, input.expected_revision).await
+        let goal = Goal::Revision(ProjectId::parse(&input.project_id, "projectId")?, input.revision);
+        restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
+    }
+
+    /// Appends the inverse of a revision that changed files, a restore or another undo included: what it made goes, what it
+    /// removed comes back. Where later changes touch the same files nothing is written, and the answer is CONFLICT with
+    /// extensions { paths }.
+    async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Result<UndoPayload> {
+        let project = ProjectId::parse(&input.project_id, "projectId")?;
+        let caller = caller(ctx)?;
+        let undo = snapshot::undo(&caller.services, &caller.actor, project, input.revision, input.expected_revision);
+        let undone = caller.done(undo).await?;
+        Ok(UndoPayload {
+            project: Project(undone.project),
+            changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
+            file_count: undone.file_count,
+            manifest_sha256: hex::encode(undone.manifest),
+            unfolded_messages: count(undone.messages),
+            revision: undone.revision,
+        })
     }
 }
 
-async fn restore(ctx: &Context<'_>, to: Moment, expected_revision: Option<i32>) -> Result<RestorePayload> {
+fn count(messages: u64) -> i32 {
+    i32::try_from(messages).unwrap_or(i32::MAX)
+}
+
+async fn restore(
+    ctx: &Context<'_>,
+    goal: Goal,
+    scope: Option<RestoreScope>,
+    paths: Option<Vec<String>>,
+    session: Option<ID>,
+    expected_revision: Option<i32>,
+) -> Result<RestorePayload> {
+    let restore = Restore {
+        goal,
+        scope: match scope.unwrap_or(RestoreScope::Files) {
+            RestoreScope::Files => Scope::Files,
+            RestoreScope::Conversation => Scope::Conversation,
+            RestoreScope::Both => Scope::Both,
+        },
+        paths: parse_paths(paths)?,
+        session_id: session.map(|id| SessionId::parse(&id, "sessionId")).transpose()?,
+        expected_revision,
+    };
     let caller = caller(ctx)?;
-    let done = caller.done(snapshot::restore(&caller.services, &caller.actor, to, expected_revision));
-    Ok(done.await?.into())
+    let restored = caller.done(snapshot::restore(&caller.services, &caller.actor, restore)).await?;
+    let backup = restored.backup.ok_or_else(|| Error::internal("a restore made no backup"))?;
+    Ok(RestorePayload {
+        project: Project(restored.project),
+        backup: ProjectSnapshot(backup),
+        changes: restored.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
+        file_count: restored.file_count,
+        manifest_sha256: hex::encode(restored.manifest),
+        folded_messages: count(restored.messages),
+        revision: restored.revision,
+    })
 }

@@ -8,10 +8,11 @@ use crate::graphql::names::{OrderDirection, ProjectOrderField};
 use crate::graphql::page::{Page, Total, connection, int};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;
-use crate::graphql::types::project::{ActivitySummary, Project, ProjectFilter, ProjectOrder};
+use crate::graphql::types::project::{ActivitySummary, MomentInput, Project, ProjectFilter, ProjectOrder};
 use crate::model::error::Result;
 use crate::model::ids::ProjectId;
 use crate::model::page::{self, Page as PageArguments};
+use crate::model::project as model;
 
 #[derive(Default)]
 pub struct ProjectQuery;
@@ -22,9 +23,17 @@ fn newest_first() -> ProjectOrder {
 
 #[Object]
 impl ProjectQuery {
-    /// A project that the caller owns or shares; null for any other.
-    async fn project(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Project>> {
-        Ok(caller(ctx)?.load(ProjectId::parse(&id, "id")?).await?.map(Project))
+    /// A project that the caller owns or shares; null for any other. With `at`, its sessions, messages, files, changes,
+    /// snapshots, log and totals are those of that moment; its own fields (name, configuration …) are always the present ones.
+    async fn project(&self, ctx: &Context<'_>, id: ID, at: Option<MomentInput>) -> Result<Option<Project>> {
+        let caller = caller(ctx)?;
+        let id = ProjectId::parse(&id, "id")?;
+        let Some(row) = caller.load(id).await? else { return Ok(None) };
+        let as_of = match at {
+            Some(at) => Some(at.resolve(&*caller.reader.tx().await?, id).await?),
+            None => None,
+        };
+        Ok(Some(Project(model::Project { as_of, ..row })))
     }
 
     /// The caller's own projects and those shared with them (`project_overview`); never the deleted ones unless asked for.

@@ -10,7 +10,7 @@ use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotMadeAt};
 use crate::graphql::names::MessageRole;
-use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::page::{Page, Total, connection, int};
 use crate::graphql::scalar::Time;
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::Result;
@@ -49,17 +49,19 @@ impl ChatSession {
 
     /// When it ended; null while it goes on.
     async fn ended_at(&self) -> Option<Time> {
-        self.0.ended_at.map(Time)
+        self.ended().map(Time)
     }
 
     /// Whether it goes on. An author has one active session a project: starting another ends it.
     async fn is_active(&self) -> bool {
-        self.0.is_active
+        self.ended().is_none()
     }
 
-    /// How many messages it has.
-    async fn message_count(&self) -> i32 {
-        self.0.message_count
+    /// How many messages it has, those too that going back has folded away.
+    async fn message_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let Some(as_of) = self.0.as_of else { return Ok(self.0.message_count) };
+        let keep = MessageFilter { until: Some(as_of.revision), include_folded: true, ..MessageFilter::default() };
+        Ok(int(caller(ctx)?.load(Count { parent: self.0.id, keep }).await?.unwrap_or_default()))
     }
 
     /// The client's own data.
@@ -79,20 +81,25 @@ impl ChatSession {
     ) -> Result<Page<ChatMessage>> {
         let page = PageArguments::parse(first, after, last, before, page::MESSAGES)?;
         let keep: MessageFilter = filter.map(Into::into).unwrap_or_default();
-        let total = if keep == MessageFilter::default() {
-            Total::Known(self.0.message_count.into())
-        } else {
-            Total::Messages(Count { parent: self.0.id, keep: keep.clone() })
-        };
+        let keep = MessageFilter { until: self.0.as_of.map(|as_of| as_of.revision), ..keep };
+        let total = Total::Messages(Count { parent: self.0.id, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ChatMessage))
     }
 
     /// Its checkpoints, oldest first.
     async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<ChatMessage>> {
-        let keep = MessageFilter { is_checkpoint: Some(true), ..MessageFilter::default() };
+        let until = self.0.as_of.map(|as_of| as_of.revision);
+        let keep = MessageFilter { is_checkpoint: Some(true), until, ..MessageFilter::default() };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page: PageArguments::all() }).await?;
         Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row)).collect())
+    }
+}
+
+impl ChatSession {
+    /// When it ended, as of the moment at which it is read.
+    fn ended(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        self.0.ended_at.filter(|time| self.0.as_of.is_none_or(|as_of| *time <= as_of.time))
     }
 }
 
@@ -149,6 +156,11 @@ impl ChatMessage {
     /// The client's own data.
     async fn metadata(&self) -> &Value {
         &self.0.metadata
+    }
+
+    /// Whether going back has folded it away: lists leave it out unless asked by `includeFolded`.
+    async fn is_folded(&self) -> bool {
+        self.0.folded_revision.is_some()
     }
 
     /// The code changes that were made for this message, in their order.
@@ -215,6 +227,7 @@ impl From<ChatSessionFilter> for SessionFilter {
             is_active: filter.is_active,
             started_after: filter.started_after.map(|time| time.0),
             started_before: filter.started_before.map(|time| time.0),
+            until: None,
         }
     }
 }
@@ -232,6 +245,8 @@ pub struct ChatMessageFilter {
     after: Option<Time>,
     /// Added at or before this time.
     before: Option<Time>,
+    /// Those too that going back has folded away.
+    include_folded: Option<bool>,
 }
 
 impl From<ChatMessageFilter> for MessageFilter {
@@ -242,6 +257,8 @@ impl From<ChatMessageFilter> for MessageFilter {
             search: filter.search.filter(|search| !search.is_empty()),
             after: filter.after.map(|time| time.0),
             before: filter.before.map(|time| time.0),
+            until: None,
+            include_folded: filter.include_folded.unwrap_or(false),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::file;
 use crate::graphql::context::caller;
 use crate::graphql::loader::{AllVersions, Contents, Part, VersionNumber};
 use crate::graphql::names::{ChangeType, FileType};
-use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::page::{Page, Total, connection, int};
 use crate::graphql::scalar::{Base64, Time};
 use crate::model::diff;
 use crate::model::error::{Error, Result};
@@ -114,6 +114,13 @@ impl ProjectFile {
         base64(ctx, self.0.project_id, self.0.hash).await
     }
 
+    /// Says of each line which version, change, message and author wrote it; empty for a folder, a deleted file, and bytes
+    /// that are not text. Looks at the last 1,000 versions.
+    async fn blame(&self, ctx: &Context<'_>) -> Result<Vec<BlameRange>> {
+        let tx = caller(ctx)?.reader.tx().await?;
+        Ok(file::blame(&tx, &self.0).await?.into_iter().map(BlameRange).collect())
+    }
+
     /// Every version, newest first, the present one among them.
     async fn versions(
         &self,
@@ -129,6 +136,42 @@ impl ProjectFile {
         // Versions are numbered without gaps; a file that was read in the past may have more by now.
         let newest = slice.rows.first().map_or(0, |(_, row)| row.version).max(self.0.version);
         Ok(connection(slice, Total::Known(newest.into()), FileSnapshot))
+    }
+}
+
+/// Lines of a file that one version wrote.
+pub struct BlameRange(file::BlameRange);
+
+#[Object]
+impl BlameRange {
+    /// The first line, from 1.
+    async fn start_line(&self) -> i32 {
+        int(i64::try_from(self.0.start_line).unwrap_or(i64::MAX))
+    }
+
+    /// The last line.
+    async fn end_line(&self) -> i32 {
+        int(i64::try_from(self.0.end_line).unwrap_or(i64::MAX))
+    }
+
+    /// The version that wrote them.
+    async fn version(&self) -> FileSnapshot {
+        FileSnapshot(self.0.version.clone())
+    }
+
+    /// The change that wrote them.
+    async fn change(&self) -> CodeChange {
+        CodeChange(self.0.version.clone())
+    }
+
+    /// The message for which they were written.
+    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
+        super::optional_message(ctx, self.0.version.message_id).await
+    }
+
+    /// Who wrote them.
+    async fn author(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        super::optional_user(ctx, self.0.version.created_by).await
     }
 }
 
@@ -409,6 +452,7 @@ impl TryFrom<CodeChangeFilter> for ChangeFilter {
             file_id: filter.file_id.map(|id| FileId::parse(&id, "filter.fileId")).transpose()?,
             path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
             change_type: filter.change_type.map(Into::into),
+            until: None,
         })
     }
 }

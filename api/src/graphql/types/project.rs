@@ -1,6 +1,6 @@
 //! Projects.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
 use serde_json::Value;
 
 use super::chat::{ChatSession, ChatSessionFilter};
@@ -8,15 +8,18 @@ use super::event::ProjectEvent;
 use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
-use crate::domain::{events, file};
+use crate::domain::Tx;
+use crate::domain::{events, file, project};
 use crate::graphql::context::caller;
-use crate::graphql::loader::{ActiveSession, AllSnapshots, CollaboratorsOf, Count, FileAt, Part};
+use crate::graphql::loader::{ActiveSession, CollaboratorsOf, Count, FileAt, Part, SnapshotsUntil};
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::scalar::Time;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
+use crate::model::event::{AsOf, Moment};
 use crate::model::file::{ChangeFilter, FileFilter};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
@@ -76,9 +79,9 @@ impl Project {
         Time(self.0.last_accessed_at)
     }
 
-    /// The newest revision.
+    /// The newest revision; of a project read as of a moment, that moment's.
     async fn revision(&self) -> i32 {
-        self.0.revision
+        self.newest()
     }
 
     /// What the caller may do in it.
@@ -87,15 +90,26 @@ impl Project {
     }
 
     /// Its totals.
-    async fn stats(&self) -> ProjectStats {
-        ProjectStats {
-            total_sessions: self.0.session_count,
-            total_messages: self.0.message_count,
-            total_files: self.0.file_count,
-            total_changes: self.0.change_count,
-            latest_session_at: self.0.last_session_at.map(Time),
-            last_activity_at: Time(self.0.last_activity_at),
-        }
+    async fn stats(&self, ctx: &Context<'_>) -> Result<ProjectStats> {
+        let stats = match self.0.as_of {
+            Some(as_of) => project::stats(&*caller(ctx)?.reader.tx().await?, self.0.id, as_of).await?,
+            None => model::Stats {
+                sessions: self.0.session_count,
+                messages: self.0.message_count,
+                files: self.0.file_count,
+                changes: self.0.change_count,
+                last_session_at: self.0.last_session_at,
+                last_activity_at: self.0.last_activity_at,
+            },
+        };
+        Ok(ProjectStats {
+            total_sessions: stats.sessions,
+            total_messages: stats.messages,
+            total_files: stats.files,
+            total_changes: stats.changes,
+            latest_session_at: stats.last_session_at.map(Time),
+            last_activity_at: Time(stats.last_activity_at),
+        })
     }
 
     /// The caller's own active session; null where there is none.
@@ -115,6 +129,7 @@ impl Project {
     ) -> Result<Page<ChatSession>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let keep: SessionFilter = filter.map(Into::into).unwrap_or_default();
+        let keep = SessionFilter { until: self.until(), ..keep };
         let count = Count { parent: self.0.id, keep: keep.clone() };
         let total = if keep == SessionFilter::default() {
             Total::Known(self.0.session_count.into())
@@ -122,7 +137,8 @@ impl Project {
             Total::Sessions(count)
         };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ChatSession))
+        let as_of = self.0.as_of;
+        Ok(connection(slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
     }
 
     /// One file by its path, now or as of a revision; null where there was none.
@@ -171,6 +187,7 @@ impl Project {
     ) -> Result<Page<CodeChange>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let keep = filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
+        let keep = ChangeFilter { until: self.until(), ..keep };
         let total = if keep == ChangeFilter::default() {
             Total::Known(self.0.change_count.into())
         } else {
@@ -190,8 +207,11 @@ impl Project {
         before: Option<String>,
     ) -> Result<Page<ProjectSnapshot>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep: AllSnapshots, page }).await?.unwrap_or_default();
-        let total = Total::Snapshots(Count { parent: self.0.id, keep: AllSnapshots });
+        let slice = caller(ctx)?
+            .load(Part { parent: self.0.id, keep: SnapshotsUntil(self.until()), page })
+            .await?
+            .unwrap_or_default();
+        let total = Total::Snapshots(Count { parent: self.0.id, keep: SnapshotsUntil(self.until()) });
         Ok(connection(slice, total, ProjectSnapshot))
     }
 
@@ -203,9 +223,27 @@ impl Project {
         #[graphql(desc = "Defaults to now.")] to: Option<i32>,
     ) -> Result<Vec<FileDiff>> {
         let from = self.at(Some(from), "from")?.unwrap_or_default();
-        let to = self.at(to, "to")?.unwrap_or(self.0.revision);
+        let to = self.at(to, "to")?.unwrap_or(self.newest());
         let diffs = file::diff(&*caller(ctx)?.reader.tx().await?, self.0.id, from, to).await?;
         Ok(diffs.into_iter().map(FileDiff::from).collect())
+    }
+
+    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision`.
+    async fn restore_preview(
+        &self,
+        ctx: &Context<'_>,
+        to: MomentInput,
+        #[graphql(desc = "Only these files and folders.")] paths: Option<Vec<String>>,
+    ) -> Result<RestorePreview> {
+        let tx = caller(ctx)?.reader.tx().await?;
+        let to = to.resolve(&tx, self.0.id).await?;
+        let paths = parse_paths(paths)?;
+        let mut diff = file::diff(&tx, self.0.id, self.newest(), to.revision).await?;
+        if let Some(paths) = paths {
+            let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
+            diff.retain(|diff| chosen(&diff.path) || diff.old_path.as_ref().is_some_and(chosen));
+        }
+        Ok(RestorePreview { revision: to.revision, diff: diff.into_iter().map(FileDiff::from).collect() })
     }
 
     /// The project's own log: one event a revision, oldest first.
@@ -220,7 +258,8 @@ impl Project {
         let limit = PageArguments::parse(first, None, None, None, size)?.limit;
         let tx = caller(ctx)?.reader.tx().await?;
         let events = events::after(&tx, self.0.id, after, &[], limit).await?;
-        Ok(events.into_iter().map(ProjectEvent).collect())
+        let events = events.into_iter().filter(|event| event.revision <= self.newest());
+        Ok(events.map(ProjectEvent).collect())
     }
 
     /// Who else is in it, and who was asked.
@@ -231,18 +270,77 @@ impl Project {
 }
 
 impl Project {
-    /// Checks a revision to read at. The newest is no different from now.
+    /// Checks a revision to read at; without one it is the moment as of which the project is read, or now.
     fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
         match at {
-            Some(at) if !(0..=self.0.revision).contains(&at) => {
-                Err(Error::bad_input(field, format!("The project has revisions 0 to {}.", self.0.revision)))
+            Some(at) if !(0..=self.newest()).contains(&at) => {
+                Err(Error::bad_input(field, format!("The project has revisions 0 to {}.", self.newest())))
             }
+            None => Ok(self.until()),
             at => Ok(at),
         }
     }
+
+    fn until(&self) -> Option<i32> {
+        self.0.as_of.map(|as_of| as_of.revision)
+    }
+
+    fn newest(&self) -> i32 {
+        self.until().unwrap_or(self.0.revision)
+    }
 }
 
-/// A project's totals; they are kept, not counted.
+/// Names a moment in a project's history, one way or another.
+#[derive(OneofObject)]
+#[graphql(name = "Moment")]
+pub enum MomentInput {
+    /// A revision.
+    Revision(i32),
+    /// The last revision at or before a time.
+    Time(Time),
+    /// The state that belongs to a message: with what was written for it, where it is a checkpoint.
+    MessageId(ID),
+    /// A snapshot's.
+    SnapshotId(ID),
+}
+
+impl MomentInput {
+    /// Finds the revision.
+    ///
+    /// # Errors
+    /// `BadInput` for a malformed id, `NotFound` where the project has no such moment.
+    pub async fn resolve(self, tx: &Tx, project: ProjectId) -> Result<AsOf> {
+        let (moment, noun, field) = match self {
+            Self::Revision(revision) => (Moment::Revision(revision), "revision", "revision"),
+            Self::Time(time) => (Moment::Time(time.0), "moment: the project is younger", "time"),
+            Self::MessageId(id) => (Moment::Message(MessageId::parse(&id, "messageId")?), "message", "messageId"),
+            Self::SnapshotId(id) => {
+                (Moment::Snapshot(ProjectSnapshotId::parse(&id, "snapshotId")?), "snapshot", "snapshotId")
+            }
+        };
+        events::at(tx, project, moment).await?.ok_or_else(|| Error::not_found(noun, field))
+    }
+}
+
+/// Reads the paths that a caller chose.
+///
+/// # Errors
+/// `BadInput` naming the one that is no path.
+pub fn parse_paths(paths: Option<Vec<String>>) -> Result<Option<Vec<FilePath>>> {
+    let parse = |(at, path): (usize, &String)| FilePath::parse(path, &format!("paths[{at}]"));
+    paths.map(|paths| paths.iter().enumerate().map(parse).collect()).transpose()
+}
+
+/// What going back would change.
+#[derive(SimpleObject)]
+pub struct RestorePreview {
+    /// The revision to which it would go back.
+    revision: i32,
+    /// What would change, by path; empty where the files are as they were.
+    diff: Vec<FileDiff>,
+}
+
+/// A project's totals; those of the present are kept, not counted.
 #[derive(SimpleObject)]
 pub struct ProjectStats {
     /// Sessions ever started.
