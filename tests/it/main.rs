@@ -7,6 +7,7 @@ mod house;
 mod kill;
 mod replay;
 mod schema;
+mod usage;
 
 /// Not a test: what a server in a process of its own does, once this binary has been started again for it.
 #[test]
