@@ -60,7 +60,7 @@ fn check_context(limits: &Limits, context: &Context) -> Result<()> {
 fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
     if content.len() > limits.max_file_bytes {
         let (size, max) = (content.len(), limits.max_file_bytes);
-        return Err(Error::PayloadTooLarge(format!("`{field}` has {size} bytes; --max-file-bytes allows {max}.")));
+        return Err(Error::too_large(field, format!("`{field}` has {size} bytes; --max-file-bytes allows {max}.")));
     }
     Ok(())
 }
@@ -377,7 +377,7 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
     check_context(limits, &context)?;
     if sync.files.len() > limits.max_sync_files {
         let (count, max) = (sync.files.len(), limits.max_sync_files);
-        return Err(Error::PayloadTooLarge(format!("`files` has {count} files; --max-sync-files allows {max}.")));
+        return Err(Error::too_large("files", format!("`files` has {count} files; --max-sync-files allows {max}.")));
     }
     let mut wanted = Vec::with_capacity(sync.files.len());
     let mut paths = HashSet::new();

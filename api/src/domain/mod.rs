@@ -94,11 +94,8 @@ fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
         return Err(Error::bad_input(field, "A text cannot contain the character NUL."));
     }
     if text.len() > limits.max_text_bytes {
-        return Err(Error::PayloadTooLarge(format!(
-            "`{field}` has {} bytes; --max-text-bytes allows {}.",
-            text.len(),
-            limits.max_text_bytes
-        )));
+        let (size, max) = (text.len(), limits.max_text_bytes);
+        return Err(Error::too_large(field, format!("`{field}` has {size} bytes; --max-text-bytes allows {max}.")));
     }
     Ok(())
 }
