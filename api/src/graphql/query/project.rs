@@ -12,6 +12,7 @@ use crate::graphql::types::project::{ActivitySummary, Project, ProjectFilter, Pr
 use crate::model::error::Result;
 use crate::model::ids::ProjectId;
 use crate::model::page::{self, Page as PageArguments};
+use crate::model::project as model;
 
 #[derive(Default)]
 pub struct ProjectQuery;
@@ -40,7 +41,7 @@ impl ProjectQuery {
         before: Option<String>,
     ) -> Result<Page<Project>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let keep = filter.map(Into::into).unwrap_or_default();
+        let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
         let order = order_by.unwrap_or_else(newest_first);
         let descending = order.direction == OrderDirection::Desc;
         let tx = caller(ctx)?.reader.tx().await?;

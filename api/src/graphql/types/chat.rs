@@ -13,7 +13,7 @@ use crate::graphql::names::MessageRole;
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::scalar::Time;
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments};
 
@@ -78,7 +78,7 @@ impl ChatSession {
         before: Option<String>,
     ) -> Result<Page<ChatMessage>> {
         let page = PageArguments::parse(first, after, last, before, page::MESSAGES)?;
-        let keep: MessageFilter = filter.map(Into::into).unwrap_or_default();
+        let keep = filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
         let total = if keep == MessageFilter::default() {
             Total::Known(self.0.message_count.into())
         } else {
@@ -234,14 +234,16 @@ pub struct ChatMessageFilter {
     before: Option<Time>,
 }
 
-impl From<ChatMessageFilter> for MessageFilter {
-    fn from(filter: ChatMessageFilter) -> Self {
-        Self {
+impl TryFrom<ChatMessageFilter> for MessageFilter {
+    type Error = Error;
+
+    fn try_from(filter: ChatMessageFilter) -> Result<Self> {
+        Ok(Self {
             role: filter.role.map(Into::into),
             is_checkpoint: filter.is_checkpoint,
-            search: filter.search.filter(|search| !search.is_empty()),
+            search: page::search(filter.search, "filter.search")?,
             after: filter.after.map(|time| time.0),
             before: filter.before.map(|time| time.0),
-        }
+        })
     }
 }
