@@ -119,7 +119,9 @@ pub struct NewFile {
 /// with contents; `PayloadTooLarge`.
 pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, context: Context) -> Result<Outcome> {
     check_context(&services.limits, &context)?;
-    check_optional_text(&services.limits, "language", new.language.as_ref())?;
+    if let Some(language) = &new.language {
+        check_name(&services.limits, "language", language)?;
+    }
     let content = file_content(&services.limits, "", new.file_type, new.content)?;
     let writer = actor.clone();
     write(services, actor, move |tx| {
