@@ -1,6 +1,7 @@
 //! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
 //! See the `tests` crate for how to write one.
 
+mod bad_input;
 mod database;
 mod harness;
 mod house;
