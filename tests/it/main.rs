@@ -1,12 +1,14 @@
 //! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
 //! See the `tests` crate for how to write one.
 
+mod bad_input;
 mod database;
 mod harness;
 mod house;
 mod kill;
 mod replay;
 mod schema;
+mod usage;
 
 /// Not a test: what a server in a process of its own does, once this binary has been started again for it.
 #[test]

@@ -20,6 +20,7 @@
 
 pub mod client;
 pub mod database;
+pub mod project;
 pub mod replay;
 pub mod server;
 pub mod socket;

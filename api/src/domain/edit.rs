@@ -439,7 +439,7 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: crate::model::ids::Pro
 }
 
 fn to_i32(size: usize) -> Result<i32> {
-    i32::try_from(size).map_err(|_| Error::PayloadTooLarge("A file has at most 2,147,483,647 bytes.".to_owned()))
+    i32::try_from(size).map_err(|_| Error::too_large("content", "A file has at most 2,147,483,647 bytes."))
 }
 
 fn encode(bytes: &[u8], hash: Hash, base: Option<BlobId>, old: Option<&Vec<u8>>, chains: &Chains) -> Result<NewBlob> {

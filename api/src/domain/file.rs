@@ -61,7 +61,7 @@ fn check_context(limits: &Limits, context: &Context) -> Result<()> {
 fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
     if content.len() > limits.max_file_bytes {
         let (size, max) = (content.len(), limits.max_file_bytes);
-        return Err(Error::PayloadTooLarge(format!("`{field}` has {size} bytes; --max-file-bytes allows {max}.")));
+        return Err(Error::too_large(field, format!("`{field}` has {size} bytes; --max-file-bytes allows {max}.")));
     }
     Ok(())
 }
@@ -153,7 +153,9 @@ pub struct NewFile {
 /// with contents; `PayloadTooLarge`.
 pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, context: Context) -> Result<Outcome> {
     check_context(&services.limits, &context)?;
-    check_optional_text(&services.limits, "language", new.language.as_ref())?;
+    if let Some(language) = &new.language {
+        check_name(&services.limits, "language", language)?;
+    }
     let content = file_content(&services.limits, "", new.file_type, new.content)?;
     let writer = actor.clone();
     write(services, actor, move |tx| {
@@ -416,7 +418,7 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
     check_context(limits, &context)?;
     if sync.files.len() > limits.max_sync_files {
         let (count, max) = (sync.files.len(), limits.max_sync_files);
-        return Err(Error::PayloadTooLarge(format!("`files` has {count} files; --max-sync-files allows {max}.")));
+        return Err(Error::too_large("files", format!("`files` has {count} files; --max-sync-files allows {max}.")));
     }
     let mut wanted = Vec::with_capacity(sync.files.len());
     let mut paths = HashSet::new();

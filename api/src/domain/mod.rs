@@ -94,11 +94,8 @@ fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
         return Err(Error::bad_input(field, "A text cannot contain the character NUL."));
     }
     if text.len() > limits.max_text_bytes {
-        return Err(Error::PayloadTooLarge(format!(
-            "`{field}` has {} bytes; --max-text-bytes allows {}.",
-            text.len(),
-            limits.max_text_bytes
-        )));
+        let (size, max) = (text.len(), limits.max_text_bytes);
+        return Err(Error::too_large(field, format!("`{field}` has {size} bytes; --max-text-bytes allows {max}.")));
     }
     Ok(())
 }
@@ -119,11 +116,20 @@ fn check_name(limits: &Limits, field: &str, name: &str) -> Result<()> {
 /// Checks a JSON value against the limit on texts.
 fn check_json(limits: &Limits, field: &str, value: Option<&serde_json::Value>) -> Result<()> {
     value.map_or(Ok(()), |value| {
-        let text = value.to_string();
         // PostgreSQL's jsonb cannot hold it.
-        if text.contains("\\u0000") {
+        if holds_nul(value) {
             return Err(Error::bad_input(field, "A JSON value cannot contain the character NUL."));
         }
-        check_text(limits, field, &text)
+        check_text(limits, field, &value.to_string())
     })
+}
+
+fn holds_nul(value: &serde_json::Value) -> bool {
+    use serde_json::Value::{Array, Object, String};
+    match value {
+        String(text) => text.contains('\0'),
+        Array(items) => items.iter().any(holds_nul),
+        Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
 }

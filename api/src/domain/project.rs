@@ -27,12 +27,13 @@ pub(super) async fn lock(
     };
     policy::may_write(locked.role)?;
     if locked.status == ProjectStatus::Deleted {
-        return Err(Error::conflict(
-            field,
-            "The project is deleted; `updateProject` with status ACTIVE brings it back.",
-        ));
+        return Err(deleted(field));
     }
     Ok(locked)
+}
+
+fn deleted(field: &'static str) -> Error {
+    Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back.")
 }
 
 /// The event of a locked revision.
@@ -156,10 +157,7 @@ async fn change(
                 return Ok(Project { revision: present.revision - 1, ..present });
             }
             if locked.status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
-                return Err(Error::conflict(
-                    field,
-                    "The project is deleted; set its status to ACTIVE to bring it back.",
-                ));
+                return Err(deleted(field));
             }
             project::update(tx, id, changes, locked.at).await?;
             event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated), None).await?;
@@ -172,12 +170,13 @@ async fn change(
 /// Notes that the actor opened a project; no revision.
 ///
 /// # Errors
-/// `NotFound`.
+/// `NotFound`; `Conflict` for a deleted project.
 pub async fn touch(services: &Arc<Services>, actor: &Actor, id: ProjectId) -> Result<Project> {
     write(services, actor, move |tx| {
         Box::pin(async move {
             project::touch(tx, id, clock::now()).await?;
-            read_back(tx, id).await
+            let project = read_back(tx, id).await?;
+            if project.status == ProjectStatus::Deleted { Err(deleted("id")) } else { Ok(project) }
         })
     })
     .await

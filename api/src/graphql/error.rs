@@ -18,7 +18,9 @@ impl From<Error> for async_graphql::Error {
 fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
     extensions.set("code", error.code());
     match error {
-        Error::BadInput { field, .. } | Error::NotFound { field, .. } => extensions.set("field", field.as_str()),
+        Error::BadInput { field, .. }
+        | Error::NotFound { field, .. }
+        | Error::PayloadTooLarge { field: Some(field), .. } => extensions.set("field", field.as_str()),
         Error::Conflict(conflict) => {
             if let Some(field) = conflict.field {
                 extensions.set("field", field);

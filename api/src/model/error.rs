@@ -29,8 +29,13 @@ pub enum Error {
     },
     /// The guard that the caller gave no longer holds, or another write came first.
     Conflict(Conflict),
-    /// Something exceeds a size limit; the message names the setting.
-    PayloadTooLarge(String),
+    /// Something exceeds a size limit.
+    PayloadTooLarge {
+        /// Path of the argument; `None` where it is the request as a whole.
+        field: Option<String>,
+        /// What is too large; names the setting.
+        message: String,
+    },
     /// Too many requests; the message names the setting.
     RateLimited(String),
     /// The operation costs too much; the message names the setting.
@@ -92,6 +97,11 @@ impl Error {
         Self::NotFound { noun, field: field.into() }
     }
 
+    /// A `PayloadTooLarge` for the argument at `field`.
+    pub fn too_large(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::PayloadTooLarge { field: Some(field.into()), message: message.into() }
+    }
+
     /// A `Conflict` of the argument `field` with what is there.
     pub fn conflict(field: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict(Conflict { message: message.into(), field: Some(field), ..Conflict::default() })
@@ -105,7 +115,7 @@ impl Error {
             Self::NotFound { .. } => "NOT_FOUND",
             Self::BadInput { .. } => "BAD_USER_INPUT",
             Self::Conflict(_) => "CONFLICT",
-            Self::PayloadTooLarge(_) => "PAYLOAD_TOO_LARGE",
+            Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::RateLimited(_) => "RATE_LIMITED",
             Self::QueryTooComplex(_) => "QUERY_TOO_COMPLEX",
             Self::Internal(_) => "INTERNAL",
@@ -117,9 +127,9 @@ impl Error {
         match self {
             Self::Unauthenticated(message)
             | Self::Forbidden(message)
-            | Self::PayloadTooLarge(message)
             | Self::RateLimited(message)
             | Self::QueryTooComplex(message)
+            | Self::PayloadTooLarge { message, .. }
             | Self::BadInput { message, .. } => message.clone(),
             Self::NotFound { noun, .. } => format!("There is no such {noun}."),
             Self::Conflict(conflict) => conflict.message.clone(),

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -72,6 +72,24 @@ impl Page {
     }
 }
 
+/// Longest text that is searched for, in bytes; SQLite takes patterns of 50,000, in which some characters are escaped.
+const MAX_SEARCH_BYTES: usize = 1_000;
+
+/// Reads a text to search for; an empty one searches for nothing.
+///
+/// # Errors
+/// `BadInput` naming `field` for a text that is too long, or that no row can contain.
+pub fn search(text: Option<String>, field: &str) -> Result<Option<String>> {
+    let text = text.filter(|text| !text.is_empty());
+    match &text {
+        Some(text) if text.contains('\0') => Err(Error::bad_input(field, "No text contains the character NUL.")),
+        Some(text) if text.len() > MAX_SEARCH_BYTES => {
+            Err(Error::bad_input(field, format!("A text to search for has at most {MAX_SEARCH_BYTES} bytes.")))
+        }
+        _ => Ok(text),
+    }
+}
+
 /// A row's place in a list: the values it is sorted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cursor(pub Vec<Key>);
@@ -93,6 +111,17 @@ pub enum Key {
     Id(Uuid),
 }
 
+impl Key {
+    /// Whether a row can have it; PostgreSQL does not even compare with what it cannot hold.
+    fn is_possible(&self) -> bool {
+        match self {
+            Self::Text(text) => !text.contains('\0'),
+            Self::Time(time) => (0..=9999).contains(&time.year()),
+            Self::Number(_) | Self::Id(_) => true,
+        }
+    }
+}
+
 impl Cursor {
     /// Reads a cursor that [`Cursor::encode`] wrote.
     ///
@@ -103,6 +132,7 @@ impl Cursor {
             .decode(text)
             .ok()
             .and_then(|json| serde_json::from_slice(&json).ok())
+            .filter(|keys: &Vec<Key>| keys.iter().all(Key::is_possible))
             .map(Self)
             .ok_or_else(|| Self::foreign(field))
     }

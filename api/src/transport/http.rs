@@ -316,7 +316,7 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Byte
     // Whether the client was done in time makes no difference to its answer.
     let _ = timeout(DRAIN_TIME, drain).await;
     let message = format!("The request body has more than {limit} bytes (--max-body-bytes).");
-    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge(message)))
+    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message }))
 }
 
 fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Box<Refusal>> {
@@ -334,7 +334,7 @@ fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Box<Refusal>> {
     }
     if requests.len() > max_batch {
         let message = format!("The batch has {} operations, and may have {max_batch} (--max-batch).", requests.len());
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge(message)));
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message }));
     }
     let requests = requests.iter().map(|raw| operation::read(raw.get()).map_err(bad_request));
     Ok(Batch { requests: requests.collect::<Result<_, _>>()?, is_array: true })

@@ -49,7 +49,7 @@ impl ProjectQuery {
         before: Option<String>,
     ) -> Result<Page<Project>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let keep = filter.map(Into::into).unwrap_or_default();
+        let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
         let order = order_by.unwrap_or_else(newest_first);
         let descending = order.direction == OrderDirection::Desc;
         let tx = caller(ctx)?.reader.tx().await?;

@@ -13,7 +13,7 @@ use crate::graphql::names::MessageRole;
 use crate::graphql::page::{Page, Total, connection, int};
 use crate::graphql::scalar::Time;
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments};
 
@@ -80,7 +80,7 @@ impl ChatSession {
         before: Option<String>,
     ) -> Result<Page<ChatMessage>> {
         let page = PageArguments::parse(first, after, last, before, page::MESSAGES)?;
-        let keep: MessageFilter = filter.map(Into::into).unwrap_or_default();
+        let keep = filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
         let keep = MessageFilter { until: self.0.as_of.map(|as_of| as_of.revision), ..keep };
         let total = Total::Messages(Count { parent: self.0.id, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
@@ -249,16 +249,18 @@ pub struct ChatMessageFilter {
     include_folded: Option<bool>,
 }
 
-impl From<ChatMessageFilter> for MessageFilter {
-    fn from(filter: ChatMessageFilter) -> Self {
-        Self {
+impl TryFrom<ChatMessageFilter> for MessageFilter {
+    type Error = Error;
+
+    fn try_from(filter: ChatMessageFilter) -> Result<Self> {
+        Ok(Self {
             role: filter.role.map(Into::into),
             is_checkpoint: filter.is_checkpoint,
-            search: filter.search.filter(|search| !search.is_empty()),
+            search: page::search(filter.search, "filter.search")?,
             after: filter.after.map(|time| time.0),
             before: filter.before.map(|time| time.0),
             until: None,
             include_folded: filter.include_folded.unwrap_or(false),
-        }
+        })
     }
 }

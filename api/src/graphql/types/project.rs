@@ -253,7 +253,7 @@ impl Project {
         #[graphql(default = 0)] after_revision: Option<i32>,
         #[graphql(default = 100, desc = "At most 500.")] first: Option<i32>,
     ) -> Result<Vec<ProjectEvent>> {
-        let after = after_revision.unwrap_or(0);
+        let after = self.at(after_revision, "afterRevision")?.unwrap_or(0);
         let size = page::PageSize { default: 100, max: 500 };
         let limit = PageArguments::parse(first, None, None, None, size)?.limit;
         let tx = caller(ctx)?.reader.tx().await?;
@@ -428,13 +428,15 @@ pub struct ProjectFilter {
     created_before: Option<Time>,
 }
 
-impl From<ProjectFilter> for model::ProjectFilter {
-    fn from(filter: ProjectFilter) -> Self {
-        Self {
+impl TryFrom<ProjectFilter> for model::ProjectFilter {
+    type Error = Error;
+
+    fn try_from(filter: ProjectFilter) -> Result<Self> {
+        Ok(Self {
             status: filter.status.map(Into::into),
-            search: filter.search.filter(|search| !search.is_empty()),
+            search: page::search(filter.search, "filter.search")?,
             created_after: filter.created_after.map(|time| time.0),
             created_before: filter.created_before.map(|time| time.0),
-        }
+        })
     }
 }

@@ -1,0 +1,616 @@
+//! Given requests that ask for what cannot be, when they arrive, then each gets its typed error with the argument named, and
+//! nothing is written.
+
+use serde_json::{Value, json};
+use tests::{
+    client::{Client, Response},
+    database::Database,
+    project::{Project, each, text},
+    server::Server,
+};
+
+const NOWHERE: &str = "0192f3a4-5b6c-7d8e-9f00-112233445566";
+const FLAGS: &[&str] =
+    &["--max-file-bytes=1000", "--max-text-bytes=3000", "--max-sync-files=3", "--max-body-bytes=60000"];
+const BAD_PATHS: &[&str] = &["", "/", ".", "..", "../a.py", "a/../../b.py", "a\0b", "a\nb", "a\u{7f}b"];
+
+/// Somebody's projects, with one of everything in them.
+struct World {
+    ada: Client,
+    project: Project,
+    file: String,
+    session: String,
+    ended: String,
+    message: String,
+    earlier_message: String,
+    snapshot: String,
+    other: Project,
+    other_file: String,
+    other_session: String,
+    other_message: String,
+    deleted: Project,
+}
+
+impl World {
+    async fn new(server: &Server) -> Self {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "One").await;
+        let file = project.create_file("a.py", "one\n").await;
+        project.update_file("a.py", "two\n").await;
+        project.create_file("docs/b.md", "text\n").await;
+        project.write("createFile", json!({ "path": "empty", "type": "FOLDER" }), "revision").await;
+        let ended = project.start_session().await;
+        let earlier_message = project.add_message(&ended, "Earlier", false).await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Checkpoint", true).await;
+        let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
+        let other = Project::create(&ada, "Other").await;
+        let other_file = other.create_file("a.py", "other\n").await;
+        let other_session = other.start_session().await;
+        let other_message = other.add_message(&other_session, "There", true).await;
+        let deleted = Project::create(&ada, "Deleted").await;
+        deleted.create_file("a.py", "one\n").await;
+        let snapshot = text(&made["snapshot"]["id"]);
+        Self {
+            ada,
+            project,
+            file,
+            session,
+            ended,
+            message,
+            earlier_message,
+            snapshot,
+            other,
+            other_file,
+            other_session,
+            other_message,
+            deleted,
+        }
+    }
+
+    /// An input with which the mutation would write something, with other values, or without those that are null.
+    fn input(&self, mutation: &str, patch: Value) -> Value {
+        let project = &self.project.id;
+        let mut input = match mutation {
+            "createProject" => json!({ "name": "New", "initialPrompt": "Be kind.", "config": {} }),
+            "updateProject" => json!({ "id": project, "name": "New" }),
+            "updateProfile" => json!({ "fullName": "New" }),
+            "updatePreferences" => json!({ "editorTheme": "new" }),
+            "startSession" => json!({ "projectId": project, "title": "New" }),
+            "addMessage" => json!({ "sessionId": self.session, "role": "USER", "content": "New" }),
+            "createFile" => json!({ "projectId": project, "path": "new.py", "content": "new" }),
+            "updateFile" => json!({ "projectId": project, "path": "a.py", "content": "new" }),
+            "renameFile" => json!({ "projectId": project, "path": "a.py", "newPath": "new.py" }),
+            "deleteFile" => json!({ "projectId": project, "path": "a.py" }),
+            "revertFile" => json!({ "fileId": self.file, "version": 1 }),
+            "syncFiles" => json!({ "projectId": project, "files": [{ "path": "a.py", "content": "new" }] }),
+            "createSnapshot" => json!({ "projectId": project, "name": "New" }),
+            "restoreSnapshot" => json!({ "snapshotId": self.snapshot }),
+            "restoreRevision" => json!({ "projectId": project, "revision": 2 }),
+            _ => panic!("no input for {mutation}"),
+        };
+        for (name, value) in patch.as_object().expect("an object") {
+            input[name] = value.clone();
+        }
+        input.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+        input
+    }
+
+    /// All that a write could have changed.
+    async fn state(&self) -> Value {
+        let query = "{ projects { totalCount } activitySummary { totalMessages totalChanges }
+            viewer { updatedAt fullName preferences { updatedAt editorTheme } } }";
+        let mine = self.ada.gql(query, json!({})).await.ok();
+        json!([mine, self.project.state().await, self.other.state().await, self.deleted.state().await])
+    }
+
+    /// What a write would most likely have changed.
+    async fn revisions(&self) -> Value {
+        let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Project { revision stats { lastActivityAt } } } }";
+        let ids = [&self.project, &self.other, &self.deleted].map(|project| &project.id);
+        self.ada.gql(query, json!({ "ids": ids })).await.ok()
+    }
+
+    async fn refuse(&self, mutation: &str, patch: Value, code: &str, field: &str) -> Response {
+        let input = self.input(mutation, patch.clone());
+        let before = self.revisions().await;
+        let select = match mutation {
+            "updateProfile" => "id",
+            "updatePreferences" => "updatedAt",
+            _ => "revision",
+        };
+        let answer = self.ada.mutate(mutation, input, select).await;
+        let shown = patch.to_string().chars().take(200).collect::<String>();
+        refused(&answer, code, field, &format!("{mutation} {shown}"));
+        assert_eq!(self.revisions().await, before, "{mutation} {shown} was refused and has written");
+        answer
+    }
+
+    async fn refuse_all(&self, cases: Vec<(&str, Value, &str, &str)>) {
+        let before = self.state().await;
+        for (mutation, patch, code, field) in cases {
+            self.refuse(mutation, patch, code, field).await;
+        }
+        assert_eq!(self.state().await, before);
+    }
+
+    async fn refuse_query(&self, select: &str, code: &str, field: &str) {
+        let query = format!("{{ project(id: \"{}\") {{ {select} }} }}", self.project.id);
+        refused(&self.ada.gql(&query, json!({})).await, code, field, select);
+    }
+}
+
+fn refused(answer: &Response, code: &str, field: &str, what: &str) {
+    assert!(!answer.errors.is_empty(), "{what} went well: {}", answer.data);
+    let extensions = &answer.errors[0]["extensions"];
+    assert_eq!((&extensions["code"], &extensions["field"]), (&json!(code), &json!(field)), "{what}: {answer:?}");
+    assert!(answer.status < 500, "{what}: {answer:?}");
+    let message = answer.errors[0]["message"].as_str().unwrap();
+    assert!(message.len() < 400 && !message.contains("SELECT"), "{what}: {message}");
+}
+
+tests::on_both! {
+    async fn ids_name_something_or_nothing_happens(server: Server) {
+        let world = World::new(&server).await;
+        for (mutation, field, without) in [
+            ("updateProject", "id", ""),
+            ("startSession", "projectId", ""),
+            ("addMessage", "sessionId", ""),
+            ("createFile", "projectId", ""),
+            ("createFile", "sessionId", ""),
+            ("createFile", "messageId", ""),
+            ("updateFile", "projectId", ""),
+            ("updateFile", "sessionId", ""),
+            ("updateFile", "messageId", ""),
+            ("renameFile", "projectId", ""),
+            ("renameFile", "sessionId", ""),
+            ("renameFile", "messageId", ""),
+            ("deleteFile", "projectId", ""),
+            ("deleteFile", "sessionId", ""),
+            ("deleteFile", "messageId", ""),
+            ("revertFile", "fileId", ""),
+            ("revertFile", "snapshotId", "version"),
+            ("revertFile", "sessionId", ""),
+            ("revertFile", "messageId", ""),
+            ("syncFiles", "projectId", ""),
+            ("syncFiles", "sessionId", ""),
+            ("syncFiles", "messageId", ""),
+            ("createSnapshot", "projectId", ""),
+            ("createSnapshot", "sessionId", ""),
+            ("createSnapshot", "messageId", ""),
+            ("restoreSnapshot", "snapshotId", ""),
+            ("restoreRevision", "projectId", ""),
+        ] {
+            for (id, code) in [(NOWHERE, "NOT_FOUND"), ("nonsense", "BAD_USER_INPUT"), ("", "BAD_USER_INPUT")] {
+                let mut patch = json!({ field: id });
+                if !without.is_empty() {
+                    patch[without] = Value::Null;
+                }
+                world.refuse(mutation, patch, code, field).await;
+            }
+        }
+        for mutation in ["touchProject", "deleteProject", "endSession"] {
+            let before = world.state().await;
+            for (id, code) in [(NOWHERE, "NOT_FOUND"), ("nonsense", "BAD_USER_INPUT"), (NOWHERE.replace('-', "").as_str(), "BAD_USER_INPUT")] {
+                refused(&world.ada.mutate_id(mutation, id, "revision").await, code, "id", mutation);
+            }
+            assert_eq!(world.state().await, before, "{mutation}");
+        }
+        for (query, field) in [
+            ("{ project(id: \"nonsense\") { id } }", "id"),
+            ("{ node(id: \"nonsense\") { id } }", "id"),
+            ("{ nodes(ids: [\"0192f3a4-5b6c-7d8e-9f00-112233445566\", \"nonsense\"]) { id } }", "ids[1]"),
+            ("{ recentActivity(projectId: \"nonsense\") { totalCount } }", "projectId"),
+        ] {
+            refused(&world.ada.gql(query, json!({})).await, "BAD_USER_INPUT", field, query);
+        }
+        for field in ["sessionId", "messageId", "fileId"] {
+            let select = format!("changes(filter: {{ {field}: \"nonsense\" }}) {{ totalCount }}");
+            world.refuse_query(&select, "BAD_USER_INPUT", &format!("filter.{field}")).await;
+        }
+        let query = "query($id: ID!) { project(id: $id) { id } node(id: $id) { id } nodes(ids: [$id, $id]) { id } }";
+        let nothing = json!({ "project": null, "node": null, "nodes": [null, null] });
+        assert_eq!(world.ada.gql(query, json!({ "id": NOWHERE })).await.ok(), nothing);
+    }
+
+    async fn what_belongs_elsewhere_is_not_found_here(server: Server) {
+        let world = World::new(&server).await;
+        let their_version = world.other.ask("file(path: \"a.py\") { versions { nodes { id } } }").await;
+        let their_version = their_version["file"]["versions"]["nodes"][0]["id"].clone();
+        let mut cases = vec![
+            ("revertFile", json!({ "snapshotId": their_version, "version": null }), "NOT_FOUND", "snapshotId"),
+            ("revertFile", json!({ "snapshotId": world.snapshot, "version": null }), "NOT_FOUND", "snapshotId"),
+            ("revertFile", json!({ "version": 3 }), "NOT_FOUND", "version"),
+            ("revertFile", json!({ "version": -1 }), "NOT_FOUND", "version"),
+            ("restoreSnapshot", json!({ "snapshotId": their_version }), "NOT_FOUND", "snapshotId"),
+            ("restoreSnapshot", json!({ "snapshotId": world.project.id }), "NOT_FOUND", "snapshotId"),
+            ("startSession", json!({ "projectId": world.session }), "NOT_FOUND", "projectId"),
+            ("addMessage", json!({ "sessionId": world.project.id }), "NOT_FOUND", "sessionId"),
+            ("updateFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
+            ("renameFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
+            ("deleteFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
+            ("restoreRevision", json!({ "revision": 0 }), "BAD_USER_INPUT", "revision"),
+            ("restoreRevision", json!({ "revision": -1 }), "BAD_USER_INPUT", "revision"),
+            ("restoreRevision", json!({ "revision": 1000 }), "BAD_USER_INPUT", "revision"),
+        ];
+        for mutation in ["createFile", "updateFile", "renameFile", "deleteFile", "revertFile", "syncFiles", "createSnapshot"] {
+            let (session, message) = (&world.session, &world.message);
+            cases.extend([
+                (mutation, json!({ "sessionId": world.other_session }), "NOT_FOUND", "sessionId"),
+                (mutation, json!({ "messageId": world.other_message }), "NOT_FOUND", "messageId"),
+                (mutation, json!({ "sessionId": session, "messageId": world.other_message }), "NOT_FOUND", "messageId"),
+                (mutation, json!({ "sessionId": session, "messageId": world.earlier_message }), "NOT_FOUND", "messageId"),
+                (mutation, json!({ "sessionId": world.other_session, "messageId": message }), "NOT_FOUND", "sessionId"),
+                (mutation, json!({ "sessionId": world.ended }), "CONFLICT", "sessionId"),
+                (mutation, json!({ "messageId": world.earlier_message }), "CONFLICT", "sessionId"),
+            ]);
+        }
+        cases.push(("addMessage", json!({ "sessionId": world.ended }), "CONFLICT", "sessionId"));
+        world.refuse_all(cases).await;
+        let select = format!("changes(filter: {{ fileId: \"{}\" }}) {{ totalCount nodes {{ id }} }}", world.other_file);
+        assert_eq!(world.project.ask(&select).await["changes"], json!({ "totalCount": 0, "nodes": [] }));
+    }
+
+    async fn a_deleted_project_takes_nothing(server: Server) {
+        let world = World::new(&server).await;
+        let (project, id) = (&world.deleted, &world.deleted.id);
+        let session = project.start_session().await;
+        let snapshot = project.write("createSnapshot", json!({}), "snapshot { id }").await["snapshot"]["id"].take();
+        let file = project.ask("file(path: \"a.py\") { id }").await["file"]["id"].take();
+        world.ada.mutate_id("deleteProject", id, "revision").await.ok();
+        world.refuse_all(vec![
+            ("startSession", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("addMessage", json!({ "sessionId": session }), "CONFLICT", "sessionId"),
+            ("createFile", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("updateFile", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("renameFile", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("deleteFile", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("revertFile", json!({ "fileId": file }), "CONFLICT", "fileId"),
+            ("syncFiles", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("createSnapshot", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("restoreSnapshot", json!({ "snapshotId": snapshot }), "CONFLICT", "snapshotId"),
+            ("restoreRevision", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("updateProject", json!({ "id": id }), "CONFLICT", "id"),
+        ]).await;
+        let before = world.state().await;
+        for (mutation, id) in [("endSession", &session), ("touchProject", id)] {
+            refused(&world.ada.mutate_id(mutation, id, "revision").await, "CONFLICT", "id", mutation);
+        }
+        assert_eq!(world.state().await, before);
+    }
+
+    async fn paths_stay_within_the_project(server: Server) {
+        let world = World::new(&server).await;
+        let long = "x".repeat(10_000);
+        let deep = "x/".repeat(5_000);
+        for path in BAD_PATHS.iter().copied().chain([long.as_str(), &deep]) {
+            let file = json!([{ "path": "fine.py", "content": "" }, { "path": path, "content": "" }]);
+            world.refuse_all(vec![
+                ("createFile", json!({ "path": path }), "BAD_USER_INPUT", "path"),
+                ("updateFile", json!({ "path": path }), "BAD_USER_INPUT", "path"),
+                ("renameFile", json!({ "path": path }), "BAD_USER_INPUT", "path"),
+                ("renameFile", json!({ "newPath": path }), "BAD_USER_INPUT", "newPath"),
+                ("deleteFile", json!({ "path": path }), "BAD_USER_INPUT", "path"),
+                ("syncFiles", json!({ "files": file }), "BAD_USER_INPUT", "files[1].path"),
+            ]).await;
+            for (select, field) in [
+                ("file(path: $path) { id }", "path"),
+                ("files(under: $path) { totalCount }", "under"),
+                ("changes(filter: { path: $path }) { totalCount }", "filter.path"),
+            ] {
+                let query = format!("query($id: ID!, $path: String!) {{ project(id: $id) {{ {select} }} }}");
+                let variables = json!({ "id": world.project.id, "path": path });
+                refused(&world.ada.gql(&query, variables).await, "BAD_USER_INPUT", field, select);
+            }
+        }
+    }
+
+    async fn the_tree_of_files_stays_a_tree(server: Server) {
+        let world = World::new(&server).await;
+        let sync = |files: Value| json!({ "files": files });
+        let file = |path: &str| json!({ "path": path, "content": "new" });
+        world.refuse_all(vec![
+            ("createFile", json!({ "path": "a.py" }), "CONFLICT", "path"),
+            ("createFile", json!({ "path": "./a.py" }), "CONFLICT", "path"),
+            ("createFile", json!({ "path": "a.py/below.py" }), "CONFLICT", "path"),
+            ("createFile", json!({ "path": "docs" }), "CONFLICT", "path"),
+            ("createFile", json!({ "type": "FOLDER" }), "BAD_USER_INPUT", "content"),
+            ("updateFile", json!({ "path": "empty" }), "BAD_USER_INPUT", "path"),
+            ("renameFile", json!({ "newPath": "docs/b.md" }), "CONFLICT", "newPath"),
+            ("renameFile", json!({ "newPath": "docs/b.md/a.py" }), "CONFLICT", "path"),
+            ("renameFile", json!({ "newPath": "docs" }), "CONFLICT", "path"),
+            ("renameFile", json!({ "newPath": "a.py/below.py" }), "BAD_USER_INPUT", "newPath"),
+            ("renameFile", json!({ "path": "empty", "newPath": "empty/below" }), "BAD_USER_INPUT", "newPath"),
+            ("syncFiles", sync(json!([file("b.py"), file("/b.py")])), "BAD_USER_INPUT", "files[1].path"),
+            ("syncFiles", sync(json!([file("b.py"), file("b.py/c.py")])), "CONFLICT", "path"),
+            ("syncFiles", sync(json!([file("a.py/c.py")])), "CONFLICT", "path"),
+            ("syncFiles", sync(json!([file("empty")])), "CONFLICT", "files"),
+            ("syncFiles", sync(json!([{ "path": "a.py", "type": "FOLDER" }])), "CONFLICT", "files"),
+            ("syncFiles", sync(json!([{ "path": "b", "type": "FOLDER", "content": "" }])), "BAD_USER_INPUT", "files[0].content"),
+        ]).await;
+    }
+
+    async fn guards_say_what_is_there_now(server: Server) {
+        let world = World::new(&server).await;
+        let current = world.project.revision().await;
+        for mutation in ["updateFile", "renameFile", "deleteFile", "revertFile"] {
+            for stale in [1, 3, 0, -1] {
+                let answer = world.refuse(mutation, json!({ "expectedVersion": stale }), "CONFLICT", "expectedVersion").await;
+                assert_eq!(answer.error()["extensions"]["currentVersion"], 2);
+            }
+        }
+        for mutation in ["syncFiles", "restoreSnapshot", "restoreRevision"] {
+            for stale in [current - 1, current + 1, 0] {
+                let answer = world.refuse(mutation, json!({ "expectedRevision": stale }), "CONFLICT", "expectedRevision").await;
+                assert_eq!(answer.error()["extensions"]["currentRevision"], current);
+            }
+        }
+        for mutation in ["updateFile", "renameFile"] {
+            let input = world.input(mutation, json!({ "expectedVersion": if mutation == "updateFile" { 2 } else { 3 } }));
+            world.ada.mutate(mutation, input, "revision").await.ok();
+        }
+        let input = world.input("syncFiles", json!({ "expectedRevision": current + 2 }));
+        world.ada.mutate("syncFiles", input, "revision").await.ok();
+    }
+
+    async fn values_are_what_they_must_be(server: Server) {
+        let world = World::new(&server).await;
+        let bad = "BAD_USER_INPUT";
+        let nul = json!({ "deep": ["a\0b"] });
+        world.refuse_all(vec![
+            ("createProject", json!({ "name": "" }), bad, "name"),
+            ("createProject", json!({ "name": " \t\n" }), bad, "name"),
+            ("createProject", json!({ "name": null }), bad, "name"),
+            ("createProject", json!({ "name": "a\0b" }), bad, "name"),
+            ("createProject", json!({ "name": 5 }), bad, "name"),
+            ("createProject", json!({ "description": "a\0b" }), bad, "description"),
+            ("createProject", json!({ "initialPrompt": "a\0b" }), bad, "initialPrompt"),
+            ("createProject", json!({ "config": nul }), bad, "config"),
+            ("createProject", json!({ "config": { "a\0b": 1 } }), bad, "config"),
+            ("createProject", json!({ "nothing": 1 }), bad, "nothing"),
+            ("updateProject", json!({ "name": "" }), bad, "name"),
+            ("updateProject", json!({ "status": "GONE" }), bad, "status"),
+            ("updateProject", json!({ "config": nul }), bad, "config"),
+            ("updateProfile", json!({ "fullName": "" }), bad, "fullName"),
+            ("updateProfile", json!({ "avatarUrl": "a\0b" }), bad, "avatarUrl"),
+            ("updatePreferences", json!({ "editorTheme": "" }), bad, "editorTheme"),
+            ("updatePreferences", json!({ "uiPreferences": nul }), bad, "uiPreferences"),
+            ("updatePreferences", json!({ "notificationPreferences": nul }), bad, "notificationPreferences"),
+            ("updatePreferences", json!({ "autoSaveEnabled": "yes" }), bad, "autoSaveEnabled"),
+            ("startSession", json!({ "title": "a\0b" }), bad, "title"),
+            ("startSession", json!({ "metadata": nul }), bad, "metadata"),
+            ("addMessage", json!({ "role": "ROBOT" }), bad, "role"),
+            ("addMessage", json!({ "role": null }), bad, "role"),
+            ("addMessage", json!({ "content": "a\0b" }), bad, "content"),
+            ("addMessage", json!({ "contextData": nul }), bad, "contextData"),
+            ("addMessage", json!({ "metadata": nul }), bad, "metadata"),
+            ("addMessage", json!({ "idempotencyKey": "" }), bad, "idempotencyKey"),
+            ("createFile", json!({ "type": "LINK" }), bad, "type"),
+            ("createFile", json!({ "content": "a", "contentBase64": "YQ==" }), bad, "contentBase64"),
+            ("createFile", json!({ "content": null, "contentBase64": "%%%" }), bad, "contentBase64"),
+            ("createFile", json!({ "content": null, "contentBase64": "YQ" }), bad, "contentBase64"),
+            ("createFile", json!({ "language": "" }), bad, "language"),
+            ("createFile", json!({ "language": "a\0b" }), bad, "language"),
+            ("createFile", json!({ "changeDescription": "a\0b" }), bad, "changeDescription"),
+            ("updateFile", json!({ "content": null }), bad, "content"),
+            ("updateFile", json!({ "contentBase64": "YQ==" }), bad, "contentBase64"),
+            ("updateFile", json!({ "expectedVersion": "one" }), bad, "expectedVersion"),
+            ("revertFile", json!({ "version": null }), bad, "snapshotId"),
+            ("revertFile", json!({ "snapshotId": world.snapshot }), bad, "snapshotId"),
+            ("syncFiles", json!({ "mode": "REPLACE" }), bad, "mode"),
+            ("syncFiles", json!({ "files": [{ "path": "b", "content": "", "contentBase64": "" }] }), bad, "files[0].contentBase64"),
+            ("syncFiles", json!({ "files": [{ "path": "b", "contentBase64": "%" }] }), bad, "files[0].contentBase64"),
+            ("syncFiles", json!({ "files": [{ "content": "" }] }), bad, "files[0].path"),
+            ("syncFiles", json!({ "files": [{ "path": "b", "language": "" }] }), bad, "files[0].language"),
+            ("createSnapshot", json!({ "name": "" }), bad, "name"),
+            ("createSnapshot", json!({ "name": " " }), bad, "name"),
+            ("createSnapshot", json!({ "description": "a\0b" }), bad, "description"),
+        ]).await;
+    }
+
+    async fn lists_are_asked_for_by_their_own_cursors_in_pages(server: Server) {
+        let world = World::new(&server).await;
+        let session = format!("node(id: \"{}\") {{ ... on ChatSession", world.session);
+        let snapshot = format!("node(id: \"{}\") {{ ... on ProjectSnapshot", world.snapshot);
+        let file = format!("node(id: \"{}\") {{ ... on ProjectFile", world.file);
+        let project = format!("project(id: \"{}\")", world.project.id);
+        let lists = [
+            ("projects", String::new()),
+            ("recentActivity", String::new()),
+            ("sessions", project.clone()),
+            ("files", project.clone()),
+            ("changes", project.clone()),
+            ("snapshots", project.clone()),
+            ("messages", session),
+            ("files", snapshot),
+            ("versions", file),
+        ];
+        let ask = async |list: &str, parent: &str, arguments: &str| {
+            let ends = if parent.starts_with("node") { " } }" } else if parent.is_empty() { "" } else { " }" };
+            let opens = if parent.is_empty() { "" } else { "{" };
+            let query = format!("{{ {parent} {opens} list: {list}{arguments} {{ edges {{ cursor }} }} {ends} }}");
+            world.ada.gql(&query, json!({})).await
+        };
+        let mut cursors = Vec::new();
+        for (list, parent) in &lists {
+            let mut data = ask(list, parent, "(first: 1)").await.ok();
+            let list = if parent.is_empty() { data["list"].take() } else { data[&parent[..parent.find('(').unwrap()]]["list"].take() };
+            cursors.push(text(&list["edges"][0]["cursor"]));
+        }
+        // Cursors that this service would never write.
+        let forged = |keys: Value| {
+            use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+            URL_SAFE_NO_PAD.encode(keys.to_string())
+        };
+        let nul = forged(json!([{ "s": "a\0b" }, { "i": NOWHERE }]));
+        let old = forged(json!([{ "t": "-200000-01-01T00:00:00Z" }, { "i": NOWHERE }]));
+        for (at, (list, parent)) in lists.iter().enumerate() {
+            // Rows of the other kind have places of other kinds.
+            let foreign = if cursors[at].len() > 30 { cursors[8].clone() } else { cursors[0].clone() };
+            for (arguments, field) in [
+                ("first: -1".to_owned(), "first"),
+                ("last: -1".to_owned(), "last"),
+                ("first: 100000".to_owned(), "first"),
+                ("last: 100000".to_owned(), "last"),
+                ("first: 1, last: 1".to_owned(), "last"),
+                ("after: \"nonsense\"".to_owned(), "after"),
+                ("before: \"\"".to_owned(), "before"),
+                (format!("after: \"{foreign}\""), "after"),
+                (format!("last: 1, before: \"{foreign}\""), "before"),
+                (format!("after: \"{nul}\""), "after"),
+                (format!("before: \"{old}\""), "before"),
+            ] {
+                let what = format!("{parent} {list}({arguments})");
+                refused(&ask(list, parent, &format!("({arguments})")).await, "BAD_USER_INPUT", field, &what);
+            }
+        }
+    }
+
+    async fn questions_have_answers_only_where_there_is_something_to_ask(server: Server) {
+        let world = World::new(&server).await;
+        let bad = "BAD_USER_INPUT";
+        for (select, field) in [
+            ("events(first: -1) { revision }", "first"),
+            ("events(first: 501) { revision }", "first"),
+            ("events(afterRevision: -1) { revision }", "afterRevision"),
+            ("file(path: \"a.py\", at: -1) { id }", "at"),
+            ("file(path: \"a.py\", at: 1000) { id }", "at"),
+            ("files(at: 1000) { totalCount }", "at"),
+            ("diff(from: -1) { path }", "from"),
+            ("diff(from: 1, to: 1000) { path }", "to"),
+            ("sessions(filter: { startedAfter: \"yesterday\" }) { totalCount }", "filter.startedAfter"),
+            ("sessions(filter: { startedBefore: \"2026-02-30T00:00:00Z\" }) { totalCount }", "filter.startedBefore"),
+            ("changes(filter: { type: MOVE }) { totalCount }", "filter.type"),
+        ] {
+            world.refuse_query(select, bad, field).await;
+        }
+        for (query, value, field) in [
+            ("query($value: DateTime) { projects(filter: { createdAfter: $value }) { totalCount } }", json!("yesterday"), "filter.createdAfter"),
+            ("query($value: DateTime) { projects(filter: { createdBefore: $value }) { totalCount } }", json!("2026-01-31"), "filter.createdBefore"),
+            ("query($value: String) { projects(filter: { search: $value }) { totalCount } }", json!("a\0b"), "filter.search"),
+            ("query($value: String) { projects(filter: { search: $value }) { totalCount } }", json!("%".repeat(30_000)), "filter.search"),
+            ("query($value: ProjectOrder) { projects(orderBy: $value) { totalCount } }", json!({ "field": "SIZE" }), "orderBy.field"),
+            ("query($value: ProjectOrder) { projects(orderBy: $value) { totalCount } }", json!({ "field": "NAME", "direction": "UP" }), "orderBy.direction"),
+            ("query($value: ProjectFilter) { projects(filter: $value) { totalCount } }", json!({ "status": "GONE" }), "filter.status"),
+            ("query($value: ProjectFilter) { projects(filter: $value) { totalCount } }", json!({ "nothing": 1 }), "filter.nothing"),
+            ("query($value: [ID!]!) { nodes(ids: $value) { id } }", json!(vec![NOWHERE; 101]), "ids"),
+        ] {
+            refused(&world.ada.gql(query, json!({ "value": value })).await, bad, field, query);
+        }
+        for search in ["a\0b".to_owned(), "%".repeat(30_000)] {
+            let query = "query($id: ID!, $search: String) { node(id: $id) { ... on ChatSession {
+                messages(filter: { search: $search }) { totalCount } } } }";
+            let answer = world.ada.gql(query, json!({ "id": world.session, "search": search })).await;
+            refused(&answer, bad, "filter.search", "messages");
+        }
+    }
+
+    async fn what_cannot_be_listened_to_is_refused_at_once(server: Server) {
+        let world = World::new(&server).await;
+        let now = world.project.revision().await;
+        for (query, id, after, code, field) in [
+            ("projectEvents(projectId: $id, afterRevision: $after) { revision }", NOWHERE, json!(0), "NOT_FOUND", "projectId"),
+            ("projectEvents(projectId: $id, afterRevision: $after) { revision }", "nonsense", json!(0), "BAD_USER_INPUT", "projectId"),
+            ("projectEvents(projectId: $id, afterRevision: $after) { revision }", &world.project.id, json!(-1), "BAD_USER_INPUT", "afterRevision"),
+            ("projectEvents(projectId: $id, afterRevision: $after) { revision }", &world.project.id, json!(now + 1), "BAD_USER_INPUT", "afterRevision"),
+            ("codeChanged(projectId: $id, afterRevision: $after) { revision }", NOWHERE, json!(null), "NOT_FOUND", "projectId"),
+            ("codeChanged(projectId: $id, afterRevision: $after) { revision }", &world.project.id, json!(-1), "BAD_USER_INPUT", "afterRevision"),
+            ("messageAdded(sessionId: $id, afterRevision: $after) { revision }", NOWHERE, json!(null), "NOT_FOUND", "sessionId"),
+            ("messageAdded(sessionId: $id, afterRevision: $after) { revision }", &world.project.id, json!(null), "NOT_FOUND", "sessionId"),
+            ("messageAdded(sessionId: $id, afterRevision: $after) { revision }", &world.session, json!(1000), "BAD_USER_INPUT", "afterRevision"),
+        ] {
+            let query = format!("subscription($id: ID!, $after: Int) {{ {query} }}");
+            let mut heard = world.ada.subscribe(&query, json!({ "id": id, "after": after })).await;
+            let errors = heard.next().await.expect("an answer").expect_err("a refusal");
+            let extensions = &errors[0]["extensions"];
+            assert_eq!((&extensions["code"], &extensions["field"]), (&json!(code), &json!(field)), "{query} {id}: {errors:?}");
+            assert_eq!(heard.next().await, None);
+        }
+    }
+
+    async fn what_is_too_large_is_refused_by_name(database: Database) {
+        let server = Server::start_with(&database, FLAGS).await;
+        let world = World::new(&server).await;
+        let large = "PAYLOAD_TOO_LARGE";
+        let (file, text) = ("x".repeat(1_001), "x".repeat(3_001));
+        let json = json!({ "text": "x".repeat(3_000) });
+        let base64 = {
+            use base64::{Engine as _, engine::general_purpose::STANDARD};
+            STANDARD.encode(&file)
+        };
+        let four: Vec<Value> = (0..4).map(|n| json!({ "path": format!("{n}.py"), "content": "" })).collect();
+        world.refuse_all(vec![
+            ("createFile", json!({ "content": file }), large, "content"),
+            ("createFile", json!({ "content": null, "contentBase64": base64 }), large, "content"),
+            ("updateFile", json!({ "content": file }), large, "content"),
+            ("syncFiles", json!({ "files": [{ "path": "a" }, { "path": "b", "content": file }] }), large, "files[1].content"),
+            ("syncFiles", json!({ "files": four }), large, "files"),
+            ("createProject", json!({ "name": text }), large, "name"),
+            ("createProject", json!({ "description": text }), large, "description"),
+            ("createProject", json!({ "initialPrompt": text }), large, "initialPrompt"),
+            ("createProject", json!({ "config": json }), large, "config"),
+            ("updateProject", json!({ "config": json }), large, "config"),
+            ("startSession", json!({ "title": text }), large, "title"),
+            ("startSession", json!({ "metadata": json }), large, "metadata"),
+            ("addMessage", json!({ "content": text }), large, "content"),
+            ("addMessage", json!({ "contextData": json }), large, "contextData"),
+            ("addMessage", json!({ "idempotencyKey": text }), large, "idempotencyKey"),
+            ("updateFile", json!({ "changeDescription": text }), large, "changeDescription"),
+            ("createSnapshot", json!({ "name": text }), large, "name"),
+            ("createSnapshot", json!({ "description": text }), large, "description"),
+            ("updateProfile", json!({ "fullName": text }), large, "fullName"),
+            ("updatePreferences", json!({ "uiPreferences": json }), large, "uiPreferences"),
+        ]).await;
+        // To the byte.
+        world.project.update_file("a.py", &file[1..]).await;
+        world.ada.mutate("addMessage", world.input("addMessage", json!({ "content": &text[1..] })), "revision").await.ok();
+        server.stop().await;
+    }
+
+    async fn a_body_that_is_none_writes_nothing(database: Database) {
+        let server = Server::start_with(&database, FLAGS).await;
+        let world = World::new(&server).await;
+        let bearer = format!("Bearer {}", world.ada.token().unwrap());
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        let query = "mutation($input: CreateFileInput!) { createFile(input: $input) { revision } }";
+        let body = |content: &str| {
+            json!({ "query": query, "variables": { "input": world.input("createFile", json!({ "content": content })) } }).to_string()
+        };
+        let before = world.state().await;
+        let mut broken = body("<here>").into_bytes();
+        let at = broken.windows(6).position(|part| part == b"<here>").unwrap();
+        broken[at] = 0xff;
+        let lone = body("<here>").replace("<here>", "\\ud800").into_bytes();
+        let half = body("new")[..100].as_bytes().to_vec();
+        for (body, status, code) in [
+            (broken, 400, "BAD_USER_INPUT"),
+            (lone, 400, "BAD_USER_INPUT"),
+            (half, 400, "BAD_USER_INPUT"),
+            (Vec::new(), 400, "BAD_USER_INPUT"),
+            (body(&"x".repeat(60_000)).into_bytes(), 413, "PAYLOAD_TOO_LARGE"),
+        ] {
+            let raw = world.ada.send("POST", "/graphql", &headers, body).await.unwrap();
+            let answer = raw.graphql().unwrap();
+            assert_eq!((raw.status, answer.error_code()), (status, code), "{answer:?}");
+        }
+        assert_eq!(world.state().await, before);
+        server.stop().await;
+    }
+
+    async fn a_batch_of_mutations_stops_nowhere_half_way(server: Server) {
+        // Mutations of one operation run one after the other; each stands for itself.
+        let world = World::new(&server).await;
+        let query = "mutation($id: ID!) {
+            one: createFile(input: { projectId: $id, path: \"one\" }) { revision }
+            two: createFile(input: { projectId: $id, path: \"one\" }) { revision }
+            three: createFile(input: { projectId: $id, path: \"three\" }) { revision } }";
+        let before = world.project.revision().await;
+        let answer = world.ada.gql(query, json!({ "id": world.project.id })).await;
+        assert_eq!(answer.error_code(), "CONFLICT");
+        let events = world.project.ask(&format!("events(afterRevision: {before}) {{ revision }} files {{ nodes {{ path }} }}")).await;
+        let written = events["events"].as_array().unwrap().len();
+        assert_eq!(world.project.revision().await, before + written as i64);
+        let paths = each(&events["files"]["nodes"], "path");
+        assert_eq!(paths.iter().filter(|path| **path == "one").count(), 1);
+    }
+}

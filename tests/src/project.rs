@@ -1,0 +1,149 @@
+//! A project as stories work in it: the requests that they make most, without what every one of them would repeat.
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Client, Response},
+    socket::Subscription,
+};
+
+/// A project, and who works in it.
+#[derive(Clone)]
+pub struct Project {
+    /// Who.
+    pub client: Client,
+    /// The project's id.
+    pub id: String,
+}
+
+/// Everything of a project that a write may change.
+const STATE: &str = "revision name description initialPrompt config status updatedAt lastAccessedAt
+    stats { totalSessions totalMessages totalFiles totalChanges latestSessionAt lastActivityAt }
+    events(first: 500) { revision kind }
+    sessions(first: 100) { nodes { id isActive messageCount } }
+    files(includeDeleted: true, first: 500) { nodes { id path version hash isDeleted language updatedAt } }
+    snapshots(first: 100) { nodes { id revision name fileCount } }";
+
+impl Client {
+    /// A mutation that takes one `input`, whose type is called as the mutation is.
+    pub async fn mutate(&self, name: &str, input: Value, select: &str) -> Response {
+        let (first, rest) = name.split_at(1);
+        let kind = format!("{}{rest}Input", first.to_uppercase());
+        let query = format!("mutation($input: {kind}!) {{ {name}(input: $input) {{ {select} }} }}");
+        self.gql(&query, json!({ "input": input })).await
+    }
+
+    /// A mutation that takes one `id`.
+    pub async fn mutate_id(&self, name: &str, id: &str, select: &str) -> Response {
+        let query = format!("mutation($id: ID!) {{ {name}(id: $id) {{ {select} }} }}");
+        self.gql(&query, json!({ "id": id })).await
+    }
+}
+
+impl Project {
+    /// Makes a project of the client's.
+    pub async fn create(client: &Client, name: &str) -> Self {
+        let input = json!({ "name": name, "initialPrompt": "You are a helpful assistant.", "config": {} });
+        let data = client.mutate("createProject", input, "project { id }").await.ok();
+        Self { client: client.clone(), id: text(&data["createProject"]["project"]["id"]) }
+    }
+
+    /// The same project, somebody else at work.
+    pub fn of(&self, client: &Client) -> Self {
+        Self { client: client.clone(), id: self.id.clone() }
+    }
+
+    /// A mutation whose input names the project; `input` says the rest.
+    pub async fn mutate(&self, name: &str, mut input: Value, select: &str) -> Response {
+        if input.get("projectId").is_none() {
+            input["projectId"] = json!(self.id);
+        }
+        self.client.mutate(name, input, select).await
+    }
+
+    /// What a mutation that must succeed answers.
+    #[track_caller]
+    pub fn write(&self, name: &str, input: Value, select: &str) -> impl Future<Output = Value> + Send {
+        let (project, name, select) = (self.clone(), name.to_owned(), select.to_owned());
+        let caller = std::panic::Location::caller();
+        async move {
+            let answer = project.mutate(&name, input.clone(), &select).await;
+            let mut data = answer.data().unwrap_or_else(|error| panic!("{caller}: {name} {input}: {error:#}"));
+            data[name.as_str()].take()
+        }
+    }
+
+    /// Makes a file with that text; answers its id.
+    pub async fn create_file(&self, path: &str, content: &str) -> String {
+        let made = self.write("createFile", json!({ "path": path, "content": content }), "file { id }").await;
+        text(&made["file"]["id"])
+    }
+
+    /// Changes a file's text; answers the revision.
+    pub async fn update_file(&self, path: &str, content: &str) -> i64 {
+        number(&self.write("updateFile", json!({ "path": path, "content": content }), "revision").await["revision"])
+    }
+
+    /// Starts a session; answers its id.
+    pub async fn start_session(&self) -> String {
+        text(&self.write("startSession", json!({}), "session { id }").await["session"]["id"])
+    }
+
+    /// Adds a message of the assistant's; answers its id.
+    pub async fn add_message(&self, session: &str, content: &str, is_checkpoint: bool) -> String {
+        let input =
+            json!({ "sessionId": session, "role": "ASSISTANT", "content": content, "isCheckpoint": is_checkpoint });
+        let added = self.client.mutate("addMessage", input, "message { id }").await.ok();
+        text(&added["addMessage"]["message"]["id"])
+    }
+
+    /// Reads fields of the project; null where it is not there for the client.
+    pub async fn ask(&self, select: &str) -> Value {
+        let query = format!("query($id: ID!) {{ project(id: $id) {{ {select} }} }}");
+        self.client.gql(&query, json!({ "id": self.id })).await.ok()["project"].take()
+    }
+
+    /// The newest revision.
+    pub async fn revision(&self) -> i64 {
+        number(&self.ask("revision").await["revision"])
+    }
+
+    /// Everything that a write may change: equal before and after, nothing was written.
+    pub async fn state(&self) -> Value {
+        self.ask(STATE).await
+    }
+
+    /// Path and text of every live file.
+    pub async fn contents(&self) -> Vec<(String, String)> {
+        let files = self.ask("files(first: 500) { nodes { path content } }").await;
+        let files = files["files"]["nodes"].as_array().cloned().unwrap_or_default();
+        files.iter().map(|file| (text(&file["path"]), file["content"].as_str().unwrap_or("-").to_owned())).collect()
+    }
+
+    /// Listens to everything in the project.
+    pub async fn listen(&self, after: i64, select: &str) -> Subscription {
+        let query = format!(
+            "subscription($id: ID!, $after: Int) {{ projectEvents(projectId: $id, afterRevision: $after) {{ {select} }} }}"
+        );
+        self.client.subscribe(&query, json!({ "id": self.id, "after": after })).await
+    }
+}
+
+/// A JSON string's text.
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text, but {value}")).to_owned()
+}
+
+/// A JSON number.
+#[track_caller]
+pub fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("no number, but {value}"))
+}
+
+/// The values at a key of every object of a JSON list.
+#[track_caller]
+pub fn each(list: &Value, key: &str) -> Vec<Value> {
+    let list = list.as_array().unwrap_or_else(|| panic!("no list, but {list}"));
+    list.iter().map(|item| item[key].clone()).collect()
+}
