@@ -1,9 +1,12 @@
 //! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
 //! See the `tests` crate for how to write one.
 
+mod graphiql;
 mod harness;
+mod http;
 mod kill;
 mod replay;
+mod sockets;
 
 /// Not a test: what a server in a process of its own does, once this binary has been started again for it.
 #[test]
