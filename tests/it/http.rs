@@ -93,6 +93,30 @@ tests::on_sqlite! {
         }
     }
 
+    async fn a_field_that_fails_is_null_and_its_siblings_are_kept(server: Server) {
+        let client = server.user("ada@example.com");
+        let create = "mutation { createProject(input: { name: \"A\", initialPrompt: \"B\", config: {} }) { project { id } } }";
+        let id = client.gql(create, json!({})).await.ok()["createProject"]["project"]["id"].clone();
+        let query = "query($id: ID!) {
+            first: node(id: \"no id\") { id }
+            project(id: $id) { name one: file(path: \"../up\") { id } status two: file(path: \"none\") { id } }
+            last: viewer { email } }";
+        let answer = client.gql(query, json!({ "id": id })).await;
+        let data = json!({
+            "first": null,
+            "project": { "name": "A", "one": null, "status": "ACTIVE", "two": null },
+            "last": { "email": "ada@example.com" },
+        });
+        assert_eq!((answer.status, &answer.data), (200, &data));
+        let mut paths: Vec<_> = answer.errors.iter().map(|error| error["path"].to_string()).collect();
+        paths.sort();
+        assert_eq!(paths, [r#"["first"]"#, r#"["project","one"]"#]);
+        let raw = post(&client, &json!({ "query": "{ b: __typename a: viewer { fullName email } }" }).to_string(),
+            &[("authorization", &format!("Bearer {}", client.token().unwrap()))]).await;
+        let text = String::from_utf8(raw.body.to_vec()).unwrap();
+        assert!(text.contains(r#"{"b":"Query","a":{"fullName":"ada","email":"#), "the order of the query: {text}");
+    }
+
     async fn what_is_no_graphql_request_is_refused_whoever_asks(server: Server) {
         let client = server.anonymous();
         for body in ["", "text", "5", "null", "[]", "[1]", "{}", "{\"query\":", r#"{"query":5}"#,

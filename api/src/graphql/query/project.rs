@@ -4,6 +4,7 @@ use async_graphql::{Context, ID, Object};
 
 use crate::domain::{chat, project};
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::names::{OrderDirection, ProjectOrderField};
 use crate::graphql::page::{Page, Total, connection, int};
 use crate::graphql::scalar::Time;
@@ -23,8 +24,8 @@ fn newest_first() -> ProjectOrder {
 #[Object]
 impl ProjectQuery {
     /// A project that the caller owns or shares; null for any other.
-    async fn project(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Project>> {
-        Ok(caller(ctx)?.load(ProjectId::parse(&id, "id")?).await?.map(Project))
+    async fn project(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Project>> {
+        or_null(async { Ok(caller(ctx)?.load(ProjectId::parse(&id, "id")?).await?.map(Project)) }).await
     }
 
     /// The caller's own projects and those shared with them (`project_overview`); never the deleted ones unless asked for.
