@@ -3,11 +3,14 @@
 
 mod bad_input;
 mod database;
+mod graphiql;
 mod harness;
 mod house;
+mod http;
 mod kill;
 mod replay;
 mod schema;
+mod sockets;
 mod usage;
 
 /// Not a test: what a server in a process of its own does, once this binary has been started again for it.

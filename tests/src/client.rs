@@ -94,7 +94,11 @@ impl Client {
     /// # Errors
     /// Where no GraphQL answer comes; one that says that the operation failed is no error here.
     pub async fn request(&self, query: &str, variables: Value) -> anyhow::Result<Response> {
-        let body = serde_json::to_vec(&json!({ "query": query, "variables": variables }))?;
+        self.post(&json!({ "query": query, "variables": variables })).await
+    }
+
+    async fn post(&self, request: &Value) -> anyhow::Result<Response> {
+        let body = serde_json::to_vec(request)?;
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let mut headers = vec![
             ("content-type", "application/json"),
@@ -107,6 +111,12 @@ impl Client {
     /// Sends an operation, and panics where no GraphQL answer comes.
     pub async fn gql(&self, query: &str, variables: Value) -> Response {
         self.request(query, variables).await.unwrap_or_else(|error| panic!("{error:#}\nto {query}"))
+    }
+
+    /// The same, of a document with several operations.
+    pub async fn named(&self, document: &str, operation: &str, variables: Value) -> Response {
+        let request = json!({ "query": document, "operationName": operation, "variables": variables });
+        self.post(&request).await.unwrap_or_else(|error| panic!("{error:#}\nto {operation}"))
     }
 
     /// Subscribes on a WebSocket of its own. It may not be attached yet when this returns: say `afterRevision` where

@@ -50,3 +50,16 @@ macro_rules! on_both {
     (@run Server, $database:expr, $body:ident) => { $crate::server::run_with_server($database, $body) };
     (@run Database, $database:expr, $body:ident) => { $crate::server::run_with_database($database, $body) };
 }
+
+/// Makes one test, on SQLite, of each body: for the doors, to which the database makes no difference.
+#[macro_export]
+macro_rules! on_sqlite {
+    ($($(#[$attribute:meta])* async fn $name:ident($argument:ident: $kind:ident) $body:block)+) => {$(
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            async fn body($argument: $kind) $body
+            $crate::on_both!(@run $kind, $crate::database::Kind::Sqlite, body);
+        }
+    )+};
+}

@@ -91,6 +91,18 @@ impl Socket {
         timeout(patience, frame).await.unwrap_or_else(|_| panic!("nothing came within {patience:?}"))
     }
 
+    /// Waits for a ping of the WebSocket itself, and answers it.
+    ///
+    /// # Panics
+    /// Where something else comes, or nothing within [`PATIENCE`].
+    pub async fn pinged(&mut self) {
+        match timeout(PATIENCE, self.0.next()).await {
+            // The library answers as soon as the socket is used again.
+            Ok(Some(Ok(Message::Ping(_)))) => self.0.flush().await.expect("the socket takes a pong"),
+            other => panic!("no ping, but {other:?}"),
+        }
+    }
+
     /// The next message, its protocol-level `ping`s answered and not shown.
     ///
     /// # Panics

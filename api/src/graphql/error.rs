@@ -2,7 +2,7 @@
 
 use async_graphql::{ErrorExtensionValues, ErrorExtensions, Value, value};
 
-use crate::model::error::{Error, FileConflict};
+use crate::model::error::{Error, FileConflict, Result};
 use crate::model::merge::Merge;
 
 impl From<Error> for async_graphql::Error {
@@ -13,6 +13,12 @@ impl From<Error> for async_graphql::Error {
         }
         Self::new(error.message()).extend_with(|_, extensions| describe(&error, extensions))
     }
+}
+
+/// A field that may be null, and that is null where it fails: its siblings are kept (GraphQL specification, section 6.4.4). The
+/// library does so for an `Option<Result<T>>` alone; a `Result<Option<T>>` that fails takes its parent with it.
+pub async fn or_null<T>(field: impl Future<Output = Result<Option<T>>>) -> Option<Result<T>> {
+    field.await.transpose()
 }
 
 fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {

@@ -7,13 +7,12 @@
 //! fills no queue. Operations take turns: the set that holds them wakes them first come, first served.
 
 use std::{
-    any::Any,
     collections::{HashMap, VecDeque},
     panic::AssertUnwindSafe,
     task::{Context, Poll, ready},
 };
 
-use async_graphql::{Request, ServerError};
+use async_graphql::{Request, ServerError, parser::types::OperationType};
 use axum::{
     Extension,
     extract::{
@@ -51,8 +50,6 @@ const PROTOCOL: &str = "graphql-transport-ws";
 
 /// How long a client may take to send `connection_init`.
 const INIT_TIME: Duration = Duration::from_secs(10);
-/// How often the server sends a WebSocket ping.
-const PING_EVERY: Duration = Duration::from_secs(20);
 /// How many pings in a row may stay without any sign of life before the peer counts as dead.
 const MAX_UNANSWERED: u32 = 2;
 /// How long a closing socket is given to take the close frame and to answer it.
@@ -141,7 +138,8 @@ enum ToClient<'a> {
 /// A step of an operation.
 enum Step {
     Result(Box<async_graphql::Response>),
-    Panic(Box<dyn Any + Send>),
+    /// It can no longer go on.
+    Failed(Vec<ServerError>),
     Done,
 }
 
@@ -221,7 +219,7 @@ struct Socket {
     phase: Phase,
     /// When `connection_init` must have come, and after it when the token ends.
     deadline: Instant,
-    operations: SelectAll<BoxStream<'static, (String, String, Step)>>,
+    operations: SelectAll<BoxStream<'static, (String, Step)>>,
     /// The operations under way, by the client's ids.
     running: HashMap<String, AbortHandle>,
 }
@@ -259,7 +257,8 @@ impl Socket {
     }
 
     async fn run(&mut self) -> End {
-        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let period = Duration::from_secs(self.state.limits.socket_ping_seconds);
+        let mut ping = interval_at(Instant::now() + period, period);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unanswered = 0;
         let shutdown = self.state.shutdown.clone();
@@ -291,9 +290,7 @@ impl Socket {
                         return end;
                     }
                 }
-                Some((id, request_id, step)) = self.operations.next(), if self.is_flushed => {
-                    self.stepped(&id, &request_id, step);
-                }
+                Some((id, step)) = self.operations.next(), if self.is_flushed => self.stepped(&id, step),
             }
         }
     }
@@ -385,19 +382,19 @@ impl Socket {
             return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
         }
         let request_id = clock::new_id().to_string();
-        // An operation that the client has completed counts until its stream is gone.
-        if self.operations.len() >= self.state.limits.max_socket_operations {
-            let limit = self.state.limits.max_socket_operations;
+        // An operation that has ended is dropped a little later, so it counts only where there are very many of them.
+        let limit = self.state.limits.max_socket_operations;
+        if self.running.len() >= limit || self.operations.len() >= limit.saturating_mul(2) {
             let message = format!("A socket may have {limit} operations under way (--max-socket-operations).");
             let error = operation::refusal(&Error::RateLimited(message), &request_id);
             self.say(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }
-        match start(&self.state, actor.clone(), request, &request_id) {
+        match start(&self.state, actor.clone(), request, request_id) {
             Ok(steps) => {
                 let (steps, handle) = stream::abortable(steps);
                 self.running.insert(id.clone(), handle);
-                let tag = move |step| (id.clone(), request_id.clone(), step);
+                let tag = move |step| (id.clone(), step);
                 self.operations.push(steps.map(tag).boxed());
             }
             Err(error) => self.say(&ToClient::Error { id: &id, payload: &[error] }),
@@ -405,23 +402,21 @@ impl Socket {
         Ok(())
     }
 
-    fn stepped(&mut self, id: &str, request_id: &str, step: Step) {
-        let failed = match step {
+    fn stepped(&mut self, id: &str, step: Step) {
+        match step {
+            Step::Result(response) => self.say(&ToClient::Next { id, payload: &response }),
+            // An error ends the operation, without a `complete`.
+            Step::Failed(errors) => {
+                if let Some(operation) = self.running.remove(id) {
+                    operation.abort();
+                }
+                self.say(&ToClient::Error { id, payload: &errors });
+            }
             Step::Done => {
                 self.running.remove(id);
-                return self.say(&ToClient::Complete { id });
+                self.say(&ToClient::Complete { id });
             }
-            Step::Panic(panic) => vec![operation::panicked(&*panic, request_id)],
-            Step::Result(response) => match operation::settle(*response, request_id) {
-                Outcome::Ran(response) => return self.say(&ToClient::Next { id, payload: &response }),
-                Outcome::Refused { errors } => errors,
-            },
-        };
-        // An error ends the operation, without a `complete`.
-        if let Some(operation) = self.running.remove(id) {
-            operation.abort();
         }
-        self.say(&ToClient::Error { id, payload: &failed });
     }
 
     fn send(&mut self, message: Message) {
@@ -495,23 +490,38 @@ fn start(
     state: &AppState,
     actor: Option<Actor>,
     mut request: Request,
-    request_id: &str,
+    request_id: String,
 ) -> Result<BoxStream<'static, Step>, ServerError> {
     let prepared = AssertUnwindSafe(|| {
         let (kind, name) = operation::prepare(&mut request)?;
-        let span = operation::span(kind, name.as_deref(), request_id);
+        let span = operation::span(kind, name.as_deref(), &request_id);
         let request = context::attach(request, kind, &state.services, actor);
-        Ok((state.schema.execute_stream(request), span))
+        Ok((kind, state.schema.execute_stream(request), span))
     });
-    let (responses, span) =
-        std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, request_id)))?;
+    let (kind, responses, span) =
+        std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, &request_id)))?;
     let mut responses = AssertUnwindSafe(responses).catch_unwind();
     let responses = stream::poll_fn(move |context| {
         let _entered = span.enter();
         responses.poll_next_unpin(context)
     });
-    let steps = responses.map(|step| step.map_or_else(Step::Panic, |response| Step::Result(Box::new(response))));
+    let steps = responses.map(move |response| match response {
+        Ok(response) => match operation::settle(response, &request_id) {
+            Outcome::Ran(response) if kind == OperationType::Subscription && has_lost_its_stream(&response) => {
+                Step::Failed(response.errors)
+            }
+            Outcome::Ran(response) => Step::Result(Box::new(response)),
+            Outcome::Refused { errors } => Step::Failed(errors),
+        },
+        Err(panic) => Step::Failed(vec![operation::panicked(&*panic, &request_id)]),
+    });
     Ok(steps.chain(stream::once(async { Step::Done })).boxed())
+}
+
+/// Whether what failed is the subscription's own field, so that no event can come of it: to start with, or any more. A field
+/// below it that fails is an event with an error, and the next one may be better.
+fn has_lost_its_stream(response: &async_graphql::Response) -> bool {
+    response.data == async_graphql::Value::Null && response.errors.iter().any(|error| error.path.len() == 1)
 }
 
 /// Whether the page that asks may connect. A browser always sends the Origin of the page; other clients send none and need

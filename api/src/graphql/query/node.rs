@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::node::{self, Kind};
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::error::or_null;
 use crate::graphql::types::Node;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::file::{CodeChange, FileSnapshot, ProjectFile};
@@ -27,11 +28,14 @@ pub struct NodeQuery;
 #[Object]
 impl NodeQuery {
     /// Anything by its id; null for what is not there or not for the caller to see.
-    async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>> {
-        let caller = caller(ctx)?;
-        let id = parse_uuid(&id, "id")?;
-        let kinds = kinds(caller, &[id]).await?;
-        load(caller, id, kinds.get(&id).copied()).await
+    async fn node(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Node>> {
+        or_null(async {
+            let caller = caller(ctx)?;
+            let id = parse_uuid(&id, "id")?;
+            let kinds = kinds(caller, &[id]).await?;
+            load(caller, id, kinds.get(&id).copied()).await
+        })
+        .await
     }
 
     /// Anything by its id, in the order of the ids; at most 100.

@@ -4,6 +4,7 @@ use async_graphql::{Context, ID, Object};
 
 use crate::domain::{chat, project};
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::names::{OrderDirection, ProjectOrderField};
 use crate::graphql::page::{Page, Total, connection, int};
 use crate::graphql::scalar::Time;
@@ -25,15 +26,18 @@ fn newest_first() -> ProjectOrder {
 impl ProjectQuery {
     /// A project that the caller owns or shares; null for any other. With `at`, its sessions, messages, files, changes,
     /// snapshots, log and totals are those of that moment; its own fields (name, configuration …) are always the present ones.
-    async fn project(&self, ctx: &Context<'_>, id: ID, at: Option<MomentInput>) -> Result<Option<Project>> {
-        let caller = caller(ctx)?;
-        let id = ProjectId::parse(&id, "id")?;
-        let Some(row) = caller.load(id).await? else { return Ok(None) };
-        let as_of = match at {
-            Some(at) => Some(at.resolve(&*caller.reader.tx().await?, id).await?),
-            None => None,
-        };
-        Ok(Some(Project(model::Project { as_of, ..row })))
+    async fn project(&self, ctx: &Context<'_>, id: ID, at: Option<MomentInput>) -> Option<Result<Project>> {
+        or_null(async {
+            let caller = caller(ctx)?;
+            let id = ProjectId::parse(&id, "id")?;
+            let Some(row) = caller.load(id).await? else { return Ok(None) };
+            let as_of = match at {
+                Some(at) => Some(at.resolve(&*caller.reader.tx().await?, id).await?),
+                None => None,
+            };
+            Ok(Some(Project(model::Project { as_of, ..row })))
+        })
+        .await
     }
 
     /// The caller's own projects and those shared with them (`project_overview`); never the deleted ones unless asked for.

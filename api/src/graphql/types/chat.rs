@@ -8,6 +8,7 @@ use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotMadeAt};
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{Page, Total, connection, int};
@@ -170,12 +171,15 @@ impl ChatMessage {
     }
 
     /// The snapshot that this checkpoint made. It follows the changes that are made for the message.
-    async fn snapshot(&self, ctx: &Context<'_>) -> Result<Option<ProjectSnapshot>> {
-        if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
-            return Ok(None);
-        }
-        let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
-        Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
+    async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
+        or_null(async {
+            if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
+                return Ok(None);
+            }
+            let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+            Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
+        })
+        .await
     }
 }
 

@@ -7,6 +7,7 @@ use super::file::CodeChange;
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesMadeAt, SnapshotMadeAt};
 use crate::graphql::names::EventKind;
 use crate::graphql::scalar::Time;
@@ -44,28 +45,31 @@ impl ProjectEvent {
     }
 
     /// Who.
-    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        super::optional_user(ctx, self.0.actor_id).await
+    async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, self.0.actor_id)).await
     }
 
     /// The session it belongs to.
-    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
-        super::optional_session(ctx, self.0.session_id).await
+    async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
+        or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
     /// The message it added, or was for.
-    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
-        super::optional_message(ctx, self.0.message_id).await
+    async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
+        or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
     /// The snapshot it made; of a restore, the state before.
-    async fn snapshot(&self, ctx: &Context<'_>) -> Result<Option<ProjectSnapshot>> {
-        use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated};
-        if !matches!(self.0.kind, MessageAdded | ProjectRestored | SnapshotCreated) {
-            return Ok(None);
-        }
-        let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
-        Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
+    async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
+        or_null(async {
+            use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated};
+            if !matches!(self.0.kind, MessageAdded | ProjectRestored | SnapshotCreated) {
+                return Ok(None);
+            }
+            let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+            Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
+        })
+        .await
     }
 
     /// The files it changed.
@@ -90,18 +94,18 @@ impl CodeChangeSet {
     }
 
     /// Who.
-    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        super::optional_user(ctx, self.0.actor_id).await
+    async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, self.0.actor_id)).await
     }
 
     /// The session it belongs to.
-    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
-        super::optional_session(ctx, self.0.session_id).await
+    async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
+        or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
     /// The message it was for.
-    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
-        super::optional_message(ctx, self.0.message_id).await
+    async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
+        or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
     /// The changes, in their order.

@@ -9,6 +9,7 @@ use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use crate::domain::file;
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::loader::{AllVersions, Contents, Part, VersionNumber};
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{Page, Total, connection, int};
@@ -105,13 +106,13 @@ impl ProjectFile {
     }
 
     /// The text; null for a folder, a deleted file, and bytes that are not UTF-8 (then `contentBase64` has them).
-    async fn content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        text(ctx, self.0.project_id, self.0.hash).await
+    async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        or_null(text(ctx, self.0.project_id, self.0.hash)).await
     }
 
     /// The bytes, where they are not UTF-8.
-    async fn content_base64(&self, ctx: &Context<'_>) -> Result<Option<Base64>> {
-        base64(ctx, self.0.project_id, self.0.hash).await
+    async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
+        or_null(base64(ctx, self.0.project_id, self.0.hash)).await
     }
 
     /// Says of each line which version, change, message and author wrote it; empty for a folder, a deleted file, and bytes
@@ -211,13 +212,13 @@ impl FileSnapshot {
     }
 
     /// The text; null for a folder, a deletion, and bytes that are not UTF-8 (then `contentBase64` has them).
-    async fn content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        text(ctx, self.0.project_id, self.0.hash).await
+    async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        or_null(text(ctx, self.0.project_id, self.0.hash)).await
     }
 
     /// The bytes, where they are not UTF-8.
-    async fn content_base64(&self, ctx: &Context<'_>) -> Result<Option<Base64>> {
-        base64(ctx, self.0.project_id, self.0.hash).await
+    async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
+        or_null(base64(ctx, self.0.project_id, self.0.hash)).await
     }
 
     /// SHA-256 of the bytes, lower-case hex; null for a folder and a deletion.
@@ -237,8 +238,8 @@ impl FileSnapshot {
 
     /// Unified diff (as `diff -u`, 3 lines of context) from the version before; `patch` can apply it. Null for bytes that
     /// are not text.
-    async fn diff(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        sides(ctx, &self.0).await?.unified().await
+    async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        or_null(async { sides(ctx, &self.0).await?.unified().await }).await
     }
 
     /// Lines it added.
@@ -257,18 +258,18 @@ impl FileSnapshot {
     }
 
     /// Who made it.
-    async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        super::optional_user(ctx, self.0.created_by).await
+    async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, self.0.created_by)).await
     }
 
     /// The session in which it was made.
-    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
-        super::optional_session(ctx, self.0.session_id).await
+    async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
+        or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
     /// The message for which it was made.
-    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
-        super::optional_message(ctx, self.0.message_id).await
+    async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
+        or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 }
 
@@ -304,33 +305,39 @@ impl CodeChange {
     }
 
     /// Where a rename came from.
-    async fn old_path(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        if self.0.change_type != names::ChangeType::Rename {
-            return Ok(None);
-        }
-        Ok(before(ctx, &self.0).await?.map(|before| before.path.as_str().to_owned()))
+    async fn old_path(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        or_null(async {
+            if self.0.change_type != names::ChangeType::Rename {
+                return Ok(None);
+            }
+            Ok(before(ctx, &self.0).await?.map(|before| before.path.as_str().to_owned()))
+        })
+        .await
     }
 
     /// The text before; null where there was none.
-    async fn old_content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        let before = before(ctx, &self.0).await?;
-        text(ctx, self.0.project_id, before.and_then(|before| before.hash)).await
+    async fn old_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        or_null(async {
+            let before = before(ctx, &self.0).await?;
+            text(ctx, self.0.project_id, before.and_then(|before| before.hash)).await
+        })
+        .await
     }
 
     /// The text after; null where there is none.
-    async fn new_content(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        text(ctx, self.0.project_id, self.0.hash).await
+    async fn new_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        or_null(text(ctx, self.0.project_id, self.0.hash)).await
     }
 
     /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
-    async fn diff(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        sides(ctx, &self.0).await?.unified().await
+    async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
+        or_null(async { sides(ctx, &self.0).await?.unified().await }).await
     }
 
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
     /// context. Null for bytes that are not text.
-    async fn line_changes(&self, ctx: &Context<'_>) -> Result<Option<Value>> {
-        sides(ctx, &self.0).await?.line_changes().await
+    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Value>> {
+        or_null(async { sides(ctx, &self.0).await?.line_changes().await }).await
     }
 
     /// Lines it added.
@@ -354,18 +361,18 @@ impl CodeChange {
     }
 
     /// Who made it.
-    async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        super::optional_user(ctx, self.0.created_by).await
+    async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, self.0.created_by)).await
     }
 
     /// The session in which it was made.
-    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
-        super::optional_session(ctx, self.0.session_id).await
+    async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
+        or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
     /// The message for which it was made.
-    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
-        super::optional_message(ctx, self.0.message_id).await
+    async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
+        or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::domain::profile;
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::profile::{Preferences, Profile};
@@ -20,8 +21,8 @@ impl User {
     }
 
     /// The address of the user's tokens. Null for anyone but the caller.
-    async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
-        Ok(self.0.email.as_deref().filter(|_| caller(ctx).is_ok_and(|caller| caller.actor.user_id == self.0.id)))
+    async fn email(&self, ctx: &Context<'_>) -> Option<&str> {
+        self.0.email.as_deref().filter(|_| caller(ctx).is_ok_and(|caller| caller.actor.user_id == self.0.id))
     }
 
     /// The name shown to others.
@@ -45,12 +46,15 @@ impl User {
     }
 
     /// Null for anyone but the caller.
-    async fn preferences(&self, ctx: &Context<'_>) -> Result<Option<UserPreferences>> {
-        let caller = caller(ctx)?;
-        if caller.actor.user_id != self.0.id {
-            return Ok(None);
-        }
-        Ok(Some(profile::preferences(&*caller.reader.tx().await?).await?.into()))
+    async fn preferences(&self, ctx: &Context<'_>) -> Option<Result<UserPreferences>> {
+        or_null(async {
+            let caller = caller(ctx)?;
+            if caller.actor.user_id != self.0.id {
+                return Ok(None);
+            }
+            Ok(Some(profile::preferences(&*caller.reader.tx().await?).await?.into()))
+        })
+        .await
     }
 }
 

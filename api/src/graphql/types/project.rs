@@ -11,6 +11,7 @@ use super::snapshot::ProjectSnapshot;
 use crate::domain::Tx;
 use crate::domain::{events, file, project};
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::loader::{ActiveSession, CollaboratorsOf, Count, FileAt, Part, SnapshotsUntil};
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{Page, Total, connection};
@@ -113,8 +114,8 @@ impl Project {
     }
 
     /// The caller's own active session; null where there is none.
-    async fn active_session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
-        Ok(caller(ctx)?.load(ActiveSession(self.0.id)).await?.map(ChatSession))
+    async fn active_session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
+        or_null(async { Ok(caller(ctx)?.load(ActiveSession(self.0.id)).await?.map(ChatSession)) }).await
     }
 
     /// Its sessions, newest first.
@@ -147,10 +148,13 @@ impl Project {
         ctx: &Context<'_>,
         path: String,
         #[graphql(desc = "The revision to read at; now without one.")] at: Option<i32>,
-    ) -> Result<Option<ProjectFile>> {
-        let at = self.at(at, "at")?;
-        let path = FilePath::parse(&path, "path")?;
-        Ok(caller(ctx)?.load(FileAt(at, self.0.id, path)).await?.map(ProjectFile))
+    ) -> Option<Result<ProjectFile>> {
+        or_null(async {
+            let at = self.at(at, "at")?;
+            let path = FilePath::parse(&path, "path")?;
+            Ok(caller(ctx)?.load(FileAt(at, self.0.id, path)).await?.map(ProjectFile))
+        })
+        .await
     }
 
     /// By path, ascending.
@@ -390,8 +394,8 @@ impl Collaborator {
     }
 
     /// Who asked them in.
-    async fn invited_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        super::optional_user(ctx, self.0.invited_by).await
+    async fn invited_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, self.0.invited_by)).await
     }
 
     /// When they were asked.

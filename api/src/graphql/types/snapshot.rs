@@ -8,6 +8,7 @@ use super::profile::User;
 use super::project::Project;
 use crate::domain::file;
 use crate::graphql::context::caller;
+use crate::graphql::error::or_null;
 use crate::graphql::loader::{Count, Part};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::scalar::Time;
@@ -53,18 +54,18 @@ impl ProjectSnapshot {
     }
 
     /// Who made it.
-    async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        super::optional_user(ctx, self.0.created_by).await
+    async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, self.0.created_by)).await
     }
 
     /// The session in which it was made.
-    async fn session(&self, ctx: &Context<'_>) -> Result<Option<ChatSession>> {
-        super::optional_session(ctx, self.0.session_id).await
+    async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
+        or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
     /// The message for which it was made.
-    async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
-        super::optional_message(ctx, self.0.message_id).await
+    async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
+        or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
     /// Files in it, folders not counted.

@@ -1,0 +1,108 @@
+// Apollo Client with its normalized cache.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+
+import { ApolloClient, ApolloLink, CombinedGraphQLErrors, HttpLink, InMemoryCache } from '@apollo/client';
+import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
+import { relayStylePagination } from '@apollo/client/utilities';
+import { OperationTypeNode } from 'graphql';
+
+import { documents, eventually, headers, newProject, socketClient, url } from './server.mjs';
+
+const socket = socketClient();
+const apollo = new ApolloClient({
+  link: ApolloLink.split(
+    ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
+    new GraphQLWsLink(socket),
+    new HttpLink({ uri: url, headers }),
+  ),
+  cache: new InMemoryCache({
+    possibleTypes: { Node: ['Project', 'ChatMessage', 'User'] },
+    typePolicies: { Project: { fields: { files: relayStylePagination() } } },
+  }),
+});
+after(async () => {
+  apollo.stop();
+  await socket.dispose();
+});
+
+const mutate = async (operation, input) =>
+  (await apollo.mutate({ mutation: documents[operation], variables: { input } })).data;
+
+let projectId;
+let sessionId;
+
+test('a mutation puts what it made into the cache', async () => {
+  const { createProject } = await mutate('CreateProject', newProject);
+  projectId = createProject.project.id;
+  assert.equal(apollo.cache.extract()[`Project:${projectId}`].name, newProject.name);
+  const { startSession } = await mutate('StartSession', { projectId, title: 'Initial Setup' });
+  sessionId = startSession.session.id;
+});
+
+test('a page that is on screen changes with a mutation elsewhere, and asks nobody again', async () => {
+  const seen = [];
+  const page = apollo.watchQuery({ query: documents.ProjectPage, variables: { id: projectId } });
+  const watching = page.subscribe(({ data }) => data?.project && seen.push(data.project.name));
+  await eventually(() => seen.length, 'the page');
+  await mutate('RenameProject', { id: projectId, name: 'Renamed' });
+  await eventually(() => seen.at(-1) === 'Renamed', 'the new name');
+  watching.unsubscribe();
+  const { data } = await apollo.query({
+    query: documents.ProjectPage,
+    variables: { id: projectId },
+    fetchPolicy: 'cache-only',
+  });
+  assert.equal(data.project.revision, 3);
+});
+
+test('pages of a connection join in the cache', async () => {
+  const files = ['a.py', 'b.py', 'c.py'].map((path) => ({ path, content: `# ${path}\n` }));
+  const { syncFiles } = await mutate('SyncFiles', { projectId, sessionId, files });
+  assert.equal(syncFiles.created, 3);
+  const list = apollo.watchQuery({ query: documents.ProjectFiles, variables: { id: projectId, first: 2 } });
+  const watching = list.subscribe(() => {});
+  const shown = () => list.getCurrentResult().data?.project?.files;
+  const first = await eventually(shown, 'the first page');
+  assert.deepEqual([first.edges.length, first.totalCount, first.pageInfo.hasNextPage], [2, 3, true]);
+  await list.fetchMore({ variables: { after: first.pageInfo.endCursor } });
+  const all = await eventually(() => shown().edges.length === 3 && shown(), 'the second page');
+  assert.deepEqual(all.edges.map(({ node }) => node.path), ['a.py', 'b.py', 'c.py']);
+  assert.equal(all.pageInfo.hasNextPage, false);
+
+  // A file that is in a list is the same object in a payload.
+  await mutate('UpdateFile', { projectId, path: 'b.py', content: 'print(2)\n', expectedVersion: 1 });
+  const changed = await eventually(() => shown().edges[1].node.version === 2 && shown().edges[1].node, 'version 2');
+  assert.equal(changed.content, 'print(2)\n');
+  watching.unsubscribe();
+});
+
+test('a refusal carries its code and what is there now', async () => {
+  const problem = await mutate('UpdateFile', { projectId, path: 'b.py', content: 'late', expectedVersion: 1 }).catch(
+    (error) => error,
+  );
+  assert.ok(CombinedGraphQLErrors.is(problem), String(problem));
+  assert.equal(problem.errors[0].extensions.code, 'CONFLICT');
+  assert.equal(problem.errors[0].extensions.currentVersion, 2);
+});
+
+test('a subscription replays and goes on live, and its messages are in the cache', async () => {
+  const heard = [];
+  const listening = apollo
+    .subscribe({ query: documents.ProjectEvents, variables: { projectId, afterRevision: 0 } })
+    .subscribe(({ data }) => heard.push(data.projectEvents));
+  const { addMessage } = await mutate('AddMessage', {
+    sessionId,
+    role: 'ASSISTANT',
+    content: "I'll create a voice agent for you...",
+    isCheckpoint: true,
+  });
+  assert.equal(addMessage.snapshot.revision, addMessage.revision);
+  await eventually(() => heard.at(-1)?.revision === addMessage.revision, 'the event');
+  listening.unsubscribe();
+  assert.deepEqual(heard.map(({ revision }) => revision), heard.map((_, at) => at + 1));
+  const { id } = addMessage.message;
+  assert.equal(apollo.cache.extract()[`ChatMessage:${id}`].isCheckpoint, true);
+  const { data } = await apollo.query({ query: documents.AnyNode, variables: { id } });
+  assert.deepEqual([data.node.__typename, data.node.isCheckpoint], ['ChatMessage', true]);
+});

@@ -1,0 +1,95 @@
+// urql with its normalized cache.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, test } from 'node:test';
+
+import { Client, fetchExchange, subscriptionExchange } from '@urql/core';
+import { cacheExchange } from '@urql/exchange-graphcache';
+import { relayPagination } from '@urql/exchange-graphcache/extras';
+import { buildSchema, introspectionFromSchema } from 'graphql';
+
+import { documents, eventually, headers, newProject, schemaFile, socketClient, url } from './server.mjs';
+
+const socket = socketClient();
+const schema = introspectionFromSchema(buildSchema(await readFile(schemaFile, 'utf8')));
+const embedded = () => null;
+const urql = new Client({
+  url,
+  preferGetMethod: false,
+  fetchOptions: { headers },
+  exchanges: [
+    cacheExchange({
+      schema,
+      keys: { ProjectStats: embedded, UserPreferences: embedded, ProjectEvent: embedded },
+      resolvers: { Project: { files: relayPagination() } },
+    }),
+    fetchExchange,
+    subscriptionExchange({
+      forwardSubscription: (operation) => ({
+        subscribe: (sink) => ({ unsubscribe: socket.subscribe(operation, sink) }),
+      }),
+    }),
+  ],
+});
+after(() => socket.dispose());
+
+async function run(kind, operation, variables, context) {
+  const { data, error } = await urql[kind](documents[operation], variables, context).toPromise();
+  if (error) throw error;
+  return data;
+}
+const mutate = (operation, input) => run('mutation', operation, { input });
+
+let projectId;
+let sessionId;
+
+test('a page that is on screen changes with a mutation elsewhere, and asks nobody again', async () => {
+  const { createProject } = await mutate('CreateProject', newProject);
+  projectId = createProject.project.id;
+  const seen = [];
+  const page = urql.query(documents.ProjectPage, { id: projectId });
+  const { unsubscribe } = page.subscribe(({ data }) => data?.project && seen.push(data.project.name));
+  await eventually(() => seen.length, 'the page');
+  await mutate('RenameProject', { id: projectId, name: 'Renamed' });
+  await eventually(() => seen.at(-1) === 'Renamed', 'the new name');
+  unsubscribe();
+  const { project } = await run('query', 'ProjectPage', { id: projectId }, { requestPolicy: 'cache-only' });
+  assert.equal(project.revision, 2);
+});
+
+test('a query may go by GET', async () => {
+  const { viewer } = await run('query', 'Viewer', {}, { preferGetMethod: 'force', requestPolicy: 'network-only' });
+  assert.match(viewer.email, /@/);
+});
+
+test('pages of a connection join in the cache', async () => {
+  const files = ['a.py', 'b.py', 'c.py'].map((path) => ({ path, content: `# ${path}\n` }));
+  await mutate('SyncFiles', { projectId, files });
+  const first = await run('query', 'ProjectFiles', { id: projectId, first: 2 });
+  const { endCursor } = first.project.files.pageInfo;
+  const all = await run('query', 'ProjectFiles', { id: projectId, first: 2, after: endCursor });
+  assert.deepEqual(all.project.files.edges.map(({ node }) => node.path), ['a.py', 'b.py', 'c.py']);
+  await mutate('UpdateFile', { projectId, path: 'a.py', content: 'print(1)\n', expectedVersion: 1 });
+  const again = await run('query', 'ProjectFiles', { id: projectId, first: 2 }, { requestPolicy: 'cache-only' });
+  assert.equal(again.project.files.edges[0].node.content, 'print(1)\n');
+});
+
+test('a refusal carries its code', async () => {
+  const problem = await mutate('UpdateFile', { projectId, path: 'a.py', content: '', expectedVersion: 1 }).catch(
+    (error) => error,
+  );
+  assert.equal(problem.graphQLErrors[0].extensions.code, 'CONFLICT');
+});
+
+test('a subscription replays and goes on live', async () => {
+  const heard = [];
+  const { unsubscribe } = urql
+    .subscription(documents.ProjectEvents, { projectId, afterRevision: 0 })
+    .subscribe(({ data, error }) => heard.push(error ?? data.projectEvents.revision));
+  const { startSession } = await mutate('StartSession', { projectId, title: 'Initial Setup' });
+  sessionId = startSession.session.id;
+  const { addMessage } = await mutate('AddMessage', { sessionId, role: 'USER', content: 'Hello' });
+  await eventually(() => heard.at(-1) === addMessage.revision, 'the event');
+  unsubscribe();
+  assert.deepEqual(heard, heard.map((_, at) => at + 1));
+});

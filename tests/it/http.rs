@@ -1,0 +1,453 @@
+//! GraphQL over HTTP as clients, browsers and proxies meet it: media types and statuses of the working draft
+//! (<https://graphql.github.io/graphql-over-http/draft/>), caps, request ids, CORS, security headers, and tokens.
+
+use antiphon::model::clock;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tests::{
+    client::{Client, Raw},
+    database::Database,
+    server::{JWT_SECRET, Server, token, token_with, user_id},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+const VIEWER: &str = "{ viewer { email fullName } }";
+const GRAPHQL: &str = "application/graphql-response+json";
+const JSON: &str = "application/json";
+
+/// A POST of that text, as a client that reads both media types and prefers the newer.
+async fn post(client: &Client, body: &str, headers: &[(&str, &str)]) -> Raw {
+    let mut all = vec![("content-type", JSON), ("accept", "application/graphql-response+json, application/json;q=0.9")];
+    all.retain(|(name, _)| !headers.iter().any(|(given, _)| given == name));
+    all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
+    client.send("POST", "/graphql", &all, body.to_owned()).await.unwrap()
+}
+
+/// The same, of a query.
+async fn ask(client: &Client, query: &str, headers: &[(&str, &str)]) -> Raw {
+    post(client, &json!({ "query": query }).to_string(), headers).await
+}
+
+/// The first error's code; empty where there is no error.
+fn code(answer: &Raw) -> String {
+    let error = answer.graphql().unwrap().errors.into_iter().next().unwrap_or_default();
+    error["extensions"]["code"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The path of a GET with these parameters.
+fn path(parameters: &[(&str, &str)]) -> String {
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    format!("/graphql?{}", pairs.join("&"))
+}
+
+// ───────────────────────────── media types and statuses ─────────────────────────────
+
+tests::on_sqlite! {
+    async fn the_answer_has_the_type_that_was_asked_for(server: Server) {
+        let client = server.anonymous();
+        for (accept, status, content_type) in [
+            ("", 200, JSON),
+            ("*/*", 200, JSON),
+            (JSON, 200, JSON),
+            (GRAPHQL, 200, GRAPHQL),
+            ("application/graphql-response+json; charset=utf-8", 200, GRAPHQL),
+            ("application/json, application/graphql-response+json", 200, GRAPHQL),
+            ("application/graphql-response+json;q=0.1, application/json", 200, JSON),
+            ("text/html", 406, JSON),
+            ("application/json; charset=utf-16", 406, JSON),
+        ] {
+            let answer = ask(&client, "{ __typename }", &[("accept", accept)]).await;
+            assert_eq!(answer.status, status, "{accept}");
+            assert_eq!(answer.header("content-type"), format!("{content_type}; charset=utf-8"), "{accept}");
+            assert_eq!(answer.header("cache-control"), "no-store");
+        }
+    }
+
+    async fn what_graphql_refuses_has_a_status_of_its_own_where_the_client_can_read_it(server: Server) {
+        let client = server.user("ada@example.com");
+        let bearer = format!("Bearer {}", client.token().unwrap());
+        let authorization = ("authorization", bearer.as_str());
+        for (body, status, expected) in [
+            (json!({ "query": VIEWER }), 200, ""),
+            (json!({ "query": VIEWER, "operationName": null, "variables": null, "extensions": null, "x": 1 }), 200, ""),
+            (json!({ "query": "{ project(id: \"no id\") { id } }" }), 200, "BAD_USER_INPUT"),
+            (json!({ "query": "{" }), 400, "GRAPHQL_PARSE_FAILED"),
+            (json!({ "query": "{ nothing }" }), 422, "GRAPHQL_VALIDATION_FAILED"),
+            (json!({ "query": "query($id: ID!) { project(id: $id) { id } }" }), 400, "BAD_USER_INPUT"),
+            (json!({ "query": "query A { viewer { id } } query B { viewer { id } }" }), 400, "BAD_USER_INPUT"),
+            (json!({ "query": "subscription { projectEvents(projectId: \"1\") { revision } }" }), 400, "BAD_USER_INPUT"),
+        ] {
+            let body = body.to_string();
+            let answer = post(&client, &body, &[authorization]).await;
+            assert_eq!((answer.status, code(&answer).as_str()), (status, expected), "{body}");
+            let has_data = serde_json::from_slice::<Value>(&answer.body).unwrap().get("data").is_some();
+            assert_eq!(has_data, status == 200, "a request error has no data: {body}");
+            // Who reads application/json alone may take any other status for a proxy's.
+            let answer = post(&client, &body, &[authorization, ("accept", JSON)]).await;
+            assert_eq!((answer.status, code(&answer).as_str()), (200, expected), "{body}");
+        }
+    }
+
+    async fn a_field_that_fails_is_null_and_its_siblings_are_kept(server: Server) {
+        let client = server.user("ada@example.com");
+        let create = "mutation { createProject(input: { name: \"A\", initialPrompt: \"B\", config: {} }) { project { id } } }";
+        let id = client.gql(create, json!({})).await.ok()["createProject"]["project"]["id"].clone();
+        let query = "query($id: ID!) {
+            first: node(id: \"no id\") { id }
+            project(id: $id) { name one: file(path: \"../up\") { id } status two: file(path: \"none\") { id } }
+            last: viewer { email } }";
+        let answer = client.gql(query, json!({ "id": id })).await;
+        let data = json!({
+            "first": null,
+            "project": { "name": "A", "one": null, "status": "ACTIVE", "two": null },
+            "last": { "email": "ada@example.com" },
+        });
+        assert_eq!((answer.status, &answer.data), (200, &data));
+        let mut paths: Vec<_> = answer.errors.iter().map(|error| error["path"].to_string()).collect();
+        paths.sort();
+        assert_eq!(paths, [r#"["first"]"#, r#"["project","one"]"#]);
+        let raw = post(&client, &json!({ "query": "{ b: __typename a: viewer { fullName email } }" }).to_string(),
+            &[("authorization", &format!("Bearer {}", client.token().unwrap()))]).await;
+        let text = String::from_utf8(raw.body.to_vec()).unwrap();
+        assert!(text.contains(r#"{"b":"Query","a":{"fullName":"ada","email":"#), "the order of the query: {text}");
+    }
+
+    async fn what_is_no_graphql_request_is_refused_whoever_asks(server: Server) {
+        let client = server.anonymous();
+        for body in ["", "text", "5", "null", "[]", "[1]", "{}", "{\"query\":", r#"{"query":5}"#,
+            r#"{"query":"{a}","variables":[]}"#, r#"{"query":"{a}","operationName":1}"#, r#"{"query":"{a}","extensions":""}"#,
+            r#"{"query":"{a}","query":"{b}"}"#, r#"["{a}"]"#]
+        {
+            for accept in [GRAPHQL, JSON] {
+                let answer = post(&client, body, &[("accept", accept)]).await;
+                assert_eq!((answer.status, code(&answer).as_str()), (400, "BAD_USER_INPUT"), "{body}");
+                assert!(answer.header("content-type").starts_with(accept));
+            }
+        }
+        let headers = [("content-type", JSON)];
+        let answer = client.send("POST", "/graphql", &headers, &b"{\"query\":\"\xff\"}"[..]).await.unwrap();
+        assert_eq!((answer.status, code(&answer).as_str()), (400, "BAD_USER_INPUT"));
+    }
+
+    async fn only_uncompressed_json_is_read(server: Server) {
+        let client = server.anonymous();
+        for content_type in
+            ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", GRAPHQL,
+            "application/json; charset=latin1"]
+        {
+            let answer = ask(&client, "{ __typename }", &[("content-type", content_type)]).await;
+            assert_eq!((answer.status, code(&answer).as_str()), (415, "BAD_USER_INPUT"), "{content_type}");
+        }
+        assert_eq!(ask(&client, "{ __typename }", &[("content-encoding", "gzip")]).await.status, 415);
+        assert_eq!(ask(&client, "{ __typename }", &[("content-type", "APPLICATION/JSON;charset=UTF-8")]).await.status, 200);
+    }
+
+    async fn a_query_may_come_by_get_and_a_mutation_may_not(server: Server) {
+        let client = server.user("ada@example.com");
+        let bearer = format!("Bearer {}", client.token().unwrap());
+        let headers = [("authorization", bearer.as_str()), ("accept", GRAPHQL)];
+        let get = async |parameters: &[(&str, &str)]| client.send("GET", &path(parameters), &headers, "").await.unwrap();
+
+        let query = "query A { viewer { id } } query B($at: [ID!]!) { viewer { email } nodes(ids: $at) { id } }";
+        let answer = get(&[("query", query), ("operationName", "B"), ("variables", "{\"at\":[]}")]).await;
+        assert_eq!(answer.graphql().unwrap().ok(), json!({ "viewer": { "email": "ada@example.com" }, "nodes": [] }));
+        assert_eq!(get(&[("query", VIEWER), ("operationName", ""), ("variables", "")]).await.status, 200);
+
+        let rename = "mutation { updateProfile(input: { fullName: \"By GET\" }) { fullName } }";
+        for (method, parameters) in [
+            ("GET", &[("query", rename)][..]),
+            ("HEAD", &[("query", rename)]),
+            ("GET", &[("query", "query A { viewer { id } } mutation B { updateProfile(input: {}) { id } }"), ("operationName", "B")]),
+        ] {
+            let answer = client.send(method, &path(parameters), &headers, "").await.unwrap();
+            assert_eq!((answer.status, answer.header("allow")), (405, "POST"), "{method} {parameters:?}");
+        }
+        assert_eq!(client.gql(VIEWER, json!({})).await.ok()["viewer"]["fullName"], "ada");
+
+        for parameters in [&[][..], &[("query", "")], &[("query", VIEWER), ("query", VIEWER)],
+            &[("query", VIEWER), ("variables", "[]")], &[("query", VIEWER), ("extensions", "x")]]
+        {
+            assert_eq!(get(parameters).await.status, 400, "{parameters:?}");
+        }
+        let head = client.send("HEAD", &path(&[("query", VIEWER)]), &headers, "").await.unwrap();
+        assert_eq!((head.status, head.body.len()), (200, 0));
+    }
+
+    async fn other_methods_and_other_places_are_not_there(server: Server) {
+        let client = server.anonymous();
+        for method in ["PUT", "PATCH", "DELETE"] {
+            let answer = client.send(method, "/graphql", &[("content-type", JSON)], "{}").await.unwrap();
+            assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, POST"), "{method}");
+        }
+        assert_eq!(client.send("GET", "/nothing", &[], "").await.unwrap().status, 404);
+        assert_eq!(client.send("GET", "/healthz", &[], "").await.unwrap().body, "ok\n");
+        let no_socket = client.send("GET", "/graphql/ws", &[], "").await.unwrap();
+        assert!((400..500).contains(&no_socket.status), "{}", no_socket.status);
+    }
+}
+
+// ───────────────────────────── caps ─────────────────────────────
+
+tests::on_sqlite! {
+    async fn a_batch_runs_in_its_order_and_has_its_cap(database: Database) {
+        let server = Server::start_with(&database, &["--max-batch", "3"]).await;
+        let client = server.user("ada@example.com");
+        let bearer = format!("Bearer {}", client.token().unwrap());
+        let headers = [("authorization", bearer.as_str())];
+        let rename = json!({ "query": "mutation { updateProfile(input: { fullName: \"Ada L.\" }) { id } }" });
+        let batch = json!([rename, { "query": "{ nothing }" }, { "query": "{ viewer { fullName } }" }]);
+        let answer = post(&client, &batch.to_string(), &headers).await;
+        assert_eq!(answer.status, 200);
+        let answers: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(answers.as_array().unwrap().len(), 3);
+        assert_eq!(answers[1]["errors"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED");
+        assert_eq!(answers[2]["data"]["viewer"]["fullName"], "Ada L.");
+
+        let rename = json!({ "query": "mutation { updateProfile(input: { fullName: \"Too many\" }) { id } }" });
+        let answer = post(&client, &json!([rename, rename, rename, rename]).to_string(), &headers).await;
+        assert_eq!((answer.status, code(&answer).as_str()), (413, "PAYLOAD_TOO_LARGE"));
+        assert!(answer.graphql().unwrap().error()["message"].as_str().unwrap().contains("--max-batch"));
+        // One that is no request at all: none of them runs.
+        assert_eq!(post(&client, &json!([rename, 5]).to_string(), &headers).await.status, 400);
+        assert_eq!(client.gql(VIEWER, json!({})).await.ok()["viewer"]["fullName"], "Ada L.");
+        server.stop().await;
+    }
+
+    async fn a_body_over_the_limit_is_refused_and_the_setting_is_named(database: Database) {
+        let server = Server::start_with(&database, &["--max-body-bytes", "1000"]).await;
+        let client = server.anonymous();
+        let of_size = |bytes: usize| {
+            let body = json!({ "query": "{ __typename }" }).to_string();
+            format!("{body}{}", " ".repeat(bytes - body.len()))
+        };
+        assert_eq!(post(&client, &of_size(1_000), &[]).await.status, 200);
+        for bytes in [1_001, 100_000] {
+            let answer = post(&client, &of_size(bytes), &[]).await;
+            assert_eq!((answer.status, code(&answer).as_str()), (413, "PAYLOAD_TOO_LARGE"), "{bytes}");
+            assert!(answer.graphql().unwrap().error()["message"].as_str().unwrap().contains("--max-body-bytes"));
+        }
+
+        // The same where no length is declared.
+        let mut connection = TcpStream::connect(server.address()).await.unwrap();
+        let chunk = format!("1f4\r\n{}\r\n", " ".repeat(500));
+        let request = format!(
+            "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             transfer-encoding: chunked\r\n\r\n{chunk}{chunk}{chunk}0\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        server.stop().await;
+    }
+}
+
+// ───────────────────────────── request ids, CORS, security headers ─────────────────────────────
+
+tests::on_sqlite! {
+    async fn every_answer_carries_a_request_id_the_clients_own_where_it_is_safe(server: Server) {
+        let client = server.anonymous();
+        let one = ask(&client, "{ __typename }", &[]).await.header("x-request-id").to_owned();
+        let other = client.send("GET", "/nothing", &[], "").await.unwrap().header("x-request-id").to_owned();
+        assert!(one.len() == 36 && other.len() == 36 && one != other, "{one} and {other}");
+        let named = ask(&client, "{ __typename }", &[("x-request-id", "Root=1-67891233-abcdef")]).await;
+        assert_eq!(named.header("x-request-id"), "Root=1-67891233-abcdef");
+        for unsafe_id in ["a b", "<script>", &"a".repeat(200)] {
+            let answer = ask(&client, "{ __typename }", &[("x-request-id", unsafe_id)]).await;
+            assert_eq!(answer.header("x-request-id").len(), 36, "{unsafe_id}");
+        }
+    }
+
+    async fn pages_of_other_sites_are_kept_out(server: Server) {
+        let client = server.anonymous();
+        let origin = ("origin", "https://evil.example.com");
+        let preflight = [origin, ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,content-type")];
+        let answer = client.send("OPTIONS", "/graphql", &preflight, "").await.unwrap();
+        assert_eq!(answer.header("access-control-allow-origin"), "");
+        let answer = ask(&client, "{ __typename }", &[origin]).await;
+        assert_eq!(answer.header("access-control-allow-origin"), "");
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+    }
+
+    async fn pages_of_sites_that_are_named_are_let_in(database: Database) {
+        let flags = ["--allow-origin", "https://ide.example.com", "--allow-origin", "http://localhost:5173"];
+        let server = Server::start_with(&database, &flags).await;
+        let client = server.anonymous();
+        for site in ["https://ide.example.com", "http://localhost:5173"] {
+            let origin = ("origin", site);
+            let preflight = [origin, ("access-control-request-method", "POST"),
+                ("access-control-request-headers", "authorization,content-type,x-request-id")];
+            let answer = client.send("OPTIONS", "/graphql", &preflight, "").await.unwrap();
+            assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, site));
+            assert!(answer.header("access-control-allow-methods").contains("POST"));
+            let headers = answer.header("access-control-allow-headers").to_lowercase();
+            for name in ["authorization", "content-type", "x-request-id"] {
+                assert!(headers.contains(name), "{headers}");
+            }
+            let answer = ask(&client, "{ __typename }", &[origin]).await;
+            assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, site));
+            assert_eq!(answer.header("access-control-expose-headers").to_lowercase(), "x-request-id");
+            // A refusal must be readable too.
+            let refused = ask(&client, "{ __typename }", &[origin, ("authorization", "Bearer x")]).await;
+            assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, site));
+        }
+        let answer = ask(&client, "{ __typename }", &[("origin", "https://evil.example.com")]).await;
+        assert_eq!(answer.header("access-control-allow-origin"), "");
+        // Caches must not give the one site's answer to the other.
+        assert!(answer.header("vary").to_lowercase().contains("origin"), "{}", answer.header("vary"));
+        server.stop().await;
+    }
+
+    async fn every_answer_has_the_security_headers(server: Server) {
+        let client = server.anonymous();
+        for path in ["/", "/graphiql/page.js", "/graphql", "/graphql/ws", "/healthz", "/nothing"] {
+            let answer = client.send("GET", path, &[], "").await.unwrap();
+            assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+            assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        }
+        let page = client.send("GET", "/", &[], "").await.unwrap();
+        assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"));
+        assert_eq!(page.header("x-frame-options"), "DENY");
+    }
+}
+
+// ───────────────────────────── who is calling ─────────────────────────────
+
+/// A token with these claims changed, signed in another way.
+fn signed(claims: Value, algorithm: Algorithm, secret: &str) -> String {
+    let good = token_with("ada@example.com", claims);
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(good.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    encode(&Header::new(algorithm), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+tests::on_sqlite! {
+    async fn a_token_that_does_not_hold_has_401_and_says_why(server: Server) {
+        let client = server.anonymous();
+        let ada = "ada@example.com";
+        let now = clock::now().timestamp();
+        let good = token(ada);
+        let (head, rest) = good.split_once('.').unwrap();
+        let unsigned = {
+            let head = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+            format!("{head}.{}.", rest.split_once('.').unwrap().0)
+        };
+        let tampered = {
+            let claims = BASE64_URL_SAFE_NO_PAD.decode(rest.split_once('.').unwrap().0).unwrap();
+            let other = String::from_utf8(claims).unwrap().replace(&user_id(ada), &user_id("bob@example.com"));
+            format!("{head}.{}.{}", BASE64_URL_SAFE_NO_PAD.encode(other), rest.split_once('.').unwrap().1)
+        };
+        for (token, word) in [
+            (token_with(ada, json!({ "exp": now - 60 })), "expired"),
+            (token_with(ada, json!({ "exp": null })), "`exp`"),
+            (token_with(ada, json!({ "nbf": now + 60 })), "not hold yet"),
+            (token_with(ada, json!({ "aud": "other" })), "`aud`"),
+            (token_with(ada, json!({ "aud": null })), "`aud`"),
+            (token_with(ada, json!({ "sub": "ada" })), "`sub`"),
+            (token_with(ada, json!({ "sub": null })), "`sub`"),
+            (token_with(ada, json!({ "role": "anon" })), "anonymous key"),
+            (token_with(ada, json!({ "role": "service_role" })), "service key"),
+            (token_with(ada, json!({ "role": "postgres" })), "role"),
+            (signed(json!({}), Algorithm::HS256, "another secret, as long as the right one"), "another secret"),
+            (signed(json!({}), Algorithm::HS512, JWT_SECRET), "HS256"),
+            (tampered, "signature"),
+            (unsigned, "token"),
+            ("nonsense".to_owned(), "token"),
+            ("a".repeat(20_000), "too long"),
+        ] {
+            for accept in [GRAPHQL, JSON] {
+                let bearer = format!("Bearer {token}");
+                let answer = ask(&client, "{ __typename }", &[("authorization", &bearer), ("accept", accept)]).await;
+                assert_eq!((answer.status, code(&answer).as_str()), (401, "UNAUTHENTICATED"), "{word}");
+                assert_eq!(answer.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+                let message = answer.graphql().unwrap().error()["message"].as_str().unwrap().to_owned();
+                assert!(message.contains(word) && !message.contains(&token), "{word}: {message}");
+            }
+        }
+        let bearer = format!("Bearer {good}");
+        for headers in [
+            &[("authorization", "Basic YTpi")][..],
+            &[("authorization", good.as_str())],
+            &[("authorization", bearer.as_str()), ("authorization", bearer.as_str())],
+        ] {
+            assert_eq!(ask(&client, "{ __typename }", headers).await.status, 401, "{headers:?}");
+        }
+        assert_eq!(ask(&client, VIEWER, &[("authorization", &bearer)]).await.status, 200);
+        // None of the refused ones has made anybody a profile.
+        let data = client.with_token(Some(good)).gql(VIEWER, json!({})).await.ok();
+        assert_eq!(data["viewer"]["email"], ada);
+    }
+
+    async fn a_token_must_be_of_the_issuer_and_the_audience_that_the_server_trusts(database: Database) {
+        let flags = ["--jwt-issuer", "https://x.supabase.co/auth/v1", "--jwt-audience", "antiphon"];
+        let server = Server::start_with(&database, &flags).await;
+        let asked = async |claims: Value| {
+            let client = server.anonymous().with_token(Some(token_with("ada@example.com", claims)));
+            client.gql(VIEWER, json!({})).await
+        };
+        let good = json!({ "iss": "https://x.supabase.co/auth/v1", "aud": ["other", "antiphon"] });
+        assert_eq!(asked(good).await.ok()["viewer"]["email"], "ada@example.com");
+        for claims in [
+            json!({ "aud": "antiphon" }),
+            json!({ "iss": "https://y.supabase.co/auth/v1", "aud": "antiphon" }),
+            json!({ "iss": "https://x.supabase.co/auth/v1" }),
+        ] {
+            let answer = asked(claims.clone()).await;
+            assert_eq!((answer.status, answer.error_code()), (401, "UNAUTHENTICATED"), "{claims}");
+        }
+        server.stop().await;
+    }
+
+    async fn without_a_token_the_schema_may_be_read_and_nothing_else(server: Server) {
+        let client = server.anonymous();
+        let schema = client.gql("{ __schema { queryType { name } } }", json!({})).await.ok();
+        assert_eq!(schema["__schema"]["queryType"]["name"], "Query");
+        let answer = client.gql(VIEWER, json!({})).await;
+        assert_eq!((answer.status, answer.error_code(), &answer.data), (200, "UNAUTHENTICATED", &Value::Null));
+    }
+}
+
+tests::on_both! {
+    async fn the_first_token_of_a_user_makes_their_profile(server: Server) {
+        let asked = async |email: &str, claims: Value| {
+            let client = server.anonymous().with_token(Some(token_with(email, claims)));
+            let query = "{ viewer { id email fullName avatarUrl preferences { editorTheme } } }";
+            client.gql(query, json!({})).await.ok()["viewer"].clone()
+        };
+        let metadata = json!({ "full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png" });
+        let ada = asked("ada@example.com", json!({ "user_metadata": metadata })).await;
+        let expected = json!({
+            "id": user_id("ada@example.com"),
+            "email": "ada@example.com",
+            "fullName": "Ada Lovelace",
+            "avatarUrl": "https://example.com/ada.png",
+            "preferences": { "editorTheme": "vs-dark" },
+        });
+        assert_eq!(ada, expected);
+        // The profile is theirs from then on, whatever a later token says.
+        assert_eq!(asked("ada@example.com", json!({ "user_metadata": { "full_name": "Somebody" } })).await, expected);
+
+        // Identity providers write `name`; some tokens have none, and the e-mail stands in for it.
+        let bob = asked("bob@example.com", json!({ "user_metadata": { "name": "Bob" } })).await;
+        assert_eq!(bob["fullName"], "Bob");
+        let eve = asked("eve@example.com", json!({ "user_metadata": null })).await;
+        assert_eq!((&eve["fullName"], &eve["avatarUrl"]), (&json!("eve@example.com"), &Value::Null));
+        let nobody = asked("nobody@example.com", json!({ "user_metadata": null, "email": null })).await;
+        assert_eq!((&nobody["email"], &nobody["fullName"]), (&Value::Null, &Value::Null));
+    }
+
+    async fn the_first_tokens_of_a_user_may_come_at_once(server: Server) {
+        let asked = (0..20).map(|_| async {
+            server.user("ada@example.com").gql(VIEWER, json!({})).await.ok()["viewer"]["email"].clone()
+        });
+        for email in futures::future::join_all(asked).await {
+            assert_eq!(email, "ada@example.com");
+        }
+    }
+}
