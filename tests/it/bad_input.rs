@@ -581,7 +581,7 @@ tests::on_both! {
         let at = broken.windows(6).position(|part| part == b"<here>").unwrap();
         broken[at] = 0xff;
         let lone = body("<here>").replace("<here>", "\\ud800").into_bytes();
-        let half = body("new")[..100].as_bytes().to_vec();
+        let half = body("new").as_bytes()[..100].to_vec();
         for (body, status, code) in [
             (broken, 400, "BAD_USER_INPUT"),
             (lone, 400, "BAD_USER_INPUT"),

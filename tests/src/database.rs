@@ -14,7 +14,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use antiphon::model::clock;
@@ -76,6 +79,14 @@ impl Database {
         match &*self.0 {
             Place::File(folder) => format!("sqlite://{}/antiphon.db", folder.0.display()),
             Place::Named { cluster, name } => cluster.url(name),
+        }
+    }
+
+    /// The URL by which everything may be done to it, its system tables included.
+    pub fn admin_url(&self) -> String {
+        match &*self.0 {
+            Place::File(_) => self.url(),
+            Place::Named { cluster, name } => cluster.admin_url(name),
         }
     }
 
@@ -142,19 +153,31 @@ const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
 /// Makes a cluster in the folder that it is called in, says how that went, and takes everything away as soon as its standard
-/// input ends, which it does when the test process does. `$1`: PostgreSQL's binaries; `$2`: the port; `$3`: SQL to begin with.
+/// input ends, which it does when the test process does. `$1`: PostgreSQL's binaries; `$2`: the port; `$3`: SQL to begin with;
+/// `$4`: more of the server's options.
 const KEEPER: &str = r#"
 trap '' PIPE # the process may be gone before it has heard the word
 folder=$PWD
 if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
    echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1 &&
    "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
-     -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300" </dev/null >>log 2>&1
+     -c max_connections=300 $4" </dev/null >>log 2>&1
 then echo ready; else echo failed; fi
 cat >/dev/null
 "$1/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
 cd / && rm -rf "$folder"
 "#;
+
+/// What a test has no use for, and waits for.
+const CARELESS: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
+
+static DURABLE: AtomicBool = AtomicBool::new(false);
+
+/// Makes the process's cluster as careful with what it has acknowledged as one in production, for honest measurements. To be
+/// called before the first database is made.
+pub fn be_durable() {
+    DURABLE.store(true, Ordering::Relaxed);
+}
 
 struct Cluster {
     port: u16,
@@ -207,6 +230,7 @@ impl Cluster {
         let mut keeper = Command::new("/bin/sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(binaries).arg(port.to_string()).current_dir(&folder.0);
         keeper.arg(format!("CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'"));
+        keeper.arg(if DURABLE.load(Ordering::Relaxed) { "" } else { CARELESS });
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // A group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans up.
         keeper.env("LC_ALL", "C").process_group(0);
@@ -232,9 +256,12 @@ impl Cluster {
         format!("postgres://{LOGIN}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
+    fn admin_url(&self, database: &str) -> String {
+        format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
     async fn execute(&self, sql: &str) -> anyhow::Result<()> {
-        let url = format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/postgres", self.port);
-        let mut connection = PgConnection::connect(&url).await?;
+        let mut connection = PgConnection::connect(&self.admin_url("postgres")).await?;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.with_context(|| sql.to_owned())?;
         Ok(connection.close().await?)
     }

@@ -146,6 +146,11 @@ impl ChildServer {
         self.anonymous.with_token(Some(token(email)))
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// `kill -9`, and waits until the process is gone.
     pub fn kill(&mut self) {
         self.process.kill().expect("the child can be killed");
@@ -160,14 +165,16 @@ impl Drop for ChildServer {
     }
 }
 
-/// What the test `serve_child` does: in a [`ChildServer`]'s process serves until its standard input ends, elsewhere nothing.
-pub fn serve_if_child() {
-    let Ok(url) = env::var(CHILD) else { return };
+/// What the test `serve_child` does, and the `main` of a bench before anything else: in a [`ChildServer`]'s process serves
+/// until its standard input ends, elsewhere nothing. Says whether it did.
+pub fn serve_if_child() -> bool {
+    let Ok(url) = env::var(CHILD) else { return false };
     let runtime = runtime();
     let app = runtime.block_on(App::start(settings(&url, &[]), Serve { migrate: true })).expect("the server starts");
     println!("\n{LISTENING}{}", app.address());
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     runtime.block_on(app.stop());
+    true
 }
 
 fn settings(database_url: &str, flags: &[&str]) -> Settings {

@@ -454,7 +454,7 @@ const VERBS: &[&str] = &["confirm", "hear", "repeat", "book", "forward", "summar
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same numbers from the same
 /// seed on every machine and in every version, which no generator of the `rand` crate promises.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -465,7 +465,7 @@ impl Random {
     }
 
     /// A number below `end`, which must not be 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
@@ -489,12 +489,13 @@ impl Random {
         }
     }
 
-    fn document(&mut self) -> String {
+    /// A text of 20 to 139 lines.
+    pub fn document(&mut self) -> String {
         (0..20 + self.below(120)).map(|_| self.line() + "\n").collect()
     }
 
     /// The text with a few lines replaced, put in, taken out or moved; never the text as it was.
-    fn edit(&mut self, text: &str) -> String {
+    pub fn edit(&mut self, text: &str) -> String {
         loop {
             let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
             for _ in 0..1 + self.below(3) {

@@ -258,7 +258,7 @@ impl<'t> Write<'t> {
                 _ => 0,
             };
             let before = edit.head.as_ref().map(|head| &head.file);
-            superseded.extend(before.map(|file| file.id));
+            superseded.extend(before.map(|file| (file.id, file.version)));
             let language = edit
                 .language
                 .or_else(|| before.filter(|file| file.path == edit.path).and_then(|file| file.language.clone()))

@@ -1,20 +1,20 @@
 //! Files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use super::edit::{Changed, Context};
 use super::edit::{Content, Edit, Heads, Write};
-use super::project::{Target, check_expected};
+use super::project::Target;
 use super::{Services, Tx, check_name, check_optional_text, write};
 use crate::model::actor::Actor;
-use crate::model::diff::{self, LineOp, Stat};
-use crate::model::error::{Conflict, Error, FileConflict, Result};
-use crate::model::file::{File, FileSnapshot, Hash};
+use crate::model::diff;
+use crate::model::error::{Conflict, Error, Result};
+use crate::model::file::{File, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::merge::{Merge, merge};
-use crate::model::names::{ChangeType, EventKind, FileType};
+use crate::model::names::{EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobId};
 use crate::storage::file::{self, Head};
@@ -54,7 +54,7 @@ pub struct Outcome {
     pub revision: i32,
 }
 
-fn check_context(limits: &Limits, context: &Context) -> Result<()> {
+pub(super) fn check_context(limits: &Limits, context: &Context) -> Result<()> {
     check_optional_text(limits, "changeDescription", context.change_description.as_ref())
 }
 
@@ -69,7 +69,7 @@ fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
 /// Checks a guard on a file's version.
 fn check_version(head: &Head, expected: Option<i32>) -> Result<()> {
     match expected {
-        Some(expected) if expected != head.file.version => Err(Error::Conflict(stale(head, expected))),
+        Some(expected) if expected != head.file.version => Err(Error::Conflict(Box::new(stale(head, expected)))),
         _ => Ok(()),
     }
 }
@@ -86,7 +86,7 @@ fn stale(head: &Head, expected: i32) -> Conflict {
 
 /// Brings together, for each of these, what a file held when the caller saw it, what it holds now, and what the caller
 /// sent; `None` where one is not there or not text.
-async fn merges(
+pub(super) async fn merges(
     tx: &Tx,
     project: ProjectId,
     sides: Vec<(Option<BlobId>, Option<BlobId>, Vec<u8>)>,
@@ -164,13 +164,13 @@ pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, conte
             let write = Write::begin(tx, writer, Target::Project(new.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&new.path), false).await?;
             if let Some(head) = heads.get(&new.path) {
-                return Err(Error::Conflict(Conflict {
+                return Err(Error::Conflict(Box::new(Conflict {
                     message: format!("There is something at {:?} already.", new.path.as_str()),
                     field: Some("path"),
                     current_version: Some(head.file.version),
                     current_hash: head.file.hash.map(hex::encode),
                     ..Conflict::default()
-                }));
+                })));
             }
             write.finish(&heads, vec![Edit::create(new.path, new.file_type, new.language, content)], None).await
         })
@@ -179,7 +179,12 @@ pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, conte
 }
 
 /// Checks the contents that a caller gave to a file or a folder.
-fn file_content(limits: &Limits, parent: &str, file_type: FileType, content: Option<Vec<u8>>) -> Result<Content> {
+pub(super) fn file_content(
+    limits: &Limits,
+    parent: &str,
+    file_type: FileType,
+    content: Option<Vec<u8>>,
+) -> Result<Content> {
     match (file_type, content) {
         (FileType::Folder, Some(_)) => Err(Error::bad_input(format!("{parent}content"), "A folder has no contents.")),
         (FileType::Folder, None) => Ok(Content::None),
@@ -229,7 +234,7 @@ pub async fn update(
                 let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
                 let sides = vec![(seen.and_then(|seen| seen.blob), head.blob, content)];
                 let merge = merges(tx, write.locked.id, sides).await?.pop().flatten();
-                return Err(Error::Conflict(Conflict { merge, ..stale(&head, expected) }));
+                return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&head, expected) })));
             }
             let content = Content::bytes(content);
             if matches!(&content, Content::Bytes(_, hash) if Some(*hash) == head.file.hash) {
@@ -269,13 +274,13 @@ pub async fn rename(
                 return Ok(write.unchanged(head.file));
             }
             if let Some(taken) = heads.get(&new_path) {
-                return Err(Error::Conflict(Conflict {
+                return Err(Error::Conflict(Box::new(Conflict {
                     message: format!("There is something at {:?} already.", new_path.as_str()),
                     field: Some("newPath"),
                     current_version: Some(taken.file.version),
                     current_hash: taken.file.hash.map(hex::encode),
                     ..Conflict::default()
-                }));
+                })));
             }
             let id = head.file.id;
             let mut edits = Vec::new();
@@ -369,469 +374,4 @@ pub async fn revert(
         })
     })
     .await
-}
-
-/// One file of a sync.
-#[derive(Clone, Debug)]
-pub struct SyncFile {
-    /// Where it is.
-    pub path: FilePath,
-    /// File or folder.
-    pub file_type: FileType,
-    /// Its bytes; `None` for an empty file and for a folder.
-    pub content: Option<Vec<u8>>,
-    /// Its language; guessed by its path where it is not given.
-    pub language: Option<String>,
-}
-
-/// What a sync is to do.
-#[derive(Clone, Debug)]
-pub struct Sync {
-    /// The project.
-    pub project_id: ProjectId,
-    /// The files as they are to be.
-    pub files: Vec<SyncFile>,
-    /// Whether what is not given goes.
-    pub mirror: bool,
-    /// The revision that the caller saw; a guard.
-    pub expected_revision: Option<i32>,
-}
-
-/// What a sync did.
-#[derive(Clone, Debug, Default)]
-pub struct Synced {
-    /// The changes.
-    pub changes: Vec<Changed>,
-    /// Given files that were as they are to be.
-    pub unchanged: usize,
-    /// The revision that was made, or the present one.
-    pub revision: i32,
-}
-
-/// Makes files equal to the given ones, in one revision.
-///
-/// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where the guard fails or a file would lie below a file; `BadInput` for a path given
-/// twice, or a folder with contents; `PayloadTooLarge`.
-pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: Context) -> Result<Synced> {
-    let limits = &services.limits;
-    check_context(limits, &context)?;
-    if sync.files.len() > limits.max_sync_files {
-        let (count, max) = (sync.files.len(), limits.max_sync_files);
-        return Err(Error::too_large("files", format!("`files` has {count} files; --max-sync-files allows {max}.")));
-    }
-    let mut wanted = Vec::with_capacity(sync.files.len());
-    let mut paths = HashSet::new();
-    for (index, file) in sync.files.into_iter().enumerate() {
-        let parent = format!("files[{index}].");
-        if !paths.insert(file.path.clone()) {
-            return Err(Error::bad_input(format!("{parent}path"), "This path is given twice."));
-        }
-        if let Some(language) = &file.language {
-            check_name(limits, &format!("{parent}language"), language)?;
-        }
-        let content = file_content(limits, &parent, file.file_type, file.content)?;
-        wanted.push((file.path, file.file_type, file.language, content));
-    }
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let write = Write::begin(tx, writer, Target::Project(sync.project_id), noun, context).await?;
-            let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path.clone()).collect();
-            let heads = write.heads(&given, sync.mirror).await?;
-            if let Err(Error::Conflict(conflict)) = check_expected(&write.locked, sync.expected_revision) {
-                let files = conflicts(tx, &write, &heads, wanted, sync.expected_revision.unwrap_or_default()).await?;
-                return Err(Error::Conflict(Conflict { files, ..conflict }));
-            }
-            let (edits, unchanged) = plan(&heads, wanted, sync.mirror)?;
-            let edits = detect_renames(tx, write.locked.id, edits).await?;
-            if edits.is_empty() {
-                write.abandon();
-                return Ok(Synced { unchanged, revision: write.present_revision(), ..Synced::default() });
-            }
-            let changes = write.apply(&heads, edits, EventKind::FilesChanged).await?;
-            Ok(Synced { changes, unchanged, revision: write.locked.revision })
-        })
-    })
-    .await
-}
-
-/// Files of a refused sync that are described, at most.
-const MAX_CONFLICTS: usize = 100;
-
-/// The files of a sync that somebody else has changed since the caller saw them, and differently.
-async fn conflicts(
-    tx: &Tx,
-    write: &Write<'_>,
-    heads: &Heads,
-    wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
-    seen_at: i32,
-) -> Result<Vec<FileConflict>> {
-    let project = write.locked.id;
-    let changed: HashSet<FileId> = file::changed_after(tx, project, seen_at).await?.into_iter().collect();
-    let seen = file::held(tx, project, seen_at, (seen_at, i32::MAX)).await?;
-    let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
-    let (mut files, mut sides) = (Vec::new(), Vec::new());
-    for (path, _, _, content) in wanted {
-        let Content::Bytes(sent, hash) = content else { continue };
-        let head = heads.get(&path);
-        let touched = match head {
-            Some(head) => changed.contains(&head.file.id) && head.file.hash != Some(hash),
-            None => seen.contains_key(&path),
-        };
-        if !touched || files.len() == MAX_CONFLICTS {
-            continue;
-        }
-        sides.push((seen.get(&path).and_then(|head| head.blob), head.and_then(|head| head.blob), sent));
-        files.push(FileConflict {
-            path: path.as_str().to_owned(),
-            current_version: head.map(|head| head.file.version),
-            current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
-            merge: None,
-        });
-    }
-    for (file, merge) in files.iter_mut().zip(merges(tx, project, sides).await?) {
-        file.merge = merge;
-    }
-    Ok(files)
-}
-
-/// Contents at least this alike are taken for one file that moved: git's default.
-const SIMILAR: f32 = 0.5;
-
-/// More pairs of files that went and files that came than this are not compared.
-const MAX_PAIRS: usize = 10_000;
-
-/// Finds, among files that go and files that come, those that moved and were edited on the way.
-async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result<Vec<Edit>> {
-    let (mut gone, mut new, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-    for edit in edits {
-        match (&edit.change_type, &edit.content, edit.head.as_ref().and_then(|head| head.blob)) {
-            (ChangeType::Delete, _, Some(blob)) => gone.push((blob, edit)),
-            (ChangeType::Create, Content::Bytes(bytes, _), _) if !bytes.is_empty() => new.push(edit),
-            _ => rest.push(edit),
-        }
-    }
-    if gone.is_empty() || new.is_empty() || gone.len() * new.len() > MAX_PAIRS {
-        rest.extend(gone.into_iter().map(|(_, edit)| edit).chain(new));
-        return Ok(rest);
-    }
-    let ids: Vec<BlobId> = gone.iter().map(|(blob, _)| *blob).collect();
-    let mut chains = blob::of_project(tx, project, &ids, &[]).await?;
-    let compare = move || {
-        let mut pairs = Vec::new();
-        for (from, (blob, _)) in gone.iter().enumerate() {
-            let old = chains.decode(*blob)?;
-            for (to, edit) in new.iter().enumerate() {
-                let Content::Bytes(bytes, _) = &edit.content else { continue };
-                let (small, large) = (old.len().min(bytes.len()), old.len().max(bytes.len()));
-                if small as f32 >= large as f32 * SIMILAR {
-                    let alike = diff::similarity(&old, bytes);
-                    if alike >= SIMILAR {
-                        pairs.push((alike, from, to));
-                    }
-                }
-            }
-        }
-        // The most alike first; of equals, the first by path, so that the same sync always gives the same changes.
-        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
-        let mut gone: Vec<Option<Edit>> = gone.into_iter().map(|(_, edit)| Some(edit)).collect();
-        let mut new: Vec<Option<Edit>> = new.into_iter().map(Some).collect();
-        for (_, from, to) in pairs {
-            let (Some(from), Some(to)) = (gone.get_mut(from), new.get_mut(to)) else { continue };
-            if from.is_none() || to.is_none() {
-                continue;
-            }
-            if let (Some(Edit { head: Some(head), .. }), Some(created)) = (from.take(), to.take()) {
-                let moved = Edit::rename(head, created.path, created.content);
-                rest.push(Edit { language: created.language, ..moved });
-            }
-        }
-        rest.extend(gone.into_iter().flatten().chain(new.into_iter().flatten()));
-        Ok(rest)
-    };
-    tokio::task::spawn_blocking(compare).await.map_err(Error::internal)?
-}
-
-/// What has to change for the wanted files to be there, and how many are already.
-fn plan(
-    heads: &Heads,
-    wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
-    mirror: bool,
-) -> Result<(Vec<Edit>, usize)> {
-    let (mut edits, mut unchanged) = (Vec::new(), 0);
-    let mut gone: HashMap<FilePath, Head> = HashMap::new();
-    if mirror {
-        gone.extend(heads.by_path.iter().map(|(path, head)| (path.clone(), head.clone())));
-        for (path, ..) in &wanted {
-            // The folders of what is given stay; so does what is given, unless a file becomes a folder or the reverse.
-            for folder in path.ancestors() {
-                if gone.get(&folder).is_some_and(|head| head.file.file_type == FileType::Folder) {
-                    gone.remove(&folder);
-                }
-            }
-        }
-    }
-    let mut new = Vec::new();
-    for (path, file_type, language, content) in wanted {
-        match heads.get(&path) {
-            Some(head) if head.file.file_type == file_type => {
-                gone.remove(&path);
-                match &content {
-                    Content::Bytes(_, hash) if Some(*hash) != head.file.hash => {
-                        edits.push(Edit { language, ..Edit::update(head.clone(), content) });
-                    }
-                    _ => unchanged += 1,
-                }
-            }
-            Some(_) if !mirror => {
-                let message = format!("{:?} is a file here and a folder there.", path.as_str());
-                return Err(Error::conflict("files", message));
-            }
-            _ => new.push((path, file_type, language, content)),
-        }
-    }
-    new.sort_by(|a, b| a.0.cmp(&b.0));
-    for (path, file_type, language, content) in new {
-        // A file that vanishes here and appears there with the same contents has moved.
-        let moved = match &content {
-            Content::Bytes(bytes, hash) if !bytes.is_empty() => {
-                let same = gone.values().filter(|head| head.file.hash == Some(*hash));
-                let best = same.min_by_key(|head| (head.file.path.name() != path.name(), head.file.path.clone()));
-                best.map(|head| head.file.path.clone())
-            }
-            _ => None,
-        };
-        match moved.and_then(|from| gone.remove(&from)) {
-            Some(head) => edits.push(Edit { language, ..Edit::rename(head, path, Content::Same) }),
-            None => edits.push(Edit::create(path, file_type, language, content)),
-        }
-    }
-    let mut gone: Vec<Head> = gone.into_values().collect();
-    gone.sort_by(|a, b| a.file.path.cmp(&b.file.path));
-    edits.extend(gone.into_iter().map(Edit::delete));
-    Ok((edits, unchanged))
-}
-
-impl Synced {
-    /// How many changes were of this kind.
-    pub fn count(&self, change_type: ChangeType) -> usize {
-        self.changes.iter().filter(|changed| changed.change.change_type == change_type).count()
-    }
-}
-
-/// The two sides of a change, with the paths at which they are.
-pub struct Sides {
-    /// Where the file was; `None` where there was none.
-    pub old_path: Option<FilePath>,
-    /// Where it is; `None` where there is none.
-    pub new_path: Option<FilePath>,
-    /// What it held.
-    pub old: Option<Arc<Vec<u8>>>,
-    /// What it holds.
-    pub new: Option<Arc<Vec<u8>>>,
-}
-
-impl Sides {
-    /// The unified diff; `None` where a side is not text.
-    ///
-    /// # Errors
-    /// `Internal` where the diff panics.
-    pub async fn unified(self) -> Result<Option<String>> {
-        self.compare(|old, new, sides| {
-            diff::unified(
-                old,
-                new,
-                sides.old_path.as_ref().map(FilePath::as_str),
-                sides.new_path.as_ref().map(FilePath::as_str),
-            )
-        })
-        .await
-    }
-
-    /// The changes line by line, as JSON; `None` where a side is not text.
-    ///
-    /// # Errors
-    /// `Internal` where the diff panics.
-    pub async fn line_changes(self) -> Result<Option<serde_json::Value>> {
-        let changes = self.compare(|old, new, _| serde_json::to_value(diff::line_changes(old, new))).await?;
-        changes.transpose().map_err(Error::internal)
-    }
-
-    /// Comparing takes processor time, which async threads do not have to give.
-    async fn compare<T: Send + 'static>(
-        self,
-        compare: impl FnOnce(&str, &str, &Self) -> T + Send + 'static,
-    ) -> Result<Option<T>> {
-        let compare = move || {
-            let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
-            let (old, new) = (side(&self.old), side(&self.new));
-            Some(compare(diff::text_of(&old)?, diff::text_of(&new)?, &self))
-        };
-        tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
-    }
-}
-
-/// What differs in one file between two revisions.
-#[derive(Clone, Debug)]
-pub struct FileDiff {
-    /// Where it is at the second; of a deletion, at the first.
-    pub path: FilePath,
-    /// Where a renamed file was at the first.
-    pub old_path: Option<FilePath>,
-    /// What happened to it.
-    pub change_type: ChangeType,
-    /// The unified diff; `None` where a side is not text.
-    pub diff: Option<String>,
-    /// Lines added.
-    pub additions: i32,
-    /// Lines removed.
-    pub deletions: i32,
-}
-
-/// What differs between two revisions of a project of the actor's, by path. Only files that changed between them are read.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec<FileDiff>> {
-    let between = (from.min(to), from.max(to));
-    let before = file::held(tx, project, from, between).await?;
-    let after = file::held(tx, project, to, between).await?;
-    let mut pairs: HashMap<FileId, (Option<File>, Option<File>)> = HashMap::new();
-    for head in before {
-        let id = head.file.id;
-        pairs.entry(id).or_default().0 = Some(head.file);
-    }
-    for head in after {
-        let id = head.file.id;
-        pairs.entry(id).or_default().1 = Some(head.file);
-    }
-    pairs.retain(|_, (old, new)| match (old, new) {
-        (Some(old), Some(new)) => old.hash != new.hash || old.path != new.path,
-        _ => true,
-    });
-    let files = pairs.values().flat_map(|(old, new)| [old, new]).flatten();
-    let mut hashes: Vec<(ProjectId, Hash)> = files.filter_map(|file| Some((project, file.hash?))).collect();
-    hashes.sort_unstable();
-    hashes.dedup();
-    let contents = if hashes.is_empty() { HashMap::new() } else { contents(tx, &hashes).await? };
-    let side = |file: &Option<File>| file.as_ref().and_then(|file| contents.get(&(project, file.hash?)).cloned());
-    let mut diffs = Vec::with_capacity(pairs.len());
-    for (old, new) in pairs.into_values() {
-        let sides = Sides {
-            old: side(&old),
-            new: side(&new),
-            old_path: old.as_ref().map(|file| file.path.clone()),
-            new_path: new.as_ref().map(|file| file.path.clone()),
-        };
-        let (change_type, path) = match (sides.old_path.clone(), sides.new_path.clone()) {
-            (None, Some(path)) => (ChangeType::Create, path),
-            (Some(path), None) => (ChangeType::Delete, path),
-            (Some(old), Some(path)) if old == path => (ChangeType::Update, path),
-            (Some(_), Some(path)) => (ChangeType::Rename, path),
-            (None, None) => continue,
-        };
-        let old_path = sides.old_path.clone().filter(|_| change_type == ChangeType::Rename);
-        let compared = sides.compare(|old, new, sides| {
-            let paths = (sides.old_path.as_ref().map(FilePath::as_str), sides.new_path.as_ref().map(FilePath::as_str));
-            (diff::unified(old, new, paths.0, paths.1), diff::stat(old, new))
-        });
-        let (diff, stat) = compared.await?.map_or((None, Stat::default()), |(diff, stat)| (Some(diff), stat));
-        diffs.push(FileDiff {
-            path,
-            old_path,
-            change_type,
-            diff,
-            additions: stat.additions,
-            deletions: stat.deletions,
-        });
-    }
-    diffs.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.old_path.cmp(&b.old_path)));
-    Ok(diffs)
-}
-
-/// Lines that one version of a file wrote.
-#[derive(Clone, Debug)]
-pub struct BlameRange {
-    /// The first line, from 1.
-    pub start_line: usize,
-    /// The last line.
-    pub end_line: usize,
-    /// The version.
-    pub version: FileSnapshot,
-}
-
-/// Versions of a file that [`blame`] looks at; the lines of older ones count as the oldest's that it looks at.
-const BLAMED_VERSIONS: usize = 1_000;
-
-/// Says of each line of a file which version wrote it; nothing of a file that is not text.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn blame(tx: &Tx, file: &File) -> Result<Vec<BlameRange>> {
-    let mut versions = file::versions_until(tx, file.id, file.version).await?;
-    versions.drain(..versions.len().saturating_sub(BLAMED_VERSIONS));
-    // A deleted file that comes back begins anew.
-    if let Some(deletion) = versions.iter().rposition(|version| version.change_type == ChangeType::Delete) {
-        versions.drain(..=deletion);
-    }
-    let project = file.project_id;
-    let mut hashes: Vec<(ProjectId, Hash)> = versions.iter().filter_map(|row| Some((project, row.hash?))).collect();
-    hashes.sort_unstable();
-    hashes.dedup();
-    if hashes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let contents = contents(tx, &hashes).await?;
-    let attribute = move || {
-        let mut writers: Vec<usize> = Vec::new();
-        let mut before = String::new();
-        for (at, version) in versions.iter().enumerate() {
-            let bytes = version.hash.and_then(|hash| contents.get(&(project, hash)));
-            let Some(text) = bytes.and_then(|bytes| diff::text_of(bytes)) else {
-                // What is no text has no lines; the next text is new as a whole.
-                writers.clear();
-                before.clear();
-                continue;
-            };
-            writers = inherit(&writers, &before, text, at);
-            text.clone_into(&mut before);
-        }
-        let mut ranges: Vec<BlameRange> = Vec::new();
-        let mut last = None;
-        for (line, writer) in writers.into_iter().enumerate() {
-            match ranges.last_mut() {
-                Some(range) if last == Some(writer) => range.end_line = line + 1,
-                _ => {
-                    let Some(version) = versions.get(writer).cloned() else { continue };
-                    ranges.push(BlameRange { start_line: line + 1, end_line: line + 1, version });
-                }
-            }
-            last = Some(writer);
-        }
-        ranges
-    };
-    tokio::task::spawn_blocking(attribute).await.map_err(Error::internal)
-}
-
-/// The writers of the lines of `new`, of which those that `old` has too keep theirs.
-fn inherit(writers: &[usize], old: &str, new: &str, writer: usize) -> Vec<usize> {
-    let mut inherited = Vec::new();
-    let mut kept = 0;
-    for change in diff::line_changes(old, new) {
-        let start = usize::try_from(change.old_start).unwrap_or(usize::MAX).saturating_sub(1);
-        inherited.extend_from_slice(writers.get(kept..start).unwrap_or_default());
-        kept = kept.max(start);
-        match change.op {
-            LineOp::Equal => {
-                inherited.extend_from_slice(writers.get(start..start + change.lines.len()).unwrap_or_default());
-                kept = start + change.lines.len();
-            }
-            LineOp::Delete => kept = start + change.lines.len(),
-            LineOp::Insert => inherited.extend(std::iter::repeat_n(writer, change.lines.len())),
-        }
-    }
-    inherited.extend_from_slice(writers.get(kept..).unwrap_or_default());
-    inherited
 }

@@ -13,6 +13,7 @@ use crate::model::limits::Limits;
 use crate::storage::db::Db;
 
 pub mod chat;
+pub mod compare;
 mod edit;
 pub mod events;
 pub mod file;
@@ -21,6 +22,7 @@ pub mod policy;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
+pub mod sync;
 
 pub use crate::storage::db::Tx;
 

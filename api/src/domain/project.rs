@@ -53,12 +53,12 @@ pub(super) fn event_of(actor: &Actor, locked: &Locked, kind: EventKind) -> Event
 pub(super) fn check_expected(locked: &Locked, expected: Option<i32>) -> Result<()> {
     let current = locked.revision - 1;
     match expected {
-        Some(expected) if expected != current => Err(Error::Conflict(crate::model::error::Conflict {
+        Some(expected) if expected != current => Err(Error::Conflict(Box::new(crate::model::error::Conflict {
             message: format!("The project is at revision {current}, not {expected}."),
             field: Some("expectedRevision"),
             current_revision: Some(current),
             ..Default::default()
-        })),
+        }))),
         _ => Ok(()),
     }
 }

@@ -309,12 +309,12 @@ async fn inverse(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Edit>
         return Ok(edits);
     }
     overlaps.sort_unstable();
-    Err(Error::Conflict(Conflict {
+    Err(Error::Conflict(Box::new(Conflict {
         message: format!("Files that revision {revision} changed have been changed since: {}.", overlaps.join(", ")),
         field: Some("revision"),
         paths: overlaps,
         ..Conflict::default()
-    }))
+    })))
 }
 
 /// The edits that lead from the live files back to the state at a revision, file by file: a rename is undone, a deleted

@@ -28,7 +28,7 @@ pub enum Error {
         message: String,
     },
     /// The guard that the caller gave no longer holds, or another write came first.
-    Conflict(Conflict),
+    Conflict(Box<Conflict>),
     /// Something exceeds a size limit.
     PayloadTooLarge {
         /// Path of the argument; `None` where it is the request as a whole.
@@ -104,7 +104,7 @@ impl Error {
 
     /// A `Conflict` of the argument `field` with what is there.
     pub fn conflict(field: &'static str, message: impl Into<String>) -> Self {
-        Self::Conflict(Conflict { message: message.into(), field: Some(field), ..Conflict::default() })
+        Self::Conflict(Box::new(Conflict { message: message.into(), field: Some(field), ..Conflict::default() }))
     }
 
     /// The value of `extensions.code`.

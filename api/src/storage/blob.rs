@@ -75,7 +75,7 @@ impl Chains {
     }
 }
 
-const CHAINS: &str = ") UNION SELECT b.id, b.base_id FROM chain c JOIN blobs b ON b.id = c.base_id) \
+const CHAINS: &str = " UNION SELECT b.id, b.base_id FROM chain c JOIN blobs b ON b.id = c.base_id) \
      SELECT b.* FROM chain c JOIN blobs b ON b.id = c.id";
 
 /// The blobs of a locked project with these ids, and those with these hashes that there are.
@@ -86,10 +86,12 @@ pub async fn of_project(tx: &Tx, project: ProjectId, ids: &[BlobId], hashes: &[H
     if ids.is_empty() && hashes.is_empty() {
         return Ok(Chains::default());
     }
+    // Two selects: with OR between them SQLite reads all of the project's blobs.
     let mut sql =
         Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE b.project_id = ");
-    sql.bind(project.0).push(" AND (b.id IN ").list(ids.iter().copied()).push(" OR b.sha256 IN ");
-    sql.list(hashes.iter().map(|hash| hash.to_vec())).push(CHAINS);
+    sql.bind(project.0).push(" AND b.id IN ").list(ids.iter().copied());
+    sql.push(" UNION SELECT b.id, b.base_id FROM blobs b WHERE b.project_id = ").bind(project.0);
+    sql.push(" AND b.sha256 IN ").list(hashes.iter().map(|hash| hash.to_vec())).push(CHAINS);
     chains(tx, sql).await
 }
 
@@ -98,7 +100,7 @@ pub async fn of_project(tx: &Tx, project: ProjectId, ids: &[BlobId], hashes: &[H
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn by_hashes(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<Chains> {
-    let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE (");
+    let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE ");
     sql.pairs("(b.project_id, b.sha256)", keys.iter().map(|(project, hash)| (project.0, hash.to_vec()))).push(" AND ");
     member(&mut sql, "b.project_id", tx.me()).push(CHAINS);
     chains(tx, sql).await

@@ -400,23 +400,20 @@ pub async fn held_version(
     tx.row(sql).await?.as_ref().map(head).transpose()
 }
 
-/// Adds the files of a project that changed after one revision and not after another, as a sub-select.
-fn changed_between(sql: &mut Sql, project: ProjectId, (after, until): (i32, i32)) {
-    sql.push("(SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
-    sql.push(" AND w.revision > ").bind(after).push(" AND w.revision <= ").bind(until).push(")");
-}
-
-/// What the files of a project of the actor's held at a revision, of those that changed after one revision and not after
-/// another; files that were not there at it are missing from the answer.
+/// What the files of a project of the actor's held at one of two revisions, of those that changed after the earlier and not
+/// after the later; files that were not there at it are missing from the answer.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held(tx: &Tx, project: ProjectId, at: i32, changed: (i32, i32)) -> Result<Vec<Head>> {
+pub async fn held(tx: &Tx, project: ProjectId, at: i32, (after, until): (i32, i32)) -> Result<Vec<Head>> {
+    // Versions are numbered without gaps, so the changes say which one it is, however many a file has: what it held at
+    // the earlier revision is the version before its first change, at the later that of its last.
+    let version = if at == after { "min(w.version) - 1" } else { "max(w.version)" };
     let mut sql = Sql::new(HELD);
-    sql.push("v.file_id IN ");
-    changed_between(&mut sql, project, changed);
-    sql.push(" AND v.change_type <> 'delete' AND ");
-    valid_at(&mut sql, at).push(" AND ");
+    sql.push("(v.file_id, v.version) IN (SELECT w.file_id, ").push(version);
+    sql.push(" FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
+    sql.push(" AND w.revision > ").bind(after).push(" AND w.revision <= ").bind(until);
+    sql.push(" GROUP BY w.file_id) AND v.change_type <> 'delete' AND ");
     member(&mut sql, "v.project_id", tx.me());
     tx.rows(sql).await?.iter().map(head).collect()
 }
@@ -438,8 +435,8 @@ pub async fn changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<F
 pub async fn held_before(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Head>> {
     let mut sql = Sql::new(HELD);
     sql.push("v.project_id = ").bind(project.0).push(" AND v.superseded_revision = ").bind(revision);
-    sql.push(" AND v.file_id IN ");
-    changed_between(&mut sql, project, (revision.saturating_sub(1), revision));
+    sql.push(" AND v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
+    sql.push(" AND w.revision = ").bind(revision).push(")");
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
@@ -454,14 +451,16 @@ pub async fn versions_until(tx: &Tx, file: FileId, version: i32) -> Result<Vec<F
     versions(tx, sql).await
 }
 
-/// Ends the present versions of these files of a locked project at a revision.
+/// Ends these versions, the present ones of files of a locked project, at a revision.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn supersede(tx: &Tx, files: &[FileId], revision: i32) -> Result<()> {
-    for files in files.chunks(super::ROWS_PER_INSERT) {
+pub async fn supersede(tx: &Tx, versions: &[(FileId, i32)], revision: i32) -> Result<()> {
+    for versions in versions.chunks(super::ROWS_PER_INSERT) {
+        // By their numbers: to look for those that are still open would be to read all versions of the files.
         let mut sql = Sql::new("UPDATE file_snapshots SET superseded_revision = ");
-        sql.bind(revision).push(" WHERE superseded_revision IS NULL AND file_id IN ").list(files.iter().map(|id| id.0));
+        sql.bind(revision).push(" WHERE ");
+        sql.pairs("(file_id, version)", versions.iter().map(|(file, version)| (file.0, *version)));
         tx.execute(sql).await?;
     }
     Ok(())

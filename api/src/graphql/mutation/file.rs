@@ -2,7 +2,8 @@
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
-use crate::domain::file::{self, Context as Conversation, Earlier, Named, NewFile, Outcome, Sync, SyncFile};
+use crate::domain::file::{self, Context as Conversation, Earlier, Named, NewFile, Outcome};
+use crate::domain::sync::{self, Sync, SyncFile};
 use crate::graphql::context::caller;
 use crate::graphql::names::{FileType, SyncMode};
 use crate::graphql::page::int;
@@ -291,7 +292,7 @@ impl FileMutation {
             expected_revision: input.expected_revision,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(file::sync(&caller.services, &caller.actor, sync, conversation));
+        let done = caller.done(sync::sync(&caller.services, &caller.actor, sync, conversation));
         let synced = done.await?;
         let count = |change_type| int(i64::try_from(synced.count(change_type)).unwrap_or(i64::MAX));
         Ok(SyncPayload {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
-use crate::domain::file;
+use crate::domain::compare;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{AllVersions, Contents, Part, VersionNumber};
@@ -119,7 +119,7 @@ impl ProjectFile {
     /// that are not text. Looks at the last 1,000 versions.
     async fn blame(&self, ctx: &Context<'_>) -> Result<Vec<BlameRange>> {
         let tx = caller(ctx)?.reader.tx().await?;
-        Ok(file::blame(&tx, &self.0).await?.into_iter().map(BlameRange).collect())
+        Ok(compare::blame(&tx, &self.0).await?.into_iter().map(BlameRange).collect())
     }
 
     /// Every version, newest first, the present one among them.
@@ -141,7 +141,7 @@ impl ProjectFile {
 }
 
 /// Lines of a file that one version wrote.
-pub struct BlameRange(file::BlameRange);
+pub struct BlameRange(compare::BlameRange);
 
 #[Object]
 impl BlameRange {
@@ -389,12 +389,12 @@ async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Optio
     caller(ctx)?.load(VersionNumber(change.file_id, change.version - 1)).await
 }
 
-async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<file::Sides> {
+async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {
     let before = before(ctx, change).await?;
     let old = bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash)).await?;
     let new = bytes(ctx, change.project_id, change.hash).await?;
     let is_deleted = change.change_type == names::ChangeType::Delete;
-    Ok(file::Sides {
+    Ok(compare::Sides {
         old_path: before.map(|before| before.path),
         new_path: (!is_deleted).then(|| change.path.clone()),
         old,
@@ -420,8 +420,8 @@ pub struct FileDiff {
     deletions: i32,
 }
 
-impl From<file::FileDiff> for FileDiff {
-    fn from(row: file::FileDiff) -> Self {
+impl From<compare::FileDiff> for FileDiff {
+    fn from(row: compare::FileDiff) -> Self {
         Self {
             path: row.path.as_str().to_owned(),
             old_path: row.old_path.map(|path| path.as_str().to_owned()),

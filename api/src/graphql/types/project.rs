@@ -9,7 +9,7 @@ use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::domain::Tx;
-use crate::domain::{events, file, project};
+use crate::domain::{compare, events, project};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ActiveSession, CollaboratorsOf, Count, FileAt, Part, SnapshotsUntil};
@@ -228,7 +228,7 @@ impl Project {
     ) -> Result<Vec<FileDiff>> {
         let from = self.at(Some(from), "from")?.unwrap_or_default();
         let to = self.at(to, "to")?.unwrap_or(self.newest());
-        let diffs = file::diff(&*caller(ctx)?.reader.tx().await?, self.0.id, from, to).await?;
+        let diffs = compare::diff(&*caller(ctx)?.reader.tx().await?, self.0.id, from, to).await?;
         Ok(diffs.into_iter().map(FileDiff::from).collect())
     }
 
@@ -242,7 +242,7 @@ impl Project {
         let tx = caller(ctx)?.reader.tx().await?;
         let to = to.resolve(&tx, self.0.id).await?;
         let paths = parse_paths(paths)?;
-        let mut diff = file::diff(&tx, self.0.id, self.newest(), to.revision).await?;
+        let mut diff = compare::diff(&tx, self.0.id, self.newest(), to.revision).await?;
         if let Some(paths) = paths {
             let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
             diff.retain(|diff| chosen(&diff.path) || diff.old_path.as_ref().is_some_and(chosen));

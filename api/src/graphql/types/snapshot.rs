@@ -6,7 +6,7 @@ use super::chat::{ChatMessage, ChatSession};
 use super::file::{FileDiff, ProjectFile};
 use super::profile::User;
 use super::project::Project;
-use crate::domain::file;
+use crate::domain::compare;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{Count, Part};
@@ -100,7 +100,7 @@ impl ProjectSnapshot {
     /// From this snapshot to now.
     async fn diff(&self, ctx: &Context<'_>) -> Result<Vec<FileDiff>> {
         let tx = caller(ctx)?.reader.tx().await?;
-        let diffs = file::diff(&tx, self.0.project_id, self.0.revision, i32::MAX).await?;
+        let diffs = compare::diff(&tx, self.0.project_id, self.0.revision, i32::MAX).await?;
         Ok(diffs.into_iter().map(FileDiff::from).collect())
     }
 }

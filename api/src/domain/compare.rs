@@ -1,0 +1,229 @@
+//! What differs: between the two sides of a change, between two revisions, and who wrote which line.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Tx;
+use super::file::contents;
+use crate::model::diff::{self, LineOp, Stat};
+use crate::model::error::{Error, Result};
+use crate::model::file::{File, FileSnapshot, Hash};
+use crate::model::ids::{FileId, ProjectId};
+use crate::model::names::ChangeType;
+use crate::model::path::FilePath;
+use crate::storage::file;
+
+/// The two sides of a change, with the paths at which they are.
+pub struct Sides {
+    /// Where the file was; `None` where there was none.
+    pub old_path: Option<FilePath>,
+    /// Where it is; `None` where there is none.
+    pub new_path: Option<FilePath>,
+    /// What it held.
+    pub old: Option<Arc<Vec<u8>>>,
+    /// What it holds.
+    pub new: Option<Arc<Vec<u8>>>,
+}
+
+impl Sides {
+    /// The unified diff; `None` where a side is not text.
+    ///
+    /// # Errors
+    /// `Internal` where the diff panics.
+    pub async fn unified(self) -> Result<Option<String>> {
+        self.compare(|old, new, sides| {
+            diff::unified(
+                old,
+                new,
+                sides.old_path.as_ref().map(FilePath::as_str),
+                sides.new_path.as_ref().map(FilePath::as_str),
+            )
+        })
+        .await
+    }
+
+    /// The changes line by line, as JSON; `None` where a side is not text.
+    ///
+    /// # Errors
+    /// `Internal` where the diff panics.
+    pub async fn line_changes(self) -> Result<Option<serde_json::Value>> {
+        let changes = self.compare(|old, new, _| serde_json::to_value(diff::line_changes(old, new))).await?;
+        changes.transpose().map_err(Error::internal)
+    }
+
+    /// Comparing takes processor time, which async threads do not have to give.
+    async fn compare<T: Send + 'static>(
+        self,
+        compare: impl FnOnce(&str, &str, &Self) -> T + Send + 'static,
+    ) -> Result<Option<T>> {
+        let compare = move || {
+            let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
+            let (old, new) = (side(&self.old), side(&self.new));
+            Some(compare(diff::text_of(&old)?, diff::text_of(&new)?, &self))
+        };
+        tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
+    }
+}
+
+/// What differs in one file between two revisions.
+#[derive(Clone, Debug)]
+pub struct FileDiff {
+    /// Where it is at the second; of a deletion, at the first.
+    pub path: FilePath,
+    /// Where a renamed file was at the first.
+    pub old_path: Option<FilePath>,
+    /// What happened to it.
+    pub change_type: ChangeType,
+    /// The unified diff; `None` where a side is not text.
+    pub diff: Option<String>,
+    /// Lines added.
+    pub additions: i32,
+    /// Lines removed.
+    pub deletions: i32,
+}
+
+/// What differs between two revisions of a project of the actor's, by path. Only files that changed between them are read.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec<FileDiff>> {
+    let between = (from.min(to), from.max(to));
+    let before = file::held(tx, project, from, between).await?;
+    let after = file::held(tx, project, to, between).await?;
+    let mut pairs: HashMap<FileId, (Option<File>, Option<File>)> = HashMap::new();
+    for head in before {
+        let id = head.file.id;
+        pairs.entry(id).or_default().0 = Some(head.file);
+    }
+    for head in after {
+        let id = head.file.id;
+        pairs.entry(id).or_default().1 = Some(head.file);
+    }
+    pairs.retain(|_, (old, new)| match (old, new) {
+        (Some(old), Some(new)) => old.hash != new.hash || old.path != new.path,
+        _ => true,
+    });
+    let files = pairs.values().flat_map(|(old, new)| [old, new]).flatten();
+    let mut hashes: Vec<(ProjectId, Hash)> = files.filter_map(|file| Some((project, file.hash?))).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let contents = if hashes.is_empty() { HashMap::new() } else { contents(tx, &hashes).await? };
+    let side = |file: &Option<File>| file.as_ref().and_then(|file| contents.get(&(project, file.hash?)).cloned());
+    let mut diffs = Vec::with_capacity(pairs.len());
+    for (old, new) in pairs.into_values() {
+        let sides = Sides {
+            old: side(&old),
+            new: side(&new),
+            old_path: old.as_ref().map(|file| file.path.clone()),
+            new_path: new.as_ref().map(|file| file.path.clone()),
+        };
+        let (change_type, path) = match (sides.old_path.clone(), sides.new_path.clone()) {
+            (None, Some(path)) => (ChangeType::Create, path),
+            (Some(path), None) => (ChangeType::Delete, path),
+            (Some(old), Some(path)) if old == path => (ChangeType::Update, path),
+            (Some(_), Some(path)) => (ChangeType::Rename, path),
+            (None, None) => continue,
+        };
+        let old_path = sides.old_path.clone().filter(|_| change_type == ChangeType::Rename);
+        let compared = sides.compare(|old, new, sides| {
+            let paths = (sides.old_path.as_ref().map(FilePath::as_str), sides.new_path.as_ref().map(FilePath::as_str));
+            (diff::unified(old, new, paths.0, paths.1), diff::stat(old, new))
+        });
+        let (diff, stat) = compared.await?.map_or((None, Stat::default()), |(diff, stat)| (Some(diff), stat));
+        diffs.push(FileDiff {
+            path,
+            old_path,
+            change_type,
+            diff,
+            additions: stat.additions,
+            deletions: stat.deletions,
+        });
+    }
+    diffs.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.old_path.cmp(&b.old_path)));
+    Ok(diffs)
+}
+
+/// Lines that one version of a file wrote.
+#[derive(Clone, Debug)]
+pub struct BlameRange {
+    /// The first line, from 1.
+    pub start_line: usize,
+    /// The last line.
+    pub end_line: usize,
+    /// The version.
+    pub version: FileSnapshot,
+}
+
+/// Versions of a file that [`blame`] looks at; the lines of older ones count as the oldest's that it looks at.
+const BLAMED_VERSIONS: usize = 1_000;
+
+/// Says of each line of a file which version wrote it; nothing of a file that is not text.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn blame(tx: &Tx, file: &File) -> Result<Vec<BlameRange>> {
+    let mut versions = file::versions_until(tx, file.id, file.version).await?;
+    versions.drain(..versions.len().saturating_sub(BLAMED_VERSIONS));
+    // A deleted file that comes back begins anew.
+    if let Some(deletion) = versions.iter().rposition(|version| version.change_type == ChangeType::Delete) {
+        versions.drain(..=deletion);
+    }
+    let project = file.project_id;
+    let mut hashes: Vec<(ProjectId, Hash)> = versions.iter().filter_map(|row| Some((project, row.hash?))).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    if hashes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let contents = contents(tx, &hashes).await?;
+    let attribute = move || {
+        let mut writers: Vec<usize> = Vec::new();
+        let mut before = String::new();
+        for (at, version) in versions.iter().enumerate() {
+            let bytes = version.hash.and_then(|hash| contents.get(&(project, hash)));
+            let Some(text) = bytes.and_then(|bytes| diff::text_of(bytes)) else {
+                // What is no text has no lines; the next text is new as a whole.
+                writers.clear();
+                before.clear();
+                continue;
+            };
+            writers = inherit(&writers, &before, text, at);
+            text.clone_into(&mut before);
+        }
+        let mut ranges: Vec<BlameRange> = Vec::new();
+        let mut last = None;
+        for (line, writer) in writers.into_iter().enumerate() {
+            match ranges.last_mut() {
+                Some(range) if last == Some(writer) => range.end_line = line + 1,
+                _ => {
+                    let Some(version) = versions.get(writer).cloned() else { continue };
+                    ranges.push(BlameRange { start_line: line + 1, end_line: line + 1, version });
+                }
+            }
+            last = Some(writer);
+        }
+        ranges
+    };
+    tokio::task::spawn_blocking(attribute).await.map_err(Error::internal)
+}
+
+/// The writers of the lines of `new`, of which those that `old` has too keep theirs.
+fn inherit(writers: &[usize], old: &str, new: &str, writer: usize) -> Vec<usize> {
+    let mut inherited = Vec::new();
+    let mut kept = 0;
+    for change in diff::line_changes(old, new) {
+        let start = usize::try_from(change.old_start).unwrap_or(usize::MAX).saturating_sub(1);
+        inherited.extend_from_slice(writers.get(kept..start).unwrap_or_default());
+        kept = kept.max(start);
+        match change.op {
+            LineOp::Equal => {
+                inherited.extend_from_slice(writers.get(start..start + change.lines.len()).unwrap_or_default());
+                kept = start + change.lines.len();
+            }
+            LineOp::Delete => kept = start + change.lines.len(),
+            LineOp::Insert => inherited.extend(std::iter::repeat_n(writer, change.lines.len())),
+        }
+    }
+    inherited.extend_from_slice(writers.get(kept..).unwrap_or_default());
+    inherited
+}

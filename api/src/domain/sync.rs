@@ -1,0 +1,267 @@
+//! Syncs: many files made equal to given ones, in one revision.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::edit::{Changed, Content, Context, Edit, Heads, Write};
+use super::file::{check_context, file_content, merges};
+use super::project::{Target, check_expected};
+use super::{Services, Tx, check_name, write};
+use crate::model::actor::Actor;
+use crate::model::diff;
+use crate::model::error::{Conflict, Error, FileConflict, Result};
+use crate::model::ids::{FileId, ProjectId};
+use crate::model::names::{ChangeType, EventKind, FileType};
+use crate::model::path::FilePath;
+use crate::storage::blob::{self, BlobId};
+use crate::storage::file::{self, Head};
+
+/// One file of a sync.
+#[derive(Clone, Debug)]
+pub struct SyncFile {
+    /// Where it is.
+    pub path: FilePath,
+    /// File or folder.
+    pub file_type: FileType,
+    /// Its bytes; `None` for an empty file and for a folder.
+    pub content: Option<Vec<u8>>,
+    /// Its language; guessed by its path where it is not given.
+    pub language: Option<String>,
+}
+
+/// What a sync is to do.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    /// The project.
+    pub project_id: ProjectId,
+    /// The files as they are to be.
+    pub files: Vec<SyncFile>,
+    /// Whether what is not given goes.
+    pub mirror: bool,
+    /// The revision that the caller saw; a guard.
+    pub expected_revision: Option<i32>,
+}
+
+/// What a sync did.
+#[derive(Clone, Debug, Default)]
+pub struct Synced {
+    /// The changes.
+    pub changes: Vec<Changed>,
+    /// Given files that were as they are to be.
+    pub unchanged: usize,
+    /// The revision that was made, or the present one.
+    pub revision: i32,
+}
+
+/// Makes files equal to the given ones, in one revision.
+///
+/// # Errors
+/// `NotFound`, `Forbidden`; `Conflict` where the guard fails or a file would lie below a file; `BadInput` for a path given
+/// twice, or a folder with contents; `PayloadTooLarge`.
+pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: Context) -> Result<Synced> {
+    let limits = &services.limits;
+    check_context(limits, &context)?;
+    if sync.files.len() > limits.max_sync_files {
+        let (count, max) = (sync.files.len(), limits.max_sync_files);
+        return Err(Error::too_large("files", format!("`files` has {count} files; --max-sync-files allows {max}.")));
+    }
+    let mut wanted = Vec::with_capacity(sync.files.len());
+    let mut paths = HashSet::new();
+    for (index, file) in sync.files.into_iter().enumerate() {
+        let parent = format!("files[{index}].");
+        if !paths.insert(file.path.clone()) {
+            return Err(Error::bad_input(format!("{parent}path"), "This path is given twice."));
+        }
+        if let Some(language) = &file.language {
+            check_name(limits, &format!("{parent}language"), language)?;
+        }
+        let content = file_content(limits, &parent, file.file_type, file.content)?;
+        wanted.push((file.path, file.file_type, file.language, content));
+    }
+    let writer = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let noun = ("project", "projectId");
+            let write = Write::begin(tx, writer, Target::Project(sync.project_id), noun, context).await?;
+            let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path.clone()).collect();
+            let heads = write.heads(&given, sync.mirror).await?;
+            if let Err(Error::Conflict(conflict)) = check_expected(&write.locked, sync.expected_revision) {
+                let files = conflicts(tx, &write, &heads, wanted, sync.expected_revision.unwrap_or_default()).await?;
+                return Err(Error::Conflict(Box::new(Conflict { files, ..*conflict })));
+            }
+            let (edits, unchanged) = plan(&heads, wanted, sync.mirror)?;
+            let edits = detect_renames(tx, write.locked.id, edits).await?;
+            if edits.is_empty() {
+                write.abandon();
+                return Ok(Synced { unchanged, revision: write.present_revision(), ..Synced::default() });
+            }
+            let changes = write.apply(&heads, edits, EventKind::FilesChanged).await?;
+            Ok(Synced { changes, unchanged, revision: write.locked.revision })
+        })
+    })
+    .await
+}
+
+/// Files of a refused sync that are described, at most.
+const MAX_CONFLICTS: usize = 100;
+
+/// The files of a sync that somebody else has changed since the caller saw them, and differently.
+async fn conflicts(
+    tx: &Tx,
+    write: &Write<'_>,
+    heads: &Heads,
+    wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
+    seen_at: i32,
+) -> Result<Vec<FileConflict>> {
+    let project = write.locked.id;
+    let changed: HashSet<FileId> = file::changed_after(tx, project, seen_at).await?.into_iter().collect();
+    let seen = file::held(tx, project, seen_at, (seen_at, i32::MAX)).await?;
+    let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
+    let (mut files, mut sides) = (Vec::new(), Vec::new());
+    for (path, _, _, content) in wanted {
+        let Content::Bytes(sent, hash) = content else { continue };
+        let head = heads.get(&path);
+        let touched = match head {
+            Some(head) => changed.contains(&head.file.id) && head.file.hash != Some(hash),
+            None => seen.contains_key(&path),
+        };
+        if !touched || files.len() == MAX_CONFLICTS {
+            continue;
+        }
+        sides.push((seen.get(&path).and_then(|head| head.blob), head.and_then(|head| head.blob), sent));
+        files.push(FileConflict {
+            path: path.as_str().to_owned(),
+            current_version: head.map(|head| head.file.version),
+            current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
+            merge: None,
+        });
+    }
+    for (file, merge) in files.iter_mut().zip(merges(tx, project, sides).await?) {
+        file.merge = merge;
+    }
+    Ok(files)
+}
+
+/// Contents at least this alike are taken for one file that moved: git's default.
+const SIMILAR: f32 = 0.5;
+
+/// More pairs of files that went and files that came than this are not compared.
+const MAX_PAIRS: usize = 10_000;
+
+/// Finds, among files that go and files that come, those that moved and were edited on the way.
+async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result<Vec<Edit>> {
+    let (mut gone, mut new, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    for edit in edits {
+        match (&edit.change_type, &edit.content, edit.head.as_ref().and_then(|head| head.blob)) {
+            (ChangeType::Delete, _, Some(blob)) => gone.push((blob, edit)),
+            (ChangeType::Create, Content::Bytes(bytes, _), _) if !bytes.is_empty() => new.push(edit),
+            _ => rest.push(edit),
+        }
+    }
+    if gone.is_empty() || new.is_empty() || gone.len() * new.len() > MAX_PAIRS {
+        rest.extend(gone.into_iter().map(|(_, edit)| edit).chain(new));
+        return Ok(rest);
+    }
+    let ids: Vec<BlobId> = gone.iter().map(|(blob, _)| *blob).collect();
+    let mut chains = blob::of_project(tx, project, &ids, &[]).await?;
+    let compare = move || {
+        let mut pairs = Vec::new();
+        for (from, (blob, _)) in gone.iter().enumerate() {
+            let old = chains.decode(*blob)?;
+            for (to, edit) in new.iter().enumerate() {
+                let Content::Bytes(bytes, _) = &edit.content else { continue };
+                let (small, large) = (old.len().min(bytes.len()), old.len().max(bytes.len()));
+                if small as f32 >= large as f32 * SIMILAR {
+                    let alike = diff::similarity(&old, bytes);
+                    if alike >= SIMILAR {
+                        pairs.push((alike, from, to));
+                    }
+                }
+            }
+        }
+        // The most alike first; of equals, the first by path, so that the same sync always gives the same changes.
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
+        let mut gone: Vec<Option<Edit>> = gone.into_iter().map(|(_, edit)| Some(edit)).collect();
+        let mut new: Vec<Option<Edit>> = new.into_iter().map(Some).collect();
+        for (_, from, to) in pairs {
+            let (Some(from), Some(to)) = (gone.get_mut(from), new.get_mut(to)) else { continue };
+            if from.is_none() || to.is_none() {
+                continue;
+            }
+            if let (Some(Edit { head: Some(head), .. }), Some(created)) = (from.take(), to.take()) {
+                let moved = Edit::rename(head, created.path, created.content);
+                rest.push(Edit { language: created.language, ..moved });
+            }
+        }
+        rest.extend(gone.into_iter().flatten().chain(new.into_iter().flatten()));
+        Ok(rest)
+    };
+    tokio::task::spawn_blocking(compare).await.map_err(Error::internal)?
+}
+
+/// What has to change for the wanted files to be there, and how many are already.
+fn plan(
+    heads: &Heads,
+    wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
+    mirror: bool,
+) -> Result<(Vec<Edit>, usize)> {
+    let (mut edits, mut unchanged) = (Vec::new(), 0);
+    let mut gone: HashMap<FilePath, Head> = HashMap::new();
+    if mirror {
+        gone.extend(heads.by_path.iter().map(|(path, head)| (path.clone(), head.clone())));
+        for (path, ..) in &wanted {
+            // The folders of what is given stay; so does what is given, unless a file becomes a folder or the reverse.
+            for folder in path.ancestors() {
+                if gone.get(&folder).is_some_and(|head| head.file.file_type == FileType::Folder) {
+                    gone.remove(&folder);
+                }
+            }
+        }
+    }
+    let mut new = Vec::new();
+    for (path, file_type, language, content) in wanted {
+        match heads.get(&path) {
+            Some(head) if head.file.file_type == file_type => {
+                gone.remove(&path);
+                match &content {
+                    Content::Bytes(_, hash) if Some(*hash) != head.file.hash => {
+                        edits.push(Edit { language, ..Edit::update(head.clone(), content) });
+                    }
+                    _ => unchanged += 1,
+                }
+            }
+            Some(_) if !mirror => {
+                let message = format!("{:?} is a file here and a folder there.", path.as_str());
+                return Err(Error::conflict("files", message));
+            }
+            _ => new.push((path, file_type, language, content)),
+        }
+    }
+    new.sort_by(|a, b| a.0.cmp(&b.0));
+    for (path, file_type, language, content) in new {
+        // A file that vanishes here and appears there with the same contents has moved.
+        let moved = match &content {
+            Content::Bytes(bytes, hash) if !bytes.is_empty() => {
+                let same = gone.values().filter(|head| head.file.hash == Some(*hash));
+                let best = same.min_by_key(|head| (head.file.path.name() != path.name(), head.file.path.clone()));
+                best.map(|head| head.file.path.clone())
+            }
+            _ => None,
+        };
+        match moved.and_then(|from| gone.remove(&from)) {
+            Some(head) => edits.push(Edit { language, ..Edit::rename(head, path, Content::Same) }),
+            None => edits.push(Edit::create(path, file_type, language, content)),
+        }
+    }
+    let mut gone: Vec<Head> = gone.into_values().collect();
+    gone.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+    edits.extend(gone.into_iter().map(Edit::delete));
+    Ok((edits, unchanged))
+}
+
+impl Synced {
+    /// How many changes were of this kind.
+    pub fn count(&self, change_type: ChangeType) -> usize {
+        self.changes.iter().filter(|changed| changed.change.change_type == change_type).count()
+    }
+}

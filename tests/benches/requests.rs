@@ -1,0 +1,1072 @@
+//! What a request costs beside the limit: the same work as one SQL statement that returns JSON, on the same data, in the same
+//! run.
+//!
+//! ```text
+//! cargo bench -p tests --bench requests -- [--scale 0.1] [--seconds 3] [--rounds 3] [--only sqlite|postgres]
+//! ```
+//!
+//! Sixteen connections, closed loop, keep-alive, each request a random caller's, warm. The server is a process of its own.
+//! What counts is processor time a request (server and PostgreSQL) as a multiple of the limit's: on a machine that does
+//! other work too it moves far less than requests a second. The limit's client is in this process: on PostgreSQL its time is
+//! left out as that of the server's client is; on SQLite, where client and database are one, it is in.
+//!
+//! At scale 1: 200 users, 2,000 projects, 10,000 sessions, 400,000 messages of about 300 bytes, the busiest five sessions with
+//! 10,000 each, 40,000 files of about 3 KB, 200,000 versions. It is written straight into the tables.
+
+use std::{
+    env, fs,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use antiphon::{
+    model::{clock, diff},
+    storage::blob_codec::{self, Encoding},
+};
+use anyhow::{Context, bail, ensure};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection};
+use tests::{
+    client::Client,
+    database::{self, Database, Kind},
+    server::{self, ChildServer, Server},
+    workload::Random,
+};
+
+// The allocator of the server's own executable.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const CONNECTIONS: usize = 16;
+
+const SESSIONS: usize = 5;
+const FILES: usize = 20;
+const VERSIONS: usize = 5;
+/// Projects that a user owns, and that others share with them: a page of projects is full.
+const OWN: usize = 10;
+const SHARED: usize = 12;
+
+fn main() -> anyhow::Result<()> {
+    if server::serve_if_child() {
+        return Ok(());
+    }
+    database::be_durable();
+    let options = Options::parse()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let wanted = options.only.is_none_or(|only| only == kind);
+        if wanted && (kind == Kind::Sqlite || database::postgres_is_here()) {
+            runtime.block_on(measure(&options, kind))?;
+        }
+    }
+    Ok(())
+}
+
+struct Options {
+    scale: f64,
+    window: Duration,
+    rounds: usize,
+    only: Option<Kind>,
+}
+
+impl Options {
+    fn parse() -> anyhow::Result<Self> {
+        let mut options = Self { scale: 0.1, window: Duration::from_secs(3), rounds: 3, only: None };
+        // Cargo adds `--bench`.
+        let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench");
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().with_context(|| format!("{name} what?"))?;
+            match name.as_str() {
+                "--scale" => options.scale = value.parse()?,
+                "--seconds" => options.window = Duration::from_secs_f64(value.parse()?),
+                "--rounds" => options.rounds = value.parse()?,
+                "--only" if value == "sqlite" => options.only = Some(Kind::Sqlite),
+                "--only" if value == "postgres" => options.only = Some(Kind::Postgres),
+                _ => bail!("{name} {value}?"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+async fn measure(options: &Options, kind: Kind) -> anyhow::Result<()> {
+    let database = Database::create(kind).await;
+    // Migrates SQLite, and counts statements later on.
+    let counting = Server::start(&database).await;
+    let data = load(&database, options.scale).await?;
+    let child = ChildServer::start(&database);
+    let target = Target {
+        kind,
+        url: database.url(),
+        child: child.user("nobody@example.com"),
+        server: child.id(),
+        database: match kind {
+            Kind::Sqlite => None,
+            Kind::Postgres => Some(postmaster(&database).await?),
+        },
+        data: Arc::new(data),
+    };
+    println!(
+        "\n{kind:?}, scale {}: {} users, {} projects, {} sessions, {} files",
+        options.scale,
+        target.data.users.len(),
+        target.data.projects.len(),
+        target.data.projects.len() * SESSIONS,
+        target.data.projects.len() * FILES,
+    );
+    let idle = memory(child.id())?;
+    println!("          limit            ours              CPU ms a request             of the limit   statements");
+    println!("          /s    CPU ms     /s    p50    p99  server database total        CPU      /s    a request");
+    for work in Work::ALL {
+        let statements = statements(&counting, &target, work).await?;
+        let (mut limits, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..options.rounds {
+            limits.push(target.run(work, options.window, true).await.with_context(|| format!("{work:?}, the limit"))?);
+            ours.push(target.run(work, options.window, false).await.with_context(|| format!("{work:?}"))?);
+        }
+        let of = |runs: &[Figures], figure: fn(&Figures) -> f64| {
+            let mut all: Vec<f64> = runs.iter().map(figure).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        let (limit_rate, limit_cpu) = (of(&limits, |f| f.rate), of(&limits, Figures::total));
+        println!(
+            "  {work:?} {limit_rate:>8.0} {limit_cpu:>9.3} {:>6.0} {:>6.1} {:>6.1} {:>7.3} {:>8.3} {:>5.3} {:>9.2}x {:>6.2}x {statements:>8.1}",
+            of(&ours, |f| f.rate),
+            of(&ours, |f| f.p50),
+            of(&ours, |f| f.p99),
+            of(&ours, |f| f.server),
+            of(&ours, |f| f.database),
+            of(&ours, Figures::total),
+            of(&ours, Figures::total) / limit_cpu,
+            of(&ours, |f| f.rate) / limit_rate,
+        );
+    }
+    println!("  resident: {idle:.0} MiB idle, {:.0} MiB afterwards", memory(child.id())?);
+    drop(child);
+    counting.stop().await;
+    database.remove().await;
+    Ok(())
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// The caller's 20 newest projects with their counts and last activity.
+    Q1,
+    /// The last 50 messages of a session.
+    Q2,
+    /// A project with 20 files, each with its 5 newest versions.
+    Q3,
+    /// The 20 newest changes of a project, with their diffs.
+    Q4,
+    /// Add a message.
+    M1,
+    /// Change a file that is at a known version.
+    M2,
+}
+
+impl Work {
+    const ALL: [Self; 6] = [Self::Q1, Self::Q2, Self::Q3, Self::Q4, Self::M1, Self::M2];
+
+    fn document(self) -> &'static str {
+        match self {
+            Self::Q1 => {
+                "{ projects(first: 20) { nodes { id name description status createdAt updatedAt stats {
+                   totalSessions totalMessages totalFiles totalChanges latestSessionAt lastActivityAt } } } }"
+            }
+            Self::Q2 => {
+                "query($id: ID!) { node(id: $id) { ... on ChatSession {
+                   messages(last: 50) { nodes { id role content timestamp isCheckpoint } } } } }"
+            }
+            Self::Q3 => {
+                "query($id: ID!) { project(id: $id) { id name files(first: 20) { nodes {
+                   id path name type language sizeBytes updatedAt
+                   versions(first: 5) { nodes { version changeDescription createdAt } } } } } }"
+            }
+            Self::Q4 => {
+                "query($id: ID!) { project(id: $id) { changes(first: 20) { nodes {
+                   id revision type path additions deletions changeDescription createdAt diff } } } }"
+            }
+            Self::M1 => {
+                "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision message { id timestamp } } }"
+            }
+            Self::M2 => {
+                "mutation($input: UpdateFileInput!) { updateFile(input: $input) { revision file { version hash } } }"
+            }
+        }
+    }
+
+    /// The limit. What a statement may see is scoped as the
+    /// server's are; JSON is built by the database; diffs, which the server makes when asked, are there already.
+    fn limit(self) -> &'static str {
+        match self {
+            Self::Q1 => {
+                "SELECT {agg}({obj}('id', {id}(q.id), 'name', q.name, 'description', q.description, 'status', q.status,
+                   'createdAt', q.created_at, 'updatedAt', q.updated_at, 'totalSessions', q.session_count,
+                   'totalMessages', q.message_count, 'totalFiles', q.file_count, 'totalChanges', q.change_count,
+                   'latestSessionAt', q.last_session_at, 'lastActivityAt', q.last_activity_at)){text} FROM (
+                 SELECT p.* FROM projects p WHERE p.status <> 'deleted' AND p.id IN (
+                   SELECT id FROM projects WHERE user_id = {caller} UNION
+                   SELECT project_id FROM project_collaborators WHERE user_id = {caller} AND accepted_at IS NOT NULL)
+                 ORDER BY p.updated_at DESC, p.id DESC LIMIT 20) q"
+            }
+            Self::Q2 => {
+                "SELECT {agg}({obj}('id', {id}(q.id), 'role', q.role, 'content', q.content, 'timestamp', q.timestamp,
+                   'isCheckpoint', q.is_checkpoint)){text} FROM (
+                 SELECT m.* FROM chat_messages m WHERE m.session_id = {target} AND {member}
+                 ORDER BY m.revision DESC LIMIT 50) q"
+            }
+            Self::Q3 => {
+                "SELECT {obj}('id', {id}(m.project_id), 'name', m.name, 'files', (
+                   SELECT {agg}({obj}('id', {id}(f.id), 'path', f.file_path, 'name', f.file_name, 'type', f.file_type,
+                     'language', f.language, 'sizeBytes', f.size_bytes, 'updatedAt', f.updated_at, 'versions', (
+                     SELECT {agg}({obj}('version', w.version, 'changeDescription', w.description, 'createdAt', w.created_at))
+                     FROM (SELECT v.version, e.description, e.created_at FROM file_snapshots v
+                       JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision
+                       WHERE v.file_id = f.id ORDER BY v.version DESC LIMIT 5) w)))
+                   FROM (SELECT * FROM project_files x WHERE x.project_id = m.project_id AND NOT x.is_deleted
+                     ORDER BY x.file_path LIMIT 20) f)){text}
+                 FROM (SELECT p.id AS project_id, p.name FROM projects p WHERE p.id = {target}) m WHERE {member}"
+            }
+            Self::Q4 => {
+                "SELECT {agg}({obj}('id', {id}(q.id), 'revision', q.revision, 'type', q.change_type, 'path', q.file_path,
+                   'additions', q.additions, 'deletions', q.deletions, 'changeDescription', q.change_description,
+                   'createdAt', q.created_at, 'diff', q.diff)){text} FROM (
+                 SELECT m.*, d.diff FROM file_change_history m LEFT JOIN bench_diffs d ON d.version_id = m.snapshot_id
+                 WHERE m.project_id = {target} AND {member} ORDER BY m.revision DESC LIMIT 20) q"
+            }
+            Self::M1 => {
+                "INSERT INTO chat_messages (id, project_id, session_id, user_id, revision, role, content, timestamp,
+                   is_checkpoint, context_data, metadata)
+                 SELECT {new}, s.project_id, s.id, s.user_id, {number}, 'user', {content}, {now}, {false}, '{}', '{}'
+                 FROM chat_sessions s WHERE s.id = {target} AND s.user_id = {caller}"
+            }
+            Self::M2 => "SELECT bench_update({target}, {number}, {content}){text}",
+        }
+    }
+
+    /// None where the database cannot do it in one statement.
+    fn limit_on(self, kind: Kind) -> Option<Statement> {
+        if self == Self::M2 && kind == Kind::Sqlite {
+            return None;
+        }
+        const MEMBER: &str = "EXISTS (SELECT 1 FROM projects a WHERE a.id = m.project_id AND (a.user_id = {caller} OR EXISTS (
+            SELECT 1 FROM project_collaborators c WHERE c.project_id = a.id AND c.user_id = {caller} AND c.accepted_at IS NOT NULL)))";
+        let sqlite = kind == Kind::Sqlite;
+        let mut sql = self.limit().replace("{member}", MEMBER);
+        for (word, in_sqlite, in_postgres) in [
+            ("{agg}", "json_group_array", "json_agg"),
+            ("{obj}", "json_object", "json_build_object"),
+            ("{id}", "hex", ""),
+            ("{text}", "", "::text"),
+            ("{new}", "randomblob(16)", "gen_random_uuid()"),
+            ("{now}", "strftime('%Y-%m-%dT%H:%M:%f+00:00')", "now()"),
+            ("{false}", "0", "false"),
+        ] {
+            sql = sql.replace(word, if sqlite { in_sqlite } else { in_postgres });
+        }
+        let mut count = 0;
+        let named = [("{caller}", "::uuid"), ("{target}", "::uuid"), ("{content}", ""), ("{number}", "::int")].map(
+            |(word, cast)| {
+                let is_named = sql.contains(word);
+                count += usize::from(is_named);
+                sql = sql.replace(word, &format!("${count}{}", if sqlite { "" } else { cast }));
+                is_named
+            },
+        );
+        Some(Statement { sql: sql.leak(), named })
+    }
+}
+
+/// A statement and which of caller, target, content and number it takes, in that order.
+#[derive(Clone, Copy)]
+struct Statement {
+    sql: &'static str,
+    named: [bool; 4],
+}
+
+/// What was loaded, and what has been changed since.
+struct Data {
+    users: Vec<User>,
+    projects: Vec<Project>,
+    /// A number that no revision has.
+    next: AtomicI64,
+}
+
+struct User {
+    id: String,
+    token: String,
+    projects: Vec<usize>,
+}
+
+struct Project {
+    id: String,
+    owner: usize,
+    sessions: Vec<String>,
+    files: Vec<File>,
+}
+
+struct File {
+    id: String,
+    path: String,
+    /// Version and content, for the server and for the limit, locked while someone changes it.
+    state: [Mutex<Option<(i64, String)>>; 2],
+}
+
+/// One request.
+struct Request {
+    user: usize,
+    target: String,
+    body: Vec<u8>,
+    text: String,
+    number: i64,
+    /// Project, file and the content that it then has.
+    change: Option<(usize, usize, String)>,
+}
+
+impl Data {
+    fn request(&self, work: Work, limit: bool, random: &mut Random) -> Request {
+        let mut user = random.below(self.users.len());
+        let caller = &self.users[user];
+        let mut at = caller.projects[random.below(caller.projects.len())];
+        let mut request = Request {
+            user,
+            target: String::new(),
+            body: Vec::new(),
+            text: String::new(),
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            change: None,
+        };
+        let project = &self.projects[at];
+        let mut variables = json!({});
+        match work {
+            Work::Q1 => request.target = project.id.clone(),
+            Work::Q2 => request.target = project.sessions[random.below(SESSIONS)].clone(),
+            Work::Q3 | Work::Q4 => request.target = project.id.clone(),
+            Work::M1 => {
+                // Only its author writes in a session, and only in the last one, which goes on.
+                user = project.owner;
+                request.target = project.sessions[SESSIONS - 1].clone();
+                request.text = message(random);
+                variables = json!({ "input": {
+                    "sessionId": request.target, "role": "USER", "content": request.text } });
+            }
+            Work::M2 => loop {
+                let file = random.below(FILES);
+                let project = &self.projects[at];
+                let found = &project.files[file];
+                let state =
+                    found.state[usize::from(limit)].lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                let Some((version, content)) = state else {
+                    at = random.below(self.projects.len());
+                    continue;
+                };
+                user = project.owner;
+                request.target = found.id.clone();
+                request.text = random.edit(&content);
+                request.number = version;
+                variables = json!({ "input": {
+                    "projectId": project.id, "path": found.path, "content": request.text, "expectedVersion": version } });
+                request.change = Some((at, file, request.text.clone()));
+                break;
+            },
+        }
+        if !limit {
+            if matches!(work, Work::Q2 | Work::Q3 | Work::Q4) {
+                variables = json!({ "id": request.target });
+            }
+            request.body = json!({ "query": work.document(), "variables": variables }).to_string().into_bytes();
+        }
+        request.user = user;
+        request
+    }
+
+    fn settle(&self, request: Request, limit: bool) {
+        if let Some((project, file, content)) = request.change {
+            let state = &self.projects[project].files[file].state[usize::from(limit)];
+            *state.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((request.number + 1, content));
+        }
+    }
+}
+
+/// About 300 bytes.
+fn message(random: &mut Random) -> String {
+    let mut text = random.document();
+    text.truncate(200 + random.below(200));
+    text
+}
+
+#[derive(Clone)]
+struct Target {
+    kind: Kind,
+    url: String,
+    child: Client,
+    server: u32,
+    database: Option<u32>,
+    data: Arc<Data>,
+}
+
+/// What a run gave: requests a second, times in ms, and processor time a request in ms.
+struct Figures {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+    server: f64,
+    database: f64,
+}
+
+impl Figures {
+    fn total(&self) -> f64 {
+        self.server + self.database
+    }
+}
+
+impl Target {
+    async fn run(&self, work: Work, window: Duration, limit: bool) -> anyhow::Result<Figures> {
+        let statement = work.limit_on(self.kind);
+        if limit && statement.is_none() {
+            return Ok(Figures { rate: f64::NAN, p50: f64::NAN, p99: f64::NAN, server: f64::NAN, database: f64::NAN });
+        }
+        let count = Arc::new(AtomicU64::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let warm = Arc::new(AtomicBool::new(false));
+        let mut workers = Vec::new();
+        for worker in 0..CONNECTIONS {
+            let (target, count, stop, warm) = (self.clone(), count.clone(), stop.clone(), warm.clone());
+            let mut random = Random(self.data.next.fetch_add(1, Ordering::Relaxed) as u64 * 977 + worker as u64);
+            let mut connection = Limit::connect(limit, self.kind, &self.url).await?;
+            // A connection of its own.
+            let client = Client::new(self.child.base(), None);
+            workers.push(tokio::spawn(async move {
+                let mut times = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let request = target.data.request(work, limit, &mut random);
+                    let start = Instant::now();
+                    if let (true, Some(statement)) = (limit, statement) {
+                        connection.ask(statement, &target.data.users[request.user].id, &request).await?;
+                    } else {
+                        let bearer = format!("Bearer {}", target.data.users[request.user].token);
+                        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+                        let answer = client.send("POST", "/graphql", &headers, request.body.clone()).await?;
+                        let text = String::from_utf8_lossy(&answer.body);
+                        ensure!(answer.status == 200 && !text.contains("\"errors\""), "{text}");
+                    }
+                    if warm.load(Ordering::Relaxed) {
+                        times.push(start.elapsed());
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    target.data.settle(request, limit);
+                }
+                connection.close().await?;
+                anyhow::Ok(times)
+            }));
+        }
+        tokio::time::sleep(window / 3).await;
+        warm.store(true, Ordering::Relaxed);
+        let (start, before) = (Instant::now(), self.processor(limit)?);
+        tokio::time::sleep(window).await;
+        let (requests, after) = (count.load(Ordering::Relaxed) as f64, self.processor(limit)?);
+        let elapsed = start.elapsed().as_secs_f64();
+        stop.store(true, Ordering::Relaxed);
+        let mut times = Vec::new();
+        for worker in workers {
+            times.extend(worker.await??);
+        }
+        times.sort_unstable();
+        let percentile =
+            |of: f64| times.get((times.len() as f64 * of) as usize).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
+        let cost = |(before, after): (f64, f64)| (after - before) * 1e3 / requests;
+        Ok(Figures {
+            rate: requests / elapsed,
+            p50: percentile(0.5),
+            p99: percentile(0.99),
+            server: cost((before.0, after.0)),
+            database: cost((before.1, after.1)),
+        })
+    }
+
+    /// Seconds of processor time that server and database have taken so far.
+    fn processor(&self, limit: bool) -> anyhow::Result<(f64, f64)> {
+        let server = match (limit, self.kind) {
+            (false, _) => processor(self.server)?.0,
+            (true, Kind::Sqlite) => processor(std::process::id())?.0,
+            (true, Kind::Postgres) => 0.0,
+        };
+        let Some(postmaster) = self.database else { return Ok((server, 0.0)) };
+        let (own, children) = processor(postmaster)?;
+        let mut database = own + children;
+        for entry in fs::read_dir("/proc")? {
+            let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            // It may have ended meanwhile, and is then in its parent's.
+            if parent(id).is_ok_and(|parent| parent == postmaster) {
+                database += processor(id).map_or(0.0, |(own, _)| own);
+            }
+        }
+        Ok((server, database))
+    }
+}
+
+/// Field `n`, from 1, of `/proc/ID/stat` (proc(5)).
+fn stat<const N: usize>(id: u32, fields: [usize; N]) -> anyhow::Result<[u64; N]> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The second field is a name that may hold anything.
+    let (_, rest) = text.rsplit_once(')').context("no name")?;
+    let all: Vec<&str> = rest.split_whitespace().collect();
+    let mut values = [0; N];
+    for (value, field) in values.iter_mut().zip(fields) {
+        *value = all.get(field - 3).context("no such field")?.parse()?;
+    }
+    Ok(values)
+}
+
+fn parent(id: u32) -> anyhow::Result<u32> {
+    Ok(stat(id, [4])?[0] as u32)
+}
+
+/// Processor time of a process and of its children that have ended, in seconds.
+fn processor(id: u32) -> anyhow::Result<(f64, f64)> {
+    /// `sysconf(_SC_CLK_TCK)`, which is this on every Linux.
+    const TICKS: f64 = 100.0;
+    let [user, system, children_user, children_system] = stat(id, [14, 15, 16, 17])?;
+    Ok(((user + system) as f64 / TICKS, (children_user + children_system) as f64 / TICKS))
+}
+
+/// Resident memory in MiB.
+fn memory(id: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+async fn postmaster(database: &Database) -> anyhow::Result<u32> {
+    let mut connection = PgConnection::connect(&database.url()).await?;
+    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+    parent(backend as u32)
+}
+
+/// A connection straight to the database.
+enum Limit {
+    None,
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Limit {
+    async fn connect(limit: bool, kind: Kind, url: &str) -> anyhow::Result<Self> {
+        Ok(match (limit, kind) {
+            (false, _) => Self::None,
+            (true, Kind::Sqlite) => {
+                let mut connection = SqliteConnection::connect(url).await?;
+                connection.execute("PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL").await?;
+                Self::Sqlite(connection)
+            }
+            (true, Kind::Postgres) => Self::Postgres(PgConnection::connect(url).await?),
+        })
+    }
+
+    async fn ask(&mut self, statement: Statement, user: &str, request: &Request) -> anyhow::Result<()> {
+        /// Binds what the statement takes.
+        macro_rules! query {
+            ($user:expr, $target:expr, $number:expr) => {{
+                let mut query = sqlx::query(statement.sql);
+                if statement.named[0] {
+                    query = query.bind($user);
+                }
+                if statement.named[1] {
+                    query = query.bind($target);
+                }
+                if statement.named[2] {
+                    query = query.bind(&request.text);
+                }
+                if statement.named[3] {
+                    query = query.bind($number);
+                }
+                query
+            }};
+        }
+        let is_write = statement.sql.starts_with("INSERT");
+        let answered = match self {
+            Self::None => true,
+            Self::Sqlite(connection) => {
+                let query = query!(bytes(user), bytes(&request.target), request.number);
+                if is_write {
+                    query.execute(connection).await?.rows_affected() == 1
+                } else {
+                    query.fetch_one(connection).await?.get::<&str, _>(0).len() > 2
+                }
+            }
+            Self::Postgres(connection) => {
+                let query = query!(user, &request.target, request.number as i32);
+                if is_write {
+                    query.execute(connection).await?.rows_affected() == 1
+                } else {
+                    !query.fetch_one(connection).await?.get::<&str, _>(0).is_empty()
+                }
+            }
+        };
+        ensure!(answered, "nothing: {}", statement.sql);
+        Ok(())
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        match self {
+            Self::None => {}
+            Self::Sqlite(connection) => connection.close().await?,
+            Self::Postgres(connection) => connection.close().await?,
+        }
+        Ok(())
+    }
+}
+
+fn bytes(id: &str) -> Vec<u8> {
+    hex::decode(id.replace('-', "")).unwrap_or_default()
+}
+
+/// Statements of one request, transaction control not counted, once its caller is known.
+async fn statements(server: &Server, target: &Target, work: Work) -> anyhow::Result<f64> {
+    let client = server.anonymous();
+    let mut random = Random(7);
+    let mut counts = Vec::new();
+    for _ in 0..5 {
+        let request = target.data.request(work, false, &mut random);
+        let client = client.with_token(Some(target.data.users[request.user].token.clone()));
+        client.request("{ viewer { id } }", json!({})).await?.data()?;
+        let body: serde_json::Value = serde_json::from_slice(&request.body)?;
+        let before = server.statements();
+        client.request(work.document(), body["variables"].clone()).await?.data()?;
+        counts.push(server.statements() - before);
+        target.data.settle(request, false);
+    }
+    counts.sort_unstable();
+    Ok(counts[2] as f64)
+}
+
+/// Rows on their way into a table.
+struct Table {
+    postgres: bool,
+    head: String,
+    rows: String,
+    count: usize,
+}
+
+/// A value of a row.
+#[derive(Clone, Copy)]
+enum Cell<'a> {
+    Id(&'a str),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Number(i64),
+    Flag(bool),
+    Null,
+}
+
+impl Table {
+    fn new(kind: Kind, head: &str) -> Self {
+        Self { postgres: kind == Kind::Postgres, head: head.to_owned(), rows: String::new(), count: 0 }
+    }
+
+    async fn add(&mut self, loader: &mut Loader, cells: &[Cell<'_>]) -> anyhow::Result<()> {
+        self.rows.push_str(if self.count == 0 { "(" } else { ",(" });
+        for (index, cell) in cells.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            self.rows.push_str(comma);
+            self.rows.push_str(&match cell {
+                Cell::Id(id) if self.postgres => format!("'{id}'"),
+                Cell::Id(id) => format!("X'{}'", id.replace('-', "")),
+                Cell::Text(text) => format!("'{}'", text.replace('\'', "''")),
+                Cell::Bytes(bytes) if self.postgres => format!("'\\x{}'", hex::encode(bytes)),
+                Cell::Bytes(bytes) => format!("X'{}'", hex::encode(bytes)),
+                Cell::Number(number) => number.to_string(),
+                Cell::Flag(flag) => flag.to_string(),
+                Cell::Null => "NULL".to_owned(),
+            });
+        }
+        self.rows.push(')');
+        self.count += 1;
+        if self.count == 500 { self.flush(loader).await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self, loader: &mut Loader) -> anyhow::Result<()> {
+        if self.count > 0 {
+            loader.execute(&format!("INSERT INTO {} VALUES {}", self.head, self.rows)).await?;
+            self.rows.clear();
+            self.count = 0;
+        }
+        Ok(())
+    }
+}
+
+enum Loader {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Loader {
+    async fn execute(&mut self, sql: &str) -> anyhow::Result<()> {
+        let start = sql.chars().take(200).collect::<String>();
+        match self {
+            Self::Sqlite(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
+            Self::Postgres(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
+        }
+        .context(start)
+    }
+}
+
+/// Fills the tables as the service would have, were it asked for all of it one by one.
+async fn load(database: &Database, scale: f64) -> anyhow::Result<Data> {
+    let kind = database.kind();
+    let mut loader = match kind {
+        Kind::Sqlite => Loader::Sqlite(SqliteConnection::connect(&database.url()).await?),
+        Kind::Postgres => Loader::Postgres(PgConnection::connect(&database.url()).await?),
+    };
+    loader.execute("BEGIN").await?;
+    let users = ((200.0 * scale) as usize).max(2);
+    // (400,000 - 5 * 10,000) / 9,995
+    let (usual, busy) = (35, (10_000.0 * scale) as usize);
+    let mut random = Random(20251);
+    let start = clock::now() - Duration::from_secs(40 * 86_400);
+    let time = |seconds: u64| (start + Duration::from_secs(seconds)).to_rfc3339();
+
+    let mut all = Vec::new();
+    let mut profiles = Table::new(kind, "user_profiles (id, email, full_name, created_at, updated_at)");
+    let mut preferences = Table::new(
+        kind,
+        "user_preferences (user_id, editor_theme, auto_save_enabled, notification_preferences, ui_preferences, created_at, updated_at)",
+    );
+    for index in 0..users {
+        let email = format!("user{index}@example.com");
+        let (id, at) = (server::user_id(&email), time(0));
+        let name = Cell::Text(&email);
+        profiles.add(&mut loader, &[Cell::Id(&id), name, name, Cell::Text(&at), Cell::Text(&at)]).await?;
+        let (none, at) = (Cell::Text("{}"), Cell::Text(&at));
+        preferences
+            .add(&mut loader, &[Cell::Id(&id), Cell::Text("vs-dark"), Cell::Flag(true), none, none, at, at])
+            .await?;
+        all.push(User { token: server::token(&email), id, projects: Vec::new() });
+    }
+    profiles.flush(&mut loader).await?;
+    preferences.flush(&mut loader).await?;
+
+    let mut projects = Table::new(
+        kind,
+        "projects (id, user_id, name, description, initial_prompt, config, status, revision, session_count, message_count, file_count, \
+         change_count, created_at, updated_at, last_accessed_at, last_session_at, last_activity_at)",
+    );
+    let mut members = Table::new(kind, "project_collaborators (project_id, user_id, role, invited_at, accepted_at)");
+    let mut sessions = Table::new(
+        kind,
+        "chat_sessions (id, project_id, user_id, revision, title, started_at, ended_at, message_count, is_active, metadata)",
+    );
+    let mut messages = Table::new(
+        kind,
+        "chat_messages (id, project_id, session_id, user_id, revision, role, content, timestamp, is_checkpoint, context_data, metadata)",
+    );
+    let mut events = Table::new(
+        kind,
+        "project_events (project_id, revision, kind, actor_id, session_id, message_id, description, created_at)",
+    );
+    let mut files = Table::new(
+        kind,
+        "project_files (id, project_id, file_path, file_name, parent_path, file_type, language, size_bytes, version, hash, is_deleted, \
+         created_at, updated_at)",
+    );
+    let mut blobs = Table::new(kind, "blobs (id, project_id, sha256, size, encoding, depth, base_id, data)");
+    let mut versions = Table::new(
+        kind,
+        "file_snapshots (id, project_id, file_id, revision, superseded_revision, version, additions, deletions, blob_id, change_type, path)",
+    );
+    let mut diffs = Table::new(kind, "bench_diffs (version_id, diff)");
+    let mut copies = Table::new(kind, "bench_files (id, content, version)");
+    let id_type = if kind == Kind::Postgres { "uuid" } else { "blob" };
+    loader.execute(&format!("CREATE TABLE bench_diffs (version_id {id_type} PRIMARY KEY, diff text NOT NULL)")).await?;
+    loader
+        .execute(&format!(
+            "CREATE TABLE bench_files (id {id_type} PRIMARY KEY, content text NOT NULL, version integer NOT NULL)"
+        ))
+        .await?;
+
+    let mut made = Vec::new();
+    let mut blob = 0;
+    for index in 0..users * OWN {
+        let owner = index / OWN;
+        let (id, user) = (clock::new_id().to_string(), all[owner].id.clone());
+        all[owner].projects.push(index);
+        // Rows that refer to others come after them, so each project is flushed as it is done.
+        let mut clock_seconds = index as u64;
+        let mut revision = 1;
+        let mut session_ids: Vec<String> = Vec::new();
+        let mut session_rows = Vec::new();
+        let mut message_rows = Vec::new();
+        let mut event_rows = vec![(1, "PROJECT_CREATED", None, None, None, time(clock_seconds))];
+        type OwnFile = (String, String, Vec<(i64, String, String)>);
+        let mut own: Vec<OwnFile> = (0..FILES)
+            .map(|n| (clock::new_id().to_string(), format!("src/part{}/file_{n:02}.py", n % 4), Vec::new()))
+            .collect();
+        let mut turn = 0;
+        for session in 0..SESSIONS {
+            revision += 1;
+            clock_seconds += 600;
+            let session_id = clock::new_id().to_string();
+            event_rows.push((revision, "SESSION_STARTED", Some(session), None, None, time(clock_seconds)));
+            let count = if index < 5 && session == 0 { busy.max(usual) } else { usual };
+            session_rows.push((session_id.clone(), revision, time(clock_seconds), count));
+            session_ids.push(session_id);
+            for n in 0..count {
+                revision += 1;
+                clock_seconds += 20;
+                let message_id = clock::new_id().to_string();
+                let role = if n % 2 == 0 { "user" } else { "assistant" };
+                message_rows.push((
+                    message_id.clone(),
+                    session,
+                    revision,
+                    role,
+                    message(&mut random),
+                    time(clock_seconds),
+                ));
+                event_rows.push((
+                    revision,
+                    "MESSAGE_ADDED",
+                    Some(session),
+                    Some(message_id.clone()),
+                    None,
+                    time(clock_seconds),
+                ));
+                // Five syncs a session, of four files each.
+                if n % (count / 5) == count / 5 - 1 && turn < (session + 1) * 5 {
+                    revision += 1;
+                    let at = time(clock_seconds + 5);
+                    for file in 0..4 {
+                        let (_, _, versions) = &mut own[(turn * 4 + file) % FILES];
+                        let content = match versions.last() {
+                            Some((_, content, _)) => random.edit(content),
+                            None => random.document() + &random.document(),
+                        };
+                        versions.push((revision, content, at.clone()));
+                    }
+                    event_rows.push((
+                        revision,
+                        "FILES_CHANGED",
+                        Some(session),
+                        Some(message_id),
+                        Some("As you asked"),
+                        at,
+                    ));
+                    turn += 1;
+                }
+            }
+        }
+
+        let (first, last) = (time(index as u64), time(clock_seconds));
+        let total = message_rows.len() as i64;
+        projects
+            .add(
+                &mut loader,
+                &[
+                    Cell::Id(&id),
+                    Cell::Id(&user),
+                    Cell::Text(&format!("Project {index}")),
+                    Cell::Text("A voice agent"),
+                    Cell::Text("Make me a voice agent"),
+                    Cell::Text("{}"),
+                    Cell::Text("active"),
+                    Cell::Number(revision),
+                    Cell::Number(SESSIONS as i64),
+                    Cell::Number(total),
+                    Cell::Number(FILES as i64),
+                    Cell::Number((FILES * VERSIONS) as i64),
+                    Cell::Text(&first),
+                    Cell::Text(&last),
+                    Cell::Text(&last),
+                    Cell::Text(&last),
+                    Cell::Text(&last),
+                ],
+            )
+            .await?;
+        projects.flush(&mut loader).await?;
+        for (n, (session, at_revision, at, _)) in session_rows.iter().enumerate() {
+            let is_active = n == SESSIONS - 1;
+            let ended = if is_active { Cell::Null } else { Cell::Text(&last) };
+            // The trigger counts the messages.
+            sessions
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(session),
+                        Cell::Id(&id),
+                        Cell::Id(&user),
+                        Cell::Number(*at_revision),
+                        Cell::Text("Work"),
+                        Cell::Text(at),
+                        ended,
+                        Cell::Number(0),
+                        Cell::Flag(is_active),
+                        Cell::Text("{}"),
+                    ],
+                )
+                .await?;
+        }
+        sessions.flush(&mut loader).await?;
+        for (message, session, at_revision, role, content, at) in &message_rows {
+            messages
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(message),
+                        Cell::Id(&id),
+                        Cell::Id(&session_ids[*session]),
+                        Cell::Id(&user),
+                        Cell::Number(*at_revision),
+                        Cell::Text(role),
+                        Cell::Text(content),
+                        Cell::Text(at),
+                        Cell::Flag(false),
+                        Cell::Text("{}"),
+                        Cell::Text("{}"),
+                    ],
+                )
+                .await?;
+        }
+        messages.flush(&mut loader).await?;
+        for (at_revision, event, session, message, description, at) in &event_rows {
+            let session = session.map(|session: usize| session_ids[session].clone());
+            events
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(&id),
+                        Cell::Number(*at_revision),
+                        Cell::Text(event),
+                        Cell::Id(&user),
+                        session.as_deref().map_or(Cell::Null, Cell::Id),
+                        message.as_deref().map_or(Cell::Null, Cell::Id),
+                        description.map_or(Cell::Null, Cell::Text),
+                        Cell::Text(at),
+                    ],
+                )
+                .await?;
+        }
+        events.flush(&mut loader).await?;
+
+        let mut states = Vec::new();
+        for (file, path, history) in own {
+            let (_, content, at) = history.last().context("a file without versions")?;
+            let hash = hex::decode(tests::workload::sha256(content))?;
+            let (parent, name) = path.rsplit_once('/').context("no folder")?;
+            files
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(&file),
+                        Cell::Id(&id),
+                        Cell::Text(&path),
+                        Cell::Text(name),
+                        Cell::Text(parent),
+                        Cell::Text("file"),
+                        Cell::Text("python"),
+                        Cell::Number(content.len() as i64),
+                        Cell::Number(history.len() as i64),
+                        Cell::Bytes(&hash),
+                        Cell::Flag(false),
+                        Cell::Text(&history[0].2),
+                        Cell::Text(at),
+                    ],
+                )
+                .await?;
+            files.flush(&mut loader).await?;
+            let mut before: Option<(&str, i64)> = None;
+            let mut depth = 0;
+            for (n, (at_revision, content, _)) in history.iter().enumerate() {
+                blob += 1;
+                let encoded = blob_codec::encode(content.as_bytes(), before.map(|(text, _)| text.as_bytes()));
+                let base = before.filter(|_| encoded.encoding == Encoding::ZstdDelta).map(|(_, id)| id);
+                depth = base.map_or(0, |_| depth + 1);
+                let hash = hex::decode(tests::workload::sha256(content))?;
+                blobs
+                    .add(
+                        &mut loader,
+                        &[
+                            Cell::Number(blob),
+                            Cell::Id(&id),
+                            Cell::Bytes(&hash),
+                            Cell::Number(content.len() as i64),
+                            Cell::Number(encoded.encoding as i64),
+                            Cell::Number(depth),
+                            base.map_or(Cell::Null, Cell::Number),
+                            Cell::Bytes(&encoded.data),
+                        ],
+                    )
+                    .await?;
+                blobs.flush(&mut loader).await?;
+                let version = clock::new_id().to_string();
+                let old = before.map_or("", |(text, _)| text);
+                let stat = diff::stat(old, content);
+                versions
+                    .add(
+                        &mut loader,
+                        &[
+                            Cell::Id(&version),
+                            Cell::Id(&id),
+                            Cell::Id(&file),
+                            Cell::Number(*at_revision),
+                            history.get(n + 1).map_or(Cell::Null, |(next, _, _)| Cell::Number(*next)),
+                            Cell::Number(n as i64 + 1),
+                            Cell::Number(stat.additions.into()),
+                            Cell::Number(stat.deletions.into()),
+                            Cell::Number(blob),
+                            Cell::Text(if n == 0 { "create" } else { "update" }),
+                            Cell::Text(&path),
+                        ],
+                    )
+                    .await?;
+                let unified = diff::unified(old, content, before.map(|_| path.as_str()), Some(&path));
+                diffs.add(&mut loader, &[Cell::Id(&version), Cell::Text(&unified)]).await?;
+                before = Some((content, blob));
+            }
+            copies
+                .add(&mut loader, &[Cell::Id(&file), Cell::Text(content), Cell::Number(history.len() as i64)])
+                .await?;
+            let state = || Mutex::new(Some((history.len() as i64, content.clone())));
+            states.push(File { state: [state(), state()], id: file, path });
+        }
+        versions.flush(&mut loader).await?;
+        for n in 1..=SHARED {
+            let guest = (owner + n) % users;
+            if guest != owner && index % OWN == n % OWN && !all[guest].projects.contains(&index) {
+                all[guest].projects.push(index);
+                let guest = all[guest].id.clone();
+                let cells =
+                    [Cell::Id(&id), Cell::Id(&guest), Cell::Text("editor"), Cell::Text(&first), Cell::Text(&first)];
+                members.add(&mut loader, &cells).await?;
+            }
+        }
+        made.push(Project { id, owner, sessions: session_ids, files: states });
+    }
+    members.flush(&mut loader).await?;
+    diffs.flush(&mut loader).await?;
+    copies.flush(&mut loader).await?;
+    loader.execute("COMMIT").await?;
+    if kind == Kind::Postgres {
+        loader
+            .execute(
+                "SELECT setval(pg_get_serial_sequence('blobs', 'id'), (SELECT max(id) FROM blobs));
+                 CREATE TABLE bench_versions (file_id uuid, version integer, content text, diff text, created_at timestamptz,
+                   PRIMARY KEY (file_id, version));
+                 CREATE FUNCTION bench_update(file uuid, expected integer, content text) RETURNS integer LANGUAGE plpgsql AS $$
+                 DECLARE old bench_files; BEGIN
+                   SELECT * INTO old FROM bench_files f WHERE f.id = file AND f.version = expected FOR UPDATE;
+                   IF NOT FOUND THEN RAISE EXCEPTION 'conflict'; END IF;
+                   UPDATE bench_files f SET content = bench_update.content, version = f.version + 1 WHERE f.id = file;
+                   INSERT INTO bench_versions VALUES (file, expected, old.content, left(old.content, 500), now());
+                   RETURN expected + 1;
+                 END $$",
+            )
+            .await?;
+        loader.execute("VACUUM ANALYZE").await?;
+    }
+    Ok(Data { users: all, projects: made, next: AtomicI64::new(1_000_000_000) })
+}
