@@ -2,7 +2,7 @@
 //! run.
 //!
 //! ```text
-//! cargo bench -p tests --bench requests -- [--scale 0.1] [--seconds 3] [--rounds 3] [--only sqlite|postgres]
+//! cargo bench -p tests --bench requests -- [--scale 0.1] [--seconds 3] [--rounds 3] [--only sqlite|postgres] [--work Q1]
 //! ```
 //!
 //! Sixteen connections, closed loop, keep-alive, each request a random caller's, warm. The server is a process of its own.
@@ -70,11 +70,12 @@ struct Options {
     window: Duration,
     rounds: usize,
     only: Option<Kind>,
+    work: Option<String>,
 }
 
 impl Options {
     fn parse() -> anyhow::Result<Self> {
-        let mut options = Self { scale: 0.1, window: Duration::from_secs(3), rounds: 3, only: None };
+        let mut options = Self { scale: 0.1, window: Duration::from_secs(3), rounds: 3, only: None, work: None };
         // Cargo adds `--bench`.
         let mut arguments = env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(name) = arguments.next() {
@@ -83,6 +84,7 @@ impl Options {
                 "--scale" => options.scale = value.parse()?,
                 "--seconds" => options.window = Duration::from_secs_f64(value.parse()?),
                 "--rounds" => options.rounds = value.parse()?,
+                "--work" => options.work = Some(value),
                 "--only" if value == "sqlite" => options.only = Some(Kind::Sqlite),
                 "--only" if value == "postgres" => options.only = Some(Kind::Postgres),
                 _ => bail!("{name} {value}?"),
@@ -120,7 +122,8 @@ async fn measure(options: &Options, kind: Kind) -> anyhow::Result<()> {
     let idle = memory(child.id())?;
     println!("          limit            ours              CPU ms a request             of the limit   statements");
     println!("          /s    CPU ms     /s    p50    p99  server database total        CPU      /s    a request");
-    for work in Work::ALL {
+    let wanted = |work: &Work| options.work.as_ref().is_none_or(|name| *name == format!("{work:?}"));
+    for work in Work::ALL.into_iter().filter(wanted) {
         let statements = statements(&counting, &target, work).await?;
         let (mut limits, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..options.rounds {

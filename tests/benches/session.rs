@@ -92,9 +92,13 @@ async fn measure(stream: &Stream, kind: Kind) -> anyhow::Result<()> {
         f64::from(whole.revision) / elapsed.as_secs_f64(),
         statements as f64 / f64::from(whole.revision),
     );
-    let versions = full.versions as u64;
+    // Contents that the stream writes, as it counts them itself: what a rollback or a deletion adds to the tables is a cost
+    // of these, and does not divide it.
+    let changes = stream.turns.iter().flat_map(|turn| &turn.changes);
+    let versions = changes.filter(|change| !matches!(change, Change::Delete { .. })).count() as u64;
     println!(
-        "  {versions} versions, database {} bytes, fresh {}: {} bytes a version, {} without the fresh one",
+        "  {versions} versions ({} rows), database {} bytes, fresh {}: {} bytes a version, {} without the fresh one",
+        full.rows,
         full.bytes,
         empty.bytes,
         full.bytes / versions,
@@ -121,13 +125,14 @@ async fn replay(client: &Client, stream: &Stream) -> anyhow::Result<(Replay, Dur
 /// The size of a database and of its parts, largest first.
 struct Size {
     bytes: u64,
-    versions: i64,
+    /// Of versions, deletions among them.
+    rows: i64,
     parts: Vec<(String, u64)>,
 }
 
 /// The size after everything that can be vacuumed is.
 async fn size(database: &Database) -> anyhow::Result<Size> {
-    const VERSIONS: &str = "SELECT count(*) FROM file_snapshots";
+    const ROWS: &str = "SELECT count(*) FROM file_snapshots";
     let part = |name: String, bytes: i64| (name, bytes as u64);
     match database.file() {
         Some(file) => {
@@ -138,17 +143,17 @@ async fn size(database: &Database) -> anyhow::Result<Size> {
             sqlx::raw_sql(AssertSqlSafe(vacuum)).execute(&mut connection).await?;
             connection.close().await?;
             let mut connection = SqliteConnection::connect(&format!("sqlite://{}", copy.display())).await?;
-            let versions = sqlx::query_scalar(VERSIONS).fetch_one(&mut connection).await?;
+            let rows = sqlx::query_scalar(ROWS).fetch_one(&mut connection).await?;
             let parts = sqlx::query("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC");
             let parts = parts.fetch_all(&mut connection).await?;
             connection.close().await?;
             let parts = parts.iter().map(|row| part(row.get(0), row.get(1))).collect();
-            Ok(Size { bytes: fs::metadata(copy)?.len(), versions, parts })
+            Ok(Size { bytes: fs::metadata(copy)?.len(), rows, parts })
         }
         None => {
             let mut connection = PgConnection::connect(&database.admin_url()).await?;
             sqlx::raw_sql("VACUUM FULL").execute(&mut connection).await?;
-            let versions = sqlx::query_scalar(VERSIONS).fetch_one(&mut connection).await?;
+            let rows = sqlx::query_scalar(ROWS).fetch_one(&mut connection).await?;
             let bytes = sqlx::query_scalar("SELECT pg_database_size(current_database())");
             let bytes: i64 = bytes.fetch_one(&mut connection).await?;
             // A table without its indexes, and each index.
@@ -160,7 +165,7 @@ async fn size(database: &Database) -> anyhow::Result<Size> {
             let parts = parts.fetch_all(&mut connection).await?;
             let parts = parts.iter().map(|row| part(row.get(0), row.get(1))).collect();
             connection.close().await?;
-            Ok(Size { bytes: bytes as u64, versions, parts })
+            Ok(Size { bytes: bytes as u64, rows, parts })
         }
     }
 }
