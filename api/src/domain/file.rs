@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use super::edit::{Changed, Context};
-use super::edit::{Content, Edit, Heads, Write};
+use super::edit::{Content, Edit, Heads, Write, order};
 use super::project::{Target, check_expected};
 use super::{Services, Tx, check_name, check_optional_text, write};
 use crate::model::actor::Actor;
@@ -605,6 +605,7 @@ pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec
             deletions: stat.deletions,
         });
     }
-    diffs.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.old_path.cmp(&b.old_path)));
+    // A path can have two: what was there is gone, and something else is there.
+    diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
     Ok(diffs)
 }
