@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Tx;
+use super::edit::order;
 use super::file::contents;
 use crate::model::diff::{self, LineOp, Stat};
 use crate::model::error::{Error, Result};
@@ -139,7 +140,8 @@ pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec
             deletions: stat.deletions,
         });
     }
-    diffs.sort_by(|a, b| a.path.cmp(&b.path).then_with(|| a.old_path.cmp(&b.old_path)));
+    // A path can have two: what was there is gone, and something else is there.
+    diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
     Ok(diffs)
 }
 

@@ -180,9 +180,10 @@ impl<'t> Write<'t> {
     /// The live files around these paths, or all of them where that is as cheap or where the message's checkpoint needs
     /// them.
     pub(super) async fn heads(&self, paths: &[FilePath], all: bool) -> Result<Heads> {
-        /// More paths than this are found faster by reading all.
-        const MANY: usize = 200;
-        let complete = all || paths.len() > MANY || self.follows_checkpoint();
+        /// More names than this are found faster by reading all.
+        const MANY: usize = 500;
+        let names: usize = paths.iter().map(|path| 1 + path.ancestors().count()).sum();
+        let complete = all || names > MANY || self.follows_checkpoint();
         let heads = if complete {
             file::heads(self.tx, self.locked.id).await?
         } else {
@@ -315,7 +316,7 @@ impl<'t> Write<'t> {
 }
 
 /// The order of the changes within one revision.
-fn order(change_type: ChangeType) -> u8 {
+pub(super) fn order(change_type: ChangeType) -> u8 {
     match change_type {
         ChangeType::Delete => 0,
         ChangeType::Rename => 1,

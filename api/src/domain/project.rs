@@ -137,7 +137,7 @@ async fn change(
     field: &'static str,
 ) -> Result<Project> {
     let writer = actor.clone();
-    write(services, actor, move |tx| {
+    let changed = write(services, actor, move |tx| {
         Box::pin(async move {
             let locked = project::lock(tx, Target::Project(id), Counts::default(), clock::now()).await?;
             let locked = locked.ok_or_else(|| Error::not_found("project", field))?;
@@ -154,17 +154,21 @@ async fn change(
                 && status == present.status;
             if same {
                 tx.abandon();
-                return Ok(Project { revision: present.revision - 1, ..present });
+                return Ok(None);
             }
             if locked.status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
                 return Err(deleted(field));
             }
             project::update(tx, id, changes, locked.at).await?;
             event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated), None).await?;
-            read_back(tx, id).await
+            read_back(tx, id).await.map(Some)
         })
     })
-    .await
+    .await?;
+    match changed {
+        Some(project) => Ok(project),
+        None => read_back(&services.read(actor).await?, id).await,
+    }
 }
 
 /// Notes that the actor opened a project; no revision.

@@ -9,7 +9,7 @@ use crate::domain::{chat, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, FileFilter};
-use crate::model::ids::{ProjectId, SessionId};
+use crate::model::ids::{FileId, ProjectId, SessionId};
 use crate::model::page::Slice;
 use crate::model::project::ProjectFilter;
 
@@ -39,6 +39,8 @@ pub enum Total {
     Files(Count<ProjectId, FileFilter>),
     /// A project's changes.
     Changes(Count<ProjectId, ChangeFilter>),
+    /// A file's versions.
+    Versions(FileId),
     /// A project's snapshots.
     Snapshots(Count<ProjectId, SnapshotsUntil>),
 }
@@ -56,6 +58,8 @@ impl Total {
             Self::Messages(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Files(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Changes(count) => caller.load(count.clone()).await?.unwrap_or_default(),
+            // Versions are numbered without gaps.
+            Self::Versions(file) => caller.load(*file).await?.map_or(0, |file| file.version.into()),
             Self::Snapshots(count) => caller.load(count.clone()).await?.unwrap_or_default(),
         };
         Ok(int(total))

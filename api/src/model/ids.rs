@@ -75,7 +75,7 @@ impl From<CodeChangeId> for FileSnapshotId {
 }
 
 impl CodeChangeId {
-    /// Whether an id could be a code change's at all: nothing else has UUIDs of version 8.
+    /// Whether an id could be a code change's at all: of all ids that the service makes, only theirs are of version 8.
     pub fn is_one(id: Uuid) -> bool {
         id.get_version_num() == 8
     }

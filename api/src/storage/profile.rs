@@ -56,23 +56,17 @@ pub async fn ensure(tx: &Tx, claims: &Claims, now: DateTime<Utc>) -> Result<()> 
 pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
     let mut sql = Sql::new("SELECT u.* FROM user_profiles u WHERE u.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND (u.id = ").bind(tx.me());
-    sql.push(" OR EXISTS (SELECT 1 FROM (");
-    memberships(&mut sql).push(") a JOIN (");
-    memberships(&mut sql)
-        .push(") b ON b.project_id = a.project_id WHERE a.user_id = u.id AND b.user_id = ")
-        .bind(tx.me());
-    // Somebody who wrote in a shared project and left it since is still the author of what they wrote.
-    sql.push(") OR EXISTS (SELECT 1 FROM chat_sessions s WHERE s.user_id = u.id AND ");
-    super::project::member(&mut sql, "s.project_id", tx.me()).push("))");
+    // Owners, collaborators who may not have accepted yet, and authors: somebody who wrote in a shared project and left it
+    // since is still the author of what they wrote.
+    for (table, project) in
+        [("projects", "id"), ("project_collaborators", "project_id"), ("chat_sessions", "project_id")]
+    {
+        sql.push(&format!(" OR EXISTS (SELECT 1 FROM {table} s WHERE s.user_id = u.id AND s.{project} IN "));
+        super::project::memberships(&mut sql, tx.me()).push(")");
+    }
+    sql.push(")");
     let rows: Vec<user_profiles::Model> = tx.all(sql).await?;
     Ok(rows.into_iter().map(Profile::from).collect())
-}
-
-fn memberships(sql: &mut Sql) -> &mut Sql {
-    sql.push(
-        "SELECT id AS project_id, user_id FROM projects UNION ALL \
-         SELECT project_id, user_id FROM project_collaborators WHERE accepted_at IS NOT NULL",
-    )
 }
 
 /// The actor's preferences.

@@ -60,11 +60,12 @@ async fn kinds(caller: &Caller, ids: &[Uuid]) -> Result<HashMap<Uuid, Kind>> {
 }
 
 async fn load(caller: &Caller, id: Uuid, kind: Option<Kind>) -> Result<Option<Node>> {
-    if CodeChangeId::is_one(id) {
-        let version: FileSnapshotId = CodeChangeId(id).into();
-        return Ok(caller.load(version).await?.map(|row| CodeChange(row).into()));
-    }
     Ok(match kind {
+        // Ids of users are their issuer's, of any version, so this comes after what has an id of its own.
+        None if CodeChangeId::is_one(id) => {
+            let version: FileSnapshotId = CodeChangeId(id).into();
+            caller.load(version).await?.map(|row| CodeChange(row).into())
+        }
         None | Some(Kind::AgentConfiguration) => None,
         Some(Kind::User) => caller.load(UserId(id)).await?.map(|row| User(row).into()),
         Some(Kind::Project) => caller.load(ProjectId(id)).await?.map(|row| Project(row).into()),

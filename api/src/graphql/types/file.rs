@@ -134,9 +134,8 @@ impl ProjectFile {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let caller = caller(ctx)?;
         let slice = caller.load(Part { parent: self.0.id, keep: AllVersions, page }).await?.unwrap_or_default();
-        // Versions are numbered without gaps; a file that was read in the past may have more by now.
-        let newest = slice.rows.first().map_or(0, |(_, row)| row.version).max(self.0.version);
-        Ok(connection(slice, Total::Known(newest.into()), FileSnapshot))
+        // This file may be as of a revision in the past, and have more versions by now.
+        Ok(connection(slice, Total::Versions(self.0.id), FileSnapshot))
     }
 }
 
