@@ -5,6 +5,7 @@ mod database;
 mod harness;
 mod house;
 mod kill;
+mod portability;
 mod replay;
 mod schema;
 
