@@ -26,13 +26,24 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Serve, Settings},
-    domain::Services,
+    config::{DEV_EMAIL, Export, Import, Serve, Settings},
+    domain::{
+        Services,
+        portability::{
+            export,
+            import::{self, Imported, Progress},
+            verify::{self, Verified},
+        },
+    },
     graphql::schema,
-    model::error::Error,
+    model::{
+        actor::{Actor, Claims},
+        error::Error,
+        ids::ProjectId,
+    },
     storage::db::Db,
     transport::{
-        auth::Verifier,
+        auth::{Verifier, user_of},
         router::{AppState, router},
     },
 };
@@ -40,8 +51,8 @@ use crate::{
 /// Shortest secret that is accepted, in bytes: HS256's own output (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// Whom the link of the dev login signs in, and for how many hours.
-const DEV_USER: (&str, &str, u32) = ("dev@localhost", "Developer", 7 * 24);
+/// The name of whom the link of the dev login signs in, and for how many hours.
+const DEV_USER: (&str, u32) = ("Developer", 7 * 24);
 
 /// How long a stopping server waits for requests under way and for sockets to say goodbye, and then for the database to
 /// close. Together below the 10 seconds after which Docker kills.
@@ -84,8 +95,8 @@ impl App {
         let sign_in_link = match source {
             SecretSource::Given(_) => None,
             SecretSource::OwnFile(_) => {
-                let (email, name, hours) = DEV_USER;
-                let token = verifier.issue(email, Some(name), hours).map_err(words)?;
+                let (name, hours) = DEV_USER;
+                let token = verifier.issue(DEV_EMAIL, Some(name), hours).map_err(words)?;
                 Some(format!("http://{address}/#token={token}"))
             }
         };
@@ -169,6 +180,97 @@ pub async fn migrate(settings: &Settings, down: Option<u32>) -> anyhow::Result<V
 pub fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -> anyhow::Result<String> {
     let target = Target::parse(settings.database_url.expose())?;
     verifier(settings, &secret_source(settings, &target)?)?.issue(email, name, hours).map_err(words)
+}
+
+/// Imports a git history; what it says meanwhile goes to `report`.
+///
+/// # Errors
+/// Why it stopped, for the operator; what was imported by then stays, and the next run continues there.
+pub async fn import(
+    settings: &Settings,
+    import: &Import,
+    report: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<Imported> {
+    let (user_id, email) = user_of(&import.email).map_err(words)?;
+    let actor = Actor { user_id, expires_at: i64::MAX };
+    let claims = Claims { actor, email: Some(email), full_name: None, avatar_url: None };
+    let repository = import.git.canonicalize().with_context(|| format!("cannot open {}", import.git.display()))?;
+    let project = import.name.clone().or_else(|| name_of(&repository)).context("choose a --name for the project")?;
+    // These limits are on what requests may cost; the operator may spend more.
+    let mut limits = settings.limits.clone();
+    (limits.max_sync_files, limits.max_text_bytes) = (usize::MAX, usize::MAX);
+    let services = Arc::new(Services::new(open(settings, false).await?, limits));
+    let import = import::Import { repository, project, max: import.max };
+    let imported = import::import(&services, &claims, import, report).await;
+    services.close().await;
+    imported.map_err(words)
+}
+
+/// The name of a repository's folder.
+fn name_of(repository: &Path) -> Option<String> {
+    let folder = repository.ancestors().find(|folder| !folder.ends_with(".git"))?;
+    let name = folder.file_name()?.to_string_lossy();
+    Some(name.strip_suffix(".git").unwrap_or(&name).to_owned())
+}
+
+/// Exports a project's files or its history. Answers what there is to say of it, line by line; `report` hears how many
+/// commits there are meanwhile.
+///
+/// # Errors
+/// Why it cannot be done, for the operator.
+pub async fn export(
+    settings: &Settings,
+    export: &Export,
+    report: &mut (dyn FnMut(usize) + Send),
+) -> anyhow::Result<Vec<String>> {
+    let project = ProjectId::parse(&export.project, "PROJECT").map_err(words)?;
+    let db = open(settings, true).await?;
+    let (owner, newest) = export::owner(&db, project).await.map_err(words)?;
+    let services = Services::new(db, settings.limits.clone());
+    let said = match (&export.to, &export.git) {
+        (Some(to), _) => {
+            let files = export::archive(&services, (&owner, newest), project, export.at, to).await.map_err(words)?;
+            vec![format!("{files} files written to {}", to.display())]
+        }
+        (None, Some(folder)) => {
+            let exported = export::history(&services, &owner, project, folder, report).await.map_err(words)?;
+            let left_out = exported.skipped.into_iter().map(|path| format!("left out: {path}"));
+            left_out.chain([format!("{} commits written to {}", exported.commits, folder.display())]).collect()
+        }
+        (None, None) => bail!("export what? give --to or --git"),
+    };
+    services.close().await;
+    Ok(said)
+}
+
+/// Reads every project back, or the one named, and tells `report` what is wrong.
+///
+/// # Errors
+/// Why the database cannot be read, for the operator.
+pub async fn verify(
+    settings: &Settings,
+    project: Option<&str>,
+    report: &mut (dyn FnMut(ProjectId, String) + Send),
+) -> anyhow::Result<Verified> {
+    let project = project.map(|project| ProjectId::parse(project, "PROJECT")).transpose().map_err(words)?;
+    let db = open(settings, true).await?;
+    let verified = verify::verify(&db, project, report).await;
+    db.close().await;
+    verified.map_err(words)
+}
+
+/// The database of a command that needs its tables. One that `must_be_there` is not made by a slip in its name.
+async fn open(settings: &Settings, must_be_there: bool) -> anyhow::Result<Db> {
+    let target = Target::parse(settings.database_url.expose())?;
+    if let Target::Sqlite(options) = &target {
+        ensure!(
+            !must_be_there || options.get_filename().exists(),
+            "there is no {target}; see --database-url (DATABASE_URL)"
+        );
+    }
+    let db = target.connect(settings).await?;
+    prepare(&db, &Serve::default()).await?;
+    Ok(db)
 }
 
 /// What the database's URL says.

@@ -1,6 +1,7 @@
 //! The command line and the settings, validated once. Flags win over the environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use axum::http::Uri;
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
@@ -47,7 +48,58 @@ pub enum Command {
     },
     /// Print the GraphQL schema
     Schema,
+    /// Make a git repository's history a project: each commit a checkpoint with its files
+    ///
+    /// Follows first parents from HEAD, oldest first. Who made a commit and when, its id, other parents and the files' modes are
+    /// in the message's metadata. A symbolic link becomes a file that holds its target; submodules, and files that the service
+    /// does not take, are left out and named. Run again, it continues after the last commit imported.
+    Import(Import),
+    /// Write a project's files as a zip archive, or its history as a git repository
+    Export(Export),
+    /// Read every project back, or one, and say what is wrong; the exit code is then 1
+    Verify {
+        /// The project's id
+        project: Option<String>,
+    },
 }
+
+/// What `import` takes.
+#[derive(Args, Clone, Debug)]
+pub struct Import {
+    /// The repository, or a folder in it
+    #[arg(long, value_name = "DIR")]
+    pub git: PathBuf,
+    /// At most this many commits in this run
+    #[arg(long, value_name = "N")]
+    pub max: Option<usize>,
+    /// E-mail of the project's owner; the same user as a token's
+    #[arg(long, default_value = DEV_EMAIL)]
+    pub email: String,
+    /// Name of the project; the folder's, where it is not given
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// What `export` takes.
+#[derive(Args, Clone, Debug)]
+pub struct Export {
+    /// The project's id
+    pub project: String,
+    /// Archive to write: files and folders, always the same bytes for the same files
+    #[arg(long, value_name = "FILE.zip", required_unless_present = "git", conflicts_with = "git")]
+    pub to: Option<PathBuf>,
+    /// Revision of the archive's files; the newest, where it is not given
+    #[arg(long, value_name = "REVISION", conflicts_with = "git")]
+    pub at: Option<i32>,
+    /// Folder, new or empty, to write the history to: each message is a commit with the files that were written for it, its
+    /// text the commit's message; a message without files is a commit without changes; a write that belongs to no message is
+    /// a commit described by its change description. Folders without files are not git's
+    #[arg(long, value_name = "DIR")]
+    pub git: Option<PathBuf>,
+}
+
+/// Whom the link of the dev login signs in.
+pub const DEV_EMAIL: &str = "dev@localhost";
 
 /// What only `serve` takes.
 #[derive(Args, Clone, Debug, Default)]

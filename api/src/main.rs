@@ -1,18 +1,21 @@
 //! The command line. What a command makes goes to standard output, everything said about it to standard error.
 
 use std::{
-    io::{ErrorKind, Write, stderr, stdout},
+    io::{ErrorKind, IsTerminal, Write, stderr, stdout},
     process::ExitCode,
 };
 
 use antiphon::{
     app::{self, App},
-    config::{Cli, Command, Serve, Settings},
+    config::{Cli, Command, Export, Import, Serve, Settings},
+    domain::portability::import::Progress,
     graphql::schema,
+    model::ids::ProjectId,
     telemetry,
 };
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Answers are many small allocations: this allocator took a sixth off a request's time.
 #[global_allocator]
@@ -47,7 +50,69 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Token { email, name, hours }) => {
             print(&format!("{}\n", app::token(&settings, &email, name.as_deref(), hours)?))
         }
+        Some(Command::Import(import)) => run_import(&settings, &import).await,
+        Some(Command::Export(export)) => run_export(&settings, &export).await,
+        Some(Command::Verify { project }) => run_verify(&settings, project.as_deref()).await,
         Some(Command::Schema) => print(&format!("{}\n", schema::build(&settings.limits).sdl().trim_end())),
+    }
+}
+
+async fn run_import(settings: &Settings, import: &Import) -> anyhow::Result<()> {
+    let bar =
+        ProgressBar::new(0).with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} commits, {eta} left")?);
+    let mut report = |progress| match progress {
+        Progress::Begins { commits, before } => {
+            if before > 0 {
+                say(&bar, &format!("continuing after {before} commits"));
+            }
+            bar.set_length(commits as u64);
+        }
+        Progress::Commit => bar.inc(1),
+        Progress::Skipped { commit, path, why } => say(&bar, &format!("left out: {path:?} of commit {commit}: {why}")),
+    };
+    let imported = app::import(settings, import, &mut report).await;
+    bar.finish_and_clear();
+    let imported = imported?;
+    print(&format!(
+        "project {}: {} commits imported, {} versions of files, {} left out; {} commits to go\n",
+        imported.project.0, imported.commits, imported.versions, imported.skipped, imported.left
+    ))
+}
+
+async fn run_export(settings: &Settings, export: &Export) -> anyhow::Result<()> {
+    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {pos} commits")?);
+    let said = app::export(settings, export, &mut |commits| bar.set_position(commits as u64)).await;
+    bar.finish_and_clear();
+    said?.iter().try_for_each(|line| print(&format!("{line}\n")))
+}
+
+async fn run_verify(settings: &Settings, project: Option<&str>) -> anyhow::Result<()> {
+    let mut printed = Ok(());
+    let mut report = |project: ProjectId, wrong| {
+        if printed.is_ok() {
+            printed = print(&format!("project {}: {wrong}\n", project.0));
+        }
+    };
+    let verified = app::verify(settings, project, &mut report).await?;
+    printed?;
+    let (projects, revisions, snapshots) = (verified.projects, verified.revisions, verified.snapshots);
+    let (versions, blobs) = (verified.versions, verified.blobs);
+    print(&format!(
+        "read {projects} projects: {revisions} revisions, {versions} versions, {blobs} contents, {snapshots} snapshots\n"
+    ))?;
+    match verified.problems {
+        0 => print("all is as it should be\n"),
+        problems => bail!("{problems} things are wrong"),
+    }
+}
+
+/// Says something of a command's work, above its progress bar where there is one.
+fn say(bar: &ProgressBar, text: &str) {
+    if stderr().is_terminal() {
+        bar.println(text);
+    } else {
+        // Where not even this can be said, the counts at the end say it.
+        let _ = writeln!(stderr(), "{text}");
     }
 }
 

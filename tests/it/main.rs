@@ -8,6 +8,7 @@ mod harness;
 mod house;
 mod http;
 mod kill;
+mod portability;
 mod replay;
 mod schema;
 mod sockets;

@@ -19,6 +19,7 @@ pub mod events;
 pub mod file;
 pub mod node;
 pub mod policy;
+pub mod portability;
 pub mod profile;
 pub mod project;
 pub mod snapshot;

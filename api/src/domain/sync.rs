@@ -36,6 +36,8 @@ pub struct Sync {
     pub project_id: ProjectId,
     /// The files as they are to be.
     pub files: Vec<SyncFile>,
+    /// Paths that go, a folder with all that is below it; one that is not there is skipped.
+    pub deletes: Vec<FilePath>,
     /// Whether what is not given goes.
     pub mirror: bool,
     /// The revision that the caller saw; a guard.
@@ -57,13 +59,15 @@ pub struct Synced {
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where the guard fails or a file would lie below a file; `BadInput` for a path given
-/// twice, or a folder with contents; `PayloadTooLarge`.
+/// twice or both given and deleted, or a folder with contents; `PayloadTooLarge`.
 pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: Context) -> Result<Synced> {
     let limits = &services.limits;
     check_context(limits, &context)?;
-    if sync.files.len() > limits.max_sync_files {
-        let (count, max) = (sync.files.len(), limits.max_sync_files);
-        return Err(Error::too_large("files", format!("`files` has {count} files; --max-sync-files allows {max}.")));
+    for (field, count) in [("files", sync.files.len()), ("deletes", sync.deletes.len())] {
+        if count > limits.max_sync_files {
+            let max = limits.max_sync_files;
+            return Err(Error::too_large(field, format!("`{field}` has {count} paths; --max-sync-files allows {max}.")));
+        }
     }
     let mut wanted = Vec::with_capacity(sync.files.len());
     let mut paths = HashSet::new();
@@ -78,18 +82,21 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
         let content = file_content(limits, &parent, file.file_type, file.content)?;
         wanted.push((file.path, file.file_type, file.language, content));
     }
+    if let Some(index) = sync.deletes.iter().position(|path| paths.contains(path)) {
+        return Err(Error::bad_input(format!("deletes[{index}]"), "This path is among `files` too."));
+    }
     let writer = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
             let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(sync.project_id), noun, context).await?;
-            let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path.clone()).collect();
+            let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path).chain(&sync.deletes).cloned().collect();
             let heads = write.heads(&given, sync.mirror).await?;
             if let Err(Error::Conflict(conflict)) = check_expected(&write.locked, sync.expected_revision) {
                 let files = conflicts(tx, &write, &heads, wanted, sync.expected_revision.unwrap_or_default()).await?;
                 return Err(Error::Conflict(Box::new(Conflict { files, ..*conflict })));
             }
-            let (edits, unchanged) = plan(&heads, wanted, sync.mirror)?;
+            let (edits, unchanged) = plan(&heads, wanted, &sync.deletes, sync.mirror)?;
             let edits = detect_renames(tx, write.locked.id, edits).await?;
             if edits.is_empty() {
                 write.abandon();
@@ -203,10 +210,17 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
 fn plan(
     heads: &Heads,
     wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
+    deletes: &[FilePath],
     mirror: bool,
 ) -> Result<(Vec<Edit>, usize)> {
     let (mut edits, mut unchanged) = (Vec::new(), 0);
     let mut gone: HashMap<FilePath, Head> = HashMap::new();
+    for head in deletes.iter().filter_map(|path| heads.get(path)) {
+        if head.file.file_type == FileType::Folder {
+            gone.extend(heads.below(&head.file.path).into_iter().map(|below| (below.file.path.clone(), below)));
+        }
+        gone.insert(head.file.path.clone(), head.clone());
+    }
     if mirror {
         gone.extend(heads.by_path.iter().map(|(path, head)| (path.clone(), head.clone())));
         for (path, ..) in &wanted {
@@ -230,7 +244,7 @@ fn plan(
                     _ => unchanged += 1,
                 }
             }
-            Some(_) if !mirror => {
+            Some(_) if !mirror && !gone.contains_key(&path) => {
                 let message = format!("{:?} is a file here and a folder there.", path.as_str());
                 return Err(Error::conflict("files", message));
             }

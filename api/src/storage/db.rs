@@ -97,16 +97,28 @@ impl Db {
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
+        Ok(Tx::new(Self::begin(self.read_only()).await?, actor))
+    }
+
+    /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
+    /// of the operator, who has the database's own credentials: no request comes here.
+    ///
+    /// # Errors
+    /// `Internal` where no connection can be had.
+    pub async fn operator(&self) -> Result<Operator> {
+        Ok(Operator { connection: Self::begin(self.read_only()).await? })
+    }
+
+    fn read_only(&self) -> impl Future<Output = std::result::Result<DatabaseTransaction, DbErr>> + Send + 'static {
         let connection = self.reader.clone();
-        let begin = async move {
+        async move {
             match connection.get_database_backend() {
                 DbBackend::Sqlite => connection.begin().await,
                 _ => {
                     connection.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await
                 }
             }
-        };
-        self.begin(begin, actor).await
+        }
     }
 
     /// Begins a transaction that may write. Dropping it rolls it back.
@@ -118,17 +130,14 @@ impl Db {
         // Reading first and writing later fails at once in SQLite's default mode when somebody else wrote in between.
         let mode = self.is_sqlite().then_some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-        self.begin(async move { connection.begin_with_options(options).await }, actor).await
+        Ok(Tx::new(Self::begin(async move { connection.begin_with_options(options).await }).await?, actor))
     }
 
     /// A `begin` that is cancelled half-way leaves a pooled connection inside a transaction, so it runs in its own task.
     async fn begin(
-        &self,
         begin: impl Future<Output = std::result::Result<DatabaseTransaction, DbErr>> + Send + 'static,
-        actor: &Actor,
-    ) -> Result<Tx> {
-        let connection = tokio::spawn(begin).await.map_err(Error::internal)?.map_err(fail)?;
-        Ok(Tx { connection, actor: actor.clone(), taken: OnceLock::new(), abandoned: AtomicBool::new(false) })
+    ) -> Result<DatabaseTransaction> {
+        tokio::spawn(begin).await.map_err(Error::internal)?.map_err(fail)
     }
 
     /// Closes all connections once they are idle.
@@ -148,7 +157,23 @@ pub struct Tx {
     abandoned: AtomicBool,
 }
 
+/// A transaction that reads every project, on nobody's behalf. It is no [`Tx`], so that nothing written for a request runs in
+/// one, and what runs in one (`storage/operator.rs`) cannot run in a request, which has no [`Db`] to ask for it.
+pub struct Operator {
+    connection: DatabaseTransaction,
+}
+
+impl Operator {
+    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>> {
+        self.connection.query_all_raw(sql.build(self.connection.get_database_backend())).await.map_err(fail)
+    }
+}
+
 impl Tx {
+    fn new(connection: DatabaseTransaction, actor: &Actor) -> Self {
+        Self { connection, actor: actor.clone(), taken: OnceLock::new(), abandoned: AtomicBool::new(false) }
+    }
+
     /// Makes [`Tx::finish`] leave no trace: the write turned out to change nothing.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);

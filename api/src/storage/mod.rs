@@ -1,4 +1,4 @@
-//! Rows. A file per noun; every function takes a [`db::Tx`], which knows its actor, and scopes by it.
+//! Rows. A file per noun; every function takes a [`db::Tx`], which knows its actor, and scopes by it. Only `operator` does not.
 
 pub mod blob;
 pub mod blob_codec;
@@ -7,6 +7,7 @@ pub mod db;
 pub mod event;
 pub mod file;
 pub mod node;
+pub mod operator;
 pub mod profile;
 pub mod project;
 pub mod snapshot;

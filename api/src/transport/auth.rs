@@ -108,15 +108,11 @@ impl Verifier {
     /// # Errors
     /// `BadInput` for something that is no e-mail address; `Internal` where signing fails.
     pub fn issue(&self, email: &str, name: Option<&str>, hours: u32) -> Result<String> {
-        let email = email.trim().to_lowercase();
-        if !email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()) {
-            return Err(Error::bad_input("email", "This is not an e-mail address."));
-        }
-        let user = Uuid::new_v5(&USERS, email.as_bytes());
+        let (user, email) = user_of(email)?;
         let now = clock::now();
         let claims = json!({
             "iss": self.issuer.as_deref().unwrap_or("antiphon"),
-            "sub": user,
+            "sub": user.0,
             "aud": self.audience,
             "exp": (now + Duration::hours(i64::from(hours))).timestamp(),
             "iat": now.timestamp(),
@@ -128,10 +124,22 @@ impl Verifier {
             "session_id": clock::new_id(),
             "is_anonymous": false,
             "app_metadata": { "provider": "email", "providers": ["email"] },
-            "user_metadata": { "email": email, "email_verified": true, "full_name": name, "sub": user },
+            "user_metadata": { "email": email, "email_verified": true, "full_name": name, "sub": user.0 },
         });
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(Error::internal)
     }
+}
+
+/// The user that our own tokens name for an e-mail address, and the address as they spell it.
+///
+/// # Errors
+/// `BadInput` for something that is no e-mail address.
+pub fn user_of(email: &str) -> Result<(UserId, String)> {
+    let email = email.trim().to_lowercase();
+    if !email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()) {
+        return Err(Error::bad_input("email", "This is not an e-mail address."));
+    }
+    Ok((UserId(Uuid::new_v5(&USERS, email.as_bytes())), email))
 }
 
 /// The token in a request's `Authorization` header; none where there is no such header.

@@ -142,6 +142,9 @@ struct SyncFilesInput {
     message_id: Option<ID>,
     /// The files, no path twice.
     files: Vec<FileInput>,
+    /// Paths that go, a folder with all that is below it; a path that is not there is skipped. So MERGE deletes too. A path
+    /// that is among `files` as well is BAD_USER_INPUT.
+    deletes: Option<Vec<String>>,
     /// What becomes of files that are not given.
     #[graphql(default_with = "Some(SyncMode::Merge)")]
     mode: Option<SyncMode>,
@@ -285,9 +288,12 @@ impl FileMutation {
                 language: file.language,
             });
         }
+        let deletes = input.deletes.unwrap_or_default().into_iter().enumerate();
+        let deletes = deletes.map(|(at, path)| FilePath::parse(&path, &format!("deletes[{at}]")));
         let sync = Sync {
             project_id: ProjectId::parse(&input.project_id, "projectId")?,
             files,
+            deletes: deletes.collect::<Result<_>>()?,
             mirror: input.mode == Some(SyncMode::Mirror),
             expected_revision: input.expected_revision,
         };

@@ -1,0 +1,342 @@
+//! A project's files as an archive, and its history as a git repository.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::git::{FastImport, Signature};
+use super::import::{AUTHOR, COMMIT, COMMITTER, MODES, PLAIN, read_signature};
+use crate::domain::{Services, Tx, chat, events, file, profile};
+use crate::model::actor::Actor;
+use crate::model::chat::Message;
+use crate::model::error::{Error, Result};
+use crate::model::event::Event;
+use crate::model::file::{FileFilter, FileSnapshot, Hash};
+use crate::model::ids::{FileId, MessageId, ProjectId, UserId};
+use crate::model::names::{ChangeType, EventKind, FileType};
+use crate::model::page::Page;
+use crate::storage::db::Db;
+use crate::storage::operator;
+
+/// Entries of the log read at once.
+const BATCH: usize = 200;
+/// Contents read at once, in number and in bytes.
+const CONTENTS: usize = 100;
+const CONTENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The owner of a project, on whose behalf it is exported, and its newest revision.
+///
+/// # Errors
+/// `NotFound` where there is no such project; `Internal` where the database fails.
+pub async fn owner(db: &Db, project: ProjectId) -> Result<(Actor, i32)> {
+    let operator = db.operator().await?;
+    let found = operator::projects(&operator, Some(project)).await?.into_iter().next();
+    let found = found.ok_or_else(|| Error::not_found("project", "PROJECT"))?;
+    Ok((Actor { user_id: found.owner, expires_at: i64::MAX }, found.revision))
+}
+
+/// Contents in groups that are read at once.
+fn groups<T>(mut items: &[T], size: impl Fn(&T) -> i32) -> Vec<&[T]> {
+    let mut groups = Vec::new();
+    while !items.is_empty() {
+        let mut bytes = 0;
+        let fits = items.iter().take(CONTENTS).take_while(|item| {
+            bytes += usize::try_from(size(item)).unwrap_or_default();
+            bytes <= CONTENT_BYTES
+        });
+        let (group, rest) = items.split_at(fits.count().max(1));
+        groups.push(group);
+        items = rest;
+    }
+    groups
+}
+
+async fn contents(
+    tx: &Tx,
+    project: ProjectId,
+    hashes: impl Iterator<Item = Hash>,
+) -> Result<HashMap<(ProjectId, Hash), Arc<Vec<u8>>>> {
+    let mut keys: Vec<(ProjectId, Hash)> = hashes.map(|hash| (project, hash)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.is_empty() { Ok(HashMap::new()) } else { file::contents(tx, &keys).await }
+}
+
+/// Writes the files and folders as of a revision into a zip archive, in the order of their paths and without their times, so
+/// that the same files always give the same archive. Answers how many files there are.
+///
+/// # Errors
+/// `BadInput` for a revision that is not there; `Internal` where the archive cannot be written or the database fails.
+pub async fn archive(
+    services: &Services,
+    (owner, newest): (&Actor, i32),
+    project: ProjectId,
+    at: Option<i32>,
+    to: &Path,
+) -> Result<usize> {
+    let at = at.unwrap_or(newest);
+    if !(1..=newest).contains(&at) {
+        return Err(Error::bad_input("at", format!("The project has revisions 1 to {newest}.")));
+    }
+    let cannot = |error: &dyn std::fmt::Display| Error::internal(format!("cannot write {}: {error}", to.display()));
+    let tx = services.read(owner).await?;
+    let keep = FileFilter { at: Some(at), ..FileFilter::default() };
+    let files = file::page(&tx, &[project], &keep, &Page::all()).await?;
+    let files: Vec<_> = files.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, file)| file).collect();
+
+    // An archive that is only half written never has the name that was asked for.
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(".part");
+    let mut zip = ZipWriter::new(BufWriter::new(File::create(&partial).map_err(|error| cannot(&error))?));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(zip::DateTime::default());
+    let mut count = 0;
+    for group in groups(&files, |file| file.size_bytes) {
+        let contents = contents(&tx, project, group.iter().filter_map(|file| file.hash)).await?;
+        for file in group {
+            let path = file.path.as_str();
+            if file.file_type == FileType::Folder {
+                zip.add_directory(path, options.unix_permissions(0o755)).map_err(|error| cannot(&error))?;
+                continue;
+            }
+            let content = file.hash.and_then(|hash| contents.get(&(project, hash)));
+            let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
+            zip.start_file(path, options.unix_permissions(0o644)).map_err(|error| cannot(&error))?;
+            zip.write_all(content).map_err(|error| cannot(&error))?;
+            count += 1;
+        }
+    }
+    let mut written = zip.finish().map_err(|error| cannot(&error))?;
+    written.flush().map_err(|error| cannot(&error))?;
+    std::fs::rename(&partial, to).map_err(|error| cannot(&error))?;
+    Ok(count)
+}
+
+/// What an export to git did.
+#[derive(Clone, Debug, Default)]
+pub struct Exported {
+    /// Commits.
+    pub commits: usize,
+    /// Versions of files that git cannot hold, with why: their paths are git's own.
+    pub skipped: Vec<String>,
+}
+
+/// Writes a project's history as a git repository into a folder that is empty or not there yet: one commit a message, with
+/// the files that were written for it, and one for each write that belongs to no message. Folders are not git's.
+///
+/// # Errors
+/// `BadInput` for a folder that is not empty; `Internal` with git's own words, or where the database fails.
+pub async fn history(
+    services: &Services,
+    owner: &Actor,
+    project: ProjectId,
+    to: &Path,
+    report: &mut (dyn FnMut(usize) + Send),
+) -> Result<Exported> {
+    let tx = services.read(owner).await?;
+    let last_of = last_writes(&tx, project).await?;
+    let mut history = History {
+        tx: &tx,
+        project,
+        git: FastImport::start(to).await?,
+        tree: BTreeMap::new(),
+        paths: HashMap::new(),
+        modes: HashMap::new(),
+        touched: BTreeSet::new(),
+        people: HashMap::new(),
+        exported: Exported::default(),
+    };
+    let mut at = 0;
+    loop {
+        let log = events::after(&tx, project, at, &[], BATCH).await?;
+        let Some(last) = log.last() else { break };
+        at = last.revision;
+        let revisions: Vec<(ProjectId, i32)> = log.iter().map(|event| (project, event.revision)).collect();
+        let mut changes: HashMap<i32, Vec<FileSnapshot>> = HashMap::new();
+        for change in file::changes_of_revisions(&tx, &revisions).await? {
+            changes.entry(change.revision).or_default().push(change);
+        }
+        let ids: Vec<MessageId> = log.iter().filter_map(|event| event.message_id).collect();
+        let messages = if ids.is_empty() { Vec::new() } else { chat::messages_by_ids(&tx, &ids).await? };
+        let messages: HashMap<MessageId, Message> = messages.into_iter().map(|message| (message.id, message)).collect();
+        for event in log {
+            let changes = changes.remove(&event.revision).unwrap_or_default();
+            let message = event.message_id.filter(|_| writes_for_message(&event)).and_then(|id| messages.get(&id));
+            let imported = message.is_some_and(|message| message.metadata.get(COMMIT).is_some());
+            history.apply(&changes, !imported);
+            match message {
+                Some(message) if last_of.get(&message.id) == Some(&event.revision) => {
+                    history.commit_message(message).await?;
+                }
+                None if !changes.is_empty() => history.commit_write(&event, &changes).await?,
+                // A message whose files are still to come, or nothing that git has a place for.
+                _ => {}
+            }
+        }
+        report(history.exported.commits);
+    }
+    let History { git, exported, .. } = history;
+    git.finish(exported.commits).await?;
+    Ok(exported)
+}
+
+/// Whether an entry of the log that names a message is the message itself or a write to its files.
+fn writes_for_message(event: &Event) -> bool {
+    event.kind != EventKind::SnapshotCreated
+}
+
+/// The revision of the last write for each message: there its commit has its place, as its snapshot does.
+async fn last_writes(tx: &Tx, project: ProjectId) -> Result<HashMap<MessageId, i32>> {
+    let (mut last, mut at) = (HashMap::new(), 0);
+    loop {
+        let log = events::after(tx, project, at, &[], 5_000).await?;
+        let Some(newest) = log.last() else { return Ok(last) };
+        at = newest.revision;
+        let named = log.iter().filter(|event| writes_for_message(event));
+        last.extend(named.filter_map(|event| Some((event.message_id?, event.revision))));
+    }
+}
+
+struct History<'t> {
+    tx: &'t Tx,
+    project: ProjectId,
+    git: FastImport,
+    /// The files at the revision that has been reached.
+    tree: BTreeMap<String, Place>,
+    /// Where each of them is.
+    paths: HashMap<FileId, String>,
+    /// The modes of those that are no plain ones.
+    modes: HashMap<String, String>,
+    /// The paths that may differ from the newest commit's.
+    touched: BTreeSet<String>,
+    people: HashMap<UserId, (String, String)>,
+    exported: Exported,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    file: FileId,
+    hash: Hash,
+    size: i32,
+}
+
+impl History<'_> {
+    /// Applies the changes of one revision. A file that is moved keeps its mode where nothing else says what it has.
+    fn apply(&mut self, changes: &[FileSnapshot], keep_modes: bool) {
+        let mut moving = HashMap::new();
+        for change in changes {
+            // Two files may swap their places in one revision, so all leave theirs first.
+            let Some(path) = self.paths.remove(&change.file_id) else { continue };
+            let mode = self.modes.remove(&path).filter(|_| keep_modes || path == change.path.as_str());
+            moving.extend(mode.map(|mode| (change.file_id, mode)));
+            if self.tree.get(&path).is_some_and(|place| place.file == change.file_id) {
+                self.tree.remove(&path);
+            }
+            self.touched.insert(path);
+        }
+        for change in changes.iter().filter(|change| change.change_type != ChangeType::Delete) {
+            let path = change.path.as_str();
+            // Without contents it is a folder.
+            let Some(hash) = change.hash else { continue };
+            if let Some(part) = path.split('/').find(|part| part.eq_ignore_ascii_case(".git")) {
+                self.exported
+                    .skipped
+                    .push(format!("{path:?} at revision {}: git keeps {part:?} for itself", change.revision));
+                continue;
+            }
+            self.tree.insert(path.to_owned(), Place { file: change.file_id, hash, size: change.size_bytes });
+            self.paths.insert(change.file_id, path.to_owned());
+            if let Some(mode) = moving.remove(&change.file_id) {
+                self.modes.insert(path.to_owned(), mode);
+            }
+            self.touched.insert(path.to_owned());
+        }
+    }
+
+    async fn commit_message(&mut self, message: &Message) -> Result<()> {
+        let modes = message.metadata.get(MODES).and_then(Value::as_object);
+        for (path, mode) in modes.into_iter().flatten() {
+            // What git does not know as a file's mode stays a plain one.
+            let mode = mode.as_str().filter(|mode| ["100755", "120000"].contains(mode));
+            match mode.filter(|_| self.tree.contains_key(path)) {
+                Some(mode) => self.modes.insert(path.clone(), mode.to_owned()),
+                None => self.modes.remove(path),
+            };
+            self.touched.insert(path.clone());
+        }
+        let author = read_signature(&message.metadata, &AUTHOR);
+        let author = match author {
+            Some(author) => author,
+            None => self.person(Some(message.author_id), message.timestamp).await?,
+        };
+        let committer = read_signature(&message.metadata, &COMMITTER).unwrap_or_else(|| author.clone());
+        self.commit(&author, &committer, &message.content).await
+    }
+
+    async fn commit_write(&mut self, event: &Event, changes: &[FileSnapshot]) -> Result<()> {
+        let author = self.person(event.actor_id, event.created_at).await?;
+        let description = changes.iter().find_map(|change| change.change_description.clone());
+        let description = description.unwrap_or_else(|| match (event.kind, changes) {
+            (EventKind::ProjectRestored, _) => "Restore an earlier state".to_owned(),
+            (_, [one]) => format!("{} {}", verb(one.change_type), one.path),
+            (_, many) => format!("Change {} files", many.len()),
+        });
+        self.commit(&author, &author, &description).await
+    }
+
+    /// Writes the commit of the files as they are now.
+    async fn commit(&mut self, author: &Signature, committer: &Signature, message: &str) -> Result<()> {
+        self.git.commit(author, committer, message).await?;
+        let touched = std::mem::take(&mut self.touched);
+        // What goes first makes room: a file may become a folder, or the reverse.
+        let (there, gone): (Vec<String>, Vec<String>) =
+            touched.into_iter().partition(|path| self.tree.contains_key(path));
+        for path in &gone {
+            self.git.delete(path).await?;
+        }
+        let there: Vec<(&String, Place)> =
+            there.iter().filter_map(|path| Some((path, *self.tree.get(path)?))).collect();
+        for group in groups(&there, |(_, place)| place.size) {
+            let contents = contents(self.tx, self.project, group.iter().map(|(_, place)| place.hash)).await?;
+            for (path, place) in group {
+                let content = contents.get(&(self.project, place.hash));
+                let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
+                let mode = self.modes.get(*path).map_or(PLAIN, String::as_str);
+                self.git.modify(path, mode, content).await?;
+            }
+        }
+        self.exported.commits += 1;
+        Ok(())
+    }
+
+    /// A member of the project, as the author of a commit.
+    async fn person(&mut self, id: Option<UserId>, at: DateTime<Utc>) -> Result<Signature> {
+        let at = at.fixed_offset();
+        let Some(id) = id else { return Ok(Signature { name: "Unknown".to_owned(), email: String::new(), at }) };
+        if !self.people.contains_key(&id) {
+            let profile = profile::by_ids(self.tx, &[id]).await?.into_iter().next();
+            let email = profile.as_ref().and_then(|profile| profile.email.clone()).unwrap_or_else(|| id.0.to_string());
+            let name = profile.and_then(|profile| profile.full_name).unwrap_or_else(|| email.clone());
+            self.people.insert(id, (name, email));
+        }
+        let (name, email) = self.people.get(&id).cloned().unwrap_or_default();
+        Ok(Signature { name, email, at })
+    }
+}
+
+fn verb(change_type: ChangeType) -> &'static str {
+    match change_type {
+        ChangeType::Create => "Create",
+        ChangeType::Update => "Change",
+        ChangeType::Delete => "Delete",
+        ChangeType::Rename => "Rename to",
+    }
+}

@@ -1,0 +1,386 @@
+//! The git program, as far as import and export need it: its plumbing commands, whose output is made for programs.
+//! Formats: git-rev-list(1), git-diff-tree(1) ("RAW OUTPUT FORMAT"), git-cat-file(1) ("BATCH OUTPUT"), git-fast-import(1).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use chrono::{DateTime, FixedOffset};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::model::error::{Error, Result};
+
+/// A git command in a folder, with no other repository in its environment, and no way to fetch what is not there.
+fn git(folder: &Path) -> Command {
+    let mut command = Command::new("git");
+    for name in
+        ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE"]
+    {
+        command.env_remove(name);
+    }
+    command.env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C").arg("-C").arg(folder);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn failed(what: &str, cause: impl std::fmt::Display) -> Error {
+    Error::internal(format!("git {what}: {cause}"))
+}
+
+/// Runs a git command to its end and answers what it printed.
+///
+/// # Errors
+/// `Internal` with git's own words.
+pub(super) async fn run(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let what = arguments.join(" ");
+    let output = git(folder).args(arguments).output().await.map_err(|error| failed(&what, error))?;
+    if !output.status.success() {
+        return Err(failed(&what, String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    Ok(output.stdout)
+}
+
+/// A commit and its first parent.
+pub(super) struct Step {
+    pub(super) commit: String,
+    pub(super) parent: Option<String>,
+}
+
+/// The commits that `HEAD` has by first parents, oldest first.
+pub(super) async fn first_parents(repository: &Path) -> Result<Vec<Step>> {
+    let arguments = ["rev-list", "--first-parent", "--reverse", "--parents", "HEAD"];
+    let printed = run(repository, &arguments).await?;
+    let steps = String::from_utf8_lossy(&printed);
+    let steps = steps.lines().map(|line| {
+        let mut ids = line.split(' ').map(str::to_owned);
+        Step { commit: ids.next().unwrap_or_default(), parent: ids.next() }
+    });
+    Ok(steps.collect())
+}
+
+/// One path that differs between a commit and its first parent.
+#[derive(Debug)]
+pub(super) struct Difference {
+    pub(super) old_mode: String,
+    /// `000000` where the path goes.
+    pub(super) new_mode: String,
+    /// The object that is there now.
+    pub(super) object: String,
+    pub(super) path: Vec<u8>,
+}
+
+/// `git diff-tree`, asked for a list of commits, answering one after the other.
+pub(super) struct Differences {
+    process: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Differences {
+    /// Starts it.
+    pub(super) fn start(repository: &Path, steps: &[Step]) -> Result<Self> {
+        let mut command = git(repository);
+        command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", "--no-renames", "--no-abbrev"]);
+        let (process, mut input, output) = spawn(command, "diff-tree")?;
+        let asked: String = steps
+            .iter()
+            .map(|step| match &step.parent {
+                Some(parent) => format!("{} {parent}\n", step.commit),
+                None => format!("{}\n", step.commit),
+            })
+            .collect();
+        // It reads as fast as it is read. Where it stops early, its output ends, which is noticed there.
+        tokio::spawn(async move {
+            let _ = input.write_all(asked.as_bytes()).await;
+        });
+        Ok(Self { process, output })
+    }
+
+    /// The differences of the next commit, which must be this one.
+    pub(super) async fn next(&mut self, commit: &str) -> Result<Vec<Difference>> {
+        let id = self.token().await?;
+        if id.as_deref() != Some(commit.as_bytes()) {
+            return Err(failed("diff-tree", format!("no answer for commit {commit}")));
+        }
+        let mut differences = Vec::new();
+        while self.output.fill_buf().await.map_err(|error| failed("diff-tree", error))?.first() == Some(&b':') {
+            let head = self.token().await?.unwrap_or_default();
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let mut words = head.trim_start_matches(':').split(' ').map(str::to_owned);
+            let (old_mode, new_mode, object) = (words.next(), words.next(), words.nth(1));
+            let path = self.token().await?;
+            let (Some(old_mode), Some(new_mode), Some(object), Some(path)) = (old_mode, new_mode, object, path) else {
+                return Err(failed("diff-tree", format!("cannot read {head:?}")));
+            };
+            differences.push(Difference { old_mode, new_mode, object, path });
+        }
+        Ok(differences)
+    }
+
+    async fn token(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut token = Vec::new();
+        self.output.read_until(0, &mut token).await.map_err(|error| failed("diff-tree", error))?;
+        Ok((token.pop() == Some(0)).then_some(token))
+    }
+
+    /// Lets it go; what it had still to say is of no interest.
+    pub(super) async fn stop(mut self) {
+        let _ = self.process.kill().await;
+    }
+}
+
+/// `git cat-file --batch`.
+pub(super) struct Objects {
+    _process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// An object of the repository.
+pub(super) enum Object {
+    Bytes(Vec<u8>),
+    /// Larger than was asked for.
+    TooLarge(u64),
+    /// Not there: the repository is incomplete.
+    Missing,
+}
+
+impl Objects {
+    /// Starts it.
+    pub(super) fn start(repository: &Path) -> Result<Self> {
+        let mut command = git(repository);
+        command.args(["cat-file", "--batch"]);
+        let (process, input, output) = spawn(command, "cat-file")?;
+        Ok(Self { _process: process, input, output })
+    }
+
+    /// An object's bytes, where they are not more than `max`.
+    pub(super) async fn read(&mut self, id: &str, max: usize) -> Result<Object> {
+        self.ask(id, max).await.map_err(|error| failed("cat-file", error))
+    }
+
+    async fn ask(&mut self, id: &str, max: usize) -> std::io::Result<Object> {
+        self.input.write_all(format!("{id}\n").as_bytes()).await?;
+        self.input.flush().await?;
+        let mut head = String::new();
+        self.output.read_line(&mut head).await?;
+        let Some(size) = head.trim_end().rsplit(' ').next().and_then(|size| size.parse::<u64>().ok()) else {
+            if head.trim_end().ends_with(" missing") {
+                return Ok(Object::Missing);
+            }
+            return Err(std::io::Error::other(format!("cannot read {head:?}")));
+        };
+        // A line feed follows the object.
+        if size > max as u64 {
+            tokio::io::copy(&mut (&mut self.output).take(size + 1), &mut tokio::io::sink()).await?;
+            return Ok(Object::TooLarge(size));
+        }
+        let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
+        self.output.read_exact(&mut bytes).await?;
+        self.output.read_u8().await?;
+        Ok(Object::Bytes(bytes))
+    }
+}
+
+fn spawn(mut command: Command, what: &str) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut process = command.spawn().map_err(|error| failed(what, error))?;
+    match (process.stdin.take(), process.stdout.take()) {
+        (Some(input), Some(output)) => Ok((process, input, BufReader::new(output))),
+        _ => Err(failed(what, "no pipes")),
+    }
+}
+
+/// Who made a commit, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    pub(super) name: String,
+    pub(super) email: String,
+    pub(super) at: DateTime<FixedOffset>,
+}
+
+/// A commit as its object holds it.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) author: Signature,
+    pub(super) committer: Signature,
+    /// All parents.
+    pub(super) parents: Vec<String>,
+    pub(super) message: String,
+}
+
+impl Commit {
+    /// Reads a commit object. Text that is not UTF-8 is read as Latin-1, which loses no byte.
+    pub(super) fn parse(object: &[u8]) -> Option<Self> {
+        let end = object.windows(2).position(|pair| pair == b"\n\n")?;
+        let (head, message) = (object.get(..end)?, object.get(end + 2..)?);
+        let mut parents = Vec::new();
+        let mut signatures = HashMap::new();
+        for line in head.split(|byte| *byte == b'\n') {
+            let line = text(line);
+            match line.split_once(' ') {
+                Some(("parent", id)) => parents.push(id.to_owned()),
+                Some((role @ ("author" | "committer"), signature)) => {
+                    signatures.insert(role.to_owned(), Signature::parse(signature)?);
+                }
+                _ => {}
+            }
+        }
+        let (author, committer) = (signatures.remove("author")?, signatures.remove("committer")?);
+        Some(Self { author, committer, parents, message: text(message) })
+    }
+}
+
+/// NUL is no character of a text here.
+fn text(bytes: &[u8]) -> String {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    };
+    text.replace('\0', "\u{fffd}")
+}
+
+impl Signature {
+    /// Reads `name <email> seconds zone`. A zone that is none becomes UTC.
+    fn parse(text: &str) -> Option<Self> {
+        let (who, when) = text.rsplit_once('>')?;
+        let (name, email) = who.split_once('<')?;
+        let (seconds, zone) = when.trim().split_once(' ').unwrap_or((when.trim(), "+0000"));
+        let at = DateTime::from_timestamp(seconds.parse().ok()?, 0)?;
+        let zone = zone.parse().ok().and_then(|zone: i32| FixedOffset::east_opt((zone / 100 * 60 + zone % 100) * 60));
+        let at = zone.map_or_else(|| at.fixed_offset(), |zone| at.with_timezone(&zone));
+        Some(Self { name: name.trim_end().to_owned(), email: email.to_owned(), at })
+    }
+
+    /// As fast-import reads it. The characters that would end a part of it are left out.
+    fn line(&self) -> String {
+        let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
+        let name = clean(&self.name);
+        let space = if name.is_empty() { "" } else { " " };
+        let (email, seconds) = (clean(&self.email), self.at.timestamp());
+        format!("{name}{space}<{email}> {seconds} {}", self.at.format("%z"))
+    }
+}
+
+/// `git fast-import` into a new repository.
+pub(super) struct FastImport {
+    folder: PathBuf,
+    process: Child,
+    input: BufWriter<ChildStdin>,
+}
+
+/// The branch that an export writes.
+const BRANCH: &str = "main";
+
+impl FastImport {
+    /// Makes a repository in a folder that is empty or not there yet.
+    pub(super) async fn start(folder: &Path) -> Result<Self> {
+        let cannot = |error| Error::internal(format!("{}: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+        if std::fs::read_dir(folder).map_err(cannot)?.next().is_some() {
+            return Err(Error::bad_input("git", format!("{} is not empty.", folder.display())));
+        }
+        run(folder, &["init", "--quiet", "--initial-branch", BRANCH]).await?;
+        let mut command = git(folder);
+        // Its guards are for other systems' file systems, and refuse names that are good ones here.
+        command.args([
+            "-c",
+            "core.protectHFS=false",
+            "-c",
+            "core.protectNTFS=false",
+            "fast-import",
+            "--quiet",
+            "--done",
+        ]);
+        command.arg("--date-format=raw-permissive");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().map_err(|error| failed("fast-import", error))?;
+        let input = process.stdin.take().ok_or_else(|| failed("fast-import", "no pipe"))?;
+        Ok(Self { folder: folder.to_owned(), process, input: BufWriter::new(input) })
+    }
+
+    /// Begins a commit on top of the one before.
+    pub(super) async fn commit(&mut self, author: &Signature, committer: &Signature, message: &str) -> Result<()> {
+        let head = format!("commit refs/heads/{BRANCH}\nauthor {}\ncommitter {}\n", author.line(), committer.line());
+        self.write(head.as_bytes()).await?;
+        self.data(message.as_bytes()).await
+    }
+
+    /// Removes a file from the commit that was begun.
+    pub(super) async fn delete(&mut self, path: &str) -> Result<()> {
+        self.write(format!("D {}\n", quoted(path)).as_bytes()).await
+    }
+
+    /// Writes a file into the commit that was begun.
+    pub(super) async fn modify(&mut self, path: &str, mode: &str, content: &[u8]) -> Result<()> {
+        self.write(format!("M {mode} inline {}\n", quoted(path)).as_bytes()).await?;
+        self.data(content).await
+    }
+
+    async fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write(format!("data {}\n", bytes.len()).as_bytes()).await?;
+        self.write(bytes).await?;
+        self.write(b"\n").await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match self.input.write_all(bytes).await {
+            Ok(()) => Ok(()),
+            // It has gone away, and says why.
+            Err(_) => Err(self.end().await.err().unwrap_or_else(|| failed("fast-import", "it ended early"))),
+        }
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        let _ = self.input.shutdown().await;
+        let mut said = String::new();
+        if let Some(mut errors) = self.process.stderr.take() {
+            let _ = errors.read_to_string(&mut said).await;
+        }
+        let status = self.process.wait().await.map_err(|error| failed("fast-import", error))?;
+        if status.success() { Ok(()) } else { Err(failed("fast-import", said.trim())) }
+    }
+
+    /// Ends the history and, where there is any, checks its files out.
+    pub(super) async fn finish(mut self, commits: usize) -> Result<()> {
+        self.write(b"done\n").await?;
+        self.end().await?;
+        if commits > 0 {
+            run(&self.folder, &["reset", "--quiet", "--hard"]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A path in the quotes of fast-import; it holds no control characters.
+fn quoted(path: &str) -> String {
+    format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(author: &str, message: &[u8]) -> Option<Commit> {
+        let head = format!("tree 1\nparent 2\nparent 3\nauthor {author}\ncommitter B <b@x> 5 -0330\ngpgsig a\n b\n\n");
+        Commit::parse(&[head.as_bytes(), message].concat())
+    }
+
+    #[test]
+    fn a_commit_is_read_and_its_signatures_written_back() {
+        let read = commit("Ada L. <ada@example.com> 1700000000 +0545", b"Subject\n\nBody\n\n").unwrap();
+        assert_eq!(read.author.line(), "Ada L. <ada@example.com> 1700000000 +0545");
+        assert_eq!(read.committer.line(), "B <b@x> 5 -0330");
+        assert_eq!(read.message, "Subject\n\nBody\n\n");
+        assert_eq!(read.parents, ["2", "3"]);
+    }
+
+    #[test]
+    fn odd_commits_are_read_as_well_as_they_can_be() {
+        assert_eq!(commit("<> 0 +0000", b"").unwrap().author.line(), "<> 0 +0000");
+        assert_eq!(commit("A <a@x> 7 +9999", b"").unwrap().author.line(), "A <a@x> 7 +0000");
+        assert_eq!(commit("A <a@x> 7", b"\xe9\0").unwrap().message, "\u{e9}\u{fffd}");
+        assert!(commit("nobody", b"").is_none());
+        assert!(Commit::parse(b"tree 1").is_none());
+    }
+}

@@ -1,0 +1,319 @@
+//! What the operator's commands read: whole projects as their rows are, on nobody's behalf. Words and numbers come out as
+//! they are stored, since whether they are right is what `verify` asks.
+
+use chrono::{DateTime, Utc};
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+pub use super::db::Operator;
+use super::db::fail;
+use super::sql::Sql;
+use crate::model::error::Result;
+use crate::model::ids::{ProjectId, UserId};
+
+/// A project's row, with what there is to count.
+#[derive(Debug)]
+pub struct StoredProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its owner.
+    pub owner: UserId,
+    /// Its name.
+    pub name: String,
+    /// Its newest revision.
+    pub revision: i32,
+    /// The counts on its row: sessions, messages, files, changes.
+    pub counts: [i32; 4],
+}
+
+/// An entry of the log.
+#[derive(Debug)]
+pub struct StoredEvent {
+    /// Its revision.
+    pub revision: i32,
+    /// Its kind.
+    pub kind: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A file's row.
+#[derive(Debug)]
+pub struct StoredFile {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it is.
+    pub path: String,
+    /// The last segment of that.
+    pub name: String,
+    /// The rest of it.
+    pub parent: Option<String>,
+    /// `file` or `folder`.
+    pub file_type: String,
+    /// Size of its contents.
+    pub size: i32,
+    /// Its newest version.
+    pub version: i32,
+    /// Hash of its contents.
+    pub hash: Option<Vec<u8>>,
+    /// Whether it is deleted.
+    pub is_deleted: bool,
+}
+
+/// A version's row.
+#[derive(Debug)]
+pub struct StoredVersion {
+    /// Its id.
+    pub id: Uuid,
+    /// Its file.
+    pub file_id: Uuid,
+    /// The revision that made it.
+    pub revision: i32,
+    /// The revision that ended it.
+    pub superseded: Option<i32>,
+    /// Its number.
+    pub version: i32,
+    /// What the change did.
+    pub change_type: String,
+    /// Where the file was.
+    pub path: String,
+    /// Its contents.
+    pub blob: Option<i64>,
+}
+
+/// A blob's row without its data.
+#[derive(Debug)]
+pub struct StoredBlob {
+    /// Its id.
+    pub id: i64,
+    /// Hash of its bytes.
+    pub sha256: Vec<u8>,
+    /// How many they are.
+    pub size: i32,
+    /// How they are kept.
+    pub encoding: i16,
+    /// How many deltas stand between it and its keyframe.
+    pub depth: i16,
+    /// What a delta is based on.
+    pub base: Option<i64>,
+}
+
+/// A snapshot's row.
+#[derive(Debug)]
+pub struct StoredSnapshot {
+    /// Its id.
+    pub id: Uuid,
+    /// The revision that it names.
+    pub revision: i32,
+    /// The revision that made it.
+    pub created_revision: i32,
+    /// How many files it says it has.
+    pub file_count: i32,
+    /// The hash over them.
+    pub manifest: Vec<u8>,
+}
+
+/// A session's row, with how many messages it has.
+#[derive(Debug)]
+pub struct StoredSession {
+    /// Its id.
+    pub id: Uuid,
+    /// How many messages it says it has.
+    pub message_count: i32,
+    /// How many it has.
+    pub messages: i64,
+    /// How many of those have no entry in the log that names them.
+    pub unlogged: i64,
+    /// How many are checkpoints of the AI and have no snapshot.
+    pub without_snapshot: i64,
+}
+
+fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> Result<T> {
+    row.try_get("", column).map_err(fail)
+}
+
+async fn list<T>(operator: &Operator, sql: Sql, read: impl Fn(&QueryResult) -> Result<T>) -> Result<Vec<T>> {
+    operator.rows(sql).await?.iter().map(read).collect()
+}
+
+/// Every project, or the one named, whatever its status, oldest first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn projects(operator: &Operator, only: Option<ProjectId>) -> Result<Vec<StoredProject>> {
+    let mut sql = Sql::new(
+        "SELECT id, user_id, name, revision, session_count, message_count, file_count, change_count FROM projects",
+    );
+    if let Some(only) = only {
+        sql.push(" WHERE id = ").bind(only.0);
+    }
+    sql.push(" ORDER BY id");
+    list(operator, sql, |row| {
+        Ok(StoredProject {
+            id: ProjectId(get(row, "id")?),
+            owner: UserId(get(row, "user_id")?),
+            name: get(row, "name")?,
+            revision: get(row, "revision")?,
+            counts: [
+                get(row, "session_count")?,
+                get(row, "message_count")?,
+                get(row, "file_count")?,
+                get(row, "change_count")?,
+            ],
+        })
+    })
+    .await
+}
+
+/// Entries of a project's log after a revision, oldest first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn events(operator: &Operator, project: ProjectId, after: i32, limit: i64) -> Result<Vec<StoredEvent>> {
+    let mut sql = Sql::new("SELECT revision, kind, created_at FROM project_events WHERE project_id = ");
+    sql.bind(project.0).push(" AND revision > ").bind(after).push(" ORDER BY revision LIMIT ").bind(limit);
+    list(operator, sql, |row| {
+        Ok(StoredEvent {
+            revision: get(row, "revision")?,
+            kind: get(row, "kind")?,
+            created_at: get(row, "created_at")?,
+        })
+    })
+    .await
+}
+
+/// Every file of a project, deleted ones too.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn files(operator: &Operator, project: ProjectId) -> Result<Vec<StoredFile>> {
+    let mut sql = Sql::new(
+        "SELECT id, file_path, file_name, parent_path, file_type, size_bytes, version, hash, is_deleted FROM project_files \
+         WHERE project_id = ",
+    );
+    sql.bind(project.0).push(" ORDER BY file_path, id");
+    list(operator, sql, |row| {
+        Ok(StoredFile {
+            id: get(row, "id")?,
+            path: get(row, "file_path")?,
+            name: get(row, "file_name")?,
+            parent: get(row, "parent_path")?,
+            file_type: get(row, "file_type")?,
+            size: get(row, "size_bytes")?,
+            version: get(row, "version")?,
+            hash: get(row, "hash")?,
+            is_deleted: get(row, "is_deleted")?,
+        })
+    })
+    .await
+}
+
+/// Versions of a project's files after one (named by revision and id), in the order of their revisions.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn versions(
+    operator: &Operator,
+    project: ProjectId,
+    (revision, id): (i32, Uuid),
+    limit: i64,
+) -> Result<Vec<StoredVersion>> {
+    let mut sql = Sql::new(
+        "SELECT id, file_id, revision, superseded_revision, version, change_type, path, blob_id FROM file_snapshots \
+         WHERE project_id = ",
+    );
+    sql.bind(project.0).push(" AND (revision, id) > (").bind(revision).push(", ").bind(id);
+    sql.push(") ORDER BY revision, id LIMIT ").bind(limit);
+    list(operator, sql, |row| {
+        Ok(StoredVersion {
+            id: get(row, "id")?,
+            file_id: get(row, "file_id")?,
+            revision: get(row, "revision")?,
+            superseded: get(row, "superseded_revision")?,
+            version: get(row, "version")?,
+            change_type: get(row, "change_type")?,
+            path: get(row, "path")?,
+            blob: get(row, "blob_id")?,
+        })
+    })
+    .await
+}
+
+/// Every blob of a project, without its data.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn blobs(operator: &Operator, project: ProjectId) -> Result<Vec<StoredBlob>> {
+    let mut sql = Sql::new("SELECT id, sha256, size, encoding, depth, base_id FROM blobs WHERE project_id = ");
+    sql.bind(project.0).push(" ORDER BY id");
+    list(operator, sql, |row| {
+        Ok(StoredBlob {
+            id: get(row, "id")?,
+            sha256: get(row, "sha256")?,
+            size: get(row, "size")?,
+            encoding: get(row, "encoding")?,
+            depth: get(row, "depth")?,
+            base: get(row, "base_id")?,
+        })
+    })
+    .await
+}
+
+/// The data of these blobs.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn blob_data(operator: &Operator, ids: &[i64]) -> Result<Vec<(i64, Vec<u8>)>> {
+    let mut sql = Sql::new("SELECT id, data FROM blobs WHERE id IN ");
+    sql.list(ids.iter().copied());
+    list(operator, sql, |row| Ok((get(row, "id")?, get(row, "data")?))).await
+}
+
+/// Every snapshot of a project, in the order of the revisions that they name.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn snapshots(operator: &Operator, project: ProjectId) -> Result<Vec<StoredSnapshot>> {
+    let mut sql = Sql::new(
+        "SELECT id, revision, created_revision, file_count, manifest_sha256 FROM project_snapshots WHERE project_id = ",
+    );
+    sql.bind(project.0).push(" ORDER BY revision, created_revision");
+    list(operator, sql, |row| {
+        Ok(StoredSnapshot {
+            id: get(row, "id")?,
+            revision: get(row, "revision")?,
+            created_revision: get(row, "created_revision")?,
+            file_count: get(row, "file_count")?,
+            manifest: get(row, "manifest_sha256")?,
+        })
+    })
+    .await
+}
+
+/// Every session of a project, with its messages counted.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<StoredSession>> {
+    let mut sql = Sql::new(
+        "SELECT s.id, s.message_count, count(m.id) AS messages, \
+         count(CASE WHEN m.id IS NOT NULL AND e.revision IS NULL THEN 1 END) AS unlogged, \
+         count(CASE WHEN m.is_checkpoint AND m.role = 'assistant' AND n.id IS NULL THEN 1 END) AS without_snapshot \
+         FROM chat_sessions s LEFT JOIN chat_messages m ON m.session_id = s.id \
+         LEFT JOIN project_events e ON e.project_id = m.project_id AND e.revision = m.revision \
+         AND e.kind = 'MESSAGE_ADDED' AND e.message_id = m.id \
+         LEFT JOIN project_snapshots n ON n.project_id = m.project_id AND n.created_revision = m.revision \
+         WHERE s.project_id = ",
+    );
+    sql.bind(project.0).push(" GROUP BY s.id, s.message_count ORDER BY s.id");
+    list(operator, sql, |row| {
+        Ok(StoredSession {
+            id: get(row, "id")?,
+            message_count: get(row, "message_count")?,
+            messages: get(row, "messages")?,
+            unlogged: get(row, "unlogged")?,
+            without_snapshot: get(row, "without_snapshot")?,
+        })
+    })
+    .await
+}

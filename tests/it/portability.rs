@@ -1,0 +1,530 @@
+//! Given histories of git and of the API, when they are imported, exported and read back, then every file of every moment has
+//! its bytes, and damage is found.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use antiphon::{
+    app,
+    config::{Cli, Command as Antiphon, Export, Import, Settings},
+    domain::portability::{
+        import::{Imported, Progress},
+        verify::Verified,
+    },
+    model::clock,
+};
+use clap::Parser;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use tests::{
+    client::Client,
+    database::{Database, Kind},
+    server::{JWT_SECRET, Server},
+};
+
+/// A folder of one test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("antiphon-portability-{}", clock::new_id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A git repository under construction or under test.
+struct Repository(PathBuf);
+
+impl Repository {
+    fn init(path: PathBuf) -> Self {
+        fs::create_dir(&path).unwrap();
+        let repository = Self(path);
+        repository.git(&["init", "-q", "-b", "trunk"]);
+        repository
+    }
+
+    fn git_bytes(&self, arguments: &[&str]) -> Vec<u8> {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&self.0).args(arguments).stdin(Stdio::null());
+        for (name, value) in [
+            ("GIT_AUTHOR_NAME", "Ada Löwe"),
+            ("GIT_AUTHOR_EMAIL", "ada@example.com"),
+            ("GIT_AUTHOR_DATE", "1700000000 +0545"),
+            ("GIT_COMMITTER_NAME", "Bob"),
+            ("GIT_COMMITTER_EMAIL", "bob@example.com"),
+            ("GIT_COMMITTER_DATE", "1700000600 -0330"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_SYSTEM", "/dev/null"),
+        ] {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        String::from_utf8(self.git_bytes(arguments)).unwrap().trim_end().to_owned()
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    fn remove(&self, path: &str) -> &Self {
+        fs::remove_file(self.0.join(path)).unwrap();
+        self
+    }
+
+    fn commit(&self, message: &str) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "-q", "--allow-empty", "--allow-empty-message", "--cleanup=verbatim", "-m", message]);
+    }
+
+    fn commits(&self) -> Vec<String> {
+        self.git(&["rev-list", "--first-parent", "--reverse", "HEAD"]).lines().map(str::to_owned).collect()
+    }
+
+    fn tree(&self, commit: &str) -> String {
+        self.git(&["rev-parse", &format!("{commit}^{{tree}}")])
+    }
+
+    fn trees(&self) -> Vec<String> {
+        self.commits().iter().map(|commit| self.tree(commit)).collect()
+    }
+
+    /// Path and content of every file of a commit; submodules are none.
+    fn files(&self, commit: &str) -> BTreeMap<String, Vec<u8>> {
+        let listing = String::from_utf8(self.git_bytes(&["ls-tree", "-r", "-z", commit])).unwrap();
+        let entries = listing.split_terminator('\0').map(|entry| entry.split_once('\t').unwrap());
+        let blobs = entries.filter(|(head, _)| head.contains(" blob "));
+        blobs
+            .map(|(head, path)| {
+                (path.to_owned(), self.git_bytes(&["cat-file", "blob", head.rsplit(' ').next().unwrap()]))
+            })
+            .collect()
+    }
+
+    /// A commit's message, byte for byte.
+    fn message(&self, commit: &str) -> String {
+        let object = String::from_utf8(self.git_bytes(&["cat-file", "commit", commit])).unwrap();
+        object.split_once("\n\n").unwrap().1.to_owned()
+    }
+}
+
+/// A history with everything that git has and a project has to take: see the commits' messages.
+fn odd_history(path: PathBuf) -> Repository {
+    let repository = Repository::init(path);
+    repository.write("main.py", "print('one')\n").write("crlf.txt", "a\r\nb\r\nno newline at the end");
+    repository.write("data.bin", (0..=255).cycle().take(3_000).collect::<Vec<u8>>()).write("empty", "");
+    repository.commit("First\n\nWith a body, and a last line feed.\n");
+    repository.write("größe/日本 1.py", "print('ü')\n").write("main.py", "print('two')\n");
+    repository.commit("Non-ASCII paths, without a last line feed");
+    repository.write("lib/a.py", "a = 1\n".repeat(50)).write("lib/b.py", "b = 1\n");
+    repository.commit("A folder\n");
+    repository.git(&["mv", "lib/a.py", "lib/renamed.py"]);
+    repository.commit("A rename\n");
+    repository.remove("lib/b.py").remove("lib/renamed.py").write("lib", "a file where a folder was\n");
+    repository.commit("A folder becomes a file\n");
+    repository.remove("lib").write("lib/c/d.py", "d = 1\n");
+    repository.commit("A file becomes a folder\n");
+    std::os::unix::fs::symlink("lib/c/d.py", repository.0.join("link")).unwrap();
+    repository.commit("A symbolic link\n");
+    repository.git(&["update-index", "--chmod=+x", "main.py"]);
+    repository.git(&["commit", "-q", "-m", "An executable"]);
+    repository.git(&["checkout", "-q", "--", "."]);
+    repository.commit("Nothing\n");
+    repository.git(&["checkout", "-q", "-b", "side"]);
+    repository.write("side.py", "side = 1\n").commit("On a side branch\n");
+    repository.write("side.py", "side = 2\n").commit("On a side branch again\n");
+    repository.git(&["checkout", "-q", "trunk"]);
+    repository.write("main.py", "print('three')\n").commit("On the trunk meanwhile\n");
+    repository.git(&["merge", "-q", "--no-ff", "-m", "A merge", "side"]);
+    repository.remove("data.bin").write("crlf.txt", "a\r\nb2\r\nno newline at the end").commit("");
+    repository.git(&["update-index", "--chmod=-x", "main.py"]);
+    repository.git(&["mv", "link", "moved link"]);
+    repository.git(&["commit", "-q", "-m", "No executable any more, and the link has moved\n"]);
+    repository.git(&["checkout", "-q", "--", "."]);
+    repository
+}
+
+fn parse(database: &Database, arguments: &[&str]) -> (Antiphon, Settings) {
+    let url = database.url();
+    let common = ["--database-url", &url, "--jwt-secret", JWT_SECRET];
+    let cli = Cli::try_parse_from(["antiphon"].iter().chain(arguments).chain(&common)).unwrap();
+    (cli.command.unwrap(), cli.settings)
+}
+
+async fn try_import(
+    database: &Database,
+    git: &Path,
+    name: &str,
+    more: &[&str],
+) -> anyhow::Result<(Imported, Vec<String>)> {
+    let base = ["import", "--git", git.to_str().unwrap(), "--name", name, "--email", "Ada@example.com"];
+    let (Antiphon::Import(import), settings) = parse(database, &[&base, more].concat()) else { panic!() };
+    let import: Import = import;
+    let mut skipped = Vec::new();
+    let mut report = |progress| match progress {
+        Progress::Skipped { path, why, .. } => skipped.push(format!("{path}: {why}")),
+        Progress::Begins { .. } | Progress::Commit => {}
+    };
+    let imported = app::import(&settings, &import, &mut report).await?;
+    assert_eq!(imported.skipped, skipped.len());
+    Ok((imported, skipped))
+}
+
+async fn import(database: &Database, git: &Path, name: &str, more: &[&str]) -> Imported {
+    try_import(database, git, name, more).await.unwrap().0
+}
+
+async fn export(database: &Database, project: &str, more: &[&str]) -> anyhow::Result<Vec<String>> {
+    let (Antiphon::Export(export), settings) = parse(database, &[&["export", project], more].concat()) else {
+        panic!()
+    };
+    let export: Export = export;
+    app::export(&settings, &export, &mut |_| {}).await
+}
+
+async fn verify(database: &Database) -> (Verified, Vec<String>) {
+    let (_, settings) = parse(database, &["verify"]);
+    let mut wrong = Vec::new();
+    let verified = app::verify(&settings, None, &mut |_, text| wrong.push(text)).await.unwrap();
+    assert_eq!(verified.problems, wrong.len());
+    (verified, wrong)
+}
+
+async fn assert_sound(database: &Database) {
+    let (_, wrong) = verify(database).await;
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whom `import` makes the owner: the user whom `antiphon token` names, not the tests' own.
+fn owner(server: &Server) -> Client {
+    let settings = parse(server.database(), &["verify"]).1;
+    server.anonymous().with_token(Some(app::token(&settings, "ada@example.com", None, 1).unwrap()))
+}
+
+/// The checkpoints of a project as the API tells them, oldest first: message, metadata, manifest and revision.
+async fn checkpoints(ada: &Client, project: &str) -> Vec<Value> {
+    let query = "query($id: ID!) { project(id: $id) { sessions { nodes { messages(first: 500) { nodes {
+        content role isCheckpoint metadata snapshot { manifestHash revision } } } } } } }";
+    let data = ada.gql(query, json!({ "id": project })).await.ok();
+    let sessions = data["project"]["sessions"]["nodes"].as_array().unwrap();
+    let messages = sessions.iter().rev().flat_map(|session| session["messages"]["nodes"].as_array().unwrap());
+    messages.filter(|message| message["isCheckpoint"] == true).cloned().collect()
+}
+
+fn manifests(checkpoints: &[Value]) -> Vec<String> {
+    checkpoints.iter().map(|checkpoint| checkpoint["snapshot"]["manifestHash"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Path and bytes of every file of a project as of a revision, as the API tells them.
+async fn files_at(ada: &Client, project: &str, revision: &Value) -> BTreeMap<String, Vec<u8>> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let query = "query($id: ID!, $at: Int) { project(id: $id) { files(at: $at, first: 500) { nodes {
+        path type contentBase64 } } } }";
+    let data = ada.gql(query, json!({ "id": project, "at": revision })).await.ok();
+    let files = data["project"]["files"]["nodes"].as_array().unwrap();
+    let files = files.iter().filter(|file| file["type"] == "FILE");
+    files
+        .map(|file| {
+            let content = STANDARD.decode(file["contentBase64"].as_str().unwrap()).unwrap();
+            (file["path"].as_str().unwrap().to_owned(), content)
+        })
+        .collect()
+}
+
+/// Runs SQL behind the service's back.
+async fn execute(database: &Database, sql: &str) {
+    let (url, sql) = (database.url(), AssertSqlSafe(sql.to_owned()));
+    match database.kind() {
+        Kind::Sqlite => {
+            let mut connection = SqliteConnection::connect(&url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        }
+        Kind::Postgres => {
+            let mut connection = PgConnection::connect(&url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        }
+    }
+}
+
+tests::on_both! {
+    async fn a_git_history_goes_in_and_out_and_in_again(database: Database) {
+        // Given a history with everything odd, when it is imported …
+        let folder = Folder::new();
+        let original = odd_history(folder.path("original"));
+        let imported = import(&database, &original.0, "odd", &[]).await;
+        let commits = original.commits();
+        assert_eq!((imported.commits, imported.left, imported.skipped), (commits.len(), 0, 0));
+        assert_sound(&database).await;
+
+        // … then each commit is a checkpoint of the AI with the commit's files, bytes and words …
+        let server = Server::start(&database).await;
+        let ada = owner(&server);
+        let project = imported.project.0.to_string();
+        let all = checkpoints(&ada, &project).await;
+        assert_eq!(all.len(), commits.len());
+        for (commit, checkpoint) in commits.iter().zip(&all) {
+            assert_eq!(checkpoint["metadata"]["commit"], **commit);
+            assert_eq!(checkpoint["metadata"]["author"], "Ada Löwe");
+            assert_eq!(checkpoint["metadata"]["authoredAt"], "2023-11-15T03:58:20+05:45");
+            assert_eq!(checkpoint["metadata"]["committerEmail"], "bob@example.com");
+            assert_eq!(checkpoint["role"], "ASSISTANT");
+            assert_eq!(checkpoint["content"], original.message(commit));
+            let files = files_at(&ada, &project, &checkpoint["snapshot"]["revision"]).await;
+            assert_eq!(files, original.files(commit), "{}", checkpoint["content"]);
+        }
+
+        // … and the export has the same trees (so the same modes), messages, people and times …
+        let to = folder.path("exported");
+        let said = export(&database, &project, &["--git", to.to_str().unwrap()]).await.unwrap();
+        assert_eq!(said.len(), 1, "{said:?}");
+        let exported = Repository(to);
+        assert_eq!(exported.trees(), original.trees());
+        assert_eq!(exported.git(&["status", "--porcelain"]), "");
+        let merge = commits.iter().position(|commit| original.message(commit).starts_with("A merge")).unwrap();
+        for (at, (ours, theirs)) in exported.commits().iter().zip(&commits).enumerate() {
+            assert_eq!(exported.message(ours), original.message(theirs));
+            // Up to the merge, whose second parent is no part of the project, they are the same commits.
+            assert_eq!(ours == theirs, at < merge);
+        }
+
+        // … whose import is the same project again …
+        let again = import(&database, &exported.0, "again", &[]).await.project.0.to_string();
+        assert_eq!(manifests(&checkpoints(&ada, &again).await), manifests(&all));
+        assert_sound(&database).await;
+
+        // … and a third import of the same has nothing to do.
+        assert_eq!(import(&database, &exported.0, "again", &[]).await.commits, 0);
+        assert_eq!(checkpoints(&ada, &again).await.len(), all.len());
+        server.stop().await;
+    }
+
+    async fn an_import_goes_on_where_it_stopped(database: Database) {
+        let folder = Folder::new();
+        let repository = odd_history(folder.path("original"));
+        let total = repository.commits().len();
+        let first = import(&database, &repository.0, "steps", &["--max", "5"]).await;
+        assert_eq!((first.commits, first.left), (5, total - 5));
+        // As if the process had been killed between a message and its files: that message has none yet.
+        let server = Server::start(&database).await;
+        let ada = owner(&server);
+        let query = "query($id: ID!) { project(id: $id) { activeSession { id } } }";
+        let session = ada.gql(query, json!({ "id": first.project.0 })).await.ok()["project"]["activeSession"]["id"].take();
+        let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
+        let input = json!({ "sessionId": session, "role": "ASSISTANT", "content": repository.message(&repository.commits()[5]),
+            "isCheckpoint": true, "metadata": { "commit": repository.commits()[5] } });
+        ada.gql(query, json!({ "input": input })).await.ok();
+
+        // When the import is run again, then it finishes that message first.
+        let second = import(&database, &repository.0, "steps", &["--max", "2"]).await;
+        assert_eq!((second.commits, second.left, second.project), (2, total - 6, first.project));
+        let third = import(&database, &repository.0, "steps", &[]).await;
+        assert_eq!((third.commits, third.left), (total - 6, 0));
+        assert_sound(&database).await;
+        repository.write("later.py", "1\n").commit("Later");
+        assert_eq!(import(&database, &repository.0, "steps", &[]).await.commits, 1);
+        assert_eq!(import(&database, &repository.0, "steps", &[]).await.commits, 0);
+        let whole = import(&database, &repository.0, "whole", &[]).await;
+
+        let to = folder.path("exported");
+        export(&database, &first.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
+        assert_eq!(Repository(to).trees(), repository.trees());
+        assert_eq!(whole.commits, total + 1);
+
+        // What is not what was imported is refused.
+        let other = Repository::init(folder.path("other"));
+        other.write("a", "b").commit("Other");
+        let refused = try_import(&database, &other.0, "steps", &[]).await.unwrap_err();
+        assert!(refused.to_string().contains("does not come from"), "{refused}");
+        server.stop().await;
+    }
+
+    async fn what_cannot_be_taken_is_left_out_and_named(database: Database) {
+        let folder = Folder::new();
+        let repository = Repository::init(folder.path("original"));
+        repository.write("good", "1\n").write("grows", "1\n").write("line\nfeed", "1\n").commit("One");
+        let object = repository.git(&["rev-parse", "HEAD"]);
+        repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{object},module")]);
+        repository.git(&["commit", "-q", "-m", "A submodule"]);
+        repository.write("grows", "x".repeat(2_000)).write("good", "2\n");
+        repository.git(&["add", "good", "grows"]);
+        repository.git(&["commit", "-q", "-m", "Too large"]);
+        let imported = try_import(&database, &repository.0, "limits", &["--max-file-bytes", "1000"]).await.unwrap();
+        let (imported, skipped) = imported;
+        assert_eq!(imported.commits, 3);
+        let starts = ["line\nfeed: ", "module: It is a submodule", "grows: It has 2000 bytes; --max-file-bytes allows 1000"];
+        assert_eq!(skipped.len(), starts.len(), "{skipped:?}");
+        assert!(starts.iter().zip(&skipped).all(|(start, skipped)| skipped.starts_with(start)), "{skipped:?}");
+        // Run again, nothing is left to do, although the last commit could not be taken whole.
+        assert_eq!(import(&database, &repository.0, "limits", &["--max-file-bytes", "1000"]).await.commits, 0);
+        let to = folder.path("exported");
+        export(&database, &imported.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
+        let exported = Repository(to);
+        let last = exported.files("HEAD");
+        assert_eq!(last, BTreeMap::from([("good".to_owned(), b"2\n".to_vec())]));
+        assert_sound(&database).await;
+    }
+
+    async fn a_project_of_the_api_becomes_a_git_history(server: Server) {
+        // Given a conversation with files, writes of its own, a rename, a rollback and a folder …
+        let ada = server.user("ada@example.com");
+        let write = |query: &str, input: Value| {
+            let (ada, query) = (ada.clone(), query.to_owned());
+            async move { ada.gql(&query, json!({ "input": input })).await.ok() }
+        };
+        let project = write(
+            "mutation($input: CreateProjectInput!) { createProject(input: $input) { project { id } } }",
+            json!({ "name": "Agent", "initialPrompt": "" }),
+        ).await["createProject"]["project"]["id"].clone();
+        let session = write(
+            "mutation($input: StartSessionInput!) { startSession(input: $input) { session { id } } }",
+            json!({ "projectId": project }),
+        ).await["startSession"]["session"]["id"].clone();
+        let say = async |role: &str, content: &str| {
+            let checkpoint = role == "ASSISTANT";
+            let input = json!({ "sessionId": session, "role": role, "content": content, "isCheckpoint": checkpoint });
+            let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { message { id } revision } }";
+            write(query, input).await["addMessage"].clone()
+        };
+        let sync = async |message: &Value, files: Value, deletes: Value, why: Value| {
+            let input = json!({ "projectId": project, "messageId": message, "files": files, "deletes": deletes,
+                "changeDescription": why });
+            let query = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
+            write(query, input).await["syncFiles"]["revision"].clone()
+        };
+        say("USER", "Make an agent, please.\n").await;
+        let first = say("ASSISTANT", "Here it is.").await["message"]["id"].clone();
+        sync(&first, json!([{ "path": "main.py", "content": "1\n" }, { "path": "docs", "type": "FOLDER" }]), json!([]), Value::Null).await;
+        let moment = sync(&Value::Null, json!([{ "path": "main.py", "content": "2\n" }]), json!([]), json!("Autosave")).await;
+        sync(&first, json!([{ "path": ".git/config", "content": "evil" }, { "path": "a.py", "content": "a\n" }]), json!([]), Value::Null).await;
+        let second = say("ASSISTANT", "Tidied up.").await["message"]["id"].clone();
+        sync(&second, json!([{ "path": "b.py", "content": "a\n" }]), json!(["a.py", "not there"]), Value::Null).await;
+        write(
+            "mutation($input: RestoreRevisionInput!) { restoreRevision(input: $input) { revision } }",
+            json!({ "projectId": project, "revision": moment }),
+        ).await;
+
+        // … when it is exported, then messages and writes are commits with the files of their moments …
+        let folder = Folder::new();
+        let to = folder.path("exported");
+        let id = project.as_str().unwrap();
+        let said = export(server.database(), id, &["--git", to.to_str().unwrap()]).await.unwrap();
+        assert!(said[0].contains(".git/config") && said.len() == 2, "{said:?}");
+        let exported = Repository(to);
+        let commits = exported.commits();
+        let told: Vec<_> = commits
+            .iter()
+            .map(|commit| (exported.message(commit), exported.files(commit).into_keys().collect::<Vec<_>>().join(" ")))
+            .collect();
+        let expected = [
+            ("Make an agent, please.\n", ""),
+            ("Autosave", "main.py"),
+            ("Here it is.", "a.py main.py"),
+            ("Tidied up.", "b.py main.py"),
+            ("Restore an earlier state", "main.py"),
+        ];
+        let expected: Vec<_> = expected.iter().map(|(text, files)| ((*text).to_owned(), (*files).to_owned())).collect();
+        assert_eq!(told, expected);
+        assert_eq!(exported.git(&["log", "-1", "--format=%an <%ae>"]), "ada <ada@example.com>");
+        assert_sound(server.database()).await;
+
+        // … and the archive of a moment has that moment's files and folders, the same bytes each time.
+        let zip = |name: &str| folder.path(name);
+        let at = moment.to_string();
+        for name in ["one.zip", "two.zip"] {
+            export(server.database(), id, &["--to", zip(name).to_str().unwrap(), "--at", &at]).await.unwrap();
+        }
+        let bytes = fs::read(zip("one.zip")).unwrap();
+        assert_eq!(bytes, fs::read(zip("two.zip")).unwrap());
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+        let mut entries = Vec::new();
+        for at in 0..archive.len() {
+            let mut entry = archive.by_index(at).unwrap();
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            entries.push((entry.name().to_owned(), content));
+        }
+        assert_eq!(entries, [("docs/".to_owned(), String::new()), ("main.py".to_owned(), "2\n".to_owned())]);
+        let refused = export(server.database(), id, &["--to", zip("x.zip").to_str().unwrap(), "--at", "99"]).await;
+        assert!(refused.unwrap_err().to_string().contains("revisions 1 to"));
+    }
+
+    async fn verify_finds_what_is_damaged(database: Database) {
+        let folder = Folder::new();
+        let repository = odd_history(folder.path("original"));
+        import(&database, &repository.0, "odd", &[]).await;
+        assert_sound(&database).await;
+        let (read, _) = verify(&database).await;
+        assert_eq!(read.projects, 1);
+        assert_eq!(read.snapshots, repository.commits().len());
+
+        // Each damage is planted, found in the words that name it, and taken back: a column (rows, where none is named), what is
+        // done to it, what must be said.
+        let zeros = if database.kind() == Kind::Sqlite { "x'000000'" } else { "'\\x000000'::bytea" };
+        let blob = "id = (SELECT min(id) FROM blobs WHERE encoding = 1)";
+        let newest = "revision = (SELECT max(revision) FROM file_snapshots)";
+        let middle = "id = (SELECT id FROM file_snapshots WHERE version = 2 AND superseded_revision IS NOT NULL
+            AND change_type = 'update' ORDER BY revision LIMIT 1)";
+        for (table, column, damage, words) in [
+            ("blobs", "data", format!("{zeros} WHERE {blob}"), "cannot be decompressed"),
+            ("blobs", "sha256", format!("{zeros} WHERE {blob}"), "its hash has a wrong length"),
+            ("blobs", "size", format!("size + 1 WHERE {blob}"), "bytes instead of"),
+            ("blobs", "depth", format!("depth + 1 WHERE {blob}"), "its depth is"),
+            ("file_snapshots", "", format!("WHERE {middle}"), "version 2 of"),
+            ("file_snapshots", "", format!("WHERE {newest}"), "none follows"),
+            ("file_snapshots", "superseded_revision", format!("superseded_revision + 1 WHERE {middle}"), "the version before it ends at"),
+            ("file_snapshots", "superseded_revision", format!("superseded_revision - 1 WHERE {middle}"), "the version before it ends at"),
+            ("file_snapshots", "blob_id", format!("NULL WHERE {middle}"), "has no contents"),
+            ("file_snapshots", "path", format!("'elsewhere' WHERE {middle}"), "says its manifest is"),
+            ("project_events", "", "WHERE revision = 5".to_owned(), "revision 5 has no event"),
+            ("project_snapshots", "revision", "revision - 2 WHERE revision > 6".to_owned(), "says its manifest is"),
+            ("project_files", "version", "version + 1".to_owned(), "the version on its row"),
+            ("projects", "change_count", "change_count + 1".to_owned(), "changes; there are"),
+            ("projects", "revision", "revision + 2".to_owned(), "have no events"),
+            ("chat_sessions", "message_count", "1".to_owned(), "says it has 1 messages"),
+        ] {
+            let key = if table == "project_events" { "revision" } else { "id" };
+            let (damage, repair) = match column {
+                "" => (
+                    format!("DELETE FROM {table} {damage}"),
+                    format!("INSERT INTO {table} SELECT * FROM kept WHERE {key} NOT IN (SELECT {key} FROM {table})"),
+                ),
+                column => (
+                    format!("UPDATE {table} SET {column} = {damage}"),
+                    format!("UPDATE {table} SET {column} = (SELECT kept.{column} FROM kept WHERE kept.{key} = {table}.{key})"),
+                ),
+            };
+            execute(&database, &format!("CREATE TABLE kept AS SELECT * FROM {table}")).await;
+            execute(&database, &damage).await;
+            let found = verify(&database).await.1;
+            assert!(found.iter().any(|wrong| wrong.contains(words)), "{damage}: {words:?} is not in {found:#?}");
+            execute(&database, &repair).await;
+            execute(&database, "DROP TABLE kept").await;
+            assert_sound(&database).await;
+        }
+    }
+}
