@@ -2,16 +2,21 @@
 //! See the `tests` crate for how to write one.
 
 mod bad_input;
+mod blame;
+mod conflicts;
 mod database;
 mod graphiql;
 mod harness;
 mod house;
 mod http;
 mod kill;
+mod model;
 mod portability;
+mod renames;
 mod replay;
 mod schema;
 mod sockets;
+mod travel;
 mod usage;
 
 /// Not a test: what a server in a process of its own does, once this binary has been started again for it.

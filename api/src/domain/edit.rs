@@ -10,7 +10,7 @@ use super::{Tx, policy};
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
-use crate::model::error::{Error, Result};
+use crate::model::error::{Conflict, Error, Result};
 use crate::model::event::Event;
 use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, SessionId};
@@ -367,7 +367,8 @@ fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
     }
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
         if tree.insert(&edit.path, edit.file_type).is_some() {
-            return Err(Error::conflict("path", format!("There is something at {:?} already.", edit.path.as_str())));
+            let message = format!("There is something at {:?} already.", edit.path.as_str());
+            return Err(taken(&edit.path, message));
         }
     }
     for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
@@ -375,11 +376,17 @@ fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
             if tree.get(&folder) == Some(&FileType::File) {
                 let message =
                     format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
-                return Err(Error::conflict("path", message));
+                return Err(taken(&folder, message));
             }
         }
     }
     Ok(())
+}
+
+/// The conflict of an edit with what is at a path, or above it.
+fn taken(path: &FilePath, message: String) -> Error {
+    let paths = vec![path.as_str().to_owned()];
+    Error::Conflict(Box::new(Conflict { message, field: Some("path"), paths, ..Conflict::default() }))
 }
 
 struct Prepared {

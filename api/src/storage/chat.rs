@@ -257,7 +257,8 @@ pub async fn recent(tx: &Tx, project: Option<ProjectId>, page: &Page) -> Result<
 /// `Internal` where the database fails.
 pub async fn recent_count(tx: &Tx, project: Option<ProjectId>) -> Result<i64> {
     let mut sql = Sql::new(
-        "SELECT coalesce(sum(p.message_count), 0) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
+        "SELECT cast(coalesce(sum(p.message_count - (SELECT count(*) FROM chat_messages m WHERE m.project_id = p.id \
+         AND m.folded_revision IS NOT NULL)), 0) AS bigint) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
     );
     super::project::memberships(&mut sql, tx.me());
     if let Some(project) = project {

@@ -119,6 +119,7 @@ CREATE TABLE chat_messages (
 );
 CREATE UNIQUE INDEX chat_messages_session ON chat_messages (session_id, revision);
 CREATE UNIQUE INDEX chat_messages_idempotency ON chat_messages (session_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX chat_messages_folded ON chat_messages (project_id, folded_revision) WHERE folded_revision IS NOT NULL;
 
 -- A file's identity and its present state; deleted files stay.
 CREATE TABLE project_files (

@@ -1,0 +1,127 @@
+//! Given a file that many have written, when somebody asks who wrote which line, then each line names its version, change,
+//! message and author.
+
+use serde_json::{Value, json};
+use tests::{
+    project::{Project, number, text},
+    server::{Server, user_id},
+};
+
+/// First line, last line and version of each range.
+async fn blame(project: &Project, path: &str) -> Vec<(i64, i64, i64)> {
+    let select = format!("file(path: \"{path}\") {{ blame {{ startLine endLine version {{ version }} }} }}");
+    let file = project.ask(&select).await["file"].take();
+    let ranges = file["blame"].as_array().unwrap_or_else(|| panic!("no list, but {file}"));
+    ranges
+        .iter()
+        .map(|range| (number(&range["startLine"]), number(&range["endLine"]), number(&range["version"]["version"])))
+        .collect()
+}
+
+tests::on_both! {
+    async fn every_line_names_who_wrote_it_and_for_what(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Blamed").await;
+        let session = project.start_session().await;
+        let (first, second) = (project.add_message(&session, "First", true).await, project.add_message(&session, "Second", true).await);
+        let write = |message: &str, content: &str, why: &str| {
+            json!({ "path": "a", "content": content, "messageId": message, "changeDescription": why })
+        };
+        project.write("createFile", write(&first, "1\n2\n3\n4\n", "Begun"), "revision").await;
+        project.write("updateFile", write(&second, "1\ntwo\n3\n4\n", "In words"), "revision").await;
+        project.update_file("a", "0\n1\ntwo\n3\n").await;
+
+        let select = "file(path: \"a\") { blame { startLine endLine version { version content }
+            change { revision type changeDescription diff } message { id content } author { id } } }";
+        let ranges = project.ask(select).await["file"]["blame"].take();
+        let ada = user_id("ada@example.com");
+        let shown: Vec<Value> = ranges
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|range| {
+                assert_eq!(range["author"]["id"], ada);
+                json!([range["startLine"], range["endLine"], range["version"]["version"],
+                    range["change"]["type"], range["change"]["changeDescription"], range["message"]["content"]])
+            })
+            .collect();
+        assert_eq!(shown, [
+            json!([1, 1, 3, "UPDATE", null, null]),
+            json!([2, 2, 1, "CREATE", "Begun", "First"]),
+            json!([3, 3, 2, "UPDATE", "In words", "Second"]),
+            json!([4, 4, 1, "CREATE", "Begun", "First"]),
+        ]);
+        assert_eq!(text(&ranges[2]["version"]["content"]), "1\ntwo\n3\n4\n");
+    }
+
+    async fn blame_follows_a_file_through_renames_and_reverts(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Followed").await;
+        let file = project.create_file("a", "1\n2\n3\n").await;
+        project.write("renameFile", json!({ "path": "a", "newPath": "lib/b" }), "revision").await;
+        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1)]);
+        project.update_file("lib/b", "1\nB\n3\n").await;
+        assert_eq!(blame(&project, "lib/b").await, [(1, 1, 1), (2, 2, 3), (3, 3, 1)]);
+        // A revert is a write like any other: what it brings back is its own.
+        let query = "mutation($id: ID!) { revertFile(input: { fileId: $id, version: 1 }) { revision } }";
+        project.client.gql(query, json!({ "id": file })).await.ok();
+        assert_eq!(blame(&project, "lib/b").await, [(1, 1, 1), (2, 2, 4), (3, 3, 1)]);
+        // So is bringing back a deleted file, whole.
+        project.write("deleteFile", json!({ "path": "lib/b" }), "revision").await;
+        project.client.gql(query, json!({ "id": file })).await.ok();
+        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 6)]);
+        project.update_file("lib/b", "1\n2\n3\n4").await;
+        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 6), (4, 4, 7)]);
+    }
+
+    async fn blame_of_an_earlier_moment_is_of_that_moment(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Then").await;
+        project.create_file("a", "1\n2\n").await;
+        project.update_file("a", "1\ntwo\n").await;
+        project.update_file("a", "new\n").await;
+        for (revision, expected) in [(2, vec![(1, 2, 1)]), (3, vec![(1, 1, 1), (2, 2, 2)]), (4, vec![(1, 1, 3)])] {
+            let select = format!("file(path: \"a\", at: {revision}) {{ blame {{ startLine endLine version {{ version }} }} }}");
+            let ranges = project.ask(&select).await["file"]["blame"].take();
+            let shown: Vec<_> = ranges.as_array().unwrap().iter()
+                .map(|range| (number(&range["startLine"]), number(&range["endLine"]), number(&range["version"]["version"])))
+                .collect();
+            assert_eq!(shown, expected, "as of {revision}");
+        }
+    }
+
+    async fn what_has_no_lines_has_no_blame(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Lines").await;
+        project.write("createFile", json!({ "path": "folder", "type": "FOLDER" }), "revision").await;
+        project.create_file("empty", "").await;
+        project.write("createFile", json!({ "path": "bytes", "contentBase64": "/wA=" }), "revision").await;
+        for path in ["folder", "empty", "bytes"] {
+            assert_eq!(blame(&project, path).await, [], "{path}");
+        }
+        // Bytes that become text are new as a whole; an emptied file begins anew; line ends belong to their lines.
+        project.update_file("bytes", "1\n2\n").await;
+        assert_eq!(blame(&project, "bytes").await, [(1, 2, 2)]);
+        project.update_file("bytes", "").await;
+        project.update_file("bytes", "1\r\n2").await;
+        assert_eq!(blame(&project, "bytes").await, [(1, 2, 4)]);
+        project.update_file("bytes", "1\r\n2\n").await;
+        assert_eq!(blame(&project, "bytes").await, [(1, 1, 4), (2, 2, 5)]);
+        let deleted = project.create_file("deleted", "1\n").await;
+        project.write("deleteFile", json!({ "path": "deleted" }), "revision").await;
+        let query = "query($id: ID!) { node(id: $id) { ... on ProjectFile { blame { startLine } } } }";
+        let deleted = project.client.gql(query, json!({ "id": deleted })).await.ok();
+        assert_eq!(deleted["node"]["blame"], json!([]));
+    }
+
+    async fn lines_between_are_kept_whatever_happens_around_them(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Long").await;
+        let lines: Vec<String> = (0..60).map(|n| format!("line {n}")).collect();
+        project.create_file("a", &(lines.join("\n") + "\n")).await;
+        let mut edited = lines.clone();
+        edited[10] = "changed".to_owned();
+        edited.remove(30);
+        edited.insert(45, "put in".to_owned());
+        project.update_file("a", &(edited.join("\n") + "\n")).await;
+        edited.push("last".to_owned());
+        project.update_file("a", &(edited.join("\n") + "\n")).await;
+        let expected = [(1, 10, 1), (11, 11, 2), (12, 45, 1), (46, 46, 2), (47, 60, 1), (61, 61, 3)];
+        assert_eq!(blame(&project, "a").await, expected);
+    }
+}

@@ -1,0 +1,231 @@
+//! Given several writers who say what they saw, when they write at once, then nobody's work is lost: who was late is told what
+//! is there, and what comes of bringing both together.
+
+use serde_json::{Value, json};
+use tests::{
+    client::Response,
+    project::{Project, each, number, text},
+    server::Server,
+    workload::sha256,
+};
+
+const WRITERS: usize = 8;
+const WRITES: usize = 5;
+
+fn extensions(answer: &Response) -> &Value {
+    assert_eq!(answer.error_code(), "CONFLICT");
+    &answer.error()["extensions"]
+}
+
+/// Text, version and revision of a file.
+async fn read(project: &Project, path: &str) -> (String, i64) {
+    let query = "query($id: ID!, $path: String!) { project(id: $id) { file(path: $path) { version content } } }";
+    let data = project.client.gql(query, json!({ "id": project.id, "path": path })).await.ok();
+    let file = &data["project"]["file"];
+    (text(&file["content"]), number(&file["version"]))
+}
+
+tests::on_both! {
+    async fn a_stale_writer_is_given_both_changes_merged(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Merged").await;
+        project.create_file("a", "1\n2\n3\n4\n5\n").await;
+        project.update_file("a", "one\n2\n3\n4\n5\n").await;
+        let before = project.state().await;
+        let stale = json!({ "path": "a", "content": "1\n2\n3\n4\nfive\n", "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        let shown = extensions(&answer);
+        assert_eq!(shown["field"], "expectedVersion");
+        assert_eq!(shown["currentVersion"], 2);
+        assert_eq!(shown["currentHash"], sha256("one\n2\n3\n4\n5\n"));
+        assert_eq!(shown["merge"], json!({ "clean": true, "content": "one\n2\n3\n4\nfive\n" }));
+        assert_eq!(project.state().await, before);
+
+        // What was offered can be sent as it is.
+        let merged = json!({ "path": "a", "content": shown["merge"]["content"], "expectedVersion": shown["currentVersion"] });
+        let updated = project.write("updateFile", merged, "file { version content }").await;
+        assert_eq!(updated["file"], json!({ "version": 3, "content": "one\n2\n3\n4\nfive\n" }));
+    }
+
+    async fn changes_of_the_same_lines_come_as_hunks(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Hunks").await;
+        project.create_file("a", "top\nold\nbottom\n").await;
+        project.update_file("a", "top\nnow\nbottom\n").await;
+        let stale = json!({ "path": "a", "content": "top\nsent\nbottom\n", "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        let merge = &extensions(&answer)["merge"];
+        assert_eq!(merge["clean"], false);
+        let lines: Vec<String> = text(&merge["content"]).lines().map(str::to_owned).collect();
+        let place = |line: &str| lines.iter().position(|other| other.starts_with(line)).unwrap_or_else(|| panic!("{line}: {lines:?}"));
+        let order = ["top", "<<<<<<<", "now", "=======", "sent", ">>>>>>>", "bottom"].map(place);
+        assert!(order.is_sorted(), "{lines:?}");
+    }
+
+    async fn a_merge_keeps_line_ends_and_what_is_no_text_has_none(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Bytes").await;
+        project.create_file("a", "1\r\n2\r\n3\r\n4\r\n5").await;
+        project.update_file("a", "one\r\n2\r\n3\r\n4\r\n5").await;
+        let stale = json!({ "path": "a", "content": "1\r\n2\r\n3\r\n4\r\nfive", "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        assert_eq!(extensions(&answer)["merge"], json!({ "clean": true, "content": "one\r\n2\r\n3\r\n4\r\nfive" }));
+        // The same change twice is no quarrel.
+        let same = json!({ "path": "a", "content": "one\r\n2\r\n3\r\n4\r\n5", "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", same, "revision").await;
+        assert_eq!(extensions(&answer)["merge"], json!({ "clean": true, "content": "one\r\n2\r\n3\r\n4\r\n5" }));
+
+        for base64 in ["/w==", "/wA="] {
+            let write = if base64 == "/w==" { "createFile" } else { "updateFile" };
+            project.write(write, json!({ "path": "b", "contentBase64": base64 }), "revision").await;
+        }
+        let stale = json!({ "path": "b", "contentBase64": "/wE=", "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        assert_eq!(extensions(&answer)["merge"], Value::Null);
+        assert_eq!(extensions(&answer)["currentVersion"], 2);
+        // A version that never was has nothing to merge from.
+        for expected in [0, -1, 99, i64::from(i32::MAX)] {
+            let stale = json!({ "path": "a", "content": "x", "expectedVersion": expected });
+            let answer = project.mutate("updateFile", stale, "revision").await;
+            assert_eq!(extensions(&answer)["merge"], Value::Null);
+        }
+        // Other writes have the guard too.
+        for (name, mut input) in [("deleteFile", json!({})), ("renameFile", json!({ "newPath": "c" }))] {
+            input["path"] = json!("a");
+            input["expectedVersion"] = json!(1);
+            let answer = project.mutate(name, input, "revision").await;
+            assert_eq!(extensions(&answer)["currentVersion"], 2, "{name}");
+        }
+    }
+
+    async fn a_stale_sync_names_the_files_that_differ(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Synced").await;
+        for path in ["clean", "hunks", "mine", "gone", "agreed"] {
+            project.create_file(path, "1\n2\n3\n4\n5\n").await;
+        }
+        let seen = project.revision().await;
+        project.update_file("clean", "one\n2\n3\n4\n5\n").await;
+        project.update_file("hunks", "now\n2\n3\n4\n5\n").await;
+        project.update_file("agreed", "both\n").await;
+        project.write("deleteFile", json!({ "path": "gone" }), "revision").await;
+        project.create_file("new", "theirs\n").await;
+        let before = project.state().await;
+        let file = |path: &str, content: &str| json!({ "path": path, "content": content });
+        let files = [
+            file("clean", "1\n2\n3\n4\nfive\n"),
+            file("hunks", "sent\n2\n3\n4\n5\n"),
+            file("mine", "mine\n"),
+            file("gone", "still\n"),
+            file("agreed", "both\n"),
+            file("new", "mine\n"),
+            file("newer", "mine\n"),
+        ];
+        for mode in ["MERGE", "MIRROR"] {
+            let stale = json!({ "files": files, "mode": mode, "expectedRevision": seen });
+            let answer = project.mutate("syncFiles", stale, "revision").await;
+            let shown = extensions(&answer);
+            assert_eq!((&shown["field"], &shown["currentRevision"]), (&json!("expectedRevision"), &json!(seen + 5)));
+            assert_eq!(each(&shown["files"], "path"), ["clean", "hunks", "gone", "new"], "{mode}");
+            assert_eq!(each(&shown["files"], "currentVersion"), [json!(2), json!(2), json!(null), json!(1)]);
+            let hashes = ["one\n2\n3\n4\n5\n", "now\n2\n3\n4\n5\n", "", "theirs\n"]
+                .map(|text| if text.is_empty() { Value::Null } else { json!(sha256(text)) });
+            assert_eq!(each(&shown["files"], "currentHash"), hashes);
+            let merges = each(&shown["files"], "merge");
+            assert_eq!(merges[0], json!({ "clean": true, "content": "one\n2\n3\n4\nfive\n" }));
+            assert_eq!(merges[1]["clean"], false);
+            assert_eq!(merges[2..], [Value::Null, Value::Null]);
+        }
+        assert_eq!(project.state().await, before);
+        for never in [0, -1, 99] {
+            let stale = json!({ "files": files, "expectedRevision": never });
+            assert_eq!(extensions(&project.mutate("syncFiles", stale, "revision").await)["currentRevision"], seen + 5);
+        }
+    }
+
+    async fn eight_writers_with_guards_lose_nothing(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Hammered").await;
+        let file = project.create_file("a", "").await;
+        let writers = (0..WRITERS).map(|writer| {
+            let project = project.clone();
+            tokio::spawn(async move {
+                let (mut accepted, mut refusals) = (Vec::new(), 0);
+                for write in 0..WRITES {
+                    let (mut now, mut version) = read(&project, "a").await;
+                    loop {
+                        // Each adds a line to what it saw, so that a lost update would lose a line.
+                        let content = format!("{now}{writer}.{write}\n");
+                        let input = json!({ "path": "a", "content": content, "expectedVersion": version });
+                        let answer = project.mutate("updateFile", input, "file { version }").await;
+                        if answer.errors.is_empty() {
+                            let version = number(&answer.data["updateFile"]["file"]["version"]);
+                            accepted.push((version, content));
+                            break;
+                        }
+                        let shown = extensions(&answer);
+                        assert!(number(&shown["currentVersion"]) > version);
+                        refusals += 1;
+                        (now, version) = read(&project, "a").await;
+                    }
+                }
+                (accepted, refusals)
+            })
+        });
+        let (mut accepted, mut refusals) = (vec![(1, String::new())], 0);
+        for writer in writers.collect::<Vec<_>>() {
+            let (writes, refused) = writer.await.unwrap();
+            accepted.extend(writes);
+            refusals += refused;
+        }
+        assert!(refusals > 0, "nobody met anybody");
+
+        // Every accepted text is a version, and the versions are those.
+        accepted.sort();
+        let query = "query($id: ID!) { node(id: $id) { ... on ProjectFile { version content versions(first: 100) { nodes { version revision content } } } } }";
+        let file = ada.gql(query, json!({ "id": file })).await.ok()["node"].take();
+        let mut versions: Vec<(i64, String)> = file["versions"]["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|version| (number(&version["version"]), text(&version["content"])))
+            .collect();
+        versions.sort();
+        assert_eq!(versions, accepted);
+        let all = (WRITERS * WRITES + 1) as i64;
+        assert_eq!(versions.iter().map(|(version, _)| *version).collect::<Vec<_>>(), (1..=all).collect::<Vec<_>>());
+        assert_eq!(number(&file["version"]), all);
+        assert_eq!(text(&file["content"]).lines().count(), WRITERS * WRITES);
+        let revisions = each(&file["versions"]["nodes"], "revision");
+        assert_eq!(revisions, (2..=all + 1).rev().map(Value::from).collect::<Vec<_>>());
+    }
+
+    async fn eight_writers_send_what_they_are_offered(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Offered").await;
+        // A paragraph of its own for each, so that every merge is clean.
+        let blank = (0..WRITERS).map(|writer| format!("<{writer}>\n\n\n\n</{writer}>\n")).collect::<String>();
+        project.create_file("a", &blank).await;
+        let writers = (0..WRITERS).map(|writer| {
+            let (project, blank) = (project.clone(), blank.clone());
+            tokio::spawn(async move {
+                let mine = blank.replace(&format!("<{writer}>\n"), &format!("<{writer}>\nwritten by {writer}\n"));
+                let (mut content, mut version) = (mine, 1);
+                loop {
+                    let input = json!({ "path": "a", "content": content, "expectedVersion": version });
+                    let answer = project.mutate("updateFile", input, "file { version }").await;
+                    if answer.errors.is_empty() {
+                        break;
+                    }
+                    let shown = extensions(&answer);
+                    assert_eq!(shown["merge"]["clean"], true, "{shown}");
+                    (content, version) = (text(&shown["merge"]["content"]), number(&shown["currentVersion"]));
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        let (content, version) = read(&project, "a").await;
+        assert_eq!(version, WRITERS as i64 + 1);
+        for writer in 0..WRITERS {
+            assert!(content.contains(&format!("<{writer}>\nwritten by {writer}\n")), "{content}");
+        }
+        assert_eq!(content.lines().count(), blank.lines().count() + WRITERS);
+    }
+}

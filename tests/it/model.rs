@@ -1,0 +1,422 @@
+//! Given any sequence of writes to files, when it is carried out here and in a model that stores every state whole, then both
+//! say the same after every step, and of every moment since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use tests::{
+    client::Response,
+    project::{Project, number, text},
+    server::Server,
+    workload::{Random, manifest, sha256},
+};
+
+const SEQUENCES: u64 = 6;
+const STEPS: usize = 40;
+/// Few, so that the sequences run into themselves.
+const PLACES: &[&str] = &["a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "f/a", "f"];
+
+/// A live file, or a folder where it has no text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    path: String,
+    text: Option<String>,
+}
+
+/// One version of a file: the revision that made it, where it was, and what it was; `None` of its deletion.
+#[derive(Clone, Debug)]
+struct Version {
+    revision: usize,
+    path: String,
+    file: Option<File>,
+}
+
+type State = BTreeMap<String, File>;
+
+/// Every state whole, by the files' identities.
+#[derive(Default)]
+struct Model {
+    /// The state at each revision, from 0.
+    states: Vec<State>,
+    /// Whether the revision may be undone.
+    undoable: Vec<bool>,
+    versions: BTreeMap<String, Vec<Version>>,
+}
+
+/// What the model says about a step.
+#[derive(Debug)]
+enum Expected {
+    /// One revision more, with this state.
+    State(State),
+    /// New files, whose identities are not known yet, beside this state.
+    New(State, Vec<File>),
+    /// Nothing to write.
+    Unchanged,
+    Refused(&'static str),
+}
+
+fn is_under(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// A path is one thing, and below a file is nothing.
+fn is_tree<'f>(files: impl Iterator<Item = &'f File> + Clone) -> bool {
+    let mut paths = BTreeSet::new();
+    files.clone().all(|file| paths.insert(&file.path))
+        && files
+            .clone()
+            .filter(|file| file.text.is_some())
+            .all(|file| files.clone().all(|other| !is_under(&other.path, &file.path)))
+}
+
+impl Model {
+    fn now(&self) -> &State {
+        self.states.last().unwrap()
+    }
+
+    fn revision(&self) -> usize {
+        self.states.len() - 1
+    }
+
+    fn at(&self, path: &str) -> Option<(&String, &File)> {
+        self.now().iter().find(|(_, file)| file.path == path)
+    }
+
+    /// Appends a state; files that are as they were get no new version.
+    fn append(&mut self, state: State, undoable: bool) {
+        let revision = self.states.len();
+        let before = self.states.last().cloned().unwrap_or_default();
+        let ids: BTreeSet<&String> = before.keys().chain(state.keys()).collect();
+        for id in ids {
+            let (old, new) = (before.get(id), state.get(id));
+            if old != new {
+                let path = new.or(old).unwrap().path.clone();
+                self.versions.entry(id.clone()).or_default().push(Version { revision, path, file: new.cloned() });
+            }
+        }
+        self.states.push(state);
+        self.undoable.push(undoable);
+    }
+
+    fn valid(state: State) -> Expected {
+        if is_tree(state.values()) { Expected::State(state) } else { Expected::Refused("CONFLICT") }
+    }
+
+    fn sync(&self, files: &[File]) -> Expected {
+        let (mut state, mut new) = (self.now().clone(), Vec::new());
+        for file in files {
+            match self.at(&file.path) {
+                Some((_, old)) if old.text.is_some() != file.text.is_some() => return Expected::Refused("CONFLICT"),
+                Some((id, _)) => {
+                    state.insert(id.clone(), file.clone());
+                }
+                None => new.push(file.clone()),
+            }
+        }
+        if !is_tree(state.values().chain(&new)) {
+            Expected::Refused("CONFLICT")
+        } else if new.is_empty() && state == *self.now() {
+            Expected::Unchanged
+        } else {
+            Expected::New(state, new)
+        }
+    }
+
+    fn create(&self, file: &File) -> Expected {
+        match self.at(&file.path) {
+            Some(_) => Expected::Refused("CONFLICT"),
+            None => self.sync(std::slice::from_ref(file)),
+        }
+    }
+
+    fn update(&self, path: &str, new: &str) -> Expected {
+        match self.at(path) {
+            None => Expected::Refused("NOT_FOUND"),
+            Some((_, File { text: None, .. })) => Expected::Refused("BAD_USER_INPUT"),
+            Some(_) => self.sync(&[File { path: path.to_owned(), text: Some(new.to_owned()) }]),
+        }
+    }
+
+    fn rename(&self, path: &str, new: &str) -> Expected {
+        if is_under(new, path) {
+            return Expected::Refused("BAD_USER_INPUT");
+        }
+        if self.at(path).is_none() {
+            return Expected::Refused("NOT_FOUND");
+        }
+        if path == new {
+            return Expected::Unchanged;
+        }
+        let mut state = self.now().clone();
+        for file in state.values_mut().filter(|file| file.path == path || is_under(&file.path, path)) {
+            file.path = format!("{new}{}", &file.path[path.len()..]);
+        }
+        Self::valid(state)
+    }
+
+    fn delete(&self, path: &str) -> Expected {
+        if self.at(path).is_none() {
+            return Expected::Refused("NOT_FOUND");
+        }
+        let mut state = self.now().clone();
+        state.retain(|_, file| file.path != path && !is_under(&file.path, path));
+        Expected::State(state)
+    }
+
+    fn revert(&self, id: &str, version: usize) -> Expected {
+        let versions = &self.versions[id];
+        let Some(earlier) = version.checked_sub(1).and_then(|at| versions.get(at)) else {
+            return Expected::Refused("NOT_FOUND");
+        };
+        let Some(earlier) = &earlier.file else { return Expected::Refused("BAD_USER_INPUT") };
+        let mut state = self.now().clone();
+        let path = versions.last().unwrap().path.clone();
+        state.insert(id.to_owned(), File { path, text: earlier.text.clone() });
+        if state == *self.now() { Expected::Unchanged } else { Self::valid(state) }
+    }
+
+    fn undo(&self, revision: usize) -> Expected {
+        if !self.undoable.get(revision).is_some_and(|undoable| *undoable) {
+            return Expected::Refused("BAD_USER_INPUT");
+        }
+        let mut state = self.now().clone();
+        for (id, versions) in &self.versions {
+            if versions.iter().all(|version| version.revision != revision) {
+                continue;
+            }
+            if versions.last().unwrap().revision != revision {
+                return Expected::Refused("CONFLICT");
+            }
+            match self.states[revision - 1].get(id) {
+                Some(file) => state.insert(id.clone(), file.clone()),
+                None => state.remove(id),
+            };
+        }
+        Self::valid(state)
+    }
+
+    fn manifest(state: &State) -> (String, usize) {
+        let mut files: Vec<_> =
+            state.values().filter_map(|file| Some((&file.path, sha256(file.text.as_ref()?)))).collect();
+        files.sort();
+        let count = files.len();
+        (manifest(files), count)
+    }
+
+    /// Path, identity, type, contents, as the service would list them.
+    fn listing(state: &State) -> Vec<Value> {
+        let mut files: Vec<_> = state.iter().map(|(id, file)| (&file.path, id, &file.text)).collect();
+        files.sort();
+        let shown = files.into_iter().map(|(path, id, text)| {
+            let kind = if text.is_some() { "FILE" } else { "FOLDER" };
+            json!({ "id": id, "path": path, "type": kind, "content": text, "hash": text.as_ref().map(sha256) })
+        });
+        shown.collect()
+    }
+}
+
+const FILE: &str = "id path type content hash";
+
+/// Does one random step, on both sides; answers what it was.
+async fn step(random: &mut Random, project: &Project, model: &mut Model) -> String {
+    let place = |random: &mut Random| PLACES[random.below(PLACES.len())].to_owned();
+    // Somewhere something is, three times of four.
+    let taken = |random: &mut Random, model: &Model| {
+        let live: Vec<&File> = model.now().values().collect();
+        if live.is_empty() || random.below(4) == 0 {
+            place(random)
+        } else {
+            live[random.below(live.len())].path.clone()
+        }
+    };
+    let content = |random: &mut Random| -> String {
+        (0..random.below(4)).map(|_| format!("line {}\n", random.below(5))).collect()
+    };
+    let moment = |random: &mut Random, model: &Model| {
+        // Mostly the last few: an older revision has mostly been written over.
+        if random.below(3) == 0 {
+            random.below(model.revision() + 2)
+        } else {
+            model.revision() - random.below(4.min(model.revision()))
+        }
+    };
+    let (name, input, expected) = match random.below(16) {
+        0..=2 => {
+            let is_file = random.below(4) > 0;
+            let file = File { path: place(random), text: is_file.then(|| content(random)) };
+            let kind = if is_file { "FILE" } else { "FOLDER" };
+            let input = json!({ "path": file.path, "content": file.text, "type": kind });
+            ("createFile", input, model.create(&file))
+        }
+        3..=4 => {
+            let (path, text) = (taken(random, model), content(random));
+            ("updateFile", json!({ "path": path, "content": text }), model.update(&path, &text))
+        }
+        5..=6 => {
+            let (path, new) = (taken(random, model), place(random));
+            ("renameFile", json!({ "path": path, "newPath": new }), model.rename(&path, &new))
+        }
+        7 => {
+            let path = taken(random, model);
+            ("deleteFile", json!({ "path": path }), model.delete(&path))
+        }
+        8..=9 if !model.versions.is_empty() => {
+            let ids: Vec<&String> = model.versions.keys().collect();
+            let id = ids[random.below(ids.len())].clone();
+            let version = random.below(model.versions[&id].len() + 2);
+            ("revertFile", json!({ "fileId": id, "version": version }), model.revert(&id, version))
+        }
+        8..=11 => {
+            let mut files = BTreeMap::new();
+            for _ in 0..=random.below(3) {
+                let text = (random.below(6) > 0).then(|| content(random));
+                files.insert(place(random), text);
+            }
+            let files: Vec<File> = files.into_iter().map(|(path, text)| File { path, text }).collect();
+            let given = files.iter().map(|file| {
+                json!({ "path": file.path, "content": file.text, "type": if file.text.is_some() { "FILE" } else { "FOLDER" } })
+            });
+            ("syncFiles", json!({ "files": given.collect::<Vec<_>>() }), model.sync(&files))
+        }
+        12..=13 => {
+            let to = moment(random, model);
+            let expected = match model.states.get(to) {
+                Some(state) if to > 0 => Expected::State(state.clone()),
+                _ => Expected::Refused("BAD_USER_INPUT"),
+            };
+            ("restoreRevision", json!({ "revision": to }), expected)
+        }
+        _ => {
+            let revision = moment(random, model);
+            ("undo", json!({ "revision": revision }), model.undo(revision))
+        }
+    };
+    let said = format!("{name} {input}");
+    if let ("restoreRevision", Expected::State(to)) = (name, &expected) {
+        let select = format!("restorePreview(to: {{ revision: {} }}) {{ diff {{ path }} }}", input["revision"]);
+        let differ = |one: &State, other: &State| one.iter().filter(|(id, file)| other.get(*id) != Some(*file)).count();
+        let gone = model.now().keys().filter(|id| !to.contains_key(*id)).count();
+        let diff = project.ask(&select).await["restorePreview"]["diff"].take();
+        assert_eq!(diff.as_array().unwrap().len(), differ(to, model.now()) + gone, "preview of {said}: {diff}");
+    }
+    let select = match name {
+        "restoreRevision" | "undo" => "revision manifestSha256 fileCount",
+        _ => "revision",
+    };
+    let input = if name == "revertFile" {
+        json!({ "projectId": null, "fileId": input["fileId"], "version": input["version"] })
+    } else {
+        input
+    };
+    let answer = send(project, name, input, select).await;
+    let before = model.revision();
+    match &expected {
+        Expected::Refused(code) => assert_eq!(answer.error_code(), *code, "{said}: {answer:?}"),
+        _ => assert!(answer.errors.is_empty(), "{said}: {:?}, expected {expected:?}", answer.errors),
+    }
+    match expected {
+        Expected::Refused(_) => {}
+        Expected::Unchanged => assert_eq!(number(&answer.data[name]["revision"]), before as i64, "{said}"),
+        Expected::State(state) => model.append(state, true),
+        Expected::New(mut state, new) => {
+            for file in new {
+                let query = "query($id: ID!, $path: String!) { project(id: $id) { file(path: $path) { id version } } }";
+                let made = project.client.gql(query, json!({ "id": project.id, "path": file.path })).await.ok();
+                let made = &made["project"]["file"];
+                assert!(made["id"].is_string(), "{said}: {} is not there", file.path);
+                assert_eq!(made["version"], 1, "{said}: {} is a new file", file.path);
+                state.insert(text(&made["id"]), file);
+            }
+            model.append(state, true);
+        }
+    }
+    if model.revision() > before {
+        assert_eq!(number(&answer.data[name]["revision"]), model.revision() as i64, "{said}");
+        if select != "revision" {
+            let (manifest, count) = Model::manifest(model.now());
+            let answer = &answer.data[name];
+            assert_eq!((&answer["manifestSha256"], &answer["fileCount"]), (&json!(manifest), &json!(count)), "{said}");
+        }
+    }
+    said
+}
+
+async fn send(project: &Project, name: &str, mut input: Value, select: &str) -> Response {
+    if name == "revertFile" {
+        input.as_object_mut().unwrap().remove("projectId");
+        return project.client.mutate(name, input, select).await;
+    }
+    project.mutate(name, input, select).await
+}
+
+/// The listing is the model's, and every file has as many versions as the model says.
+async fn compare(project: &Project, model: &Model, said: &str) {
+    let shown = project
+        .ask(&format!(
+            "revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ {FILE} version }} }}"
+        ))
+        .await;
+    assert_eq!(number(&shown["revision"]), model.revision() as i64, "{said}");
+    let mut files = Model::listing(model.now());
+    for file in &mut files {
+        file["version"] = json!(model.versions[file["id"].as_str().unwrap()].len());
+    }
+    assert_eq!(shown["files"]["nodes"], json!(files), "{said}");
+    let changes: usize = model.versions.values().map(Vec::len).sum();
+    let stats = json!({ "totalFiles": Model::manifest(model.now()).1, "totalChanges": changes });
+    assert_eq!(shown["stats"], stats, "{said}");
+}
+
+/// Every moment reads back as it was.
+async fn look_back(project: &Project, model: &Model) {
+    for (revision, state) in model.states.iter().enumerate().skip(1) {
+        let query = format!(
+            "query($id: ID!, $at: Int!) {{
+            project(id: $id) {{ files(at: $at, first: 500) {{ nodes {{ {FILE} }} totalCount }} }}
+            then: project(id: $id, at: {{ revision: $at }}) {{
+                revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ id }} }} }} }}"
+        );
+        let shown = project.client.gql(&query, json!({ "id": project.id, "at": revision })).await.ok();
+        let files = Model::listing(state);
+        assert_eq!(shown["project"]["files"]["nodes"], json!(files), "as of {revision}");
+        assert_eq!(shown["project"]["files"]["totalCount"], files.len(), "as of {revision}");
+        assert_eq!(shown["then"]["files"]["nodes"].as_array().unwrap().len(), files.len(), "as of {revision}");
+        let changes = model.versions.values().flatten().filter(|version| version.revision <= revision).count();
+        let stats = json!({ "totalFiles": Model::manifest(state).1, "totalChanges": changes });
+        assert_eq!(
+            (&shown["then"]["stats"], &shown["then"]["revision"]),
+            (&stats, &json!(revision)),
+            "as of {revision}"
+        );
+    }
+    let shown = project
+        .ask("events(first: 500) { revision } snapshots(first: 100) { nodes { revision manifestSha256 fileCount } }")
+        .await;
+    let revisions: Vec<Value> = (1..=model.revision()).map(|revision| json!({ "revision": revision })).collect();
+    assert_eq!(shown["events"], json!(revisions));
+    for snapshot in shown["snapshots"]["nodes"].as_array().unwrap() {
+        let (manifest, count) = Model::manifest(&model.states[number(&snapshot["revision"]) as usize]);
+        assert_eq!(
+            (&snapshot["manifestSha256"], &snapshot["fileCount"]),
+            (&json!(manifest), &json!(count)),
+            "{snapshot}"
+        );
+    }
+}
+
+tests::on_both! {
+    async fn any_sequence_of_writes_agrees_with_a_model_that_stores_every_state(server: Server) {
+        let ada = server.user("ada@example.com");
+        for seed in 1..=SEQUENCES {
+            let mut random = Random(seed);
+            let project = Project::create(&ada, "Model").await;
+            let mut model = Model { states: vec![State::new(); 2], undoable: vec![false; 2], ..Model::default() };
+            let mut said = Vec::new();
+            for _ in 0..STEPS {
+                said.push(step(&mut random, &project, &mut model).await);
+                compare(&project, &model, &format!("seed {seed}: {said:#?}")).await;
+            }
+            look_back(&project, &model).await;
+        }
+    }
+}
