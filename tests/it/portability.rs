@@ -90,8 +90,15 @@ impl Repository {
         self
     }
 
+    /// Removes a file, and the folders that are empty without it.
     fn remove(&self, path: &str) -> &Self {
-        fs::remove_file(self.0.join(path)).unwrap();
+        let path = self.0.join(path);
+        fs::remove_file(&path).unwrap();
+        for folder in path.ancestors().skip(1) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
         self
     }
 
@@ -227,7 +234,7 @@ fn owner(server: &Server) -> Client {
 /// The checkpoints of a project as the API tells them, oldest first: message, metadata, manifest and revision.
 async fn checkpoints(ada: &Client, project: &str) -> Vec<Value> {
     let query = "query($id: ID!) { project(id: $id) { sessions { nodes { messages(first: 500) { nodes {
-        content role isCheckpoint metadata snapshot { manifestHash revision } } } } } } }";
+        content role isCheckpoint metadata snapshot { manifestSha256 revision } } } } } } }";
     let data = ada.gql(query, json!({ "id": project })).await.ok();
     let sessions = data["project"]["sessions"]["nodes"].as_array().unwrap();
     let messages = sessions.iter().rev().flat_map(|session| session["messages"]["nodes"].as_array().unwrap());
@@ -235,20 +242,22 @@ async fn checkpoints(ada: &Client, project: &str) -> Vec<Value> {
 }
 
 fn manifests(checkpoints: &[Value]) -> Vec<String> {
-    checkpoints.iter().map(|checkpoint| checkpoint["snapshot"]["manifestHash"].as_str().unwrap().to_owned()).collect()
+    checkpoints.iter().map(|checkpoint| checkpoint["snapshot"]["manifestSha256"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Path and bytes of every file of a project as of a revision, as the API tells them.
 async fn files_at(ada: &Client, project: &str, revision: &Value) -> BTreeMap<String, Vec<u8>> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let query = "query($id: ID!, $at: Int) { project(id: $id) { files(at: $at, first: 500) { nodes {
-        path type contentBase64 } } } }";
+        path type content contentBase64 } } } }";
     let data = ada.gql(query, json!({ "id": project, "at": revision })).await.ok();
     let files = data["project"]["files"]["nodes"].as_array().unwrap();
     let files = files.iter().filter(|file| file["type"] == "FILE");
     files
         .map(|file| {
-            let content = STANDARD.decode(file["contentBase64"].as_str().unwrap()).unwrap();
+            // Text comes as text, everything else in Base64.
+            let text = file["content"].as_str().map(|text| text.as_bytes().to_vec());
+            let content = text.unwrap_or_else(|| STANDARD.decode(file["contentBase64"].as_str().unwrap()).unwrap());
             (file["path"].as_str().unwrap().to_owned(), content)
         })
         .collect()
@@ -341,9 +350,9 @@ tests::on_both! {
 
         // When the import is run again, then it finishes that message first.
         let second = import(&database, &repository.0, "steps", &["--max", "2"]).await;
-        assert_eq!((second.commits, second.left, second.project), (2, total - 6, first.project));
+        assert_eq!((second.commits, second.left, second.project), (2, total - 7, first.project));
         let third = import(&database, &repository.0, "steps", &[]).await;
-        assert_eq!((third.commits, third.left), (total - 6, 0));
+        assert_eq!((third.commits, third.left), (total - 7, 0));
         assert_sound(&database).await;
         repository.write("later.py", "1\n").commit("Later");
         assert_eq!(import(&database, &repository.0, "steps", &[]).await.commits, 1);
@@ -398,7 +407,7 @@ tests::on_both! {
         };
         let project = write(
             "mutation($input: CreateProjectInput!) { createProject(input: $input) { project { id } } }",
-            json!({ "name": "Agent", "initialPrompt": "" }),
+            json!({ "name": "Agent", "initialPrompt": "", "config": {} }),
         ).await["createProject"]["project"]["id"].clone();
         let session = write(
             "mutation($input: StartSessionInput!) { startSession(input: $input) { session { id } } }",
@@ -427,6 +436,12 @@ tests::on_both! {
             "mutation($input: RestoreRevisionInput!) { restoreRevision(input: $input) { revision } }",
             json!({ "projectId": project, "revision": moment }),
         ).await;
+
+        // (a path cannot stay and go at once)
+        let query = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
+        let input = json!({ "projectId": project, "files": [{ "path": "a.py" }], "deletes": ["b.py", "/a.py"] });
+        let refused = ada.gql(query, json!({ "input": input })).await;
+        assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "deletes[1]"));
 
         // … when it is exported, then messages and writes are commits with the files of their moments …
         let folder = Folder::new();
@@ -466,7 +481,7 @@ tests::on_both! {
             let mut entry = archive.by_index(at).unwrap();
             let mut content = String::new();
             entry.read_to_string(&mut content).unwrap();
-            entries.push((entry.name().to_owned(), content));
+            entries.push((entry.name().unwrap().into_owned(), content));
         }
         assert_eq!(entries, [("docs/".to_owned(), String::new()), ("main.py".to_owned(), "2\n".to_owned())]);
         let refused = export(server.database(), id, &["--to", zip("x.zip").to_str().unwrap(), "--at", "99"]).await;
