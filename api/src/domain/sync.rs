@@ -66,7 +66,10 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
     for (field, count) in [("files", sync.files.len()), ("deletes", sync.deletes.len())] {
         if count > limits.max_sync_files {
             let max = limits.max_sync_files;
-            return Err(Error::too_large(field, format!("`{field}` has {count} paths; --max-sync-files allows {max}.")));
+            return Err(Error::too_large(
+                field,
+                format!("`{field}` has {count} paths; --max-sync-files allows {max}."),
+            ));
         }
     }
     let mut wanted = Vec::with_capacity(sync.files.len());
