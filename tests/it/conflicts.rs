@@ -1,6 +1,8 @@
 //! Given several writers who say what they saw, when they write at once, then nobody's work is lost: who was late is told what
 //! is there, and what comes of bringing both together.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tests::{
     client::Response,
@@ -137,6 +139,18 @@ tests::on_both! {
             let stale = json!({ "files": files, "expectedRevision": never });
             assert_eq!(extensions(&project.mutate("syncFiles", stale, "revision").await)["currentRevision"], seen + 5);
         }
+    }
+
+    async fn two_rewrites_of_everything_are_refused_soon(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Rewritten").await;
+        let text = |who: &str| (0..19_900).map(|line| format!("{who} {line}\n")).collect::<String>();
+        project.create_file("a", &text("base")).await;
+        project.update_file("a", &text("now")).await;
+        let stale = json!({ "path": "a", "content": text("sent"), "expectedVersion": 1 });
+        let began = Instant::now();
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        assert_eq!((&extensions(&answer)["currentVersion"], &extensions(&answer)["merge"]), (&json!(2), &Value::Null));
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     }
 
     async fn eight_writers_with_guards_lose_nothing(server: Server) {

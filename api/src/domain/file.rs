@@ -13,7 +13,7 @@ use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{File, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
-use crate::model::merge::{Merge, merge};
+use crate::model::merge::{MAX_STEPS, Merge, merge};
 use crate::model::names::{EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobId};
@@ -85,7 +85,7 @@ fn stale(head: &Head, expected: i32) -> Conflict {
 }
 
 /// Brings together, for each of these, what a file held when the caller saw it, what it holds now, and what the caller
-/// sent; `None` where one is not there or not text.
+/// sent; `None` where one is not there or not text, or where it would take too long.
 pub(super) async fn merges(
     tx: &Tx,
     project: ProjectId,
@@ -94,7 +94,7 @@ pub(super) async fn merges(
     let ids: Vec<BlobId> = sides.iter().flat_map(|(seen, now, _)| [*seen, *now]).flatten().collect();
     let mut chains = blob::of_project(tx, project, &ids, &[]).await?;
     let merge_all = move || {
-        let mut merges = Vec::with_capacity(sides.len());
+        let (mut merges, mut steps) = (Vec::with_capacity(sides.len()), MAX_STEPS);
         for (seen, now, sent) in sides {
             let (Some(seen), Some(now)) = (seen, now) else {
                 merges.push(None);
@@ -103,7 +103,7 @@ pub(super) async fn merges(
             let (seen, now) = (chains.decode(seen)?, chains.decode(now)?);
             let texts = (diff::text_of(&seen), diff::text_of(&now), diff::text_of(&sent));
             merges.push(match texts {
-                (Some(seen), Some(now), Some(sent)) => merge(seen, now, sent),
+                (Some(seen), Some(now), Some(sent)) => merge(seen, now, sent, &mut steps),
                 _ => None,
             });
         }

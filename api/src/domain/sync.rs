@@ -158,6 +158,9 @@ const SIMILAR: f32 = 0.5;
 /// More pairs of files that went and files that came than this are not compared.
 const MAX_PAIRS: usize = 10_000;
 
+/// Bytes of such pairs that are compared; the pairs after them are not.
+const MAX_COMPARED: usize = 128 << 20;
+
 /// Finds, among files that go and files that come, those that moved and were edited on the way.
 async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result<Vec<Edit>> {
     let (mut gone, mut new, mut rest) = (Vec::new(), Vec::new(), Vec::new());
@@ -175,13 +178,14 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
     let ids: Vec<BlobId> = gone.iter().map(|(blob, _)| *blob).collect();
     let mut chains = blob::of_project(tx, project, &ids, &[]).await?;
     let compare = move || {
-        let mut pairs = Vec::new();
+        let (mut pairs, mut left) = (Vec::new(), MAX_COMPARED);
         for (from, (blob, _)) in gone.iter().enumerate() {
             let old = chains.decode(*blob)?;
             for (to, edit) in new.iter().enumerate() {
                 let Content::Bytes(bytes, _) = &edit.content else { continue };
                 let (small, large) = (old.len().min(bytes.len()), old.len().max(bytes.len()));
-                if small as f32 >= large as f32 * SIMILAR {
+                if small as f32 >= large as f32 * SIMILAR && small + large <= left {
+                    left -= small + large;
                     let alike = diff::similarity(&old, bytes);
                     if alike >= SIMILAR {
                         pairs.push((alike, from, to));
