@@ -3,8 +3,8 @@
 use async_graphql::{Context, ID, Object, SimpleObject};
 use serde_json::Value;
 
-use crate::domain::profile;
 use crate::graphql::context::caller;
+use crate::graphql::loader::OwnPreferences;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::profile::{Preferences, Profile};
@@ -50,7 +50,7 @@ impl User {
         if caller.actor.user_id != self.0.id {
             return Ok(None);
         }
-        Ok(Some(profile::preferences(&*caller.reader.tx().await?).await?.into()))
+        Ok(caller.load(OwnPreferences).await?.map(Into::into))
     }
 }
 

@@ -8,15 +8,15 @@ use super::event::ProjectEvent;
 use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
-use crate::domain::{events, file};
+use crate::domain::file;
 use crate::graphql::context::caller;
-use crate::graphql::loader::{ActiveSession, AllSnapshots, CollaboratorsOf, Count, FileAt, Part};
+use crate::graphql::loader::{ActiveSession, AllSnapshots, CollaboratorsOf, Count, EventsAfter, FileAt, Part};
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::scalar::Time;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
-use crate::model::file::{ChangeFilter, FileFilter};
+use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
@@ -153,9 +153,10 @@ impl Project {
         let page = PageArguments::parse(first, after, last, before, page::FILES)?;
         let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
         let include_deleted = include_deleted.unwrap_or(false);
-        let keep = FileFilter { at: self.at(at, "at")?, under, include_deleted };
-        let total = Total::Files(Count { parent: self.0.id, keep: keep.clone() });
-        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
+        let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
+        let keep = FileFilter { under, include_deleted };
+        let total = Total::Files(Count { parent, keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ProjectFile))
     }
 
@@ -218,8 +219,7 @@ impl Project {
         let after = self.at(after_revision, "afterRevision")?.unwrap_or(0);
         let size = page::PageSize { default: 100, max: 500 };
         let limit = PageArguments::parse(first, None, None, None, size)?.limit;
-        let tx = caller(ctx)?.reader.tx().await?;
-        let events = events::after(&tx, self.0.id, after, &[], limit).await?;
+        let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
         Ok(events.into_iter().map(ProjectEvent).collect())
     }
 
