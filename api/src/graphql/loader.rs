@@ -115,7 +115,7 @@ loaders! {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
         Ok(gather(project::collaborators(tx, &projects).await?, |row| CollaboratorsOf(row.project_id)))
     };
-    Contents => Arc<Vec<u8>>, |tx, keys| {
+    Contents => Result<Arc<Vec<u8>>>, |tx, keys| {
         let keys: Vec<(ProjectId, Sha256)> = keys.iter().map(|key| (key.0, key.1)).collect();
         Ok(file::contents(tx, &keys).await?.into_iter().map(|((project, hash), bytes)| (Contents(project, hash), bytes)).collect())
     };
