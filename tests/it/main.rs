@@ -1,11 +1,17 @@
 //! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
 //! See the `tests` crate for how to write one.
 
+mod access;
 mod bad_input;
+mod counts;
 mod database;
+mod faults;
 mod harness;
+mod history;
 mod house;
 mod kill;
+mod listening;
+mod pages;
 mod replay;
 mod schema;
 mod usage;
