@@ -1,16 +1,22 @@
 //! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
 //! See the `tests` crate for how to write one.
 
+mod access;
 mod bad_input;
 mod blame;
 mod conflicts;
+mod counts;
 mod database;
+mod faults;
 mod graphiql;
 mod harness;
+mod history;
 mod house;
 mod http;
 mod kill;
+mod listening;
 mod model;
+mod pages;
 mod portability;
 mod renames;
 mod replay;

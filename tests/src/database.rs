@@ -22,10 +22,10 @@ use std::{
 
 use antiphon::model::clock;
 use anyhow::{Context, ensure};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tokio::sync::OnceCell;
 
-use crate::server::Server;
+use crate::server::{Server, user_id};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,40 @@ impl Database {
             Place::File(folder) => Some(folder.0.join("antiphon.db")),
             Place::Named { .. } => None,
         }
+    }
+
+    /// Does to the database, behind the server's back, what no API can. Answers how many rows that changed.
+    pub async fn execute(&self, sql: &str) -> u64 {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        match self.kind() {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url()).await.expect("a connection");
+                sql.execute(&mut connection).await.expect("SQL").rows_affected()
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url()).await.expect("a connection");
+                sql.execute(&mut connection).await.expect("SQL").rows_affected()
+            }
+        }
+    }
+
+    /// An id as this database's SQL writes it.
+    pub fn uuid(&self, id: &str) -> String {
+        match self.kind() {
+            Kind::Sqlite => format!("x'{}'", id.replace('-', "")),
+            Kind::Postgres => format!("'{id}'"),
+        }
+    }
+
+    /// Makes somebody, whom the server has seen, a collaborator, invited or accepted.
+    pub async fn add_collaborator(&self, project: &str, email: &str, role: &str, is_accepted: bool) {
+        let (project, user) = (self.uuid(project), self.uuid(&user_id(email)));
+        let accepted_at = if is_accepted { "created_at" } else { "NULL" };
+        let sql = format!(
+            "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at)
+             SELECT id, {user}, '{role}', user_id, created_at, {accepted_at} FROM projects WHERE id = {project}"
+        );
+        assert_eq!(self.execute(&sql).await, 1);
     }
 
     /// Drops the database. A test that fails does not come to this: then it goes with the process.

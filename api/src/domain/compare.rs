@@ -109,12 +109,13 @@ pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec
     hashes.sort_unstable();
     hashes.dedup();
     let contents = if hashes.is_empty() { HashMap::new() } else { contents(tx, &hashes).await? };
-    let side = |file: &Option<File>| file.as_ref().and_then(|file| contents.get(&(project, file.hash?)).cloned());
+    let side =
+        |file: &Option<File>| file.as_ref().and_then(|file| contents.get(&(project, file.hash?)).cloned()).transpose();
     let mut diffs = Vec::with_capacity(pairs.len());
     for (old, new) in pairs.into_values() {
         let sides = Sides {
-            old: side(&old),
-            new: side(&new),
+            old: side(&old)?,
+            new: side(&new)?,
             old_path: old.as_ref().map(|file| file.path.clone()),
             new_path: new.as_ref().map(|file| file.path.clone()),
         };
@@ -178,6 +179,7 @@ pub async fn blame(tx: &Tx, file: &File) -> Result<Vec<BlameRange>> {
         return Ok(Vec::new());
     }
     let contents = contents(tx, &hashes).await?;
+    let contents: HashMap<_, _> = contents.into_iter().map(|(key, bytes)| Ok((key, bytes?))).collect::<Result<_>>()?;
     let attribute = move || {
         let mut writers: Vec<usize> = Vec::new();
         let mut before = String::new();

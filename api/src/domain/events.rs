@@ -72,7 +72,7 @@ pub async fn listen(
     let start = start(services, actor, project, after_revision).await?;
     let read = move |tx: Tx, from: i32| {
         let kinds = kinds.clone();
-        async move { event::after(&tx, project, from, &kinds, BATCH).await }
+        async move { event::after(&tx, &[project], from, &kinds, BATCH).await }
     };
     Ok(follow(services.clone(), actor.clone(), project, woken, start, read, |event: &Event| event.revision))
 }

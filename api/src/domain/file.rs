@@ -23,24 +23,28 @@ pub use crate::storage::file::{
     versions_by_ids, versions_by_numbers, versions_page,
 };
 
-/// The contents of the blobs with these hashes, in the actor's projects.
+/// Contents by the project that they are in and their hash.
+pub type Contents = HashMap<(ProjectId, Hash), Result<Arc<Vec<u8>>>>;
+
+/// The contents of the blobs with these hashes, in the actor's projects. One that does not have its hash is an error of its
+/// own, which leaves the others readable.
 ///
 /// # Errors
-/// `Internal` where the database fails or the bytes do not have their hash.
-pub async fn contents(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<HashMap<(ProjectId, Hash), Arc<Vec<u8>>>> {
+/// `Internal` where the database fails.
+pub async fn contents(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<Contents> {
     let mut chains = blob::by_hashes(tx, keys).await?;
     let keys = keys.to_vec();
     // Decoding takes processor time, which async threads do not have to give.
     let decode = tokio::task::spawn_blocking(move || {
         let mut contents = HashMap::with_capacity(keys.len());
         for key in keys {
-            if let Some(bytes) = chains.decode_hash(key.0, &key.1)? {
+            if let Some(bytes) = chains.decode_hash(key.0, &key.1).transpose() {
                 contents.insert(key, bytes);
             }
         }
-        Ok(contents)
+        contents
     });
-    decode.await.map_err(Error::internal)?
+    decode.await.map_err(Error::internal)
 }
 
 /// What a write to one file answers.

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use async_graphql::dataloader::DataLoader;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Context, Request};
 use tokio::sync::Mutex;
 
-use super::loader::Batch;
+use super::batch::Wanted;
 use crate::domain::{Services, Tx};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
@@ -15,15 +14,14 @@ use crate::model::error::{Error, Result};
 /// Attaches to an operation what its resolvers need. Operations without a caller can be introspected and nothing else.
 pub fn attach(request: Request, kind: OperationType, services: &Arc<Services>, actor: Option<Actor>) -> Request {
     let Some(actor) = actor else { return request };
-    let reader = Arc::new(Reader {
+    let reader = Reader {
         services: services.clone(),
         actor: actor.clone(),
         // A subscription lives for hours: it must not hold on to a connection, nor to what the database was like.
         keeps: kind != OperationType::Subscription,
         current: Mutex::default(),
-    });
-    let loader = DataLoader::new(Batch { reader: reader.clone() }, tokio::spawn).delay(std::time::Duration::ZERO);
-    request.data(Caller { services: services.clone(), actor, reader, loader })
+    };
+    request.data(Caller { services: services.clone(), actor, reader, wanted: Wanted::default() })
 }
 
 /// The caller of an operation and their view of the database.
@@ -33,9 +31,9 @@ pub struct Caller {
     /// Who asks.
     pub actor: Actor,
     /// The operation's view of the database.
-    pub reader: Arc<Reader>,
+    pub reader: Reader,
     /// Gathers the reads of resolvers that run side by side into one statement a kind.
-    pub loader: DataLoader<Batch>,
+    pub wanted: Wanted,
 }
 
 impl Caller {

@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextParseQuery};
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute, NextParseQuery};
 use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
-use async_graphql::{Name, ServerError, ServerResult, Variables};
+use async_graphql::{Name, Response, ServerError, ServerResult, Variables};
 
+use super::batch;
+use super::context::Caller;
 use crate::model::error::Error;
 use crate::model::limits::Limits;
 
@@ -113,5 +115,15 @@ impl Extension for Guard {
             refused
         })?;
         Ok(document)
+    }
+
+    /// Not a limit, but here because each extension costs a call of every field: operations run so that their reads are
+    /// gathered.
+    async fn execute(&self, ctx: &ExtensionContext<'_>, name: Option<&str>, next: NextExecute<'_>) -> Response {
+        let operation = next.run(ctx, name);
+        match ctx.data_opt::<Caller>() {
+            Some(caller) => batch::drive(&caller.wanted, &caller.reader, operation).await,
+            None => operation.await,
+        }
     }
 }

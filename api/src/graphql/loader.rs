@@ -1,28 +1,23 @@
-//! Reads of an operation, gathered: what resolvers ask for side by side becomes one statement a kind of thing, however
-//! many rows ask. To add a read, give its key a type here and say how many keys are read at once.
+//! What resolvers ask for by keys: one statement a kind of thing, however many rows ask. To add a read, give its key a type
+//! here and say how many keys are read at once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use async_graphql::dataloader::Loader;
-
-use super::context::{Caller, Reader};
-use crate::domain::{Tx, chat, file, profile, project, snapshot};
+use super::batch::Key;
+use super::context::Caller;
+use crate::domain::{Tx, chat, events, file, profile, project, snapshot};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
-use crate::model::error::{Error, Result};
-use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, Hash as Sha256};
+use crate::model::error::Result;
+use crate::model::event::Event;
+use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::page::{Page, Slice};
 use crate::model::path::FilePath;
-use crate::model::profile::Profile;
+use crate::model::profile::{Preferences, Profile};
 use crate::model::project::{Collaborator, Project};
 use crate::model::snapshot::ProjectSnapshot;
-
-/// Reads for many keys at once.
-pub struct Batch {
-    pub(super) reader: Arc<Reader>,
-}
 
 /// One part of a list of a parent's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +61,12 @@ pub struct SnapshotMadeAt(pub ProjectId, pub i32);
 /// The changes that a revision made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesMadeAt(pub ProjectId, pub i32);
+/// Events of a project after a revision, so many at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventsAfter(pub ProjectId, pub i32, pub usize);
+/// The caller's own preferences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnPreferences;
 /// The changes that were made for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesFor(pub MessageId);
@@ -81,24 +82,17 @@ impl Caller {
     ///
     /// # Errors
     /// As the read.
-    pub async fn load<K>(&self, key: K) -> Result<Option<<Batch as Loader<K>>::Value>>
-    where
-        K: Send + Sync + Hash + Eq + Clone + 'static,
-        Batch: Loader<K, Error = Error>,
-    {
-        self.loader.load_one(key).await
+    pub async fn load<K: Key>(&self, key: K) -> Result<Option<K::Value>> {
+        self.wanted.load(key).await
     }
 }
 
 macro_rules! loaders {
     ($($key:ty => $value:ty, |$tx:ident, $keys:ident| $read:expr;)+) => {$(
-        impl Loader<$key> for Batch {
+        impl Key for $key {
             type Value = $value;
-            type Error = Error;
 
-            async fn load(&self, $keys: &[$key]) -> Result<HashMap<$key, $value>> {
-                let tx = self.reader.tx().await?;
-                let $tx = &*tx;
+            async fn read($tx: &Tx, $keys: &[Self]) -> Result<HashMap<Self, $value>> {
                 $read
             }
         }
@@ -121,7 +115,7 @@ loaders! {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
         Ok(gather(project::collaborators(tx, &projects).await?, |row| CollaboratorsOf(row.project_id)))
     };
-    Contents => Arc<Vec<u8>>, |tx, keys| {
+    Contents => Result<Arc<Vec<u8>>>, |tx, keys| {
         let keys: Vec<(ProjectId, Sha256)> = keys.iter().map(|key| (key.0, key.1)).collect();
         Ok(file::contents(tx, &keys).await?.into_iter().map(|((project, hash), bytes)| (Contents(project, hash), bytes)).collect())
     };
@@ -147,6 +141,18 @@ loaders! {
         let keys: Vec<(ProjectId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
         Ok(gather(file::changes_of_revisions(tx, &keys).await?, |row| ChangesMadeAt(row.project_id, row.revision)))
     };
+    EventsAfter => Vec<Event>, |tx, keys| {
+        let mut found: HashMap<EventsAfter, Vec<Event>> = HashMap::new();
+        for ((after, limit), keys) in gather(keys.to_vec(), |key| (key.1, key.2)) {
+            for keys in keys.chunks(PARENTS) {
+                let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+                let rows = events::after(tx, &projects, after, &[], limit).await?;
+                found.extend(gather(rows, |row| EventsAfter(row.project_id, after, limit)));
+            }
+        }
+        Ok(found)
+    };
+    OwnPreferences => Preferences, |tx, _keys| Ok(HashMap::from([(OwnPreferences, profile::preferences(tx).await?)]));
     ChangesFor => Vec<FileSnapshot>, |tx, keys| {
         let messages: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
         let rows = file::changes_of_messages(tx, &messages).await?;
@@ -169,10 +175,10 @@ loaders! {
     Count<SessionId, MessageFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| chat::messages_count(tx, parents, keep).await).await
     };
-    Part<ProjectId, FileFilter> => Slice<File>, |tx, keys| {
+    Part<FilesOf, FileFilter> => Slice<File>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep, page| file::page(tx, parents, keep, page).await).await
     };
-    Count<ProjectId, FileFilter> => i64, |tx, keys| {
+    Count<FilesOf, FileFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| file::count(tx, parents, keep).await).await
     };
     Part<ProjectId, ChangeFilter> => Slice<FileSnapshot>, |tx, keys| {

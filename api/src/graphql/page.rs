@@ -8,7 +8,7 @@ use super::loader::{Count, SnapshotsUntil};
 use crate::domain::{chat, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
-use crate::model::file::{ChangeFilter, FileFilter};
+use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, SessionId};
 use crate::model::page::Slice;
 use crate::model::project::ProjectFilter;
@@ -36,7 +36,7 @@ pub enum Total {
     /// A session's messages.
     Messages(Count<SessionId, MessageFilter>),
     /// A project's files.
-    Files(Count<ProjectId, FileFilter>),
+    Files(Count<FilesOf, FileFilter>),
     /// A project's changes.
     Changes(Count<ProjectId, ChangeFilter>),
     /// A file's versions.

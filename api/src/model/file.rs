@@ -97,11 +97,18 @@ pub struct ChangeFilter {
     pub until: Option<i32>,
 }
 
+/// The files of a project at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FilesOf {
+    /// The project.
+    pub project: ProjectId,
+    /// As of this revision; now without one.
+    pub at: Option<i32>,
+}
+
 /// Which files a list keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileFilter {
-    /// As of this revision; now without one.
-    pub at: Option<i32>,
     /// Below this folder, and the folder itself.
     pub under: Option<FilePath>,
     /// The deleted ones too.

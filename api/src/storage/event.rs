@@ -4,7 +4,7 @@ use entity::project_events;
 
 use super::db::{Tx, fail, unknown};
 use super::project::member;
-use super::sql::Sql;
+use super::sql::{Sql, union};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
@@ -37,25 +37,29 @@ pub async fn append(tx: &Tx, event: &Event, description: Option<String>) -> Resu
     Ok(())
 }
 
-/// Events of a project of the actor's after a revision, oldest first, of these kinds where any are named.
+/// Events of each of these projects of the actor's after a revision, oldest first, of these kinds where any are named, at
+/// most `limit` of each.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn after(
     tx: &Tx,
-    project: ProjectId,
+    projects: &[ProjectId],
     revision: i32,
     kinds: &[EventKind],
     limit: usize,
 ) -> Result<Vec<Event>> {
-    let mut sql = Sql::new("SELECT * FROM project_events e WHERE e.project_id = ");
-    sql.bind(project.0).push(" AND e.revision > ").bind(revision);
-    if !kinds.is_empty() {
-        sql.push(" AND e.kind IN ").list(kinds.iter().map(|kind| kind.as_str()));
-    }
-    sql.push(" AND ");
-    member(&mut sql, "e.project_id", tx.me()).push(" ORDER BY e.revision LIMIT ");
-    sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let sql = union(projects, |sql, project| {
+        sql.push("SELECT * FROM project_events e WHERE e.project_id = ").bind(project.0);
+        sql.push(" AND e.revision > ").bind(revision);
+        if !kinds.is_empty() {
+            sql.push(" AND e.kind IN ").list(kinds.iter().map(|kind| kind.as_str()));
+        }
+        sql.push(" AND ");
+        member(sql, "e.project_id", tx.me()).push(" ORDER BY e.revision LIMIT ");
+        sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        Ok(())
+    })?;
     let rows: Vec<project_events::Model> = tx.all(sql).await?;
     rows.into_iter().map(event).collect()
 }
@@ -106,6 +110,6 @@ pub async fn at(tx: &Tx, project: ProjectId, moment: Moment) -> Result<Option<As
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Event>> {
-    let found = after(tx, project, revision.saturating_sub(1), &[], 1).await?;
+    let found = after(tx, &[project], revision.saturating_sub(1), &[], 1).await?;
     Ok(found.into_iter().find(|event| event.revision == revision))
 }

@@ -7,9 +7,9 @@ use super::blob::BlobId;
 use super::db::{Tx, fail, unknown};
 use super::project::member;
 use super::snapshot::hash;
-use super::sql::{KeyKind, Order, Sql, pages};
+use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::error::Result;
-use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, Hash};
+use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, FilesOf, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
 use crate::model::names::{ChangeType, FileType};
 use crate::model::page::{Cursor, Key, Page, Slice};
@@ -21,14 +21,15 @@ const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.vers
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
-/// A file as of a revision, in the columns of `project_files`.
-const FILES_AT: &str = "SELECT f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
+/// A file as of a revision, in the columns of `project_files`; goes after `SELECT` and ends inside a `WHERE`.
+const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
-const FILES_NOW: &str = "SELECT v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
+/// The same of a file now.
+const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
      v.is_deleted, v.created_at, v.updated_at FROM project_files v WHERE ";
 
 const NEWEST_CHANGE_FIRST: Order =
@@ -105,7 +106,8 @@ fn valid_at(sql: &mut Sql, at: i32) -> &mut Sql {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn by_ids(tx: &Tx, ids: &[FileId]) -> Result<Vec<File>> {
-    let mut sql = Sql::new(FILES_NOW);
+    let mut sql = Sql::new("SELECT ");
+    sql.push(FILES_NOW);
     sql.push("v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     member(&mut sql, "v.project_id", tx.me());
     files(tx, sql).await
@@ -119,11 +121,13 @@ pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) 
     let pairs = keys.iter().map(|(project, path)| (project.0, path.as_str().to_owned()));
     let mut sql;
     if let Some(at) = at {
-        sql = Sql::new(FILES_AT);
+        sql = Sql::new("SELECT ");
+        sql.push(FILES_AT);
         sql.pairs("(v.project_id, v.path)", pairs).push(" AND v.change_type <> 'delete' AND ");
         valid_at(&mut sql, at);
     } else {
-        sql = Sql::new(FILES_NOW);
+        sql = Sql::new("SELECT ");
+        sql.push(FILES_NOW);
         sql.pairs("(v.project_id, v.file_path)", pairs).push(" AND NOT v.is_deleted");
     }
     sql.push(" AND ");
@@ -131,11 +135,11 @@ pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) 
     files(tx, sql).await
 }
 
-fn keep_files(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &FileFilter) {
-    let path = if keep.at.is_some() { "v.path" } else { "v.file_path" };
-    sql.push("v.project_id = ").bind(project.0).push(" AND ");
+fn keep_files(sql: &mut Sql, me: Uuid, of: FilesOf, keep: &FileFilter) {
+    let path = if of.at.is_some() { "v.path" } else { "v.file_path" };
+    sql.push("v.project_id = ").bind(of.project.0).push(" AND ");
     member(sql, "v.project_id", me);
-    if let Some(at) = keep.at {
+    if let Some(at) = of.at {
         sql.push(" AND ");
         valid_at(sql, at);
         if !keep.include_deleted {
@@ -152,43 +156,69 @@ fn keep_files(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &FileFilter) {
     }
 }
 
-/// The files of each project by path, now or as of a revision.
+/// The column that says as of which revision a row was read; -1 for now.
+fn moment(at: Option<i32>) -> String {
+    format!("{} AS moment", at.unwrap_or(-1))
+}
+
+/// Whose list a row is of.
+fn files_of(row: &QueryResult, project: Uuid) -> Result<FilesOf> {
+    let at: i32 = get(row, "moment")?;
+    Ok(FilesOf { project: ProjectId(project), at: (at >= 0).then_some(at) })
+}
+
+/// The lists of the present and those of the past, which are read from other tables.
+fn by_table(lists: &[FilesOf]) -> impl Iterator<Item = Vec<FilesOf>> {
+    let (now, then): (Vec<_>, Vec<_>) = lists.iter().partition(|of| of.at.is_none());
+    [now, then].into_iter().filter(|lists| !lists.is_empty())
+}
+
+/// The files of each project and moment, by path.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
-pub async fn page(
-    tx: &Tx,
-    projects: &[ProjectId],
-    keep: &FileFilter,
-    page: &Page,
-) -> Result<Vec<(ProjectId, Slice<File>)>> {
-    let (select, columns): (_, &[_]) = match keep.at {
-        Some(_) => (FILES_AT, &[("v.path", KeyKind::Text), ("v.file_id", KeyKind::Id)]),
-        None => (FILES_NOW, &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)]),
-    };
-    let sql = pages(projects, Order { columns, descending: false }, page, |sql, project| {
-        keep_files(sql.push(select), tx.me(), project, keep);
-    })?;
-    let rows = files(tx, sql).await?.into_iter();
-    let rows =
-        rows.map(|row| (row.project_id, Cursor(vec![Key::Text(row.path.as_str().to_owned()), Key::Id(row.id.0)]), row));
-    Ok(super::group(rows.collect(), page))
+pub async fn page(tx: &Tx, lists: &[FilesOf], keep: &FileFilter, page: &Page) -> Result<Vec<(FilesOf, Slice<File>)>> {
+    let mut found = Vec::new();
+    for lists in by_table(lists) {
+        let is_past = lists.iter().any(|of| of.at.is_some());
+        let (select, columns): (_, &[_]) = if is_past {
+            (FILES_AT, &[("v.path", KeyKind::Text), ("v.file_id", KeyKind::Id)])
+        } else {
+            (FILES_NOW, &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)])
+        };
+        let sql = pages(&lists, Order { columns, descending: false }, page, |sql, of| {
+            sql.push("SELECT ").push(&moment(of.at)).push(", ").push(select);
+            keep_files(sql, tx.me(), of, keep);
+        })?;
+        let rows = tx.rows(sql).await?;
+        let rows = rows.iter().map(|row| {
+            let (of, row) = (files_of(row, get(row, "project_id")?)?, file(row)?);
+            Ok((of, Cursor(vec![Key::Text(row.path.as_str().to_owned()), Key::Id(row.id.0)]), row))
+        });
+        found.extend(super::group(rows.collect::<Result<_>>()?, page));
+    }
+    Ok(found)
 }
 
-/// How many files [`page`] would list in all, of each project.
+/// How many files [`page`] would list in all, of each project and moment.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn count(tx: &Tx, projects: &[ProjectId], keep: &FileFilter) -> Result<Vec<(ProjectId, i64)>> {
-    let mut sql = Sql::new("");
-    let table = if keep.at.is_some() { "file_snapshots" } else { "project_files" };
-    for (index, project) in projects.iter().enumerate() {
-        sql.push(if index == 0 { "" } else { " UNION ALL " });
-        sql.push("SELECT v.project_id AS parent, count(*) AS n FROM ").push(table).push(" v WHERE ");
-        keep_files(&mut sql, tx.me(), *project, keep);
-        sql.push(" GROUP BY v.project_id");
+pub async fn count(tx: &Tx, lists: &[FilesOf], keep: &FileFilter) -> Result<Vec<(FilesOf, i64)>> {
+    let mut found = Vec::new();
+    for lists in by_table(lists) {
+        let sql = union(&lists, |sql, of| {
+            sql.push("SELECT ").push(&moment(of.at)).push(", v.project_id AS parent, count(*) AS n FROM ");
+            sql.push(if of.at.is_some() { "file_snapshots" } else { "project_files" }).push(" v WHERE ");
+            keep_files(sql, tx.me(), of, keep);
+            sql.push(" GROUP BY v.project_id");
+            Ok(())
+        })?;
+        for row in tx.rows(sql).await? {
+            found.push((files_of(&row, get(&row, "parent")?)?, get(&row, "n")?));
+        }
     }
-    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
+    Ok(found)
 }
 
 /// The versions among `ids` in the actor's projects.

@@ -18,7 +18,7 @@ use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
-use crate::model::file::{FileFilter, FileSnapshot, Hash};
+use crate::model::file::{FileFilter, FileSnapshot, FilesOf, Hash};
 use crate::model::ids::{FileId, MessageId, ProjectId, UserId};
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::page::Page;
@@ -66,7 +66,10 @@ async fn contents(
     let mut keys: Vec<(ProjectId, Hash)> = hashes.map(|hash| (project, hash)).collect();
     keys.sort_unstable();
     keys.dedup();
-    if keys.is_empty() { Ok(HashMap::new()) } else { file::contents(tx, &keys).await }
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    file::contents(tx, &keys).await?.into_iter().map(|(key, bytes)| Ok((key, bytes?))).collect()
 }
 
 /// Writes the files and folders as of a revision into a zip archive, in the order of their paths and without their times, so
@@ -87,8 +90,8 @@ pub async fn archive(
     }
     let cannot = |error: &dyn std::fmt::Display| Error::internal(format!("cannot write {}: {error}", to.display()));
     let tx = services.read(owner).await?;
-    let keep = FileFilter { at: Some(at), ..FileFilter::default() };
-    let files = file::page(&tx, &[project], &keep, &Page::all()).await?;
+    let of = FilesOf { project, at: Some(at) };
+    let files = file::page(&tx, &[of], &FileFilter::default(), &Page::all()).await?;
     let files: Vec<_> = files.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, file)| file).collect();
 
     // An archive that is only half written never has the name that was asked for.
@@ -156,7 +159,7 @@ pub async fn history(
     };
     let mut at = 0;
     loop {
-        let log = events::after(&tx, project, at, &[], BATCH).await?;
+        let log = events::after(&tx, &[project], at, &[], BATCH).await?;
         let Some(last) = log.last() else { break };
         at = last.revision;
         let revisions: Vec<(ProjectId, i32)> = log.iter().map(|event| (project, event.revision)).collect();
@@ -197,7 +200,7 @@ fn writes_for_message(event: &Event) -> bool {
 async fn last_writes(tx: &Tx, project: ProjectId) -> Result<HashMap<MessageId, i32>> {
     let (mut last, mut at) = (HashMap::new(), 0);
     loop {
-        let log = events::after(tx, project, at, &[], 5_000).await?;
+        let log = events::after(tx, &[project], at, &[], 5_000).await?;
         let Some(newest) = log.last() else { return Ok(last) };
         at = newest.revision;
         let named = log.iter().filter(|event| writes_for_message(event));

@@ -25,7 +25,7 @@ use crate::model::path::FilePath;
 /// The bytes with a hash; none for a folder or a deletion.
 async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Arc<Vec<u8>>>> {
     let Some(hash) = hash else { return Ok(None) };
-    let bytes = caller(ctx)?.load(Contents(project, hash)).await?;
+    let bytes = caller(ctx)?.load(Contents(project, hash)).await?.transpose()?;
     bytes.map(Some).ok_or_else(|| Error::Internal(format!("the contents {} are missing", hex::encode(hash))))
 }
 

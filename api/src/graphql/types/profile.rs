@@ -3,9 +3,9 @@
 use async_graphql::{Context, ID, Object, SimpleObject};
 use serde_json::Value;
 
-use crate::domain::profile;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
+use crate::graphql::loader::OwnPreferences;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::profile::{Preferences, Profile};
@@ -52,7 +52,7 @@ impl User {
             if caller.actor.user_id != self.0.id {
                 return Ok(None);
             }
-            Ok(Some(profile::preferences(&*caller.reader.tx().await?).await?.into()))
+            Ok(caller.load(OwnPreferences).await?.map(Into::into))
         })
         .await
     }

@@ -12,14 +12,14 @@ use crate::domain::Tx;
 use crate::domain::{compare, events, project};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ActiveSession, CollaboratorsOf, Count, FileAt, Part, SnapshotsUntil};
+use crate::graphql::loader::{ActiveSession, CollaboratorsOf, Count, EventsAfter, FileAt, Part, SnapshotsUntil};
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::scalar::Time;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
-use crate::model::file::{ChangeFilter, FileFilter};
+use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
@@ -173,9 +173,10 @@ impl Project {
         let page = PageArguments::parse(first, after, last, before, page::FILES)?;
         let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
         let include_deleted = include_deleted.unwrap_or(false);
-        let keep = FileFilter { at: self.at(at, "at")?, under, include_deleted };
-        let total = Total::Files(Count { parent: self.0.id, keep: keep.clone() });
-        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
+        let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
+        let keep = FileFilter { under, include_deleted };
+        let total = Total::Files(Count { parent, keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ProjectFile))
     }
 
@@ -260,8 +261,7 @@ impl Project {
         let after = self.at(after_revision, "afterRevision")?.unwrap_or(0);
         let size = page::PageSize { default: 100, max: 500 };
         let limit = PageArguments::parse(first, None, None, None, size)?.limit;
-        let tx = caller(ctx)?.reader.tx().await?;
-        let events = events::after(&tx, self.0.id, after, &[], limit).await?;
+        let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
         let events = events.into_iter().filter(|event| event.revision <= self.newest());
         Ok(events.map(ProjectEvent).collect())
     }

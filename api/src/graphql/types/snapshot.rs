@@ -13,7 +13,7 @@ use crate::graphql::loader::{Count, Part};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
-use crate::model::file::FileFilter;
+use crate::model::file::{FileFilter, FilesOf};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::snapshot as model;
@@ -91,9 +91,10 @@ impl ProjectSnapshot {
     ) -> Result<Page<ProjectFile>> {
         let page = PageArguments::parse(first, after, last, before, page::FILES)?;
         let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
-        let keep = FileFilter { at: Some(self.0.revision), under, include_deleted: false };
-        let total = Total::Files(Count { parent: self.0.project_id, keep: keep.clone() });
-        let slice = caller(ctx)?.load(Part { parent: self.0.project_id, keep, page }).await?.unwrap_or_default();
+        let parent = FilesOf { project: self.0.project_id, at: Some(self.0.revision) };
+        let keep = FileFilter { under, include_deleted: false };
+        let total = Total::Files(Count { parent, keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ProjectFile))
     }
 

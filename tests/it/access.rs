@@ -1,0 +1,427 @@
+//! Given somebody's project, when others ask for it by any door, then who is no member sees nothing of it, not even that it
+//! is there; a viewer reads all and changes nothing; an editor changes all but the project's existence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use tests::{
+    client::{Client, Response},
+    project::{Project, each, text},
+    server::{Server, user_id},
+};
+
+const NOWHERE: &str = "0192f3a4-5b6c-7d8e-9f00-112233445566";
+
+/// What of a project can be named.
+struct Ids {
+    project: String,
+    session: String,
+    message: String,
+    file: String,
+    version: String,
+    change: String,
+    snapshot: String,
+    user: String,
+}
+
+impl Ids {
+    /// Of a project with one of everything in it.
+    async fn of(client: &Client, email: &str) -> Self {
+        let project = Project::create(client, "A secret name").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "A secret message", true).await;
+        let file = project.create_file("secret.py", "secret = 1\n").await;
+        let input =
+            json!({ "path": "secret.py", "content": "secret = 2\n", "sessionId": session, "messageId": message });
+        let made = project.write("updateFile", input, "change { id } file { versions { nodes { id } } }").await;
+        let named = project.write("createSnapshot", json!({ "name": "A secret snapshot" }), "snapshot { id }").await;
+        Self {
+            version: text(&made["file"]["versions"]["nodes"][1]["id"]),
+            change: text(&made["change"]["id"]),
+            snapshot: text(&named["snapshot"]["id"]),
+            user: user_id(email),
+            project: project.id,
+            session,
+            message,
+            file,
+        }
+    }
+
+    /// Of nothing.
+    fn nowhere() -> Self {
+        let id = || NOWHERE.to_owned();
+        Self {
+            project: id(),
+            session: id(),
+            message: id(),
+            file: id(),
+            version: id(),
+            change: id(),
+            snapshot: id(),
+            user: id(),
+        }
+    }
+
+    /// What every root field of the schema would be asked with to get at the project: the arguments, and what to select.
+    fn questions(&self) -> BTreeMap<&'static str, (String, &'static str)> {
+        let Self { project, .. } = self;
+        let every = [
+            project,
+            &self.session,
+            &self.message,
+            &self.file,
+            &self.version,
+            &self.change,
+            &self.snapshot,
+            &self.user,
+        ];
+        BTreeMap::from([
+            ("viewer", (String::new(), "{ id }")),
+            ("node", (format!("(id: \"{project}\")"), "{ id }")),
+            ("nodes", (format!("(ids: {})", json!(every)), "{ id }")),
+            ("project", (format!("(id: \"{project}\")"), "{ id }")),
+            ("projects", (String::new(), "{ totalCount nodes { id } }")),
+            ("recentActivity", (format!("(projectId: \"{project}\")"), "{ totalCount nodes { excerpt } }")),
+            (
+                "activitySummary",
+                (String::new(), "{ totalProjects totalSessions totalMessages totalFiles totalChanges lastActivityAt }"),
+            ),
+        ])
+    }
+
+    /// What every mutation of the schema would be sent to change the project, and what to select.
+    fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
+        let Self { project, session, file, snapshot, .. } = self;
+        let input = |input: Value| (json!({ "input": input }), "{ revision }");
+        BTreeMap::from([
+            ("updateProject", input(json!({ "id": project, "name": "Taken" }))),
+            ("touchProject", (json!({ "id": project }), "{ revision }")),
+            ("deleteProject", (json!({ "id": project }), "{ revision }")),
+            ("startSession", input(json!({ "projectId": project }))),
+            ("endSession", (json!({ "id": session }), "{ revision }")),
+            ("addMessage", input(json!({ "sessionId": session, "role": "USER", "content": "Taken" }))),
+            ("createFile", input(json!({ "projectId": project, "path": "new.py" }))),
+            ("updateFile", input(json!({ "projectId": project, "path": "secret.py", "content": "taken" }))),
+            ("renameFile", input(json!({ "projectId": project, "path": "secret.py", "newPath": "taken.py" }))),
+            ("deleteFile", input(json!({ "projectId": project, "path": "secret.py" }))),
+            ("revertFile", input(json!({ "fileId": file, "version": 1 }))),
+            ("syncFiles", input(json!({ "projectId": project, "files": [{ "path": "a.py" }] }))),
+            ("createSnapshot", input(json!({ "projectId": project }))),
+            ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
+            ("restoreRevision", input(json!({ "projectId": project, "revision": 2 }))),
+        ])
+    }
+
+    /// What every subscription would be started with to hear of the project.
+    fn subscriptions(&self) -> BTreeMap<&'static str, String> {
+        let Self { project, session, .. } = self;
+        BTreeMap::from([
+            ("messageAdded", format!("(sessionId: \"{session}\", afterRevision: 0) {{ id }}")),
+            ("codeChanged", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
+            ("projectEvents", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
+        ])
+    }
+
+    /// An id of every type of node.
+    fn nodes(&self) -> BTreeMap<&'static str, &str> {
+        BTreeMap::from([
+            ("User", self.user.as_str()),
+            ("Project", &self.project),
+            ("ChatSession", &self.session),
+            ("ChatMessage", &self.message),
+            ("ProjectFile", &self.file),
+            ("FileSnapshot", &self.version),
+            ("CodeChange", &self.change),
+            ("ProjectSnapshot", &self.snapshot),
+        ])
+    }
+}
+
+/// Mutations that are about the caller and no project.
+const OF_THE_CALLER: [(&str, &str, &str); 3] = [
+    ("createProject", "{ \"name\": \"New\", \"initialPrompt\": \"\", \"config\": {} }", "{ revision }"),
+    ("updateProfile", "{ \"fullName\": \"New\" }", "{ id }"),
+    ("updatePreferences", "{ \"editorTheme\": \"new\" }", "{ updatedAt }"),
+];
+
+async fn change(client: &Client, name: &str, variables: &Value, select: &str) -> Response {
+    let head = if variables.get("id").is_some() {
+        format!("mutation($id: ID!) {{ {name}(id: $id)")
+    } else {
+        let (first, rest) = name.split_at(1);
+        format!("mutation($input: {}{rest}Input!) {{ {name}(input: $input)", first.to_uppercase())
+    };
+    client.gql(&format!("{head} {select} }}"), variables.clone()).await
+}
+
+/// The names of the root fields of a kind, and of the types of node, as the server says.
+async fn introspect(client: &Client) -> Value {
+    let query = "{ __schema { queryType { fields { name } } mutationType { fields { name } } subscriptionType { fields { name } } }
+        __type(name: \"Node\") { possibleTypes { name } } }";
+    client.gql(query, json!({})).await.ok()
+}
+
+fn names(list: &Value) -> BTreeSet<String> {
+    each(list, "name").iter().map(text).collect()
+}
+
+fn keys<T>(map: &BTreeMap<&'static str, T>) -> BTreeSet<String> {
+    map.keys().map(|name| (*name).to_owned()).collect()
+}
+
+/// Errors without the place in the document.
+fn errors(answer: &Response) -> Vec<Value> {
+    let bare = |error: &Value| json!([error["message"], error["path"], error["extensions"]]);
+    answer.errors.iter().map(bare).collect()
+}
+
+tests::on_both! {
+    async fn these_tests_know_every_door(server: Server) {
+        let schema = introspect(&server.user("ada@example.com")).await;
+        let ids = Ids::nowhere();
+        let mut changes = keys(&ids.changes());
+        changes.extend(OF_THE_CALLER.map(|(name, ..)| name.to_owned()));
+        assert_eq!(names(&schema["__schema"]["queryType"]["fields"]), keys(&ids.questions()));
+        assert_eq!(names(&schema["__schema"]["mutationType"]["fields"]), changes);
+        assert_eq!(names(&schema["__schema"]["subscriptionType"]["fields"]), keys(&ids.subscriptions()));
+        assert_eq!(names(&schema["__type"]["possibleTypes"]), keys(&ids.nodes()));
+    }
+
+    async fn nobody_gets_in_without_a_token(server: Server) {
+        let ids = Ids::of(&server.user("ada@example.com"), "ada@example.com").await;
+        let project = Project { client: server.user("ada@example.com"), id: ids.project.clone() };
+        let before = project.state().await;
+        let nobody = server.anonymous();
+        for (name, (arguments, select)) in ids.questions() {
+            let answer = nobody.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
+            assert_eq!((answer.error_code(), answer.errors.len()), ("UNAUTHENTICATED", 1), "{name}: {answer:?}");
+            assert!(answer.data.is_null() || answer.data[name].is_null(), "{name}: {answer:?}");
+        }
+        for (name, input, select) in OF_THE_CALLER {
+            let input: Value = serde_json::from_str(input).unwrap();
+            let answer = change(&nobody, name, &json!({ "input": input }), select).await;
+            assert_eq!(answer.error_code(), "UNAUTHENTICATED", "{name}: {answer:?}");
+        }
+        for (name, (variables, select)) in ids.changes() {
+            let answer = change(&nobody, name, &variables, select).await;
+            assert_eq!(answer.error_code(), "UNAUTHENTICATED", "{name}: {answer:?}");
+        }
+        for (name, arguments) in ids.subscriptions() {
+            let mut heard = nobody.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
+            let errors = heard.next().await.expect("an answer").expect_err("a refusal");
+            assert_eq!(errors[0]["extensions"]["code"], "UNAUTHENTICATED", "{name}: {errors:?}");
+            assert_eq!(heard.next().await, None);
+        }
+        assert_eq!(project.state().await, before);
+    }
+
+    async fn a_stranger_cannot_tell_it_from_nothing(server: Server) {
+        let ada = server.user("ada@example.com");
+        let bob = server.user("bob@example.com");
+        let theirs = Ids::of(&ada, "ada@example.com").await;
+        let nothing = Ids::nowhere();
+        let project = Project { client: ada.clone(), id: theirs.project.clone() };
+        let before = project.state().await;
+
+        // By question …
+        let asked = theirs.questions();
+        for (name, (arguments, select)) in nothing.questions() {
+            let of_nothing = bob.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
+            let (arguments, select) = &asked[name];
+            let of_theirs = bob.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
+            assert_eq!((&of_theirs.data, errors(&of_theirs)), (&of_nothing.data, errors(&of_nothing)), "{name}");
+        }
+        for (name, id) in theirs.nodes() {
+            let node = bob.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": id })).await.ok();
+            assert_eq!(node, json!({ "node": null }), "{name}");
+            let seen = ada.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
+            assert_eq!(seen["node"], json!({ "__typename": name, "id": id }));
+        }
+
+        // … by change …
+        let sent = nothing.changes();
+        for (name, (variables, select)) in theirs.changes() {
+            let of_theirs = change(&bob, name, &variables, select).await;
+            let of_nothing = change(&bob, name, &sent[name].0, select).await;
+            assert_eq!(of_theirs.error_code(), "NOT_FOUND", "{name}");
+            assert_eq!((&of_theirs.data, errors(&of_theirs)), (&of_nothing.data, errors(&of_nothing)), "{name}");
+        }
+
+        // … by naming it in something of their own …
+        let own = Ids::of(&bob, "bob@example.com").await;
+        let own_project = Project { client: bob.clone(), id: own.project.clone() };
+        for (field, id) in [("sessionId", &theirs.session), ("messageId", &theirs.message)] {
+            for (name, (mut variables, select)) in own.changes() {
+                if !["createFile", "updateFile", "renameFile", "deleteFile", "revertFile", "syncFiles", "createSnapshot"].contains(&name) {
+                    continue;
+                }
+                variables["input"][field] = json!(id);
+                let of_theirs = change(&bob, name, &variables, select).await;
+                variables["input"][field] = json!(NOWHERE);
+                let of_nothing = change(&bob, name, &variables, select).await;
+                assert_eq!(of_theirs.error_code(), "NOT_FOUND", "{name}");
+                assert_eq!(errors(&of_theirs), errors(&of_nothing), "{name}");
+            }
+        }
+        for id in [&theirs.version, &theirs.snapshot, &nothing.version] {
+            let answer = bob.mutate("revertFile", json!({ "fileId": own.file, "snapshotId": id }), "revision").await;
+            assert_eq!((answer.error_code(), answer.field()), ("NOT_FOUND", "snapshotId"));
+        }
+        let filters = [("sessionId", &theirs.session), ("messageId", &theirs.message), ("fileId", &theirs.file)];
+        for (field, id) in filters {
+            let found = own_project.ask(&format!("changes(filter: {{ {field}: \"{id}\" }}) {{ totalCount nodes {{ id }} }}")).await;
+            assert_eq!(found["changes"], json!({ "totalCount": 0, "nodes": [] }));
+        }
+
+        // … and by ear.
+        let silence = nothing.subscriptions();
+        for (name, arguments) in theirs.subscriptions() {
+            let mut heard = Vec::new();
+            for arguments in [&arguments, &silence[name]] {
+                let mut subscription = bob.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
+                let errors = subscription.next().await.expect("an answer").expect_err("a refusal");
+                assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
+                assert_eq!(subscription.next().await, None);
+                heard.push(json!([errors[0]["message"], errors[0]["extensions"]]));
+            }
+            assert_eq!(heard[0], heard[1], "{name}");
+        }
+
+        // Their lists and totals are of their own.
+        let query = "{ projects { totalCount nodes { id } } recentActivity { totalCount nodes { project { id } } }
+            activitySummary { totalProjects totalMessages totalFiles } }";
+        let seen = bob.gql(query, json!({})).await.ok();
+        assert_eq!(seen["projects"], json!({ "totalCount": 1, "nodes": [{ "id": own.project }] }));
+        assert_eq!(seen["recentActivity"], json!({ "totalCount": 1, "nodes": [{ "project": { "id": own.project } }] }));
+        assert_eq!(seen["activitySummary"], json!({ "totalProjects": 1, "totalMessages": 1, "totalFiles": 1 }));
+        assert_eq!(project.state().await, before);
+    }
+
+    async fn somebody_invited_is_a_stranger_until_they_accept(server: Server) {
+        let ada = server.user("ada@example.com");
+        let bob = server.user("bob@example.com");
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        let theirs = Ids::of(&ada, "ada@example.com").await;
+        server.database().add_collaborator(&theirs.project, "bob@example.com", "editor", false).await;
+        for (name, (variables, select)) in theirs.changes() {
+            assert_eq!(change(&bob, name, &variables, select).await.error_code(), "NOT_FOUND", "{name}");
+        }
+        for (name, id) in theirs.nodes() {
+            let node = bob.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": id })).await.ok();
+            assert_eq!(node, json!({ "node": null }), "{name}");
+        }
+        let project = Project { client: ada, id: theirs.project };
+        let asked = project.ask("collaborators { user { id fullName email } role invitedBy { id } acceptedAt }").await;
+        let expected = json!([{ "user": { "id": user_id("bob@example.com"), "fullName": "bob", "email": null }, "role": "EDITOR",
+            "invitedBy": { "id": user_id("ada@example.com") }, "acceptedAt": null }]);
+        assert_eq!(asked["collaborators"], expected);
+    }
+
+    async fn a_viewer_reads_all_and_changes_nothing(server: Server) {
+        let ada = server.user("ada@example.com");
+        let eve = server.user("eve@example.com");
+        eve.gql("{ viewer { id } }", json!({})).await.ok();
+        let ids = Ids::of(&ada, "ada@example.com").await;
+        let project = Project { client: ada.clone(), id: ids.project.clone() };
+        server.database().add_collaborator(&ids.project, "eve@example.com", "viewer", true).await;
+
+        // Reads …
+        let everything = "id name revision status initialPrompt config owner { id fullName }
+            stats { totalSessions totalMessages totalFiles totalChanges }
+            sessions { totalCount nodes { id author { id } messages { nodes { id content author { id } changes { id } snapshot { id } } } } }
+            files(includeDeleted: true) { totalCount nodes { id content versions { nodes { id content diff createdBy { id } } } } }
+            changes { totalCount nodes { id diff lineChanges createdBy { id } } }
+            snapshots { totalCount nodes { id files { nodes { path } } } }
+            events { revision kind actor { id } } collaborators { user { id fullName } role acceptedAt invitedBy { id } } diff(from: 1) { path }";
+        let seen = project.of(&eve).ask(everything).await;
+        assert_eq!(seen, project.ask(everything).await);
+        assert_eq!(seen["events"].as_array().unwrap().len(), 6);
+        assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
+        for (name, id) in ids.nodes() {
+            let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
+            assert_eq!(node["node"], json!({ "__typename": name, "id": id }));
+        }
+        let query = "{ projects { totalCount } recentActivity { totalCount } activitySummary { totalProjects } }";
+        let lists = eve.gql(query, json!({})).await.ok();
+        assert_eq!(lists, json!({ "projects": { "totalCount": 1 }, "recentActivity": { "totalCount": 1 }, "activitySummary": { "totalProjects": 0 } }));
+
+        // … and hears, and changes nothing, but may say that they have opened it.
+        let mut heard = project.of(&eve).listen(0, "revision").await;
+        for revision in 1..=6 {
+            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+        }
+        let before = project.state().await;
+        for (name, (variables, select)) in ids.changes() {
+            if name != "touchProject" {
+                let answer = change(&eve, name, &variables, select).await;
+                assert_eq!(answer.error_code(), "FORBIDDEN", "{name}: {answer:?}");
+            }
+        }
+        assert_eq!(project.state().await, before);
+        change(&eve, "touchProject", &ids.changes()["touchProject"].0, "{ revision }").await.ok();
+
+        // What is another's own stays so, in both directions.
+        let own = "email preferences { editorTheme }";
+        for (client, id) in [(&ada, user_id("eve@example.com")), (&eve, user_id("ada@example.com"))] {
+            let query = format!("query($id: ID!) {{ node(id: $id) {{ ... on User {{ id {own} }} }} }}");
+            let other = client.gql(&query, json!({ "id": id })).await.ok();
+            assert_eq!(other["node"], json!({ "id": id, "email": null, "preferences": null }));
+        }
+        assert_eq!(project.of(&eve).ask(&format!("owner {{ {own} }}")).await["owner"], json!({ "email": null, "preferences": null }));
+
+        // Once removed they are a stranger, and what they listened to ends.
+        let id = server.database().uuid(&ids.project);
+        server.database().execute(&format!("DELETE FROM project_collaborators WHERE project_id = {id}")).await;
+        assert_eq!(project.of(&eve).ask("id").await, Value::Null);
+        let errors = heard.next().await.expect("an end").expect_err("a refusal");
+        assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
+        assert_eq!(heard.next().await, None);
+    }
+
+    async fn an_editor_changes_all_but_what_is_the_owners(server: Server) {
+        let ada = server.user("ada@example.com");
+        let bob = server.user("bob@example.com");
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        let mut ids = Ids::of(&ada, "ada@example.com").await;
+        server.database().add_collaborator(&ids.project, "bob@example.com", "editor", true).await;
+        let project = Project { client: ada.clone(), id: ids.project.clone() };
+
+        // What is the owner's, or the author's …
+        let before = project.state().await;
+        let others = ids.changes();
+        for name in ["deleteProject", "addMessage", "endSession"] {
+            assert_eq!(change(&bob, name, &others[name].0, "{ revision }").await.error_code(), "FORBIDDEN", "{name}");
+        }
+        let deleted = json!({ "id": ids.project, "status": "DELETED" });
+        assert_eq!(bob.mutate("updateProject", deleted, "revision").await.error_code(), "FORBIDDEN");
+        for field in [("sessionId", &ids.session), ("messageId", &ids.message)] {
+            let input = json!({ "path": "new.py", field.0: field.1 });
+            assert_eq!(project.of(&bob).mutate("createFile", input, "revision").await.error_code(), "FORBIDDEN");
+        }
+        assert_eq!(project.state().await, before);
+
+        // … and all the rest, in an order in which each finds what it needs.
+        ids.session = project.of(&bob).start_session().await;
+        let changes = ids.changes();
+        for name in ["updateProject", "touchProject", "startSession", "createFile", "updateFile", "revertFile", "renameFile",
+            "restoreRevision", "createSnapshot", "restoreSnapshot", "deleteFile", "syncFiles"] {
+            let (variables, select) = &changes[name];
+            change(&bob, name, variables, select).await.data().unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        }
+        ids.session = project.of(&bob).start_session().await;
+        for name in ["addMessage", "endSession"] {
+            change(&bob, name, &ids.changes()[name].0, "{ revision }").await.ok();
+        }
+
+        // Each has a session of their own, and says so.
+        assert_eq!(project.ask("activeSession { author { id } } ").await["activeSession"]["author"]["id"], user_id("ada@example.com"));
+        let newest = project.ask("events(afterRevision: 7, first: 1) { actor { id fullName email } }").await;
+        assert_eq!(newest["events"][0]["actor"], json!({ "id": user_id("bob@example.com"), "fullName": "bob", "email": null }));
+
+        // A deleted project is the owner's to bring back.
+        ada.mutate_id("deleteProject", &ids.project, "revision").await.ok();
+        let back = json!({ "id": ids.project, "status": "ACTIVE" });
+        assert_eq!(bob.mutate("updateProject", back.clone(), "revision").await.error_code(), "FORBIDDEN");
+        ada.mutate("updateProject", back, "revision").await.ok();
+    }
+}

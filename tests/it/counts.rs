@@ -1,0 +1,164 @@
+//! Given projects small and large, when the same is asked of them, then it takes the same number of SQL statements: as many as
+//! the request's shape says, whatever the history and however many the rows.
+
+use serde_json::{Value, json};
+use tests::{
+    project::{Project, text},
+    server::Server,
+};
+
+/// How many statements something takes.
+async fn count(server: &Server, of: impl Future) -> u64 {
+    let before = server.statements();
+    of.await;
+    server.statements() - before
+}
+
+async fn message(project: &Project, session: &str, is_checkpoint: bool) {
+    project.add_message(session, "A message", is_checkpoint).await;
+}
+
+async fn sync(project: &Project, conversation: &Value, round: usize) {
+    let files: Vec<Value> =
+        (0..20).map(|n| json!({ "path": format!("src/{n}.py"), "content": format!("{n} {round}\n") })).collect();
+    let mut input = json!({ "files": files });
+    for (name, value) in conversation.as_object().unwrap() {
+        input[name] = value.clone();
+    }
+    project.write("syncFiles", input, "revision created updated").await;
+}
+
+/// A project with so many sessions, messages, files, versions of a file and snapshots.
+async fn filled(server: &Server, rows: usize) -> Project {
+    let project = Project::create(&server.user("ada@example.com"), &format!("Of {rows}")).await;
+    let mut session = String::new();
+    for n in 0..rows {
+        session = project.start_session().await;
+        let message = project.add_message(&session, &format!("{n}"), true).await;
+        let files = json!([{ "path": format!("{n}.py"), "content": format!("{n}\n") }, { "path": "all.py", "content": format!("all {n}\n") }]);
+        project
+            .write("syncFiles", json!({ "files": files, "sessionId": session, "messageId": message }), "revision")
+            .await;
+    }
+    for n in 0..rows {
+        project.add_message(&session, &format!("last {n}"), true).await;
+    }
+    project
+}
+
+tests::on_both! {
+    async fn a_message_takes_at_most_five(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Messages").await;
+        sync(&project, &json!({}), 0).await;
+        let session = project.start_session().await;
+        let first = [count(&server, message(&project, &session, false)).await, count(&server, message(&project, &session, true)).await];
+        assert!(first[0] <= 5 && first[1] <= 5, "{first:?}");
+        for n in 0..300 {
+            message(&project, &session, n % 2 == 0).await;
+        }
+        let last = [count(&server, message(&project, &session, false)).await, count(&server, message(&project, &session, true)).await];
+        assert_eq!(last, first);
+    }
+
+    async fn a_sync_of_twenty_files_takes_at_most_twelve(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Files").await;
+        let session = project.start_session().await;
+        let checkpoint = json!({ "sessionId": session, "messageId": project.add_message(&session, "Go", true).await });
+        let plain = json!({ "sessionId": session });
+        let nobody = json!({});
+        let new = count(&server, sync(&project, &checkpoint, 0)).await;
+        assert!(new <= 12, "20 new files for a checkpoint take {new}");
+        let mut changed = Vec::new();
+        for (at, conversation) in [&nobody, &plain, &checkpoint].into_iter().enumerate() {
+            changed.push(count(&server, sync(&project, conversation, 1 + at)).await);
+        }
+        assert!(changed.iter().all(|count| *count <= 12), "20 changed files take {changed:?}");
+
+        // However long the files' history, and whatever else there is.
+        for round in 10..80 {
+            sync(&project, &nobody, round).await;
+        }
+        let files: Vec<Value> = (0..300).map(|n| json!({ "path": format!("other/{n}") })).collect();
+        project.write("syncFiles", json!({ "files": files }), "revision").await;
+        let mut later = Vec::new();
+        for (at, conversation) in [&nobody, &plain, &checkpoint].into_iter().enumerate() {
+            later.push(count(&server, sync(&project, conversation, 100 + at)).await);
+        }
+        assert_eq!(later, changed);
+        let same = count(&server, sync(&project, &checkpoint, 102)).await;
+        assert!(same <= 4, "nothing takes {same}");
+    }
+
+    async fn going_back_takes_the_same_from_near_and_far(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Back").await;
+        let session = project.start_session().await;
+        let mut revisions = Vec::new();
+        for round in 0..40 {
+            let message = project.add_message(&session, "Go", true).await;
+            sync(&project, &json!({ "messageId": message }), round).await;
+            revisions.push(project.revision().await);
+        }
+        let back = async |revision: i64| drop(project.write("restoreRevision", json!({ "revision": revision }), "revision").await);
+        let near = count(&server, back(revisions[38])).await;
+        let far = count(&server, back(revisions[0])).await;
+        assert_eq!(near, far);
+        assert!(near <= 16, "a rollback takes {near}");
+    }
+
+    async fn a_list_of_thirty_takes_as_many_as_a_list_of_one(server: Server) {
+        let (small, large) = (filled(&server, 2).await, filled(&server, 30).await);
+        for (what, select) in [
+            ("sessions", "sessions(first: 100) { totalCount nodes { id author { fullName } project { name }
+                messages(last: 100) { totalCount nodes { content author { id } session { id } changes { id diff } snapshot { id fileCount } } }
+                checkpoints { id } } }"),
+            ("files", "files(first: 100) { totalCount nodes { path content versions(first: 100) { totalCount nodes { content diff
+                createdBy { fullName } session { id } message { content } file { path } } } } }"),
+            ("files then", "files(first: 100, at: 4) { totalCount nodes { path content } }"),
+            ("changes", "changes(first: 100) { totalCount nodes { id type path oldPath oldContent newContent diff lineChanges
+                createdBy { id } session { title } message { id } file { id content } } }"),
+            ("snapshots", "snapshots(first: 100) { totalCount nodes { name createdBy { id } message { id content } session { id } project { id }
+                files(first: 100) { totalCount nodes { path content } } } }"),
+            ("events", "events(first: 500) { revision kind actor { id } session { id } message { id } snapshot { id } changes { id diff } }"),
+            ("diff", "diff(from: 1) { path diff }"),
+            ("the overview", "name stats { totalFiles } owner { email } activeSession { id } collaborators { role } viewerRole"),
+        ] {
+            let counts = [count(&server, small.ask(select)).await, count(&server, large.ask(select)).await];
+            assert_eq!(counts[0], counts[1], "{what}");
+            assert!(counts[0] <= 16, "{what} takes {counts:?}");
+        }
+    }
+
+    async fn fifteen_projects_take_as_many_as_one(server: Server) {
+        let ada = server.user("ada@example.com");
+        let queries = [
+            "{ projects(first: 100) { totalCount nodes { name owner { email preferences { editorTheme } } stats { totalMessages }
+                activeSession { id } sessions(first: 10) { totalCount nodes { id messages(last: 10) { nodes { content author { id }
+                snapshot { id } changes { diff } } } } } files(first: 10) { totalCount nodes { path content versions(first: 10) {
+                nodes { content } } } } changes(first: 10) { nodes { diff } } snapshots(first: 10) { nodes { fileCount } }
+                collaborators { role } events(first: 10) { revision message { id } } } } }",
+            "{ recentActivity(first: 50) { totalCount nodes { excerpt project { name } session { id } author { id } message { id } } } }",
+            "{ activitySummary { totalProjects } }",
+        ];
+        filled(&server, 2).await;
+        let mut one = Vec::new();
+        for query in queries {
+            one.push(count(&server, ada.gql(query, json!({}))).await);
+        }
+        assert!(one[0] <= 25 && one[1] <= 6 && one[2] <= 1, "{one:?}");
+        for _ in 0..14 {
+            filled(&server, 2).await;
+        }
+        for (query, one) in queries.iter().zip(one) {
+            assert_eq!(count(&server, ada.gql(query, json!({}))).await, one, "{query}");
+        }
+
+        let data = ada.gql("{ projects(first: 100) { nodes { sessions { nodes { id } } } } }", json!({})).await.ok();
+        let ids: Vec<Value> = data["projects"]["nodes"].as_array().unwrap().iter().flat_map(|project| {
+            project["sessions"]["nodes"].as_array().unwrap().iter().map(|session| session["id"].clone())
+        }).collect();
+        let query = "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on ChatSession { project { name } author { id } } } }";
+        let few = count(&server, ada.gql(query, json!({ "ids": ids[..1] }))).await;
+        assert_eq!(count(&server, ada.gql(query, json!({ "ids": ids }))).await, few);
+        assert_eq!(text(&ids[0]).len(), 36);
+    }
+}

@@ -1,0 +1,244 @@
+//! Given listeners who come, go and come back while others write, then each hears every revision that it asked for once and in
+//! order, and nothing else.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::{
+    database::Database,
+    project::{Project, number},
+    server::Server,
+    socket::Subscription,
+};
+use tokio::{task::JoinHandle, time::sleep};
+
+const WRITERS: usize = 4;
+const WRITES: usize = 50;
+
+/// Writes as several people at once would: files and messages, each another path.
+fn write_at_once(project: &Project, session: &str) -> Vec<JoinHandle<()>> {
+    let writer = |writer: usize| {
+        let (project, session) = (project.clone(), session.to_owned());
+        tokio::spawn(async move {
+            for n in 0..WRITES {
+                match n % 5 {
+                    0 => drop(project.add_message(&session, &format!("{writer} {n}"), n % 2 == 0).await),
+                    1 => drop(project.create_file(&format!("{writer}/{n}.py"), "new").await),
+                    _ => drop(
+                        project
+                            .write(
+                                "syncFiles",
+                                json!({ "files": [
+                        { "path": format!("{writer}/a.py"), "content": format!("{n}") },
+                        { "path": format!("{writer}/b.py"), "content": format!("{n}") },
+                    ] }),
+                                "revision",
+                            )
+                            .await,
+                    ),
+                }
+            }
+        })
+    };
+    (0..WRITERS).map(writer).collect()
+}
+
+/// Hears revisions of a subscription up to the last.
+async fn hear(mut subscription: Subscription, last: i64) -> Vec<(i64, Value)> {
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|(revision, _)| *revision < last) {
+        let event = subscription.event().await["projectEvents"].take();
+        heard.push((number(&event["revision"]), event["kind"].clone()));
+    }
+    heard
+}
+
+/// Waits until the server has attached this listener: it then hears of what is written.
+async fn attached(project: &Project, query: &str) -> Subscription {
+    let mut subscription = project.client.subscribe(query, json!({ "id": project.id })).await;
+    for _ in 0..50 {
+        project
+            .client
+            .mutate(
+                "updateProject",
+                json!({ "id": project.id, "description": json!(project.revision().await).to_string() }),
+                "revision",
+            )
+            .await
+            .ok();
+        let heard = tokio::time::timeout(Duration::from_millis(200), subscription.event()).await;
+        if heard.is_ok() {
+            return subscription;
+        }
+    }
+    panic!("nothing is heard");
+}
+
+tests::on_both! {
+    async fn whoever_joins_hears_all_of_it_once_and_in_order(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Busy").await;
+        let session = project.start_session().await;
+        let last = 2 + (WRITERS * WRITES) as i64;
+        let writers = write_at_once(&project, &session);
+
+        // Given listeners that come while all of them write, each having seen another part of it …
+        let mut listeners = Vec::new();
+        for n in 0..5 {
+            // Somewhere in the midst of it, another place for each and in each run.
+            while project.revision().await < 10 + n * 35 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let seen = [0, project.revision().await, 1, project.revision().await / 2, project.revision().await][n as usize];
+            listeners.push((seen, tokio::spawn(hear(project.listen(seen, "revision kind").await, last))));
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        assert_eq!(project.revision().await, last);
+
+        // … then none has missed anything, heard anything twice, or out of order.
+        for (seen, listener) in listeners {
+            let revisions: Vec<i64> = listener.await.unwrap().into_iter().map(|(revision, _)| revision).collect();
+            assert_eq!(revisions, (seen + 1..=last).collect::<Vec<_>>());
+        }
+
+        // The messages are heard alone, in the same order.
+        let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 0) { revision content } }";
+        let mut messages = ada.subscribe(query, json!({ "id": session })).await;
+        let expected = project.ask("sessions { nodes { messages(first: 100) { nodes { revision content } } } }").await;
+        let expected = expected["sessions"]["nodes"][0]["messages"]["nodes"].as_array().unwrap().clone();
+        assert_eq!(expected.len(), WRITERS * WRITES / 5);
+        for message in expected {
+            assert_eq!(messages.event().await["messageAdded"], message);
+        }
+    }
+
+    async fn a_listener_without_a_past_hears_only_what_comes(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Live").await;
+        project.create_file("before.py", "").await;
+        let mut heard = attached(&project, "subscription($id: ID!) { projectEvents(projectId: $id) { revision kind changes { path } } }").await;
+        project.create_file("after.py", "").await;
+        let event = loop {
+            let event = heard.event().await["projectEvents"].take();
+            if event["kind"] != "PROJECT_UPDATED" {
+                break event;
+            }
+        };
+        assert_eq!((&event["kind"], &event["changes"]), (&json!("FILES_CHANGED"), &json!([{ "path": "after.py" }])));
+        assert_eq!(event["revision"], project.revision().await);
+    }
+
+    async fn projects_and_sessions_do_not_mix(server: Server) {
+        let ada = server.user("ada@example.com");
+        let (one, two) = (Project::create(&ada, "One").await, Project::create(&ada, "Two").await);
+        let (first, second) = (one.start_session().await, two.start_session().await);
+        let mut of_one = one.listen(0, "revision message { content }").await;
+        let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 0) { content session { id } } }";
+        let mut said = ada.subscribe(query, json!({ "id": second })).await;
+        for n in 0..10 {
+            one.add_message(&first, &format!("one {n}"), false).await;
+            two.add_message(&second, &format!("two {n}"), false).await;
+        }
+        let next = two.start_session().await;
+        two.add_message(&next, "another session", false).await;
+        two.of(&ada).create_file("a.py", "").await;
+        for revision in 1..=12 {
+            let event = of_one.event().await["projectEvents"].take();
+            assert_eq!(event["revision"], revision);
+            if revision > 2 {
+                assert_eq!(event["message"]["content"], format!("one {}", revision - 3));
+            }
+        }
+        for n in 0..10 {
+            let expected = json!({ "content": format!("two {n}"), "session": { "id": second } });
+            assert_eq!(said.event().await["messageAdded"], expected);
+        }
+        one.create_file("last.py", "").await;
+        assert_eq!(of_one.event().await["projectEvents"]["revision"], 13);
+        let silence = tokio::time::timeout(Duration::from_millis(300), said.event()).await;
+        assert!(silence.is_err(), "{silence:?}");
+    }
+
+    async fn who_asks_for_some_kinds_hears_those(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Kinds").await;
+        let session = project.start_session().await;
+        let query = "subscription($id: ID!, $kinds: [EventKind!]) { projectEvents(projectId: $id, kinds: $kinds, afterRevision: 0) { revision kind } }";
+        let listen = async |kinds: Value| ada.subscribe(query, json!({ "id": project.id, "kinds": kinds })).await;
+        let mut some = listen(json!(["MESSAGE_ADDED", "PROJECT_RESTORED"])).await;
+        let mut all = listen(json!([])).await;
+        let query = "subscription($id: ID!) { codeChanged(projectId: $id, afterRevision: 0) { revision changes { type path } } }";
+        let mut code = ada.subscribe(query, json!({ "id": project.id })).await;
+        project.add_message(&session, "One", true).await;
+        project.create_file("a.py", "a").await;
+        project.write("createSnapshot", json!({}), "revision").await;
+        project.write("restoreRevision", json!({ "revision": 2 }), "revision").await;
+        ada.mutate_id("endSession", &session, "revision").await.ok();
+        for (revision, kind) in [(3, "MESSAGE_ADDED"), (6, "PROJECT_RESTORED")] {
+            assert_eq!(some.event().await["projectEvents"], json!({ "revision": revision, "kind": kind }));
+        }
+        let kinds = ["PROJECT_CREATED", "SESSION_STARTED", "MESSAGE_ADDED", "FILES_CHANGED", "SNAPSHOT_CREATED", "PROJECT_RESTORED", "SESSION_ENDED"];
+        for (at, kind) in kinds.iter().enumerate() {
+            assert_eq!(all.event().await["projectEvents"], json!({ "revision": at + 1, "kind": kind }));
+        }
+        for (revision, step) in [(4, "CREATE"), (6, "DELETE")] {
+            let expected = json!({ "revision": revision, "changes": [{ "type": step, "path": "a.py" }] });
+            assert_eq!(code.event().await["codeChanged"], expected);
+        }
+    }
+
+    async fn an_event_shows_what_it_was_and_not_what_came_later(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Past").await;
+        project.create_file("a.py", "1").await;
+        project.update_file("a.py", "2").await;
+        project.write("renameFile", json!({ "path": "a.py", "newPath": "b.py" }), "revision").await;
+        let mut heard = project.listen(1, "changes { path oldContent newContent file { path content } }").await;
+        let now = json!({ "path": "b.py", "content": "2" });
+        for (path, old, new) in [("a.py", Value::Null, "1"), ("a.py", json!("1"), "2"), ("b.py", json!("2"), "2")] {
+            let expected = json!([{ "path": path, "oldContent": old, "newContent": new, "file": now }]);
+            assert_eq!(heard.event().await["projectEvents"]["changes"], expected);
+        }
+    }
+
+    async fn a_listener_goes_on_with_the_server_that_comes_after(database: Database) {
+        let server = Server::start(&database).await;
+        let project = Project::create(&server.user("ada@example.com"), "Restarted").await;
+        project.create_file("a.py", "1").await;
+        let mut heard = project.listen(0, "revision").await;
+        assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
+        assert_eq!(heard.event().await["projectEvents"]["revision"], 2);
+
+        // The server goes while a listener listens: it is told, and misses nothing of what it knows how to ask for.
+        server.stop().await;
+        assert_eq!(heard.next().await, None);
+        let server = Server::start(&database).await;
+        let project = project.of(&server.user("ada@example.com"));
+        project.update_file("a.py", "2").await;
+        let mut heard = project.listen(2, "revision").await;
+        project.update_file("a.py", "3").await;
+        for revision in [3, 4] {
+            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+        }
+        server.stop().await;
+    }
+
+    async fn a_listener_hears_what_another_server_writes(database: Database) {
+        let (one, other) = (Server::start(&database).await, Server::start(&database).await);
+        let project = Project::create(&one.user("ada@example.com"), "Two servers").await;
+        let mut heard = project.listen(1, "revision").await;
+        let elsewhere = project.of(&other.user("ada@example.com"));
+        for n in 0..5 {
+            elsewhere.create_file(&format!("there/{n}"), "").await;
+            project.create_file(&format!("here/{n}"), "").await;
+        }
+        elsewhere.create_file("last", "").await;
+        for revision in 2..=12 {
+            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+        }
+        one.stop().await;
+        other.stop().await;
+    }
+}

@@ -1,0 +1,397 @@
+//! Given lists longer than a page, when they are walked from either end, then every row comes once and in its order, whatever
+//! is added meanwhile.
+
+use serde_json::{Value, json};
+use tests::{
+    client::Client,
+    project::{Project, each, text},
+    server::Server,
+};
+
+/// A list of the API: what stands around it and how it is called, its arguments, and what to select of a row.
+struct List {
+    client: Client,
+    around: String,
+    name: &'static str,
+    arguments: String,
+    row: &'static str,
+}
+
+impl List {
+    fn of(client: &Client, around: &str, name: &'static str, arguments: &str, row: &'static str) -> Self {
+        Self { client: client.clone(), around: around.to_owned(), name, arguments: arguments.to_owned(), row }
+    }
+
+    /// A list of a project's.
+    fn of_project(project: &Project, name: &'static str, arguments: &str, row: &'static str) -> Self {
+        Self::of(&project.client, &format!("project(id: \"{}\")", project.id), name, arguments, row)
+    }
+
+    /// A list of a node's.
+    fn of_node(client: &Client, kind: &str, id: &str, name: &'static str, arguments: &str, row: &'static str) -> Self {
+        Self::of(client, &format!("node(id: \"{id}\") {{ ... on {kind}"), name, arguments, row)
+    }
+
+    /// One page.
+    async fn page(&self, arguments: &str) -> Value {
+        let Self { around, name, arguments: own, row, .. } = self;
+        let list = format!("list: {name}({own}, {arguments}) {{ totalCount edges {{ cursor node {{ row: {row} }} }} nodes {{ row: {row} }}
+            pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }}").replace("(, ", "(");
+        let query = match around.as_str() {
+            "" => format!("{{ {list} }}"),
+            node if node.starts_with("node") => format!("{{ around: {node} {{ {list} }} }} }}"),
+            _ => format!("{{ around: {around} {{ {list} }} }}"),
+        };
+        let mut data = self.client.gql(&query, json!({})).await.ok();
+        let page = if around.is_empty() { data["list"].take() } else { data["around"]["list"].take() };
+        let (edges, nodes) = (page["edges"].as_array().unwrap(), page["nodes"].as_array().unwrap());
+        assert_eq!(edges.iter().map(|edge| edge["node"].clone()).collect::<Vec<_>>(), *nodes);
+        let cursor = |edge: Option<&Value>| edge.map_or(Value::Null, |edge| edge["cursor"].clone());
+        assert_eq!(page["pageInfo"]["startCursor"], cursor(edges.first()));
+        assert_eq!(page["pageInfo"]["endCursor"], cursor(edges.last()));
+        page
+    }
+
+    /// The rows of a page.
+    async fn rows(&self, arguments: &str) -> Vec<Value> {
+        each(&self.page(arguments).await["nodes"], "row")
+    }
+
+    /// Walks the list forwards and backwards in pages of two; answers its rows.
+    async fn walk(&self) -> Vec<Value> {
+        let total = self.page("first: 0").await["totalCount"].as_u64().unwrap() as usize;
+        let (mut forwards, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = self.page(&format!("first: 2{after}")).await;
+            let rows = each(&page["nodes"], "row");
+            assert_eq!(page["totalCount"], total);
+            assert_eq!(page["pageInfo"]["hasPreviousPage"], !forwards.is_empty());
+            assert_eq!(rows.len(), 2.min(total - forwards.len()));
+            forwards.extend(rows);
+            assert_eq!(page["pageInfo"]["hasNextPage"], forwards.len() < total);
+            if forwards.len() == total {
+                break;
+            }
+            after = format!(", after: {}", page["pageInfo"]["endCursor"]);
+        }
+        let (mut backwards, mut before) = (Vec::new(), String::new());
+        while backwards.len() < total {
+            let page = self.page(&format!("last: 2{before}")).await;
+            let rows = each(&page["nodes"], "row");
+            assert_eq!(page["pageInfo"]["hasNextPage"], !backwards.is_empty());
+            backwards.splice(..0, rows);
+            assert_eq!(page["pageInfo"]["hasPreviousPage"], backwards.len() < total);
+            before = format!(", before: {}", page["pageInfo"]["startCursor"]);
+        }
+        assert_eq!(forwards, backwards);
+
+        // Between two of its rows, from either end.
+        if total >= 5 {
+            let all = self.page("first: 5").await;
+            let ends = format!("after: {}, before: {}", all["edges"][0]["cursor"], all["edges"][4]["cursor"]);
+            assert_eq!(self.rows(&ends).await, forwards[1..4]);
+            assert_eq!(self.rows(&format!("first: 1, {ends}")).await, forwards[1..2]);
+            assert_eq!(self.rows(&format!("last: 1, {ends}")).await, forwards[3..4]);
+        }
+        forwards
+    }
+}
+
+async fn projects(client: &Client, names: &[&str]) -> Vec<Project> {
+    let mut projects = Vec::new();
+    for name in names {
+        projects.push(Project::create(client, name).await);
+    }
+    projects
+}
+
+fn find(filter: &str) -> String {
+    format!("filter: {{ {filter} }}, orderBy: {{ field: NAME, direction: ASC }}")
+}
+
+tests::on_both! {
+    async fn projects_come_in_every_order(server: Server) {
+        let ada = server.user("ada@example.com");
+        let made = projects(&ada, &["b", "a", "C", "b", "Ä", "a b", "ab"]).await;
+        let listed = async |order: &str| List::of(&ada, "", "projects", &format!("orderBy: {{ {order} }}"), "id").walk().await;
+        let ids = |order: [usize; 7]| order.map(|at| json!(made[at].id)).to_vec();
+        let mut oldest = ids([0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(listed("field: CREATED_AT, direction: ASC").await, oldest);
+        oldest.reverse();
+        assert_eq!(listed("field: CREATED_AT, direction: DESC").await, oldest);
+        assert_eq!(listed("field: CREATED_AT").await, oldest);
+
+        // Equal names are told apart by something that stays.
+        let names = async |direction: &str| {
+            let arguments = format!("orderBy: {{ field: NAME, direction: {direction} }}");
+            List::of(&ada, "", "projects", &arguments, "name").walk().await
+        };
+        let mut sorted = vec!["C", "a", "a b", "ab", "b", "b", "Ä"];
+        assert_eq!(names("ASC").await, sorted);
+        sorted.reverse();
+        assert_eq!(names("DESC").await, sorted);
+
+        // What happened last counts for each order by itself.
+        ada.mutate("updateProject", json!({ "id": made[0].id, "description": "x" }), "revision").await.ok();
+        ada.mutate_id("touchProject", &made[1].id, "revision").await.ok();
+        made[2].create_file("a.py", "").await;
+        assert_eq!(listed("field: UPDATED_AT").await, ids([0, 6, 5, 4, 3, 2, 1]));
+        assert_eq!(listed("field: LAST_ACCESSED_AT").await, ids([1, 6, 5, 4, 3, 2, 0]));
+        assert_eq!(listed("field: LAST_ACTIVITY_AT").await, ids([2, 0, 6, 5, 4, 3, 1]));
+        assert_eq!(listed("field: LAST_ACTIVITY_AT, direction: ASC").await, ids([1, 3, 4, 5, 6, 0, 2]));
+        assert_eq!(List::of(&ada, "", "projects", "", "id").walk().await, ids([0, 6, 5, 4, 3, 2, 1]));
+    }
+
+    async fn projects_are_found_by_what_they_are(server: Server) {
+        let ada = server.user("ada@example.com");
+        let made = projects(&ada, &["100% Sure", "100 percent", "snake_case", "snakeXcase", "back\\slash", "It's \"quoted\""]).await;
+        let input = json!({ "id": made[1].id, "description": "About VOICES" });
+        ada.mutate("updateProject", input, "revision").await.ok();
+        let found = async |filter: &str| List::of(&ada, "", "projects", &find(filter), "name").walk().await;
+        for (search, names) in [
+            ("%", vec!["100% Sure"]),
+            ("0%", vec!["100% Sure"]),
+            ("_", vec!["snake_case"]),
+            ("E_c", vec!["snake_case"]),
+            ("\\\\", vec!["back\\slash"]),
+            ("\\\\%", vec![]),
+            ("SNAKE", vec!["snakeXcase", "snake_case"]),
+            ("voices", vec!["100 percent"]),
+            ("'s \\\"Q", vec!["It's \"quoted\""]),
+            ("'; DROP TABLE projects; --", vec![]),
+            ("", vec!["100 percent", "100% Sure", "It's \"quoted\"", "back\\slash", "snakeXcase", "snake_case"]),
+        ] {
+            assert_eq!(found(&format!("search: \"{search}\"")).await, names, "{search}");
+        }
+
+        ada.mutate("updateProject", json!({ "id": made[0].id, "status": "ARCHIVED" }), "revision").await.ok();
+        ada.mutate_id("deleteProject", &made[2].id, "revision").await.ok();
+        assert_eq!(found("status: ARCHIVED").await, ["100% Sure"]);
+        assert_eq!(found("status: DELETED").await, ["snake_case"]);
+        assert_eq!(found("status: ACTIVE, search: \"snake\"").await, ["snakeXcase"]);
+        assert_eq!(found("search: \"1\"").await, ["100 percent", "100% Sure"]);
+
+        // Times count with both ends, in any offset.
+        let at = text(&made[2].ask("createdAt").await["createdAt"]);
+        assert_eq!(found(&format!("createdAfter: \"{at}\"")).await.len(), 3);
+        assert_eq!(found(&format!("createdBefore: \"{at}\"")).await.len(), 2);
+        assert_eq!(found(&format!("createdAfter: \"{at}\", createdBefore: \"{at}\", status: DELETED")).await, ["snake_case"]);
+        assert_eq!(found("createdBefore: \"2020-01-01T00:00:00+14:00\"").await, [""; 0]);
+        assert_eq!(found("createdAfter: \"2020-01-01T00:00:00-12:00\"").await.len(), 5);
+    }
+
+    async fn nobodys_lists_are_empty(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Empty").await;
+        let session = Project::create(&ada, "With a session").await.start_session().await;
+        let lists = [
+            List::of(&server.user("bob@example.com"), "", "projects", "", "id"),
+            List::of(&ada, "", "recentActivity", "", "excerpt"),
+            List::of_project(&project, "sessions", "", "id"),
+            List::of_project(&project, "files", "", "id"),
+            List::of_project(&project, "changes", "", "id"),
+            List::of_project(&project, "snapshots", "", "id"),
+            List::of_node(&ada, "ChatSession", &session, "messages", "", "id"),
+        ];
+        for list in lists {
+            assert_eq!(list.walk().await, [""; 0], "{}", list.name);
+        }
+    }
+
+    async fn sessions_come_newest_first(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Talk").await;
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.insert(0, json!(project.start_session().await));
+        }
+        let listed = async |arguments: &str| List::of_project(&project, "sessions", arguments, "id").walk().await;
+        assert_eq!(listed("").await, ids);
+        assert_eq!(listed("filter: { isActive: true }").await, ids[..1]);
+        assert_eq!(listed("filter: { isActive: false }").await, ids[1..]);
+        let at = project.ask("sessions { nodes { startedAt } }").await["sessions"]["nodes"][2]["startedAt"].take();
+        assert_eq!(listed(&format!("filter: {{ startedAfter: {at} }}")).await, ids[..3]);
+        assert_eq!(listed(&format!("filter: {{ startedBefore: {at} }}")).await, ids[2..]);
+        assert_eq!(listed(&format!("filter: {{ startedAfter: {at}, startedBefore: {at} }}")).await, ids[2..3]);
+    }
+
+    async fn messages_come_oldest_first_and_are_found(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Talk").await;
+        let session = project.start_session().await;
+        let said = [
+            ("USER", "Make it 100% sure", false),
+            ("ASSISTANT", "Done: 100 Percent", true),
+            ("SYSTEM", "snake_case", false),
+            ("USER", "SNAKE-CASE", true),
+            ("ASSISTANT", "back\\slash", true),
+            ("ASSISTANT", "", false),
+            ("USER", "last", false),
+        ];
+        for (role, content, is_checkpoint) in said {
+            let input = json!({ "sessionId": session, "role": role, "content": content, "isCheckpoint": is_checkpoint });
+            ada.mutate("addMessage", input, "revision").await.ok();
+        }
+        let other = project.start_session().await;
+        project.add_message(&other, "Elsewhere, 100%", true).await;
+        let listed = async |arguments: &str| List::of_node(&ada, "ChatSession", &session, "messages", arguments, "content").walk().await;
+        assert_eq!(listed("").await, said.map(|(_, content, _)| content));
+        assert_eq!(listed("filter: { role: USER }").await, ["Make it 100% sure", "SNAKE-CASE", "last"]);
+        assert_eq!(listed("filter: { isCheckpoint: true }").await, ["Done: 100 Percent", "SNAKE-CASE", "back\\slash"]);
+        assert_eq!(listed("filter: { isCheckpoint: false, role: ASSISTANT }").await, [""]);
+        assert_eq!(listed("filter: { search: \"100%\" }").await, ["Make it 100% sure"]);
+        assert_eq!(listed("filter: { search: \"100\" }").await, ["Make it 100% sure", "Done: 100 Percent"]);
+        assert_eq!(listed("filter: { search: \"e_C\" }").await, ["snake_case"]);
+        assert_eq!(listed("filter: { search: \"case\", role: USER }").await, ["SNAKE-CASE"]);
+        assert_eq!(listed("filter: { search: \"\\\\\" }").await, ["back\\slash"]);
+        let query = "query($id: ID!) { node(id: $id) { ... on ChatSession { messages { nodes { timestamp } } checkpoints { content } } } }";
+        let asked = ada.gql(query, json!({ "id": session })).await.ok()["node"].take();
+        let at = &asked["messages"]["nodes"][3]["timestamp"];
+        assert_eq!(listed(&format!("filter: {{ after: {at} }}")).await.len(), 4);
+        assert_eq!(listed(&format!("filter: {{ before: {at} }}")).await.len(), 4);
+        assert_eq!(each(&asked["checkpoints"], "content"), ["Done: 100 Percent", "SNAKE-CASE", "back\\slash"]);
+    }
+
+    async fn files_come_by_path_now_and_then(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Files").await;
+        let paths = ["B.md", "a", "a-b/x", "docs", "docs-old/x", "docs/a.md", "docs/sub/b.md", "docs0", "doks", "é"];
+        for path in paths.iter().rev() {
+            let kind = if *path == "docs" { "FOLDER" } else { "FILE" };
+            project.write("createFile", json!({ "path": path, "type": kind }), "revision").await;
+        }
+        let then = project.revision().await;
+        let listed = async |arguments: &str| List::of_project(&project, "files", arguments, "path").walk().await;
+        assert_eq!(listed("").await, paths);
+        assert_eq!(listed("under: \"docs\"").await, ["docs", "docs/a.md", "docs/sub/b.md"]);
+        assert_eq!(listed("under: \"/docs/sub/\"").await, ["docs/sub/b.md"]);
+        assert_eq!(listed("under: \"doc\"").await, [""; 0]);
+        assert_eq!(listed("under: \"docs/a.md\"").await, ["docs/a.md"]);
+
+        project.write("deleteFile", json!({ "path": "a" }), "revision").await;
+        project.write("renameFile", json!({ "path": "docs", "newPath": "pages" }), "revision").await;
+        project.create_file("docs/new.md", "").await;
+        assert_eq!(listed(&format!("at: {then}")).await, paths);
+        assert_eq!(listed(&format!("at: {then}, under: \"docs\"")).await, ["docs", "docs/a.md", "docs/sub/b.md"]);
+        assert_eq!(listed("under: \"docs\"").await, ["docs/new.md"]);
+        assert_eq!(listed("under: \"pages\"").await, ["pages", "pages/a.md", "pages/sub/b.md"]);
+        assert_eq!(listed("at: 0").await, [""; 0]);
+        assert_eq!(listed("at: 2").await, ["é"]);
+        assert_eq!(listed("").await.len(), 10);
+        assert_eq!(listed("includeDeleted: true").await.len(), 11);
+        assert_eq!(listed("includeDeleted: true, under: \"a\"").await, ["a"]);
+        assert_eq!(listed(&format!("at: {}", then + 1)).await.len(), 9);
+        assert_eq!(listed(&format!("at: {}, includeDeleted: true", then + 1)).await, paths);
+    }
+
+    async fn changes_come_newest_first_and_are_found(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Changes").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Go", true).await;
+        let file = project.create_file("a.py", "1").await;
+        let files = json!([{ "path": "b.py" }, { "path": "a.py", "content": "2" }]);
+        project.write("syncFiles", json!({ "files": files, "sessionId": session, "messageId": message }), "revision").await;
+        project.write("updateFile", json!({ "path": "a.py", "content": "3", "sessionId": session }), "revision").await;
+        project.write("renameFile", json!({ "path": "a.py", "newPath": "c.py" }), "revision").await;
+        project.write("deleteFile", json!({ "path": "b.py" }), "revision").await;
+        let listed = async |arguments: &str| List::of_project(&project, "changes", arguments, "type").walk().await;
+        assert_eq!(listed("").await, ["DELETE", "RENAME", "UPDATE", "CREATE", "UPDATE", "CREATE"]);
+        assert_eq!(listed(&format!("filter: {{ sessionId: \"{session}\" }}")).await, ["UPDATE", "CREATE", "UPDATE"]);
+        assert_eq!(listed(&format!("filter: {{ messageId: \"{message}\" }}")).await, ["CREATE", "UPDATE"]);
+        assert_eq!(listed(&format!("filter: {{ fileId: \"{file}\" }}")).await, ["RENAME", "UPDATE", "UPDATE", "CREATE"]);
+        assert_eq!(listed("filter: { path: \"/b.py\" }").await, ["DELETE", "CREATE"]);
+        assert_eq!(listed("filter: { path: \"c.py\" }").await, ["RENAME"]);
+        assert_eq!(listed("filter: { type: UPDATE }").await, ["UPDATE", "UPDATE"]);
+        assert_eq!(listed(&format!("filter: {{ type: UPDATE, messageId: \"{message}\", path: \"a.py\" }}")).await, ["UPDATE"]);
+    }
+
+    async fn snapshots_their_files_and_versions_are_walked_too(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Snapshots").await;
+        let mut names = Vec::new();
+        let mut snapshot = String::new();
+        for n in 1..=6 {
+            project.write("syncFiles", json!({ "files": [{ "path": format!("{n}.py") }, { "path": "a.py", "content": format!("{n}") }] }), "revision").await;
+            let made = project.write("createSnapshot", json!({ "name": format!("{n}") }), "snapshot { id }").await;
+            names.insert(0, json!(format!("{n}")));
+            if n == 5 {
+                snapshot = text(&made["snapshot"]["id"]);
+            }
+        }
+        assert_eq!(List::of_project(&project, "snapshots", "", "name").walk().await, names);
+        let files = List::of_node(&ada, "ProjectSnapshot", &snapshot, "files", "", "path");
+        assert_eq!(files.walk().await, ["1.py", "2.py", "3.py", "4.py", "5.py", "a.py"]);
+        let under = List::of_node(&ada, "ProjectSnapshot", &snapshot, "files", "under: \"a.py\"", "content");
+        assert_eq!(under.walk().await, ["5"]);
+        let file = text(&project.ask("file(path: \"a.py\") { id }").await["file"]["id"]);
+        let versions = List::of_node(&ada, "ProjectFile", &file, "versions", "", "version");
+        assert_eq!(versions.walk().await, [6, 5, 4, 3, 2, 1]);
+
+        // A file that is read in the past has the versions that it has by now.
+        let past = project.ask("file(path: \"a.py\", at: 2) { version versions(last: 1) { totalCount nodes { version } } }").await;
+        assert_eq!(past["file"], json!({ "version": 1, "versions": { "totalCount": 6, "nodes": [{ "version": 1 }] } }));
+    }
+
+    async fn recent_activity_is_that_of_all_active_projects(server: Server) {
+        let ada = server.user("ada@example.com");
+        let made = projects(&ada, &["One", "Two", "Three"]).await;
+        let mut sessions = Vec::new();
+        for project in &made {
+            sessions.push(project.start_session().await);
+        }
+        let mut all = Vec::new();
+        for n in 0..7 {
+            let at = [0, 1, 0, 2, 1, 1, 0][n];
+            made[at].add_message(&sessions[at], &format!("{n}"), false).await;
+            all.insert(0, json!(format!("{n}")));
+        }
+        let listed = async |arguments: &str| List::of(&ada, "", "recentActivity", arguments, "excerpt").walk().await;
+        assert_eq!(listed("").await, all);
+        assert_eq!(listed(&format!("projectId: \"{}\"", made[1].id)).await, ["5", "4", "1"]);
+        ada.mutate("updateProject", json!({ "id": made[0].id, "status": "ARCHIVED" }), "revision").await.ok();
+        assert_eq!(listed("").await, ["5", "4", "3", "1"]);
+        assert_eq!(listed(&format!("projectId: \"{}\"", made[0].id)).await, [""; 0]);
+
+        let long = "é".repeat(300);
+        made[1].add_message(&sessions[1], &long, false).await;
+        assert_eq!(listed("").await[0], "é".repeat(200));
+    }
+
+    async fn pages_stay_in_place_while_rows_are_added(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Growing").await;
+        let session = project.start_session().await;
+        for path in ["b", "d", "f", "h"] {
+            project.create_file(path, "").await;
+            project.add_message(&session, path, true).await;
+        }
+        let lists = [
+            (List::of_project(&project, "files", "", "path"), "first: 2, after"),
+            (List::of_project(&project, "changes", "", "path"), "first: 2, after"),
+            (List::of_project(&project, "snapshots", "", "revision"), "first: 2, after"),
+            (List::of_node(&ada, "ChatSession", &session, "messages", "", "content"), "last: 2, before"),
+            (List::of(&ada, "", "recentActivity", "", "excerpt"), "first: 2, after"),
+        ];
+        let mut expected = Vec::new();
+        for (list, way) in &lists {
+            let [here, end] = if way.starts_with("first") { ["first: 2", "endCursor"] } else { ["last: 2", "startCursor"] };
+            let cursor = list.page(here).await["pageInfo"][end].take();
+            let rest = format!("{way}: {cursor}");
+            expected.push((list.rows(&rest).await, rest));
+        }
+        // Before, between and behind what was read.
+        for path in ["a", "c", "z"] {
+            project.create_file(path, "").await;
+            project.add_message(&session, path, true).await;
+        }
+        for ((list, _), (rows, rest)) in lists.iter().zip(&expected) {
+            assert_eq!(rows.len(), 2);
+            assert_eq!(list.rows(rest).await, *rows, "{}", list.name);
+            list.walk().await;
+        }
+
+        // A row that goes takes nobody's place either.
+        let (files, rest) = (&lists[0].0, &expected[0].1);
+        project.write("deleteFile", json!({ "path": "d" }), "revision").await;
+        assert_eq!(files.rows(rest).await, ["f", "h"]);
+    }
+}
