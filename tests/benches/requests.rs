@@ -14,6 +14,7 @@
 //! 10,000 each, 40,000 files of about 3 KB, 200,000 versions. It is written straight into the tables.
 
 use std::{
+    collections::HashSet,
     env, fs,
     sync::{
         Arc, Mutex,
@@ -810,6 +811,7 @@ async fn load(database: &Database, scale: f64) -> anyhow::Result<Data> {
             .map(|n| (clock::new_id().to_string(), format!("src/part{}/file_{n:02}.py", n % 4), Vec::new()))
             .collect();
         let mut turn = 0;
+        let mut contents = HashSet::new();
         for session in 0..SESSIONS {
             revision += 1;
             clock_seconds += 600;
@@ -845,9 +847,15 @@ async fn load(database: &Database, scale: f64) -> anyhow::Result<Data> {
                     let at = time(clock_seconds + 5);
                     for file in 0..4 {
                         let (_, _, versions) = &mut own[(turn * 4 + file) % FILES];
-                        let content = match versions.last() {
-                            Some((_, content, _)) => random.edit(content),
-                            None => random.document() + &random.document(),
+                        // An edit may lead back to what some version held, which is kept once: this one is to be new.
+                        let content = loop {
+                            let content = match versions.last() {
+                                Some((_, content, _)) => random.edit(content),
+                                None => random.document() + &random.document(),
+                            };
+                            if contents.insert(content.clone()) {
+                                break content;
+                            }
                         };
                         versions.push((revision, content, at.clone()));
                     }

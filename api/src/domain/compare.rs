@@ -52,16 +52,24 @@ impl Sides {
         changes.transpose().map_err(Error::internal)
     }
 
-    /// Comparing takes processor time, which async threads do not have to give.
+    /// Comparing large texts takes processor time, which async threads do not have to give. For small ones a thread of its
+    /// own would cost more than the comparison, and a list of changes would take one for each.
     async fn compare<T: Send + 'static>(
         self,
         compare: impl FnOnce(&str, &str, &Self) -> T + Send + 'static,
     ) -> Result<Option<T>> {
+        /// Bytes on both sides that are compared within a fraction of a millisecond.
+        const SMALL: usize = 32 * 1024;
+        let length = |bytes: &Option<Arc<Vec<u8>>>| bytes.as_ref().map_or(0, |bytes| bytes.len());
+        let is_small = length(&self.old) + length(&self.new) <= SMALL;
         let compare = move || {
             let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
             let (old, new) = (side(&self.old), side(&self.new));
             Some(compare(diff::text_of(&old)?, diff::text_of(&new)?, &self))
         };
+        if is_small {
+            return Ok(compare());
+        }
         tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
     }
 }
