@@ -1,0 +1,436 @@
+//! The data set, written straight into the tables.
+
+use super::*;
+
+/// Rows on their way into a table.
+struct Table {
+    postgres: bool,
+    head: String,
+    rows: String,
+    count: usize,
+}
+
+/// A value of a row.
+#[derive(Clone, Copy)]
+enum Cell<'a> {
+    Id(&'a str),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Number(i64),
+    Flag(bool),
+    Null,
+}
+
+impl Table {
+    fn new(kind: Kind, head: &str) -> Self {
+        Self { postgres: kind == Kind::Postgres, head: head.to_owned(), rows: String::new(), count: 0 }
+    }
+
+    async fn add(&mut self, loader: &mut Loader, cells: &[Cell<'_>]) -> anyhow::Result<()> {
+        self.rows.push_str(if self.count == 0 { "(" } else { ",(" });
+        for (index, cell) in cells.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            self.rows.push_str(comma);
+            self.rows.push_str(&match cell {
+                Cell::Id(id) if self.postgres => format!("'{id}'"),
+                Cell::Id(id) => format!("X'{}'", id.replace('-', "")),
+                Cell::Text(text) => format!("'{}'", text.replace('\'', "''")),
+                Cell::Bytes(bytes) if self.postgres => format!("'\\x{}'", hex::encode(bytes)),
+                Cell::Bytes(bytes) => format!("X'{}'", hex::encode(bytes)),
+                Cell::Number(number) => number.to_string(),
+                Cell::Flag(flag) => flag.to_string(),
+                Cell::Null => "NULL".to_owned(),
+            });
+        }
+        self.rows.push(')');
+        self.count += 1;
+        if self.count == 500 { self.flush(loader).await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self, loader: &mut Loader) -> anyhow::Result<()> {
+        if self.count > 0 {
+            loader.execute(&format!("INSERT INTO {} VALUES {}", self.head, self.rows)).await?;
+            self.rows.clear();
+            self.count = 0;
+        }
+        Ok(())
+    }
+}
+
+enum Loader {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Loader {
+    async fn execute(&mut self, sql: &str) -> anyhow::Result<()> {
+        let start = sql.chars().take(200).collect::<String>();
+        match self {
+            Self::Sqlite(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
+            Self::Postgres(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
+        }
+        .context(start)
+    }
+}
+
+/// Fills the tables as the service would have, were it asked for all of it one by one.
+pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data> {
+    let kind = database.kind();
+    let mut loader = match kind {
+        Kind::Sqlite => Loader::Sqlite(SqliteConnection::connect(&database.url()).await?),
+        Kind::Postgres => Loader::Postgres(PgConnection::connect(&database.url()).await?),
+    };
+    loader.execute("BEGIN").await?;
+    let users = ((200.0 * scale) as usize).max(2);
+    // (400,000 - 5 * 10,000) / 9,995
+    let (usual, busy) = (35, (10_000.0 * scale) as usize);
+    let mut random = Random(20251);
+    let start = clock::now() - Duration::from_secs(40 * 86_400);
+    let time = |seconds: u64| (start + Duration::from_secs(seconds)).to_rfc3339();
+
+    let mut all = Vec::new();
+    let mut profiles = Table::new(kind, "user_profiles (id, email, full_name, created_at, updated_at)");
+    let mut preferences = Table::new(
+        kind,
+        "user_preferences (user_id, editor_theme, auto_save_enabled, notification_preferences, ui_preferences, created_at, updated_at)",
+    );
+    for index in 0..users {
+        let email = format!("user{index}@example.com");
+        let (id, at) = (server::user_id(&email), time(0));
+        let name = Cell::Text(&email);
+        profiles.add(&mut loader, &[Cell::Id(&id), name, name, Cell::Text(&at), Cell::Text(&at)]).await?;
+        let (none, at) = (Cell::Text("{}"), Cell::Text(&at));
+        preferences
+            .add(&mut loader, &[Cell::Id(&id), Cell::Text("vs-dark"), Cell::Flag(true), none, none, at, at])
+            .await?;
+        all.push(User { token: server::token(&email), id, projects: Vec::new() });
+    }
+    profiles.flush(&mut loader).await?;
+    preferences.flush(&mut loader).await?;
+
+    let mut projects = Table::new(
+        kind,
+        "projects (id, user_id, name, description, initial_prompt, config, status, revision, session_count, message_count, file_count, \
+         change_count, created_at, updated_at, last_accessed_at, last_session_at, last_activity_at)",
+    );
+    let mut members = Table::new(kind, "project_collaborators (project_id, user_id, role, invited_at, accepted_at)");
+    let mut sessions = Table::new(
+        kind,
+        "chat_sessions (id, project_id, user_id, revision, title, started_at, ended_at, message_count, is_active, metadata)",
+    );
+    let mut messages = Table::new(
+        kind,
+        "chat_messages (id, project_id, session_id, user_id, revision, role, content, timestamp, is_checkpoint, context_data, metadata)",
+    );
+    let mut events = Table::new(
+        kind,
+        "project_events (project_id, revision, kind, actor_id, session_id, message_id, description, created_at)",
+    );
+    let mut files = Table::new(
+        kind,
+        "project_files (id, project_id, file_path, file_name, parent_path, file_type, language, size_bytes, version, hash, is_deleted, \
+         created_at, updated_at)",
+    );
+    let mut blobs = Table::new(kind, "blobs (id, project_id, sha256, size, encoding, depth, base_id, data)");
+    let mut versions = Table::new(
+        kind,
+        "file_snapshots (id, project_id, file_id, revision, superseded_revision, version, additions, deletions, blob_id, change_type, path)",
+    );
+    let mut diffs = Table::new(kind, "bench_diffs (version_id, diff)");
+    let mut copies = Table::new(kind, "bench_files (id, content, version)");
+    let id_type = if kind == Kind::Postgres { "uuid" } else { "blob" };
+    loader.execute(&format!("CREATE TABLE bench_diffs (version_id {id_type} PRIMARY KEY, diff text NOT NULL)")).await?;
+    loader
+        .execute(&format!(
+            "CREATE TABLE bench_files (id {id_type} PRIMARY KEY, content text NOT NULL, version integer NOT NULL)"
+        ))
+        .await?;
+
+    let mut made = Vec::new();
+    let mut blob = 0;
+    for index in 0..users * OWN {
+        let owner = index / OWN;
+        let (id, user) = (clock::new_id().to_string(), all[owner].id.clone());
+        all[owner].projects.push(index);
+        // Rows that refer to others come after them, so each project is flushed as it is done.
+        let mut clock_seconds = index as u64;
+        let mut revision = 1;
+        let mut session_ids: Vec<String> = Vec::new();
+        let mut session_rows = Vec::new();
+        let mut message_rows = Vec::new();
+        let mut event_rows = vec![(1, "PROJECT_CREATED", None, None, None, time(clock_seconds))];
+        type OwnFile = (String, String, Vec<(i64, String, String)>);
+        let mut own: Vec<OwnFile> = (0..FILES)
+            .map(|n| (clock::new_id().to_string(), format!("src/part{}/file_{n:02}.py", n % 4), Vec::new()))
+            .collect();
+        let mut turn = 0;
+        let mut contents = HashSet::new();
+        for session in 0..SESSIONS {
+            revision += 1;
+            clock_seconds += 600;
+            let session_id = clock::new_id().to_string();
+            event_rows.push((revision, "SESSION_STARTED", Some(session), None, None, time(clock_seconds)));
+            let count = if index < 5 && session == 0 { busy.max(usual) } else { usual };
+            session_rows.push((session_id.clone(), revision, time(clock_seconds), count));
+            session_ids.push(session_id);
+            for n in 0..count {
+                revision += 1;
+                clock_seconds += 20;
+                let message_id = clock::new_id().to_string();
+                let role = if n % 2 == 0 { "user" } else { "assistant" };
+                message_rows.push((
+                    message_id.clone(),
+                    session,
+                    revision,
+                    role,
+                    message(&mut random),
+                    time(clock_seconds),
+                ));
+                event_rows.push((
+                    revision,
+                    "MESSAGE_ADDED",
+                    Some(session),
+                    Some(message_id.clone()),
+                    None,
+                    time(clock_seconds),
+                ));
+                // Five syncs a session, of four files each.
+                if n % (count / 5) == count / 5 - 1 && turn < (session + 1) * 5 {
+                    revision += 1;
+                    let at = time(clock_seconds + 5);
+                    for file in 0..4 {
+                        let (_, _, versions) = &mut own[(turn * 4 + file) % FILES];
+                        // An edit may lead back to what some version held, which is kept once: this one is to be new.
+                        let content = loop {
+                            let content = match versions.last() {
+                                Some((_, content, _)) => random.edit(content),
+                                None => random.document() + &random.document(),
+                            };
+                            if contents.insert(content.clone()) {
+                                break content;
+                            }
+                        };
+                        versions.push((revision, content, at.clone()));
+                    }
+                    event_rows.push((
+                        revision,
+                        "FILES_CHANGED",
+                        Some(session),
+                        Some(message_id),
+                        Some("As you asked"),
+                        at,
+                    ));
+                    turn += 1;
+                }
+            }
+        }
+
+        let (first, last) = (time(index as u64), time(clock_seconds));
+        let total = message_rows.len() as i64;
+        projects
+            .add(
+                &mut loader,
+                &[
+                    Cell::Id(&id),
+                    Cell::Id(&user),
+                    Cell::Text(&format!("Project {index}")),
+                    Cell::Text("A voice agent"),
+                    Cell::Text("Make me a voice agent"),
+                    Cell::Text("{}"),
+                    Cell::Text("active"),
+                    Cell::Number(revision),
+                    Cell::Number(SESSIONS as i64),
+                    Cell::Number(total),
+                    Cell::Number(FILES as i64),
+                    Cell::Number((FILES * VERSIONS) as i64),
+                    Cell::Text(&first),
+                    Cell::Text(&last),
+                    Cell::Text(&last),
+                    Cell::Text(&last),
+                    Cell::Text(&last),
+                ],
+            )
+            .await?;
+        projects.flush(&mut loader).await?;
+        for (n, (session, at_revision, at, _)) in session_rows.iter().enumerate() {
+            let is_active = n == SESSIONS - 1;
+            let ended = if is_active { Cell::Null } else { Cell::Text(&last) };
+            // The trigger counts the messages.
+            sessions
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(session),
+                        Cell::Id(&id),
+                        Cell::Id(&user),
+                        Cell::Number(*at_revision),
+                        Cell::Text("Work"),
+                        Cell::Text(at),
+                        ended,
+                        Cell::Number(0),
+                        Cell::Flag(is_active),
+                        Cell::Text("{}"),
+                    ],
+                )
+                .await?;
+        }
+        sessions.flush(&mut loader).await?;
+        for (message, session, at_revision, role, content, at) in &message_rows {
+            messages
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(message),
+                        Cell::Id(&id),
+                        Cell::Id(&session_ids[*session]),
+                        Cell::Id(&user),
+                        Cell::Number(*at_revision),
+                        Cell::Text(role),
+                        Cell::Text(content),
+                        Cell::Text(at),
+                        Cell::Flag(false),
+                        Cell::Text("{}"),
+                        Cell::Text("{}"),
+                    ],
+                )
+                .await?;
+        }
+        messages.flush(&mut loader).await?;
+        for (at_revision, event, session, message, description, at) in &event_rows {
+            let session = session.map(|session: usize| session_ids[session].clone());
+            events
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(&id),
+                        Cell::Number(*at_revision),
+                        Cell::Text(event),
+                        Cell::Id(&user),
+                        session.as_deref().map_or(Cell::Null, Cell::Id),
+                        message.as_deref().map_or(Cell::Null, Cell::Id),
+                        description.map_or(Cell::Null, Cell::Text),
+                        Cell::Text(at),
+                    ],
+                )
+                .await?;
+        }
+        events.flush(&mut loader).await?;
+
+        let mut states = Vec::new();
+        for (file, path, history) in own {
+            let (_, content, at) = history.last().context("a file without versions")?;
+            let hash = hex::decode(tests::workload::sha256(content))?;
+            let (parent, name) = path.rsplit_once('/').context("no folder")?;
+            files
+                .add(
+                    &mut loader,
+                    &[
+                        Cell::Id(&file),
+                        Cell::Id(&id),
+                        Cell::Text(&path),
+                        Cell::Text(name),
+                        Cell::Text(parent),
+                        Cell::Text("file"),
+                        Cell::Text("python"),
+                        Cell::Number(content.len() as i64),
+                        Cell::Number(history.len() as i64),
+                        Cell::Bytes(&hash),
+                        Cell::Flag(false),
+                        Cell::Text(&history[0].2),
+                        Cell::Text(at),
+                    ],
+                )
+                .await?;
+            files.flush(&mut loader).await?;
+            let mut before: Option<(&str, i64)> = None;
+            let mut depth = 0;
+            for (n, (at_revision, content, _)) in history.iter().enumerate() {
+                blob += 1;
+                let encoded = blob_codec::encode(content.as_bytes(), before.map(|(text, _)| text.as_bytes()));
+                let base = before.filter(|_| encoded.encoding == Encoding::ZstdDelta).map(|(_, id)| id);
+                depth = base.map_or(0, |_| depth + 1);
+                let hash = hex::decode(tests::workload::sha256(content))?;
+                blobs
+                    .add(
+                        &mut loader,
+                        &[
+                            Cell::Number(blob),
+                            Cell::Id(&id),
+                            Cell::Bytes(&hash),
+                            Cell::Number(content.len() as i64),
+                            Cell::Number(encoded.encoding as i64),
+                            Cell::Number(depth),
+                            base.map_or(Cell::Null, Cell::Number),
+                            Cell::Bytes(&encoded.data),
+                        ],
+                    )
+                    .await?;
+                blobs.flush(&mut loader).await?;
+                let version = clock::new_id().to_string();
+                let old = before.map_or("", |(text, _)| text);
+                let stat = diff::stat(old, content);
+                versions
+                    .add(
+                        &mut loader,
+                        &[
+                            Cell::Id(&version),
+                            Cell::Id(&id),
+                            Cell::Id(&file),
+                            Cell::Number(*at_revision),
+                            history.get(n + 1).map_or(Cell::Null, |(next, _, _)| Cell::Number(*next)),
+                            Cell::Number(n as i64 + 1),
+                            Cell::Number(stat.additions.into()),
+                            Cell::Number(stat.deletions.into()),
+                            Cell::Number(blob),
+                            Cell::Text(if n == 0 { "create" } else { "update" }),
+                            Cell::Text(&path),
+                        ],
+                    )
+                    .await?;
+                let unified = diff::unified(old, content, before.map(|_| path.as_str()), Some(&path));
+                diffs.add(&mut loader, &[Cell::Id(&version), Cell::Text(&unified)]).await?;
+                before = Some((content, blob));
+            }
+            copies
+                .add(&mut loader, &[Cell::Id(&file), Cell::Text(content), Cell::Number(history.len() as i64)])
+                .await?;
+            let state = || Mutex::new(Some((history.len() as i64, content.clone())));
+            states.push(File { state: [state(), state()], id: file, path });
+        }
+        versions.flush(&mut loader).await?;
+        for n in 1..=SHARED {
+            let guest = (owner + n) % users;
+            if guest != owner && index % OWN == n % OWN && !all[guest].projects.contains(&index) {
+                all[guest].projects.push(index);
+                let guest = all[guest].id.clone();
+                let cells =
+                    [Cell::Id(&id), Cell::Id(&guest), Cell::Text("editor"), Cell::Text(&first), Cell::Text(&first)];
+                members.add(&mut loader, &cells).await?;
+            }
+        }
+        made.push(Project { id, owner, sessions: session_ids, files: states });
+    }
+    members.flush(&mut loader).await?;
+    diffs.flush(&mut loader).await?;
+    copies.flush(&mut loader).await?;
+    loader.execute("COMMIT").await?;
+    if kind == Kind::Postgres {
+        loader
+            .execute(
+                "SELECT setval(pg_get_serial_sequence('blobs', 'id'), (SELECT max(id) FROM blobs));
+                 CREATE TABLE bench_versions (file_id uuid, version integer, content text, diff text, created_at timestamptz,
+                   PRIMARY KEY (file_id, version));
+                 CREATE FUNCTION bench_update(file uuid, expected integer, content text) RETURNS integer LANGUAGE plpgsql AS $$
+                 DECLARE old bench_files; BEGIN
+                   SELECT * INTO old FROM bench_files f WHERE f.id = file AND f.version = expected FOR UPDATE;
+                   IF NOT FOUND THEN RAISE EXCEPTION 'conflict'; END IF;
+                   UPDATE bench_files f SET content = bench_update.content, version = f.version + 1 WHERE f.id = file;
+                   INSERT INTO bench_versions VALUES (file, expected, old.content, left(old.content, 500), now());
+                   RETURN expected + 1;
+                 END $$",
+            )
+            .await?;
+        loader.execute("VACUUM ANALYZE").await?;
+    }
+    Ok(Data { users: all, projects: made, next: AtomicI64::new(1_000_000_000) })
+}
