@@ -109,6 +109,7 @@ impl Ids {
             ("createSnapshot", input(json!({ "projectId": project }))),
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("restoreRevision", input(json!({ "projectId": project, "revision": 2 }))),
+            ("undo", input(json!({ "projectId": project }))),
         ])
     }
 
