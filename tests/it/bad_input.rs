@@ -87,6 +87,7 @@ impl World {
             "createSnapshot" => json!({ "projectId": project, "name": "New" }),
             "restoreSnapshot" => json!({ "snapshotId": self.snapshot }),
             "restoreRevision" => json!({ "projectId": project, "revision": 2 }),
+            "undo" => json!({ "projectId": project, "revision": 3 }),
             _ => panic!("no input for {mutation}"),
         };
         for (name, value) in patch.as_object().expect("an object") {
@@ -180,6 +181,7 @@ tests::on_both! {
             ("createSnapshot", "messageId", ""),
             ("restoreSnapshot", "snapshotId", ""),
             ("restoreRevision", "projectId", ""),
+            ("undo", "projectId", ""),
         ] {
             for (id, code) in [(NOWHERE, "NOT_FOUND"), ("nonsense", "BAD_USER_INPUT"), ("", "BAD_USER_INPUT")] {
                 let mut patch = json!({ field: id });
@@ -232,6 +234,7 @@ tests::on_both! {
             ("restoreRevision", json!({ "revision": 0 }), "BAD_USER_INPUT", "revision"),
             ("restoreRevision", json!({ "revision": -1 }), "BAD_USER_INPUT", "revision"),
             ("restoreRevision", json!({ "revision": 1000 }), "BAD_USER_INPUT", "revision"),
+            ("undo", json!({ "revision": 1000 }), "BAD_USER_INPUT", "revision"),
         ];
         for mutation in ["createFile", "updateFile", "renameFile", "deleteFile", "revertFile", "syncFiles", "createSnapshot"] {
             let (session, message) = (&world.session, &world.message);
@@ -242,7 +245,7 @@ tests::on_both! {
                 (mutation, json!({ "sessionId": session, "messageId": world.earlier_message }), "NOT_FOUND", "messageId"),
                 (mutation, json!({ "sessionId": world.other_session, "messageId": message }), "NOT_FOUND", "sessionId"),
                 (mutation, json!({ "sessionId": world.ended }), "CONFLICT", "sessionId"),
-                (mutation, json!({ "messageId": world.earlier_message }), "CONFLICT", "sessionId"),
+                (mutation, json!({ "messageId": world.earlier_message }), "CONFLICT", "messageId"),
             ]);
         }
         cases.push(("addMessage", json!({ "sessionId": world.ended }), "CONFLICT", "sessionId"));
@@ -270,6 +273,7 @@ tests::on_both! {
             ("createSnapshot", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("restoreSnapshot", json!({ "snapshotId": snapshot }), "CONFLICT", "snapshotId"),
             ("restoreRevision", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("undo", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("updateProject", json!({ "id": id }), "CONFLICT", "id"),
         ]).await;
         let before = world.state().await;
@@ -339,7 +343,7 @@ tests::on_both! {
                 assert_eq!(answer.error()["extensions"]["currentVersion"], 2);
             }
         }
-        for mutation in ["syncFiles", "restoreSnapshot", "restoreRevision"] {
+        for mutation in ["syncFiles", "restoreSnapshot", "restoreRevision", "undo"] {
             for stale in [current - 1, current + 1, 0] {
                 let answer = world.refuse(mutation, json!({ "expectedRevision": stale }), "CONFLICT", "expectedRevision").await;
                 assert_eq!(answer.error()["extensions"]["currentRevision"], current);

@@ -116,6 +116,10 @@ tests::on_both! {
         }
         assert_eq!(revision_at(&project, json!({ "time": "2200-01-01T00:00:00Z" })).await, seen.len() as i64);
 
+        // Without a revision to come after, the log of a past moment begins at its beginning too.
+        let past = at(&project, json!({ "revision": 3 }), "events(afterRevision: null) { revision }").await.ok();
+        assert_eq!(past["project"]["events"], json!([{ "revision": 1 }, { "revision": 2 }, { "revision": 3 }]));
+
         // … one at a time, and some are of nothing.
         let other = Project::create(&ada, "Other").await;
         let elsewhere = other.start_session().await;

@@ -156,7 +156,8 @@ impl<'t> Write<'t> {
             }
             policy::may_write_in_session(found.author_id, actor.user_id)?;
             if !found.is_active {
-                return Err(Error::conflict("sessionId", "The session has ended; start another."));
+                let field = if context.session_id.is_some() { "sessionId" } else { "messageId" };
+                return Err(Error::conflict(field, "The session has ended; start another."));
             }
         }
         Ok(Self { tx, actor, locked, conversation, description: context.change_description })

@@ -197,6 +197,11 @@ impl Tx {
         self.actor.user_id.0
     }
 
+    /// Whether this is SQLite, for the few words in which the databases' SQL differs.
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.connection.get_database_backend() == DbBackend::Sqlite
+    }
+
     fn statement(&self, sql: Sql) -> Statement {
         sql.build(self.connection.get_database_backend())
     }

@@ -108,7 +108,9 @@ pub async fn page(
     page: &Page,
 ) -> Result<Slice<Project>> {
     let columns_of_order: &[(&str, KeyKind)] = match field {
-        ProjectOrderField::Name => &[("p.name", KeyKind::Text), ("p.id", KeyKind::Id)],
+        // By the characters' codes on both databases; a collation on the column would also narrow what a search ignores.
+        ProjectOrderField::Name if tx.is_sqlite() => &[("p.name", KeyKind::Text), ("p.id", KeyKind::Id)],
+        ProjectOrderField::Name => &[("p.name COLLATE \"C\"", KeyKind::Text), ("p.id", KeyKind::Id)],
         ProjectOrderField::CreatedAt => &[("p.created_at", KeyKind::Time), ("p.id", KeyKind::Id)],
         ProjectOrderField::UpdatedAt => &[("p.updated_at", KeyKind::Time), ("p.id", KeyKind::Id)],
         ProjectOrderField::LastAccessedAt => &[("p.last_accessed_at", KeyKind::Time), ("p.id", KeyKind::Id)],

@@ -258,7 +258,7 @@ impl Project {
         #[graphql(default = 0)] after_revision: Option<i32>,
         #[graphql(default = 100, desc = "At most 500.")] first: Option<i32>,
     ) -> Result<Vec<ProjectEvent>> {
-        let after = self.at(after_revision, "afterRevision")?.unwrap_or(0);
+        let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
         let size = page::PageSize { default: 100, max: 500 };
         let limit = PageArguments::parse(first, None, None, None, size)?.limit;
         let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
