@@ -1,11 +1,12 @@
 //! `blobs`: file contents, kept once a project, most of them as a small delta on the file's previous version.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::blobs;
 
-use super::blob_codec::{self, Encoded, Encoding};
+use super::blob_codec::{self, CodecError, Decoder, Encoded, Encoding};
 use super::db::{Tx, fail};
 use super::project::member;
 use super::snapshot::hash;
@@ -22,7 +23,18 @@ pub type BlobId = i64;
 pub struct Chains {
     rows: HashMap<BlobId, blobs::Model>,
     ids: HashMap<(ProjectId, Hash), BlobId>,
-    decoded: HashMap<BlobId, Arc<Vec<u8>>>,
+    decoded: HashMap<BlobId, Decoded>,
+}
+
+/// The bytes of a blob. Those that nobody has asked for, because they are only the base of others, are not checked: were
+/// they wrong, what is based on them would be too.
+struct Decoded {
+    bytes: Arc<Vec<u8>>,
+    checked: bool,
+}
+
+fn broken(id: BlobId, error: &CodecError) -> Error {
+    Error::internal(format!("blob {id}: {error}"))
 }
 
 impl Chains {
@@ -41,29 +53,51 @@ impl Chains {
     /// # Errors
     /// `Internal` where the blob is missing or its bytes do not have their hash.
     pub fn decode(&mut self, id: BlobId) -> Result<Arc<Vec<u8>>> {
-        // Down to the nearest blob that is known, then back up.
+        self.read_chain(id)?;
+        let missing = || Error::internal(format!("blob {id} is missing"));
+        let row = self.rows.get(&id).ok_or_else(missing)?;
+        let decoded = self.decoded.get_mut(&id).ok_or_else(missing)?;
+        if !decoded.checked {
+            blob_codec::check(&decoded.bytes, &hash(row.sha256.clone())?).map_err(|error| broken(id, &error))?;
+            decoded.checked = true;
+        }
+        Ok(decoded.bytes.clone())
+    }
+
+    /// Decodes a blob and what it is based on, down to the nearest one that is decoded already.
+    fn read_chain(&mut self, id: BlobId) -> Result<()> {
         let mut chain = Vec::new();
         let mut next = Some(id);
         while let Some(id) = next.filter(|id| !self.decoded.contains_key(id)) {
             let row = self.rows.get(&id).ok_or_else(|| Error::internal(format!("blob {id} is missing")))?;
-            chain.push(id);
+            chain.push(row);
             if chain.len() > blob_codec::MAX_DEPTH as usize + 1 {
                 return Err(Error::internal(format!("the chain of blob {id} does not end")));
             }
             next = row.base_id;
         }
-        for id in chain.into_iter().rev() {
-            let row = self.rows.get(&id).ok_or_else(|| Error::internal(format!("blob {id} is missing")))?;
-            let base = row.base_id.and_then(|base| self.decoded.get(&base));
-            let encoding = Encoding::try_from(row.encoding)
-                .map_err(|_| super::db::unknown("encoding", &row.encoding.to_string()))?;
-            let size = usize::try_from(row.size).unwrap_or_default();
-            let sha256 = hash(row.sha256.clone())?;
-            let bytes = blob_codec::decode(encoding, &row.data, base.map(|base| base.as_slice()), size, &sha256)
-                .map_err(|error| Error::internal(format!("blob {id}: {error:?}")))?;
-            self.decoded.insert(id, Arc::new(bytes));
+        if chain.is_empty() {
+            return Ok(());
         }
-        self.decoded.get(&id).cloned().ok_or_else(|| Error::internal(format!("blob {id} is missing")))
+        chain.reverse();
+        let ground = next.and_then(|id| self.decoded.get(&id)).map(|decoded| decoded.bytes.clone());
+        // The decoder borrows each content for the next, so they are all made before it goes.
+        let contents: Vec<OnceCell<Vec<u8>>> = chain.iter().map(|_| OnceCell::new()).collect();
+        let mut decoder = Decoder::default();
+        let mut base = ground.as_ref().map(|bytes| bytes.as_slice());
+        for (row, content) in chain.iter().zip(&contents) {
+            let encoding = Encoding::try_from(row.encoding).map_err(|error| broken(row.id, &error))?;
+            let size = usize::try_from(row.size).unwrap_or_default();
+            let bytes = decoder.read(encoding, &row.data, base, size).map_err(|error| broken(row.id, &error))?;
+            base = Some(content.get_or_init(|| bytes));
+        }
+        drop(decoder);
+        let ids: Vec<BlobId> = chain.iter().map(|row| row.id).collect();
+        for (id, content) in ids.into_iter().zip(contents) {
+            let bytes = Arc::new(content.into_inner().unwrap_or_default());
+            self.decoded.insert(id, Decoded { bytes, checked: false });
+        }
+        Ok(())
     }
 
     /// Like [`Chains::decode`], by hash; `None` where there is no such blob.
@@ -75,8 +109,10 @@ impl Chains {
     }
 }
 
-const CHAINS: &str = " UNION SELECT b.id, b.base_id FROM chain c JOIN blobs b ON b.id = c.base_id) \
-     SELECT b.* FROM chain c JOIN blobs b ON b.id = c.id";
+/// What the blobs found so far are based on, and so on; then all of their rows. The base is looked up by a select of its own:
+/// PostgreSQL takes a join there for one of many rows, and reads the whole table at every step.
+const CHAINS: &str = " UNION SELECT c.base_id, (SELECT b.base_id FROM blobs b WHERE b.id = c.base_id) FROM chain c \
+     WHERE c.base_id IS NOT NULL) SELECT b.* FROM chain c JOIN blobs b ON b.id = c.id";
 
 /// The blobs of a locked project with these ids, and those with these hashes that there are.
 ///

@@ -136,28 +136,61 @@ pub fn decode(
     size: usize,
     sha256: &[u8; 32],
 ) -> Result<Vec<u8>, CodecError> {
-    let content = match encoding {
-        Encoding::Raw => data.to_vec(),
-        Encoding::Zstd => decompress(data, None, size)?,
-        Encoding::ZstdDelta => decompress(data, Some(base.ok_or(CodecError::NoBase)?), size)?,
-    };
-    if content.len() != size {
-        return Err(CodecError::WrongSize { expected: size, found: content.len() });
-    }
-    if <[u8; 32]>::from(Sha256::digest(&content)) != *sha256 {
-        return Err(CodecError::WrongHash);
-    }
+    let content = Decoder::default().read(encoding, data, base, size)?;
+    check(&content, sha256)?;
     Ok(content)
 }
 
-fn decompress(data: &[u8], base: Option<&[u8]>, size: usize) -> Result<Vec<u8>, CodecError> {
-    let mut content = Vec::with_capacity(size);
-    let mut context = DCtx::create();
-    if let Some(base) = base {
-        context.ref_prefix(base).map_err(|code| CodecError::Damaged(get_error_name(code)))?;
+/// Checks that a content is the one with this hash.
+///
+/// # Errors
+/// Where it is not.
+pub fn check(content: &[u8], sha256: &[u8; 32]) -> Result<(), CodecError> {
+    if <[u8; 32]>::from(Sha256::digest(content)) == *sha256 { Ok(()) } else { Err(CodecError::WrongHash) }
+}
+
+/// Reads the contents of a chain one after the other. Setting zstd up for each of them would take longer than reading
+/// most of them.
+pub struct Decoder<'base>(DCtx<'base>);
+
+impl Default for Decoder<'_> {
+    fn default() -> Self {
+        Self(DCtx::create())
     }
-    context.decompress(&mut content, data).map_err(|code| CodecError::Damaged(get_error_name(code)))?;
-    Ok(content)
+}
+
+impl<'base> Decoder<'base> {
+    /// Reads a content of `size` bytes back; whether it is the right one, [`check`] says.
+    ///
+    /// # Errors
+    /// Where the bytes are damaged, or are not of that size.
+    pub fn read(
+        &mut self,
+        encoding: Encoding,
+        data: &[u8],
+        base: Option<&'base [u8]>,
+        size: usize,
+    ) -> Result<Vec<u8>, CodecError> {
+        let content = match encoding {
+            Encoding::Raw => data.to_vec(),
+            Encoding::Zstd => self.decompress(data, None, size)?,
+            Encoding::ZstdDelta => self.decompress(data, Some(base.ok_or(CodecError::NoBase)?), size)?,
+        };
+        if content.len() == size {
+            Ok(content)
+        } else {
+            Err(CodecError::WrongSize { expected: size, found: content.len() })
+        }
+    }
+
+    fn decompress(&mut self, data: &[u8], base: Option<&'base [u8]>, size: usize) -> Result<Vec<u8>, CodecError> {
+        let damaged = |code| CodecError::Damaged(get_error_name(code));
+        let mut content = Vec::with_capacity(size);
+        // A prefix holds for one frame; this also takes away one that a damaged frame has left.
+        self.0.ref_prefix(base.unwrap_or_default()).map_err(damaged)?;
+        self.0.decompress(&mut content, data).map_err(damaged)?;
+        Ok(content)
+    }
 }
 
 #[cfg(test)]
