@@ -40,6 +40,7 @@ use crate::{
         actor::{Actor, Claims},
         error::Error,
         ids::ProjectId,
+        locks::Locks,
     },
     storage::db::Db,
     transport::{
@@ -89,8 +90,9 @@ impl App {
         })?;
         let address = listener.local_addr()?;
 
-        let db = target.connect(&settings).await?;
+        let db = target.connect(&settings).await?.behind(serve.locks);
         prepare(&db, &serve).await?;
+        check_login(&db, serve.locks).await?;
         let verifier = verifier(&settings, &source)?;
         let sign_in_link = match source {
             SecretSource::Given(_) => None,
@@ -270,6 +272,15 @@ async fn open(settings: &Settings, must_be_there: bool) -> anyhow::Result<Db> {
     }
     let db = target.connect(settings).await?;
     prepare(&db, &Serve::default()).await?;
+    if !db.is_sqlite() {
+        let login = db.login().await.map_err(words)?;
+        ensure!(
+            login.reads_all,
+            "{:?} owns no tables, and this command reads whole projects: give --database-url (DATABASE_URL) the login that \
+             `antiphon migrate` has",
+            login.name
+        );
+    }
     Ok(db)
 }
 
@@ -355,9 +366,48 @@ async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<an
     }
 }
 
+/// Makes sure that a server can speak for its callers, and that what it can do besides is known.
+async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
+    if db.is_sqlite() {
+        ensure!(locks != Locks::Database, "SQLite has no row-level security");
+        return Ok(());
+    }
+    let login = db.login().await.map_err(words)?;
+    let name = login.name;
+    ensure!(
+        login.may_serve,
+        "the login {name:?} may not speak for callers: let the database's owner run GRANT authenticated TO \"{name}\""
+    );
+    if login.reads_all {
+        tracing::warn!(
+            login = name,
+            "row-level security holds, since every transaction gives up the login's own rights, but this login could read all \
+             projects: let the server have one that owns nothing (README, \"Two logins\")"
+        );
+    }
+    Ok(())
+}
+
+/// The migrations that the database lacks. A login without rights of its own asks as `authenticated`.
+async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
+    const AS_CALLER: &str = "DO $$ BEGIN
+        IF NOT coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), false) AND EXISTS (
+            SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, 'MEMBER'))
+        THEN SET LOCAL ROLE authenticated; END IF;
+    END $$";
+    if db.is_sqlite() {
+        return Migrator::get_pending_migrations_read_only(db.migrations()).await;
+    }
+    let tx = db.migrations().begin().await?;
+    tx.execute_unprepared(AS_CALLER).await?;
+    let pending = Migrator::get_pending_migrations_read_only(&tx).await?;
+    tx.rollback().await?;
+    Ok(pending)
+}
+
 /// Makes sure that a server finds every table.
 async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
-    let pending = Migrator::get_pending_migrations_read_only(db.migrations()).await.map_err(migration_failure)?;
+    let pending = pending_migrations(db).await.map_err(migration_failure)?;
     if pending.is_empty() {
         return Ok(());
     }

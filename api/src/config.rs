@@ -7,6 +7,7 @@ use axum::http::Uri;
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::model::limits::Limits;
+use crate::model::locks::Locks;
 
 /// The backend of a web IDE for voice agents: conversation and code in one history, live over GraphQL.
 #[derive(Debug, Parser)]
@@ -107,6 +108,9 @@ pub struct Serve {
     /// Apply pending migrations first (SQLite does so anyway)
     #[arg(long, env = "MIGRATE", value_parser = FalseyValueParser::new())]
     pub migrate: bool,
+    /// What keeps from callers what is not theirs. No flag and no variable sets it.
+    #[arg(skip)]
+    pub locks: Locks,
 }
 
 /// Settings of every command.

@@ -7,6 +7,8 @@ pub use sea_orm_migration::{MigratorTrait, MigratorTraitSelf};
 mod dialect;
 mod m20261123_000001_tables;
 mod m20261123_000002_views;
+mod m20261124_000003_row_security;
+mod row_security;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -14,6 +16,10 @@ pub struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_tables::Migration), Box::new(m20261123_000002_views::Migration)]
+        vec![
+            Box::new(m20261123_000001_tables::Migration),
+            Box::new(m20261123_000002_views::Migration),
+            Box::new(m20261124_000003_row_security::Migration),
+        ]
     }
 }

@@ -10,9 +10,9 @@ use std::{
 };
 
 use antiphon::{
-    app::App,
+    app::{self, App},
     config::{Cli, Serve, Settings},
-    model::clock,
+    model::{clock, locks::Locks},
 };
 use clap::Parser;
 use jsonwebtoken::{EncodingKey, Header, encode};
@@ -72,7 +72,12 @@ impl Server {
 
     /// Starts a server with more flags, as on the command line.
     pub async fn start_with(database: &Database, flags: &[&str]) -> Self {
-        let app = App::start(settings(&database.url(), flags), Serve { migrate: true });
+        Self::start_behind(database, &database.server_url(), flags, Locks::Both).await
+    }
+
+    /// Starts a server with another URL of the same database, and behind these locks.
+    pub async fn start_behind(database: &Database, url: &str, flags: &[&str], locks: Locks) -> Self {
+        let app = App::start(settings(url, flags), Serve { migrate: false, locks });
         let app = app.await.unwrap_or_else(|error| panic!("the server does not start: {error:#}"));
         let address = app.address();
         let anonymous = Client::new(&format!("http://{address}"), None);
@@ -133,7 +138,7 @@ impl ChildServer {
     /// [`serve_if_child`]. The child ends with this process.
     pub fn start(database: &Database) -> Self {
         let mut command = Command::new(env::current_exe().expect("a path"));
-        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.url());
+        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.server_url());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let address = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()));
@@ -170,11 +175,16 @@ impl Drop for ChildServer {
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
     let runtime = runtime();
-    let app = runtime.block_on(App::start(settings(&url, &[]), Serve { migrate: true })).expect("the server starts");
+    let app = runtime.block_on(App::start(settings(&url, &[]), Serve::default())).expect("the server starts");
     println!("\n{LISTENING}{}", app.address());
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     runtime.block_on(app.stop());
     true
+}
+
+/// Migrates a database as its owner.
+pub async fn migrate(database: &Database) {
+    app::migrate(&settings(&database.url(), &[]), None).await.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 fn settings(database_url: &str, flags: &[&str]) -> Settings {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use entity::{chat_messages, chat_sessions};
 use uuid::Uuid;
 
-use super::db::{Tx, fail, unknown};
+use super::db::{Me, Tx, fail, unknown};
 use super::project::member;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
@@ -85,7 +85,7 @@ pub async fn active_sessions(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Sess
     sessions(tx, sql).await
 }
 
-fn keep_sessions(sql: &mut Sql, me: Uuid, keep: &SessionFilter) {
+fn keep_sessions(sql: &mut Sql, me: Me, keep: &SessionFilter) {
     sql.push(" AND ");
     member(sql, "s.project_id", me);
     if let Some(is_active) = keep.is_active {
@@ -144,7 +144,7 @@ pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>>
     messages(tx, sql).await
 }
 
-fn keep_messages(sql: &mut Sql, me: Uuid, keep: &MessageFilter) {
+fn keep_messages(sql: &mut Sql, me: Me, keep: &MessageFilter) {
     sql.push(" AND ");
     member(sql, "m.project_id", me);
     if let Some(role) = keep.role {

@@ -4,7 +4,7 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::blob::BlobId;
-use super::db::{Tx, fail, unknown};
+use super::db::{Me, Tx, fail, unknown};
 use super::project::member;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
@@ -135,7 +135,7 @@ pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) 
     files(tx, sql).await
 }
 
-fn keep_files(sql: &mut Sql, me: Uuid, of: FilesOf, keep: &FileFilter) {
+fn keep_files(sql: &mut Sql, me: Me, of: FilesOf, keep: &FileFilter) {
     let path = if of.at.is_some() { "v.path" } else { "v.file_path" };
     sql.push("v.project_id = ").bind(of.project.0).push(" AND ");
     member(sql, "v.project_id", me);
@@ -257,7 +257,7 @@ pub async fn versions_page(tx: &Tx, of: &[FileId], page: &Page) -> Result<Vec<(F
     Ok(super::group(rows, page))
 }
 
-fn keep_changes(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &ChangeFilter) {
+fn keep_changes(sql: &mut Sql, me: Me, project: ProjectId, keep: &ChangeFilter) {
     sql.push("v.project_id = ").bind(project.0).push(" AND ");
     member(sql, "v.project_id", me);
     for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))]

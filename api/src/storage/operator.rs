@@ -165,6 +165,17 @@ pub async fn projects(operator: &Operator, only: Option<ProjectId>) -> Result<Ve
     .await
 }
 
+/// A user's full name and e-mail, where there are such.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn person(operator: &Operator, id: UserId) -> Result<(Option<String>, Option<String>)> {
+    let mut sql = Sql::new("SELECT full_name, email FROM user_profiles WHERE id = ");
+    sql.bind(id.0);
+    let found = list(operator, sql, |row| Ok((get(row, "full_name")?, get(row, "email")?))).await?;
+    Ok(found.into_iter().next().unwrap_or_default())
+}
+
 /// Entries of a project's log after a revision, oldest first.
 ///
 /// # Errors
