@@ -8,6 +8,7 @@ mod conflicts;
 mod counts;
 mod database;
 mod faults;
+mod folders;
 mod graphiql;
 mod harness;
 mod history;

@@ -199,7 +199,8 @@ pub async fn restore(services: &Arc<Services>, actor: &Actor, restore: Restore) 
                     chosen(&edit.path) || edit.head.as_ref().is_some_and(|head| chosen(&head.file.path))
                 });
             }
-            let changes = write.apply(&heads, edits, EventKind::ProjectRestored).await?;
+            // All of it fits together, as it did then: only a choice of paths can meet what stays.
+            let changes = write.apply(&heads, edits, EventKind::ProjectRestored, "paths").await?;
             let after = heads.after(&changes).unwrap_or_default();
             let reached = manifest(after.iter().map(|(path, hash)| (path.as_str(), hash)));
             let whole = restore.paths.is_none() && restore.scope != Scope::Conversation;
@@ -255,7 +256,7 @@ pub async fn undo(
             write.describe(format!("Undo of revision {undone}"));
             let heads = write.heads(&[], true).await?;
             let edits = inverse(tx, project, undone).await?;
-            let changes = write.apply(&heads, edits, EventKind::FilesChanged).await?;
+            let changes = write.apply(&heads, edits, EventKind::FilesChanged, "revision").await?;
             let messages = chat::unfold(tx, project, undone).await?;
             let after = heads.after(&changes).unwrap_or_default();
             Ok(Restored {
