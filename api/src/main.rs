@@ -36,6 +36,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     telemetry::init()?;
     let Cli { command, serve: Serve { migrate }, settings } = cli;
+    let settings = settings.with_files()?;
     match command {
         None => run_server(settings, Serve { migrate }).await,
         Some(Command::Serve(serve)) => run_server(settings, Serve { migrate: migrate || serve.migrate }).await,
