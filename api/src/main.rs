@@ -36,6 +36,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     telemetry::init()?;
     let Cli { command, serve, settings } = cli;
+    let settings = settings.with_files()?;
     match command {
         None => run_server(settings, serve).await,
         Some(Command::Serve(again)) => {

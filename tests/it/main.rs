@@ -23,6 +23,7 @@ mod renames;
 mod replay;
 mod schema;
 mod sockets;
+mod tokens;
 mod travel;
 mod usage;
 

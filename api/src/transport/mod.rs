@@ -6,6 +6,8 @@
 pub mod auth;
 pub mod graphiql;
 pub mod http;
+pub mod jwks;
 mod operation;
 pub mod router;
+pub mod throttle;
 pub mod websocket;
