@@ -158,6 +158,8 @@ tests::on_sqlite! {
         issuer.answers(Answer::Keys(vec![SigningKey::ec_next()]));
         let_in(asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await);
         refused(&asked_with(&server, &SigningKey::ec().token("ada@example.com")).await, "issuer does not have");
+        // Once at the start, and once for each token whose key was not there.
+        assert_eq!(issuer.asked(), 3);
         server.stop().await;
     }
 

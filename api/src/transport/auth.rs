@@ -106,6 +106,7 @@ impl Verifier {
 
     /// Checks the signature by a key of its issuer's, which may have one that it did not have when it was last asked.
     async fn decode_by_key(&self, token: &str, header: &Header, jwks: &Arc<Jwks>) -> Result<serde_json::Value> {
+        let mut has_asked = false;
         loop {
             let keys = jwks.keys();
             let fitting = keys.iter().flat_map(|keys| keys.iter()).filter(|key| key.may_have_signed(header));
@@ -118,13 +119,14 @@ impl Verifier {
             }
             // Where the token names its key and the key says no, there is nothing to ask.
             let is_settled = has_failed && header.kid.is_some();
-            if is_settled || !jwks.ask_again().await {
+            if is_settled || has_asked || !jwks.ask_again().await {
                 return Err(match keys {
                     None => Error::internal("the issuer of the tokens has not said its keys yet"),
                     Some(_) if has_failed => refused(BAD_SIGNATURE),
                     Some(_) => refused("The token is signed with a key that its issuer does not have."),
                 });
             }
+            has_asked = true;
         }
     }
 
