@@ -9,6 +9,7 @@ mod m20261123_000001_tables;
 mod m20261123_000002_views;
 mod m20261124_000003_row_security;
 mod row_security;
+mod m20261124_000004_pasts;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000001_tables::Migration),
             Box::new(m20261123_000002_views::Migration),
             Box::new(m20261124_000003_row_security::Migration),
+            Box::new(m20261124_000004_pasts::Migration),
         ]
     }
 }

@@ -12,7 +12,7 @@ use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
 use crate::storage::event;
 use crate::storage::project::{self, Counts};
-pub use crate::storage::project::{Locked, Target, activity_summary, by_ids, collaborators, count, page, stats};
+pub use crate::storage::project::{Locked, Target, activity_summary, as_of, by_ids, collaborators, count, page, stats};
 
 /// Begins a write to a project: takes its next revision, and checks that the actor may write there. `field` is the
 /// argument that names the project, `noun` what it names.
@@ -171,6 +171,7 @@ async fn change(
             if locked.status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
                 return Err(deleted(field));
             }
+            project::supersede(tx, id, locked.revision).await?;
             project::update(tx, id, changes, locked.at).await?;
             event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated), None).await?;
             read_back(tx, id).await.map(Some)

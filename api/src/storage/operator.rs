@@ -124,6 +124,8 @@ pub struct StoredSession {
     pub messages: i64,
     /// How many of those have no entry in the log that names them.
     pub unlogged: i64,
+    /// How many say that they are folded away, or not, against their folds.
+    pub misfolded: i64,
     /// How many are checkpoints of the AI and have no snapshot.
     pub without_snapshot: i64,
 }
@@ -309,8 +311,10 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
     let mut sql = Sql::new(
         "SELECT s.id, s.message_count, count(m.id) AS messages, \
          count(CASE WHEN m.id IS NOT NULL AND e.revision IS NULL THEN 1 END) AS unlogged, \
+         count(CASE WHEN coalesce(m.folded_revision, 0) <> coalesce(f.revision, 0) THEN 1 END) AS misfolded, \
          count(CASE WHEN m.is_checkpoint AND m.role = 'assistant' AND n.id IS NULL THEN 1 END) AS without_snapshot \
          FROM chat_sessions s LEFT JOIN chat_messages m ON m.session_id = s.id \
+         LEFT JOIN chat_folds f ON f.message_id = m.id AND f.superseded_revision IS NULL \
          LEFT JOIN project_events e ON e.project_id = m.project_id AND e.revision = m.revision \
          AND e.kind = 'MESSAGE_ADDED' AND e.message_id = m.id \
          LEFT JOIN project_snapshots n ON n.project_id = m.project_id AND n.created_revision = m.revision \
@@ -323,6 +327,7 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
             message_count: get(row, "message_count")?,
             messages: get(row, "messages")?,
             unlogged: get(row, "unlogged")?,
+            misfolded: get(row, "misfolded")?,
             without_snapshot: get(row, "without_snapshot")?,
         })
     })

@@ -1,7 +1,7 @@
 //! `projects` and `project_collaborators`: who is a member, the lock that every write takes, and the overview.
 
 use chrono::{DateTime, Utc};
-use entity::{project_collaborators, projects};
+use entity::{project_collaborators, project_versions, projects};
 use sea_orm::FromQueryResult;
 
 use super::db::{Me, Tx, fail, unknown};
@@ -395,6 +395,42 @@ pub async fn add_counts(tx: &Tx, id: ProjectId, counts: Counts) -> Result<()> {
         .bind(id.0);
     tx.execute(sql).await?;
     Ok(())
+}
+
+/// Keeps what a locked project's own fields are, before a revision changes them.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO project_versions (project_id, superseded_revision, name, description, initial_prompt, config, status, updated_at) \
+         SELECT id, revision, name, description, initial_prompt, config, status, updated_at FROM projects WHERE id = ",
+    );
+    sql.bind(id.0).push(" AND revision = ").bind(revision);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// A project of the actor's as of a moment: its own fields as they were then.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn as_of(tx: &Tx, project: Project, as_of: AsOf) -> Result<Project> {
+    let mut sql = Sql::new("SELECT v.* FROM project_versions v WHERE v.project_id = ");
+    sql.bind(project.id.0).push(" AND v.superseded_revision > ").bind(as_of.revision).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.superseded_revision LIMIT 1");
+    let then: Vec<project_versions::Model> = tx.all(sql).await?;
+    let project = Project { as_of: Some(as_of), ..project };
+    let Some(then) = then.into_iter().next() else { return Ok(project) };
+    Ok(Project {
+        name: then.name,
+        description: then.description,
+        initial_prompt: then.initial_prompt,
+        config: then.config,
+        status: ProjectStatus::from_stored(&then.status).ok_or_else(|| unknown("project status", &then.status))?,
+        updated_at: then.updated_at.to_utc(),
+        ..project
+    })
 }
 
 /// Changes a locked project's own fields.
