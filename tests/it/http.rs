@@ -292,7 +292,7 @@ tests::on_sqlite! {
             }
             let answer = ask(&client, "{ __typename }", &[origin]).await;
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, site));
-            assert_eq!(answer.header("access-control-expose-headers").to_lowercase(), "x-request-id");
+            assert_eq!(answer.header("access-control-expose-headers").to_lowercase(), "x-request-id,retry-after");
             // A refusal must be readable too.
             let refused = ask(&client, "{ __typename }", &[origin, ("authorization", "Bearer x")]).await;
             assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, site));
