@@ -15,6 +15,7 @@ use sea_orm_cli::{Cli, Commands, run_generate_command};
 use serde_json::json;
 use tests::{
     database::{Database, Kind},
+    project::Project,
     replay::Replay,
     server::{Server, run_with_database},
     workload,
@@ -80,6 +81,7 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
     BTreeMap::from([
         select(db, entity::agent_configurations::Entity).await,
         select(db, entity::blobs::Entity).await,
+        select(db, entity::chat_folds::Entity).await,
         select(db, entity::chat_messages::Entity).await,
         select(db, entity::chat_sessions::Entity).await,
         select(db, entity::file_snapshots::Entity).await,
@@ -87,6 +89,7 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::project_events::Entity).await,
         select(db, entity::project_files::Entity).await,
         select(db, entity::project_snapshots::Entity).await,
+        select(db, entity::project_versions::Entity).await,
         select(db, entity::projects::Entity).await,
         select(db, entity::user_preferences::Entity).await,
         select(db, entity::user_profiles::Entity).await,
@@ -162,6 +165,12 @@ tests::on_both! {
         }
         let query = "mutation($input: UpdatePreferencesInput!) { updatePreferences(input: $input) { editorTheme } }";
         ada.gql(query, json!({ "input": { "editorTheme": "light" } })).await.ok();
+
+        let project = Project { client: ada.clone(), id: replay.id.clone() };
+        let session = project.ask("sessions { nodes { id } }").await["sessions"]["nodes"][0]["id"].take();
+        let input = json!({ "revision": 3, "scope": "CONVERSATION", "sessionId": session });
+        project.write("restoreRevision", input, "revision").await;
+        ada.mutate("updateProject", json!({ "id": project.id, "name": "Read back whole" }), "revision").await.ok();
 
         // … then there are rows of every kind, and each can be read.
         let connection = connect(server.database()).await;

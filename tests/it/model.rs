@@ -1,5 +1,5 @@
-//! Given any sequence of writes to files, when it is carried out here and in a model that stores every state whole, then both
-//! say the same after every step, and of every moment since.
+//! Given any sequence of writes to files, in a conversation that goes on, back and forth, when it is carried out here and in a
+//! model that stores every state whole, then both say the same after every step, and of every moment since.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use tests::{
 };
 
 const SEQUENCES: u64 = 6;
-const STEPS: usize = 40;
+const STEPS: usize = 60;
 /// Few, so that the sequences run into themselves.
 const PLACES: &[&str] = &["a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "f/a", "f"];
 
@@ -32,6 +32,7 @@ struct Version {
 }
 
 type State = BTreeMap<String, File>;
+type Folded = BTreeSet<usize>;
 
 /// Every state whole, by the files' identities.
 #[derive(Default)]
@@ -40,6 +41,11 @@ struct Model {
     states: Vec<State>,
     /// Whether the revision may be undone.
     undoable: Vec<bool>,
+    /// The conversation, and the revisions of its messages.
+    session: String,
+    messages: Vec<usize>,
+    /// Which messages are folded away at each revision, from 0.
+    folded: Vec<Folded>,
     versions: BTreeMap<String, Vec<Version>>,
 }
 
@@ -50,6 +56,10 @@ enum Expected {
     State(State),
     /// New files, whose identities are not known yet, beside this state.
     New(State, Vec<File>),
+    /// One revision more, with these files and these messages folded away.
+    Folded(State, Folded),
+    /// One more message.
+    Message,
     /// Nothing to write.
     Unchanged,
     Refused(&'static str),
@@ -83,7 +93,8 @@ impl Model {
     }
 
     /// Appends a state; files that are as they were get no new version.
-    fn append(&mut self, state: State, undoable: bool) {
+    fn append(&mut self, state: State, folded: Folded, undoable: bool) {
+        self.folded.push(folded);
         let revision = self.states.len();
         let before = self.states.last().cloned().unwrap_or_default();
         let ids: BTreeSet<&String> = before.keys().chain(state.keys()).collect();
@@ -185,6 +196,27 @@ impl Model {
         if state == *self.now() { Expected::Unchanged } else { Self::valid(state) }
     }
 
+    fn now_folded(&self) -> Folded {
+        self.folded.last().cloned().unwrap_or_default()
+    }
+
+    /// The conversation goes back, and the files with it or not.
+    fn fold(&self, to: usize, with_files: bool) -> Expected {
+        match self.states.get(to) {
+            Some(state) if to > 0 => {
+                let mut folded = self.now_folded();
+                folded.extend(self.messages.iter().filter(|message| **message > to));
+                Expected::Folded(if with_files { state.clone() } else { self.now().clone() }, folded)
+            }
+            _ => Expected::Refused("BAD_USER_INPUT"),
+        }
+    }
+
+    /// Messages that a revision folded away or listed again.
+    fn refolded(&self, revision: usize) -> Folded {
+        self.folded[revision - 1].symmetric_difference(&self.folded[revision]).copied().collect()
+    }
+
     fn undo(&self, revision: usize) -> Expected {
         if !self.undoable.get(revision).is_some_and(|undoable| *undoable) {
             return Expected::Refused("BAD_USER_INPUT");
@@ -202,7 +234,26 @@ impl Model {
                 None => state.remove(id),
             };
         }
-        Self::valid(state)
+        let refolded = self.refolded(revision);
+        if (revision + 1..self.states.len()).any(|later| !self.refolded(later).is_disjoint(&refolded)) {
+            return Expected::Refused("CONFLICT");
+        }
+        match Self::valid(state) {
+            Expected::State(state) => {
+                Expected::Folded(state, self.now_folded().symmetric_difference(&refolded).copied().collect())
+            }
+            refused => refused,
+        }
+    }
+
+    /// Revision and fold of every message at a revision, as the service would list them.
+    fn conversation(&self, at: usize) -> Value {
+        let messages = self.messages.iter().filter(|message| **message <= at);
+        let all: Vec<Value> = messages
+            .map(|message| json!({ "revision": message, "isFolded": self.folded[at].contains(message) }))
+            .collect();
+        let listed: Vec<&Value> = all.iter().filter(|message| message["isFolded"] == false).collect();
+        json!({ "all": { "nodes": all }, "messages": { "totalCount": listed.len(), "nodes": listed } })
     }
 
     fn manifest(state: &State) -> (String, usize) {
@@ -243,6 +294,8 @@ impl Model {
     }
 }
 
+const CONVERSATION: &str = "all: messages(first: 500, filter: { includeFolded: true }) { nodes { revision isFolded } }
+    messages(first: 500) { totalCount nodes { revision isFolded } }";
 const FILE: &str = "id path type content hash";
 
 /// Does one random step, on both sides; answers what it was.
@@ -268,7 +321,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
             model.revision() - random.below(4.min(model.revision()))
         }
     };
-    let (name, input, expected) = match random.below(16) {
+    let (name, input, expected) = match random.below(21) {
         0..=2 => {
             let is_file = random.below(4) > 0;
             let file = File { path: place(random), text: is_file.then(|| content(random)) };
@@ -314,6 +367,16 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
             };
             ("restoreRevision", json!({ "revision": to }), expected)
         }
+        14..=15 => {
+            let input = json!({ "sessionId": model.session, "role": "USER", "content": "Go on" });
+            ("addMessage", input, Expected::Message)
+        }
+        16..=17 => {
+            let (to, with_files) = (moment(random, model), random.below(2) == 0);
+            let scope = if with_files { "BOTH" } else { "CONVERSATION" };
+            let input = json!({ "revision": to, "scope": scope, "sessionId": model.session });
+            ("restoreRevision", input, model.fold(to, with_files))
+        }
         _ => {
             let revision = moment(random, model);
             ("undo", json!({ "revision": revision }), model.undo(revision))
@@ -328,7 +391,8 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
         assert_eq!(diff.as_array().unwrap().len(), differ(to, model.now()) + gone, "preview of {said}: {diff}");
     }
     let select = match name {
-        "restoreRevision" | "undo" => "revision manifestSha256 fileCount",
+        "restoreRevision" => "revision manifestSha256 fileCount foldedMessages",
+        "undo" => "revision manifestSha256 fileCount foldedMessages unfoldedMessages",
         _ => "revision",
     };
     let input = if name == "revertFile" {
@@ -345,7 +409,20 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
     match expected {
         Expected::Refused(_) => {}
         Expected::Unchanged => assert_eq!(number(&answer.data[name]["revision"]), before as i64, "{said}"),
-        Expected::State(state) => model.append(state, true),
+        Expected::State(state) => model.append(state, model.now_folded(), true),
+        Expected::Message => {
+            model.append(model.now().clone(), model.now_folded(), false);
+            model.messages.push(model.revision());
+        }
+        Expected::Folded(state, folded) => {
+            let count = |new: &Folded, old: &Folded| json!(new.difference(old).count());
+            let (answer, before) = (&answer.data[name], model.now_folded());
+            assert_eq!(answer["foldedMessages"], count(&folded, &before), "{said}");
+            if name == "undo" {
+                assert_eq!(answer["unfoldedMessages"], count(&before, &folded), "{said}");
+            }
+            model.append(state, folded, true);
+        }
         Expected::New(mut state, new) => {
             for file in new {
                 let query = "query($id: ID!, $path: String!) { project(id: $id) { file(path: $path) { id version } } }";
@@ -355,7 +432,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
                 assert_eq!(made["version"], 1, "{said}: {} is a new file", file.path);
                 state.insert(text(&made["id"]), file);
             }
-            model.append(state, true);
+            model.append(state, model.now_folded(), true);
         }
     }
     if model.revision() > before {
@@ -370,7 +447,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
 }
 
 async fn send(project: &Project, name: &str, mut input: Value, select: &str) -> Response {
-    if name == "revertFile" {
+    if name == "revertFile" || name == "addMessage" {
         input.as_object_mut().unwrap().remove("projectId");
         return project.client.mutate(name, input, select).await;
     }
@@ -381,11 +458,12 @@ async fn send(project: &Project, name: &str, mut input: Value, select: &str) -> 
 async fn compare(project: &Project, model: &Model, said: &str) {
     let shown = project
         .ask(&format!(
-            "revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ {FILE} version }} }}
+            "revision stats {{ totalFiles totalChanges }} sessions {{ nodes {{ {CONVERSATION} }} }} files(first: 500) {{ nodes {{ {FILE} version }} }}
             top: children {{ totalCount nodes {{ path type }} }} d: children(of: \"d\") {{ nodes {{ path type }} }}"
         ))
         .await;
     assert_eq!(number(&shown["revision"]), model.revision() as i64, "{said}");
+    assert_eq!(shown["sessions"]["nodes"], json!([model.conversation(model.revision())]), "{said}");
     let mut files = Model::listing(model.now());
     for file in &mut files {
         file["version"] = json!(model.versions[file["id"].as_str().unwrap()].len());
@@ -408,12 +486,17 @@ async fn look_back(project: &Project, model: &Model) {
                 top: children(at: $at) {{ totalCount nodes {{ path type }} }}
                 d: children(of: \"d\", at: $at) {{ nodes {{ path type }} }} }}
             then: project(id: $id, at: {{ revision: $at }}) {{
+                sessions {{ nodes {{ {CONVERSATION} }} }}
                 revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ id }} }} }} }}"
         );
         let shown = project.client.gql(&query, json!({ "id": project.id, "at": revision })).await.ok();
         let files = Model::listing(state);
         assert_eq!(shown["project"]["files"]["nodes"], json!(files), "as of {revision}");
         assert_eq!(shown["project"]["files"]["totalCount"], files.len(), "as of {revision}");
+        if revision > 1 {
+            let then = &shown["then"]["sessions"]["nodes"];
+            assert_eq!(then, &json!([model.conversation(revision)]), "as of {revision}");
+        }
         let top = Model::children(state, "");
         assert_eq!(shown["project"]["top"], json!({ "totalCount": top.len(), "nodes": top }), "as of {revision}");
         assert_eq!(shown["project"]["d"]["nodes"], json!(Model::children(state, "d")), "as of {revision}");
@@ -447,7 +530,13 @@ tests::on_both! {
         for seed in 1..=SEQUENCES {
             let mut random = Random(seed);
             let project = Project::create(&ada, "Model").await;
-            let mut model = Model { states: vec![State::new(); 2], undoable: vec![false; 2], ..Model::default() };
+            let mut model = Model {
+                states: vec![State::new(); 3],
+                undoable: vec![false; 3],
+                folded: vec![Folded::new(); 3],
+                session: project.start_session().await,
+                ..Model::default()
+            };
             let mut said = Vec::new();
             for _ in 0..STEPS {
                 said.push(step(&mut random, &project, &mut model).await);

@@ -34,10 +34,6 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub blobs: HasMany<super::blobs::Entity>,
     #[sea_orm(has_many)]
-    pub chat_folds: HasMany<super::chat_folds::Entity>,
-    #[sea_orm(has_many)]
-    pub chat_messages: HasMany<super::chat_messages::Entity>,
-    #[sea_orm(has_many)]
     pub chat_sessions: HasMany<super::chat_sessions::Entity>,
     #[sea_orm(has_many)]
     pub file_snapshots: HasMany<super::file_snapshots::Entity>,
@@ -53,6 +49,8 @@ pub struct Model {
     pub project_versions: HasMany<super::project_versions::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
+    #[sea_orm(has_many, via = "chat_folds")]
+    pub chat_messages: HasMany<super::chat_messages::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
