@@ -93,8 +93,8 @@ impl App {
         let address = listener.local_addr()?;
 
         let db = target.connect(&settings).await?.behind(serve.locks);
-        prepare(&db, &serve).await?;
         check_login(&db, serve.locks).await?;
+        prepare(&db, &serve).await?;
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         let jwks = settings.jwt_jwks_url.as_deref().map(|url| Arc::new(Jwks::new(url)));
         if let Some(jwks) = &jwks {
@@ -384,8 +384,9 @@ async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
     }
     let login = db.login().await.map_err(words)?;
     let name = login.name;
+    // Who migrates becomes one who may speak for callers.
     ensure!(
-        login.may_serve,
+        login.may_serve || login.may_migrate,
         "the login {name:?} may not speak for callers: let the database's owner run GRANT authenticated TO \"{name}\""
     );
     if login.reads_all {

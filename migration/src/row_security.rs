@@ -5,11 +5,20 @@
 use sea_orm_migration::SchemaManager;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
+/// Closes the sequences of the tables too: an identity column needs no privilege on its own.
+const SEQUENCES: &str = "DO $$ DECLARE sequence regclass; BEGIN
+    FOR sequence IN SELECT s.oid::regclass FROM pg_class s JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
+        WHERE s.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjid IN ({tables})
+    LOOP EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC, anon, authenticated, service_role', sequence); END LOOP;
+END $$;";
+
 /// Closes tables and views to everybody but their owner, also to those to whom the database's default privileges have opened
 /// them: Supabase's schema `public` has such.
 pub(crate) async fn close(manager: &SchemaManager<'_>, tables: &[&str], views: &[&str]) -> Result<(), DbErr> {
     let all = [tables, views].concat().join(", ");
     let mut sql = format!("REVOKE ALL ON {all} FROM PUBLIC, anon, authenticated, service_role;");
+    let names: Vec<String> = tables.iter().map(|table| format!("'{table}'::regclass")).collect();
+    sql.push_str(&SEQUENCES.replace("{tables}", &names.join(", ")));
     for table in tables {
         sql.push_str(&format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;"));
     }

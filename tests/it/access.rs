@@ -109,7 +109,7 @@ impl Ids {
             ("createSnapshot", input(json!({ "projectId": project }))),
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("restoreRevision", input(json!({ "projectId": project, "revision": 2 }))),
-            ("undo", input(json!({ "projectId": project }))),
+            ("undo", input(json!({ "projectId": project, "revision": 5 }))),
         ])
     }
 
@@ -145,6 +145,52 @@ const OF_THE_CALLER: [(&str, &str, &str); 3] = [
     ("updatePreferences", "{ \"editorTheme\": \"new\" }", "{ updatedAt }"),
 ];
 
+/// Who asks, as what they are in the project.
+const PEOPLE: [&str; 6] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner"];
+
+/// Mutations of a project that take more, or less, than being one who writes.
+const OF_OWNERS: [&str; 1] = ["deleteProject"];
+const OF_AUTHORS: [&str; 2] = ["addMessage", "endSession"];
+const OF_VIEWERS: [&str; 1] = ["touchProject"];
+
+/// What a mutation of a project answers to whom; empty: that it is done.
+fn answer_to(person: &str, mutation: &str) -> &'static str {
+    match person {
+        "anonymous" => "UNAUTHENTICATED",
+        "stranger" | "invited" => "NOT_FOUND",
+        "viewer" if !OF_VIEWERS.contains(&mutation) => "FORBIDDEN",
+        // The session of the tests is the owner's.
+        "editor" if OF_OWNERS.contains(&mutation) || OF_AUTHORS.contains(&mutation) => "FORBIDDEN",
+        _ => "",
+    }
+}
+
+/// The code of the first error, and empty where there is none.
+fn code(answer: &Response) -> &str {
+    if answer.errors.is_empty() { "" } else { answer.error_code() }
+}
+
+/// A project of Ada's with everything in it, and somebody who is this in it.
+async fn project_with(server: &Server, person: &str) -> (Client, Ids) {
+    let ada = server.user("ada@example.com");
+    let ids = Ids::of(&ada, "ada@example.com").await;
+    let email = format!("{person}@example.com");
+    let client = match person {
+        "anonymous" => server.anonymous(),
+        "owner" => ada,
+        _ => server.user(&email),
+    };
+    if let Some((role, is_accepted)) =
+        [("invited", ("editor", false)), ("viewer", ("viewer", true)), ("editor", ("editor", true))]
+            .into_iter()
+            .find_map(|(name, part)| (name == person).then_some(part))
+    {
+        client.gql("{ viewer { id } }", json!({})).await.ok();
+        server.database().add_collaborator(&ids.project, &email, role, is_accepted).await;
+    }
+    (client, ids)
+}
+
 async fn change(client: &Client, name: &str, variables: &Value, select: &str) -> Response {
     let head = if variables.get("id").is_some() {
         format!("mutation($id: ID!) {{ {name}(id: $id)")
@@ -176,7 +222,7 @@ fn errors(answer: &Response) -> Vec<Value> {
     answer.errors.iter().map(bare).collect()
 }
 
-tests::on_both! {
+tests::behind_each_lock! {
     async fn these_tests_know_every_door(server: Server) {
         let schema = introspect(&server.user("ada@example.com")).await;
         let ids = Ids::nowhere();
@@ -186,6 +232,123 @@ tests::on_both! {
         assert_eq!(names(&schema["__schema"]["mutationType"]["fields"]), changes);
         assert_eq!(names(&schema["__schema"]["subscriptionType"]["fields"]), keys(&ids.subscriptions()));
         assert_eq!(names(&schema["__type"]["possibleTypes"]), keys(&ids.nodes()));
+    }
+
+    async fn every_door_answers_everybody_as_it_should(server: Server) {
+        let (mut ran, mut wrong) = (0, Vec::new());
+        let mut cell = |person: &str, door: &str, found: &str, expected: &str| {
+            ran += 1;
+            if found != expected {
+                wrong.push(format!("{door} answers the {person} {found:?} and not {expected:?}"));
+            }
+        };
+        let mut doors = 0;
+        for person in PEOPLE {
+            let (client, ids) = project_with(&server, person).await;
+            let is_member = ["viewer", "editor", "owner"].contains(&person);
+            let seen = if person == "anonymous" { "UNAUTHENTICATED" } else if is_member { "it" } else { "nothing" };
+            doors = 0;
+
+            // What is there, by its root field and by its id …
+            for (name, (arguments, select)) in ids.questions() {
+                let answer = client.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
+                let shown = answer.data[name].to_string();
+                let found = match code(&answer) {
+                    "" if shown.contains(&ids.project) || shown.contains("A secret message") => "it",
+                    // What a member has in common with the owner: nothing else is asked for here.
+                    "" if ["viewer", "activitySummary"].contains(&name) => seen,
+                    "" => "nothing",
+                    code => code,
+                };
+                cell(person, name, found, seen);
+                doors += 1;
+            }
+            for (name, id) in ids.nodes() {
+                let answer = client.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await;
+                let found = match code(&answer) {
+                    "" if answer.data["node"] == json!({ "__typename": name, "id": id }) => "it",
+                    "" if answer.data["node"].is_null() => "nothing",
+                    "" => "something else",
+                    code => code,
+                };
+                cell(person, name, found, seen);
+                doors += 1;
+            }
+
+            // … what happens …
+            for (name, arguments) in ids.subscriptions() {
+                let mut heard = client.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
+                let found = match heard.next().await {
+                    Some(Ok(_)) => "it".to_owned(),
+                    Some(Err(errors)) => text(&errors[0]["extensions"]["code"]),
+                    None => "an end".to_owned(),
+                };
+                cell(person, name, &found, if is_member { "it" } else { answer_to(person, name) });
+                doors += 1;
+            }
+
+            // … and what may be done, each in a project of its own where it is done.
+            for (name, input, select) in OF_THE_CALLER {
+                let input: Value = serde_json::from_str(input).unwrap();
+                let answer = change(&client, name, &json!({ "input": input }), select).await;
+                cell(person, name, code(&answer), if person == "anonymous" { "UNAUTHENTICATED" } else { "" });
+                doors += 1;
+            }
+            let mut fresh = (client, ids);
+            for name in keys(&fresh.1.changes()) {
+                let (variables, select) = fresh.1.changes().remove(name.as_str()).unwrap();
+                let answer = change(&fresh.0, &name, &variables, select).await;
+                let expected = answer_to(person, &name);
+                cell(person, &name, code(&answer), expected);
+                if expected.is_empty() {
+                    fresh = project_with(&server, person).await;
+                }
+                doors += 1;
+            }
+        }
+        eprintln!("{doors} doors, {} people: {ran} cells ran", PEOPLE.len());
+        assert_eq!(wrong, Vec::<String>::new());
+        assert_eq!(ran, doors * PEOPLE.len());
+    }
+
+    async fn what_two_projects_have_alike_is_kept_apart(server: Server) {
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let (theirs, own) = (Ids::of(&ada, "ada@example.com").await, Ids::of(&bob, "bob@example.com").await);
+        let (project, own_project) = (Project { client: ada.clone(), id: theirs.project.clone() }, Project { client: bob.clone(), id: own.project.clone() });
+        let before = project.state().await;
+
+        // The same bytes are kept for each, and the same paths and keys are new to each.
+        let blobs = server.database().execute("UPDATE blobs SET depth = depth").await;
+        assert_eq!(blobs, 4, "two versions for each of two");
+        for (session, client) in [(&theirs.session, &ada), (&own.session, &bob)] {
+            let input = json!({ "sessionId": session, "role": "USER", "content": format!("By {}", client.base()), "idempotencyKey": "one" });
+            let added = client.mutate("addMessage", input, "revision message { session { id } }").await.ok();
+            assert_eq!(added["addMessage"]["message"]["session"]["id"], json!(session));
+            assert_eq!(added["addMessage"]["revision"], 7);
+        }
+        let made = own_project.write("createFile", json!({ "path": "new.py", "content": "secret = 1\n" }), "revision").await;
+        assert_eq!(made["revision"], 8);
+
+        // A search finds, a cursor leads to, and a total counts nothing of the other's.
+        let found = bob.gql("{ projects(filter: { search: \"secret\" }) { totalCount nodes { id } edges { cursor } } }", json!({})).await.ok();
+        assert_eq!(found["projects"]["nodes"], json!([{ "id": own.project }]));
+        assert_eq!(found["projects"]["totalCount"], 1);
+        let lists = "messages: sessions { edges { cursor } } files { edges { cursor } } changes { edges { cursor } } snapshots { edges { cursor } }";
+        let cursors = project.ask(lists).await;
+        for (name, list) in [("sessions", "messages"), ("files", "files"), ("changes", "changes"), ("snapshots", "snapshots")] {
+            let cursor = &cursors[list]["edges"][0]["cursor"];
+            let theirs = own_project.ask(&format!("{name}(after: {cursor}) {{ totalCount nodes {{ project: __typename id }} }}")).await;
+            let shown = theirs.to_string();
+            for id in [&project.id, &before.to_string()] {
+                assert!(!shown.contains(id.as_str()), "{name}: {shown}");
+            }
+        }
+        let mut after = project.state().await;
+        assert_eq!(after["revision"], 7);
+        for field in ["revision", "updatedAt", "stats", "events", "sessions"] {
+            after[field] = before[field].clone();
+        }
+        assert_eq!(after, before);
     }
 
     async fn nobody_gets_in_without_a_token(server: Server) {

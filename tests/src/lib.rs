@@ -52,6 +52,39 @@ macro_rules! on_both {
     (@run Database, $database:expr, $body:ident) => { $crate::server::run_with_database($database, $body) };
 }
 
+/// Makes one test of each body for every lock that is to hold by itself: the application's conditions on SQLite and on
+/// PostgreSQL, row-level security on PostgreSQL, and there both.
+#[macro_export]
+macro_rules! behind_each_lock {
+    ($(async fn $name:ident($argument:ident: Server) $body:block)+) => {$(
+        mod $name {
+            use super::*;
+
+            async fn body($argument: Server) $body
+
+            #[test]
+            fn sqlite() {
+                $crate::on_both!(@run Server, $crate::database::Kind::Sqlite, body);
+            }
+
+            #[test]
+            fn postgres() {
+                $crate::on_both!(@run Server, $crate::database::Kind::Postgres, body);
+            }
+
+            #[test]
+            fn postgres_by_the_application_alone() {
+                $crate::server::run_behind($crate::server::Locks::Application, body);
+            }
+
+            #[test]
+            fn postgres_by_row_security_alone() {
+                $crate::server::run_behind($crate::server::Locks::Database, body);
+            }
+        }
+    )+};
+}
+
 /// Makes one test, on SQLite, of each body: for the doors, to which the database makes no difference.
 #[macro_export]
 macro_rules! on_sqlite {

@@ -10,10 +10,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub use antiphon::model::locks::Locks;
 use antiphon::{
     app::{self, App},
     config::{Cli, Serve, Settings},
-    model::{clock, locks::Locks},
+    model::clock,
 };
 use clap::Parser;
 use jsonwebtoken::{EncodingKey, Header, encode};
@@ -44,6 +45,17 @@ pub fn run_with_database<F: Future<Output = ()>>(kind: Kind, body: impl FnOnce(D
 pub fn run_with_server<F: Future<Output = ()>>(kind: Kind, body: impl FnOnce(Server) -> F) {
     run_with_database(kind, async |database| {
         let server = Server::start(&database).await;
+        body(server.clone()).await;
+        server.stop().await;
+    });
+}
+
+/// Runs a test on a server with a fresh database in PostgreSQL, behind one of its locks. Without row-level security the login
+/// must be one that has rights of its own.
+pub fn run_behind<F: Future<Output = ()>>(lock: Locks, body: impl FnOnce(Server) -> F) {
+    run_with_database(Kind::Postgres, async |database| {
+        let url = if lock == Locks::Application { database.url() } else { database.server_url() };
+        let server = Server::start_behind(&database, &url, &[], lock).await;
         body(server.clone()).await;
         server.stop().await;
     });
@@ -133,6 +145,8 @@ pub struct ChildServer {
 const CHILD: &str = "ANTIPHON_TEST_SERVE";
 /// Tells it to log.
 const LOG: &str = "ANTIPHON_TEST_LOG";
+/// Behind which locks, as `Debug` writes them.
+const LOCKS: &str = "ANTIPHON_TEST_LOCKS";
 /// What the child says before its address.
 const LISTENING: &str = "listening on ";
 
@@ -140,17 +154,22 @@ impl ChildServer {
     /// Starts this same test executable again, with only its test `serve_child`, which is to call
     /// [`serve_if_child`]. The child ends with this process.
     pub fn start(database: &Database) -> Self {
-        Self::start_with(database, |command| command)
+        Self::start_with(&database.server_url(), |command| command)
     }
 
     /// The same, logging to a file as much as `filter` says (see `RUST_LOG`).
     pub fn start_logging(database: &Database, filter: &str, log: File) -> Self {
-        Self::start_with(database, |command| command.env(LOG, "").env("RUST_LOG", filter).stderr(log))
+        Self::start_with(&database.server_url(), |command| command.env(LOG, "").env("RUST_LOG", filter).stderr(log))
     }
 
-    fn start_with(database: &Database, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+    /// The same with another URL of the database, and behind these locks.
+    pub fn start_behind(url: &str, locks: Locks) -> Self {
+        Self::start_with(url, |command| command.env(LOCKS, format!("{locks:?}")))
+    }
+
+    fn start_with(url: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = Command::new(env::current_exe().expect("a path"));
-        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.server_url());
+        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, url);
         let mut process = prepare(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let address = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()));
@@ -190,7 +209,10 @@ pub fn serve_if_child() -> bool {
         antiphon::telemetry::init().expect("a log");
     }
     let runtime = runtime();
-    let app = runtime.block_on(App::start(settings(&url, &[]), Serve::default())).expect("the server starts");
+    let asked = env::var(LOCKS).unwrap_or_default();
+    let locks = [Locks::Application, Locks::Database].into_iter().find(|locks| format!("{locks:?}") == asked);
+    let serve = Serve { locks: locks.unwrap_or_default(), ..Serve::default() };
+    let app = runtime.block_on(App::start(settings(&url, &[]), serve)).expect("the server starts");
     println!("\n{LISTENING}{}", app.address());
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     runtime.block_on(app.stop());

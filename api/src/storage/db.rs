@@ -35,6 +35,8 @@ pub struct Login {
     pub name: String,
     /// Whether it may speak for callers.
     pub may_serve: bool,
+    /// Whether it may make tables.
+    pub may_migrate: bool,
     /// Whether row-level security does not hold for it: it is the tables' owner, or above such things.
     pub reads_all: bool,
 }
@@ -117,6 +119,7 @@ impl Db {
         const ASKED: &str = "SELECT current_user::text AS name, \
              EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, \
              CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)) AS may_serve, \
+             coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_migrate, \
              coalesce(NOT row_security_active(to_regclass('projects')), false) AS reads_all";
         let asked = Statement::from_string(DbBackend::Postgres, ASKED);
         let row = self.writer.query_one_raw(asked).await.map_err(fail)?;
@@ -124,6 +127,7 @@ impl Db {
         Ok(Login {
             name: row.try_get("", "name").map_err(fail)?,
             may_serve: row.try_get("", "may_serve").map_err(fail)?,
+            may_migrate: row.try_get("", "may_migrate").map_err(fail)?,
             reads_all: row.try_get("", "reads_all").map_err(fail)?,
         })
     }
@@ -283,6 +287,11 @@ impl Tx {
     /// Whether this is SQLite, for the few words in which the databases' SQL differs.
     pub(super) fn is_sqlite(&self) -> bool {
         self.connection.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Whether row-level security holds here, and with it functions that know the caller.
+    pub(super) fn is_guarded(&self) -> bool {
+        !self.is_sqlite() && self.locks != Locks::Application
     }
 
     fn statement(&self, sql: Sql) -> Statement {

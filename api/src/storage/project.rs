@@ -465,15 +465,12 @@ pub async fn update(tx: &Tx, id: ProjectId, changes: ProjectChanges, now: DateTi
 /// # Errors
 /// `NotFound` where the actor is no member.
 pub async fn touch(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<()> {
-    if !tx.is_sqlite() {
+    if tx.is_guarded() {
         // Row-level security lets viewers update no project; this they may.
-        let mut sql = Sql::new("SELECT touch_project(");
-        sql.bind(id.0).push(", ").bind(now).push(") AS touched");
-        let touched: Option<bool> = match tx.row(sql).await? {
-            Some(row) => row.try_get("", "touched").map_err(fail)?,
-            None => None,
-        };
-        return if touched == Some(true) { Ok(()) } else { Err(Error::not_found("project", "id")) };
+        let mut sql = Sql::new("SELECT count(*) FILTER (WHERE touch_project(p.id, ");
+        sql.bind(now).push(")) AS n FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
+        member(&mut sql, "p.id", tx.me());
+        return if tx.count(sql).await? == 1 { Ok(()) } else { Err(Error::not_found("project", "id")) };
     }
     let mut sql = Sql::new("UPDATE projects SET last_accessed_at = ");
     sql.bind(now).push(" WHERE id = ").bind(id.0).push(" AND ");

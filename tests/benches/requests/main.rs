@@ -33,7 +33,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnect
 use tests::{
     client::Client,
     database::{self, Database, Kind},
-    server::{self, ChildServer, Server},
+    server::{self, ChildServer, Locks, Server},
     workload::Random,
 };
 
@@ -125,15 +125,29 @@ async fn measure(options: &Options, kind: Kind) -> anyhow::Result<()> {
         target.data.projects.len() * FILES,
     );
     let idle = memory(child.id())?;
-    println!("          limit            ours              CPU ms a request             of the limit   statements");
-    println!("          /s    CPU ms     /s    p50    p99  server database total        CPU      /s    a request");
+    // The same as a superuser without row-level security: what that costs.
+    let bare = (kind == Kind::Postgres).then(|| ChildServer::start_behind(&database.admin_url(), Locks::Application));
+    let bare = bare.as_ref().map(|bare| Target {
+        child: bare.user("nobody@example.com"),
+        server: bare.id(),
+        ..target.clone()
+    });
+    println!(
+        "          limit            ours              CPU ms a request             of the limit   statements   without RLS"
+    );
+    println!(
+        "          /s    CPU ms     /s    p50    p99  server database total        CPU      /s    a request      /s   kept"
+    );
     let wanted = |work: &Work| options.work.as_ref().is_none_or(|name| *name == format!("{work:?}"));
     for work in Work::ALL.into_iter().filter(wanted) {
         let statements = statements(&counting, &target, work).await?;
-        let (mut limits, mut ours) = (Vec::new(), Vec::new());
+        let (mut limits, mut ours, mut bares) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.rounds {
             limits.push(target.run(work, options.window, true).await.with_context(|| format!("{work:?}, the limit"))?);
             ours.push(target.run(work, options.window, false).await.with_context(|| format!("{work:?}"))?);
+            if let Some(bare) = &bare {
+                bares.push(bare.run(work, options.window, false).await.with_context(|| format!("{work:?}, bare"))?);
+            }
         }
         let of = |runs: &[Figures], figure: fn(&Figures) -> f64| {
             let mut all: Vec<f64> = runs.iter().map(figure).collect();
@@ -141,8 +155,12 @@ async fn measure(options: &Options, kind: Kind) -> anyhow::Result<()> {
             all[all.len() / 2]
         };
         let (limit_rate, limit_cpu) = (of(&limits, |f| f.rate), of(&limits, Figures::total));
+        let without = bare.as_ref().map_or_else(String::new, |_| {
+            let rate = of(&bares, |f| f.rate);
+            format!(" {rate:>7.0} {:>5.2}x", of(&ours, |f| f.rate) / rate)
+        });
         println!(
-            "  {work:?} {limit_rate:>8.0} {limit_cpu:>9.3} {:>6.0} {:>6.1} {:>6.1} {:>7.3} {:>8.3} {:>5.3} {:>9.2}x {:>6.2}x {statements:>8.1}",
+            "  {work:?} {limit_rate:>8.0} {limit_cpu:>9.3} {:>6.0} {:>6.1} {:>6.1} {:>7.3} {:>8.3} {:>5.3} {:>9.2}x {:>6.2}x {statements:>8.1} {without}",
             of(&ours, |f| f.rate),
             of(&ours, |f| f.p50),
             of(&ours, |f| f.p99),

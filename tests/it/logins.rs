@@ -1,0 +1,275 @@
+//! Given PostgreSQL as people have it (one login for all, a login that owns nothing, Supabase with its roles and its users), when
+//! the service migrates and serves it, then it takes what is there, says what is missing, and costs a round trip.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use antiphon::{
+    app::{self, App},
+    config::{Cli, Serve, Settings},
+};
+use clap::Parser;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tests::{
+    client::Client,
+    database::{Database, Kind},
+    project::{Project, text},
+    server::{self, JWT_SECRET, Locks, Server, run_with_database, token, user_id},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+fn settings(url: &str, flags: &[&str]) -> Settings {
+    let given = ["antiphon", "--database-url", url, "--listen", "127.0.0.1:0", "--jwt-secret", JWT_SECRET];
+    Cli::try_parse_from(given.iter().chain(flags)).unwrap().settings
+}
+
+async fn sql(url: &str, sql: &str) -> Vec<String> {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+    rows.iter().map(|row| row.get::<Option<String>, _>(0).unwrap_or_default()).collect()
+}
+
+/// The URL with another login in it.
+fn with_login(url: &str, login: &str) -> String {
+    let (_, place) = url.rsplit_once('@').unwrap();
+    format!("postgres://{login}:antiphon-test@{place}")
+}
+
+/// Two people, of whom one works and the other sees nothing of it.
+async fn work(client: impl Fn(&str) -> Client) {
+    let (ada, bob) = (client("ada@example.com"), client("bob@example.com"));
+    let project = Project::create(&ada, "Mine").await;
+    let session = project.start_session().await;
+    project.add_message(&session, "Hello", true).await;
+    project.create_file("main.py", "print(1)\n").await;
+    project.update_file("main.py", "print(2)\n").await;
+    assert_eq!(project.contents().await, [("main.py".to_owned(), "print(2)\n".to_owned())]);
+    assert_eq!(project.of(&bob).ask("id").await, serde_json::Value::Null);
+    let own = ada.gql("{ viewer { email } }", json!({})).await.ok();
+    assert_eq!(own["viewer"]["email"], "ada@example.com");
+}
+
+#[test]
+fn one_login_migrates_and_serves() {
+    run_with_database(Kind::Postgres, async |database| {
+        let blank = Database::blank(database.kind()).await;
+        for url in [blank.url(), blank.admin_url()] {
+            let app = App::start(settings(&url, &[]), Serve { migrate: true, ..Serve::default() }).await.unwrap();
+            let base = format!("http://{}", app.address());
+            work(|email| Client::new(&base, Some(token(email)))).await;
+            app.stop().await;
+        }
+        blank.remove().await;
+    });
+}
+
+#[test]
+fn a_login_without_rights_is_told_what_it_lacks() {
+    run_with_database(Kind::Postgres, async |database| {
+        let refused = async |url: &str| {
+            let started = App::start(settings(url, &[]), Serve::default()).await;
+            format!("{:#}", started.err().expect("a refusal"))
+        };
+        // It migrates nothing, and says so …
+        let blank = Database::blank(database.kind()).await;
+        let missing = refused(&blank.server_url()).await;
+        assert!(missing.contains("row_security") && missing.contains("antiphon migrate"), "{missing}");
+        blank.remove().await;
+
+        // … reads no whole projects …
+        let server = settings(&database.server_url(), &[]);
+        let refusal = app::verify(&server, None, &mut |_, _| {}).await.err().expect("a refusal");
+        assert!(
+            refusal.to_string().contains("owns no tables") && refusal.to_string().contains("DATABASE_URL"),
+            "{refusal:#}"
+        );
+        let owner = settings(&database.url(), &[]);
+        assert_eq!(app::verify(&owner, None, &mut |_, wrong| panic!("{wrong}")).await.unwrap().problems, 0);
+
+        // … and one that may not speak for callers does not serve.
+        sql(&database.admin_url(), "CREATE ROLE antiphon_mute LOGIN PASSWORD 'antiphon-test'").await;
+        let mute = refused(&with_login(&database.url(), "antiphon_mute")).await;
+        assert!(mute.contains("GRANT authenticated TO \"antiphon_mute\""), "{mute}");
+        sql(&database.admin_url(), "DROP ROLE antiphon_mute").await;
+    });
+}
+
+/// What a Supabase project has before anybody comes: the schema of its users with its function, default privileges that open
+/// every new table to everybody, a login that may only become one of the three roles, and often a trigger that makes profiles.
+const SUPABASE: &str = "
+    CREATE SCHEMA auth;
+    CREATE TABLE auth.users (id uuid PRIMARY KEY, email text, raw_user_meta_data jsonb);
+    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS $$
+      SELECT coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),
+        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'))::uuid $$;
+    CREATE FUNCTION auth.role() RETURNS text LANGUAGE sql STABLE AS $$
+      SELECT nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $$;
+    GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role, antiphon;
+    CREATE SCHEMA agents AUTHORIZATION antiphon;
+    ALTER DEFAULT PRIVILEGES FOR ROLE antiphon GRANT ALL ON TABLES TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES FOR ROLE antiphon GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
+    ALTER DEFAULT PRIVILEGES FOR ROLE antiphon GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
+    DO $$ BEGIN CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD 'antiphon-test';
+    EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+    GRANT anon, authenticated, service_role TO authenticator;";
+
+const SIGN_UP: &str = "
+    CREATE FUNCTION auth.handle_new_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$ BEGIN
+      INSERT INTO {schema}.user_profiles (id, email, full_name, created_at, updated_at)
+      VALUES (NEW.id, NEW.email, NEW.raw_user_meta_data ->> 'full_name', now(), now());
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER on_auth_user_created AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION auth.handle_new_user();";
+
+#[test]
+fn a_supabase_project_is_taken_as_it_is() {
+    run_with_database(Kind::Postgres, async |database| {
+        for schema in ["agents", "public"] {
+            let blank = Database::blank(database.kind()).await;
+            let admin = blank.admin_url();
+            sql(&admin, SUPABASE).await;
+            let described = "SELECT pg_get_functiondef('auth.uid()'::regprocedure) || array_to_string(nspacl, ' ') FROM pg_namespace WHERE nspname = 'auth'";
+            let before = sql(&admin, described).await;
+            let path = if schema == "public" { String::new() } else { format!("?options=-csearch_path%3D{schema}") };
+            let owner = settings(&format!("{}{path}", blank.url()), &[]);
+            app::migrate(&owner, None).await.unwrap();
+            sql(&admin, &SIGN_UP.replace("{schema}", schema)).await;
+            sql(
+                &admin,
+                &format!(
+                    "INSERT INTO auth.users VALUES ('{}', 'ada@example.com', '{{\"full_name\":\"Ada Lovelace\"}}')",
+                    user_id("ada@example.com")
+                ),
+            )
+            .await;
+
+            // Its roles, its function, and its login serve …
+            let url = format!("{}{path}", with_login(&blank.url(), "authenticator"));
+            let app = App::start(settings(&url, &[]), Serve::default()).await.unwrap();
+            let client = Client::new(&format!("http://{}", app.address()), None);
+            work(|email| client.with_token(Some(token(email)))).await;
+            let named =
+                client.with_token(Some(token("ada@example.com"))).gql("{ viewer { fullName } }", json!({})).await.ok();
+            assert_eq!(named["viewer"]["fullName"], "Ada Lovelace");
+            app.stop().await;
+
+            // … nothing is open that the default privileges opened …
+            let open = "SELECT format('%s: %s', r, c.oid::regclass) FROM pg_class c, unnest(ARRAY['anon', 'service_role']) r
+                WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'v', 'S')
+                  AND CASE relkind WHEN 'S' THEN has_sequence_privilege(r, c.oid, 'USAGE, SELECT, UPDATE')
+                    ELSE has_table_privilege(r, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') END
+                UNION ALL SELECT format('%s: %s', r, p.oid::regprocedure) FROM pg_proc p, unnest(ARRAY['anon', 'service_role']) r
+                WHERE pronamespace = '{schema}'::regnamespace AND has_function_privilege(r, p.oid, 'EXECUTE')
+                UNION ALL SELECT 'authenticated: ' || c.oid::regclass FROM pg_class c WHERE relnamespace = '{schema}'::regnamespace
+                  AND CASE relkind WHEN 'S' THEN has_sequence_privilege('authenticated', c.oid, 'USAGE, SELECT, UPDATE')
+                    WHEN 'r' THEN has_table_privilege('authenticated', c.oid, 'TRUNCATE, REFERENCES, TRIGGER') ELSE false END";
+            assert_eq!(sql(&admin, &open.replace("{schema}", schema)).await, Vec::<String>::new(), "{schema}");
+
+            // … and what was there stays, also when the migrations are taken back.
+            app::migrate(&owner, Some(100)).await.unwrap();
+            assert_eq!(sql(&admin, described).await, before);
+            assert_eq!(sql(&admin, "SELECT email FROM auth.users").await, ["ada@example.com"]);
+            blank.remove().await;
+        }
+        sql(&database.admin_url(), "DROP ROLE authenticator").await;
+    });
+}
+
+/// Stands between a server and its database, and counts how often the server waits for an answer.
+async fn count_round_trips(database: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((mut server, _)) = listener.accept().await {
+            let (mut database, count) = (TcpStream::connect(database).await.unwrap(), counted.clone());
+            tokio::spawn(async move {
+                let (mut question, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
+                let mut asked = false;
+                loop {
+                    tokio::select! {
+                        read = server.read(&mut question) => {
+                            let Ok(1..) = read else { break };
+                            if !asked {
+                                asked = true;
+                                count.fetch_add(1, Ordering::Relaxed);
+                            }
+                            if database.write_all(&question[..read.unwrap_or(0)]).await.is_err() { break }
+                        }
+                        read = database.read(&mut answer) => {
+                            let Ok(1..) = read else { break };
+                            asked = false;
+                            if server.write_all(&answer[..read.unwrap_or(0)]).await.is_err() { break }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn the_second_lock_costs_a_message_no_more_than_two_round_trips() {
+    run_with_database(Kind::Postgres, async |database| {
+        let address: SocketAddr =
+            database.url().rsplit_once('@').unwrap().1.split_once('/').unwrap().0.parse().unwrap();
+        let mut trips = Vec::new();
+        for locks in [Locks::Application, Locks::Both] {
+            let (proxy, count) = count_round_trips(address).await;
+            let url = if locks == Locks::Both { database.server_url() } else { database.url() };
+            let url = url.replace(&address.to_string(), &proxy.to_string());
+            let server = Server::start_behind(&database, &url, &["--database-connections", "1"], locks).await;
+            let project = Project::create(&server.user("ada@example.com"), "Counted").await;
+            let session = project.start_session().await;
+            // Statements are prepared once a connection; a connection that comes back is asked whether it is well, which nobody
+            // waits for.
+            for _ in 0..3 {
+                project.add_message(&session, "Warm", false).await;
+            }
+            let mut least = u64::MAX;
+            for _ in 0..5 {
+                let before = count.load(Ordering::Relaxed);
+                project.add_message(&session, "Counted", false).await;
+                least = least.min(count.load(Ordering::Relaxed) - before);
+            }
+            trips.push(least);
+            server.stop().await;
+        }
+        eprintln!(
+            "round trips of a message: {} by the application alone, {} with row-level security",
+            trips[0], trips[1]
+        );
+        assert!(trips[1] <= trips[0] + 2, "{trips:?}");
+        assert!(trips[1] > trips[0], "this counts nothing: {trips:?}");
+    });
+}
+
+#[test]
+fn a_database_of_before_says_so_to_a_login_of_either_kind() {
+    run_with_database(Kind::Postgres, async |database| {
+        // Given one whose last migrations were taken back …
+        let owner = settings(&database.url(), &[]);
+        let taken = app::migrate(&owner, Some(100)).await.unwrap();
+        assert!(text(&json!(taken[taken.len() - 1])).contains("tables"));
+        for url in [database.url(), database.server_url()] {
+            let started = App::start(settings(&url, &[]), Serve::default()).await;
+            let refusal = format!("{:#}", started.err().expect("a refusal"));
+            assert!(refusal.contains("antiphon migrate"), "{refusal}");
+        }
+        // … when it is migrated again, then both serve.
+        server::migrate(&database).await;
+        for url in [database.url(), database.server_url()] {
+            App::start(settings(&url, &[]), Serve::default()).await.unwrap().stop().await;
+        }
+    });
+}

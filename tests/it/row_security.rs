@@ -1,0 +1,561 @@
+//! Given a project with one of everything in PostgreSQL, when somebody with the server's own login asks in SQL, as the role that
+//! the server takes and with whosoever's claims, then they see and change what is theirs and nothing else. The tables, views,
+//! columns and functions are the catalog's, so one that nobody thought of fails here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tests::{
+    database::{Database, Kind},
+    project::{Project, number, text},
+    server::{Server, run_with_server, user_id},
+};
+
+/// Who asks, and what they are in the project.
+const PEOPLE: [(&str, Option<&str>); 6] = [
+    ("nobody", None),
+    ("stranger", Some("sue@example.com")),
+    ("invited", Some("ivy@example.com")),
+    ("viewer", Some("vic@example.com")),
+    ("editor", Some("eve@example.com")),
+    ("owner", Some("ada@example.com")),
+];
+
+/// What a row says of its reader to whoever is no member: how many rows of these each of them sees.
+const OWN_ROWS: [(&str, &str, i64); 8] = [
+    ("stranger", "user_profiles", 1),
+    ("stranger", "user_preferences", 1),
+    ("stranger", "user_activity_summary", 1),
+    ("invited", "user_profiles", 1),
+    ("invited", "user_preferences", 1),
+    ("invited", "user_activity_summary", 1),
+    // The invitation.
+    ("invited", "project_collaborators", 1),
+    ("member", "user_preferences", 1),
+];
+
+/// Who may change which columns of rows that are there. What is not here nobody changes.
+const CHANGES: &[(&str, &str, &[&str])] = &[
+    ("user_profiles", "avatar_url full_name updated_at", &["stranger", "invited", "viewer", "editor", "owner"]),
+    (
+        "user_preferences",
+        "auto_save_enabled editor_theme notification_preferences ui_preferences updated_at",
+        &["stranger", "invited", "viewer", "editor", "owner"],
+    ),
+    (
+        "projects",
+        "change_count config created_at description file_count id initial_prompt last_accessed_at last_activity_at \
+         last_session_at message_count name revision session_count status updated_at user_id",
+        &["editor", "owner"],
+    ),
+    // Their own part, of which a guard lets nobody change the role by themselves; the owner everybody's.
+    ("project_collaborators", "accepted_at role", &["invited", "viewer", "editor", "owner"]),
+    (
+        "agent_configurations",
+        "agent_instructions agent_personality config_name created_at dependencies description function_calls id is_active \
+         llm_config llm_model llm_provider project_id required_env_vars source_files stt_config stt_model stt_provider \
+         tool_integrations tts_config tts_model tts_provider turn_detection_config updated_at user_id vad_config vad_provider \
+         version",
+        &["editor", "owner"],
+    ),
+    // The owner is their author; the editor has none.
+    ("chat_sessions", "ended_at is_active", &["owner"]),
+    ("chat_messages", "folded_revision", &["owner"]),
+    (
+        "project_files",
+        "file_name file_path hash is_deleted language parent_path size_bytes updated_at version",
+        &["editor", "owner"],
+    ),
+    ("file_snapshots", "superseded_revision", &["editor", "owner"]),
+    ("project_snapshots", "file_count manifest_sha256 revision", &["editor", "owner"]),
+];
+
+/// Who may add a row like one that is there, which is the owner's where it is somebody's.
+const ADDITIONS: &[(&str, &[&str])] = &[
+    ("agent_configurations", &["owner"]),
+    ("blobs", &["editor", "owner"]),
+    ("chat_messages", &["owner"]),
+    ("chat_sessions", &["owner"]),
+    ("file_snapshots", &["editor", "owner"]),
+    ("project_collaborators", &["owner"]),
+    ("project_events", &["owner"]),
+    ("project_files", &["editor", "owner"]),
+    ("project_snapshots", &["editor", "owner"]),
+    ("projects", &["owner"]),
+    // A second one of their own, which the key forbids.
+    ("user_preferences", &["owner"]),
+    ("user_profiles", &["owner"]),
+];
+
+/// Who may delete rows. Of all tables this is the only one.
+const DELETIONS: &[(&str, &[&str])] = &[("project_collaborators", &["invited", "viewer", "editor", "owner"])];
+
+/// The functions that the role may call, each with what it tells of the owner's project ($1) to whoever is no member.
+const FUNCTIONS: [(&str, &str); 3] = [
+    ("my_email()", "SELECT count(*) FROM (SELECT my_email() AS email) AS e WHERE email LIKE 'ada@%'"),
+    ("my_projects(text[])", "SELECT count(*) FROM my_projects('{owner,editor,viewer}')"),
+    (
+        "touch_project(uuid,timestamp with time zone)",
+        "SELECT count(*) FROM touch_project($1, now()) AS touched WHERE touched",
+    ),
+];
+
+/// A connection with the server's login.
+struct Door(PgConnection);
+
+impl Door {
+    async fn open(database: &Database) -> Self {
+        Self(PgConnection::connect(&database.server_url()).await.unwrap())
+    }
+
+    /// Runs a statement as the server would for that caller, and takes it back. Answers how many rows it touched, or the number
+    /// in its only one.
+    async fn run(&mut self, email: Option<&str>, sql: &str) -> Result<i64, String> {
+        let mut tx = self.0.begin().await.unwrap();
+        let claims = email.map_or_else(String::new, |email| {
+            format!("SET LOCAL request.jwt.claims = '{{\"sub\":\"{}\"}}'", user_id(email))
+        });
+        let opening = format!("SET LOCAL ROLE authenticated; {claims}");
+        sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut *tx).await.unwrap();
+        let refused = |error: sqlx::Error| {
+            let error = error.into_database_error().expect("an answer of the database's");
+            error.code().expect("a code").into_owned()
+        };
+        if sql.starts_with("SELECT") {
+            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.map_err(refused)?;
+            return Ok(row.get(0));
+        }
+        let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(refused)?;
+        Ok(i64::try_from(done.rows_affected()).unwrap())
+    }
+}
+
+/// `insufficient_privilege`: by a missing grant, a policy or a guard.
+const DENIED: &str = "42501";
+
+async fn rows(database: &Database, sql: &str) -> Vec<Vec<String>> {
+    let mut owner = PgConnection::connect(&database.url()).await.unwrap();
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut owner).await.unwrap();
+    rows.iter()
+        .map(|row| (0..row.len()).map(|at| row.get::<Option<String>, _>(at).unwrap_or_default()).collect())
+        .collect()
+}
+
+/// The names of what is of these kinds (`pg_class.relkind`).
+async fn relations(database: &Database, kinds: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+         AND relkind::text = ANY (string_to_array('{kinds}', NULL)) ORDER BY relname"
+    );
+    rows(database, &sql).await.into_iter().map(|mut row| row.remove(0)).collect()
+}
+
+/// Ada's project with one of everything, and everybody in it or not.
+async fn fill(server: &Server) -> Project {
+    let ada = server.user("ada@example.com");
+    for (_, email) in PEOPLE {
+        if let Some(email) = email {
+            server.user(email).gql("{ viewer { id } }", serde_json::json!({})).await.ok();
+        }
+    }
+    let project = Project::create(&ada, "A secret name").await;
+    let session = project.start_session().await;
+    let message = project.add_message(&session, "A secret message", true).await;
+    project.create_file("secret.py", "secret = 1\n").await;
+    let input = serde_json::json!({ "path": "secret.py", "content": "secret = 2\n", "messageId": message });
+    project.write("updateFile", input, "revision").await;
+    project.write("createSnapshot", serde_json::json!({ "name": "A secret snapshot" }), "revision").await;
+    let database = server.database();
+    for (email, role, accepted) in
+        [("ivy@example.com", "editor", false), ("vic@example.com", "viewer", true), ("eve@example.com", "editor", true)]
+    {
+        database.add_collaborator(&project.id, email, role, accepted).await;
+    }
+    let sql = format!(
+        "INSERT INTO agent_configurations SELECT gen_random_uuid(), id, user_id, 'A secret agent', NULL, '', '', '{{}}', '', '', '{{}}',
+         '', '', '{{}}', '', '{{}}', '{{}}', '{{}}', '{{}}', '', '{{}}', '{{}}', '{{}}', '{{}}', true, 1, created_at, created_at
+         FROM projects WHERE id = '{}'",
+        project.id
+    );
+    assert_eq!(database.execute(&sql).await, 1);
+    project
+}
+
+fn who(list: &[(&'static str, &'static [&'static str])], table: &str) -> BTreeSet<&'static str> {
+    list.iter().filter(|(name, _)| *name == table).flat_map(|(_, people)| people.iter().copied()).collect()
+}
+
+#[test]
+fn nothing_is_open_that_nobody_closed() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let database = server.database();
+        let open = rows(
+            database,
+            "SELECT 'row-level security is off on the table ' || relname FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relrowsecurity
+             UNION ALL SELECT 'runs as its owner: the view ' || relname FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'
+               AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)
+             UNION ALL SELECT 'a materialized view has no policies: ' || relname FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace AND relkind = 'm'
+             UNION ALL SELECT format('%s may %s on %s', grantee, privilege_type, table_name) FROM information_schema.role_table_grants
+             WHERE table_schema = 'public' AND (grantee IN ('PUBLIC', 'anon', 'service_role', 'antiphon_server')
+               OR (grantee = 'authenticated' AND privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')))
+             UNION ALL SELECT format('authenticated may %s on %s and has no policy for it', privilege_type, table_name)
+             FROM information_schema.role_column_grants g JOIN pg_class c ON c.relname = g.table_name AND c.relkind IN ('r', 'p')
+               AND c.relnamespace = 'public'::regnamespace
+             WHERE table_schema = 'public' AND grantee = 'authenticated' AND NOT EXISTS (SELECT FROM pg_policies p
+               WHERE p.schemaname = 'public' AND p.tablename = table_name AND p.roles = '{authenticated}'
+               AND p.cmd IN (privilege_type, 'ALL'))
+             UNION ALL SELECT 'a policy is for others than authenticated: ' || policyname || ' on ' || tablename FROM pg_policies
+             WHERE schemaname = 'public' AND roles <> '{authenticated}'
+             UNION ALL SELECT format('%s may use the sequence %s', r, relname) FROM pg_class,
+               unnest(ARRAY['anon', 'authenticated', 'service_role']) r
+             WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' AND has_sequence_privilege(r, oid, 'USAGE, SELECT, UPDATE')
+             UNION ALL SELECT format('%s may call %s', r, oid::regprocedure) FROM pg_proc, unnest(ARRAY['anon', 'service_role']) r
+             WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(r, oid, 'EXECUTE')
+             UNION ALL SELECT 'takes names from its caller''s search path: ' || oid::regprocedure FROM pg_proc
+             WHERE pronamespace = 'public'::regnamespace AND prosecdef
+               AND NOT coalesce((SELECT bool_or(c LIKE 'search_path=%pg_temp') FROM unnest(proconfig) c), false)",
+        )
+        .await;
+        assert_eq!(open, Vec::<Vec<String>>::new());
+
+        let callable = rows(
+            database,
+            "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+             AND has_function_privilege('authenticated', oid, 'EXECUTE') ORDER BY 1",
+        )
+        .await;
+        let callable: Vec<&str> = callable.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!(callable, FUNCTIONS.map(|(name, _)| name), "say what a new function tells strangers");
+
+        // The server's login owns nothing and is above nothing.
+        let server = rows(
+            database,
+            "SELECT concat_ws(' ', rolsuper, rolbypassrls, rolinherit, rolcreaterole, rolcreatedb,
+               (SELECT count(*) FROM pg_class WHERE relowner = r.oid), (SELECT count(*) FROM pg_auth_members WHERE member = r.oid))
+             FROM pg_roles r WHERE rolname = 'antiphon_server'",
+        )
+        .await;
+        assert_eq!(server, [["f f f f f 0 1"]]);
+        let mut alone = PgConnection::connect(&database.server_url()).await.unwrap();
+        for relation in relations(database, "rv").await {
+            let asked = sqlx::query(AssertSqlSafe(format!("SELECT 1 FROM {relation}"))).fetch_all(&mut alone).await;
+            let error = asked.expect_err("a refusal").into_database_error().unwrap();
+            assert_eq!(error.code().as_deref(), Some(DENIED), "{relation}");
+        }
+    });
+}
+
+#[test]
+fn everybody_reads_their_own_and_members_all_of_the_project() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = fill(&server).await;
+        let database = server.database();
+        let mut door = Door::open(database).await;
+        let mut asked = 0;
+        for relation in relations(database, "rvmp").await {
+            let count = format!("SELECT count(*) FROM {relation}");
+            for (person, email) in PEOPLE {
+                let is_member = ["viewer", "editor", "owner"].contains(&person);
+                let own = OWN_ROWS
+                    .iter()
+                    .find(|(of, table, _)| *table == relation && (*of == person || (*of == "member" && is_member)));
+                let expected = match own {
+                    _ if relation == "seaql_migrations" => None,
+                    Some((.., rows)) => Some(*rows),
+                    None if is_member => None,
+                    None => Some(0),
+                };
+                let seen = door.run(email, &count).await;
+                match expected {
+                    Some(expected) => assert_eq!(seen, Ok(expected), "{relation} as {person}"),
+                    None => assert!(seen.clone().is_ok_and(|rows| rows > 0), "{relation} as {person}: {seen:?}"),
+                }
+                asked += 1;
+            }
+        }
+        assert_eq!(asked, 19 * PEOPLE.len(), "tables and views");
+
+        // Of people who share a project the e-mail is not among what is seen; one's own is.
+        for (person, email) in PEOPLE {
+            let denied = door.run(email, "SELECT count(email) FROM user_profiles").await;
+            assert_eq!(denied, Err(DENIED.to_owned()), "{person}");
+            let own = door.run(email, "SELECT count(*) FROM (SELECT my_email() AS e) AS x WHERE e IS NOT NULL").await;
+            assert_eq!(own, Ok(i64::from(email.is_some())), "{person}");
+        }
+        assert_eq!(door.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(4));
+
+        // Functions.
+        for (function, sql) in FUNCTIONS {
+            let sql = sql.replace("$1", &format!("'{}'", project.id));
+            for (person, email) in &PEOPLE[..3] {
+                assert_eq!(door.run(*email, &sql).await, Ok(0), "{function} as {person}");
+            }
+            assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(1), "{function}");
+        }
+
+        // Claims that are none, a user who is none, and claims left from the transaction before: nothing.
+        for claims in ["", "{}", "{\"sub\":null}"] {
+            let mut tx = door.0.begin().await.unwrap();
+            let sql = format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = '{claims}'");
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
+            let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM projects").fetch_one(&mut *tx).await.unwrap();
+            assert_eq!(seen, 0, "{claims}");
+        }
+    });
+}
+
+#[test]
+fn nobody_writes_what_is_not_theirs_to_write() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = fill(&server).await;
+        let database = server.database();
+        let before = project.state().await;
+        let mut door = Door::open(database).await;
+        let tables = relations(database, "rp").await;
+
+        // Change: each column of each table by itself.
+        let mut changed: BTreeMap<(String, &str), BTreeSet<String>> = BTreeMap::new();
+        let columns = rows(
+            database,
+            "SELECT attrelid::regclass::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND attnum > 0 AND NOT attisdropped",
+        )
+        .await;
+        for row in &columns {
+            let [table, column] = row.as_slice() else { panic!("{row:?}") };
+            for (person, email) in PEOPLE {
+                match door.run(email, &format!("UPDATE {table} SET {column} = {column}")).await {
+                    Ok(0) => {}
+                    Ok(_) => drop(changed.entry((table.clone(), person)).or_default().insert(column.clone())),
+                    Err(code) => assert!(
+                        code == DENIED || code == "55000" || code == "0A000" || code == "428C9",
+                        "{table}.{column} as {person}: {code}"
+                    ),
+                }
+            }
+        }
+        let mut expected = BTreeMap::new();
+        for (table, columns, people) in CHANGES {
+            for person in *people {
+                let columns: BTreeSet<String> = columns.split_whitespace().map(str::to_owned).collect();
+                expected.insert(((*table).to_owned(), *person), columns);
+            }
+        }
+        assert_eq!(changed, expected);
+
+        // Add: a copy of a row that is there, under keys of its own.
+        for table in &tables {
+            let copied = rows(
+                database,
+                &format!(
+                    "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum), string_agg(CASE
+                       WHEN attname = 'id' AND atttypid = 'uuid'::regtype AND attrelid::regclass::text <> 'user_profiles' THEN 'gen_random_uuid()'
+                       WHEN attname IN ('revision', 'created_revision') AND '{table}' <> 'projects' THEN attname || ' + 1000'
+                       WHEN attname = 'version' AND '{table}' = 'file_snapshots' THEN 'version + 1000'
+                       WHEN attname = 'superseded_revision' THEN '999'
+                       WHEN attname = 'sha256' THEN 'sha256(sha256)'
+                       WHEN attname = 'is_active' THEN 'false'
+                       WHEN attname IN ('accepted_at', 'message_id', 'idempotency_key') THEN 'NULL'
+                       WHEN '{table}' = 'project_collaborators' AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'
+                       ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
+                     FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''",
+                    user_id("sue@example.com"),
+                ),
+            )
+            .await;
+            // As the owner of the table, who sees all: what is written does not depend on what its writer sees.
+            let values = rows(
+                database,
+                &format!(
+                    "SELECT to_jsonb(t)::text FROM (SELECT {} FROM {table} {} LIMIT 1) AS t({})",
+                    copied[0][1],
+                    match table.as_str() {
+                        "user_profiles" => format!("WHERE id = '{}'", user_id("ada@example.com")),
+                        "user_preferences" => format!("WHERE user_id = '{}'", user_id("ada@example.com")),
+                        "project_files" => "WHERE file_type = 'file'".to_owned(),
+                        _ => String::new(),
+                    },
+                    copied[0][0],
+                ),
+            )
+            .await;
+            let row = values[0][0].replace('\'', "''");
+            let columns = &copied[0][0];
+            let insert = format!(
+                "INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_record(NULL::{table}, '{row}')"
+            );
+            for (person, email) in PEOPLE {
+                let added = door.run(email, &insert).await;
+                if who(ADDITIONS, table).contains(person) {
+                    assert!(
+                        added == Ok(1) || (table.starts_with("user_") && added == Err("23505".to_owned())),
+                        "{table} as {person}: {added:?}"
+                    );
+                } else {
+                    // Not by a key either, which would say that there is something.
+                    assert_eq!(added, Err(DENIED.to_owned()), "{table} as {person}");
+                }
+            }
+        }
+
+        // Delete.
+        for table in relations(database, "rpv").await {
+            for (person, email) in PEOPLE {
+                match door.run(email, &format!("DELETE FROM {table}")).await {
+                    Ok(0) => {}
+                    Ok(_) => assert!(who(DELETIONS, &table).contains(person), "{table} as {person}"),
+                    Err(code) => assert!(code == DENIED || code == "55000", "{table} as {person}: {code}"),
+                }
+                let truncated = door.run(email, &format!("TRUNCATE {table} CASCADE")).await;
+                assert!(
+                    truncated == Err(DENIED.to_owned()) || truncated == Err("42809".to_owned()),
+                    "{table} as {person}: {truncated:?}"
+                );
+            }
+        }
+        assert_eq!(project.state().await, before);
+    });
+}
+
+#[test]
+fn a_part_in_a_project_is_given_and_taken_by_whom_it_should() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = fill(&server).await;
+        let mut door = Door::open(server.database()).await;
+        let id = &project.id;
+        let user = |name: &str| format!("'{}'", user_id(&format!("{name}@example.com")));
+        let mut check = async |name: &str, sql: String, expected: Result<i64, &str>| {
+            let done = door.run(Some(&format!("{name}@example.com")), &sql).await;
+            assert_eq!(done, expected.map_err(str::to_owned), "{name}: {sql}");
+        };
+        let role = |of: &str, role: &str| {
+            format!("UPDATE project_collaborators SET role = '{role}' WHERE user_id = {}", user(of))
+        };
+        let accept =
+            |of: &str| format!("UPDATE project_collaborators SET accepted_at = now() WHERE user_id = {}", user(of));
+        let remove = |of: &str| format!("DELETE FROM project_collaborators WHERE user_id = {}", user(of));
+        let invite = |of: &str, by: &str, accepted: &str| {
+            format!(
+                "INSERT INTO project_collaborators VALUES ('{id}', {}, 'editor', {}, now(), {accepted})",
+                user(of),
+                user(by)
+            )
+        };
+
+        // The owner says who is in it, but accepts for nobody.
+        check("ada", role("vic", "editor"), Ok(1)).await;
+        check("ada", remove("vic"), Ok(1)).await;
+        check("ada", invite("sue", "ada", "NULL"), Ok(1)).await;
+        check("ada", invite("sue", "ada", "now()"), Err(DENIED)).await;
+        check("ada", invite("sue", "eve", "NULL"), Err(DENIED)).await;
+        check("ada", accept("ivy"), Err(DENIED)).await;
+        // Who is in it leaves, and raises nobody, themselves least.
+        for name in ["vic", "eve"] {
+            check(name, role(name, "owner"), Err(DENIED)).await;
+            check(name, remove(name), Ok(1)).await;
+            check(name, remove("ivy"), Ok(0)).await;
+            check(name, role("ivy", "owner"), Ok(0)).await;
+            check(name, invite("sue", name, "NULL"), Err(DENIED)).await;
+        }
+        // Who is invited accepts or declines, as what they were invited.
+        check("ivy", accept("ivy"), Ok(1)).await;
+        check("ivy", remove("ivy"), Ok(1)).await;
+        check("ivy", role("ivy", "owner"), Err(DENIED)).await;
+        check("sue", invite("sue", "sue", "now()"), Err(DENIED)).await;
+
+        // A project is its owner's to delete and to hand over.
+        for (name, answer) in [("ada", Ok(1)), ("eve", Err(DENIED)), ("vic", Ok(0)), ("ivy", Ok(0)), ("sue", Ok(0))] {
+            check(name, format!("UPDATE projects SET status = 'deleted' WHERE id = '{id}'"), answer).await;
+            check(name, format!("UPDATE projects SET user_id = {} WHERE id = '{id}'", user("eve")), answer).await;
+        }
+        check("sue", format!("UPDATE projects SET name = 'Taken' WHERE id = '{id}'"), Ok(0)).await;
+    });
+}
+
+/// What is read most, once for a plan of its own and then until PostgreSQL may take a plan for all.
+const READS: [&str; 6] = [
+    "{ projects(first: 20) { nodes { name stats { totalMessages lastActivityAt } } } }",
+    "{ recentActivity(first: 20) { nodes { excerpt author { fullName } } } }",
+    "query($session: ID!) { node(id: $session) { ... on ChatSession {
+       messages(last: 50) { totalCount nodes { content timestamp author { fullName } } } } } }",
+    "query($project: ID!) { project(id: $project) { name files(first: 20) { nodes { path content versions(first: 5) { nodes {
+       version changeDescription createdAt } } } } } }",
+    "query($project: ID!) { project(id: $project) { changes(first: 20) { nodes { path diff message { content } } } } }",
+    "query($project: ID!) { project(id: $project) { events(afterRevision: 1, first: 50) { revision message { id } changes { path } } } }",
+];
+
+#[test]
+fn no_read_or_write_scans_what_is_large() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        const LARGE: [&str; 4] = ["chat_messages", "file_snapshots", "project_events", "blobs"];
+        // Given 100,000 messages and 50,000 versions of others' …
+        let ada = server.user("ada@example.com");
+        let project = fill(&server).await;
+        let database = server.database();
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        sqlx::raw_sql(
+            "SET session_replication_role = replica;
+             INSERT INTO user_profiles SELECT md5('u' || n)::uuid, NULL, 'User ' || n, NULL, now(), now() FROM generate_series(1, 200) n;
+             INSERT INTO projects SELECT md5('p' || n)::uuid, md5('u' || n % 200 + 1)::uuid, 'Project ' || n, NULL, '', '{}', 'active', 200, 5, 200,
+               20, 100, now(), now(), now(), now(), now() FROM generate_series(1, 2000) n;
+             INSERT INTO chat_sessions SELECT md5('s' || n)::uuid, md5('p' || n % 2000 + 1)::uuid, md5('u' || (n % 2000 + 1) % 200 + 1)::uuid, n / 2000,
+               NULL, now(), now(), 40, false, '{}' FROM generate_series(1, 10000) n;
+             INSERT INTO chat_messages SELECT md5('m' || n)::uuid, md5('p' || (n % 10000) % 2000 + 1)::uuid, md5('s' || n % 10000 + 1)::uuid,
+               md5('u' || n % 200 + 1)::uuid, n / 10000, 'user', 'A message of somebody else', now(), false, '{}', '{}', NULL, NULL
+               FROM generate_series(1, 100000) n;
+             INSERT INTO project_events SELECT md5('p' || n % 2000 + 1)::uuid, n / 2000 + 1, 'FILES_CHANGED', md5('u' || n % 200 + 1)::uuid, NULL, NULL,
+               NULL, now() FROM generate_series(0, 99999) n;
+             INSERT INTO project_files SELECT md5('f' || n)::uuid, md5('p' || n % 2000 + 1)::uuid, 'f' || n, 'f' || n, NULL, 'file', NULL, 1, 5,
+               sha256(n::text::bytea), false, now(), now() FROM generate_series(1, 10000) n;
+             INSERT INTO blobs (id, project_id, sha256, size, encoding, depth, base_id, data) SELECT n + 1000, md5('p' || n % 2000 + 1)::uuid,
+               sha256(n::text::bytea), 1, 0, 0, NULL, '\\x61' FROM generate_series(1, 50000) n;
+             INSERT INTO file_snapshots SELECT md5('v' || n)::uuid, md5('p' || (n % 10000) % 2000 + 1)::uuid, md5('f' || n % 10000 + 1)::uuid, n / 2000 + 1,
+               n / 2000 + 2, n / 10000 + 1, 1, 1, n + 1000, 'update', 'f' || n % 10000 FROM generate_series(1, 50000) n;
+             ANALYZE",
+        )
+        .execute(&mut admin)
+        .await
+        .unwrap();
+        let session = text(&project.ask("sessions { nodes { id } }").await["sessions"]["nodes"][0]["id"]);
+        // Counted when a connection ends, so that what came before is when the server has.
+        let scans = async |database: &Database| -> BTreeMap<String, i64> {
+            let names = LARGE.map(|name| format!("'{name}'")).join(", ");
+            let sql =
+                format!("SELECT relname::text, seq_scan::text FROM pg_stat_user_tables WHERE relname IN ({names})");
+            rows(database, &sql).await.into_iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect()
+        };
+        server.stop().await;
+        drop(ada);
+        let before = scans(database).await;
+
+        // … when a server is asked for hers often enough …
+        let server = Server::start(database).await;
+        let project = project.of(&server.user("ada@example.com"));
+        let variables = serde_json::json!({ "project": project.id, "session": session });
+        for _ in 0..7 {
+            for query in READS {
+                let mut variables = variables.clone();
+                variables.as_object_mut().unwrap().retain(|name, _| query.contains(&format!("${name}")));
+                project.client.gql(query, variables).await.ok();
+            }
+            project.add_message(&session, "One more", true).await;
+            let content = format!("secret = {}\n", project.revision().await);
+            project.update_file("secret.py", &content).await;
+        }
+        let mut heard = project.listen(0, "revision").await;
+        assert_eq!(number(&heard.event().await["projectEvents"]["revision"]), 1);
+        drop(heard);
+        server.stop().await;
+
+        // … then it has not gone through any of these tables from end to end.
+        assert_eq!(scans(database).await, before);
+        let scan = "SELECT count(*) FROM chat_messages WHERE content = 'x'";
+        for sql in [scan, "SELECT pg_stat_force_next_flush()", "SELECT 1"] {
+            sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
+        }
+        assert_ne!(scans(database).await, before, "this counts nothing");
+    });
+}
