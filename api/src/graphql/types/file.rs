@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
+use super::project::Project;
 use crate::domain::compare;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
@@ -59,6 +60,11 @@ impl ProjectFile {
                 FolderId { project: folder.project_id, path: folder.path.clone() }.to_string().into()
             }
         }
+    }
+
+    /// Its project.
+    async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
+        super::project(ctx, self.0.project_id).await
     }
 
     /// Where it is, without a leading slash.
