@@ -35,7 +35,7 @@ use crate::{
             verify::{self, Verified},
         },
     },
-    graphql::schema,
+    graphql::{documents::Documents, schema},
     model::{
         actor::{Actor, Claims},
         error::Error,
@@ -87,6 +87,8 @@ impl App {
         let target = Target::parse(settings.database_url.expose())?;
         // Before anything is written: the mistakes that cost nothing to find.
         let source = secret_source(&settings, &target)?;
+        let kept = settings.limits.max_kept_document_bytes;
+        let documents = Documents::load(settings.documents.as_deref(), settings.documents_only, kept)?;
         let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
             anyhow!("cannot listen on {}: {error}; choose another address with --listen (LISTEN)", settings.listen)
         })?;
@@ -115,6 +117,7 @@ impl App {
         let services = Arc::new(Services::new(db, settings.limits.clone()));
         let router = router(AppState {
             schema: schema::build(&settings.limits),
+            documents: Arc::new(documents),
             services: services.clone(),
             verifier: Arc::new(verifier),
             throttle: Arc::new(Throttle::new(&settings.limits, settings.trusted_proxies)),

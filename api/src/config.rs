@@ -152,6 +152,13 @@ pub struct Settings {
     /// Number of proxies before this server that add the address they see to X-Forwarded-For; 0: nobody's word is taken
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, global = true, value_name = "N")]
     pub trusted_proxies: usize,
+    /// GraphQL documents that requests may name by `documentId`: a folder of ID.graphql files, or a JSON file as relay-compiler,
+    /// graphql-codegen or Apollo write it. Each also has the id sha256:HASH
+    #[arg(long, env = "DOCUMENTS", global = true, value_name = "PATH")]
+    pub documents: Option<PathBuf>,
+    /// Answer the registered documents (--documents) and no others
+    #[arg(long, env = "DOCUMENTS_ONLY", global = true, value_parser = FalseyValueParser::new())]
+    pub documents_only: bool,
     /// Limits on requests.
     #[command(flatten)]
     pub limits: Limits,

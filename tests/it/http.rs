@@ -1,6 +1,8 @@
 //! GraphQL over HTTP as clients, browsers and proxies meet it: media types and statuses of the working draft
 //! (<https://graphql.github.io/graphql-over-http/draft/>), caps, request ids, CORS, security headers, and tokens.
 
+use std::io::{Read, Write};
+
 use antiphon::model::clock;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -134,7 +136,7 @@ tests::on_sqlite! {
         assert_eq!((answer.status, code(&answer).as_str()), (400, "BAD_USER_INPUT"));
     }
 
-    async fn only_uncompressed_json_is_read(server: Server) {
+    async fn only_json_is_read(server: Server) {
         let client = server.anonymous();
         for content_type in
             ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", GRAPHQL,
@@ -143,7 +145,9 @@ tests::on_sqlite! {
             let answer = ask(&client, "{ __typename }", &[("content-type", content_type)]).await;
             assert_eq!((answer.status, code(&answer).as_str()), (415, "BAD_USER_INPUT"), "{content_type}");
         }
-        assert_eq!(ask(&client, "{ __typename }", &[("content-encoding", "gzip")]).await.status, 415);
+        for encoding in ["deflate", "compress", "gzip, br", "x"] {
+            assert_eq!(ask(&client, "{ __typename }", &[("content-encoding", encoding)]).await.status, 415, "{encoding}");
+        }
         assert_eq!(ask(&client, "{ __typename }", &[("content-type", "APPLICATION/JSON;charset=UTF-8")]).await.status, 200);
     }
 
@@ -243,6 +247,82 @@ tests::on_sqlite! {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        server.stop().await;
+    }
+}
+
+// ───────────────────────────── compression ─────────────────────────────
+
+/// The bytes, compressed as a client would.
+fn compress(encoding: &str, bytes: &[u8]) -> Vec<u8> {
+    match encoding {
+        "zstd" => zstd::encode_all(bytes, 3).unwrap(),
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        _ => {
+            let mut compressed = Vec::new();
+            brotli::BrotliCompress(&mut &*bytes, &mut compressed, &Default::default()).unwrap();
+            compressed
+        }
+    }
+}
+
+fn decompress(encoding: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match encoding {
+        "zstd" => plain = zstd::decode_all(bytes).unwrap(),
+        "gzip" => drop(flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap()),
+        _ => drop(brotli::Decompressor::new(bytes, 4096).read_to_end(&mut plain).unwrap()),
+    }
+    plain
+}
+
+const ENCODINGS: [&str; 3] = ["zstd", "br", "gzip"];
+
+tests::on_sqlite! {
+    async fn bodies_are_compressed_both_ways(server: Server) {
+        let client = server.anonymous();
+        let short = json!({ "query": "{ __typename }" }).to_string();
+        let long = json!({ "query": "{ __schema { types { name description } } }" }).to_string();
+        let plain = post(&client, &long, &[]).await;
+        assert_eq!(plain.header("content-encoding"), "");
+        for encoding in ENCODINGS {
+            let headers = [("content-type", JSON), ("content-encoding", encoding), ("accept-encoding", encoding)];
+            let answer = client.send("POST", "/graphql", &headers, compress(encoding, long.as_bytes())).await.unwrap();
+            assert_eq!((answer.status, answer.header("content-encoding")), (200, encoding));
+            assert!(answer.header("vary").to_lowercase().contains("accept-encoding"), "{}", answer.header("vary"));
+            assert!(answer.body.len() * 3 < plain.body.len(), "{encoding}: {} of {}", answer.body.len(), plain.body.len());
+            assert_eq!(decompress(encoding, &answer.body), plain.body);
+            // What fits into a packet gains nothing.
+            let answer = client.send("POST", "/graphql", &headers, compress(encoding, short.as_bytes())).await.unwrap();
+            assert_eq!((answer.status, answer.header("content-encoding")), (200, ""));
+
+            for broken in [&b"no such thing"[..], &compress(encoding, long.as_bytes())[..20]] {
+                let answer = client.send("POST", "/graphql", &headers, broken.to_owned()).await.unwrap();
+                assert_eq!((answer.status, code(&answer).as_str()), (400, "BAD_USER_INPUT"), "{encoding}");
+            }
+        }
+        let any = [("content-type", JSON), ("accept-encoding", "gzip, deflate, br, zstd")];
+        assert_eq!(client.send("POST", "/graphql", &any, long.clone()).await.unwrap().header("content-encoding"), "zstd");
+    }
+
+    async fn the_limit_on_bodies_is_on_what_comes_out_of_them(database: Database) {
+        let server = Server::start_with(&database, &["--max-body-bytes", "100000"]).await;
+        let body = |bytes: usize| format!("{{\"query\":\"{{ __typename }}\"{}}}", " ".repeat(bytes - 26));
+        for encoding in ENCODINGS {
+            let headers = [("content-type", JSON), ("content-encoding", encoding)];
+            for (bytes, status) in [(100_000, 200), (100_001, 413), (200_000_000, 413)] {
+                let compressed = compress(encoding, body(bytes).as_bytes());
+                let answer = server.anonymous().send("POST", "/graphql", &headers, compressed).await.unwrap();
+                assert_eq!(answer.status, status, "{encoding} {bytes}");
+                if status == 413 {
+                    assert!(answer.graphql().unwrap().error()["message"].as_str().unwrap().contains("--max-body-bytes"));
+                }
+            }
+        }
         server.stop().await;
     }
 }

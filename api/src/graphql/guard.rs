@@ -1,129 +1,250 @@
-//! What an operation may cost, checked before anything else looks at it: validation and execution take time in proportion
-//! to the fields that are selected once all fragments are expanded, and those can grow with the power of a document's size.
+//! What an operation may cost, checked before anything else looks at it. Parsing takes time and stack in proportion to the text
+//! and its nesting; what comes after takes time in proportion to the selections once all fragments are expanded, and those can
+//! grow with the power of a document's size. How many rows the selections may bring is weighed later, by the types
+//! (`page::weigh`).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute, NextParseQuery};
-use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
-use async_graphql::{Name, Response, ServerError, ServerResult, Variables};
+use async_graphql::{
+    Name, Positioned,
+    parser::types::{Directive, ExecutableDocument, Selection, SelectionSet},
+};
 
-use super::batch;
-use super::context::Caller;
-use crate::model::error::Error;
-use crate::model::limits::Limits;
+use crate::model::{
+    error::{Error, Result},
+    limits::Limits,
+};
 
-/// Refuses operations over the limits.
-pub struct Guard {
-    max_fields: usize,
-    max_depth: usize,
+/// Deepest nesting of brackets in a document: the parser keeps each on its stack. As deep as JSON may nest in variables.
+const MAX_BRACKETS: usize = 128;
+
+/// The lists by which introspection goes round in circles, and how deep they may nest: as graphql-js has it.
+const CIRCLES: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
+const MAX_CIRCLES: usize = 2;
+
+/// Checks a document's text before it is parsed.
+///
+/// # Errors
+/// `QueryTooComplex` naming the setting.
+pub fn check_text(text: &str, limits: &Limits) -> Result<()> {
+    allowed("has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
+    let (tokens, brackets) = measure(text);
+    allowed("has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
+    if brackets > MAX_BRACKETS {
+        return Err(Error::QueryTooComplex(format!(
+            "The document nests brackets {brackets} deep; {MAX_BRACKETS} is the deepest."
+        )));
+    }
+    Ok(())
 }
 
-impl Guard {
-    /// A guard for these limits.
-    pub fn new(limits: &Limits) -> Self {
-        Self { max_fields: limits.max_query_fields, max_depth: limits.max_query_depth }
+/// Checks a document once it is parsed.
+///
+/// # Errors
+/// `QueryTooComplex` naming the setting; `Forbidden` for introspection where it is off.
+pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
+    let mut expander = Expander { document, known: HashMap::new() };
+    let mut all = Cost::default();
+    let mut root_fields = 0;
+    for (_, operation) in document.operations.iter() {
+        let operation = &operation.node;
+        let cost = expander.cost(&operation.selection_set.node)?;
+        root_fields = root_fields.max(cost.own_fields);
+        all.add(cost);
+        let variables = operation.variable_definitions.iter().map(|variable| variable.node.directives.len());
+        all.directives = all.directives.saturating_add(operation.directives.len()).saturating_add(variables.sum());
     }
-
-    fn check(&self, document: &ExecutableDocument) -> Result<(), Error> {
-        let mut expander = Expander { document, known: HashMap::new() };
-        let (mut fields, mut depth) = (0_usize, 0);
-        for (_, operation) in document.operations.iter() {
-            let cost = expander.cost(&operation.node.selection_set.node);
-            fields = fields.saturating_add(cost.fields);
-            depth = depth.max(cost.depth);
-        }
-        if fields > self.max_fields {
-            let max = self.max_fields;
-            return Err(Error::QueryTooComplex(format!(
-                "The document selects {fields} fields with its fragments expanded; --max-query-fields allows {max}."
-            )));
-        }
-        if depth > self.max_depth {
-            let max = self.max_depth;
-            return Err(Error::QueryTooComplex(format!(
-                "The document nests fields {depth} deep; --max-query-depth allows {max}."
-            )));
-        }
-        Ok(())
+    allowed("nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
+    let selects = "selects, with its fragments expanded,";
+    allowed(selects, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
+    allowed(selects, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
+    allowed("has", all.aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
+    allowed("has", all.directives, "directives", limits.max_query_directives, "--max-query-directives")?;
+    if all.introspected_lists > MAX_CIRCLES {
+        return Err(Error::QueryTooComplex(format!(
+            "The introspection nests {} lists; {MAX_CIRCLES} is the deepest.",
+            all.introspected_lists
+        )));
     }
+    if all.introspects && !limits.introspection {
+        return Err(Error::Forbidden("This server does not tell its schema (--introspection).".to_owned()));
+    }
+    Ok(())
 }
 
+fn allowed(verb: &str, given: usize, what: &str, max: usize, setting: &str) -> Result<()> {
+    if given > max {
+        return Err(Error::QueryTooComplex(format!("The document {verb} {given} {what}; {setting} allows {max}.")));
+    }
+    Ok(())
+}
+
+/// How many tokens a text has (GraphQL specification, section 2.1.6), and how deep its brackets nest. Of a text that is no
+/// GraphQL it may say anything, but never fewer tokens than the parser finds before it stops.
+fn measure(text: &str) -> (usize, usize) {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
+    let (mut tokens, mut depth, mut deepest) = (0_usize, 0_usize, 0_usize);
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let length = match first {
+            b' ' | b'\t' | b'\r' | b'\n' | b',' => {
+                rest = after;
+                continue;
+            }
+            b'#' => {
+                let line = after.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+                rest = after.get(line.unwrap_or(after.len())..).unwrap_or_default();
+                continue;
+            }
+            b'"' => string_length(rest),
+            b'{' | b'(' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+                1
+            }
+            b'}' | b')' | b']' => {
+                depth = depth.saturating_sub(1);
+                1
+            }
+            _ if is_name(first) => rest.iter().position(|byte| !is_name(byte)).unwrap_or(rest.len()),
+            _ => 1,
+        };
+        tokens += 1;
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    (tokens, deepest)
+}
+
+/// The length of the string or block string at the start of a text; all of the text where it does not end.
+fn string_length(text: &[u8]) -> usize {
+    let is_block = text.starts_with(b"\"\"\"");
+    let (end, escape): (&[u8], &[u8]) = if is_block { (b"\"\"\"", b"\\\"\"\"") } else { (b"\"", b"\\") };
+    let mut at = end.len();
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        if rest.starts_with(escape) {
+            // Of a plain string's escape the character behind it goes too.
+            at += if is_block { escape.len() } else { 2 };
+        } else if rest.starts_with(end) {
+            return at + end.len();
+        } else if !is_block && matches!(rest.first(), Some(b'\n' | b'\r')) {
+            return at;
+        } else {
+            at += 1;
+        }
+    }
+    text.len()
+}
+
+/// What a selection set costs, its fragments expanded.
 #[derive(Clone, Copy, Default)]
 struct Cost {
-    fields: usize,
+    selections: usize,
+    /// The fields of the set itself.
+    own_fields: usize,
     depth: usize,
+    aliases: usize,
+    directives: usize,
+    introspects: bool,
+    /// How deep the lists nest by which introspection goes round.
+    lists: usize,
+    /// The same, where it is introspection.
+    introspected_lists: usize,
+}
+
+impl Cost {
+    fn add(&mut self, other: Self) {
+        self.selections = self.selections.saturating_add(other.selections);
+        self.own_fields = self.own_fields.saturating_add(other.own_fields);
+        self.depth = self.depth.max(other.depth);
+        self.aliases = self.aliases.saturating_add(other.aliases);
+        self.directives = self.directives.saturating_add(other.directives);
+        self.introspects |= other.introspects;
+        self.lists = self.lists.max(other.lists);
+        self.introspected_lists = self.introspected_lists.max(other.introspected_lists);
+    }
 }
 
 /// Counts each fragment once, however often it is spread.
 struct Expander<'d> {
     document: &'d ExecutableDocument,
-    /// `None` while the fragment is being counted: a cycle, which validation refuses, adds nothing.
+    /// `None` while the fragment is being counted.
     known: HashMap<&'d Name, Option<Cost>>,
 }
 
 impl<'d> Expander<'d> {
-    fn cost(&mut self, selections: &'d SelectionSet) -> Cost {
+    fn cost(&mut self, selections: &'d SelectionSet) -> Result<Cost> {
         let mut sum = Cost::default();
         for selection in &selections.items {
-            let cost = match &selection.node {
+            let (mut cost, directives): (_, &[Positioned<Directive>]) = match &selection.node {
                 Selection::Field(field) => {
-                    let below = self.cost(&field.node.selection_set.node);
-                    Cost { fields: below.fields.saturating_add(1), depth: below.depth.saturating_add(1) }
+                    let field = &field.node;
+                    let mut cost = self.cost(&field.selection_set.node)?;
+                    cost.own_fields = 1;
+                    cost.depth = cost.depth.saturating_add(1);
+                    cost.aliases = cost.aliases.saturating_add(field.alias.is_some().into());
+                    let name = field.name.node.as_str();
+                    cost.lists = cost.lists.saturating_add(CIRCLES.contains(&name).into());
+                    if matches!(name, "__schema" | "__type") {
+                        cost.introspects = true;
+                        cost.introspected_lists = cost.lists;
+                    }
+                    (cost, &field.directives)
                 }
-                Selection::InlineFragment(fragment) => self.cost(&fragment.node.selection_set.node),
-                Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node),
+                Selection::InlineFragment(fragment) => {
+                    (self.cost(&fragment.node.selection_set.node)?, &fragment.node.directives)
+                }
+                Selection::FragmentSpread(spread) => {
+                    (self.fragment(&spread.node.fragment_name.node)?, &spread.node.directives)
+                }
             };
-            sum.fields = sum.fields.saturating_add(cost.fields);
-            sum.depth = sum.depth.max(cost.depth);
+            cost.selections = cost.selections.saturating_add(1);
+            cost.directives = cost.directives.saturating_add(directives.len());
+            sum.add(cost);
         }
-        sum
+        Ok(sum)
     }
 
-    fn fragment(&mut self, name: &'d Name) -> Cost {
-        if let Some(known) = self.known.get(name) {
-            return known.unwrap_or_default();
+    fn fragment(&mut self, name: &'d Name) -> Result<Cost> {
+        match self.known.get(name) {
+            Some(Some(known)) => return Ok(*known),
+            // Validation would refuse it too, but the library walks the document before it validates it.
+            Some(None) => {
+                return Err(Error::QueryTooComplex(format!("The fragment \"{name}\" spreads itself, without an end.")));
+            }
+            None => {}
         }
-        let Some(fragment) = self.document.fragments.get(name) else { return Cost::default() };
+        // Validation says what is missing.
+        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Cost::default()) };
         self.known.insert(name, None);
-        let cost = self.cost(&fragment.node.selection_set.node);
+        let mut cost = self.cost(&fragment.node.selection_set.node)?;
+        cost.directives = cost.directives.saturating_add(fragment.node.directives.len());
         self.known.insert(name, Some(cost));
-        cost
+        Ok(cost)
     }
 }
 
-impl ExtensionFactory for Guard {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Self { ..*self })
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::measure;
 
-#[async_graphql::async_trait::async_trait]
-impl Extension for Guard {
-    async fn parse_query(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        query: &str,
-        variables: &Variables,
-        next: NextParseQuery<'_>,
-    ) -> ServerResult<ExecutableDocument> {
-        let document = next.run(ctx, query, variables).await?;
-        self.check(&document).map_err(|error| {
-            let error: async_graphql::Error = error.into();
-            let mut refused = ServerError::new(error.message, None);
-            refused.extensions = error.extensions;
-            refused
-        })?;
-        Ok(document)
-    }
-
-    /// Not a limit, but here because each extension costs a call of every field: operations run so that their reads are
-    /// gathered.
-    async fn execute(&self, ctx: &ExtensionContext<'_>, name: Option<&str>, next: NextExecute<'_>) -> Response {
-        let operation = next.run(ctx, name);
-        match ctx.data_opt::<Caller>() {
-            Some(caller) => batch::drive(&caller.wanted, &caller.reader, operation).await,
-            None => operation.await,
+    #[test]
+    fn tokens_are_counted_as_the_specification_has_them() {
+        for (text, tokens, brackets) in [
+            ("", 0, 0),
+            ("{a}", 3, 1),
+            (" , \t\r\n# { { {\n{ a , b } # }", 4, 1),
+            ("query($a: [Int!]! = [1, -2]) @b { ...C }", 25, 2),
+            (r#"{a(b: "c { \" \\", d: """e " \""" { f""")}"#, 11, 2),
+            ("{a(b: \"\", c: \"\"\"\"\"\")}", 11, 2),
+            // What is no GraphQL.
+            ("{\"never ends", 2, 1),
+            ("\"ends with the line\n a b", 3, 0),
+            ("\"\"\" { { ", 1, 0),
+            ("\"\\", 1, 0),
+            ("}}}{", 4, 1),
+            ("\u{e9}\u{1f600}", 1, 0),
+        ] {
+            assert_eq!(measure(text), (tokens, brackets), "{text}");
         }
     }
 }

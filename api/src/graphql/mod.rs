@@ -3,8 +3,10 @@
 
 mod batch;
 pub mod context;
+pub mod documents;
 mod error;
-mod guard;
+mod execution;
+pub mod guard;
 mod loader;
 mod mutation;
 mod names;

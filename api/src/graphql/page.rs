@@ -10,7 +10,7 @@ use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, SessionId};
-use crate::model::page::Slice;
+use crate::model::page::{PageSize, Slice};
 use crate::model::project::ProjectFilter;
 
 /// A page of a list whose rows are `T`.
@@ -22,6 +22,29 @@ pub fn connection<R, T: OutputType>(slice: Slice<R>, total: Total, node: impl Fn
     connection.edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(cursor.encode(), node(row))).collect();
     connection
 }
+
+/// Where weights end: sums of them must not run over, however lists are nested.
+const MAX_WEIGHT: usize = 1 << 40;
+
+/// What a list costs whose rows cost `row` each, by its arguments. They are not checked yet: a number that is not allowed is
+/// refused later, and weighs as the largest that is.
+pub fn weigh(first: Option<i32>, last: Option<i32>, size: PageSize, row: usize) -> usize {
+    let rows =
+        first.or(last).map_or(size.default, |rows| usize::try_from(rows).map_or(size.max, |rows| rows.min(size.max)));
+    self::rows(rows, row)
+}
+
+/// How many rows a list counts that has no pages: as many as it has on a busy day.
+pub const UNPAGED: usize = 10;
+
+/// What a list of that many rows costs.
+pub fn rows(rows: usize, row: usize) -> usize {
+    // An empty page still has its page info.
+    row.saturating_mul(rows.max(1)).saturating_add(1).min(MAX_WEIGHT)
+}
+
+/// What a field costs that compares texts, in fields that only read one.
+pub const COMPARE: usize = 10;
 
 /// How long a list is; counted only when asked.
 pub enum Total {

@@ -2,7 +2,7 @@
 
 use async_graphql::Schema;
 
-use super::guard::Guard;
+use super::execution::Execution;
 use super::mutation::Mutation;
 use super::query::Query;
 use super::subscription::Subscription;
@@ -11,7 +11,14 @@ use crate::model::limits::Limits;
 /// The schema of the API.
 pub type AppSchema = Schema<Query, Mutation, Subscription>;
 
-/// Builds the schema; operations that cost more than `limits` allow are refused before they are validated.
+/// Builds the schema. It weighs operations by what their lists may bring; what their documents may cost is checked before it
+/// sees them (`guard`).
 pub fn build(limits: &Limits) -> AppSchema {
-    Schema::build(Query::default(), Mutation::default(), Subscription).extension(Guard::new(limits)).finish()
+    let schema = Schema::build(Query::default(), Mutation::default(), Subscription)
+        .limit_complexity(limits.max_query_complexity)
+        .extension(Execution::new(limits));
+    // Its own check of recursion counts what the guard has counted, fragments besides; it comes second.
+    let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(2));
+    // What is similar to a misspelt name is the schema too.
+    if limits.introspection { schema } else { schema.disable_introspection().disable_suggestions() }.finish()
 }

@@ -19,12 +19,41 @@ pub struct Limits {
     /// Most operations in one batched HTTP request
     #[arg(long, env = "MAX_BATCH", default_value_t = 10, global = true, value_name = "N")]
     pub max_batch: usize,
+    /// Longest GraphQL document, in bytes; what is large belongs into variables
+    #[arg(long, env = "MAX_QUERY_BYTES", default_value_t = 256 * 1024, global = true, value_name = "BYTES")]
+    pub max_query_bytes: usize,
+    /// Most tokens of a GraphQL document: names, numbers, strings, punctuation
+    #[arg(long, env = "MAX_QUERY_TOKENS", default_value_t = 10_000, global = true, value_name = "N")]
+    pub max_query_tokens: usize,
     /// Deepest nesting of fields in an operation
     #[arg(long, env = "MAX_QUERY_DEPTH", default_value_t = 20, global = true, value_name = "N")]
     pub max_query_depth: usize,
-    /// Most fields an operation may select, fragments expanded
+    /// Most fields and fragments an operation may select, fragments expanded
     #[arg(long, env = "MAX_QUERY_FIELDS", default_value_t = 2_000, global = true, value_name = "N")]
     pub max_query_fields: usize,
+    /// Most fields of Query, Mutation or Subscription in an operation
+    #[arg(long, env = "MAX_ROOT_FIELDS", default_value_t = 30, global = true, value_name = "N")]
+    pub max_root_fields: usize,
+    /// Most aliases in an operation, fragments expanded
+    #[arg(long, env = "MAX_QUERY_ALIASES", default_value_t = 100, global = true, value_name = "N")]
+    pub max_query_aliases: usize,
+    /// Most directives in an operation, fragments expanded
+    #[arg(long, env = "MAX_QUERY_DIRECTIVES", default_value_t = 50, global = true, value_name = "N")]
+    pub max_query_directives: usize,
+    /// Most values that an operation's answer may have: each field counts once for every row that its lists may bring, and
+    /// more where it has to compare texts
+    #[arg(long, env = "MAX_QUERY_COMPLEXITY", default_value_t = 100_000, global = true, value_name = "N")]
+    pub max_query_complexity: usize,
+    /// Longest time that an operation may take, or one event of a subscription, in seconds
+    #[arg(long, env = "MAX_OPERATION_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub max_operation_seconds: u64,
+    /// Room for documents that clients have kept to name them by their hash (automatic persisted queries), in bytes; 0 keeps
+    /// none
+    #[arg(long, env = "MAX_KEPT_DOCUMENT_BYTES", default_value_t = 16 * 1024 * 1024, global = true, value_name = "BYTES")]
+    pub max_kept_document_bytes: usize,
+    /// Whether clients may ask for the schema; false also keeps it out of what is said of misspelt names
+    #[arg(long, env = "INTROSPECTION", default_value_t = true, action = clap::ArgAction::Set, global = true, value_name = "BOOL")]
+    pub introspection: bool,
     /// Most subscriptions and other operations under way on one WebSocket
     #[arg(long, env = "MAX_SOCKET_OPERATIONS", default_value_t = 100, global = true, value_name = "N")]
     pub max_socket_operations: usize,

@@ -38,6 +38,9 @@ pub const MESSAGES: PageSize = PageSize { default: 50, max: 500 };
 /// Files of a project.
 pub const FILES: PageSize = PageSize { default: 20, max: 500 };
 
+/// Events of a project.
+pub const EVENTS: PageSize = PageSize { default: 100, max: 500 };
+
 impl Page {
     /// Reads a connection's arguments.
     ///

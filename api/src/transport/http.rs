@@ -130,7 +130,7 @@ async fn answer(
 
     if parts.method != Method::POST {
         for request in &mut batch.requests {
-            if let Ok((OperationType::Mutation, _)) = operation::prepare(request) {
+            if let Ok((OperationType::Mutation, _)) = operation::prepare(request, &state.documents, &state.limits) {
                 let error = Error::bad_input("query", "Mutations come by POST alone.");
                 return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "POST"));
             }
@@ -203,7 +203,7 @@ async fn run(state: AppState, requests: Vec<Request>, claims: Option<Claims>, id
 }
 
 async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>, id: &str) -> Outcome {
-    let (kind, name) = match operation::prepare(&mut request) {
+    let (kind, name) = match operation::prepare(&mut request, &state.documents, &state.limits) {
         Ok(prepared) => prepared,
         Err(error) => return error.into(),
     };
@@ -317,7 +317,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
         return unsupported("The charset must be UTF-8.");
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return unsupported("The body must not be compressed.");
+        return unsupported("The body may be compressed once, by zstd, br or gzip.");
     }
     Ok(())
 }
@@ -380,6 +380,7 @@ fn from_query(uri: &Uri) -> Result<Request, Box<Refusal>> {
     #[serde(rename_all = "camelCase")]
     struct Parameters {
         query: Option<String>,
+        document_id: Option<String>,
         operation_name: Option<String>,
         variables: Option<String>,
         extensions: Option<String>,
@@ -391,12 +392,13 @@ fn from_query(uri: &Uri) -> Result<Request, Box<Refusal>> {
     })?;
     // The draft lets a GET say "none" by an empty value.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    operation::request(
-        given(parameters.query),
-        given(parameters.operation_name),
-        given(parameters.variables).as_deref(),
-        given(parameters.extensions).as_deref(),
-    )
+    operation::request(operation::Parameters {
+        query: given(parameters.query),
+        document_id: given(parameters.document_id),
+        operation_name: given(parameters.operation_name),
+        variables: given(parameters.variables).as_deref(),
+        extensions: given(parameters.extensions).as_deref(),
+    })
     .map_err(bad_request)
 }
 

@@ -10,7 +10,13 @@ use async_graphql::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::error::Error;
+use crate::{
+    graphql::{
+        documents::{Documents, Missing, Name},
+        guard,
+    },
+    model::{error::Error, limits::Limits},
+};
 
 /// The document is no GraphQL.
 const PARSE_FAILED: &str = "GRAPHQL_PARSE_FAILED";
@@ -18,6 +24,10 @@ const PARSE_FAILED: &str = "GRAPHQL_PARSE_FAILED";
 const VALIDATION_FAILED: &str = "GRAPHQL_VALIDATION_FAILED";
 const BAD_USER_INPUT: &str = "BAD_USER_INPUT";
 const QUERY_TOO_COMPLEX: &str = "QUERY_TOO_COMPLEX";
+/// Clients know these two by their messages, and some by their codes
+/// (<https://github.com/apollographql/apollo-link-persisted-queries#protocol>).
+const DOCUMENT_NOT_FOUND: (&str, &str) = ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
+const DOCUMENTS_NOT_SUPPORTED: (&str, &str) = ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported");
 
 /// What became of an operation.
 #[derive(Debug, Serialize)]
@@ -83,9 +93,11 @@ pub fn panicked(panic: &(dyn Any + Send), request_id: &str) -> ServerError {
 pub fn read(json: &str) -> Result<Request, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Parameters<'a> {
+    struct Fields<'a> {
         #[serde(borrow)]
         query: Option<&'a RawValue>,
+        #[serde(borrow)]
+        document_id: Option<&'a RawValue>,
         #[serde(borrow)]
         operation_name: Option<&'a RawValue>,
         #[serde(borrow)]
@@ -98,52 +110,110 @@ pub fn read(json: &str) -> Result<Request, Error> {
     if !json.trim_ascii_start().starts_with('{') {
         return Err(Error::bad_input("", "A GraphQL request is a JSON object with a `query`."));
     }
-    let parameters: Parameters = serde_json::from_str(json)
+    let fields: Fields = serde_json::from_str(json)
         .map_err(|error| Error::bad_input("", format!("The request is not usable JSON: {error}.")))?;
-    let query = parameters.query.map(|raw| serde_json::from_str::<String>(raw.get()));
-    let operation_name = parameters.operation_name.map(|raw| serde_json::from_str::<String>(raw.get()));
-    request(
-        query.transpose().map_err(|_| Error::bad_input("query", "`query` must be a string."))?,
-        operation_name
+    let text = |field: &str, raw: Option<&RawValue>| {
+        raw.map(|raw| serde_json::from_str::<String>(raw.get()))
             .transpose()
-            .map_err(|_| Error::bad_input("operationName", "`operationName` must be a string."))?,
-        parameters.variables.map(RawValue::get),
-        parameters.extensions.map(RawValue::get),
-    )
+            .map_err(|_| Error::bad_input(field, format!("`{field}` must be a string.")))
+    };
+    request(Parameters {
+        query: text("query", fields.query)?,
+        document_id: text("documentId", fields.document_id)?,
+        operation_name: text("operationName", fields.operation_name)?,
+        variables: fields.variables.map(RawValue::get),
+        extensions: fields.extensions.map(RawValue::get),
+    })
 }
 
-/// A request of its parameters, `variables` and `extensions` as JSON text.
+/// The parameters of a request.
+pub struct Parameters<'a> {
+    /// The document, or none where the request names it.
+    pub query: Option<String>,
+    /// The id of a registered document.
+    pub document_id: Option<String>,
+    /// Which of the document's operations.
+    pub operation_name: Option<String>,
+    /// JSON text.
+    pub variables: Option<&'a str>,
+    /// JSON text.
+    pub extensions: Option<&'a str>,
+}
+
+/// A request of its parameters.
 ///
 /// # Errors
 /// `BadInput` naming the parameter that is not what it must be.
-pub fn request(
-    query: Option<String>,
-    operation_name: Option<String>,
-    variables: Option<&str>,
-    extensions: Option<&str>,
-) -> Result<Request, Error> {
-    let query =
-        query.ok_or_else(|| Error::bad_input("query", "There is no `query`: it holds the GraphQL document."))?;
+pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
+    let mut extensions = Extensions::default();
+    if let Some(json) = parameters.extensions {
+        extensions = serde_json::from_str(json)
+            .map_err(|error| Error::bad_input("extensions", format!("`extensions` must be a JSON object: {error}.")))?;
+    }
+    let name = match (parameters.document_id, extensions.get("persistedQuery")) {
+        (Some(id), _) => Some(Name::Id(id)),
+        (None, None | Some(Value::Null)) => None,
+        (None, Some(kept)) => Some(Name::Hash(hash_of(kept)?)),
+    };
+    let query = match (parameters.query, &name) {
+        (Some(query), _) => query,
+        (None, Some(_)) => String::new(),
+        (None, None) => {
+            let message = "There is no `query`, which holds the GraphQL document, nor a `documentId`.";
+            return Err(Error::bad_input("query", message));
+        }
+    };
     let mut request = Request::new(query);
-    request.operation_name = operation_name;
-    if let Some(json) = variables {
+    if let Some(name) = name {
+        name.attach(&mut request);
+    }
+    request.operation_name = parameters.operation_name;
+    request.extensions = extensions;
+    if let Some(json) = parameters.variables {
         request.variables = serde_json::from_str::<Variables>(json)
             .map_err(|error| Error::bad_input("variables", format!("`variables` must be a JSON object: {error}.")))?;
-    }
-    if let Some(json) = extensions {
-        request.extensions = serde_json::from_str::<Extensions>(json)
-            .map_err(|error| Error::bad_input("extensions", format!("`extensions` must be a JSON object: {error}.")))?;
     }
     Ok(request)
 }
 
-/// Parses the document (once: the library finds it parsed), chooses the operation, and checks that every variable that
-/// must have a value has one, which the library finds out only where the variable is used, in the midst of execution.
-/// Returns the operation's type and its name.
+/// The hash in `extensions.persistedQuery`, of the protocol's version 1.
+fn hash_of(kept: &Value) -> Result<String, Error> {
+    let Value::Object(kept) = kept else {
+        return Err(Error::bad_input("extensions.persistedQuery", "This must be an object."));
+    };
+    match kept.get("version") {
+        Some(Value::Number(version)) if version.as_i64() == Some(1) => {}
+        _ => return Err(Error::bad_input("extensions.persistedQuery.version", "The version must be 1.")),
+    }
+    match kept.get("sha256Hash") {
+        Some(Value::String(hash)) if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(hash.to_ascii_lowercase())
+        }
+        _ => Err(Error::bad_input(
+            "extensions.persistedQuery.sha256Hash",
+            "This must be a SHA-256 in hex: 64 hexadecimal digits.",
+        )),
+    }
+}
+
+/// Finds the document where it is named, checks what it may cost, parses it (once: the library finds it parsed), chooses the
+/// operation, and checks that every variable that must have a value has one, which the library finds out only where the
+/// variable is used, in the midst of execution. Returns the operation's type and its name.
 ///
 /// # Errors
 /// A request error with its code, fit for the client.
-pub fn prepare(request: &mut Request) -> Result<(OperationType, Option<String>), ServerError> {
+pub fn prepare(
+    request: &mut Request,
+    documents: &Documents,
+    limits: &Limits,
+) -> Result<(OperationType, Option<String>), ServerError> {
+    let refused = |error: &Error| refusal(error, "");
+    documents.find(request).map_err(|missing| match missing {
+        Missing::NotFound => coded(DOCUMENT_NOT_FOUND.0, DOCUMENT_NOT_FOUND.1),
+        Missing::NotSupported => coded(DOCUMENTS_NOT_SUPPORTED.0, DOCUMENTS_NOT_SUPPORTED.1),
+        Missing::Refused(error) => refused(&error),
+    })?;
+    guard::check_text(&request.query, limits).map_err(|error| refused(&error))?;
     let wanted = request.operation_name.clone();
     if let Err(error) = request.parsed_query() {
         let message = format!("Syntax error: {}.", reason_of(&error.message));
@@ -151,6 +221,7 @@ pub fn prepare(request: &mut Request) -> Result<(OperationType, Option<String>),
     }
     let variables = std::mem::take(&mut request.variables);
     let chosen = request.parsed_query().and_then(|document| {
+        guard::check(document, limits).map_err(|error| refused(&error))?;
         let (name, operation) = choose(document, wanted.as_deref())?;
         require_variables(operation, &variables)?;
         Ok((operation.ty, name))
@@ -222,9 +293,11 @@ fn give_code(error: &mut ServerError, refused: bool, request_id: &str) {
     const BAD_ARGUMENT: &str = "Invalid value for argument ";
     const BAD_VALUE: [&str; 4] =
         [BAD_ARGUMENT, "Invalid default value for argument", "Failed to parse \"", "Expected input type \""];
-    const TOO_COMPLEX: [(&str, &str); 3] = [
-        ("Query is nested too deep.", "The operation is nested too deep (--max-query-depth)."),
-        ("Query is too complex.", "The operation selects too much (--max-query-fields)."),
+    const TOO_COMPLEX: [(&str, &str); 2] = [
+        (
+            "Query is too complex.",
+            "The operation may bring too many values (--max-query-complexity): ask for fewer fields or smaller pages.",
+        ),
         ("The recursion depth of the query cannot be greater", "The operation is nested too deep (--max-query-depth)."),
     ];
     let mut extensions = error.extensions.take().unwrap_or_default();
@@ -334,12 +407,22 @@ mod tests {
         }
     }
 
+    fn limits(flags: &[&str]) -> Limits {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            limits: Limits,
+        }
+        <Flags as clap::Parser>::parse_from(["test"].iter().chain(flags)).limits
+    }
+
     /// The answer to a request, as JSON.
     async fn answer(parameters: serde_json::Value) -> serde_json::Value {
-        let schema =
-            Schema::build(Query, EmptyMutation, EmptySubscription).limit_depth(5).limit_complexity(20).finish();
+        let limits = limits(&["--max-query-depth=5"]);
+        let documents = Documents::load(None, false, 0).unwrap();
+        let schema = Schema::build(Query, EmptyMutation, EmptySubscription).limit_complexity(20).finish();
         let mut request = read(&parameters.to_string()).unwrap();
-        let outcome = match prepare(&mut request) {
+        let outcome = match prepare(&mut request, &documents, &limits) {
             Ok(_) => settle(schema.execute(request).await, "id-1"),
             Err(error) => error.into(),
         };

@@ -8,7 +8,7 @@ use axum::{
     extract::Request,
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+        header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -16,13 +16,20 @@ use axum::{
 };
 use futures::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::{
+    compression::{
+        CompressionLayer,
+        predicate::{NotForContentType, Predicate, SizeAbove},
+    },
+    cors::{AllowOrigin, CorsLayer},
+    decompression::RequestDecompressionLayer,
+};
 use tracing::Instrument;
 
 use super::{auth::Verifier, graphiql, http, operation, throttle::Throttle, websocket};
 use crate::{
     domain::Services,
-    graphql::schema::AppSchema,
+    graphql::{documents::Documents, schema::AppSchema},
     model::{clock, limits::Limits},
 };
 
@@ -41,12 +48,16 @@ const HEADERS: [(&str, &str); 6] = [
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
 ];
+/// Smallest answer that is compressed, in bytes.
+const MIN_COMPRESSED_BYTES: u64 = 1024;
 
 /// What the doors need to know.
 #[derive(Clone)]
 pub struct AppState {
     /// The schema that operations run against.
     pub schema: AppSchema,
+    /// The documents that operations may name.
+    pub documents: Arc<Documents>,
     /// The use cases behind it.
     pub services: Arc<Services>,
     /// Says whose a token is.
@@ -74,18 +85,27 @@ pub fn router(state: AppState) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID])
+        .allow_headers([AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, X_REQUEST_ID])
         .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(std::time::Duration::from_secs(3600));
     Router::new()
         .merge(graphiql::routes())
-        .route("/graphql", any(http::graphql))
+        // Who reads a body counts its bytes as they come out of here.
+        .route("/graphql", any(http::graphql).layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)))
         .route("/graphql/ws", get(websocket::upgrade))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
+        .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(cors)
         .layer(middleware::from_fn(guard))
         .with_state(state)
+}
+
+/// Which answers are compressed: not what fits into a packet, and no stream, whose parts must not wait for each other.
+fn is_worth_compressing() -> impl Predicate {
+    SizeAbove::new(MIN_COMPRESSED_BYTES)
+        .and(NotForContentType::const_new("text/event-stream"))
+        .and(NotForContentType::const_new("multipart/"))
 }
 
 /// Wraps every request. A client may name its request itself; what it sends as `x-request-id` is taken where it is safe to

@@ -583,7 +583,7 @@ fn start(
     request_id: String,
 ) -> Result<BoxStream<'static, Step>, ServerError> {
     let prepared = AssertUnwindSafe(|| {
-        let (kind, name) = operation::prepare(&mut request)?;
+        let (kind, name) = operation::prepare(&mut request, &state.documents, &state.limits)?;
         let span = operation::span(kind, name.as_deref(), &request_id);
         let request = context::attach(request, kind, &state.services, actor);
         Ok((kind, state.schema.execute_stream(request), span))

@@ -1,9 +1,11 @@
 // Apollo Client with its normalized cache.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { after, test } from 'node:test';
 
-import { ApolloClient, ApolloLink, CombinedGraphQLErrors, HttpLink, InMemoryCache } from '@apollo/client';
+import { ApolloClient, ApolloLink, CombinedGraphQLErrors, HttpLink, InMemoryCache, gql } from '@apollo/client';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
+import { PersistedQueryLink } from '@apollo/client/link/persisted-queries';
 import { relayStylePagination } from '@apollo/client/utilities';
 import { OperationTypeNode } from 'graphql';
 
@@ -105,4 +107,30 @@ test('a subscription replays and goes on live, and its messages are in the cache
   assert.equal(apollo.cache.extract()[`ChatMessage:${id}`].isCheckpoint, true);
   const { data } = await apollo.query({ query: documents.AnyNode, variables: { id } });
   assert.deepEqual([data.node.__typename, data.node.isCheckpoint], ['ChatMessage', true]);
+});
+
+test('a query is sent whole once, and by its hash from then on', async () => {
+  const sent = [];
+  const link = new HttpLink({
+    uri: url,
+    headers,
+    fetch: (input, init) => {
+      sent.push(JSON.parse(init.body));
+      return fetch(input, init);
+    },
+  });
+  const sha256 = (text) => createHash('sha256').update(text).digest('hex');
+  const persisted = new ApolloClient({
+    link: new PersistedQueryLink({ sha256 }).concat(link),
+    cache: new InMemoryCache(),
+  });
+  // A document that nobody has sent yet.
+  const query = gql(`query Once { viewer { id email } } # ${projectId}`);
+  for (let times = 0; times < 2; times += 1) {
+    const { data } = await persisted.query({ query, fetchPolicy: 'no-cache' });
+    assert.match(data.viewer.email, /@/);
+  }
+  persisted.stop();
+  const whole = sent.map(({ query }) => query !== undefined);
+  assert.deepEqual([whole.slice(-3), sent.length <= 3], [whole.length === 3 ? [false, true, false] : [false, false], true]);
 });

@@ -9,6 +9,7 @@ use crate::domain::node::{self, Kind};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::FileAt;
+use crate::graphql::page::rows;
 use crate::graphql::types::Node;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::file::{CodeChange, FileSnapshot, ProjectFile};
@@ -41,6 +42,7 @@ impl NodeQuery {
     }
 
     /// Anything by its id, in the order of the ids; at most 100.
+    #[graphql(complexity = "rows(ids.len(), child_complexity)")]
     async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
         let caller = caller(ctx)?;
         if ids.len() > MAX_NODES {

@@ -6,7 +6,7 @@ use crate::domain::{chat, project};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::names::{OrderDirection, ProjectOrderField};
-use crate::graphql::page::{Page, Total, connection, int};
+use crate::graphql::page::{Page, Total, connection, int, weigh};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;
 use crate::graphql::types::project::{ActivitySummary, MomentInput, Project, ProjectFilter, ProjectOrder};
@@ -42,6 +42,7 @@ impl ProjectQuery {
 
     /// The caller's own projects and those shared with them (`project_overview`); never the deleted ones unless asked for.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn projects(
         &self,
         ctx: &Context<'_>,
@@ -62,6 +63,7 @@ impl ProjectQuery {
     }
 
     /// The newest messages of the caller's active projects (`recent_chat_activity`), or of one of them.
+    #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn recent_activity(
         &self,
         ctx: &Context<'_>,

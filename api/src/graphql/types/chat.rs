@@ -11,7 +11,7 @@ use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotMadeAt};
 use crate::graphql::names::MessageRole;
-use crate::graphql::page::{Page, Total, connection, int};
+use crate::graphql::page::{Page, Total, UNPAGED, connection, int, rows, weigh};
 use crate::graphql::scalar::Time;
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
@@ -71,6 +71,7 @@ impl ChatSession {
     }
 
     /// Oldest first. `last: 50` gives the newest 50.
+    #[graphql(complexity = "weigh(first, last, page::MESSAGES, child_complexity)")]
     async fn messages(
         &self,
         ctx: &Context<'_>,
@@ -89,6 +90,7 @@ impl ChatSession {
     }
 
     /// Its checkpoints, oldest first.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<ChatMessage>> {
         let until = self.0.as_of.map(|as_of| as_of.revision);
         let keep = MessageFilter { is_checkpoint: Some(true), until, ..MessageFilter::default() };
@@ -165,6 +167,7 @@ impl ChatMessage {
     }
 
     /// The code changes that were made for this message, in their order.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
         let rows = caller(ctx)?.load(ChangesFor(self.0.id)).await?.unwrap_or_default();
         Ok(rows.into_iter().map(CodeChange).collect())

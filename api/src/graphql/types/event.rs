@@ -10,6 +10,7 @@ use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesMadeAt, SnapshotMadeAt};
 use crate::graphql::names::EventKind;
+use crate::graphql::page::{UNPAGED, rows};
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::event::Event;
@@ -73,6 +74,7 @@ impl ProjectEvent {
     }
 
     /// The files it changed.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
         changes(ctx, &self.0).await
     }
@@ -109,6 +111,7 @@ impl CodeChangeSet {
     }
 
     /// The changes, in their order.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
         changes(ctx, &self.0).await
     }

@@ -7,12 +7,13 @@ use serde_json::Value;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
+use super::project::Project;
 use crate::domain::compare;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{AllVersions, Contents, Part, VersionNumber};
 use crate::graphql::names::{ChangeType, FileType};
-use crate::graphql::page::{Page, Total, connection, int};
+use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, int, rows, weigh};
 use crate::graphql::scalar::{Base64, Time};
 use crate::model::diff;
 use crate::model::error::{Error, Result};
@@ -59,6 +60,11 @@ impl ProjectFile {
                 FolderId { project: folder.project_id, path: folder.path.clone() }.to_string().into()
             }
         }
+    }
+
+    /// Its project.
+    async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
+        super::project(ctx, self.0.project_id).await
     }
 
     /// Where it is, without a leading slash.
@@ -138,6 +144,7 @@ impl ProjectFile {
 
     /// Says of each line which version, change, message and author wrote it; empty for a folder, a deleted file, and bytes
     /// that are not text. Looks at the last 1,000 versions.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn blame(&self, ctx: &Context<'_>) -> Result<Vec<BlameRange>> {
         let Some(file) = self.0.file() else { return Ok(Vec::new()) };
         let tx = caller(ctx)?.reader.tx().await?;
@@ -145,6 +152,7 @@ impl ProjectFile {
     }
 
     /// Every version, newest first, the present one among them.
+    #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn versions(
         &self,
         ctx: &Context<'_>,
@@ -259,6 +267,7 @@ impl FileSnapshot {
 
     /// Unified diff (as `diff -u`, 3 lines of context) from the version before; `patch` can apply it. Null for bytes that
     /// are not text.
+    #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async { sides(ctx, &self.0).await?.unified().await }).await
     }
@@ -351,12 +360,14 @@ impl CodeChange {
     }
 
     /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
+    #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async { sides(ctx, &self.0).await?.unified().await }).await
     }
 
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
     /// context. Null for bytes that are not text.
+    #[graphql(complexity = "COMPARE")]
     async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Value>> {
         or_null(async { sides(ctx, &self.0).await?.line_changes().await }).await
     }

@@ -16,7 +16,7 @@ use crate::graphql::loader::{
     ActiveSession, ChildrenOf, CollaboratorsOf, Count, EventsAfter, FileAt, Part, SnapshotsUntil,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
-use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
 use crate::graphql::scalar::Time;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
@@ -121,6 +121,7 @@ impl Project {
     }
 
     /// Its sessions, newest first.
+    #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn sessions(
         &self,
         ctx: &Context<'_>,
@@ -163,6 +164,7 @@ impl Project {
     /// Its files and the folders that were made, at any depth, by path, ascending. (`children` lists those folders too that
     /// are there only because something is below them.)
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    #[graphql(complexity = "weigh(first, last, page::FILES, child_complexity)")]
     async fn files(
         &self,
         ctx: &Context<'_>,
@@ -207,6 +209,7 @@ impl Project {
     }
 
     /// Every change of a file, newest first (`file_change_history`).
+    #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn changes(
         &self,
         ctx: &Context<'_>,
@@ -229,6 +232,7 @@ impl Project {
     }
 
     /// Its snapshots, newest first: what checkpoints, people and restores have named.
+    #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn snapshots(
         &self,
         ctx: &Context<'_>,
@@ -247,6 +251,7 @@ impl Project {
     }
 
     /// What differs between any two revisions, by path.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
         ctx: &Context<'_>,
@@ -260,6 +265,7 @@ impl Project {
     }
 
     /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision`.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn restore_preview(
         &self,
         ctx: &Context<'_>,
@@ -278,6 +284,7 @@ impl Project {
     }
 
     /// The project's own log: one event a revision, oldest first.
+    #[graphql(complexity = "weigh(first, None, page::EVENTS, child_complexity)")]
     async fn events(
         &self,
         ctx: &Context<'_>,
@@ -285,8 +292,7 @@ impl Project {
         #[graphql(default = 100, desc = "At most 500.")] first: Option<i32>,
     ) -> Result<Vec<ProjectEvent>> {
         let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
-        let size = page::PageSize { default: 100, max: 500 };
-        let limit = PageArguments::parse(first, None, None, None, size)?.limit;
+        let limit = PageArguments::parse(first, None, None, None, page::EVENTS)?.limit;
         let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
         let events = events.into_iter().filter(|event| event.revision <= self.newest());
         Ok(events.map(ProjectEvent).collect())

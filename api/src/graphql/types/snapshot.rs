@@ -10,7 +10,7 @@ use crate::domain::compare;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{Count, Part};
-use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::file::{FileFilter, FilesOf};
@@ -80,6 +80,7 @@ impl ProjectSnapshot {
     }
 
     /// Its files, by path.
+    #[graphql(complexity = "weigh(first, last, page::FILES, child_complexity)")]
     async fn files(
         &self,
         ctx: &Context<'_>,
@@ -99,6 +100,7 @@ impl ProjectSnapshot {
     }
 
     /// From this snapshot to now.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn diff(&self, ctx: &Context<'_>) -> Result<Vec<FileDiff>> {
         let tx = caller(ctx)?.reader.tx().await?;
         let diffs = compare::diff(&tx, self.0.project_id, self.0.revision, i32::MAX).await?;

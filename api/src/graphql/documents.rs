@@ -1,0 +1,221 @@
+//! Documents that requests name in place of sending them: registered ones, from a file or a folder of the operator's
+//! (GraphQL over HTTP, appendix "Persisted Documents"), and those that clients had kept, named by their hash (Apollo's automatic
+//! persisted queries: <https://github.com/apollographql/apollo-link-persisted-queries#protocol>).
+
+use std::{
+    any::TypeId,
+    collections::{HashMap, hash_map::Entry},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail, ensure};
+use async_graphql::{Request, parser::parse_query};
+use quick_cache::{Weighter, sync::Cache};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::model::error::Error;
+
+/// The prefix of a document's id that is the SHA-256 of its text, in lower-case hex.
+const SHA256: &str = "sha256:";
+
+/// What a kept document costs besides its text, in bytes: its key, and the cache's own bookkeeping.
+const KEPT_BYTES: usize = 256;
+
+/// How a request names its document. Attach it to a request by [`Name::attach`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// By `documentId`.
+    Id(String),
+    /// By `extensions.persistedQuery.sha256Hash`, in lower-case hex: where the text comes along, it is kept.
+    Hash(String),
+}
+
+impl Name {
+    /// Gives the name to a request; one `documentId` is worth more than a hash.
+    pub fn attach(self, request: &mut Request) {
+        request.data.insert(self);
+    }
+
+    fn of(request: &Request) -> Option<&Self> {
+        request.data.get(&TypeId::of::<Self>())?.downcast_ref()
+    }
+}
+
+/// Why a request has no document.
+#[derive(Debug)]
+pub enum Missing {
+    /// Nothing of that name is here (yet).
+    NotFound,
+    /// This server keeps no documents for clients.
+    NotSupported,
+    /// The request is not one that this server takes.
+    Refused(Error),
+}
+
+/// The documents that requests may name.
+pub struct Documents {
+    registered: HashMap<String, Arc<str>>,
+    registered_only: bool,
+    kept: Option<Arc<Kept>>,
+}
+
+type Kept = Cache<String, Arc<str>, Bytes>;
+
+/// Weighs a kept document.
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<String, Arc<str>> for Bytes {
+    fn weight(&self, _hash: &String, text: &Arc<str>) -> u64 {
+        text.len().saturating_add(KEPT_BYTES) as u64
+    }
+}
+
+/// A document to be kept, once it is known to be valid.
+pub struct Keep {
+    kept: Arc<Kept>,
+    hash: String,
+    text: Arc<str>,
+}
+
+impl Keep {
+    /// Keeps it.
+    pub fn keep(&self) {
+        self.kept.insert(self.hash.clone(), self.text.clone());
+    }
+}
+
+impl Documents {
+    /// The documents of a JSON file or of a folder where one is given, and room for `max_kept_bytes` of clients' (0: none). With
+    /// `registered_only` nothing but the registered ones is answered.
+    ///
+    /// # Errors
+    /// For the operator: what cannot be read, or is no document.
+    pub fn load(source: Option<&Path>, registered_only: bool, max_kept_bytes: usize) -> anyhow::Result<Self> {
+        let mut registered = HashMap::new();
+        let found = source.map(read).transpose()?.unwrap_or_default();
+        for (id, text) in found {
+            if let Err(error) = parse_query(&text) {
+                let reason = error.to_string();
+                bail!("the document {id:?} is no GraphQL: {}", reason.lines().last().unwrap_or_default().trim());
+            }
+            let text = Arc::<str>::from(text);
+            for id in [id, format!("{SHA256}{}", hash(&text))] {
+                match registered.entry(id) {
+                    Entry::Vacant(entry) => drop(entry.insert(text.clone())),
+                    Entry::Occupied(entry) if *entry.get() == text => {}
+                    Entry::Occupied(entry) => bail!("two documents have the id {:?}", entry.key()),
+                }
+            }
+        }
+        ensure!(!registered_only || !registered.is_empty(), "there are no documents to answer (--documents)");
+        // Most documents are some hundred bytes long; the number only sizes the cache's table.
+        let kept = (max_kept_bytes > 0 && !registered_only)
+            .then(|| Arc::new(Cache::with_weighter(max_kept_bytes / 1024, max_kept_bytes as u64, Bytes)));
+        Ok(Self { registered, registered_only, kept })
+    }
+
+    /// How many documents are registered.
+    pub fn registered(&self) -> usize {
+        self.registered.keys().filter(|id| id.starts_with(SHA256)).count()
+    }
+
+    /// Puts the text that the request names in its `query`. A text that comes with its name must be what is named.
+    ///
+    /// # Errors
+    /// Why there is none; nothing of it depends on who asks.
+    pub fn find(&self, request: &mut Request) -> Result<(), Missing> {
+        let wrong = |field: &str, message: &str| Err(Missing::Refused(Error::bad_input(field, message)));
+        match Name::of(request) {
+            None if self.registered_only => wrong(
+                "query",
+                "This server answers registered documents alone (--documents-only): send the `documentId` of one.",
+            ),
+            None => Ok(()),
+            Some(Name::Id(id)) => match self.registered.get(id) {
+                Some(text) if request.query.is_empty() || *request.query == **text => {
+                    request.query = text.to_string();
+                    Ok(())
+                }
+                Some(_) => wrong("query", "`query` is another document than the one that `documentId` names."),
+                None => Err(Missing::NotFound),
+            },
+            Some(Name::Hash(hash)) if request.query.is_empty() => {
+                let kept = || self.kept.as_ref()?.get(hash);
+                match self.registered.get(&format!("{SHA256}{hash}")).cloned().or_else(kept) {
+                    Some(text) => request.query = text.to_string(),
+                    None if self.kept.is_none() && !self.registered_only => return Err(Missing::NotSupported),
+                    None => return Err(Missing::NotFound),
+                }
+                Ok(())
+            }
+            Some(Name::Hash(given)) => {
+                let given = given.clone();
+                if given != hash(&request.query) {
+                    return wrong("extensions.persistedQuery.sha256Hash", "This is not the hash of `query`.");
+                }
+                let is_registered = self.registered.contains_key(&format!("{SHA256}{given}"));
+                match &self.kept {
+                    _ if is_registered => {}
+                    None if self.registered_only => {
+                        return wrong(
+                            "query",
+                            "This server answers registered documents alone (--documents-only), and this is none.",
+                        );
+                    }
+                    Some(kept) if kept.peek(&given).is_none() => {
+                        let keep = Keep { kept: kept.clone(), hash: given, text: request.query.as_str().into() };
+                        request.data.insert(keep);
+                    }
+                    Some(_) | None => {}
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn hash(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
+}
+
+/// Ids and texts: of a folder its `.graphql` files by their names; of a JSON file the object that relay-compiler and
+/// graphql-codegen write, or Apollo's manifest
+/// (<https://www.apollographql.com/docs/graphos/platform/security/persisted-queries#manifest-format>).
+fn read(source: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum File {
+        Manifest { operations: Vec<Operation> },
+        Object(HashMap<String, String>),
+    }
+
+    #[derive(Deserialize)]
+    struct Operation {
+        id: String,
+        body: String,
+    }
+
+    let cannot = || format!("cannot read the documents of {} (--documents)", source.display());
+    if !source.is_dir() {
+        let text = fs::read_to_string(source).with_context(cannot)?;
+        let file = serde_json::from_str(&text)
+            .map_err(|_| anyhow::anyhow!("it must be an object of ids and documents, or a manifest with `operations`"));
+        return Ok(match file.with_context(cannot)? {
+            File::Manifest { operations } => operations.into_iter().map(|each| (each.id, each.body)).collect(),
+            File::Object(documents) => documents.into_iter().collect(),
+        });
+    }
+    let mut documents = Vec::new();
+    for entry in fs::read_dir(source).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if path.extension().is_some_and(|extension| extension == "graphql") {
+            let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            documents.push((id, fs::read_to_string(&path).with_context(cannot)?));
+        }
+    }
+    Ok(documents)
+}

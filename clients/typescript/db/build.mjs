@@ -1,0 +1,73 @@
+// Builds the package into a folder, `dist` beside this file where none is named: graphql-codegen makes the types of its operations
+// from the schema, tsc the rest. Needs what `npm ci` installs in the folder above.
+import { execFileSync } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { codegen } from '@graphql-codegen/core';
+import * as typescriptOperations from '@graphql-codegen/typescript-operations';
+import { Kind, parse, print, visit } from 'graphql';
+
+const own = (path) => fileURLToPath(new URL(path, import.meta.url));
+const out = process.argv[2] ?? own('dist');
+
+const document = parse(await readFile(own('operations.graphql'), 'utf8'));
+const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
+const fragments = new Map(
+  document.definitions.filter(({ kind }) => kind === Kind.FRAGMENT_DEFINITION).map((each) => [each.name.value, each]),
+);
+
+/** A definition's text with the fragments that it spreads. */
+function textOf(definition) {
+  const used = new Set([definition]);
+  for (const each of used) visit(each, { FragmentSpread: ({ name }) => void used.add(fragments.get(name.value)) });
+  return [...used].map(print).join('\n');
+}
+
+const types = await codegen({
+  filename: 'generated.ts',
+  schema: parse(await readFile(own('../../../schema.graphql'), 'utf8')),
+  documents: [{ location: 'operations.graphql', document }],
+  plugins: [{ 'typescript-operations': {} }],
+  pluginMap: { 'typescript-operations': typescriptOperations },
+  config: { strictScalars: true, scalars: { DateTime: 'string', Base64: 'string', JSON: 'unknown' }, skipTypename: true },
+});
+const names = operations.map(({ name, operation }) => [name.value, operation[0].toUpperCase() + operation.slice(1)]);
+const map = names.map(([name, kind]) => `  ${name}: [${name}${kind}, ${name}${kind}Variables];`);
+const texts = operations.map((each) => `  ${each.name.value}: ${JSON.stringify(textOf(each))},`);
+const generated = [
+  types,
+  'export interface Operations {',
+  ...map,
+  '}',
+  'export const texts: Record<keyof Operations, string> = {',
+  ...texts,
+  '};',
+  '',
+].join('\n');
+
+// Beside the sources, so that nothing but types of the language itself is found.
+const work = await mkdtemp(own('build-'));
+try {
+  await writeFile(join(work, 'generated.ts'), generated);
+  await copyFile(own('index.ts'), join(work, 'index.ts'));
+  await mkdir(out, { recursive: true });
+  const compilerOptions = {
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    declaration: true,
+    rootDir: '.',
+    outDir: out,
+    target: 'es2022',
+    module: 'nodenext',
+    verbatimModuleSyntax: true,
+    lib: ['es2023', 'dom'],
+    types: [],
+  };
+  await writeFile(join(work, 'package.json'), '{ "type": "module" }');
+  await writeFile(join(work, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['index.ts'] }));
+  execFileSync(process.execPath, [own('../node_modules/typescript/bin/tsc'), '-p', work], { stdio: 'inherit' });
+} finally {
+  await rm(work, { recursive: true, force: true });
+}
