@@ -17,6 +17,7 @@ mod http;
 mod kill;
 mod listening;
 mod model;
+mod operators;
 mod pages;
 mod portability;
 mod renames;

@@ -89,6 +89,16 @@ impl Server {
         self.0.address
     }
 
+    /// A client of the operators' own address.
+    ///
+    /// # Panics
+    /// Where the server was not told to have one.
+    pub fn operator(&self) -> Client {
+        let app = self.0.app.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = app.as_ref().expect("a running server").metrics_address().expect("--metrics-listen");
+        Client::new(&format!("http://{address}"), None)
+    }
+
     /// The server's database.
     pub fn database(&self) -> &Database {
         &self.0.database
