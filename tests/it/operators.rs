@@ -1,7 +1,20 @@
 //! Given a server, when an operator asks how it does, then it says so: alive, ready, what it has done, and why it cannot start.
 
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    sync::mpsc,
+    thread,
+};
+
+use antiphon::{config::Cli, doctor};
+use clap::Parser;
 use serde_json::{Value, json};
-use tests::{database::Database, project::Project, server::Server};
+use tests::{
+    database::Database,
+    project::Project,
+    server::{ChildServer, Server, settings},
+};
 use tokio::sync::oneshot;
 
 const METRICS: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
@@ -57,7 +70,7 @@ tests::on_both! {
         assert!(metric(&server, &named("operation_sql_seconds_total")).await > 0.0);
         let other = r#"antiphon_operations_total{kind="query",name="(other)",outcome="UNAUTHENTICATED"}"#;
         assert_eq!(metric(&server, other).await, 1.0);
-        let broken = r#"antiphon_operations_total{kind="none",name="(other)",outcome="GRAPHQL_PARSE_FAILED"}"#;
+        let broken = r#"antiphon_operations_total{kind="none",name="",outcome="GRAPHQL_PARSE_FAILED"}"#;
         assert_eq!(metric(&server, broken).await, 1.0);
 
         // A write's statements count though it has a task of its own.
@@ -122,5 +135,95 @@ tests::on_sqlite! {
         stopped.await.unwrap();
         stopping.await.unwrap();
         assert!(ada.request("{ viewer { id } }", json!({})).await.is_err());
+    }
+}
+
+/// Takes what is posted to it, as a collector of traces would; answers where it listens and the bodies.
+fn collector() -> (String, mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, bodies) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let mut head = String::new();
+            while reader.read_line(&mut head).unwrap() > 2 {}
+            assert!(head.starts_with("POST /v1/traces "), "{head}");
+            let length =
+                head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let mut body = vec![0; length.unwrap()];
+            reader.read_exact(&mut body).unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            reader.into_inner().write_all(answer).unwrap();
+            if tell.send(body).is_err() {
+                return;
+            }
+        }
+    });
+    (base, bodies)
+}
+
+tests::on_both! {
+    async fn traces_and_the_log_name_operations_and_hold_no_secrets(database: Database) {
+        let (endpoint, bodies) = collector();
+        let child = ChildServer::start_with(&database, &[
+            ("LOG_FORMAT", "json"), ("RUST_LOG", "debug"), ("SLOW_OPERATION_MS", "1"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ]);
+        let ada = child.user("ada@example.com");
+        let project = Project::create(&ada, "swordfish").await;
+        let document = "mutation Traced($input: CreateFileInput!) { createFile(input: $input) { revision } }";
+        let input = json!({ "projectId": project.id, "path": "secret-path.py", "content": "swordfish\n".repeat(20_000) });
+        ada.gql(document, json!({ "input": input })).await.ok();
+        let log = child.stop();
+
+        // Protobuf has texts as they are.
+        let sent: Vec<u8> = bodies.try_iter().flatten().collect();
+        let sent = String::from_utf8_lossy(&sent);
+        for text in ["GraphQL mutation Traced", "POST /graphql", "service.name", "antiphon"] {
+            assert!(sent.contains(text), "{text} was not sent");
+        }
+        // The test executable that the child is says a word of its own at its end.
+        let slow = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let slow: Vec<Value> = slow.filter(|line| line["message"] == "slow operation").collect();
+        let traced = slow.iter().find(|line| line["span"]["graphql.operation.name"] == "Traced").expect("a slow operation");
+        assert!(traced["statements"].as_u64().unwrap() > 3 && traced["elapsed_ms"].as_u64().unwrap() >= 1, "{traced}");
+        let token = ada.token().unwrap();
+        for secret in ["swordfish", "secret-path", "createFile", token, token.rsplit('.').next().unwrap()] {
+            assert!(!log.contains(secret) && !sent.contains(secret), "{secret} is told");
+        }
+    }
+
+    async fn the_doctor_finds_nothing_broken_where_a_server_serves(database: Database) {
+        Server::start(&database).await.stop().await;
+        let findings = doctor::examine(&settings(&database.server_url(), &[])).await;
+        let told: String = findings.iter().map(ToString::to_string).collect();
+        assert!(!findings.iter().any(doctor::Finding::is_broken), "{told}");
+        for part in ["settings", "address", "secret", "database", "migrations"] {
+            assert!(told.contains(&format!("ok       {part}: ")), "{told}");
+        }
+    }
+
+    async fn the_doctor_says_what_is_broken_and_what_to_do(database: Database) {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let url = "postgres://nobody:hunter2@127.0.0.1:1/none";
+        let wrong = ["antiphon", "--database-url", url, "--jwt-secret", "short", "--listen", &address];
+        let told = doctor::examine(&Cli::parse_from(wrong).settings).await;
+        let told: String = told.iter().map(ToString::to_string).collect();
+        for text in ["BROKEN   address: ", "in use", "BROKEN   secret: ", "openssl rand", "BROKEN   database: ", "refused", "what to do: "] {
+            assert!(told.contains(text), "{text} is not in {told}");
+        }
+        assert!(!told.contains("hunter2"), "{told}");
+        drop(taken);
+
+        // Migrations are missing on PostgreSQL alone: SQLite's are applied, and its file made, by the next start.
+        let blank = Database::blank(database.kind()).await;
+        let findings = doctor::examine(&settings(&blank.url(), &["--max-body-bytes", "1000"])).await;
+        let told: String = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(findings.iter().any(doctor::Finding::is_broken), database.file().is_none(), "{told}");
+        assert!(told.contains("warning  settings: MAX_FILE_BYTES"), "{told}");
+        let expected = if database.file().is_some() { "will be made" } else { "BROKEN   migrations: " };
+        assert!(told.contains(expected), "{told}");
+        blank.remove().await;
     }
 }

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use antiphon::telemetry::Telemetry;
 use antiphon::{
     app::{self, App},
     config::{Cli, Serve, Settings},
@@ -140,6 +141,8 @@ pub struct ChildServer {
 
 /// Tells the test executable to be a server, and on which database.
 const CHILD: &str = "ANTIPHON_TEST_SERVE";
+/// Makes the child log.
+const LOG_FORMAT: &str = "LOG_FORMAT";
 /// What the child says before its address.
 const LISTENING: &str = "listening on ";
 
@@ -147,7 +150,17 @@ impl ChildServer {
     /// Starts this same test executable again, with only its test `serve_child`, which is to call
     /// [`serve_if_child`]. The child ends with this process.
     pub fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// The same, with more variables in its environment. With `LOG_FORMAT` it logs (see [`ChildServer::stop`]), and sends traces
+    /// where the variables say so.
+    pub fn start_with(database: &Database, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env::current_exe().expect("a path"));
+        if variables.iter().any(|(name, _)| *name == LOG_FORMAT) {
+            command.stderr(Stdio::piped());
+        }
+        command.envs(variables.iter().copied());
         command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.server_url());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
@@ -164,6 +177,21 @@ impl ChildServer {
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Stops the server as an operator would, and answers what it has logged.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn stop(mut self) -> String {
+        drop(self.process.stdin.take());
+        let mut log = String::new();
+        if let Some(mut stderr) = self.process.stderr.take() {
+            stderr.read_to_string(&mut log).expect("the log");
+        }
+        // Its status says nothing: libtest has nobody left to print its result to.
+        self.process.wait().expect("the child ends");
+        log
     }
 
     /// `kill -9`, and waits until the process is gone.
@@ -185,10 +213,18 @@ impl Drop for ChildServer {
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
     let runtime = runtime();
-    let app = runtime.block_on(App::start(settings(&url, &[]), Serve::default())).expect("the server starts");
+    let settings = settings(&url, &[]);
+    let telemetry =
+        env::var_os(LOG_FORMAT).map(|_| Telemetry::start(settings.log_format).expect("the log can be started"));
+    let app = runtime.block_on(App::start(settings, Serve::default())).expect("the server starts");
     println!("\n{LISTENING}{}", app.address());
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
-    runtime.block_on(app.stop());
+    runtime.block_on(async {
+        app.stop().await;
+        if let Some(telemetry) = telemetry {
+            telemetry.finish().await;
+        }
+    });
     true
 }
 
@@ -197,7 +233,11 @@ pub async fn migrate(database: &Database) {
     app::migrate(&settings(&database.url(), &[]), None).await.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-fn settings(database_url: &str, flags: &[&str]) -> Settings {
+/// Settings as a server under test has them, with more flags.
+///
+/// # Panics
+/// Where the flags are not to be understood.
+pub fn settings(database_url: &str, flags: &[&str]) -> Settings {
     let given = ["antiphon", "--database-url", database_url, "--listen", "127.0.0.1:0", "--jwt-secret", JWT_SECRET];
     let given = given.iter().chain(flags);
     Cli::try_parse_from(given).unwrap_or_else(|error| panic!("{error}")).settings
