@@ -2,6 +2,7 @@
 //! to the same database and the same secret.
 
 use std::{
+    fmt::Debug,
     fs::OpenOptions,
     io::{ErrorKind, Write},
     net::SocketAddr,
@@ -11,7 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
-use axum::serve::ListenerExt;
+use axum::{
+    Router,
+    extract::connect_info::Connected,
+    serve::{IncomingStream, Listener, ListenerExt},
+};
+use futures::{FutureExt, future::join_all};
 use migration::{Migrator, MigratorTrait};
 use rand::RngCore;
 use sea_orm::{
@@ -22,7 +28,11 @@ use sqlx::{
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -45,6 +55,7 @@ use crate::{
     storage::db::Db,
     transport::{
         auth::{Verifier, user_of},
+        health::{Health, Part, operator_routes},
         jwks::Jwks,
         router::{AppState, router},
         throttle::Throttle,
@@ -57,9 +68,7 @@ const MIN_SECRET_BYTES: usize = 32;
 /// The name of whom the link of the dev login signs in, and for how many hours.
 const DEV_USER: (&str, u32) = ("Developer", 7 * 24);
 
-/// How long a stopping server waits for requests under way and for sockets to say goodbye, and then for the database to
-/// close. Together below the 10 seconds after which Docker kills.
-const STOP_TIME: Duration = Duration::from_secs(7);
+/// How long a stopping server waits for the database to close.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// How long an attempt to learn why there is no connection may take.
@@ -71,9 +80,13 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"antiphon");
 /// A running server.
 pub struct App {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     sign_in_link: Option<String>,
     services: Arc<Services>,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
+    draining: CancellationToken,
+    drain_time: Duration,
+    stop_time: Duration,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -89,10 +102,13 @@ impl App {
         let source = secret_source(&settings, &target)?;
         let kept = settings.limits.max_kept_document_bytes;
         let documents = Documents::load(settings.documents.as_deref(), settings.documents_only, kept)?;
-        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-            anyhow!("cannot listen on {}: {error}; choose another address with --listen (LISTEN)", settings.listen)
-        })?;
+        let listener = bind(settings.listen, "--listen (LISTEN)").await?;
         let address = listener.local_addr()?;
+        let metrics_listener = match settings.metrics_listen {
+            Some(address) => Some(bind(address, "--metrics-listen (METRICS_LISTEN)").await?),
+            None => None,
+        };
+        let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
         let db = target.connect(&settings).await?.behind(serve.locks);
         check_login(&db, serve.locks).await?;
@@ -114,6 +130,8 @@ impl App {
             }
         };
 
+        let draining = CancellationToken::new();
+        let health = Arc::new(Health::new(parts(&db), draining.clone()));
         let services = Arc::new(Services::new(db, settings.limits.clone()));
         let router = router(AppState {
             schema: schema::build(&settings.limits),
@@ -123,6 +141,8 @@ impl App {
             throttle: Arc::new(Throttle::new(&settings.limits, settings.trusted_proxies)),
             limits: Arc::new(settings.limits),
             allow_origins: settings.allow_origins.into(),
+            health: health.clone(),
+            slow_operation: Duration::from_millis(settings.slow_operation_ms),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         });
@@ -130,20 +150,35 @@ impl App {
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
-        let stopped = shutdown.clone().cancelled_owned();
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-                tracing::error!(%error, "the server has ended");
-            }
-        });
-        tracing::info!(%address, database = %target, "listening");
-        Ok(Self { address, sign_in_link, services, server, shutdown, tasks })
+        let mut servers = vec![serve_on(listener, router, shutdown.clone())];
+        if let Some(listener) = metrics_listener {
+            servers.push(serve_on(listener, operator_routes(health, services.clone()), shutdown.clone()));
+        }
+        tracing::info!(%address, metrics = metrics_address.map(tracing::field::display), database = %target, "listening");
+        let drain_time = Duration::from_secs(settings.drain_seconds);
+        let stop_time = Duration::from_secs(settings.stop_seconds);
+        Ok(Self {
+            address,
+            metrics_address,
+            sign_in_link,
+            services,
+            servers,
+            draining,
+            drain_time,
+            stop_time,
+            shutdown,
+            tasks,
+        })
     }
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the metrics are, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// The link that opens GraphiQL signed in, where the server signs its own tokens.
@@ -153,20 +188,22 @@ impl App {
 
     /// SQL statements sent so far, transaction control not counted.
     pub fn statements(&self) -> u64 {
-        self.services.statements()
+        self.services.metrics().statements.get()
     }
 
-    /// Stops: no new connections, requests under way end, sockets are closed with a word, then the database is. What
-    /// takes longer than nine seconds in all is left behind.
+    /// Stops: says at `/readyz` that it does, and serves on for the time set; then no new connections, requests under way
+    /// end, sockets are closed with a word, and then the database is. What takes longer than it may is left behind.
     pub async fn stop(self) {
+        self.draining.cancel();
+        sleep(self.drain_time).await;
         self.shutdown.cancel();
         let quiet = async {
             // Only then can no request start another task.
-            let _ = self.server.await;
+            join_all(self.servers).await;
             self.tasks.close();
             self.tasks.wait().await;
         };
-        if timeout(STOP_TIME, quiet).await.is_err() {
+        if timeout(self.stop_time, quiet).await.is_err() {
             tracing::warn!("some requests or sockets have not ended in time");
         }
         if timeout(CLOSE_TIME, self.services.close()).await.is_err() {
@@ -174,6 +211,64 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Listens, or says which setting to change.
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| anyhow!("cannot listen on {address}: {error}; choose another address with {setting}"))
+}
+
+fn serve_on<L>(listener: L, router: Router, shutdown: CancellationToken) -> JoinHandle<()>
+where
+    L: Listener<Addr: Debug>,
+    SocketAddr: for<'l> Connected<IncomingStream<'l, L>>,
+{
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move {
+        let stopped = shutdown.cancelled_owned();
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            tracing::error!(%error, "the server has ended");
+        }
+    })
+}
+
+/// What must work for a server to be ready.
+fn parts(db: &Db) -> Vec<Part> {
+    let (database, migrations) = (db.clone(), db.clone());
+    vec![
+        Part {
+            name: "database",
+            amiss: "the database does not answer",
+            check: Box::new(move || {
+                let db = database.clone();
+                async move { db.ping().await.map_err(|error| format!("{:#}", words(error))) }.boxed()
+            }),
+        },
+        Part {
+            name: "migrations",
+            amiss: "the database is not the one of this version",
+            check: Box::new(move || {
+                let db = migrations.clone();
+                // In a task of its own: a `begin` must not be given up half-way.
+                let check = tokio::spawn(async move { missing(&db).await.map_err(|error| format!("{error:#}")) });
+                async move {
+                    match check.await.map_err(|error| error.to_string())?? {
+                        missing if missing.is_empty() => Ok(()),
+                        missing => Err(format!("missing: {}", missing.join(", "))),
+                    }
+                }
+                .boxed()
+            }),
+        },
+    ]
+}
+
+/// The names of the migrations that the database lacks.
+pub(crate) async fn missing(db: &Db) -> anyhow::Result<Vec<String>> {
+    let pending = pending_migrations(db).await.map_err(migration_failure)?;
+    Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
 }
 
 /// Applies the migrations that the database lacks, or takes back the newest `down`. Answers their names in the order in
@@ -299,14 +394,14 @@ async fn open(settings: &Settings, must_be_there: bool) -> anyhow::Result<Db> {
 
 /// What the database's URL says.
 #[derive(Debug)]
-enum Target {
+pub(crate) enum Target {
     Sqlite(SqliteConnectOptions),
     Postgres(PgConnectOptions),
 }
 
 impl Target {
     /// Errors never repeat the URL: it may hold a password.
-    fn parse(url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn parse(url: &str) -> anyhow::Result<Self> {
         let amiss = "--database-url (DATABASE_URL) is not usable";
         if url.starts_with("sqlite:") {
             let options: SqliteConnectOptions = url.parse().map_err(|error| anyhow!("{amiss}: {error}"))?;
@@ -329,9 +424,9 @@ impl Target {
         }
     }
 
-    async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
+    pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
-        let error = match Db::connect(settings.database_url.expose(), settings.database_connections).await {
+        let error = match Db::connect(settings.database_url.expose(), &settings.database).await {
             Ok(db) => return Ok(db),
             Err(error) => words(error),
         };
@@ -369,7 +464,7 @@ impl std::fmt::Display for Target {
 }
 
 /// Why a connection cannot be had, in the database's own words; none where it can.
-async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<anyhow::Error> {
+pub(crate) async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<anyhow::Error> {
     match timeout(PROBE_TIME, options.connect()).await {
         Ok(Ok(_)) => None,
         Ok(Err(sqlx::Error::Io(error))) => Some(error.into()),
@@ -421,7 +516,7 @@ async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr>
 
 /// Makes sure that a server finds every table.
 async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
-    let pending = pending_migrations(db).await.map_err(migration_failure)?;
+    let pending = missing(db).await?;
     if pending.is_empty() {
         return Ok(());
     }
@@ -429,10 +524,9 @@ async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
         run_migrations(db, None).await?;
         return Ok(());
     }
-    let names: Vec<_> = pending.iter().map(|migration| migration.name()).collect();
     bail!(
         "the database lacks these migrations: {}; run `antiphon migrate`, or start with --migrate (MIGRATE=true)",
-        names.join(", ")
+        pending.join(", ")
     )
 }
 
@@ -443,7 +537,7 @@ async fn run_migrations(db: &Db, down: Option<u32>) -> anyhow::Result<Vec<String
     let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
     let tx = db.migrations().begin_with_options(options).await.map_err(migration_failure)?;
     if !db.is_sqlite() {
-        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        let lock = format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         tx.execute_unprepared(&lock).await.map_err(migration_failure)?;
     }
     // What is missing can be said only now that nobody else is at it.
@@ -482,7 +576,7 @@ fn migration_failure(error: DbErr) -> anyhow::Error {
 
 /// Where the secret of the tokens comes from.
 #[derive(Debug, PartialEq)]
-enum SecretSource {
+pub(crate) enum SecretSource {
     Given(String),
     /// There is none: every token is signed with a key that its issuer publishes.
     Nowhere,
@@ -491,7 +585,7 @@ enum SecretSource {
 }
 
 /// A secret of its own is for a server that nobody else can reach: anyone who can open its sign-in link is let in.
-fn secret_source(settings: &Settings, target: &Target) -> anyhow::Result<SecretSource> {
+pub(crate) fn secret_source(settings: &Settings, target: &Target) -> anyhow::Result<SecretSource> {
     if let Some(secret) = &settings.jwt_secret {
         let secret = secret.expose();
         ensure!(

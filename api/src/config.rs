@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, ensure};
 use axum::http::Uri;
-use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
-use crate::model::limits::Limits;
+use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::locks::Locks;
 
 /// The backend of a web IDE for voice agents: conversation and code in one history, live over GraphQL.
@@ -50,6 +50,8 @@ pub enum Command {
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=87_600))]
         hours: u32,
     },
+    /// Check the set-up, and say in words what is wrong and what to do; the exit code is then 1
+    Doctor,
     /// Print the GraphQL schema
     Schema,
     /// Make a git repository's history a project: each commit a checkpoint with its files
@@ -125,9 +127,9 @@ pub struct Settings {
     /// File with the database's URL, which only its owner may read, instead of --database-url
     #[arg(long, env = "DATABASE_URL_FILE", conflicts_with = "database_url", global = true, value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
-    /// Most connections to the database
-    #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub database_connections: u32,
+    /// Limits on connections to the database.
+    #[command(flatten)]
+    pub database: DatabaseLimits,
     /// Address to listen on
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080", global = true, value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
@@ -159,6 +161,23 @@ pub struct Settings {
     /// Answer the registered documents (--documents) and no others
     #[arg(long, env = "DOCUMENTS_ONLY", global = true, value_parser = FalseyValueParser::new())]
     pub documents_only: bool,
+    /// Address and port of the operators' own: /metrics, /healthz and /readyz, without TLS or sign-in, so not for the world. Not
+    /// served where it is not given
+    #[arg(long, env = "METRICS_LISTEN", global = true, value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Time from which on a query or mutation is logged as slow, in milliseconds; 0 logs none
+    #[arg(long, env = "SLOW_OPERATION_MS", default_value_t = 1_000, global = true, value_name = "MS")]
+    pub slow_operation_ms: u64,
+    /// How the log is written; RUST_LOG says how much of it
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t, global = true)]
+    pub log_format: LogFormat,
+    /// How long a server that is told to stop goes on serving, while /readyz says 503 and load balancers look elsewhere, in seconds
+    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 0, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    pub drain_seconds: u64,
+    /// How long requests under way and sockets then have to end, in seconds; the database has two more to close. Docker kills
+    /// after 10 in all
+    #[arg(long, env = "STOP_SECONDS", default_value_t = 7, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    pub stop_seconds: u64,
     /// Limits on requests.
     #[command(flatten)]
     pub limits: Limits,
@@ -224,6 +243,18 @@ fn jwks_url(text: &str) -> Result<String, String> {
         Some("http") if !host.is_empty() && is_bare && is_near => Ok(uri.to_string()),
         _ => Err(wrong.to_owned()),
     }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere
+    #[default]
+    Auto,
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// An origin as browsers send it (RFC 6454, section 6.2): lower case, without the port that the scheme implies.

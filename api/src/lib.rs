@@ -2,8 +2,10 @@
 
 pub mod app;
 pub mod config;
+pub mod doctor;
 pub mod domain;
 pub mod graphql;
+pub mod metrics;
 pub mod model;
 pub mod storage;
 pub mod telemetry;

@@ -8,10 +8,11 @@ use std::{
 use antiphon::{
     app::{self, App},
     config::{Cli, Command, Export, Import, Serve, Settings},
+    doctor,
     domain::portability::import::Progress,
     graphql::schema,
     model::ids::ProjectId,
-    telemetry,
+    telemetry::Telemetry,
 };
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -34,7 +35,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    telemetry::init()?;
+    let telemetry = Telemetry::start(cli.settings.log_format)?;
+    let done = obey(cli).await;
+    telemetry.finish().await;
+    done
+}
+
+async fn obey(cli: Cli) -> anyhow::Result<()> {
     let Cli { command, serve, settings } = cli;
     let settings = settings.with_files()?;
     match command {
@@ -56,6 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Import(import)) => run_import(&settings, &import).await,
         Some(Command::Export(export)) => run_export(&settings, &export).await,
         Some(Command::Verify { project }) => run_verify(&settings, project.as_deref()).await,
+        Some(Command::Doctor) => run_doctor(&settings).await,
         Some(Command::Schema) => print(&format!("{}\n", schema::build(&settings.limits).sdl().trim_end())),
     }
 }
@@ -106,6 +114,15 @@ async fn run_verify(settings: &Settings, project: Option<&str>) -> anyhow::Resul
     match verified.problems {
         0 => print("all is as it should be\n"),
         problems => bail!("{problems} things are wrong"),
+    }
+}
+
+async fn run_doctor(settings: &Settings) -> anyhow::Result<()> {
+    let findings = doctor::examine(settings).await;
+    findings.iter().try_for_each(|finding| print(&finding.to_string()))?;
+    match findings.iter().filter(|finding| finding.is_broken()).count() {
+        0 => Ok(()),
+        broken => bail!("{broken} of {} things are broken", findings.len()),
     }
 }
 

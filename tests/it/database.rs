@@ -109,7 +109,8 @@ async fn select<E: EntityTrait>(db: &DatabaseConnection, entity: E) -> (String, 
 }
 
 async fn connect(database: &Database) -> Db {
-    Db::connect(&database.url(), 2).await.unwrap_or_else(|error| panic!("{error:?}"))
+    let settings = antiphon::config::Cli::parse_from(["antiphon", "--database-connections", "2"]).settings;
+    Db::connect(&database.url(), &settings.database).await.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 tests::on_both! {

@@ -12,17 +12,18 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A layer of `api/src` (a folder, or a file beside them), the layers that it may use besides itself, and the crates that it
 /// must not use. What is not listed here sees everything.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
-    ("transport", &["graphql", "domain", "model", "config"], &["entity", "migration", "sea_orm", "sqlx"]),
-    ("graphql", &["domain", "model"], &["axum", "entity", "migration", "sea_orm", "sqlx"]),
-    ("domain", &["storage", "model"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
-    ("storage", &["model"], &["async_graphql", "axum", "migration"]),
+    ("transport", &["graphql", "domain", "model", "config", "metrics"], &["entity", "migration", "sea_orm", "sqlx"]),
+    ("graphql", &["domain", "model", "metrics"], &["axum", "entity", "migration", "sea_orm", "sqlx"]),
+    ("domain", &["storage", "model", "metrics"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
+    ("storage", &["model", "metrics"], &["async_graphql", "axum", "migration"]),
     ("model", &[], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
+    ("metrics", &[], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
     ("config", &["model"], &["async_graphql", "entity", "migration", "sea_orm", "sqlx"]),
     ("telemetry", &["config", "model"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
 ];
 
 /// The files that see every layer.
-const OUTSIDE: &[&str] = &["app", "lib", "main"];
+const OUTSIDE: &[&str] = &["app", "doctor", "lib", "main"];
 
 /// What stands at the top of the repository, besides dot files.
 const TOP: &[&str] = &[

@@ -20,6 +20,7 @@ mod kill;
 mod listening;
 mod logins;
 mod model;
+mod operators;
 mod pages;
 mod portability;
 mod renames;

@@ -11,6 +11,7 @@ use std::{
 };
 
 pub use antiphon::model::locks::Locks;
+use antiphon::telemetry::Telemetry;
 use antiphon::{
     app::{self, App},
     config::{Cli, Serve, Settings},
@@ -102,6 +103,16 @@ impl Server {
         self.0.address
     }
 
+    /// A client of the operators' own address.
+    ///
+    /// # Panics
+    /// Where the server was not told to have one.
+    pub fn operator(&self) -> Client {
+        let app = self.0.app.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = app.as_ref().expect("a running server").metrics_address().expect("--metrics-listen");
+        Client::new(&format!("http://{address}"), None)
+    }
+
     /// The server's database.
     pub fn database(&self) -> &Database {
         &self.0.database
@@ -143,8 +154,8 @@ pub struct ChildServer {
 
 /// Tells the test executable to be a server, and on which database.
 const CHILD: &str = "ANTIPHON_TEST_SERVE";
-/// Tells it to log.
-const LOG: &str = "ANTIPHON_TEST_LOG";
+/// Makes the child log.
+const LOG_FORMAT: &str = "LOG_FORMAT";
 /// Behind which locks, as `Debug` writes them.
 const LOCKS: &str = "ANTIPHON_TEST_LOCKS";
 /// What the child says before its address.
@@ -154,23 +165,40 @@ impl ChildServer {
     /// Starts this same test executable again, with only its test `serve_child`, which is to call
     /// [`serve_if_child`]. The child ends with this process.
     pub fn start(database: &Database) -> Self {
-        Self::start_with(&database.server_url(), |command| command)
+        Self::spawn(&database.server_url(), |_| {})
     }
 
     /// The same, logging to a file as much as `filter` says (see `RUST_LOG`).
     pub fn start_logging(database: &Database, filter: &str, log: File) -> Self {
-        Self::start_with(&database.server_url(), |command| command.env(LOG, "").env("RUST_LOG", filter).stderr(log))
+        let log = |command: &mut Command| {
+            command.env(LOG_FORMAT, "json").env("RUST_LOG", filter).stderr(log);
+        };
+        Self::spawn(&database.server_url(), log)
     }
 
     /// The same with another URL of the database, and behind these locks.
     pub fn start_behind(url: &str, locks: Locks) -> Self {
-        Self::start_with(url, |command| command.env(LOCKS, format!("{locks:?}")))
+        Self::spawn(url, |command| {
+            command.env(LOCKS, format!("{locks:?}"));
+        })
     }
 
-    fn start_with(url: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+    /// The same, with more variables in its environment. With `LOG_FORMAT` it logs (see [`ChildServer::stop`]), and sends traces
+    /// where the variables say so.
+    pub fn start_with(database: &Database, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(&database.server_url(), |command| {
+            if variables.iter().any(|(name, _)| *name == LOG_FORMAT) {
+                command.stderr(Stdio::piped());
+            }
+            command.envs(variables.iter().copied());
+        })
+    }
+
+    fn spawn(url: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env::current_exe().expect("a path"));
         command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, url);
-        let mut process = prepare(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
+        prepare(&mut command);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let address = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()));
         let address = address.expect("the child starts");
@@ -185,6 +213,21 @@ impl ChildServer {
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Stops the server as an operator would, and answers what it has logged.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn stop(mut self) -> String {
+        drop(self.process.stdin.take());
+        let mut log = String::new();
+        if let Some(mut stderr) = self.process.stderr.take() {
+            stderr.read_to_string(&mut log).expect("the log");
+        }
+        // Its status says nothing: libtest has nobody left to print its result to.
+        self.process.wait().expect("the child ends");
+        log
     }
 
     /// `kill -9`, and waits until the process is gone.
@@ -212,10 +255,18 @@ pub fn serve_if_child() -> bool {
     let asked = env::var(LOCKS).unwrap_or_default();
     let locks = [Locks::Application, Locks::Database].into_iter().find(|locks| format!("{locks:?}") == asked);
     let serve = Serve { locks: locks.unwrap_or_default(), ..Serve::default() };
-    let app = runtime.block_on(App::start(settings(&url, &[]), serve)).expect("the server starts");
+    let settings = settings(&url, &[]);
+    let telemetry =
+        env::var_os(LOG_FORMAT).map(|_| Telemetry::start(settings.log_format).expect("the log can be started"));
+    let app = runtime.block_on(App::start(settings, serve)).expect("the server starts");
     println!("\n{LISTENING}{}", app.address());
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
-    runtime.block_on(app.stop());
+    runtime.block_on(async {
+        app.stop().await;
+        if let Some(telemetry) = telemetry {
+            telemetry.finish().await;
+        }
+    });
     true
 }
 
@@ -231,7 +282,11 @@ const SETTINGS: &[(&str, &str)] =
 /// The flag `--jwt-secret` with nothing after it leaves the server without one.
 pub const NO_SECRET: &[&str] = &["--jwt-secret", ""];
 
-fn settings(database_url: &str, flags: &[&str]) -> Settings {
+/// Settings as a server under test has them, with more flags.
+///
+/// # Panics
+/// Where the flags are not to be understood.
+pub fn settings(database_url: &str, flags: &[&str]) -> Settings {
     let unsaid = SETTINGS.iter().filter(|(name, _)| !flags.contains(name));
     let given = ["antiphon", "--database-url", database_url].into_iter();
     let given = given.chain(unsaid.flat_map(|(name, value)| [*name, *value])).chain(flags.iter().copied());

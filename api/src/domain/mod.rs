@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use crate::metrics::{self, Metrics};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
@@ -47,9 +48,15 @@ impl Services {
         Self { db, hub: events::Hub::default(), limits, seen: Mutex::default() }
     }
 
-    /// SQL statements sent so far, transaction control not counted.
-    pub fn statements(&self) -> u64 {
-        self.db.statements()
+    /// What is counted of this server.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.db.metrics()
+    }
+
+    /// Everything counted so far, as Prometheus reads it.
+    pub fn metrics_text(&self) -> String {
+        self.db.count_connections();
+        self.metrics().text()
     }
 
     /// A transaction that sees one state of the database and writes nothing; dropping it ends it.
@@ -74,7 +81,7 @@ where
     F: for<'t> FnOnce(&'t Tx) -> Work<'t, T> + Send + 'static,
 {
     let (services, actor) = (services.clone(), actor.clone());
-    let task = tokio::spawn(async move {
+    let task = metrics::spawn(async move {
         let tx = services.db.write(&actor).await?;
         let result = work(&tx).await;
         if result.is_err() {

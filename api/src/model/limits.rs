@@ -1,6 +1,26 @@
 //! Every limit the service enforces on what a request may contain, each a setting. An error that a limit causes names it
 //! by its flag.
 
+/// Limits on connections to the database.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DatabaseLimits {
+    /// Most connections to the database
+    #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub database_connections: u32,
+    /// How long a request waits for a connection before it fails, in seconds
+    #[arg(long, env = "DATABASE_ACQUIRE_SECONDS", default_value_t = 10, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub database_acquire_seconds: u64,
+    /// How long a connection may be idle before it is closed, in seconds
+    #[arg(long, env = "DATABASE_IDLE_SECONDS", default_value_t = 600, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub database_idle_seconds: u64,
+    /// How long a connection is kept at most, in seconds: one that a failover has left on the old server goes by it
+    #[arg(long, env = "DATABASE_LIFETIME_SECONDS", default_value_t = 1_800, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub database_lifetime_seconds: u64,
+    /// How long PostgreSQL may work on one statement, in seconds, migrations aside; 0 leaves it to the server's own setting
+    #[arg(long, env = "DATABASE_STATEMENT_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub database_statement_seconds: u64,
+}
+
 /// Limits on requests; see `antiphon serve --help`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {

@@ -172,6 +172,10 @@ pub struct NewBlob {
 /// `Internal` where the database fails.
 pub async fn insert(tx: &Tx, project: ProjectId, new: Vec<NewBlob>) -> Result<HashMap<Hash, BlobId>> {
     let mut ids = HashMap::with_capacity(new.len());
+    for blob in &new {
+        tx.metrics.blob_bytes.inc_by(u64::try_from(blob.size).unwrap_or_default());
+        tx.metrics.blob_stored_bytes.inc_by(blob.encoded.data.len() as u64);
+    }
     let mut new = new.into_iter().peekable();
     while new.peek().is_some() {
         let mut sql = Sql::new("INSERT INTO blobs (project_id, sha256, size, encoding, depth, base_id, data) VALUES ");

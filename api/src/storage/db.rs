@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
@@ -11,9 +11,11 @@ use sea_orm::{
 };
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
+use crate::metrics::{self, Metrics};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
+use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
 use super::sql::Sql;
@@ -24,7 +26,7 @@ pub struct Db {
     /// SQLite: the one connection that writes. PostgreSQL: the pool.
     writer: DatabaseConnection,
     reader: DatabaseConnection,
-    statements: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
     locks: Locks,
 }
 
@@ -42,26 +44,26 @@ pub struct Login {
 }
 
 impl Db {
-    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) with at most `connections` connections. Nothing is migrated.
+    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) within the limits. Nothing is migrated.
     ///
     /// # Errors
     /// `Internal` saying why the database cannot be reached.
-    pub async fn connect(url: &str, connections: u32) -> Result<Self> {
-        let statements = Arc::new(AtomicU64::new(0));
+    pub async fn connect(url: &str, limits: &DatabaseLimits) -> Result<Self> {
+        let metrics = Arc::new(Metrics::default());
         let mut options = ConnectOptions::new(url);
         options
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
+            .max_connections(limits.database_connections)
+            .acquire_timeout(Duration::from_secs(limits.database_acquire_seconds))
+            .idle_timeout(Duration::from_secs(limits.database_idle_seconds))
+            .max_lifetime(Duration::from_secs(limits.database_lifetime_seconds))
             .test_before_acquire(false)
             .test_before_acquire_if_idle_for(Duration::from_secs(30))
             .sqlx_logging(false);
         let open = |options: ConnectOptions| {
-            let statements = statements.clone();
+            let metrics = metrics.clone();
             async move {
                 let mut connection = Database::connect(options).await.map_err(fail)?;
-                connection.set_metric_callback(move |_| {
-                    statements.fetch_add(1, Ordering::Relaxed);
-                });
+                connection.set_metric_callback(move |sent| metrics.statement(sent.elapsed, sent.failed));
                 Ok::<_, Error>(connection)
             }
         };
@@ -84,10 +86,13 @@ impl Db {
                 options.read_only(true).foreign_keys(true).busy_timeout(Duration::from_secs(10))
             });
             let reader = open(options).await?;
-            Ok(Self { writer, reader, statements, locks: Locks::Both })
+            Ok(Self { writer, reader, metrics, locks: Locks::Both })
         } else {
+            if limits.database_statement_seconds > 0 {
+                options.statement_timeout(Duration::from_secs(limits.database_statement_seconds));
+            }
             let pool = open(options).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, statements, locks: Locks::Both })
+            Ok(Self { writer: pool.clone(), reader: pool, metrics, locks: Locks::Both })
         }
     }
 
@@ -96,9 +101,32 @@ impl Db {
         &self.writer
     }
 
-    /// SQL statements sent so far, transaction control not counted.
-    pub fn statements(&self) -> u64 {
-        self.statements.load(Ordering::Relaxed)
+    /// What is counted of this server.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Counts the connections that there are now.
+    pub fn count_connections(&self) {
+        if self.is_sqlite() {
+            for (name, pool) in [("write", &self.writer), ("read", &self.reader)] {
+                let pool = pool.get_sqlite_connection_pool();
+                self.metrics.pool(name, pool.size(), pool.num_idle());
+            }
+        } else {
+            let pool = self.writer.get_postgres_connection_pool();
+            self.metrics.pool("all", pool.size(), pool.num_idle());
+        }
+    }
+
+    /// Asks the database for an answer.
+    ///
+    /// # Errors
+    /// `Internal` where none comes.
+    pub async fn ping(&self) -> Result<()> {
+        let reader = self.reader.clone();
+        // In its own task, as whatever waits for a connection must be.
+        metrics::spawn(async move { reader.ping().await }).await.map_err(Error::internal)?.map_err(fail)
     }
 
     /// Whether this is SQLite.
@@ -137,7 +165,7 @@ impl Db {
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
-        Ok(Tx::new(self.begin(&self.reader, READ_ONLY, Some(actor)).await?, actor, self.locks))
+        Ok(self.tx(self.begin(&self.reader, READ_ONLY, Some(actor)).await?, actor))
     }
 
     /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
@@ -154,7 +182,7 @@ impl Db {
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn write(&self, actor: &Actor) -> Result<Tx> {
-        Ok(Tx::new(self.begin(&self.writer, "", Some(actor)).await?, actor, self.locks))
+        Ok(self.tx(self.begin(&self.writer, "", Some(actor)).await?, actor))
     }
 
     /// Begins a transaction, on PostgreSQL in this mode and as the caller: the role and the claims end with it. A `begin` that
@@ -166,6 +194,7 @@ impl Db {
         actor: Option<&Actor>,
     ) -> Result<DatabaseTransaction> {
         let connection = connection.clone();
+        let access = if mode.is_empty() { "write" } else { "read" };
         let mut options = TransactionOptions::default();
         let mut opening = String::new();
         if self.is_sqlite() {
@@ -185,7 +214,19 @@ impl Db {
             }
             Ok(transaction)
         };
-        tokio::spawn(begin).await.map_err(Error::internal)?.map_err(fail)
+        let begun = self.metrics.waiting(access, metrics::spawn(begin)).await;
+        begun.map_err(Error::internal)?.map_err(fail)
+    }
+
+    fn tx(&self, connection: DatabaseTransaction, actor: &Actor) -> Tx {
+        Tx {
+            connection,
+            actor: actor.clone(),
+            taken: OnceLock::new(),
+            abandoned: AtomicBool::new(false),
+            locks: self.locks,
+            metrics: self.metrics.clone(),
+        }
     }
 
     /// Closes all connections once they are idle.
@@ -242,6 +283,7 @@ pub struct Tx {
     pub(super) taken: OnceLock<(ProjectId, i32)>,
     abandoned: AtomicBool,
     locks: Locks,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A transaction that reads every project, on nobody's behalf. It is no [`Tx`], so that nothing written for a request runs in
@@ -257,10 +299,6 @@ impl Operator {
 }
 
 impl Tx {
-    fn new(connection: DatabaseTransaction, actor: &Actor, locks: Locks) -> Self {
-        Self { connection, actor: actor.clone(), taken: OnceLock::new(), abandoned: AtomicBool::new(false), locks }
-    }
-
     /// Makes [`Tx::finish`] leave no trace: the write turned out to change nothing.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);

@@ -205,16 +205,21 @@ async fn run(state: AppState, requests: Vec<Request>, claims: Option<Claims>, id
 async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>, id: &str) -> Outcome {
     let (kind, name) = match operation::prepare(&mut request, &state.documents, &state.limits) {
         Ok(prepared) => prepared,
-        Err(error) => return error.into(),
+        Err(error) => {
+            let outcome = error.into();
+            state.refused(&outcome);
+            return outcome;
+        }
     };
     if kind == OperationType::Subscription {
         let error = Error::bad_input("query", "Subscriptions come by WebSocket, at /graphql/ws.");
         return operation::refusal(&error, id).into();
     }
+    let mut measured = state.measure(kind, name.as_deref(), claims.is_some(), id);
     let request = context::attach(request, kind, &state.services, claims.map(|claims| claims.actor.clone()));
-    let span = operation::span(kind, name.as_deref(), id);
-    let response = state.schema.execute(request).instrument(span).await;
-    operation::settle(response, id)
+    let outcome = operation::settle(measured.run(state.schema.execute(request)).await, id);
+    measured.ended(&outcome);
+    outcome
 }
 
 /// The status of an answer (the draft's section "Status Codes").

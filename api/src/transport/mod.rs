@@ -1,12 +1,15 @@
 //! The doors: HTTP and WebSocket, who is calling, and nothing of what the service does.
 //!
 //! To add a door, write a file that reads its requests into [`operation::read`] or the like, runs them through
-//! [`operation::prepare`] and the schema, gives every answer to [`operation::settle`], and mount it in [`router`].
+//! [`operation::prepare`] and the schema as a [`measure::Measured`], gives every answer to [`operation::settle`], and mount it
+//! in [`router`].
 
 pub mod auth;
 pub mod graphiql;
+pub mod health;
 pub mod http;
 pub mod jwks;
+mod measure;
 mod operation;
 pub mod router;
 pub mod throttle;

@@ -29,6 +29,23 @@ const QUERY_TOO_COMPLEX: &str = "QUERY_TOO_COMPLEX";
 const DOCUMENT_NOT_FOUND: (&str, &str) = ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
 const DOCUMENTS_NOT_SUPPORTED: (&str, &str) = ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported");
 
+const INTERNAL: &str = "INTERNAL";
+
+/// Every code that an error can have.
+const CODES: [&str; 11] = [
+    "UNAUTHENTICATED",
+    "FORBIDDEN",
+    "NOT_FOUND",
+    BAD_USER_INPUT,
+    "CONFLICT",
+    "PAYLOAD_TOO_LARGE",
+    "RATE_LIMITED",
+    QUERY_TOO_COMPLEX,
+    INTERNAL,
+    PARSE_FAILED,
+    VALIDATION_FAILED,
+];
+
 /// What became of an operation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -43,6 +60,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// `OK`, or the code of what went wrong; `INTERNAL` before any other.
+    pub fn code(&self) -> &'static str {
+        let errors = match self {
+            Self::Ran(response) => &response.errors,
+            Self::Refused { errors } => errors,
+        };
+        let known = |error| CODES.into_iter().find(|code| code_of(error) == Some(code)).unwrap_or(INTERNAL);
+        let mut codes = errors.iter().map(known);
+        if codes.clone().any(|code| code == INTERNAL) { INTERNAL } else { codes.next().unwrap_or("OK") }
+    }
+
     /// Whether a request error of this code is among the reasons for the refusal.
     pub fn refused_for(&self, code: &str) -> bool {
         match self {
@@ -268,12 +296,6 @@ fn require_variables(operation: &OperationDefinition, variables: &Variables) -> 
         }
     }
     Ok(())
-}
-
-/// The span that an operation runs in. No text of the client's goes into it but the operation's name, cut short.
-pub fn span(kind: OperationType, name: Option<&str>, request_id: &str) -> tracing::Span {
-    let name: String = name.unwrap_or_default().chars().take(100).collect();
-    tracing::info_span!("GraphQL", graphql.operation.r#type = %kind, graphql.operation.name = name, request.id = request_id)
 }
 
 /// What came of an executed operation, fit for the client: errors of the library get the code it does not give, and an

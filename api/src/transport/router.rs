@@ -1,7 +1,11 @@
 //! The routes, and what holds for all of them: a request id, a span, security headers, CORS, and an answer where a
 //! handler panics.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -26,7 +30,7 @@ use tower_http::{
 };
 use tracing::Instrument;
 
-use super::{auth::Verifier, graphiql, http, operation, throttle::Throttle, websocket};
+use super::{auth::Verifier, graphiql, health, http, operation, throttle::Throttle, websocket};
 use crate::{
     domain::Services,
     graphql::{documents::Documents, schema::AppSchema},
@@ -68,6 +72,10 @@ pub struct AppState {
     pub limits: Arc<Limits>,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
+    /// Whether requests can be served.
+    pub health: Arc<health::Health>,
+    /// From which time on an operation counts as slow and is logged; zero: none.
+    pub slow_operation: Duration,
     /// Cancelled when the server stops: WebSockets close by it.
     pub shutdown: CancellationToken,
     /// What must end before the process does: sockets that say goodbye, and operations whose client has hung up. After
@@ -87,13 +95,13 @@ pub fn router(state: AppState) -> Router {
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, X_REQUEST_ID])
         .expose_headers([X_REQUEST_ID, RETRY_AFTER])
-        .max_age(std::time::Duration::from_secs(3600));
+        .max_age(Duration::from_secs(3600));
     Router::new()
         .merge(graphiql::routes())
         // Who reads a body counts its bytes as they come out of here.
         .route("/graphql", any(http::graphql).layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)))
         .route("/graphql/ws", get(websocket::upgrade))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(cors)
@@ -115,7 +123,7 @@ async fn guard(mut request: Request, next: Next) -> Response {
     let id = given.map_or_else(|| clock::new_id().to_string(), str::to_owned);
     let header = HeaderValue::from_str(&id).ok();
     // The path alone: a query string may hold variables.
-    let span = tracing::info_span!("request", http.method = %request.method(), url.path = request.uri().path(), request.id = id);
+    let span = tracing::info_span!("request", otel.name = format!("{} {}", request.method(), request.uri().path()), http.method = %request.method(), url.path = request.uri().path(), request.id = id);
     request.extensions_mut().insert(RequestId(id.clone()));
 
     let started = Instant::now();

@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use async_graphql::{Request, ServerError, parser::types::OperationType};
+use async_graphql::{Request, ServerError};
 use axum::{
     Extension,
     extract::{
@@ -49,6 +49,7 @@ use super::{
 use crate::{
     domain::profile,
     graphql::context,
+    metrics::Held,
     model::{actor::Actor, clock, error::Error},
 };
 
@@ -197,8 +198,9 @@ pub async fn upgrade(
     let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
     let address = state.throttle.address(peer.ip(), &headers);
     let task = state.tasks.token();
+    let open = Held::new(&state.services.metrics().sockets);
     let serve = move |socket: WebSocket| async move {
-        let _task = task;
+        let _held = (task, open);
         let (sink, stream) = socket.split();
         let socket = Socket {
             state,
@@ -584,28 +586,37 @@ fn start(
 ) -> Result<BoxStream<'static, Step>, ServerError> {
     let prepared = AssertUnwindSafe(|| {
         let (kind, name) = operation::prepare(&mut request, &state.documents, &state.limits)?;
-        let span = operation::span(kind, name.as_deref(), &request_id);
+        let measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
         let request = context::attach(request, kind, &state.services, actor);
-        Ok((kind, state.schema.execute_stream(request), span))
+        Ok((state.schema.execute_stream(request), measured))
     });
-    let (kind, responses, span) =
+    let (responses, mut measured) =
         std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, &request_id)))?;
-    let mut responses = AssertUnwindSafe(responses).catch_unwind();
-    let responses = stream::poll_fn(move |context| {
-        let _entered = span.enter();
-        responses.poll_next_unpin(context)
+    let responses = measured.run_stream(AssertUnwindSafe(responses).catch_unwind());
+    let steps = responses.map(Some).chain(stream::once(async { None })).map(move |response| {
+        let Some(response) = response else {
+            measured.done();
+            return Step::Done;
+        };
+        let outcome = match response {
+            Ok(response) => operation::settle(response, &request_id),
+            Err(panic) => operation::panicked(&*panic, &request_id).into(),
+        };
+        let is_last = match &outcome {
+            Outcome::Ran(response) => measured.listens() && has_lost_its_stream(response),
+            Outcome::Refused { .. } => true,
+        };
+        if measured.listens() && !is_last {
+            measured.delivered();
+        } else {
+            measured.ended(&outcome);
+        }
+        match outcome {
+            Outcome::Ran(response) if !is_last => Step::Result(Box::new(response)),
+            Outcome::Ran(async_graphql::Response { errors, .. }) | Outcome::Refused { errors } => Step::Failed(errors),
+        }
     });
-    let steps = responses.map(move |response| match response {
-        Ok(response) => match operation::settle(response, &request_id) {
-            Outcome::Ran(response) if kind == OperationType::Subscription && has_lost_its_stream(&response) => {
-                Step::Failed(response.errors)
-            }
-            Outcome::Ran(response) => Step::Result(Box::new(response)),
-            Outcome::Refused { errors } => Step::Failed(errors),
-        },
-        Err(panic) => Step::Failed(vec![operation::panicked(&*panic, &request_id)]),
-    });
-    Ok(steps.chain(stream::once(async { Step::Done })).boxed())
+    Ok(steps.boxed())
 }
 
 /// Whether what failed is the subscription's own field, so that no event can come of it: to start with, or any more. A field

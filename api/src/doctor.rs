@@ -1,0 +1,593 @@
+//! `antiphon doctor`: looks at the set-up as an operator would who knows everything that can be wrong with it, changes nothing,
+//! and says of each thing what it is, why it matters and what to do.
+//!
+//! To add a check, write a function that adds its findings to a [`Findings`] and call it in [`examine`].
+
+use std::{
+    fmt,
+    fs::File,
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::anyhow;
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, Row,
+    postgres::{PgConnectOptions, PgSslMode},
+    sqlite::SqliteConnectOptions,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    time::timeout,
+};
+
+use crate::{
+    app::{SecretSource, Target, missing, refusal, secret_source},
+    config::{Settings, read_secret},
+    model::clock,
+};
+
+/// How long something on this machine may take to answer.
+const ASK_TIME: Duration = Duration::from_secs(5);
+
+/// Free space below which writes will soon fail, and below which they may fail at once, in KiB.
+const LITTLE_SPACE: u64 = 1024 * 1024;
+const NO_SPACE: u64 = 64 * 1024;
+
+/// How far the clocks may be apart before tokens and times are judged wrongly, in seconds.
+const MAX_SKEW: f64 = 2.0;
+
+/// The oldest PostgreSQL that is tested, as `server_version_num` has it.
+const OLDEST_POSTGRES: i32 = 150_000;
+
+/// Connections that PostgreSQL keeps for others than its superusers, and a little more.
+const SPARE_CONNECTIONS: i64 = 10;
+
+/// File systems over a network, on which SQLite's WAL does not work: its readers and writers share memory.
+const NETWORK_FILE_SYSTEMS: [&str; 11] =
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Fine,
+    Warning,
+    Broken,
+}
+
+/// Something that was looked at.
+pub struct Finding {
+    part: &'static str,
+    state: State,
+    what: String,
+    /// Why it matters, and what to do; of what is not fine.
+    why_and_do: Option<(String, String)>,
+}
+
+impl Finding {
+    /// Whether the server would not work.
+    pub fn is_broken(&self) -> bool {
+        self.state == State::Broken
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Fine => "ok",
+            State::Warning => "warning",
+            State::Broken => "BROKEN",
+        };
+        writeln!(f, "{state:<8} {}: {}", self.part, self.what)?;
+        if let Some((why, advice)) = &self.why_and_do {
+            writeln!(f, "         why it matters: {why}\n         what to do: {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn fine(&mut self, part: &'static str, what: impl Into<String>) {
+        self.0.push(Finding { part, state: State::Fine, what: what.into(), why_and_do: None });
+    }
+
+    fn warn(&mut self, part: &'static str, what: impl Into<String>, why: &str, advice: &str) {
+        self.add(State::Warning, part, what.into(), why, advice);
+    }
+
+    fn broken(&mut self, part: &'static str, what: impl Into<String>, why: &str, advice: &str) {
+        self.add(State::Broken, part, what.into(), why, advice);
+    }
+
+    fn add(&mut self, state: State, part: &'static str, what: String, why: &str, advice: &str) {
+        self.0.push(Finding { part, state, what, why_and_do: Some((why.to_owned(), advice.to_owned())) });
+    }
+}
+
+/// Looks at everything, and answers what there is to say of it.
+pub async fn examine(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    check_settings(settings, &mut findings);
+    check_address("address", settings.listen, "--listen (LISTEN)", &mut findings).await;
+    if let Some(address) = settings.metrics_listen {
+        check_metrics_address(address, settings.listen, &mut findings).await;
+    }
+    match Target::parse(settings.database_url.expose()) {
+        Err(error) => findings.broken(
+            "database",
+            format!("{error:#}"),
+            "without a database there is nothing to serve",
+            "correct the URL; it is not repeated here, as it may hold a password",
+        ),
+        Ok(target) => {
+            check_secret(settings, &target, &mut findings);
+            let is_reachable = match &target {
+                Target::Sqlite(options) => check_sqlite(options, &mut findings).await,
+                Target::Postgres(options) => check_postgres(options, settings, &mut findings).await,
+            };
+            if is_reachable {
+                check_migrations(settings, &target, &mut findings).await;
+            }
+        }
+    }
+    findings.0
+}
+
+fn check_settings(settings: &Settings, findings: &mut Findings) {
+    let before = findings.0.len();
+    let limits = &settings.limits;
+    if limits.max_file_bytes > limits.max_body_bytes {
+        findings.warn(
+            "settings",
+            format!("MAX_FILE_BYTES ({}) is above MAX_BODY_BYTES ({})", limits.max_file_bytes, limits.max_body_bytes),
+            "a file of that size does not fit into a request, so the lower limit is the one that holds",
+            "raise MAX_BODY_BYTES to a little more than MAX_FILE_BYTES",
+        );
+    }
+    if limits.max_text_bytes > limits.max_body_bytes {
+        findings.warn(
+            "settings",
+            format!("MAX_TEXT_BYTES ({}) is above MAX_BODY_BYTES ({})", limits.max_text_bytes, limits.max_body_bytes),
+            "a text of that size does not fit into a request, so the lower limit is the one that holds",
+            "raise MAX_BODY_BYTES to a little more than MAX_TEXT_BYTES",
+        );
+    }
+    let database = &settings.database;
+    if database.database_idle_seconds > database.database_lifetime_seconds {
+        findings.warn(
+            "settings",
+            "DATABASE_IDLE_SECONDS is above DATABASE_LIFETIME_SECONDS",
+            "a connection is closed at the end of its life, however busy, so the idle limit never comes to hold",
+            "lower the one or raise the other",
+        );
+    }
+    if findings.0.len() == before {
+        findings.fine("settings", "they do not contradict each other");
+    }
+}
+
+async fn check_address(part: &'static str, address: SocketAddr, setting: &str, findings: &mut Findings) {
+    let error = match TcpListener::bind(address).await {
+        Ok(_) => return findings.fine(part, format!("{address} is free")),
+        Err(error) => error,
+    };
+    if error.kind() == ErrorKind::AddrInUse && is_antiphon(address).await {
+        return findings.fine(part, format!("a server of ours answers at {address} already"));
+    }
+    let why = "the server cannot listen there, and does not start";
+    match error.kind() {
+        ErrorKind::AddrInUse => findings.broken(
+            part,
+            format!("{address} is in use by another program"),
+            why,
+            &format!("stop that program (`ss -ltnp` names it), or choose another address with {setting}"),
+        ),
+        ErrorKind::PermissionDenied => findings.broken(
+            part,
+            format!("{address} may not be listened on: {error}"),
+            why,
+            &format!("ports below 1024 are the administrator's: choose one above with {setting}, behind a proxy"),
+        ),
+        _ => findings.broken(
+            part,
+            format!("{address} cannot be listened on: {error}"),
+            why,
+            &format!("choose an address of this machine with {setting}"),
+        ),
+    }
+}
+
+/// Whether `/healthz` answers there.
+async fn is_antiphon(address: SocketAddr) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.take(4096).read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer.ends_with(b"\r\n\r\nok\n"))
+    };
+    matches!(timeout(ASK_TIME, ask).await, Ok(Ok(true)))
+}
+
+async fn check_metrics_address(address: SocketAddr, listen: SocketAddr, findings: &mut Findings) {
+    let setting = "--metrics-listen (METRICS_LISTEN)";
+    if address == listen && address.port() != 0 {
+        return findings.broken(
+            "metrics",
+            format!("METRICS_LISTEN is the same as LISTEN, {address}"),
+            "one address is listened on once, and the metrics are not for everybody",
+            &format!("choose another port with {setting}"),
+        );
+    }
+    check_address("metrics", address, setting, findings).await;
+    if !address.ip().to_canonical().is_loopback() {
+        findings.warn(
+            "metrics",
+            format!("{address} is reachable from other machines"),
+            "whoever reaches it reads the names of operations and how busy the server is, without signing in",
+            &format!("let a firewall keep it to your Prometheus, or choose a loopback address with {setting}"),
+        );
+    }
+}
+
+fn check_secret(settings: &Settings, target: &Target, findings: &mut Findings) {
+    let why = "without it nobody can sign in, and the server does not start";
+    match secret_source(settings, target) {
+        Err(error) => findings.broken("secret", format!("{error:#}"), why, "set or correct JWT_SECRET"),
+        Ok(SecretSource::Given(_)) => findings.fine("secret", "JWT_SECRET is long enough"),
+        Ok(SecretSource::Nowhere) => {
+            findings.fine("secret", "none: tokens are signed with keys that their issuer publishes")
+        }
+        Ok(SecretSource::OwnFile(path)) => match read_secret(&path) {
+            Ok(_) => findings.fine("secret", format!("the server has its own, {}", path.display())),
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::NotFound) => {
+                findings.fine("secret", format!("the server will make its own, {}", path.display()));
+            }
+            Err(error) => findings.broken(
+                "secret",
+                format!("{}: {error:#}", path.display()),
+                "whoever reads it can sign in as anybody, so the server does not use it",
+                "remove the file and start again: tokens signed with the old secret end with it",
+            ),
+        },
+    }
+}
+
+/// Answers whether there is a database to go on with.
+async fn check_sqlite(options: &SqliteConnectOptions, findings: &mut Findings) -> bool {
+    let file = options.get_filename();
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let Ok(folder) = folder.canonicalize() else {
+        findings.broken(
+            "database",
+            format!("the folder of {} does not exist", file.display()),
+            "SQLite makes the file, and not its folder",
+            "make the folder, or choose another with --database-url (DATABASE_URL)",
+        );
+        return false;
+    };
+    check_file_system(&folder, findings);
+    check_space(&folder, findings).await;
+    if !file.exists() {
+        // What the server will do, taken back at once.
+        let probe = folder.join(format!(".antiphon-doctor-{}", clock::new_id()));
+        match File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)) {
+            Ok(()) => findings.fine("database", format!("{} will be made at the first start", file.display())),
+            Err(error) => findings.broken(
+                "database",
+                format!("{} cannot be written to: {error}", folder.display()),
+                "SQLite keeps two files beside the database and makes them anew at each start",
+                "make it this user's (chown), or choose another with --database-url (DATABASE_URL)",
+            ),
+        }
+        return false;
+    }
+    check_mode(file, findings);
+    if let Some(error) = refusal(&options.clone().create_if_missing(false)).await {
+        findings.broken(
+            "database",
+            format!("{} cannot be opened: {error:#}", file.display()),
+            "without a database there is nothing to serve",
+            "the file and its folder must be this user's and writable; \"not a database\" says that it is another's file \
+             or damaged: restore a backup",
+        );
+        return false;
+    }
+    findings.fine("database", format!("{} opens", file.display()));
+    true
+}
+
+#[cfg(unix)]
+fn check_mode(file: &Path, findings: &mut Findings) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(metadata) = file.metadata() else { return };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o002 != 0 {
+        findings.broken(
+            "database",
+            format!("{} may be written by every user of this machine (mode {mode:04o})", file.display()),
+            "whoever writes to it passes by every rule of the service",
+            &format!("chmod 600 {}", file.display()),
+        );
+    } else if mode & 0o004 != 0 {
+        findings.warn(
+            "database",
+            format!("{} may be read by every user of this machine (mode {mode:04o})", file.display()),
+            "all conversations and files are in it",
+            &format!("chmod 600 {}, where others than you have accounts here", file.display()),
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path, _: &mut Findings) {}
+
+fn check_file_system(folder: &Path, findings: &mut Findings) {
+    // Linux alone tells it so.
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mounts") else { return };
+    let Some((at, kind)) = file_system(&mounts, folder) else { return };
+    if NETWORK_FILE_SYSTEMS.contains(&kind.as_str()) {
+        findings.broken(
+            "database",
+            format!("{} is on a network file system ({kind} at {})", folder.display(), at.display()),
+            "SQLite's write-ahead log needs memory that all its processes share, and locks that such systems break: the file \
+             gets damaged",
+            "put it on a local disk, or use PostgreSQL",
+        );
+    }
+}
+
+/// Where the file system of a folder is mounted, and its kind, by the lines of mounts(5).
+fn file_system(mounts: &str, folder: &Path) -> Option<(PathBuf, String)> {
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        // The file writes a space of a path like this.
+        let at = PathBuf::from(fields.next()?.replace("\\040", " "));
+        Some((at, fields.next()?.to_owned()))
+    });
+    // Of two at the same place the later one hides the other.
+    mounts.filter(|(at, _)| folder.starts_with(at)).max_by_key(|(at, _)| at.components().count())
+}
+
+async fn check_space(folder: &Path, findings: &mut Findings) {
+    let asked = timeout(ASK_TIME, Command::new("df").arg("-Pk").arg(folder).kill_on_drop(true).output()).await;
+    let Ok(Ok(output)) = asked else { return };
+    let output = String::from_utf8_lossy(&output.stdout);
+    let free = output.lines().nth(1).and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
+    let why = "a write that finds no room fails, and is not lost only because it was never acknowledged";
+    let advice = "make room, or move the database to a larger disk";
+    match free {
+        Some(free) if free < NO_SPACE => {
+            findings.broken("disk", format!("{} MiB are left at {}", free / 1024, folder.display()), why, advice);
+        }
+        Some(free) if free < LITTLE_SPACE => {
+            findings.warn("disk", format!("{} MiB are left at {}", free / 1024, folder.display()), why, advice);
+        }
+        Some(free) => findings.fine("disk", format!("{} GiB are left", free / 1024 / 1024)),
+        None => {}
+    }
+}
+
+/// Answers whether there is a database to go on with.
+async fn check_postgres(options: &PgConnectOptions, settings: &Settings, findings: &mut Findings) -> bool {
+    if let Some(error) = refusal(options).await {
+        let error = format!("{error:#}");
+        let advice = if error.contains("password") || error.contains("role") {
+            "check user and password in --database-url (DATABASE_URL); @ : / # % in them are written %40 %3A %2F %23 %25"
+        } else if error.contains("certificate") || error.to_lowercase().contains("tls") {
+            "name the authority that signed the server's certificate with sslrootcert=FILE in the URL, and the host as the \
+             certificate has it"
+        } else {
+            "check that it runs and that this machine reaches it (`pg_isready -d URL`), and --database-url (DATABASE_URL)"
+        };
+        findings.broken(
+            "database",
+            format!("{} cannot be opened: {error}", Target::Postgres(options.clone())),
+            "without a database there is nothing to serve",
+            advice,
+        );
+        return false;
+    }
+    match timeout(ASK_TIME, ask_postgres(options, settings, findings)).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            findings.broken("database", format!("{error:#}"), "the server will meet the same", "see PostgreSQL's log");
+            false
+        }
+        Err(_) => {
+            findings.broken(
+                "database",
+                "it lets us in and then does not answer",
+                "the server will meet the same",
+                "see whether it is overloaded, or a pooler in between has no connection left",
+            );
+            false
+        }
+    }
+}
+
+async fn ask_postgres(options: &PgConnectOptions, settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
+    const ABOUT: &str = "SELECT current_setting('server_version_num')::int AS version, pg_backend_pid() AS backend,
+        extract(epoch FROM clock_timestamp())::float8 AS now, pg_is_in_recovery() AS is_standby,
+        current_setting('max_connections')::bigint AS max_connections, rolsuper, rolbypassrls,
+        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted
+        FROM pg_roles WHERE rolname = current_user";
+    // A pooler in transaction mode takes no prepared statement: these are sent without.
+    let mut one = options.connect().await?;
+    let before = clock::now();
+    let row = sqlx::raw_sql(ABOUT).fetch_one(&mut one).await?;
+    let after = clock::now();
+
+    let version: i32 = row.try_get("version")?;
+    let shown =
+        format!("{} answers, version {}.{}", Target::Postgres(options.clone()), version / 10_000, version % 10_000);
+    if version < OLDEST_POSTGRES {
+        findings.broken(
+            "database",
+            shown,
+            "the views of the schema need what came with PostgreSQL 15 (security_invoker)",
+            "upgrade PostgreSQL",
+        );
+    } else {
+        findings.fine("database", shown);
+    }
+    if row.try_get("is_standby")? {
+        findings.broken(
+            "database",
+            "this is a standby, which takes no writes",
+            "every mutation would fail",
+            "name the primary in --database-url (DATABASE_URL)",
+        );
+    }
+    check_role(&row, findings)?;
+    let middle = (before + (after - before) / 2).timestamp_micros() as f64 / 1e6;
+    let skew = row.try_get::<f64, _>("now")? - middle - (after - before).num_microseconds().unwrap_or(0) as f64 / 2e6;
+    if skew.abs() > MAX_SKEW {
+        findings.warn(
+            "clock",
+            format!("the database's clock and this machine's are {:.1} seconds apart", skew.abs()),
+            "tokens end too early or too late, and the times of several servers' writes do not fit together",
+            "let both keep time by NTP (`timedatectl` says whether this one does)",
+        );
+    } else {
+        findings.fine("clock", "the database's and this machine's agree");
+    }
+    let (max, ours) = (row.try_get::<i64, _>("max_connections")?, i64::from(settings.database.database_connections));
+    if ours > max - SPARE_CONNECTIONS {
+        findings.warn(
+            "connections",
+            format!("DATABASE_CONNECTIONS is {ours}, and the database takes {max} in all"),
+            "requests fail when none is left, those of other programs too",
+            "lower the one, or raise PostgreSQL's max_connections",
+        );
+    }
+    let is_remote = options.get_socket().is_none() && !matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1");
+    let is_encrypted: bool = row.try_get("is_encrypted")?;
+    if is_remote && !is_encrypted {
+        findings.warn(
+            "encryption",
+            "the connection to the database is not encrypted",
+            "everybody on the way reads all conversations and the password's exchange",
+            "add sslmode=verify-full&sslrootcert=FILE to --database-url (DATABASE_URL)",
+        );
+    } else if is_remote && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull | PgSslMode::VerifyCa) {
+        findings.warn(
+            "encryption",
+            "the connection to the database is encrypted, and nobody has checked to whom",
+            "somebody on the way can pass for the database",
+            "add sslmode=verify-full&sslrootcert=FILE to --database-url (DATABASE_URL)",
+        );
+    }
+    check_pooler(&mut one, options, row.try_get("backend")?, findings).await?;
+    one.close().await?;
+    Ok(())
+}
+
+fn check_role(row: &sqlx::postgres::PgRow, findings: &mut Findings) -> anyhow::Result<()> {
+    let right = match (row.try_get("rolsuper")?, row.try_get("rolbypassrls")?) {
+        (true, _) => "is a superuser",
+        (false, true) => "bypasses row-level security",
+        (false, false) => {
+            findings.fine("role", "the login has no rights beyond its own tables");
+            return Ok(());
+        }
+    };
+    findings.warn(
+        "role",
+        format!("the login {right}"),
+        "each transaction gives those rights up, but whoever gets hold of the login reads every project",
+        "let the server log in as a role made for it, which owns nothing (README, \"Two logins\")",
+    );
+    Ok(())
+}
+
+/// A pooler in transaction mode lends the same backend to two of its clients as soon as neither is in a transaction.
+async fn check_pooler(
+    one: &mut PgConnection,
+    options: &PgConnectOptions,
+    backend: i32,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let mut other = options.connect().await?;
+    let second: i32 =
+        sqlx::raw_sql("SELECT pg_backend_pid() AS backend").fetch_one(&mut other).await?.try_get("backend")?;
+    let again: i32 = sqlx::raw_sql("SELECT pg_backend_pid() AS backend").fetch_one(one).await?.try_get("backend")?;
+    other.close().await?;
+    if backend == second || backend != again {
+        findings.broken(
+            "pooler",
+            "there is a pooler in transaction mode between here and the database",
+            "prepared statements and LISTEN do not survive a transaction there: requests fail, and listeners of another server's \
+             writes wait for the sweep",
+            "use the direct connection, or the pooler in session mode (Supabase: port 5432 in place of 6543)",
+        );
+    } else {
+        findings.fine("pooler", "none in transaction mode is in between");
+    }
+    Ok(())
+}
+
+async fn check_migrations(settings: &Settings, target: &Target, findings: &mut Findings) {
+    let found = async {
+        let db = target.connect(settings).await?;
+        let found = match missing(&db).await {
+            Ok(missing) => Ok((missing, db.is_sqlite())),
+            Err(error) => Err(error),
+        };
+        if let (Ok((missing, false)), Ok(login)) = (&found, db.login().await)
+            && missing.is_empty()
+            && !login.may_serve
+        {
+            findings.broken(
+                "role",
+                format!("the login {:?} may not speak for callers", login.name),
+                "every transaction takes its caller's role, so that row-level security holds; without it none begins",
+                &format!("let the database's owner run GRANT authenticated TO \"{}\"", login.name),
+            );
+        }
+        db.close().await;
+        found
+    };
+    match timeout(2 * ASK_TIME, found).await.unwrap_or_else(|_| Err(anyhow!("no answer in time"))) {
+        Err(error) => findings.broken(
+            "migrations",
+            format!("{error:#}"),
+            "the server does not start on a database that it does not know",
+            "start the version of antiphon that the database is of, or name another database",
+        ),
+        Ok((missing, _)) if missing.is_empty() => findings.fine("migrations", "all are applied"),
+        Ok((missing, true)) => {
+            findings.fine("migrations", format!("{} are missing; the next start applies them", missing.len()));
+        }
+        Ok((missing, false)) => findings.broken(
+            "migrations",
+            format!("these are missing: {}", missing.join(", ")),
+            "the server does not start on tables of another version",
+            "run `antiphon migrate`, or start once with --migrate (MIGRATE=true)",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_system_of_a_folder_is_the_innermost_mounted() {
+        const MOUNTS: &str = "/dev/sda1 / ext4 rw 0 0\nhost:/srv /srv/my\\040data nfs4 rw 0 0\ntmpfs /srv/my\\040data/tmp tmpfs rw 0 0\n";
+        let kind = |folder: &str| file_system(MOUNTS, Path::new(folder)).map(|(_, kind)| kind);
+        assert_eq!(kind("/srv/my data/antiphon").as_deref(), Some("nfs4"));
+        assert_eq!(kind("/srv/my data/tmp").as_deref(), Some("tmpfs"));
+        assert_eq!(kind("/srv/my database").as_deref(), Some("ext4"));
+        assert_eq!(file_system("", Path::new("/")), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! What operators and their machines ask: `/healthz` (the process lives), `/readyz` (requests can be served; where not, which
+//! part is to blame) and `/metrics` (Prometheus), which is served at an address of its own alone.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures::future::{BoxFuture, join_all};
+use serde::Serialize;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{domain::Services, metrics};
+
+/// How long a part may take to say that it is ready.
+const CHECK_TIME: Duration = Duration::from_secs(2);
+/// For how long an answer holds: whoever asks more often costs the database nothing.
+const HOLDS: Duration = Duration::from_secs(1);
+
+/// Something that must work before requests can be served.
+pub struct Part {
+    /// What it is.
+    pub name: &'static str,
+    /// What anybody may know of it where it does not work.
+    pub amiss: &'static str,
+    /// Finds out; the error is for the log.
+    pub check: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+}
+
+/// Knows whether the server is ready.
+pub struct Health {
+    parts: Vec<Part>,
+    draining: CancellationToken,
+    last: Mutex<Option<(Instant, Readiness)>>,
+}
+
+#[derive(Clone, PartialEq, Serialize)]
+struct Readiness {
+    ready: bool,
+    parts: Vec<PartReadiness>,
+}
+
+#[derive(Clone, PartialEq, Serialize)]
+struct PartReadiness {
+    name: &'static str,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+impl Health {
+    /// Ready when all parts are and `draining` is not cancelled.
+    pub fn new(parts: Vec<Part>, draining: CancellationToken) -> Self {
+        Self { parts, draining, last: Mutex::default() }
+    }
+
+    async fn readiness(&self) -> Readiness {
+        // Held while asking: who comes meanwhile gets the same answer.
+        let mut last = self.last.lock().await;
+        let before = last.as_ref().filter(|(at, _)| at.elapsed() < HOLDS);
+        let mut readiness = match before {
+            Some((_, readiness)) => readiness.clone(),
+            None => {
+                let before = last.take().map(|(_, readiness)| readiness);
+                let parts = join_all(self.parts.iter().map(|part| ask(part, before.as_ref()))).await;
+                let readiness = Readiness { ready: parts.iter().all(|part| part.ready), parts };
+                if readiness.ready && before.is_some_and(|before| !before.ready) {
+                    tracing::info!("ready again");
+                }
+                last.insert((Instant::now(), readiness)).1.clone()
+            }
+        };
+        let is_draining = self.draining.is_cancelled();
+        readiness.ready &= !is_draining;
+        let reason = is_draining.then_some("the server is stopping");
+        readiness.parts.push(PartReadiness { name: "server", ready: !is_draining, reason });
+        readiness
+    }
+}
+
+async fn ask(part: &Part, before: Option<&Readiness>) -> PartReadiness {
+    let name = part.name;
+    let cause = match timeout(CHECK_TIME, (part.check)()).await {
+        Ok(Ok(())) => return PartReadiness { name, ready: true, reason: None },
+        Ok(Err(cause)) => cause,
+        Err(_) => format!("no answer within {} seconds", CHECK_TIME.as_secs()),
+    };
+    // Once, and not at every look.
+    if before.is_none_or(|before| before.parts.iter().all(|part| part.name != name || part.ready)) {
+        tracing::warn!(part = name, cause, "not ready");
+    }
+    PartReadiness { name, ready: false, reason: Some(part.amiss) }
+}
+
+/// `/healthz` and `/readyz`.
+pub fn routes<S: Clone + Send + Sync + 'static>(health: Arc<Health>) -> Router<S> {
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz)).with_state(health)
+}
+
+/// The routes of the operators' own address.
+pub fn operator_routes(health: Arc<Health>, services: Arc<Services>) -> Router {
+    let page = || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], services.metrics_text()) };
+    routes(health).route("/metrics", get(page))
+}
+
+async fn readyz(State(health): State<Arc<Health>>) -> Response {
+    let readiness = health.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(CACHE_CONTROL, "no-store")], Json(readiness)).into_response()
+}

@@ -1,0 +1,160 @@
+//! What an operator learns of each operation, whichever door it came by: its span, its place in the metrics, and a line in
+//! the log where it was slow. Nothing that a client sent is in it but the operation's name.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_graphql::parser::types::OperationType;
+use futures::Stream;
+
+use super::{operation::Outcome, router::AppState};
+use crate::metrics::{Cost, Held, Metrics, counted, counted_stream};
+
+/// Longest name of an operation in a span or the log, in characters.
+const MAX_NAME: usize = 100;
+
+impl AppState {
+    /// An operation that begins now.
+    pub(super) fn measure(
+        &self,
+        kind: OperationType,
+        name: Option<&str>,
+        is_signed_in: bool,
+        request_id: &str,
+    ) -> Measured {
+        Measured::begin(self.services.metrics(), kind, name, is_signed_in, request_id, self.slow_operation)
+    }
+
+    /// Counts what never became an operation.
+    pub(super) fn refused(&self, outcome: &Outcome) {
+        self.services.metrics().ended("none", None, false, outcome.code(), None);
+    }
+}
+
+/// An operation under way. Dropped before it has ended, it was given up: its client went away, or it panicked.
+pub struct Measured {
+    metrics: Arc<Metrics>,
+    kind: &'static str,
+    name: Option<String>,
+    is_signed_in: bool,
+    request_id: String,
+    span: tracing::Span,
+    started: Instant,
+    cost: Arc<Cost>,
+    slow: Duration,
+    listens: Option<Held>,
+    has_ended: bool,
+}
+
+impl Measured {
+    /// An operation that begins now. One that takes at least `slow` is logged; zero logs none.
+    fn begin(
+        metrics: &Arc<Metrics>,
+        kind: OperationType,
+        name: Option<&str>,
+        is_signed_in: bool,
+        request_id: &str,
+        slow: Duration,
+    ) -> Self {
+        let listens = (kind == OperationType::Subscription).then(|| Held::new(&metrics.listeners));
+        let kind = match kind {
+            OperationType::Query => "query",
+            OperationType::Mutation => "mutation",
+            OperationType::Subscription => "subscription",
+        };
+        let shown: String = name.unwrap_or_default().chars().take(MAX_NAME).collect();
+        let title = format!("GraphQL {kind} {shown}");
+        let span = tracing::info_span!(
+            "GraphQL",
+            otel.name = title.trim_end(),
+            graphql.operation.r#type = kind,
+            graphql.operation.name = shown,
+            request.id = request_id
+        );
+        Self {
+            metrics: metrics.clone(),
+            kind,
+            name: name.map(str::to_owned),
+            is_signed_in,
+            request_id: request_id.to_owned(),
+            span,
+            started: Instant::now(),
+            cost: Arc::default(),
+            slow,
+            listens,
+            has_ended: false,
+        }
+    }
+
+    /// Runs a query or mutation as this operation.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        counted(self.cost.clone(), tracing::Instrument::instrument(work, self.span.clone())).await
+    }
+
+    /// Answers a stream of results that runs as this operation.
+    pub fn run_stream<S: Stream + Unpin>(&self, mut results: S) -> impl Stream<Item = S::Item> + use<S> {
+        let (cost, span) = (self.cost.clone(), self.span.clone());
+        futures::stream::poll_fn(move |context| {
+            let _entered = span.enter();
+            counted_stream(&cost, &mut results, context)
+        })
+    }
+
+    /// Counts a result that goes to a listener.
+    pub fn delivered(&self) {
+        self.metrics.deliveries.inc();
+    }
+
+    /// Whether it is a subscription.
+    pub fn listens(&self) -> bool {
+        self.listens.is_some()
+    }
+
+    /// Says how it ended. What is said after that is not counted.
+    pub fn ended(&mut self, outcome: &Outcome) {
+        self.count(outcome.code());
+    }
+
+    /// Says that it ended as it should.
+    pub fn done(&mut self) {
+        self.count("OK");
+    }
+
+    fn count(&mut self, outcome: &'static str) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let is_known = outcome == "OK" && self.is_signed_in;
+        let duration = self.started.elapsed();
+        let cost = (!self.listens()).then_some((duration, &*self.cost));
+        self.metrics.ended(self.kind, self.name.as_deref(), is_known, outcome, cost);
+        if !self.listens() && !self.slow.is_zero() && duration >= self.slow {
+            tracing::warn!(
+                parent: &self.span,
+                elapsed_ms = millis(duration),
+                statements = self.cost.statements(),
+                sql_ms = millis(self.cost.sql_time()),
+                request.id = self.request_id,
+                outcome,
+                "slow operation"
+            );
+        }
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.count(if std::thread::panicking() {
+            "INTERNAL"
+        } else if self.listens() {
+            // Which is how most of them end: the client has heard enough.
+            "OK"
+        } else {
+            "CANCELLED"
+        });
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

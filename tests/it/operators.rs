@@ -1,0 +1,229 @@
+//! Given a server, when an operator asks how it does, then it says so: alive, ready, what it has done, and why it cannot start.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    sync::mpsc,
+    thread,
+};
+
+use antiphon::{config::Cli, doctor};
+use clap::Parser;
+use serde_json::{Value, json};
+use tests::{
+    database::Database,
+    project::Project,
+    server::{ChildServer, Server, settings},
+};
+use tokio::sync::oneshot;
+
+const METRICS: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
+
+async fn ready(client: &tests::client::Client) -> (u16, Value) {
+    let answer = client.send("GET", "/readyz", &[], "").await.unwrap();
+    (answer.status, serde_json::from_slice(&answer.body).unwrap())
+}
+
+/// The value of a time series, by how its line starts; 0 where there is none.
+async fn metric(server: &Server, series: &str) -> f64 {
+    let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+tests::on_both! {
+    async fn a_server_that_is_ready_says_so_part_by_part(server: Server) {
+        let anonymous = server.anonymous();
+        let alive = anonymous.send("GET", "/healthz", &[], "").await.unwrap();
+        assert_eq!((alive.status, &alive.body[..]), (200, &b"ok\n"[..]));
+        let parts = ["database", "migrations", "server"].map(|name| json!({ "name": name, "ready": true }));
+        assert_eq!(ready(&anonymous).await, (200, json!({ "ready": true, "parts": parts })));
+    }
+
+    async fn a_database_that_is_not_migrated_is_named_and_nothing_of_it_told(server: Server) {
+        server.database().execute("DELETE FROM seaql_migrations").await;
+        let (status, said) = ready(&server.anonymous()).await;
+        assert_eq!((status, &said["ready"], &said["parts"][0]["ready"]), (503, &json!(false), &json!(true)));
+        let expected = json!({ "name": "migrations", "ready": false, "reason": "the database is not the one of this version" });
+        assert_eq!(said["parts"][1], expected);
+        let alive = server.anonymous().send("GET", "/healthz", &[], "").await.unwrap();
+        assert_eq!(alive.status, 200);
+    }
+
+    async fn what_operations_cost_is_counted_by_their_names(database: Database) {
+        let server = Server::start_with(&database, &METRICS).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Counted").await;
+        let document = "query Names { projects { nodes { name } } }";
+        for _ in 0..3 {
+            ada.gql(document, json!({})).await.ok();
+        }
+        // A name is worth a series of its own only once a signed-in caller's operation of it has succeeded.
+        server.anonymous().gql("query Stranger { projects { nodes { name } } }", json!({})).await;
+        server.anonymous().gql("query Broken {", json!({})).await;
+        let named = |metric: &str| format!("antiphon_{metric}{{kind=\"query\",name=\"Names\"}}");
+        assert_eq!(metric(&server, r#"antiphon_operations_total{kind="query",name="Names",outcome="OK"}"#).await, 3.0);
+        assert_eq!(metric(&server, &named("operation_seconds_count")).await, 3.0);
+        assert_eq!(metric(&server, &named("operation_statements_total")).await, 3.0);
+        assert!(metric(&server, &named("operation_sql_seconds_total")).await > 0.0);
+        let other = r#"antiphon_operations_total{kind="query",name="(other)",outcome="UNAUTHENTICATED"}"#;
+        assert_eq!(metric(&server, other).await, 1.0);
+        let broken = r#"antiphon_operations_total{kind="none",name="",outcome="GRAPHQL_PARSE_FAILED"}"#;
+        assert_eq!(metric(&server, broken).await, 1.0);
+
+        // A write's statements count though it has a task of its own.
+        let before = server.statements();
+        project.create_file("a.py", &"x\n".repeat(1000)).await;
+        let sent = (server.statements() - before) as f64;
+        let all: f64 = metric(&server, r#"antiphon_operation_statements_total{kind="mutation",name=""}"#).await;
+        assert!(all >= sent && sent > 3.0, "{all} of {sent}");
+        assert_eq!(metric(&server, "antiphon_blob_bytes_total").await, 2000.0);
+        let stored = metric(&server, "antiphon_blob_stored_bytes_total").await;
+        assert!(stored > 0.0 && stored < 200.0, "{stored}");
+        assert!(metric(&server, "process_resident_memory_bytes").await > 1e6);
+        let idle = if database.file().is_some() { r#"{pool="read",state="idle"}"# } else { r#"{pool="all",state="idle"}"# };
+        assert!(metric(&server, &format!("antiphon_pool_connections{idle}")).await >= 1.0);
+        server.stop().await;
+    }
+
+    async fn listeners_and_what_they_hear_are_counted(database: Database) {
+        let server = Server::start_with(&database, &METRICS).await;
+        let project = Project::create(&server.user("ada@example.com"), "Heard").await;
+        project.create_file("before.py", "1\n").await;
+        let mut heard = project.listen(1, "revision").await;
+        heard.event().await;
+        assert_eq!(metric(&server, "antiphon_listeners").await, 1.0);
+        assert_eq!(metric(&server, "antiphon_sockets").await, 1.0);
+        // What was written before somebody listened says nothing of how fast it came.
+        assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 0.0);
+        project.create_file("after.py", "2\n").await;
+        heard.event().await;
+        assert_eq!(metric(&server, "antiphon_deliveries_total").await, 2.0);
+        assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 1.0);
+        drop(heard);
+        server.stop().await;
+    }
+}
+
+tests::on_sqlite! {
+    async fn the_metrics_are_not_for_everybody(server: Server) {
+        assert_eq!(server.anonymous().send("GET", "/metrics", &[], "").await.unwrap().status, 404);
+    }
+
+    async fn a_server_that_drains_serves_on_and_says_that_it_is_not_ready(database: Database) {
+        let server = Server::start_with(&database, &["--drain-seconds", "2"]).await;
+        let ada = server.user("ada@example.com");
+        ada.gql("{ viewer { id } }", json!({})).await.ok();
+        let (tell, stopped) = oneshot::channel();
+        let stopping = tokio::spawn({
+            let server = server.clone();
+            async move {
+                server.stop().await;
+                let _ = tell.send(());
+            }
+        });
+        let said = loop {
+            let (status, said) = ready(&server.anonymous()).await;
+            if status == 503 {
+                break said;
+            }
+        };
+        assert_eq!(said["parts"][2], json!({ "name": "server", "ready": false, "reason": "the server is stopping" }));
+        ada.gql("{ viewer { id } }", json!({})).await.ok();
+        stopped.await.unwrap();
+        stopping.await.unwrap();
+        assert!(ada.request("{ viewer { id } }", json!({})).await.is_err());
+    }
+}
+
+/// Takes what is posted to it, as a collector of traces would; answers where it listens and the bodies.
+fn collector() -> (String, mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, bodies) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let mut head = String::new();
+            while reader.read_line(&mut head).unwrap() > 2 {}
+            assert!(head.starts_with("POST /v1/traces "), "{head}");
+            let length =
+                head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let mut body = vec![0; length.unwrap()];
+            reader.read_exact(&mut body).unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            reader.into_inner().write_all(answer).unwrap();
+            if tell.send(body).is_err() {
+                return;
+            }
+        }
+    });
+    (base, bodies)
+}
+
+tests::on_both! {
+    async fn traces_and_the_log_name_operations_and_hold_no_secrets(database: Database) {
+        let (endpoint, bodies) = collector();
+        let child = ChildServer::start_with(&database, &[
+            ("LOG_FORMAT", "json"), ("RUST_LOG", "debug"), ("SLOW_OPERATION_MS", "1"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ]);
+        let ada = child.user("ada@example.com");
+        let project = Project::create(&ada, "swordfish").await;
+        let document = "mutation Traced($input: CreateFileInput!) { createFile(input: $input) { revision } }";
+        let input = json!({ "projectId": project.id, "path": "secret-path.py", "content": "swordfish\n".repeat(20_000) });
+        ada.gql(document, json!({ "input": input })).await.ok();
+        let log = child.stop();
+
+        // Protobuf has texts as they are.
+        let sent: Vec<u8> = bodies.try_iter().flatten().collect();
+        let sent = String::from_utf8_lossy(&sent);
+        for text in ["GraphQL mutation Traced", "POST /graphql", "service.name", "antiphon"] {
+            assert!(sent.contains(text), "{text} was not sent");
+        }
+        // The test executable that the child is says a word of its own at its end.
+        let slow = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let slow: Vec<Value> = slow.filter(|line| line["message"] == "slow operation").collect();
+        let traced = slow.iter().find(|line| line["span"]["graphql.operation.name"] == "Traced").expect("a slow operation");
+        assert!(traced["statements"].as_u64().unwrap() > 3 && traced["elapsed_ms"].as_u64().unwrap() >= 1, "{traced}");
+        let token = ada.token().unwrap();
+        for secret in ["swordfish", "secret-path", "createFile", token, token.rsplit('.').next().unwrap()] {
+            assert!(!log.contains(secret) && !sent.contains(secret), "{secret} is told");
+        }
+    }
+
+    async fn the_doctor_finds_nothing_broken_where_a_server_serves(database: Database) {
+        Server::start(&database).await.stop().await;
+        let findings = doctor::examine(&settings(&database.server_url(), &[])).await;
+        let told: String = findings.iter().map(ToString::to_string).collect();
+        assert!(!findings.iter().any(doctor::Finding::is_broken), "{told}");
+        for part in ["settings", "address", "secret", "database", "migrations"] {
+            assert!(told.contains(&format!("ok       {part}: ")), "{told}");
+        }
+    }
+
+    async fn the_doctor_says_what_is_broken_and_what_to_do(database: Database) {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let url = "postgres://nobody:hunter2@127.0.0.1:1/none";
+        let wrong = ["antiphon", "--database-url", url, "--jwt-secret", "short", "--listen", &address];
+        let told = doctor::examine(&Cli::parse_from(wrong).settings).await;
+        let told: String = told.iter().map(ToString::to_string).collect();
+        for text in ["BROKEN   address: ", "in use", "BROKEN   secret: ", "openssl rand", "BROKEN   database: ", "refused", "what to do: "] {
+            assert!(told.contains(text), "{text} is not in {told}");
+        }
+        assert!(!told.contains("hunter2"), "{told}");
+        drop(taken);
+
+        // Migrations are missing on PostgreSQL alone: SQLite's are applied, and its file made, by the next start.
+        let blank = Database::blank(database.kind()).await;
+        let findings = doctor::examine(&settings(&blank.url(), &["--max-body-bytes", "1000"])).await;
+        let told: String = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(findings.iter().any(doctor::Finding::is_broken), database.file().is_none(), "{told}");
+        assert!(told.contains("warning  settings: MAX_FILE_BYTES"), "{told}");
+        let expected = if database.file().is_some() { "will be made" } else { "BROKEN   migrations: " };
+        assert!(told.contains(expected), "{told}");
+        blank.remove().await;
+    }
+}
