@@ -231,7 +231,7 @@ impl Metrics {
     pub async fn waiting<T>(&self, access: &'static str, begin: impl Future<Output = T>) -> T {
         let of = OfAccess { access };
         let started = Instant::now();
-        let waiting = Held::new(&*self.pool_waiting.get_or_create(&of));
+        let waiting = Held::new(&self.pool_waiting.get_or_create(&of));
         let begun = begin.await;
         drop(waiting);
         self.pool_waits.get_or_create(&of).observe(started.elapsed().as_secs_f64());
