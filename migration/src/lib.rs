@@ -8,8 +8,8 @@ mod dialect;
 mod m20261123_000001_tables;
 mod m20261123_000002_views;
 mod m20261124_000003_row_security;
-mod row_security;
 mod m20261124_000004_pasts;
+mod row_security;
 
 /// All migrations, oldest first.
 pub struct Migrator;
