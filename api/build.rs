@@ -43,11 +43,51 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(code, "    Asset {{ name: {name:?}, cdn: {url:?}, integrity: {integrity:?}, bytes: {bytes} }},")?;
     }
     code.push_str("];\n");
+    let licenses = if installed.is_ok() { licenses(&work.join("node_modules"))? } else { String::new() };
+    fs::write(out.join("licenses.txt"), licenses)?;
+    code.push_str("static LICENSES: &str = include_str!(concat!(env!(\"OUT_DIR\"), \"/licenses.txt\"));\n");
     fs::write(out.join("graphiql_assets.rs"), code)?;
     if work.exists() {
         fs::remove_dir_all(&work)?;
     }
     Ok(())
+}
+
+/// The license texts of the packages in a folder. GraphiQL's file has parts of most of those that come with it in it.
+fn licenses(folder: &Path) -> Result<String, Box<dyn Error>> {
+    let mut packages = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !path.is_dir() || name.starts_with('.') {
+                continue;
+            }
+            if name.starts_with('@') || name == "node_modules" {
+                folders.push(path);
+            } else {
+                if path.join("node_modules").is_dir() {
+                    folders.push(path.join("node_modules"));
+                }
+                packages.push(path);
+            }
+        }
+    }
+    packages.sort();
+    let mut text = String::new();
+    for package in packages {
+        let name = package.strip_prefix(folder)?.display();
+        for entry in fs::read_dir(&package)? {
+            let path = entry?.path();
+            let file = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            let is_license = ["license", "licence", "notice", "copying"].iter().any(|start| file.starts_with(start));
+            if is_license && path.is_file() {
+                write!(text, "── {name} ──\n\n{}\n\n", String::from_utf8_lossy(&fs::read(path)?).trim())?;
+            }
+        }
+    }
+    Ok(text)
 }
 
 /// Installs the locked packages in `work`; npm checks each against the lock file's hash.

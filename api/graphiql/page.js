@@ -70,6 +70,9 @@ async function ask(params, headers, isMutation) {
   }
   const result = JSON.parse(text);
   if (isMutation) rememberIds(result.data);
+  if (params.operationName === 'IntrospectionQuery' && !result.data && result.errors) {
+    document.getElementById('status').textContent = `No documentation here: ${result.errors[0].message}`;
+  }
   return result;
 }
 

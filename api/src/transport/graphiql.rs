@@ -80,6 +80,8 @@ const FOREVER: &str = "public, max-age=31536000, immutable";
 static PAGE: LazyLock<Document> = LazyLock::new(|| Document::new(page_html(embedded()), "text/html; charset=utf-8"));
 static SCRIPT: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("../../graphiql/page.js"), JAVASCRIPT));
 static STYLE: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("../../graphiql/page.css"), CSS));
+/// The licenses of what npm gave; empty where this binary has nothing of it.
+static LICENSE_TEXTS: LazyLock<Document> = LazyLock::new(|| Document::new(LICENSES, "text/plain; charset=utf-8"));
 static TABS: LazyLock<Document> = LazyLock::new(|| Document::new(examples_json(), "application/json"));
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -106,6 +108,7 @@ async fn asset(Path(file): Path<String>, request: HeaderMap) -> Response {
         "page.js" => SCRIPT.answer(&request),
         "page.css" => STYLE.answer(&request),
         "examples.json" => TABS.answer(&request),
+        "LICENSES.txt" if embedded() => LICENSE_TEXTS.answer(&request),
         name => match ASSETS.iter().find(|asset| asset.name == name).and_then(|asset| asset.bytes) {
             Some(bytes) => {
                 let content_type = if name.ends_with(".css") { CSS } else { JAVASCRIPT };
@@ -165,7 +168,7 @@ fn page_html(embedded: bool) -> String {
         })
         .collect();
     let notice = if embedded {
-        ""
+        "<a href=\"/graphiql/LICENSES.txt\" target=\"_blank\">Licenses</a>"
     } else {
         "<span id=\"notice\">Built without npm: this page loads GraphiQL from cdn.jsdelivr.net.</span>"
     };
@@ -208,6 +211,15 @@ mod tests {
             let hash = format!("sha384-{}", BASE64_STANDARD.encode(Sha384::digest(bytes)));
             assert_eq!(hash, asset.integrity, "{}: mend api/graphiql/assets.tsv", asset.name);
         }
+    }
+
+    #[test]
+    fn what_is_embedded_comes_with_its_licenses() {
+        for asset in ASSETS.iter().filter(|asset| asset.bytes.is_some()) {
+            let package = asset.name.rsplit_once('-').unwrap().0;
+            assert!(LICENSES.contains(&format!("── {package} ──")), "{package}");
+        }
+        assert!(!embedded() || LICENSES.contains("Permission is hereby granted"));
     }
 
     #[test]
