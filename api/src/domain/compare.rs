@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Tx;
 use super::edit::order;
-use super::file::contents;
+use super::file::{Contents, contents};
 use crate::model::diff::{self, LineOp, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileSnapshot, Hash};
@@ -91,36 +91,75 @@ pub struct FileDiff {
     pub deletions: i32,
 }
 
-/// What differs between two revisions of a project of the actor's, by path. Only files that changed between them are read.
+/// Two revisions of a project, to be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Between {
+    /// The project.
+    pub project: ProjectId,
+    /// The first revision.
+    pub from: i32,
+    /// The second.
+    pub to: i32,
+    /// Whether the contents are compared too: without, there are neither diffs nor counts of lines.
+    pub with_contents: bool,
+}
+
+/// What differs in each of these, by path; in projects of the actor's. Only files that changed in between are read. One whose
+/// contents are damaged is an error of its own, which leaves the others readable.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec<FileDiff>> {
-    let between = (from.min(to), from.max(to));
-    let before = file::held(tx, project, from, between).await?;
-    let after = file::held(tx, project, to, between).await?;
-    let mut pairs: HashMap<FileId, (Option<File>, Option<File>)> = HashMap::new();
-    for head in before {
-        let id = head.file.id;
-        pairs.entry(id).or_default().0 = Some(head.file);
+pub async fn diffs(tx: &Tx, wanted: &[Between]) -> Result<Vec<Result<Vec<FileDiff>>>> {
+    let range = |between: &Between| (between.from.min(between.to), between.from.max(between.to));
+    let side = |at: fn(&Between) -> i32| -> Vec<_> {
+        wanted.iter().map(|between| (between.project, at(between), range(between))).collect()
+    };
+    let before = file::held_of_each(tx, &side(|between| between.from)).await?;
+    let after = file::held_of_each(tx, &side(|between| between.to)).await?;
+    let mut pairs: Vec<HashMap<FileId, (Option<File>, Option<File>)>> = vec![HashMap::new(); wanted.len()];
+    for (place, head) in before {
+        if let Some(pairs) = pairs.get_mut(place) {
+            let id = head.file.id;
+            pairs.entry(id).or_default().0 = Some(head.file);
+        }
     }
-    for head in after {
-        let id = head.file.id;
-        pairs.entry(id).or_default().1 = Some(head.file);
+    for (place, head) in after {
+        if let Some(pairs) = pairs.get_mut(place) {
+            let id = head.file.id;
+            pairs.entry(id).or_default().1 = Some(head.file);
+        }
     }
-    pairs.retain(|_, (old, new)| match (old, new) {
-        (Some(old), Some(new)) => old.hash != new.hash || old.path != new.path,
-        _ => true,
-    });
-    let files = pairs.values().flat_map(|(old, new)| [old, new]).flatten();
-    let mut hashes: Vec<(ProjectId, Hash)> = files.filter_map(|file| Some((project, file.hash?))).collect();
+    let mut hashes: Vec<(ProjectId, Hash)> = Vec::new();
+    for (pairs, between) in pairs.iter_mut().zip(wanted) {
+        pairs.retain(|_, (old, new)| match (old, new) {
+            (Some(old), Some(new)) => old.hash != new.hash || old.path != new.path,
+            _ => true,
+        });
+        if between.with_contents {
+            let files = pairs.values().flat_map(|(old, new)| [old, new]).flatten();
+            hashes.extend(files.filter_map(|file| Some((between.project, file.hash?))));
+        }
+    }
     hashes.sort_unstable();
     hashes.dedup();
-    let contents = if hashes.is_empty() { HashMap::new() } else { contents(tx, &hashes).await? };
-    let side =
-        |file: &Option<File>| file.as_ref().and_then(|file| contents.get(&(project, file.hash?)).cloned()).transpose();
-    let mut diffs = Vec::with_capacity(pairs.len());
-    for (old, new) in pairs.into_values() {
+    let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
+    let mut diffs = Vec::with_capacity(wanted.len());
+    for (pairs, between) in pairs.into_iter().zip(wanted) {
+        diffs.push(diff_pairs(pairs.into_values(), *between, &contents).await);
+    }
+    Ok(diffs)
+}
+
+async fn diff_pairs(
+    pairs: impl Iterator<Item = (Option<File>, Option<File>)>,
+    between: Between,
+    contents: &Contents,
+) -> Result<Vec<FileDiff>> {
+    let side = |file: &Option<File>| {
+        file.as_ref().and_then(|file| contents.get(&(between.project, file.hash?)).cloned()).transpose()
+    };
+    let mut diffs = Vec::new();
+    for (old, new) in pairs {
         let sides = Sides {
             old: side(&old)?,
             new: side(&new)?,
@@ -135,11 +174,17 @@ pub async fn diff(tx: &Tx, project: ProjectId, from: i32, to: i32) -> Result<Vec
             (None, None) => continue,
         };
         let old_path = sides.old_path.clone().filter(|_| change_type == ChangeType::Rename);
-        let compared = sides.compare(|old, new, sides| {
-            let paths = (sides.old_path.as_ref().map(FilePath::as_str), sides.new_path.as_ref().map(FilePath::as_str));
-            (diff::unified(old, new, paths.0, paths.1), diff::stat(old, new))
-        });
-        let (diff, stat) = compared.await?.map_or((None, Stat::default()), |(diff, stat)| (Some(diff), stat));
+        let compared = if between.with_contents {
+            let compare = |old: &str, new: &str, sides: &Sides| {
+                let paths =
+                    (sides.old_path.as_ref().map(FilePath::as_str), sides.new_path.as_ref().map(FilePath::as_str));
+                (diff::unified(old, new, paths.0, paths.1), diff::stat(old, new))
+            };
+            sides.compare(compare).await?
+        } else {
+            None
+        };
+        let (diff, stat) = compared.map_or((None, Stat::default()), |(diff, stat)| (Some(diff), stat));
         diffs.push(FileDiff {
             path,
             old_path,

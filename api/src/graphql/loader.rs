@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::batch::Key;
 use super::context::Caller;
+use crate::domain::compare::{self, Between, FileDiff};
 use crate::domain::{Tx, chat, events, file, profile, project, snapshot};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::error::Result;
-use crate::model::event::Event;
+use crate::model::event::{AsOf, Event, Moment};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::page::{Page, Slice};
@@ -67,6 +68,9 @@ pub struct ChangesMadeAt(pub ProjectId, pub i32);
 /// Events of a project after a revision, so many at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventsAfter(pub ProjectId, pub i32, pub usize);
+/// The revision that a moment of a project is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MomentOf(pub ProjectId, pub Moment);
 /// The caller's own preferences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnPreferences;
@@ -152,6 +156,22 @@ loaders! {
                 let rows = events::after(tx, &projects, after, &[], limit).await?;
                 found.extend(gather(rows, |row| EventsAfter(row.project_id, after, limit)));
             }
+        }
+        Ok(found)
+    };
+    Between => Result<Vec<FileDiff>>, |tx, keys| {
+        let mut found = HashMap::new();
+        for keys in keys.chunks(PARENTS) {
+            found.extend(keys.iter().copied().zip(compare::diffs(tx, keys).await?));
+        }
+        Ok(found)
+    };
+    MomentOf => AsOf, |tx, keys| {
+        let mut found = HashMap::new();
+        for keys in keys.chunks(PARENTS) {
+            let moments: Vec<(ProjectId, Moment)> = keys.iter().map(|key| (key.0, key.1)).collect();
+            let rows = events::at(tx, &moments).await?;
+            found.extend(rows.into_iter().map(|((project, moment), as_of)| (MomentOf(project, moment), as_of)));
         }
         Ok(found)
     };

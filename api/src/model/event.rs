@@ -34,7 +34,7 @@ pub struct AsOf {
 }
 
 /// A name for a moment in a project's history.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
     /// A revision.
     Revision(i32),

@@ -76,13 +76,35 @@ pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     row.map(|row| row.try_get("", "n").map_err(fail)).transpose()
 }
 
-/// The revision that a moment names in a project of the actor's, with its time; `None` where there is no such moment.
+/// The revisions that moments name in projects of the actor's, with their times; those that are not there are left out.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn at(tx: &Tx, project: ProjectId, moment: Moment) -> Result<Option<AsOf>> {
-    let mut sql = Sql::new("SELECT e.revision, e.created_at FROM project_events e WHERE e.project_id = ");
-    sql.bind(project.0);
+pub async fn at(tx: &Tx, moments: &[(ProjectId, Moment)]) -> Result<Vec<((ProjectId, Moment), AsOf)>> {
+    let numbered: Vec<(usize, &(ProjectId, Moment))> = moments.iter().enumerate().collect();
+    let sql = union(&numbered, |sql, (index, (project, moment))| {
+        sql.push(&format!("SELECT {index} AS n, e.revision, e.created_at FROM project_events e WHERE e.project_id = "));
+        sql.bind(project.0);
+        named(sql, *moment);
+        sql.push(" AND ");
+        member(sql, "e.project_id", tx.me()).push(" ORDER BY e.revision DESC LIMIT 1");
+        Ok(())
+    })?;
+    let mut found = Vec::new();
+    for row in tx.rows(sql).await? {
+        let index: i32 = row.try_get("", "n").map_err(fail)?;
+        let as_of = AsOf {
+            revision: row.try_get("", "revision").map_err(fail)?,
+            time: row.try_get("", "created_at").map_err(fail)?,
+        };
+        let moment = usize::try_from(index).ok().and_then(|index| moments.get(index));
+        found.extend(moment.map(|moment| (*moment, as_of)));
+    }
+    Ok(found)
+}
+
+/// Adds the condition that an entry is at a moment; at a time, or before it.
+fn named(sql: &mut Sql, moment: Moment) {
     match moment {
         Moment::Revision(revision) => sql.push(" AND e.revision = ").bind(revision),
         Moment::Time(time) => sql.push(" AND e.created_at <= ").bind(time),
@@ -96,13 +118,6 @@ pub async fn at(tx: &Tx, project: ProjectId, moment: Moment) -> Result<Option<As
             sql.bind(id.0).push(")")
         }
     };
-    sql.push(" AND ");
-    member(&mut sql, "e.project_id", tx.me()).push(" ORDER BY e.revision DESC LIMIT 1");
-    let Some(row) = tx.row(sql).await? else { return Ok(None) };
-    Ok(Some(AsOf {
-        revision: row.try_get("", "revision").map_err(fail)?,
-        time: row.try_get("", "created_at").map_err(fail)?,
-    }))
 }
 
 /// One event of a locked project.

@@ -518,7 +518,8 @@ pub async fn heads_by_ids(tx: &Tx, project: ProjectId, ids: &[FileId]) -> Result
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-const HELD: &str = "SELECT f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
+/// A file at one version, in the columns of [`Head`]; goes after `SELECT` and ends inside a `WHERE`.
+const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.blob_id \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
@@ -532,8 +533,8 @@ pub async fn held_version(
     snapshot: Option<FileSnapshotId>,
     version: Option<i32>,
 ) -> Result<Option<Head>> {
-    let mut sql = Sql::new(HELD);
-    sql.push("v.file_id = ").bind(file.0);
+    let mut sql = Sql::new("SELECT ");
+    sql.push(HELD).push("v.file_id = ").bind(file.0);
     if let Some(snapshot) = snapshot {
         sql.push(" AND v.id = ").bind(snapshot.0);
     }
@@ -548,17 +549,31 @@ pub async fn held_version(
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held(tx: &Tx, project: ProjectId, at: i32, (after, until): (i32, i32)) -> Result<Vec<Head>> {
-    // Versions are numbered without gaps, so the changes say which one it is, however many a file has: what it held at
-    // the earlier revision is the version before its first change, at the later that of its last.
-    let version = if at == after { "min(w.version) - 1" } else { "max(w.version)" };
-    let mut sql = Sql::new(HELD);
-    sql.push("(v.file_id, v.version) IN (SELECT w.file_id, ").push(version);
-    sql.push(" FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
-    sql.push(" AND w.revision > ").bind(after).push(" AND w.revision <= ").bind(until);
-    sql.push(" GROUP BY w.file_id) AND v.change_type <> 'delete' AND ");
-    member(&mut sql, "v.project_id", tx.me());
-    tx.rows(sql).await?.iter().map(head).collect()
+pub async fn held(tx: &Tx, project: ProjectId, at: i32, between: (i32, i32)) -> Result<Vec<Head>> {
+    let held = held_of_each(tx, &[(project, at, between)]).await?;
+    Ok(held.into_iter().map(|(_, head)| head).collect())
+}
+
+/// [`held`] for several projects or revisions at once: each row with the place of what it answers.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn held_of_each(tx: &Tx, wanted: &[(ProjectId, i32, (i32, i32))]) -> Result<Vec<(usize, Head)>> {
+    let numbered: Vec<_> = wanted.iter().copied().enumerate().collect();
+    let sql = union(&numbered, |sql, (index, (project, at, (after, until)))| {
+        // Versions are numbered without gaps, so the changes say which one it is, however many a file has: what it held at
+        // the earlier revision is the version before its first change, at the later that of its last.
+        let version = if at == after { "min(w.version) - 1" } else { "max(w.version)" };
+        sql.push("SELECT ").push(&format!("{index} AS n, ")).push(HELD);
+        sql.push("(v.file_id, v.version) IN (SELECT w.file_id, ").push(version);
+        sql.push(" FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
+        sql.push(" AND w.revision > ").bind(after).push(" AND w.revision <= ").bind(until);
+        sql.push(" GROUP BY w.file_id) AND v.change_type <> 'delete' AND ");
+        member(sql, "v.project_id", tx.me());
+        Ok(())
+    })?;
+    let place = |row: &QueryResult| Ok(usize::try_from(get::<i32>(row, "n")?).unwrap_or_default());
+    tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, head(row)?))).collect()
 }
 
 /// The files of a locked project that changed after a revision.
@@ -576,8 +591,8 @@ pub async fn changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<F
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn held_before(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Head>> {
-    let mut sql = Sql::new(HELD);
-    sql.push("v.project_id = ").bind(project.0).push(" AND v.superseded_revision = ").bind(revision);
+    let mut sql = Sql::new("SELECT ");
+    sql.push(HELD).push("v.project_id = ").bind(project.0).push(" AND v.superseded_revision = ").bind(revision);
     sql.push(" AND v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
     sql.push(" AND w.revision = ").bind(revision).push(")");
     tx.rows(sql).await?.iter().map(head).collect()

@@ -33,9 +33,8 @@ impl ProjectQuery {
             let id = ProjectId::parse(&id, "id")?;
             let Some(row) = caller.load(id).await? else { return Ok(None) };
             let Some(at) = at else { return Ok(Some(Project(row))) };
-            let tx = caller.reader.tx().await?;
-            let as_of = at.resolve(&tx, id).await?;
-            Ok(Some(Project(project::as_of(&tx, row, as_of).await?)))
+            let as_of = at.resolve(caller, id).await?;
+            Ok(Some(Project(project::as_of(&*caller.reader.tx().await?, row, as_of).await?)))
         })
         .await
     }

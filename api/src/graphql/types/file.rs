@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
 use serde_json::Value;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use super::project::Project;
-use crate::domain::compare;
+use crate::domain::compare::{self, Between};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{AllVersions, Contents, Part, VersionNumber};
@@ -450,6 +450,27 @@ pub struct FileDiff {
     additions: i32,
     /// Lines removed.
     deletions: i32,
+}
+
+impl FileDiff {
+    /// Whether an operation asks for what only the contents say.
+    pub(super) fn wants_contents(selected: Lookahead<'_>) -> bool {
+        ["diff", "additions", "deletions"].iter().any(|field| selected.field(field).exists())
+    }
+
+    pub(super) async fn between(ctx: &Context<'_>, between: Between) -> Result<Vec<Self>> {
+        let diffs = caller(ctx)?.load(between).await?.transpose()?.unwrap_or_default();
+        Ok(diffs.into_iter().map(Self::from).collect())
+    }
+
+    /// Whether the file is, or was, at one of these paths or below it.
+    pub(super) fn is_among(&self, paths: &[FilePath]) -> bool {
+        let chosen = |path: &String| {
+            let path = FilePath::from_stored(path.clone());
+            paths.iter().any(|chosen| path == *chosen || path.is_under(chosen))
+        };
+        chosen(&self.path) || self.old_path.as_ref().is_some_and(chosen)
+    }
 }
 
 impl From<compare::FileDiff> for FileDiff {

@@ -8,12 +8,12 @@ use super::event::ProjectEvent;
 use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
-use crate::domain::Tx;
-use crate::domain::{compare, events, project};
-use crate::graphql::context::caller;
+use crate::domain::compare::Between;
+use crate::domain::project;
+use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
-    ActiveSession, ChildrenOf, CollaboratorsOf, Count, EventsAfter, FileAt, Part, SnapshotsUntil,
+    ActiveSession, ChildrenOf, CollaboratorsOf, Count, EventsAfter, FileAt, MomentOf, Part, SnapshotsUntil,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
@@ -260,8 +260,8 @@ impl Project {
     ) -> Result<Vec<FileDiff>> {
         let from = self.at(Some(from), "from")?.unwrap_or_default();
         let to = self.at(to, "to")?.unwrap_or(self.newest());
-        let diffs = compare::diff(&*caller(ctx)?.reader.tx().await?, self.0.id, from, to).await?;
-        Ok(diffs.into_iter().map(FileDiff::from).collect())
+        let with_contents = FileDiff::wants_contents(ctx.look_ahead());
+        FileDiff::between(ctx, Between { project: self.0.id, from, to, with_contents }).await
     }
 
     /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision`.
@@ -272,15 +272,15 @@ impl Project {
         to: MomentInput,
         #[graphql(desc = "Only these files and folders.")] paths: Option<Vec<String>>,
     ) -> Result<RestorePreview> {
-        let tx = caller(ctx)?.reader.tx().await?;
-        let to = to.resolve(&tx, self.0.id).await?;
+        let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
         let paths = parse_paths(paths)?;
-        let mut diff = compare::diff(&tx, self.0.id, self.newest(), to.revision).await?;
+        let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
+        let between = Between { project: self.0.id, from: self.newest(), to, with_contents };
+        let mut diff = FileDiff::between(ctx, between).await?;
         if let Some(paths) = paths {
-            let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
-            diff.retain(|diff| chosen(&diff.path) || diff.old_path.as_ref().is_some_and(chosen));
+            diff.retain(|diff| diff.is_among(&paths));
         }
-        Ok(RestorePreview { revision: to.revision, diff: diff.into_iter().map(FileDiff::from).collect() })
+        Ok(RestorePreview { revision: to, diff })
     }
 
     /// The project's own log: one event a revision, oldest first.
@@ -345,7 +345,7 @@ impl MomentInput {
     ///
     /// # Errors
     /// `BadInput` for a malformed id, `NotFound` where the project has no such moment.
-    pub async fn resolve(self, tx: &Tx, project: ProjectId) -> Result<AsOf> {
+    pub async fn resolve(self, caller: &Caller, project: ProjectId) -> Result<AsOf> {
         let (moment, noun, field) = match self {
             Self::Revision(revision) => (Moment::Revision(revision), "revision", "revision"),
             Self::Time(time) => (Moment::Time(time.0), "moment: the project is younger", "time"),
@@ -354,7 +354,7 @@ impl MomentInput {
                 (Moment::Snapshot(ProjectSnapshotId::parse(&id, "snapshotId")?), "snapshot", "snapshotId")
             }
         };
-        events::at(tx, project, moment).await?.ok_or_else(|| Error::not_found(noun, field))
+        caller.load(MomentOf(project, moment)).await?.ok_or_else(|| Error::not_found(noun, field))
     }
 }
 

@@ -6,7 +6,7 @@ use super::chat::{ChatMessage, ChatSession};
 use super::file::{FileDiff, ProjectFile};
 use super::profile::User;
 use super::project::Project;
-use crate::domain::compare;
+use crate::domain::compare::Between;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{Count, Part};
@@ -102,8 +102,8 @@ impl ProjectSnapshot {
     /// From this snapshot to now.
     #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn diff(&self, ctx: &Context<'_>) -> Result<Vec<FileDiff>> {
-        let tx = caller(ctx)?.reader.tx().await?;
-        let diffs = compare::diff(&tx, self.0.project_id, self.0.revision, i32::MAX).await?;
-        Ok(diffs.into_iter().map(FileDiff::from).collect())
+        let (project, from, to) = (self.0.project_id, self.0.revision, i32::MAX);
+        let with_contents = FileDiff::wants_contents(ctx.look_ahead());
+        FileDiff::between(ctx, Between { project, from, to, with_contents }).await
     }
 }
