@@ -331,7 +331,8 @@ impl Target {
 
     async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
-        let error = match Db::connect(settings.database_url.expose(), settings.database_connections).await {
+        let (url, connections) = (settings.database_url.expose(), settings.database_connections);
+        let error = match Db::connect(url, connections, settings.content_cache_bytes).await {
             Ok(db) => return Ok(db),
             Err(error) => words(error),
         };

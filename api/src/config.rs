@@ -128,6 +128,9 @@ pub struct Settings {
     /// Most connections to the database
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
+    /// File contents kept in memory, in bytes; 0 keeps none
+    #[arg(long, env = "CONTENT_CACHE_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
+    pub content_cache_bytes: usize,
     /// Address to listen on
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080", global = true, value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,

@@ -109,7 +109,7 @@ async fn select<E: EntityTrait>(db: &DatabaseConnection, entity: E) -> (String, 
 }
 
 async fn connect(database: &Database) -> Db {
-    Db::connect(&database.url(), 2).await.unwrap_or_else(|error| panic!("{error:?}"))
+    Db::connect(&database.url(), 2, 0).await.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 tests::on_both! {

@@ -16,6 +16,7 @@ use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
 
+use super::content_cache::ContentCache;
 use super::sql::Sql;
 
 /// A connected database.
@@ -26,6 +27,7 @@ pub struct Db {
     reader: DatabaseConnection,
     statements: Arc<AtomicU64>,
     locks: Locks,
+    contents: ContentCache,
 }
 
 /// What the database's login may do by itself, when it is not speaking for a caller. PostgreSQL only.
@@ -42,11 +44,13 @@ pub struct Login {
 }
 
 impl Db {
-    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) with at most `connections` connections. Nothing is migrated.
+    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) with at most `connections` connections, and keeps up to
+    /// `cache_bytes` of file contents in memory. Nothing is migrated.
     ///
     /// # Errors
     /// `Internal` saying why the database cannot be reached.
-    pub async fn connect(url: &str, connections: u32) -> Result<Self> {
+    pub async fn connect(url: &str, connections: u32, cache_bytes: usize) -> Result<Self> {
+        let contents = ContentCache::new(cache_bytes)?;
         let statements = Arc::new(AtomicU64::new(0));
         let mut options = ConnectOptions::new(url);
         options
@@ -84,10 +88,10 @@ impl Db {
                 options.read_only(true).foreign_keys(true).busy_timeout(Duration::from_secs(10))
             });
             let reader = open(options).await?;
-            Ok(Self { writer, reader, statements, locks: Locks::Both })
+            Ok(Self { writer, reader, statements, locks: Locks::Both, contents })
         } else {
             let pool = open(options).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, statements, locks: Locks::Both })
+            Ok(Self { writer: pool.clone(), reader: pool, statements, locks: Locks::Both, contents })
         }
     }
 
@@ -137,7 +141,7 @@ impl Db {
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
-        Ok(Tx::new(self.begin(&self.reader, READ_ONLY, Some(actor)).await?, actor, self.locks))
+        Ok(Tx::new(self.begin(&self.reader, READ_ONLY, Some(actor)).await?, actor, self))
     }
 
     /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
@@ -154,7 +158,7 @@ impl Db {
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn write(&self, actor: &Actor) -> Result<Tx> {
-        Ok(Tx::new(self.begin(&self.writer, "", Some(actor)).await?, actor, self.locks))
+        Ok(Tx::new(self.begin(&self.writer, "", Some(actor)).await?, actor, self))
     }
 
     /// Begins a transaction, on PostgreSQL in this mode and as the caller: the role and the claims end with it. A `begin` that
@@ -242,6 +246,7 @@ pub struct Tx {
     pub(super) taken: OnceLock<(ProjectId, i32)>,
     abandoned: AtomicBool,
     locks: Locks,
+    pub(super) contents: ContentCache,
 }
 
 /// A transaction that reads every project, on nobody's behalf. It is no [`Tx`], so that nothing written for a request runs in
@@ -257,8 +262,15 @@ impl Operator {
 }
 
 impl Tx {
-    fn new(connection: DatabaseTransaction, actor: &Actor, locks: Locks) -> Self {
-        Self { connection, actor: actor.clone(), taken: OnceLock::new(), abandoned: AtomicBool::new(false), locks }
+    fn new(connection: DatabaseTransaction, actor: &Actor, db: &Db) -> Self {
+        Self {
+            connection,
+            actor: actor.clone(),
+            taken: OnceLock::new(),
+            abandoned: AtomicBool::new(false),
+            locks: db.locks,
+            contents: db.contents.clone(),
+        }
     }
 
     /// Makes [`Tx::finish`] leave no trace: the write turned out to change nothing.
