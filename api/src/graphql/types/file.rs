@@ -64,7 +64,7 @@ impl ProjectFile {
 
     /// Its project.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
-        super::project(ctx, self.0.project_id).await
+        super::project(ctx, self.0.project_id()).await
     }
 
     /// Where it is, without a leading slash.
