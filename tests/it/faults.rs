@@ -29,15 +29,16 @@ fn tells_nothing(answer: &Response) {
 }
 
 tests::on_both! {
-    async fn damaged_contents_are_found_out_at_every_read(server: Server) {
+    async fn damaged_contents_are_found_out_at_every_read(database: Database) {
+        // Nothing is in memory, so that every read is one from the database.
+        let server = Server::start_with(&database, &["--content-cache-bytes", "0"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Damaged").await;
         project.create_file("fine.py", "fine\n").await;
         let file = project.create_file("damaged.py", "0123456789abcdef\n").await;
         let mut heard = project.listen(2, "revision changes { newContent }").await;
         heard.event().await;
-        damage_blob_of_size(server.database(), 17).await;
-        let before = project.state().await;
+        damage_blob_of_size(&database, 17).await;
 
         // Whoever reads them hears so, and gets all the rest of the answer …
         let query = "query($id: ID!) { project(id: $id) { name
@@ -51,10 +52,6 @@ tests::on_both! {
             tells_nothing(&ada.gql(&query, json!({ "id": project.id })).await);
         }
 
-        // … what would build on them is not written …
-        tells_nothing(&project.mutate("updateFile", json!({ "path": "damaged.py", "content": "new" }), "revision").await);
-        assert_eq!(project.state().await, before);
-
         // … and all the rest goes on.
         project.update_file("fine.py", "finer\n").await;
         project.write("renameFile", json!({ "path": "damaged.py", "newPath": "moved.py" }), "revision").await;
@@ -65,6 +62,45 @@ tests::on_both! {
         assert_eq!(heard.event().await["projectEvents"]["revision"], 6);
         let versions = ada.gql("query($id: ID!) { node(id: $id) { ... on ProjectFile { versions { totalCount } } } }", json!({ "id": file }));
         assert_eq!(versions.await.ok()["node"]["versions"]["totalCount"], 2);
+        server.stop().await;
+    }
+
+    async fn damaged_contents_stand_in_the_way_of_nothing_that_does_without_them(database: Database) {
+        let server = Server::start_with(&database, &["--content-cache-bytes", "0"]).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Damaged").await;
+        let original = "0123456789abcdef\n";
+        project.create_file("a.py", original).await;
+        project.create_file("b.py", "fine\n").await;
+        damage_blob_of_size(&database, original.len()).await;
+
+        // Given a file whose contents cannot be read, when it gets new ones, then they are written …
+        let select = "revision file { content } change { additions deletions }";
+        let new = project.write("updateFile", json!({ "path": "a.py", "content": "new\n" }), select).await;
+        assert_eq!(new, json!({ "revision": 4, "file": { "content": "new\n" }, "change": { "additions": 0, "deletions": 0 } }));
+
+        // … but nothing goes back to what cannot be read, and what goes back beside it does …
+        let before = project.state().await;
+        tells_nothing(&project.mutate("restoreRevision", json!({ "revision": 3 }), "revision").await);
+        tells_nothing(&project.mutate("undo", json!({ "revision": 4 }), "revision").await);
+        assert_eq!(project.state().await, before);
+        project.update_file("b.py", "finer one\n").await;
+        project.write("restoreRevision", json!({ "revision": 3, "paths": ["b.py"] }), "revision").await;
+        let contents = |contents: [&str; 2]| vec![("a.py".to_owned(), contents[0].to_owned()), ("b.py".to_owned(), contents[1].to_owned())];
+        assert_eq!(project.contents().await, contents(["new\n", "fine\n"]));
+
+        // … nor are the same bytes acknowledged as long as they could not be read back.
+        tells_nothing(&project.mutate("updateFile", json!({ "path": "a.py", "content": original }), "revision").await);
+
+        // A damaged present is left by going back, and by deleting.
+        project.update_file("a.py", "newer\n").await;
+        damage_blob_of_size(&database, 6).await;
+        project.write("restoreRevision", json!({ "revision": 4 }), "revision").await;
+        assert_eq!(project.contents().await, contents(["new\n", "fine\n"]));
+        damage_blob_of_size(&database, 4).await;
+        project.write("deleteFile", json!({ "path": "a.py" }), "revision").await;
+        assert_eq!(project.contents().await, contents(["", "fine\n"])[1..]);
+        server.stop().await;
     }
 
     async fn a_database_that_fails_fails_in_silence(server: Server) {

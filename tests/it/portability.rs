@@ -24,6 +24,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tests::{
     client::Client,
     database::{Database, Kind},
+    project::Project,
     server::{JWT_SECRET, Server},
 };
 
@@ -281,6 +282,29 @@ async fn execute(database: &Database, sql: &str) {
 }
 
 tests::on_both! {
+    async fn what_is_in_memory_needs_no_chain_and_hides_no_damage(database: Database) {
+        // Given contents that were just written and all of whose rows are damaged, when the server goes back to them, then it
+        // has read none of them …
+        let server = Server::start(&database).await;
+        let project = Project::create(&server.user("ada@example.com"), "Memory").await;
+        project.create_file("a.py", "one\n").await;
+        project.update_file("a.py", "two\n").await;
+        let nothing = if database.kind() == Kind::Sqlite { "x'00'" } else { "'\\x00'" };
+        assert_eq!(database.execute(&format!("UPDATE blobs SET data = {nothing}")).await, 2);
+        project.write("restoreRevision", json!({ "revision": 2 }), "revision").await;
+        let one = ("a.py".to_owned(), "one\n".to_owned());
+        assert_eq!(project.contents().await, [one]);
+        server.stop().await;
+
+        // … but whoever reads the database is told, and so is a server that has only that.
+        assert_eq!(verify(&database).await.0.problems, 2);
+        let server = Server::start(&database).await;
+        let query = "query($id: ID!) { project(id: $id) { file(path: \"a.py\") { content } } }";
+        let answer = server.user("ada@example.com").gql(query, json!({ "id": project.id })).await;
+        assert_eq!(answer.error_code(), "INTERNAL");
+        server.stop().await;
+    }
+
     async fn a_git_history_goes_in_and_out_and_in_again(database: Database) {
         // Given a history with everything odd, when it is imported …
         let folder = Folder::new();

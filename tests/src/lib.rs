@@ -24,6 +24,7 @@ pub mod issuer;
 pub mod project;
 pub mod replay;
 pub mod server;
+pub mod size;
 pub mod socket;
 pub mod workload;
 

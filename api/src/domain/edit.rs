@@ -1,6 +1,6 @@
 //! How every write to files is done: what a mutation wants is a list of edits, and [`Write::apply`] makes them one revision.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -18,7 +18,7 @@ use crate::model::language::language_of;
 use crate::model::manifest::manifest;
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::path::FilePath;
-use crate::storage::blob::{self, BlobId, Chains, NewBlob};
+use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
 use crate::storage::blob_codec;
 use crate::storage::chat::{self, Conversation};
 use crate::storage::file::{self, Head};
@@ -56,15 +56,15 @@ pub(super) enum Content {
     /// The same as before.
     Same,
     /// These bytes.
-    Bytes(Vec<u8>, Hash),
+    Bytes(Arc<Vec<u8>>, Hash),
     /// Those of an earlier version.
-    Blob(BlobId, Hash),
+    Blob(BlobRef),
 }
 
 impl Content {
     pub(super) fn bytes(bytes: Vec<u8>) -> Self {
         let hash = Sha256::digest(&bytes).into();
-        Self::Bytes(bytes, hash)
+        Self::Bytes(Arc::new(bytes), hash)
     }
 }
 
@@ -106,10 +106,7 @@ impl Edit {
 impl Content {
     /// What a version held.
     pub(super) fn of(version: &Head) -> Self {
-        match (version.blob, version.file.hash) {
-            (Some(blob), Some(hash)) => Self::Blob(blob, hash),
-            _ => Self::None,
-        }
+        version.blob.map_or(Self::None, Self::Blob)
     }
 }
 
@@ -234,18 +231,18 @@ impl<'t> Write<'t> {
     }
 
     async fn write(&self, edits: Vec<Edit>) -> Result<Vec<Changed>> {
-        let (mut ids, mut hashes) = (Vec::new(), Vec::new());
+        let (mut stored, mut hashes) = (Vec::new(), Vec::new());
         for edit in &edits {
             if !matches!(edit.content, Content::Same) {
-                ids.extend(edit.live_blob());
+                stored.extend(edit.live_blob());
             }
             match &edit.content {
                 Content::Bytes(_, hash) => hashes.push(*hash),
-                Content::Blob(id, _) => ids.push(*id),
+                Content::Blob(blob) => stored.push(*blob),
                 Content::None | Content::Same => {}
             }
         }
-        let chains = blob::of_project(self.tx, self.locked.id, &ids, &hashes).await?;
+        let chains = blob::of_project(self.tx, self.locked.id, &stored, &hashes).await?;
         let project = self.locked.id;
         let prepared = tokio::task::spawn_blocking(move || prepare(edits, chains, project));
         let Prepared { edits, new_blobs, known } = prepared.await.map_err(Error::internal)??;
@@ -304,8 +301,8 @@ impl<'t> Write<'t> {
                 message_id: self.conversation.and_then(|conversation| conversation.message_id),
             };
             let blob = match (edit.content, prepared.hash) {
-                (Content::Same, _) => edit.head.and_then(|head| head.blob),
-                (Content::Blob(id, _), _) => Some(id),
+                (Content::Same, _) => edit.head.and_then(|head| head.blob).map(|blob| blob.id),
+                (Content::Blob(blob), _) => Some(blob.id),
                 (_, Some(hash)) => Some(*blobs.get(&hash).ok_or_else(|| Error::internal("a new blob has no id"))?),
                 (_, None) => None,
             };
@@ -397,6 +394,7 @@ fn taken(path: &FilePath, field: &'static str, message: String) -> Error {
     Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, ..Conflict::default() }))
 }
 
+#[derive(Default)]
 struct Prepared {
     edits: Vec<(Edit, PreparedContent)>,
     new_blobs: Vec<NewBlob>,
@@ -412,16 +410,15 @@ struct PreparedContent {
 
 impl Edit {
     /// The contents that the file has before the edit.
-    fn live_blob(&self) -> Option<BlobId> {
+    fn live_blob(&self) -> Option<BlobRef> {
         self.head.as_ref().filter(|head| !head.file.is_deleted).and_then(|head| head.blob)
     }
 }
 
 /// Counts the lines that the edits add and remove, and encodes what is new. This takes processor time, not database time.
 fn prepare(edits: Vec<Edit>, mut chains: Chains, project: crate::model::ids::ProjectId) -> Result<Prepared> {
-    let mut prepared =
-        Prepared { edits: Vec::with_capacity(edits.len()), new_blobs: Vec::new(), known: HashMap::new() };
-    let mut new: HashMap<Hash, ()> = HashMap::new();
+    let mut prepared = Prepared { edits: Vec::with_capacity(edits.len()), ..Prepared::default() };
+    let mut seen: HashSet<Hash> = HashSet::new();
     for edit in edits {
         let content = match &edit.content {
             Content::Same => {
@@ -430,23 +427,34 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: crate::model::ids::Pro
                 PreparedContent { hash, size: file.map_or(0, |file| file.size_bytes), stat: Stat::default() }
             }
             changed => {
-                let base = edit.live_blob();
-                let old = base.map(|id| chains.decode(id)).transpose()?;
-                let (bytes, hash) = match changed {
-                    Content::Bytes(bytes, hash) => (Some(Arc::new(bytes.clone())), Some(*hash)),
-                    Content::Blob(id, hash) => (Some(chains.decode(*id)?), Some(*hash)),
-                    Content::None | Content::Same => (None, None),
+                // What is damaged must not stand in the way of what comes after it.
+                let live = edit.live_blob();
+                let old = live.and_then(|blob| chains.decode_if_sound(blob.id));
+                let bytes = match changed {
+                    Content::Bytes(bytes, hash) => Some((bytes.clone(), *hash)),
+                    Content::Blob(blob) => Some((chains.decode(blob.id)?, blob.hash)),
+                    Content::None | Content::Same => None,
                 };
-                if let (Content::Bytes(bytes, hash), None) = (changed, new.get(hash.as_ref().unwrap_or(&[0; 32]))) {
-                    if let Some(id) = chains.find(project, hash) {
-                        prepared.known.insert(*hash, id);
-                    } else {
-                        new.insert(*hash, ());
-                        prepared.new_blobs.push(encode(bytes, *hash, base, old.as_deref(), &chains)?);
+                if let Some((bytes, hash)) = bytes.as_ref().filter(|(_, hash)| seen.insert(*hash)) {
+                    match chains.find(project, hash) {
+                        Some(id) => {
+                            // What cannot be read back is not acknowledged.
+                            chains.decode(id)?;
+                            prepared.known.insert(*hash, id);
+                        }
+                        None => {
+                            let base = live.zip(old.as_deref()).map(|(blob, old)| (blob.id, old.as_slice()));
+                            prepared.new_blobs.push(encode(bytes, *hash, base, &chains)?);
+                        }
                     }
+                    chains.keep(project, *hash, bytes);
                 }
-                let size = bytes.as_ref().map_or(0, |bytes| bytes.len());
-                PreparedContent { hash, size: to_i32(size)?, stat: stat(old.as_deref(), bytes.as_deref()) }
+                let (bytes, hash) = bytes.unzip();
+                let size = to_i32(bytes.as_ref().map_or(0, |bytes| bytes.len()))?;
+                // Of what cannot be read nobody knows how many lines went.
+                let is_known = live.is_some() == old.is_some();
+                let stat = if is_known { stat(old.as_deref(), bytes.as_deref()) } else { Stat::default() };
+                PreparedContent { hash, size, stat }
             }
         };
         prepared.edits.push((edit, content));
@@ -458,10 +466,10 @@ fn to_i32(size: usize) -> Result<i32> {
     i32::try_from(size).map_err(|_| Error::too_large("content", "A file has at most 2,147,483,647 bytes."))
 }
 
-fn encode(bytes: &[u8], hash: Hash, base: Option<BlobId>, old: Option<&Vec<u8>>, chains: &Chains) -> Result<NewBlob> {
-    let base = base.filter(|id| chains.depth(*id) < blob_codec::MAX_DEPTH);
-    let encoded = blob_codec::encode(bytes, base.and(old).map(Vec::as_slice));
-    let base = base.filter(|_| encoded.encoding == blob_codec::Encoding::ZstdDelta);
+fn encode(bytes: &[u8], hash: Hash, base: Option<(BlobId, &[u8])>, chains: &Chains) -> Result<NewBlob> {
+    let base = base.filter(|(id, _)| chains.depth(*id) < blob_codec::MAX_DEPTH);
+    let encoded = blob_codec::encode(bytes, base.map(|(_, bytes)| bytes));
+    let base = base.filter(|_| encoded.encoding == blob_codec::Encoding::ZstdDelta).map(|(id, _)| id);
     let depth = base.map_or(0, |id| chains.depth(id) + 1);
     Ok(NewBlob { hash, size: to_i32(bytes.len())?, encoded, base, depth })
 }

@@ -18,7 +18,7 @@ use crate::model::limits::Limits;
 use crate::model::merge::{MAX_STEPS, Merge, merge};
 use crate::model::names::{EventKind, FileType};
 use crate::model::path::FilePath;
-use crate::storage::blob::{self, BlobId};
+use crate::storage::blob::{self, BlobRef};
 use crate::storage::file::{self, Head};
 pub use crate::storage::file::{
     by_ids, by_paths, changes_count, changes_of_messages, changes_of_revisions, changes_page, children_count,
@@ -104,32 +104,38 @@ fn occupied(path: &FilePath, field: &'static str, by: Option<&Head>) -> Error {
     }))
 }
 
+/// What a stale write of one file is merged from.
+pub(super) struct Sides {
+    /// What the writer saw.
+    pub(super) seen: Option<BlobRef>,
+    /// What is there now.
+    pub(super) now: Option<BlobRef>,
+    /// What the writer sent.
+    pub(super) sent: Arc<Vec<u8>>,
+}
+
 /// Brings together, for each of these, what a file held when the caller saw it, what it holds now, and what the caller
 /// sent; `None` where one is not there or not text, or where it would take too long.
-pub(super) async fn merges(
-    tx: &Tx,
-    project: ProjectId,
-    sides: Vec<(Option<BlobId>, Option<BlobId>, Vec<u8>)>,
-) -> Result<Vec<Option<Merge>>> {
-    let ids: Vec<BlobId> = sides.iter().flat_map(|(seen, now, _)| [*seen, *now]).flatten().collect();
-    let mut chains = blob::of_project(tx, project, &ids, &[]).await?;
+pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Result<Vec<Option<Merge>>> {
+    let stored: Vec<BlobRef> = sides.iter().flat_map(|sides| [sides.seen, sides.now]).flatten().collect();
+    let mut chains = blob::of_project(tx, project, &stored, &[]).await?;
     let merge_all = move || {
         let (mut merges, mut steps) = (Vec::with_capacity(sides.len()), MAX_STEPS);
-        for (seen, now, sent) in sides {
-            let (Some(seen), Some(now)) = (seen, now) else {
+        for Sides { seen, now, sent } in sides {
+            let mut read = |side: Option<BlobRef>| side.and_then(|blob| chains.decode_if_sound(blob.id));
+            let (Some(seen), Some(now)) = (read(seen), read(now)) else {
                 merges.push(None);
                 continue;
             };
-            let (seen, now) = (chains.decode(seen)?, chains.decode(now)?);
             let texts = (diff::text_of(&seen), diff::text_of(&now), diff::text_of(&sent));
             merges.push(match texts {
                 (Some(seen), Some(now), Some(sent)) => merge(seen, now, sent, &mut steps),
                 _ => None,
             });
         }
-        Ok(merges)
+        merges
     };
-    tokio::task::spawn_blocking(merge_all).await.map_err(Error::internal)?
+    tokio::task::spawn_blocking(merge_all).await.map_err(Error::internal)
 }
 
 impl Write<'_> {
@@ -274,7 +280,8 @@ pub async fn update(
             };
             if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.version) {
                 let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
-                let sides = vec![(seen.and_then(|seen| seen.blob), head.blob, content)];
+                let seen = seen.and_then(|seen| seen.blob);
+                let sides = vec![Sides { seen, now: head.blob, sent: Arc::new(content) }];
                 let merge = merges(tx, write.locked.id, sides).await?.pop().flatten();
                 return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
             }

@@ -1,4 +1,4 @@
-//! Every limit the service enforces on what a request may contain, each a setting. An error that a limit causes names it
+//! Every limit the service keeps to, each a setting. An error that a limit on requests causes names it
 //! by its flag.
 
 /// Limits on connections to the database.
@@ -19,6 +19,9 @@ pub struct DatabaseLimits {
     /// How long PostgreSQL may work on one statement, in seconds, migrations aside; 0 leaves it to the server's own setting
     #[arg(long, env = "DATABASE_STATEMENT_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub database_statement_seconds: u64,
+    /// File contents kept in memory, in bytes; 0 keeps none
+    #[arg(long, env = "CONTENT_CACHE_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
+    pub content_cache_bytes: usize,
 }
 
 /// Limits on requests; see `antiphon serve --help`.

@@ -1,12 +1,13 @@
 //! `blobs`: file contents, kept once a project, most of them as a small delta on the file's previous version.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entity::blobs;
 
 use super::blob_codec::{self, CodecError, Decoder, Encoded, Encoding};
+use super::content_cache::ContentCache;
 use super::db::{Tx, fail};
 use super::project::member;
 use super::snapshot::hash;
@@ -18,12 +19,21 @@ use crate::model::ids::ProjectId;
 /// A blob's row; it stays inside the service.
 pub type BlobId = i64;
 
+/// A blob, and the hash of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobRef {
+    /// Its row.
+    pub id: BlobId,
+    /// The hash of its bytes.
+    pub hash: Hash,
+}
+
 /// Blobs with everything that is needed to decode them.
-#[derive(Default)]
 pub struct Chains {
     rows: HashMap<BlobId, blobs::Model>,
     ids: HashMap<(ProjectId, Hash), BlobId>,
     decoded: HashMap<BlobId, Decoded>,
+    cache: ContentCache,
 }
 
 /// The bytes of a blob. Those that nobody has asked for, because they are only the base of others, are not checked: were
@@ -38,6 +48,16 @@ fn broken(id: BlobId, error: &CodecError) -> Error {
 }
 
 impl Chains {
+    fn new(cache: &ContentCache) -> Self {
+        let (rows, ids, decoded) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { rows, ids, decoded, cache: cache.clone() }
+    }
+
+    /// Remembers bytes that have this hash for whoever reads them next.
+    pub fn keep(&self, project: ProjectId, hash: Hash, bytes: &Arc<Vec<u8>>) {
+        self.cache.keep(project, hash, bytes);
+    }
+
     /// The id of the blob with this hash, where the project has it.
     pub fn find(&self, project: ProjectId, hash: &Hash) -> Option<BlobId> {
         self.ids.get(&(project, *hash)).copied()
@@ -60,8 +80,21 @@ impl Chains {
         if !decoded.checked {
             blob_codec::check(&decoded.bytes, &hash(row.sha256.clone())?).map_err(|error| broken(id, &error))?;
             decoded.checked = true;
+            self.cache.keep(ProjectId(row.project_id), hash(row.sha256.clone())?, &decoded.bytes);
         }
         Ok(decoded.bytes.clone())
+    }
+
+    /// The bytes of a blob, for who can do without: where they cannot be read, that is said in the log.
+    pub fn decode_if_sound(&mut self, id: BlobId) -> Option<Arc<Vec<u8>>> {
+        match self.decode(id) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let cause = if let Error::Internal(cause) = error { cause } else { error.message() };
+                tracing::error!(blob.id = id, cause, "a damaged content was passed over; `antiphon verify` lists all");
+                None
+            }
+        }
     }
 
     /// Decodes a blob and what it is based on, down to the nearest one that is decoded already.
@@ -109,26 +142,19 @@ impl Chains {
     }
 }
 
-/// What the blobs found so far are based on, and so on; then all of their rows. The base is looked up by a select of its own:
-/// PostgreSQL takes a join there for one of many rows, and reads the whole table at every step.
-const CHAINS: &str = " UNION SELECT c.base_id, (SELECT b.base_id FROM blobs b WHERE b.id = c.base_id) FROM chain c \
-     WHERE c.base_id IS NOT NULL) SELECT b.* FROM chain c JOIN blobs b ON b.id = c.id";
-
-/// The blobs of a locked project with these ids, and those with these hashes that there are.
+/// The blobs of a locked project that these name, and those with these hashes that there are.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn of_project(tx: &Tx, project: ProjectId, ids: &[BlobId], hashes: &[Hash]) -> Result<Chains> {
-    if ids.is_empty() && hashes.is_empty() {
-        return Ok(Chains::default());
-    }
-    // Two selects: with OR between them SQLite reads all of the project's blobs.
-    let mut sql =
-        Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE b.project_id = ");
-    sql.bind(project.0).push(" AND b.id IN ").list(ids.iter().copied());
-    sql.push(" UNION SELECT b.id, b.base_id FROM blobs b WHERE b.project_id = ").bind(project.0);
-    sql.push(" AND b.sha256 IN ").list(hashes.iter().map(|hash| hash.to_vec())).push(CHAINS);
-    chains(tx, sql).await
+pub async fn of_project(tx: &Tx, project: ProjectId, blobs: &[BlobRef], hashes: &[Hash]) -> Result<Chains> {
+    let keys = blobs.iter().map(|blob| &blob.hash).chain(hashes).map(|hash| (project, *hash));
+    chains(tx, keys, |sql, keys| {
+        sql.push("b.project_id = ")
+            .bind(project.0)
+            .push(" AND b.sha256 IN ")
+            .list(keys.iter().map(|key| key.1.to_vec()));
+    })
+    .await
 }
 
 /// The blobs with these hashes in the actor's projects.
@@ -136,20 +162,59 @@ pub async fn of_project(tx: &Tx, project: ProjectId, ids: &[BlobId], hashes: &[H
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn by_hashes(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<Chains> {
-    let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id) AS (SELECT b.id, b.base_id FROM blobs b WHERE ");
-    sql.pairs("(b.project_id, b.sha256)", keys.iter().map(|(project, hash)| (project.0, hash.to_vec()))).push(" AND ");
-    member(&mut sql, "b.project_id", tx.me()).push(CHAINS);
-    chains(tx, sql).await
+    chains(tx, keys.iter().copied(), |sql, keys| {
+        sql.pairs("(b.project_id, b.sha256)", keys.iter().map(|key| (key.0.0, key.1.to_vec()))).push(" AND ");
+        member(sql, "b.project_id", tx.me());
+    })
+    .await
 }
 
-async fn chains(tx: &Tx, sql: Sql) -> Result<Chains> {
-    let rows: Vec<blobs::Model> = tx.all(sql).await?;
-    let mut chains = Chains::default();
-    for row in rows {
-        chains.ids.insert((ProjectId(row.project_id), hash(row.sha256.clone())?), row.id);
-        chains.rows.insert(row.id, row);
+/// Reads the rows of the blobs with these keys, which `having` adds as a condition, and what they are based on. Of contents
+/// that are in memory the row alone is read: that it is there says that the transaction has them.
+async fn chains(
+    tx: &Tx,
+    keys: impl Iterator<Item = (ProjectId, Hash)>,
+    having: impl Fn(&mut Sql, &[(ProjectId, Hash)]),
+) -> Result<Chains> {
+    let mut found = Chains::new(&tx.contents);
+    let (mut kept, mut missing) = (HashMap::new(), Vec::new());
+    for key in keys.collect::<HashSet<_>>() {
+        match tx.contents.get(key.0, &key.1) {
+            Some(bytes) => drop(kept.insert(key, bytes)),
+            None => missing.push(key),
+        }
     }
-    Ok(chains)
+    if kept.is_empty() && missing.is_empty() {
+        return Ok(found);
+    }
+    let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id, data_id) AS (");
+    if !missing.is_empty() {
+        sql.push("SELECT b.id, b.base_id, b.id FROM blobs b WHERE ");
+        having(&mut sql, &missing);
+    }
+    if !kept.is_empty() {
+        sql.push(if missing.is_empty() { "" } else { " UNION " });
+        sql.push("SELECT b.id, CAST(NULL AS bigint), CAST(NULL AS bigint) FROM blobs b WHERE ");
+        having(&mut sql, &kept.keys().copied().collect::<Vec<_>>());
+    }
+    // The base is looked up by a select of its own: PostgreSQL takes a join there for one of many rows, and reads the whole
+    // table at every step.
+    sql.push(
+        " UNION SELECT c.base_id, (SELECT b.base_id FROM blobs b WHERE b.id = c.base_id), c.base_id FROM chain c \
+         WHERE c.base_id IS NOT NULL) SELECT b.id, b.project_id, b.sha256, b.size, b.encoding, b.depth, b.base_id, \
+         CASE WHEN c.data_id IS NULL THEN ",
+    );
+    sql.bind(Vec::<u8>::new()).push(" ELSE b.data END AS data FROM chain c JOIN blobs b ON b.id = c.id");
+    let rows: Vec<blobs::Model> = tx.all(sql).await?;
+    for row in rows {
+        let key = (ProjectId(row.project_id), hash(row.sha256.clone())?);
+        if let Some(bytes) = kept.get(&key) {
+            found.decoded.insert(row.id, Decoded { bytes: bytes.clone(), checked: true });
+        }
+        found.ids.insert(key, row.id);
+        found.rows.insert(row.id, row);
+    }
+    Ok(found)
 }
 
 /// A blob that the project does not have yet.

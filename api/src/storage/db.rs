@@ -18,6 +18,7 @@ use crate::model::ids::ProjectId;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
+use super::content_cache::ContentCache;
 use super::sql::Sql;
 
 /// A connected database.
@@ -28,6 +29,7 @@ pub struct Db {
     reader: DatabaseConnection,
     metrics: Arc<Metrics>,
     locks: Locks,
+    contents: ContentCache,
 }
 
 /// What the database's login may do by itself, when it is not speaking for a caller. PostgreSQL only.
@@ -50,6 +52,7 @@ impl Db {
     /// `Internal` saying why the database cannot be reached.
     pub async fn connect(url: &str, limits: &DatabaseLimits) -> Result<Self> {
         let metrics = Arc::new(Metrics::default());
+        let contents = ContentCache::new(limits.content_cache_bytes)?;
         let mut options = ConnectOptions::new(url);
         options
             .max_connections(limits.database_connections)
@@ -86,13 +89,13 @@ impl Db {
                 options.read_only(true).foreign_keys(true).busy_timeout(Duration::from_secs(10))
             });
             let reader = open(options).await?;
-            Ok(Self { writer, reader, metrics, locks: Locks::Both })
+            Ok(Self { writer, reader, metrics, locks: Locks::Both, contents })
         } else {
             if limits.database_statement_seconds > 0 {
                 options.statement_timeout(Duration::from_secs(limits.database_statement_seconds));
             }
             let pool = open(options).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, metrics, locks: Locks::Both })
+            Ok(Self { writer: pool.clone(), reader: pool, metrics, locks: Locks::Both, contents })
         }
     }
 
@@ -226,6 +229,7 @@ impl Db {
             abandoned: AtomicBool::new(false),
             locks: self.locks,
             metrics: self.metrics.clone(),
+            contents: self.contents.clone(),
         }
     }
 
@@ -284,6 +288,7 @@ pub struct Tx {
     abandoned: AtomicBool,
     locks: Locks,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) contents: ContentCache,
 }
 
 /// A transaction that reads every project, on nobody's behalf. It is no [`Tx`], so that nothing written for a request runs in

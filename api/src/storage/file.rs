@@ -3,7 +3,7 @@
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use super::blob::BlobId;
+use super::blob::{BlobId, BlobRef};
 use super::db::{Me, Tx, fail, unknown};
 use super::project::member;
 use super::snapshot::hash;
@@ -464,11 +464,14 @@ pub struct Head {
     /// The file at that version.
     pub file: File,
     /// Its contents; `None` for a folder.
-    pub blob: Option<BlobId>,
+    pub blob: Option<BlobRef>,
 }
 
 fn head(row: &QueryResult) -> Result<Head> {
-    Ok(Head { file: file(row)?, blob: get(row, "blob_id")? })
+    let file = file(row)?;
+    let id: Option<BlobId> = get(row, "blob_id")?;
+    let blob = id.zip(file.hash).map(|(id, hash)| BlobRef { id, hash });
+    Ok(Head { file, blob })
 }
 
 const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_type, f.language, f.size_bytes, f.version, f.hash, \

@@ -3,6 +3,7 @@
 pub mod blob;
 pub mod blob_codec;
 pub mod chat;
+mod content_cache;
 pub mod db;
 pub mod event;
 pub mod file;

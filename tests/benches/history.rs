@@ -1,0 +1,295 @@
+//! What a long history costs, on each database: bytes next to git's, and the time to read old versions and to go back.
+//!
+//! ```text
+//! cargo bench -p tests --bench history -- [REPOSITORY …]
+//! ```
+//!
+//! Each git repository is imported, exported again and compared commit by commit; without one a history is made. Git's
+//! bytes are those of the export, which is exactly the imported history, after `git gc --aggressive`: pack and index. Times
+//! are those of requests over HTTP on a server that keeps no contents in memory, unless said otherwise.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use antiphon::{
+    app,
+    config::{Cli, Command as Antiphon, Settings},
+    model::clock,
+};
+use anyhow::{Context, bail, ensure};
+use clap::Parser;
+use serde_json::{Value, json};
+use tests::{
+    client::Client,
+    database::{self, Database, Kind},
+    project::Project,
+    server::{JWT_SECRET, Server},
+    size::size,
+    workload::{self, Files},
+};
+
+// The allocator of the server's own executable.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EMAIL: &str = "ada@example.com";
+/// Files whose versions are read: those with the most versions.
+const READ_FILES: usize = 20;
+/// How often each of them is read, and how often the project goes back.
+const ROUNDS: usize = 5;
+const COLD: &[&str] = &["--content-cache-bytes", "0"];
+
+fn main() -> anyhow::Result<()> {
+    database::be_durable();
+    // Cargo adds `--bench`.
+    let given = env::args().skip(1).filter(|name| !name.starts_with("--")).map(PathBuf::from);
+    let folder = env::temp_dir().join(format!("antiphon-history-{}", clock::new_id()));
+    fs::create_dir(&folder)?;
+    let mut repositories: Vec<PathBuf> = given.collect();
+    if repositories.is_empty() {
+        repositories.push(made(&folder.join("made"))?);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let kinds = [Kind::Sqlite, Kind::Postgres].into_iter();
+    for kind in kinds.filter(|kind| *kind == Kind::Sqlite || database::postgres_is_here()) {
+        for (at, repository) in repositories.iter().enumerate() {
+            let export = folder.join(format!("{kind:?}-{at}"));
+            runtime.block_on(measure(repository, &export, kind)).with_context(|| repository.display().to_string())?;
+        }
+        runtime.block_on(measure_writes(kind))?;
+    }
+    fs::remove_dir_all(folder)?;
+    Ok(())
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("git").arg("-C").arg(folder).args(arguments).stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A repository of the session of an AI: a commit for each turn.
+fn made(folder: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir(folder)?;
+    git(folder, &["init", "-q", "-b", "main"])?;
+    let (mut files, mut stream) = (Files::new(), String::new());
+    for turn in &workload::agent_session(20251).turns {
+        turn.apply(&mut files)?;
+        let (message, at) = (turn.content.as_str(), 1_700_000_000 + u64::from(turn.seq) * 60);
+        write!(
+            stream,
+            "commit refs/heads/main\ncommitter Ada <{EMAIL}> {at} +0000\ndata {}\n{message}\n",
+            message.len()
+        )?;
+        stream.push_str("deleteall\n");
+        for (path, content) in &files {
+            write!(stream, "M 100644 inline {path}\ndata {}\n{}\n", content.text.len(), content.text)?;
+        }
+    }
+    let mut import = Command::new("git");
+    let mut import = import.arg("-C").arg(folder).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn()?;
+    import.stdin.take().context("no input")?.write_all(stream.as_bytes())?;
+    ensure!(import.wait()?.success(), "git fast-import failed");
+    Ok(folder.to_owned())
+}
+
+fn parse(database: &Database, arguments: &[&str]) -> anyhow::Result<(Antiphon, Settings)> {
+    let url = database.url();
+    let common = ["--database-url", &url, "--jwt-secret", JWT_SECRET];
+    let cli = Cli::try_parse_from(["antiphon"].iter().chain(arguments).chain(&common))?;
+    Ok((cli.command.context("no command")?, cli.settings))
+}
+
+async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result<()> {
+    let database = Database::create(kind).await;
+    let path = repository.to_str().context("a path that is not UTF-8")?;
+    let (command, settings) = parse(&database, &["import", "--git", path, "--name", "history", "--email", EMAIL])?;
+    let Antiphon::Import(import) = command else { bail!("no import") };
+    let start = Instant::now();
+    let imported = app::import(&settings, &import, &mut |_| {}).await?;
+    let elapsed = start.elapsed().as_secs_f64();
+    println!("\n{} on {kind:?}", repository.display());
+    println!("  {} commits, {} versions imported in {elapsed:.1} s", imported.commits, imported.versions);
+
+    let project = imported.project.0.to_string();
+    let (command, _) = parse(&database, &["export", &project, "--git", export.to_str().context("a path")?])?;
+    let Antiphon::Export(wanted) = command else { bail!("no export") };
+    app::export(&settings, &wanted, &mut |_| {}).await?;
+    let trees = |folder| git(folder, &["log", "--first-parent", "--format=%T", "HEAD"]);
+    let (theirs, ours) = (trees(repository)?, trees(export)?);
+    let equal = theirs.lines().zip(ours.lines()).filter(|(theirs, ours)| theirs == ours).count();
+    println!(
+        "  exported: {equal} of {} commits have the same tree ({} left out)",
+        theirs.lines().count(),
+        imported.skipped
+    );
+
+    git(export, &["gc", "-q", "--aggressive", "--prune=now"])?;
+    let mut pack = 0;
+    for file in fs::read_dir(export.join(".git/objects/pack"))? {
+        let file = file?;
+        if file.path().extension().is_some_and(|end| end == "pack" || end == "idx") {
+            pack += file.metadata()?.len();
+        }
+    }
+    let whole = size(&database).await?;
+    println!(
+        "  database {} bytes, {} a version; git's pack and index {pack}: {:.2} times",
+        whole.bytes,
+        whole.bytes / (imported.versions as u64).max(1),
+        whole.bytes as f64 / pack as f64
+    );
+    for (name, bytes) in whole.parts.iter().filter(|(_, bytes)| *bytes * 100 > pack) {
+        println!("    {bytes:>9} {:>5.2}  {name}", *bytes as f64 / pack as f64);
+    }
+
+    let token = app::token(&settings, EMAIL, None, 1)?;
+    for (flags, name) in [(COLD, "nothing in memory"), (&[][..], "32 MiB in memory")] {
+        let server = Server::start_with(&database, flags).await;
+        let client = server.anonymous().with_token(Some(token.clone()));
+        println!("  ms, with {name}                    median   worst   (times the newest)");
+        read(&client, &project).await?;
+        server.stop().await;
+    }
+    database.remove().await;
+    Ok(())
+}
+
+/// Reads old versions, and goes back.
+async fn read(client: &Client, project: &str) -> anyhow::Result<()> {
+    let query = "query($id: ID!, $after: String) { project(id: $id) { files(first: 500, after: $after) {
+        pageInfo { hasNextPage endCursor } nodes { id version type } } } }";
+    let (mut files, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let mut data = client.request(query, json!({ "id": project, "after": after })).await?.data()?;
+        let page = data["project"]["files"].take();
+        files.extend(
+            page["nodes"].as_array().context("no files")?.iter().filter(|file| file["type"] == "FILE").cloned(),
+        );
+        if page["pageInfo"]["hasNextPage"] != true {
+            break;
+        }
+        after = page["pageInfo"]["endCursor"].clone();
+    }
+    files.sort_by_key(|file| std::cmp::Reverse(file["version"].as_i64()));
+    files.truncate(READ_FILES);
+    let mut ids: [Vec<Value>; 3] = Default::default();
+    for file in &files {
+        let query = "query($id: ID!, $first: Int!) { node(id: $id) { ... on ProjectFile { newest: versions(first: 1) {
+            nodes { id } } middle: versions(first: $first) { nodes { id } } oldest: versions(last: 1) { nodes { id } } } } }";
+        let middle = (file["version"].as_i64().unwrap_or(1) / 2).clamp(1, 500);
+        let data = client.request(query, json!({ "id": file["id"], "first": middle })).await?.data()?;
+        for (ids, name) in ids.iter_mut().zip(["newest", "middle", "oldest"]) {
+            let last = data["node"][name]["nodes"].as_array().and_then(|nodes| nodes.last());
+            ids.push(last.context("no version")?["id"].clone());
+        }
+    }
+    let mut samples: [Vec<Duration>; 4] = Default::default();
+    for _ in 0..ROUNDS {
+        for at in 0..files.len() {
+            for (samples, ids) in samples.iter_mut().zip(&ids) {
+                let query = "query($id: ID!) { node(id: $id) { ... on FileSnapshot { content hash } } }";
+                let start = Instant::now();
+                client.request(query, json!({ "id": ids[at] })).await?.data()?;
+                samples.push(start.elapsed());
+            }
+        }
+    }
+
+    let query = "query($id: ID!) { project(id: $id) { revision } }";
+    let data = client.request(query, json!({ "id": project })).await?.data()?;
+    let revision = data["project"]["revision"].as_i64().context("no revision")?;
+    let restore =
+        "mutation($input: RestoreRevisionInput!) { restoreRevision(input: $input) { revision changes { type } } }";
+    let mut changes = 0;
+    for _ in 0..ROUNDS {
+        for to in [revision / 2, revision] {
+            let start = Instant::now();
+            let input = json!({ "projectId": project, "revision": to });
+            let data = client.request(restore, json!({ "input": input })).await?.data()?;
+            samples[3].push(start.elapsed());
+            changes = data["restoreRevision"]["changes"].as_array().map_or(0, Vec::len);
+        }
+    }
+    let newest = median(&samples[0]);
+    let names = ["the newest version", "the middle version", "the oldest version", "going half back"];
+    for (name, samples) in names.iter().zip(&samples) {
+        let worst = samples.iter().max().copied().unwrap_or_default().as_secs_f64() * 1e3;
+        let middle = median(samples);
+        print!("    {name:<40} {middle:>8.2} {worst:>8.2}   {:.2} {:.2}", middle / newest, worst / newest);
+        println!("{}", if *name == names[3] { format!(" ({changes} files)") } else { String::new() });
+    }
+    Ok(())
+}
+
+/// What writes of a known size take.
+async fn measure_writes(kind: Kind) -> anyhow::Result<()> {
+    println!("\nmade projects on {kind:?}");
+    for (flags, name) in [(COLD, "nothing in memory"), (&[][..], "32 MiB in memory")] {
+        let database = Database::create(kind).await;
+        let server = Server::start_with(&database, flags).await;
+        let project = Project::create(&server.user(EMAIL), "Two hundred").await;
+        let mut revisions = Vec::new();
+        for round in 0..20 {
+            let files = (0..200).map(|n| {
+                let lines: String = (0..80)
+                    .map(|line| {
+                        format!("line {line} of file {n} as of {}\n", if line % 20 == round { round } else { 0 })
+                    })
+                    .collect();
+                json!({ "path": format!("src/{n}.py"), "content": lines })
+            });
+            project.write("syncFiles", json!({ "files": files.collect::<Vec<_>>() }), "revision").await;
+            revisions.push(project.revision().await);
+        }
+        let mut samples = Vec::new();
+        for round in 0..9 {
+            let to = revisions[if round % 2 == 0 { 9 } else { 19 }];
+            let start = Instant::now();
+            project.write("restoreRevision", json!({ "revision": to }), "revision").await;
+            samples.push(start.elapsed());
+        }
+        println!("  going back in all of 200 files, with {name}: {:.1} ms", median(&samples));
+        if flags.is_empty() {
+            println!("  looking for renames, as far as it does: {:.0} ms", renames(&project).await);
+        }
+        server.stop().await;
+        database.remove().await;
+    }
+    Ok(())
+}
+
+/// How much longer a sync of new files takes where as many go, in milliseconds: its lines are short, which takes longest to
+/// compare, and no two files are alike.
+async fn renames(project: &Project) -> f64 {
+    let files = |round: usize| {
+        let files = (0..12_usize).map(|n| {
+            let lines: String = (0..120_000_usize).map(|line| format!("{:x}\n", line * 24 + n * 2 + round)).collect();
+            json!({ "path": format!("{round}/{n}"), "content": lines })
+        });
+        files.collect::<Vec<_>>()
+    };
+    let gone: Vec<String> = (0..12).map(|n| format!("0/{n}")).collect();
+    let mut times = Vec::new();
+    for (round, deletes) in [(0, vec![]), (1, gone)] {
+        let input = json!({ "files": files(round), "deletes": deletes });
+        let start = Instant::now();
+        project.write("syncFiles", input, "revision").await;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times[1] - times[0]
+}
+
+/// Milliseconds.
+fn median(samples: &[Duration]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3
+}
