@@ -248,9 +248,6 @@ impl Drop for ChildServer {
 /// until its standard input ends, elsewhere nothing. Says whether it did.
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
-    if env::var(LOG).is_ok() {
-        antiphon::telemetry::init().expect("a log");
-    }
     let runtime = runtime();
     let asked = env::var(LOCKS).unwrap_or_default();
     let locks = [Locks::Application, Locks::Database].into_iter().find(|locks| format!("{locks:?}") == asked);
