@@ -302,7 +302,7 @@ pub async fn import(
     report: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<Imported> {
     let (user_id, email) = user_of(&import.email).map_err(words)?;
-    let actor = Actor { user_id, expires_at: i64::MAX };
+    let actor = Actor { user_id, expires_at: i64::MAX, verified_email: None };
     let claims = Claims { actor, email: Some(email), full_name: None, avatar_url: None };
     let repository = import.git.canonicalize().with_context(|| format!("cannot open {}", import.git.display()))?;
     let project = import.name.clone().or_else(|| name_of(&repository)).context("choose a --name for the project")?;

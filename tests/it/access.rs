@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Response},
-    project::{Project, each, text},
+    project::{Project, each, settings, text},
     server::{Server, user_id},
 };
 
@@ -21,6 +21,7 @@ struct Ids {
     version: String,
     change: String,
     snapshot: String,
+    configuration: String,
     user: String,
 }
 
@@ -35,10 +36,13 @@ impl Ids {
             json!({ "path": "secret.py", "content": "secret = 2\n", "sessionId": session, "messageId": message });
         let made = project.write("updateFile", input, "change { id } file { versions { nodes { id } } }").await;
         let named = project.write("createSnapshot", json!({ "name": "A secret snapshot" }), "snapshot { id }").await;
+        let saved =
+            project.write("saveAgentConfiguration", settings("A secret agent"), "agentConfiguration { id }").await;
         Self {
             version: text(&made["file"]["versions"]["nodes"][1]["id"]),
             change: text(&made["change"]["id"]),
             snapshot: text(&named["snapshot"]["id"]),
+            configuration: text(&saved["agentConfiguration"]["id"]),
             user: user_id(email),
             project: project.id,
             session,
@@ -58,6 +62,7 @@ impl Ids {
             version: id(),
             change: id(),
             snapshot: id(),
+            configuration: id(),
             user: id(),
         }
     }
@@ -73,6 +78,7 @@ impl Ids {
             &self.version,
             &self.change,
             &self.snapshot,
+            &self.configuration,
             &self.user,
         ];
         BTreeMap::from([
@@ -81,6 +87,7 @@ impl Ids {
             ("nodes", (format!("(ids: {})", json!(every)), "{ id }")),
             ("project", (format!("(id: \"{project}\")"), "{ id }")),
             ("projects", (String::new(), "{ totalCount nodes { id } }")),
+            ("invitations", (String::new(), "{ totalCount nodes { projectName } }")),
             ("recentActivity", (format!("(projectId: \"{project}\")"), "{ totalCount nodes { excerpt } }")),
             (
                 "activitySummary",
@@ -91,7 +98,8 @@ impl Ids {
 
     /// What every mutation of the schema would be sent to change the project, and what to select.
     fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
-        let Self { project, session, file, snapshot, .. } = self;
+        let Self { project, session, file, snapshot, configuration, user, .. } = self;
+        let saved = settings("Taken");
         let input = |input: Value| (json!({ "input": input }), "{ revision }");
         BTreeMap::from([
             ("updateProject", input(json!({ "id": project, "name": "Taken" }))),
@@ -110,6 +118,22 @@ impl Ids {
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("restoreRevision", input(json!({ "projectId": project, "revision": 2 }))),
             ("undo", input(json!({ "projectId": project, "revision": 5 }))),
+            ("inviteCollaborator", input(json!({ "projectId": project, "userId": user, "role": "EDITOR" }))),
+            ("inviteByEmail", input(json!({ "projectId": project, "email": "mallory@example.com", "role": "EDITOR" }))),
+            (
+                "withdrawEmailInvitation",
+                (json!({ "projectId": project, "email": "mallory@example.com" }), "{ revision }"),
+            ),
+            ("acceptInvitation", (json!({ "projectId": project }), "{ revision }")),
+            ("declineInvitation", (json!({ "projectId": project }), "{ projectId }")),
+            ("changeCollaboratorRole", input(json!({ "projectId": project, "userId": user, "role": "VIEWER" }))),
+            ("removeCollaborator", (json!({ "projectId": project, "userId": user }), "{ revision }")),
+            ("leaveProject", (json!({ "projectId": project }), "{ revision }")),
+            ("transferOwnership", (json!({ "projectId": project, "userId": user }), "{ revision }")),
+            ("saveAgentConfiguration", input(tests::project::with(saved, json!({ "projectId": project })))),
+            ("setAgentConfigurationActive", input(json!({ "id": configuration, "isActive": false }))),
+            ("deleteAgentConfiguration", input(json!({ "id": configuration }))),
+            ("restoreAgentConfiguration", input(json!({ "id": configuration, "version": 1 }))),
         ])
     }
 
@@ -134,6 +158,7 @@ impl Ids {
             ("FileSnapshot", &self.version),
             ("CodeChange", &self.change),
             ("ProjectSnapshot", &self.snapshot),
+            ("AgentConfiguration", &self.configuration),
         ])
     }
 }
@@ -149,14 +174,29 @@ const OF_THE_CALLER: [(&str, &str, &str); 3] = [
 const PEOPLE: [&str; 6] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner"];
 
 /// Mutations of a project that take more, or less, than being one who writes.
-const OF_OWNERS: [&str; 1] = ["deleteProject"];
+const OF_OWNERS: [&str; 7] = [
+    "deleteProject",
+    "inviteCollaborator",
+    "inviteByEmail",
+    "withdrawEmailInvitation",
+    "changeCollaboratorRole",
+    "removeCollaborator",
+    "transferOwnership",
+];
 const OF_AUTHORS: [&str; 2] = ["addMessage", "endSession"];
-const OF_VIEWERS: [&str; 1] = ["touchProject"];
+const OF_VIEWERS: [&str; 2] = ["touchProject", "leaveProject"];
 
 /// What a mutation of a project answers to whom; empty: that it is done.
 fn answer_to(person: &str, mutation: &str) -> &'static str {
     match person {
         "anonymous" => "UNAUTHENTICATED",
+        "invited" if OF_THE_INVITED.contains(&mutation) => "",
+        "viewer" | "editor" if mutation == "acceptInvitation" => "",
+        "viewer" | "editor" | "owner" if OF_THE_INVITED.contains(&mutation) => "NOT_FOUND",
+        // What the tests ask is about the owner, who is in the project already, and stays.
+        "owner" if mutation == "withdrawEmailInvitation" => "NOT_FOUND",
+        "owner" if mutation == "inviteCollaborator" => "BAD_USER_INPUT",
+        "owner" if ["changeCollaboratorRole", "removeCollaborator", "leaveProject"].contains(&mutation) => "CONFLICT",
         "stranger" | "invited" => "NOT_FOUND",
         "viewer" if !OF_VIEWERS.contains(&mutation) => "FORBIDDEN",
         // The session of the tests is the owner's.
@@ -191,14 +231,11 @@ async fn project_with(server: &Server, person: &str) -> (Client, Ids) {
     (client, ids)
 }
 
+/// Mutations of the invited: there is something for them in what is otherwise not there.
+const OF_THE_INVITED: [&str; 2] = ["acceptInvitation", "declineInvitation"];
+
 async fn change(client: &Client, name: &str, variables: &Value, select: &str) -> Response {
-    let head = if variables.get("id").is_some() {
-        format!("mutation($id: ID!) {{ {name}(id: $id)")
-    } else {
-        let (first, rest) = name.split_at(1);
-        format!("mutation($input: {}{rest}Input!) {{ {name}(input: $input)", first.to_uppercase())
-    };
-    client.gql(&format!("{head} {select} }}"), variables.clone()).await
+    client.gql(&tests::project::mutation(name, variables, select), variables.clone()).await
 }
 
 /// The names of the root fields of a kind, and of the types of node, as the server says.
@@ -468,7 +505,9 @@ tests::behind_each_lock! {
         let theirs = Ids::of(&ada, "ada@example.com").await;
         server.database().add_collaborator(&theirs.project, "bob@example.com", "editor", false).await;
         for (name, (variables, select)) in theirs.changes() {
-            assert_eq!(change(&bob, name, &variables, select).await.error_code(), "NOT_FOUND", "{name}");
+            if !OF_THE_INVITED.contains(&name) {
+                assert_eq!(change(&bob, name, &variables, select).await.error_code(), "NOT_FOUND", "{name}");
+            }
         }
         for (name, id) in theirs.nodes() {
             let node = bob.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": id })).await.ok();
@@ -496,10 +535,12 @@ tests::behind_each_lock! {
             files(includeDeleted: true) { totalCount nodes { id content versions { nodes { id content diff createdBy { id } } } } }
             changes { totalCount nodes { id diff lineChanges createdBy { id } } }
             snapshots { totalCount nodes { id files { nodes { path } } } }
-            events { revision kind actor { id } } collaborators { user { id fullName } role acceptedAt invitedBy { id } } diff(from: 1) { path }";
+            events { revision kind actor { id } agentConfigurationVersions { configName } }
+            agentConfigurations { id configName llmConfig project { id } updatedBy { id } versions { totalCount nodes { version configName } } }
+            emailInvitations { email } collaborators { user { id fullName } role acceptedAt invitedBy { id } } diff(from: 1) { path }";
         let seen = project.of(&eve).ask(everything).await;
         assert_eq!(seen, project.ask(everything).await);
-        assert_eq!(seen["events"].as_array().unwrap().len(), 6);
+        assert_eq!(seen["events"].as_array().unwrap().len(), 7);
         assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
         for (name, id) in ids.nodes() {
             let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
@@ -511,12 +552,12 @@ tests::behind_each_lock! {
 
         // … and hears, and changes nothing, but may say that they have opened it.
         let mut heard = project.of(&eve).listen(0, "revision").await;
-        for revision in 1..=6 {
+        for revision in 1..=7 {
             assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
         }
         let before = project.state().await;
         for (name, (variables, select)) in ids.changes() {
-            if name != "touchProject" {
+            if !["touchProject", "leaveProject"].contains(&name) && !OF_THE_INVITED.contains(&name) {
                 let answer = change(&eve, name, &variables, select).await;
                 assert_eq!(answer.error_code(), "FORBIDDEN", "{name}: {answer:?}");
             }
@@ -553,7 +594,8 @@ tests::behind_each_lock! {
         // What is the owner's, or the author's …
         let before = project.state().await;
         let others = ids.changes();
-        for name in ["deleteProject", "addMessage", "endSession"] {
+        for name in ["deleteProject", "addMessage", "endSession", "inviteCollaborator", "inviteByEmail", "withdrawEmailInvitation",
+            "changeCollaboratorRole", "removeCollaborator", "transferOwnership"] {
             assert_eq!(change(&bob, name, &others[name].0, "{ revision }").await.error_code(), "FORBIDDEN", "{name}");
         }
         let deleted = json!({ "id": ids.project, "status": "DELETED" });
@@ -568,7 +610,8 @@ tests::behind_each_lock! {
         ids.session = project.of(&bob).start_session().await;
         let changes = ids.changes();
         for name in ["updateProject", "touchProject", "startSession", "createFile", "updateFile", "revertFile", "renameFile",
-            "restoreRevision", "createSnapshot", "restoreSnapshot", "deleteFile", "syncFiles"] {
+            "restoreRevision", "createSnapshot", "restoreSnapshot", "deleteFile", "syncFiles", "saveAgentConfiguration",
+            "setAgentConfigurationActive", "restoreAgentConfiguration", "deleteAgentConfiguration"] {
             let (variables, select) = &changes[name];
             change(&bob, name, variables, select).await.data().unwrap_or_else(|error| panic!("{name}: {error:#}"));
         }
@@ -579,7 +622,7 @@ tests::behind_each_lock! {
 
         // Each has a session of their own, and says so.
         assert_eq!(project.ask("activeSession { author { id } } ").await["activeSession"]["author"]["id"], user_id("ada@example.com"));
-        let newest = project.ask("events(afterRevision: 7, first: 1) { actor { id fullName email } }").await;
+        let newest = project.ask("events(afterRevision: 8, first: 1) { actor { id fullName email } }").await;
         assert_eq!(newest["events"][0]["actor"], json!({ "id": user_id("bob@example.com"), "fullName": "bob", "email": null }));
 
         // A deleted project is the owner's to bring back.

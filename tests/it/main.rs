@@ -2,6 +2,7 @@
 //! See the `tests` crate for how to write one.
 
 mod access;
+mod agent_configurations;
 mod bad_input;
 mod blame;
 mod conflicts;
@@ -28,6 +29,7 @@ mod replay;
 mod row_security;
 mod schema;
 mod sockets;
+mod team;
 mod tokens;
 mod travel;
 mod usage;

@@ -22,15 +22,48 @@ const STATE: &str = "revision name description initialPrompt config status updat
     events(first: 500) { revision kind }
     sessions(first: 100) { nodes { id isActive messageCount } }
     files(includeDeleted: true, first: 500) { nodes { id path version hash isDeleted language updatedAt } }
-    snapshots(first: 100) { nodes { id revision name fileCount } }";
+    snapshots(first: 100) { nodes { id revision name fileCount } }
+    collaborators { user { id } role acceptedAt } emailInvitations { email role }
+    agentConfigurations(includeDeleted: true) { id version configName isActive isDeleted }";
+
+/// What an agent configuration must say, under that name.
+pub fn settings(name: &str) -> Value {
+    json!({ "configName": name, "sttProvider": "deepgram", "sttModel": "nova-2", "ttsProvider": "elevenlabs", "ttsModel": "turbo",
+        "llmProvider": "openai", "llmModel": "gpt-4", "agentInstructions": "Be kind." })
+}
+
+/// An object with more in it, or something else.
+pub fn with(mut object: Value, more: Value) -> Value {
+    for (name, value) in more.as_object().expect("an object") {
+        object[name] = value.clone();
+    }
+    object
+}
+
+/// A mutation of one `input`, whose type is called as the mutation is but for the two that have one together, or of ids and
+/// an address.
+pub fn mutation(name: &str, variables: &Value, select: &str) -> String {
+    let argument = |argument: &String| match (argument.as_str(), name) {
+        ("input", "changeCollaboratorRole") => "InviteCollaboratorInput!".to_owned(),
+        ("input", _) => format!("{}{}Input!", name[..1].to_uppercase(), &name[1..]),
+        ("email", _) => "String!".to_owned(),
+        _ => "ID!".to_owned(),
+    };
+    let names: Vec<&String> = variables.as_object().expect("an object").keys().collect();
+    let declared: Vec<_> = names.iter().map(|name| format!("${name}: {}", argument(name))).collect();
+    let passed: Vec<_> = names.iter().map(|name| format!("{name}: ${name}")).collect();
+    format!("mutation({}) {{ {name}({}) {select} }}", declared.join(", "), passed.join(", "))
+}
 
 impl Client {
     /// A mutation that takes one `input`, whose type is called as the mutation is.
     pub async fn mutate(&self, name: &str, input: Value, select: &str) -> Response {
-        let (first, rest) = name.split_at(1);
-        let kind = format!("{}{rest}Input", first.to_uppercase());
-        let query = format!("mutation($input: {kind}!) {{ {name}(input: $input) {{ {select} }} }}");
-        self.gql(&query, json!({ "input": input })).await
+        self.mutate_with(name, json!({ "input": input }), select).await
+    }
+
+    /// A mutation with these arguments.
+    pub async fn mutate_with(&self, name: &str, variables: Value, select: &str) -> Response {
+        self.gql(&mutation(name, &variables, &format!("{{ {select} }}")), variables).await
     }
 
     /// A mutation that takes one `id`.

@@ -317,7 +317,7 @@ pub fn claims_of(email: &str, claims: Value) -> Value {
         "role": "authenticated",
         "exp": clock::now().timestamp() + 3_600,
         "email": email,
-        "user_metadata": { "full_name": email.split('@').next() },
+        "user_metadata": { "email": email, "email_verified": true, "full_name": email.split('@').next() },
     });
     let fields = all.as_object_mut().expect("an object");
     for (name, value) in claims.as_object().expect("an object") {

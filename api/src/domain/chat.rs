@@ -35,7 +35,7 @@ pub async fn start_session(services: &Arc<Services>, actor: &Actor, new: NewSess
             let counts = Counts { sessions: 1, ..Counts::default() };
             let target = Target::Project(new.project_id);
             let locked = lock(tx, target, counts, ("project", "projectId")).await?;
-            chat::end_active(tx, locked.id, locked.at).await?;
+            chat::end_active(tx, locked.id, author.user_id, locked.at).await?;
             let session = Session {
                 id: SessionId(clock::new_id()),
                 project_id: locked.id,

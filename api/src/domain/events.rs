@@ -125,6 +125,11 @@ where
         loop {
             woken.mark_unchanged();
             let batch = read(services.read(&actor).await?, at).await?;
+            // Woken, and nothing to read: it may be that the wake-up was the end of access. What is no longer there to see is no
+            // longer there to hear.
+            if batch.is_empty() && event::newest(&services.read(&actor).await?, project).await?.is_none() {
+                Err(Error::not_found("project", "projectId"))?;
+            }
             let full = batch.len() == BATCH;
             for item in batch {
                 at = revision_of(&item);
@@ -132,12 +137,7 @@ where
             }
             if !full {
                 // A lost sender cannot happen while this receiver lives; waiting for the sweep would be right anyway.
-                if tokio::time::timeout(SWEEP, woken.changed()).await.is_err()
-                    && event::newest(&services.read(&actor).await?, project).await?.is_none()
-                {
-                    // Access was taken away: what is no longer there to see is no longer there to hear.
-                    Err(Error::not_found("project", "projectId"))?;
-                }
+                let _ = tokio::time::timeout(SWEEP, woken.changed()).await;
             }
         }
     }

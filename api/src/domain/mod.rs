@@ -13,7 +13,9 @@ use crate::model::ids::UserId;
 use crate::model::limits::Limits;
 use crate::storage::db::Db;
 
+pub mod agent_configuration;
 pub mod chat;
+pub mod collaborator;
 pub mod compare;
 mod edit;
 pub mod events;

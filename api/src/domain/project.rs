@@ -8,11 +8,11 @@ use crate::model::clock;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::ids::ProjectId;
-use crate::model::names::{EventKind, ProjectStatus};
+use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
 use crate::storage::event;
 use crate::storage::project::{self, Counts};
-pub use crate::storage::project::{Locked, Target, activity_summary, as_of, by_ids, collaborators, count, page, stats};
+pub use crate::storage::project::{Locked, Target, activity_summary, as_of, by_ids, count, page, stats};
 
 /// Begins a write to a project: takes its next revision, and checks that the actor may write there. `field` is the
 /// argument that names the project, `noun` what it names.
@@ -22,7 +22,18 @@ pub(super) async fn lock(
     counts: Counts,
     (noun, field): (&'static str, &'static str),
 ) -> Result<Locked> {
-    let locked = lock_any(tx, target, counts, (noun, field)).await?;
+    lock_for(tx, target, counts, (noun, field), policy::may_write).await
+}
+
+/// The same, of a write that `may` be made by others than those who write.
+pub(super) async fn lock_for(
+    tx: &Tx,
+    target: Target,
+    counts: Counts,
+    (noun, field): (&'static str, &'static str),
+    may: impl FnOnce(ProjectRole) -> Result<()>,
+) -> Result<Locked> {
+    let locked = lock_any(tx, target, counts, (noun, field), may).await?;
     if locked.status == ProjectStatus::Deleted {
         return Err(deleted(field));
     }
@@ -35,18 +46,19 @@ async fn lock_any(
     target: Target,
     counts: Counts,
     (noun, field): (&'static str, &'static str),
+    may: impl FnOnce(ProjectRole) -> Result<()>,
 ) -> Result<Locked> {
     let Some(locked) = project::lock(tx, target, counts, clock::now()).await? else {
         if let Some(role) = project::role_in(tx, target).await? {
-            policy::may_write(role)?;
+            may(role)?;
         }
         return Err(Error::not_found(noun, field));
     };
-    policy::may_write(locked.role)?;
+    may(locked.role)?;
     Ok(locked)
 }
 
-fn deleted(field: &'static str) -> Error {
+pub(super) fn deleted(field: &'static str) -> Error {
     Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back.")
 }
 
@@ -78,7 +90,7 @@ pub(super) fn check_expected(locked: &Locked, expected: Option<i32>) -> Result<(
 }
 
 /// Reads back a project that the transaction has locked.
-async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
+pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
     by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::internal("a locked project cannot be read"))
 }
 
@@ -153,7 +165,8 @@ async fn change(
     let writer = actor.clone();
     let changed = write(services, actor, move |tx| {
         Box::pin(async move {
-            let locked = lock_any(tx, Target::Project(id), Counts::default(), ("project", field)).await?;
+            let locked =
+                lock_any(tx, Target::Project(id), Counts::default(), ("project", field), policy::may_write).await?;
             let status = changes.status.unwrap_or(locked.status);
             if locked.status == ProjectStatus::Deleted || status == ProjectStatus::Deleted {
                 policy::may_delete_project(locked.role)?;

@@ -8,16 +8,20 @@ use std::sync::Arc;
 use super::batch::Key;
 use super::context::Caller;
 use crate::domain::compare::{self, Between, FileDiff};
-use crate::domain::{Tx, chat, events, file, profile, project, snapshot};
+use crate::domain::{Tx, agent_configuration, chat, collaborator, events, file, profile, project, snapshot};
+use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
+use crate::model::collaborator::{Collaborator, EmailInvitation};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
-use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use crate::model::ids::{
+    AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId,
+};
 use crate::model::page::{Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::profile::{Preferences, Profile};
-use crate::model::project::{Collaborator, Project};
+use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
 
 /// One part of a list of a parent's.
@@ -83,6 +87,18 @@ pub struct ActiveSession(pub ProjectId);
 /// A project's collaborators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CollaboratorsOf(pub ProjectId);
+/// The invitations to e-mail addresses into a project, where it is the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EmailInvitationsOf(pub ProjectId);
+/// A project's agent configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AgentConfigurationsOf(pub ProjectId, pub AgentConfigurationFilter);
+/// The versions of agent configurations that a revision made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConfiguredAt(pub ProjectId, pub i32);
+/// The versions of an agent configuration, up to a revision where one is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VersionsUntil(pub Option<i32>);
 
 impl Caller {
     /// What there is for a key; `None` where there is nothing, or nothing that the caller may see.
@@ -120,7 +136,33 @@ loaders! {
     };
     CollaboratorsOf => Vec<Collaborator>, |tx, keys| {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
-        Ok(gather(project::collaborators(tx, &projects).await?, |row| CollaboratorsOf(row.project_id)))
+        Ok(gather(collaborator::of_projects(tx, &projects).await?, |row| CollaboratorsOf(row.project_id)))
+    };
+    EmailInvitationsOf => Vec<EmailInvitation>, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(gather(collaborator::email_invitations(tx, &projects).await?, |row| EmailInvitationsOf(row.project_id)))
+    };
+    AgentConfigurationId => AgentConfiguration, |tx, keys| {
+        Ok(index(agent_configuration::by_ids(tx, keys).await?, |row| row.id))
+    };
+    AgentConfigurationsOf => Vec<AgentConfiguration>, |tx, keys| {
+        let mut found = HashMap::new();
+        for (keep, keys) in gather(keys.to_vec(), |key| key.1) {
+            let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+            let rows = agent_configuration::of_projects(tx, &projects, keep).await?;
+            found.extend(gather(rows, |row| AgentConfigurationsOf(row.project_id, keep)));
+        }
+        Ok(found)
+    };
+    ConfiguredAt => Vec<AgentConfiguration>, |tx, keys| {
+        let keys: Vec<(ProjectId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let rows = agent_configuration::by_revisions(tx, &keys).await?;
+        Ok(gather(rows, |row| ConfiguredAt(row.project_id, row.revision)))
+    };
+    Part<AgentConfigurationId, VersionsUntil> => Slice<AgentConfiguration>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep: &VersionsUntil, page| {
+            agent_configuration::versions_page(tx, parents, keep.0, page).await
+        }).await
     };
     Contents => Result<Arc<Vec<u8>>>, |tx, keys| {
         let keys: Vec<(ProjectId, Sha256)> = keys.iter().map(|key| (key.0, key.1)).collect();

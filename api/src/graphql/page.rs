@@ -5,7 +5,7 @@ use async_graphql::{Context, Object, OutputType};
 
 use super::context::caller;
 use super::loader::{ChildrenOf, Count, SnapshotsUntil};
-use crate::domain::{chat, project};
+use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
@@ -66,6 +66,8 @@ pub enum Total {
     Changes(Count<ProjectId, ChangeFilter>),
     /// A file's versions.
     Versions(FileId),
+    /// The caller's invitations.
+    Invitations,
     /// A project's snapshots.
     Snapshots(Count<ProjectId, SnapshotsUntil>),
 }
@@ -86,6 +88,7 @@ impl Total {
             Self::Changes(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             // Versions are numbered without gaps.
             Self::Versions(file) => caller.load(*file).await?.map_or(0, |file| file.version.into()),
+            Self::Invitations => collaborator::invitations_count(&*caller.reader.tx().await?).await?,
             Self::Snapshots(count) => caller.load(count.clone()).await?.unwrap_or_default(),
         };
         Ok(int(total))

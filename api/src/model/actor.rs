@@ -1,5 +1,6 @@
 //! Who is asking.
 
+use super::collaborator::EmailAddress;
 use super::ids::UserId;
 
 /// The caller of a request, as a verified token names them. Every storage function takes one and scopes by it.
@@ -9,6 +10,8 @@ pub struct Actor {
     pub user_id: UserId,
     /// When the token ends, in seconds since the epoch; what a long-lived connection must respect.
     pub expires_at: i64,
+    /// The token's `email`, where the token says that it is the user's own: what an invitation to it asks for.
+    pub verified_email: Option<EmailAddress>,
 }
 
 /// What a verified token says of its user, for the profile that is made at first sight.

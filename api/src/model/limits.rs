@@ -36,6 +36,12 @@ pub struct Limits {
     /// Most files in one sync
     #[arg(long, env = "MAX_SYNC_FILES", default_value_t = 5_000, global = true, value_name = "N")]
     pub max_sync_files: usize,
+    /// Most people who are in a project or invited to it, its owner not counted
+    #[arg(long, env = "MAX_COLLABORATORS", default_value_t = 100, global = true, value_name = "N")]
+    pub max_collaborators: usize,
+    /// Most agent configurations of a project, deleted ones not counted
+    #[arg(long, env = "MAX_AGENT_CONFIGURATIONS", default_value_t = 100, global = true, value_name = "N")]
+    pub max_agent_configurations: usize,
     /// Largest HTTP request body or WebSocket message, in bytes
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_body_bytes: usize,

@@ -1,8 +1,10 @@
 //! Pure values: what the service talks about, with its rules, and no I/O.
 
 pub mod actor;
+pub mod agent_configuration;
 pub mod chat;
 pub mod clock;
+pub mod collaborator;
 pub mod diff;
 pub mod error;
 pub mod event;

@@ -139,20 +139,3 @@ pub struct ActivitySummary {
     /// When anything last changed in any of them.
     pub last_activity_at: Option<DateTime<Utc>>,
 }
-
-/// Somebody's part in a project.
-#[derive(Clone, Debug)]
-pub struct Collaborator {
-    /// The project.
-    pub project_id: ProjectId,
-    /// Who.
-    pub user_id: UserId,
-    /// What they may do.
-    pub role: ProjectRole,
-    /// Who asked them in.
-    pub invited_by: Option<UserId>,
-    /// When they were asked.
-    pub invited_at: DateTime<Utc>,
-    /// When they said yes; until then they see nothing.
-    pub accepted_at: Option<DateTime<Utc>>,
-}

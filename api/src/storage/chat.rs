@@ -299,14 +299,14 @@ async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<Proj
     tx.rows(sql).await?.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect()
 }
 
-/// Ends the actor's active session of a project and answers its id, where there is one.
+/// Ends a user's active session of a locked project and answers its id, where there is one.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn end_active(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<Option<SessionId>> {
+pub async fn end_active(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<Utc>) -> Result<Option<SessionId>> {
     let mut sql = Sql::new("UPDATE chat_sessions SET is_active = ");
     sql.bind(false).push(", ended_at = ").bind(now).push(" WHERE is_active AND project_id = ").bind(project.0);
-    sql.push(" AND user_id = ").bind(tx.me()).push(" RETURNING id");
+    sql.push(" AND user_id = ").bind(user.0).push(" RETURNING id");
     let row = tx.row(sql).await?;
     row.map(|row| Ok(SessionId(row.try_get("", "id").map_err(fail)?))).transpose()
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    FromQueryResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    FromQueryResult, QueryResult, SqlErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    Value,
 };
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
@@ -244,9 +245,14 @@ impl Db {
 /// One state of the database for all of a transaction.
 const READ_ONLY: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ";
 
-/// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`.
+/// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`. An address that
+/// is not known to be the caller's is left out.
 fn speak_for(actor: &Actor) -> String {
-    let claims = serde_json::json!({ "sub": actor.user_id.0, "role": "authenticated" });
+    let mut claims = serde_json::json!({ "sub": actor.user_id.0, "role": "authenticated" });
+    if let Some(email) = &actor.verified_email {
+        claims["email"] = email.as_str().into();
+        claims["email_verified"] = true.into();
+    }
     format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = {}", literal(&claims.to_string()))
 }
 
@@ -343,6 +349,17 @@ impl Tx {
 
     pub(super) async fn execute(&self, sql: Sql) -> Result<u64> {
         Ok(self.connection.execute_raw(self.statement(sql)).await.map_err(fail)?.rows_affected())
+    }
+
+    /// Executes what may refer to a row that is not there; says whether it is.
+    pub(super) async fn execute_referring(&self, sql: Sql) -> Result<bool> {
+        match self.connection.execute_raw(self.statement(sql)).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.sql_err() {
+                Some(SqlErr::ForeignKeyConstraintViolation(_)) => Ok(false),
+                _ => Err(fail(error)),
+            },
+        }
     }
 
     pub(super) async fn row(&self, sql: Sql) -> Result<Option<QueryResult>> {

@@ -1,8 +1,10 @@
 //! Rows. A file per noun; every function takes a [`db::Tx`], which knows its actor, and scopes by it. Only `operator` does not.
 
+pub mod agent_configuration;
 pub mod blob;
 pub mod blob_codec;
 pub mod chat;
+pub mod collaborator;
 mod content_cache;
 pub mod db;
 pub mod event;

@@ -69,9 +69,12 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
         .bind(tx.me());
     // Owners, collaborators who may not have accepted yet, and authors: somebody who wrote in a shared project and left it
     // since is still the author of what they wrote.
-    for (table, project) in
-        [("projects", "id"), ("project_collaborators", "project_id"), ("chat_sessions", "project_id")]
-    {
+    for (table, project) in [
+        ("projects", "id"),
+        ("project_collaborators", "project_id"),
+        ("project_former_collaborators", "project_id"),
+        ("chat_sessions", "project_id"),
+    ] {
         sql.push(&format!(" OR EXISTS (SELECT 1 FROM {table} s WHERE s.user_id = u.id AND s.{project} IN "));
         super::project::memberships(&mut sql, tx.me()).push(")");
     }

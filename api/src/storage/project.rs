@@ -1,7 +1,7 @@
-//! `projects` and `project_collaborators`: who is a member, the lock that every write takes, and the overview.
+//! `projects`: who is a member, the lock that every write takes, and the overview.
 
 use chrono::{DateTime, Utc};
-use entity::{project_collaborators, project_versions, projects};
+use entity::{project_versions, projects};
 use sea_orm::FromQueryResult;
 
 use super::db::{Me, Tx, fail, unknown};
@@ -12,7 +12,7 @@ use crate::model::ids::{ProjectId, SessionId, UserId};
 use crate::model::names::{ProjectRole, ProjectStatus};
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::{
-    ActivitySummary, Collaborator, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField, Stats,
+    ActivitySummary, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField, Stats,
 };
 
 /// Adds the condition that `me` is a member of the project whose id is in `column`: its owner, or a collaborator who accepted.
@@ -68,7 +68,7 @@ fn project(row: &sea_orm::QueryResult) -> Result<Project> {
     })
 }
 
-fn role(text: &str) -> Result<ProjectRole> {
+pub(super) fn role(text: &str) -> Result<ProjectRole> {
     ProjectRole::from_stored(text).ok_or_else(|| unknown("role", text))
 }
 
@@ -168,29 +168,6 @@ pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
     }))
 }
 
-/// The collaborators of projects of which the actor is a member.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn collaborators(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Collaborator>> {
-    let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "k.project_id", tx.me()).push(" ORDER BY k.invited_at, k.user_id");
-    let rows: Vec<project_collaborators::Model> = tx.all(sql).await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Collaborator {
-                project_id: ProjectId(row.project_id),
-                user_id: UserId(row.user_id),
-                role: role(&row.role)?,
-                invited_by: row.invited_by.map(UserId),
-                invited_at: row.invited_at.to_utc(),
-                accepted_at: row.accepted_at.map(|time| time.to_utc()),
-            })
-        })
-        .collect()
-}
-
 /// The totals of a project of the actor's as of a revision: counted, unlike those of the present.
 ///
 /// # Errors
@@ -287,6 +264,8 @@ pub enum Target {
     File(crate::model::ids::FileId),
     /// By one of its snapshots.
     Snapshot(crate::model::ids::ProjectSnapshotId),
+    /// By one of its agent configurations.
+    AgentConfiguration(crate::model::ids::AgentConfigurationId),
 }
 
 impl Target {
@@ -298,6 +277,9 @@ impl Target {
             Self::File(id) => sql.push("(SELECT project_id FROM project_files WHERE id = ").bind(id.0).push(")"),
             Self::Snapshot(id) => {
                 sql.push("(SELECT project_id FROM project_snapshots WHERE id = ").bind(id.0).push(")")
+            }
+            Self::AgentConfiguration(id) => {
+                sql.push("(SELECT project_id FROM agent_configurations WHERE id = ").bind(id.0).push(")")
             }
         }
     }
@@ -337,10 +319,7 @@ pub struct Locked {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -> Result<Option<Locked>> {
-    // The time of a revision is never before that of the one before, whatever the clock does.
-    let mut sql =
-        Sql::new("UPDATE projects SET revision = revision + 1, last_activity_at = CASE WHEN last_activity_at > ");
-    sql.bind(now).push(" THEN last_activity_at ELSE ").bind(now).push(" END");
+    let mut sql = take_revision(now);
     if counts.sessions != 0 {
         sql.push(", last_session_at = ").bind(now).push(", session_count = session_count + ").bind(counts.sessions);
     }
@@ -348,26 +327,71 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
         sql.push(", message_count = message_count + ").bind(counts.messages);
     }
     sql.push(" WHERE id = ");
-    target.project(&mut sql).push(" AND ");
-    member(&mut sql, "projects.id", tx.me())
-        .push(" RETURNING id, revision, status, last_activity_at, CASE WHEN user_id = ")
-        .bind(tx.me());
-    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
-    sql.bind(tx.me()).push(") END AS role");
+    target.project(&mut sql);
+    sql.push(" AND ");
+    member(&mut sql, "projects.id", tx.me());
+    sql.push(" RETURNING id, revision, status, last_activity_at, ");
+    role_of(&mut sql, tx.me()).push(" AS role");
+    if !tx.is_sqlite() {
+        sql.push(", (SELECT p.revision FROM projects p WHERE p.id = projects.id) AS seen");
+    }
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
+    let mut locked = locked(tx, &row)?;
+    if tx.is_sqlite() || row.try_get::<i32>("", "seen").map_err(fail)? == locked.revision - 1 {
+        return Ok(Some(locked));
+    }
+    // PostgreSQL has waited for another write, and has looked at that write's project but not at its collaborators: the rest
+    // of a statement sees what was there when it began. Whoever that write has removed must not write after it.
+    let mut sql = Sql::new("SELECT ");
+    role_of(&mut sql, tx.me()).push(" AS role FROM projects WHERE id = ").bind(locked.id.0);
+    let found = tx.row(sql).await?.map(|row| row.try_get::<Option<String>>("", "role").map_err(fail)).transpose()?;
+    let Some(now) = found.flatten() else { return Ok(None) };
+    locked.role = role(&now)?;
+    Ok(Some(locked))
+}
+
+/// The beginning of the statement that raises a project's revision.
+pub(super) fn take_revision(now: DateTime<Utc>) -> Sql {
+    // The time of a revision is never before that of the one before, whatever the clock does.
+    let mut sql =
+        Sql::new("UPDATE projects SET revision = revision + 1, last_activity_at = CASE WHEN last_activity_at > ");
+    sql.bind(now).push(" THEN last_activity_at ELSE ").bind(now).push(" END");
+    sql
+}
+
+/// Adds the role of `me` in a project of `projects`; null where they have none.
+fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
+    sql.push("CASE WHEN projects.user_id = ").bind(me);
+    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
+    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
+}
+
+/// Reads what the statement that raised a project's revision returns.
+pub(super) fn locked(tx: &Tx, row: &sea_orm::QueryResult) -> Result<Locked> {
     let text = |column: &str| row.try_get::<String>("", column).map_err(fail);
     let status = text("status")?;
     let id = ProjectId(row.try_get("", "id").map_err(fail)?);
     let revision = row.try_get("", "revision").map_err(fail)?;
     // A transaction takes one revision; the first is the one its listeners are woken for.
     let _ = tx.taken.set((id, revision));
-    Ok(Some(Locked {
+    Ok(Locked {
         id,
         revision,
         role: role(&text("role")?)?,
         status: ProjectStatus::from_stored(&status).ok_or_else(|| unknown("project status", &status))?,
         at: row.try_get("", "last_activity_at").map_err(fail)?,
-    }))
+    })
+}
+
+/// Gives a locked project another owner.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn set_owner(tx: &Tx, id: ProjectId, owner: UserId) -> Result<()> {
+    let mut sql = Sql::new("UPDATE projects SET user_id = ");
+    sql.bind(owner.0).push(" WHERE id = ").bind(id.0);
+    tx.execute(sql).await?;
+    Ok(())
 }
 
 /// What the actor may do in a project; `None` where they are no member.

@@ -17,6 +17,7 @@ use super::jwks::Jwks;
 use crate::model::{
     actor::{Actor, Claims},
     clock,
+    collaborator::EmailAddress,
     error::{Error, Result},
     ids::UserId,
 };
@@ -216,12 +217,24 @@ fn read(claims: &serde_json::Value) -> Result<Claims> {
     // RFC 7519 allows fractions of seconds; the cast cuts them off and saturates.
     let expires_at = claims.get("exp").and_then(serde_json::Value::as_f64).unwrap_or_default() as i64;
     let metadata = claims.get("user_metadata").unwrap_or(&serde_json::Value::Null);
+    let email = text(claims, "email");
+    let verified_email = email.as_deref().filter(|_| has_verified_email(claims));
+    let verified_email = verified_email.and_then(|email| EmailAddress::parse(email, "email").ok());
     Ok(Claims {
-        actor: Actor { user_id, expires_at },
-        email: text(claims, "email"),
+        actor: Actor { user_id, expires_at, verified_email },
+        email,
         full_name: text(metadata, "full_name").or_else(|| text(metadata, "name")),
         avatar_url: text(metadata, "avatar_url"),
     })
+}
+
+/// Whether a token says that its address is its user's own. A top-level `email_verified` (OpenID Connect Core, section 5.1) is
+/// the issuer's word and decides. Supabase has it in `user_metadata` alone, which users may write to, but it puts an address
+/// into `email` only once it is confirmed, unless the operator has switched confirmation off.
+fn has_verified_email(claims: &serde_json::Value) -> bool {
+    let says_so = |object: &serde_json::Value| present(object, "email_verified").map(|value| value == &json!(true));
+    says_so(claims).or_else(|| claims.get("user_metadata").and_then(says_so)).unwrap_or(false)
+        && claims.get("is_anonymous") != Some(&json!(true))
 }
 
 /// The user that our own tokens name for an e-mail address, and the address as they spell it.
@@ -399,6 +412,37 @@ mod tests {
         for token in [unsigned.as_str(), "", "a.b.c", "no token", &"a".repeat(MAX_TOKEN_BYTES + 1)] {
             assert_eq!(verify(&verifier, token).unwrap_err().code(), "UNAUTHENTICATED", "{token}");
         }
+    }
+
+    #[test]
+    fn an_address_is_verified_where_the_issuer_says_so() {
+        let verifier = verifier();
+        let email = |change: serde_json::Value| {
+            let token = signed(&claims(change), Algorithm::HS256, SECRET);
+            verifier.verify(&token).unwrap().actor.verified_email.map(|email| email.as_str().to_owned())
+        };
+        let ada = Some("ada@example.com".to_owned());
+        let (yes, no) = (json!({ "email_verified": true }), json!({ "email_verified": false }));
+        assert_eq!(email(json!({ "email": "Ada@Example.com", "email_verified": true })), ada);
+        assert_eq!(email(json!({ "email": "Ada@Example.com", "user_metadata": yes })), ada);
+        assert_eq!(email(json!({ "email": "ada@example.com", "email_verified": true, "user_metadata": no })), ada);
+        for change in [
+            json!({ "email": "ada@example.com" }),
+            json!({ "email": "ada@example.com", "email_verified": false, "user_metadata": yes }),
+            json!({ "email": "ada@example.com", "email_verified": "true" }),
+            json!({ "email": "ada@example.com", "user_metadata": no }),
+            json!({ "email": "ada@example.com", "user_metadata": "email_verified" }),
+            json!({ "email": "ada@example.com", "email_verified": true, "is_anonymous": true }),
+            json!({ "email": "", "email_verified": true }),
+            json!({ "email": "nobody", "email_verified": true }),
+            json!({ "user_metadata": { "email": "ada@example.com", "email_verified": true } }),
+        ] {
+            assert_eq!(email(change.clone()), None, "{change}");
+        }
+        assert_eq!(
+            verifier.verify(&verifier.issue("ada@example.com", None, 1).unwrap()).unwrap().actor.verified_email,
+            Some(EmailAddress::parse("ada@example.com", "").unwrap())
+        );
     }
 
     #[test]

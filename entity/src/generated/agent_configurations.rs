@@ -56,10 +56,10 @@ pub struct Model {
     pub version: i32,
     pub created_at: DateTimeWithTimeZone,
     pub updated_at: DateTimeWithTimeZone,
-    #[sea_orm(belongs_to, from = "project_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
-    pub projects: BelongsTo<super::projects::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
+    #[sea_orm(has_many, via = "agent_configuration_versions")]
+    pub projects: HasMany<super::projects::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -2,6 +2,7 @@
 
 pub mod prelude;
 
+pub mod agent_configuration_versions;
 pub mod agent_configurations;
 pub mod blobs;
 pub mod chat_folds;
@@ -11,6 +12,8 @@ pub mod file_snapshots;
 pub mod project_collaborators;
 pub mod project_events;
 pub mod project_files;
+pub mod project_former_collaborators;
+pub mod project_invitations;
 pub mod project_snapshots;
 pub mod project_versions;
 pub mod projects;

@@ -30,8 +30,6 @@ pub struct Model {
     pub last_session_at: Option<DateTimeWithTimeZone>,
     pub last_activity_at: DateTimeWithTimeZone,
     #[sea_orm(has_many)]
-    pub agent_configurations: HasMany<super::agent_configurations::Entity>,
-    #[sea_orm(has_many)]
     pub blobs: HasMany<super::blobs::Entity>,
     #[sea_orm(has_many)]
     pub chat_sessions: HasMany<super::chat_sessions::Entity>,
@@ -44,11 +42,17 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub project_files: HasMany<super::project_files::Entity>,
     #[sea_orm(has_many)]
+    pub project_former_collaborators: HasMany<super::project_former_collaborators::Entity>,
+    #[sea_orm(has_many)]
+    pub project_invitations: HasMany<super::project_invitations::Entity>,
+    #[sea_orm(has_many)]
     pub project_snapshots: HasMany<super::project_snapshots::Entity>,
     #[sea_orm(has_many)]
     pub project_versions: HasMany<super::project_versions::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
+    #[sea_orm(has_many, via = "agent_configuration_versions")]
+    pub agent_configurations: HasMany<super::agent_configurations::Entity>,
     #[sea_orm(has_many, via = "chat_folds")]
     pub chat_messages: HasMany<super::chat_messages::Entity>,
 }

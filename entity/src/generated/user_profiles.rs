@@ -25,6 +25,10 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub project_events: HasMany<super::project_events::Entity>,
     #[sea_orm(has_many)]
+    pub project_former_collaborators: HasMany<super::project_former_collaborators::Entity>,
+    #[sea_orm(has_many)]
+    pub project_invitations: HasMany<super::project_invitations::Entity>,
+    #[sea_orm(has_many)]
     pub projects: HasMany<super::projects::Entity>,
     #[sea_orm(has_one)]
     pub user_preferences: HasOne<super::user_preferences::Entity>,

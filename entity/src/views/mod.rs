@@ -1,7 +1,8 @@
-//! The six views of the original system, one file each.
+//! The six views of the original system and what an invited person may know, one file each.
 
 pub mod file_change_history;
 pub mod file_version_history;
+pub mod pending_invitations;
 pub mod project_collaboration_overview;
 pub mod project_overview;
 pub mod recent_chat_activity;

@@ -2,7 +2,9 @@
 
 use async_graphql::MergedObject;
 
+mod agent_configuration;
 mod chat;
+mod collaborator;
 mod file;
 mod profile;
 mod project;
@@ -16,4 +18,6 @@ pub struct Mutation(
     chat::ChatMutation,
     file::FileMutation,
     snapshot::SnapshotMutation,
+    collaborator::CollaboratorMutation,
+    agent_configuration::AgentConfigurationMutation,
 );

@@ -46,7 +46,7 @@ struct UpdateProjectInput {
 
 /// What a write to a project answers.
 #[derive(SimpleObject)]
-struct ProjectPayload {
+pub(super) struct ProjectPayload {
     /// The project.
     project: Project,
     /// The revision that was made, or the present one where nothing changed.

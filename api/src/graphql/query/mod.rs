@@ -2,6 +2,7 @@
 
 use async_graphql::MergedObject;
 
+mod collaborator;
 mod node;
 mod profile;
 mod project;
@@ -9,4 +10,4 @@ mod project;
 /// Reading.
 #[derive(MergedObject, Default)]
 
-pub struct Query(profile::ProfileQuery, project::ProjectQuery, node::NodeQuery);
+pub struct Query(profile::ProfileQuery, project::ProjectQuery, collaborator::CollaboratorQuery, node::NodeQuery);

@@ -11,6 +11,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::FileAt;
 use crate::graphql::page::rows;
 use crate::graphql::types::Node;
+use crate::graphql::types::agent_configuration::AgentConfiguration;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::file::{CodeChange, FileSnapshot, ProjectFile};
 use crate::graphql::types::profile::User;
@@ -18,8 +19,8 @@ use crate::graphql::types::project::Project;
 use crate::graphql::types::snapshot::ProjectSnapshot;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{
-    CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId,
-    parse_uuid,
+    AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId, ProjectSnapshotId,
+    SessionId, UserId, parse_uuid,
 };
 
 /// Ids that one `nodes` takes.
@@ -97,13 +98,17 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
             let version: FileSnapshotId = CodeChangeId(id).into();
             caller.load(version).await?.map(|row| CodeChange(row).into())
         }
-        None | Some(Kind::AgentConfiguration) => None,
+        None => None,
         Some(Kind::User) => caller.load(UserId(id)).await?.map(|row| User(row).into()),
         Some(Kind::Project) => caller.load(ProjectId(id)).await?.map(|row| Project(row).into()),
         Some(Kind::Session) => caller.load(SessionId(id)).await?.map(|row| ChatSession(row).into()),
         Some(Kind::Message) => caller.load(MessageId(id)).await?.map(|row| ChatMessage(row).into()),
         Some(Kind::File) => caller.load(FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
         Some(Kind::FileSnapshot) => caller.load(FileSnapshotId(id)).await?.map(|row| FileSnapshot(row).into()),
+        Some(Kind::AgentConfiguration) => {
+            let row = caller.load(AgentConfigurationId(id)).await?;
+            row.map(|row| AgentConfiguration { row, until: None }.into())
+        }
         Some(Kind::ProjectSnapshot) => caller.load(ProjectSnapshotId(id)).await?.map(|row| ProjectSnapshot(row).into()),
     })
 }

@@ -2,13 +2,14 @@
 
 use async_graphql::{Context, Object};
 
+use super::agent_configuration::AgentConfigurationVersion;
 use super::chat::{ChatMessage, ChatSession};
 use super::file::CodeChange;
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesMadeAt, SnapshotMadeAt};
+use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotMadeAt};
 use crate::graphql::names::EventKind;
 use crate::graphql::page::{UNPAGED, rows};
 use crate::graphql::scalar::Time;
@@ -77,6 +78,16 @@ impl ProjectEvent {
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
         changes(ctx, &self.0).await
+    }
+
+    /// The versions of agent configurations it made: of the one that was saved, and of the one that is active no longer.
+    async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<AgentConfigurationVersion>> {
+        if self.0.kind != names::EventKind::AgentConfigurationChanged {
+            return Ok(Vec::new());
+        }
+        let key = ConfiguredAt(self.0.project_id, self.0.revision);
+        let rows = caller(ctx)?.load(key).await?.unwrap_or_default();
+        Ok(rows.into_iter().map(AgentConfigurationVersion).collect())
     }
 }
 

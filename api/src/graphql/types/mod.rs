@@ -5,13 +5,16 @@ use async_graphql::{Context, ID, Interface};
 use super::context::caller;
 use crate::model::error::{Error, Result};
 
+pub mod agent_configuration;
 pub mod chat;
+pub mod collaborator;
 pub mod event;
 pub mod file;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
 
+use agent_configuration::AgentConfiguration;
 use chat::{ChatMessage, ChatSession};
 use file::{CodeChange, FileSnapshot, ProjectFile};
 use profile::User;
@@ -38,15 +41,15 @@ pub enum Node {
     CodeChange(CodeChange),
     /// A snapshot of a project.
     ProjectSnapshot(ProjectSnapshot),
+    /// An agent configuration.
+    AgentConfiguration(AgentConfiguration),
 }
 
-/// Loads what a row refers to and what must therefore be there.
+/// Loads what a row refers to and what must therefore be there, unless the caller has lost sight of the project since they
+/// read the row: by leaving it, or by being removed.
 macro_rules! required {
     ($ctx:expr, $key:expr, $noun:literal) => {
-        caller($ctx)?
-            .load($key)
-            .await?
-            .ok_or_else(|| Error::Internal(format!("a {} is referred to and missing", $noun)))
+        caller($ctx)?.load($key).await?.ok_or_else(|| Error::not_found($noun, "id"))
     };
 }
 

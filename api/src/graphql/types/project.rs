@@ -3,7 +3,9 @@
 use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
 use serde_json::Value;
 
+use super::agent_configuration::AgentConfiguration;
 use super::chat::{ChatSession, ChatSessionFilter};
+use super::collaborator::{Collaborator, EmailInvitation};
 use super::event::ProjectEvent;
 use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
 use super::profile::User;
@@ -13,11 +15,13 @@ use crate::domain::project;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
-    ActiveSession, ChildrenOf, CollaboratorsOf, Count, EventsAfter, FileAt, MomentOf, Part, SnapshotsUntil,
+    ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
+    MomentOf, Part, SnapshotsUntil,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
 use crate::graphql::scalar::Time;
+use crate::model::agent_configuration::AgentConfigurationFilter;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
@@ -303,6 +307,29 @@ impl Project {
         let rows = caller(ctx)?.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
         Ok(rows.into_iter().map(Collaborator).collect())
     }
+
+    /// The invitations to e-mail addresses that nobody has answered yet. Only the owner sees them: for others there are none.
+    async fn email_invitations(&self, ctx: &Context<'_>) -> Result<Vec<EmailInvitation>> {
+        let rows = caller(ctx)?.load(EmailInvitationsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(rows.into_iter().map(EmailInvitation).collect())
+    }
+
+    /// The configurations of its voice agent, oldest first; of a project read as of a moment, that moment's.
+    async fn agent_configurations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(false)", desc = "Keeps the active one, of which there is at most one.")]
+        active_only: Option<bool>,
+        #[graphql(default_with = "Some(false)", desc = "Lists deleted ones as well.")] include_deleted: Option<bool>,
+    ) -> Result<Vec<AgentConfiguration>> {
+        let keep = AgentConfigurationFilter {
+            active_only: active_only.unwrap_or(false),
+            include_deleted: include_deleted.unwrap_or(false),
+            at: self.until(),
+        };
+        let rows = caller(ctx)?.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+        Ok(rows.into_iter().map(|row| AgentConfiguration { row, until: keep.at }).collect())
+    }
 }
 
 impl Project {
@@ -408,37 +435,6 @@ pub struct ActivitySummary {
     pub total_changes: i32,
     /// When anything last changed in any of them.
     pub last_activity_at: Option<Time>,
-}
-
-/// Somebody's part in a project.
-pub struct Collaborator(pub model::Collaborator);
-
-#[Object]
-impl Collaborator {
-    /// Who.
-    async fn user(&self, ctx: &Context<'_>) -> Result<User> {
-        super::user(ctx, self.0.user_id).await
-    }
-
-    /// What they may do.
-    async fn role(&self) -> ProjectRole {
-        self.0.role.into()
-    }
-
-    /// Who asked them in.
-    async fn invited_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
-        or_null(super::optional_user(ctx, self.0.invited_by)).await
-    }
-
-    /// When they were asked.
-    async fn invited_at(&self) -> Time {
-        Time(self.0.invited_at)
-    }
-
-    /// When they said yes; until then they see nothing.
-    async fn accepted_at(&self) -> Option<Time> {
-        self.0.accepted_at.map(Time)
-    }
 }
 
 /// How projects are sorted.

@@ -1,0 +1,255 @@
+//! Agent configurations. Every save is a revision and a version; at most one of a project's is active.
+
+use std::sync::Arc;
+
+use super::project::{Locked, Target, event_of, lock};
+use super::{Services, Tx, check_json, check_name, check_optional_text, check_text, write};
+use crate::model::actor::Actor;
+use crate::model::agent_configuration::{AgentConfiguration, AgentSettings};
+use crate::model::clock;
+use crate::model::error::{Conflict, Error, Result};
+use crate::model::ids::{AgentConfigurationId, ProjectId};
+use crate::model::limits::Limits;
+use crate::model::names::EventKind;
+pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_page};
+use crate::storage::project::Counts;
+use crate::storage::{agent_configuration, event};
+
+/// What is to become of a configuration.
+struct Next {
+    settings: AgentSettings,
+    is_active: bool,
+    is_deleted: bool,
+}
+
+/// Checks what a configuration says: each part, and all of it against the limit on texts.
+fn check(limits: &Limits, settings: &AgentSettings) -> Result<()> {
+    let mut bytes = 0;
+    for (field, name) in settings.names() {
+        check_name(limits, field, name)?;
+        bytes += name.len();
+    }
+    check_optional_text(limits, "description", settings.description.as_ref())?;
+    check_text(limits, "agentInstructions", &settings.agent_instructions)?;
+    bytes += settings.description.as_ref().map_or(0, String::len) + settings.agent_instructions.len();
+    for (field, value) in settings.values() {
+        check_json(limits, field, Some(value))?;
+        bytes += value.to_string().len();
+    }
+    let max = limits.max_text_bytes;
+    if bytes > max {
+        let message = format!("The configuration has {bytes} bytes in all; --max-text-bytes allows {max}.");
+        return Err(Error::PayloadTooLarge { field: None, message });
+    }
+    Ok(())
+}
+
+async fn check_room(tx: &Tx, limits: &Limits, project: ProjectId, field: &'static str) -> Result<()> {
+    let max = limits.max_agent_configurations;
+    if usize::try_from(agent_configuration::count(tx, project).await?).unwrap_or(usize::MAX) < max {
+        return Ok(());
+    }
+    Err(Error::conflict(
+        field,
+        format!("The project has as many configurations as --max-agent-configurations allows: {max}."),
+    ))
+}
+
+fn missing() -> Error {
+    Error::not_found("agent configuration", "id")
+}
+
+fn check_expected(present: &AgentConfiguration, expected: Option<i32>) -> Result<()> {
+    match expected {
+        Some(expected) if expected != present.version => Err(Error::Conflict(Box::new(Conflict {
+            message: format!("The configuration is at version {}, not {expected}.", present.version),
+            field: Some("expectedVersion"),
+            current_version: Some(present.version),
+            ..Conflict::default()
+        }))),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a configuration's next version (its first, where there is none `present`), unless it is as the present one.
+async fn put(
+    tx: &Tx,
+    actor: &Actor,
+    limits: &Limits,
+    locked: &Locked,
+    present: Option<AgentConfiguration>,
+    next: Next,
+) -> Result<(AgentConfiguration, i32)> {
+    if let Some(present) = &present
+        && (&present.settings, present.is_active, present.is_deleted)
+            == (&next.settings, next.is_active, next.is_deleted)
+    {
+        tx.abandon();
+        return Ok((present.clone(), locked.revision - 1));
+    }
+    check(limits, &next.settings)?;
+    let saved = AgentConfiguration {
+        id: present.as_ref().map_or_else(|| AgentConfigurationId(clock::new_id()), |present| present.id),
+        project_id: locked.id,
+        settings: next.settings,
+        is_active: next.is_active,
+        is_deleted: next.is_deleted,
+        version: present.as_ref().map_or(1, |present| present.version + 1),
+        revision: locked.revision,
+        created_at: present.as_ref().map_or(locked.at, |present| present.created_at),
+        updated_at: locked.at,
+        updated_by: Some(actor.user_id),
+    };
+    if saved.is_active {
+        agent_configuration::deactivate_others(tx, locked.id, saved.id, locked.at).await?;
+    }
+    agent_configuration::save(tx, &saved).await?;
+    event::append(tx, &event_of(actor, locked, EventKind::AgentConfigurationChanged), None).await?;
+    agent_configuration::record(tx, locked.id, locked.revision, saved.is_deleted.then_some(saved.id)).await?;
+    Ok((saved, locked.revision))
+}
+
+/// Which configuration is saved.
+#[derive(Clone, Copy, Debug)]
+pub struct Save {
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Which; a new one without it.
+    pub id: Option<AgentConfigurationId>,
+    /// Whether it is to be the active one; without it, a new one is, and another stays as it is.
+    pub is_active: Option<bool>,
+    /// The version that the caller saw; a guard.
+    pub expected_version: Option<i32>,
+}
+
+/// Saves what a configuration says, given what it says now, or makes one. Answers it and the revision.
+///
+/// # Errors
+/// `NotFound` for one that is not in the project, or deleted; `Forbidden` for viewers; `Conflict` where the guard does not hold;
+/// and for one too many; `BadInput` for an empty name; `PayloadTooLarge`.
+pub async fn save(
+    services: &Arc<Services>,
+    actor: &Actor,
+    save: Save,
+    settings: impl FnOnce(Option<&AgentSettings>) -> AgentSettings + Send + 'static,
+) -> Result<(AgentConfiguration, i32)> {
+    if save.id.is_none() && save.expected_version.is_some() {
+        return Err(Error::bad_input("expectedVersion", "A new configuration has no version yet."));
+    }
+    let (writer, limits) = (actor.clone(), services.limits.clone());
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let target = Target::Project(save.project_id);
+            let locked = lock(tx, target, Counts::default(), ("project", "projectId")).await?;
+            let present = match save.id {
+                Some(id) => {
+                    let found = by_ids(tx, &[id]).await?.into_iter().next();
+                    let found = found.filter(|found| found.project_id == locked.id && !found.is_deleted);
+                    Some(found.ok_or_else(missing)?)
+                }
+                None => {
+                    check_room(tx, &limits, locked.id, "projectId").await?;
+                    None
+                }
+            };
+            if let Some(present) = &present {
+                check_expected(present, save.expected_version)?;
+            }
+            let next = Next {
+                settings: settings(present.as_ref().map(|present| &present.settings)),
+                is_active: save.is_active.or(present.as_ref().map(|present| present.is_active)).unwrap_or(true),
+                is_deleted: false,
+            };
+            put(tx, &writer, &limits, &locked, present, next).await
+        })
+    })
+    .await
+}
+
+/// Begins a write to the project of a configuration.
+async fn open(
+    tx: &Tx,
+    id: AgentConfigurationId,
+    expected_version: Option<i32>,
+) -> Result<(Locked, AgentConfiguration)> {
+    let target = Target::AgentConfiguration(id);
+    let locked = lock(tx, target, Counts::default(), ("agent configuration", "id")).await?;
+    let present = by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(missing)?;
+    check_expected(&present, expected_version)?;
+    Ok((locked, present))
+}
+
+/// Makes a configuration the active one, or no longer. Answers it and the revision.
+///
+/// # Errors
+/// `NotFound` for one that is not there, or deleted; `Forbidden` for viewers; `Conflict` where the guard does not hold.
+pub async fn set_active(
+    services: &Arc<Services>,
+    actor: &Actor,
+    id: AgentConfigurationId,
+    is_active: bool,
+    expected_version: Option<i32>,
+) -> Result<(AgentConfiguration, i32)> {
+    let (writer, limits) = (actor.clone(), services.limits.clone());
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let (locked, present) = open(tx, id, expected_version).await?;
+            if present.is_deleted {
+                return Err(missing());
+            }
+            let next = Next { settings: present.settings.clone(), is_active, is_deleted: false };
+            put(tx, &writer, &limits, &locked, Some(present), next).await
+        })
+    })
+    .await
+}
+
+/// Deletes a configuration; one that is deleted stays so. Its versions stay. Answers it and the revision.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for viewers; `Conflict` where the guard does not hold.
+pub async fn delete(
+    services: &Arc<Services>,
+    actor: &Actor,
+    id: AgentConfigurationId,
+    expected_version: Option<i32>,
+) -> Result<(AgentConfiguration, i32)> {
+    let (writer, limits) = (actor.clone(), services.limits.clone());
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let (locked, present) = open(tx, id, expected_version).await?;
+            let next = Next { settings: present.settings.clone(), is_active: false, is_deleted: true };
+            put(tx, &writer, &limits, &locked, Some(present), next).await
+        })
+    })
+    .await
+}
+
+/// Makes a configuration say what a version of it said, as a new version; one that is deleted comes back, inactive. Answers it
+/// and the revision.
+///
+/// # Errors
+/// `NotFound` for a configuration or version that is not there; `Forbidden` for viewers; `Conflict` where the guard does not
+/// hold.
+pub async fn restore(
+    services: &Arc<Services>,
+    actor: &Actor,
+    id: AgentConfigurationId,
+    version: i32,
+    expected_version: Option<i32>,
+) -> Result<(AgentConfiguration, i32)> {
+    let (writer, limits) = (actor.clone(), services.limits.clone());
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let (locked, present) = open(tx, id, expected_version).await?;
+            let past = agent_configuration::by_version(tx, id, version).await?;
+            let past = past.ok_or_else(|| Error::not_found("version", "version"))?;
+            if present.is_deleted {
+                check_room(tx, &limits, locked.id, "id").await?;
+            }
+            let next = Next { settings: past.settings, is_active: present.is_active, is_deleted: false };
+            put(tx, &writer, &limits, &locked, Some(present), next).await
+        })
+    })
+    .await
+}

@@ -1,0 +1,223 @@
+//! Agent configurations.
+
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
+use serde_json::{Value, json};
+
+use crate::domain::agent_configuration::{self, Save};
+use crate::graphql::context::caller;
+use crate::graphql::types::agent_configuration::AgentConfiguration;
+use crate::model::agent_configuration::{self as model, AgentSettings};
+use crate::model::error::Result;
+use crate::model::ids::{AgentConfigurationId, ProjectId};
+
+#[derive(Default)]
+pub struct AgentConfigurationMutation;
+
+/// An agent configuration as it is to be. Of what is not required: what is left out stays as it is, and null sets the default
+/// back, `{}` or `[]`. All of it together counts against the limit on texts.
+#[derive(InputObject)]
+struct SaveAgentConfigurationInput {
+    /// The project.
+    project_id: ID,
+    /// The configuration. Null makes a new one.
+    id: Option<ID>,
+    /// The version that the caller saw: where the configuration has another by now, nothing is written and the answer is
+    /// CONFLICT with extensions { currentVersion }.
+    expected_version: Option<i32>,
+    /// Its name.
+    config_name: String,
+    /// What it is for; null removes it.
+    description: MaybeUndefined<String>,
+    /// Who turns speech into text.
+    stt_provider: String,
+    /// By which model.
+    stt_model: String,
+    /// With which options; as all JSON here, of the client's own shape.
+    stt_config: MaybeUndefined<Value>,
+    /// Who turns text into speech.
+    tts_provider: String,
+    /// By which model.
+    tts_model: String,
+    /// With which options.
+    tts_config: MaybeUndefined<Value>,
+    /// Who answers.
+    llm_provider: String,
+    /// By which model.
+    llm_model: String,
+    /// With which options.
+    llm_config: MaybeUndefined<Value>,
+    /// Who detects that somebody speaks; `silero` by default.
+    vad_provider: MaybeUndefined<String>,
+    /// With which options.
+    vad_config: MaybeUndefined<Value>,
+    /// How the end of a turn is detected.
+    turn_detection_config: MaybeUndefined<Value>,
+    /// Functions that the agent may call.
+    function_calls: MaybeUndefined<Value>,
+    /// Tools that it is connected to.
+    tool_integrations: MaybeUndefined<Value>,
+    /// What it is told to do.
+    agent_instructions: String,
+    /// How it is to be.
+    agent_personality: MaybeUndefined<Value>,
+    /// Names of the environment variables that it needs; never their values, which every member would read.
+    required_env_vars: MaybeUndefined<Value>,
+    /// Packages that it needs.
+    dependencies: MaybeUndefined<Value>,
+    /// The files that it is made of.
+    source_files: MaybeUndefined<Value>,
+    /// Whether it is the one that the project's agent runs by: the one that is makes room. A new one is, unless this says no.
+    is_active: Option<bool>,
+}
+
+impl SaveAgentConfigurationInput {
+    /// What the configuration says once this is saved over what it says now.
+    fn over(self, present: Option<&AgentSettings>) -> AgentSettings {
+        fn keep<T: Clone>(
+            given: MaybeUndefined<T>,
+            present: Option<&AgentSettings>,
+            of: fn(&AgentSettings) -> &T,
+            default: impl FnOnce() -> T,
+        ) -> T {
+            match given {
+                MaybeUndefined::Value(value) => value,
+                MaybeUndefined::Null => default(),
+                MaybeUndefined::Undefined => present.map(of).cloned().unwrap_or_else(default),
+            }
+        }
+        let object = |given, of| keep(given, present, of, || json!({}));
+        let list = |given, of| keep(given, present, of, || json!([]));
+        AgentSettings {
+            config_name: self.config_name,
+            description: match self.description {
+                MaybeUndefined::Value(description) => Some(description),
+                MaybeUndefined::Null => None,
+                MaybeUndefined::Undefined => present.and_then(|present| present.description.clone()),
+            },
+            stt_provider: self.stt_provider,
+            stt_model: self.stt_model,
+            stt_config: object(self.stt_config, |present| &present.stt_config),
+            tts_provider: self.tts_provider,
+            tts_model: self.tts_model,
+            tts_config: object(self.tts_config, |present| &present.tts_config),
+            llm_provider: self.llm_provider,
+            llm_model: self.llm_model,
+            llm_config: object(self.llm_config, |present| &present.llm_config),
+            vad_provider: keep(self.vad_provider, present, |present| &present.vad_provider, || "silero".to_owned()),
+            vad_config: object(self.vad_config, |present| &present.vad_config),
+            turn_detection_config: object(self.turn_detection_config, |present| &present.turn_detection_config),
+            function_calls: list(self.function_calls, |present| &present.function_calls),
+            tool_integrations: list(self.tool_integrations, |present| &present.tool_integrations),
+            agent_instructions: self.agent_instructions,
+            agent_personality: object(self.agent_personality, |present| &present.agent_personality),
+            required_env_vars: list(self.required_env_vars, |present| &present.required_env_vars),
+            dependencies: list(self.dependencies, |present| &present.dependencies),
+            source_files: object(self.source_files, |present| &present.source_files),
+        }
+    }
+}
+
+/// A configuration that is, or is no longer, to be the active one.
+#[derive(InputObject)]
+struct SetAgentConfigurationActiveInput {
+    /// The configuration.
+    id: ID,
+    /// Whether it is the one that the project's agent runs by: the one that is makes room.
+    is_active: bool,
+    /// The version that the caller saw; see `SaveAgentConfigurationInput`.
+    expected_version: Option<i32>,
+}
+
+/// A configuration to delete.
+#[derive(InputObject)]
+struct DeleteAgentConfigurationInput {
+    /// The configuration.
+    id: ID,
+    /// The version that the caller saw; see `SaveAgentConfigurationInput`.
+    expected_version: Option<i32>,
+}
+
+/// A version of a configuration to go back to.
+#[derive(InputObject)]
+struct RestoreAgentConfigurationInput {
+    /// The configuration.
+    id: ID,
+    /// The version whose settings it gets.
+    version: i32,
+    /// The version that the caller saw; see `SaveAgentConfigurationInput`.
+    expected_version: Option<i32>,
+}
+
+/// What a write to an agent configuration answers.
+#[derive(SimpleObject)]
+struct AgentConfigurationPayload {
+    /// The configuration.
+    agent_configuration: AgentConfiguration,
+    /// The revision that was made, or the present one where nothing changed.
+    revision: i32,
+}
+
+impl From<(model::AgentConfiguration, i32)> for AgentConfigurationPayload {
+    fn from((row, revision): (model::AgentConfiguration, i32)) -> Self {
+        Self { agent_configuration: AgentConfiguration { row, until: None }, revision }
+    }
+}
+
+#[Object]
+impl AgentConfigurationMutation {
+    /// Saves an agent configuration, or makes one. Saving one as active makes the one that was so inactive, in the same revision.
+    async fn save_agent_configuration(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveAgentConfigurationInput,
+    ) -> Result<AgentConfigurationPayload> {
+        let save = Save {
+            project_id: ProjectId::parse(&input.project_id, "projectId")?,
+            id: input.id.as_ref().map(|id| AgentConfigurationId::parse(id, "id")).transpose()?,
+            is_active: input.is_active,
+            expected_version: input.expected_version,
+        };
+        let caller = caller(ctx)?;
+        let settings = |present: Option<&AgentSettings>| input.over(present);
+        let done = caller.done(agent_configuration::save(&caller.services, &caller.actor, save, settings));
+        Ok(done.await?.into())
+    }
+
+    /// Makes an agent configuration the active one, or no longer so, and leaves what it says.
+    async fn set_agent_configuration_active(
+        &self,
+        ctx: &Context<'_>,
+        input: SetAgentConfigurationActiveInput,
+    ) -> Result<AgentConfigurationPayload> {
+        let id = AgentConfigurationId::parse(&input.id, "id")?;
+        let caller = caller(ctx)?;
+        let (services, actor) = (&caller.services, &caller.actor);
+        let set = agent_configuration::set_active(services, actor, id, input.is_active, input.expected_version);
+        Ok(caller.done(set).await?.into())
+    }
+
+    /// Deletes an agent configuration. Its versions stay.
+    async fn delete_agent_configuration(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteAgentConfigurationInput,
+    ) -> Result<AgentConfigurationPayload> {
+        let id = AgentConfigurationId::parse(&input.id, "id")?;
+        let caller = caller(ctx)?;
+        let delete = agent_configuration::delete(&caller.services, &caller.actor, id, input.expected_version);
+        Ok(caller.done(delete).await?.into())
+    }
+
+    /// Makes an agent configuration say what a version of it said, as a new version; a deleted one comes back, inactive.
+    async fn restore_agent_configuration(
+        &self,
+        ctx: &Context<'_>,
+        input: RestoreAgentConfigurationInput,
+    ) -> Result<AgentConfigurationPayload> {
+        let id = AgentConfigurationId::parse(&input.id, "id")?;
+        let caller = caller(ctx)?;
+        let (services, actor) = (&caller.services, &caller.actor);
+        let restore = agent_configuration::restore(services, actor, id, input.version, input.expected_version);
+        Ok(caller.done(restore).await?.into())
+    }
+}

@@ -1,0 +1,258 @@
+//! `agent_configurations` and `agent_configuration_versions`. As with files, the one has a configuration's identity and present
+//! state, the other every state that it has been in, each valid over a range of revisions.
+
+use chrono::{DateTime, Utc};
+use entity::agent_configuration_versions;
+use sea_orm::{FromQueryResult, QueryResult};
+
+use super::db::{Tx, fail};
+use super::project::member;
+use super::sql::{KeyKind, Order, Sql, pages};
+use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter, AgentSettings};
+use crate::model::error::Result;
+use crate::model::ids::{AgentConfigurationId, ProjectId, UserId};
+use crate::model::page::{Cursor, Key, Page, Slice};
+
+/// A version with the event of the revision that made it, which says who and when.
+const SELECT: &str = "SELECT v.*, c.created_at, e.created_at AS updated_at, e.actor_id FROM agent_configuration_versions v \
+     JOIN agent_configurations c ON c.id = v.configuration_id \
+     JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ";
+
+const NEWEST_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
+
+/// The columns that both tables have for what a configuration says, in the order of [`values`].
+const SETTINGS: &str = "config_name, description, stt_provider, stt_model, stt_config, tts_provider, tts_model, tts_config, \
+     llm_provider, llm_model, llm_config, vad_provider, vad_config, turn_detection_config, function_calls, \
+     tool_integrations, agent_instructions, agent_personality, required_env_vars, dependencies, source_files";
+
+fn values(settings: &AgentSettings) -> [sea_orm::Value; 21] {
+    [
+        settings.config_name.clone().into(),
+        settings.description.clone().into(),
+        settings.stt_provider.clone().into(),
+        settings.stt_model.clone().into(),
+        settings.stt_config.clone().into(),
+        settings.tts_provider.clone().into(),
+        settings.tts_model.clone().into(),
+        settings.tts_config.clone().into(),
+        settings.llm_provider.clone().into(),
+        settings.llm_model.clone().into(),
+        settings.llm_config.clone().into(),
+        settings.vad_provider.clone().into(),
+        settings.vad_config.clone().into(),
+        settings.turn_detection_config.clone().into(),
+        settings.function_calls.clone().into(),
+        settings.tool_integrations.clone().into(),
+        settings.agent_instructions.clone().into(),
+        settings.agent_personality.clone().into(),
+        settings.required_env_vars.clone().into(),
+        settings.dependencies.clone().into(),
+        settings.source_files.clone().into(),
+    ]
+}
+
+fn version(row: &QueryResult) -> Result<AgentConfiguration> {
+    let created_at: DateTime<Utc> = row.try_get("", "created_at").map_err(fail)?;
+    let updated_at: DateTime<Utc> = row.try_get("", "updated_at").map_err(fail)?;
+    let updated_by: Option<uuid::Uuid> = row.try_get("", "actor_id").map_err(fail)?;
+    let row = agent_configuration_versions::Model::from_query_result(row, "").map_err(fail)?;
+    Ok(AgentConfiguration {
+        id: AgentConfigurationId(row.configuration_id),
+        project_id: ProjectId(row.project_id),
+        settings: AgentSettings {
+            config_name: row.config_name,
+            description: row.description,
+            stt_provider: row.stt_provider,
+            stt_model: row.stt_model,
+            stt_config: row.stt_config,
+            tts_provider: row.tts_provider,
+            tts_model: row.tts_model,
+            tts_config: row.tts_config,
+            llm_provider: row.llm_provider,
+            llm_model: row.llm_model,
+            llm_config: row.llm_config,
+            vad_provider: row.vad_provider,
+            vad_config: row.vad_config,
+            turn_detection_config: row.turn_detection_config,
+            function_calls: row.function_calls,
+            tool_integrations: row.tool_integrations,
+            agent_instructions: row.agent_instructions,
+            agent_personality: row.agent_personality,
+            required_env_vars: row.required_env_vars,
+            dependencies: row.dependencies,
+            source_files: row.source_files,
+        },
+        is_active: row.is_active,
+        is_deleted: row.is_deletion,
+        version: row.version,
+        revision: row.revision,
+        created_at,
+        updated_at,
+        updated_by: updated_by.map(UserId),
+    })
+}
+
+async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<AgentConfiguration>> {
+    tx.rows(sql).await?.iter().map(version).collect()
+}
+
+/// The configurations among `ids` in the actor's projects, as they are now.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentConfiguration>> {
+    let mut sql = Sql::new(SELECT);
+    sql.push("v.superseded_revision IS NULL AND v.configuration_id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
+    versions(tx, sql).await
+}
+
+/// The configurations of each of these projects of the actor's, oldest first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn of_projects(
+    tx: &Tx,
+    projects: &[ProjectId],
+    keep: AgentConfigurationFilter,
+) -> Result<Vec<AgentConfiguration>> {
+    let mut sql = Sql::new(SELECT);
+    sql.push("v.project_id IN ").list(projects.iter().map(|id| id.0));
+    match keep.at {
+        Some(at) => {
+            sql.push(" AND v.revision <= ")
+                .bind(at)
+                .push(" AND (v.superseded_revision IS NULL OR v.superseded_revision > ");
+            sql.bind(at).push(")")
+        }
+        None => sql.push(" AND v.superseded_revision IS NULL"),
+    };
+    if keep.active_only {
+        sql.push(" AND v.is_active");
+    }
+    if !keep.include_deleted {
+        sql.push(" AND NOT v.is_deletion");
+    }
+    sql.push(" AND ");
+    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.project_id, c.created_at, c.id");
+    versions(tx, sql).await
+}
+
+/// How many configurations of a project there are, deleted ones not counted.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
+    let mut sql = Sql::new("SELECT count(*) AS n FROM agent_configuration_versions WHERE project_id = ");
+    sql.bind(project.0).push(" AND superseded_revision IS NULL AND NOT is_deletion");
+    tx.count(sql).await
+}
+
+/// The versions of each of these configurations in the actor's projects, newest first, up to a revision where one is given.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn versions_page(
+    tx: &Tx,
+    configurations: &[AgentConfigurationId],
+    until: Option<i32>,
+    page: &Page,
+) -> Result<Vec<(AgentConfigurationId, Slice<AgentConfiguration>)>> {
+    let sql = pages(configurations, NEWEST_FIRST, page, |sql, configuration| {
+        sql.push(SELECT).push("v.configuration_id = ").bind(configuration.0);
+        if let Some(until) = until {
+            sql.push(" AND v.revision <= ").bind(until);
+        }
+        sql.push(" AND ");
+        member(sql, "v.project_id", tx.me());
+    })?;
+    let rows = versions(tx, sql).await?;
+    let rows = rows.into_iter().map(|row| (row.id, Cursor(vec![Key::Number(row.version.into())]), row));
+    Ok(super::group(rows.collect(), page))
+}
+
+/// One version of a configuration in one of the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Result<Option<AgentConfiguration>> {
+    let mut sql = Sql::new(SELECT);
+    sql.push("v.configuration_id = ").bind(id.0).push(" AND v.version = ").bind(number).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
+    Ok(versions(tx, sql).await?.into_iter().next())
+}
+
+/// The versions that these revisions made.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn by_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Result<Vec<AgentConfiguration>> {
+    let mut sql = Sql::new(SELECT);
+    sql.pairs("(v.project_id, v.revision)", revisions.iter().map(|(project, revision)| (project.0, *revision)));
+    sql.push(" AND ");
+    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.project_id, v.revision, c.created_at, c.id");
+    versions(tx, sql).await
+}
+
+/// Makes the other configurations of a locked project inactive.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn deactivate_others(
+    tx: &Tx,
+    project: ProjectId,
+    id: AgentConfigurationId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut sql = Sql::new("UPDATE agent_configurations SET is_active = ");
+    sql.bind(false).push(", version = version + 1, updated_at = ").bind(now).push(" WHERE is_active AND project_id = ");
+    sql.bind(project.0).push(" AND id <> ").bind(id.0);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Makes a configuration of a locked project, or changes it. Its version is [`record`]'s to keep.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn save(tx: &Tx, saved: &AgentConfiguration) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO agent_configurations (id, project_id, user_id, created_at, updated_at, is_active, version, ",
+    );
+    sql.push(SETTINGS).push(") VALUES (").bind(saved.id.0).push(", ").bind(saved.project_id.0).push(", ").bind(tx.me());
+    sql.push(", ").bind(saved.created_at).push(", ").bind(saved.updated_at).push(", ").bind(saved.is_active).push(", ");
+    sql.bind(saved.version);
+    for value in values(&saved.settings) {
+        sql.push(", ").bind(value);
+    }
+    sql.push(") ON CONFLICT (id) DO UPDATE SET updated_at = excluded.updated_at, is_active = excluded.is_active, version = excluded.version");
+    for column in SETTINGS.split(", ") {
+        sql.push(&format!(", {column} = excluded.{column}"));
+    }
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Keeps a version of every configuration of a locked project that has changed; `deleted` is the one whose version is its
+/// deletion.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn record(tx: &Tx, project: ProjectId, revision: i32, deleted: Option<AgentConfigurationId>) -> Result<()> {
+    let mut sql = Sql::new("UPDATE agent_configuration_versions SET superseded_revision = ");
+    sql.bind(revision).push(" WHERE superseded_revision IS NULL AND project_id = ").bind(project.0);
+    sql.push(" AND version < (SELECT c.version FROM agent_configurations c WHERE c.id = configuration_id)");
+    tx.execute(sql).await?;
+    let mut sql = Sql::new(
+        "INSERT INTO agent_configuration_versions (configuration_id, version, project_id, is_active, revision, is_deletion, ",
+    );
+    sql.push(SETTINGS).push(") SELECT c.id, c.version, c.project_id, c.is_active, ").bind(revision).push(", ");
+    match deleted {
+        Some(deleted) => sql.push("c.id = ").bind(deleted.0),
+        None => sql.bind(false),
+    };
+    sql.push(", ").push(SETTINGS).push(" FROM agent_configurations c WHERE c.project_id = ").bind(project.0);
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM agent_configuration_versions v WHERE v.configuration_id = c.id AND v.version = c.version)");
+    tx.execute(sql).await?;
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! `project_collaborators`, `project_invitations` and `project_former_collaborators`: who is in a project, who was asked, and
+//! who has been there.
+
+use chrono::{DateTime, Utc};
+use entity::views::pending_invitations;
+use entity::{project_collaborators, project_invitations};
+
+use super::db::Tx;
+use super::project::{self, Locked, locked, member, role, take_revision};
+use super::sql::{KeyKind, Order, Sql};
+use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation, Invitation};
+use crate::model::error::Result;
+use crate::model::ids::{ProjectId, UserId};
+use crate::model::names::ProjectRole;
+use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::profile::Profile;
+
+const NEWEST_FIRST: Order =
+    Order { columns: &[("i.invited_at", KeyKind::Time), ("i.project_id", KeyKind::Id)], descending: true };
+
+fn collaborator(row: project_collaborators::Model) -> Result<Collaborator> {
+    Ok(Collaborator {
+        project_id: ProjectId(row.project_id),
+        user_id: UserId(row.user_id),
+        role: role(&row.role)?,
+        invited_by: row.invited_by.map(UserId),
+        invited_at: row.invited_at.to_utc(),
+        accepted_at: row.accepted_at.map(|time| time.to_utc()),
+    })
+}
+
+fn email_invitation(row: project_invitations::Model) -> Result<EmailInvitation> {
+    Ok(EmailInvitation {
+        project_id: ProjectId(row.project_id),
+        email: EmailAddress::parse(&row.email, "email")?,
+        role: role(&row.role)?,
+        invited_by: row.invited_by.map(UserId),
+        invited_at: row.invited_at.to_utc(),
+    })
+}
+
+fn invitation(row: pending_invitations::Model) -> Result<Invitation> {
+    let inviter = match (row.inviter_id, row.inviter_created_at, row.inviter_updated_at) {
+        (Some(id), Some(created_at), Some(updated_at)) => Some(Profile {
+            id: UserId(id),
+            email: None,
+            full_name: row.inviter_name,
+            avatar_url: row.inviter_avatar_url,
+            created_at: created_at.to_utc(),
+            updated_at: updated_at.to_utc(),
+        }),
+        _ => None,
+    };
+    Ok(Invitation {
+        project_id: ProjectId(row.project_id),
+        project_name: row.project_name,
+        role: role(&row.role)?,
+        invited_by: inviter,
+        invited_at: row.invited_at.to_utc(),
+    })
+}
+
+/// The collaborators of projects of which the actor is a member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn of_projects(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Collaborator>> {
+    let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id IN ");
+    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "k.project_id", tx.me()).push(" ORDER BY k.invited_at, k.user_id");
+    let rows: Vec<project_collaborators::Model> = tx.all(sql).await?;
+    rows.into_iter().map(collaborator).collect()
+}
+
+/// A user's part in a project of which the actor is a member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn one(tx: &Tx, project: ProjectId, user: UserId) -> Result<Option<Collaborator>> {
+    let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id = ");
+    sql.bind(project.0).push(" AND k.user_id = ").bind(user.0).push(" AND ");
+    member(&mut sql, "k.project_id", tx.me());
+    let rows: Vec<project_collaborators::Model> = tx.all(sql).await?;
+    rows.into_iter().next().map(collaborator).transpose()
+}
+
+/// How many people are in a project or invited to it, its owner not counted.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
+    let mut sql = Sql::new("SELECT (SELECT count(*) FROM project_collaborators WHERE project_id = ");
+    sql.bind(project.0).push(") + (SELECT count(*) FROM project_invitations WHERE project_id = ").bind(project.0);
+    tx.count({
+        sql.push(") AS n");
+        sql
+    })
+    .await
+}
+
+/// Asks a user into a locked project, or asks again with another role. Says whether there is such a user.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn invite(tx: &Tx, invited: &Collaborator) -> Result<bool> {
+    let mut sql = Sql::new(
+        "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) VALUES (",
+    );
+    sql.bind(invited.project_id.0).push(", ").bind(invited.user_id.0).push(", ").bind(invited.role.as_str());
+    sql.push(", ").bind(invited.invited_by.map(|id| id.0)).push(", ").bind(invited.invited_at).push(", ");
+    sql.bind(invited.accepted_at).push(") ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role, ");
+    sql.push("invited_by = excluded.invited_by, invited_at = excluded.invited_at");
+    tx.execute_referring(sql).await
+}
+
+/// Gives a collaborator of a locked project another role.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn set_role(tx: &Tx, project: ProjectId, user: UserId, role: ProjectRole) -> Result<()> {
+    let mut sql = Sql::new("UPDATE project_collaborators SET role = ");
+    sql.bind(role.as_str()).push(" WHERE project_id = ").bind(project.0).push(" AND user_id = ").bind(user.0);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Takes somebody's part in a locked project away.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn remove(tx: &Tx, project: ProjectId, user: UserId) -> Result<()> {
+    let mut sql = Sql::new("DELETE FROM project_collaborators WHERE project_id = ");
+    sql.bind(project.0).push(" AND user_id = ").bind(user.0);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Remembers that somebody has been in a locked project, for the name on what they did there, and forgets invitations to their
+/// address: those are no way back.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn remember(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    let mut sql = Sql::new("INSERT INTO project_former_collaborators (project_id, user_id, left_at) VALUES (");
+    sql.bind(project.0).push(", ").bind(user.0).push(", ").bind(now);
+    sql.push(") ON CONFLICT (project_id, user_id) DO UPDATE SET left_at = excluded.left_at");
+    tx.execute(sql).await?;
+    if !tx.is_sqlite() {
+        // Row-level security lets nobody read another's address.
+        let mut sql = Sql::new("SELECT forget_address_of(");
+        sql.bind(project.0).push(", ").bind(user.0).push(")");
+        tx.execute(sql).await?;
+        return Ok(());
+    }
+    let mut sql = Sql::new("DELETE FROM project_invitations WHERE project_id = ");
+    sql.bind(project.0).push(" AND email = (SELECT lower(u.email) FROM user_profiles u WHERE u.id = ").bind(user.0);
+    sql.push(")");
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// The invitations to e-mail addresses into projects that the actor owns.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn email_invitations(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<EmailInvitation>> {
+    let mut sql =
+        Sql::new("SELECT i.* FROM project_invitations i JOIN projects p ON p.id = i.project_id WHERE i.project_id IN ");
+    sql.list(projects.iter().map(|id| id.0)).push(" AND p.user_id = ").bind(tx.me());
+    sql.push(" ORDER BY i.invited_at, i.email");
+    let rows: Vec<project_invitations::Model> = tx.all(sql).await?;
+    rows.into_iter().map(email_invitation).collect()
+}
+
+/// Asks whoever has an address into a locked project, or asks again with another role.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn invite_email(tx: &Tx, invited: &EmailInvitation) -> Result<()> {
+    let mut sql =
+        Sql::new("INSERT INTO project_invitations (project_id, email, role, invited_by, invited_at) VALUES (");
+    sql.bind(invited.project_id.0).push(", ").bind(invited.email.as_str()).push(", ").bind(invited.role.as_str());
+    sql.push(", ").bind(invited.invited_by.map(|id| id.0)).push(", ").bind(invited.invited_at);
+    sql.push(") ON CONFLICT (project_id, email) DO UPDATE SET role = excluded.role, ");
+    sql.push("invited_by = excluded.invited_by, invited_at = excluded.invited_at");
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// Takes an invitation to an address into a locked project back; says whether there was one.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn withdraw_email(tx: &Tx, project: ProjectId, email: &EmailAddress) -> Result<bool> {
+    let mut sql = Sql::new("DELETE FROM project_invitations WHERE project_id = ");
+    sql.bind(project.0).push(" AND email = ").bind(email.as_str());
+    Ok(tx.execute(sql).await? > 0)
+}
+
+/// Adds the address of the actor, if it is known to be theirs; no address is like null.
+fn my_address(sql: &mut Sql, tx: &Tx) {
+    sql.bind(tx.actor.verified_email.as_ref().map(|email| email.as_str().to_owned()));
+}
+
+/// Adds the invitations that the actor has not answered. Of two into one project, only that to the user counts.
+fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
+    sql.push(" FROM pending_invitations i WHERE (i.user_id = ").bind(tx.me()).push(" OR (i.email = ");
+    my_address(sql, tx);
+    for (table, project) in [("projects", "id"), ("project_collaborators", "project_id")] {
+        sql.push(&format!(
+            " AND NOT EXISTS (SELECT 1 FROM {table} t WHERE t.{project} = i.project_id AND t.user_id = "
+        ));
+        sql.bind(tx.me()).push(")");
+    }
+    sql.push("))")
+}
+
+/// The invitations that the actor has not answered, newest first.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn invitations(tx: &Tx, page: &Page) -> Result<Slice<Invitation>> {
+    let mut sql = Sql::new("SELECT i.*");
+    NEWEST_FIRST.page(mine(&mut sql, tx), page)?;
+    let rows: Vec<pending_invitations::Model> = tx.all(sql).await?;
+    let rows = rows.into_iter().map(|row| {
+        let row = invitation(row)?;
+        Ok((Cursor(vec![Key::Time(row.invited_at), Key::Id(row.project_id.0)]), row))
+    });
+    Ok(Slice::cut(rows.collect::<Result<_>>()?, page))
+}
+
+/// How many invitations [`invitations`] would list in all.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn invitations_count(tx: &Tx) -> Result<i64> {
+    let mut sql = Sql::new("SELECT count(*) AS n");
+    mine(&mut sql, tx);
+    tx.count(sql).await
+}
+
+/// Takes the next revision of a project into which the actor has an unanswered invitation; `None` where they have none.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn lock_as_invited(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<Option<Locked>> {
+    if !tx.is_sqlite() {
+        return take_team_revision(tx, project, true, now).await;
+    }
+    let mut sql = take_revision(now);
+    sql.push(" WHERE id = ").bind(project.0).push(" AND EXISTS (SELECT 1");
+    mine(&mut sql, tx)
+        .push(" AND i.project_id = projects.id) RETURNING id, revision, status, last_activity_at, (SELECT i.role");
+    mine(&mut sql, tx).push(" AND i.project_id = projects.id) AS role");
+    let row = tx.row(sql).await?;
+    row.map(|row| locked(tx, &row)).transpose()
+}
+
+/// Takes the next revision of a project that the actor may only read; `None` where they are no member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn lock_as_member(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<Option<Locked>> {
+    if !tx.is_sqlite() {
+        return take_team_revision(tx, id, false, now).await;
+    }
+    project::lock(tx, project::Target::Project(id), project::Counts::default(), now).await
+}
+
+/// Row-level security lets nobody update a project who does not write in it; this they may.
+async fn take_team_revision(
+    tx: &Tx,
+    project: ProjectId,
+    as_invited: bool,
+    now: DateTime<Utc>,
+) -> Result<Option<Locked>> {
+    let mut sql = Sql::new("SELECT * FROM take_team_revision(");
+    sql.bind(project.0).push(", ").bind(as_invited).push(", ").bind(now).push(")");
+    let row = tx.row(sql).await?;
+    row.map(|row| locked(tx, &row)).transpose()
+}
+
+/// Makes the actor a member of a locked project by their invitation; says whether there still was one.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn accept(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<bool> {
+    let mut sql = Sql::new("UPDATE project_collaborators SET accepted_at = ");
+    sql.bind(now).push(" WHERE accepted_at IS NULL AND project_id = ").bind(project.0);
+    sql.push(" AND user_id = ").bind(tx.me());
+    let mut accepted = tx.execute(sql).await?;
+    if accepted == 0 {
+        let mut sql = Sql::new(
+            "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) SELECT project_id, ",
+        );
+        sql.bind(tx.me()).push(", role, invited_by, invited_at, ").bind(now);
+        sql.push(" FROM project_invitations WHERE project_id = ").bind(project.0).push(" AND email = ");
+        my_address(&mut sql, tx);
+        accepted = tx.execute(sql).await?;
+    }
+    forget_my_address(tx, project).await?;
+    Ok(accepted > 0)
+}
+
+/// Takes the actor's unanswered invitations into a locked project away; says whether there still was one.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn decline(tx: &Tx, project: ProjectId) -> Result<bool> {
+    let mut sql = Sql::new("DELETE FROM project_collaborators WHERE accepted_at IS NULL AND project_id = ");
+    sql.bind(project.0).push(" AND user_id = ").bind(tx.me());
+    let by_id = tx.execute(sql).await?;
+    let by_address = forget_my_address(tx, project).await?;
+    Ok(by_id + by_address > 0)
+}
+
+async fn forget_my_address(tx: &Tx, project: ProjectId) -> Result<u64> {
+    let mut sql = Sql::new("DELETE FROM project_invitations WHERE project_id = ");
+    sql.bind(project.0).push(" AND email = ");
+    my_address(&mut sql, tx);
+    tx.execute(sql).await
+}

@@ -1,0 +1,650 @@
+//! Given a project and people who are asked into it, leave it, are removed from it and take it over, then each may do what the
+//! table in ARCHITECTURE.md says, hears of it while they may, and learns nothing else.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::{Value, json};
+use tests::{
+    client::{Client, Response},
+    database::{Database, Kind},
+    project::{Project, each, number, settings, text, with},
+    server::{Server, token_with, user_id},
+};
+
+const ADA: &str = "ada@example.com";
+const BOB: &str = "bob@example.com";
+const EVE: &str = "eve@example.com";
+
+/// Somebody whom the server has seen.
+async fn seen(server: &Server, email: &str) -> Client {
+    let client = server.user(email);
+    client.gql("{ viewer { id } }", json!({})).await.ok();
+    client
+}
+
+/// Asks somebody in, as the owner would.
+async fn invite(project: &Project, email: &str, role: &str) -> Response {
+    project
+        .mutate(
+            "inviteCollaborator",
+            json!({ "userId": user_id(email), "role": role }),
+            "revision collaborator { role acceptedAt }",
+        )
+        .await
+}
+
+async fn invite_email(project: &Project, email: &str, role: &str) -> Response {
+    project
+        .mutate("inviteByEmail", json!({ "email": email, "role": role }), "revision emailInvitation { email role }")
+        .await
+}
+
+/// A mutation of ids.
+async fn of_ids(project: &Project, client: &Client, name: &str, email: Option<&str>, select: &str) -> Response {
+    let mut variables = json!({ "projectId": project.id });
+    if let Some(email) = email {
+        variables["userId"] = json!(user_id(email));
+    }
+    client.mutate_with(name, variables, select).await
+}
+
+async fn accept(project: &Project, client: &Client) -> Response {
+    of_ids(project, client, "acceptInvitation", None, "revision collaborator { role acceptedAt user { id } }").await
+}
+
+async fn remove(project: &Project, client: &Client, email: &str) -> Response {
+    of_ids(project, client, "removeCollaborator", Some(email), "revision project { id name }").await
+}
+
+/// Makes somebody a member.
+async fn join(project: &Project, server: &Server, email: &str, role: &str) -> Client {
+    let client = seen(server, email).await;
+    invite(project, email, role).await.ok();
+    accept(project, &client).await.ok();
+    client
+}
+
+async fn invitations(client: &Client) -> Value {
+    let query = "{ invitations { totalCount nodes { projectId projectName role invitedBy { id fullName email preferences { editorTheme } } } } }";
+    client.gql(query, json!({})).await.ok()["invitations"].take()
+}
+
+fn refused(answer: &Response, code: &str, field: &str) {
+    assert_eq!((answer.error_code(), answer.field()), (code, field), "{answer:?}");
+}
+
+/// A project of Ada's in which there is something for every action, and who is to act.
+struct Scene {
+    server: Server,
+    project: Project,
+    actor: Client,
+    /// The actor's own session, where they have had one.
+    own: String,
+    ada_session: String,
+    actor_session: Option<String>,
+    file: String,
+    snapshot: String,
+    configuration: String,
+}
+
+const ROLES: [&str; 5] = ["stranger", "invited", "viewer", "editor", "owner"];
+
+impl Scene {
+    async fn new(server: &Server, role: &str) -> Self {
+        let ada = seen(server, ADA).await;
+        seen(server, EVE).await;
+        let project = Project::create(&ada, "Ours").await;
+        let file = project.create_file("a.py", "one\n").await;
+        project.update_file("a.py", "two\n").await;
+        let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
+        let saved = project.write("saveAgentConfiguration", settings("Agent"), "agentConfiguration { id }").await;
+        join(&project, server, "carol@example.com", "EDITOR").await;
+        invite_email(&project, "waiting@example.com", "VIEWER").await.ok();
+        let ada_session = project.start_session().await;
+        let mut own = ada_session.clone();
+        let actor = match role {
+            "owner" => {
+                // Another's session is Carol's.
+                own = project.of(&server.user("carol@example.com")).start_session().await;
+                ada
+            }
+            "stranger" => seen(server, "actor@example.com").await,
+            "invited" => {
+                let actor = seen(server, "actor@example.com").await;
+                invite(&project, "actor@example.com", "EDITOR").await.ok();
+                actor
+            }
+            _ => join(&project, server, "actor@example.com", "EDITOR").await,
+        };
+        let mut actor_session = None;
+        match role {
+            "editor" | "viewer" => actor_session = Some(project.of(&actor).start_session().await),
+            "owner" => actor_session = Some(ada_session.clone()),
+            _ => {}
+        }
+        if role == "viewer" {
+            let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
+            project.mutate("changeCollaboratorRole", input, "revision").await.ok();
+        }
+        let (file, snapshot) = (file, text(&made["snapshot"]["id"]));
+        let configuration = text(&saved["agentConfiguration"]["id"]);
+        Self { server: server.clone(), project, actor, own, ada_session, actor_session, file, snapshot, configuration }
+    }
+
+    /// What an action of the table is, as a mutation with its arguments.
+    async fn mutation(&self, action: &str) -> (String, Value) {
+        let name = action.split('`').nth(1).expect("a mutation in backticks").to_owned();
+        let project = &self.project.id;
+        let session = if action.contains("another's") {
+            &self.own
+        } else {
+            self.actor_session.as_ref().unwrap_or(&self.ada_session)
+        };
+        let carol = user_id("carol@example.com");
+        let me =
+            if self.actor.token() == self.project.client.token() { user_id(ADA) } else { user_id("actor@example.com") };
+        let input = |input: Value| json!({ "input": input });
+        let here = |more: Value| input(with(json!({ "projectId": project }), more));
+        let variables = match action {
+            "`createProject`" => input(json!({ "name": "New", "initialPrompt": "", "config": {} })),
+            "`updateProfile`" => input(json!({ "fullName": "New" })),
+            "`updatePreferences`" => input(json!({ "editorTheme": "new" })),
+            "`updateProject`" => input(json!({ "id": project, "name": "New" })),
+            "`updateProject` to DELETED" => input(json!({ "id": project, "status": "DELETED" })),
+            "`updateProject` from DELETED" => {
+                self.project.client.mutate_id("deleteProject", project, "revision").await.ok();
+                input(json!({ "id": project, "status": "ACTIVE" }))
+            }
+            "`touchProject`" | "`deleteProject`" => json!({ "id": project }),
+            "`startSession`" | "`createSnapshot`" => here(json!({})),
+            "`undo`" => here(json!({ "revision": 3 })),
+            "`addMessage` in one's own session" | "`addMessage` in another's session" => {
+                input(json!({ "sessionId": session, "role": "USER", "content": "New" }))
+            }
+            "`endSession` of one's own" | "`endSession` of another's" => json!({ "id": session }),
+            "`createFile`" => here(json!({ "path": "new.py" })),
+            "`updateFile`" => here(json!({ "path": "a.py", "content": "new" })),
+            "`renameFile`" => here(json!({ "path": "a.py", "newPath": "new.py" })),
+            "`deleteFile`" => here(json!({ "path": "a.py" })),
+            "`revertFile`" => input(json!({ "fileId": self.file, "version": 1 })),
+            "`syncFiles`" => here(json!({ "files": [{ "path": "new.py" }] })),
+            "`restoreSnapshot`" => input(json!({ "snapshotId": self.snapshot })),
+            "`restoreRevision`" => here(json!({ "revision": 2 })),
+            "`saveAgentConfiguration`" => here(settings("New")),
+            "`setAgentConfigurationActive`" => input(json!({ "id": self.configuration, "isActive": false })),
+            "`restoreAgentConfiguration`" => input(json!({ "id": self.configuration, "version": 1 })),
+            "`deleteAgentConfiguration`" => input(json!({ "id": self.configuration })),
+            "`inviteCollaborator`" => here(json!({ "userId": user_id(EVE), "role": "VIEWER" })),
+            "`inviteByEmail`" => here(json!({ "email": EVE, "role": "VIEWER" })),
+            "`withdrawEmailInvitation`" => json!({ "projectId": project, "email": "waiting@example.com" }),
+            "`changeCollaboratorRole`" => here(json!({ "userId": carol, "role": "VIEWER" })),
+            "`removeCollaborator` of another" | "`transferOwnership`" => {
+                json!({ "projectId": project, "userId": carol })
+            }
+            "`removeCollaborator` of oneself" => json!({ "projectId": project, "userId": me }),
+            "`leaveProject`" | "`acceptInvitation`" | "`declineInvitation`" => json!({ "projectId": project }),
+            _ => panic!("this test does not know the action {action} of the table in ARCHITECTURE.md"),
+        };
+        (name, variables)
+    }
+
+    /// How an action ends, in the words of the table.
+    async fn attempt(&self, action: &str) -> &'static str {
+        let answer = if action.contains("`project`") {
+            let query = "query($id: ID!) { project(id: $id) { id } }";
+            let data = self.actor.gql(query, json!({ "id": self.project.id })).await.ok();
+            return if data["project"].is_null() { "nothing there" } else { "yes" };
+        } else if let Some(name) =
+            ["messageAdded", "codeChanged", "projectEvents"].iter().find(|name| action.contains(*name))
+        {
+            let (argument, id) = match *name {
+                "messageAdded" => ("sessionId", &self.ada_session),
+                _ => ("projectId", &self.project.id),
+            };
+            self.project.add_message(&self.ada_session, "Hear", false).await;
+            let query = format!("subscription {{ {name}({argument}: \"{id}\", afterRevision: 0) {{ __typename }} }}");
+            match self.actor.subscribe(&query, json!({})).await.next().await.expect("an answer") {
+                Ok(_) => return "yes",
+                Err(errors) => Response { status: 200, data: Value::Null, errors },
+            }
+        } else {
+            let (name, variables) = self.mutation(action).await;
+            self.actor.mutate_with(&name, variables, "__typename").await
+        };
+        match answer.errors.first() {
+            None => "yes",
+            Some(error) => match error["extensions"]["code"].as_str().expect("a code") {
+                "FORBIDDEN" => "no",
+                "NOT_FOUND" => "nothing there",
+                "CONFLICT" => "hand over first",
+                _ => panic!("{action}: {error}"),
+            },
+        }
+    }
+}
+
+/// The table of ARCHITECTURE.md that says who may do what: each action with what each role's cell says.
+fn table() -> Vec<(String, Vec<String>)> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap();
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let head = format!("| action | {} |", ROLES.join(" | "));
+    let (_, rest) = page.split_once(&head).unwrap_or_else(|| panic!("ARCHITECTURE.md has no table with {head}"));
+    let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
+    // A line may have several actions that are alike.
+    let rows = rows.flat_map(|line| {
+        let mut cells = cells(line);
+        let actions = cells.remove(0);
+        actions.split(", ").map(|action| (action.to_owned(), cells.clone())).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+tests::on_both! {
+    async fn everybody_may_do_what_the_table_says(server: Server) {
+        let table = table();
+
+        // Given the table, then every mutation and subscription of the schema is in it …
+        let query = "{ __schema { mutationType { fields { name } } subscriptionType { fields { name } } } }";
+        let schema = server.user(ADA).gql(query, json!({})).await.ok();
+        let fields = ["mutationType", "subscriptionType"].map(|kind| each(&schema["__schema"][kind]["fields"], "name"));
+        let named: BTreeSet<String> = table.iter().filter_map(|(action, _)| Some(action.split('`').nth(1)?.to_owned())).collect();
+        for field in fields.iter().flatten() {
+            assert!(named.contains(field.as_str().unwrap()), "the table in ARCHITECTURE.md does not say who may {field}");
+        }
+
+        // … and each cell of it holds.
+        for (column, role) in ROLES.into_iter().enumerate() {
+            let mut scene = Scene::new(&server, role).await;
+            for (action, cells) in &table {
+                let before = scene.project.state().await;
+                let said = &cells[column];
+                let is_deleting = action.contains("from DELETED");
+                assert_eq!(scene.attempt(action).await, said, "{action} as {role}");
+                if said == "yes" || is_deleting {
+                    scene = Scene::new(&scene.server, role).await;
+                } else {
+                    let mut after = scene.project.state().await;
+                    if action.contains("Added") || action.contains("Changed`") || action.contains("Events") {
+                        // The test itself has said something to hear.
+                        after = before.clone();
+                    }
+                    assert_eq!(after, before, "{action} as {role}");
+                }
+            }
+        }
+    }
+
+    async fn an_invitation_says_who_and_to_what_and_nothing_else(server: Server) {
+        let ada = server.user(ADA);
+        let bob = seen(&server, BOB).await;
+        let project = Project::create(&ada, "Together").await;
+        project.create_file("secret.py", "secret\n").await;
+        assert_eq!(invitations(&bob).await["totalCount"], 0);
+
+        let invited = invite(&project, BOB, "EDITOR").await.ok();
+        assert_eq!(invited["inviteCollaborator"], json!({ "revision": 3, "collaborator": { "role": "EDITOR", "acceptedAt": null } }));
+        let event = project.ask("events(afterRevision: 2) { revision kind actor { id } }").await;
+        assert_eq!(event["events"], json!([{ "revision": 3, "kind": "COLLABORATORS_CHANGED", "actor": { "id": user_id(ADA) } }]));
+        let node = json!({ "projectId": project.id, "projectName": "Together", "role": "EDITOR",
+            "invitedBy": { "id": user_id(ADA), "fullName": "ada", "email": null, "preferences": null } });
+        assert_eq!(invitations(&bob).await, json!({ "totalCount": 1, "nodes": [node] }));
+        assert_eq!(invitations(&seen(&server, EVE).await).await["totalCount"], 0);
+        assert_eq!(project.of(&bob).ask("id").await, Value::Null);
+        let inviter = bob.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": user_id(ADA) })).await.ok();
+        assert_eq!(inviter, json!({ "node": null }));
+
+        // Asked again the same, nothing happens; as something else, that holds.
+        assert_eq!(invite(&project, BOB, "EDITOR").await.ok()["inviteCollaborator"]["revision"], 3);
+        assert_eq!(invite(&project, BOB, "VIEWER").await.ok()["inviteCollaborator"]["revision"], 4);
+        let joined = accept(&project, &bob).await.ok();
+        assert_eq!((&joined["acceptInvitation"]["revision"], &joined["acceptInvitation"]["collaborator"]["role"]), (&json!(5), &json!("VIEWER")));
+        assert_eq!(project.of(&bob).ask("viewerRole owner { fullName }").await, json!({ "viewerRole": "VIEWER", "owner": { "fullName": "ada" } }));
+        assert_eq!(invitations(&bob).await["totalCount"], 0);
+
+        // Accepted twice, declined too late, invited again: they are in it as they were.
+        assert_eq!(accept(&project, &bob).await.ok(), joined);
+        refused(&of_ids(&project, &bob, "declineInvitation", None, "projectId").await, "NOT_FOUND", "projectId");
+        assert_eq!(invite(&project, BOB, "VIEWER").await.ok()["inviteCollaborator"]["revision"], 5);
+        refused(&invite(&project, BOB, "EDITOR").await, "CONFLICT", "userId");
+        assert_eq!(project.revision().await, 5);
+    }
+
+    async fn who_declines_can_be_asked_again(server: Server) {
+        let ada = server.user(ADA);
+        let bob = seen(&server, BOB).await;
+        let project = Project::create(&ada, "Together").await;
+        invite(&project, BOB, "EDITOR").await.ok();
+        let declined = of_ids(&project, &bob, "declineInvitation", None, "projectId").await.ok();
+        assert_eq!(declined["declineInvitation"]["projectId"], json!(project.id));
+        refused(&of_ids(&project, &bob, "declineInvitation", None, "projectId").await, "NOT_FOUND", "projectId");
+        refused(&accept(&project, &bob).await, "NOT_FOUND", "projectId");
+        assert_eq!(project.ask("revision collaborators { role }").await, json!({ "revision": 3, "collaborators": [] }));
+        assert_eq!(invitations(&bob).await["totalCount"], 0);
+
+        // An invitation can be taken back before it is answered, and ends with its project.
+        invite(&project, BOB, "EDITOR").await.ok();
+        remove(&project, &ada, BOB).await.ok();
+        refused(&accept(&project, &bob).await, "NOT_FOUND", "projectId");
+        invite(&project, BOB, "EDITOR").await.ok();
+        ada.mutate_id("deleteProject", &project.id, "revision").await.ok();
+        assert_eq!(invitations(&bob).await["totalCount"], 0);
+        refused(&accept(&project, &bob).await, "NOT_FOUND", "projectId");
+        refused(&invite(&project, BOB, "VIEWER").await, "CONFLICT", "projectId");
+        refused(&invite_email(&project, BOB, "VIEWER").await, "CONFLICT", "projectId");
+    }
+
+    async fn a_project_has_one_owner(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let bob = join(&project, &server, BOB, "VIEWER").await;
+        seen(&server, EVE).await;
+        let before = project.state().await;
+        for (name, email) in [("inviteCollaborator", EVE), ("changeCollaboratorRole", BOB)] {
+            let answer = project.mutate(name, json!({ "userId": user_id(email), "role": "OWNER" }), "revision").await;
+            refused(&answer, "BAD_USER_INPUT", "role");
+            assert!(answer.error()["message"].as_str().unwrap().contains("transferOwnership"));
+        }
+        refused(&invite_email(&project, EVE, "OWNER").await, "BAD_USER_INPUT", "role");
+        refused(&invite(&project, ADA, "EDITOR").await, "BAD_USER_INPUT", "userId");
+        refused(&invite_email(&project, " ADA@example.com", "EDITOR").await, "BAD_USER_INPUT", "email");
+        refused(&invite(&project, "nobody@example.com", "EDITOR").await, "NOT_FOUND", "userId");
+        let role = |client: &Client, email: &str| {
+            let (project, input) = (project.of(client), json!({ "userId": user_id(email), "role": "EDITOR" }));
+            async move { project.mutate("changeCollaboratorRole", input, "revision").await }
+        };
+        refused(&role(&ada, ADA).await, "CONFLICT", "userId");
+        refused(&role(&ada, EVE).await, "NOT_FOUND", "userId");
+        assert_eq!(role(&bob, BOB).await.error_code(), "FORBIDDEN");
+        refused(&remove(&project, &ada, EVE).await, "NOT_FOUND", "userId");
+        refused(&remove(&project, &ada, ADA).await, "CONFLICT", "userId");
+        refused(&of_ids(&project, &ada, "leaveProject", None, "revision").await, "CONFLICT", "userId");
+        let hand_over = async |email: &str| of_ids(&project, &ada, "transferOwnership", Some(email), "revision").await;
+        refused(&hand_over(EVE).await, "NOT_FOUND", "userId");
+        assert_eq!(hand_over(ADA).await.ok()["transferOwnership"]["revision"], before["revision"]);
+        assert_eq!(project.state().await, before);
+        invite(&project, EVE, "EDITOR").await.ok();
+        refused(&hand_over(EVE).await, "CONFLICT", "userId");
+
+        // Handed over, it is the other's, and the former owner an editor who can leave.
+        let given = of_ids(&project, &ada, "transferOwnership", Some(BOB), "revision project { viewerRole owner { id } }").await.ok();
+        assert_eq!(given["transferOwnership"]["project"], json!({ "viewerRole": "EDITOR", "owner": { "id": user_id(BOB) } }));
+        assert_eq!(project.of(&bob).ask("viewerRole").await["viewerRole"], "OWNER");
+        let members = project.ask("collaborators { user { id } role }").await;
+        assert_eq!(each(&members["collaborators"], "role").len(), 2);
+        assert_eq!(hand_over(BOB).await.error_code(), "FORBIDDEN");
+        let totals = "{ activitySummary { totalProjects } projects { totalCount } }";
+        assert_eq!(ada.gql(totals, json!({})).await.ok(), json!({ "activitySummary": { "totalProjects": 0 }, "projects": { "totalCount": 1 } }));
+        of_ids(&project, &ada, "leaveProject", None, "revision projectId").await.ok();
+        assert_eq!(project.ask("id").await, Value::Null);
+        // What she did stays, under her name.
+        let first = project.of(&bob).ask("events(first: 1) { actor { id fullName } }").await;
+        assert_eq!(first["events"][0]["actor"], json!({ "id": user_id(ADA), "fullName": "ada" }));
+    }
+
+    async fn an_address_is_asked_in_whoever_has_it(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Together").await;
+        let bob = seen(&server, BOB).await;
+
+        // Nothing tells whether somebody has the address.
+        let mut answers = Vec::new();
+        for email in [BOB, "nobody@example.com"] {
+            let mut answer = invite_email(&project, &format!(" {} ", email.to_uppercase()), "EDITOR").await.ok();
+            assert_eq!(answer["inviteByEmail"]["emailInvitation"]["email"].take(), json!(email));
+            answer["inviteByEmail"]["revision"].take();
+            answers.push(answer);
+        }
+        assert_eq!(answers[0], answers[1]);
+        assert_eq!(project.ask("collaborators { role } emailInvitations { email role invitedBy { id } }").await, json!({
+            "collaborators": [], "emailInvitations": [
+                { "email": BOB, "role": "EDITOR", "invitedBy": { "id": user_id(ADA) } },
+                { "email": "nobody@example.com", "role": "EDITOR", "invitedBy": { "id": user_id(ADA) } },
+            ] }));
+        assert_eq!(invite_email(&project, BOB, "EDITOR").await.ok()["inviteByEmail"]["revision"], 3);
+
+        // Only a token that says that the address is its user's, and verified, answers to it.
+        for claims in [
+            json!({ "email_verified": false }),
+            json!({ "user_metadata": { "email_verified": false } }),
+            json!({ "user_metadata": {} }),
+            json!({ "email": null, "user_metadata": { "email": BOB, "email_verified": true } }),
+            json!({ "email": EVE }),
+        ] {
+            let other = bob.with_token(Some(token_with(BOB, claims.clone())));
+            assert_eq!(invitations(&other).await["totalCount"], 0, "{claims}");
+            refused(&accept(&project, &other).await, "NOT_FOUND", "projectId");
+            refused(&of_ids(&project, &other, "declineInvitation", None, "projectId").await, "NOT_FOUND", "projectId");
+        }
+        let node = json!({ "projectId": project.id, "projectName": "Together", "role": "EDITOR",
+            "invitedBy": { "id": user_id(ADA), "fullName": "ada", "email": null, "preferences": null } });
+        assert_eq!(invitations(&bob).await, json!({ "totalCount": 1, "nodes": [node] }));
+
+        // Invited twice, the invitation to the user counts, and the answer is to both.
+        invite(&project, BOB, "VIEWER").await.ok();
+        assert_eq!(each(&invitations(&bob).await["nodes"], "role"), [json!("VIEWER")]);
+        assert_eq!(accept(&project, &bob).await.ok()["acceptInvitation"]["collaborator"]["role"], "VIEWER");
+        assert_eq!(each(&project.ask("emailInvitations { email }").await["emailInvitations"], "email"), [json!("nobody@example.com")]);
+        // Members see each other, and no address.
+        assert_eq!(project.of(&bob).ask("emailInvitations { email }").await, json!({ "emailInvitations": [] }));
+
+        // An invitation to the address of a member is no way back once they have been removed.
+        invite_email(&project, BOB, "EDITOR").await.ok();
+        assert_eq!(invitations(&bob).await["totalCount"], 0);
+        remove(&project, &ada, BOB).await.ok();
+        assert_eq!(invitations(&bob).await["totalCount"], 0);
+        refused(&accept(&project, &bob).await, "NOT_FOUND", "projectId");
+
+        // Who signs up later finds theirs, and joins by it; what is taken back is gone.
+        let late = server.user("nobody@example.com");
+        assert_eq!(invitations(&late).await["totalCount"], 1);
+        assert_eq!(accept(&project, &late).await.ok()["acceptInvitation"]["collaborator"], json!({
+            "role": "EDITOR", "acceptedAt": project.ask("collaborators { acceptedAt }").await["collaborators"][0]["acceptedAt"],
+            "user": { "id": user_id("nobody@example.com") } }));
+        invite_email(&project, EVE, "EDITOR").await.ok();
+        let variables = json!({ "projectId": project.id, "email": "Eve@Example.com" });
+        ada.mutate_with("withdrawEmailInvitation", variables.clone(), "revision").await.ok();
+        refused(&ada.mutate_with("withdrawEmailInvitation", variables, "revision").await, "NOT_FOUND", "email");
+        assert_eq!(invitations(&server.user(EVE)).await["totalCount"], 0);
+
+        // Declining one does not touch the other's.
+        invite_email(&project, EVE, "EDITOR").await.ok();
+        of_ids(&project, &server.user(EVE), "declineInvitation", None, "projectId").await.ok();
+        assert_eq!(project.ask("emailInvitations { email }").await, json!({ "emailInvitations": [] }));
+        for email in ["", "eve", "eve@", "e ve@example.com", "eve@exa\u{0}mple.com"] {
+            refused(&invite_email(&project, email, "EDITOR").await, "BAD_USER_INPUT", "email");
+        }
+    }
+
+    async fn who_is_removed_leaves_their_work_and_hears_no_more(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let bob = join(&project, &server, BOB, "EDITOR").await;
+        let eve = join(&project, &server, EVE, "VIEWER").await;
+        let theirs = project.of(&bob);
+        let session = theirs.start_session().await;
+        theirs.add_message(&session, "Bob was here", false).await;
+        theirs.create_file("bob.py", "print('bob')\n").await;
+        let at = project.revision().await;
+
+        // Given listeners of every kind on a project in which somebody writes all the time …
+        let mut listeners = Vec::new();
+        for client in [&bob, &eve] {
+            let project_id = &project.id;
+            for arguments in [
+                format!("projectEvents(projectId: \"{project_id}\", afterRevision: {at}) {{ revision }}"),
+                format!("projectEvents(projectId: \"{project_id}\", kinds: [SNAPSHOT_CREATED], afterRevision: {at}) {{ revision }}"),
+                format!("codeChanged(projectId: \"{project_id}\", afterRevision: {at}) {{ revision }}"),
+                format!("messageAdded(sessionId: \"{session}\", afterRevision: {at}) {{ revision }}"),
+            ] {
+                listeners.push(client.subscribe(&format!("subscription {{ {arguments} }}"), json!({})).await);
+            }
+        }
+        let busy = tokio::spawn({
+            let project = project.clone();
+            async move {
+                for n in 0.. {
+                    let input = json!({ "id": project.id, "description": format!("{n}") });
+                    project.client.mutate("updateProject", input, "revision").await.ok();
+                }
+            }
+        });
+        while project.revision().await < at + 5 {
+            assert!(!busy.is_finished());
+        }
+
+        // … when one is removed and the other leaves, then all of theirs end within a second, and say why.
+        remove(&project, &ada, BOB).await.ok();
+        let left = number(&of_ids(&project, &eve, "leaveProject", None, "revision").await.ok()["leaveProject"]["revision"]);
+        let all = futures::future::join_all(listeners.into_iter().map(|mut listener| async move {
+            loop {
+                match listener.next().await {
+                    Some(Ok(data)) => {
+                        let heard = data.as_object().unwrap().values().next().map(|event| number(&event["revision"]));
+                        assert!(heard < Some(left), "{data}");
+                    }
+                    Some(Err(errors)) => {
+                        assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
+                        assert_eq!(listener.next().await, None);
+                        return;
+                    }
+                    None => panic!("it ended without a word"),
+                }
+            }
+        }));
+        tokio::time::timeout(Duration::from_secs(1), all).await.expect("they end within a second");
+        busy.abort();
+
+        // What they did is there, and their session has ended.
+        let seen = project.ask("sessions { nodes { isActive author { fullName } messages { nodes { content author { fullName } } } } }
+            file(path: \"bob.py\") { content versions { nodes { createdBy { id fullName email } } } }").await;
+        assert_eq!(seen, json!({
+            "sessions": { "nodes": [{ "isActive": false, "author": { "fullName": "bob" },
+                "messages": { "nodes": [{ "content": "Bob was here", "author": { "fullName": "bob" } }] } }] },
+            "file": { "content": "print('bob')\n", "versions": { "nodes": [{ "createdBy": { "id": user_id(BOB), "fullName": "bob", "email": null } }] } },
+        }));
+        refused(&bob.mutate("addMessage", json!({ "sessionId": session, "role": "USER", "content": "still" }), "revision").await, "NOT_FOUND", "sessionId");
+        assert_eq!(bob.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": session })).await.ok(), json!({ "node": null }));
+
+        // They can come back.
+        invite(&project, BOB, "VIEWER").await.ok();
+        accept(&project, &bob).await.ok();
+        assert_eq!(theirs.ask("activeSession { id } viewerRole").await, json!({ "activeSession": null, "viewerRole": "VIEWER" }));
+    }
+
+    async fn an_editor_who_becomes_a_viewer_writes_no_more_and_hears_on(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let bob = join(&project, &server, BOB, "EDITOR").await;
+        let theirs = project.of(&bob);
+        let session = theirs.start_session().await;
+        let mut heard = theirs.listen(project.revision().await, "kind session { id }").await;
+        let input = json!({ "userId": user_id(BOB), "role": "VIEWER" });
+        project.mutate("changeCollaboratorRole", input.clone(), "revision").await.ok();
+        assert_eq!(heard.event().await["projectEvents"], json!({ "kind": "COLLABORATORS_CHANGED", "session": { "id": session } }));
+        assert_eq!(theirs.mutate("createFile", json!({ "path": "a.py" }), "revision").await.error_code(), "FORBIDDEN");
+        assert_eq!(theirs.ask("sessions { nodes { isActive } }").await["sessions"]["nodes"], json!([{ "isActive": false }]));
+        let at = project.revision().await;
+        assert_eq!(project.mutate("changeCollaboratorRole", input, "revision").await.ok()["changeCollaboratorRole"]["revision"], at);
+        project.create_file("a.py", "").await;
+        assert_eq!(heard.event().await["projectEvents"]["kind"], "FILES_CHANGED");
+    }
+
+    async fn many_at_once_come_to_one_end(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Busy").await;
+        let bob = seen(&server, BOB).await;
+        let together = |n: usize| futures::future::join_all((0..n).map(|_| invite(&project, BOB, "EDITOR")));
+        let revisions = together(8).await;
+        assert!(revisions.iter().all(|answer| answer.errors.is_empty() && answer.data["inviteCollaborator"]["revision"] == 2));
+        let accepted = futures::future::join_all((0..8).map(|_| accept(&project, &bob))).await;
+        assert!(accepted.iter().all(|answer| answer.errors.is_empty()), "{accepted:?}");
+        assert_eq!(project.ask("revision collaborators { role }").await, json!({ "revision": 3, "collaborators": [{ "role": "EDITOR" }] }));
+
+        // Removed while they write: what was acknowledged is before the removal, and nothing is after it.
+        let writing = (0..20).map(|n| {
+            let theirs = project.of(&bob);
+            async move { theirs.mutate("createFile", json!({ "path": format!("{n}.py") }), "revision").await }
+        });
+        let (written, removed) = futures::join!(futures::future::join_all(writing), remove(&project, &ada, BOB));
+        let removed = number(&removed.ok()["removeCollaborator"]["revision"]);
+        for answer in &written {
+            match answer.errors.is_empty() {
+                true => assert!(number(&answer.data["createFile"]["revision"]) < removed, "{answer:?}"),
+                false => assert_eq!(answer.error_code(), "NOT_FOUND"),
+            }
+        }
+        assert_eq!(project.revision().await, removed);
+        let revisions = project.ask("events(first: 500) { revision }").await;
+        let revisions: Vec<i64> = each(&revisions["events"], "revision").iter().map(number).collect();
+        assert_eq!(revisions, (1..=removed).collect::<Vec<_>>());
+    }
+
+    async fn there_is_room_for_so_many(database: Database) {
+        let server = Server::start_with(&database, &["--max-collaborators=2", "--max-agent-configurations=2"]).await;
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Small").await;
+        for email in [BOB, EVE, "carol@example.com"] {
+            seen(&server, email).await;
+        }
+        invite(&project, BOB, "EDITOR").await.ok();
+        invite_email(&project, EVE, "EDITOR").await.ok();
+        for answer in [invite(&project, "carol@example.com", "EDITOR").await, invite_email(&project, "carol@example.com", "EDITOR").await] {
+            assert_eq!(answer.error_code(), "CONFLICT");
+            assert!(answer.error()["message"].as_str().unwrap().contains("--max-collaborators"));
+        }
+        // Who is there already can still be asked otherwise, and one who goes makes room.
+        invite(&project, BOB, "VIEWER").await.ok();
+        invite_email(&project, EVE, "VIEWER").await.ok();
+        remove(&project, &ada, BOB).await.ok();
+        invite(&project, "carol@example.com", "EDITOR").await.ok();
+
+        for name in ["One", "Two"] {
+            project.write("saveAgentConfiguration", settings(name), "revision").await;
+        }
+        let answer = project.mutate("saveAgentConfiguration", settings("Three"), "revision").await;
+        refused(&answer, "CONFLICT", "projectId");
+        assert!(answer.error()["message"].as_str().unwrap().contains("--max-agent-configurations"));
+        server.stop().await;
+    }
+}
+
+/// PostgreSQL lets a statement that has waited for a row see the new row, and everything else as it was when it began.
+#[test]
+fn a_write_that_has_waited_for_its_writers_removal_is_refused() {
+    tests::server::run_with_server(Kind::Postgres, async |server| {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        let bob = join(&project, &server, BOB, "EDITOR").await;
+        let before = project.state().await;
+        let (id, user) = (&project.id, user_id(BOB));
+        let database = server.database().clone();
+
+        // Given a removal that holds the project's lock until a write waits for it …
+        let waiting = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+        let removal = format!(
+            "BEGIN; UPDATE projects SET revision = revision + 1 WHERE id = '{id}';
+            DELETE FROM project_collaborators WHERE project_id = '{id}' AND user_id = '{user}';
+            DO $$ BEGIN FOR n IN 1..1000 LOOP
+                IF EXISTS ({waiting}) THEN RETURN; END IF;
+                PERFORM pg_sleep(0.01);
+            END LOOP; RAISE 'nobody waits'; END $$;
+            INSERT INTO project_events (project_id, revision, kind, created_at)
+                SELECT id, revision, 'COLLABORATORS_CHANGED', now() FROM projects WHERE id = '{id}';
+            COMMIT"
+        );
+        let removing = tokio::spawn(async move { database.execute(&removal).await });
+        // … when the write comes, then it is as if it had come after it.
+        let theirs = project.of(&bob);
+        for n in 0.. {
+            let answer = theirs.mutate("createFile", json!({ "path": format!("{n}.py") }), "revision").await;
+            if !answer.errors.is_empty() {
+                refused(&answer, "NOT_FOUND", "projectId");
+                break;
+            }
+            assert!(!removing.is_finished(), "a write is accepted after the removal of its writer");
+        }
+        removing.await.unwrap();
+        assert_ne!(project.state().await, before);
+        assert_eq!(project.ask("collaborators { role }").await, json!({ "collaborators": [] }));
+    });
+}
