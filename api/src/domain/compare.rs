@@ -91,6 +91,9 @@ pub struct FileDiff {
     pub deletions: i32,
 }
 
+/// A file at the first and at the second revision, where it was there.
+type Pair = (Option<File>, Option<File>);
+
 /// Two revisions of a project, to be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Between {
@@ -116,7 +119,7 @@ pub async fn diffs(tx: &Tx, wanted: &[Between]) -> Result<Vec<Result<Vec<FileDif
     };
     let before = file::held_of_each(tx, &side(|between| between.from)).await?;
     let after = file::held_of_each(tx, &side(|between| between.to)).await?;
-    let mut pairs: Vec<HashMap<FileId, (Option<File>, Option<File>)>> = vec![HashMap::new(); wanted.len()];
+    let mut pairs: Vec<HashMap<FileId, Pair>> = vec![HashMap::new(); wanted.len()];
     for (place, head) in before {
         if let Some(pairs) = pairs.get_mut(place) {
             let id = head.file.id;
@@ -150,11 +153,7 @@ pub async fn diffs(tx: &Tx, wanted: &[Between]) -> Result<Vec<Result<Vec<FileDif
     Ok(diffs)
 }
 
-async fn diff_pairs(
-    pairs: impl Iterator<Item = (Option<File>, Option<File>)>,
-    between: Between,
-    contents: &Contents,
-) -> Result<Vec<FileDiff>> {
+async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, contents: &Contents) -> Result<Vec<FileDiff>> {
     let side = |file: &Option<File>| {
         file.as_ref().and_then(|file| contents.get(&(between.project, file.hash?)).cloned()).transpose()
     };
