@@ -87,7 +87,7 @@ fn a_login_without_rights_is_told_what_it_lacks() {
 
         // … reads no whole projects …
         let server = settings(&database.server_url(), &[]);
-        let refusal = app::verify(&server, None, &mut |_, _| {}).await.err().expect("a refusal");
+        let refusal = app::verify(&server, None, &mut |_, _| {}).await.expect_err("a refusal");
         assert!(
             refusal.to_string().contains("owns no tables") && refusal.to_string().contains("DATABASE_URL"),
             "{refusal:#}"
