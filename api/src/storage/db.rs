@@ -10,6 +10,7 @@ use sea_orm::{
     FromQueryResult, QueryResult, SqlErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
     Value,
 };
+use serde_json::json;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::metrics::{self, Metrics};
@@ -248,11 +249,11 @@ const READ_ONLY: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ O
 /// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`. An address that
 /// is not known to be the caller's is left out.
 fn speak_for(actor: &Actor) -> String {
-    let mut claims = serde_json::json!({ "sub": actor.user_id.0, "role": "authenticated" });
-    if let Some(email) = &actor.verified_email {
-        claims["email"] = email.as_str().into();
-        claims["email_verified"] = true.into();
-    }
+    let (user, role) = (actor.user_id.0, "authenticated");
+    let claims = match &actor.verified_email {
+        None => json!({ "sub": user, "role": role }),
+        Some(email) => json!({ "sub": user, "role": role, "email": email.as_str(), "email_verified": true }),
+    };
     format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = {}", literal(&claims.to_string()))
 }
 

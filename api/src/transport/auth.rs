@@ -419,7 +419,7 @@ mod tests {
         let verifier = verifier();
         let email = |change: serde_json::Value| {
             let token = signed(&claims(change), Algorithm::HS256, SECRET);
-            verifier.verify(&token).unwrap().actor.verified_email.map(|email| email.as_str().to_owned())
+            verify(&verifier, &token).unwrap().actor.verified_email.map(|email| email.as_str().to_owned())
         };
         let ada = Some("ada@example.com".to_owned());
         let (yes, no) = (json!({ "email_verified": true }), json!({ "email_verified": false }));
@@ -440,7 +440,7 @@ mod tests {
             assert_eq!(email(change.clone()), None, "{change}");
         }
         assert_eq!(
-            verifier.verify(&verifier.issue("ada@example.com", None, 1).unwrap()).unwrap().actor.verified_email,
+            verify(&verifier, &verifier.issue("ada@example.com", None, 1).unwrap()).unwrap().actor.verified_email,
             Some(EmailAddress::parse("ada@example.com", "").unwrap())
         );
     }

@@ -159,7 +159,7 @@ struct AgentConfigurationPayload {
 
 impl From<(model::AgentConfiguration, i32)> for AgentConfigurationPayload {
     fn from((row, revision): (model::AgentConfiguration, i32)) -> Self {
-        Self { agent_configuration: AgentConfiguration { row, until: None }, revision }
+        Self { agent_configuration: AgentConfiguration { row: Box::new(row), until: None }, revision }
     }
 }
 

@@ -107,7 +107,7 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
         Some(Kind::FileSnapshot) => caller.load(FileSnapshotId(id)).await?.map(|row| FileSnapshot(row).into()),
         Some(Kind::AgentConfiguration) => {
             let row = caller.load(AgentConfigurationId(id)).await?;
-            row.map(|row| AgentConfiguration { row, until: None }.into())
+            row.map(|row| AgentConfiguration { row: Box::new(row), until: None }.into())
         }
         Some(Kind::ProjectSnapshot) => caller.load(ProjectSnapshotId(id)).await?.map(|row| ProjectSnapshot(row).into()),
     })

@@ -128,7 +128,7 @@ impl<'a> AgentSettings<'a> {
 /// A configuration of a project's voice agent. Every save is a revision and a new version; at most one of a project's is active.
 /// Going back to an earlier state of the files leaves configurations alone: `restoreAgentConfiguration` is for them.
 pub struct AgentConfiguration {
-    pub row: model::AgentConfiguration,
+    pub row: Box<model::AgentConfiguration>,
     /// The revision as of which it is read; `None` is now.
     pub until: Option<i32>,
 }

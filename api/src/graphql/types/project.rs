@@ -328,7 +328,7 @@ impl Project {
             at: self.until(),
         };
         let rows = caller(ctx)?.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
-        Ok(rows.into_iter().map(|row| AgentConfiguration { row, until: keep.at }).collect())
+        Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
     }
 }
 
