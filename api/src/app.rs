@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::{DEV_EMAIL, Export, Import, Serve, Settings},
     domain::{
-        Services,
+        Services, events,
         portability::{
             export,
             import::{self, Imported, Progress},
@@ -44,6 +44,7 @@ use crate::{
     storage::db::Db,
     transport::{
         auth::{Verifier, user_of},
+        listening::Groups,
         router::{AppState, router},
     },
 };
@@ -71,6 +72,8 @@ pub struct App {
     sign_in_link: Option<String>,
     services: Arc<Services>,
     server: JoinHandle<()>,
+    /// Keeps listeners in step with other servers.
+    awake: JoinHandle<Option<()>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -108,10 +111,13 @@ impl App {
             services: services.clone(),
             verifier: Arc::new(verifier),
             limits: Arc::new(settings.limits),
+            groups: Groups::default(),
             allow_origins: settings.allow_origins.into(),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         });
+        let awake = events::keep_awake(services.clone(), settings.notify, Duration::from_secs(settings.sweep_seconds));
+        let awake = tokio::spawn(shutdown.clone().run_until_cancelled_owned(awake));
         // Small messages of a subscription must not wait for the acknowledgement of the one before.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
@@ -123,7 +129,7 @@ impl App {
             }
         });
         tracing::info!(%address, database = %target, "listening");
-        Ok(Self { address, sign_in_link, services, server, shutdown, tasks })
+        Ok(Self { address, sign_in_link, services, server, awake, shutdown, tasks })
     }
 
     /// Where the server listens.
@@ -147,7 +153,7 @@ impl App {
         self.shutdown.cancel();
         let quiet = async {
             // Only then can no request start another task.
-            let _ = self.server.await;
+            let _ = tokio::join!(self.server, self.awake);
             self.tasks.close();
             self.tasks.wait().await;
         };

@@ -5,6 +5,7 @@ mod batch;
 pub mod context;
 mod error;
 mod guard;
+pub mod listening;
 mod loader;
 mod mutation;
 mod names;

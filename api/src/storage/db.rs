@@ -24,6 +24,7 @@ pub struct Db {
     /// SQLite: the one connection that writes. PostgreSQL: the pool.
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    url: Arc<str>,
     statements: Arc<AtomicU64>,
 }
 
@@ -70,10 +71,10 @@ impl Db {
                 options.read_only(true).foreign_keys(true).busy_timeout(Duration::from_secs(10))
             });
             let reader = open(options).await?;
-            Ok(Self { writer, reader, statements })
+            Ok(Self { writer, reader, url: url.into(), statements })
         } else {
             let pool = open(options).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, statements })
+            Ok(Self { writer: pool.clone(), reader: pool, url: url.into(), statements })
         }
     }
 
@@ -90,6 +91,11 @@ impl Db {
     /// Whether this is SQLite.
     pub fn is_sqlite(&self) -> bool {
         self.writer.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Its URL and the pool, where this is PostgreSQL.
+    pub(super) fn postgres(&self) -> Option<(&str, &sqlx::PgPool)> {
+        (!self.is_sqlite()).then(|| (&*self.url, self.writer.get_postgres_connection_pool()))
     }
 
     /// Begins a transaction that sees one state of the whole database and writes nothing. Dropping it ends it.

@@ -176,7 +176,7 @@ async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>
         let error = Error::bad_input("query", "Subscriptions come by WebSocket, at /graphql/ws.");
         return operation::refusal(&error, id).into();
     }
-    let request = context::attach(request, kind, &state.services, claims.map(|claims| claims.actor.clone()));
+    let request = context::attach(request, &state.services, claims.map(|claims| claims.actor.clone()), None);
     let span = operation::span(kind, name.as_deref(), id);
     let response = state.schema.execute(request).instrument(span).await;
     operation::settle(response, id)

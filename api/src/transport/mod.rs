@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod graphiql;
 pub mod http;
+pub mod listening;
 mod operation;
 pub mod router;
 pub mod websocket;

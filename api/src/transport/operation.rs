@@ -289,7 +289,8 @@ fn coded(code: &str, message: impl Into<String>) -> ServerError {
     error
 }
 
-fn code_of(error: &ServerError) -> Option<&str> {
+/// The value of `extensions.code`.
+pub fn code_of(error: &ServerError) -> Option<&str> {
     match error.extensions.as_ref()?.get("code")? {
         Value::String(code) => Some(code),
         _ => None,

@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
-use super::{auth::Verifier, graphiql, http, operation, websocket};
+use super::{auth::Verifier, graphiql, http, listening::Groups, operation, websocket};
 use crate::{
     domain::Services,
     graphql::schema::AppSchema,
@@ -42,6 +42,8 @@ pub struct AppState {
     pub verifier: Arc<Verifier>,
     /// Limits on requests.
     pub limits: Arc<Limits>,
+    /// Those who listen, by what they listen to.
+    pub groups: Groups,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
     /// Cancelled when the server stops: WebSockets close by it.

@@ -8,11 +8,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    panic::AssertUnwindSafe,
     task::{Context, Poll, ready},
 };
 
-use async_graphql::{Request, ServerError, parser::types::OperationType};
+use async_graphql::ServerError;
 use axum::{
     Extension,
     extract::{
@@ -37,12 +36,12 @@ use tracing::Instrument;
 
 use super::{
     auth,
-    operation::{self, Outcome},
+    listening::{self, Step},
+    operation,
     router::{AppState, RequestId},
 };
 use crate::{
     domain::profile,
-    graphql::context,
     model::{actor::Actor, clock, error::Error},
 };
 
@@ -122,10 +121,6 @@ enum ToClient<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<&'a RawValue>,
     },
-    Next {
-        id: &'a str,
-        payload: &'a async_graphql::Response,
-    },
     Error {
         id: &'a str,
         payload: &'a [ServerError],
@@ -133,14 +128,6 @@ enum ToClient<'a> {
     Complete {
         id: &'a str,
     },
-}
-
-/// A step of an operation.
-enum Step {
-    Result(Box<async_graphql::Response>),
-    /// It can no longer go on.
-    Failed(Vec<ServerError>),
-    Done,
 }
 
 /// Makes a WebSocket of the request, where the page that asks for it may have one.
@@ -390,7 +377,7 @@ impl Socket {
             self.say(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }
-        match start(&self.state, actor.clone(), request, request_id) {
+        match listening::start(&self.state, actor.clone(), request, request_id, None) {
             Ok(steps) => {
                 let (steps, handle) = stream::abortable(steps);
                 self.running.insert(id.clone(), handle);
@@ -404,7 +391,7 @@ impl Socket {
 
     fn stepped(&mut self, id: &str, step: Step) {
         match step {
-            Step::Result(response) => self.say(&ToClient::Next { id, payload: &response }),
+            Step::Result(answer) => self.tell(id, &answer.payload),
             // An error ends the operation, without a `complete`.
             Step::Failed(errors) => {
                 if let Some(operation) = self.running.remove(id) {
@@ -422,6 +409,13 @@ impl Socket {
     fn send(&mut self, message: Message) {
         self.waiting.push_back(message);
         self.is_flushed = false;
+    }
+
+    /// Sends a result. Others are sent the same bytes, so they are not read again.
+    fn tell(&mut self, id: &str, payload: &str) {
+        let id = serde_json::Value::from(id).to_string();
+        let parts = [r#"{"type":"next","id":"#, &id, r#","payload":"#, payload, "}"];
+        self.send(Message::text(parts.concat()));
     }
 
     fn say(&mut self, message: &ToClient) {
@@ -483,45 +477,6 @@ fn poll_write(
         }
     }
     sink.poll_flush_unpin(context)
-}
-
-/// The steps of an operation, the last of them `Done`; nothing of it runs before the first is asked for.
-fn start(
-    state: &AppState,
-    actor: Option<Actor>,
-    mut request: Request,
-    request_id: String,
-) -> Result<BoxStream<'static, Step>, ServerError> {
-    let prepared = AssertUnwindSafe(|| {
-        let (kind, name) = operation::prepare(&mut request)?;
-        let span = operation::span(kind, name.as_deref(), &request_id);
-        let request = context::attach(request, kind, &state.services, actor);
-        Ok((kind, state.schema.execute_stream(request), span))
-    });
-    let (kind, responses, span) =
-        std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, &request_id)))?;
-    let mut responses = AssertUnwindSafe(responses).catch_unwind();
-    let responses = stream::poll_fn(move |context| {
-        let _entered = span.enter();
-        responses.poll_next_unpin(context)
-    });
-    let steps = responses.map(move |response| match response {
-        Ok(response) => match operation::settle(response, &request_id) {
-            Outcome::Ran(response) if kind == OperationType::Subscription && has_lost_its_stream(&response) => {
-                Step::Failed(response.errors)
-            }
-            Outcome::Ran(response) => Step::Result(Box::new(response)),
-            Outcome::Refused { errors } => Step::Failed(errors),
-        },
-        Err(panic) => Step::Failed(vec![operation::panicked(&*panic, &request_id)]),
-    });
-    Ok(steps.chain(stream::once(async { Step::Done })).boxed())
-}
-
-/// Whether what failed is the subscription's own field, so that no event can come of it: to start with, or any more. A field
-/// below it that fails is an event with an error, and the next one may be better.
-fn has_lost_its_stream(response: &async_graphql::Response) -> bool {
-    response.data == async_graphql::Value::Null && response.errors.iter().any(|error| error.path.len() == 1)
 }
 
 /// Whether the page that asks may connect. A browser always sends the Origin of the page; other clients send none and need

@@ -30,7 +30,9 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<ChatMessage>> + use<>> {
         let caller = caller(ctx)?;
         let session = SessionId::parse(&session_id, "sessionId")?;
-        let messages = events::listen_to_session(&caller.services, &caller.actor, session, after_revision).await?;
+        let messages =
+            events::listen_to_session(&caller.services, &caller.actor, caller.cursor()?, session, after_revision)
+                .await?;
         Ok(messages.map(|message| message.map(ChatMessage)))
     }
 
@@ -44,7 +46,8 @@ impl Subscription {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
         let kinds = vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored];
-        let events = events::listen(&caller.services, &caller.actor, project, kinds, after_revision).await?;
+        let events =
+            events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision).await?;
         Ok(events.map(|event| event.map(CodeChangeSet)))
     }
 
@@ -59,7 +62,8 @@ impl Subscription {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
         let kinds = kinds.unwrap_or_default().into_iter().map(Into::into).collect();
-        let events = events::listen(&caller.services, &caller.actor, project, kinds, after_revision).await?;
+        let events =
+            events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision).await?;
         Ok(events.map(|event| event.map(ProjectEvent)))
     }
 }
