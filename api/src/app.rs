@@ -44,7 +44,7 @@ use crate::{
     storage::db::Db,
     transport::{
         auth::{Verifier, user_of},
-        listening::Groups,
+        listening::{Groups, Places},
         router::{AppState, router},
     },
 };
@@ -112,6 +112,7 @@ impl App {
             verifier: Arc::new(verifier),
             limits: Arc::new(settings.limits),
             groups: Groups::default(),
+            places: Places::default(),
             allow_origins: settings.allow_origins.into(),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),

@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod blame;
+mod chaos;
 mod conflicts;
 mod counts;
 mod database;
@@ -22,6 +23,7 @@ mod renames;
 mod replay;
 mod schema;
 mod sockets;
+mod streams;
 mod travel;
 mod usage;
 

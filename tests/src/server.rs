@@ -125,6 +125,8 @@ pub struct ChildServer {
 
 /// Tells the test executable to be a server, and on which database.
 const CHILD: &str = "ANTIPHON_TEST_SERVE";
+/// With which flags, between spaces.
+const CHILD_FLAGS: &str = "ANTIPHON_TEST_FLAGS";
 /// What the child says before its address.
 const LISTENING: &str = "listening on ";
 
@@ -132,8 +134,14 @@ impl ChildServer {
     /// Starts this same test executable again, with only its test `serve_child`, which is to call
     /// [`serve_if_child`]. The child ends with this process.
     pub fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// The same, with more flags, as on the command line.
+    pub fn start_with(database: &Database, flags: &[&str]) -> Self {
         let mut command = Command::new(env::current_exe().expect("a path"));
         command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.url());
+        command.env(CHILD_FLAGS, flags.join(" "));
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let address = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()));
@@ -144,6 +152,11 @@ impl ChildServer {
     /// A signed-in client.
     pub fn user(&self, email: &str) -> Client {
         self.anonymous.with_token(Some(token(email)))
+    }
+
+    /// Where it listens: `http://HOST:PORT`.
+    pub fn base(&self) -> &str {
+        self.anonymous.base()
     }
 
     /// The process's id.
@@ -170,7 +183,9 @@ impl Drop for ChildServer {
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
     let runtime = runtime();
-    let app = runtime.block_on(App::start(settings(&url, &[]), Serve { migrate: true })).expect("the server starts");
+    let flags = env::var(CHILD_FLAGS).unwrap_or_default();
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let app = runtime.block_on(App::start(settings(&url, &flags), Serve { migrate: true })).expect("the server starts");
     println!("\n{LISTENING}{}", app.address());
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     runtime.block_on(app.stop());

@@ -28,8 +28,11 @@ pub struct Limits {
     /// Most subscriptions and other operations under way on one WebSocket
     #[arg(long, env = "MAX_SOCKET_OPERATIONS", default_value_t = 100, global = true, value_name = "N")]
     pub max_socket_operations: usize,
-    /// How often a WebSocket is pinged, in seconds: less than what a proxy on the way lets a connection be idle. A peer that
-    /// is silent for three times as long is let go
+    /// Most WebSockets and event streams that a user may have on this server
+    #[arg(long, env = "MAX_USER_CONNECTIONS", default_value_t = 10_000, global = true, value_name = "N")]
+    pub max_user_connections: usize,
+    /// How often a WebSocket is pinged and an event stream has a heart-beat, in seconds: less than what a proxy on the way lets a
+    /// connection be idle. A WebSocket's peer that is silent for three times as long is let go
     #[arg(long, env = "SOCKET_PING_SECONDS", default_value_t = 20, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub socket_ping_seconds: u64,
 }

@@ -1,4 +1,4 @@
-//! The doors: HTTP and WebSocket, who is calling, and nothing of what the service does.
+//! The doors: HTTP, server-sent events and WebSocket, who is calling, and nothing of what the service does.
 //!
 //! To add a door, write a file that reads its requests into [`operation::read`] or the like, runs them through
 //! [`operation::prepare`] and the schema, gives every answer to [`operation::settle`], and mount it in [`router`].
@@ -9,4 +9,5 @@ pub mod http;
 pub mod listening;
 mod operation;
 pub mod router;
+pub mod sse;
 pub mod websocket;

@@ -19,7 +19,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
-use super::{auth::Verifier, graphiql, http, listening::Groups, operation, websocket};
+use super::{
+    auth::Verifier,
+    graphiql, http,
+    listening::{Groups, Places},
+    operation, websocket,
+};
 use crate::{
     domain::Services,
     graphql::schema::AppSchema,
@@ -44,6 +49,8 @@ pub struct AppState {
     pub limits: Arc<Limits>,
     /// Those who listen, by what they listen to.
     pub groups: Groups,
+    /// How many connections each of them has.
+    pub places: Places,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
     /// Cancelled when the server stops: WebSockets close by it.

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::pin,
     task::{Context, Poll, ready},
 };
 
@@ -25,7 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::{
-    SinkExt, StreamExt,
+    FutureExt, SinkExt, StreamExt,
     future::poll_fn,
     stream::{self, AbortHandle, BoxStream, SelectAll, SplitSink, SplitStream},
 };
@@ -36,7 +37,7 @@ use tracing::Instrument;
 
 use super::{
     auth,
-    listening::{self, Step},
+    listening::{self, Place, Step},
     operation,
     router::{AppState, RequestId},
 };
@@ -61,8 +62,6 @@ const MAX_ECHO_BYTES: usize = 1024;
 const BUFFER_BYTES: usize = 4 * 1024;
 /// Longest reason of a close frame, in bytes (RFC 6455, section 5.5: 125 for the payload, 2 of them for the code).
 const MAX_REASON_BYTES: usize = 123;
-/// Longest time that a token is timed for: a sleep cannot be of any length.
-const MAX_TOKEN_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const GOING_AWAY: u16 = 1001;
 const TOO_BIG: u16 = 1009;
@@ -173,6 +172,7 @@ pub async fn upgrade(
             waiting: VecDeque::new(),
             is_flushed: true,
             phase: Phase::Opened,
+            place: None,
             deadline: Instant::now() + INIT_TIME,
             operations: SelectAll::new(),
             running: HashMap::new(),
@@ -204,6 +204,8 @@ struct Socket {
     /// Whether the network has taken everything that was to be sent.
     is_flushed: bool,
     phase: Phase,
+    /// The caller's place among those that they may have.
+    place: Option<Place>,
     /// When `connection_init` must have come, and after it when the token ends.
     deadline: Instant,
     operations: SelectAll<BoxStream<'static, (String, Step)>>,
@@ -229,6 +231,10 @@ impl Socket {
         let finish = async {
             match end {
                 End::Close(close) => {
+                    // What was said before is heard before.
+                    if poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).await.is_err() {
+                        return;
+                    }
                     let reason = Utf8Bytes::from(cut(&close.reason, MAX_REASON_BYTES));
                     if self.sink.send(Message::Close(Some(CloseFrame { code: close.code, reason }))).await.is_err() {
                         return;
@@ -248,14 +254,20 @@ impl Socket {
         let mut ping = interval_at(Instant::now() + period, period);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unanswered = 0;
+        // Made once: the loop goes round for every message.
         let shutdown = self.state.shutdown.clone();
+        let mut shutdown = pin!(shutdown.cancelled());
+        let mut deadline = pin!(sleep_until(self.deadline));
         loop {
+            if deadline.deadline() != self.deadline {
+                deadline.as_mut().reset(self.deadline);
+            }
             tokio::select! {
-                () = shutdown.cancelled() => return Close::new(GOING_AWAY, "The server is stopping").into(),
-                () = sleep_until(self.deadline) => match &self.phase {
+                () = &mut shutdown => return Close::new(GOING_AWAY, "The server is stopping").into(),
+                () = &mut deadline => match &self.phase {
                     Phase::Opened => return Close::new(INIT_TIMEOUT, "Connection initialisation timeout").into(),
                     Phase::Acknowledged(Some(_)) => return Close::new(FORBIDDEN, "The token has expired").into(),
-                    Phase::Acknowledged(None) => self.deadline += MAX_TOKEN_TIME,
+                    Phase::Acknowledged(None) => self.deadline += auth::time_left(None),
                 },
                 _ = ping.tick() => {
                     if unanswered >= MAX_UNANSWERED {
@@ -277,7 +289,16 @@ impl Socket {
                         return end;
                     }
                 }
-                Some((id, step)) = self.operations.next(), if self.is_flushed => self.stepped(&id, step),
+                Some((id, step)) = self.operations.next(), if self.is_flushed => {
+                    self.stepped(&id, step);
+                    // What is ready besides goes to the network with it, as far as that takes at once.
+                    while self.waiting.iter().map(size).sum::<usize>() < BUFFER_BYTES
+                        && self.waiting.len() < MAX_WAITING
+                        && let Some(Some((id, step))) = self.operations.next().now_or_never()
+                    {
+                        self.stepped(&id, step);
+                    }
+                }
             }
         }
     }
@@ -349,11 +370,11 @@ impl Socket {
                 Some(actor)
             }
         };
-        let left = actor.as_ref().map_or(MAX_TOKEN_TIME, |actor| {
-            let left = actor.expires_at.saturating_sub(clock::now().timestamp());
-            Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(MAX_TOKEN_TIME)
-        });
-        self.deadline = Instant::now() + left;
+        if let Some(actor) = &actor {
+            let place = self.state.places.take(actor.user_id, &self.state.limits);
+            self.place = Some(place.map_err(|error| Close::new(TRY_AGAIN_LATER, error.message()))?);
+        }
+        self.deadline = Instant::now() + auth::time_left(actor.as_ref());
         self.phase = Phase::Acknowledged(actor);
         self.say(&ToClient::ConnectionAck);
         Ok(())
@@ -462,6 +483,11 @@ fn parse(text: &str) -> Result<FromClient<'_>, String> {
         "complete" => Ok(FromClient::Complete { id: id()? }),
         _ => Err("its type is not one of the protocol's".to_owned()),
     }
+}
+
+/// How many bytes a message has, as far as it is a result.
+fn size(message: &Message) -> usize {
+    if let Message::Text(text) = message { text.len() } else { 0 }
 }
 
 /// Gives the network what waits for it, as far as it takes it. Dropped while it is pending, it has lost nothing.
