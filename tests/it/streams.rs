@@ -32,7 +32,7 @@ async fn event(stream: &mut Stream) -> Option<String> {
 }
 
 fn next(revision: i64, kind: &str) -> String {
-    let data = json!({ "data": { "projectEvents": { "revision": revision, "kind": kind } } });
+    let data = format!(r#"{{"data":{{"projectEvents":{{"revision":{revision},"kind":"{kind}"}}}}}}"#);
     format!("id: {revision}\nevent: next\ndata: {data}")
 }
 
