@@ -2,8 +2,8 @@
 //! to the same database and the same secret.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{ErrorKind, Read, Write},
+    fs::OpenOptions,
+    io::{ErrorKind, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,7 +26,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{DEV_EMAIL, Export, Import, Serve, Settings},
+    config::{DEV_EMAIL, Export, Import, Serve, Settings, read_secret},
     domain::{
         Services, events,
         portability::{
@@ -40,12 +40,15 @@ use crate::{
         actor::{Actor, Claims},
         error::Error,
         ids::ProjectId,
+        locks::Locks,
     },
     storage::db::Db,
     transport::{
         auth::{Verifier, user_of},
-        listening::{Groups, Places},
+        jwks::Jwks,
+        listening::Groups,
         router::{AppState, router},
+        throttle::Throttle,
     },
 };
 
@@ -92,11 +95,19 @@ impl App {
         })?;
         let address = listener.local_addr()?;
 
-        let db = target.connect(&settings).await?;
+        let db = target.connect(&settings).await?.behind(serve.locks);
         prepare(&db, &serve).await?;
-        let verifier = verifier(&settings, &source)?;
+        check_login(&db, serve.locks).await?;
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let jwks = settings.jwt_jwks_url.as_deref().map(|url| Arc::new(Jwks::new(url)));
+        if let Some(jwks) = &jwks {
+            // An issuer that is down keeps nothing from starting; its tokens wait for it.
+            jwks.refresh().await;
+            tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
+        }
+        let verifier = verifier(&settings, &source, jwks)?;
         let sign_in_link = match source {
-            SecretSource::Given(_) => None,
+            SecretSource::Given(_) | SecretSource::Nowhere => None,
             SecretSource::OwnFile(_) => {
                 let (name, hours) = DEV_USER;
                 let token = verifier.issue(DEV_EMAIL, Some(name), hours).map_err(words)?;
@@ -105,14 +116,13 @@ impl App {
         };
 
         let services = Arc::new(Services::new(db, settings.limits.clone()));
-        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         let router = router(AppState {
             schema: schema::build(&settings.limits),
             services: services.clone(),
             verifier: Arc::new(verifier),
+            throttle: Arc::new(Throttle::new(&settings.limits, settings.trusted_proxies)),
             limits: Arc::new(settings.limits),
             groups: Groups::default(),
-            places: Places::default(),
             allow_origins: settings.allow_origins.into(),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
@@ -123,6 +133,7 @@ impl App {
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let stopped = shutdown.clone().cancelled_owned();
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
@@ -186,7 +197,7 @@ pub async fn migrate(settings: &Settings, down: Option<u32>) -> anyhow::Result<V
 /// Why there is no secret to sign it with, or that this is no e-mail address.
 pub fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -> anyhow::Result<String> {
     let target = Target::parse(settings.database_url.expose())?;
-    verifier(settings, &secret_source(settings, &target)?)?.issue(email, name, hours).map_err(words)
+    verifier(settings, &secret_source(settings, &target)?, None)?.issue(email, name, hours).map_err(words)
 }
 
 /// Imports a git history; what it says meanwhile goes to `report`.
@@ -277,6 +288,15 @@ async fn open(settings: &Settings, must_be_there: bool) -> anyhow::Result<Db> {
     }
     let db = target.connect(settings).await?;
     prepare(&db, &Serve::default()).await?;
+    if !db.is_sqlite() {
+        let login = db.login().await.map_err(words)?;
+        ensure!(
+            login.reads_all,
+            "{:?} owns no tables, and this command reads whole projects: give --database-url (DATABASE_URL) the login that \
+             `antiphon migrate` has",
+            login.name
+        );
+    }
     Ok(db)
 }
 
@@ -362,9 +382,48 @@ async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<an
     }
 }
 
+/// Makes sure that a server can speak for its callers, and that what it can do besides is known.
+async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
+    if db.is_sqlite() {
+        ensure!(locks != Locks::Database, "SQLite has no row-level security");
+        return Ok(());
+    }
+    let login = db.login().await.map_err(words)?;
+    let name = login.name;
+    ensure!(
+        login.may_serve,
+        "the login {name:?} may not speak for callers: let the database's owner run GRANT authenticated TO \"{name}\""
+    );
+    if login.reads_all {
+        tracing::warn!(
+            login = name,
+            "row-level security holds, since every transaction gives up the login's own rights, but this login could read all \
+             projects: let the server have one that owns nothing (README, \"Two logins\")"
+        );
+    }
+    Ok(())
+}
+
+/// The migrations that the database lacks. A login without rights of its own asks as `authenticated`.
+async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
+    const AS_CALLER: &str = "DO $$ BEGIN
+        IF NOT coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), false) AND EXISTS (
+            SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, 'MEMBER'))
+        THEN SET LOCAL ROLE authenticated; END IF;
+    END $$";
+    if db.is_sqlite() {
+        return Migrator::get_pending_migrations_read_only(db.migrations()).await;
+    }
+    let tx = db.migrations().begin().await?;
+    tx.execute_unprepared(AS_CALLER).await?;
+    let pending = Migrator::get_pending_migrations_read_only(&tx).await?;
+    tx.rollback().await?;
+    Ok(pending)
+}
+
 /// Makes sure that a server finds every table.
 async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
-    let pending = Migrator::get_pending_migrations_read_only(db.migrations()).await.map_err(migration_failure)?;
+    let pending = pending_migrations(db).await.map_err(migration_failure)?;
     if pending.is_empty() {
         return Ok(());
     }
@@ -427,6 +486,8 @@ fn migration_failure(error: DbErr) -> anyhow::Error {
 #[derive(Debug, PartialEq)]
 enum SecretSource {
     Given(String),
+    /// There is none: every token is signed with a key that its issuer publishes.
+    Nowhere,
     /// A file of the server's own, beside the SQLite file; with it goes the dev login.
     OwnFile(PathBuf),
 }
@@ -443,7 +504,11 @@ fn secret_source(settings: &Settings, target: &Target) -> anyhow::Result<SecretS
         );
         return Ok(SecretSource::Given(secret.to_owned()));
     }
-    let advice = "set JWT_SECRET (Supabase: the project's JWT secret; else `openssl rand -hex 32` makes one)";
+    if settings.jwt_jwks_url.is_some() {
+        return Ok(SecretSource::Nowhere);
+    }
+    let advice = "set JWT_JWKS_URL or JWT_SECRET (Supabase: the project's signing keys or its JWT secret; else \
+                  `openssl rand -hex 32` makes one)";
     let Target::Sqlite(options) = target else {
         bail!("on PostgreSQL the secret of the tokens must be given: {advice}");
     };
@@ -458,14 +523,16 @@ fn secret_source(settings: &Settings, target: &Target) -> anyhow::Result<SecretS
     Ok(SecretSource::OwnFile(path.into()))
 }
 
-fn verifier(settings: &Settings, source: &SecretSource) -> anyhow::Result<Verifier> {
+fn verifier(settings: &Settings, source: &SecretSource, jwks: Option<Arc<Jwks>>) -> anyhow::Result<Verifier> {
     let secret = match source {
-        SecretSource::Given(secret) => secret.clone(),
-        SecretSource::OwnFile(path) => {
-            own_secret(path).with_context(|| format!("the server's own secret, {}, is not usable", path.display()))?
-        }
+        SecretSource::Given(secret) => Some(secret.clone()),
+        SecretSource::Nowhere => None,
+        SecretSource::OwnFile(path) => Some(
+            own_secret(path).with_context(|| format!("the server's own secret, {}, is not usable", path.display()))?,
+        ),
     };
-    Ok(Verifier::new(secret.as_bytes(), settings.jwt_issuer.as_deref(), &settings.jwt_audience))
+    let secret = secret.as_ref().map(String::as_bytes);
+    Ok(Verifier::new(secret, jwks, settings.jwt_issuer.as_deref(), &settings.jwt_audience))
 }
 
 /// The secret in the file, which is made where it is missing.
@@ -483,26 +550,16 @@ fn own_secret(path: &Path) -> anyhow::Result<String> {
             file.sync_all()?;
             Ok(secret)
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => read_secret(File::open(path)?),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let secret = read_secret(path)?.expose().to_owned();
+            ensure!(
+                secret.len() >= MIN_SECRET_BYTES,
+                "it holds less than {MIN_SECRET_BYTES} bytes: remove it for a new one"
+            );
+            Ok(secret)
+        }
         Err(error) => Err(error.into()),
     }
-}
-
-fn read_secret(mut file: File) -> anyhow::Result<String> {
-    #[cfg(unix)]
-    {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
-        ensure!(
-            mode & 0o077 == 0,
-            "others than its owner may read or write it (mode {:04o}): remove it for a new one, as it may be known by now",
-            mode & 0o7777
-        );
-    }
-    let mut secret = String::new();
-    file.read_to_string(&mut secret)?;
-    let secret = secret.trim();
-    ensure!(secret.len() >= MIN_SECRET_BYTES, "it holds less than {MIN_SECRET_BYTES} bytes: remove it for a new one");
-    Ok(secret.to_owned())
 }
 
 /// An error of the service in words for the operator, who may read what clients may not.

@@ -1,12 +1,16 @@
 //! The command line and the settings, validated once. Flags win over the environment.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, anyhow, ensure};
 use axum::http::Uri;
 use clap::{ArgAction, Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::model::limits::Limits;
+use crate::model::locks::Locks;
 
 /// The backend of a web IDE for voice agents: conversation and code in one history, live over GraphQL.
 #[derive(Debug, Parser)]
@@ -107,6 +111,9 @@ pub struct Serve {
     /// Apply pending migrations first (SQLite does so anyway)
     #[arg(long, env = "MIGRATE", value_parser = FalseyValueParser::new())]
     pub migrate: bool,
+    /// What keeps from callers what is not theirs. No flag and no variable sets it.
+    #[arg(skip)]
+    pub locks: Locks,
 }
 
 /// Settings of every command.
@@ -115,6 +122,9 @@ pub struct Settings {
     /// sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite://antiphon.db", hide_env_values = true, global = true)]
     pub database_url: Secret,
+    /// File with the database's URL, which only its owner may read, instead of --database-url
+    #[arg(long, env = "DATABASE_URL_FILE", conflicts_with = "database_url", global = true, value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
     /// Most connections to the database
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
@@ -130,6 +140,12 @@ pub struct Settings {
     /// Secret of HS256 tokens (Supabase: the project's JWT secret), at least 32 bytes; without it, on SQLite and a loopback address, the server makes its own and prints a sign-in link
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, global = true, value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
+    /// File with that secret, which only its owner may read, instead of --jwt-secret
+    #[arg(long, env = "JWT_SECRET_FILE", conflicts_with = "jwt_secret", global = true, value_name = "FILE")]
+    pub jwt_secret_file: Option<PathBuf>,
+    /// Where the issuer publishes the keys of its tokens (RS256, ES256, EdDSA), besides the secret or instead of it (Supabase: https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json)
+    #[arg(long, env = "JWT_JWKS_URL", global = true, value_name = "URL", value_parser = jwks_url)]
+    pub jwt_jwks_url: Option<String>,
     /// The `iss` that tokens must have (Supabase: https://PROJECT.supabase.co/auth/v1)
     #[arg(long, env = "JWT_ISSUER", global = true, value_name = "URL")]
     pub jwt_issuer: Option<String>,
@@ -139,9 +155,74 @@ pub struct Settings {
     /// Origin of a web page that may call this server, besides its own page; may be given several times
     #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', global = true, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origins: Vec<String>,
+    /// Number of proxies before this server that add the address they see to X-Forwarded-For; 0: nobody's word is taken
+    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, global = true, value_name = "N")]
+    pub trusted_proxies: usize,
     /// Limits on requests.
     #[command(flatten)]
     pub limits: Limits,
+}
+
+impl Settings {
+    /// The settings with what their files hold, which must be nobody else's to read.
+    ///
+    /// # Errors
+    /// Which file is not usable and why, never what is in it.
+    pub fn with_files(mut self) -> anyhow::Result<Self> {
+        if let Some(path) = &self.database_url_file {
+            let read = read_secret(path);
+            self.database_url =
+                read.with_context(|| format!("DATABASE_URL_FILE, {}, is not usable", path.display()))?;
+        }
+        if let Some(path) = &self.jwt_secret_file {
+            let read = read_secret(path);
+            self.jwt_secret =
+                Some(read.with_context(|| format!("JWT_SECRET_FILE, {}, is not usable", path.display()))?);
+        }
+        Ok(self)
+    }
+}
+
+/// The secret in a file, without the line break at its end.
+///
+/// # Errors
+/// The file cannot be read, or others than its owner can; then what is in it may be known by now.
+pub fn read_secret(path: &Path) -> anyhow::Result<Secret> {
+    let mut file = File::open(path)?;
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
+        ensure!(
+            mode & 0o077 == 0,
+            "others than its owner may read or write it (mode {:04o}, must be 0600 or 0400), so what it holds may be known \
+             by now: make a new one",
+            mode & 0o7777
+        );
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| anyhow!("it cannot be read as text: {error}"))?;
+    Ok(Secret(text.trim().to_owned()))
+}
+
+/// Whoever can answer in the issuer's place can sign in as anybody, so keys come by https, or from this machine or the
+/// container network beside it, where names have no dots.
+///
+/// # Errors
+/// What is wrong with it; clap adds the text itself.
+fn jwks_url(text: &str) -> Result<String, String> {
+    let wrong = "it must be an https:// URL; http:// goes to this machine alone, or to a host whose name has no dot";
+    let uri: Uri = text.trim().parse().map_err(|_| wrong.to_owned())?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_near = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => !host.contains('.'),
+    };
+    let is_bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    match uri.scheme_str() {
+        Some("https") if !host.is_empty() && is_bare => Ok(uri.to_string()),
+        Some("http") if !host.is_empty() && is_bare && is_near => Ok(uri.to_string()),
+        _ => Err(wrong.to_owned()),
+    }
 }
 
 /// An origin as browsers send it (RFC 6454, section 6.2): lower case, without the port that the scheme implies.
@@ -243,6 +324,59 @@ mod tests {
         ] {
             assert!(origin(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn keys_come_by_https_or_from_near() {
+        for text in [
+            "https://p.supabase.co/auth/v1/.well-known/jwks.json",
+            "https://10.0.0.1:8443/jwks",
+            "http://localhost:9999/jwks",
+            "http://127.0.0.1:9999/jwks?a=b",
+            "http://[::1]/jwks",
+            "http://kong:8000/auth/v1/.well-known/jwks.json",
+        ] {
+            assert_eq!(jwks_url(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "/jwks",
+            "p.supabase.co",
+            "http://p.supabase.co/jwks",
+            "http://10.0.0.1/",
+            "file:///etc/passwd",
+            "https://",
+            "https://me:pw@p.supabase.co/jwks",
+            "ftp://localhost/",
+            "http://[fe80::1]/jwks",
+        ] {
+            assert!(jwks_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_may_come_from_a_file_that_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("antiphon-setting-{}", crate::model::clock::new_id()));
+        std::fs::write(&path, "postgres://u:hunter2@h/d\n").unwrap();
+        let given = ["antiphon", "--database-url-file", path.to_str().unwrap()];
+        let settings = || Cli::try_parse_from(given).unwrap().settings.with_files();
+        for mode in [0o644, 0o640, 0o602] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let message = format!("{:#}", settings().unwrap_err());
+            assert!(message.contains("DATABASE_URL_FILE") && !message.contains("hunter2"), "{message}");
+        }
+        for mode in [0o600, 0o400] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let settings = settings().unwrap();
+            assert_eq!(settings.database_url.expose(), "postgres://u:hunter2@h/d");
+            assert!(!format!("{settings:?}").contains("hunter2"));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(settings().is_err());
+        let both = ["antiphon", "--jwt-secret", "a", "--jwt-secret-file", "b"];
+        assert!(Cli::try_parse_from(both).is_err());
     }
 
     #[test]

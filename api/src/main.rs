@@ -35,10 +35,13 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     telemetry::init()?;
-    let Cli { command, serve: Serve { migrate }, settings } = cli;
+    let Cli { command, serve, settings } = cli;
+    let settings = settings.with_files()?;
     match command {
-        None => run_server(settings, Serve { migrate }).await,
-        Some(Command::Serve(serve)) => run_server(settings, Serve { migrate: migrate || serve.migrate }).await,
+        None => run_server(settings, serve).await,
+        Some(Command::Serve(again)) => {
+            run_server(settings, Serve { migrate: serve.migrate || again.migrate, ..serve }).await
+        }
         Some(Command::Migrate { down }) => {
             let names = app::migrate(&settings, down).await?;
             let done = if down.is_some() { "taken back" } else { "applied" };

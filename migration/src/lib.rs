@@ -7,6 +7,10 @@ pub use sea_orm_migration::{MigratorTrait, MigratorTraitSelf};
 mod dialect;
 mod m20261123_000001_tables;
 mod m20261123_000002_views;
+mod m20261124_000003_row_security;
+mod m20261124_000004_pasts;
+mod m20261124_000005_heads;
+mod row_security;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -14,6 +18,12 @@ pub struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_tables::Migration), Box::new(m20261123_000002_views::Migration)]
+        vec![
+            Box::new(m20261123_000001_tables::Migration),
+            Box::new(m20261123_000002_views::Migration),
+            Box::new(m20261124_000003_row_security::Migration),
+            Box::new(m20261124_000004_pasts::Migration),
+            Box::new(m20261124_000005_heads::Migration),
+        ]
     }
 }

@@ -86,7 +86,7 @@ struct Heard {
 async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()> {
     println!("\n{kind:?}: {listeners} listeners, {WRITES} writes by {WRITERS} writers");
     let database = Database::create(kind).await;
-    let server = ChildServer::start_with(&database, &["--max-user-connections", "100000"]);
+    let server = ChildServer::start_with(&database, &["--max-user-sockets", "100000"]);
     let ada = server.user("person-0@example.com");
     let project = Project::create(&ada, "Listened to").await;
     let session = project.start_session().await;
@@ -204,7 +204,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     println!("  of the bare broadcast's deliveries: {:.2}", ours / theirs);
     drop((tasks, bare));
 
-    let server = ChildServer::start_with(&database, &["--max-user-connections", "100000"]);
+    let server = ChildServer::start_with(&database, &["--max-user-sockets", "100000"]);
     let host = server.base().trim_start_matches("http://").to_owned();
     server.user("person-0@example.com").gql("{ viewer { id } }", json!({})).await.ok();
     let (before, after) = (resident(server.id())?, project.of(&server.user("person-0@example.com")).revision().await);

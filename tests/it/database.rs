@@ -34,7 +34,8 @@ const OBJECTS: [(Kind, &str); 2] = [
         Kind::Postgres,
         "WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname = 'public')
          SELECT 'relation ' || relname AS name,
-                concat_ws(' ', relkind, relrowsecurity, relforcerowsecurity, reloptions::text, relacl::text,
+                concat_ws(' ', relkind, relrowsecurity, relforcerowsecurity, reloptions::text,
+                          nullif(relacl, acldefault((CASE relkind WHEN 'S' THEN 's' ELSE 'r' END)::\"char\", relowner))::text,
                           CASE relkind WHEN 'v' THEN pg_get_viewdef(oid) WHEN 'i' THEN pg_get_indexdef(oid) END) AS definition
          FROM pg_class WHERE relnamespace IN (SELECT oid FROM ours)
          UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname,

@@ -9,6 +9,7 @@ mod conflicts;
 mod counts;
 mod database;
 mod faults;
+mod folders;
 mod graphiql;
 mod harness;
 mod history;
@@ -24,6 +25,7 @@ mod replay;
 mod schema;
 mod sockets;
 mod streams;
+mod tokens;
 mod travel;
 mod usage;
 

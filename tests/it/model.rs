@@ -129,8 +129,14 @@ impl Model {
         }
     }
 
+    /// Whether there is a file or a folder; a folder is there when something is below it.
+    fn is_there(&self, path: &str) -> bool {
+        self.now().values().any(|file| file.path == path || is_under(&file.path, path))
+    }
+
     fn update(&self, path: &str, new: &str) -> Expected {
         match self.at(path) {
+            None if self.is_there(path) => Expected::Refused("BAD_USER_INPUT"),
             None => Expected::Refused("NOT_FOUND"),
             Some((_, File { text: None, .. })) => Expected::Refused("BAD_USER_INPUT"),
             Some(_) => self.sync(&[File { path: path.to_owned(), text: Some(new.to_owned()) }]),
@@ -141,11 +147,15 @@ impl Model {
         if is_under(new, path) {
             return Expected::Refused("BAD_USER_INPUT");
         }
-        if self.at(path).is_none() {
+        if !self.is_there(path) {
             return Expected::Refused("NOT_FOUND");
         }
         if path == new {
             return Expected::Unchanged;
+        }
+        let moves = |file: &File| file.path == path || is_under(&file.path, path);
+        if self.now().values().any(|file| !moves(file) && is_under(&file.path, new)) {
+            return Expected::Refused("CONFLICT");
         }
         let mut state = self.now().clone();
         for file in state.values_mut().filter(|file| file.path == path || is_under(&file.path, path)) {
@@ -155,7 +165,7 @@ impl Model {
     }
 
     fn delete(&self, path: &str) -> Expected {
-        if self.at(path).is_none() {
+        if !self.is_there(path) {
             return Expected::Refused("NOT_FOUND");
         }
         let mut state = self.now().clone();
@@ -201,6 +211,24 @@ impl Model {
         files.sort();
         let count = files.len();
         (manifest(files), count)
+    }
+
+    /// Path and type of what is directly in a folder.
+    fn children(state: &State, folder: &str) -> Vec<Value> {
+        let mut children = BTreeMap::new();
+        for file in state.values() {
+            let rest = if folder.is_empty() {
+                Some(file.path.as_str())
+            } else {
+                file.path.strip_prefix(&format!("{folder}/"))
+            };
+            let Some(rest) = rest else { continue };
+            let is_file = file.text.is_some() && !rest.contains('/');
+            let name = rest.split('/').next().unwrap();
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            children.insert(path, if is_file { "FILE" } else { "FOLDER" });
+        }
+        children.into_iter().map(|(path, kind)| json!({ "path": path, "type": kind })).collect()
     }
 
     /// Path, identity, type, contents, as the service would list them.
@@ -353,7 +381,8 @@ async fn send(project: &Project, name: &str, mut input: Value, select: &str) -> 
 async fn compare(project: &Project, model: &Model, said: &str) {
     let shown = project
         .ask(&format!(
-            "revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ {FILE} version }} }}"
+            "revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ {FILE} version }} }}
+            top: children {{ totalCount nodes {{ path type }} }} d: children(of: \"d\") {{ nodes {{ path type }} }}"
         ))
         .await;
     assert_eq!(number(&shown["revision"]), model.revision() as i64, "{said}");
@@ -362,6 +391,9 @@ async fn compare(project: &Project, model: &Model, said: &str) {
         file["version"] = json!(model.versions[file["id"].as_str().unwrap()].len());
     }
     assert_eq!(shown["files"]["nodes"], json!(files), "{said}");
+    let top = Model::children(model.now(), "");
+    assert_eq!(shown["top"], json!({ "totalCount": top.len(), "nodes": top }), "{said}");
+    assert_eq!(shown["d"]["nodes"], json!(Model::children(model.now(), "d")), "{said}");
     let changes: usize = model.versions.values().map(Vec::len).sum();
     let stats = json!({ "totalFiles": Model::manifest(model.now()).1, "totalChanges": changes });
     assert_eq!(shown["stats"], stats, "{said}");
@@ -372,7 +404,9 @@ async fn look_back(project: &Project, model: &Model) {
     for (revision, state) in model.states.iter().enumerate().skip(1) {
         let query = format!(
             "query($id: ID!, $at: Int!) {{
-            project(id: $id) {{ files(at: $at, first: 500) {{ nodes {{ {FILE} }} totalCount }} }}
+            project(id: $id) {{ files(at: $at, first: 500) {{ nodes {{ {FILE} }} totalCount }}
+                top: children(at: $at) {{ totalCount nodes {{ path type }} }}
+                d: children(of: \"d\", at: $at) {{ nodes {{ path type }} }} }}
             then: project(id: $id, at: {{ revision: $at }}) {{
                 revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ id }} }} }} }}"
         );
@@ -380,6 +414,9 @@ async fn look_back(project: &Project, model: &Model) {
         let files = Model::listing(state);
         assert_eq!(shown["project"]["files"]["nodes"], json!(files), "as of {revision}");
         assert_eq!(shown["project"]["files"]["totalCount"], files.len(), "as of {revision}");
+        let top = Model::children(state, "");
+        assert_eq!(shown["project"]["top"], json!({ "totalCount": top.len(), "nodes": top }), "as of {revision}");
+        assert_eq!(shown["project"]["d"]["nodes"], json!(Model::children(state, "d")), "as of {revision}");
         assert_eq!(shown["then"]["files"]["nodes"].as_array().unwrap().len(), files.len(), "as of {revision}");
         let changes = model.versions.values().flatten().filter(|version| version.revision <= revision).count();
         let stats = json!({ "totalFiles": Model::manifest(state).1, "totalChanges": changes });

@@ -180,7 +180,7 @@ tests::on_sqlite! {
     }
 
     async fn a_user_has_so_many_connections_and_is_told_which_setting_says_so(database: Database) {
-        let server = Server::start_with(&database, &["--max-user-connections", "2"]).await;
+        let server = Server::start_with(&database, &["--max-user-sockets", "2"]).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let project = Project::create(&ada, "Many").await;
         let mut first = listen(&ada, EVENTS, &project, json!(0), &[]).await;
@@ -189,12 +189,12 @@ tests::on_sqlite! {
         let mut refused = listen(&ada, PARTS, &project, json!(0), &[]).await;
         let told = refused.until("}]}").await.unwrap();
         assert_eq!(refused.status, 429);
-        assert!(told.contains("RATE_LIMITED") && told.contains("--max-user-connections"), "{told}");
+        assert!(told.contains("RATE_LIMITED") && told.contains("--max-user-sockets"), "{told}");
         let mut other = ada.socket().await;
         let payload = json!({ "Authorization": format!("Bearer {}", ada.token().unwrap()) });
         other.send(json!({ "type": "connection_init", "payload": payload })).await;
         match other.next().await {
-            tests::socket::Frame::Close(1013, reason) => assert!(reason.contains("--max-user-connections"), "{reason}"),
+            tests::socket::Frame::Close(1013, reason) => assert!(reason.contains("--max-user-sockets"), "{reason}"),
             frame => panic!("{frame:?}"),
         }
         // Others have their own, and a place that is given up is free.

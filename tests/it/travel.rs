@@ -9,7 +9,7 @@ use tests::{
 };
 
 /// What a project says of itself that depends on the moment.
-const MOMENT: &str = "revision
+const MOMENT: &str = "revision name description initialPrompt config status updatedAt
     stats { totalSessions totalMessages totalFiles totalChanges latestSessionAt lastActivityAt }
     sessions { totalCount nodes { id title isActive endedAt messageCount
         messages { totalCount nodes { content revision isFolded } }
@@ -93,6 +93,20 @@ tests::on_both! {
         now!();
         project.create_file("c.py", "three\n").await;
         now!();
+        // Undone, and the undo undone: each moment keeps its own folds.
+        let restored = number(&restored["revision"]);
+        for (revision, folded, unfolded) in [(restored, 0, 1), (restored + 2, 1, 0), (restored + 3, 0, 1)] {
+            let undone = project.write("undo", json!({ "revision": revision }), "foldedMessages unfoldedMessages").await;
+            assert_eq!(undone, json!({ "foldedMessages": folded, "unfoldedMessages": unfolded }));
+            now!();
+        }
+        for change in [json!({ "name": "Renamed" }), json!({ "config": { "voice": "alloy" }, "description": "Once" }),
+            json!({ "status": "ARCHIVED", "initialPrompt": "Say nothing." }), json!({ "status": "ACTIVE", "description": null })] {
+            let mut input = change;
+            input["id"] = json!(project.id);
+            ada.mutate("updateProject", input, "revision").await.ok();
+            now!();
+        }
 
         for (index, then) in seen.iter().enumerate() {
             let revision = number(&then["revision"]);
@@ -309,6 +323,15 @@ tests::on_both! {
         let listed = messages("").await;
         assert_eq!(each(&listed["messages"]["nodes"], "content"), ["one", "two", "three", "four", "three again"]);
         assert_eq!(project.contents().await, [("a".to_owned(), "new\n".to_owned())]);
+
+        // What folded it once has been taken back, so it cannot be taken back again; nor by anybody but the author.
+        refused(&project, "undo", json!({ "revision": restored["revision"] }), "CONFLICT").await;
+        let last = restore("CONVERSATION").await;
+        let eve = server.user("eve@example.com");
+        eve.gql("{ viewer { id } }", json!({})).await.ok();
+        server.database().add_collaborator(&project.id, "eve@example.com", "editor", true).await;
+        refused(&project.of(&eve), "undo", json!({ "revision": last["revision"] }), "FORBIDDEN").await;
+        project.write("undo", json!({ "revision": last["revision"] }), "revision").await;
 
         // A revision belongs to no session, so the caller says which; it must be one of this project.
         let input = json!({ "revision": 3, "scope": "CONVERSATION" });

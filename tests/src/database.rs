@@ -25,7 +25,7 @@ use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tokio::sync::OnceCell;
 
-use crate::server::{Server, user_id};
+use crate::server::{self, user_id};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +90,19 @@ impl Database {
         }
     }
 
-    /// The URL that the server takes.
+    /// The URL of the database's owner, who migrates it.
     pub fn url(&self) -> String {
         match &*self.0 {
             Place::File(folder) => format!("sqlite://{}/antiphon.db", folder.0.display()),
-            Place::Named { cluster, name } => cluster.url(name),
+            Place::Named { cluster, name } => cluster.url_of(LOGIN, name),
+        }
+    }
+
+    /// The URL of the login that a server is to have: on PostgreSQL one that owns nothing and may only speak for callers.
+    pub fn server_url(&self) -> String {
+        match &*self.0 {
+            Place::File(_) => self.url(),
+            Place::Named { cluster, name } => cluster.url_of(SERVER_LOGIN, name),
         }
     }
 
@@ -102,7 +110,7 @@ impl Database {
     pub fn admin_url(&self) -> String {
         match &*self.0 {
             Place::File(_) => self.url(),
-            Place::Named { cluster, name } => cluster.admin_url(name),
+            Place::Named { cluster, name } => cluster.url_of("postgres", name),
         }
     }
 
@@ -197,8 +205,9 @@ impl Drop for Folder {
     }
 }
 
-/// The login that the server under test uses: the owner of its database, and not a superuser.
+/// The owner of each database, not a superuser, and the login of the servers under test.
 const LOGIN: &str = "antiphon";
+const SERVER_LOGIN: &str = "antiphon_server";
 const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
@@ -281,7 +290,10 @@ impl Cluster {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut keeper = Command::new("/bin/sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(binaries).arg(port.to_string()).current_dir(&folder.0);
-        keeper.arg(format!("CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'"));
+        keeper.arg(format!(
+            "CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'\n\
+             CREATE ROLE {SERVER_LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}'"
+        ));
         keeper.arg(if DURABLE.load(Ordering::Relaxed) { "" } else { CARELESS });
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // A group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans up.
@@ -314,16 +326,12 @@ impl Cluster {
         Ok(())
     }
 
-    fn url(&self, database: &str) -> String {
-        format!("postgres://{LOGIN}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
-    }
-
-    fn admin_url(&self, database: &str) -> String {
-        format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    fn url_of(&self, login: &str, database: &str) -> String {
+        format!("postgres://{login}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
     async fn execute(&self, sql: &str) -> anyhow::Result<()> {
-        let mut connection = PgConnection::connect(&self.admin_url("postgres")).await?;
+        let mut connection = PgConnection::connect(&self.url_of("postgres", "postgres")).await?;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.with_context(|| sql.to_owned())?;
         Ok(connection.close().await?)
     }
@@ -334,7 +342,8 @@ impl Cluster {
         self.execute(&format!("DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")).await.expect("no template");
         self.execute(&format!("CREATE DATABASE {TEMPLATE} OWNER {LOGIN}")).await.expect("a template");
         let template = Database(Arc::new(Place::Named { cluster: self, name: TEMPLATE.to_owned() }));
-        Server::start(&template).await.stop().await;
+        server::migrate(&template).await;
+        self.execute(&format!("GRANT authenticated TO {SERVER_LOGIN}")).await.expect("a login for servers");
     }
 
     async fn create_database(&'static self, template: Option<&str>) -> Database {

@@ -20,6 +20,7 @@
 
 pub mod client;
 pub mod database;
+pub mod issuer;
 pub mod project;
 pub mod replay;
 pub mod server;

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fs::File,
     future::Future,
     io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
@@ -10,9 +11,9 @@ use std::{
 };
 
 use antiphon::{
-    app::App,
+    app::{self, App},
     config::{Cli, Serve, Settings},
-    model::clock,
+    model::{clock, locks::Locks},
 };
 use clap::Parser;
 use jsonwebtoken::{EncodingKey, Header, encode};
@@ -72,7 +73,12 @@ impl Server {
 
     /// Starts a server with more flags, as on the command line.
     pub async fn start_with(database: &Database, flags: &[&str]) -> Self {
-        let app = App::start(settings(&database.url(), flags), Serve { migrate: true });
+        Self::start_behind(database, &database.server_url(), flags, Locks::Both).await
+    }
+
+    /// Starts a server with another URL of the same database, and behind these locks.
+    pub async fn start_behind(database: &Database, url: &str, flags: &[&str], locks: Locks) -> Self {
+        let app = App::start(settings(url, flags), Serve { migrate: false, locks });
         let app = app.await.unwrap_or_else(|error| panic!("the server does not start: {error:#}"));
         let address = app.address();
         let anonymous = Client::new(&format!("http://{address}"), None);
@@ -127,6 +133,8 @@ pub struct ChildServer {
 const CHILD: &str = "ANTIPHON_TEST_SERVE";
 /// With which flags, between spaces.
 const CHILD_FLAGS: &str = "ANTIPHON_TEST_FLAGS";
+/// Tells it to log.
+const LOG: &str = "ANTIPHON_TEST_LOG";
 /// What the child says before its address.
 const LISTENING: &str = "listening on ";
 
@@ -134,15 +142,23 @@ impl ChildServer {
     /// Starts this same test executable again, with only its test `serve_child`, which is to call
     /// [`serve_if_child`]. The child ends with this process.
     pub fn start(database: &Database) -> Self {
-        Self::start_with(database, &[])
+        Self::launch(database, |command| command)
     }
 
     /// The same, with more flags, as on the command line.
     pub fn start_with(database: &Database, flags: &[&str]) -> Self {
+        Self::launch(database, |command| command.env(CHILD_FLAGS, flags.join(" ")))
+    }
+
+    /// The same, logging to a file as much as `filter` says (see `RUST_LOG`).
+    pub fn start_logging(database: &Database, filter: &str, log: File) -> Self {
+        Self::launch(database, |command| command.env(LOG, "").env("RUST_LOG", filter).stderr(log))
+    }
+
+    fn launch(database: &Database, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let mut command = Command::new(env::current_exe().expect("a path"));
-        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.url());
-        command.env(CHILD_FLAGS, flags.join(" "));
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
+        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, database.server_url());
+        let mut process = prepare(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let address = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()));
         let address = address.expect("the child starts");
@@ -182,20 +198,38 @@ impl Drop for ChildServer {
 /// until its standard input ends, elsewhere nothing. Says whether it did.
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
+    if env::var(LOG).is_ok() {
+        antiphon::telemetry::init().expect("a log");
+    }
     let runtime = runtime();
     let flags = env::var(CHILD_FLAGS).unwrap_or_default();
     let flags: Vec<&str> = flags.split_whitespace().collect();
-    let app = runtime.block_on(App::start(settings(&url, &flags), Serve { migrate: true })).expect("the server starts");
+    let app = runtime.block_on(App::start(settings(&url, &flags), Serve::default())).expect("the server starts");
     println!("\n{LISTENING}{}", app.address());
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     runtime.block_on(app.stop());
     true
 }
 
+/// Migrates a database as its owner.
+pub async fn migrate(database: &Database) {
+    app::migrate(&settings(&database.url(), &[]), None).await.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// What a server under test is told where the flags say nothing else: its secret, and to let each user do as much as they can.
+const SETTINGS: &[(&str, &str)] =
+    &[("--listen", "127.0.0.1:0"), ("--jwt-secret", JWT_SECRET), ("--max-user-rate", "0"), ("--max-address-rate", "0")];
+
+/// The flag `--jwt-secret` with nothing after it leaves the server without one.
+pub const NO_SECRET: &[&str] = &["--jwt-secret", ""];
+
 fn settings(database_url: &str, flags: &[&str]) -> Settings {
-    let given = ["antiphon", "--database-url", database_url, "--listen", "127.0.0.1:0", "--jwt-secret", JWT_SECRET];
-    let given = given.iter().chain(flags);
-    Cli::try_parse_from(given).unwrap_or_else(|error| panic!("{error}")).settings
+    let unsaid = SETTINGS.iter().filter(|(name, _)| !flags.contains(name));
+    let given = ["antiphon", "--database-url", database_url].into_iter();
+    let given = given.chain(unsaid.flat_map(|(name, value)| [*name, *value])).chain(flags.iter().copied());
+    let mut settings = Cli::try_parse_from(given).unwrap_or_else(|error| panic!("{error}")).settings;
+    settings.jwt_secret = settings.jwt_secret.filter(|secret| !secret.expose().is_empty());
+    settings
 }
 
 /// The id of the user with that e-mail: a UUID of version 8 (RFC 9562) made of its hash.
@@ -211,6 +245,12 @@ pub fn token(email: &str) -> String {
 
 /// The same, with some claims replaced (by null: left out).
 pub fn token_with(email: &str, claims: Value) -> String {
+    let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    encode(&Header::default(), &claims_of(email, claims), &key).expect("a token")
+}
+
+/// The claims of an hour's token, with some replaced (by null: left out).
+pub fn claims_of(email: &str, claims: Value) -> Value {
     let mut all = json!({
         "sub": user_id(email),
         "aud": "authenticated",
@@ -219,10 +259,10 @@ pub fn token_with(email: &str, claims: Value) -> String {
         "email": email,
         "user_metadata": { "full_name": email.split('@').next() },
     });
-    let all = all.as_object_mut().expect("an object");
+    let fields = all.as_object_mut().expect("an object");
     for (name, value) in claims.as_object().expect("an object") {
-        all.insert(name.clone(), value.clone());
+        fields.insert(name.clone(), value.clone());
     }
-    all.retain(|_, value| !value.is_null());
-    encode(&Header::default(), &all, &EncodingKey::from_secret(JWT_SECRET.as_bytes())).expect("a token")
+    fields.retain(|_, value| !value.is_null());
+    all
 }

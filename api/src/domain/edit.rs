@@ -197,10 +197,17 @@ impl<'t> Write<'t> {
         self.conversation.is_some_and(|conversation| conversation.snapshot_id.is_some())
     }
 
-    /// Makes the edits, in a fixed order, and the event. `heads` are the live files as they were.
-    pub(super) async fn apply(&self, heads: &Heads, mut edits: Vec<Edit>, kind: EventKind) -> Result<Vec<Changed>> {
+    /// Makes the edits, in a fixed order, and the event. `heads` are the live files as they were; `field` is the argument to
+    /// blame where the edits do not fit what is there.
+    pub(super) async fn apply(
+        &self,
+        heads: &Heads,
+        mut edits: Vec<Edit>,
+        kind: EventKind,
+        field: &'static str,
+    ) -> Result<Vec<Changed>> {
         edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
-        check_tree(heads, &edits)?;
+        check_tree(heads, &edits, field)?;
         let changed = if edits.is_empty() { Vec::new() } else { self.write(edits).await? };
         if let Some(snapshot) = self.conversation.and_then(|conversation| conversation.snapshot_id) {
             let files = heads.after(&changed);
@@ -356,7 +363,7 @@ impl Heads {
 }
 
 /// Checks that after the edits a path is one thing, and that nothing lies below a file.
-fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
+fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
     let mut tree: HashMap<&FilePath, FileType> = HashMap::new();
     for (path, head) in &heads.by_path {
         tree.insert(path, head.file.file_type);
@@ -369,7 +376,7 @@ fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
         if tree.insert(&edit.path, edit.file_type).is_some() {
             let message = format!("There is something at {:?} already.", edit.path.as_str());
-            return Err(taken(&edit.path, message));
+            return Err(taken(&edit.path, field, message));
         }
     }
     for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
@@ -377,7 +384,7 @@ fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
             if tree.get(&folder) == Some(&FileType::File) {
                 let message =
                     format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
-                return Err(taken(&folder, message));
+                return Err(taken(&folder, field, message));
             }
         }
     }
@@ -385,9 +392,9 @@ fn check_tree(heads: &Heads, edits: &[Edit]) -> Result<()> {
 }
 
 /// The conflict of an edit with what is at a path, or above it.
-fn taken(path: &FilePath, message: String) -> Error {
+fn taken(path: &FilePath, field: &'static str, message: String) -> Error {
     let paths = vec![path.as_str().to_owned()];
-    Error::Conflict(Box::new(Conflict { message, field: Some("path"), paths, ..Conflict::default() }))
+    Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, ..Conflict::default() }))
 }
 
 struct Prepared {

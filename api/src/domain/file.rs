@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 pub use super::edit::{Changed, Context};
 use super::edit::{Content, Edit, Heads, Write};
 use super::project::Target;
@@ -10,7 +12,7 @@ use super::{Services, Tx, check_name, check_optional_text, write};
 use crate::model::actor::Actor;
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, Result};
-use crate::model::file::{File, Hash};
+use crate::model::file::{Entry, File, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::merge::{MAX_STEPS, Merge, merge};
@@ -19,8 +21,8 @@ use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobId};
 use crate::storage::file::{self, Head};
 pub use crate::storage::file::{
-    by_ids, by_paths, changes_count, changes_of_messages, changes_of_revisions, changes_page, count, page,
-    versions_by_ids, versions_by_numbers, versions_page,
+    by_ids, by_paths, changes_count, changes_of_messages, changes_of_revisions, changes_page, children_count,
+    children_page, count, entries, page, versions_by_ids, versions_by_numbers, versions_page,
 };
 
 /// Contents by the project that they are in and their hash.
@@ -47,13 +49,15 @@ pub async fn contents(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<Contents> {
     decode.await.map_err(Error::internal)
 }
 
-/// What a write to one file answers.
+/// What a write to one file or folder answers.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The file.
-    pub file: File,
-    /// The change; `None` where nothing had to be written.
+    /// The file or folder.
+    pub file: Entry,
+    /// Its change; `None` where nothing had to be written, and for a folder without versions of its own.
     pub change: Option<Changed>,
+    /// All changes: its own, and of what is below it.
+    pub changes: Vec<Changed>,
     /// The revision that was made, or the present one.
     pub revision: i32,
 }
@@ -70,22 +74,34 @@ fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Checks a guard on a file's version.
-fn check_version(head: &Head, expected: Option<i32>) -> Result<()> {
+/// Checks a guard on a version.
+fn check_version(entry: &Entry, expected: Option<i32>) -> Result<()> {
     match expected {
-        Some(expected) if expected != head.file.version => Err(Error::Conflict(Box::new(stale(head, expected)))),
+        Some(expected) if expected != entry.version() => Err(Error::Conflict(Box::new(stale(entry, expected)))),
         _ => Ok(()),
     }
 }
 
-fn stale(head: &Head, expected: i32) -> Conflict {
+fn stale(entry: &Entry, expected: i32) -> Conflict {
     Conflict {
-        message: format!("The file is at version {}, not {expected}.", head.file.version),
+        message: format!("{:?} is at version {}, not {expected}.", entry.path().as_str(), entry.version()),
         field: Some("expectedVersion"),
-        current_version: Some(head.file.version),
-        current_hash: head.file.hash.map(hex::encode),
+        current_version: Some(entry.version()),
+        current_hash: entry.hash().map(hex::encode),
         ..Conflict::default()
     }
+}
+
+/// The conflict of a new place with what is there.
+fn occupied(path: &FilePath, field: &'static str, by: Option<&Head>) -> Error {
+    Error::Conflict(Box::new(Conflict {
+        message: format!("There is something at {:?} already.", path.as_str()),
+        field: Some(field),
+        current_version: Some(by.map_or(0, |head| head.file.version)),
+        current_hash: by.and_then(|head| head.file.hash).map(hex::encode),
+        paths: vec![path.as_str().to_owned()],
+        ..Conflict::default()
+    }))
 }
 
 /// Brings together, for each of these, what a file held when the caller saw it, what it holds now, and what the caller
@@ -117,22 +133,48 @@ pub(super) async fn merges(
 }
 
 impl Write<'_> {
-    /// Makes the edits and answers for the file that the caller named: the one whose id is `id`, or the first.
-    async fn finish(&self, heads: &Heads, edits: Vec<Edit>, id: Option<FileId>) -> Result<Outcome> {
-        let changed = self.apply(heads, edits, EventKind::FilesChanged).await?;
-        let named = changed.iter().find(|changed| id.is_none_or(|id| changed.file.id == id)).cloned();
-        let change = named.ok_or_else(|| Error::internal("a write made no change"))?;
-        Ok(Outcome { file: change.file.clone(), change: Some(change), revision: self.locked.revision })
+    /// Makes an edit of one file, and answers for it.
+    async fn edit(&self, heads: &Heads, edit: Edit, field: &'static str) -> Result<Outcome> {
+        let changes = self.apply(heads, vec![edit], EventKind::FilesChanged, field).await?;
+        let change = changes.first().cloned().ok_or_else(|| Error::internal("a write made no change"))?;
+        let file = Entry::File(change.file.clone());
+        Ok(Outcome { file, change: Some(change), changes, revision: self.locked.revision })
     }
 
-    fn unchanged(&self, file: File) -> Outcome {
+    /// Makes the edits of a file, or of a folder with what is below it, and answers for that. `after` is what becomes of a
+    /// folder that has no row.
+    async fn edit_tree(&self, heads: &Heads, edits: Vec<Edit>, after: Entry, field: &'static str) -> Result<Outcome> {
+        let changes = self.apply(heads, edits, EventKind::FilesChanged, field).await?;
+        let own = |file: &File| changes.iter().find(|changed| changed.file.id == file.id).cloned();
+        let change = after.file().and_then(own);
+        let file = change.as_ref().map_or(after, |change| Entry::File(change.file.clone()));
+        Ok(Outcome { file, change, changes, revision: self.locked.revision })
+    }
+
+    fn unchanged(&self, file: Entry) -> Outcome {
         self.abandon();
-        Outcome { file, change: None, revision: self.present_revision() }
+        Outcome { file, change: None, changes: Vec::new(), revision: self.present_revision() }
     }
 }
 
-fn live<'h>(heads: &'h Heads, path: &FilePath) -> Result<&'h Head> {
-    heads.get(path).ok_or_else(|| Error::not_found("file", "path"))
+/// The live file, or folder with a row, at a path, and what is below it; a folder may have nothing but that.
+fn tree(heads: &Heads, path: &FilePath) -> Result<(Entry, Vec<Head>)> {
+    let below = heads.below(path);
+    let mut tree = below.clone();
+    if let Some(head) = heads.get(path) {
+        tree.push(head.clone());
+        return Ok((Entry::File(head.file.clone()), tree));
+    }
+    let of = |time: fn(&File) -> DateTime<Utc>| below.iter().map(move |head| time(&head.file));
+    let (oldest, newest) = (of(|file| file.created_at).min(), of(|file| file.updated_at).max());
+    match (below.first(), oldest, newest) {
+        (Some(first), Some(created_at), Some(updated_at)) => {
+            let project_id = first.file.project_id;
+            let folder = Folder { project_id, path: path.clone(), is_deleted: false, created_at, updated_at };
+            Ok((Entry::Folder(folder), tree))
+        }
+        _ => Err(Error::not_found("file", "path")),
+    }
 }
 
 /// A new file or folder.
@@ -150,7 +192,8 @@ pub struct NewFile {
     pub language: Option<String>,
 }
 
-/// Makes a file or a folder.
+/// Makes a file or a folder. A folder that is there because something is below it can be made too: then it stays when it is
+/// empty.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where there is something at the path, or a file above it; `BadInput` for a folder
@@ -168,15 +211,9 @@ pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, conte
             let write = Write::begin(tx, writer, Target::Project(new.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&new.path), false).await?;
             if let Some(head) = heads.get(&new.path) {
-                return Err(Error::Conflict(Box::new(Conflict {
-                    message: format!("There is something at {:?} already.", new.path.as_str()),
-                    field: Some("path"),
-                    current_version: Some(head.file.version),
-                    current_hash: head.file.hash.map(hex::encode),
-                    ..Conflict::default()
-                })));
+                return Err(occupied(&new.path, "path", Some(head)));
             }
-            write.finish(&heads, vec![Edit::create(new.path, new.file_type, new.language, content)], None).await
+            write.edit(&heads, Edit::create(new.path, new.file_type, new.language, content), "path").await
         })
     })
     .await
@@ -230,21 +267,22 @@ pub async fn update(
             let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
-            let head = live(&heads, &named.path)?.clone();
-            if head.file.file_type == FileType::Folder {
+            let (entry, _) = tree(&heads, &named.path)?;
+            let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned()
+            else {
                 return Err(Error::bad_input("path", "A folder has no contents."));
-            }
+            };
             if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.version) {
                 let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
                 let sides = vec![(seen.and_then(|seen| seen.blob), head.blob, content)];
                 let merge = merges(tx, write.locked.id, sides).await?.pop().flatten();
-                return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&head, expected) })));
+                return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
             }
             let content = Content::bytes(content);
             if matches!(&content, Content::Bytes(_, hash) if Some(*hash) == head.file.hash) {
-                return Ok(write.unchanged(head.file));
+                return Ok(write.unchanged(entry));
             }
-            write.finish(&heads, vec![Edit::update(head, content)], None).await
+            write.edit(&heads, Edit::update(head, content), "path").await
         })
     })
     .await
@@ -253,8 +291,8 @@ pub async fn update(
 /// Moves a file, or a folder with all that is below it.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where the guard fails or the new path is taken; `BadInput` for a folder that would
-/// move below itself, or a path that becomes too long.
+/// `NotFound`, `Forbidden`; `Conflict` where the guard fails or something is at the new path, or a file above it; `BadInput`
+/// for what would move below itself, or a path that becomes too long.
 pub async fn rename(
     services: &Arc<Services>,
     actor: &Actor,
@@ -264,7 +302,7 @@ pub async fn rename(
 ) -> Result<Outcome> {
     check_context(&services.limits, &context)?;
     if new_path.is_under(&named.path) {
-        return Err(Error::bad_input("newPath", "A folder cannot move below itself."));
+        return Err(Error::bad_input("newPath", "Nothing can move below itself."));
     }
     let writer = actor.clone();
     write(services, actor, move |tx| {
@@ -272,29 +310,30 @@ pub async fn rename(
             let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
             let heads = write.heads(&[named.path.clone(), new_path.clone()], false).await?;
-            let head = live(&heads, &named.path)?.clone();
-            check_version(&head, named.expected_version)?;
+            let (entry, moving) = tree(&heads, &named.path)?;
+            check_version(&entry, named.expected_version)?;
             if new_path == named.path {
-                return Ok(write.unchanged(head.file));
+                return Ok(write.unchanged(entry));
             }
-            if let Some(taken) = heads.get(&new_path) {
-                return Err(Error::Conflict(Box::new(Conflict {
-                    message: format!("There is something at {:?} already.", new_path.as_str()),
-                    field: Some("newPath"),
-                    current_version: Some(taken.file.version),
-                    current_hash: taken.file.hash.map(hex::encode),
-                    ..Conflict::default()
-                })));
+            // What moves away makes room: "a/b" may become "a" where nothing else is in "a".
+            let stays = |head: &Head| head.file.path != named.path && !head.file.path.is_under(&named.path);
+            let taken = heads.get(&new_path);
+            if taken.is_some() || heads.below(&new_path).iter().any(stays) {
+                return Err(occupied(&new_path, "newPath", taken));
             }
-            let id = head.file.id;
-            let mut edits = Vec::new();
-            for below in heads.below(&named.path) {
-                let moved = below.file.path.rebase(&named.path, &new_path);
+            let mut edits = Vec::with_capacity(moving.len());
+            for head in moving {
+                let moved = head.file.path.rebase(&named.path, &new_path);
                 let too_long = || Error::bad_input("newPath", "A path below the folder would become too long.");
-                edits.push(Edit::rename(below, moved.ok_or_else(too_long)?, Content::Same));
+                edits.push(Edit::rename(head, moved.ok_or_else(too_long)?, Content::Same));
             }
-            edits.push(Edit::rename(head, new_path, Content::Same));
-            write.finish(&heads, edits, Some(id)).await
+            let after = match entry {
+                Entry::Folder(folder) => {
+                    Entry::Folder(Folder { path: new_path, updated_at: write.locked.at, ..folder })
+                }
+                file => file,
+            };
+            write.edit_tree(&heads, edits, after, "newPath").await
         })
     })
     .await
@@ -312,12 +351,15 @@ pub async fn delete(services: &Arc<Services>, actor: &Actor, named: Named, conte
             let noun = ("project", "projectId");
             let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
             let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
-            let head = live(&heads, &named.path)?.clone();
-            check_version(&head, named.expected_version)?;
-            let id = head.file.id;
-            let mut edits: Vec<Edit> = heads.below(&named.path).into_iter().map(Edit::delete).collect();
-            edits.push(Edit::delete(head));
-            write.finish(&heads, edits, Some(id)).await
+            let (entry, going) = tree(&heads, &named.path)?;
+            check_version(&entry, named.expected_version)?;
+            let after = match entry {
+                Entry::Folder(folder) => {
+                    Entry::Folder(Folder { is_deleted: true, updated_at: write.locked.at, ..folder })
+                }
+                file => file,
+            };
+            write.edit_tree(&heads, going.into_iter().map(Edit::delete).collect(), after, "path").await
         })
     })
     .await
@@ -352,7 +394,8 @@ pub async fn revert(
             let write = Write::begin(tx, writer, Target::File(id), noun, context).await?;
             let head = file::heads_by_ids(tx, write.locked.id, &[id]).await?.into_iter().next();
             let head = head.ok_or_else(|| Error::not_found("file", "fileId"))?;
-            check_version(&head, expected_version)?;
+            let entry = Entry::File(head.file.clone());
+            check_version(&entry, expected_version)?;
             let (snapshot, version, field) = match earlier {
                 Earlier::Snapshot(snapshot) => (Some(snapshot), None, "snapshotId"),
                 Earlier::Version(version) => (None, Some(version), "version"),
@@ -369,12 +412,12 @@ pub async fn revert(
             if head.file.is_deleted {
                 let place = head.file.path.clone();
                 let earlier = Head { file: File { path: place, ..earlier.file }, ..earlier };
-                return write.finish(&heads, vec![Edit::revive(head, &earlier)], None).await;
+                return write.edit(&heads, Edit::revive(head, &earlier), "fileId").await;
             }
             if head.file.hash == earlier.file.hash {
-                return Ok(write.unchanged(head.file));
+                return Ok(write.unchanged(entry));
             }
-            write.finish(&heads, vec![Edit::update(head, Content::of(&earlier))], None).await
+            write.edit(&heads, Edit::update(head, Content::of(&earlier)), "fileId").await
         })
     })
     .await

@@ -12,7 +12,7 @@ use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
 use crate::storage::event;
 use crate::storage::project::{self, Counts};
-pub use crate::storage::project::{Locked, Target, activity_summary, by_ids, collaborators, count, page, stats};
+pub use crate::storage::project::{Locked, Target, activity_summary, as_of, by_ids, collaborators, count, page, stats};
 
 /// Begins a write to a project: takes its next revision, and checks that the actor may write there. `field` is the
 /// argument that names the project, `noun` what it names.
@@ -22,13 +22,27 @@ pub(super) async fn lock(
     counts: Counts,
     (noun, field): (&'static str, &'static str),
 ) -> Result<Locked> {
-    let Some(locked) = project::lock(tx, target, counts, clock::now()).await? else {
-        return Err(Error::not_found(noun, field));
-    };
-    policy::may_write(locked.role)?;
+    let locked = lock_any(tx, target, counts, (noun, field)).await?;
     if locked.status == ProjectStatus::Deleted {
         return Err(deleted(field));
     }
+    Ok(locked)
+}
+
+/// The same, also of a deleted project.
+async fn lock_any(
+    tx: &Tx,
+    target: Target,
+    counts: Counts,
+    (noun, field): (&'static str, &'static str),
+) -> Result<Locked> {
+    let Some(locked) = project::lock(tx, target, counts, clock::now()).await? else {
+        if let Some(role) = project::role_in(tx, target).await? {
+            policy::may_write(role)?;
+        }
+        return Err(Error::not_found(noun, field));
+    };
+    policy::may_write(locked.role)?;
     Ok(locked)
 }
 
@@ -139,9 +153,7 @@ async fn change(
     let writer = actor.clone();
     let changed = write(services, actor, move |tx| {
         Box::pin(async move {
-            let locked = project::lock(tx, Target::Project(id), Counts::default(), clock::now()).await?;
-            let locked = locked.ok_or_else(|| Error::not_found("project", field))?;
-            policy::may_write(locked.role)?;
+            let locked = lock_any(tx, Target::Project(id), Counts::default(), ("project", field)).await?;
             let status = changes.status.unwrap_or(locked.status);
             if locked.status == ProjectStatus::Deleted || status == ProjectStatus::Deleted {
                 policy::may_delete_project(locked.role)?;
@@ -159,6 +171,7 @@ async fn change(
             if locked.status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
                 return Err(deleted(field));
             }
+            project::supersede(tx, id, locked.revision).await?;
             project::update(tx, id, changes, locked.at).await?;
             event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated), None).await?;
             read_back(tx, id).await.map(Some)

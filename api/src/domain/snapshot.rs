@@ -138,8 +138,10 @@ pub struct Restored {
     pub file_count: i32,
     /// The manifest of the files now.
     pub manifest: Hash,
-    /// Messages that were folded away, or by an undo brought back.
-    pub messages: u64,
+    /// Messages that were folded away.
+    pub folded: u64,
+    /// Messages that are listed again.
+    pub unfolded: u64,
     /// The revision that was made.
     pub revision: i32,
 }
@@ -172,7 +174,7 @@ pub async fn restore(services: &Arc<Services>, actor: &Actor, restore: Restore) 
                 return Err(Error::bad_input("revision", message));
             }
             let project = write.locked.id;
-            let mut messages = 0;
+            let mut folded = 0;
             if restore.scope != Scope::Files {
                 let session = restore.session_id.or_else(|| snapshot.as_ref().and_then(|snapshot| snapshot.session_id));
                 let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
@@ -182,7 +184,7 @@ pub async fn restore(services: &Arc<Services>, actor: &Actor, restore: Restore) 
                 policy::may_write_in_session(found.author_id, writer.user_id)?;
                 // A checkpoint's files come after its message, and may come after later messages.
                 let after = snapshot.as_ref().map_or(at, |snapshot| snapshot.created_revision.min(at));
-                messages = chat::fold(tx, session, after, write.locked.revision).await?;
+                folded = chat::fold(tx, project, session, after, write.locked.revision).await?;
                 write.conversation = Some(found);
             }
             let heads = write.heads(&[], true).await?;
@@ -199,7 +201,8 @@ pub async fn restore(services: &Arc<Services>, actor: &Actor, restore: Restore) 
                     chosen(&edit.path) || edit.head.as_ref().is_some_and(|head| chosen(&head.file.path))
                 });
             }
-            let changes = write.apply(&heads, edits, EventKind::ProjectRestored).await?;
+            // All of it fits together, as it did then: only a choice of paths can meet what stays.
+            let changes = write.apply(&heads, edits, EventKind::ProjectRestored, "paths").await?;
             let after = heads.after(&changes).unwrap_or_default();
             let reached = manifest(after.iter().map(|(path, hash)| (path.as_str(), hash)));
             let whole = restore.paths.is_none() && restore.scope != Scope::Conversation;
@@ -212,7 +215,8 @@ pub async fn restore(services: &Arc<Services>, actor: &Actor, restore: Restore) 
                 changes,
                 file_count: i32::try_from(after.len()).unwrap_or(i32::MAX),
                 manifest: reached,
-                messages,
+                folded,
+                unfolded: 0,
                 revision: write.locked.revision,
             })
         })
@@ -225,11 +229,13 @@ async fn project_of(tx: &Tx, id: ProjectId) -> Result<Project> {
     project.ok_or_else(|| Error::internal("a locked project cannot be read"))
 }
 
-/// Appends the inverse of a revision: what it made goes, what it removed comes back, what it folded away is listed again.
+/// Appends the inverse of a revision: what it made goes, what it removed comes back, what it folded away is listed again, and
+/// the reverse.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `BadInput` for a revision that changed no files; `Conflict`, with the paths, where later
-/// changes touch the same files, and where the guard fails.
+/// `NotFound`; `Forbidden` for viewers, and where it folded somebody else's conversation; `BadInput` for a revision that changed
+/// no files; `Conflict`, with the paths, where later changes touch the same files, where the conversation has gone back or
+/// forth since, and where the guard fails.
 pub async fn undo(
     services: &Arc<Services>,
     actor: &Actor,
@@ -237,7 +243,7 @@ pub async fn undo(
     revision: Option<i32>,
     expected_revision: Option<i32>,
 ) -> Result<Restored> {
-    let writer = actor.clone();
+    let (writer, author) = (actor.clone(), actor.user_id);
     write(services, actor, move |tx| {
         Box::pin(async move {
             let noun = ("project", "projectId");
@@ -255,8 +261,17 @@ pub async fn undo(
             write.describe(format!("Undo of revision {undone}"));
             let heads = write.heads(&[], true).await?;
             let edits = inverse(tx, project, undone).await?;
-            let changes = write.apply(&heads, edits, EventKind::FilesChanged).await?;
-            let messages = chat::unfold(tx, project, undone).await?;
+            let folding = chat::folding(tx, project, undone).await?;
+            let changes = write.apply(&heads, edits, EventKind::FilesChanged, "revision").await?;
+            let (mut unfolded, mut folded) = (0, 0);
+            if let Some(folding) = folding {
+                policy::may_write_in_session(folding.author_id, author)?;
+                if folding.changed > undone {
+                    let message = format!("The conversation that revision {undone} folded has been folded anew since.");
+                    return Err(Error::conflict("revision", message));
+                }
+                (unfolded, folded) = chat::refold(tx, project, undone, write.locked.revision).await?;
+            }
             let after = heads.after(&changes).unwrap_or_default();
             Ok(Restored {
                 project: project_of(tx, project).await?,
@@ -264,7 +279,8 @@ pub async fn undo(
                 changes,
                 file_count: i32::try_from(after.len()).unwrap_or(i32::MAX),
                 manifest: manifest(after.iter().map(|(path, hash)| (path.as_str(), hash))),
-                messages,
+                folded,
+                unfolded,
                 revision: write.locked.revision,
             })
         })

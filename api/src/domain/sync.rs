@@ -105,7 +105,7 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
                 write.abandon();
                 return Ok(Synced { unchanged, revision: write.present_revision(), ..Synced::default() });
             }
-            let changes = write.apply(&heads, edits, EventKind::FilesChanged).await?;
+            let changes = write.apply(&heads, edits, EventKind::FilesChanged, "files").await?;
             Ok(Synced { changes, unchanged, revision: write.locked.revision })
         })
     })
@@ -222,11 +222,9 @@ fn plan(
 ) -> Result<(Vec<Edit>, usize)> {
     let (mut edits, mut unchanged) = (Vec::new(), 0);
     let mut gone: HashMap<FilePath, Head> = HashMap::new();
-    for head in deletes.iter().filter_map(|path| heads.get(path)) {
-        if head.file.file_type == FileType::Folder {
-            gone.extend(heads.below(&head.file.path).into_iter().map(|below| (below.file.path.clone(), below)));
-        }
-        gone.insert(head.file.path.clone(), head.clone());
+    for path in deletes {
+        gone.extend(heads.get(path).map(|head| (path.clone(), head.clone())));
+        gone.extend(heads.below(path).into_iter().map(|below| (below.file.path.clone(), below)));
     }
     if mirror {
         gone.extend(heads.by_path.iter().map(|(path, head)| (path.clone(), head.clone())));

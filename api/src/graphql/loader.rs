@@ -11,7 +11,7 @@ use crate::domain::{Tx, chat, events, file, profile, project, snapshot};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::error::Result;
 use crate::model::event::Event;
-use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
+use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::page::{Page, Slice};
 use crate::model::path::FilePath;
@@ -52,7 +52,10 @@ pub struct Contents(pub ProjectId, pub Sha256);
 /// A version of a file by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionNumber(pub FileId, pub i32);
-/// The live file at a path, now or as of a revision.
+/// What is directly in a folder; in the project, without one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChildrenOf(pub Option<FilePath>);
+/// What is at a path, now or as of a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileAt(pub Option<i32>, pub ProjectId, pub FilePath);
 /// The snapshot that a revision made.
@@ -123,12 +126,12 @@ loaders! {
         let keys: Vec<(FileId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
         Ok(index(file::versions_by_numbers(tx, &keys).await?, |row| VersionNumber(row.file_id, row.version)))
     };
-    FileAt => File, |tx, keys| {
+    FileAt => Entry, |tx, keys| {
         let mut found = HashMap::new();
         for (at, keys) in gather(keys.to_vec(), |key| key.0) {
             let paths: Vec<(ProjectId, FilePath)> = keys.into_iter().map(|key| (key.1, key.2)).collect();
-            let rows = file::by_paths(tx, at, &paths).await?;
-            found.extend(rows.into_iter().map(|row| (FileAt(at, row.project_id, row.path.clone()), row)));
+            let rows = file::entries(tx, at, &paths).await?;
+            found.extend(rows.into_iter().map(|row| (FileAt(at, row.project_id(), row.path().clone()), row)));
         }
         Ok(found)
     };
@@ -180,6 +183,12 @@ loaders! {
     };
     Count<FilesOf, FileFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| file::count(tx, parents, keep).await).await
+    };
+    Part<FilesOf, ChildrenOf> => Slice<Entry>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep: &ChildrenOf, page| file::children_page(tx, parents, keep.0.as_ref(), page).await).await
+    };
+    Count<FilesOf, ChildrenOf> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep: &ChildrenOf| file::children_count(tx, parents, keep.0.as_ref()).await).await
     };
     Part<ProjectId, ChangeFilter> => Slice<FileSnapshot>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep, page| file::changes_page(tx, parents, keep, page).await).await

@@ -4,7 +4,7 @@ use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, Object, OutputType};
 
 use super::context::caller;
-use super::loader::{Count, SnapshotsUntil};
+use super::loader::{ChildrenOf, Count, SnapshotsUntil};
 use crate::domain::{chat, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
@@ -37,6 +37,8 @@ pub enum Total {
     Messages(Count<SessionId, MessageFilter>),
     /// A project's files.
     Files(Count<FilesOf, FileFilter>),
+    /// What is directly in a folder.
+    Children(Count<FilesOf, ChildrenOf>),
     /// A project's changes.
     Changes(Count<ProjectId, ChangeFilter>),
     /// A file's versions.
@@ -57,6 +59,7 @@ impl Total {
             Self::Sessions(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Messages(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Files(count) => caller.load(count.clone()).await?.unwrap_or_default(),
+            Self::Children(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Changes(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             // Versions are numbered without gaps.
             Self::Versions(file) => caller.load(*file).await?.map_or(0, |file| file.version.into()),

@@ -36,6 +36,66 @@ pub struct File {
     pub updated_at: DateTime<Utc>,
 }
 
+/// A folder that nobody made: it is there because something is below it, and goes with the last of that.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Where it is.
+    pub path: FilePath,
+    /// Whether it has just gone.
+    pub is_deleted: bool,
+    /// When the oldest of what is below it was made.
+    pub created_at: DateTime<Utc>,
+    /// When something below it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What is at a path: a file or a folder with a row and versions of its own, or a folder without.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A file, or a folder that was made.
+    File(File),
+    /// A folder that is there because something is below it.
+    Folder(Folder),
+}
+
+impl Entry {
+    /// What has a row.
+    pub fn file(&self) -> Option<&File> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Folder(_) => None,
+        }
+    }
+
+    /// Its project.
+    pub fn project_id(&self) -> ProjectId {
+        match self {
+            Self::File(file) => file.project_id,
+            Self::Folder(folder) => folder.project_id,
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &FilePath {
+        match self {
+            Self::File(file) => &file.path,
+            Self::Folder(folder) => &folder.path,
+        }
+    }
+
+    /// Hash of its contents.
+    pub fn hash(&self) -> Option<Hash> {
+        self.file().and_then(|file| file.hash)
+    }
+
+    /// How many versions it had; a folder without a row has none.
+    pub fn version(&self) -> i32 {
+        self.file().map_or(0, |file| file.version)
+    }
+}
+
 /// One version of one file, which is also the change that made it.
 #[derive(Clone, Debug)]
 pub struct FileSnapshot {

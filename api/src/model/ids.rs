@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::error::{Error, Result};
+use super::path::FilePath;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -47,6 +48,31 @@ ids! {
     ProjectSnapshotId,
     /// An agent configuration.
     AgentConfigurationId,
+}
+
+/// A folder that is there because something is below it has no row, and so no UUID: its id is its project's, a slash, and
+/// its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderId {
+    /// The project.
+    pub project: ProjectId,
+    /// Where the folder is.
+    pub path: FilePath,
+}
+
+impl FolderId {
+    /// Reads an id as [`FolderId`] is written; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (project, rest) = text.split_once('/')?;
+        let id = Self { project: ProjectId::parse(project, "id").ok()?, path: FilePath::parse(rest, "id").ok()? };
+        (id.path.as_str() == rest).then_some(id)
+    }
+}
+
+impl std::fmt::Display for FolderId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.project.0, self.path)
+    }
 }
 
 /// Reads a UUID as clients send it: hyphenated, either case.

@@ -10,6 +10,7 @@ pub mod file;
 pub mod ids;
 pub mod language;
 pub mod limits;
+pub mod locks;
 pub mod manifest;
 pub mod merge;
 pub mod names;

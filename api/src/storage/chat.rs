@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use entity::{chat_messages, chat_sessions};
 use uuid::Uuid;
 
-use super::db::{Tx, fail, unknown};
+use super::db::{Me, Tx, fail, unknown};
 use super::project::member;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
@@ -85,7 +85,7 @@ pub async fn active_sessions(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Sess
     sessions(tx, sql).await
 }
 
-fn keep_sessions(sql: &mut Sql, me: Uuid, keep: &SessionFilter) {
+fn keep_sessions(sql: &mut Sql, me: Me, keep: &SessionFilter) {
     sql.push(" AND ");
     member(sql, "s.project_id", me);
     if let Some(is_active) = keep.is_active {
@@ -144,7 +144,26 @@ pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>>
     messages(tx, sql).await
 }
 
-fn keep_messages(sql: &mut Sql, me: Uuid, keep: &MessageFilter) {
+/// Adds `SELECT`: messages with the fold that holds now, or held at a revision.
+fn select_messages(sql: &mut Sql, until: Option<i32>) {
+    sql.push(
+        "SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, m.content, m.timestamp, m.is_checkpoint, \
+         m.context_data, m.metadata, m.idempotency_key, ",
+    );
+    match until {
+        None => sql.push("m.folded_revision"),
+        Some(until) => fold_at(sql.push("(SELECT f.revision"), until).push(") AS folded_revision"),
+    };
+    sql.push(" FROM chat_messages m WHERE ");
+}
+
+/// Adds the fold of the message `m` that held at a revision, from `FROM` on.
+fn fold_at(sql: &mut Sql, at: i32) -> &mut Sql {
+    sql.push(" FROM chat_folds f WHERE f.message_id = m.id AND f.revision <= ").bind(at);
+    sql.push(" AND (f.superseded_revision IS NULL OR f.superseded_revision > ").bind(at).push(")")
+}
+
+fn keep_messages(sql: &mut Sql, me: Me, keep: &MessageFilter) {
     sql.push(" AND ");
     member(sql, "m.project_id", me);
     if let Some(role) = keep.role {
@@ -171,7 +190,7 @@ fn keep_messages(sql: &mut Sql, me: Uuid, keep: &MessageFilter) {
             sql.push(" AND m.folded_revision IS NULL");
         }
         (false, Some(until)) => {
-            sql.push(" AND (m.folded_revision IS NULL OR m.folded_revision > ").bind(until).push(")");
+            fold_at(sql.push(" AND NOT EXISTS (SELECT 1"), until).push(")");
         }
     }
 }
@@ -187,7 +206,8 @@ pub async fn messages_page(
     page: &Page,
 ) -> Result<Vec<(SessionId, Slice<Message>)>> {
     let sql = pages(sessions, OLDEST_FIRST, page, |sql, session| {
-        sql.push("SELECT m.* FROM chat_messages m WHERE m.session_id = ").bind(session.0);
+        select_messages(sql, keep.until);
+        sql.push("m.session_id = ").bind(session.0);
         keep_messages(sql, tx.me(), keep);
     })?;
     let rows = messages(tx, sql).await?.into_iter();
@@ -449,23 +469,73 @@ pub async fn conversation(
     }))
 }
 
-/// Folds away the messages of a session of the actor's that came after a revision; answers how many.
+/// Folds away, at a revision, the messages of a session of the actor's that came after another; answers how many.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn fold(tx: &Tx, session: SessionId, after: i32, revision: i32) -> Result<u64> {
+pub async fn fold(tx: &Tx, project: ProjectId, session: SessionId, after: i32, revision: i32) -> Result<u64> {
     let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = ");
     sql.bind(revision).push(" WHERE folded_revision IS NULL AND session_id = ").bind(session.0);
     sql.push(" AND user_id = ").bind(tx.me()).push(" AND revision > ").bind(after);
-    tx.execute(sql).await
+    let folded = tx.execute(sql).await?;
+    note_folds(tx, project, revision).await?;
+    Ok(folded)
 }
 
-/// Brings back the messages of a locked project that a revision folded away; answers how many.
+/// Begins the folds of the messages that a revision has folded away.
+async fn note_folds(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO chat_folds (message_id, revision, project_id) SELECT id, folded_revision, project_id FROM chat_messages \
+         WHERE project_id = ",
+    );
+    sql.bind(project.0).push(" AND folded_revision = ").bind(revision);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// What a revision did to the folds of messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Folding {
+    /// Whose messages they are: a session has one author, and a revision folds one session.
+    pub author_id: UserId,
+    /// The last revision that folded one of them or brought it back.
+    pub changed: i32,
+}
+
+/// What a revision of a locked project did to folds; `None` where it did nothing.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn unfold(tx: &Tx, project: ProjectId, revision: i32) -> Result<u64> {
+pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Folding>> {
+    let mut sql = Sql::new(
+        "SELECT m.user_id, max(coalesce(g.superseded_revision, g.revision)) AS changed FROM chat_folds f \
+         JOIN chat_folds g ON g.message_id = f.message_id JOIN chat_messages m ON m.id = f.message_id WHERE f.project_id = ",
+    );
+    sql.bind(project.0).push(" AND (f.revision = ").bind(revision).push(" OR f.superseded_revision = ").bind(revision);
+    sql.push(") GROUP BY m.user_id");
+    let Some(row) = tx.row(sql).await? else { return Ok(None) };
+    let author: Uuid = row.try_get("", "user_id").map_err(fail)?;
+    Ok(Some(Folding { author_id: UserId(author), changed: row.try_get("", "changed").map_err(fail)? }))
+}
+
+/// Takes back, at `revision`, what `undone` did to the folds of messages of a locked project, none of which has changed since:
+/// what it folded away is listed again, what it brought back is folded away again. Answers how many of each.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn refold(tx: &Tx, project: ProjectId, undone: i32, revision: i32) -> Result<(u64, u64)> {
     let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = NULL WHERE folded_revision = ");
-    sql.bind(revision).push(" AND project_id = ").bind(project.0).push(" AND user_id = ").bind(tx.me());
-    tx.execute(sql).await
+    sql.bind(undone).push(" AND project_id = ").bind(project.0);
+    let unfolded = tx.execute(sql).await?;
+    let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = ");
+    sql.bind(revision).push(" WHERE project_id = ").bind(project.0);
+    sql.push(" AND id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = ").bind(project.0);
+    sql.push(" AND f.superseded_revision = ").bind(undone).push(")");
+    let folded = tx.execute(sql).await?;
+    let mut sql = Sql::new("UPDATE chat_folds SET superseded_revision = ");
+    sql.bind(revision).push(" WHERE superseded_revision IS NULL AND project_id = ").bind(project.0);
+    sql.push(" AND revision = ").bind(undone);
+    tx.execute(sql).await?;
+    note_folds(tx, project, revision).await?;
+    Ok((unfolded, folded))
 }

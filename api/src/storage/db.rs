@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    FromQueryResult, IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    FromQueryResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
+use crate::model::locks::Locks;
 
 use super::sql::Sql;
 
@@ -26,6 +26,18 @@ pub struct Db {
     reader: DatabaseConnection,
     url: Arc<str>,
     statements: Arc<AtomicU64>,
+    locks: Locks,
+}
+
+/// What the database's login may do by itself, when it is not speaking for a caller. PostgreSQL only.
+#[derive(Debug)]
+pub struct Login {
+    /// Its name.
+    pub name: String,
+    /// Whether it may speak for callers.
+    pub may_serve: bool,
+    /// Whether row-level security does not hold for it: it is the tables' owner, or above such things.
+    pub reads_all: bool,
 }
 
 impl Db {
@@ -71,10 +83,10 @@ impl Db {
                 options.read_only(true).foreign_keys(true).busy_timeout(Duration::from_secs(10))
             });
             let reader = open(options).await?;
-            Ok(Self { writer, reader, url: url.into(), statements })
+            Ok(Self { writer, reader, url: url.into(), statements, locks: Locks::Both })
         } else {
             let pool = open(options).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, url: url.into(), statements })
+            Ok(Self { writer: pool.clone(), reader: pool, url: url.into(), statements, locks: Locks::Both })
         }
     }
 
@@ -98,33 +110,46 @@ impl Db {
         (!self.is_sqlite()).then(|| (&*self.url, self.writer.get_postgres_connection_pool()))
     }
 
+    /// The same database behind these locks.
+    pub fn behind(self, locks: Locks) -> Self {
+        Self { locks, ..self }
+    }
+
+    /// What the login may do on PostgreSQL.
+    ///
+    /// # Errors
+    /// `Internal` where the database fails.
+    pub async fn login(&self) -> Result<Login> {
+        const ASKED: &str = "SELECT current_user::text AS name, \
+             EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, \
+             CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)) AS may_serve, \
+             coalesce(NOT row_security_active(to_regclass('projects')), false) AS reads_all";
+        let asked = Statement::from_string(DbBackend::Postgres, ASKED);
+        let row = self.writer.query_one_raw(asked).await.map_err(fail)?;
+        let row = row.ok_or_else(|| Error::internal("the database does not say who is logged in"))?;
+        Ok(Login {
+            name: row.try_get("", "name").map_err(fail)?,
+            may_serve: row.try_get("", "may_serve").map_err(fail)?,
+            reads_all: row.try_get("", "reads_all").map_err(fail)?,
+        })
+    }
+
     /// Begins a transaction that sees one state of the whole database and writes nothing. Dropping it ends it.
     ///
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
-        Ok(Tx::new(Self::begin(self.read_only()).await?, actor))
+        Ok(Tx::new(self.begin(&self.reader, READ_ONLY, Some(actor)).await?, actor, self.locks))
     }
 
     /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
-    /// of the operator, who has the database's own credentials: no request comes here.
+    /// of the operator, who has the credentials of the tables' owner, and for what a server compares its listeners' projects
+    /// with: no request comes here.
     ///
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn operator(&self) -> Result<Operator> {
-        Ok(Operator { connection: Self::begin(self.read_only()).await? })
-    }
-
-    fn read_only(&self) -> impl Future<Output = std::result::Result<DatabaseTransaction, DbErr>> + Send + 'static {
-        let connection = self.reader.clone();
-        async move {
-            match connection.get_database_backend() {
-                DbBackend::Sqlite => connection.begin().await,
-                _ => {
-                    connection.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await
-                }
-            }
-        }
+        Ok(Operator { connection: self.begin(&self.reader, READ_ONLY, None).await? })
     }
 
     /// Begins a transaction that may write. Dropping it rolls it back.
@@ -132,17 +157,37 @@ impl Db {
     /// # Errors
     /// `Internal` where no connection can be had.
     pub async fn write(&self, actor: &Actor) -> Result<Tx> {
-        let connection = self.writer.clone();
-        // Reading first and writing later fails at once in SQLite's default mode when somebody else wrote in between.
-        let mode = self.is_sqlite().then_some(SqliteTransactionMode::Immediate);
-        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-        Ok(Tx::new(Self::begin(async move { connection.begin_with_options(options).await }).await?, actor))
+        Ok(Tx::new(self.begin(&self.writer, "", Some(actor)).await?, actor, self.locks))
     }
 
-    /// A `begin` that is cancelled half-way leaves a pooled connection inside a transaction, so it runs in its own task.
+    /// Begins a transaction, on PostgreSQL in this mode and as the caller: the role and the claims end with it. A `begin` that
+    /// is cancelled half-way leaves a pooled connection inside a transaction, so it runs in a task of its own.
     async fn begin(
-        begin: impl Future<Output = std::result::Result<DatabaseTransaction, DbErr>> + Send + 'static,
+        &self,
+        connection: &DatabaseConnection,
+        mode: &'static str,
+        actor: Option<&Actor>,
     ) -> Result<DatabaseTransaction> {
+        let connection = connection.clone();
+        let mut options = TransactionOptions::default();
+        let mut opening = String::new();
+        if self.is_sqlite() {
+            // Reading first and writing later fails at once in SQLite's default mode when somebody else wrote in between.
+            options.sqlite_transaction_mode = mode.is_empty().then_some(SqliteTransactionMode::Immediate);
+        } else {
+            opening.push_str(mode);
+            if let Some(actor) = actor.filter(|_| self.locks != Locks::Application) {
+                opening.push_str(&speak_for(actor));
+            }
+        }
+        let begin = async move {
+            let transaction = connection.begin_with_options(options).await?;
+            if !opening.is_empty() {
+                // All of it is one string by the simple protocol, and so one round trip.
+                transaction.execute_unprepared(&opening).await?;
+            }
+            Ok(transaction)
+        };
         tokio::spawn(begin).await.map_err(Error::internal)?.map_err(fail)
     }
 
@@ -154,6 +199,44 @@ impl Db {
     }
 }
 
+/// One state of the database for all of a transaction.
+const READ_ONLY: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ";
+
+/// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`.
+fn speak_for(actor: &Actor) -> String {
+    let claims = serde_json::json!({ "sub": actor.user_id.0, "role": "authenticated" });
+    format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = {}", literal(&claims.to_string()))
+}
+
+/// A text as a literal of PostgreSQL's, whatever `standard_conforming_strings` says. A NUL, which no text there can hold, is
+/// left out.
+fn literal(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 3);
+    quoted.push_str("E'");
+    for character in text.chars().filter(|character| *character != '\0') {
+        if matches!(character, '\'' | '\\') {
+            quoted.push(character);
+        }
+        quoted.push(character);
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// The caller in a statement.
+#[derive(Clone, Copy)]
+pub(super) struct Me {
+    id: uuid::Uuid,
+    /// Whether the statement itself is to keep from them what is not theirs.
+    pub(super) scopes: bool,
+}
+
+impl From<Me> for Value {
+    fn from(me: Me) -> Self {
+        me.id.into()
+    }
+}
+
 /// A transaction on behalf of one actor. Everything in `storage` that reads or writes rows takes one.
 pub struct Tx {
     pub(super) connection: DatabaseTransaction,
@@ -161,6 +244,7 @@ pub struct Tx {
     /// The revision that this transaction is.
     pub(super) taken: OnceLock<(ProjectId, i32)>,
     abandoned: AtomicBool,
+    locks: Locks,
 }
 
 /// A transaction that reads every project, on nobody's behalf. It is no [`Tx`], so that nothing written for a request runs in
@@ -170,14 +254,18 @@ pub struct Operator {
 }
 
 impl Operator {
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.connection.get_database_backend() == DbBackend::Sqlite
+    }
+
     pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>> {
         self.connection.query_all_raw(sql.build(self.connection.get_database_backend())).await.map_err(fail)
     }
 }
 
 impl Tx {
-    fn new(connection: DatabaseTransaction, actor: &Actor) -> Self {
-        Self { connection, actor: actor.clone(), taken: OnceLock::new(), abandoned: AtomicBool::new(false) }
+    fn new(connection: DatabaseTransaction, actor: &Actor, locks: Locks) -> Self {
+        Self { connection, actor: actor.clone(), taken: OnceLock::new(), abandoned: AtomicBool::new(false), locks }
     }
 
     /// Makes [`Tx::finish`] leave no trace: the write turned out to change nothing.
@@ -199,8 +287,8 @@ impl Tx {
         }
     }
 
-    pub(super) fn me(&self) -> uuid::Uuid {
-        self.actor.user_id.0
+    pub(super) fn me(&self) -> Me {
+        Me { id: self.actor.user_id.0, scopes: self.locks != Locks::Database }
     }
 
     /// Whether this is SQLite, for the few words in which the databases' SQL differs.
@@ -253,4 +341,25 @@ pub(super) fn fail(error: DbErr) -> Error {
 /// A value in the database that this version of the service does not know.
 pub(super) fn unknown(what: &str, value: &str) -> Error {
     Error::Internal(format!("the database holds an unknown {what}: {value:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_holds_whatever_is_in_it() {
+        for (text, quoted) in [
+            ("", "E''"),
+            ("{\"sub\":\"a\"}", "E'{\"sub\":\"a\"}'"),
+            ("O'Neil", "E'O''Neil'"),
+            ("'; RESET ROLE; --", "E'''; RESET ROLE; --'"),
+            ("\\'; RESET ROLE; --", "E'\\\\''; RESET ROLE; --'"),
+            ("\\", "E'\\\\'"),
+            ("a\0b", "E'ab'"),
+            ("$$ \u{2019}\n", "E'$$ \u{2019}\n'"),
+        ] {
+            assert_eq!(literal(text), quoted);
+        }
+    }
 }

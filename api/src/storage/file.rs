@@ -4,12 +4,12 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::blob::BlobId;
-use super::db::{Tx, fail, unknown};
+use super::db::{Me, Tx, fail, unknown};
 use super::project::member;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::error::Result;
-use crate::model::file::{ChangeFilter, File, FileFilter, FileSnapshot, FilesOf, Hash};
+use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
 use crate::model::names::{ChangeType, FileType};
 use crate::model::page::{Cursor, Key, Page, Slice};
@@ -113,7 +113,56 @@ pub async fn by_ids(tx: &Tx, ids: &[FileId]) -> Result<Vec<File>> {
     files(tx, sql).await
 }
 
-/// The live files at these paths of the actor's projects, now or as of a revision.
+fn folder(row: &QueryResult) -> Result<Folder> {
+    Ok(Folder {
+        project_id: ProjectId(get(row, "parent")?),
+        path: FilePath::from_stored(get(row, "path")?),
+        is_deleted: false,
+        created_at: get(row, "oldest")?,
+        updated_at: get(row, "newest")?,
+    })
+}
+
+/// What is at these paths of the actor's projects, now or as of a revision.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn entries(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) -> Result<Vec<Entry>> {
+    let files = by_paths(tx, at, keys).await?;
+    let folders = folders_by_paths(tx, at, keys).await?;
+    // Something is below a folder that was made, too.
+    let nobodys =
+        |folder: &Folder| !files.iter().any(|file| file.project_id == folder.project_id && file.path == folder.path);
+    let folders: Vec<Folder> = folders.into_iter().filter(nobodys).collect();
+    Ok(files.into_iter().map(Entry::File).chain(folders.into_iter().map(Entry::Folder)).collect())
+}
+
+/// Which of these paths have something live below them.
+async fn folders_by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) -> Result<Vec<Folder>> {
+    let mut sql = Sql::new("WITH w (project_id, path) AS (VALUES ");
+    for (index, (project, path)) in keys.iter().enumerate() {
+        sql.push(if index == 0 { "(" } else { ", (" }).bind(project.0).push(", ").bind(path.as_str()).push(")");
+    }
+    sql.push(") SELECT w.project_id AS parent, w.path, ");
+    if let Some(at) = at {
+        sql.push(
+            "min(f.created_at) AS oldest, max(e.created_at) AS newest FROM w JOIN file_snapshots v ON v.project_id = w.project_id \
+             AND v.path > w.path || '/' AND v.path < w.path || '0' JOIN project_files f ON f.id = v.file_id \
+             JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE v.change_type <> 'delete' AND ",
+        );
+        valid_at(&mut sql, at);
+    } else {
+        sql.push(
+            "min(v.created_at) AS oldest, max(v.updated_at) AS newest FROM w JOIN project_files v ON v.project_id = w.project_id \
+             AND v.file_path > w.path || '/' AND v.file_path < w.path || '0' WHERE NOT v.is_deleted",
+        );
+    }
+    sql.push(" AND ");
+    member(&mut sql, "w.project_id", tx.me()).push(" GROUP BY w.project_id, w.path");
+    tx.rows(sql).await?.iter().map(folder).collect()
+}
+
+/// The live files, and folders with rows, at these paths of the actor's projects, now or as of a revision.
 ///
 /// # Errors
 /// `Internal` where the database fails.
@@ -135,7 +184,7 @@ pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) 
     files(tx, sql).await
 }
 
-fn keep_files(sql: &mut Sql, me: Uuid, of: FilesOf, keep: &FileFilter) {
+fn keep_files(sql: &mut Sql, me: Me, of: FilesOf, keep: &FileFilter) {
     let path = if of.at.is_some() { "v.path" } else { "v.file_path" };
     sql.push("v.project_id = ").bind(of.project.0).push(" AND ");
     member(sql, "v.project_id", me);
@@ -221,6 +270,70 @@ pub async fn count(tx: &Tx, lists: &[FilesOf], keep: &FileFilter) -> Result<Vec<
     Ok(found)
 }
 
+/// Adds what is directly in a folder (in the project, without one): `c` with a row for each name, and `live`, the files
+/// from which they come. Reads what is below the folder, at any depth.
+fn children(sql: &mut Sql, tx: &Tx, of: FilesOf, parent: Option<&FilePath>) {
+    let (select, path) = if of.at.is_some() { (FILES_AT, "v.path") } else { (FILES_NOW, "v.file_path") };
+    sql.push("WITH live AS (SELECT ").push(select);
+    keep_files(sql, tx.me(), of, &FileFilter::default());
+    let mut start = 0;
+    if let Some(parent) = parent {
+        start = parent.as_str().chars().count() + 1;
+        sql.push(" AND ").push(path).push(" > ").bind(format!("{}/", parent.as_str()));
+        sql.push(" AND ").push(path).push(" < ").bind(format!("{}0", parent.as_str()));
+    }
+    let position = if tx.is_sqlite() { "instr" } else { "strpos" };
+    sql.push(&format!(
+        "), c AS (SELECT l.project_id, substr(l.file_path, 1, {start} + {position}(substr(l.file_path, {start} + 1) || '/', '/') - 1) \
+         AS path, min(l.created_at) AS oldest, max(l.updated_at) AS newest FROM live l GROUP BY 1, 2) "
+    ));
+}
+
+/// What is directly in a folder (in the project, without one) of each project and moment, by path.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn children_page(
+    tx: &Tx,
+    lists: &[FilesOf],
+    parent: Option<&FilePath>,
+    page: &Page,
+) -> Result<Vec<(FilesOf, Slice<Entry>)>> {
+    const BY_PATH: Order = Order { columns: &[("c.path", KeyKind::Text)], descending: false };
+    let sql = pages(lists, BY_PATH, page, |sql, of| {
+        children(sql, tx, of, parent);
+        sql.push("SELECT ")
+            .push(&moment(of.at))
+            .push(", c.project_id AS parent, c.path, c.oldest, c.newest, f.* FROM c ");
+        sql.push("LEFT JOIN live f ON f.file_path = c.path WHERE c.path <> ''");
+    })?;
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| {
+        let folder = folder(row)?;
+        let cursor = Cursor(vec![Key::Text(folder.path.as_str().to_owned())]);
+        let is_file = get::<Option<Uuid>>(row, "id")?.is_some();
+        let entry = if is_file { Entry::File(file(row)?) } else { Entry::Folder(folder) };
+        Ok((files_of(row, get(row, "parent")?)?, cursor, entry))
+    });
+    Ok(super::group(rows.collect::<Result<_>>()?, page))
+}
+
+/// How many entries [`children_page`] would list in all, of each project and moment.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn children_count(tx: &Tx, lists: &[FilesOf], parent: Option<&FilePath>) -> Result<Vec<(FilesOf, i64)>> {
+    let sql = union(lists, |sql, of| {
+        children(sql, tx, of, parent);
+        sql.push("SELECT ")
+            .push(&moment(of.at))
+            .push(", c.project_id AS parent, count(*) AS n FROM c GROUP BY c.project_id");
+        Ok(())
+    })?;
+    let rows = tx.rows(sql).await?;
+    rows.iter().map(|row| Ok((files_of(row, get(row, "parent")?)?, get(row, "n")?))).collect()
+}
+
 /// The versions among `ids` in the actor's projects.
 ///
 /// # Errors
@@ -257,7 +370,7 @@ pub async fn versions_page(tx: &Tx, of: &[FileId], page: &Page) -> Result<Vec<(F
     Ok(super::group(rows, page))
 }
 
-fn keep_changes(sql: &mut Sql, me: Uuid, project: ProjectId, keep: &ChangeFilter) {
+fn keep_changes(sql: &mut Sql, me: Me, project: ProjectId, keep: &ChangeFilter) {
     sql.push("v.project_id = ").bind(project.0).push(" AND ");
     member(sql, "v.project_id", me);
     for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))]

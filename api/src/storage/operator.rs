@@ -126,6 +126,8 @@ pub struct StoredSession {
     pub messages: i64,
     /// How many of those have no entry in the log that names them.
     pub unlogged: i64,
+    /// How many say that they are folded away, or not, against their folds.
+    pub misfolded: i64,
     /// How many are checkpoints of the AI and have no snapshot.
     pub without_snapshot: i64,
 }
@@ -165,6 +167,17 @@ pub async fn projects(operator: &Operator, only: Option<ProjectId>) -> Result<Ve
         })
     })
     .await
+}
+
+/// A user's full name and e-mail, where there are such.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn person(operator: &Operator, id: UserId) -> Result<(Option<String>, Option<String>)> {
+    let mut sql = Sql::new("SELECT full_name, email FROM user_profiles WHERE id = ");
+    sql.bind(id.0);
+    let found = list(operator, sql, |row| Ok((get(row, "full_name")?, get(row, "email")?))).await?;
+    Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// Entries of a project's log after a revision, oldest first.
@@ -300,8 +313,10 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
     let mut sql = Sql::new(
         "SELECT s.id, s.message_count, count(m.id) AS messages, \
          count(CASE WHEN m.id IS NOT NULL AND e.revision IS NULL THEN 1 END) AS unlogged, \
+         count(CASE WHEN coalesce(m.folded_revision, 0) <> coalesce(f.revision, 0) THEN 1 END) AS misfolded, \
          count(CASE WHEN m.is_checkpoint AND m.role = 'assistant' AND n.id IS NULL THEN 1 END) AS without_snapshot \
          FROM chat_sessions s LEFT JOIN chat_messages m ON m.session_id = s.id \
+         LEFT JOIN chat_folds f ON f.message_id = m.id AND f.superseded_revision IS NULL \
          LEFT JOIN project_events e ON e.project_id = m.project_id AND e.revision = m.revision \
          AND e.kind = 'MESSAGE_ADDED' AND e.message_id = m.id \
          LEFT JOIN project_snapshots n ON n.project_id = m.project_id AND n.created_revision = m.revision \
@@ -314,6 +329,7 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
             message_count: get(row, "message_count")?,
             messages: get(row, "messages")?,
             unlogged: get(row, "unlogged")?,
+            misfolded: get(row, "misfolded")?,
             without_snapshot: get(row, "without_snapshot")?,
         })
     })
@@ -330,11 +346,20 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
     const AT_ONCE: usize = 10_000;
     let mut heads: HashMap<ProjectId, (i32, HashSet<UserId>)> = HashMap::with_capacity(projects.len());
     for projects in projects.chunks(AT_ONCE) {
-        let mut sql = Sql::new("SELECT p.id, p.revision, p.user_id AS member FROM projects p WHERE p.id IN ");
-        sql.list(projects.iter().map(|id| id.0));
-        sql.push(" UNION ALL SELECT p.id, p.revision, c.user_id FROM projects p JOIN project_collaborators c ");
-        sql.push("ON c.project_id = p.id AND c.accepted_at IS NOT NULL WHERE p.id IN ");
-        sql.list(projects.iter().map(|id| id.0));
+        let ids = || projects.iter().map(|id| id.0);
+        let mut sql = Sql::new("SELECT ");
+        if tx.is_sqlite() {
+            sql.push("p.id, p.revision, p.user_id AS member FROM projects p WHERE p.id IN ").list(ids());
+            sql.push(" UNION ALL SELECT p.id, p.revision, c.user_id FROM projects p JOIN project_collaborators c ");
+            sql.push("ON c.project_id = p.id AND c.accepted_at IS NOT NULL WHERE p.id IN ").list(ids());
+        } else {
+            // A server's login sees no project by itself.
+            sql.push("h.* FROM project_heads(ARRAY(SELECT p.id::uuid FROM (VALUES ");
+            for (index, id) in ids().enumerate() {
+                sql.push(if index == 0 { "(" } else { ", (" }).bind(id).push(")");
+            }
+            sql.push(") AS p (id))) AS h");
+        }
         for row in tx.rows(sql).await? {
             let id = ProjectId(row.try_get("", "id").map_err(fail)?);
             let revision = row.try_get("", "revision").map_err(fail)?;

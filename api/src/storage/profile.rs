@@ -23,6 +23,12 @@ impl From<user_profiles::Model> for Profile {
     }
 }
 
+/// The columns of a profile. On PostgreSQL nobody may read the column of the e-mails; one's own comes by a function.
+fn columns(sql: &mut Sql, tx: &Tx) {
+    sql.push("id, full_name, avatar_url, created_at, updated_at, CASE WHEN id = ").bind(tx.me());
+    sql.push(if tx.is_sqlite() { " THEN email END AS email" } else { " THEN my_email() END AS email" });
+}
+
 /// Makes the actor's profile and preferences where there are none yet.
 ///
 /// # Errors
@@ -49,13 +55,18 @@ pub async fn ensure(tx: &Tx, claims: &Claims, now: DateTime<Utc>) -> Result<()> 
     Ok(())
 }
 
-/// The profiles among `ids` that the actor may see: their own, and those of everybody with whom they share a project.
+/// The profiles among `ids` that the actor may see: their own, and those, without their e-mails, of everybody with whom they
+/// share a project.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
-    let mut sql = Sql::new("SELECT u.* FROM user_profiles u WHERE u.id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND (u.id = ").bind(tx.me());
+    let mut sql = Sql::new("SELECT ");
+    columns(&mut sql, tx);
+    sql.push(" FROM user_profiles u WHERE u.id IN ")
+        .list(ids.iter().map(|id| id.0))
+        .push(" AND (u.id = ")
+        .bind(tx.me());
     // Owners, collaborators who may not have accepted yet, and authors: somebody who wrote in a shared project and left it
     // since is still the author of what they wrote.
     for (table, project) in
@@ -104,7 +115,8 @@ pub async fn update(tx: &Tx, changes: ProfileChanges, now: DateTime<Utc>) -> Res
     if let Some(avatar_url) = changes.avatar_url {
         sql.push(", avatar_url = ").bind(avatar_url);
     }
-    sql.push(" WHERE id = ").bind(tx.me()).push(" RETURNING *");
+    sql.push(" WHERE id = ").bind(tx.me()).push(" RETURNING ");
+    columns(&mut sql, tx);
     let rows: Vec<user_profiles::Model> = tx.all(sql).await?;
     let row = rows.into_iter().next().ok_or_else(|| Error::internal("a signed-in user has no profile"))?;
     Ok(row.into())

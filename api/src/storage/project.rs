@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use entity::{project_collaborators, projects};
+use entity::{project_collaborators, project_versions, projects};
 use sea_orm::FromQueryResult;
-use uuid::Uuid;
 
-use super::db::{Tx, fail, unknown};
+use super::db::{Me, Tx, fail, unknown};
 use super::sql::{KeyKind, Order, Sql};
 use crate::model::error::{Error, Result};
 use crate::model::event::AsOf;
@@ -19,21 +18,27 @@ use crate::model::project::{
 };
 
 /// Adds the condition that `me` is a member of the project whose id is in `column`: its owner, or a collaborator who accepted.
-pub(super) fn member<'s>(sql: &'s mut Sql, column: &str, me: Uuid) -> &'s mut Sql {
+pub(super) fn member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut Sql {
+    if !me.scopes {
+        return sql.push("TRUE");
+    }
     sql.push("EXISTS (SELECT 1 FROM projects a WHERE a.id = ").push(column).push(" AND (a.user_id = ").bind(me);
     sql.push(" OR EXISTS (SELECT 1 FROM project_collaborators c WHERE c.project_id = a.id AND c.user_id = ").bind(me);
     sql.push(" AND c.accepted_at IS NOT NULL)))")
 }
 
 /// Adds the ids of the projects that `me` is a member of, as a sub-select.
-pub(super) fn memberships(sql: &mut Sql, me: Uuid) -> &mut Sql {
+pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
+    if !me.scopes {
+        return sql.push("(SELECT id FROM projects)");
+    }
     sql.push("(SELECT id FROM projects WHERE user_id = ").bind(me);
     sql.push(" UNION SELECT project_id FROM project_collaborators WHERE user_id = ").bind(me);
     sql.push(" AND accepted_at IS NOT NULL)")
 }
 
 /// Adds the columns of a project as `me` sees it; `p` is the project.
-fn columns(sql: &mut Sql, me: Uuid) -> &mut Sql {
+fn columns(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("p.*, CASE WHEN p.user_id = ").bind(me);
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = p.id AND c.user_id = ");
     sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END AS viewer_role")
@@ -80,7 +85,7 @@ pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
     tx.rows(sql).await?.iter().map(project).collect()
 }
 
-fn filter(sql: &mut Sql, me: Uuid, filter: &ProjectFilter) {
+fn filter(sql: &mut Sql, me: Me, filter: &ProjectFilter) {
     sql.push(" FROM projects p WHERE p.id IN ");
     memberships(sql, me);
     match filter.status {
@@ -303,6 +308,20 @@ pub enum Target {
     Snapshot(crate::model::ids::ProjectSnapshotId),
 }
 
+impl Target {
+    /// Adds the project's id.
+    fn project(self, sql: &mut Sql) -> &mut Sql {
+        match self {
+            Self::Project(id) => sql.bind(id.0),
+            Self::Session(id) => sql.push("(SELECT project_id FROM chat_sessions WHERE id = ").bind(id.0).push(")"),
+            Self::File(id) => sql.push("(SELECT project_id FROM project_files WHERE id = ").bind(id.0).push(")"),
+            Self::Snapshot(id) => {
+                sql.push("(SELECT project_id FROM project_snapshots WHERE id = ").bind(id.0).push(")")
+            }
+        }
+    }
+}
+
 /// What a write adds to a project's counts.
 #[derive(Clone, Copy, Default)]
 pub struct Counts {
@@ -332,7 +351,7 @@ pub struct Locked {
 }
 
 /// Takes the project's next revision, and with it the project's lock until the transaction ends: every write to a
-/// project begins so. `None` where the actor is no member.
+/// project begins so. `None` where the actor is no member, or where row-level security says that they only read.
 ///
 /// # Errors
 /// `Internal` where the database fails.
@@ -348,13 +367,7 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
         sql.push(", message_count = message_count + ").bind(counts.messages);
     }
     sql.push(" WHERE id = ");
-    match target {
-        Target::Project(id) => sql.bind(id.0),
-        Target::Session(id) => sql.push("(SELECT project_id FROM chat_sessions WHERE id = ").bind(id.0).push(")"),
-        Target::File(id) => sql.push("(SELECT project_id FROM project_files WHERE id = ").bind(id.0).push(")"),
-        Target::Snapshot(id) => sql.push("(SELECT project_id FROM project_snapshots WHERE id = ").bind(id.0).push(")"),
-    };
-    sql.push(" AND ");
+    target.project(&mut sql).push(" AND ");
     member(&mut sql, "projects.id", tx.me())
         .push(" RETURNING id, revision, status, last_activity_at, CASE WHEN user_id = ")
         .bind(tx.me());
@@ -376,6 +389,18 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
     }))
 }
 
+/// What the actor may do in a project; `None` where they are no member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn role_in(tx: &Tx, target: Target) -> Result<Option<ProjectRole>> {
+    let mut sql = Sql::new("SELECT ");
+    columns(&mut sql, tx.me()).push(" FROM projects p WHERE p.id = ");
+    target.project(&mut sql).push(" AND ");
+    member(&mut sql, "p.id", tx.me());
+    Ok(tx.row(sql).await?.as_ref().map(project).transpose()?.map(|project| project.viewer_role))
+}
+
 /// Adds to the counts of files and changes, which a write knows only when it is done.
 ///
 /// # Errors
@@ -389,6 +414,42 @@ pub async fn add_counts(tx: &Tx, id: ProjectId, counts: Counts) -> Result<()> {
         .bind(id.0);
     tx.execute(sql).await?;
     Ok(())
+}
+
+/// Keeps what a locked project's own fields are, before a revision changes them.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
+    let mut sql = Sql::new(
+        "INSERT INTO project_versions (project_id, superseded_revision, name, description, initial_prompt, config, status, updated_at) \
+         SELECT id, revision, name, description, initial_prompt, config, status, updated_at FROM projects WHERE id = ",
+    );
+    sql.bind(id.0).push(" AND revision = ").bind(revision);
+    tx.execute(sql).await?;
+    Ok(())
+}
+
+/// A project of the actor's as of a moment: its own fields as they were then.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn as_of(tx: &Tx, project: Project, as_of: AsOf) -> Result<Project> {
+    let mut sql = Sql::new("SELECT v.* FROM project_versions v WHERE v.project_id = ");
+    sql.bind(project.id.0).push(" AND v.superseded_revision > ").bind(as_of.revision).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.superseded_revision LIMIT 1");
+    let then: Vec<project_versions::Model> = tx.all(sql).await?;
+    let project = Project { as_of: Some(as_of), ..project };
+    let Some(then) = then.into_iter().next() else { return Ok(project) };
+    Ok(Project {
+        name: then.name,
+        description: then.description,
+        initial_prompt: then.initial_prompt,
+        config: then.config,
+        status: ProjectStatus::from_stored(&then.status).ok_or_else(|| unknown("project status", &then.status))?,
+        updated_at: then.updated_at.to_utc(),
+        ..project
+    })
 }
 
 /// Changes a locked project's own fields.
@@ -423,6 +484,16 @@ pub async fn update(tx: &Tx, id: ProjectId, changes: ProjectChanges, now: DateTi
 /// # Errors
 /// `NotFound` where the actor is no member.
 pub async fn touch(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<()> {
+    if !tx.is_sqlite() {
+        // Row-level security lets viewers update no project; this they may.
+        let mut sql = Sql::new("SELECT touch_project(");
+        sql.bind(id.0).push(", ").bind(now).push(") AS touched");
+        let touched: Option<bool> = match tx.row(sql).await? {
+            Some(row) => row.try_get("", "touched").map_err(fail)?,
+            None => None,
+        };
+        return if touched == Some(true) { Ok(()) } else { Err(Error::not_found("project", "id")) };
+    }
     let mut sql = Sql::new("UPDATE projects SET last_accessed_at = ");
     sql.bind(now).push(" WHERE id = ").bind(id.0).push(" AND ");
     member(&mut sql, "projects.id", tx.me());

@@ -13,8 +13,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -98,8 +97,6 @@ async fn page(request: HeaderMap) -> Response {
     if let Ok(policy) = content_security_policy(embedded()).parse() {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
-    headers.insert(REFERRER_POLICY, axum::http::HeaderValue::from_static("no-referrer"));
-    headers.insert(X_FRAME_OPTIONS, axum::http::HeaderValue::from_static("DENY"));
     response
 }
 

@@ -6,16 +6,18 @@
 //! that GraphQL refuses, has 400 (422 where the document fails validation) for clients that accept
 //! `application/graphql-response+json`, and 200 for those that accept `application/json` alone.
 
-use std::panic::AssertUnwindSafe;
+use std::{net::SocketAddr, panic::AssertUnwindSafe};
 
 use async_graphql::{Request, parser::types::OperationType};
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{Query, State},
+    extract::{ConnectInfo, Query, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
-        header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{
+            ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+        },
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -31,6 +33,7 @@ use super::{
     operation::{self, Outcome},
     router::{AppState, RequestId},
     sse::{self, Format},
+    throttle::{Address, TooOften},
 };
 use crate::{
     domain::profile,
@@ -66,6 +69,11 @@ impl Refusal {
         self.header = Some((name, HeaderValue::from_static(value)));
         self
     }
+
+    fn too_often(refused: TooOften) -> Box<Self> {
+        let header = Some((RETRY_AFTER, refused.retry_after.into()));
+        Box::new(Self { status: StatusCode::TOO_MANY_REQUESTS, error: refused.error, header })
+    }
 }
 
 /// The requests of one HTTP request, and whether they came as an array.
@@ -78,6 +86,7 @@ struct Batch {
 pub async fn graphql(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -91,13 +100,21 @@ pub async fn graphql(
             &id,
         );
     };
-    match answer(&state, &parts, body, media, &id).await {
+    let address = state.throttle.address(peer.ip(), &parts.headers);
+    match answer(&state, &parts, body, address, media, &id).await {
         Ok(response) => response,
         Err(refusal) => refuse(media, &refusal, &id),
     }
 }
 
-async fn answer(state: &AppState, parts: &Parts, body: Body, media: Media, id: &str) -> Result<Response, Box<Refusal>> {
+async fn answer(
+    state: &AppState,
+    parts: &Parts,
+    body: Body,
+    address: Option<Address>,
+    media: Media,
+    id: &str,
+) -> Result<Response, Box<Refusal>> {
     let mut batch = match parts.method {
         Method::GET | Method::HEAD => Batch { requests: vec![from_query(&parts.uri)?], is_array: false },
         Method::POST => {
@@ -110,14 +127,9 @@ async fn answer(state: &AppState, parts: &Parts, body: Body, media: Media, id: &
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST"));
         }
     };
-    let claims = match auth::bearer(&parts.headers) {
-        Ok(Some(token)) => Some(state.verifier.verify(token)),
-        Ok(None) => None,
-        Err(error) => Some(Err(error)),
-    };
-    let claims = claims.transpose().map_err(|error| {
-        Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
-    })?;
+    let claims = caller(state, &parts.headers, address).await?;
+    let actor = claims.as_ref().map(|claims| &claims.actor);
+    state.throttle.admit(actor, address, batch.requests.len()).map_err(Refusal::too_often)?;
 
     if parts.method != Method::POST {
         for request in &mut batch.requests {
@@ -160,6 +172,29 @@ async fn answer(state: &AppState, parts: &Parts, body: Body, media: Media, id: &
             Ok(response)
         }
         None => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Error::internal("an operation had no outcome"))),
+    }
+}
+
+/// Whose token the request has, where it has one.
+async fn caller(
+    state: &AppState,
+    headers: &HeaderMap,
+    address: Option<Address>,
+) -> Result<Option<Claims>, Box<Refusal>> {
+    let verified = match auth::bearer(headers) {
+        Ok(Some(token)) => state.verifier.verify(token).await,
+        Ok(None) => return Ok(None),
+        Err(error) => Err(error),
+    };
+    match verified {
+        Ok(claims) => Ok(Some(claims)),
+        Err(error @ Error::Internal(_)) => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
+        }
+        Err(error) => {
+            state.throttle.failed(address).map_err(Refusal::too_often)?;
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! no more; a listener that falls behind them runs alone again, and misses nothing.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     domain::events::{Cursor, Feed},
     graphql::{context, listening::Plan},
-    model::{actor::Actor, clock, error::Error, ids::UserId, limits::Limits},
+    model::{actor::Actor, clock, error::Error, ids::UserId},
 };
 
 /// How many results a group keeps for listeners who are a little behind, and how many bytes of them.
@@ -224,46 +224,6 @@ fn listen(
                 }
             }
             cursor = Arc::new(Cursor::of(feed.clone(), at));
-        }
-    }
-}
-
-/// How many connections on which they may listen each user has.
-#[derive(Clone, Default)]
-pub struct Places(Arc<Mutex<HashMap<UserId, usize>>>);
-
-/// One of them, until it is dropped.
-pub struct Place {
-    places: Places,
-    user: UserId,
-}
-
-impl Places {
-    /// Takes one more.
-    ///
-    /// # Errors
-    /// `RateLimited` where the user has as many as they may have.
-    pub fn take(&self, user: UserId, limits: &Limits) -> Result<Place, Error> {
-        let most = limits.max_user_connections;
-        let mut places = lock(&self.0);
-        let taken = places.entry(user).or_default();
-        if *taken >= most {
-            let message =
-                format!("A user may have {most} WebSockets and event streams at a time (--max-user-connections).");
-            return Err(Error::RateLimited(message));
-        }
-        *taken += 1;
-        Ok(Place { places: self.clone(), user })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Entry::Occupied(mut taken) = lock(&self.places.0).entry(self.user) {
-            *taken.get_mut() -= 1;
-            if *taken.get() == 0 {
-                taken.remove();
-            }
         }
     }
 }

@@ -6,8 +6,10 @@
 pub mod auth;
 pub mod graphiql;
 pub mod http;
+pub mod jwks;
 pub mod listening;
 mod operation;
 pub mod router;
 pub mod sse;
+pub mod throttle;
 pub mod websocket;

@@ -8,7 +8,7 @@ use axum::{
     extract::Request,
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{AUTHORIZATION, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+        header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -19,12 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
-use super::{
-    auth::Verifier,
-    graphiql, http,
-    listening::{Groups, Places},
-    operation, websocket,
-};
+use super::{auth::Verifier, graphiql, http, listening::Groups, operation, throttle::Throttle, websocket};
 use crate::{
     domain::Services,
     graphql::schema::AppSchema,
@@ -36,6 +31,17 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken from a client, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
+/// What keeps other sites' pages apart from this server's answers, where an answer has no policy of its own. That it comes by
+/// https alone is for the proxy to say which ends it (Strict-Transport-Security).
+const HEADERS: [(&str, &str); 6] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
 /// What the doors need to know.
 #[derive(Clone)]
 pub struct AppState {
@@ -45,12 +51,12 @@ pub struct AppState {
     pub services: Arc<Services>,
     /// Says whose a token is.
     pub verifier: Arc<Verifier>,
+    /// How often who may ask.
+    pub throttle: Arc<Throttle>,
     /// Limits on requests.
     pub limits: Arc<Limits>,
     /// Those who listen, by what they listen to.
     pub groups: Groups,
-    /// How many connections each of them has.
-    pub places: Places,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
     /// Cancelled when the server stops: WebSockets close by it.
@@ -71,7 +77,7 @@ pub fn router(state: AppState) -> Router {
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE, X_REQUEST_ID])
-        .expose_headers([X_REQUEST_ID])
+        .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(std::time::Duration::from_secs(3600));
     Router::new()
         .merge(graphiql::routes())
@@ -106,7 +112,8 @@ async fn guard(mut request: Request, next: Next) -> Response {
 
     let headers = response.headers_mut();
     headers.extend(header.map(|id| (X_REQUEST_ID, id)));
-    for (name, value) in [(X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")] {
+    for (name, value) in HEADERS {
+        let name = HeaderName::from_static(name);
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response

@@ -154,7 +154,7 @@ pub async fn open(
         state.tasks.spawn(sign_in.in_current_span()).await.map_err(Error::internal)??;
     }
     let actor = claims.map(|claims| claims.actor);
-    let place = actor.as_ref().map(|actor| state.places.take(actor.user_id, &state.limits)).transpose()?;
+    let place = actor.as_ref().map(|actor| state.throttle.open_socket(actor.user_id)).transpose()?;
     let token_time = auth::time_left(actor.as_ref());
     let steps = listening::start(state, actor, request, id.to_owned(), heard);
     let body = body(state.clone(), format, steps, token_time, id.to_owned()).map(move |bytes| {

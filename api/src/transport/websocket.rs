@@ -2,12 +2,17 @@
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), with its close codes. The library's own socket closes
 //! with codes that clients take as final, and keeps several other rules otherwise.
 //!
+//! A client that means to stay longer than its token holds sends a fresh one in the payload of a `ping`, in any shape that
+//! `connection_init` takes; the `pong` says when it ends. The protocol leaves the payloads of both to client and server, and
+//! forbids a second `connection_init`.
+//!
 //! One task a socket runs everything. What it holds for a client is bounded: the next result is taken from an operation
 //! only when the one before it has gone to the network, so a client that reads slowly slows its operations' streams and
 //! fills no queue. Operations take turns: the set that holds them wakes them first come, first served.
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::SocketAddr,
     pin::pin,
     task::{Context, Poll, ready},
 };
@@ -16,7 +21,7 @@ use async_graphql::ServerError;
 use axum::{
     Extension,
     extract::{
-        State,
+        ConnectInfo, State,
         ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     http::{
@@ -37,9 +42,10 @@ use tracing::Instrument;
 
 use super::{
     auth,
-    listening::{self, Place, Step},
+    listening::{self, Step},
     operation,
     router::{AppState, RequestId},
+    throttle::{Address, OpenSocket},
 };
 use crate::{
     domain::profile,
@@ -120,6 +126,11 @@ enum ToClient<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<&'a RawValue>,
     },
+    /// The answer to a `ping` with a token.
+    #[serde(rename = "pong")]
+    Refreshed {
+        payload: Refreshed,
+    },
     Error {
         id: &'a str,
         payload: &'a [ServerError],
@@ -129,10 +140,21 @@ enum ToClient<'a> {
     },
 }
 
+/// When the socket's token ends, and why a fresh one was not taken.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refreshed {
+    /// In seconds since the epoch, as the token's `exp` has it; null where the socket has no user.
+    token_expires_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ServerError>,
+}
+
 /// Makes a WebSocket of the request, where the page that asks for it may have one.
 pub async fn upgrade(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -159,6 +181,7 @@ pub async fn upgrade(
     }
     // A token in the handshake is looked at when the connection is initialised: a browser cannot see a handshake's status.
     let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
+    let address = state.throttle.address(peer.ip(), &headers);
     let task = state.tasks.token();
     let serve = move |socket: WebSocket| async move {
         let _task = task;
@@ -167,12 +190,13 @@ pub async fn upgrade(
             state,
             id,
             token,
+            address,
+            place: None,
             sink,
             stream,
             waiting: VecDeque::new(),
             is_flushed: true,
             phase: Phase::Opened,
-            place: None,
             deadline: Instant::now() + INIT_TIME,
             operations: SelectAll::new(),
             running: HashMap::new(),
@@ -197,6 +221,9 @@ struct Socket {
     id: String,
     /// The token of the handshake's header.
     token: Result<Option<String>, Error>,
+    address: Option<Address>,
+    /// Its place among its user's sockets.
+    place: Option<OpenSocket>,
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
     /// Messages that the network has not taken yet.
@@ -204,8 +231,6 @@ struct Socket {
     /// Whether the network has taken everything that was to be sent.
     is_flushed: bool,
     phase: Phase,
-    /// The caller's place among those that they may have.
-    place: Option<Place>,
     /// When `connection_init` must have come, and after it when the token ends.
     deadline: Instant,
     operations: SelectAll<BoxStream<'static, (String, Step)>>,
@@ -328,8 +353,15 @@ impl Socket {
                 self.initialise(&payload).await?;
             }
             FromClient::Ping { payload } => {
-                let payload = payload.filter(|_| text.len() <= MAX_ECHO_BYTES);
-                self.say(&ToClient::Pong { payload });
+                let said = payload.and_then(|payload| serde_json::from_str(payload.get()).ok()).unwrap_or_default();
+                match auth::from_payload(&said) {
+                    Ok(None) => {
+                        let payload = payload.filter(|_| text.len() <= MAX_ECHO_BYTES);
+                        self.say(&ToClient::Pong { payload });
+                    }
+                    Ok(Some(token)) => self.refresh(Ok(token)).await,
+                    Err(error) => self.refresh(Err(error)).await,
+                }
             }
             FromClient::Pong => {}
             FromClient::Subscribe { id, payload } => self.subscribe(id, payload)?,
@@ -343,41 +375,83 @@ impl Socket {
     }
 
     async fn initialise(&mut self, payload: &serde_json::Value) -> Result<(), Close> {
-        let forbidden = |error: &Error| Close::new(FORBIDDEN, error.message());
-        let token = match auth::from_connection_init(payload).map_err(|error| forbidden(&error))? {
-            Some(token) => Some(token),
-            None => self.token.as_ref().map_err(forbidden)?.as_deref(),
+        let (state, address) = (self.state.clone(), self.address);
+        let token = match (auth::from_payload(payload), &self.token) {
+            (Ok(None), Ok(token)) => Ok(token.as_deref()),
+            (Ok(None), Err(error)) => Err(error.clone()),
+            (said, _) => said,
         };
-        let claims = token.map(|token| self.state.verifier.verify(token)).transpose();
-        let actor = match claims.map_err(|error| forbidden(&error))? {
-            None => None,
-            Some(claims) => {
-                let actor = claims.actor.clone();
-                let services = self.state.services.clone();
-                // In a task of its own, so that a client that hangs up cannot cancel it half-way.
-                let sign_in = async move { profile::sign_in(&services, &claims).await };
-                let signed_in = self
-                    .state
-                    .tasks
-                    .spawn(sign_in.in_current_span())
-                    .await
-                    .unwrap_or_else(|error| Err(Error::internal(error)));
-                if let Err(error) = signed_in {
-                    let refusal = operation::refusal(&error, &self.id);
-                    let code = if matches!(error, Error::Internal(_)) { TRY_AGAIN_LATER } else { FORBIDDEN };
-                    return Err(Close::new(code, refusal.message));
-                }
-                Some(actor)
-            }
+        let claims = match token {
+            Ok(Some(token)) => state.verifier.verify(token).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
         };
-        if let Some(actor) = &actor {
-            let place = self.state.places.take(actor.user_id, &self.state.limits);
-            self.place = Some(place.map_err(|error| Close::new(TRY_AGAIN_LATER, error.message()))?);
+        let claims = claims.map_err(|error| self.refused(error))?;
+        let actor = claims.as_ref().map(|claims| claims.actor.clone());
+        state.throttle.admit(actor.as_ref(), address, 1).map_err(|refused| self.refused(refused.error))?;
+        if let Some(claims) = claims {
+            self.place = Some(state.throttle.open_socket(claims.actor.user_id).map_err(|error| self.refused(error))?);
+            let services = state.services.clone();
+            // In a task of its own, so that a client that hangs up cannot cancel it half-way.
+            let sign_in = async move { profile::sign_in(&services, &claims).await };
+            let signed_in = state.tasks.spawn(sign_in.in_current_span()).await;
+            signed_in.unwrap_or_else(|error| Err(Error::internal(error))).map_err(|error| self.refused(error))?;
         }
         self.deadline = Instant::now() + auth::time_left(actor.as_ref());
         self.phase = Phase::Acknowledged(actor);
         self.say(&ToClient::ConnectionAck);
         Ok(())
+    }
+
+    /// How a socket ends that is not initialised: for good, or to try again where it was not the token that was amiss.
+    fn refused(&self, error: Error) -> Close {
+        let error = match error {
+            Error::Unauthenticated(_) => {
+                self.state.throttle.failed(self.address).map_or_else(|often| often.error, |()| error)
+            }
+            other => other,
+        };
+        let code =
+            if matches!(error, Error::Internal(_) | Error::RateLimited(_)) { TRY_AGAIN_LATER } else { FORBIDDEN };
+        Close::new(code, operation::refusal(&error, &self.id).message)
+    }
+
+    /// Goes on by a fresh token of the same user, or else until the present one ends.
+    async fn refresh(&mut self, token: Result<&str, Error>) {
+        let error = match self.fresh(token).await {
+            Ok(actor) => {
+                self.deadline = Instant::now() + auth::time_left(Some(&actor));
+                self.phase = Phase::Acknowledged(Some(actor));
+                None
+            }
+            Err(error) => Some(operation::refusal(&error, &self.id)),
+        };
+        let token_expires_at = match &self.phase {
+            Phase::Acknowledged(Some(actor)) => Some(actor.expires_at),
+            Phase::Acknowledged(None) | Phase::Opened => None,
+        };
+        self.say(&ToClient::Refreshed { payload: Refreshed { token_expires_at, error } });
+    }
+
+    async fn fresh(&mut self, token: Result<&str, Error>) -> Result<Actor, Error> {
+        let Phase::Acknowledged(Some(present)) = &self.phase else {
+            let message = "Only a socket that was opened with a token takes a fresh one: send it by connection_init.";
+            return Err(Error::Unauthenticated(message.to_owned()));
+        };
+        let throttle = &self.state.throttle;
+        throttle.admit(Some(present), self.address, 1).map_err(|often| often.error)?;
+        let verified = match token {
+            Ok(token) => self.state.verifier.verify(token).await,
+            Err(error) => Err(error),
+        };
+        match verified {
+            Ok(claims) if claims.actor.user_id == present.user_id => Ok(claims.actor),
+            Ok(_) => Err(Error::Forbidden("This is another user's token: it needs a socket of its own.".to_owned())),
+            Err(error @ Error::Unauthenticated(_)) => {
+                Err(throttle.failed(self.address).map_or_else(|often| often.error, |()| error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn subscribe(&mut self, id: String, payload: &str) -> Result<(), Close> {
@@ -395,6 +469,11 @@ impl Socket {
         if self.running.len() >= limit || self.operations.len() >= limit.saturating_mul(2) {
             let message = format!("A socket may have {limit} operations under way (--max-socket-operations).");
             let error = operation::refusal(&Error::RateLimited(message), &request_id);
+            self.say(&ToClient::Error { id: &id, payload: &[error] });
+            return Ok(());
+        }
+        if let Err(often) = self.state.throttle.admit(actor.as_ref(), self.address, 1) {
+            let error = operation::refusal(&often.error, &request_id);
             self.say(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 
 import { print } from 'graphql';
 
-import { documents, newProject, socketClient } from './server.mjs';
+import { documents, eventually, headers, newProject, socketClient } from './server.mjs';
 
 const query = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]));
 
@@ -52,6 +52,26 @@ test('a subscription replays the past, goes on live, and ends when the client ha
     if (heard.length === 3) break;
   }
   assert.deepEqual(heard, [[1, 'PROJECT_CREATED'], [2, 'SESSION_STARTED'], [3, 'MESSAGE_ADDED']]);
+  await client.dispose();
+});
+
+test('a fresh token is taken on an open socket, under a running subscription', async () => {
+  const { projectId, sessionId } = await projectWithSession(socketClient());
+  let socket;
+  const client = socketClient({ on: { connected: (connected) => (socket = connected) } });
+  const events = client.iterate({ query: query.ProjectEvents, variables: { projectId, afterRevision: 2 } });
+  const next = events.next();
+  await eventually(() => socket, 'a socket');
+
+  const pong = new Promise((resolve) => client.on('pong', (received, payload) => received && resolve(payload)));
+  socket.send(JSON.stringify({ type: 'ping', payload: headers }));
+  const { exp } = JSON.parse(Buffer.from(headers.Authorization.split('.')[1], 'base64url'));
+  assert.deepEqual(await pong, { tokenExpiresAt: exp });
+
+  await say(client, sessionId, 'still here');
+  const { value } = await next;
+  assert.equal(value.data.projectEvents.revision, 3);
+  await events.return();
   await client.dispose();
 });
 

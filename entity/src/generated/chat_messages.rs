@@ -27,6 +27,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub idempotency_key: Option<String>,
     pub folded_revision: Option<i32>,
+    #[sea_orm(has_many)]
+    pub chat_folds: HasMany<super::chat_folds::Entity>,
     #[sea_orm(belongs_to, from = "session_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub chat_sessions: BelongsTo<super::chat_sessions::Entity>,
     #[sea_orm(has_many)]

@@ -4,6 +4,7 @@ pub mod prelude;
 
 pub mod agent_configurations;
 pub mod blobs;
+pub mod chat_folds;
 pub mod chat_messages;
 pub mod chat_sessions;
 pub mod file_snapshots;
@@ -11,6 +12,7 @@ pub mod project_collaborators;
 pub mod project_events;
 pub mod project_files;
 pub mod project_snapshots;
+pub mod project_versions;
 pub mod projects;
 pub mod user_preferences;
 pub mod user_profiles;

@@ -2,6 +2,7 @@
 
 pub use super::agent_configurations::Entity as AgentConfigurations;
 pub use super::blobs::Entity as Blobs;
+pub use super::chat_folds::Entity as ChatFolds;
 pub use super::chat_messages::Entity as ChatMessages;
 pub use super::chat_sessions::Entity as ChatSessions;
 pub use super::file_snapshots::Entity as FileSnapshots;
@@ -9,6 +10,7 @@ pub use super::project_collaborators::Entity as ProjectCollaborators;
 pub use super::project_events::Entity as ProjectEvents;
 pub use super::project_files::Entity as ProjectFiles;
 pub use super::project_snapshots::Entity as ProjectSnapshots;
+pub use super::project_versions::Entity as ProjectVersions;
 pub use super::projects::Entity as Projects;
 pub use super::user_preferences::Entity as UserPreferences;
 pub use super::user_profiles::Entity as UserProfiles;

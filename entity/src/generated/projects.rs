@@ -34,6 +34,8 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub blobs: HasMany<super::blobs::Entity>,
     #[sea_orm(has_many)]
+    pub chat_folds: HasMany<super::chat_folds::Entity>,
+    #[sea_orm(has_many)]
     pub chat_messages: HasMany<super::chat_messages::Entity>,
     #[sea_orm(has_many)]
     pub chat_sessions: HasMany<super::chat_sessions::Entity>,
@@ -47,6 +49,8 @@ pub struct Model {
     pub project_files: HasMany<super::project_files::Entity>,
     #[sea_orm(has_many)]
     pub project_snapshots: HasMany<super::project_snapshots::Entity>,
+    #[sea_orm(has_many)]
+    pub project_versions: HasMany<super::project_versions::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
 }

@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::git::{FastImport, Signature};
 use super::import::{AUTHOR, COMMIT, COMMITTER, MODES, PLAIN, read_signature};
-use crate::domain::{Services, Tx, chat, events, file, profile};
+use crate::domain::{Services, Tx, chat, events, file};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::error::{Error, Result};
@@ -23,7 +23,7 @@ use crate::model::ids::{FileId, MessageId, ProjectId, UserId};
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::page::Page;
 use crate::storage::db::Db;
-use crate::storage::operator;
+use crate::storage::operator::{self, Operator};
 
 /// Entries of the log read at once.
 const BATCH: usize = 200;
@@ -145,9 +145,12 @@ pub async fn history(
     report: &mut (dyn FnMut(usize) + Send),
 ) -> Result<Exported> {
     let tx = services.read(owner).await?;
+    // Members do not see each other's e-mails, which commits have.
+    let people = services.db.operator().await?;
     let last_of = last_writes(&tx, project).await?;
     let mut history = History {
         tx: &tx,
+        operator: &people,
         project,
         git: FastImport::start(to).await?,
         tree: BTreeMap::new(),
@@ -210,6 +213,7 @@ async fn last_writes(tx: &Tx, project: ProjectId) -> Result<HashMap<MessageId, i
 
 struct History<'t> {
     tx: &'t Tx,
+    operator: &'t Operator,
     project: ProjectId,
     git: FastImport,
     /// The files at the revision that has been reached.
@@ -325,9 +329,9 @@ impl History<'_> {
         let at = at.fixed_offset();
         let Some(id) = id else { return Ok(Signature { name: "Unknown".to_owned(), email: String::new(), at }) };
         if !self.people.contains_key(&id) {
-            let profile = profile::by_ids(self.tx, &[id]).await?.into_iter().next();
-            let email = profile.as_ref().and_then(|profile| profile.email.clone()).unwrap_or_else(|| id.0.to_string());
-            let name = profile.and_then(|profile| profile.full_name).unwrap_or_else(|| email.clone());
+            let (name, email) = operator::person(self.operator, id).await?;
+            let email = email.unwrap_or_else(|| id.0.to_string());
+            let name = name.unwrap_or_else(|| email.clone());
             self.people.insert(id, (name, email));
         }
         let (name, email) = self.people.get(&id).cloned().unwrap_or_default();

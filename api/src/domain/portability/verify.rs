@@ -368,6 +368,12 @@ impl<'b> History<'b> {
             if session.unlogged > 0 {
                 wrong(format!("{} messages of session {} are not in the log", session.unlogged, session.id));
             }
+            if session.misfolded > 0 {
+                wrong(format!(
+                    "{} messages of session {} are not folded as their folds say",
+                    session.misfolded, session.id
+                ));
+            }
             if session.without_snapshot > 0 {
                 let count = session.without_snapshot;
                 wrong(format!("{count} checkpoints of session {} have no snapshot", session.id));

@@ -24,7 +24,7 @@ struct CreateFileInput {
     project_id: ID,
     /// Where it goes. A leading slash, `.` and empty parts are dropped; `..` is refused.
     path: String,
-    /// File or folder.
+    /// File or folder. A folder need not be made for what is below it; one that is stays when it is empty.
     #[graphql(name = "type", default_with = "Some(FileType::File)")]
     file_type: Option<FileType>,
     /// Its text.
@@ -159,8 +159,10 @@ struct SyncFilesInput {
 struct FilePayload {
     /// The file, as it is now.
     file: ProjectFile,
-    /// The change; null where nothing had to change.
+    /// Its change; null where nothing had to change, and for a folder that nobody made, which has no versions.
     change: Option<CodeChange>,
+    /// All changes: its own, and where it is a folder those of what is below it.
+    changes: Vec<CodeChange>,
     /// The revision that was made, or the present one where nothing changed.
     revision: i32,
 }
@@ -170,6 +172,7 @@ impl From<Outcome> for FilePayload {
         Self {
             file: ProjectFile(outcome.file),
             change: outcome.change.map(|changed| CodeChange(changed.change)),
+            changes: outcome.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
             revision: outcome.revision,
         }
     }

@@ -107,6 +107,8 @@ struct UndoPayload {
     manifest_sha256: String,
     /// Messages that are listed again.
     unfolded_messages: i32,
+    /// Messages that are folded away again: of the undo of an undo.
+    folded_messages: i32,
     /// The revision that was made.
     revision: i32,
 }
@@ -164,8 +166,9 @@ impl SnapshotMutation {
     }
 
     /// Appends the inverse of a revision that changed files, a restore or another undo included: what it made goes, what it
-    /// removed comes back. Where later changes touch the same files nothing is written, and the answer is CONFLICT with
-    /// extensions { paths }.
+    /// removed comes back; messages that it folded away are listed again, and the reverse. Where later changes touch the same
+    /// files or messages nothing is written, and the answer is CONFLICT with extensions { paths }. Only its author takes back
+    /// what folded a conversation.
     async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Result<UndoPayload> {
         let project = ProjectId::parse(&input.project_id, "projectId")?;
         let caller = caller(ctx)?;
@@ -176,7 +179,8 @@ impl SnapshotMutation {
             changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
             file_count: undone.file_count,
             manifest_sha256: hex::encode(undone.manifest),
-            unfolded_messages: count(undone.messages),
+            unfolded_messages: count(undone.unfolded),
+            folded_messages: count(undone.folded),
             revision: undone.revision,
         })
     }
@@ -214,7 +218,7 @@ async fn restore(
         changes: restored.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
         file_count: restored.file_count,
         manifest_sha256: hex::encode(restored.manifest),
-        folded_messages: count(restored.messages),
+        folded_messages: count(restored.folded),
         revision: restored.revision,
     })
 }

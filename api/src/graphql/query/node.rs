@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::domain::node::{self, Kind};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
+use crate::graphql::loader::FileAt;
 use crate::graphql::types::Node;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::file::{CodeChange, FileSnapshot, ProjectFile};
@@ -16,7 +17,8 @@ use crate::graphql::types::project::Project;
 use crate::graphql::types::snapshot::ProjectSnapshot;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{
-    CodeChangeId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, parse_uuid,
+    CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId,
+    parse_uuid,
 };
 
 /// Ids that one `nodes` takes.
@@ -31,9 +33,9 @@ impl NodeQuery {
     async fn node(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Node>> {
         or_null(async {
             let caller = caller(ctx)?;
-            let id = parse_uuid(&id, "id")?;
-            let kinds = kinds(caller, &[id]).await?;
-            load(caller, id, kinds.get(&id).copied()).await
+            let id = NodeId::parse(&id, "id")?;
+            let kinds = kinds(caller, std::slice::from_ref(&id)).await?;
+            load(caller, &id, &kinds).await
         })
         .await
     }
@@ -44,23 +46,50 @@ impl NodeQuery {
         if ids.len() > MAX_NODES {
             return Err(Error::bad_input("ids", format!("At most {MAX_NODES} ids at once.")));
         }
-        let parse = |(at, id): (usize, &ID)| parse_uuid(id, &format!("ids[{at}]"));
-        let ids = ids.iter().enumerate().map(parse).collect::<Result<Vec<Uuid>>>()?;
+        let parse = |(at, id): (usize, &ID)| NodeId::parse(id, &format!("ids[{at}]"));
+        let ids = ids.iter().enumerate().map(parse).collect::<Result<Vec<NodeId>>>()?;
         let kinds = kinds(caller, &ids).await?;
-        let nodes = ids.iter().map(|id| load(caller, *id, kinds.get(id).copied()));
+        let nodes = ids.iter().map(|id| load(caller, id, &kinds));
         futures::future::try_join_all(nodes).await
     }
 }
 
-async fn kinds(caller: &Caller, ids: &[Uuid]) -> Result<HashMap<Uuid, Kind>> {
+/// An id as clients send it.
+enum NodeId {
+    /// Of what has a row.
+    Row(Uuid),
+    /// Of a folder that has none.
+    Folder(FolderId),
+}
+
+impl NodeId {
+    fn parse(text: &str, field: &str) -> Result<Self> {
+        match FolderId::parse(text) {
+            Some(id) => Ok(Self::Folder(id)),
+            None => parse_uuid(text, field).map(Self::Row),
+        }
+    }
+}
+
+async fn kinds(caller: &Caller, ids: &[NodeId]) -> Result<HashMap<Uuid, Kind>> {
+    let rows = |id: &NodeId| if let NodeId::Row(id) = id { Some(*id) } else { None };
+    let ids: Vec<Uuid> = ids.iter().filter_map(rows).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    Ok(node::kinds(&*caller.reader.tx().await?, ids).await?.into_iter().collect())
+    Ok(node::kinds(&*caller.reader.tx().await?, &ids).await?.into_iter().collect())
 }
 
-async fn load(caller: &Caller, id: Uuid, kind: Option<Kind>) -> Result<Option<Node>> {
-    Ok(match kind {
+async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Result<Option<Node>> {
+    let id = match id {
+        NodeId::Row(id) => *id,
+        NodeId::Folder(id) => {
+            let found = caller.load(FileAt(None, id.project, id.path.clone())).await?;
+            // What has a row at this path has another id.
+            return Ok(found.filter(|entry| entry.file().is_none()).map(|entry| ProjectFile(entry).into()));
+        }
+    };
+    Ok(match kinds.get(&id) {
         // Ids of users are their issuer's, of any version, so this comes after what has an id of its own.
         None if CodeChangeId::is_one(id) => {
             let version: FileSnapshotId = CodeChangeId(id).into();
@@ -71,7 +100,7 @@ async fn load(caller: &Caller, id: Uuid, kind: Option<Kind>) -> Result<Option<No
         Some(Kind::Project) => caller.load(ProjectId(id)).await?.map(|row| Project(row).into()),
         Some(Kind::Session) => caller.load(SessionId(id)).await?.map(|row| ChatSession(row).into()),
         Some(Kind::Message) => caller.load(MessageId(id)).await?.map(|row| ChatMessage(row).into()),
-        Some(Kind::File) => caller.load(FileId(id)).await?.map(|row| ProjectFile(row).into()),
+        Some(Kind::File) => caller.load(FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
         Some(Kind::FileSnapshot) => caller.load(FileSnapshotId(id)).await?.map(|row| FileSnapshot(row).into()),
         Some(Kind::ProjectSnapshot) => caller.load(ProjectSnapshotId(id)).await?.map(|row| ProjectSnapshot(row).into()),
     })

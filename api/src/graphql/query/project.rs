@@ -24,18 +24,18 @@ fn newest_first() -> ProjectOrder {
 
 #[Object]
 impl ProjectQuery {
-    /// A project that the caller owns or shares; null for any other. With `at`, its sessions, messages, files, changes,
-    /// snapshots, log and totals are those of that moment; its own fields (name, configuration …) are always the present ones.
+    /// A project that the caller owns or shares; null for any other. With `at`, everything in it is as it was at that
+    /// moment: sessions, messages, files, changes, snapshots, log, totals, and its own fields (name, configuration …). Who is in
+    /// it, and when it was last opened, are always the present ones.
     async fn project(&self, ctx: &Context<'_>, id: ID, at: Option<MomentInput>) -> Option<Result<Project>> {
         or_null(async {
             let caller = caller(ctx)?;
             let id = ProjectId::parse(&id, "id")?;
             let Some(row) = caller.load(id).await? else { return Ok(None) };
-            let as_of = match at {
-                Some(at) => Some(at.resolve(&*caller.reader.tx().await?, id).await?),
-                None => None,
-            };
-            Ok(Some(Project(model::Project { as_of, ..row })))
+            let Some(at) = at else { return Ok(Some(Project(row))) };
+            let tx = caller.reader.tx().await?;
+            let as_of = at.resolve(&tx, id).await?;
+            Ok(Some(Project(project::as_of(&tx, row, as_of).await?)))
         })
         .await
     }

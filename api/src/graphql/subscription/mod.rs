@@ -52,6 +52,9 @@ impl Subscription {
     }
 
     /// Everything that happens in a project, or the kinds of it that are named.
+    ///
+    /// A socket ends with its token (4403). To go on, send `{"type": "ping", "payload": {"Authorization": "Bearer …"}}` on it,
+    /// with a fresh token of the same user; the `pong` says in `tokenExpiresAt` when that ends, in seconds since the epoch.
     async fn project_events(
         &self,
         ctx: &Context<'_>,

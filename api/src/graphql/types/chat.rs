@@ -85,7 +85,7 @@ impl ChatSession {
         let keep = MessageFilter { until: self.0.as_of.map(|as_of| as_of.revision), ..keep };
         let total = Total::Messages(Count { parent: self.0.id, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, |row| self.message(row)))
+        Ok(connection(slice, total, ChatMessage))
     }
 
     /// Its checkpoints, oldest first.
@@ -93,17 +93,11 @@ impl ChatSession {
         let until = self.0.as_of.map(|as_of| as_of.revision);
         let keep = MessageFilter { is_checkpoint: Some(true), until, ..MessageFilter::default() };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page: PageArguments::all() }).await?;
-        Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| self.message(row)).collect())
+        Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row)).collect())
     }
 }
 
 impl ChatSession {
-    /// One of its messages, as of the moment at which the session is read: what was folded away later is there still.
-    fn message(&self, row: model::Message) -> ChatMessage {
-        let folded = |folded: &i32| self.0.as_of.is_none_or(|as_of| *folded <= as_of.revision);
-        ChatMessage(model::Message { folded_revision: row.folded_revision.filter(folded), ..row })
-    }
-
     /// When it ended, as of the moment at which it is read.
     fn ended(&self) -> Option<chrono::DateTime<chrono::Utc>> {
         self.0.ended_at.filter(|time| self.0.as_of.is_none_or(|as_of| *time <= as_of.time))

@@ -16,10 +16,10 @@ use crate::graphql::page::{Page, Total, connection, int};
 use crate::graphql::scalar::{Base64, Time};
 use crate::model::diff;
 use crate::model::error::{Error, Result};
-use crate::model::file::{self as model, ChangeFilter, Hash};
-use crate::model::ids::{FileId, MessageId, ProjectId, SessionId};
+use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
+use crate::model::ids::{FileId, FolderId, MessageId, ProjectId, SessionId};
 use crate::model::names;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 
 /// The bytes with a hash; none for a folder or a deletion.
@@ -39,87 +39,109 @@ async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Re
     Ok(bytes.filter(|bytes| diff::text_of(bytes).is_none()).map(|bytes| Base64(bytes.to_vec())))
 }
 
-/// A file or a folder: now, or as of the revision at which it was read.
-pub struct ProjectFile(pub model::File);
+/// A file or a folder: now, or as of the revision at which it was read. A folder is there when `createFile` or `syncFiles` made
+/// it, and as long as something is below it. One that nobody made has no versions: it goes with the last of what is in it.
+pub struct ProjectFile(pub Entry);
+
+impl From<model::File> for ProjectFile {
+    fn from(file: model::File) -> Self {
+        Self(Entry::File(file))
+    }
+}
 
 #[Object]
 impl ProjectFile {
-    /// Its id: the same under every path it ever had.
+    /// Its id: the same under every path it ever had. That of a folder that nobody made says its path.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.0.into()
+        match &self.0 {
+            Entry::File(file) => file.id.0.into(),
+            Entry::Folder(folder) => {
+                FolderId { project: folder.project_id, path: folder.path.clone() }.to_string().into()
+            }
+        }
     }
 
     /// Where it is, without a leading slash.
     async fn path(&self) -> &str {
-        self.0.path.as_str()
+        self.0.path().as_str()
     }
 
     /// The last part of its path.
     async fn name(&self) -> &str {
-        self.0.path.name()
+        self.0.path().name()
     }
 
     /// The folder it is in; null at the top.
     async fn parent_path(&self) -> Option<String> {
-        self.0.path.parent().map(|folder| folder.as_str().to_owned())
+        self.0.path().parent().map(|folder| folder.as_str().to_owned())
     }
 
     /// File or folder.
     #[graphql(name = "type")]
     async fn file_type(&self) -> FileType {
-        self.0.file_type.into()
+        self.0.file().map_or(names::FileType::Folder, |file| file.file_type).into()
     }
 
     /// Its language, as editors name it: as it was given, or else guessed by the path.
     async fn language(&self) -> Option<&str> {
-        self.0.language.as_deref()
+        self.0.file().and_then(|file| file.language.as_deref())
     }
 
     /// Size of its contents.
     async fn size_bytes(&self) -> i32 {
-        self.0.size_bytes
+        self.0.file().map_or(0, |file| file.size_bytes)
     }
 
-    /// How many versions it had.
+    /// How many versions it had; 0 for a folder that nobody made.
     async fn version(&self) -> i32 {
-        self.0.version
+        self.0.version()
     }
 
     /// SHA-256 of the bytes, lower-case hex; null for a folder and for a deleted file.
     async fn hash(&self) -> Option<String> {
-        self.0.hash.map(hex::encode)
+        self.0.hash().map(hex::encode)
     }
 
     /// Whether it is deleted; `revertFile` brings it back.
     async fn is_deleted(&self) -> bool {
-        self.0.is_deleted
+        match &self.0 {
+            Entry::File(file) => file.is_deleted,
+            Entry::Folder(folder) => folder.is_deleted,
+        }
     }
 
-    /// When it was first made.
+    /// When it was first made; of a folder that nobody made, when the oldest of what is below it was.
     async fn created_at(&self) -> Time {
-        Time(self.0.created_at)
+        match &self.0 {
+            Entry::File(file) => Time(file.created_at),
+            Entry::Folder(folder) => Time(folder.created_at),
+        }
     }
 
-    /// When its version was made.
+    /// When its version was made; of a folder that nobody made, when something below it last changed.
     async fn updated_at(&self) -> Time {
-        Time(self.0.updated_at)
+        match &self.0 {
+            Entry::File(file) => Time(file.updated_at),
+            Entry::Folder(folder) => Time(folder.updated_at),
+        }
     }
 
     /// The text; null for a folder, a deleted file, and bytes that are not UTF-8 (then `contentBase64` has them).
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(text(ctx, self.0.project_id, self.0.hash)).await
+        or_null(text(ctx, self.0.project_id(), self.0.hash())).await
     }
 
     /// The bytes, where they are not UTF-8.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
-        or_null(base64(ctx, self.0.project_id, self.0.hash)).await
+        or_null(base64(ctx, self.0.project_id(), self.0.hash())).await
     }
 
     /// Says of each line which version, change, message and author wrote it; empty for a folder, a deleted file, and bytes
     /// that are not text. Looks at the last 1,000 versions.
     async fn blame(&self, ctx: &Context<'_>) -> Result<Vec<BlameRange>> {
+        let Some(file) = self.0.file() else { return Ok(Vec::new()) };
         let tx = caller(ctx)?.reader.tx().await?;
-        Ok(compare::blame(&tx, &self.0).await?.into_iter().map(BlameRange).collect())
+        Ok(compare::blame(&tx, file).await?.into_iter().map(BlameRange).collect())
     }
 
     /// Every version, newest first, the present one among them.
@@ -132,10 +154,10 @@ impl ProjectFile {
         before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let caller = caller(ctx)?;
-        let slice = caller.load(Part { parent: self.0.id, keep: AllVersions, page }).await?.unwrap_or_default();
+        let Some(file) = self.0.file() else { return Ok(connection(Slice::default(), Total::Known(0), FileSnapshot)) };
+        let slice = caller(ctx)?.load(Part { parent: file.id, keep: AllVersions, page }).await?.unwrap_or_default();
         // This file may be as of a revision in the past, and have more versions by now.
-        Ok(connection(slice, Total::Versions(self.0.id), FileSnapshot))
+        Ok(connection(slice, Total::Versions(file.id), FileSnapshot))
     }
 }
 
@@ -377,7 +399,7 @@ impl CodeChange {
 
 async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile> {
     let file = caller(ctx)?.load(id).await?;
-    file.map(ProjectFile).ok_or_else(|| Error::Internal("a file is referred to and missing".to_owned()))
+    file.map(ProjectFile::from).ok_or_else(|| Error::Internal("a file is referred to and missing".to_owned()))
 }
 
 /// The version before a change; none for a file's first, and for one that comes back from its deletion.

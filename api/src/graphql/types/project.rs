@@ -12,7 +12,9 @@ use crate::domain::Tx;
 use crate::domain::{compare, events, project};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ActiveSession, CollaboratorsOf, Count, EventsAfter, FileAt, Part, SnapshotsUntil};
+use crate::graphql::loader::{
+    ActiveSession, ChildrenOf, CollaboratorsOf, Count, EventsAfter, FileAt, Part, SnapshotsUntil,
+};
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::scalar::Time;
@@ -142,7 +144,8 @@ impl Project {
         Ok(connection(slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
     }
 
-    /// One file by its path, now or as of a revision; null where there was none.
+    /// One file or folder by its path, now or as of a revision; null where there was none. A folder is there as long as
+    /// something is below it, whether or not anybody made it.
     async fn file(
         &self,
         ctx: &Context<'_>,
@@ -157,7 +160,8 @@ impl Project {
         .await
     }
 
-    /// By path, ascending.
+    /// Its files and the folders that were made, at any depth, by path, ascending. (`children` lists those folders too that
+    /// are there only because something is below them.)
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     async fn files(
         &self,
@@ -176,6 +180,28 @@ impl Project {
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
         let keep = FileFilter { under, include_deleted };
         let total = Total::Files(Count { parent, keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
+        Ok(connection(slice, total, ProjectFile::from))
+    }
+
+    /// What is directly in a folder, by path, ascending: files and folders, those folders too that nobody made and that are
+    /// there because something is below them. Nothing for a path that is no folder. A file tree asks for the top first, and
+    /// for a folder when it is opened.
+    #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    async fn children(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The folder; the top of the project without one.")] of: Option<String>,
+        #[graphql(desc = "The revision to read at; now without one.")] at: Option<i32>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Page<ProjectFile>> {
+        let page = PageArguments::parse(first, after, last, before, page::FILES)?;
+        let keep = ChildrenOf(of.map(|path| FilePath::parse(&path, "of")).transpose()?);
+        let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
+        let total = Total::Children(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ProjectFile))
     }

@@ -95,7 +95,7 @@ impl ProjectSnapshot {
         let keep = FileFilter { under, include_deleted: false };
         let total = Total::Files(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ProjectFile))
+        Ok(connection(slice, total, ProjectFile::from))
     }
 
     /// From this snapshot to now.

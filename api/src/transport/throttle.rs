@@ -1,0 +1,260 @@
+//! How often who may ask, and how many sockets a user may have.
+//!
+//! An operation counts against its user where its token holds, and else against the address it came from. So the failures of
+//! one behind a shared address never shut out another who is signed in there, and a user gains nothing by many addresses.
+//! This is no layer around the doors: who is to be charged is known only once the token has been looked at.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::http::HeaderMap;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+
+use crate::model::{actor::Actor, error::Error, ids::UserId, limits::Limits};
+
+/// How many seconds' worth may come at once.
+const BURST: u32 = 10;
+/// What a token that does not hold counts as, in operations.
+const FAILURE: u32 = 10;
+
+/// Who is charged for an operation that comes without a valid token; none where it cannot be told apart from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address(IpAddr);
+
+/// A refusal, and when to come again.
+pub struct TooOften {
+    /// `RateLimited`, with the setting's name.
+    pub error: Error,
+    /// In whole seconds, at least one.
+    pub retry_after: u64,
+}
+
+/// What everyone has used up of their share.
+pub struct Throttle {
+    users: Option<Share>,
+    addresses: Option<Share>,
+    trusted_proxies: usize,
+    max_user_sockets: usize,
+    sockets: Mutex<HashMap<UserId, usize>>,
+}
+
+impl Throttle {
+    /// Nobody has used up anything.
+    pub fn new(limits: &Limits, trusted_proxies: usize) -> Self {
+        Self {
+            users: Share::new(limits.max_user_rate, "--max-user-rate"),
+            addresses: Share::new(limits.max_address_rate, "--max-address-rate"),
+            trusted_proxies,
+            max_user_sockets: limits.max_user_sockets,
+            sockets: Mutex::default(),
+        }
+    }
+
+    /// The address behind a connection from `peer`. Where proxies are trusted, it is what the outermost of them saw; what a
+    /// client writes into the header itself stands left of that, and is not looked at. A loopback peer without a trusted proxy
+    /// is a proxy that nobody has spoken of, or the operator: it is everyone, and so it is no one to charge.
+    pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Address> {
+        let hop = self.trusted_proxies.checked_sub(1).and_then(|skipped| {
+            let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+            let said: Vec<_> = said.flat_map(|value| value.split(',')).collect();
+            said.into_iter().rev().nth(skipped)?.trim().parse::<IpAddr>().ok()
+        });
+        let address = match hop.unwrap_or(peer).to_canonical() {
+            // A household or a machine has all of a /64.
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                if address.is_loopback() { address.into() } else { Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into() }
+            }
+            address => address,
+        };
+        (hop.is_some() || !address.is_loopback()).then_some(Address(address))
+    }
+
+    /// Charges for operations that are about to run.
+    ///
+    /// # Errors
+    /// Where that would be too many in too short a time; then nothing is charged.
+    pub fn admit(&self, actor: Option<&Actor>, address: Option<Address>, operations: usize) -> Result<(), TooOften> {
+        let operations = u32::try_from(operations).unwrap_or(u32::MAX);
+        match (actor, address) {
+            (Some(actor), _) => charge(self.users.as_ref(), actor.user_id.0, operations),
+            (None, Some(address)) => charge(self.addresses.as_ref(), address, operations),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Charges for a token that does not hold.
+    ///
+    /// # Errors
+    /// Where there were too many of them; then that is the answer, and not what is wrong with this one.
+    pub fn failed(&self, address: Option<Address>) -> Result<(), TooOften> {
+        address.map_or(Ok(()), |address| charge(self.addresses.as_ref(), address, FAILURE))
+    }
+
+    /// Counts a socket of the user's, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// `RateLimited`, where the user has as many as there may be.
+    pub fn open_socket(self: &Arc<Self>, user: UserId) -> Result<OpenSocket, Error> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sockets.entry(user).or_default();
+        if *count >= self.max_user_sockets {
+            let limit = self.max_user_sockets;
+            if limit == 0 {
+                sockets.remove(&user);
+            }
+            return Err(Error::RateLimited(format!(
+                "A user may have {limit} WebSockets and event streams open (--max-user-sockets)."
+            )));
+        }
+        *count += 1;
+        Ok(OpenSocket { throttle: self.clone(), user })
+    }
+}
+
+/// One of a user's sockets.
+pub struct OpenSocket {
+    throttle: Arc<Throttle>,
+    user: UserId,
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        let mut sockets = self.throttle.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = sockets.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                sockets.remove(&self.user);
+            }
+        }
+    }
+}
+
+/// What each of many may use. They are told apart by 16 bits of a hash that nobody outside can know, so that its memory has a
+/// bound however many come; two that fall together, one pair in 65,536, have one share between them.
+struct Share {
+    limiter: DefaultKeyedRateLimiter<u16>,
+    hasher: RandomState,
+    burst: NonZeroU32,
+    rate: u32,
+    setting: &'static str,
+}
+
+impl Share {
+    /// None where the rate is 0: no limit.
+    fn new(rate: u32, setting: &'static str) -> Option<Self> {
+        let per_second = NonZeroU32::new(rate)?;
+        let burst = per_second.saturating_mul(NonZeroU32::new(BURST)?);
+        let limiter = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
+        Some(Self { limiter, hasher: RandomState::new(), burst, rate, setting })
+    }
+}
+
+fn charge(share: Option<&Share>, who: impl Hash, operations: u32) -> Result<(), TooOften> {
+    let (Some(share), Some(operations)) = (share, NonZeroU32::new(operations)) else { return Ok(()) };
+    let [low, high, ..] = share.hasher.hash_one(who).to_le_bytes();
+    // What is more than a burst can ever be is charged as one.
+    let charged = share.limiter.check_key_n(&u16::from_le_bytes([low, high]), operations.min(share.burst));
+    let Ok(Err(not_yet)) = charged else { return Ok(()) };
+    let wait = not_yet.wait_time_from(share.limiter.clock().now());
+    let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let retry_after = retry_after.max(1);
+    let (rate, burst, setting) = (share.rate, share.burst, share.setting);
+    let error = Error::RateLimited(format!(
+        "There may be {rate} a second, and {burst} at once ({setting}): try again in {retry_after} s."
+    ));
+    Err(TooOften { error, retry_after })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttle(user_rate: u32, address_rate: u32, trusted_proxies: usize) -> Throttle {
+        use clap::Parser;
+        let settings = crate::config::Cli::try_parse_from(["antiphon"]).unwrap().settings;
+        let rates = Limits { max_user_rate: user_rate, max_address_rate: address_rate, ..settings.limits };
+        Throttle::new(&rates, trusted_proxies)
+    }
+
+    #[test]
+    fn an_address_is_what_the_outermost_trusted_proxy_saw() {
+        let seen = |trusted: usize, peer: &str, forwarded: &[&str]| {
+            let forwarded = forwarded.iter().map(|value| ("x-forwarded-for".parse().unwrap(), value.parse().unwrap()));
+            let address = throttle(1, 1, trusted).address(peer.parse().unwrap(), &forwarded.collect());
+            address.map_or("nobody".to_owned(), |address| address.0.to_string())
+        };
+        assert_eq!(seen(0, "192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(seen(1, "192.0.2.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(seen(1, "192.0.2.1", &["203.0.113.9, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(seen(2, "192.0.2.1", &["203.0.113.9", "203.0.113.8 , 198.51.100.7"]), "203.0.113.8");
+        for nothing in [&[][..], &["unknown"], &[""], &["203.0.113.9,"]] {
+            assert_eq!(seen(1, "192.0.2.1", nothing), "192.0.2.1", "{nothing:?}");
+        }
+        assert_eq!(seen(2, "192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(seen(0, "::ffff:192.0.2.1", &[]), "192.0.2.1");
+        assert_eq!(seen(0, "2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
+        for loopback in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(seen(0, loopback, &["198.51.100.7"]), "nobody");
+            assert_eq!(seen(1, loopback, &[]), "nobody");
+            assert_eq!(seen(1, loopback, &["127.0.0.1"]), "127.0.0.1");
+        }
+    }
+
+    #[test]
+    fn each_user_and_each_address_has_a_share_of_its_own() {
+        let throttle = throttle(1, 1, 0);
+        let actor = |id: u128| Actor { user_id: UserId(uuid::Uuid::from_u128(id)), expires_at: 0 };
+        let address = |last: u8| throttle.address(IpAddr::from([192, 0, 2, last]), &HeaderMap::new());
+        // A user's share is ten at once, by whatever address, and what an address has used up is nothing to it.
+        assert!(throttle.failed(address(1)).is_ok());
+        assert!(throttle.failed(address(1)).is_err());
+        assert!(throttle.admit(None, address(1), 1).is_err());
+        for _ in 0..10 {
+            assert!(throttle.admit(Some(&actor(1)), address(1), 1).is_ok());
+        }
+        let refused = throttle.admit(Some(&actor(1)), address(2), 1).unwrap_err();
+        assert!((1..=2).contains(&refused.retry_after));
+        assert!(refused.error.message().contains("--max-user-rate"));
+        // A batch is charged as a whole or not at all.
+        assert!(throttle.admit(None, address(2), 6).is_ok());
+        assert!(throttle.admit(None, address(2), 6).is_err());
+        assert!(throttle.admit(None, address(2), 4).is_ok());
+        assert!(throttle.admit(None, address(3), 10_000).is_ok());
+        assert!(throttle.admit(None, None, 1).is_ok());
+    }
+
+    #[test]
+    fn many_who_ask_once_cost_a_bounded_memory_and_nothing_is_limited_by_0() {
+        let throttle = throttle(0, 1, 0);
+        for number in 0_u32..200_000 {
+            let peer = IpAddr::from(number.wrapping_mul(2_654_435_761).to_be_bytes());
+            let _ = throttle.admit(None, throttle.address(peer, &HeaderMap::new()), 1);
+        }
+        assert!(throttle.addresses.unwrap().limiter.len() <= 65_536);
+        let actor = Actor { user_id: UserId(uuid::Uuid::from_u128(1)), expires_at: 0 };
+        for _ in 0..1_000 {
+            assert!(charge(throttle.users.as_ref(), actor.user_id.0, 1_000).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_user_has_only_so_many_sockets_and_a_closed_one_makes_room() {
+        let throttle = throttle(1, 1, 0);
+        let throttle = Arc::new(Throttle { max_user_sockets: 2, ..throttle });
+        let [ada, bob] = [1, 2].map(|id| UserId(uuid::Uuid::from_u128(id)));
+        let first = throttle.open_socket(ada).ok();
+        let _second = throttle.open_socket(ada).ok().unwrap();
+        let refused = throttle.open_socket(ada).err().unwrap();
+        assert!(refused.message().contains("--max-user-sockets"));
+        drop(throttle.open_socket(bob).ok().unwrap());
+        drop(first);
+        assert!(throttle.open_socket(ada).is_ok());
+        assert_eq!(throttle.sockets.lock().unwrap().len(), 1);
+    }
+}
