@@ -258,6 +258,12 @@ impl Operator {
         self.connection.get_database_backend() == DbBackend::Sqlite
     }
 
+    /// Goes on as what callers are, but as none of them: a server's login may do nothing by itself. PostgreSQL only.
+    pub(super) async fn be_nobody(&self) -> Result<()> {
+        self.connection.execute_unprepared("SET LOCAL ROLE authenticated").await.map_err(fail)?;
+        Ok(())
+    }
+
     pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>> {
         self.connection.query_all_raw(sql.build(self.connection.get_database_backend())).await.map_err(fail)
     }

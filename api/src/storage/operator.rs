@@ -345,6 +345,9 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
     /// PostgreSQL takes 65,535 values in a statement, SQLite half of that.
     const AT_ONCE: usize = 10_000;
     let mut heads: HashMap<ProjectId, (i32, HashSet<UserId>)> = HashMap::with_capacity(projects.len());
+    if !tx.is_sqlite() {
+        tx.be_nobody().await?;
+    }
     for projects in projects.chunks(AT_ONCE) {
         let ids = || projects.iter().map(|id| id.0);
         let mut sql = Sql::new("SELECT ");

@@ -15,7 +15,8 @@ use crate::model::names;
 
 /// Listening. `afterRevision` replays what is newer than that revision and then goes on live, without a gap, a repeat or a
 /// swap between the two; without it, only what comes after the subscription. Keep the last `revision` you saw and pass it
-/// when you reconnect: nothing is ever lost.
+/// when you reconnect: nothing is ever lost. To miss nothing of what comes after a state that you have read, begin with that
+/// state's `revision`. A subscription has one field, at its top.
 #[derive(Default)]
 pub struct Subscription;
 

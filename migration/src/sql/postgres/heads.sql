@@ -1,10 +1,10 @@
 -- What a server compares the projects with that are listened to: one read for all of them, whoever listens. It tells no more
--- than how far each is and who its members are, and it tells that to the service's login alone: while that speaks for a
--- caller, or somebody else's service does, the role is set.
+-- than how far each is and who its members are, and it tells that to nobody's caller: a caller has a `sub`. Who can be the role
+-- without one has the service's own login, and could claim to be anybody.
 CREATE FUNCTION project_heads(wanted uuid[]) RETURNS TABLE (id uuid, revision integer, member uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF current_setting('role') <> 'none' THEN
+    IF auth.uid() IS NOT NULL THEN
         RAISE insufficient_privilege USING MESSAGE = 'no caller may ask for the heads of projects';
     END IF;
     RETURN QUERY
@@ -17,5 +17,4 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION project_heads(uuid[]) FROM PUBLIC, anon, authenticated, service_role;
--- Of which the login is a member.
 GRANT EXECUTE ON FUNCTION project_heads(uuid[]) TO authenticated;
