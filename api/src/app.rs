@@ -38,7 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::{DEV_EMAIL, Export, Import, Serve, Settings, read_secret},
     domain::{
-        Services,
+        Services, events,
         portability::{
             export,
             import::{self, Imported, Progress},
@@ -57,6 +57,7 @@ use crate::{
         auth::{Verifier, user_of},
         health::{Health, Part, operator_routes},
         jwks::Jwks,
+        listening::Groups,
         router::{AppState, router},
         throttle::Throttle,
     },
@@ -87,6 +88,8 @@ pub struct App {
     draining: CancellationToken,
     drain_time: Duration,
     stop_time: Duration,
+    /// Keeps listeners in step with other servers.
+    awake: JoinHandle<Option<()>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -140,12 +143,15 @@ impl App {
             verifier: Arc::new(verifier),
             throttle: Arc::new(Throttle::new(&settings.limits, settings.trusted_proxies)),
             limits: Arc::new(settings.limits),
+            groups: Groups::default(),
             allow_origins: settings.allow_origins.into(),
             health: health.clone(),
             slow_operation: Duration::from_millis(settings.slow_operation_ms),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         });
+        let awake = events::keep_awake(services.clone(), settings.notify, Duration::from_secs(settings.sweep_seconds));
+        let awake = tokio::spawn(shutdown.clone().run_until_cancelled_owned(awake));
         // Small messages of a subscription must not wait for the acknowledgement of the one before.
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
@@ -163,6 +169,7 @@ impl App {
             sign_in_link,
             services,
             servers,
+            awake,
             draining,
             drain_time,
             stop_time,
@@ -199,7 +206,7 @@ impl App {
         self.shutdown.cancel();
         let quiet = async {
             // Only then can no request start another task.
-            join_all(self.servers).await;
+            let _ = tokio::join!(join_all(self.servers), self.awake);
             self.tasks.close();
             self.tasks.wait().await;
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, ensure};
 use axum::http::Uri;
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::locks::Locks;
@@ -130,6 +130,12 @@ pub struct Settings {
     /// Limits on connections to the database.
     #[command(flatten)]
     pub database: DatabaseLimits,
+    /// Whether the servers of one PostgreSQL wake each other's listeners by LISTEN and NOTIFY, for which this one holds a connection of its own. A pooler in transaction mode does not let them through: then only the sweep finds what other servers write
+    #[arg(long, env = "NOTIFY", default_value_t = true, action = ArgAction::Set, global = true, value_name = "true|false")]
+    pub notify: bool,
+    /// How often the projects that are listened to are compared with the database, in seconds: how late a listener hears what another process wrote, where no notification came
+    #[arg(long, env = "SWEEP_SECONDS", default_value_t = 2, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub sweep_seconds: u64,
     /// Address to listen on
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080", global = true, value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,

@@ -9,6 +9,7 @@ mod m20261123_000001_tables;
 mod m20261123_000002_views;
 mod m20261124_000003_row_security;
 mod m20261124_000004_pasts;
+mod m20261124_000005_heads;
 mod m20261124_000007_team;
 mod row_security;
 
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000002_views::Migration),
             Box::new(m20261124_000003_row_security::Migration),
             Box::new(m20261124_000004_pasts::Migration),
+            Box::new(m20261124_000005_heads::Migration),
             Box::new(m20261124_000007_team::Migration),
         ]
     }

@@ -1,11 +1,14 @@
 //! Given listeners who come, go and come back while others write, then each hears every revision that it asked for once and in
 //! order, and nothing else.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use antiphon::graphql::listening::SAME_FOR_ALL;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use tests::{
-    database::Database,
+    client::Client,
+    database::{Database, Kind},
     project::{Project, number},
     server::Server,
     socket::Subscription,
@@ -241,4 +244,130 @@ tests::on_both! {
         one.stop().await;
         other.stop().await;
     }
+
+    async fn a_notification_is_enough_and_one_that_was_lost_is_made_up_for(database: Database) {
+        // SQLite has none: there the sweep is all there is.
+        if database.kind() == Kind::Sqlite {
+            return;
+        }
+        let never = ["--sweep-seconds", "3600"];
+        let (one, other) = (Server::start_with(&database, &never).await, Server::start_with(&database, &never).await);
+        let project = Project::create(&one.user("ada@example.com"), "Notified").await;
+        let elsewhere = project.of(&other.user("ada@example.com"));
+        let mut heard = project.listen(0, "revision").await;
+        assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
+        for n in 2..=4 {
+            elsewhere.create_file(&format!("{n}"), "").await;
+            assert_eq!(heard.event().await["projectEvents"]["revision"], n);
+        }
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'listen%'";
+        assert!(sqlx::raw_sql(cut).execute(&mut admin).await.unwrap().rows_affected() >= 2);
+        for n in 5..=7 {
+            elsewhere.create_file(&format!("{n}"), "").await;
+            assert_eq!(heard.event().await["projectEvents"]["revision"], n);
+        }
+        one.stop().await;
+        other.stop().await;
+    }
+
+    async fn many_listeners_cost_the_statements_of_one(database: Database) {
+        const SELECT: &str = "revision actor { fullName } changes { path diff } message { content }";
+        let server = Server::start_with(&database, &["--sweep-seconds", "3600", "--notify", "false"]).await;
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let project = Project::create(&ada, "Shared").await;
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        database.add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
+        let mut listeners = Vec::new();
+        let mut costs = Vec::new();
+        for wanted in [1, 20] {
+            while listeners.len() < wanted {
+                let project = project.of([&ada, &bob][listeners.len() % 2]);
+                let mut heard = project.listen(project.revision().await - 1, SELECT).await;
+                heard.event().await;
+                listeners.push(heard);
+            }
+            // One who has heard the past may not have joined the others yet when the first of these is written.
+            let mut fewest = u64::MAX;
+            for n in 0..5 {
+                let before = server.statements();
+                project.create_file(&format!("{wanted}-{n}.py"), "a").await;
+                let mut told = Vec::new();
+                for listener in &mut listeners {
+                    told.push(listener.event().await);
+                }
+                assert!(told.iter().all(|one| *one == told[0]) && told[0]["projectEvents"]["changes"][0]["path"].is_string());
+                fewest = fewest.min(server.statements() - before);
+            }
+            costs.push(fewest);
+        }
+        assert_eq!(costs[0], costs[1]);
+        server.stop().await;
+    }
+
+    async fn who_may_see_more_is_told_more_and_nobody_else(server: Server) {
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let project = Project::create(&ada, "Own").await;
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        server.database().add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
+        let select = "revision actor { email } session { project { viewerRole } }";
+        let mut of_ada = project.listen(1, select).await;
+        let mut of_bob = project.of(&bob).listen(1, select).await;
+        for revision in 2..=4 {
+            project.start_session().await;
+            let told = |email: Value, role: &str| json!({ "revision": revision, "actor": { "email": email }, "session": { "project": { "viewerRole": role } } });
+            assert_eq!(of_ada.event().await["projectEvents"], told(json!("ada@example.com"), "OWNER"));
+            assert_eq!(of_bob.event().await["projectEvents"], told(Value::Null, "VIEWER"));
+        }
+    }
+
+    async fn what_listeners_share_is_the_same_for_every_member(server: Server) {
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let project = Project::create(&ada, "Same").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Hello", true).await;
+        project.write("syncFiles", json!({ "messageId": message, "files": [{ "path": "a.py", "content": "a" }] }), "revision").await;
+        project.write("createSnapshot", json!({}), "revision").await;
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        server.database().add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
+
+        // Every field that may be shared, three levels deep.
+        let query = "{ __schema { types { name fields { name args { type { kind } } type { name ofType { name ofType { name ofType { name } } } } } } } }";
+        let schema = ada.gql(query, json!({})).await.ok();
+        let types: HashMap<&str, &Value> =
+            schema["__schema"]["types"].as_array().unwrap().iter().map(|one| (one["name"].as_str().unwrap(), &one["fields"])).collect();
+        let select = selection(&types, "ProjectEvent", 3);
+        assert!(select.contains("manifestSha256") && select.contains("fullName"), "{select}");
+        let read = async |client: &Client| project.of(client).ask(&format!("events(first: 500) {{ {select} }}")).await;
+        let (owner, viewer) = (read(&ada).await, read(&bob).await);
+        assert_eq!(owner["events"].as_array().unwrap().len(), 5);
+        assert_eq!(owner, viewer);
+    }
+}
+
+/// Every field of a type that listeners share, so many levels deep.
+fn selection(types: &HashMap<&str, &Value>, name: &str, levels: usize) -> String {
+    let mut selected = Vec::new();
+    for field in types[name].as_array().unwrap() {
+        let name = field["name"].as_str().unwrap();
+        let needs_arguments =
+            field["args"].as_array().unwrap().iter().any(|argument| argument["type"]["kind"] == "NON_NULL");
+        if needs_arguments || !SAME_FOR_ALL.contains(&name) {
+            continue;
+        }
+        let mut kind = &field["type"];
+        while kind["name"].is_null() {
+            kind = &kind["ofType"];
+        }
+        let kind = kind["name"].as_str().unwrap();
+        if types[kind].is_null() {
+            selected.push(name.to_owned());
+        } else if levels > 1 {
+            let below = selection(types, kind, levels - 1);
+            if !below.is_empty() {
+                selected.push(format!("{name} {{ {below} }}"));
+            }
+        }
+    }
+    selected.join(" ")
 }

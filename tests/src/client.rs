@@ -35,6 +35,40 @@ pub struct Raw {
     pub body: Bytes,
 }
 
+/// An HTTP answer that comes bit by bit.
+pub struct Stream {
+    /// The HTTP status.
+    pub status: u16,
+    headers: HeaderMap,
+    body: hyper::body::Incoming,
+    /// What has come and was not asked for yet.
+    text: String,
+}
+
+impl Stream {
+    /// The value of a header, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// What comes before the next `end`; none where the answer ends before that.
+    ///
+    /// # Panics
+    /// Where nothing comes for long.
+    pub async fn until(&mut self, end: &str) -> Option<String> {
+        loop {
+            if let Some((before, after)) = self.text.split_once(end) {
+                let (before, after) = (before.to_owned(), after.to_owned());
+                self.text = after;
+                return Some(before);
+            }
+            let frame = tokio::time::timeout(crate::socket::PATIENCE, self.body.frame()).await.expect("nothing came");
+            let data = frame?.ok()?.into_data().ok()?;
+            self.text.push_str(std::str::from_utf8(&data).expect("UTF-8"));
+        }
+    }
+}
+
 /// The answer to a GraphQL operation.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -87,6 +121,24 @@ impl Client {
             anyhow::Ok(Raw { status: head.status.as_u16(), headers: head.headers, body })
         };
         tokio::time::timeout(PATIENCE, answer).await.context("no answer")?
+    }
+
+    /// Sends an operation whose answer may come bit by bit.
+    ///
+    /// # Panics
+    /// Where no answer begins.
+    pub async fn stream(&self, accept: &str, more: &[(&str, &str)], body: &Value) -> Stream {
+        let mut request = Request::builder().method("POST").uri(format!("{}/graphql", self.base));
+        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        request = request.header("content-type", "application/json").header("accept", accept);
+        for (name, value) in bearer.iter().map(|bearer| ("authorization", bearer.as_str())).chain(more.iter().copied())
+        {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_string()))).expect("a request");
+        let answer = tokio::time::timeout(PATIENCE, self.http.request(request)).await.expect("in time");
+        let (head, body) = answer.expect("an answer").into_parts();
+        Stream { status: head.status.as_u16(), headers: head.headers, body, text: String::new() }
     }
 
     /// Sends an operation.

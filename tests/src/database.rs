@@ -13,9 +13,9 @@ use std::{
         process::CommandExt,
     },
     path::{Path, PathBuf},
-    process::{ChildStdin, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -64,6 +64,22 @@ impl Database {
             Kind::Sqlite => Self(Arc::new(Place::File(Folder::new().expect("a temporary folder")))),
             Kind::Postgres => cluster().expect("PostgreSQL").create_database(None).await,
         }
+    }
+
+    /// A fresh database in a PostgreSQL of its own, which a test may restart; it goes with the process.
+    pub async fn alone() -> Self {
+        let binaries = binaries().expect("PostgreSQL");
+        let cluster = Cluster::start(&binaries).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}"));
+        let cluster: &'static Cluster = Box::leak(Box::new(cluster));
+        cluster.template.get_or_init(|| cluster.make_template()).await;
+        cluster.create_database(Some(TEMPLATE)).await
+    }
+
+    /// Restarts the PostgreSQL that it is alone in, cutting all connections.
+    pub async fn restart(&self) {
+        let Place::Named { cluster, .. } = *self.0 else { panic!("this is a file") };
+        let restarted = tokio::task::spawn_blocking(|| cluster.restart()).await;
+        restarted.expect("no panic").expect("PostgreSQL restarts");
     }
 
     /// Which kind this is.
@@ -195,8 +211,8 @@ const SERVER_LOGIN: &str = "antiphon_server";
 const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
-/// Makes a cluster in the folder that it is called in, says how that went, and takes everything away as soon as its standard
-/// input ends, which it does when the test process does. `$1`: PostgreSQL's binaries; `$2`: the port; `$3`: SQL to begin with;
+/// Makes a cluster in the folder that it is called in, says how that went, restarts it for each line of its standard input, and
+/// takes everything away as soon as that ends, which it does when the test process does. `$1`: PostgreSQL's binaries; `$2`: the port; `$3`: SQL to begin with;
 /// `$4`: more of the server's options.
 const KEEPER: &str = r#"
 trap '' PIPE # the process may be gone before it has heard the word
@@ -206,7 +222,9 @@ if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UT
    "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
      -c max_connections=300 $4" </dev/null >>log 2>&1
 then echo ready; else echo failed; fi
-cat >/dev/null
+while read -r word; do
+  "$1/pg_ctl" -D "$folder/data" -l log -w -m fast restart </dev/null >>log 2>&1 && echo restarted || echo failed
+done
 "$1/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
 cd / && rm -rf "$folder"
 "#;
@@ -225,8 +243,8 @@ pub fn be_durable() {
 struct Cluster {
     port: u16,
     template: OnceCell<()>,
-    /// What the cluster lives on: it ends when this does.
-    _life: ChildStdin,
+    /// What the cluster lives on, and what is said of it: it ends when the first does.
+    keeper: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
 /// The process's cluster; none where there are no binaries.
@@ -289,13 +307,23 @@ impl Cluster {
 
         let mut keeper = keeper.spawn()?;
         let life = keeper.stdin.take().context("no pipe")?;
+        let mut said = BufReader::new(keeper.stdout.take().context("no pipe")?);
         let mut word = String::new();
-        BufReader::new(keeper.stdout.take().context("no pipe")?).read_line(&mut word)?;
+        said.read_line(&mut word)?;
         let log = || fs::read_to_string(folder.0.join("log")).unwrap_or_default();
         ensure!(word == "ready\n", "{}", log());
         // From here on the keeper removes it.
         std::mem::forget(folder);
-        Ok(Self { port, template: OnceCell::new(), _life: life })
+        Ok(Self { port, template: OnceCell::new(), keeper: Mutex::new((life, said)) })
+    }
+
+    fn restart(&self) -> anyhow::Result<()> {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut word = String::new();
+        keeper.0.write_all(b"restart\n")?;
+        keeper.1.read_line(&mut word)?;
+        ensure!(word == "restarted\n", "PostgreSQL does not restart");
+        Ok(())
     }
 
     fn url_of(&self, login: &str, database: &str) -> String {

@@ -158,6 +158,8 @@ const CHILD: &str = "ANTIPHON_TEST_SERVE";
 const LOG_FORMAT: &str = "LOG_FORMAT";
 /// Behind which locks, as `Debug` writes them.
 const LOCKS: &str = "ANTIPHON_TEST_LOCKS";
+/// With which flags, between spaces.
+const CHILD_FLAGS: &str = "ANTIPHON_TEST_FLAGS";
 /// What the child says before its address.
 const LISTENING: &str = "listening on ";
 
@@ -166,6 +168,13 @@ impl ChildServer {
     /// [`serve_if_child`]. The child ends with this process.
     pub fn start(database: &Database) -> Self {
         Self::spawn(&database.server_url(), |_| {})
+    }
+
+    /// The same, with more flags, as on the command line.
+    pub fn start_with_flags(database: &Database, flags: &[&str]) -> Self {
+        Self::spawn(&database.server_url(), |command| {
+            command.env(CHILD_FLAGS, flags.join(" "));
+        })
     }
 
     /// The same, logging to a file as much as `filter` says (see `RUST_LOG`).
@@ -210,6 +219,11 @@ impl ChildServer {
         self.anonymous.with_token(Some(token(email)))
     }
 
+    /// Where it listens: `http://HOST:PORT`.
+    pub fn base(&self) -> &str {
+        self.anonymous.base()
+    }
+
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.process.id()
@@ -252,7 +266,8 @@ pub fn serve_if_child() -> bool {
     let asked = env::var(LOCKS).unwrap_or_default();
     let locks = [Locks::Application, Locks::Database].into_iter().find(|locks| format!("{locks:?}") == asked);
     let serve = Serve { locks: locks.unwrap_or_default(), ..Serve::default() };
-    let settings = settings(&url, &[]);
+    let flags = env::var(CHILD_FLAGS).unwrap_or_default();
+    let settings = settings(&url, &flags.split_whitespace().collect::<Vec<_>>());
     let telemetry =
         env::var_os(LOG_FORMAT).map(|_| Telemetry::start(settings.log_format).expect("the log can be started"));
     let app = runtime.block_on(App::start(settings, serve)).expect("the server starts");

@@ -1,7 +1,12 @@
 //! A project's log as listeners hear it: the log is the truth, a wake-up only says that there is more to read.
+//!
+//! A project that anyone on this server listens to has one [`Feed`]. It is read once a wake-up, whoever listens, by one of
+//! those who do; the others take what it keeps. Who stands further back than it keeps reads the log, so that what is kept is
+//! bounded and nothing is missed.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::Stream;
@@ -10,109 +15,366 @@ use tokio::sync::watch;
 use super::{Services, Tx};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
+use crate::model::clock;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
-use crate::model::ids::{ProjectId, SessionId};
+use crate::model::ids::{ProjectId, SessionId, UserId};
 use crate::model::names::EventKind;
 pub use crate::storage::event::{after, at};
-use crate::storage::{chat, event};
+use crate::storage::wake_up::{self, Outbox};
+use crate::storage::{chat, event, operator, project};
 
-/// How many entries a listener reads at once.
+/// How many entries are read at once.
 const BATCH: usize = 100;
 
-/// A listener looks by itself this often, so that a wake-up that was lost (a write by another process) costs this delay
-/// and never an event.
-const SWEEP: Duration = Duration::from_secs(2);
+/// How many of the newest entries a feed keeps.
+const KEPT: usize = 256;
 
-/// The listeners of all projects.
+type Feeds = Arc<Mutex<HashMap<ProjectId, Weak<Feed>>>>;
+
+/// The feeds of all projects that are listened to.
 #[derive(Default)]
 pub struct Hub {
-    projects: Mutex<HashMap<ProjectId, watch::Sender<i32>>>,
+    feeds: Feeds,
+    /// What other servers are to be told.
+    outbox: Outbox,
 }
 
 impl Hub {
-    /// Tells the listeners of a project that it has reached a revision.
+    /// Tells everybody who listens to a project, on this server and others, that it has reached a revision.
     pub(super) fn wake(&self, project: ProjectId, revision: i32) {
-        let mut projects = self.lock();
-        if let Some(sender) = projects.get(&project) {
-            if sender.is_closed() {
-                projects.remove(&project);
-            } else {
-                // Writes of one project may arrive here out of order.
-                sender.send_if_modified(|newest| std::mem::replace(newest, revision.max(*newest)) < revision);
+        self.wake_here(project, revision);
+        self.outbox.put(project, revision);
+    }
+
+    fn wake_here(&self, project: ProjectId, revision: i32) {
+        if let Some(feed) = self.feed_of(project) {
+            // Wake-ups of one project may arrive here out of order.
+            feed.due.send_if_modified(|due| {
+                let is_new = due.revision < revision;
+                due.revision = due.revision.max(revision);
+                is_new
+            });
+        }
+    }
+
+    /// Makes all feeds be read again: wake-ups may have been lost.
+    fn wake_all(&self) {
+        for feed in self.all() {
+            feed.look_again();
+        }
+    }
+
+    fn feed(&self, project: ProjectId) -> Arc<Feed> {
+        let mut feeds = lock(&self.feeds);
+        let known = feeds.get(&project).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let feed = Arc::new(Feed {
+                project,
+                feeds: self.feeds.clone(),
+                due: watch::Sender::default(),
+                reading: tokio::sync::Mutex::default(),
+                known: Mutex::default(),
+            });
+            feeds.insert(project, Arc::downgrade(&feed));
+            feed
+        })
+    }
+
+    fn feed_of(&self, project: ProjectId) -> Option<Arc<Feed>> {
+        // Upgraded outside of the lock it could be the last of its kind, and would want the lock when dropped.
+        let feed = lock(&self.feeds).get(&project).cloned();
+        feed.and_then(|feed| feed.upgrade())
+    }
+
+    fn all(&self) -> Vec<Arc<Feed>> {
+        let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
+        feeds.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a feed is yet to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Due {
+    /// The newest revision that it has been told of.
+    revision: i32,
+    /// How often it has been asked to look whatever it was told.
+    round: u64,
+}
+
+/// The newest of a project's log, and who may hear it.
+pub struct Feed {
+    project: ProjectId,
+    feeds: Feeds,
+    due: watch::Sender<Due>,
+    /// Held by who reads for all.
+    reading: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The revision after which entries are kept, and the last that was read; none before the first read.
+    span: Option<(i32, i32)>,
+    events: VecDeque<Event>,
+    members: Arc<HashSet<UserId>>,
+    round: u64,
+}
+
+impl Feed {
+    /// Says when there may be more to read.
+    pub fn watch(&self) -> Watch {
+        Watch(self.due.subscribe())
+    }
+
+    /// Whether a user was a member of the project when its log was last read.
+    pub fn is_heard_by(&self, user: UserId) -> bool {
+        lock(&self.known).members.contains(&user)
+    }
+
+    /// The members when the log was last read: one allocation for as long as they stay the same.
+    pub fn members(&self) -> Arc<HashSet<UserId>> {
+        lock(&self.known).members.clone()
+    }
+
+    /// Reads what is new, if nobody has since the last wake-up. Answers the newest revision.
+    ///
+    /// # Errors
+    /// `NotFound` where the actor is no member (any more); `Internal` where the database fails.
+    pub async fn read(&self, services: &Services, actor: &Actor) -> Result<i32> {
+        let _reading = self.reading.lock().await;
+        let due = *self.due.borrow();
+        let span = {
+            let known = lock(&self.known);
+            match known.span {
+                Some((_, to))
+                    if to >= due.revision && known.round >= due.round && known.members.contains(&actor.user_id) =>
+                {
+                    return Ok(to);
+                }
+                span => span,
+            }
+        };
+        let tx = services.read(actor).await?;
+        let members = project::members(&tx, self.project).await?;
+        if !members.contains(&actor.user_id) {
+            let mut known = lock(&self.known);
+            let rest = known.members.iter().copied().filter(|member| *member != actor.user_id).collect();
+            self.set_members(&mut known, rest);
+            return Err(gone());
+        }
+        let (mut to, mut events) = match span {
+            Some((_, to)) => (to, Vec::new()),
+            None => (event::newest(&tx, self.project).await?.ok_or_else(gone)?, Vec::new()),
+        };
+        loop {
+            let batch = event::after(&tx, &[self.project], to, &[], BATCH).await?;
+            let is_full = batch.len() == BATCH;
+            to = batch.last().map_or(to, |event| event.revision);
+            events.extend(batch);
+            let surplus = events.len().saturating_sub(KEPT);
+            events.drain(..surplus);
+            if !is_full {
+                break;
+            }
+        }
+
+        let now = clock::now();
+        for event in &events {
+            // Another server's clock may be ahead of ours.
+            services.metrics().lag((now - event.created_at).to_std().unwrap_or_default());
+        }
+        let mut known = lock(&self.known);
+        let from = span.map_or(to, |(from, _)| from);
+        known.events.extend(events);
+        let surplus = known.events.len().saturating_sub(KEPT);
+        known.events.drain(..surplus);
+        // What is kept has no gaps, so its first entry says what is not kept.
+        let from = known.events.front().map_or(from, |first| from.max(first.revision - 1));
+        known.span = Some((from, to));
+        known.round = due.round;
+        self.set_members(&mut known, members);
+        Ok(to)
+    }
+
+    fn set_members(&self, known: &mut Known, members: HashSet<UserId>) {
+        if *known.members != members {
+            let has_listeners = !known.members.is_empty();
+            known.members = Arc::new(members);
+            if has_listeners {
+                // Whoever has just read this may have had another reason to: those who wait must see who may still listen.
+                self.look_again();
             }
         }
     }
 
-    fn listen(&self, project: ProjectId) -> watch::Receiver<i32> {
-        let mut projects = self.lock();
-        projects.retain(|id, sender| *id == project || !sender.is_closed());
-        projects.entry(project).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    /// The entries after a revision up to the last that was read, with that; none where they are no longer kept.
+    fn after(&self, revision: i32) -> Option<(Vec<Event>, i32)> {
+        let known = lock(&self.known);
+        let (from, to) = known.span?;
+        let skipped = known.events.partition_point(|event| event.revision <= revision);
+        (from <= revision).then(|| (known.events.range(skipped..).cloned().collect(), to.max(revision)))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProjectId, watch::Sender<i32>>> {
-        self.projects.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn look_again(&self) {
+        self.due.send_modify(|due| due.round += 1);
     }
 }
 
-/// Entries of a project's log after a revision (without one: after the present), of these kinds where any are named, for
-/// as long as the actor may hear them. Every entry comes once and in order.
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let mut feeds = lock(&self.feeds);
+        // Somebody may have begun another meanwhile.
+        if feeds.get(&self.project).is_some_and(|feed| feed.strong_count() == 0) {
+            feeds.remove(&self.project);
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::not_found("project", "projectId")
+}
+
+/// Says when a feed may have more to read.
+pub struct Watch(watch::Receiver<Due>);
+
+impl Watch {
+    /// Waits until there may be more than when this was last asked; false once there can be no more.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+}
+
+/// Where a listener stands in a log: what one run of a subscription begins with and leaves behind.
+#[derive(Default)]
+pub struct Cursor {
+    feed: OnceLock<Arc<Feed>>,
+    /// The last revision that was handed on or passed over.
+    at: OnceLock<AtomicI32>,
+}
+
+impl Cursor {
+    /// Where the subscription's own arguments say, or after the revision that was heard last, where the client says so.
+    pub fn new(heard: Option<i32>) -> Self {
+        Self {
+            feed: OnceLock::new(),
+            at: heard.map_or_else(OnceLock::new, |heard| OnceLock::from(AtomicI32::new(heard))),
+        }
+    }
+
+    /// After a revision that this feed's listeners have heard.
+    pub fn of(feed: Arc<Feed>, revision: i32) -> Self {
+        Self { feed: OnceLock::from(feed), at: OnceLock::from(AtomicI32::new(revision)) }
+    }
+
+    /// The feed; none before the subscription has begun.
+    pub fn feed(&self) -> Option<&Arc<Feed>> {
+        self.feed.get()
+    }
+
+    /// The revision; none before the subscription has begun.
+    pub fn at(&self) -> Option<i32> {
+        self.at.get().map(|at| at.load(Ordering::Relaxed))
+    }
+
+    fn advance(&self, revision: i32) {
+        self.at.get_or_init(AtomicI32::default).store(revision, Ordering::Relaxed);
+    }
+
+    /// Takes the place that the client asked for.
+    async fn begin(
+        &self,
+        services: &Services,
+        actor: &Actor,
+        project: ProjectId,
+        after_revision: Option<i32>,
+    ) -> Result<Arc<Feed>> {
+        if let Some(feed) = self.feed() {
+            return Ok(feed.clone());
+        }
+        // From before the first read, so that nothing is written between that and the first wait.
+        let feed = services.hub.feed(project);
+        let newest = event::newest(&services.read(actor).await?, project).await?.ok_or_else(gone)?;
+        let start = self.at().or(after_revision).unwrap_or(newest);
+        if !(0..=newest).contains(&start) {
+            return Err(Error::bad_input("afterRevision", format!("The project has revisions 0 to {newest}.")));
+        }
+        self.advance(start);
+        Ok(self.feed.get_or_init(|| feed).clone())
+    }
+}
+
+/// Entries of a project's log from where the cursor stands (a new one: after `after_revision`, or without it after the
+/// present) to the newest, of these kinds where any are named. Every entry comes once and in order.
 ///
 /// # Errors
 /// `NotFound` where the actor is no member; the stream ends with an error where the database fails.
 pub async fn listen(
     services: &Arc<Services>,
     actor: &Actor,
+    cursor: &Arc<Cursor>,
     project: ProjectId,
     kinds: Vec<EventKind>,
     after_revision: Option<i32>,
 ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
-    // From before the first read, so that nothing is written between that and the first wait.
-    let woken = services.hub.listen(project);
-    let start = start(services, actor, project, after_revision).await?;
+    let feed = cursor.begin(services, actor, project, after_revision).await?;
+    let wanted = kinds.clone();
+    let live = move |events: Vec<Event>| {
+        Some(events.into_iter().filter(|event| wanted.is_empty() || wanted.contains(&event.kind)).collect())
+    };
     let read = move |tx: Tx, from: i32| {
         let kinds = kinds.clone();
         async move { event::after(&tx, &[project], from, &kinds, BATCH).await }
     };
-    Ok(follow(services.clone(), actor.clone(), project, woken, start, read, |event: &Event| event.revision))
+    let at = Place { services: services.clone(), actor: actor.clone(), feed, cursor: cursor.clone() };
+    Ok(replay(at, live, read, |event: &Event| event.revision))
 }
 
-/// Messages of a session after a revision (without one: after the present), for as long as the actor may hear them.
-/// Every message comes once and in order.
+/// Messages of a session, likewise.
 ///
 /// # Errors
 /// `NotFound` where the actor cannot see the session; the stream ends with an error where the database fails.
 pub async fn listen_to_session(
     services: &Arc<Services>,
     actor: &Actor,
+    cursor: &Arc<Cursor>,
     session: SessionId,
     after_revision: Option<i32>,
 ) -> Result<impl Stream<Item = Result<Message>> + use<>> {
-    let found = chat::sessions_by_ids(&services.read(actor).await?, &[session]).await?.into_iter().next();
-    let project = found.ok_or_else(|| Error::not_found("session", "sessionId"))?.project_id;
-    let woken = services.hub.listen(project);
-    let start = start(services, actor, project, after_revision).await?;
+    let project = match cursor.feed() {
+        Some(feed) => feed.project,
+        None => {
+            let found = chat::sessions_by_ids(&services.read(actor).await?, &[session]).await?.into_iter().next();
+            found.ok_or_else(|| Error::not_found("session", "sessionId"))?.project_id
+        }
+    };
+    let feed = cursor.begin(services, actor, project, after_revision).await?;
+    let live = move |events: Vec<Event>| {
+        let is_ours =
+            |event: &Event| event.kind == EventKind::MessageAdded && event.session_id.is_none_or(|id| id == session);
+        (!events.iter().any(is_ours)).then(Vec::new)
+    };
     let read = move |tx: Tx, from: i32| async move { chat::messages_after(&tx, session, from, BATCH).await };
-    Ok(follow(services.clone(), actor.clone(), project, woken, start, read, |message: &Message| message.revision))
+    let at = Place { services: services.clone(), actor: actor.clone(), feed, cursor: cursor.clone() };
+    Ok(replay(at, live, read, |message: &Message| message.revision))
 }
 
-async fn start(services: &Services, actor: &Actor, project: ProjectId, after_revision: Option<i32>) -> Result<i32> {
-    let newest = event::newest(&services.read(actor).await?, project).await?;
-    let newest = newest.ok_or_else(|| Error::not_found("project", "projectId"))?;
-    match after_revision {
-        None => Ok(newest),
-        Some(revision) if (0..=newest).contains(&revision) => Ok(revision),
-        Some(_) => Err(Error::bad_input("afterRevision", format!("The project has revisions 0 to {newest}."))),
-    }
-}
-
-/// Reads a log to its end, waits for more, and so on.
-fn follow<T, F>(
+/// Who reads which log, and from where.
+struct Place {
     services: Arc<Services>,
     actor: Actor,
-    project: ProjectId,
-    mut woken: watch::Receiver<i32>,
-    start: i32,
+    feed: Arc<Feed>,
+    cursor: Arc<Cursor>,
+}
+
+/// What there is to hear up to the newest revision: from the feed where it keeps what `live` needs, or else from the log.
+fn replay<T, F>(
+    place: Place,
+    live: impl Fn(Vec<Event>) -> Option<Vec<T>> + Send + 'static,
     read: impl Fn(Tx, i32) -> F + Send + 'static,
     revision_of: impl Fn(&T) -> i32 + Send + 'static,
 ) -> impl Stream<Item = Result<T>>
@@ -120,25 +382,90 @@ where
     T: Send + 'static,
     F: Future<Output = Result<Vec<T>>> + Send,
 {
+    let Place { services, actor, feed, cursor } = place;
     async_stream::try_stream! {
-        let mut at = start;
         loop {
-            woken.mark_unchanged();
-            let batch = read(services.read(&actor).await?, at).await?;
-            // Woken, and nothing to read: it may be that the wake-up was the end of access. What is no longer there to see is no
-            // longer there to hear.
-            if batch.is_empty() && event::newest(&services.read(&actor).await?, project).await?.is_none() {
-                Err(Error::not_found("project", "projectId"))?;
-            }
-            let full = batch.len() == BATCH;
-            for item in batch {
-                at = revision_of(&item);
+            let at = cursor.at().unwrap_or_default();
+            // Who may hear what is kept was found out when it was read; of anyone else, the log's own read decides.
+            let kept = feed.is_heard_by(actor.user_id).then(|| feed.after(at)).flatten();
+            let kept = kept.and_then(|(events, to)| Some((live(events)?, to)));
+            let (items, to, is_full) = match kept {
+                Some((items, to)) => (items, to, false),
+                None => {
+                    let tx = services.read(&actor).await?;
+                    let newest = event::newest(&tx, feed.project).await?.ok_or_else(gone)?;
+                    let items = read(tx, at).await?;
+                    let is_full = items.len() == BATCH;
+                    (items, newest, is_full)
+                }
+            };
+            for item in items {
+                cursor.advance(revision_of(&item));
                 yield item;
             }
-            if !full {
-                // A lost sender cannot happen while this receiver lives; waiting for the sweep would be right anyway.
-                let _ = tokio::time::timeout(SWEEP, woken.changed()).await;
+            if !is_full {
+                cursor.advance(to);
+                break;
             }
         }
+    }
+}
+
+/// Keeps the listeners of this server in step with what others write, until it is dropped: wakes them by what PostgreSQL
+/// notifies (where `notifies`), and compares all of their projects with the database every `sweep`.
+pub async fn keep_awake(services: Arc<Services>, notifies: bool, sweep: Duration) {
+    let hub = &services.hub;
+    let notified = async {
+        if notifies {
+            let heard = |heard: Option<(ProjectId, i32)>| match heard {
+                Some((project, revision)) => hub.wake_here(project, revision),
+                None => hub.wake_all(),
+            };
+            wake_up::run(&services.db, &hub.outbox, heard).await;
+        }
+    };
+    let swept = async {
+        let mut ticks = tokio::time::interval(sweep);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = services.sweep().await {
+                tracing::warn!(
+                    error = error.message(),
+                    ?error,
+                    "the sweep over the projects that are listened to failed"
+                );
+            }
+        }
+    };
+    tokio::join!(notified, swept);
+}
+
+impl Services {
+    /// Wakes the feeds that the database is ahead of, or whose members are others now: one read for the whole server.
+    async fn sweep(&self) -> Result<()> {
+        let feeds: Vec<_> = self.hub.all();
+        let feeds: HashMap<ProjectId, Arc<Feed>> = feeds.into_iter().map(|feed| (feed.project, feed)).collect();
+        if feeds.is_empty() {
+            return Ok(());
+        }
+        let projects: Vec<ProjectId> = feeds.keys().copied().collect();
+        let mut found = operator::heads(&self.db.operator().await?, &projects).await?;
+        for (project, feed) in feeds {
+            let head = found.remove(&project);
+            let is_known = {
+                let known = lock(&feed.known);
+                match (known.span, head) {
+                    // Nobody has read it yet; who is about to will see everything.
+                    (None, _) => true,
+                    (Some((_, to)), Some((revision, members))) => to >= revision && *known.members == members,
+                    (Some(_), None) => false,
+                }
+            };
+            if !is_known {
+                feed.look_again();
+            }
+        }
+        Ok(())
     }
 }

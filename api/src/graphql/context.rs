@@ -2,26 +2,33 @@
 
 use std::sync::{Arc, Weak};
 
-use async_graphql::parser::types::OperationType;
 use async_graphql::{Context, Request};
 use tokio::sync::Mutex;
 
 use super::batch::Wanted;
+use crate::domain::events::Cursor;
 use crate::domain::{Services, Tx};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 
-/// Attaches to an operation what its resolvers need. Operations without a caller can be introspected and nothing else.
-pub fn attach(request: Request, kind: OperationType, services: &Arc<Services>, actor: Option<Actor>) -> Request {
+/// Attaches to an operation what its resolvers need. Operations without a caller can be introspected and nothing else. With a
+/// cursor it is one run of a subscription: from where that stands to the newest revision.
+pub fn attach(
+    request: Request,
+    services: &Arc<Services>,
+    actor: Option<Actor>,
+    cursor: Option<Arc<Cursor>>,
+) -> Request {
     let Some(actor) = actor else { return request };
     let reader = Reader {
         services: services.clone(),
         actor: actor.clone(),
-        // A subscription lives for hours: it must not hold on to a connection, nor to what the database was like.
-        keeps: kind != OperationType::Subscription,
+        // Between two events of a subscription its client may take its time: a run must not hold on to a connection, nor to
+        // what the database was like.
+        keeps: cursor.is_none(),
         current: Mutex::default(),
     };
-    request.data(Caller { services: services.clone(), actor, reader, wanted: Wanted::default() })
+    request.data(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor })
 }
 
 /// The caller of an operation and their view of the database.
@@ -34,9 +41,18 @@ pub struct Caller {
     pub reader: Reader,
     /// Gathers the reads of resolvers that run side by side into one statement a kind.
     pub wanted: Wanted,
+    cursor: Option<Arc<Cursor>>,
 }
 
 impl Caller {
+    /// Where the listener stands, of a subscription.
+    ///
+    /// # Errors
+    /// `Internal` where the operation is something else.
+    pub fn cursor(&self) -> Result<&Arc<Cursor>> {
+        self.cursor.as_ref().ok_or_else(|| Error::internal("a subscription was executed like a query"))
+    }
+
     /// Runs a write, after which reads see what it has written: its payload's, and the next mutation's.
     ///
     /// # Errors

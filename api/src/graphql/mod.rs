@@ -7,6 +7,7 @@ pub mod documents;
 mod error;
 mod execution;
 pub mod guard;
+pub mod listening;
 mod loader;
 mod mutation;
 mod names;

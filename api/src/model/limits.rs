@@ -86,7 +86,7 @@ pub struct Limits {
     /// Most subscriptions and other operations under way on one WebSocket
     #[arg(long, env = "MAX_SOCKET_OPERATIONS", default_value_t = 100, global = true, value_name = "N")]
     pub max_socket_operations: usize,
-    /// Most WebSockets that one user may have open at this server
+    /// Most WebSockets and event streams that one user may have open at this server
     #[arg(long, env = "MAX_USER_SOCKETS", default_value_t = 2_000, global = true, value_name = "N")]
     pub max_user_sockets: usize,
     /// Most operations a second of one user, ten times as many in a burst; 0 for no limit
@@ -96,8 +96,8 @@ pub struct Limits {
     /// a token that does not hold counts as ten; 0 for no limit
     #[arg(long, env = "MAX_ADDRESS_RATE", default_value_t = 100, global = true, value_name = "N")]
     pub max_address_rate: u32,
-    /// How often a WebSocket is pinged, in seconds: less than what a proxy on the way lets a connection be idle. A peer that
-    /// is silent for three times as long is let go
+    /// How often a WebSocket is pinged and an event stream has a heart-beat, in seconds: less than what a proxy on the way lets a
+    /// connection be idle. A WebSocket's peer that is silent for three times as long is let go
     #[arg(long, env = "SOCKET_PING_SECONDS", default_value_t = 20, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub socket_ping_seconds: u64,
 }

@@ -29,6 +29,7 @@ pub struct Db {
     /// SQLite: the one connection that writes. PostgreSQL: the pool.
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    url: Arc<str>,
     metrics: Arc<Metrics>,
     locks: Locks,
     contents: ContentCache,
@@ -91,13 +92,13 @@ impl Db {
                 options.read_only(true).foreign_keys(true).busy_timeout(Duration::from_secs(10))
             });
             let reader = open(options).await?;
-            Ok(Self { writer, reader, metrics, locks: Locks::Both, contents })
+            Ok(Self { writer, reader, url: url.into(), metrics, locks: Locks::Both, contents })
         } else {
             if limits.database_statement_seconds > 0 {
                 options.statement_timeout(Duration::from_secs(limits.database_statement_seconds));
             }
             let pool = open(options).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, metrics, locks: Locks::Both, contents })
+            Ok(Self { writer: pool.clone(), reader: pool, url: url.into(), metrics, locks: Locks::Both, contents })
         }
     }
 
@@ -139,6 +140,11 @@ impl Db {
         self.writer.get_database_backend() == DbBackend::Sqlite
     }
 
+    /// Its URL and the pool, where this is PostgreSQL.
+    pub(super) fn postgres(&self) -> Option<(&str, &sqlx::PgPool)> {
+        (!self.is_sqlite()).then(|| (&*self.url, self.writer.get_postgres_connection_pool()))
+    }
+
     /// The same database behind these locks.
     pub fn behind(self, locks: Locks) -> Self {
         Self { locks, ..self }
@@ -174,7 +180,8 @@ impl Db {
     }
 
     /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
-    /// of the operator, who has the credentials of the tables' owner: no request comes here.
+    /// of the operator, who has the credentials of the tables' owner, and for what a server compares its listeners' projects
+    /// with: no request comes here.
     ///
     /// # Errors
     /// `Internal` where no connection can be had.
@@ -305,6 +312,16 @@ pub struct Operator {
 }
 
 impl Operator {
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.connection.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Goes on as what callers are, but as none of them: a server's login may do nothing by itself. PostgreSQL only.
+    pub(super) async fn be_nobody(&self) -> Result<()> {
+        self.connection.execute_unprepared("SET LOCAL ROLE authenticated").await.map_err(fail)?;
+        Ok(())
+    }
+
     pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>> {
         self.connection.query_all_raw(sql.build(self.connection.get_database_backend())).await.map_err(fail)
     }

@@ -1,6 +1,8 @@
 //! What the operator's commands read: whole projects as their rows are, on nobody's behalf. Words and numbers come out as
 //! they are stored, since whether they are right is what `verify` asks.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sea_orm::QueryResult;
 use uuid::Uuid;
@@ -332,4 +334,41 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
         })
     })
     .await
+}
+
+/// The newest revision and the members of each of these projects that there is. What comes of it only says which logs to read
+/// again: that read is on behalf of somebody.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<ProjectId, (i32, HashSet<UserId>)>> {
+    /// PostgreSQL takes 65,535 values in a statement, SQLite half of that.
+    const AT_ONCE: usize = 10_000;
+    let mut heads: HashMap<ProjectId, (i32, HashSet<UserId>)> = HashMap::with_capacity(projects.len());
+    if !tx.is_sqlite() {
+        tx.be_nobody().await?;
+    }
+    for projects in projects.chunks(AT_ONCE) {
+        let ids = || projects.iter().map(|id| id.0);
+        let mut sql = Sql::new("SELECT ");
+        if tx.is_sqlite() {
+            sql.push("p.id, p.revision, p.user_id AS member FROM projects p WHERE p.id IN ").list(ids());
+            sql.push(" UNION ALL SELECT p.id, p.revision, c.user_id FROM projects p JOIN project_collaborators c ");
+            sql.push("ON c.project_id = p.id AND c.accepted_at IS NOT NULL WHERE p.id IN ").list(ids());
+        } else {
+            // A server's login sees no project by itself.
+            sql.push("h.* FROM project_heads(ARRAY(SELECT p.id::uuid FROM (VALUES ");
+            for (index, id) in ids().enumerate() {
+                sql.push(if index == 0 { "(" } else { ", (" }).bind(id).push(")");
+            }
+            sql.push(") AS p (id))) AS h");
+        }
+        for row in tx.rows(sql).await? {
+            let id = ProjectId(row.try_get("", "id").map_err(fail)?);
+            let revision = row.try_get("", "revision").map_err(fail)?;
+            let member = UserId(row.try_get("", "member").map_err(fail)?);
+            heads.entry(id).or_insert_with(|| (revision, HashSet::new())).1.insert(member);
+        }
+    }
+    Ok(heads)
 }

@@ -1,5 +1,7 @@
 //! `projects`: who is a member, the lock that every write takes, and the overview.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
 use sea_orm::FromQueryResult;
@@ -166,6 +168,23 @@ pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
         changes: row.total_changes,
         last_activity_at: row.last_activity.map(|time| time.to_utc()),
     }))
+}
+
+/// Who may read a project of the actor's: its owner and the collaborators who accepted. Nobody, where the actor may not.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn members(tx: &Tx, id: ProjectId) -> Result<HashSet<UserId>> {
+    let mut sql = Sql::new("SELECT p.user_id AS id FROM projects p WHERE p.id = ");
+    sql.bind(id.0).push(" AND ");
+    member(&mut sql, "p.id", tx.me());
+    sql.push(
+        " UNION SELECT k.user_id FROM project_collaborators k WHERE k.accepted_at IS NOT NULL AND k.project_id = ",
+    );
+    sql.bind(id.0).push(" AND ");
+    member(&mut sql, "k.project_id", tx.me());
+    let rows = tx.rows(sql).await?;
+    rows.iter().map(|row| Ok(UserId(row.try_get("", "id").map_err(fail)?))).collect()
 }
 
 /// The totals of a project of the actor's as of a revision: counted, unlike those of the present.

@@ -263,6 +263,14 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     after_scheme(value)
 }
 
+/// How long a caller's token still holds: at most a year, since a sleep cannot be of any length, and that without a caller.
+pub fn time_left(actor: Option<&Actor>) -> std::time::Duration {
+    const LONGEST: u64 = 365 * 24 * 3600;
+    let left = actor.map(|actor| actor.expires_at.saturating_sub(clock::now().timestamp()));
+    let left = left.map_or(LONGEST, |left| u64::try_from(left).unwrap_or(0));
+    std::time::Duration::from_secs(left.min(LONGEST))
+}
+
 /// The token in the payload of a `connection_init` or a `ping`, in any of the shapes that clients use: `{"Authorization": "Bearer …"}` (or
 /// `authorization`), the same inside `{"headers": …}`, or `{"token": "…"}`; none where it has none of them.
 ///

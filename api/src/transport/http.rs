@@ -32,6 +32,7 @@ use super::{
     auth,
     operation::{self, Outcome},
     router::{AppState, RequestId},
+    sse::{self, Format},
     throttle::{Address, TooOften},
 };
 use crate::{
@@ -89,8 +90,10 @@ pub async fn graphql(
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(media) = negotiate(&parts.headers) else {
-        let message = "The answer can be application/graphql-response+json or application/json, in UTF-8.";
+    let streamed = Format::accepted(&parts.headers).map(|_| Media::Json);
+    let Some(media) = negotiate(&parts.headers).or(streamed) else {
+        let message =
+            "The answer can be application/graphql-response+json, application/json or text/event-stream, in UTF-8.";
         return refuse(
             Media::Json,
             &Refusal::new(StatusCode::NOT_ACCEPTABLE, Error::bad_input("accept", message)),
@@ -135,6 +138,20 @@ async fn answer(
                 return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "POST"));
             }
         }
+    }
+
+    if let ([request], false) = (batch.requests.as_mut_slice(), batch.is_array)
+        && let Some(format) = Format::of(state, &parts.headers, request)
+    {
+        let request = std::mem::replace(request, Request::new(""));
+        return sse::open(state, format, request, claims, &parts.headers, id).await.map_err(|error| {
+            let status = match error {
+                Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+                Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Refusal::new(status, error)
+        });
     }
 
     // In a task of its own, so that a client that hangs up cannot cancel it half-way.
@@ -212,13 +229,16 @@ async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>
         }
     };
     if kind == OperationType::Subscription {
-        let error = Error::bad_input("query", "Subscriptions come by WebSocket, at /graphql/ws.");
+        let error = Error::bad_input(
+            "query",
+            "Subscriptions come by WebSocket, at /graphql/ws, or here to who accepts text/event-stream.",
+        );
         return operation::refusal(&error, id).into();
     }
     let mut measured = state.measure(kind, name.as_deref(), claims.is_some(), id);
-    let request = context::attach(request, kind, &state.services, claims.map(|claims| claims.actor.clone()));
+    let request = context::attach(request, &state.services, claims.map(|claims| claims.actor.clone()), None);
     let outcome = operation::settle(measured.run(state.schema.execute(request)).await, id);
-    measured.ended(&outcome);
+    measured.ended(outcome.code());
     outcome
 }
 

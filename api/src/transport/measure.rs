@@ -110,17 +110,8 @@ impl Measured {
         self.listens.is_some()
     }
 
-    /// Says how it ended. What is said after that is not counted.
-    pub fn ended(&mut self, outcome: &Outcome) {
-        self.count(outcome.code());
-    }
-
-    /// Says that it ended as it should.
-    pub fn done(&mut self) {
-        self.count("OK");
-    }
-
-    fn count(&mut self, outcome: &'static str) {
+    /// Says how it ended, in the words of [`Outcome::code`]. What is said after that is not counted.
+    pub fn ended(&mut self, outcome: &'static str) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
@@ -144,7 +135,7 @@ impl Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        self.count(if std::thread::panicking() {
+        self.ended(if std::thread::panicking() {
             "INTERNAL"
         } else if self.listens() {
             // Which is how most of them end: the client has heard enough.

@@ -1,4 +1,4 @@
-//! The doors: HTTP and WebSocket, who is calling, and nothing of what the service does.
+//! The doors: HTTP, server-sent events and WebSocket, who is calling, and nothing of what the service does.
 //!
 //! To add a door, write a file that reads its requests into [`operation::read`] or the like, runs them through
 //! [`operation::prepare`] and the schema as a [`measure::Measured`], gives every answer to [`operation::settle`], and mount it
@@ -9,8 +9,10 @@ pub mod graphiql;
 pub mod health;
 pub mod http;
 pub mod jwks;
+pub mod listening;
 mod measure;
 mod operation;
 pub mod router;
+pub mod sse;
 pub mod throttle;
 pub mod websocket;

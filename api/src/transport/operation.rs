@@ -62,13 +62,10 @@ pub enum Outcome {
 impl Outcome {
     /// `OK`, or the code of what went wrong; `INTERNAL` before any other.
     pub fn code(&self) -> &'static str {
-        let errors = match self {
-            Self::Ran(response) => &response.errors,
-            Self::Refused { errors } => errors,
-        };
-        let known = |error| CODES.into_iter().find(|code| code_of(error) == Some(code)).unwrap_or(INTERNAL);
-        let mut codes = errors.iter().map(known);
-        if codes.clone().any(|code| code == INTERNAL) { INTERNAL } else { codes.next().unwrap_or("OK") }
+        match self {
+            Self::Ran(response) => code_of_all(&response.errors),
+            Self::Refused { errors } => code_of_all(errors),
+        }
     }
 
     /// Whether a request error of this code is among the reasons for the refusal.
@@ -384,7 +381,15 @@ fn coded(code: &str, message: impl Into<String>) -> ServerError {
     error
 }
 
-fn code_of(error: &ServerError) -> Option<&str> {
+/// `OK`, or the code of what went wrong; `INTERNAL` before any other.
+pub fn code_of_all(errors: &[ServerError]) -> &'static str {
+    let known = |error| CODES.into_iter().find(|code| code_of(error) == Some(code)).unwrap_or(INTERNAL);
+    let mut codes = errors.iter().map(known);
+    if codes.clone().any(|code| code == INTERNAL) { INTERNAL } else { codes.next().unwrap_or("OK") }
+}
+
+/// The value of `extensions.code`.
+pub fn code_of(error: &ServerError) -> Option<&str> {
     match error.extensions.as_ref()?.get("code")? {
         Value::String(code) => Some(code),
         _ => None,

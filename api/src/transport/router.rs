@@ -30,7 +30,7 @@ use tower_http::{
 };
 use tracing::Instrument;
 
-use super::{auth::Verifier, graphiql, health, http, operation, throttle::Throttle, websocket};
+use super::{auth::Verifier, graphiql, health, http, listening::Groups, operation, throttle::Throttle, websocket};
 use crate::{
     domain::Services,
     graphql::{documents::Documents, schema::AppSchema},
@@ -70,6 +70,8 @@ pub struct AppState {
     pub throttle: Arc<Throttle>,
     /// Limits on requests.
     pub limits: Arc<Limits>,
+    /// Those who listen, by what they listen to.
+    pub groups: Groups,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
     /// Whether requests can be served.

@@ -108,7 +108,9 @@ impl Throttle {
             if limit == 0 {
                 sockets.remove(&user);
             }
-            return Err(Error::RateLimited(format!("A user may have {limit} sockets open (--max-user-sockets).")));
+            return Err(Error::RateLimited(format!(
+                "A user may have {limit} WebSockets and event streams open (--max-user-sockets)."
+            )));
         }
         *count += 1;
         Ok(OpenSocket { throttle: self.clone(), user })

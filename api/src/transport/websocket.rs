@@ -13,11 +13,11 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    panic::AssertUnwindSafe,
+    pin::pin,
     task::{Context, Poll, ready},
 };
 
-use async_graphql::{Request, ServerError};
+use async_graphql::ServerError;
 use axum::{
     Extension,
     extract::{
@@ -31,7 +31,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::{
-    SinkExt, StreamExt,
+    FutureExt, SinkExt, StreamExt,
     future::poll_fn,
     stream::{self, AbortHandle, BoxStream, SelectAll, SplitSink, SplitStream},
 };
@@ -42,13 +42,13 @@ use tracing::Instrument;
 
 use super::{
     auth,
-    operation::{self, Outcome},
+    listening::{self, Step},
+    operation,
     router::{AppState, RequestId},
     throttle::{Address, OpenSocket},
 };
 use crate::{
     domain::profile,
-    graphql::context,
     metrics::Held,
     model::{actor::Actor, clock, error::Error},
 };
@@ -69,8 +69,6 @@ const MAX_ECHO_BYTES: usize = 1024;
 const BUFFER_BYTES: usize = 4 * 1024;
 /// Longest reason of a close frame, in bytes (RFC 6455, section 5.5: 125 for the payload, 2 of them for the code).
 const MAX_REASON_BYTES: usize = 123;
-/// Longest time that a token is timed for: a sleep cannot be of any length.
-const MAX_TOKEN_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const GOING_AWAY: u16 = 1001;
 const TOO_BIG: u16 = 1009;
@@ -134,10 +132,6 @@ enum ToClient<'a> {
     Refreshed {
         payload: Refreshed,
     },
-    Next {
-        id: &'a str,
-        payload: &'a async_graphql::Response,
-    },
     Error {
         id: &'a str,
         payload: &'a [ServerError],
@@ -155,14 +149,6 @@ struct Refreshed {
     token_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ServerError>,
-}
-
-/// A step of an operation.
-enum Step {
-    Result(Box<async_graphql::Response>),
-    /// It can no longer go on.
-    Failed(Vec<ServerError>),
-    Done,
 }
 
 /// Makes a WebSocket of the request, where the page that asks for it may have one.
@@ -272,6 +258,10 @@ impl Socket {
         let finish = async {
             match end {
                 End::Close(close) => {
+                    // What was said before is heard before.
+                    if poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).await.is_err() {
+                        return;
+                    }
                     let reason = Utf8Bytes::from(cut(&close.reason, MAX_REASON_BYTES));
                     if self.sink.send(Message::Close(Some(CloseFrame { code: close.code, reason }))).await.is_err() {
                         return;
@@ -291,14 +281,20 @@ impl Socket {
         let mut ping = interval_at(Instant::now() + period, period);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unanswered = 0;
+        // Made once: the loop goes round for every message.
         let shutdown = self.state.shutdown.clone();
+        let mut shutdown = pin!(shutdown.cancelled());
+        let mut deadline = pin!(sleep_until(self.deadline));
         loop {
+            if deadline.deadline() != self.deadline {
+                deadline.as_mut().reset(self.deadline);
+            }
             tokio::select! {
-                () = shutdown.cancelled() => return Close::new(GOING_AWAY, "The server is stopping").into(),
-                () = sleep_until(self.deadline) => match &self.phase {
+                () = &mut shutdown => return Close::new(GOING_AWAY, "The server is stopping").into(),
+                () = &mut deadline => match &self.phase {
                     Phase::Opened => return Close::new(INIT_TIMEOUT, "Connection initialisation timeout").into(),
                     Phase::Acknowledged(Some(_)) => return Close::new(FORBIDDEN, "The token has expired").into(),
-                    Phase::Acknowledged(None) => self.deadline += MAX_TOKEN_TIME,
+                    Phase::Acknowledged(None) => self.deadline += auth::time_left(None),
                 },
                 _ = ping.tick() => {
                     if unanswered >= MAX_UNANSWERED {
@@ -320,7 +316,16 @@ impl Socket {
                         return end;
                     }
                 }
-                Some((id, step)) = self.operations.next(), if self.is_flushed => self.stepped(&id, step),
+                Some((id, step)) = self.operations.next(), if self.is_flushed => {
+                    self.stepped(&id, step);
+                    // What is ready besides goes to the network with it, as far as that takes at once.
+                    while self.waiting.iter().map(size).sum::<usize>() < BUFFER_BYTES
+                        && self.waiting.len() < MAX_WAITING
+                        && let Some(Some((id, step))) = self.operations.next().now_or_never()
+                    {
+                        self.stepped(&id, step);
+                    }
+                }
             }
         }
     }
@@ -394,7 +399,7 @@ impl Socket {
             let signed_in = state.tasks.spawn(sign_in.in_current_span()).await;
             signed_in.unwrap_or_else(|error| Err(Error::internal(error))).map_err(|error| self.refused(error))?;
         }
-        self.deadline = Instant::now() + time_left(actor.as_ref());
+        self.deadline = Instant::now() + auth::time_left(actor.as_ref());
         self.phase = Phase::Acknowledged(actor);
         self.say(&ToClient::ConnectionAck);
         Ok(())
@@ -417,7 +422,7 @@ impl Socket {
     async fn refresh(&mut self, token: Result<&str, Error>) {
         let error = match self.fresh(token).await {
             Ok(actor) => {
-                self.deadline = Instant::now() + time_left(Some(&actor));
+                self.deadline = Instant::now() + auth::time_left(Some(&actor));
                 self.phase = Phase::Acknowledged(Some(actor));
                 None
             }
@@ -474,7 +479,7 @@ impl Socket {
             self.say(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }
-        match start(&self.state, actor.clone(), request, request_id) {
+        match listening::start(&self.state, actor.clone(), request, request_id, None) {
             Ok(steps) => {
                 let (steps, handle) = stream::abortable(steps);
                 self.running.insert(id.clone(), handle);
@@ -488,7 +493,7 @@ impl Socket {
 
     fn stepped(&mut self, id: &str, step: Step) {
         match step {
-            Step::Result(response) => self.say(&ToClient::Next { id, payload: &response }),
+            Step::Result(answer) => self.tell(id, &answer.payload),
             // An error ends the operation, without a `complete`.
             Step::Failed(errors) => {
                 if let Some(operation) = self.running.remove(id) {
@@ -508,20 +513,19 @@ impl Socket {
         self.is_flushed = false;
     }
 
+    /// Sends a result. Others are sent the same bytes, so they are not read again.
+    fn tell(&mut self, id: &str, payload: &str) {
+        let id = serde_json::Value::from(id).to_string();
+        let parts = [r#"{"type":"next","id":"#, &id, r#","payload":"#, payload, "}"];
+        self.send(Message::text(parts.concat()));
+    }
+
     fn say(&mut self, message: &ToClient) {
         match serde_json::to_string(message) {
             Ok(text) => self.send(Message::text(text)),
             Err(error) => tracing::error!(%error, "a message could not be written as JSON"),
         }
     }
-}
-
-/// How long a socket may stay open for its caller.
-fn time_left(actor: Option<&Actor>) -> Duration {
-    actor.map_or(MAX_TOKEN_TIME, |actor| {
-        let left = actor.expires_at.saturating_sub(clock::now().timestamp());
-        Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(MAX_TOKEN_TIME)
-    })
 }
 
 /// Reads a message of a client's.
@@ -562,6 +566,11 @@ fn parse(text: &str) -> Result<FromClient<'_>, String> {
     }
 }
 
+/// How many bytes a message has, as far as it is a result.
+fn size(message: &Message) -> usize {
+    if let Message::Text(text) = message { text.len() } else { 0 }
+}
+
 /// Gives the network what waits for it, as far as it takes it. Dropped while it is pending, it has lost nothing.
 fn poll_write(
     sink: &mut SplitSink<WebSocket, Message>,
@@ -575,54 +584,6 @@ fn poll_write(
         }
     }
     sink.poll_flush_unpin(context)
-}
-
-/// The steps of an operation, the last of them `Done`; nothing of it runs before the first is asked for.
-fn start(
-    state: &AppState,
-    actor: Option<Actor>,
-    mut request: Request,
-    request_id: String,
-) -> Result<BoxStream<'static, Step>, ServerError> {
-    let prepared = AssertUnwindSafe(|| {
-        let (kind, name) = operation::prepare(&mut request, &state.documents, &state.limits)?;
-        let measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
-        let request = context::attach(request, kind, &state.services, actor);
-        Ok((state.schema.execute_stream(request), measured))
-    });
-    let (responses, mut measured) =
-        std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, &request_id)))?;
-    let responses = measured.run_stream(AssertUnwindSafe(responses).catch_unwind());
-    let steps = responses.map(Some).chain(stream::once(async { None })).map(move |response| {
-        let Some(response) = response else {
-            measured.done();
-            return Step::Done;
-        };
-        let outcome = match response {
-            Ok(response) => operation::settle(response, &request_id),
-            Err(panic) => operation::panicked(&*panic, &request_id).into(),
-        };
-        let is_last = match &outcome {
-            Outcome::Ran(response) => measured.listens() && has_lost_its_stream(response),
-            Outcome::Refused { .. } => true,
-        };
-        if measured.listens() && !is_last {
-            measured.delivered();
-        } else {
-            measured.ended(&outcome);
-        }
-        match outcome {
-            Outcome::Ran(response) if !is_last => Step::Result(Box::new(response)),
-            Outcome::Ran(async_graphql::Response { errors, .. }) | Outcome::Refused { errors } => Step::Failed(errors),
-        }
-    });
-    Ok(steps.boxed())
-}
-
-/// Whether what failed is the subscription's own field, so that no event can come of it: to start with, or any more. A field
-/// below it that fails is an event with an error, and the next one may be better.
-fn has_lost_its_stream(response: &async_graphql::Response) -> bool {
-    response.data == async_graphql::Value::Null && response.errors.iter().any(|error| error.path.len() == 1)
 }
 
 /// Whether the page that asks may connect. A browser always sends the Origin of the page; other clients send none and need

@@ -1,0 +1,243 @@
+//! Subscriptions as documents: their one field, and what two of them must have in common for one execution to serve both.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+
+use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet};
+use async_graphql::{Name, Value, Variables};
+
+use crate::model::error::{Error, Result};
+
+/// Fields that say the same to every member of a project, on whatever type they are. A subscription that selects nothing else
+/// is executed once for all who listen to it; one that selects anything else, such as `User.email`, once for each user. So a
+/// new field is nobody else's until it is named here.
+pub const SAME_FOR_ALL: &[&str] = &[
+    "__typename",
+    "actor",
+    "additions",
+    "author",
+    "avatarUrl",
+    "changeDescription",
+    "changes",
+    "codeChanged",
+    "content",
+    "contentBase64",
+    "contextData",
+    "createdAt",
+    "createdBy",
+    "deletions",
+    "description",
+    "diff",
+    "endedAt",
+    "file",
+    "fileCount",
+    "fullName",
+    "hash",
+    "id",
+    "isActive",
+    "isCheckpoint",
+    "isDeleted",
+    "isDeletion",
+    "isFolded",
+    "kind",
+    "language",
+    "lineChanges",
+    "manifestSha256",
+    "message",
+    "messageAdded",
+    "messageCount",
+    "metadata",
+    "name",
+    "newContent",
+    "oldContent",
+    "oldPath",
+    "parentPath",
+    "path",
+    "project",
+    "projectEvents",
+    "revision",
+    "role",
+    "session",
+    "sizeBytes",
+    "snapshot",
+    "startedAt",
+    "timestamp",
+    "title",
+    "type",
+    "updatedAt",
+    "version",
+];
+
+/// The argument that says where a listener begins.
+const CURSOR: &str = "afterRevision";
+
+/// What can be said of a subscription before it runs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The variable that says where the listener begins, and nothing else.
+    cursor: Option<Name>,
+    /// Whether every member of the project would be told the same.
+    pub is_same_for_all: bool,
+}
+
+impl Plan {
+    /// A plan for a subscription of this document.
+    ///
+    /// # Errors
+    /// `BadInput` where it does not have one field (GraphQL specification, section 5.2.3.1), or not by itself.
+    pub fn new(document: &ExecutableDocument, operation: &OperationDefinition) -> Result<Self> {
+        let fields = &operation.selection_set.node.items;
+        let [selection] = fields.as_slice() else { return Err(not_one()) };
+        let Selection::Field(root) = &selection.node else { return Err(not_one()) };
+        let root = &root.node;
+        if !root.directives.is_empty() {
+            return Err(not_one());
+        }
+        let mut walk = Walk { document, fragments: HashSet::new(), variables: HashSet::new(), is_same_for_all: true };
+        let mut cursor = None;
+        for (name, value) in &root.arguments {
+            // With every variable read as null, null itself is a variable, or says what no variable says.
+            let mut used = Vec::new();
+            let constant = value.node.clone().into_const_with(|variable| {
+                used.push(variable);
+                Ok::<_, Infallible>(Value::Null)
+            });
+            match (used.as_slice(), constant) {
+                ([variable], Ok(Value::Null)) if name.node == CURSOR => cursor = Some(variable.clone()),
+                _ => walk.variables.extend(used),
+            }
+        }
+        walk.field(root);
+        let Walk { variables, is_same_for_all, .. } = walk;
+        Ok(Self { cursor: cursor.filter(|cursor| !variables.contains(cursor)), is_same_for_all })
+    }
+
+    /// The variables that make one subscription another than the next, wherever each of them begins.
+    pub fn telling(&self, variables: &Variables) -> Variables {
+        let mut variables = variables.clone();
+        if let Some(cursor) = &self.cursor {
+            variables.remove(cursor);
+        }
+        variables
+    }
+}
+
+fn not_one() -> Error {
+    Error::bad_input("query", "A subscription has exactly one field, not in a fragment and without a directive.")
+}
+
+struct Walk<'d> {
+    document: &'d ExecutableDocument,
+    fragments: HashSet<&'d Name>,
+    variables: HashSet<Name>,
+    is_same_for_all: bool,
+}
+
+impl<'d> Walk<'d> {
+    fn field(&mut self, field: &'d Field) {
+        self.is_same_for_all &= SAME_FOR_ALL.contains(&field.name.node.as_str());
+        self.selections(&field.selection_set.node);
+    }
+
+    fn selections(&mut self, selections: &'d SelectionSet) {
+        for selection in &selections.items {
+            let (arguments, directives) = match &selection.node {
+                Selection::Field(field) => (field.node.arguments.as_slice(), &field.node.directives),
+                Selection::InlineFragment(fragment) => (&[][..], &fragment.node.directives),
+                Selection::FragmentSpread(spread) => (&[][..], &spread.node.directives),
+            };
+            let of_directives = directives.iter().flat_map(|directive| &directive.node.arguments);
+            for (_, value) in arguments.iter().chain(of_directives) {
+                let noted = value.node.clone().into_const_with(|variable| {
+                    self.variables.insert(variable);
+                    Ok::<_, Infallible>(Value::Null)
+                });
+                drop(noted);
+            }
+            match &selection.node {
+                Selection::Field(field) => self.field(&field.node),
+                Selection::InlineFragment(fragment) => self.selections(&fragment.node.selection_set.node),
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    if let Some(fragment) = self.document.fragments.get(name)
+                        && self.fragments.insert(name)
+                    {
+                        self.selections(&fragment.node.selection_set.node);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::parse_query;
+
+    use super::*;
+
+    fn plan(query: &str) -> Result<Plan> {
+        let document = parse_query(query).unwrap();
+        let (_, operation) = document.operations.iter().next().unwrap();
+        Plan::new(&document, &operation.node)
+    }
+
+    #[test]
+    fn a_subscription_has_one_field() {
+        for query in [
+            "subscription { a b }",
+            "subscription { ...F } fragment F on Subscription { projectEvents { revision } }",
+            "subscription { ... { projectEvents { revision } } }",
+            "subscription($x: Boolean!) { projectEvents @include(if: $x) { revision } }",
+        ] {
+            assert!(plan(query).is_err(), "{query}");
+        }
+        assert!(plan("subscription { projectEvents { revision } }").is_ok());
+    }
+
+    #[test]
+    fn the_variable_of_the_place_to_begin_tells_no_subscriptions_apart() {
+        for (query, cursor) in [
+            ("subscription($a: Int) { projectEvents(afterRevision: $a) { revision } }", Some("a")),
+            ("subscription($a: Int) { projectEvents(afterRevision: null) { revision } }", None),
+            ("subscription($a: Int) { projectEvents(afterRevision: 5, projectId: $a) { revision } }", None),
+            ("subscription($a: Int) { projectEvents(afterRevision: $a, projectId: $a) { revision } }", None),
+            (
+                "subscription($a: Int) { projectEvents(afterRevision: $a) { session { project { file(at: $a) { id } } } } }",
+                None,
+            ),
+            (
+                "subscription($a: Int) { projectEvents(afterRevision: $a) { ...F } } fragment F on ProjectEvent { kind @skip(if: $a) }",
+                None,
+            ),
+            ("subscription($a: Int) { projectEvents(afterRevision: $a) { ... @include(if: [$a]) { kind } } }", None),
+        ] {
+            assert_eq!(plan(query).unwrap().cursor.as_deref(), cursor, "{query}");
+        }
+        let plan =
+            plan("subscription($a: Int, $b: ID!) { projectEvents(projectId: $b, afterRevision: $a) { revision } }")
+                .unwrap();
+        let variables = Variables::from_json(serde_json::json!({ "a": 5, "b": "x" }));
+        assert_eq!(plan.telling(&variables), Variables::from_json(serde_json::json!({ "b": "x" })));
+    }
+
+    #[test]
+    fn what_depends_on_who_asks_is_found_wherever_it_is() {
+        for (query, is_same_for_all) in [
+            (
+                "subscription { projectEvents { revision actor { name: fullName } changes { ...F } } } fragment F on CodeChange { diff }",
+                true,
+            ),
+            ("subscription { projectEvents { actor { fullName: email } } }", false),
+            ("subscription { projectEvents { actor { ... on User { email } } } }", false),
+            (
+                "subscription { projectEvents { ...F } } fragment F on ProjectEvent { ...G ...F } fragment G on ProjectEvent { actor { preferences { editorTheme } } }",
+                false,
+            ),
+            ("subscription { projectEvents { session { project { viewerRole } } } }", false),
+            ("subscription { unheardOf }", false),
+        ] {
+            assert_eq!(plan(query).unwrap().is_same_for_all, is_same_for_all, "{query}");
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Operations as streams of results, for the doors by which more than one can come; and how a server serves many who listen
+//! to the same.
+//!
+//! A subscription runs from where its listener stands to the newest revision, as often as there is more. First it runs for
+//! its listener alone, as fast as that one reads. Then the listener joins the [`Group`] of those who have asked the same and
+//! would be told the same: for them it runs once, and each takes the same bytes. A group keeps its newest results, so many and
+//! no more; a listener that falls behind them runs alone again, and misses nothing.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use async_graphql::{Request, Response, ServerError, Variables, parser::types::OperationType};
+use futures::{Stream, StreamExt, future, stream};
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant, sleep},
+};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::{
+    operation::{self, Outcome},
+    router::AppState,
+};
+use crate::{
+    domain::events::{Cursor, Feed},
+    graphql::{context, listening::Plan},
+    model::{actor::Actor, clock, error::Error, ids::UserId},
+};
+
+/// How many results a group keeps for listeners who are a little behind, and how many bytes of them.
+const KEPT: usize = 256;
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a group goes on trying while its runs fail, and how long it waits in between: a database that restarts is no
+/// reason to end a subscription.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A step of an operation.
+pub enum Step {
+    /// It has a result.
+    Result(Answer),
+    /// It can no longer go on.
+    Failed(Vec<ServerError>),
+    /// It has come to its end.
+    Done,
+}
+
+/// A result.
+#[derive(Clone)]
+pub struct Answer {
+    /// The GraphQL response as JSON, without a line break.
+    pub payload: Arc<str>,
+    /// `OK`, or the code of what went wrong in it.
+    pub code: &'static str,
+    /// Of a subscription, the revision that it tells of.
+    pub revision: Option<i32>,
+}
+
+/// The groups of a server.
+#[derive(Clone, Default)]
+pub struct Groups(Arc<Mutex<HashMap<Key, Weak<Group>>>>);
+
+/// What those have in common who are told the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    query: String,
+    operation_name: Option<String>,
+    /// As JSON, without the one that says where to begin.
+    variables: String,
+    /// Whom it is told to, where it would be told otherwise to somebody else.
+    user: Option<UserId>,
+}
+
+/// The steps of an operation; nothing of it runs before the first is asked for. `heard` is the revision that a listener has
+/// heard last, where the door knows it.
+///
+/// # Errors
+/// Why the operation is refused.
+pub fn start(
+    state: &AppState,
+    actor: Option<Actor>,
+    mut request: Request,
+    request_id: String,
+    heard: Option<i32>,
+) -> Result<stream::BoxStream<'static, Step>, ServerError> {
+    let prepared = AssertUnwindSafe(|| {
+        let (kind, name) = operation::prepare(&mut request, &state.documents, &state.limits)?;
+        let plan = (kind == OperationType::Subscription).then(|| plan(&mut request, name.as_deref(), &request_id));
+        Ok((kind, name, plan.transpose()?))
+    });
+    let (kind, name, plan) =
+        std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, &request_id)))?;
+    let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
+    let state = state.clone();
+    let asked = Asked {
+        query: std::mem::take(&mut request.query),
+        operation_name: request.operation_name.take(),
+        variables: std::mem::take(&mut request.variables),
+    };
+    let steps = match plan {
+        Some(plan) => listen(state, asked, plan, actor, request_id, heard).boxed(),
+        None => once(state, asked, actor, request_id).boxed(),
+    };
+    let steps = measured.run_stream(steps.chain(stream::once(future::ready(Step::Done))));
+    Ok(steps
+        .inspect(move |step| match step {
+            Step::Result(_) if measured.listens() => measured.delivered(),
+            Step::Result(answer) => measured.ended(answer.code),
+            Step::Failed(errors) => measured.ended(operation::code_of_all(errors)),
+            Step::Done => measured.ended("OK"),
+        })
+        .boxed())
+}
+
+fn plan(request: &mut Request, name: Option<&str>, request_id: &str) -> Result<Plan, ServerError> {
+    let document = request.parsed_query()?;
+    let chosen = document.operations.iter().find(|(one, _)| one.map(|one| one.as_str()) == name);
+    let plan = match chosen {
+        Some((_, operation)) => Plan::new(document, &operation.node),
+        None => Err(Error::internal("the operation that was chosen is not in its document")),
+    };
+    plan.map_err(|error| operation::refusal(&error, request_id))
+}
+
+/// What a client has asked for.
+struct Asked {
+    query: String,
+    operation_name: Option<String>,
+    variables: Variables,
+}
+
+impl Asked {
+    fn request(&self) -> Request {
+        let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
+        request.operation_name.clone_from(&self.operation_name);
+        request
+    }
+
+    /// One run, with what comes of it.
+    fn run(
+        &self,
+        state: &AppState,
+        actor: Option<Actor>,
+        cursor: Option<Arc<Cursor>>,
+        request_id: &str,
+    ) -> impl Stream<Item = Result<Answer, Vec<ServerError>>> + use<> {
+        let request = context::attach(self.request(), &state.services, actor, cursor.clone());
+        let responses = AssertUnwindSafe(state.schema.execute_stream(request)).catch_unwind();
+        let request_id = request_id.to_owned();
+        responses.map(move |response| {
+            let response = response.map_err(|panic| vec![operation::panicked(&*panic, &request_id)])?;
+            let outcome = operation::settle(response, &request_id);
+            let code = outcome.code();
+            let response = match outcome {
+                Outcome::Refused { errors } => return Err(errors),
+                Outcome::Ran(response) if cursor.is_some() && has_lost_its_stream(&response) => {
+                    return Err(response.errors);
+                }
+                Outcome::Ran(response) => response,
+            };
+            let payload = serde_json::to_string(&response)
+                .map_err(|error| vec![operation::refusal(&Error::internal(error), &request_id)])?;
+            Ok(Answer { payload: payload.into(), code, revision: cursor.as_ref().and_then(|cursor| cursor.at()) })
+        })
+    }
+}
+
+/// Whether what failed is the subscription's own field, so that no event can come of it: to start with, or any more. A field
+/// below it that fails is an event with an error, and the next one may be better.
+fn has_lost_its_stream(response: &Response) -> bool {
+    response.data == async_graphql::Value::Null && response.errors.iter().any(|error| error.path.len() == 1)
+}
+
+fn once(state: AppState, asked: Asked, actor: Option<Actor>, request_id: String) -> impl Stream<Item = Step> {
+    let run = stream::once(async move { asked.run(&state, actor, None, &request_id) }).flatten();
+    run.map(|ran| ran.map_or_else(Step::Failed, Step::Result))
+}
+
+fn listen(
+    state: AppState,
+    asked: Asked,
+    plan: Plan,
+    actor: Option<Actor>,
+    request_id: String,
+    heard: Option<i32>,
+) -> impl Stream<Item = Step> {
+    async_stream::stream! {
+        let asked = Arc::new(asked);
+        let mut cursor = Arc::new(Cursor::new(heard));
+        loop {
+            let mut run = Box::pin(asked.run(&state, actor.clone(), Some(cursor.clone()), &request_id));
+            while let Some(ran) = run.next().await {
+                match ran {
+                    Ok(answer) => yield Step::Result(answer),
+                    Err(errors) => {
+                        yield Step::Failed(errors);
+                        return;
+                    }
+                }
+            }
+            drop(run);
+            // There is no feed where what is selected is `__typename` alone.
+            let (Some(actor), Some(feed), Some(mut at)) = (&actor, cursor.feed(), cursor.at()) else { return };
+            if let Err(error) = feed.read(&state.services, actor).await {
+                yield Step::Failed(vec![operation::refusal(&error, &request_id)]);
+                return;
+            }
+            let mut member = state.groups.join(&state, &asked, &plan, feed, at, actor);
+            loop {
+                match member.next(&mut at).await {
+                    Next::Answer(answer) => yield Step::Result(answer),
+                    Next::Behind => break,
+                    Next::Gone => {
+                        let error = Error::not_found("project", "projectId");
+                        yield Step::Failed(vec![operation::refusal(&error, &request_id)]);
+                        return;
+                    }
+                    Next::Failed(errors) => {
+                        yield Step::Failed(errors);
+                        return;
+                    }
+                }
+            }
+            cursor = Arc::new(Cursor::of(feed.clone(), at));
+        }
+    }
+}
+
+/// Listeners who are told the same.
+struct Group {
+    groups: Groups,
+    key: Key,
+    asked: Arc<Asked>,
+    feed: Arc<Feed>,
+    results: Mutex<Results>,
+    /// Changes when there are results, or when somebody may have to go.
+    told: watch::Sender<()>,
+    /// On whose behalf it can run, by the ids of the listeners.
+    listeners: Mutex<HashMap<Uuid, Actor>>,
+}
+
+/// The newest results, in order.
+struct Results {
+    /// The revision after which they are kept.
+    from: i32,
+    /// The revision up to which there are any.
+    to: i32,
+    kept: VecDeque<(i32, Answer)>,
+    bytes: usize,
+    failed: Option<Vec<ServerError>>,
+}
+
+impl Results {
+    fn push(&mut self, revision: i32, answer: Answer) {
+        self.to = revision;
+        self.bytes += answer.payload.len();
+        self.kept.push_back((revision, answer));
+        while self.kept.len() > KEPT || (self.bytes > KEPT_BYTES && self.kept.len() > 1) {
+            let Some((revision, answer)) = self.kept.pop_front() else { break };
+            self.from = revision;
+            self.bytes -= answer.payload.len();
+        }
+    }
+
+    fn after(&self, revision: i32) -> Option<&(i32, Answer)> {
+        self.kept.get(self.kept.partition_point(|(kept, _)| *kept <= revision))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Groups {
+    /// Makes a listener who stands at `at` one of the group of those who asked the same.
+    fn join(
+        &self,
+        state: &AppState,
+        asked: &Arc<Asked>,
+        plan: &Plan,
+        feed: &Arc<Feed>,
+        at: i32,
+        actor: &Actor,
+    ) -> Member {
+        let key = Key {
+            query: asked.query.clone(),
+            operation_name: asked.operation_name.clone(),
+            variables: serde_json::to_string(&plan.telling(&asked.variables)).unwrap_or_default(),
+            user: (!plan.is_same_for_all).then_some(actor.user_id),
+        };
+        let mut groups = lock(&self.0);
+        let known = groups.get(&key).and_then(Weak::upgrade);
+        let group = known.unwrap_or_else(|| {
+            let group = Arc::new(Group {
+                groups: self.clone(),
+                key: key.clone(),
+                asked: asked.clone(),
+                feed: feed.clone(),
+                results: Mutex::new(Results { from: at, to: at, kept: VecDeque::new(), bytes: 0, failed: None }),
+                told: watch::Sender::default(),
+                listeners: Mutex::default(),
+            });
+            groups.insert(key, Arc::downgrade(&group));
+            state.tasks.spawn(drive(state.clone(), Arc::downgrade(&group)).instrument(tracing::Span::none()));
+            group
+        });
+        let id = clock::new_id();
+        lock(&group.listeners).insert(id, actor.clone());
+        let told = group.told.subscribe();
+        Member { id, group, told, user: actor.user_id }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut groups = lock(&self.groups.0);
+        // Somebody may have begun another meanwhile.
+        if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            groups.remove(&self.key);
+        }
+    }
+}
+
+/// Runs a group's subscription whenever there is more, for as long as anybody listens.
+async fn drive(state: AppState, group: Weak<Group>) {
+    let Some(mut watch) = group.upgrade().map(|group| group.feed.watch()) else { return };
+    let mut members = None;
+    let mut failing: Option<Instant> = None;
+    loop {
+        let Some(group) = group.upgrade() else { return };
+        let advanced = Box::pin(group.advance(&state)).await;
+        let now = group.feed.members();
+        if members.replace(now.clone()).is_none_or(|before| !Arc::ptr_eq(&before, &now)) {
+            group.told.send_replace(());
+        }
+        match advanced {
+            Ok(()) => {
+                failing = None;
+                drop(group);
+                if !watch.changed().await {
+                    return;
+                }
+            }
+            Err(errors) if failing.get_or_insert_with(Instant::now).elapsed() > PATIENCE => {
+                lock(&group.groups.0).remove(&group.key);
+                lock(&group.results).failed = Some(errors);
+                group.told.send_replace(());
+                return;
+            }
+            Err(_) => {
+                drop(group);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Adds what is new to the results. It is read and executed on behalf of one of the listeners.
+    async fn advance(&self, state: &AppState) -> Result<(), Vec<ServerError>> {
+        let request_id = clock::new_id().to_string();
+        'actors: loop {
+            let actor = lock(&self.listeners).values().next().cloned();
+            let Some(actor) = actor else { return Ok(()) };
+            let to = match self.feed.read(&state.services, &actor).await {
+                Ok(to) => to,
+                Err(Error::NotFound { .. }) => {
+                    self.strike(&actor);
+                    continue;
+                }
+                Err(error) => return Err(vec![operation::refusal(&error, &request_id)]),
+            };
+            let from = lock(&self.results).to;
+            if to <= from {
+                return Ok(());
+            }
+            let cursor = Arc::new(Cursor::of(self.feed.clone(), from));
+            let mut run = std::pin::pin!(self.asked.run(state, Some(actor.clone()), Some(cursor.clone()), &request_id));
+            while let Some(ran) = run.next().await {
+                match ran {
+                    Ok(answer) => {
+                        let revision = answer.revision.unwrap_or(from);
+                        lock(&self.results).push(revision, answer);
+                        self.told.send_replace(());
+                    }
+                    // Removed between the two.
+                    Err(errors) if errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND")) => {
+                        self.strike(&actor);
+                        continue 'actors;
+                    }
+                    Err(errors) => return Err(errors),
+                }
+            }
+            lock(&self.results).to = cursor.at().unwrap_or(to);
+            return Ok(());
+        }
+    }
+
+    /// Asks no more on behalf of somebody who is no member any more; their own streams end when they look.
+    fn strike(&self, actor: &Actor) {
+        lock(&self.listeners).retain(|_, listener| listener.user_id != actor.user_id);
+    }
+}
+
+/// One listener of a group.
+struct Member {
+    id: Uuid,
+    group: Arc<Group>,
+    told: watch::Receiver<()>,
+    user: UserId,
+}
+
+/// What a listener of a group hears next.
+enum Next {
+    Answer(Answer),
+    /// More than the group still has.
+    Behind,
+    /// They may no longer listen.
+    Gone,
+    Failed(Vec<ServerError>),
+}
+
+impl Member {
+    /// Waits for what comes after `at`, and sets that to it.
+    async fn next(&mut self, at: &mut i32) -> Next {
+        loop {
+            self.told.mark_unchanged();
+            if !self.group.feed.is_heard_by(self.user) {
+                return Next::Gone;
+            }
+            {
+                let results = lock(&self.group.results);
+                if let Some(errors) = &results.failed {
+                    return Next::Failed(errors.clone());
+                }
+                if *at < results.from {
+                    return Next::Behind;
+                }
+                if let Some((revision, answer)) = results.after(*at) {
+                    *at = *revision;
+                    return Next::Answer(answer.clone());
+                }
+                *at = results.to.max(*at);
+            }
+            // The sender is the group's, which this listener holds.
+            if self.told.changed().await.is_err() {
+                return Next::Gone;
+            }
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        lock(&self.group.listeners).remove(&self.id);
+    }
+}
