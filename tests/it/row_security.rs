@@ -12,35 +12,46 @@ use tests::{
 };
 
 /// Who asks, and what they are in the project.
-const PEOPLE: [(&str, Option<&str>); 6] = [
+const PEOPLE: [(&str, Option<&str>); 8] = [
     ("nobody", None),
     ("stranger", Some("sue@example.com")),
+    ("former", Some("fay@example.com")),
+    ("addressed", Some("amy@example.com")),
     ("invited", Some("ivy@example.com")),
     ("viewer", Some("vic@example.com")),
     ("editor", Some("eve@example.com")),
     ("owner", Some("ada@example.com")),
 ];
 
-/// What a row says of its reader to whoever is no member: how many rows of these each of them sees.
-const OWN_ROWS: [(&str, &str, i64); 8] = [
-    ("stranger", "user_profiles", 1),
-    ("stranger", "user_preferences", 1),
-    ("stranger", "user_activity_summary", 1),
-    ("invited", "user_profiles", 1),
-    ("invited", "user_preferences", 1),
-    ("invited", "user_activity_summary", 1),
-    // The invitation.
+const MEMBERS: [&str; 3] = ["viewer", "editor", "owner"];
+
+/// How many rows of these each of them sees: what says something of its reader to whoever is no member ("outsiders" are all of
+/// those that are somebody), and what members see only of themselves.
+const OWN_ROWS: [(&str, &str, i64); 11] = [
+    ("outsiders", "user_profiles", 1),
+    ("outsiders", "user_preferences", 1),
+    ("outsiders", "user_activity_summary", 1),
     ("invited", "project_collaborators", 1),
-    ("member", "user_preferences", 1),
+    ("invited", "pending_invitations", 1),
+    ("addressed", "project_invitations", 1),
+    ("addressed", "pending_invitations", 1),
+    ("members", "user_preferences", 1),
+    ("members", "pending_invitations", 0),
+    // Addresses are for the owner, who wrote them.
+    ("viewer", "project_invitations", 0),
+    ("editor", "project_invitations", 0),
 ];
+
+/// Everybody but nobody.
+const EVERYBODY: &[&str] = &["stranger", "former", "addressed", "invited", "viewer", "editor", "owner"];
 
 /// Who may change which columns of rows that are there. What is not here nobody changes.
 const CHANGES: &[(&str, &str, &[&str])] = &[
-    ("user_profiles", "avatar_url full_name updated_at", &["stranger", "invited", "viewer", "editor", "owner"]),
+    ("user_profiles", "avatar_url full_name updated_at", EVERYBODY),
     (
         "user_preferences",
         "auto_save_enabled editor_theme notification_preferences ui_preferences updated_at",
-        &["stranger", "invited", "viewer", "editor", "owner"],
+        EVERYBODY,
     ),
     (
         "projects",
@@ -48,8 +59,10 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
          last_session_at message_count name revision session_count status updated_at user_id",
         &["editor", "owner"],
     ),
-    // Their own part, of which a guard lets nobody change the role by themselves; the owner everybody's.
-    ("project_collaborators", "accepted_at role", &["invited", "viewer", "editor", "owner"]),
+    // Their own part, of which a guard lets nobody change by themselves what the owner said; the owner everybody's.
+    ("project_collaborators", "accepted_at invited_at invited_by role", &["invited", "viewer", "editor", "owner"]),
+    ("project_invitations", "invited_at invited_by role", &["owner"]),
+    ("project_former_collaborators", "left_at", &["owner"]),
     (
         "agent_configurations",
         "agent_instructions agent_personality config_name created_at dependencies description function_calls id is_active \
@@ -58,6 +71,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
          version",
         &["editor", "owner"],
     ),
+    ("agent_configuration_versions", "superseded_revision", &["editor", "owner"]),
     // The owner is their author; the editor has none.
     ("chat_sessions", "ended_at is_active", &["owner"]),
     ("chat_messages", "folded_revision", &["owner"]),
@@ -73,6 +87,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
 
 /// Who may add a row like one that is there, which is the owner's where it is somebody's.
 const ADDITIONS: &[(&str, &[&str])] = &[
+    ("agent_configuration_versions", &["editor", "owner"]),
     ("agent_configurations", &["owner"]),
     ("blobs", &["editor", "owner"]),
     ("chat_folds", &["owner"]),
@@ -82,6 +97,9 @@ const ADDITIONS: &[(&str, &[&str])] = &[
     ("project_collaborators", &["owner"]),
     ("project_events", &["owner"]),
     ("project_files", &["editor", "owner"]),
+    // The editor's, who leaves.
+    ("project_former_collaborators", &["editor", "owner"]),
+    ("project_invitations", &["owner"]),
     ("project_snapshots", &["editor", "owner"]),
     ("project_versions", &["editor", "owner"]),
     ("projects", &["owner"]),
@@ -90,16 +108,32 @@ const ADDITIONS: &[(&str, &[&str])] = &[
     ("user_profiles", &["owner"]),
 ];
 
-/// Who may delete rows. Of all tables this is the only one.
-const DELETIONS: &[(&str, &[&str])] = &[("project_collaborators", &["invited", "viewer", "editor", "owner"])];
+/// Who may delete rows. Of all tables these are the only ones.
+const DELETIONS: &[(&str, &[&str])] = &[
+    ("project_collaborators", &["invited", "viewer", "editor", "owner"]),
+    ("project_invitations", &["addressed", "owner"]),
+];
 
-/// The functions that the role may call, each with what it tells of the owner's project ($1) to whoever is no member.
-const FUNCTIONS: [(&str, &str); 3] = [
-    ("my_email()", "SELECT count(*) FROM (SELECT my_email() AS email) AS e WHERE email LIKE 'ada@%'"),
-    ("my_projects(text[])", "SELECT count(*) FROM my_projects('{owner,editor,viewer}')"),
+/// The functions that the role may call, each with what it tells of the owner's project ($1) to whoever is no member, which is
+/// nothing, and how much of that to the owner.
+const FUNCTIONS: [(&str, &str, i64); 6] = [
+    (
+        "forget_address_of(uuid,uuid)",
+        "SELECT count(told) FROM (SELECT nullif(forget_address_of($1, auth.uid())::text, '')) AS t (told)",
+        0,
+    ),
+    ("my_address()", "SELECT count(*) FROM (SELECT my_address() AS email) AS e WHERE email LIKE 'ada@%'", 1),
+    ("my_email()", "SELECT count(*) FROM (SELECT my_email() AS email) AS e WHERE email LIKE 'ada@%'", 1),
+    ("my_projects(text[])", "SELECT count(*) FROM my_projects('{owner,editor,viewer}')", 1),
+    (
+        "take_team_revision(uuid,boolean,timestamp with time zone)",
+        "SELECT count(*) FROM take_team_revision($1, false, now())",
+        1,
+    ),
     (
         "touch_project(uuid,timestamp with time zone)",
         "SELECT count(*) FROM touch_project($1, now()) AS touched WHERE touched",
+        1,
     ),
 ];
 
@@ -111,12 +145,13 @@ impl Door {
         Self(PgConnection::connect(&database.server_url()).await.unwrap())
     }
 
-    /// Runs a statement as the server would for that caller, and takes it back. Answers how many rows it touched, or the number
-    /// in its only one.
+    /// Runs statements as the server would for that caller, whose address is known to be theirs, and takes them back. Answers
+    /// how many rows the last one touched, or the number in its only one.
     async fn run(&mut self, email: Option<&str>, sql: &str) -> Result<i64, String> {
         let mut tx = self.0.begin().await.unwrap();
         let claims = email.map_or_else(String::new, |email| {
-            format!("SET LOCAL request.jwt.claims = '{{\"sub\":\"{}\"}}'", user_id(email))
+            let claims = serde_json::json!({ "sub": user_id(email), "email": email, "email_verified": true });
+            format!("SET LOCAL request.jwt.claims = '{claims}'")
         });
         let opening = format!("SET LOCAL ROLE authenticated; {claims}");
         sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut *tx).await.unwrap();
@@ -124,6 +159,8 @@ impl Door {
             let error = error.into_database_error().expect("an answer of the database's");
             error.code().expect("a code").into_owned()
         };
+        let (first, sql) = sql.rsplit_once("; ").unwrap_or(("", sql));
+        sqlx::raw_sql(AssertSqlSafe(first.to_owned())).execute(&mut *tx).await.map_err(refused)?;
         if sql.starts_with("SELECT") {
             let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.map_err(refused)?;
             return Ok(row.get(0));
@@ -186,6 +223,17 @@ async fn fill(server: &Server) -> Project {
         project.id
     );
     assert_eq!(database.execute(&sql).await, 1);
+    for sql in [
+        "INSERT INTO agent_configuration_versions SELECT id, version, project_id, 1, NULL, false, is_active, config_name,
+         description, stt_provider, stt_model, stt_config, tts_provider, tts_model, tts_config, llm_provider, llm_model,
+         llm_config, vad_provider, vad_config, turn_detection_config, function_calls, tool_integrations, agent_instructions,
+         agent_personality, required_env_vars, dependencies, source_files FROM agent_configurations WHERE project_id = $1",
+        "INSERT INTO project_invitations SELECT id, 'amy@example.com', 'viewer', user_id, created_at FROM projects WHERE id = $1",
+        "INSERT INTO project_former_collaborators SELECT id, $2, created_at FROM projects WHERE id = $1",
+    ] {
+        let sql = sql.replace("$1", &format!("'{}'", project.id));
+        assert_eq!(database.execute(&sql.replace("$2", &format!("'{}'", user_id("fay@example.com")))).await, 1);
+    }
     project
 }
 
@@ -197,13 +245,15 @@ fn who(list: &[(&'static str, &'static [&'static str])], table: &str) -> BTreeSe
 fn nothing_is_open_that_nobody_closed() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let database = server.database();
+        // The invited are no members, so that the view for them reads as its owner and says itself whose invitations they are.
         let open = rows(
             database,
             "SELECT 'row-level security is off on the table ' || relname FROM pg_class
              WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relrowsecurity
              UNION ALL SELECT 'runs as its owner: the view ' || relname FROM pg_class
-             WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'
-               AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)
+             WHERE relnamespace = 'public'::regnamespace AND relkind = 'v' AND NOT coalesce(
+               CASE relname WHEN 'pending_invitations' THEN 'security_barrier=true' ELSE 'security_invoker=true' END
+               = ANY (reloptions), false)
              UNION ALL SELECT 'a materialized view has no policies: ' || relname FROM pg_class
              WHERE relnamespace = 'public'::regnamespace AND relkind = 'm'
              UNION ALL SELECT format('%s may %s on %s', grantee, privilege_type, table_name) FROM information_schema.role_table_grants
@@ -236,7 +286,7 @@ fn nothing_is_open_that_nobody_closed() {
         )
         .await;
         let callable: Vec<&str> = callable.iter().map(|row| row[0].as_str()).collect();
-        assert_eq!(callable, FUNCTIONS.map(|(name, _)| name), "say what a new function tells strangers");
+        assert_eq!(callable, FUNCTIONS.map(|(name, ..)| name), "say what a new function tells strangers");
 
         // The server's login owns nothing and is above nothing.
         let server = rows(
@@ -266,10 +316,11 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
         for relation in relations(database, "rvmp").await {
             let count = format!("SELECT count(*) FROM {relation}");
             for (person, email) in PEOPLE {
-                let is_member = ["viewer", "editor", "owner"].contains(&person);
+                let is_member = MEMBERS.contains(&person);
+                let group = if is_member { "members" } else { "outsiders" };
                 let own = OWN_ROWS
                     .iter()
-                    .find(|(of, table, _)| *table == relation && (*of == person || (*of == "member" && is_member)));
+                    .find(|(of, table, _)| *table == relation && email.is_some() && (*of == person || *of == group));
                 let expected = match own {
                     _ if relation == "seaql_migrations" => None,
                     Some((.., rows)) => Some(*rows),
@@ -284,7 +335,7 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
                 asked += 1;
             }
         }
-        assert!(asked >= 19 * PEOPLE.len(), "tables and views");
+        assert!(asked >= 25 * PEOPLE.len(), "tables and views");
 
         // Of people who share a project the e-mail is not among what is seen; one's own is.
         for (person, email) in PEOPLE {
@@ -293,15 +344,17 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
             let own = door.run(email, "SELECT count(*) FROM (SELECT my_email() AS e) AS x WHERE e IS NOT NULL").await;
             assert_eq!(own, Ok(i64::from(email.is_some())), "{person}");
         }
-        assert_eq!(door.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(4));
+        assert_eq!(door.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(5));
 
         // Functions.
-        for (function, sql) in FUNCTIONS {
+        for (function, sql, told) in FUNCTIONS {
             let sql = sql.replace("$1", &format!("'{}'", project.id));
-            for (person, email) in &PEOPLE[..3] {
-                assert_eq!(door.run(*email, &sql).await, Ok(0), "{function} as {person}");
+            for (person, email) in PEOPLE {
+                if !MEMBERS.contains(&person) {
+                    assert_eq!(door.run(email, &sql).await, Ok(0), "{function} as {person}");
+                }
             }
-            assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(1), "{function}");
+            assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(told), "{function}");
         }
 
         // Claims that are none, a user who is none, and claims left from the transaction before: nothing.
@@ -362,15 +415,18 @@ fn nobody_writes_what_is_not_theirs_to_write() {
                     "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum), string_agg(CASE
                        WHEN attname = 'id' AND atttypid = 'uuid'::regtype AND attrelid::regclass::text <> 'user_profiles' THEN 'gen_random_uuid()'
                        WHEN attname IN ('revision', 'created_revision') AND '{table}' <> 'projects' THEN attname || ' + 1000'
-                       WHEN attname = 'version' AND '{table}' = 'file_snapshots' THEN 'version + 1000'
+                       WHEN attname = 'version' AND '{table}' IN ('file_snapshots', 'agent_configuration_versions') THEN 'version + 1000'
                        WHEN attname = 'superseded_revision' THEN '999'
                        WHEN attname = 'sha256' THEN 'sha256(sha256)'
                        WHEN attname = 'is_active' THEN 'false'
                        WHEN attname IN ('accepted_at', 'idempotency_key') OR (attname = 'message_id' AND '{table}' = 'project_events') THEN 'NULL'
                        WHEN '{table}' = 'project_collaborators' AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'
+                       WHEN '{table}' = 'project_invitations' AND attname = 'email' THEN quote_literal('sue@example.com')
+                       WHEN '{table}' = 'project_former_collaborators' AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'
                        ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
                      FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''",
                     user_id("sue@example.com"),
+                    user_id("eve@example.com"),
                 ),
             )
             .await;
