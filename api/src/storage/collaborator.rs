@@ -145,7 +145,7 @@ pub async fn remember(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<U
     sql.bind(project.0).push(", ").bind(user.0).push(", ").bind(now);
     sql.push(") ON CONFLICT (project_id, user_id) DO UPDATE SET left_at = excluded.left_at");
     tx.execute(sql).await?;
-    if !tx.is_sqlite() {
+    if tx.is_guarded() {
         // Row-level security lets nobody read another's address.
         let mut sql = Sql::new("SELECT forget_address_of(");
         sql.bind(project.0).push(", ").bind(user.0).push(")");
@@ -245,7 +245,7 @@ pub async fn invitations_count(tx: &Tx) -> Result<i64> {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn lock_as_invited(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<Option<Locked>> {
-    if !tx.is_sqlite() {
+    if tx.is_guarded() {
         return take_team_revision(tx, project, true, now).await;
     }
     let mut sql = take_revision(now);
@@ -262,7 +262,7 @@ pub async fn lock_as_invited(tx: &Tx, project: ProjectId, now: DateTime<Utc>) ->
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn lock_as_member(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<Option<Locked>> {
-    if !tx.is_sqlite() {
+    if tx.is_guarded() {
         return take_team_revision(tx, id, false, now).await;
     }
     project::lock(tx, project::Target::Project(id), project::Counts::default(), now).await
