@@ -423,8 +423,11 @@ async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Optio
 
 async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {
     let before = before(ctx, change).await?;
-    let old = bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash)).await?;
-    let new = bytes(ctx, change.project_id, change.hash).await?;
+    // Asked for together, they are read by one statement.
+    let (old, new) = futures::try_join!(
+        bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash)),
+        bytes(ctx, change.project_id, change.hash),
+    )?;
     let is_deleted = change.change_type == names::ChangeType::Delete;
     Ok(compare::Sides {
         old_path: before.map(|before| before.path),
