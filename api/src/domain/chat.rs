@@ -14,7 +14,7 @@ use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectSnapshotId, SessionId};
 use crate::model::manifest::manifest;
 use crate::model::names::{EventKind, MessageRole};
-use crate::model::snapshot::ProjectSnapshot;
+use crate::model::snapshot::{ProjectSnapshot, automatic_name};
 pub use crate::storage::chat::{
     active_sessions, messages_by_ids, messages_count, messages_page, recent, recent_count, sessions_by_ids,
     sessions_count, sessions_page,
@@ -152,12 +152,12 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
             event::append(tx, &added, None).await?;
             let mut made = None;
             if makes_snapshot {
-                let snapshot = ProjectSnapshot {
+                let mut snapshot = ProjectSnapshot {
                     id: ProjectSnapshotId(clock::new_id()),
                     project_id: locked.id,
                     revision: locked.revision,
                     created_revision: locked.revision,
-                    name: Some(locked.at.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()),
+                    name: None,
                     description: None,
                     file_count: i32::try_from(place.files.len()).unwrap_or(i32::MAX),
                     manifest: manifest(place.files.iter().map(|(path, hash)| (path.as_str(), hash))),
@@ -167,6 +167,8 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
                     message_id: Some(message.id),
                 };
                 snapshot::insert(tx, &snapshot).await?;
+                // It follows from the time, so it is not kept.
+                snapshot.name = Some(automatic_name(locked.at));
                 made = Some(snapshot);
             }
             Ok(Added { revision: locked.revision, message, snapshot: made })

@@ -32,3 +32,8 @@ pub struct ProjectSnapshot {
     /// For which message.
     pub message_id: Option<MessageId>,
 }
+
+/// The name of the snapshot that a checkpoint makes at a time.
+pub fn automatic_name(at: DateTime<Utc>) -> String {
+    at.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()
+}

@@ -10,11 +10,11 @@ use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::page::{Cursor, Key, Page, Slice};
-use crate::model::snapshot::ProjectSnapshot;
+use crate::model::snapshot::{ProjectSnapshot, automatic_name};
 
 /// A snapshot with the event of the revision that made it, which says who, when and for what.
-const SELECT: &str = "SELECT s.*, e.created_at, e.actor_id, e.session_id, e.message_id FROM project_snapshots s \
-     JOIN project_events e ON e.project_id = s.project_id AND e.revision = s.created_revision WHERE ";
+const SELECT: &str = "SELECT s.*, e.created_at, e.actor_id, e.session_id, e.message_id, \
+     e.kind = 'MESSAGE_ADDED' AS is_automatic FROM project_snapshots s JOIN project_events e ON e.project_id = s.project_id AND e.revision = s.created_revision WHERE ";
 
 const NEWEST_FIRST: Order = Order { columns: &[("s.created_revision", KeyKind::Number)], descending: true };
 
@@ -23,13 +23,14 @@ fn snapshot(row: &QueryResult) -> Result<ProjectSnapshot> {
     let created_by: Option<uuid::Uuid> = row.try_get("", "actor_id").map_err(fail)?;
     let session_id: Option<uuid::Uuid> = row.try_get("", "session_id").map_err(fail)?;
     let message_id: Option<uuid::Uuid> = row.try_get("", "message_id").map_err(fail)?;
+    let is_automatic: bool = row.try_get("", "is_automatic").map_err(fail)?;
     let row = project_snapshots::Model::from_query_result(row, "").map_err(fail)?;
     Ok(ProjectSnapshot {
         id: ProjectSnapshotId(row.id),
         project_id: ProjectId(row.project_id),
         revision: row.revision,
         created_revision: row.created_revision,
-        name: row.name,
+        name: row.name.or_else(|| is_automatic.then(|| automatic_name(created_at))),
         description: row.description,
         file_count: row.file_count,
         manifest: hash(row.manifest_sha256)?,
