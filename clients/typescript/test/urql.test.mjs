@@ -17,6 +17,8 @@ const urql = new Client({
   url,
   preferGetMethod: false,
   fetchOptions: { headers },
+  // urql aborts a request once it has the answer. Where the body's end is still under way, Node tells nobody but the process.
+  fetch: (input, { signal: _signal, ...init }) => fetch(input, init),
   exchanges: [
     cacheExchange({
       schema,
