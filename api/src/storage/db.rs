@@ -214,6 +214,7 @@ impl Db {
             options.sqlite_transaction_mode = mode.is_empty().then_some(SqliteTransactionMode::Immediate);
         } else {
             opening.push_str(mode);
+            opening.push_str(PLANNED_ONCE);
             if let Some(actor) = actor.filter(|_| self.locks != Locks::Application) {
                 opening.push_str(&speak_for(actor));
             }
@@ -252,6 +253,10 @@ impl Db {
 
 /// One state of the database for all of a transaction.
 const READ_ONLY: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ";
+
+/// One plan for all values of a statement, which every page here is read by an index with. To plan it again for each costs more than
+/// to run it: row-level security makes statements long.
+const PLANNED_ONCE: &str = "SET LOCAL plan_cache_mode = force_generic_plan; ";
 
 /// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`. An address that
 /// is not known to be the caller's is left out.

@@ -129,12 +129,17 @@ impl Order {
 
     /// Adds the order and the limit.
     pub(super) fn sorted(self, sql: &mut Sql, page: &Page) {
+        self.order(sql, page);
+        sql.push(" LIMIT ").bind(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
+    }
+
+    /// Adds the order, from the end where the page is.
+    pub(super) fn order(self, sql: &mut Sql, page: &Page) {
         let descending = self.descending != page.from_end;
         sql.push(" ORDER BY ");
         for (index, (column, _)) in self.columns.iter().enumerate() {
             sql.push(if index == 0 { "" } else { ", " }).push(column).push(if descending { " DESC" } else { "" });
         }
-        sql.push(" LIMIT ").bind(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
     }
 }
 

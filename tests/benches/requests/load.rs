@@ -427,7 +427,14 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
                    UPDATE bench_files f SET content = bench_update.content, version = f.version + 1 WHERE f.id = file;
                    INSERT INTO bench_versions VALUES (file, expected, old.content, left(old.content, 500), now());
                    RETURN expected + 1;
-                 END $$",
+                 END $$;
+                 ALTER TABLE bench_files ENABLE ROW LEVEL SECURITY;
+                 ALTER TABLE bench_versions ENABLE ROW LEVEL SECURITY;
+                 CREATE POLICY member ON bench_files TO authenticated
+                   USING (EXISTS (SELECT FROM project_files f WHERE f.id = bench_files.id));
+                 CREATE POLICY member ON bench_versions TO authenticated
+                   USING (EXISTS (SELECT FROM project_files f WHERE f.id = file_id));
+                 GRANT ALL ON bench_files, bench_versions, bench_diffs TO authenticated",
             )
             .await?;
         loader.execute("VACUUM ANALYZE").await?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use async_graphql::parser::types::Selection;
 use async_graphql::{Context, ID, Object};
 use uuid::Uuid;
 
@@ -36,6 +37,12 @@ impl NodeQuery {
         or_null(async {
             let caller = caller(ctx)?;
             let id = NodeId::parse(&id, "id")?;
+            if let (NodeId::Row(row), Some(kind)) = (&id, expected(ctx)) {
+                let found = load(caller, &id, &HashMap::from([(*row, kind)])).await?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
             let kinds = kinds(caller, std::slice::from_ref(&id)).await?;
             load(caller, &id, &kinds).await
         })
@@ -72,6 +79,33 @@ impl NodeId {
             None => parse_uuid(text, field).map(Self::Row),
         }
     }
+}
+
+/// The one type that the selection has a fragment for. What is fetched again by its id is of that type, so it is looked for
+/// first, which saves the question of what the id names.
+fn expected(ctx: &Context<'_>) -> Option<Kind> {
+    let mut names = ctx.item.node.selection_set.node.items.iter().filter_map(|selection| {
+        let condition = match &selection.node {
+            Selection::Field(_) => None,
+            Selection::InlineFragment(fragment) => fragment.node.type_condition.as_ref(),
+            Selection::FragmentSpread(spread) => {
+                ctx.query_env.fragments.get(&spread.node.fragment_name.node).map(|it| &it.node.type_condition)
+            }
+        };
+        condition.map(|condition| condition.node.on.node.as_str())
+    });
+    let name = names.next().filter(|name| names.all(|other| other == *name))?;
+    Some(match name {
+        "User" => Kind::User,
+        "Project" => Kind::Project,
+        "ChatSession" => Kind::Session,
+        "ChatMessage" => Kind::Message,
+        "ProjectFile" => Kind::File,
+        "FileSnapshot" => Kind::FileSnapshot,
+        "ProjectSnapshot" => Kind::ProjectSnapshot,
+        "AgentConfiguration" => Kind::AgentConfiguration,
+        _ => return None,
+    })
 }
 
 async fn kinds(caller: &Caller, ids: &[NodeId]) -> Result<HashMap<Uuid, Kind>> {
