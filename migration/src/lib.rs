@@ -11,6 +11,7 @@ mod m20261124_000003_row_security;
 mod m20261124_000004_pasts;
 mod m20261124_000005_heads;
 mod m20261124_000007_team;
+mod m20261124_000008_locks;
 mod m20261124_000011_histories;
 mod row_security;
 
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000004_pasts::Migration),
             Box::new(m20261124_000005_heads::Migration),
             Box::new(m20261124_000007_team::Migration),
+            Box::new(m20261124_000008_locks::Migration),
             Box::new(m20261124_000011_histories::Migration),
         ]
     }

@@ -427,12 +427,20 @@ tests::on_both! {
         // Members see each other, and no address.
         assert_eq!(project.of(&bob).ask("emailInvitations { email }").await, json!({ "emailInvitations": [] }));
 
-        // An invitation to the address of a member is no way back once they have been removed.
+        // An invitation to the address of a member is no way back once they have been removed, but a new one is.
         invite_email(&project, BOB, "EDITOR").await.ok();
         assert_eq!(invitations(&bob).await["totalCount"], 0);
         remove(&project, &ada, BOB).await.ok();
         assert_eq!(invitations(&bob).await["totalCount"], 0);
         refused(&accept(&project, &bob).await, "NOT_FOUND", "projectId");
+        refused(&of_ids(&project, &bob, "declineInvitation", None, "projectId").await, "NOT_FOUND", "projectId");
+        let at = project.revision().await;
+        for _ in 0..2 {
+            // Asked again once, and then as they were asked already.
+            assert_eq!(number(&invite_email(&project, BOB, "EDITOR").await.ok()["inviteByEmail"]["revision"]), at + 1);
+            assert_eq!(each(&invitations(&bob).await["nodes"], "role"), [json!("EDITOR")]);
+        }
+        of_ids(&project, &bob, "declineInvitation", None, "projectId").await.ok();
 
         // Who signs up later finds theirs, and joins by it; what is taken back is gone.
         let late = server.user("nobody@example.com");
@@ -453,6 +461,33 @@ tests::on_both! {
         for email in ["", "eve", "eve@", "e ve@example.com", "eve@exa\u{0}mple.com"] {
             refused(&invite_email(&project, email, "EDITOR").await, "BAD_USER_INPUT", "email");
         }
+    }
+
+    async fn nobody_answers_or_ends_an_invitation_to_anothers_address(server: Server) {
+        let ada = server.user(ADA);
+        let project = Project::create(&ada, "Ours").await;
+        // Given Bob, who is asked in by his address, and two members whose profiles have it, since their issuer let them say so …
+        invite_email(&project, BOB, "EDITOR").await.ok();
+        let mut posing = Vec::new();
+        for email in ["mallory@example.com", "trudy@example.com"] {
+            let claims = json!({ "email": BOB, "user_metadata": { "email": BOB, "email_verified": false, "full_name": "Bob" } });
+            let client = server.anonymous().with_token(Some(token_with(email, claims)));
+            let viewer = client.gql("{ viewer { email } }", json!({})).await.ok();
+            assert_eq!(viewer, json!({ "viewer": { "email": BOB } }));
+            invite(&project, email, "EDITOR").await.ok();
+            accept(&project, &client).await.ok();
+            posing.push(client);
+        }
+        // … when the one leaves and the other is removed, then Bob is still asked in.
+        of_ids(&project, &posing[0], "leaveProject", None, "revision").await.ok();
+        remove(&project, &ada, "trudy@example.com").await.ok();
+        for client in &posing {
+            assert_eq!(invitations(client).await["totalCount"], 0);
+            refused(&accept(&project, client).await, "NOT_FOUND", "projectId");
+        }
+        let bob = server.user(BOB);
+        assert_eq!(invitations(&bob).await["totalCount"], 1);
+        accept(&project, &bob).await.ok();
     }
 
     async fn who_is_removed_leaves_their_work_and_hears_no_more(server: Server) {

@@ -131,7 +131,13 @@ pub async fn invite_email(
             }
             let sent = collaborator::email_invitations(tx, &[project]).await?;
             match sent.into_iter().find(|sent| sent.email == email) {
-                Some(present) if present.role == role => return Ok(unchanged(tx, &locked, present)),
+                // For whoever has left since it is none, unless they are asked again.
+                Some(present)
+                    if present.role == role
+                        && !collaborator::has_lost_since(tx, project, present.invited_at).await? =>
+                {
+                    return Ok(unchanged(tx, &locked, present));
+                }
                 Some(_) => {}
                 None => check_room(tx, &limits, project, "email").await?,
             }

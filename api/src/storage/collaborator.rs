@@ -135,8 +135,8 @@ pub async fn remove(tx: &Tx, project: ProjectId, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Remembers that somebody has been in a locked project, for the name on what they did there, and forgets invitations to their
-/// address: those are no way back.
+/// Remembers that somebody has been in a locked project, for the name on what they did there. From now on invitations to their
+/// address that were there before are none for them.
 ///
 /// # Errors
 /// `Internal` where the database fails.
@@ -145,18 +145,17 @@ pub async fn remember(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<U
     sql.bind(project.0).push(", ").bind(user.0).push(", ").bind(now);
     sql.push(") ON CONFLICT (project_id, user_id) DO UPDATE SET left_at = excluded.left_at");
     tx.execute(sql).await?;
-    if tx.is_guarded() {
-        // Row-level security lets nobody read another's address.
-        let mut sql = Sql::new("SELECT forget_address_of(");
-        sql.bind(project.0).push(", ").bind(user.0).push(")");
-        tx.execute(sql).await?;
-        return Ok(());
-    }
-    let mut sql = Sql::new("DELETE FROM project_invitations WHERE project_id = ");
-    sql.bind(project.0).push(" AND email = (SELECT lower(u.email) FROM user_profiles u WHERE u.id = ").bind(user.0);
-    sql.push(")");
-    tx.execute(sql).await?;
     Ok(())
+}
+
+/// Whether anybody has left a locked project at this time or later.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn has_lost_since(tx: &Tx, project: ProjectId, time: DateTime<Utc>) -> Result<bool> {
+    let mut sql = Sql::new("SELECT count(*) AS n FROM project_former_collaborators WHERE project_id = ");
+    sql.bind(project.0).push(" AND left_at >= ").bind(time);
+    Ok(tx.count(sql).await? > 0)
 }
 
 /// The invitations to e-mail addresses into projects that the actor owns.
@@ -202,6 +201,13 @@ fn my_address(sql: &mut Sql, tx: &Tx) {
     sql.bind(tx.actor.verified_email.as_ref().map(|email| email.as_str().to_owned()));
 }
 
+/// Adds the condition that the actor has not left the project since they were asked into it by the invitation `i`: an address is
+/// no way back for whoever was removed.
+fn not_left_since(sql: &mut Sql, tx: &Tx) {
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM project_former_collaborators f WHERE f.project_id = i.project_id AND f.user_id = ");
+    sql.bind(tx.me()).push(" AND f.left_at >= i.invited_at)");
+}
+
 /// Adds the invitations that the actor has not answered. Of two into one project, only that to the user counts.
 fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
     sql.push(" FROM pending_invitations i WHERE (i.user_id = ").bind(tx.me()).push(" OR (i.email = ");
@@ -212,6 +218,7 @@ fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
         ));
         sql.bind(tx.me()).push(")");
     }
+    not_left_since(sql, tx);
     sql.push("))")
 }
 
@@ -295,8 +302,9 @@ pub async fn accept(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<b
             "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) SELECT project_id, ",
         );
         sql.bind(tx.me()).push(", role, invited_by, invited_at, ").bind(now);
-        sql.push(" FROM project_invitations WHERE project_id = ").bind(project.0).push(" AND email = ");
+        sql.push(" FROM project_invitations i WHERE project_id = ").bind(project.0).push(" AND email = ");
         my_address(&mut sql, tx);
+        not_left_since(&mut sql, tx);
         accepted = tx.execute(sql).await?;
     }
     forget_my_address(tx, project).await?;
@@ -316,8 +324,9 @@ pub async fn decline(tx: &Tx, project: ProjectId) -> Result<bool> {
 }
 
 async fn forget_my_address(tx: &Tx, project: ProjectId) -> Result<u64> {
-    let mut sql = Sql::new("DELETE FROM project_invitations WHERE project_id = ");
+    let mut sql = Sql::new("DELETE FROM project_invitations AS i WHERE project_id = ");
     sql.bind(project.0).push(" AND email = ");
     my_address(&mut sql, tx);
+    not_left_since(&mut sql, tx);
     tx.execute(sql).await
 }

@@ -1,0 +1,27 @@
+//! The second lock on the team, as tight as the first: who is named as the one who asked, who has left, whose session ends, and
+//! what stands in the log.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::row_security;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() == DbBackend::Postgres {
+            row_security::run(manager, include_str!("sql/postgres/locks.sql")).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() == DbBackend::Postgres {
+            row_security::run(manager, include_str!("sql/postgres/locks_down.sql")).await?;
+        }
+        Ok(())
+    }
+}
