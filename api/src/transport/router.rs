@@ -98,10 +98,13 @@ pub fn router(state: AppState) -> Router {
         .allow_headers([AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, X_REQUEST_ID])
         .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(Duration::from_secs(3600));
+    // Who reads a body counts its bytes as they come out of its decompression.
+    let graphql = any(http::graphql)
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(middleware::from_fn(http::keep_raw_body));
     Router::new()
         .merge(graphiql::routes())
-        // Who reads a body counts its bytes as they come out of here.
-        .route("/graphql", any(http::graphql).layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)))
+        .route("/graphql", graphql)
         .route("/graphql/ws", get(websocket::upgrade))
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
