@@ -19,6 +19,8 @@ use axum::{
     routing::{any, get},
 };
 use futures::FutureExt;
+use opentelemetry::global;
+use opentelemetry_http::HeaderExtractor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{
     compression::{
@@ -29,6 +31,7 @@ use tower_http::{
     decompression::RequestDecompressionLayer,
 };
 use tracing::Instrument;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{auth::Verifier, graphiql, health, http, listening::Groups, operation, throttle::Throttle, websocket};
 use crate::{
@@ -129,6 +132,9 @@ async fn guard(mut request: Request, next: Next) -> Response {
     let header = HeaderValue::from_str(&id).ok();
     // The path alone: a query string may hold variables.
     let span = tracing::info_span!("request", otel.name = format!("{} {}", request.method(), request.uri().path()), http.method = %request.method(), url.path = request.uri().path(), request.id = id);
+    let caller = global::get_text_map_propagator(|known| known.extract(&HeaderExtractor(request.headers())));
+    // Refused where no traces are sent.
+    let _ = span.set_parent(caller);
     request.extensions_mut().insert(RequestId(id.clone()));
 
     let started = Instant::now();
