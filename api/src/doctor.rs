@@ -9,6 +9,7 @@ use std::{
     io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +30,7 @@ use crate::{
     app::{SecretSource, Target, missing, refusal, secret_source},
     config::{Settings, read_secret},
     model::clock,
+    transport::jwks::Jwks,
 };
 
 /// How long something on this machine may take to answer.
@@ -127,6 +129,9 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
         ),
         Ok(target) => {
             check_secret(settings, &target, &mut findings);
+            if let Some(url) = &settings.jwt_jwks_url {
+                check_issuer(url, settings.jwt_secret.is_some(), &mut findings).await;
+            }
             let is_reachable = match &target {
                 Target::Sqlite(options) => check_sqlite(options, &mut findings).await,
                 Target::Postgres(options) => check_postgres(options, settings, &mut findings).await,
@@ -257,6 +262,46 @@ fn check_secret(settings: &Settings, target: &Target, findings: &mut Findings) {
             ),
         },
     }
+}
+
+/// Where there is a secret too, tokens that are signed with it hold without the issuer.
+async fn check_issuer(url: &str, has_secret: bool, findings: &mut Findings) {
+    let state = if has_secret { State::Warning } else { State::Broken };
+    let why = "no token that the issuer has signed is accepted";
+    let found = match Arc::new(Jwks::new(url)).look().await {
+        Ok(found) => found,
+        Err(error) => {
+            let error = format!("{error:#}");
+            let lower = error.to_lowercase();
+            let advice = if lower.contains("no json web key set") {
+                "JWT_JWKS_URL must name the key set itself, a JSON object with `keys`: where the issuer has a page                  /.well-known/openid-configuration, it is what that calls `jwks_uri`"
+            } else if lower.contains("it answers 3") {
+                "redirections are not followed: give JWT_JWKS_URL the address that `curl -I` of this one shows as `location`"
+            } else if lower.contains("it answers") || lower.contains("http status") {
+                "correct JWT_JWKS_URL (Supabase: https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json)"
+            } else if lower.contains("certificate") || lower.contains("tls") {
+                "the issuer's certificate must be for that host and from an authority that Mozilla trusts"
+            } else {
+                "see whether `curl` gets it from this machine (name, firewall, proxy), and correct JWT_JWKS_URL where not"
+            };
+            return findings.add(state, "issuer", format!("its keys cannot be had from {url}: {error}"), why, advice);
+        }
+    };
+    let (mut usable, mut others) = (Vec::new(), Vec::new());
+    for key in found {
+        match key {
+            Ok(key) => usable.push(format!("{:?} {}", key.algorithm, key.id.as_deref().unwrap_or("without a name"))),
+            Err(error) => others.push(format!("{error:#}")),
+        }
+    }
+    let left_out = if others.is_empty() { String::new() } else { format!("; left out: {}", others.join("; ")) };
+    if usable.is_empty() {
+        let what = format!("none of the {} keys at {url} signs tokens{left_out}", others.len());
+        let advice = "let the issuer sign by RS256, ES256 or EdDSA; one that signs by a secret that it shares with its services                       publishes nothing: then it is JWT_SECRET that is to be set (Supabase: the project's JWT secret)";
+        return findings.add(state, "issuer", what, why, advice);
+    }
+    findings
+        .fine("issuer", format!("publishes {} keys that sign tokens: {}{left_out}", usable.len(), usable.join(", ")));
 }
 
 /// Answers whether there is a database to go on with.

@@ -1,7 +1,8 @@
 //! The log and the traces. The log goes to standard error, for people or as one JSON object a line; `RUST_LOG` says how much,
 //! in the words of tracing-subscriber's `EnvFilter`. Traces go to a collector by OTLP over HTTP, where OpenTelemetry's own
 //! variables (`OTEL_EXPORTER_OTLP_ENDPOINT` and the like,
-//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>) name one.
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>) name one, and then continue the trace of a caller who says
+//! which it is (W3C Trace Context, <https://www.w3.org/TR/trace-context/>).
 
 use std::{
     env,
@@ -12,10 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, ensure};
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -57,6 +58,9 @@ impl Telemetry {
             log.json().flatten_event(true).boxed()
         };
         let traces = if are_traces_wanted() { Some(provider().context("traces cannot be sent")?) } else { None };
+        if traces.is_some() && are_callers_traces_continued() {
+            global::set_text_map_propagator(TraceContextPropagator::new());
+        }
         let spans = traces.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("antiphon"))
@@ -93,6 +97,12 @@ fn are_traces_wanted() -> bool {
         && (is("OTEL_TRACES_EXPORTER", "otlp")
             || is_given("OTEL_EXPORTER_OTLP_ENDPOINT")
             || is_given("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+}
+
+/// `OTEL_PROPAGATORS` lists what to read of requests' headers; only W3C's `traceparent` and `tracestate` are understood.
+fn are_callers_traces_continued() -> bool {
+    let given = env::var("OTEL_PROPAGATORS").unwrap_or_default();
+    given.trim().is_empty() || given.split(',').any(|name| name.trim().eq_ignore_ascii_case("tracecontext"))
 }
 
 fn provider() -> anyhow::Result<SdkTracerProvider> {

@@ -12,8 +12,9 @@ use clap::Parser;
 use serde_json::{Value, json};
 use tests::{
     database::Database,
+    issuer::{Answer, Issuer, SigningKey},
     project::Project,
-    server::{ChildServer, Server, settings},
+    server::{ChildServer, NO_SECRET, Server, settings},
 };
 use tokio::sync::oneshot;
 
@@ -193,6 +194,34 @@ tests::on_both! {
         }
     }
 
+    async fn a_callers_trace_goes_on_here(database: Database) {
+        const TRACE: [u8; 16] = *b"\x4b\xf9\x2f\x35\x77\xb3\x4d\xa6\xa3\xce\x92\x9d\x0e\x0e\x47\x36";
+        const CALLER: [u8; 8] = *b"\x00\xf0\x67\xaa\x0b\xa9\x02\xb7";
+        let holds = |sent: &[u8], bytes: &[u8]| sent.windows(bytes.len()).any(|window| window == bytes);
+        let asked = async |variables: &[(&str, &str)], flags: &str| {
+            let (endpoint, bodies) = collector();
+            let child = ChildServer::start_with(&database, &[
+                &[("LOG_FORMAT", "json"), ("RUST_LOG", "off"), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)], variables,
+            ].concat());
+            let parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            for parent in [parent.as_str(), "00-nonsense", "00-00000000000000000000000000000000-0000000000000000-01"] {
+                let headers = [("content-type", "application/json"), ("traceparent", parent)];
+                let body = json!({ "query": "query Traced { __typename }" }).to_string();
+                let answer = child.user("ada@example.com").send("POST", "/graphql", &headers, body).await.unwrap();
+                assert_eq!(answer.status, 200, "{parent}");
+            }
+            child.stop();
+            bodies.try_iter().flatten().collect::<Vec<u8>>()
+        };
+        let sent = asked(&[], "01").await;
+        assert!(holds(&sent, b"GraphQL query Traced") && holds(&sent, &TRACE) && holds(&sent, &CALLER));
+        // The caller says that this trace is not to be recorded; the two that are nobody's are.
+        let sent = asked(&[], "00").await;
+        assert!(holds(&sent, b"GraphQL query Traced") && !holds(&sent, &TRACE));
+        let sent = asked(&[("OTEL_PROPAGATORS", "none")], "01").await;
+        assert!(holds(&sent, b"GraphQL query Traced") && !holds(&sent, &TRACE));
+    }
+
     async fn the_doctor_finds_nothing_broken_where_a_server_serves(database: Database) {
         Server::start(&database).await.stop().await;
         let findings = doctor::examine(&settings(&database.server_url(), &[])).await;
@@ -225,5 +254,48 @@ tests::on_both! {
         let expected = if database.file().is_some() { "will be made" } else { "BROKEN   migrations: " };
         assert!(told.contains(expected), "{told}");
         blank.remove().await;
+    }
+}
+
+/// What the doctor says of a server with these flags on a fresh database, and whether something is broken.
+async fn examined(url: &str, flags: &[&str]) -> (String, bool) {
+    let findings = doctor::examine(&settings(url, flags)).await;
+    (findings.iter().map(ToString::to_string).collect(), findings.iter().any(doctor::Finding::is_broken))
+}
+
+tests::on_sqlite! {
+    async fn the_doctor_asks_the_issuer_for_its_keys(database: Database) {
+        let issuer = Issuer::start(&[SigningKey::ec(), SigningKey::ed()]).await;
+        let (at, url) = (issuer.url(), database.url());
+        let asked = async |secret: &[&str]| examined(&url, &[&["--jwt-jwks-url", &at], secret].concat()).await;
+        let (told, is_broken) = asked(NO_SECRET).await;
+        assert!(told.contains("ok       issuer: publishes 2 keys that sign tokens: ES256 ec, EdDSA ed\n"), "{told}");
+        assert!(!is_broken, "{told}");
+
+        let symmetric = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "legacy" });
+        let mixed = json!({ "keys": [symmetric, SigningKey::rsa().public()] }).to_string();
+        issuer.answers(Answer::Text(mixed));
+        let (told, _) = asked(NO_SECRET).await;
+        assert!(told.contains("ok       issuer: publishes 1 keys") && told.contains("left out: it is of a kind"), "{told}");
+        for (answer, words) in [
+            (Answer::Keys(vec![]), "none of the 0 keys"),
+            (Answer::Text(json!({ "keys": [symmetric] }).to_string()), "none of the 1 keys"),
+            (Answer::Text("<html>".to_owned()), "is what that calls `jwks_uri`"),
+            (Answer::Text(json!({ "issuer": at, "jwks_uri": at }).to_string()), "is what that calls `jwks_uri`"),
+            (Answer::Status(404), "/.well-known/jwks.json"),
+            (Answer::Status(500), "500"),
+            (Answer::Elsewhere(at.clone()), "redirections are not followed"),
+            (Answer::Nothing, "whether `curl` gets it"),
+        ] {
+            issuer.answers(answer);
+            let (told, is_broken) = asked(NO_SECRET).await;
+            assert!(is_broken && told.contains("BROKEN   issuer: ") && told.contains(words), "{words}: {told}");
+        }
+        issuer.stop().await;
+        let (told, is_broken) = asked(NO_SECRET).await;
+        assert!(is_broken && told.contains("refused") && told.contains("whether `curl` gets it"), "{told}");
+        // Who has a secret too can sign in without the issuer.
+        let (told, is_broken) = asked(&[]).await;
+        assert!(!is_broken && told.contains("warning  issuer: "), "{told}");
     }
 }

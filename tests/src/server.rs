@@ -258,6 +258,13 @@ impl Drop for ChildServer {
     }
 }
 
+/// A process's memory, in bytes, by the name that proc(5) has for it (`VmRSS:`, `VmHWM:`); none where the system does not say.
+pub fn memory(process: u32, what: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
 /// What the test `serve_child` does, and the `main` of a bench before anything else: in a [`ChildServer`]'s process serves
 /// until its standard input ends, elsewhere nothing. Says whether it did.
 pub fn serve_if_child() -> bool {

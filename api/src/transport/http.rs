@@ -6,23 +6,29 @@
 //! that GraphQL refuses, has 400 (422 where the document fails validation) for clients that accept
 //! `application/graphql-response+json`, and 200 for those that accept `application/json` alone.
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe};
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_graphql::{Request, parser::types::OperationType};
 use axum::{
     Extension,
-    body::{Body, Bytes},
+    body::{Body, BodyDataStream, Bytes},
     extract::{ConnectInfo, Query, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
-            ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+            ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+            WWW_AUTHENTICATE,
         },
         request::Parts,
     },
+    middleware::Next,
     response::{IntoResponse, Response},
 };
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, stream::poll_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::{Duration, timeout};
@@ -41,8 +47,8 @@ use crate::{
     model::{actor::Claims, error::Error},
 };
 
-/// How long, and how many times `max_body_bytes`, a body that is refused for its size is read on: a client that is still
-/// writing when the connection closes sees a reset instead of the answer.
+/// How long, and how many times `max_body_bytes`, a body that is refused for its size is read on as it comes, and no more
+/// decompressed: a client that is still writing when the connection closes sees a reset instead of the answer.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_FACTOR: usize = 4;
 
@@ -82,10 +88,31 @@ struct Batch {
     is_array: bool,
 }
 
+/// A body as it comes from the client, for who has given up on what it decompresses to.
+#[derive(Clone)]
+pub struct RawBody(Arc<Mutex<BodyDataStream>>);
+
+impl RawBody {
+    fn stream(&self) -> impl Stream<Item = Result<Bytes, axum::Error>> + Send + use<> {
+        let body = self.0.clone();
+        poll_fn(move |context| body.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context))
+    }
+}
+
+/// Keeps hold of the body before anything decompresses it.
+pub async fn keep_raw_body(request: axum::extract::Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let raw = RawBody(Arc::new(Mutex::new(body.into_data_stream())));
+    let body = Body::from_stream(raw.stream());
+    parts.extensions.insert(raw);
+    next.run(axum::extract::Request::from_parts(parts, body)).await
+}
+
 /// Answers `/graphql`, whatever the method.
 pub async fn graphql(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
+    Extension(raw): Extension<RawBody>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
@@ -101,7 +128,7 @@ pub async fn graphql(
         );
     };
     let address = state.throttle.address(peer.ip(), &parts.headers);
-    match answer(&state, &parts, body, address, media, &id).await {
+    match answer(&state, &parts, (body, raw), address, media, &id).await {
         Ok(response) => response,
         Err(refusal) => refuse(media, &refusal, &id),
     }
@@ -110,7 +137,7 @@ pub async fn graphql(
 async fn answer(
     state: &AppState,
     parts: &Parts,
-    body: Body,
+    (body, raw): (Body, RawBody),
     address: Option<Address>,
     media: Media,
     id: &str,
@@ -119,7 +146,7 @@ async fn answer(
         Method::GET | Method::HEAD => Batch { requests: vec![from_query(&parts.uri)?], is_array: false },
         Method::POST => {
             require_json(&parts.headers)?;
-            let body = read_body(&parts.headers, body, state.limits.max_body_bytes).await?;
+            let body = read_body(&parts.headers, body, raw, state.limits.max_body_bytes).await?;
             from_body(&body, state.limits.max_batch)?
         }
         _ => {
@@ -347,11 +374,11 @@ fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
     Ok(())
 }
 
-async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Box<Refusal>> {
+async fn read_body(headers: &HeaderMap, body: Body, raw: RawBody, limit: usize) -> Result<Bytes, Box<Refusal>> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
     if declared.is_none_or(|declared| declared <= limit) {
+        let mut stream = body.into_data_stream();
+        let mut bytes = Vec::new();
         loop {
             match stream.next().await {
                 None => return Ok(bytes.into()),
@@ -363,20 +390,23 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Byte
             }
         }
     }
-    drop(bytes);
-    let mut left = limit.saturating_mul(DRAIN_FACTOR);
-    let drain = async {
-        while let Some(Ok(chunk)) = stream.next().await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Whether the client was done in time makes no difference to its answer.
-    let _ = timeout(DRAIN_TIME, drain).await;
     let message = format!("The request body has more than {limit} bytes (--max-body-bytes).");
-    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message }))
+    let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message });
+    let drained = timeout(DRAIN_TIME, drain(raw, limit.saturating_mul(DRAIN_FACTOR))).await;
+    // What is left of it would pass for the next request.
+    Err(if drained == Ok(true) { refusal } else { refusal.with(CONNECTION, "close") })
+}
+
+/// Reads a body on and forgets it; says whether it had ended before there were too many bytes.
+async fn drain(raw: RawBody, mut left: usize) -> bool {
+    let mut stream = raw.stream();
+    while let Some(Ok(chunk)) = stream.next().await {
+        if chunk.len() > left {
+            return false;
+        }
+        left -= chunk.len();
+    }
+    true
 }
 
 fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Box<Refusal>> {
@@ -519,7 +549,8 @@ mod tests {
     }
 
     async fn read_body_of(bytes: usize, limit: usize) -> Result<Bytes, String> {
-        read_body(&HeaderMap::new(), Body::from(vec![b' '; bytes]), limit)
+        let raw = RawBody(Arc::new(Mutex::new(Body::from(vec![b' '; bytes]).into_data_stream())));
+        read_body(&HeaderMap::new(), Body::from_stream(raw.stream()), raw, limit)
             .await
             .map_err(|refusal| refusal.error.message())
     }

@@ -53,7 +53,8 @@ pub struct Jwks {
 
 /// A key that verifies tokens.
 pub struct Key {
-    id: Option<String>,
+    /// What tokens call it.
+    pub id: Option<String>,
     /// The one algorithm that it verifies.
     pub algorithm: Algorithm,
     /// The key itself.
@@ -128,7 +129,7 @@ impl Jwks {
     async fn ask(self: &Arc<Self>) {
         let this = self.clone();
         // What is on its way is kept, even where the request that asked for it has gone.
-        let asked = spawn_blocking(move || this.keep(this.fetch())).await;
+        let asked = spawn_blocking(move || this.keep(this.fetch().map(usable))).await;
         if let Err(error) = asked {
             tracing::error!(%error, "asking for the issuer's keys broke off");
         }
@@ -159,7 +160,17 @@ impl Jwks {
         }
     }
 
-    fn fetch(&self) -> anyhow::Result<Vec<Key>> {
+    /// Asks the issuer, for whoever wants to know what is there, and keeps nothing of it: each key, or why it verifies no
+    /// token.
+    ///
+    /// # Errors
+    /// Why there is no key set to be had.
+    pub async fn look(self: &Arc<Self>) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
+        let this = self.clone();
+        spawn_blocking(move || this.fetch()).await?
+    }
+
+    fn fetch(&self) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
         let mut answer = self.agent.get(&self.url).call()?;
         ensure!(answer.status().is_success(), "it answers {}", answer.status());
         let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
@@ -167,9 +178,9 @@ impl Jwks {
     }
 }
 
-/// The keys of a set that verify tokens. One that does not is left out, whatever is wrong with it: sets may hold keys for
+/// The keys of a set. One that verifies no token is no error of the set's, whatever is wrong with it: sets may hold keys for
 /// anything, and kinds of keys that are yet to be invented.
-fn read(json: &[u8]) -> anyhow::Result<Vec<Key>> {
+fn read(json: &[u8]) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<serde_json::Value>,
@@ -177,17 +188,21 @@ fn read(json: &[u8]) -> anyhow::Result<Vec<Key>> {
 
     let set: Set =
         serde_json::from_slice(json).map_err(|error| anyhow!("its answer is no JSON Web Key Set: {error}"))?;
-    let keys = set.keys.into_iter().filter_map(|key| match usable(key) {
+    Ok(set.keys.into_iter().map(key).collect())
+}
+
+fn usable(set: Vec<anyhow::Result<Key>>) -> Vec<Key> {
+    let keys = set.into_iter().filter_map(|key| match key {
         Ok(key) => Some(key),
         Err(error) => {
             tracing::debug!(error = format!("{error:#}"), "a key of the issuer's verifies no token");
             None
         }
     });
-    Ok(keys.take(MAX_KEYS).collect())
+    keys.take(MAX_KEYS).collect()
 }
 
-fn usable(key: serde_json::Value) -> anyhow::Result<Key> {
+fn key(key: serde_json::Value) -> anyhow::Result<Key> {
     let jwk: Jwk = serde_json::from_value(key)?;
     let common = &jwk.common;
     ensure!(common.public_key_use.as_ref().is_none_or(|given| *given == PublicKeyUse::Signature), "its use is another");
@@ -223,7 +238,7 @@ mod tests {
     use super::*;
 
     fn count(keys: serde_json::Value) -> usize {
-        read(json!({ "keys": keys }).to_string().as_bytes()).unwrap().len()
+        usable(read(json!({ "keys": keys }).to_string().as_bytes()).unwrap()).len()
     }
 
     #[test]

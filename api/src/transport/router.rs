@@ -19,6 +19,8 @@ use axum::{
     routing::{any, get},
 };
 use futures::FutureExt;
+use opentelemetry::global;
+use opentelemetry_http::HeaderExtractor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{
     compression::{
@@ -29,6 +31,7 @@ use tower_http::{
     decompression::RequestDecompressionLayer,
 };
 use tracing::Instrument;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{auth::Verifier, graphiql, health, http, listening::Groups, operation, throttle::Throttle, websocket};
 use crate::{
@@ -98,10 +101,13 @@ pub fn router(state: AppState) -> Router {
         .allow_headers([AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, X_REQUEST_ID])
         .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(Duration::from_secs(3600));
+    // Who reads a body counts its bytes as they come out of its decompression.
+    let graphql = any(http::graphql)
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(middleware::from_fn(http::keep_raw_body));
     Router::new()
         .merge(graphiql::routes())
-        // Who reads a body counts its bytes as they come out of here.
-        .route("/graphql", any(http::graphql).layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)))
+        .route("/graphql", graphql)
         .route("/graphql/ws", get(websocket::upgrade))
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
@@ -126,6 +132,9 @@ async fn guard(mut request: Request, next: Next) -> Response {
     let header = HeaderValue::from_str(&id).ok();
     // The path alone: a query string may hold variables.
     let span = tracing::info_span!("request", otel.name = format!("{} {}", request.method(), request.uri().path()), http.method = %request.method(), url.path = request.uri().path(), request.id = id);
+    let caller = global::get_text_map_propagator(|known| known.extract(&HeaderExtractor(request.headers())));
+    // Refused where no traces are sent.
+    let _ = span.set_parent(caller);
     request.extensions_mut().insert(RequestId(id.clone()));
 
     let started = Instant::now();
