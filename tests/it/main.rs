@@ -28,6 +28,7 @@ mod portability;
 mod renames;
 mod replay;
 mod row_security;
+mod saves;
 mod schema;
 mod sockets;
 mod streams;

@@ -52,6 +52,14 @@ impl Sides {
         changes.transpose().map_err(Error::internal)
     }
 
+    /// How many lines were added and removed; none where a side is not text.
+    ///
+    /// # Errors
+    /// `Internal` where the diff panics.
+    pub async fn stat(self) -> Result<Stat> {
+        Ok(self.compare(|old, new, _| diff::stat(old, new)).await?.unwrap_or_default())
+    }
+
     /// Comparing large texts takes processor time, which async threads do not have to give. For small ones a thread of its
     /// own would cost more than the comparison, and a list of changes would take one for each.
     async fn compare<T: Send + 'static>(

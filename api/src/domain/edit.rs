@@ -288,6 +288,7 @@ impl<'t> Write<'t> {
                 file_id: file.id,
                 revision: self.locked.revision,
                 version: file.version,
+                follows: file.version - 1,
                 path: edit.path,
                 change_type: edit.change_type,
                 additions: prepared.stat.additions,

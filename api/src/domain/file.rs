@@ -22,7 +22,8 @@ use crate::storage::blob::{self, BlobRef};
 use crate::storage::file::{self, Head};
 pub use crate::storage::file::{
     by_ids, by_paths, changes_count, changes_of_messages, changes_of_revisions, changes_page, children_count,
-    children_page, count, entries, page, versions_by_ids, versions_by_numbers, versions_page,
+    children_page, count, entries, joined_versions_count, joined_versions_page, page, versions_by_ids,
+    versions_by_numbers, versions_page,
 };
 
 /// Contents by the project that they are in and their hash.

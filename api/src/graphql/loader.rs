@@ -44,9 +44,9 @@ pub struct Count<P, F> {
     pub keep: F,
 }
 
-/// All versions of a file.
+/// The versions of a file; of saves so many seconds apart at most the last alone, with 0 every one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AllVersions;
+pub struct VersionsJoined(pub u32);
 /// The snapshots of a project, up to a revision where one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotsUntil(pub Option<i32>);
@@ -258,8 +258,14 @@ loaders! {
     Count<ProjectId, ChangeFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| file::changes_count(tx, parents, keep).await).await
     };
-    Part<FileId, AllVersions> => Slice<FileSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, _: &AllVersions, page| file::versions_page(tx, parents, page).await).await
+    Part<FileId, VersionsJoined> => Slice<FileSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep: &VersionsJoined, page| match keep.0 {
+            0 => file::versions_page(tx, parents, page).await,
+            seconds => file::joined_versions_page(tx, parents, seconds, page).await,
+        }).await
+    };
+    Count<FileId, VersionsJoined> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep: &VersionsJoined| file::joined_versions_count(tx, parents, keep.0).await).await
     };
     Part<ProjectId, SnapshotsUntil> => Slice<ProjectSnapshot>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep: &SnapshotsUntil, page| snapshot::page(tx, parents, keep.0, page).await).await

@@ -4,7 +4,7 @@ use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, Object, OutputType};
 
 use super::context::caller;
-use super::loader::{ChildrenOf, Count, SnapshotsUntil};
+use super::loader::{ChildrenOf, Count, SnapshotsUntil, VersionsJoined};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
@@ -66,6 +66,8 @@ pub enum Total {
     Changes(Count<ProjectId, ChangeFilter>),
     /// A file's versions.
     Versions(FileId),
+    /// Those of a file's versions that stay where saves are shown as one.
+    JoinedVersions(Count<FileId, VersionsJoined>),
     /// The caller's invitations.
     Invitations,
     /// A project's snapshots.
@@ -88,6 +90,7 @@ impl Total {
             Self::Changes(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             // Versions are numbered without gaps.
             Self::Versions(file) => caller.load(*file).await?.map_or(0, |file| file.version.into()),
+            Self::JoinedVersions(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Invitations => collaborator::invitations_count(&*caller.reader.tx().await?).await?,
             Self::Snapshots(count) => caller.load(count.clone()).await?.unwrap_or_default(),
         };

@@ -109,6 +109,9 @@ pub struct FileSnapshot {
     pub revision: i32,
     /// Its number, from 1.
     pub version: i32,
+    /// The version of the file that it is compared with; 0 without one. The one before it, or where a list shows saves as one,
+    /// the one before the first of them.
+    pub follows: i32,
     /// Where the file was.
     pub path: FilePath,
     /// What the change did.
@@ -138,6 +141,11 @@ impl FileSnapshot {
     pub fn change_id(&self) -> CodeChangeId {
         self.id.into()
     }
+
+    /// How many saves it stands for.
+    pub fn saves(&self) -> i32 {
+        self.version - self.follows
+    }
 }
 
 /// Which changes a list keeps.
@@ -155,6 +163,8 @@ pub struct ChangeFilter {
     pub change_type: Option<ChangeType>,
     /// Made at or before this revision.
     pub until: Option<i32>,
+    /// Of saves so many seconds apart at most the last alone; 0 keeps every one.
+    pub join_saves_seconds: u32,
 }
 
 /// The files of a project at one moment.

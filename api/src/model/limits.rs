@@ -36,6 +36,10 @@ pub struct Limits {
     /// Most files in one sync
     #[arg(long, env = "MAX_SYNC_FILES", default_value_t = 5_000, global = true, value_name = "N")]
     pub max_sync_files: usize,
+    /// Saves of one file by one person that are at most so many seconds apart are shown as one in the lists of versions and
+    /// changes; 0: each is shown. Only edits outside of any session and without a description; the log keeps each
+    #[arg(long, env = "JOIN_SAVES_SECONDS", default_value_t = 0, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub join_saves_seconds: u32,
     /// Most people who are in a project or invited to it, its owner not counted
     #[arg(long, env = "MAX_COLLABORATORS", default_value_t = 100, global = true, value_name = "N")]
     pub max_collaborators: usize,

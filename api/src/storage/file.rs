@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::blob::{BlobId, BlobRef};
 use super::db::{Me, Tx, fail, unknown};
 use super::project::member;
+use super::save;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::error::Result;
@@ -73,6 +74,7 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         file_id: FileId(get(row, "file_id")?),
         revision: get(row, "revision")?,
         version: get(row, "version")?,
+        follows: get::<i32>(row, "version")? - 1,
         path: FilePath::from_stored(get(row, "path")?),
         change_type: ChangeType::from_stored(&change_type).ok_or_else(|| unknown("kind of change", &change_type))?,
         additions: get(row, "additions")?,
@@ -93,6 +95,13 @@ async fn files(tx: &Tx, sql: Sql) -> Result<Vec<File>> {
 
 async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<FileSnapshot>> {
     tx.rows(sql).await?.iter().map(version).collect()
+}
+
+/// The rows of a list that shows saves as one.
+async fn joined(tx: &Tx, mut sql: Sql, join_saves_seconds: u32) -> Result<Vec<FileSnapshot>> {
+    save::with_follows(&mut sql, tx, join_saves_seconds);
+    let joined = |row| Ok(FileSnapshot { follows: get(row, "follows")?, ..version(row)? });
+    tx.rows(sql).await?.iter().map(if join_saves_seconds > 0 { joined } else { version }).collect()
 }
 
 /// Adds the condition that a version was valid at a revision.
@@ -391,9 +400,43 @@ pub async fn versions_page(tx: &Tx, of: &[FileId], page: &Page) -> Result<Vec<(F
     Ok(super::group(rows, page))
 }
 
-fn keep_changes(sql: &mut Sql, me: Me, project: ProjectId, keep: &ChangeFilter) {
+/// Those of [`versions_page`] that stay where saves so many seconds apart at most are shown as one.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn joined_versions_page(
+    tx: &Tx,
+    of: &[FileId],
+    join_saves_seconds: u32,
+    page: &Page,
+) -> Result<Vec<(FileId, Slice<FileSnapshot>)>> {
+    let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, file| {
+        sql.push(VERSIONS).push("WHERE v.file_id = ").bind(file.0).push(" AND ");
+        member(sql, "v.project_id", tx.me());
+        save::keep_last(sql, tx, join_saves_seconds, None);
+    })?;
+    let rows = joined(tx, sql, join_saves_seconds).await?.into_iter();
+    let rows = rows.map(|row| (row.file_id, Cursor(vec![Key::Number(row.version.into())]), row)).collect();
+    Ok(super::group(rows, page))
+}
+
+/// How many versions [`joined_versions_page`] would list in all, of each file.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn joined_versions_count(tx: &Tx, of: &[FileId], join_saves_seconds: u32) -> Result<Vec<(FileId, i64)>> {
+    let mut sql = Sql::new("SELECT v.file_id AS parent, count(*) AS n FROM file_snapshots v JOIN project_events e ");
+    sql.push("ON e.project_id = v.project_id AND e.revision = v.revision WHERE v.file_id IN ");
+    sql.list(of.iter().map(|id| id.0)).push(" AND ");
+    member(&mut sql, "v.project_id", tx.me());
+    save::keep_last(&mut sql, tx, join_saves_seconds, None);
+    sql.push(" GROUP BY v.file_id");
+    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (FileId(id), n)).collect())
+}
+
+fn keep_changes(sql: &mut Sql, tx: &Tx, project: ProjectId, keep: &ChangeFilter) {
     sql.push("v.project_id = ").bind(project.0).push(" AND ");
-    member(sql, "v.project_id", me);
+    member(sql, "v.project_id", tx.me());
     for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))]
     {
         if let Some(id) = id {
@@ -419,6 +462,7 @@ fn keep_changes(sql: &mut Sql, me: Me, project: ProjectId, keep: &ChangeFilter) 
     if let Some(until) = keep.until {
         sql.push(" AND v.revision <= ").bind(until);
     }
+    save::keep_last(sql, tx, keep.join_saves_seconds, keep.until);
 }
 
 /// The changes of each project, newest first (`file_change_history`).
@@ -432,9 +476,9 @@ pub async fn changes_page(
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<FileSnapshot>)>> {
     let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
-        keep_changes(sql.push(VERSIONS).push("WHERE "), tx.me(), project, keep);
+        keep_changes(sql.push(VERSIONS).push("WHERE "), tx, project, keep);
     })?;
-    let rows = versions(tx, sql).await?.into_iter();
+    let rows = joined(tx, sql, keep.join_saves_seconds).await?.into_iter();
     let rows = rows.map(|row| (row.project_id, Cursor(vec![Key::Number(row.revision.into()), Key::Id(row.id.0)]), row));
     Ok(super::group(rows.collect(), page))
 }
@@ -447,8 +491,11 @@ pub async fn changes_count(tx: &Tx, projects: &[ProjectId], keep: &ChangeFilter)
     let mut sql = Sql::new("");
     for (index, project) in projects.iter().enumerate() {
         sql.push(if index == 0 { "" } else { " UNION ALL " });
-        sql.push("SELECT v.project_id AS parent, count(*) AS n FROM file_snapshots v WHERE ");
-        keep_changes(&mut sql, tx.me(), *project, keep);
+        sql.push("SELECT v.project_id AS parent, count(*) AS n FROM file_snapshots v ");
+        if keep.join_saves_seconds > 0 {
+            sql.push("JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision ");
+        }
+        keep_changes(sql.push("WHERE "), tx, *project, keep);
         sql.push(" GROUP BY v.project_id");
     }
     Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())

@@ -13,6 +13,7 @@ pub mod node;
 pub mod operator;
 pub mod profile;
 pub mod project;
+mod save;
 pub mod snapshot;
 mod sql;
 pub mod wake_up;

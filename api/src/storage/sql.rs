@@ -22,6 +22,11 @@ impl Sql {
         self
     }
 
+    /// Puts text before and after what is there.
+    pub(super) fn around(&mut self, before: &str, after: &str) {
+        self.text = format!("{before}{}{after}", self.text);
+    }
+
     /// Adds a placeholder with its value.
     pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
         self.values.push(value.into());

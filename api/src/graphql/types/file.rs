@@ -11,11 +11,11 @@ use super::project::Project;
 use crate::domain::compare::{self, Between};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{AllVersions, Contents, Part, VersionNumber};
+use crate::graphql::loader::{Contents, Count, Part, VersionNumber, VersionsJoined};
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, int, rows, weigh};
 use crate::graphql::scalar::{Base64, Time};
-use crate::model::diff;
+use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
 use crate::model::ids::{FileId, FolderId, MessageId, ProjectId, SessionId};
@@ -151,11 +151,14 @@ impl ProjectFile {
         Ok(compare::blame(&tx, file).await?.into_iter().map(BlameRange).collect())
     }
 
-    /// Every version, newest first, the present one among them.
+    /// Every version, newest first, the present one among them, also of a file that was read as of a moment in the past. A server
+    /// may be set to show saves by one person in quick succession as one, the last: see `FileSnapshot.saves`.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn versions(
         &self,
         ctx: &Context<'_>,
+        #[graphql(default_with = "Some(false)", desc = "Lists every save, whatever the server is set to.")]
+        every_save: Option<bool>,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,
@@ -163,9 +166,15 @@ impl ProjectFile {
     ) -> Result<Page<FileSnapshot>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let Some(file) = self.0.file() else { return Ok(connection(Slice::default(), Total::Known(0), FileSnapshot)) };
-        let slice = caller(ctx)?.load(Part { parent: file.id, keep: AllVersions, page }).await?.unwrap_or_default();
+        let caller = caller(ctx)?;
+        let keep = VersionsJoined(caller.join_saves_seconds(every_save));
+        let slice = caller.load(Part { parent: file.id, keep, page }).await?.unwrap_or_default();
         // This file may be as of a revision in the past, and have more versions by now.
-        Ok(connection(slice, Total::Versions(file.id), FileSnapshot))
+        let total = match keep.0 {
+            0 => Total::Versions(file.id),
+            _ => Total::JoinedVersions(Count { parent: file.id, keep }),
+        };
+        Ok(connection(slice, total, FileSnapshot))
     }
 }
 
@@ -273,13 +282,21 @@ impl FileSnapshot {
     }
 
     /// Lines it added.
-    async fn additions(&self) -> i32 {
-        self.0.additions
+    async fn additions(&self, ctx: &Context<'_>) -> i32 {
+        stat(ctx, &self.0).await.additions
     }
 
     /// Lines it removed.
-    async fn deletions(&self) -> i32 {
-        self.0.deletions
+    async fn deletions(&self, ctx: &Context<'_>) -> i32 {
+        stat(ctx, &self.0).await.deletions
+    }
+
+    /// How many saves it stands for in the list in which it was found: 1, or more where the server shows saves as one that
+    /// the same person made in quick succession, outside of any session and without a description. What is compared (`diff`,
+    /// line by line and the old contents, lines added and removed) is then compared with the version before the first of them;
+    /// `everySave` lists them one by one.
+    async fn saves(&self) -> i32 {
+        self.0.saves()
     }
 
     /// When it was made.
@@ -373,13 +390,21 @@ impl CodeChange {
     }
 
     /// Lines it added.
-    async fn additions(&self) -> i32 {
-        self.0.additions
+    async fn additions(&self, ctx: &Context<'_>) -> i32 {
+        stat(ctx, &self.0).await.additions
     }
 
     /// Lines it removed.
-    async fn deletions(&self) -> i32 {
-        self.0.deletions
+    async fn deletions(&self, ctx: &Context<'_>) -> i32 {
+        stat(ctx, &self.0).await.deletions
+    }
+
+    /// How many saves it stands for in the list in which it was found: 1, or more where the server shows saves as one that
+    /// the same person made in quick succession, outside of any session and without a description. What is compared (`diff`,
+    /// line by line and the old contents, lines added and removed) is then compared with the version before the first of them;
+    /// `everySave` lists them one by one.
+    async fn saves(&self) -> i32 {
+        self.0.saves()
     }
 
     /// Why, in the writer's words.
@@ -413,12 +438,21 @@ async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile> {
     file.map(ProjectFile::from).ok_or_else(|| Error::Internal("a file is referred to and missing".to_owned()))
 }
 
-/// The version before a change; none for a file's first, and for one that comes back from its deletion.
+/// The version that a change is compared with; none for a file's first, and for one that comes back from its deletion.
 async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<model::FileSnapshot>> {
     if change.change_type == names::ChangeType::Create {
         return Ok(None);
     }
-    caller(ctx)?.load(VersionNumber(change.file_id, change.version - 1)).await
+    caller(ctx)?.load(VersionNumber(change.file_id, change.follows)).await
+}
+
+/// How many lines a change added and removed. A version's own were counted when it was written; those of several saves are
+/// counted here, none where a content is damaged, as then.
+async fn stat(ctx: &Context<'_>, change: &model::FileSnapshot) -> Stat {
+    if change.saves() == 1 {
+        return Stat { additions: change.additions, deletions: change.deletions };
+    }
+    async { sides(ctx, change).await?.stat().await }.await.unwrap_or_default()
 }
 
 async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {
@@ -516,6 +550,7 @@ impl TryFrom<CodeChangeFilter> for ChangeFilter {
             path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
             change_type: filter.change_type.map(Into::into),
             until: None,
+            join_saves_seconds: 0,
         })
     }
 }

@@ -212,12 +212,16 @@ impl Project {
         Ok(connection(slice, total, ProjectFile))
     }
 
-    /// Every change of a file, newest first (`file_change_history`).
+    /// Every change of a file, newest first (`file_change_history`). A server may be set to show saves of a file by one person in
+    /// quick succession as one, the last: see `CodeChange.saves`.
+    #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn changes(
         &self,
         ctx: &Context<'_>,
         filter: Option<CodeChangeFilter>,
+        #[graphql(default_with = "Some(false)", desc = "Lists every save, whatever the server is set to.")]
+        every_save: Option<bool>,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,
@@ -225,7 +229,8 @@ impl Project {
     ) -> Result<Page<CodeChange>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let keep = filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
-        let keep = ChangeFilter { until: self.until(), ..keep };
+        let join_saves_seconds = caller(ctx)?.join_saves_seconds(every_save);
+        let keep = ChangeFilter { until: self.until(), join_saves_seconds, ..keep };
         let total = if keep == ChangeFilter::default() {
             Total::Known(self.0.change_count.into())
         } else {
