@@ -22,6 +22,7 @@ mod kill;
 mod listening;
 mod logins;
 mod model;
+mod nats;
 mod operators;
 mod pages;
 mod portability;
