@@ -14,8 +14,9 @@ use tests::{
     socket::Subscription,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::watch,
     time::timeout,
 };
 
@@ -66,16 +67,27 @@ tests::on_both! {
 }
 
 tests::on_sqlite! {
-    async fn what_is_written_while_a_listener_attaches_is_heard(database: Database) {
+    async fn what_is_written_while_a_subscription_is_on_its_way_is_heard(database: Database) {
         let Some(nats) = Nats::start() else { return };
-        let (one, other) = (start(&database, &nats.url()).await, start(&database, &nats.url()).await);
-        for n in 0..50 {
-            let project = Project::create(&other.user("ada@example.com"), &n.to_string()).await;
-            let here = project.of(&one.user("ada@example.com"));
-            let (mut listener, _) = tokio::join!(here.listen(0, "revision"), project.create_file("a.py", ""));
-            heard(&mut listener, 1).await;
-            heard(&mut listener, 2).await;
-        }
+        let (url, held_up) = detour(&nats).await;
+        let (one, other) = (start(&database, &url).await, start(&database, &nats.url()).await);
+        let project = Project::create(&one.user("ada@example.com"), "Held up").await;
+        let (first, mut wire) = (Project::create(&project.client, "First").await, Wire::connect(&nats).await);
+        let mut listener = first.listen(0, "revision").await;
+        heard(&mut listener, 1).await;
+        wire.wait_for(&first.id, true).await;
+
+        // Given a listener who has heard all there is, of whose project NATS does not know yet that somebody listens …
+        held_up.send_replace(true);
+        let mut listener = project.listen(0, "revision").await;
+        heard(&mut listener, 1).await;
+        project.create_file("here", "").await;
+        heard(&mut listener, 2).await;
+        // … when another server writes, and NATS passes that on to nobody, then it is heard as soon as NATS knows.
+        project.of(&other.user("ada@example.com")).create_file("there", "").await;
+        assert!(!wire.has_listeners(&project.id).await);
+        held_up.send_replace(false);
+        heard(&mut listener, 3).await;
         one.stop().await;
         other.stop().await;
     }
@@ -170,6 +182,36 @@ tests::on_sqlite! {
             assert!(!told.contains("hunter2") && !told.contains(PASSWORD), "{told}");
         }
     }
+}
+
+/// A way to NATS on which what is said to it can be held up.
+async fn detour(nats: &Nats) -> (String, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (who, address) =
+        nats.url().rsplit_once('@').map(|(who, address)| (who.to_owned(), address.to_owned())).unwrap();
+    let url = format!("{who}@{}", listener.local_addr().unwrap());
+    let (hold_up, held_up) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (address, mut held_up) = (address.clone(), held_up.clone());
+            tokio::spawn(async move {
+                let ((mut said, mut to_client), server) = (client.into_split(), TcpStream::connect(address).await?);
+                let (mut answers, mut to_server) = server.into_split();
+                let there = async {
+                    let mut buffer = [0; 4096];
+                    loop {
+                        let count = said.read(&mut buffer).await?;
+                        if count == 0 || held_up.wait_for(|held_up| !held_up).await.is_err() {
+                            return Ok(());
+                        }
+                        to_server.write_all(&buffer[..count]).await?;
+                    }
+                };
+                tokio::try_join!(there, tokio::io::copy(&mut answers, &mut to_client)).map(drop)
+            });
+        }
+    });
+    (url, hold_up)
 }
 
 /// A client of NATS, by its own protocol (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
