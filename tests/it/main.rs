@@ -26,6 +26,7 @@ mod nats;
 mod operators;
 mod pages;
 mod portability;
+mod protocol;
 mod renames;
 mod replay;
 mod row_security;
