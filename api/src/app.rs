@@ -52,7 +52,10 @@ use crate::{
         ids::ProjectId,
         locks::Locks,
     },
-    storage::db::Db,
+    storage::{
+        db::Db,
+        wake_up::{Bus, nats},
+    },
     transport::{
         auth::{Verifier, user_of},
         health::{Health, Part, operator_routes},
@@ -104,6 +107,8 @@ impl App {
         // Before anything is written: the mistakes that cost nothing to find.
         let source = secret_source(&settings, &target)?;
         let kept = settings.limits.max_kept_document_bytes;
+        let nats =
+            settings.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose())).transpose().map_err(words)?;
         let documents = Documents::load(settings.documents.as_deref(), settings.documents_only, kept)?;
         let listener = bind(settings.listen, "--listen (LISTEN)").await?;
         let address = listener.local_addr()?;
@@ -135,6 +140,7 @@ impl App {
 
         let draining = CancellationToken::new();
         let health = Arc::new(Health::new(parts(&db), draining.clone()));
+        let bus = Bus::choose(&db, settings.notify, nats);
         let services = Arc::new(Services::new(db, settings.limits.clone()));
         let router = router(AppState {
             schema: schema::build(&settings.limits),
@@ -150,7 +156,7 @@ impl App {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         });
-        let awake = events::keep_awake(services.clone(), settings.notify, Duration::from_secs(settings.sweep_seconds));
+        let awake = events::keep_awake(services.clone(), bus, Duration::from_secs(settings.sweep_seconds));
         let awake = tokio::spawn(shutdown.clone().run_until_cancelled_owned(awake));
         // Small messages of a subscription must not wait for the acknowledgement of the one before.
         let listener = listener.tap_io(|stream| {

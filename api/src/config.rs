@@ -130,6 +130,9 @@ pub struct Settings {
     /// Limits on connections to the database.
     #[command(flatten)]
     pub database: DatabaseLimits,
+    /// NATS by which the servers of one database wake each other's listeners, instead of PostgreSQL's NOTIFY: nats://HOST:PORT or tls://HOST:PORT, USER:PASSWORD@ or TOKEN@ before the host where it asks for one, several servers of a cluster with commas between them. Only ids of projects and their revisions go there
+    #[arg(long, env = "NATS_URL", hide_env_values = true, global = true, value_name = "URL")]
+    pub nats_url: Option<Secret>,
     /// Whether the servers of one PostgreSQL wake each other's listeners by LISTEN and NOTIFY, for which this one holds a connection of its own. A pooler in transaction mode does not let them through: then only the sweep finds what other servers write
     #[arg(long, env = "NOTIFY", default_value_t = true, action = ArgAction::Set, global = true, value_name = "true|false")]
     pub notify: bool,

@@ -30,6 +30,7 @@ use crate::{
     app::{SecretSource, Target, missing, refusal, secret_source},
     config::{Settings, read_secret},
     model::clock,
+    storage::wake_up::nats::Servers,
     transport::jwks::Jwks,
 };
 
@@ -120,6 +121,7 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
     if let Some(address) = settings.metrics_listen {
         check_metrics_address(address, settings.listen, &mut findings).await;
     }
+    check_nats(settings, &mut findings).await;
     match Target::parse(settings.database_url.expose()) {
         Err(error) => findings.broken(
             "database",
@@ -174,6 +176,27 @@ fn check_settings(settings: &Settings, findings: &mut Findings) {
     }
     if findings.0.len() == before {
         findings.fine("settings", "they do not contradict each other");
+    }
+}
+
+async fn check_nats(settings: &Settings, findings: &mut Findings) {
+    let Some(url) = &settings.nats_url else { return };
+    let servers = match Servers::parse(url.expose()) {
+        Ok(servers) => servers,
+        Err(error) => {
+            let advice = "correct it; it is not repeated here, as it may hold a password";
+            return findings.broken("NATS", error.message(), "the server does not start with it", advice);
+        }
+    };
+    match servers.probe(ASK_TIME).await {
+        Ok(()) => findings.fine("NATS", "it answers, and what is published there comes back"),
+        Err(error) => findings.broken(
+            "NATS",
+            format!("it is not to be had: {error}"),
+            "the server starts and serves, but its listeners hear what other servers write only at the next sweep",
+            "check that NATS runs and that this machine reaches it, the user and password in --nats-url (NATS_URL), and that this \
+             user may publish and subscribe to `antiphon.>`",
+        ),
     }
 }
 

@@ -22,8 +22,8 @@ use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt
 
 use crate::config::LogFormat;
 
-/// What is logged where `RUST_LOG` is not set.
-const DEFAULT_FILTER: &str = "info,sqlx=warn";
+/// What is logged where `RUST_LOG` is not set. What NATS's client says of each attempt, we say of each outage.
+const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=off";
 
 /// How long a collector may take, where `OTEL_EXPORTER_OTLP_TIMEOUT` does not say.
 const EXPORT_TIME: Duration = Duration::from_secs(10);

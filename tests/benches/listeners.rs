@@ -100,7 +100,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         tokens.push(token(&email));
     }
     let host = server.base().trim_start_matches("http://").to_owned();
-    let resident_before = resident(server.id())?;
+    let resident_before = server.resident_bytes() as f64;
 
     let alone = timed_writes(&ada, &session, async |_| {}).await?;
     let starts: Arc<Mutex<Vec<Instant>>> = Arc::default();
@@ -162,7 +162,11 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     let (time, cpu) = (start.elapsed(), processor(server.id())? - cpu);
     // Of this the writes themselves are part.
     let ours = report("antiphon", &heard, listeners, time, cpu);
-    println!("  resident  {:.1} MiB before, {:.1} MiB after", mib(resident_before), mib(resident(server.id())?));
+    println!(
+        "  resident  {:.1} MiB before, {:.1} MiB after",
+        mib(resident_before),
+        mib(server.resident_bytes() as f64)
+    );
     drop(tasks);
 
     let bare = Bare::start()?;
@@ -207,7 +211,8 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     let server = ChildServer::start_with_flags(&database, &["--max-user-sockets", "100000"]);
     let host = server.base().trim_start_matches("http://").to_owned();
     server.user("person-0@example.com").gql("{ viewer { id } }", json!({})).await.ok();
-    let (before, after) = (resident(server.id())?, project.of(&server.user("person-0@example.com")).revision().await);
+    let (before, after) =
+        (server.resident_bytes() as f64, project.of(&server.user("person-0@example.com")).revision().await);
     let mut sockets = Vec::new();
     let query =
         "subscription($id: ID!, $after: Int) { projectEvents(projectId: $id, afterRevision: $after) { revision } }";
@@ -220,7 +225,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         while !socket.next().await?.windows(10).any(|bytes| bytes == b"\"revision\"") {}
         sockets.push(socket);
     }
-    let each = (resident(server.id())? - before) / idle as f64 / 1024.0;
+    let each = (server.resident_bytes() as f64 - before) / idle as f64 / 1024.0;
     println!("  idle      {idle} listeners take {each:.1} KiB each");
     database.remove().await;
     Ok(())
@@ -401,13 +406,6 @@ async fn broadcast_bare() -> anyhow::Result<()> {
         served = axum::serve(listener, router).into_future() => Ok(served?),
         () = end => Ok(()),
     }
-}
-
-/// Resident memory of a process, in bytes (`/proc/ID/status`, proc(5)).
-fn resident(id: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
 }
 
 /// Processor time of a process, in seconds: fields 14 and 15 of `/proc/ID/stat` (proc(5)), in hundredths.

@@ -1,5 +1,5 @@
 //! Given two servers on one PostgreSQL and listeners on both, when connections are cut, a server is killed again and again and
-//! the database restarts, then every listener ends with every revision once and in order.
+//! the database restarts, and NATS where they have it, then every listener ends with every revision once and in order.
 
 use std::{
     sync::{
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tests::{
     client::Client,
     database::{self, Database},
+    nats::Nats,
     project::{Project, number},
     server::{ChildServer, token},
     workload::Random,
@@ -126,16 +127,29 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
     assert!(cuts.is_empty());
 }
 
-fn survive(flags: &'static [&'static str]) {
+/// What happens to the servers, one after the other.
+#[derive(Clone, Copy)]
+enum Blow {
+    Kill,
+    RestartDatabase,
+    RestartNats,
+}
+
+fn survive(flags: &[&str], mut nats: Option<Nats>) {
     if !database::postgres_is_here() {
         return;
     }
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let database = Database::alone().await;
         let start = async || {
-            let database = database.clone();
-            tokio::task::spawn_blocking(move || ChildServer::start_with_flags(&database, flags)).await.unwrap()
+            let (database, flags) = (database.clone(), flags.clone());
+            let start = move || {
+                let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+                ChildServer::start_with_flags(&database, &flags)
+            };
+            tokio::task::spawn_blocking(start).await.unwrap()
         };
         let (mut one, other) = (start().await, start().await);
         let project = Project::create(&one.user(PEOPLE[0]), "Chaos").await;
@@ -156,16 +170,24 @@ fn survive(flags: &'static [&'static str]) {
         let writer = |writer| tokio::spawn(write(servers.clone(), session.clone(), writer, done.clone()));
         let writers: Vec<_> = (0..WRITERS).map(writer).collect();
 
-        // Five kills, and the restart between the third and the fourth.
-        let steps = KILLS + 1;
-        for step in 1..=steps {
-            progress.wait_for(|done| *done >= WRITES * step / (steps + 1)).await.unwrap();
-            if step == 4 {
-                database.restart().await;
-            } else {
-                one.kill();
-                one = start().await;
-                servers.0.lock().unwrap()[0] = one.base().to_owned();
+        let mut blows = vec![Blow::Kill; KILLS];
+        blows.insert(3, Blow::RestartDatabase);
+        if nats.is_some() {
+            blows.insert(2, Blow::RestartNats);
+        }
+        for (at, blow) in blows.iter().enumerate() {
+            progress.wait_for(|done| *done >= WRITES * (at + 1) / (blows.len() + 1)).await.unwrap();
+            match (blow, &mut nats) {
+                (Blow::RestartDatabase, _) => database.restart().await,
+                (Blow::RestartNats, Some(nats)) => {
+                    nats.kill();
+                    nats.resume();
+                }
+                _ => {
+                    one.kill();
+                    one = start().await;
+                    servers.0.lock().unwrap()[0] = one.base().to_owned();
+                }
             }
         }
         for writer in writers {
@@ -183,10 +205,16 @@ fn survive(flags: &'static [&'static str]) {
 
 #[test]
 fn every_listener_hears_every_revision_once_and_in_order_through_anything() {
-    survive(&["--sweep-seconds", "2"]);
+    survive(&["--sweep-seconds", "2"], None);
 }
 
 #[test]
 fn the_same_where_no_notification_ever_arrives() {
-    survive(&["--sweep-seconds", "1", "--notify", "false"]);
+    survive(&["--sweep-seconds", "1", "--notify", "false"], None);
+}
+
+#[test]
+fn the_same_by_nats() {
+    let Some(nats) = Nats::start() else { return };
+    survive(&["--sweep-seconds", "2", "--nats-url", &nats.url()], Some(nats));
 }

@@ -21,6 +21,7 @@
 pub mod client;
 pub mod database;
 pub mod issuer;
+pub mod nats;
 pub mod project;
 pub mod replay;
 pub mod server;

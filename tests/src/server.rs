@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     future::Future,
     io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
@@ -227,6 +227,16 @@ impl ChildServer {
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// How much memory it has, of what the machine has (`VmRSS` in `/proc/ID/status`, proc(5)).
+    ///
+    /// # Panics
+    /// Where it is gone.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a process");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("VmRSS") * 1024
     }
 
     /// Stops the server as an operator would, and answers what it has logged.

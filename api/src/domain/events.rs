@@ -21,7 +21,7 @@ use crate::model::event::Event;
 use crate::model::ids::{ProjectId, SessionId, UserId};
 use crate::model::names::EventKind;
 pub use crate::storage::event::{after, at};
-use crate::storage::wake_up::{self, Outbox};
+use crate::storage::wake_up::{self, Bus, Outbox, WakeUp};
 use crate::storage::{chat, event, operator, project};
 
 /// How many entries are read at once.
@@ -30,13 +30,14 @@ const BATCH: usize = 100;
 /// How many of the newest entries a feed keeps.
 const KEPT: usize = 256;
 
-type Feeds = Arc<Mutex<HashMap<ProjectId, Weak<Feed>>>>;
-
 /// The feeds of all projects that are listened to.
 #[derive(Default)]
-pub struct Hub {
-    feeds: Feeds,
-    /// What other servers are to be told.
+pub struct Hub(Arc<Feeds>);
+
+#[derive(Default)]
+struct Feeds {
+    known: Mutex<HashMap<ProjectId, Weak<Feed>>>,
+    /// What other servers are to be told, and to tell.
     outbox: Outbox,
 }
 
@@ -44,7 +45,7 @@ impl Hub {
     /// Tells everybody who listens to a project, on this server and others, that it has reached a revision.
     pub(super) fn wake(&self, project: ProjectId, revision: i32) {
         self.wake_here(project, revision);
-        self.outbox.put(project, revision);
+        self.0.outbox.put(project, revision);
     }
 
     fn wake_here(&self, project: ProjectId, revision: i32) {
@@ -66,29 +67,30 @@ impl Hub {
     }
 
     fn feed(&self, project: ProjectId) -> Arc<Feed> {
-        let mut feeds = lock(&self.feeds);
+        let mut feeds = lock(&self.0.known);
         let known = feeds.get(&project).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
             let feed = Arc::new(Feed {
                 project,
-                feeds: self.feeds.clone(),
+                feeds: self.0.clone(),
                 due: watch::Sender::default(),
                 reading: tokio::sync::Mutex::default(),
                 known: Mutex::default(),
             });
             feeds.insert(project, Arc::downgrade(&feed));
+            self.0.outbox.hear(project, true);
             feed
         })
     }
 
     fn feed_of(&self, project: ProjectId) -> Option<Arc<Feed>> {
         // Upgraded outside of the lock it could be the last of its kind, and would want the lock when dropped.
-        let feed = lock(&self.feeds).get(&project).cloned();
+        let feed = lock(&self.0.known).get(&project).cloned();
         feed.and_then(|feed| feed.upgrade())
     }
 
     fn all(&self) -> Vec<Arc<Feed>> {
-        let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
+        let feeds: Vec<_> = lock(&self.0.known).values().cloned().collect();
         feeds.iter().filter_map(Weak::upgrade).collect()
     }
 }
@@ -109,7 +111,7 @@ struct Due {
 /// The newest of a project's log, and who may hear it.
 pub struct Feed {
     project: ProjectId,
-    feeds: Feeds,
+    feeds: Arc<Feeds>,
     due: watch::Sender<Due>,
     /// Held by who reads for all.
     reading: tokio::sync::Mutex<()>,
@@ -197,6 +199,14 @@ impl Feed {
         let from = known.events.front().map_or(from, |first| from.max(first.revision - 1));
         known.span = Some((from, to));
         known.round = due.round;
+        // What there was to read before this read began is there now: more than that was never true, and what is must not wait
+        // for it.
+        self.due.send_if_modified(|now| {
+            if now.revision == due.revision {
+                now.revision = due.revision.min(to);
+            }
+            false
+        });
         self.set_members(&mut known, members);
         Ok(to)
     }
@@ -227,10 +237,11 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let mut feeds = lock(&self.feeds);
+        let mut feeds = lock(&self.feeds.known);
         // Somebody may have begun another meanwhile.
         if feeds.get(&self.project).is_some_and(|feed| feed.strong_count() == 0) {
             feeds.remove(&self.project);
+            self.feeds.outbox.hear(self.project, false);
         }
     }
 }
@@ -411,34 +422,40 @@ where
     }
 }
 
-/// Keeps the listeners of this server in step with what others write, until it is dropped: wakes them by what PostgreSQL
-/// notifies (where `notifies`), and compares all of their projects with the database every `sweep`.
-pub async fn keep_awake(services: Arc<Services>, notifies: bool, sweep: Duration) {
-    let hub = &services.hub;
-    let notified = async {
-        if notifies {
-            let heard = |heard: Option<(ProjectId, i32)>| match heard {
-                Some((project, revision)) => hub.wake_here(project, revision),
-                None => hub.wake_all(),
+/// Keeps the listeners of this server in step with what others write, until it is dropped: wakes them by what comes by the bus,
+/// where there is one, and compares all of their projects with the database every `sweep`.
+pub fn keep_awake(services: Arc<Services>, bus: Option<Bus>, sweep: Duration) -> impl Future<Output = ()> {
+    if bus.is_some() {
+        // Before anybody can listen or write.
+        services.hub.0.outbox.open();
+    }
+    async move {
+        let hub = &services.hub;
+        let told = async {
+            let Some(bus) = bus else { return };
+            let heard = |wake_up| match wake_up {
+                WakeUp::Reached(project, revision) => hub.wake_here(project, revision),
+                WakeUp::LookAgain(project) => hub.feed_of(project).iter().for_each(|feed| feed.look_again()),
+                WakeUp::LookAtAll => hub.wake_all(),
             };
-            wake_up::run(&services.db, &hub.outbox, heard).await;
-        }
-    };
-    let swept = async {
-        let mut ticks = tokio::time::interval(sweep);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = services.sweep().await {
-                tracing::warn!(
-                    error = error.message(),
-                    ?error,
-                    "the sweep over the projects that are listened to failed"
-                );
+            wake_up::run(&bus, &hub.0.outbox, heard).await;
+        };
+        let swept = async {
+            let mut ticks = tokio::time::interval(sweep);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if let Err(error) = services.sweep().await {
+                    tracing::warn!(
+                        error = error.message(),
+                        ?error,
+                        "the sweep over the projects that are listened to failed"
+                    );
+                }
             }
-        }
-    };
-    tokio::join!(notified, swept);
+        };
+        tokio::join!(told, swept);
+    }
 }
 
 impl Services {

@@ -93,6 +93,10 @@ pub struct Limits {
     /// Most WebSockets and event streams that one user may have open at this server
     #[arg(long, env = "MAX_USER_SOCKETS", default_value_t = 2_000, global = true, value_name = "N")]
     pub max_user_sockets: usize,
+    /// Most WebSockets from one address (IPv6: one /64) whose user is not known: that have not said `connection_init` yet, or
+    /// said it without a token
+    #[arg(long, env = "MAX_ADDRESS_SOCKETS", default_value_t = 500, global = true, value_name = "N")]
+    pub max_address_sockets: usize,
     /// Most operations a second of one user, ten times as many in a burst; 0 for no limit
     #[arg(long, env = "MAX_USER_RATE", default_value_t = 1_000, global = true, value_name = "N")]
     pub max_user_rate: u32,

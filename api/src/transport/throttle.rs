@@ -1,4 +1,4 @@
-//! How often who may ask, and how many sockets a user may have.
+//! How often who may ask, and how many sockets a user may have, or an address as long as nobody has said who they are.
 //!
 //! An operation counts against its user where its token holds, and else against the address it came from. So the failures of
 //! one behind a shared address never shut out another who is signed in there, and a user gains nothing by many addresses.
@@ -40,7 +40,16 @@ pub struct Throttle {
     addresses: Option<Share>,
     trusted_proxies: usize,
     max_user_sockets: usize,
-    sockets: Mutex<HashMap<UserId, usize>>,
+    max_address_sockets: usize,
+    sockets: Mutex<HashMap<Holder, usize>>,
+}
+
+/// Whose a socket is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Holder {
+    User(UserId),
+    /// It has not been said yet.
+    Address(Address),
 }
 
 impl Throttle {
@@ -51,6 +60,7 @@ impl Throttle {
             addresses: Share::new(limits.max_address_rate, "--max-address-rate"),
             trusted_proxies,
             max_user_sockets: limits.max_user_sockets,
+            max_address_sockets: limits.max_address_sockets,
             sockets: Mutex::default(),
         }
     }
@@ -101,35 +111,51 @@ impl Throttle {
     /// # Errors
     /// `RateLimited`, where the user has as many as there may be.
     pub fn open_socket(self: &Arc<Self>, user: UserId) -> Result<OpenSocket, Error> {
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sockets.entry(user).or_default();
-        if *count >= self.max_user_sockets {
-            let limit = self.max_user_sockets;
-            if limit == 0 {
-                sockets.remove(&user);
-            }
-            return Err(Error::RateLimited(format!(
+        let limit = self.max_user_sockets;
+        self.hold(Holder::User(user), limit).ok_or_else(|| {
+            Error::RateLimited(format!(
                 "A user may have {limit} WebSockets and event streams open (--max-user-sockets)."
-            )));
-        }
-        *count += 1;
-        Ok(OpenSocket { throttle: self.clone(), user })
+            ))
+        })
+    }
+
+    /// Counts a socket of nobody's yet against its address, likewise; none where that cannot be told apart from others.
+    ///
+    /// # Errors
+    /// `RateLimited`, where the address has as many as there may be.
+    pub fn open_unknown_socket(self: &Arc<Self>, address: Option<Address>) -> Result<Option<OpenSocket>, Error> {
+        let limit = self.max_address_sockets;
+        let held = address.map(|address| self.hold(Holder::Address(address), limit).ok_or(limit)).transpose();
+        held.map_err(|limit| {
+            Error::RateLimited(format!(
+                "An address may have {limit} WebSockets open whose user is not known (--max-address-sockets)."
+            ))
+        })
+    }
+
+    fn hold(self: &Arc<Self>, holder: Holder, limit: usize) -> Option<OpenSocket> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sockets.get(&holder).copied().unwrap_or_default();
+        (count < limit).then(|| {
+            sockets.insert(holder, count + 1);
+            OpenSocket { throttle: self.clone(), holder }
+        })
     }
 }
 
-/// One of a user's sockets.
+/// A socket that is counted.
 pub struct OpenSocket {
     throttle: Arc<Throttle>,
-    user: UserId,
+    holder: Holder,
 }
 
 impl Drop for OpenSocket {
     fn drop(&mut self) {
         let mut sockets = self.throttle.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = sockets.get_mut(&self.user) {
+        if let Some(count) = sockets.get_mut(&self.holder) {
             *count -= 1;
             if *count == 0 {
-                sockets.remove(&self.user);
+                sockets.remove(&self.holder);
             }
         }
     }
@@ -245,9 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_only_so_many_sockets_and_a_closed_one_makes_room() {
+    fn a_user_or_an_address_has_only_so_many_sockets_and_a_closed_one_makes_room() {
         let throttle = throttle(1, 1, 0);
-        let throttle = Arc::new(Throttle { max_user_sockets: 2, ..throttle });
+        let throttle = Arc::new(Throttle { max_user_sockets: 2, max_address_sockets: 1, ..throttle });
         let [ada, bob] = [1, 2].map(|id| UserId(uuid::Uuid::from_u128(id)));
         let first = throttle.open_socket(ada).ok();
         let _second = throttle.open_socket(ada).ok().unwrap();
@@ -256,6 +282,16 @@ mod tests {
         drop(throttle.open_socket(bob).ok().unwrap());
         drop(first);
         assert!(throttle.open_socket(ada).is_ok());
+
+        // Until its user is known, it is its address's.
+        let [here, there] = [1, 2].map(|last| throttle.address(IpAddr::from([192, 0, 2, last]), &HeaderMap::new()));
+        let first = throttle.open_unknown_socket(here).ok().unwrap();
+        let refused = throttle.open_unknown_socket(here).err().unwrap();
+        assert!(refused.message().contains("--max-address-sockets"));
+        drop(throttle.open_unknown_socket(there).ok().unwrap());
+        drop(first);
+        drop(throttle.open_unknown_socket(here).ok().unwrap());
+        assert!(throttle.open_unknown_socket(None).ok().unwrap().is_none());
         assert_eq!(throttle.sockets.lock().unwrap().len(), 1);
     }
 }

@@ -26,7 +26,7 @@ use axum::{
     },
     http::{
         HeaderMap, StatusCode, Uri,
-        header::{HOST, ORIGIN},
+        header::{HOST, ORIGIN, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
 };
@@ -167,6 +167,15 @@ pub async fn upgrade(
     if !is_allowed_origin(&headers, &uri, &state.allow_origins) {
         return (StatusCode::FORBIDDEN, "This origin may not connect (--allow-origin).\n").into_response();
     }
+    let address = state.throttle.address(peer.ip(), &headers);
+    let place = match state.throttle.open_unknown_socket(address) {
+        Ok(place) => place,
+        // Who only opens sockets shall cost no more than this.
+        Err(often) => {
+            let retry_after = [(RETRY_AFTER, INIT_TIME.as_secs().to_string())];
+            return (StatusCode::TOO_MANY_REQUESTS, retry_after, format!("{}\n", often.message())).into_response();
+        }
+    };
     let limit = state.limits.max_body_bytes;
     let mut upgrade = upgrade
         .protocols([PROTOCOL])
@@ -182,7 +191,6 @@ pub async fn upgrade(
     }
     // A token in the handshake is looked at when the connection is initialised: a browser cannot see a handshake's status.
     let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
-    let address = state.throttle.address(peer.ip(), &headers);
     let task = state.tasks.token();
     let open = Held::new(&state.services.metrics().sockets);
     let serve = move |socket: WebSocket| async move {
@@ -193,7 +201,7 @@ pub async fn upgrade(
             id,
             token,
             address,
-            place: None,
+            place,
             sink,
             stream,
             waiting: VecDeque::new(),
@@ -224,7 +232,7 @@ struct Socket {
     /// The token of the handshake's header.
     token: Result<Option<String>, Error>,
     address: Option<Address>,
-    /// Its place among its user's sockets.
+    /// Its place among its user's sockets, or among its address's while it has no user.
     place: Option<OpenSocket>,
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,

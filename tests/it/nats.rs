@@ -1,0 +1,263 @@
+//! Given servers that wake each other by NATS, when it comes, goes, refuses them or is somebody else's, then listeners hear
+//! everything all the same, and nobody who writes notices.
+
+use std::time::Duration;
+
+use antiphon::{config::Cli, doctor};
+use clap::Parser;
+use serde_json::json;
+use tests::{
+    database::Database,
+    nats::{Nats, PASSWORD, USER},
+    project::Project,
+    server::{ChildServer, Server, settings},
+    socket::Subscription,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+
+/// The sweep comes too late to be of any help.
+const NEVER: [&str; 2] = ["--sweep-seconds", "3600"];
+
+async fn start(database: &Database, url: &str) -> Server {
+    Server::start_with(database, &[&NEVER[..], &["--nats-url", url]].concat()).await
+}
+
+async fn heard(listener: &mut Subscription, revision: i64) {
+    assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
+}
+
+tests::on_both! {
+    async fn a_wake_up_by_nats_is_enough_and_an_outage_is_made_up_for(database: Database) {
+        let Some(mut nats) = Nats::start() else { return };
+        let (one, other) = (start(&database, &nats.url()).await, start(&database, &nats.url()).await);
+        let project = Project::create(&one.user("ada@example.com"), "Woken").await;
+        let elsewhere = project.of(&other.user("ada@example.com"));
+        let mut listener = project.listen(0, "revision").await;
+        heard(&mut listener, 1).await;
+        for revision in 2..=10 {
+            elsewhere.create_file(&format!("{revision}"), "").await;
+            heard(&mut listener, revision).await;
+        }
+
+        // While it is away, whoever writes is served as ever, and so is who asks whether the server is ready.
+        nats.kill();
+        for revision in 11..=13 {
+            elsewhere.create_file(&format!("{revision}"), "").await;
+        }
+        assert_eq!(one.anonymous().send("GET", "/readyz", &[], "").await.unwrap().status, 200);
+        project.create_file("14", "").await;
+        for revision in 11..=14 {
+            heard(&mut listener, revision).await;
+        }
+        elsewhere.create_file("15", "").await;
+        nats.resume();
+        heard(&mut listener, 15).await;
+        for revision in 16..=20 {
+            elsewhere.create_file(&format!("{revision}"), "").await;
+            heard(&mut listener, revision).await;
+        }
+        one.stop().await;
+        other.stop().await;
+    }
+}
+
+tests::on_sqlite! {
+    async fn what_is_written_while_a_subscription_is_on_its_way_is_heard(database: Database) {
+        let Some(nats) = Nats::start() else { return };
+        let (url, held_up) = detour(&nats).await;
+        let (one, other) = (start(&database, &url).await, start(&database, &nats.url()).await);
+        let project = Project::create(&one.user("ada@example.com"), "Held up").await;
+        let (first, mut wire) = (Project::create(&project.client, "First").await, Wire::connect(&nats).await);
+        let mut listener = first.listen(0, "revision").await;
+        heard(&mut listener, 1).await;
+        wire.wait_for(&first.id, true).await;
+
+        // Given a listener who has heard all there is, of whose project NATS does not know yet that somebody listens …
+        held_up.send_replace(true);
+        let mut listener = project.listen(0, "revision").await;
+        heard(&mut listener, 1).await;
+        project.create_file("here", "").await;
+        heard(&mut listener, 2).await;
+        // … when another server writes, and NATS passes that on to nobody, then it is heard as soon as NATS knows.
+        project.of(&other.user("ada@example.com")).create_file("there", "").await;
+        assert!(!wire.has_listeners(&project.id).await);
+        held_up.send_replace(false);
+        heard(&mut listener, 3).await;
+        one.stop().await;
+        other.stop().await;
+    }
+
+    async fn servers_start_while_nats_is_away_and_hear_each_other_once_it_comes(database: Database) {
+        let Some(mut nats) = Nats::stopped() else { return };
+        let (one, other) = (start(&database, &nats.url()).await, start(&database, &nats.url()).await);
+        let ready = one.anonymous().send("GET", "/readyz", &[], "").await.unwrap();
+        assert_eq!(ready.status, 200);
+        let project = Project::create(&one.user("ada@example.com"), "Early").await;
+        let mut listener = project.listen(1, "revision").await;
+        project.create_file("here", "").await;
+        heard(&mut listener, 2).await;
+        let elsewhere = project.of(&other.user("ada@example.com"));
+        elsewhere.create_file("there", "").await;
+        nats.resume();
+        heard(&mut listener, 3).await;
+        elsewhere.create_file("there again", "").await;
+        heard(&mut listener, 4).await;
+        one.stop().await;
+        other.stop().await;
+    }
+
+    async fn a_server_hears_of_the_projects_that_somebody_listens_to(database: Database) {
+        let Some(nats) = Nats::start() else { return };
+        let server = start(&database, &nats.url()).await;
+        let project = Project::create(&server.user("ada@example.com"), "Alone").await;
+        let mut wire = Wire::connect(&nats).await;
+        assert!(!wire.has_listeners(&project.id).await);
+        let mut listener = project.listen(0, "revision").await;
+        heard(&mut listener, 1).await;
+        project.create_file("a.py", "").await;
+        heard(&mut listener, 2).await;
+        wire.wait_for(&project.id, true).await;
+        drop(listener);
+        wire.wait_for(&project.id, false).await;
+
+        // What somebody else says there hurts nobody.
+        let mut listener = project.listen(2, "revision").await;
+        wire.wait_for(&project.id, true).await;
+        for nonsense in ["", "x", "-1", "9999999999", "2147483647", "0"] {
+            wire.publish(&project.id, nonsense).await;
+        }
+        for revision in 3..=5 {
+            project.create_file(&revision.to_string(), "").await;
+            heard(&mut listener, revision).await;
+        }
+        server.stop().await;
+    }
+
+    async fn a_server_that_nats_refuses_serves_all_the_same_and_tells_nobody_its_password(database: Database) {
+        let Some(nats) = Nats::start() else { return };
+        let (right, wrong) = (nats.url(), nats.url().replace("p%40ss", "hunter2"));
+        for (url, said) in [(&right, "connected to NATS"), (&wrong, "NATS is away")] {
+            let child = ChildServer::start_with(&database, &[("NATS_URL", url), ("LOG_FORMAT", "json"), ("RUST_LOG", "info,async_nats=trace")]);
+            let project = Project::create(&child.user("ada@example.com"), "Refused").await;
+            let mut listener = project.listen(1, "revision").await;
+            project.create_file("a.py", "").await;
+            heard(&mut listener, 2).await;
+            let log = child.stop();
+            assert!(log.contains(said), "{said}");
+            for secret in [PASSWORD, "p%40ss", "hunter2"] {
+                assert!(!log.contains(secret), "{secret} is told");
+            }
+        }
+    }
+
+    async fn a_url_that_is_none_keeps_the_server_from_starting_and_is_not_repeated(database: Database) {
+        let url = format!("http://{USER}:hunter2@127.0.0.1:4222");
+        let flags = ["--nats-url", &url];
+        let started = antiphon::app::App::start(settings(&database.server_url(), &flags), Default::default()).await;
+        let error = format!("{:#}", started.err().expect("no start"));
+        assert!(error.contains("NATS_URL") && !error.contains("hunter2"), "{error}");
+    }
+
+    async fn the_doctor_looks_at_nats(database: Database) {
+        let Some(mut nats) = Nats::start() else { return };
+        let told = async |url: &str| {
+            let settings = Cli::parse_from(["antiphon", "--database-url", &database.url(), "--nats-url", url]).settings;
+            doctor::examine(&settings).await.iter().map(ToString::to_string).collect::<String>()
+        };
+        let fine = told(&nats.url()).await;
+        assert!(fine.contains("ok       NATS: "), "{fine}");
+        let refused = told(&nats.url().replace("p%40ss", "hunter2")).await;
+        assert!(refused.contains("BROKEN   NATS: ") && refused.contains("authorization"), "{refused}");
+        nats.kill();
+        let away = told(&nats.url()).await;
+        assert!(away.contains("BROKEN   NATS: ") && away.contains("what to do: "), "{away}");
+        let none = told("nats://me:hunter2@").await;
+        assert!(none.contains("BROKEN   NATS: ") && none.contains("NATS_URL"), "{none}");
+        for told in [refused, away, none] {
+            assert!(!told.contains("hunter2") && !told.contains(PASSWORD), "{told}");
+        }
+    }
+}
+
+/// A way to NATS on which what is said to it can be held up.
+async fn detour(nats: &Nats) -> (String, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (who, address) =
+        nats.url().rsplit_once('@').map(|(who, address)| (who.to_owned(), address.to_owned())).unwrap();
+    let url = format!("{who}@{}", listener.local_addr().unwrap());
+    let (hold_up, held_up) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (address, mut held_up) = (address.clone(), held_up.clone());
+            tokio::spawn(async move {
+                let ((mut said, mut to_client), server) = (client.into_split(), TcpStream::connect(address).await?);
+                let (mut answers, mut to_server) = server.into_split();
+                let there = async {
+                    let mut buffer = [0; 4096];
+                    loop {
+                        let count = said.read(&mut buffer).await?;
+                        if count == 0 || held_up.wait_for(|held_up| !held_up).await.is_err() {
+                            return Ok(());
+                        }
+                        to_server.write_all(&buffer[..count]).await?;
+                    }
+                };
+                tokio::try_join!(there, tokio::io::copy(&mut answers, &mut to_client)).map(drop)
+            });
+        }
+    });
+    (url, hold_up)
+}
+
+/// A client of NATS, by its own protocol (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
+struct Wire(BufReader<TcpStream>);
+
+impl Wire {
+    async fn connect(nats: &Nats) -> Self {
+        let (_, address) =
+            nats.url().rsplit_once('@').map(|(user, address)| (user.to_owned(), address.to_owned())).unwrap();
+        let mut wire = Self(BufReader::new(TcpStream::connect(address).await.unwrap()));
+        let who = json!({ "user": USER, "pass": PASSWORD, "verbose": false, "headers": true, "no_responders": true });
+        wire.say(&format!("CONNECT {who}\r\nSUB answer 1\r\n")).await;
+        wire
+    }
+
+    /// Says something, and answers what comes back before the answer to a ping.
+    async fn say(&mut self, text: &str) -> String {
+        self.0.get_mut().write_all(format!("{text}PING\r\n").as_bytes()).await.unwrap();
+        let mut said = String::new();
+        while !said.ends_with("PONG\r\n") {
+            assert!(
+                timeout(Duration::from_secs(10), self.0.read_line(&mut said)).await.unwrap().unwrap() > 0,
+                "{said}"
+            );
+        }
+        assert!(!said.contains("-ERR"), "{said}");
+        said
+    }
+
+    async fn publish(&mut self, project: &str, payload: &str) {
+        self.say(&format!("PUB antiphon.project.{project} {}\r\n{payload}\r\n", payload.len())).await;
+    }
+
+    /// Whether anybody would hear of a project.
+    async fn has_listeners(&mut self, project: &str) -> bool {
+        // NATS answers a question that reaches nobody with the status 503.
+        let said = self.say(&format!("PUB antiphon.project.{project} answer 1\r\n0\r\n")).await;
+        !said.contains("NATS/1.0 503")
+    }
+
+    async fn wait_for(&mut self, project: &str, has_listeners: bool) {
+        let wait = async {
+            while self.has_listeners(project).await != has_listeners {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), wait).await.expect("it comes to that");
+    }
+}

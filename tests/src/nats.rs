@@ -1,0 +1,103 @@
+//! NATS for tests: a server of one test's own, from the machine's own binary (Debian's package `nats-server`). Where there is
+//! none the tests that need it are left out, loudly; with `CI` set that is a failure.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Write},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+};
+
+/// What the server is asked for.
+pub const USER: &str = "antiphon";
+/// And with it; its `@` is written `%40` in a URL.
+pub const PASSWORD: &str = "p@ss-for-tests";
+
+/// Runs the server for as long as its standard input is open, which it is as long as the test process lives.
+const KEEPER: &str = r#""$@" & read -r _; kill -9 $!; wait"#;
+
+/// A NATS server, or where one was and will be.
+pub struct Nats {
+    binary: PathBuf,
+    port: u16,
+    keeper: Option<Child>,
+}
+
+impl Nats {
+    /// Starts one; none where the machine has none.
+    ///
+    /// # Panics
+    /// Where there must be one and is not, or it does not start.
+    pub fn start() -> Option<Self> {
+        let mut nats = Self::stopped()?;
+        nats.resume();
+        Some(nats)
+    }
+
+    /// The same, not yet started.
+    ///
+    /// # Panics
+    /// Where there must be one and is not.
+    pub fn stopped() -> Option<Self> {
+        static TOLD: OnceLock<()> = OnceLock::new();
+        let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+        // Debian's is where PATH has it for root alone.
+        let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
+        let Some(binary) = folders.find_map(|folder| folder.join("nats-server").canonicalize().ok()) else {
+            assert!(env::var_os("CI").is_none(), "nats-server is not here, and CI is set");
+            // Past the capture of libtest, which would keep it to itself.
+            TOLD.get_or_init(|| {
+                let _ = io::stderr().write_all(
+                    b"\n*** LEFT OUT: every test with NATS, for lack of nats-server (Debian's package of that name).\n\n",
+                );
+            });
+            return None;
+        };
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        Some(Self { binary, port, keeper: None })
+    }
+
+    /// Its URL, with user and password.
+    pub fn url(&self) -> String {
+        format!("nats://{USER}:{}@127.0.0.1:{}", PASSWORD.replace('@', "%40"), self.port)
+    }
+
+    /// Starts it where it was.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn resume(&mut self) {
+        let mut keeper = Command::new("/bin/sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(&self.binary);
+        keeper.args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--user", USER, "--pass", PASSWORD]);
+        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut keeper = keeper.spawn().expect("nats-server");
+        let mut log = BufReader::new(keeper.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+        let mut said = String::new();
+        while !said.contains("Server is ready") {
+            said = log.next().unwrap_or_else(|| panic!("NATS does not start: {said}"));
+        }
+        thread::spawn(move || log.for_each(drop));
+        self.keeper = Some(keeper);
+    }
+
+    /// Kills it.
+    ///
+    /// # Panics
+    /// Where it cannot be killed.
+    pub fn kill(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().expect("NATS ends");
+        }
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
