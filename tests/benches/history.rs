@@ -112,7 +112,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     let path = repository.to_str().context("a path that is not UTF-8")?;
     let (command, settings) = parse(&database, &["import", "--git", path, "--name", "history", "--email", EMAIL])?;
     let Antiphon::Import(import) = command else { bail!("no import") };
-    let start = Instant::now();
+    let (fresh, start) = (size(&database).await?.bytes, Instant::now());
     let imported = app::import(&settings, &import, &mut |_| {}).await?;
     let elapsed = start.elapsed().as_secs_f64();
     println!("\n{} on {kind:?}", repository.display());
@@ -141,10 +141,11 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     }
     let whole = size(&database).await?;
     println!(
-        "  database {} bytes, {} a version; git's pack and index {pack}: {:.2} times",
+        "  database {} bytes, {} a version; git's pack and index {pack}: {:.2} times, {:.2} beyond an empty one",
         whole.bytes,
         whole.bytes / (imported.versions as u64).max(1),
-        whole.bytes as f64 / pack as f64
+        whole.bytes as f64 / pack as f64,
+        whole.bytes.saturating_sub(fresh) as f64 / pack as f64
     );
     for (name, bytes) in whole.parts.iter().filter(|(_, bytes)| *bytes * 100 > pack) {
         println!("    {bytes:>9} {:>5.2}  {name}", *bytes as f64 / pack as f64);
@@ -182,10 +183,20 @@ async fn read(client: &Client, project: &str) -> anyhow::Result<()> {
     files.truncate(READ_FILES);
     let mut ids: [Vec<Value>; 3] = Default::default();
     for file in &files {
-        let query = "query($id: ID!, $first: Int!) { node(id: $id) { ... on ProjectFile { newest: versions(first: 1) {
-            nodes { id } } middle: versions(first: $first) { nodes { id } } oldest: versions(last: 1) { nodes { id } } } } }";
-        let middle = (file["version"].as_i64().unwrap_or(1) / 2).clamp(1, 500);
-        let data = client.request(query, json!({ "id": file["id"], "first": middle })).await?.data()?;
+        let query = "query($id: ID!, $skip: Int!, $after: String) { node(id: $id) { ... on ProjectFile {
+            newest: versions(first: 1) { nodes { id } } oldest: versions(last: 1) { nodes { id } }
+            middle: versions(first: $skip, after: $after) { pageInfo { endCursor } nodes { id } } } } }";
+        let (mut to_skip, mut after) = ((file["version"].as_i64().unwrap_or(1) / 2).max(1), Value::Null);
+        let data = loop {
+            let skip = to_skip.min(100);
+            let variables = json!({ "id": file["id"], "skip": skip, "after": after });
+            let data = client.request(query, variables).await?.data()?;
+            to_skip -= skip;
+            if to_skip == 0 {
+                break data;
+            }
+            after = data["node"]["middle"]["pageInfo"]["endCursor"].clone();
+        };
         for (ids, name) in ids.iter_mut().zip(["newest", "middle", "oldest"]) {
             let last = data["node"][name]["nodes"].as_array().and_then(|nodes| nodes.last());
             ids.push(last.context("no version")?["id"].clone());

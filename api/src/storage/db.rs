@@ -214,9 +214,11 @@ impl Db {
             options.sqlite_transaction_mode = mode.is_empty().then_some(SqliteTransactionMode::Immediate);
         } else {
             opening.push_str(mode);
-            opening.push_str(PLANNED_ONCE);
             if let Some(actor) = actor.filter(|_| self.locks != Locks::Application) {
                 opening.push_str(&speak_for(actor));
+            }
+            if !opening.is_empty() {
+                opening.push_str(PLANNED_ONCE);
             }
         }
         let begin = async move {
@@ -252,11 +254,11 @@ impl Db {
 }
 
 /// One state of the database for all of a transaction.
-const READ_ONLY: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ";
+const READ_ONLY: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 /// One plan for all values of a statement, which every page here is read by an index with. To plan it again for each costs more than
 /// to run it: row-level security makes statements long.
-const PLANNED_ONCE: &str = "SET LOCAL plan_cache_mode = force_generic_plan; ";
+const PLANNED_ONCE: &str = "; SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`. An address that
 /// is not known to be the caller's is left out.
@@ -266,7 +268,7 @@ fn speak_for(actor: &Actor) -> String {
         None => json!({ "sub": user, "role": role }),
         Some(email) => json!({ "sub": user, "role": role, "email": email.as_str(), "email_verified": true }),
     };
-    format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = {}", literal(&claims.to_string()))
+    format!("; SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = {}", literal(&claims.to_string()))
 }
 
 /// A text as a literal of PostgreSQL's, whatever `standard_conforming_strings` says. A NUL, which no text there can hold, is
