@@ -112,6 +112,8 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     let path = repository.to_str().context("a path that is not UTF-8")?;
     let (command, settings) = parse(&database, &["import", "--git", path, "--name", "history", "--email", EMAIL])?;
     let Antiphon::Import(import) = command else { bail!("no import") };
+    // It migrates SQLite.
+    Server::start(&database).await.stop().await;
     let (fresh, start) = (size(&database).await?.bytes, Instant::now());
     let imported = app::import(&settings, &import, &mut |_| {}).await?;
     let elapsed = start.elapsed().as_secs_f64();
