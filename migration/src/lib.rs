@@ -13,6 +13,7 @@ mod m20261124_000005_heads;
 mod m20261124_000007_team;
 mod m20261124_000008_locks;
 mod m20261124_000011_histories;
+mod m20261124_000012_addresses;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000007_team::Migration),
             Box::new(m20261124_000008_locks::Migration),
             Box::new(m20261124_000011_histories::Migration),
+            Box::new(m20261124_000012_addresses::Migration),
         ]
     }
 }

@@ -488,6 +488,17 @@ tests::on_both! {
         let bob = server.user(BOB);
         assert_eq!(invitations(&bob).await["totalCount"], 1);
         accept(&project, &bob).await.ok();
+
+        // Nor does anybody answer to it by an address that only looks like it, or would by the rules of another alphabet.
+        invite_email(&project, "kate@example.com", "EDITOR").await.ok();
+        for alike in ["\u{212a}ate@example.com", "kate@example.com.", "k\u{0430}te@example.com", "kate+@example.com", "\"kate\"@example.com"] {
+            let claims = json!({ "email": alike, "email_verified": true });
+            let client = server.anonymous().with_token(Some(token_with(alike, claims)));
+            assert_eq!(invitations(&client).await["totalCount"], 0, "{alike}");
+            refused(&accept(&project, &client).await, "NOT_FOUND", "projectId");
+        }
+        let kate = server.anonymous().with_token(Some(token_with("kate", json!({ "email": " KATE@Example.com ", "email_verified": true }))));
+        assert_eq!(invitations(&kate).await["totalCount"], 1);
     }
 
     async fn who_is_removed_leaves_their_work_and_hears_no_more(server: Server) {

@@ -57,7 +57,9 @@ pub struct Invitation {
 /// Longest address in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const MAX_ADDRESS_BYTES: usize = 254;
 
-/// An e-mail address in the one spelling by which addresses are compared: without space around it, in lower case.
+/// An e-mail address in the one spelling by which addresses are compared: without space around it, its ASCII letters in lower
+/// case. Of other letters the case counts: some have the lower case of an ASCII letter (U+212A, the sign of the kelvin, that of
+/// `k`), and whoever has an address with one would answer to another's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EmailAddress(String);
 
@@ -67,7 +69,7 @@ impl EmailAddress {
     /// # Errors
     /// `BadInput` naming `field` for what cannot be one.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
-        let address = text.trim().to_lowercase();
+        let address = text.trim().to_ascii_lowercase();
         let is_one = address.len() <= MAX_ADDRESS_BYTES
             && !address.contains(|character: char| character.is_whitespace() || character.is_control())
             && address.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
@@ -88,6 +90,7 @@ mod tests {
     fn addresses_have_one_spelling() {
         let address = EmailAddress::parse(" Ada@Example.COM\n", "email").unwrap();
         assert_eq!(address.as_str(), "ada@example.com");
+        assert_ne!(EmailAddress::parse("\u{212a}ate@example.com", "email").unwrap().as_str(), "kate@example.com");
         for text in
             ["", "@", "ada", "ada@", "@example.com", "a da@example.com", "ada@exa\0mple.com", "ada@\nexample.com"]
         {
