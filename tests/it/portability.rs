@@ -24,8 +24,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tests::{
     client::Client,
     database::{Database, Kind},
-    project::Project,
-    server::{JWT_SECRET, Server},
+    project::{Project, settings, with},
+    server::{JWT_SECRET, Server, user_id},
 };
 
 /// A folder of one test's own.
@@ -565,5 +565,74 @@ tests::on_both! {
             execute(&database, "DROP TABLE kept").await;
             assert_sound(&database).await;
         }
+    }
+
+    async fn verify_finds_what_is_damaged_of_a_team_and_of_what_it_agreed_on(database: Database) {
+        // Given a project with somebody in it, somebody who has left, an address that is asked, three versions of a configuration,
+        // other names and messages that were folded away and came back …
+        let server = Server::start(&database).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Named").await;
+        let ids = json!({ "projectId": project.id });
+        for email in ["bob@example.com", "fay@example.com"] {
+            let user = server.user(email);
+            user.gql("{ viewer { id } }", json!({})).await.ok();
+            project.write("inviteCollaborator", json!({ "userId": user_id(email), "role": "EDITOR" }), "revision").await;
+            user.mutate_with("acceptInvitation", ids.clone(), "revision").await.ok();
+        }
+        server.user("fay@example.com").mutate_with("leaveProject", ids, "revision").await.ok();
+        project.write("inviteByEmail", json!({ "email": "amy@example.com", "role": "VIEWER" }), "revision").await;
+        let saved = project.write("saveAgentConfiguration", settings("One"), "agentConfiguration { id }").await;
+        let id = &saved["agentConfiguration"]["id"];
+        for name in ["Two", "Three"] {
+            project.write("saveAgentConfiguration", with(settings(name), json!({ "id": id })), "revision").await;
+        }
+        ada.mutate("updateProject", json!({ "id": project.id, "name": "Renamed" }), "revision").await.ok();
+        let session = project.start_session().await;
+        let before = project.revision().await;
+        project.add_message(&session, "Forget this", false).await;
+        let fold = json!({ "revision": before, "scope": "CONVERSATION", "sessionId": session });
+        project.write("restoreRevision", fold.clone(), "revision").await;
+        project.write("undo", json!({}), "revision").await;
+        project.write("restoreRevision", fold, "revision").await;
+        server.stop().await;
+        assert_sound(&database).await;
+
+        // … when a row of it is damaged, then that is found, in words that name it.
+        let (versions, folds) = ("agent_configuration_versions", "chat_folds");
+        for (table, damage, words) in [
+            (versions, "DELETE FROM agent_configuration_versions WHERE version = 2", "do not follow each other"),
+            (versions, "UPDATE agent_configuration_versions SET superseded_revision = revision + 9 WHERE version = 1", "do not follow each other"),
+            (versions, "UPDATE agent_configuration_versions SET superseded_revision = revision WHERE version = 2", "do not follow each other"),
+            (versions, "DELETE FROM agent_configuration_versions WHERE version = 3", "is not what its newest version says"),
+            (versions, "DELETE FROM agent_configuration_versions", "is not what its newest version says"),
+            (versions, "UPDATE agent_configuration_versions SET superseded_revision = 99 WHERE version = 3", "is not what its newest version says"),
+            (versions, "UPDATE agent_configuration_versions SET llm_model = 'other' WHERE version = 3", "is not what its newest version says"),
+            (versions, "UPDATE agent_configuration_versions SET description = 'other' WHERE version = 3", "is not what its newest version says"),
+            (versions, "UPDATE agent_configuration_versions SET is_active = NOT is_active WHERE version = 3", "is not what its newest version says"),
+            (versions, "UPDATE agent_configuration_versions SET revision = 2 WHERE version = 1", "that no entry of the log made"),
+            ("project_collaborators", "UPDATE project_collaborators SET role = 'owner'", "has the owner's role"),
+            ("project_collaborators", "UPDATE project_collaborators SET user_id = (SELECT user_id FROM projects)", "is the project's owner"),
+            ("project_collaborators", "UPDATE project_collaborators SET accepted_at = (SELECT created_at FROM projects)", "before they were asked"),
+            ("project_former_collaborators", "UPDATE project_former_collaborators SET left_at = '2999-01-01 00:00:00+00:00'", "after the newest revision"),
+            ("project_invitations", "UPDATE project_invitations SET email = 'Amy@example.com'", "1 invitations are to addresses"),
+            ("project_invitations", "UPDATE project_invitations SET email = 'amy'", "1 invitations are to addresses"),
+            ("project_versions", "UPDATE project_versions SET superseded_revision = 2", "no entry of the log changed them"),
+            (folds, "UPDATE chat_folds SET revision = 1 WHERE superseded_revision IS NOT NULL", "is folded when it cannot be"),
+            (folds, "UPDATE chat_folds SET superseded_revision = revision WHERE superseded_revision IS NOT NULL", "is folded when it cannot be"),
+            (folds, "UPDATE chat_folds SET superseded_revision = NULL", "is folded when it cannot be"),
+            (folds, "UPDATE chat_folds SET revision = 99 WHERE superseded_revision IS NULL", "is folded when it cannot be"),
+        ] {
+            execute(&database, &format!("CREATE TABLE kept AS SELECT * FROM {table}")).await;
+            execute(&database, damage).await;
+            let found = verify(&database).await.1;
+            assert!(found.iter().any(|wrong| wrong.contains(words)), "{damage}: {words:?} is not in {found:#?}");
+            assert!(found.iter().all(|wrong| !wrong.contains('@')), "{found:#?}");
+            execute(&database, &format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept")).await;
+            assert_sound(&database).await;
+        }
+        execute(&database, "UPDATE agent_configurations SET config_name = 'Another'").await;
+        let found = verify(&database).await.1;
+        assert!(found.iter().any(|wrong| wrong.contains("is not what its newest version says")), "{found:#?}");
     }
 }

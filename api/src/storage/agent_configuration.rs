@@ -21,7 +21,7 @@ const SELECT: &str = "SELECT v.*, c.created_at, e.created_at AS updated_at, e.ac
 const NEWEST_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
 
 /// The columns that both tables have for what a configuration says, in the order of [`values`].
-const SETTINGS: &str = "config_name, description, stt_provider, stt_model, stt_config, tts_provider, tts_model, tts_config, \
+pub(super) const SETTINGS: &str = "config_name, description, stt_provider, stt_model, stt_config, tts_provider, tts_model, tts_config, \
      llm_provider, llm_model, llm_config, vad_provider, vad_config, turn_detection_config, function_calls, \
      tool_integrations, agent_instructions, agent_personality, required_env_vars, dependencies, source_files";
 

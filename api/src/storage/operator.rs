@@ -336,6 +336,97 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
     .await
 }
 
+/// What must hold of a project's team, its agent configurations, its own fields and its folds, and no constraint of the
+/// database's says: of whom or what, what is wrong with it, and how such are found in the project `$`.
+const RULES: &[(&str, &str, &str)] = &[
+    (
+        "agent configuration",
+        "has versions that do not follow each other",
+        "SELECT DISTINCT v.configuration_id AS id FROM agent_configuration_versions v \
+         LEFT JOIN agent_configuration_versions b ON b.configuration_id = v.configuration_id AND b.version = v.version - 1 \
+         WHERE v.project_id = $ AND (v.version < 1 OR v.superseded_revision <= v.revision \
+         OR v.version > 1 AND b.superseded_revision IS DISTINCT FROM v.revision)",
+    ),
+    (
+        "agent configuration",
+        "has a version that no entry of the log made",
+        "SELECT DISTINCT v.configuration_id AS id FROM agent_configuration_versions v \
+         LEFT JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
+         AND e.kind = 'AGENT_CONFIGURATION_CHANGED' WHERE v.project_id = $ AND e.revision IS NULL",
+    ),
+    (
+        "agent configuration",
+        "is not what its newest version says",
+        "SELECT c.id AS id FROM agent_configurations c LEFT JOIN agent_configuration_versions v \
+         ON v.configuration_id = c.id AND v.superseded_revision IS NULL WHERE c.project_id = $ \
+         AND (v.version IS DISTINCT FROM c.version OR v.project_id <> c.project_id OR v.is_active <> c.is_active \
+         OR v.is_deletion AND c.is_active{differs})",
+    ),
+    (
+        "collaborator",
+        "is the project's owner, or has the owner's role",
+        "SELECT k.user_id AS id FROM project_collaborators k JOIN projects p ON p.id = k.project_id \
+         WHERE k.project_id = $ AND (k.user_id = p.user_id OR k.role = 'owner')",
+    ),
+    (
+        "collaborator",
+        "has accepted before they were asked",
+        "SELECT k.user_id AS id FROM project_collaborators k WHERE k.project_id = $ AND k.accepted_at < k.invited_at",
+    ),
+    (
+        "former collaborator",
+        "has left after the newest revision",
+        "SELECT f.user_id AS id FROM project_former_collaborators f JOIN projects p ON p.id = f.project_id \
+         WHERE f.project_id = $ AND f.left_at > p.last_activity_at",
+    ),
+    (
+        "project",
+        "has fields that changed where no entry of the log changed them",
+        "SELECT DISTINCT v.project_id AS id FROM project_versions v LEFT JOIN project_events e ON e.project_id = v.project_id \
+         AND e.revision = v.superseded_revision AND e.kind = 'PROJECT_UPDATED' WHERE v.project_id = $ AND e.revision IS NULL",
+    ),
+    (
+        "message",
+        "is folded when it cannot be",
+        "SELECT DISTINCT f.message_id AS id FROM chat_folds f JOIN projects p ON p.id = f.project_id \
+         JOIN chat_messages m ON m.id = f.message_id LEFT JOIN chat_folds g ON g.message_id = f.message_id \
+         AND g.revision < f.revision AND (g.superseded_revision IS NULL OR g.superseded_revision > f.revision) \
+         WHERE f.project_id = $ AND (m.project_id <> f.project_id OR f.revision <= m.revision OR f.revision > p.revision \
+         OR f.superseded_revision <= f.revision OR f.superseded_revision > p.revision OR g.revision IS NOT NULL)",
+    ),
+];
+
+/// Where a project is not as [`RULES`] say: of whom or what, its id, and what is wrong with it.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn breaches(operator: &Operator, project: ProjectId) -> Result<Vec<(&'static str, Uuid, &'static str)>> {
+    let settings = super::agent_configuration::SETTINGS.split(", ");
+    let differs: String = settings.map(|column| format!(" OR v.{column} IS DISTINCT FROM c.{column}")).collect();
+    let mut breaches = Vec::new();
+    for (of, wrong, found) in RULES {
+        let mut sql = Sql::new("");
+        for (index, part) in found.replace("{differs}", &differs).split('$').enumerate() {
+            if index > 0 {
+                sql.bind(project.0);
+            }
+            sql.push(part);
+        }
+        breaches.extend(list(operator, sql, |row| Ok((*of, get(row, "id")?, *wrong))).await?);
+    }
+    Ok(breaches)
+}
+
+/// The addresses that are asked into a project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn addresses(operator: &Operator, project: ProjectId) -> Result<Vec<String>> {
+    let mut sql = Sql::new("SELECT email FROM project_invitations WHERE project_id = ");
+    sql.bind(project.0);
+    list(operator, sql, |row| get(row, "email")).await
+}
+
 /// The newest revision and the members of each of these projects that there is. What comes of it only says which logs to read
 /// again: that read is on behalf of somebody.
 ///

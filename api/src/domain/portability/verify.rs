@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use uuid::Uuid;
 
+use crate::model::collaborator::EmailAddress;
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::ProjectId;
@@ -68,6 +69,18 @@ pub async fn verify(
         let versions = history.read(&operator, project, snapshots, &mut wrong).await?;
         history.compare_heads(&mut wrong);
         history.compare_counts(&operator, project, versions, &mut wrong).await?;
+        for (of, id, what) in operator::breaches(&operator, project.id).await? {
+            wrong(format!("{of} {id} {what}"));
+        }
+        let addresses = operator::addresses(&operator, project.id).await?;
+        let strange = addresses.iter().filter(|address| {
+            !EmailAddress::parse(address, "email").is_ok_and(|parsed| parsed.as_str() == address.as_str())
+        });
+        match strange.count() {
+            0 => {}
+            // Not the addresses: they are nobody's business who reads a log.
+            count => wrong(format!("{count} invitations are to addresses as nobody can have them")),
+        }
         all.versions += versions;
         all.blobs += contents(&operator, &blobs, &history.uses, &mut wrong).await?;
         all.problems += problems;
