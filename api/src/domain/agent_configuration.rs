@@ -45,14 +45,8 @@ fn check(limits: &Limits, settings: &AgentSettings) -> Result<()> {
 }
 
 async fn check_room(tx: &Tx, limits: &Limits, project: ProjectId, field: &'static str) -> Result<()> {
-    let max = limits.max_agent_configurations;
-    if usize::try_from(agent_configuration::count(tx, project).await?).unwrap_or(usize::MAX) < max {
-        return Ok(());
-    }
-    Err(Error::conflict(
-        field,
-        format!("The project has as many configurations as --max-agent-configurations allows: {max}."),
-    ))
+    let count = agent_configuration::count(tx, project).await?;
+    super::check_room(count, limits.max_agent_configurations, field, "configurations", "--max-agent-configurations")
 }
 
 fn missing() -> Error {
@@ -179,6 +173,25 @@ async fn open(
     Ok((locked, present))
 }
 
+/// Makes of a configuration what `next` makes of it.
+async fn change(
+    services: &Arc<Services>,
+    actor: &Actor,
+    id: AgentConfigurationId,
+    expected_version: Option<i32>,
+    next: impl FnOnce(&AgentConfiguration) -> Result<Next> + Send + 'static,
+) -> Result<(AgentConfiguration, i32)> {
+    let (writer, limits) = (actor.clone(), services.limits.clone());
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let (locked, present) = open(tx, id, expected_version).await?;
+            let next = next(&present)?;
+            put(tx, &writer, &limits, &locked, Some(present), next).await
+        })
+    })
+    .await
+}
+
 /// Makes a configuration the active one, or no longer. Answers it and the revision.
 ///
 /// # Errors
@@ -190,18 +203,11 @@ pub async fn set_active(
     is_active: bool,
     expected_version: Option<i32>,
 ) -> Result<(AgentConfiguration, i32)> {
-    let (writer, limits) = (actor.clone(), services.limits.clone());
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let (locked, present) = open(tx, id, expected_version).await?;
-            if present.is_deleted {
-                return Err(missing());
-            }
-            let next = Next { settings: present.settings.clone(), is_active, is_deleted: false };
-            put(tx, &writer, &limits, &locked, Some(present), next).await
-        })
-    })
-    .await
+    let next = move |present: &AgentConfiguration| match present.is_deleted {
+        true => Err(missing()),
+        false => Ok(Next { settings: present.settings.clone(), is_active, is_deleted: false }),
+    };
+    change(services, actor, id, expected_version, next).await
 }
 
 /// Deletes a configuration; one that is deleted stays so. Its versions stay. Answers it and the revision.
@@ -214,15 +220,10 @@ pub async fn delete(
     id: AgentConfigurationId,
     expected_version: Option<i32>,
 ) -> Result<(AgentConfiguration, i32)> {
-    let (writer, limits) = (actor.clone(), services.limits.clone());
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let (locked, present) = open(tx, id, expected_version).await?;
-            let next = Next { settings: present.settings.clone(), is_active: false, is_deleted: true };
-            put(tx, &writer, &limits, &locked, Some(present), next).await
-        })
-    })
-    .await
+    let next = |present: &AgentConfiguration| {
+        Ok(Next { settings: present.settings.clone(), is_active: false, is_deleted: true })
+    };
+    change(services, actor, id, expected_version, next).await
 }
 
 /// Makes a configuration say what a version of it said, as a new version; one that is deleted comes back, inactive. Answers it

@@ -53,14 +53,12 @@ fn check_role(role: ProjectRole) -> Result<()> {
 }
 
 async fn check_room(tx: &Tx, limits: &Limits, project: ProjectId, field: &'static str) -> Result<()> {
-    let max = limits.max_collaborators;
-    if usize::try_from(collaborator::count(tx, project).await?).unwrap_or(usize::MAX) < max {
-        return Ok(());
-    }
-    Err(Error::conflict(
-        field,
-        format!("The project has as many collaborators and invitations as --max-collaborators allows: {max}."),
-    ))
+    let count = collaborator::count(tx, project).await?;
+    super::check_room(count, limits.max_collaborators, field, "collaborators and invitations", "--max-collaborators")
+}
+
+fn no_invitation() -> Error {
+    Error::not_found("invitation", "projectId")
 }
 
 /// Asks a user into a project. Who was asked already and has not answered is asked again, as what is said now.
@@ -188,15 +186,14 @@ pub async fn accept(services: &Arc<Services>, actor: &Actor, project: ProjectId)
     let invited = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let missing = || Error::not_found("invitation", "projectId");
             let me = invited.user_id;
             let Some(locked) = collaborator::lock_as_invited(tx, project, clock::now()).await? else {
-                let present = collaborator::one(tx, project, me).await?.ok_or_else(missing)?;
+                let present = collaborator::one(tx, project, me).await?.ok_or_else(no_invitation)?;
                 return Ok((present, read_back(tx, project).await?.revision));
             };
             if !collaborator::accept(tx, project, locked.at).await? {
                 // Another answer came first, and this one has waited for it.
-                let present = collaborator::one(tx, project, me).await?.ok_or_else(missing)?;
+                let present = collaborator::one(tx, project, me).await?.ok_or_else(no_invitation)?;
                 return Ok(unchanged(tx, &locked, present));
             }
             note(tx, &invited, &locked, None).await?;
@@ -215,10 +212,9 @@ pub async fn decline(services: &Arc<Services>, actor: &Actor, project: ProjectId
     let invited = actor.clone();
     write(services, actor, move |tx| {
         Box::pin(async move {
-            let missing = || Error::not_found("invitation", "projectId");
-            let locked = collaborator::lock_as_invited(tx, project, clock::now()).await?.ok_or_else(missing)?;
+            let locked = collaborator::lock_as_invited(tx, project, clock::now()).await?.ok_or_else(no_invitation)?;
             note(tx, &invited, &locked, None).await?;
-            if collaborator::decline(tx, project).await? { Ok(()) } else { Err(missing()) }
+            if collaborator::decline(tx, project).await? { Ok(()) } else { Err(no_invitation()) }
         })
     })
     .await

@@ -100,6 +100,14 @@ where
     task.await.map_err(|error| Error::internal(format!("a write panicked: {error}")))?
 }
 
+/// Checks that a project with so many of something has room for one more.
+fn check_room(count: i64, max: usize, field: &'static str, what: &str, setting: &str) -> Result<()> {
+    if usize::try_from(count).unwrap_or(usize::MAX) < max {
+        return Ok(());
+    }
+    Err(Error::conflict(field, format!("The project has as many {what} as {setting} allows: {max}.")))
+}
+
 /// Checks a text that a caller sent against the limit on texts.
 fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
     if text.contains('\0') {

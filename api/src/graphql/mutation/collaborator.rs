@@ -7,7 +7,7 @@ use crate::domain::collaborator;
 use crate::graphql::context::caller;
 use crate::graphql::names::ProjectRole;
 use crate::graphql::types::collaborator::{Collaborator, EmailInvitation};
-use crate::model::collaborator::EmailAddress;
+use crate::model::collaborator::{self as model, EmailAddress};
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 
@@ -23,6 +23,13 @@ struct InviteCollaboratorInput {
     user_id: ID,
     /// EDITOR or VIEWER; a project has one owner (`transferOwnership`).
     role: ProjectRole,
+}
+
+impl InviteCollaboratorInput {
+    fn part(&self) -> Result<(ProjectId, UserId, crate::model::names::ProjectRole)> {
+        let project = ProjectId::parse(&self.project_id, "projectId")?;
+        Ok((project, UserId::parse(&self.user_id, "userId")?, self.role.into()))
+    }
 }
 
 /// Which e-mail address is to have which part in a project.
@@ -43,6 +50,12 @@ struct CollaboratorPayload {
     collaborator: Collaborator,
     /// The revision that was made, or the present one where nothing changed.
     revision: i32,
+}
+
+impl From<(model::Collaborator, i32)> for CollaboratorPayload {
+    fn from((collaborator, revision): (model::Collaborator, i32)) -> Self {
+        Self { collaborator: Collaborator(collaborator), revision }
+    }
 }
 
 /// What an invitation to an e-mail address answers; the same whether anybody has that address or not.
@@ -79,12 +92,10 @@ impl CollaboratorMutation {
         ctx: &Context<'_>,
         input: InviteCollaboratorInput,
     ) -> Result<CollaboratorPayload> {
-        let project = ProjectId::parse(&input.project_id, "projectId")?;
-        let user = UserId::parse(&input.user_id, "userId")?;
+        let (project, user, role) = input.part()?;
         let caller = caller(ctx)?;
-        let invite = collaborator::invite(&caller.services, &caller.actor, project, user, input.role.into());
-        let (invited, revision) = caller.done(invite).await?;
-        Ok(CollaboratorPayload { collaborator: Collaborator(invited), revision })
+        let invite = collaborator::invite(&caller.services, &caller.actor, project, user, role);
+        Ok(caller.done(invite).await?.into())
     }
 
     /// Asks whoever has an e-mail address into a project, now or once they sign up: `invitations` shows it to the user whose
@@ -118,8 +129,7 @@ impl CollaboratorMutation {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let caller = caller(ctx)?;
         let accept = collaborator::accept(&caller.services, &caller.actor, project);
-        let (joined, revision) = caller.done(accept).await?;
-        Ok(CollaboratorPayload { collaborator: Collaborator(joined), revision })
+        Ok(caller.done(accept).await?.into())
     }
 
     /// Answers the caller's invitation with no. They can be asked again.
@@ -137,12 +147,10 @@ impl CollaboratorMutation {
         ctx: &Context<'_>,
         input: InviteCollaboratorInput,
     ) -> Result<CollaboratorPayload> {
-        let project = ProjectId::parse(&input.project_id, "projectId")?;
-        let user = UserId::parse(&input.user_id, "userId")?;
+        let (project, user, role) = input.part()?;
         let caller = caller(ctx)?;
-        let change = collaborator::change_role(&caller.services, &caller.actor, project, user, input.role.into());
-        let (changed, revision) = caller.done(change).await?;
-        Ok(CollaboratorPayload { collaborator: Collaborator(changed), revision })
+        let change = collaborator::change_role(&caller.services, &caller.actor, project, user, role);
+        Ok(caller.done(change).await?.into())
     }
 
     /// The owner removes anyone else; anyone removes themselves (`leaveProject`). Their active session ends, their subscriptions
