@@ -39,7 +39,7 @@ function takeToken() {
 function rememberIds(data) {
   const ids = JSON.parse(sessionStorage.getItem(IDS) ?? '{}');
   for (const payload of Object.values(data ?? {})) {
-    for (const noun of ['project', 'session', 'message', 'file', 'snapshot']) {
+    for (const noun of ['project', 'session', 'message', 'file', 'snapshot', 'agentConfiguration']) {
       const id = payload?.[noun]?.id;
       if (id) ids[`PASTE-${noun.toUpperCase()}-ID`] = id;
     }

@@ -69,9 +69,15 @@ tests::on_both! {
         assert_eq!(answers["Statistics"]["project"]["stats"]["totalMessages"], 2);
         assert_eq!(answers["Projects"]["projects"]["totalCount"], 1);
         assert_eq!(answers["TimeTravel"]["project"]["files"]["nodes"][0]["content"], "print(\"Hello, Voice Assistant!\")\n");
+        assert_eq!(answers["Team"]["project"]["emailInvitations"], json!([{ "email": "grace@example.com", "role": "EDITOR" }]));
+        assert_eq!(answers["WithdrawEmailInvitation"]["withdrawEmailInvitation"]["project"]["emailInvitations"], json!([]));
+        let changed = &answers["ChangeAgentConfiguration"]["saveAgentConfiguration"]["agentConfiguration"];
+        assert_eq!(changed, &json!({ "version": 2, "llmModel": "gpt-4o", "llmConfig": { "temperature": 0.7 } }));
+        let restored = &answers["RestoreAgentConfiguration"]["restoreAgentConfiguration"];
+        assert_eq!(restored["agentConfiguration"], json!({ "version": 3, "llmModel": "gpt-4" }));
         // And the listener of the third tab has heard all of it, in order.
         let mut listener = listener.expect("a tab that listens");
-        let last = answers["Statistics"]["project"]["revision"].as_u64().unwrap();
+        let last = restored["revision"].as_u64().unwrap();
         for revision in 1..=last {
             assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
         }

@@ -43,7 +43,7 @@ pub struct Example {
     /// A GraphQL document with one operation or more, to be run in their order.
     pub document: &'static str,
     /// The variables of all its operations, as JSON. A string `PASTE-<NOUN>-ID` stands for the `id` of the field
-    /// `<noun>` (project, session, message, file, snapshot) in the last mutation payload that had one.
+    /// `<noun>` (project, session, message, file, snapshot, agentConfiguration) in the last mutation payload that had one.
     pub variables: &'static str,
 }
 
@@ -67,6 +67,8 @@ pub const EXAMPLES: &[Example] = &[
     example!("06-sync-files"),
     example!("07-snapshots"),
     example!("08-overview"),
+    example!("09-team"),
+    example!("10-agent"),
 ];
 
 const CDN: &str = "https://cdn.jsdelivr.net";
