@@ -5,11 +5,14 @@ use serde_json::{Value, json};
 use tests::{
     client::{Client, Response},
     database::Database,
-    project::{Project, each, text},
-    server::Server,
+    project::{Project, each, settings, text, with},
+    server::{Server, user_id},
 };
 
 const NOWHERE: &str = "0192f3a4-5b6c-7d8e-9f00-112233445566";
+/// A member of the project, and somebody whom the server knows and the project does not.
+const MEMBER: &str = "member@example.com";
+const OTHER: &str = "other@example.com";
 const FLAGS: &[&str] =
     &["--max-file-bytes=1000", "--max-text-bytes=3000", "--max-sync-files=3", "--max-body-bytes=60000"];
 const BAD_PATHS: &[&str] = &["", "/", ".", "..", "../a.py", "a/../../b.py", "a\0b", "a\nb", "a\u{7f}b"];
@@ -24,7 +27,11 @@ struct World {
     message: String,
     earlier_message: String,
     snapshot: String,
+    /// At version 2.
+    configuration: String,
+    deleted_configuration: String,
     other: Project,
+    other_configuration: String,
     other_file: String,
     other_session: String,
     other_message: String,
@@ -44,7 +51,25 @@ impl World {
         let session = project.start_session().await;
         let message = project.add_message(&session, "Checkpoint", true).await;
         let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
+        let saved = async |project: &Project, name: &str| {
+            text(
+                &project.write("saveAgentConfiguration", settings(name), "agentConfiguration { id }").await["agentConfiguration"]
+                    ["id"],
+            )
+        };
+        let deleted_configuration = saved(&project, "Deleted").await;
+        ada.mutate("deleteAgentConfiguration", json!({ "id": deleted_configuration }), "revision").await.ok();
+        let configuration = saved(&project, "Agent").await;
+        let more = with(settings("Agent, again"), json!({ "id": configuration }));
+        project.write("saveAgentConfiguration", more, "revision").await;
+        for email in [MEMBER, OTHER] {
+            server.user(email).gql("{ viewer { id } }", json!({})).await.ok();
+        }
+        project.write("inviteCollaborator", json!({ "userId": user_id(MEMBER), "role": "EDITOR" }), "revision").await;
+        let accepted = json!({ "projectId": project.id });
+        server.user(MEMBER).mutate_with("acceptInvitation", accepted, "revision").await.ok();
         let other = Project::create(&ada, "Other").await;
+        let other_configuration = saved(&other, "Other").await;
         let other_file = other.create_file("a.py", "other\n").await;
         let other_session = other.start_session().await;
         let other_message = other.add_message(&other_session, "There", true).await;
@@ -60,7 +85,10 @@ impl World {
             message,
             earlier_message,
             snapshot,
+            configuration,
+            deleted_configuration,
             other,
+            other_configuration,
             other_file,
             other_session,
             other_message,
@@ -88,6 +116,13 @@ impl World {
             "restoreSnapshot" => json!({ "snapshotId": self.snapshot }),
             "restoreRevision" => json!({ "projectId": project, "revision": 2 }),
             "undo" => json!({ "projectId": project, "revision": 3 }),
+            "inviteCollaborator" => json!({ "projectId": project, "userId": user_id(OTHER), "role": "VIEWER" }),
+            "inviteByEmail" => json!({ "projectId": project, "email": "new@example.com", "role": "VIEWER" }),
+            "changeCollaboratorRole" => json!({ "projectId": project, "userId": user_id(MEMBER), "role": "VIEWER" }),
+            "saveAgentConfiguration" => with(settings("New"), json!({ "projectId": project })),
+            "setAgentConfigurationActive" => json!({ "id": self.configuration, "isActive": false }),
+            "restoreAgentConfiguration" => json!({ "id": self.configuration, "version": 1 }),
+            "deleteAgentConfiguration" => json!({ "id": self.configuration }),
             _ => panic!("no input for {mutation}"),
         };
         for (name, value) in patch.as_object().expect("an object") {
@@ -153,7 +188,7 @@ fn refused(answer: &Response, code: &str, field: &str, what: &str) {
 tests::on_both! {
     async fn ids_name_something_or_nothing_happens(server: Server) {
         let world = World::new(&server).await;
-        for (mutation, field, without) in [
+        let inputs = [
             ("updateProject", "id", ""),
             ("startSession", "projectId", ""),
             ("addMessage", "sessionId", ""),
@@ -182,7 +217,18 @@ tests::on_both! {
             ("restoreSnapshot", "snapshotId", ""),
             ("restoreRevision", "projectId", ""),
             ("undo", "projectId", ""),
-        ] {
+            ("inviteCollaborator", "projectId", ""),
+            ("inviteCollaborator", "userId", ""),
+            ("inviteByEmail", "projectId", ""),
+            ("changeCollaboratorRole", "projectId", ""),
+            ("changeCollaboratorRole", "userId", ""),
+            ("saveAgentConfiguration", "projectId", ""),
+            ("saveAgentConfiguration", "id", ""),
+            ("setAgentConfigurationActive", "id", ""),
+            ("restoreAgentConfiguration", "id", ""),
+            ("deleteAgentConfiguration", "id", ""),
+        ];
+        for (mutation, field, without) in inputs {
             for (id, code) in [(NOWHERE, "NOT_FOUND"), ("nonsense", "BAD_USER_INPUT"), ("", "BAD_USER_INPUT")] {
                 let mut patch = json!({ field: id });
                 if !without.is_empty() {
@@ -191,12 +237,34 @@ tests::on_both! {
                 world.refuse(mutation, patch, code, field).await;
             }
         }
-        for mutation in ["touchProject", "deleteProject", "endSession"] {
+        let (project, member) = (json!({ "projectId": world.project.id }), json!({ "userId": user_id(MEMBER) }));
+        let arguments = [
+            ("touchProject", "id", json!({})),
+            ("deleteProject", "id", json!({})),
+            ("endSession", "id", json!({})),
+            ("withdrawEmailInvitation", "projectId", json!({ "email": "new@example.com" })),
+            ("acceptInvitation", "projectId", json!({})),
+            ("declineInvitation", "projectId", json!({})),
+            ("removeCollaborator", "projectId", member.clone()),
+            ("removeCollaborator", "userId", project.clone()),
+            ("leaveProject", "projectId", json!({})),
+            ("transferOwnership", "projectId", member),
+            ("transferOwnership", "userId", project),
+        ];
+        for (mutation, field, rest) in &arguments {
             let before = world.state().await;
+            let select = if *mutation == "declineInvitation" { "projectId" } else { "revision" };
             for (id, code) in [(NOWHERE, "NOT_FOUND"), ("nonsense", "BAD_USER_INPUT"), (NOWHERE.replace('-', "").as_str(), "BAD_USER_INPUT")] {
-                refused(&world.ada.mutate_id(mutation, id, "revision").await, code, "id", mutation);
+                let variables = with(rest.clone(), json!({ *field: id }));
+                refused(&world.ada.mutate_with(mutation, variables, select).await, code, field, mutation);
             }
             assert_eq!(world.state().await, before, "{mutation}");
+        }
+        // Every mutation that takes an id is here.
+        let schema = world.ada.gql("{ __schema { mutationType { fields { name } } } }", json!({})).await.ok();
+        for name in each(&schema["__schema"]["mutationType"]["fields"], "name") {
+            let is_tried = inputs.iter().map(|(mutation, ..)| *mutation).chain(arguments.iter().map(|(mutation, ..)| *mutation)).any(|mutation| name == mutation);
+            assert!(is_tried || ["createProject", "updateProfile", "updatePreferences"].iter().any(|mutation| name == *mutation), "{name}");
         }
         for (query, field) in [
             ("{ project(id: \"nonsense\") { id } }", "id"),
@@ -235,6 +303,19 @@ tests::on_both! {
             ("restoreRevision", json!({ "revision": -1 }), "BAD_USER_INPUT", "revision"),
             ("restoreRevision", json!({ "revision": 1000 }), "BAD_USER_INPUT", "revision"),
             ("undo", json!({ "revision": 1000 }), "BAD_USER_INPUT", "revision"),
+            ("undo", json!({ "revision": 0 }), "BAD_USER_INPUT", "revision"),
+            ("undo", json!({ "revision": -1 }), "BAD_USER_INPUT", "revision"),
+            ("saveAgentConfiguration", json!({ "id": world.other_configuration }), "NOT_FOUND", "id"),
+            ("saveAgentConfiguration", json!({ "id": world.deleted_configuration }), "NOT_FOUND", "id"),
+            ("saveAgentConfiguration", json!({ "id": world.project.id }), "NOT_FOUND", "id"),
+            ("setAgentConfigurationActive", json!({ "id": world.deleted_configuration }), "NOT_FOUND", "id"),
+            ("setAgentConfigurationActive", json!({ "id": world.snapshot }), "NOT_FOUND", "id"),
+            ("restoreAgentConfiguration", json!({ "version": 3 }), "NOT_FOUND", "version"),
+            ("restoreAgentConfiguration", json!({ "version": 0 }), "NOT_FOUND", "version"),
+            ("restoreAgentConfiguration", json!({ "version": -1 }), "NOT_FOUND", "version"),
+            ("changeCollaboratorRole", json!({ "userId": user_id(OTHER) }), "NOT_FOUND", "userId"),
+            ("changeCollaboratorRole", json!({ "userId": world.project.id }), "NOT_FOUND", "userId"),
+            ("inviteCollaborator", json!({ "userId": world.project.id }), "NOT_FOUND", "userId"),
         ];
         for mutation in ["createFile", "updateFile", "renameFile", "deleteFile", "revertFile", "syncFiles", "createSnapshot"] {
             let (session, message) = (&world.session, &world.message);
@@ -250,6 +331,17 @@ tests::on_both! {
         }
         cases.push(("addMessage", json!({ "sessionId": world.ended }), "CONFLICT", "sessionId"));
         world.refuse_all(cases).await;
+        let before = world.state().await;
+        for (mutation, more, field) in [
+            ("removeCollaborator", json!({ "userId": user_id(OTHER) }), "userId"),
+            ("transferOwnership", json!({ "userId": user_id(OTHER) }), "userId"),
+            ("withdrawEmailInvitation", json!({ "email": MEMBER }), "email"),
+            ("acceptInvitation", json!({}), "projectId"),
+        ] {
+            let variables = with(more, json!({ "projectId": world.project.id }));
+            refused(&world.ada.mutate_with(mutation, variables, "revision").await, "NOT_FOUND", field, mutation);
+        }
+        assert_eq!(world.state().await, before);
         let select = format!("changes(filter: {{ fileId: \"{}\" }}) {{ totalCount nodes {{ id }} }}", world.other_file);
         assert_eq!(world.project.ask(&select).await["changes"], json!({ "totalCount": 0, "nodes": [] }));
     }
@@ -260,6 +352,8 @@ tests::on_both! {
         let session = project.start_session().await;
         let snapshot = project.write("createSnapshot", json!({}), "snapshot { id }").await["snapshot"]["id"].take();
         let file = project.ask("file(path: \"a.py\") { id }").await["file"]["id"].take();
+        let saved = project.write("saveAgentConfiguration", settings("Agent"), "agentConfiguration { id }").await;
+        let configuration = &saved["agentConfiguration"]["id"];
         world.ada.mutate_id("deleteProject", id, "revision").await.ok();
         world.refuse_all(vec![
             ("startSession", json!({ "projectId": id }), "CONFLICT", "projectId"),
@@ -275,8 +369,24 @@ tests::on_both! {
             ("restoreRevision", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("undo", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("updateProject", json!({ "id": id }), "CONFLICT", "id"),
+            ("inviteCollaborator", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("inviteByEmail", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("changeCollaboratorRole", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("saveAgentConfiguration", json!({ "projectId": id }), "CONFLICT", "projectId"),
+            ("setAgentConfigurationActive", json!({ "id": configuration }), "CONFLICT", "id"),
+            ("restoreAgentConfiguration", json!({ "id": configuration }), "CONFLICT", "id"),
+            ("deleteAgentConfiguration", json!({ "id": configuration }), "CONFLICT", "id"),
         ]).await;
         let before = world.state().await;
+        for (mutation, more) in [
+            ("removeCollaborator", json!({ "userId": user_id(MEMBER) })),
+            ("transferOwnership", json!({ "userId": user_id(MEMBER) })),
+            ("withdrawEmailInvitation", json!({ "email": "new@example.com" })),
+            ("leaveProject", json!({})),
+        ] {
+            let answer = world.ada.mutate_with(mutation, with(more, json!({ "projectId": id })), "revision").await;
+            refused(&answer, "CONFLICT", "projectId", mutation);
+        }
         for (mutation, id) in [("endSession", &session), ("touchProject", id)] {
             refused(&world.ada.mutate_id(mutation, id, "revision").await, "CONFLICT", "id", mutation);
         }
@@ -343,6 +453,14 @@ tests::on_both! {
                 assert_eq!(answer.error()["extensions"]["currentVersion"], 2);
             }
         }
+        for mutation in ["saveAgentConfiguration", "setAgentConfigurationActive", "restoreAgentConfiguration", "deleteAgentConfiguration"] {
+            for stale in [1, 3, 0, -1] {
+                let patch = json!({ "id": world.configuration, "expectedVersion": stale });
+                let answer = world.refuse(mutation, patch, "CONFLICT", "expectedVersion").await;
+                assert_eq!(answer.error()["extensions"]["currentVersion"], 2);
+            }
+        }
+        world.refuse("saveAgentConfiguration", json!({ "expectedVersion": 1 }), "BAD_USER_INPUT", "expectedVersion").await;
         for mutation in ["syncFiles", "restoreSnapshot", "restoreRevision", "undo"] {
             for stale in [current - 1, current + 1, 0] {
                 let answer = world.refuse(mutation, json!({ "expectedRevision": stale }), "CONFLICT", "expectedRevision").await;
@@ -409,7 +527,40 @@ tests::on_both! {
             ("createSnapshot", json!({ "name": "" }), bad, "name"),
             ("createSnapshot", json!({ "name": " " }), bad, "name"),
             ("createSnapshot", json!({ "description": "a\0b" }), bad, "description"),
+            ("undo", json!({ "revision": "three" }), bad, "revision"),
+            ("undo", json!({ "expectedRevision": 1.5 }), bad, "expectedRevision"),
+            ("undo", json!({ "nothing": 1 }), bad, "nothing"),
+            ("inviteCollaborator", json!({ "role": "OWNER" }), bad, "role"),
+            ("inviteCollaborator", json!({ "role": "ADMIN" }), bad, "role"),
+            ("inviteCollaborator", json!({ "role": null }), bad, "role"),
+            ("inviteCollaborator", json!({ "userId": user_id("ada@example.com") }), bad, "userId"),
+            ("changeCollaboratorRole", json!({ "role": "OWNER" }), bad, "role"),
+            ("inviteByEmail", json!({ "role": "OWNER" }), bad, "role"),
+            ("inviteByEmail", json!({ "email": "" }), bad, "email"),
+            ("inviteByEmail", json!({ "email": "nobody" }), bad, "email"),
+            ("inviteByEmail", json!({ "email": "a@b\0c" }), bad, "email"),
+            ("inviteByEmail", json!({ "email": format!("{}@example.com", "a".repeat(300)) }), bad, "email"),
+            ("inviteByEmail", json!({ "email": ["a@example.com"] }), bad, "email"),
+            ("saveAgentConfiguration", json!({ "configName": " " }), bad, "configName"),
+            ("saveAgentConfiguration", json!({ "configName": null }), bad, "configName"),
+            ("saveAgentConfiguration", json!({ "sttProvider": "" }), bad, "sttProvider"),
+            ("saveAgentConfiguration", json!({ "ttsModel": "" }), bad, "ttsModel"),
+            ("saveAgentConfiguration", json!({ "llmModel": "a\0b" }), bad, "llmModel"),
+            ("saveAgentConfiguration", json!({ "vadProvider": "" }), bad, "vadProvider"),
+            ("saveAgentConfiguration", json!({ "description": "a\0b" }), bad, "description"),
+            ("saveAgentConfiguration", json!({ "agentInstructions": "a\0b" }), bad, "agentInstructions"),
+            ("saveAgentConfiguration", json!({ "llmConfig": nul }), bad, "llmConfig"),
+            ("saveAgentConfiguration", json!({ "sourceFiles": nul }), bad, "sourceFiles"),
+            ("saveAgentConfiguration", json!({ "isActive": "yes" }), bad, "isActive"),
+            ("setAgentConfigurationActive", json!({ "isActive": null }), bad, "isActive"),
+            ("restoreAgentConfiguration", json!({ "version": null }), bad, "version"),
+            ("restoreAgentConfiguration", json!({ "version": "one" }), bad, "version"),
         ]).await;
+        for email in ["", "nobody", "a b@example.com"] {
+            let variables = json!({ "projectId": world.project.id, "email": email });
+            let answer = world.ada.mutate_with("withdrawEmailInvitation", variables, "revision").await;
+            refused(&answer, bad, "email", email);
+        }
     }
 
     async fn lists_are_asked_for_by_their_own_cursors_in_pages(server: Server) {
@@ -564,7 +715,14 @@ tests::on_both! {
             ("createSnapshot", json!({ "description": text }), large, "description"),
             ("updateProfile", json!({ "fullName": text }), large, "fullName"),
             ("updatePreferences", json!({ "uiPreferences": json }), large, "uiPreferences"),
+            ("saveAgentConfiguration", json!({ "configName": text }), large, "configName"),
+            ("saveAgentConfiguration", json!({ "agentInstructions": text }), large, "agentInstructions"),
+            ("saveAgentConfiguration", json!({ "toolIntegrations": json }), large, "toolIntegrations"),
         ]).await;
+        // Each part would fit, and all of them do not.
+        let parts = json!({ "agentInstructions": &text[1_000..], "llmConfig": { "text": &text[1_500..] } });
+        let answer = world.ada.mutate("saveAgentConfiguration", world.input("saveAgentConfiguration", parts), "revision").await;
+        assert_eq!((answer.error_code(), &answer.error()["extensions"]["field"]), (large, &Value::Null));
         // To the byte.
         world.project.update_file("a.py", &file[1..]).await;
         world.ada.mutate("addMessage", world.input("addMessage", json!({ "content": &text[1..] })), "revision").await.ok();

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 use tests::{
     database::Database,
-    project::{Project, text},
-    server::Server,
+    project::{Project, settings, text, with},
+    server::{Server, user_id},
 };
 
 /// For requests that want more at once than anybody should.
@@ -50,7 +50,89 @@ async fn filled(server: &Server, rows: usize) -> Project {
     project
 }
 
+/// A project with so many members, people who are asked in by id and by address, and versions of so many agent configurations.
+async fn teamed(server: &Server, rows: usize) -> Project {
+    let project = Project::create(&server.user("ada@example.com"), &format!("Team of {rows}")).await;
+    for n in 0..rows {
+        for (who, joins) in [("member", true), ("asked", false)] {
+            let email = format!("{who}{n}@example.com");
+            let user = server.user(&email);
+            user.gql("{ viewer { id } }", json!({})).await.ok();
+            project
+                .write("inviteCollaborator", json!({ "userId": user_id(&email), "role": "EDITOR" }), "revision")
+                .await;
+            if joins {
+                user.mutate_with("acceptInvitation", json!({ "projectId": project.id }), "revision").await.ok();
+            }
+        }
+        let by_address = json!({ "email": format!("unknown{n}@example.com"), "role": "VIEWER" });
+        project.write("inviteByEmail", by_address, "revision").await;
+        let saved =
+            project.write("saveAgentConfiguration", settings(&format!("{n}")), "agentConfiguration { id }").await;
+        let again = with(settings(&format!("{n}, again")), json!({ "id": saved["agentConfiguration"]["id"] }));
+        project.write("saveAgentConfiguration", again, "revision").await;
+    }
+    project
+}
+
 tests::on_both! {
+    async fn a_team_of_thirty_takes_as_many_as_a_team_of_one(database: Database) {
+        let flags = [WIDE[0], "--max-collaborators=100", "--max-agent-configurations=100"];
+        let server = Server::start_with(&database, &flags).await;
+        let (small, large) = (teamed(&server, 1).await, teamed(&server, 30).await);
+        for (what, select) in [
+            ("collaborators", "collaborators { role acceptedAt invitedAt user { id fullName } invitedBy { id fullName } }"),
+            ("addresses", "emailInvitations { email role invitedBy { fullName } }"),
+            ("configurations", "agentConfigurations(includeDeleted: true) { id configName llmConfig project { name } updatedBy { fullName }
+                versions(first: 100) { totalCount nodes { version configName revision } } }"),
+            ("events", "events(first: 500) { revision actor { fullName } agentConfigurationVersions { configName version } }"),
+        ] {
+            let counts = [count(&server, small.ask(select)).await, count(&server, large.ask(select)).await];
+            assert_eq!(counts[0], counts[1], "{what}");
+            assert!(counts[0] <= 8, "{what} take {counts:?}");
+            // A member is shown no addresses, and so nobody who sent them.
+            let member = large.of(&server.user("member7@example.com"));
+            assert!(count(&server, member.ask(select)).await <= counts[0], "{what} for a member");
+        }
+
+        // What the invited see: `asked0` is asked into two projects, and `asked29` into the larger one.
+        let query = "{ invitations(first: 50) { totalCount nodes { projectName role invitedBy { fullName } } } }";
+        let mut seen = Vec::new();
+        for (email, total) in [("asked29@example.com", 1), ("asked0@example.com", 2)] {
+            let client = server.user(email);
+            assert_eq!(client.gql(query, json!({})).await.ok()["invitations"]["totalCount"], total);
+            seen.push(count(&server, client.gql(query, json!({}))).await);
+        }
+        assert_eq!(seen[0], seen[1]);
+        assert!(seen[0] <= 2, "{seen:?}");
+
+        // What is written to a team and to a configuration.
+        server.user("late@example.com").gql("{ viewer { id } }", json!({})).await.ok();
+        let mut written = Vec::new();
+        for project in [&small, &large] {
+            let (late, address) = (json!({ "userId": user_id("late@example.com"), "role": "EDITOR" }), json!({ "email": "a@b.c", "role": "EDITOR" }));
+            let mut counts = vec![
+                count(&server, project.write("inviteCollaborator", late, "revision")).await,
+                count(&server, project.write("inviteByEmail", address, "revision")).await,
+                count(&server, project.write("saveAgentConfiguration", settings("One more"), "revision")).await,
+            ];
+            let ids = json!({ "projectId": project.id });
+            let member = with(ids.clone(), json!({ "userId": user_id("member0@example.com") }));
+            for (email, name, variables) in [
+                ("late@example.com", "acceptInvitation", ids.clone()),
+                ("late@example.com", "leaveProject", ids),
+                ("ada@example.com", "removeCollaborator", member),
+            ] {
+                let client = server.user(email);
+                counts.push(count(&server, async { client.mutate_with(name, variables, "revision").await.ok() }).await);
+            }
+            written.push(counts);
+        }
+        assert_eq!(written[0], written[1]);
+        assert!(written[0].iter().all(|count| *count <= 12), "{written:?}");
+        server.stop().await;
+    }
+
     async fn a_message_takes_at_most_five(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Messages").await;
         sync(&project, &json!({}), 0).await;
