@@ -10,24 +10,24 @@ use tests::{
     server::{Server, user_id},
 };
 
-const NOWHERE: &str = "0192f3a4-5b6c-7d8e-9f00-112233445566";
+pub(crate) const NOWHERE: &str = "0192f3a4-5b6c-7d8e-9f00-112233445566";
 
 /// What of a project can be named.
-struct Ids {
-    project: String,
-    session: String,
-    message: String,
-    file: String,
-    version: String,
-    change: String,
-    snapshot: String,
-    configuration: String,
-    user: String,
+pub(crate) struct Ids {
+    pub(crate) project: String,
+    pub(crate) session: String,
+    pub(crate) message: String,
+    pub(crate) file: String,
+    pub(crate) version: String,
+    pub(crate) change: String,
+    pub(crate) snapshot: String,
+    pub(crate) configuration: String,
+    pub(crate) user: String,
 }
 
 impl Ids {
     /// Of a project with one of everything in it.
-    async fn of(client: &Client, email: &str) -> Self {
+    pub(crate) async fn of(client: &Client, email: &str) -> Self {
         let project = Project::create(client, "A secret name").await;
         let session = project.start_session().await;
         let message = project.add_message(&session, "A secret message", true).await;
@@ -97,7 +97,7 @@ impl Ids {
     }
 
     /// What every mutation of the schema would be sent to change the project, and what to select.
-    fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
+    pub(crate) fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
         let Self { project, session, file, snapshot, configuration, user, .. } = self;
         let saved = settings("Taken");
         let input = |input: Value| (json!({ "input": input }), "{ revision }");
@@ -138,7 +138,7 @@ impl Ids {
     }
 
     /// What every subscription would be started with to hear of the project.
-    fn subscriptions(&self) -> BTreeMap<&'static str, String> {
+    pub(crate) fn subscriptions(&self) -> BTreeMap<&'static str, String> {
         let Self { project, session, .. } = self;
         BTreeMap::from([
             ("messageAdded", format!("(sessionId: \"{session}\", afterRevision: 0) {{ id }}")),
@@ -148,7 +148,7 @@ impl Ids {
     }
 
     /// An id of every type of node.
-    fn nodes(&self) -> BTreeMap<&'static str, &str> {
+    pub(crate) fn nodes(&self) -> BTreeMap<&'static str, &str> {
         BTreeMap::from([
             ("User", self.user.as_str()),
             ("Project", &self.project),
@@ -206,7 +206,7 @@ fn answer_to(person: &str, mutation: &str) -> &'static str {
 }
 
 /// The code of the first error, and empty where there is none.
-fn code(answer: &Response) -> &str {
+pub(crate) fn code(answer: &Response) -> &str {
     if answer.errors.is_empty() { "" } else { answer.error_code() }
 }
 
@@ -234,7 +234,7 @@ async fn project_with(server: &Server, person: &str) -> (Client, Ids) {
 /// Mutations of the invited: there is something for them in what is otherwise not there.
 const OF_THE_INVITED: [&str; 2] = ["acceptInvitation", "declineInvitation"];
 
-async fn change(client: &Client, name: &str, variables: &Value, select: &str) -> Response {
+pub(crate) async fn change(client: &Client, name: &str, variables: &Value, select: &str) -> Response {
     client.gql(&tests::project::mutation(name, variables, select), variables.clone()).await
 }
 
@@ -254,7 +254,7 @@ fn keys<T>(map: &BTreeMap<&'static str, T>) -> BTreeSet<String> {
 }
 
 /// Errors without the place in the document.
-fn errors(answer: &Response) -> Vec<Value> {
+pub(crate) fn errors(answer: &Response) -> Vec<Value> {
     let bare = |error: &Value| json!([error["message"], error["path"], error["extensions"]]);
     answer.errors.iter().map(bare).collect()
 }

@@ -1,0 +1,206 @@
+//! Given two people's projects, when the one puts the other's ids and cursors wherever the schema takes such, then each is
+//! answered as one that never was.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tests::{
+    client::Client,
+    project::{Project, text},
+    server::{Server, user_id},
+};
+
+use crate::access::{Ids, NOWHERE, change, code, errors};
+
+/// The type of a mutation's `input`.
+fn input_type(mutation: &str) -> String {
+    match mutation {
+        "changeCollaboratorRole" => "InviteCollaboratorInput".to_owned(),
+        _ => format!("{}{}Input", mutation[..1].to_uppercase(), &mutation[1..]),
+    }
+}
+
+/// Every place of the schema where an id may be put: an input's field, or an argument.
+async fn places(client: &Client) -> BTreeSet<String> {
+    let value = "name type { name ofType { name ofType { name ofType { name } } } }";
+    let query =
+        format!("{{ __schema {{ types {{ name inputFields {{ {value} }} fields {{ name args {{ {value} }} }} }} }} }}");
+    let schema = client.gql(&query, json!({})).await.ok();
+    let is_id = |value: &Value| {
+        let mut kind = &value["type"];
+        while !kind["ofType"].is_null() {
+            kind = &kind["ofType"];
+        }
+        kind["name"] == "ID"
+    };
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut places = BTreeSet::new();
+    for kind in list(&schema["__schema"]["types"]) {
+        let mut add = |of: String, values: &Value| {
+            let values = list(values).into_iter().filter(is_id);
+            places.extend(values.map(|value| format!("{of}.{}", text(&value["name"]))));
+        };
+        add(text(&kind["name"]), &kind["inputFields"]);
+        for field in list(&kind["fields"]) {
+            add(format!("{}.{}", text(&kind["name"]), text(&field["name"])), &field["args"]);
+        }
+    }
+    places
+}
+
+tests::behind_each_lock! {
+    async fn an_id_of_anothers_is_as_good_as_none_wherever_it_is_put(server: Server) {
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let (theirs, own) = (Ids::of(&ada, "ada@example.com").await, Ids::of(&bob, "bob@example.com").await);
+        let project = Project { client: ada.clone(), id: theirs.project.clone() };
+        let own_project = Project { client: bob.clone(), id: own.project.clone() };
+        let before = [project.state().await, own_project.state().await];
+        let nodes = theirs.nodes();
+
+        // Given every place of the schema for an id …
+        let places = places(&bob).await;
+        let (mut covered, mut tried) = (BTreeSet::new(), 0);
+
+        // … in what Bob would do in his own project, each of Ada's ids is refused as one that never was …
+        for (name, (variables, select)) in own.changes() {
+            let is_input = variables.get("input").is_some();
+            let holder = if is_input { input_type(name) } else { format!("Mutation.{name}") };
+            let mine: Vec<String> = places.iter().filter(|place| place.rsplit_once('.').unwrap().0 == holder).cloned().collect();
+            assert!(!mine.is_empty(), "{name} takes no id");
+            for place in mine {
+                let field = place.rsplit_once('.').unwrap().1;
+                let mut variables = variables.clone();
+                let arguments = if is_input { &mut variables["input"] } else { &mut variables };
+                match (name, field) {
+                    ("revertFile", "snapshotId") => drop(arguments.as_object_mut().unwrap().remove("version")),
+                    ("restoreRevision" | "restoreSnapshot", "sessionId") => arguments["scope"] = json!("BOTH"),
+                    _ => {}
+                }
+                let mut put = async |id: &str| {
+                    let arguments = if is_input { &mut variables["input"] } else { &mut variables };
+                    arguments[field] = json!(id);
+                    change(&bob, name, &variables, select).await
+                };
+                let nothing = put(NOWHERE).await;
+                assert_eq!(nothing.error_code(), "NOT_FOUND", "{place} of {name}");
+                for (kind, id) in &nodes {
+                    // Whoever knows a user's id may ask them in.
+                    if (name, *kind) == ("inviteCollaborator", "User") {
+                        continue;
+                    }
+                    let answer = put(id).await;
+                    assert_eq!((&answer.data, errors(&answer)), (&nothing.data, errors(&nothing)), "{kind} as {place} of {name}");
+                    tried += 1;
+                }
+                covered.insert(place);
+            }
+        }
+
+        // … and so it is in what he would read of it: a moment that is named by another's message is none.
+        for (place, query) in [
+            ("Moment.messageId", "project(id: $own, at: { messageId: $id }) { id revision }"),
+            ("Moment.messageId", "project(id: $own) { restorePreview(to: { messageId: $id }) { revision } }"),
+            ("Moment.snapshotId", "project(id: $own, at: { snapshotId: $id }) { id revision }"),
+            ("Moment.snapshotId", "project(id: $own) { restorePreview(to: { snapshotId: $id }) { revision } }"),
+            ("CodeChangeFilter.sessionId", "project(id: $own) { changes(filter: { sessionId: $id }) { totalCount edges { cursor } } }"),
+            ("CodeChangeFilter.messageId", "project(id: $own) { changes(filter: { messageId: $id }) { totalCount edges { cursor } } }"),
+            ("CodeChangeFilter.fileId", "project(id: $own) { changes(filter: { fileId: $id }) { totalCount edges { cursor } } }"),
+            ("Query.recentActivity.projectId", "recentActivity(projectId: $id) { totalCount edges { cursor } }"),
+            ("Query.project.id", "project(id: $id) { id }"),
+            ("Query.node.id", "node(id: $id) { id }"),
+            ("Query.nodes.ids", "nodes(ids: [$id, $id]) { id }"),
+        ] {
+            let own_id = if query.contains("$own") { "$own: ID!, " } else { "" };
+            let query = format!("query({own_id}$id: ID!) {{ {query} }}");
+            let ask = async |id: &str| {
+                let mut variables = json!({ "id": id, "own": own.project });
+                if own_id.is_empty() {
+                    variables.as_object_mut().unwrap().remove("own");
+                }
+                bob.gql(&query, variables).await
+            };
+            let nothing = ask(NOWHERE).await;
+            for (kind, id) in &nodes {
+                let answer = ask(id).await;
+                assert_eq!((&answer.data, errors(&answer)), (&nothing.data, errors(&nothing)), "{kind} as {place}: {query}");
+                tried += 1;
+            }
+            covered.insert(place.to_owned());
+        }
+
+        // … and by ear.
+        for (name, _) in own.subscriptions() {
+            for place in places.iter().filter(|place| place.starts_with(&format!("Subscription.{name}."))) {
+                let field = place.rsplit_once('.').unwrap().1;
+                let mut said = Vec::new();
+                for id in nodes.values().chain([&NOWHERE]) {
+                    let query = format!("subscription {{ {name}({field}: \"{id}\", afterRevision: 0) {{ __typename }} }}");
+                    let refusal = bob.subscribe(&query, json!({})).await.next().await.expect("an answer").expect_err("a refusal");
+                    said.push(json!([refusal[0]["message"], refusal[0]["extensions"]]));
+                }
+                assert!(said.iter().all(|one| *one == said[0]), "{place}: {said:?}");
+                tried += said.len();
+                covered.insert(place.clone());
+            }
+        }
+        assert_eq!(covered, places, "every place for an id is tried");
+        eprintln!("{tried} ids of another's put where an id may be");
+        assert_eq!([project.state().await, own_project.state().await], before);
+    }
+
+    async fn a_cursor_of_anothers_list_leads_to_nothing_of_theirs(server: Server) {
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        let mut all = Vec::new();
+        for (client, email) in [(&ada, "ada@example.com"), (&bob, "bob@example.com")] {
+            let ids = Ids::of(client, email).await;
+            let project = Project { client: client.clone(), id: ids.project.clone() };
+            project.add_message(&ids.session, "Another secret message", false).await;
+            // Each is asked into a project of Carol's.
+            let carol = Project::create(&server.user("carol@example.com"), "Carol's").await;
+            carol.mutate("inviteCollaborator", json!({ "userId": user_id(email), "role": "VIEWER" }), "revision").await.ok();
+            all.push((ids, carol.id));
+        }
+        let lists = |ids: &Ids, arguments: &str| {
+            let page = |name: &str, node: &str| format!("{name}({arguments}) {{ totalCount edges {{ cursor node {{ {node} }} }} }}");
+            let project = |select: String| format!("{{ project(id: \"{}\") {{ {select} }} }}", ids.project);
+            let mut all: Vec<String> = [("projects", "id"), ("recentActivity", "message { id }"), ("invitations", "projectId")]
+                .map(|(name, node)| format!("{{ {} }}", page(name, node)))
+                .into();
+            all.extend(["sessions", "files", "children", "changes", "snapshots"].map(|name| project(page(name, "id"))));
+            all.push(project(format!("file(path: \"secret.py\") {{ {} }}", page("versions", "id"))));
+            all.push(project(format!("agentConfigurations {{ {} }}", page("versions", "version"))));
+            all.push(format!("{{ node(id: \"{}\") {{ ... on ChatSession {{ {} }} }} }}", ids.session, page("messages", "id")));
+            all
+        };
+        // Every list of Ada's, and the cursors in it.
+        let mut cursors = BTreeSet::new();
+        for list in lists(&all[0].0, "first: 50") {
+            let seen = ada.gql(&list, json!({})).await.ok().to_string();
+            assert!(seen.contains("cursor"), "{list}: {seen}");
+            cursors.extend(seen.split("\"cursor\":\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+        let mut theirs: Vec<&str> = all[0].0.nodes().into_values().filter(|id| *id != all[0].0.user).collect();
+        theirs.push(&all[0].1);
+        let (mut answered, mut refused) = (0, 0);
+        for cursor in &cursors {
+            for arguments in [format!("first: 50, after: \"{cursor}\""), format!("last: 50, before: \"{cursor}\"")] {
+                for list in lists(&all[1].0, &arguments) {
+                    let answer = bob.gql(&list, json!({})).await;
+                    match code(&answer) {
+                        "" => answered += 1,
+                        // One of a list in another order.
+                        code => {
+                            assert_eq!(code, "BAD_USER_INPUT", "{list}");
+                            refused += 1;
+                        }
+                    }
+                    let shown = format!("{} {:?}", answer.data, answer.errors);
+                    for id in &theirs {
+                        assert!(!shown.contains(id), "{list}: {shown}");
+                    }
+                }
+            }
+        }
+        assert!(answered > 50 && refused > 50, "{answered} answered, {refused} refused");
+    }
+}
