@@ -177,11 +177,12 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         let socket = open(&bare.address, "/ws", &[]).await?;
         tasks.push(hear(socket, heard.clone(), starts.clone(), attached.clone()));
     }
-    let event = json!({ "type": "next", "id": "1", "payload": { "data": { "projectEvents": {
+    let payload = json!({ "data": { "projectEvents": {
         "revision": 1_234, "kind": "MESSAGE_ADDED", "createdAt": "2026-01-01T00:00:00.000000Z",
         "actor": { "id": session, "fullName": "person-0" },
-        "message": { "id": session, "role": "USER", "content": format!("0 1 {}", "x".repeat(200)) } } } } });
-    let event = event.to_string();
+        "message": { "id": session, "role": "USER", "content": format!("0 1 {}", "x".repeat(200)) } } } });
+    // As the server orders it.
+    let event = format!(r#"{{"type":"next","id":"1","payload":{payload}}}"#);
     let (start, cpu) = (Instant::now(), processor(bare.process.id())?);
     let publish = Client::new(&format!("http://{}", bare.address), None);
     let writers = (0..WRITERS).map(|_| {
