@@ -110,6 +110,23 @@ tests::on_both! {
         assert_eq!(deleted["node"]["blame"], json!([]));
     }
 
+    async fn files_together_have_the_blame_that_each_has_alone(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Together").await;
+        // More than is held in memory at once.
+        let long = "x".repeat(9 * 1024 * 1024);
+        for path in ["a", "b", "c"] {
+            project.create_file(path, &format!("{path}{long}\n")).await;
+            project.update_file(path, &format!("{path}{long}\nlast\n")).await;
+        }
+        project.create_file("d", "1\n2\n").await;
+        project.update_file("d", "1\ntwo\n").await;
+        let files = project.ask("files { nodes { path blame { startLine endLine version { version path } } } }").await;
+        for file in files["files"]["nodes"].as_array().unwrap() {
+            let range = |n: i64| json!({ "startLine": n, "endLine": n, "version": { "version": n, "path": file["path"] } });
+            assert_eq!(file["blame"], json!([range(1), range(2)]), "{}", file["path"]);
+        }
+    }
+
     async fn lines_between_are_kept_whatever_happens_around_them(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Long").await;
         let lines: Vec<String> = (0..60).map(|n| format!("line {n}")).collect();

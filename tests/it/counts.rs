@@ -200,6 +200,7 @@ tests::on_both! {
                 checkpoints { id } } }"),
             ("files", "files(first: 100) { totalCount nodes { path content versions(first: 100) { totalCount nodes { content diff
                 createdBy { fullName } session { id } message { content } file { path } } } } }"),
+            ("blame", "files(first: 100) { nodes { path blame { startLine endLine version { content } change { type } author { fullName } message { content } } } }"),
             ("a tree", "children(first: 100) { totalCount nodes { path type content updatedAt versions { totalCount } } }
                 file(path: \"all.py\") { id } folder: file(path: \"nowhere\") { id } then: children(at: 4) { nodes { path } }"),
             ("files then", "files(first: 100, at: 4) { totalCount nodes { path content } }"),

@@ -47,6 +47,8 @@ struct Model {
     /// Which messages are folded away at each revision, from 0.
     folded: Vec<Folded>,
     versions: BTreeMap<String, Vec<Version>>,
+    /// The project's name and description at each revision, from 0.
+    fields: Vec<[Value; 2]>,
 }
 
 /// What the model says about a step.
@@ -60,6 +62,8 @@ enum Expected {
     Folded(State, Folded),
     /// One more message.
     Message,
+    /// One revision more, with the project's own fields like this.
+    Fields([Value; 2]),
     /// Nothing to write.
     Unchanged,
     Refused(&'static str),
@@ -107,6 +111,7 @@ impl Model {
         }
         self.states.push(state);
         self.undoable.push(undoable);
+        self.fields.push(self.fields.last().cloned().unwrap_or_default());
     }
 
     fn valid(state: State) -> Expected {
@@ -221,6 +226,17 @@ impl Model {
         if !self.undoable.get(revision).is_some_and(|undoable| *undoable) {
             return Expected::Refused("BAD_USER_INPUT");
         }
+        let (before, after, now) = (&self.fields[revision - 1], &self.fields[revision], &self.fields[self.revision()]);
+        if before != after {
+            let mut fields = now.clone();
+            for at in (0..2).filter(|at| before[*at] != after[*at]) {
+                if after[at] != now[at] {
+                    return Expected::Refused("CONFLICT");
+                }
+                fields[at].clone_from(&before[at]);
+            }
+            return Expected::Fields(fields);
+        }
         let mut state = self.now().clone();
         for (id, versions) in &self.versions {
             if versions.iter().all(|version| version.revision != revision) {
@@ -321,7 +337,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
             model.revision() - random.below(4.min(model.revision()))
         }
     };
-    let (name, input, expected) = match random.below(21) {
+    let (name, input, expected) = match random.below(23) {
         0..=2 => {
             let is_file = random.below(4) > 0;
             let file = File { path: place(random), text: is_file.then(|| content(random)) };
@@ -377,6 +393,13 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
             let input = json!({ "revision": to, "scope": scope, "sessionId": model.session });
             ("restoreRevision", input, model.fold(to, with_files))
         }
+        18..=19 => {
+            let mut fields = model.fields[model.revision()].clone();
+            fields[random.below(2)] = json!(format!("Text {}", random.below(2)));
+            let same = fields == model.fields[model.revision()];
+            let input = json!({ "name": fields[0], "description": fields[1] });
+            ("updateProject", input, if same { Expected::Unchanged } else { Expected::Fields(fields) })
+        }
         _ => {
             let revision = moment(random, model);
             ("undo", json!({ "revision": revision }), model.undo(revision))
@@ -410,6 +433,10 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
         Expected::Refused(_) => {}
         Expected::Unchanged => assert_eq!(number(&answer.data[name]["revision"]), before as i64, "{said}"),
         Expected::State(state) => model.append(state, model.now_folded(), true),
+        Expected::Fields(fields) => {
+            model.append(model.now().clone(), model.now_folded(), true);
+            *model.fields.last_mut().unwrap() = fields;
+        }
         Expected::Message => {
             model.append(model.now().clone(), model.now_folded(), false);
             model.messages.push(model.revision());
@@ -447,7 +474,10 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
 }
 
 async fn send(project: &Project, name: &str, mut input: Value, select: &str) -> Response {
-    if name == "revertFile" || name == "addMessage" {
+    if name == "updateProject" {
+        input["id"] = json!(project.id);
+    }
+    if ["revertFile", "addMessage", "updateProject"].contains(&name) {
         input.as_object_mut().unwrap().remove("projectId");
         return project.client.mutate(name, input, select).await;
     }
@@ -458,11 +488,12 @@ async fn send(project: &Project, name: &str, mut input: Value, select: &str) -> 
 async fn compare(project: &Project, model: &Model, said: &str) {
     let shown = project
         .ask(&format!(
-            "revision stats {{ totalFiles totalChanges }} sessions {{ nodes {{ {CONVERSATION} }} }} files(first: 500) {{ nodes {{ {FILE} version }} }}
+            "revision name description stats {{ totalFiles totalChanges }} sessions {{ nodes {{ {CONVERSATION} }} }} files(first: 500) {{ nodes {{ {FILE} version }} }}
             top: children {{ totalCount nodes {{ path type }} }} d: children(of: \"d\") {{ nodes {{ path type }} }}"
         ))
         .await;
     assert_eq!(number(&shown["revision"]), model.revision() as i64, "{said}");
+    assert_eq!(json!([shown["name"], shown["description"]]), json!(model.fields[model.revision()]), "{said}");
     assert_eq!(shown["sessions"]["nodes"], json!([model.conversation(model.revision())]), "{said}");
     let mut files = Model::listing(model.now());
     for file in &mut files {
@@ -487,9 +518,14 @@ async fn look_back(project: &Project, model: &Model) {
                 d: children(of: \"d\", at: $at) {{ nodes {{ path type }} }} }}
             then: project(id: $id, at: {{ revision: $at }}) {{
                 sessions {{ nodes {{ {CONVERSATION} }} }}
-                revision stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ id }} }} }} }}"
+                revision name description stats {{ totalFiles totalChanges }} files(first: 500) {{ nodes {{ id }} }} }} }}"
         );
         let shown = project.client.gql(&query, json!({ "id": project.id, "at": revision })).await.ok();
+        assert_eq!(
+            json!([shown["then"]["name"], shown["then"]["description"]]),
+            json!(model.fields[revision]),
+            "as of {revision}"
+        );
         let files = Model::listing(state);
         assert_eq!(shown["project"]["files"]["nodes"], json!(files), "as of {revision}");
         assert_eq!(shown["project"]["files"]["totalCount"], files.len(), "as of {revision}");
@@ -530,10 +566,13 @@ tests::on_both! {
         for seed in 1..=SEQUENCES {
             let mut random = Random(seed);
             let project = Project::create(&ada, "Model").await;
+            let shown = project.ask("name description").await;
+            let fields = [&shown["name"], &shown["description"]].map(Value::clone);
             let mut model = Model {
                 states: vec![State::new(); 3],
                 undoable: vec![false; 3],
                 folded: vec![Folded::new(); 3],
+                fields: vec![fields; 3],
                 session: project.start_session().await,
                 ..Model::default()
             };

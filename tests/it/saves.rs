@@ -15,7 +15,7 @@ use tests::{
 
 const SECONDS: i64 = 5;
 const JOIN: [&str; 1] = ["--join-saves-seconds=5"];
-const STEPS: usize = 70;
+const STEPS: usize = 60;
 
 /// What is read of a row of either list; `compared` is what a list that shows saves as one says differently.
 const ROW: &str = "id revision path additions deletions diff changeDescription createdAt createdBy { id } session { id } message { id } saves";
@@ -388,7 +388,7 @@ tests::on_both! {
     async fn a_list_takes_as_many_statements_whatever_is_shown_as_one(database: Database) {
         let server = Server::start_with(&database, &JOIN).await;
         let mut counts = BTreeSet::new();
-        for rows in [2, 40] {
+        for rows in [2, 12] {
             let project = Project::create(&server.user("ada@example.com"), "Counted").await;
             for file in 0..rows / 2 {
                 project.create_file(&format!("{file}.py"), "0\n").await;

@@ -382,6 +382,64 @@ tests::on_both! {
         assert_eq!(described, format!("Undo of revision {}", project.revision().await - 1));
     }
 
+    async fn the_projects_own_fields_are_undone_where_they_are_as_the_revision_left_them(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "First").await;
+        project.create_file("a", "1\n").await;
+        let fields = "name description initialPrompt config status";
+        let start = project.ask(fields).await;
+        let update = async |changes: Value| {
+            let input = tests::project::with(json!({ "id": project.id }), changes);
+            let answer = project.client.mutate("updateProject", input, "revision").await.ok();
+            number(&answer["updateProject"]["revision"])
+        };
+        let all = json!({ "name": "Second", "description": "Said", "initialPrompt": "Go", "config": { "voice": "echo" }, "status": "ARCHIVED" });
+        let changed = update(all).await;
+        let second = project.ask(fields).await;
+
+        // There and back: the undo, and its undo, are revisions like any other, which later readers of the past see too.
+        let select = "revision changes { path } fileCount manifestSha256 foldedMessages project { name description config status }";
+        let undone = project.write("undo", json!({ "revision": changed }), select).await;
+        assert_eq!((&undone["revision"], &undone["changes"], &undone["fileCount"]), (&json!(changed + 1), &json!([]), &json!(1)));
+        assert_eq!(undone["project"]["description"], Value::Null);
+        assert_eq!(project.ask(fields).await, start);
+        undo(&project, changed + 1).await;
+        assert_eq!(project.ask(fields).await, second);
+        let query = format!("query($id: ID!, $at: Int!) {{ project(id: $id, at: {{ revision: $at }}) {{ {fields} }} }}");
+        for (at, expected) in [(changed - 1, &start), (changed, &second), (changed + 1, &start), (changed + 2, &second)] {
+            let then = project.client.gql(&query, json!({ "id": project.id, "at": at })).await.ok();
+            assert_eq!(then["project"], *expected, "as of {at}");
+        }
+        let log = project.ask(&format!("events(afterRevision: {changed}) {{ kind changes {{ path }} }}")).await;
+        let entry = json!({ "kind": "PROJECT_UPDATED", "changes": [] });
+        assert_eq!(log["events"], json!([entry, entry]));
+
+        // Another field may have changed since; the same must not have.
+        let renamed = update(json!({ "name": "Third" })).await;
+        let described = update(json!({ "description": "Otherwise" })).await;
+        undo(&project, renamed).await;
+        assert_eq!(project.ask("name description").await, json!({ "name": "Second", "description": "Otherwise" }));
+        let answer = refused(&project, "undo", json!({ "revision": changed + 2 }), "CONFLICT").await;
+        assert_eq!(answer.field(), "revision");
+        assert!(answer.error()["message"].as_str().unwrap().ends_with("changed since: description."), "{answer:?}");
+        let answer = refused(&project, "undo", json!({ "revision": renamed }), "CONFLICT").await;
+        assert!(answer.error()["message"].as_str().unwrap().ends_with("changed since: name."), "{answer:?}");
+        undo(&project, described).await;
+        undo(&project, changed + 2).await;
+        assert_eq!(project.ask(fields).await, start);
+
+        // A deletion is taken back by its owner's `updateProject`, and the taking back by no editor.
+        let deleted = update(json!({ "status": "DELETED" })).await;
+        let answer = refused(&project, "undo", json!({ "revision": deleted }), "CONFLICT").await;
+        assert!(answer.error()["message"].as_str().unwrap().contains("updateProject"), "{answer:?}");
+        let back = update(json!({ "status": "ACTIVE" })).await;
+        let eve = project.of(&server.user("eve@example.com"));
+        eve.client.gql("{ viewer { id } }", json!({})).await.ok();
+        server.database().add_collaborator(&project.id, "eve@example.com", "editor", true).await;
+        refused(&eve, "undo", json!({ "revision": back }), "FORBIDDEN").await;
+        undo(&project, back).await;
+        assert_eq!(project.ask("status").await["status"], "DELETED");
+    }
+
     async fn an_undo_that_would_lose_later_work_is_refused(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Overlaps").await;
         project.create_file("a", "one\n").await;
@@ -420,7 +478,7 @@ tests::on_both! {
         undo(&project, deleted).await;
         assert_eq!(project.ask("file(path: \"d\") { id }").await["file"]["id"], made);
 
-        // What changed no files cannot be undone, nor what is not there; and the guard holds.
+        // What changed neither files nor the project cannot be undone, nor what is not there; and the guard holds.
         project.start_session().await;
         let last = project.revision().await;
         for revision in [1, last, last + 1, 0, -1] {

@@ -218,57 +218,100 @@ pub struct BlameRange {
 }
 
 /// Versions of a file that [`blame`] looks at; the lines of older ones count as the oldest's that it looks at.
-const BLAMED_VERSIONS: usize = 1_000;
+const BLAMED_VERSIONS: i32 = 1_000;
 
-/// Says of each line of a file which version wrote it; nothing of a file that is not text.
+/// Bytes of contents that [`blame`] holds at once.
+const BLAMED_BYTES: usize = 32 * 1024 * 1024;
+
+/// Says of each line of these files, each up to a version, which version wrote it; nothing of a file that is not text. One with
+/// damaged contents is an error of its own. The contents are read together, a statement for every 32 MiB of them.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn blame(tx: &Tx, file: &File) -> Result<Vec<BlameRange>> {
-    let mut versions = file::versions_until(tx, file.id, file.version).await?;
-    versions.drain(..versions.len().saturating_sub(BLAMED_VERSIONS));
-    // A deleted file that comes back begins anew.
-    if let Some(deletion) = versions.iter().rposition(|version| version.change_type == ChangeType::Delete) {
-        versions.drain(..=deletion);
+pub async fn blame(tx: &Tx, wanted: &[(FileId, i32)]) -> Result<Vec<Result<Vec<BlameRange>>>> {
+    let mut files: Vec<Vec<FileSnapshot>> = vec![Vec::new(); wanted.len()];
+    for (place, version) in file::versions_until(tx, wanted, BLAMED_VERSIONS).await? {
+        if let Some(versions) = files.get_mut(place) {
+            // A deleted file that comes back begins anew.
+            if version.change_type == ChangeType::Delete {
+                versions.clear();
+            } else {
+                versions.push(version);
+            }
+        }
     }
-    let project = file.project_id;
-    let mut hashes: Vec<(ProjectId, Hash)> = versions.iter().filter_map(|row| Some((project, row.hash?))).collect();
+    let mut lines: Vec<Result<Lines>> = files.iter().map(|_| Ok(Lines::default())).collect();
+    let mut steps: Vec<(usize, usize, FileSnapshot)> = Vec::new();
+    let mut bytes = 0;
+    for (place, versions) in files.iter().enumerate() {
+        for (at, version) in versions.iter().enumerate() {
+            let size = usize::try_from(version.size_bytes).unwrap_or_default();
+            if bytes + size > BLAMED_BYTES && !steps.is_empty() {
+                lines = follow(tx, lines, std::mem::take(&mut steps)).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            steps.push((place, at, version.clone()));
+        }
+    }
+    lines = follow(tx, lines, steps).await?;
+    Ok(lines.into_iter().zip(files).map(|(lines, versions)| Ok(ranges(lines?.writers, &versions))).collect())
+}
+
+/// The lines of a file as one of its versions has them.
+#[derive(Default)]
+struct Lines {
+    text: String,
+    /// Of each line, the place of the version that wrote it.
+    writers: Vec<usize>,
+}
+
+/// Goes on with the lines of files by versions of theirs: the place of the file, that of the version among its versions, and
+/// the version.
+async fn follow(
+    tx: &Tx,
+    mut lines: Vec<Result<Lines>>,
+    steps: Vec<(usize, usize, FileSnapshot)>,
+) -> Result<Vec<Result<Lines>>> {
+    let key = |version: &FileSnapshot| Some((version.project_id, version.hash?));
+    let mut hashes: Vec<(ProjectId, Hash)> = steps.iter().filter_map(|(_, _, version)| key(version)).collect();
     hashes.sort_unstable();
     hashes.dedup();
-    if hashes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let contents = contents(tx, &hashes).await?;
-    let contents: HashMap<_, _> = contents.into_iter().map(|(key, bytes)| Ok((key, bytes?))).collect::<Result<_>>()?;
-    let attribute = move || {
-        let mut writers: Vec<usize> = Vec::new();
-        let mut before = String::new();
-        for (at, version) in versions.iter().enumerate() {
-            let bytes = version.hash.and_then(|hash| contents.get(&(project, hash)));
-            let Some(text) = bytes.and_then(|bytes| diff::text_of(bytes)) else {
-                // What is no text has no lines; the next text is new as a whole.
-                writers.clear();
-                before.clear();
-                continue;
-            };
-            writers = inherit(&writers, &before, text, at);
-            text.clone_into(&mut before);
-        }
-        let mut ranges: Vec<BlameRange> = Vec::new();
-        let mut last = None;
-        for (line, writer) in writers.into_iter().enumerate() {
-            match ranges.last_mut() {
-                Some(range) if last == Some(writer) => range.end_line = line + 1,
-                _ => {
-                    let Some(version) = versions.get(writer).cloned() else { continue };
-                    ranges.push(BlameRange { start_line: line + 1, end_line: line + 1, version });
+    let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
+    let follow = move || {
+        for (place, at, version) in steps {
+            let Some(file) = lines.get_mut(place) else { continue };
+            let Ok(before) = file else { continue };
+            match key(&version).and_then(|key| contents.get(&key)) {
+                Some(Err(damage)) => *file = Err(damage.clone()),
+                Some(Ok(bytes)) if let Some(text) = diff::text_of(bytes) => {
+                    before.writers = inherit(&before.writers, &before.text, text, at);
+                    text.clone_into(&mut before.text);
                 }
+                // What is no text has no lines; the next text is new as a whole.
+                _ => *before = Lines::default(),
             }
-            last = Some(writer);
         }
-        ranges
+        lines
     };
-    tokio::task::spawn_blocking(attribute).await.map_err(Error::internal)
+    tokio::task::spawn_blocking(follow).await.map_err(Error::internal)
+}
+
+/// Joins lines that the same version wrote.
+fn ranges(writers: Vec<usize>, versions: &[FileSnapshot]) -> Vec<BlameRange> {
+    let mut ranges: Vec<BlameRange> = Vec::new();
+    let mut last = None;
+    for (line, writer) in writers.into_iter().enumerate() {
+        match ranges.last_mut() {
+            Some(range) if last == Some(writer) => range.end_line = line + 1,
+            _ => {
+                let Some(version) = versions.get(writer).cloned() else { continue };
+                ranges.push(BlameRange { start_line: line + 1, end_line: line + 1, version });
+            }
+        }
+        last = Some(writer);
+    }
+    ranges
 }
 
 /// The writers of the lines of `new`, of which those that `old` has too keep theirs.

@@ -197,6 +197,40 @@ async fn change(
     }
 }
 
+/// Takes back, in a write under way, what a revision changed of a project's own fields, where nobody has changed them since.
+pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> {
+    let present = read_back(tx, locked.id).await?;
+    let Some((before, after)) = project::changed_at(tx, &present, revision).await? else {
+        return Err(Error::bad_input("revision", format!("What revision {revision} changed was not kept.")));
+    };
+    let changes = ProjectChanges {
+        name: (before.name != after.name).then_some(before.name),
+        description: (before.description != after.description).then_some(before.description),
+        initial_prompt: (before.initial_prompt != after.initial_prompt).then_some(before.initial_prompt),
+        config: (before.config != after.config).then_some(before.config),
+        status: (before.status != after.status).then_some(before.status),
+    };
+    let overlaps: Vec<&str> = [
+        ("name", changes.name.is_some() && after.name != present.name),
+        ("description", changes.description.is_some() && after.description != present.description),
+        ("initialPrompt", changes.initial_prompt.is_some() && after.initial_prompt != present.initial_prompt),
+        ("config", changes.config.is_some() && after.config != present.config),
+        ("status", changes.status.is_some() && after.status != present.status),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_changed)| is_changed.then_some(field))
+    .collect();
+    if !overlaps.is_empty() {
+        let message = format!("What revision {revision} changed has been changed since: {}.", overlaps.join(", "));
+        return Err(Error::conflict("revision", message));
+    }
+    if changes.status == Some(ProjectStatus::Deleted) {
+        policy::may_delete_project(locked.role)?;
+    }
+    project::supersede(tx, locked.id, locked.revision).await?;
+    project::update(tx, locked.id, changes, locked.at).await
+}
+
 /// Notes that the actor opened a project; no revision.
 ///
 /// # Errors

@@ -230,11 +230,12 @@ async fn project_of(tx: &Tx, id: ProjectId) -> Result<Project> {
 }
 
 /// Appends the inverse of a revision: what it made goes, what it removed comes back, what it folded away is listed again, and
-/// the reverse.
+/// the reverse; the project's own fields that it changed are as before.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for viewers, and where it folded somebody else's conversation; `BadInput` for a revision that changed
-/// no files; `Conflict`, with the paths, where later changes touch the same files, where the conversation has gone back or
+/// `NotFound`; `Forbidden` for viewers, where it folded somebody else's conversation, and for anyone but the owner where it brought
+/// back the project; `BadInput` for a revision that changed neither files nor the project's own fields; `Conflict`, with the
+/// paths, where later changes touch the same files, where the same fields have been changed or the conversation has gone back or
 /// forth since, and where the guard fails.
 pub async fn undo(
     services: &Arc<Services>,
@@ -255,11 +256,28 @@ pub async fn undo(
                 Error::bad_input("revision", format!("The project has revisions 1 to {}.", write.present_revision()))
             };
             let event = event.ok_or_else(missing)?;
-            if !matches!(event.kind, EventKind::FilesChanged | EventKind::ProjectRestored) {
-                return Err(Error::bad_input("revision", format!("Revision {undone} changed no files.")));
+            let of_files = matches!(event.kind, EventKind::FilesChanged | EventKind::ProjectRestored);
+            if !of_files && event.kind != EventKind::ProjectUpdated {
+                let message = format!("Revision {undone} changed neither files nor the project's own fields.");
+                return Err(Error::bad_input("revision", message));
             }
             write.describe(format!("Undo of revision {undone}"));
             let heads = write.heads(&[], true).await?;
+            if !of_files {
+                super::project::undo(tx, &write.locked, undone).await?;
+                write.note(EventKind::ProjectUpdated).await?;
+                let files = heads.after(&[]).unwrap_or_default();
+                return Ok(Restored {
+                    project: project_of(tx, project).await?,
+                    backup: None,
+                    changes: Vec::new(),
+                    file_count: i32::try_from(files.len()).unwrap_or(i32::MAX),
+                    manifest: manifest(files.iter().map(|(path, hash)| (path.as_str(), hash))),
+                    folded: 0,
+                    unfolded: 0,
+                    revision: write.locked.revision,
+                });
+            }
             let edits = inverse(tx, project, undone).await?;
             let folding = chat::folding(tx, project, undone).await?;
             let changes = write.apply(&heads, edits, EventKind::FilesChanged, "revision").await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::batch::Key;
 use super::context::Caller;
-use crate::domain::compare::{self, Between, FileDiff};
+use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::{Tx, agent_configuration, chat, collaborator, events, file, profile, project, snapshot};
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
@@ -57,6 +57,9 @@ pub struct Contents(pub ProjectId, pub Sha256);
 /// A version of a file by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionNumber(pub FileId, pub i32);
+/// Who wrote the lines of a file as it was in a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlameOf(pub FileId, pub i32);
 /// What is directly in a folder; in the project, without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChildrenOf(pub Option<FilePath>);
@@ -205,6 +208,14 @@ loaders! {
         let mut found = HashMap::new();
         for keys in keys.chunks(PARENTS) {
             found.extend(keys.iter().copied().zip(compare::diffs(tx, keys).await?));
+        }
+        Ok(found)
+    };
+    BlameOf => Result<Vec<BlameRange>>, |tx, keys| {
+        let mut found = HashMap::new();
+        for keys in keys.chunks(PARENTS) {
+            let files: Vec<(FileId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+            found.extend(keys.iter().copied().zip(compare::blame(tx, &files).await?));
         }
         Ok(found)
     };

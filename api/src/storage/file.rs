@@ -45,6 +45,11 @@ fn optional_hash(row: &QueryResult, column: &str) -> Result<Option<Hash>> {
     get::<Option<Vec<u8>>>(row, column)?.map(hash).transpose()
 }
 
+/// Which of the things asked for a row answers.
+fn place(row: &QueryResult) -> Result<usize> {
+    Ok(usize::try_from(get::<i32>(row, "n")?).unwrap_or_default())
+}
+
 fn file_type(row: &QueryResult) -> Result<FileType> {
     let text: String = get(row, "file_type")?;
     FileType::from_stored(&text).ok_or_else(|| unknown("file type", &text))
@@ -644,7 +649,6 @@ pub async fn held_of_each(tx: &Tx, wanted: &[(ProjectId, i32, (i32, i32))]) -> R
         member(sql, "v.project_id", tx.me());
         Ok(())
     })?;
-    let place = |row: &QueryResult| Ok(usize::try_from(get::<i32>(row, "n")?).unwrap_or_default());
     tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, head(row)?))).collect()
 }
 
@@ -670,15 +674,21 @@ pub async fn held_before(tx: &Tx, project: ProjectId, revision: i32) -> Result<V
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-/// Every version of a file of the actor's projects up to a number, oldest first.
+/// The last so many versions of files of the actor's projects up to a number: each with the place of what it answers, oldest
+/// first.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn versions_until(tx: &Tx, file: FileId, version: i32) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
-    sql.push("WHERE v.file_id = ").bind(file.0).push(" AND v.version <= ").bind(version).push(" AND ");
-    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.version");
-    versions(tx, sql).await
+pub async fn versions_until(tx: &Tx, wanted: &[(FileId, i32)], limit: i32) -> Result<Vec<(usize, FileSnapshot)>> {
+    let mut sql = Sql::new("WITH w (n, id, first, last) AS (VALUES ");
+    for (index, (file, version)) in wanted.iter().enumerate() {
+        sql.push(if index == 0 { "(" } else { ", (" }).push(&index.to_string()).push(", ").bind(file.0).push(", ");
+        sql.bind(version.saturating_sub(limit)).push(", ").bind(*version).push(")");
+    }
+    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(VERSIONS).push("WHERE ");
+    member(&mut sql, "v.project_id", tx.me());
+    sql.push(") q ON q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
+    tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, version(row)?))).collect()
 }
 
 /// Ends these versions, the present ones of files of a locked project, at a revision.

@@ -466,7 +466,34 @@ pub async fn as_of(tx: &Tx, project: Project, as_of: AsOf) -> Result<Project> {
     member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.superseded_revision LIMIT 1");
     let then: Vec<project_versions::Model> = tx.all(sql).await?;
     let project = Project { as_of: Some(as_of), ..project };
-    let Some(then) = then.into_iter().next() else { return Ok(project) };
+    match then.into_iter().next() {
+        Some(then) => with_fields(project, then),
+        None => Ok(project),
+    }
+}
+
+/// A project's own fields before a revision changed them, and after; `None` where no such change is kept. `present` is a locked
+/// project as it is now.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changed_at(tx: &Tx, present: &Project, revision: i32) -> Result<Option<(Project, Project)>> {
+    let mut sql = Sql::new("SELECT v.* FROM project_versions v WHERE v.project_id = ");
+    sql.bind(present.id.0).push(" AND v.superseded_revision >= ").bind(revision);
+    sql.push(" ORDER BY v.superseded_revision LIMIT 2");
+    let kept: Vec<project_versions::Model> = tx.all(sql).await?;
+    let mut kept = kept.into_iter();
+    let Some(before) = kept.next().filter(|before| before.superseded_revision == revision) else { return Ok(None) };
+    let before = with_fields(present.clone(), before)?;
+    let after = match kept.next() {
+        Some(after) => with_fields(present.clone(), after)?,
+        None => present.clone(),
+    };
+    Ok(Some((before, after)))
+}
+
+/// A project with its own fields as they were.
+fn with_fields(project: Project, then: project_versions::Model) -> Result<Project> {
     Ok(Project {
         name: then.name,
         description: then.description,

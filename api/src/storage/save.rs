@@ -20,7 +20,8 @@ fn saved_over(tx: &Tx, v: &str, e: &str, seconds: u32, until: Option<i32>) -> St
     let mut condition = format!(
         "{v}.change_type = 'update' AND {e}.kind = 'FILES_CHANGED' AND {e}.session_id IS NULL AND {e}.message_id IS NULL \
          AND {e}.description IS NULL AND EXISTS (SELECT 1 FROM file_snapshots n JOIN project_events o \
-         ON o.project_id = n.project_id AND o.revision = n.revision WHERE n.file_id = {v}.file_id AND n.version = {v}.version + 1 \
+         ON o.project_id = n.project_id AND o.revision = n.revision WHERE n.project_id = {v}.project_id \
+         AND n.revision = {v}.superseded_revision AND n.file_id = {v}.file_id \
          AND n.change_type = 'update' AND o.kind = 'FILES_CHANGED' AND o.session_id IS NULL AND o.message_id IS NULL \
          AND o.description IS NULL AND o.actor_id = {e}.actor_id AND o.created_at <= {limit}"
     );

@@ -165,10 +165,10 @@ impl SnapshotMutation {
         restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
     }
 
-    /// Appends the inverse of a revision that changed files, a restore or another undo included: what it made goes, what it
-    /// removed comes back; messages that it folded away are listed again, and the reverse. Where later changes touch the same
-    /// files or messages nothing is written, and the answer is CONFLICT with extensions { paths }. Only its author takes back
-    /// what folded a conversation.
+    /// Appends the inverse of a revision that changed files or the project's own fields (`updateProject`), a restore or another
+    /// undo included: what it made goes, what it removed comes back, fields are as before; messages that it folded away are
+    /// listed again, and the reverse. Where later changes touch the same files (then with extensions { paths }), fields or
+    /// messages nothing is written, and the answer is CONFLICT. Only its author takes back what folded a conversation.
     async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Result<UndoPayload> {
         let project = ProjectId::parse(&input.project_id, "projectId")?;
         let caller = caller(ctx)?;

@@ -11,7 +11,7 @@ use super::project::Project;
 use crate::domain::compare::{self, Between};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{Contents, Count, Part, VersionNumber, VersionsJoined};
+use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, VersionsJoined};
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, int, rows, weigh};
 use crate::graphql::scalar::{Base64, Time};
@@ -147,8 +147,8 @@ impl ProjectFile {
     #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn blame(&self, ctx: &Context<'_>) -> Result<Vec<BlameRange>> {
         let Some(file) = self.0.file() else { return Ok(Vec::new()) };
-        let tx = caller(ctx)?.reader.tx().await?;
-        Ok(compare::blame(&tx, file).await?.into_iter().map(BlameRange).collect())
+        let ranges = caller(ctx)?.load(BlameOf(file.id, file.version)).await?.transpose()?.unwrap_or_default();
+        Ok(ranges.into_iter().map(BlameRange).collect())
     }
 
     /// Every version, newest first, the present one among them, also of a file that was read as of a moment in the past. A server
