@@ -139,9 +139,10 @@ impl App {
         };
 
         let draining = CancellationToken::new();
-        let health = Arc::new(Health::new(parts(&db), draining.clone()));
         let bus = Bus::choose(&db, settings.notify, nats);
-        let services = Arc::new(Services::new(db, settings.limits.clone()));
+        let services = Arc::new(Services::new(db.clone(), settings.limits.clone()));
+        let parts = parts(&db, bus.is_some().then(|| services.clone()));
+        let health = Arc::new(Health::new(parts, draining.clone()));
         let router = router(AppState {
             schema: schema::build(&settings.limits),
             documents: Arc::new(documents),
@@ -247,12 +248,22 @@ where
     })
 }
 
-/// What must work for a server to be ready.
-fn parts(db: &Db) -> Vec<Part> {
+/// What `/readyz` speaks of. `hearing` are the services of a server that has a bus.
+fn parts(db: &Db, hearing: Option<Arc<Services>>) -> Vec<Part> {
     let (database, migrations) = (db.clone(), db.clone());
-    vec![
+    let bus = hearing.map(|services| Part {
+        name: "bus",
+        is_needed: false,
+        amiss: "what other servers write is heard late, by the sweep",
+        check: Box::new(move || {
+            let works = services.hub.hears_others();
+            async move { if works { Ok(()) } else { Err("it does not work".to_owned()) } }.boxed()
+        }),
+    });
+    let needed = [
         Part {
             name: "database",
+            is_needed: true,
             amiss: "the database does not answer",
             check: Box::new(move || {
                 let db = database.clone();
@@ -261,6 +272,7 @@ fn parts(db: &Db) -> Vec<Part> {
         },
         Part {
             name: "migrations",
+            is_needed: true,
             amiss: "the database is not the one of this version",
             check: Box::new(move || {
                 let db = migrations.clone();
@@ -275,7 +287,8 @@ fn parts(db: &Db) -> Vec<Part> {
                 .boxed()
             }),
         },
-    ]
+    ];
+    needed.into_iter().chain(bus).collect()
 }
 
 /// The names of the migrations that the database lacks.

@@ -41,6 +41,9 @@ const ASK_TIME: Duration = Duration::from_secs(5);
 const LITTLE_SPACE: u64 = 1024 * 1024;
 const NO_SPACE: u64 = 64 * 1024;
 
+/// Fewer open files than this are used up by the sockets of a few busy users.
+const FEW_OPEN_FILES: u64 = 4096;
+
 /// How far the clocks may be apart before tokens and times are judged wrongly, in seconds.
 const MAX_SKEW: f64 = 2.0;
 
@@ -117,6 +120,7 @@ impl Findings {
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = Findings::default();
     check_settings(settings, &mut findings);
+    check_open_files(&mut findings);
     check_address("address", settings.listen, "--listen (LISTEN)", &mut findings).await;
     if let Some(address) = settings.metrics_listen {
         check_metrics_address(address, settings.listen, &mut findings).await;
@@ -197,6 +201,31 @@ async fn check_nats(settings: &Settings, findings: &mut Findings) {
             "check that NATS runs and that this machine reaches it, the user and password in --nats-url (NATS_URL), and that this \
              user may publish and subscribe to `antiphon.>`",
         ),
+    }
+}
+
+fn check_open_files(findings: &mut Findings) {
+    // Linux alone tells it so.
+    let Some(most) = std::fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(open_files) else { return };
+    let what = format!("a process like this one may have {most} open");
+    if most < FEW_OPEN_FILES {
+        findings.warn(
+            "open files",
+            what,
+            "each connection is one: who comes when there are so many is left waiting",
+            "`ulimit -n 65536` before the start, or LimitNOFILE=65536 in systemd's unit",
+        );
+    } else {
+        findings.fine("open files", what);
+    }
+}
+
+/// The soft limit on open files in the lines of /proc/self/limits (proc(5)).
+fn open_files(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_ascii_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
     }
 }
 
@@ -360,7 +389,12 @@ async fn check_sqlite(options: &SqliteConnectOptions, findings: &mut Findings) -
         return false;
     }
     check_mode(file, findings);
-    if let Some(error) = refusal(&options.clone().create_if_missing(false)).await {
+    let options = options.clone().create_if_missing(false);
+    let refused = match refusal(&options).await {
+        None => unreadable(&options).await,
+        refused => refused,
+    };
+    if let Some(error) = refused {
         findings.broken(
             "database",
             format!("{} cannot be opened: {error:#}", file.display()),
@@ -372,6 +406,19 @@ async fn check_sqlite(options: &SqliteConnectOptions, findings: &mut Findings) -
     }
     findings.fine("database", format!("{} opens", file.display()));
     true
+}
+
+/// Why nothing can be read of a file that opens: only then does SQLite look at what is in it.
+async fn unreadable(options: &SqliteConnectOptions) -> Option<anyhow::Error> {
+    let read = async {
+        let mut connection = options.connect().await?;
+        sqlx::raw_sql("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+        connection.close().await
+    };
+    read.await.err().map(|error: sqlx::Error| match error {
+        sqlx::Error::Database(error) => anyhow!("{}", error.message()),
+        error => error.into(),
+    })
 }
 
 #[cfg(unix)]
@@ -607,36 +654,40 @@ async fn check_pooler(
 async fn check_migrations(settings: &Settings, target: &Target, findings: &mut Findings) {
     let found = async {
         let db = target.connect(settings).await?;
-        let found = match missing(&db).await {
-            Ok(missing) => Ok((missing, db.is_sqlite())),
-            Err(error) => Err(error),
-        };
-        if let (Ok((missing, false)), Ok(login)) = (&found, db.login().await)
-            && missing.is_empty()
-            && !login.may_serve
-        {
-            findings.broken(
-                "role",
-                format!("the login {:?} may not speak for callers", login.name),
-                "every transaction takes its caller's role, so that row-level security holds; without it none begins",
-                &format!("let the database's owner run GRANT authenticated TO \"{}\"", login.name),
-            );
-        }
+        let is_sqlite = db.is_sqlite();
+        let login = if is_sqlite { None } else { db.login().await.ok() };
+        let found = missing(&db).await;
         db.close().await;
-        found
+        // Who may migrate gets what is missing with the migrations.
+        let is_whole = found.as_ref().is_ok_and(Vec::is_empty);
+        let mute = login.filter(|login| !login.may_serve && (is_whole || !login.may_migrate));
+        Ok((found, is_sqlite, mute))
     };
-    match timeout(2 * ASK_TIME, found).await.unwrap_or_else(|_| Err(anyhow!("no answer in time"))) {
+    let found = timeout(2 * ASK_TIME, found).await.unwrap_or_else(|_| Err(anyhow!("no answer in time")));
+    let found = found.and_then(|(found, is_sqlite, mute)| {
+        let Some(login) = mute else { return Ok(Some((found?, is_sqlite))) };
+        findings.broken(
+            "role",
+            format!("the login {:?} may not speak for callers", login.name),
+            "every transaction takes its caller's role, so that row-level security holds; without it none begins",
+            &format!("let the database's owner run GRANT authenticated TO \"{}\"", login.name),
+        );
+        // One that may do nothing cannot see them either.
+        Ok(found.ok().map(|missing| (missing, is_sqlite)))
+    });
+    match found {
         Err(error) => findings.broken(
             "migrations",
             format!("{error:#}"),
             "the server does not start on a database that it does not know",
             "start the version of antiphon that the database is of, or name another database",
         ),
-        Ok((missing, _)) if missing.is_empty() => findings.fine("migrations", "all are applied"),
-        Ok((missing, true)) => {
+        Ok(None) => {}
+        Ok(Some((missing, _))) if missing.is_empty() => findings.fine("migrations", "all are applied"),
+        Ok(Some((missing, true))) => {
             findings.fine("migrations", format!("{} are missing; the next start applies them", missing.len()));
         }
-        Ok((missing, false)) => findings.broken(
+        Ok(Some((missing, false))) => findings.broken(
             "migrations",
             format!("these are missing: {}", missing.join(", ")),
             "the server does not start on tables of another version",
@@ -648,6 +699,15 @@ async fn check_migrations(settings: &Settings, target: &Target, findings: &mut F
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_on_open_files_is_the_soft_one() {
+        let limits =
+            |soft: &str| format!("Limit  Soft Limit  Hard Limit  Units\nMax open files  {soft}  1048576  files \n");
+        assert_eq!(open_files(&limits("1024")), Some(1024));
+        assert_eq!(open_files(&limits("unlimited")), Some(u64::MAX));
+        assert_eq!(open_files("Max processes 5 5 processes"), None);
+    }
 
     #[test]
     fn the_file_system_of_a_folder_is_the_innermost_mounted() {

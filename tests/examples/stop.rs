@@ -6,7 +6,7 @@ use std::{process::Command, time::Instant};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use serde_json::json;
-use tests::client::Client;
+use tests::{client::Client, project::Project};
 
 /// Opens sockets, stops the server, and waits until it has gone.
 #[derive(Parser)]
@@ -26,9 +26,8 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let Arguments { url, token, pid, listeners } = Arguments::parse();
     let client = Client::new(&url, Some(token));
-    let create = "mutation { createProject(input: { name: \"Stopped\" }) { project { id } } }";
-    let data = client.request(create, json!({})).await?.data()?;
-    let variables = json!({ "id": data["createProject"]["project"]["id"] });
+    let project = Project::create(&client, "Stopped").await;
+    let variables = json!({ "id": project.id });
     let listen = "subscription($id: ID!) { projectEvents(projectId: $id, afterRevision: 0) { revision } }";
     let mut open = Vec::with_capacity(listeners);
     for _ in 0..listeners {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::{
     client::{Client, Response},
     database::Database,
+    project::Project,
     server::Server,
     socket::Frame,
     workload::sha256,
@@ -69,6 +70,30 @@ tests::on_sqlite! {
         assert_eq!(outcome(&post(&ada, json!({ "query": rename, "extensions": named(&sha256(rename)) })).await), "ok");
         let answer = eve.send("GET", &path.replace(&hash.to_uppercase(), &sha256(rename)), &[("authorization", &bearer)], "").await;
         assert_eq!(answer.unwrap().status, 405);
+    }
+
+    async fn a_document_is_known_by_its_hash_whichever_door_it_came_by(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Listened").await;
+        let known = async |query: &str| outcome(&post(&ada, json!({ "extensions": named(&sha256(query)) })).await) != NOT_FOUND;
+        let whole = |query: &str| json!({ "query": query, "variables": { "id": project.id }, "extensions": named(&sha256(query)) });
+
+        for (accept, query, end) in [
+            ("text/event-stream", "query Events { viewer { id } }", "event: complete"),
+            ("text/event-stream", "subscription Events($id: ID!) { projectEvents(projectId: $id, afterRevision: 0) { revision } }", "data: {\"data"),
+            ("multipart/mixed;subscriptionSpec=1.0", "subscription Parts($id: ID!) { projectEvents(projectId: $id, afterRevision: 0) { revision } }", "payload"),
+        ] {
+            assert!(!known(query).await, "{query}");
+            ada.stream(accept, &[], &whole(query)).await.until(end).await.unwrap();
+            assert!(known(query).await, "{accept}: {query}");
+        }
+        let mut socket = ada.greeted().await;
+        for query in ["query Socket { viewer { id } }", "subscription Socket($id: ID!) { projectEvents(projectId: $id, afterRevision: 0) { revision } }"] {
+            assert!(!known(query).await, "{query}");
+            socket.send(json!({ "type": "subscribe", "id": query, "payload": whole(query) })).await;
+            while socket.message().await["type"] != "next" {}
+            assert!(known(query).await, "{query}");
+        }
     }
 
     async fn only_what_is_valid_and_named_rightly_is_kept(server: Server) {

@@ -151,6 +151,22 @@ tests::on_sqlite! {
         assert_eq!(ask(&client, "{ __typename }", &[("content-type", "APPLICATION/JSON;charset=UTF-8")]).await.status, 200);
     }
 
+    async fn an_event_stream_is_for_who_takes_no_json_or_subscribes(server: Server) {
+        let client = server.user("ada@example.com");
+        // As urql, Apollo, graphql-sse and a browser's EventSource ask.
+        for (accept, content_type) in [
+            ("application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed", GRAPHQL),
+            ("multipart/mixed;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9", GRAPHQL),
+            ("text/event-stream, application/json;q=0.5", JSON),
+            ("text/event-stream;q=0, application/json", JSON),
+            ("text/event-stream", "text/event-stream"),
+        ] {
+            let answer = ask(&client, "{ __typename }", &[("accept", accept)]).await;
+            assert_eq!(answer.header("content-type"), format!("{content_type}; charset=utf-8"), "{accept}");
+        }
+        assert_eq!(ask(&client, "{ __typename }", &[("accept", "text/event-stream;q=0")]).await.status, 406);
+    }
+
     async fn a_query_may_come_by_get_and_a_mutation_may_not(server: Server) {
         let client = server.user("ada@example.com");
         let bearer = format!("Bearer {}", client.token().unwrap());
@@ -236,6 +252,15 @@ tests::on_sqlite! {
             assert!(answer.graphql().unwrap().error()["message"].as_str().unwrap().contains("--max-body-bytes"));
         }
 
+        // Who asks first whether to send so much hears no before it has.
+        let mut connection = TcpStream::connect(server.address()).await.unwrap();
+        let head = "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
+                    content-length: 100000\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+
         // The same where no length is declared.
         let mut connection = TcpStream::connect(server.address()).await.unwrap();
         let chunk = format!("1f4\r\n{}\r\n", " ".repeat(500));
@@ -296,6 +321,8 @@ tests::on_sqlite! {
             assert!(answer.header("vary").to_lowercase().contains("accept-encoding"), "{}", answer.header("vary"));
             assert!(answer.body.len() * 3 < plain.body.len(), "{encoding}: {} of {}", answer.body.len(), plain.body.len());
             assert_eq!(decompress(encoding, &answer.body), plain.body);
+            let shouted = encoding.to_uppercase();
+            let headers = [("content-type", JSON), ("content-encoding", shouted.as_str()), ("accept-encoding", encoding)];
             // What fits into a packet gains nothing.
             let answer = client.send("POST", "/graphql", &headers, compress(encoding, short.as_bytes())).await.unwrap();
             assert_eq!((answer.status, answer.header("content-encoding")), (200, ""));
@@ -305,6 +332,9 @@ tests::on_sqlite! {
                 assert_eq!((answer.status, code(&answer).as_str()), (400, "BAD_USER_INPUT"), "{encoding}");
             }
         }
+        let older = [("content-type", JSON), ("content-encoding", "X-GZip")];
+        let answer = client.send("POST", "/graphql", &older, compress("gzip", short.as_bytes())).await.unwrap();
+        assert_eq!(answer.status, 200);
         let any = [("content-type", JSON), ("accept-encoding", "gzip, deflate, br, zstd")];
         assert_eq!(client.send("POST", "/graphql", &any, long.clone()).await.unwrap().header("content-encoding"), "zstd");
     }

@@ -1,17 +1,21 @@
 //! Given a server, when an operator asks how it does, then it says so: alive, ready, what it has done, and why it cannot start.
 
 use std::{
+    fs::{self, Permissions},
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use antiphon::{config::Cli, doctor};
 use clap::Parser;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{
-    database::Database,
+    database::{Database, Kind},
     issuer::{Answer, Issuer, SigningKey},
     project::Project,
     server::{ChildServer, NO_SECRET, Server, settings},
@@ -23,6 +27,23 @@ const METRICS: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
 async fn ready(client: &tests::client::Client) -> (u16, Value) {
     let answer = client.send("GET", "/readyz", &[], "").await.unwrap();
     (answer.status, serde_json::from_slice(&answer.body).unwrap())
+}
+
+/// Waits until the server says that of itself.
+async fn said_within_time(client: &tests::client::Client, expected: (u16, Value)) {
+    let asked = async {
+        loop {
+            let said = ready(client).await;
+            if said == expected {
+                return;
+            }
+            // For as long as an answer holds.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(30), asked).await.is_err() {
+        assert_eq!(ready(client).await, expected);
+    }
 }
 
 /// The value of a time series, by how its line starts; 0 where there is none.
@@ -39,8 +60,11 @@ tests::on_both! {
         let anonymous = server.anonymous();
         let alive = anonymous.send("GET", "/healthz", &[], "").await.unwrap();
         assert_eq!((alive.status, &alive.body[..]), (200, &b"ok\n"[..]));
-        let parts = ["database", "migrations", "server"].map(|name| json!({ "name": name, "ready": true }));
-        assert_eq!(ready(&anonymous).await, (200, json!({ "ready": true, "parts": parts })));
+        let is_alone = server.database().file().is_some();
+        let names: &[&str] = if is_alone { &["database", "migrations", "server"] } else { &["database", "migrations", "bus", "server"] };
+        let parts: Vec<_> = names.iter().map(|name| json!({ "name": name, "ready": true })).collect();
+        // The bus comes a little later than the server.
+        said_within_time(&anonymous, (200, json!({ "ready": true, "parts": parts }))).await;
     }
 
     async fn a_database_that_is_not_migrated_is_named_and_nothing_of_it_told(server: Server) {
@@ -73,6 +97,10 @@ tests::on_both! {
         assert_eq!(metric(&server, other).await, 1.0);
         let broken = r#"antiphon_operations_total{kind="none",name="",outcome="GRAPHQL_PARSE_FAILED"}"#;
         assert_eq!(metric(&server, broken).await, 1.0);
+        // Nor is what never came to be an operation forgotten.
+        server.anonymous().with_token(Some("x".to_owned())).gql("query Names { __typename }", json!({})).await;
+        let nobody = r#"antiphon_operations_total{kind="none",name="",outcome="UNAUTHENTICATED"}"#;
+        assert_eq!(metric(&server, nobody).await, 1.0);
 
         // A write's statements count though it has a task of its own.
         let before = server.statements();
@@ -298,4 +326,121 @@ tests::on_sqlite! {
         let (told, is_broken) = asked(&[]).await;
         assert!(!is_broken && told.contains("warning  issuer: "), "{told}");
     }
+}
+
+tests::on_sqlite! {
+    async fn the_doctor_looks_at_the_database_file(database: Database) {
+        let file = database.file().unwrap();
+        let allow = |mode: u32| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        Server::start(&database).await.stop().await;
+        for (mode, broken, words) in [
+            (0o600, false, "ok       database: "),
+            (0o644, false, "warning  database: "),
+            (0o666, true, "may be written by every user"),
+        ] {
+            allow(mode);
+            let (told, is_broken) = examined(&database.url(), &[]).await;
+            assert!(is_broken == broken && told.contains(words), "{mode:o}: {told}");
+        }
+        allow(0o600);
+        fs::write(&file, "no database, whatever its name says".repeat(100)).unwrap();
+        let (told, is_broken) = examined(&database.url(), &[]).await;
+        assert!(is_broken && told.contains("BROKEN   database: ") && told.contains("not a database"), "{told}");
+        let nowhere = file.parent().unwrap().join("nowhere/antiphon.db");
+        let (told, is_broken) = examined(&format!("sqlite://{}", nowhere.display()), &[]).await;
+        assert!(is_broken && told.contains("the folder of") && told.contains("does not exist"), "{told}");
+    }
+
+    async fn the_doctor_looks_at_the_servers_own_secret(database: Database) {
+        let secret = format!("{}.secret", database.file().unwrap().display());
+        let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
+        assert!(!is_broken && told.contains("ok       secret: the server will make its own"), "{told}");
+        fs::write(&secret, "a secret that others have read by now").unwrap();
+        for (mode, broken, words) in [(0o600, false, "ok       secret: the server has its own"), (0o640, true, "BROKEN   secret: ")] {
+            fs::set_permissions(&secret, Permissions::from_mode(mode)).unwrap();
+            let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
+            assert!(is_broken == broken && told.contains(words) && !told.contains("others have read"), "{mode:o}: {told}");
+        }
+        let (told, is_broken) = examined(&database.url(), &[NO_SECRET, &["--listen", "0.0.0.0:0"]].concat()).await;
+        assert!(is_broken && told.contains("loopback") && told.contains("JWT_JWKS_URL"), "{told}");
+    }
+
+    async fn the_doctor_looks_at_the_addresses(database: Database) {
+        let server = Server::start(&database).await;
+        let own = server.address().to_string();
+        for (flags, broken, words) in [
+            (["--listen", own.as_str()].as_slice(), false, "a server of ours answers at"),
+            (&["--listen", "192.0.2.1:8080"], true, "cannot be listened on"),
+            (&["--listen", "127.0.0.1:8099", "--metrics-listen", "127.0.0.1:8099"], true, "METRICS_LISTEN is the same as LISTEN"),
+            (&["--metrics-listen", "0.0.0.0:0"], false, "warning  metrics: 0.0.0.0:0 is reachable from other machines"),
+        ] {
+            let (told, is_broken) = examined(&database.url(), flags).await;
+            assert!(is_broken == broken && told.contains(words), "{flags:?}: {told}");
+        }
+        server.stop().await;
+    }
+}
+
+#[test]
+fn the_doctor_looks_at_the_login_and_the_connections() {
+    tests::server::run_with_database(Kind::Postgres, async |database: Database| {
+        let (told, is_broken) = examined(&database.server_url(), &["--database-connections", "1000"]).await;
+        assert!(!is_broken && told.contains("ok       role: ") && told.contains("ok       clock: "), "{told}");
+        assert!(
+            told.contains("ok       pooler: ") && told.contains("warning  connections: DATABASE_CONNECTIONS is 1000"),
+            "{told}"
+        );
+        let (told, _) = examined(&database.admin_url(), &[]).await;
+        assert!(told.contains("warning  role: the login is a superuser"), "{told}");
+        let wrong = database.server_url().replace("antiphon-test", "hunter2");
+        let (told, is_broken) = examined(&wrong, &[]).await;
+        assert!(is_broken && told.contains("check user and password") && !told.contains("hunter2"), "{told}");
+        // One that nobody lets speak for callers.
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        sqlx::raw_sql("CREATE ROLE antiphon_mute LOGIN PASSWORD 'antiphon-test'").execute(&mut admin).await.unwrap();
+        let mute = database.server_url().replace("antiphon_server", "antiphon_mute");
+        let (told, is_broken) = examined(&mute, &[]).await;
+        sqlx::raw_sql("DROP ROLE antiphon_mute").execute(&mut admin).await.unwrap();
+        assert!(is_broken && told.contains("GRANT authenticated TO \"antiphon_mute\""), "{told}");
+    });
+}
+
+#[test]
+fn a_server_says_what_of_the_database_is_gone_and_that_it_is_back() {
+    tests::server::run_with_database(Kind::Postgres, async |_| {
+        let database = Database::alone().await;
+        let server = Server::start(&database).await;
+        let client = server.anonymous();
+        let part = |name: &str, amiss: &str| match amiss {
+            "" => json!({ "name": name, "ready": true }),
+            amiss => json!({ "name": name, "ready": false, "reason": amiss }),
+        };
+        let says = |status: u16, database: &str, migrations: &str, bus: &str| {
+            let parts =
+                [part("database", database), part("migrations", migrations), part("bus", bus), part("server", "")];
+            (status, json!({ "ready": status == 200, "parts": parts }))
+        };
+        let late = "what other servers write is heard late, by the sweep";
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        let mut end = async |backends: &str, can_come_back: bool| {
+            let word = if can_come_back { "LOGIN" } else { "NOLOGIN" };
+            let of = "FROM pg_stat_activity WHERE usename = 'antiphon_server'";
+            let sql =
+                format!("ALTER ROLE antiphon_server {word}; SELECT pg_terminate_backend(pid) {of} AND {backends}");
+            sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut admin).await.unwrap();
+        };
+        said_within_time(&client, says(200, "", "", "")).await;
+        // Requests are served without the bus, so that no load balancer need look elsewhere.
+        end("query LIKE 'LISTEN%'", false).await;
+        said_within_time(&client, says(200, "", "", late)).await;
+        server.user("ada@example.com").gql("{ viewer { id } }", json!({})).await.ok();
+        end("true", false).await;
+        let no_answer = "the database does not answer";
+        said_within_time(&client, says(503, no_answer, "the database is not the one of this version", late)).await;
+        assert_eq!(client.send("GET", "/healthz", &[], "").await.unwrap().status, 200);
+        end("true", true).await;
+        said_within_time(&client, says(200, "", "", "")).await;
+        server.user("ada@example.com").gql("{ viewer { id } }", json!({})).await.ok();
+        server.stop().await;
+    });
 }

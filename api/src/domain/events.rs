@@ -48,6 +48,11 @@ impl Hub {
         self.0.outbox.put(project, revision);
     }
 
+    /// Whether this server hears at once what others write, where it has a bus.
+    pub fn hears_others(&self) -> bool {
+        self.0.outbox.works()
+    }
+
     fn wake_here(&self, project: ProjectId, revision: i32) {
         if let Some(feed) = self.feed_of(project) {
             // Wake-ups of one project may arrive here out of order.

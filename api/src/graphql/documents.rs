@@ -75,6 +75,7 @@ impl Weighter<String, Arc<str>> for Bytes {
 }
 
 /// A document to be kept, once it is known to be valid.
+#[derive(Clone)]
 pub struct Keep {
     kept: Arc<Kept>,
     hash: String,
@@ -82,9 +83,16 @@ pub struct Keep {
 }
 
 impl Keep {
+    /// What is to be kept of a request, for who makes another of it.
+    pub fn of(request: &Request) -> Option<&Self> {
+        request.data.get(&TypeId::of::<Self>())?.downcast_ref()
+    }
+
     /// Keeps it.
     pub fn keep(&self) {
-        self.kept.insert(self.hash.clone(), self.text.clone());
+        if self.kept.peek(&self.hash).is_none() {
+            self.kept.insert(self.hash.clone(), self.text.clone());
+        }
     }
 }
 

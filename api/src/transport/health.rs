@@ -28,10 +28,12 @@ const CHECK_TIME: Duration = Duration::from_secs(2);
 /// For how long an answer holds: whoever asks more often costs the database nothing.
 const HOLDS: Duration = Duration::from_secs(1);
 
-/// Something that must work before requests can be served.
+/// Something that works or not.
 pub struct Part {
     /// What it is.
     pub name: &'static str,
+    /// Whether requests can be served only where it works.
+    pub is_needed: bool,
     /// What anybody may know of it where it does not work.
     pub amiss: &'static str,
     /// Finds out; the error is for the log.
@@ -60,7 +62,7 @@ struct PartReadiness {
 }
 
 impl Health {
-    /// Ready when all parts are and `draining` is not cancelled.
+    /// Ready when all parts that are needed are and `draining` is not cancelled.
     pub fn new(parts: Vec<Part>, draining: CancellationToken) -> Self {
         Self { parts, draining, last: Mutex::default() }
     }
@@ -74,7 +76,8 @@ impl Health {
             None => {
                 let before = last.take().map(|(_, readiness)| readiness);
                 let parts = join_all(self.parts.iter().map(|part| ask(part, before.as_ref()))).await;
-                let readiness = Readiness { ready: parts.iter().all(|part| part.ready), parts };
+                let ready = self.parts.iter().zip(&parts).all(|(part, found)| found.ready || !part.is_needed);
+                let readiness = Readiness { ready, parts };
                 if readiness.ready && before.is_some_and(|before| !before.ready) {
                     tracing::info!("ready again");
                 }
@@ -96,8 +99,8 @@ async fn ask(part: &Part, before: Option<&Readiness>) -> PartReadiness {
         Ok(Err(cause)) => cause,
         Err(_) => format!("no answer within {} seconds", CHECK_TIME.as_secs()),
     };
-    // Once, and not at every look.
-    if before.is_none_or(|before| before.parts.iter().all(|part| part.name != name || part.ready)) {
+    // Once, and not at every look; what is not needed says so itself.
+    if part.is_needed && before.is_none_or(|before| before.parts.iter().all(|part| part.name != name || part.ready)) {
         tracing::warn!(part = name, cause, "not ready");
     }
     PartReadiness { name, ready: false, reason: Some(part.amiss) }

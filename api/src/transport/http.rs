@@ -20,8 +20,8 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
-            ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-            WWW_AUTHENTICATE,
+            ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
+            RETRY_AFTER, WWW_AUTHENTICATE,
         },
         request::Parts,
     },
@@ -46,6 +46,9 @@ use crate::{
     graphql::context,
     model::{actor::Claims, error::Error},
 };
+
+/// How long the next piece of a body may take to come.
+const PIECE_TIME: Duration = Duration::from_secs(30);
 
 /// How long, and how many times `max_body_bytes`, a body that is refused for its size is read on as it comes, and no more
 /// decompressed: a client that is still writing when the connection closes sees a reset instead of the answer.
@@ -99,9 +102,16 @@ impl RawBody {
     }
 }
 
-/// Keeps hold of the body before anything decompresses it.
+/// Keeps hold of the body before anything decompresses it, and names its coding as who does that knows it.
 pub async fn keep_raw_body(request: axum::extract::Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    if let Some(coding) = parts.headers.get_mut(CONTENT_ENCODING) {
+        // RFC 9110, section 8.4.1: in any case, and by its older name too.
+        let lower = coding.to_str().unwrap_or_default().to_ascii_lowercase();
+        if let Some(known) = ["zstd", "br", "gzip", "x-gzip", "identity"].into_iter().find(|known| **known == *lower) {
+            *coding = HeaderValue::from_static(if known == "x-gzip" { "gzip" } else { known });
+        }
+    }
     let raw = RawBody(Arc::new(Mutex::new(body.into_data_stream())));
     let body = Body::from_stream(raw.stream());
     parts.extensions.insert(raw);
@@ -130,7 +140,10 @@ pub async fn graphql(
     let address = state.throttle.address(peer.ip(), &parts.headers);
     match answer(&state, &parts, (body, raw), address, media, &id).await {
         Ok(response) => response,
-        Err(refusal) => refuse(media, &refusal, &id),
+        Err(refusal) => {
+            state.services.metrics().ended("none", None, false, refusal.error.code(), None);
+            refuse(media, &refusal, &id)
+        }
     }
 }
 
@@ -168,7 +181,7 @@ async fn answer(
     }
 
     if let ([request], false) = (batch.requests.as_mut_slice(), batch.is_array)
-        && let Some(format) = Format::of(state, &parts.headers, request)
+        && let Some(format) = Format::of(state, &parts.headers, request, negotiate(&parts.headers).is_some())
     {
         let request = std::mem::replace(request, Request::new(""));
         return sse::open(state, format, request, claims, &parts.headers, id).await.map_err(|error| {
@@ -380,21 +393,27 @@ async fn read_body(headers: &HeaderMap, body: Body, raw: RawBody, limit: usize) 
         let mut stream = body.into_data_stream();
         let mut bytes = Vec::new();
         loop {
-            match stream.next().await {
-                None => return Ok(bytes.into()),
-                Some(Ok(chunk)) if chunk.len() <= limit - bytes.len() => bytes.extend_from_slice(&chunk),
-                Some(Ok(_)) => break,
-                Some(Err(_)) => {
+            match timeout(PIECE_TIME, stream.next()).await {
+                Ok(None) => return Ok(bytes.into()),
+                Ok(Some(Ok(chunk))) if chunk.len() <= limit - bytes.len() => bytes.extend_from_slice(&chunk),
+                Ok(Some(Ok(_))) => break,
+                Ok(Some(Err(_))) => {
                     return Err(Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", "The body broke off.")));
+                }
+                Err(_) => {
+                    let error = Error::bad_input("", "The rest of the body does not come.");
+                    return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).with(CONNECTION, "close"));
                 }
             }
         }
     }
     let message = format!("The request body has more than {limit} bytes (--max-body-bytes).");
     let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message });
-    let drained = timeout(DRAIN_TIME, drain(raw, limit.saturating_mul(DRAIN_FACTOR))).await;
+    // Who asks whether to send a body at all need not; reading on would tell it to.
+    let is_whole = !headers.contains_key(EXPECT)
+        && timeout(DRAIN_TIME, drain(raw, limit.saturating_mul(DRAIN_FACTOR))).await == Ok(true);
     // What is left of it would pass for the next request.
-    Err(if drained == Ok(true) { refusal } else { refusal.with(CONNECTION, "close") })
+    Err(if is_whole { refusal } else { refusal.with(CONNECTION, "close") })
 }
 
 /// Reads a body on and forgets it; says whether it had ended before there were too many bytes.
@@ -413,6 +432,8 @@ fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Box<Refusal>> {
     let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
     let json = std::str::from_utf8(body)
         .map_err(|error| bad_request(Error::bad_input("", format!("The body is not UTF-8: {error}."))))?;
+    // RFC 8259, section 8.1: nobody is to write one, and some do.
+    let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     if !json.trim_ascii_start().starts_with('[') {
         let request = operation::read(json).map_err(bad_request)?;
         return Ok(Batch { requests: vec![request], is_array: false });
@@ -520,6 +541,7 @@ mod tests {
         let read = |body: &str| from_body(body.as_bytes(), 2).map(|batch| (batch.requests.len(), batch.is_array));
         let refused = |body: &str| read(body).err().map(|refusal| (refusal.status.as_u16(), refusal.error.code()));
         assert_eq!(read(ONE).ok(), Some((1, false)));
+        assert_eq!(read(&format!("\u{feff}{ONE}")).ok(), Some((1, false)));
         assert_eq!(read(&format!(" [{ONE}, {ONE}] ")).ok(), Some((2, true)));
         assert_eq!(refused(&format!("[{ONE},{ONE},{ONE}]")), Some((413, "PAYLOAD_TOO_LARGE")));
         for body in ["", "[]", "[1]", "[[\"{a}\"]]", "5", "null", "{", "[", r#"{"query":"{a}"} x"#] {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::events::{Cursor, Feed},
-    graphql::{context, listening::Plan},
+    graphql::{context, documents::Keep, listening::Plan},
     model::{actor::Actor, clock, error::Error, ids::UserId},
 };
 
@@ -98,6 +98,7 @@ pub fn start(
     let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
     let state = state.clone();
     let asked = Asked {
+        keep: Keep::of(&request).cloned(),
         query: std::mem::take(&mut request.query),
         operation_name: request.operation_name.take(),
         variables: std::mem::take(&mut request.variables),
@@ -129,6 +130,7 @@ fn plan(request: &mut Request, name: Option<&str>, request_id: &str) -> Result<P
 
 /// What a client has asked for.
 struct Asked {
+    keep: Option<Keep>,
     query: String,
     operation_name: Option<String>,
     variables: Variables,
@@ -138,6 +140,9 @@ impl Asked {
     fn request(&self) -> Request {
         let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
+        if let Some(keep) = &self.keep {
+            request.data.insert(keep.clone());
+        }
         request
     }
 

@@ -48,25 +48,32 @@ impl Format {
         values.flat_map(|value| value.split(',')).find_map(|range| {
             let mut parts = range.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let mut parts = parts.filter_map(|part| part.split_once('='));
+            let mut parts =
+                parts.filter_map(|part| part.split_once('=')).map(|(key, value)| (key.trim(), value.trim()));
+            let is_refused =
+                |(key, value): (&str, &str)| key.eq_ignore_ascii_case("q") && value.parse::<f32>() == Ok(0.0);
+            if parts.clone().any(is_refused) {
+                return None;
+            }
             if name.eq_ignore_ascii_case("text/event-stream") {
                 return Some(Self::Events);
             }
             // Others ask for parts to be given deferred fields, which this schema does not have.
             let is_ours = name.eq_ignore_ascii_case("multipart/mixed")
-                && parts.any(|(key, _)| key.trim().eq_ignore_ascii_case("subscriptionSpec"));
+                && parts.any(|(key, _)| key.eq_ignore_ascii_case("subscriptionSpec"));
             is_ours.then_some(Self::Parts)
         })
     }
 
-    /// The one that this operation is to be answered in: parts are for subscriptions alone.
-    pub fn of(state: &AppState, headers: &HeaderMap, request: &mut Request) -> Option<Self> {
+    /// The one that this operation is to be answered in: of what ends with one result, events alone, and only for who does not
+    /// take JSON, whose answer has a status and can be compressed.
+    pub fn of(state: &AppState, headers: &HeaderMap, request: &mut Request, takes_json: bool) -> Option<Self> {
         let format = Self::accepted(headers)?;
         let is_subscription = matches!(
             operation::prepare(request, &state.documents, &state.limits),
             Ok((OperationType::Subscription, _))
         );
-        (format == Self::Events || is_subscription).then_some(format)
+        (is_subscription || (format == Self::Events && !takes_json)).then_some(format)
     }
 
     fn content_type(self) -> &'static str {

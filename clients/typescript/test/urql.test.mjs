@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { Client, fetchExchange, subscriptionExchange } from '@urql/core';
 import { cacheExchange } from '@urql/exchange-graphcache';
 import { relayPagination } from '@urql/exchange-graphcache/extras';
+import { persistedExchange } from '@urql/exchange-persisted';
 import { buildSchema, introspectionFromSchema } from 'graphql';
 
 import { documents, eventually, headers, newProject, schemaFile, socketClient, url } from './server.mjs';
@@ -13,12 +14,13 @@ import { documents, eventually, headers, newProject, schemaFile, socketClient, u
 const socket = socketClient();
 const schema = introspectionFromSchema(buildSchema(await readFile(schemaFile, 'utf8')));
 const embedded = () => null;
+// urql aborts a request once it has the answer. Where the body's end is still under way, Node tells nobody but the process.
+const unabortedFetch = (input, { signal: _signal, ...init }) => fetch(input, init);
 const urql = new Client({
   url,
   preferGetMethod: false,
   fetchOptions: { headers },
-  // urql aborts a request once it has the answer. Where the body's end is still under way, Node tells nobody but the process.
-  fetch: (input, { signal: _signal, ...init }) => fetch(input, init),
+  fetch: unabortedFetch,
   exchanges: [
     cacheExchange({
       schema,
@@ -94,4 +96,54 @@ test('a subscription replays and goes on live', async () => {
   await eventually(() => heard.at(-1) === addMessage.revision, 'the event');
   unsubscribe();
   assert.deepEqual(heard, heard.map((_, at) => at + 1));
+});
+
+test('documents are sent whole once, and by their hashes from then on: queries by GET, mutations, subscriptions', async () => {
+  const sent = [];
+  const persisted = new Client({
+    url,
+    preferGetMethod: false,
+    fetchOptions: { headers },
+    fetch: (input, init) => {
+      sent.push([init.method, /"query":|[?&]query=/.test(`${input}${init.body}`) ? 'whole' : 'hash']);
+      return unabortedFetch(input, init);
+    },
+    exchanges: [
+      persistedExchange({ enableForMutation: true, enableForSubscriptions: true }),
+      fetchExchange,
+      subscriptionExchange({
+        forwardSubscription: ({ query, ...operation }) => ({
+          subscribe: (sink) => {
+            sent.push(['SUBSCRIBE', query ? 'whole' : 'hash']);
+            // graphql-ws wants a text there, and an empty one is none.
+            return { unsubscribe: socket.subscribe({ query: query ?? '', ...operation }, sink) };
+          },
+        }),
+      }),
+    ],
+  });
+  // Documents that nobody has sent yet.
+  const name = projectId.replaceAll('-', '_');
+  const query = `query Once_${name} { viewer { email } }`;
+  const mutation = `mutation Once_${name}($input: UpdateProjectInput!) { updateProject(input: $input) { revision } }`;
+  const subscription = `subscription Once_${name}($id: ID!) { projectEvents(projectId: $id, afterRevision: 0) { revision } }`;
+  const heardOf = (subscribed) =>
+    new Promise((resolve, reject) => {
+      const { unsubscribe } = subscribed.subscribe(({ data, error }) => {
+        if (error) reject(error);
+        else resolve(data.projectEvents.revision);
+        queueMicrotask(() => unsubscribe());
+      });
+    });
+  for (let times = 0; times < 2; times += 1) {
+    sent.length = 0;
+    const asked = await persisted.query(query, {}).toPromise();
+    assert.match(asked.data?.viewer.email ?? String(asked.error), /@/);
+    const written = await persisted.mutation(mutation, { input: { id: projectId, name: `Renamed ${times}` } }).toPromise();
+    assert.ok(written.data?.updateProject.revision > 0, String(written.error));
+    assert.equal(await heardOf(persisted.subscription(subscription, { id: projectId })), 1);
+    assert.deepEqual(sent.filter(([, how]) => how === 'hash'), [['GET', 'hash'], ['POST', 'hash'], ['SUBSCRIBE', 'hash']]);
+    const whole = new Set(sent.filter(([, how]) => how === 'whole').map(([by]) => by));
+    assert.deepEqual([...whole], times === 0 ? ['GET', 'POST', 'SUBSCRIBE'] : []);
+  }
 });

@@ -5,7 +5,8 @@
 //! while that is on its way goes out with the next.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -60,6 +61,8 @@ pub enum WakeUp {
 pub struct Outbox {
     waiting: Mutex<Option<Waiting>>,
     filled: Notify,
+    /// Whether the bus works, as far as is known.
+    works: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -90,6 +93,11 @@ impl Outbox {
         self.fill(|waiting| {
             waiting.heard.insert(project, is_heard);
         });
+    }
+
+    /// Whether what other servers tell is heard now; of what is not, the sweep finds what is new.
+    pub fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed)
     }
 
     fn fill(&self, put: impl FnOnce(&mut Waiting)) {

@@ -139,7 +139,7 @@ pub(super) async fn run(servers: &Servers, outbox: &Outbox, heard: impl Fn(WakeU
     // Counts the times that anything may have been missed.
     let missed = Arc::new(watch::Sender::new(0_u64));
     let mut may_have_missed = missed.subscribe();
-    let client = connect(servers, missed).await;
+    let client = connect(servers, missed, outbox.works.clone()).await;
     let own = own_subject();
     let mut subscriptions = Subscriptions { client: client.clone(), streams: SelectAll::new(), heard: HashMap::new() };
     // Commands to the client wait while NATS is away, and fail only where it can never come back.
@@ -164,17 +164,21 @@ pub(super) async fn run(servers: &Servers, outbox: &Outbox, heard: impl Fn(WakeU
     }
 }
 
-async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>) -> Client {
+async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<AtomicBool>) -> Client {
     let has_told = Arc::new(AtomicBool::new(false));
     let options = servers.options().retry_on_initial_connect().event_callback(move |event| {
         match event {
             Event::Connected => {
                 tracing::info!("connected to NATS");
+                works.store(true, Ordering::Relaxed);
                 has_told.store(false, Ordering::Relaxed);
                 missed.send_modify(|missed| *missed += 1);
             }
             Event::SlowConsumer(_) => missed.send_modify(|missed| *missed += 1),
             Event::Disconnected | Event::ServerError(_) | Event::ClientError(_) => {
+                if event == Event::Disconnected {
+                    works.store(false, Ordering::Relaxed);
+                }
                 // Once, and not at every attempt.
                 if !has_told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%event, "NATS is away: other servers' writes are found by the sweep");

@@ -3,6 +3,7 @@
 //! A server notifies after its commit and not in the transaction (by a trigger, say): PostgreSQL lets only one transaction at
 //! a time commit that has notified anything, so that sixteen writers together commit four times fewer a second.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -17,7 +18,7 @@ const CHANNEL: &str = "antiphon";
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(url: &str, pool: &PgPool, outbox: &Outbox, heard: impl Fn(WakeUp)) {
-    tokio::join!(send(pool, outbox), receive(url, pool, heard));
+    tokio::join!(send(pool, outbox), receive(url, pool, &outbox.works, heard));
 }
 
 async fn send(pool: &PgPool, outbox: &Outbox) {
@@ -40,7 +41,7 @@ async fn notify(pool: &PgPool, payloads: &[String]) -> sqlx::Result<()> {
     Ok(())
 }
 
-async fn receive(url: &str, pool: &PgPool, heard: impl Fn(WakeUp)) {
+async fn receive(url: &str, pool: &PgPool, works: &AtomicBool, heard: impl Fn(WakeUp)) {
     loop {
         let listener = async {
             let mut listener = PgListener::connect(url).await?;
@@ -53,22 +54,24 @@ async fn receive(url: &str, pool: &PgPool, heard: impl Fn(WakeUp)) {
                 tracing::debug!("listening for notifications of other servers");
                 // What was notified while nobody listened is gone.
                 heard(WakeUp::LookAtAll);
-                take(listener, &heard).await
+                take(listener, works, &heard).await
             }
             Err(error) => error,
         };
+        works.store(false, Ordering::Relaxed);
         tracing::warn!(%error, "no notifications of other servers for now: their writes are found by the sweep");
         sleep(PAUSE).await;
     }
 }
 
 /// Takes notifications until that fails.
-async fn take(mut listener: PgListener, heard: &impl Fn(WakeUp)) -> sqlx::Error {
+async fn take(mut listener: PgListener, works: &AtomicBool, heard: &impl Fn(WakeUp)) -> sqlx::Error {
     let mut is_proven = false;
     loop {
         let next = listener.try_recv();
         let next = if is_proven { Ok(next.await) } else { timeout(PROBE_TIME, next).await };
         is_proven = true;
+        works.store(next.is_ok(), Ordering::Relaxed);
         match next {
             Ok(Ok(Some(notification))) => {
                 if let Some(wake_up) = read(notification.payload()) {
