@@ -226,7 +226,7 @@ fn listen(
                     }
                 }
             }
-            cursor = Arc::new(Cursor::of(feed.clone(), at));
+            cursor = Arc::new(cursor.onward(at));
         }
     }
 }
