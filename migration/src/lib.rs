@@ -12,8 +12,10 @@ mod m20261124_000004_pasts;
 mod m20261124_000005_heads;
 mod m20261124_000007_team;
 mod m20261124_000008_locks;
+mod m20261124_000009_streaming;
 mod m20261124_000011_histories;
 mod m20261124_000012_addresses;
+mod m20261124_000013_presences;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -30,8 +32,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000005_heads::Migration),
             Box::new(m20261124_000007_team::Migration),
             Box::new(m20261124_000008_locks::Migration),
+            Box::new(m20261124_000009_streaming::Migration),
             Box::new(m20261124_000011_histories::Migration),
             Box::new(m20261124_000012_addresses::Migration),
+            Box::new(m20261124_000013_presences::Migration),
         ]
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Ids {
     pub(crate) change: String,
     pub(crate) snapshot: String,
     pub(crate) configuration: String,
+    pub(crate) growing: String,
     pub(crate) user: String,
 }
 
@@ -36,6 +37,11 @@ impl Ids {
             json!({ "path": "secret.py", "content": "secret = 2\n", "sessionId": session, "messageId": message });
         let made = project.write("updateFile", input, "change { id } file { versions { nodes { id } } }").await;
         let named = project.write("createSnapshot", json!({ "name": "A secret snapshot" }), "snapshot { id }").await;
+        let input = json!({ "sessionId": session, "role": "ASSISTANT" });
+        let started = client.mutate("startMessage", input, "messageId").await.ok();
+        let growing = text(&started["startMessage"]["messageId"]);
+        let chunk = json!({ "messageId": growing, "offset": 0, "text": "A secret message" });
+        client.mutate("appendToMessage", chunk, "length").await.ok();
         let saved =
             project.write("saveAgentConfiguration", settings("A secret agent"), "agentConfiguration { id }").await;
         Self {
@@ -43,6 +49,7 @@ impl Ids {
             change: text(&made["change"]["id"]),
             snapshot: text(&named["snapshot"]["id"]),
             configuration: text(&saved["agentConfiguration"]["id"]),
+            growing,
             user: user_id(email),
             project: project.id,
             session,
@@ -63,6 +70,7 @@ impl Ids {
             change: id(),
             snapshot: id(),
             configuration: id(),
+            growing: id(),
             user: id(),
         }
     }
@@ -98,7 +106,7 @@ impl Ids {
 
     /// What every mutation of the schema would be sent to change the project, and what to select.
     pub(crate) fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
-        let Self { project, session, file, snapshot, configuration, user, .. } = self;
+        let Self { project, session, file, snapshot, configuration, growing, user, .. } = self;
         let saved = settings("Taken");
         let input = |input: Value| (json!({ "input": input }), "{ revision }");
         BTreeMap::from([
@@ -108,6 +116,13 @@ impl Ids {
             ("startSession", input(json!({ "projectId": project }))),
             ("endSession", (json!({ "id": session }), "{ revision }")),
             ("addMessage", input(json!({ "sessionId": session, "role": "USER", "content": "Taken" }))),
+            ("startMessage", (json!({ "input": { "sessionId": session, "role": "USER" } }), "{ length }")),
+            (
+                "appendToMessage",
+                (json!({ "input": { "messageId": growing, "offset": 16, "text": "Taken" } }), "{ length }"),
+            ),
+            ("finishMessage", input(json!({ "messageId": growing }))),
+            ("discardMessage", (json!({ "messageId": growing }), "{ messageId }")),
             ("createFile", input(json!({ "projectId": project, "path": "new.py" }))),
             ("updateFile", input(json!({ "projectId": project, "path": "secret.py", "content": "taken" }))),
             ("renameFile", input(json!({ "projectId": project, "path": "secret.py", "newPath": "taken.py" }))),
@@ -139,8 +154,10 @@ impl Ids {
 
     /// What every subscription would be started with to hear of the project.
     pub(crate) fn subscriptions(&self) -> BTreeMap<&'static str, String> {
-        let Self { project, session, .. } = self;
+        let Self { project, session, growing, .. } = self;
         BTreeMap::from([
+            ("messageStream", format!("(messageId: \"{growing}\") {{ text }}")),
+            ("whoIsHere", format!("(projectId: \"{project}\") {{ since }}")),
             ("messageAdded", format!("(sessionId: \"{session}\", afterRevision: 0) {{ id }}")),
             ("codeChanged", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
             ("projectEvents", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
@@ -183,7 +200,8 @@ const OF_OWNERS: [&str; 7] = [
     "removeCollaborator",
     "transferOwnership",
 ];
-const OF_AUTHORS: [&str; 2] = ["addMessage", "endSession"];
+const OF_AUTHORS: [&str; 6] =
+    ["addMessage", "endSession", "startMessage", "appendToMessage", "finishMessage", "discardMessage"];
 const OF_VIEWERS: [&str; 2] = ["touchProject", "leaveProject"];
 
 /// What a mutation of a project answers to whom; empty: that it is done.

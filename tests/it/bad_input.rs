@@ -26,6 +26,7 @@ struct World {
     ended: String,
     message: String,
     earlier_message: String,
+    growing: String,
     snapshot: String,
     /// At version 2.
     configuration: String,
@@ -50,6 +51,9 @@ impl World {
         let earlier_message = project.add_message(&ended, "Earlier", false).await;
         let session = project.start_session().await;
         let message = project.add_message(&session, "Checkpoint", true).await;
+        let growing = json!({ "sessionId": session, "role": "ASSISTANT" });
+        let growing = ada.mutate("startMessage", growing, "messageId").await.ok();
+        let growing = text(&growing["startMessage"]["messageId"]);
         let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
         let saved = async |project: &Project, name: &str| {
             text(
@@ -84,6 +88,7 @@ impl World {
             ended,
             message,
             earlier_message,
+            growing,
             snapshot,
             configuration,
             deleted_configuration,
@@ -106,6 +111,9 @@ impl World {
             "updatePreferences" => json!({ "editorTheme": "new" }),
             "startSession" => json!({ "projectId": project, "title": "New" }),
             "addMessage" => json!({ "sessionId": self.session, "role": "USER", "content": "New" }),
+            "startMessage" => json!({ "sessionId": self.session, "role": "ASSISTANT" }),
+            "appendToMessage" => json!({ "messageId": self.growing, "offset": 0, "text": "New" }),
+            "finishMessage" => json!({ "messageId": self.growing }),
             "createFile" => json!({ "projectId": project, "path": "new.py", "content": "new" }),
             "updateFile" => json!({ "projectId": project, "path": "a.py", "content": "new" }),
             "renameFile" => json!({ "projectId": project, "path": "a.py", "newPath": "new.py" }),
@@ -152,6 +160,7 @@ impl World {
         let before = self.revisions().await;
         let select = match mutation {
             "updateProfile" => "id",
+            "startMessage" | "appendToMessage" => "length",
             "updatePreferences" => "updatedAt",
             _ => "revision",
         };
@@ -192,6 +201,9 @@ tests::on_both! {
             ("updateProject", "id", ""),
             ("startSession", "projectId", ""),
             ("addMessage", "sessionId", ""),
+            ("startMessage", "sessionId", ""),
+            ("appendToMessage", "messageId", ""),
+            ("finishMessage", "messageId", ""),
             ("createFile", "projectId", ""),
             ("createFile", "sessionId", ""),
             ("createFile", "messageId", ""),
@@ -242,6 +254,7 @@ tests::on_both! {
             ("touchProject", "id", json!({})),
             ("deleteProject", "id", json!({})),
             ("endSession", "id", json!({})),
+            ("discardMessage", "messageId", json!({})),
             ("withdrawEmailInvitation", "projectId", json!({ "email": "new@example.com" })),
             ("acceptInvitation", "projectId", json!({})),
             ("declineInvitation", "projectId", json!({})),
@@ -253,10 +266,9 @@ tests::on_both! {
         ];
         for (mutation, field, rest) in &arguments {
             let before = world.state().await;
-            let select = if *mutation == "declineInvitation" { "projectId" } else { "revision" };
             for (id, code) in [(NOWHERE, "NOT_FOUND"), ("nonsense", "BAD_USER_INPUT"), (NOWHERE.replace('-', "").as_str(), "BAD_USER_INPUT")] {
                 let variables = with(rest.clone(), json!({ *field: id }));
-                refused(&world.ada.mutate_with(mutation, variables, select).await, code, field, mutation);
+                refused(&world.ada.mutate_with(mutation, variables, "__typename").await, code, field, mutation);
             }
             assert_eq!(world.state().await, before, "{mutation}");
         }
@@ -296,6 +308,14 @@ tests::on_both! {
             ("restoreSnapshot", json!({ "snapshotId": world.project.id }), "NOT_FOUND", "snapshotId"),
             ("startSession", json!({ "projectId": world.session }), "NOT_FOUND", "projectId"),
             ("addMessage", json!({ "sessionId": world.project.id }), "NOT_FOUND", "sessionId"),
+            ("startMessage", json!({ "sessionId": world.project.id }), "NOT_FOUND", "sessionId"),
+            ("startMessage", json!({ "idempotencyKey": " " }), "BAD_USER_INPUT", "idempotencyKey"),
+            ("startMessage", json!({ "metadata": { "a": "\0" } }), "BAD_USER_INPUT", "metadata"),
+            ("appendToMessage", json!({ "messageId": world.session }), "NOT_FOUND", "messageId"),
+            // A message that was never written bit by bit is finished.
+            ("appendToMessage", json!({ "messageId": world.message }), "CONFLICT", "messageId"),
+            ("finishMessage", json!({ "metadata": { "\0": 1 } }), "BAD_USER_INPUT", "metadata"),
+            ("finishMessage", json!({ "length": 7 }), "CONFLICT", "length"),
             ("updateFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
             ("renameFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
             ("deleteFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),

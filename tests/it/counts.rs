@@ -146,6 +146,30 @@ tests::on_both! {
         assert_eq!(last, first);
     }
 
+    async fn a_chunk_takes_two_however_long_its_message_is(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Chunks").await;
+        let session = project.start_session().await;
+        let started = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
+        let id = started["startMessage"]["messageId"].clone();
+        let append = async |offset: usize| {
+            let chunk = json!({ "messageId": id, "offset": 4 * offset, "text": "word" });
+            ada.mutate("appendToMessage", chunk, "length").await
+        };
+        let mut costs = Vec::new();
+        for n in 0..300 {
+            costs.push(count(&server, async { append(n).await.ok() }).await);
+        }
+        assert!(costs.iter().all(|cost| *cost == 2), "{costs:?}");
+        // Again, from the beginning or the end, and where nothing fits.
+        for n in [0, 299, 400] {
+            let cost = count(&server, append(n)).await;
+            assert!(cost <= 3, "again at {n} takes {cost}");
+        }
+        let finish = count(&server, async { ada.mutate("finishMessage", json!({ "messageId": id }), "revision").await.ok() }).await;
+        assert!(finish <= 8, "to finish takes {finish}");
+    }
+
     async fn a_sync_of_twenty_files_takes_at_most_twelve(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Files").await;
         let session = project.start_session().await;

@@ -10,7 +10,7 @@ use std::{
 use antiphon::storage::db::Db;
 use clap::Parser;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, Statement};
 use sea_orm_cli::{Cli, Commands, run_generate_command};
 use serde_json::json;
 use tests::{
@@ -75,7 +75,7 @@ async fn tables(db: &DatabaseConnection, kind: Kind) -> Vec<String> {
 
 /// Selects every row of every table and view, and counts them.
 async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
-    BTreeMap::from([
+    let mut selected = BTreeMap::from([
         select(db, entity::agent_configuration_versions::Entity).await,
         select(db, entity::agent_configurations::Entity).await,
         select(db, entity::blobs::Entity).await,
@@ -83,6 +83,8 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::chat_messages::Entity).await,
         select(db, entity::chat_sessions::Entity).await,
         select(db, entity::file_snapshots::Entity).await,
+        select(db, entity::growing_chunks::Entity).await,
+        select(db, entity::growing_messages::Entity).await,
         select(db, entity::project_collaborators::Entity).await,
         select(db, entity::project_events::Entity).await,
         select(db, entity::project_files::Entity).await,
@@ -100,7 +102,12 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::views::project_overview::Entity).await,
         select(db, entity::views::recent_chat_activity::Entity).await,
         select(db, entity::views::user_activity_summary::Entity).await,
-    ])
+    ]);
+    if db.get_database_backend() == DbBackend::Postgres {
+        // A SQLite file has one server, which knows without a table.
+        selected.extend([select(db, entity::presences::Entity).await]);
+    }
+    selected
 }
 
 async fn select<E: EntityTrait>(db: &DatabaseConnection, entity: E) -> (String, usize) {
@@ -185,6 +192,16 @@ tests::on_both! {
         let bob = json!({ "projectId": project.id, "userId": user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", bob, "revision").await.ok();
         project.write("inviteByEmail", json!({ "email": "carol@example.com", "role": "VIEWER" }), "revision").await;
+
+        // … while an answer is being written, and somebody listens at a server …
+        let session = project.start_session().await;
+        let started = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
+        let chunk = json!({ "messageId": started["startMessage"]["messageId"], "offset": 0, "text": "So far" });
+        ada.mutate("appendToMessage", chunk, "length").await.ok();
+        if server.database().kind() == Kind::Postgres {
+            let here = "INSERT INTO presences SELECT id, user_id, id, created_at, created_at FROM projects";
+            server.database().execute(here).await;
+        }
 
         // … then there are rows of every kind, and each can be read.
         let connection = connect(server.database()).await;

@@ -133,6 +133,32 @@ tests::on_both! {
         assert_eq!(event["revision"], project.revision().await);
     }
 
+    async fn who_waits_to_be_attached_hears_what_they_write_then(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Ready").await;
+        project.create_file("a.py", "").await;
+        let query = "subscription($id: ID!, $kinds: [EventKind!], $after: Int) {
+            projectEvents(projectId: $id, kinds: $kinds, afterRevision: $after, ready: true) { revision kind } }";
+        for round in 0..200 {
+            // Whatever else they want to hear.
+            let kinds = [json!(null), json!(["FILES_CHANGED"])][round % 2].clone();
+            let mut heard = ada.subscribe(query, json!({ "id": project.id, "kinds": kinds })).await;
+            let attached = heard.event().await["projectEvents"].take();
+            let revision = project.update_file("a.py", &round.to_string()).await;
+            assert_eq!(attached["revision"], revision - 1);
+            let event = heard.event().await["projectEvents"].take();
+            assert_eq!(event, json!({ "revision": revision, "kind": "FILES_CHANGED" }));
+        }
+
+        // From a place in the past on, it is that place that is told again; before the first entry there is none.
+        for (after, revisions) in [(1, [1, 2]), (0, [1, 2])] {
+            let mut heard = ada.subscribe(query, json!({ "id": project.id, "after": after })).await;
+            for revision in revisions {
+                assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            }
+        }
+    }
+
     async fn projects_and_sessions_do_not_mix(server: Server) {
         let ada = server.user("ada@example.com");
         let (one, two) = (Project::create(&ada, "One").await, Project::create(&ada, "Two").await);

@@ -74,6 +74,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     // The owner is their author; the editor has none.
     ("chat_sessions", "ended_at is_active", &["owner"]),
     ("chat_messages", "folded_revision", &["owner"]),
+    ("growing_messages", "last_append_at length", &["owner"]),
     (
         "project_files",
         "file_name file_path hash is_deleted language parent_path size_bytes updated_at version",
@@ -93,6 +94,8 @@ const ADDITIONS: &[(&str, &[&str])] = &[
     ("chat_messages", &["owner"]),
     ("chat_sessions", &["owner"]),
     ("file_snapshots", &["editor", "owner"]),
+    ("growing_chunks", &["owner"]),
+    ("growing_messages", &["owner"]),
     ("project_collaborators", &["owner"]),
     ("project_files", &["editor", "owner"]),
     // The editor's, who leaves.
@@ -108,6 +111,7 @@ const ADDITIONS: &[(&str, &[&str])] = &[
 
 /// Who may delete rows. Of all tables these are the only ones.
 const DELETIONS: &[(&str, &[&str])] = &[
+    ("growing_messages", &["owner"]),
     ("project_collaborators", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", &["addressed", "owner"]),
 ];
@@ -195,6 +199,10 @@ pub(crate) async fn fill(server: &Server) -> Project {
     let session = project.start_session().await;
     let message = project.add_message(&session, "A secret message", true).await;
     project.add_message(&session, "A folded message", false).await;
+    let growing = serde_json::json!({ "sessionId": session, "role": "ASSISTANT" });
+    let growing = ada.mutate("startMessage", growing, "messageId").await.ok()["startMessage"]["messageId"].take();
+    let chunk = serde_json::json!({ "messageId": growing, "offset": 0, "text": "A secret message" });
+    ada.mutate("appendToMessage", chunk, "length").await.ok();
     let back = serde_json::json!({ "revision": 3, "scope": "CONVERSATION", "sessionId": session });
     project.write("restoreRevision", back, "revision").await;
     let named = serde_json::json!({ "id": project.id, "name": "A secret name, again" });
@@ -221,6 +229,7 @@ pub(crate) async fn fill(server: &Server) -> Project {
          description, stt_provider, stt_model, stt_config, tts_provider, tts_model, tts_config, llm_provider, llm_model,
          llm_config, vad_provider, vad_config, turn_detection_config, function_calls, tool_integrations, agent_instructions,
          agent_personality, required_env_vars, dependencies, source_files FROM agent_configurations WHERE project_id = $1",
+        "INSERT INTO presences SELECT id, user_id, gen_random_uuid(), created_at, now() FROM projects WHERE id = $1",
         "INSERT INTO project_invitations SELECT id, 'amy@example.com', 'viewer', user_id, created_at FROM projects WHERE id = $1",
         "INSERT INTO project_former_collaborators SELECT id, $2, created_at FROM projects WHERE id = $1",
     ] {
@@ -275,7 +284,7 @@ fn nothing_is_open_that_nobody_closed() {
         let callable = rows(
             database,
             "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname <> 'project_heads' ORDER BY 1",
+             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('project_heads', 'keep_presences') ORDER BY 1",
         )
         .await;
         let callable: Vec<&str> = callable.iter().map(|row| row[0].as_str()).collect();
@@ -342,8 +351,15 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
         // Functions.
         // The service's own, and no caller's.
         let heads = format!("SELECT count(*) FROM project_heads(ARRAY['{}']::uuid[])", project.id);
+        let here = format!(
+            "SELECT count(*) FROM keep_presences(gen_random_uuid(), ARRAY['{}']::uuid[], ARRAY['{}']::uuid[], ARRAY[now()], now(), now())",
+            project.id,
+            user_id("sue@example.com"),
+        );
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
-            assert_eq!(door.run(email, &heads).await, Err(DENIED.to_owned()), "{person}");
+            for sql in [&heads, &here] {
+                assert_eq!(door.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
+            }
         }
         for (function, sql, told) in FUNCTIONS {
             let sql = sql.replace("$1", &format!("'{}'", project.id));
@@ -416,6 +432,7 @@ fn nobody_writes_what_is_not_theirs_to_write() {
                        WHEN attname = 'version' AND '{table}' IN ('file_snapshots', 'agent_configuration_versions') THEN 'version + 1000'
                        WHEN attname = 'superseded_revision' THEN '999'
                        WHEN attname = 'sha256' THEN 'sha256(sha256)'
+                       WHEN attname = 'start' THEN 'start + 1000'
                        WHEN attname = 'is_active' THEN 'false'
                        WHEN attname IN ('accepted_at', 'idempotency_key') OR (attname = 'message_id' AND '{table}' = 'project_events') THEN 'NULL'
                        WHEN '{table}' = 'project_collaborators' AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'

@@ -39,6 +39,12 @@ async fn invite_email(project: &Project, email: &str, role: &str) -> Response {
         .await
 }
 
+/// Begins a message, and answers its id.
+async fn grow(client: &Client, session: &str) -> String {
+    let input = json!({ "sessionId": session, "role": "ASSISTANT" });
+    text(&client.mutate("startMessage", input, "messageId").await.ok()["startMessage"]["messageId"])
+}
+
 /// A mutation of ids.
 async fn of_ids(project: &Project, client: &Client, name: &str, email: Option<&str>, select: &str) -> Response {
     let mut variables = json!({ "projectId": project.id });
@@ -85,6 +91,10 @@ struct Scene {
     file: String,
     snapshot: String,
     configuration: String,
+    /// In the actor's own session, or else in Ada's.
+    growing: String,
+    /// In another's session.
+    growing_elsewhere: String,
 }
 
 const ROLES: [&str; 5] = ["stranger", "invited", "viewer", "editor", "owner"];
@@ -122,13 +132,34 @@ impl Scene {
             "owner" => actor_session = Some(ada_session.clone()),
             _ => {}
         }
+        let own_session = actor_session.as_ref().unwrap_or(&ada_session);
+        let (mine, others) = match role {
+            "owner" => (project.client.clone(), server.user("carol@example.com")),
+            "viewer" | "editor" => (actor.clone(), project.client.clone()),
+            _ => (project.client.clone(), project.client.clone()),
+        };
+        let growing = grow(&mine, own_session).await;
+        let growing_elsewhere = grow(&others, &own).await;
         if role == "viewer" {
             let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
             project.mutate("changeCollaboratorRole", input, "revision").await.ok();
         }
         let (file, snapshot) = (file, text(&made["snapshot"]["id"]));
         let configuration = text(&saved["agentConfiguration"]["id"]);
-        Self { server: server.clone(), project, actor, own, ada_session, actor_session, file, snapshot, configuration }
+        let server = server.clone();
+        Self {
+            server,
+            project,
+            actor,
+            own,
+            ada_session,
+            actor_session,
+            file,
+            snapshot,
+            configuration,
+            growing,
+            growing_elsewhere,
+        }
     }
 
     /// What an action of the table is, as a mutation with its arguments.
@@ -140,6 +171,7 @@ impl Scene {
         } else {
             self.actor_session.as_ref().unwrap_or(&self.ada_session)
         };
+        let growing = if action.contains("another's") { &self.growing_elsewhere } else { &self.growing };
         let carol = user_id("carol@example.com");
         let me =
             if self.actor.token() == self.project.client.token() { user_id(ADA) } else { user_id("actor@example.com") };
@@ -161,6 +193,14 @@ impl Scene {
             "`addMessage` in one's own session" | "`addMessage` in another's session" => {
                 input(json!({ "sessionId": session, "role": "USER", "content": "New" }))
             }
+            "`startMessage` in one's own session" | "`startMessage` in another's session" => {
+                input(json!({ "sessionId": session, "role": "USER" }))
+            }
+            "`appendToMessage` to one's own" | "`appendToMessage` to another's" => {
+                input(json!({ "messageId": growing, "offset": 0, "text": "New" }))
+            }
+            "`finishMessage` of one's own" | "`finishMessage` of another's" => input(json!({ "messageId": growing })),
+            "`discardMessage` of one's own" | "`discardMessage` of another's" => json!({ "messageId": growing }),
             "`endSession` of one's own" | "`endSession` of another's" => json!({ "id": session }),
             "`createFile`" => here(json!({ "path": "new.py" })),
             "`updateFile`" => here(json!({ "path": "a.py", "content": "new" })),
@@ -194,15 +234,18 @@ impl Scene {
             let query = "query($id: ID!) { project(id: $id) { id } }";
             let data = self.actor.gql(query, json!({ "id": self.project.id })).await.ok();
             return if data["project"].is_null() { "nothing there" } else { "yes" };
-        } else if let Some(name) =
-            ["messageAdded", "codeChanged", "projectEvents"].iter().find(|name| action.contains(*name))
+        } else if let Some(name) = ["messageAdded", "messageStream", "codeChanged", "projectEvents", "whoIsHere"]
+            .iter()
+            .find(|name| action.contains(*name))
         {
-            let (argument, id) = match *name {
-                "messageAdded" => ("sessionId", &self.ada_session),
-                _ => ("projectId", &self.project.id),
+            let (argument, id, after) = match *name {
+                "messageAdded" => ("sessionId", &self.ada_session, ", afterRevision: 0"),
+                "messageStream" => ("messageId", &self.growing, ""),
+                "whoIsHere" => ("projectId", &self.project.id, ""),
+                _ => ("projectId", &self.project.id, ", afterRevision: 0"),
             };
             self.project.add_message(&self.ada_session, "Hear", false).await;
-            let query = format!("subscription {{ {name}({argument}: \"{id}\", afterRevision: 0) {{ __typename }} }}");
+            let query = format!("subscription {{ {name}({argument}: \"{id}\"{after}) {{ __typename }} }}");
             match self.actor.subscribe(&query, json!({})).await.next().await.expect("an answer") {
                 Ok(_) => return "yes",
                 Err(errors) => Response { status: 200, data: Value::Null, errors },
@@ -264,7 +307,7 @@ tests::on_both! {
                     scene = Scene::new(&scene.server, role).await;
                 } else {
                     let mut after = scene.project.state().await;
-                    if action.contains("Added") || action.contains("Changed`") || action.contains("Events") {
+                    if action.starts_with("hear") {
                         // The test itself has said something to hear.
                         after = before.clone();
                     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::project::{Target, event_of, lock};
-use super::{Services, check_json, check_name, check_optional_text, check_text, policy, write};
+use super::project::{Locked, Target, event_of, lock};
+use super::{Services, Tx, check_json, check_name, check_optional_text, check_text, policy, write};
 use crate::model::actor::Actor;
 use crate::model::chat::{Message, NewMessage, NewSession, Session};
 use crate::model::clock;
@@ -114,20 +114,17 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
             let counts = Counts { messages: 1, ..Counts::default() };
             let noun = ("session", "sessionId");
             let locked = lock(tx, Target::Session(new.session_id), counts, noun).await?;
-            let makes_snapshot = new.is_checkpoint && new.role == MessageRole::Assistant;
-            let place = chat::place(tx, new.session_id, makes_snapshot, new.idempotency_key.as_deref()).await?;
+            let with_files = makes_snapshot(new.role, new.is_checkpoint);
+            let place = chat::place(tx, new.session_id, with_files, new.idempotency_key.as_deref()).await?;
             let place = place.ok_or_else(|| Error::not_found("session", "sessionId"))?;
             policy::may_write_in_session(place.author_id, author.user_id)?;
             if let Some(duplicate) = place.duplicate {
                 let message = messages_by_ids(tx, &[duplicate]).await?.into_iter().next();
                 let message = message.ok_or_else(|| Error::internal("a message vanished"))?;
-                let made = [(message.project_id, message.revision)];
-                let snapshot = snapshot::by_created_revisions(tx, &made).await?.into_iter().next();
-                tx.abandon();
-                return Ok(Added { revision: message.revision, message, snapshot });
+                return added_before(tx, message).await;
             }
             if !place.is_active {
-                return Err(Error::conflict("sessionId", "The session has ended; start another."));
+                return Err(ended("sessionId"));
             }
             let message = Message {
                 id: MessageId(clock::new_id()),
@@ -143,36 +140,67 @@ pub async fn add_message(services: &Arc<Services>, actor: &Actor, new: NewMessag
                 metadata: new.metadata.unwrap_or_else(|| json!({})),
                 folded_revision: None,
             };
-            chat::insert_message(tx, &message, new.idempotency_key).await?;
-            let added = Event {
-                session_id: Some(message.session_id),
-                message_id: Some(message.id),
-                ..event_of(&author, &locked, EventKind::MessageAdded)
-            };
-            event::append(tx, &added, None).await?;
-            let mut made = None;
-            if makes_snapshot {
-                let mut snapshot = ProjectSnapshot {
-                    id: ProjectSnapshotId(clock::new_id()),
-                    project_id: locked.id,
-                    revision: locked.revision,
-                    created_revision: locked.revision,
-                    name: None,
-                    description: None,
-                    file_count: i32::try_from(place.files.len()).unwrap_or(i32::MAX),
-                    manifest: manifest(place.files.iter().map(|(path, hash)| (path.as_str(), hash))),
-                    created_at: locked.at,
-                    created_by: Some(author.user_id),
-                    session_id: Some(message.session_id),
-                    message_id: Some(message.id),
-                };
-                snapshot::insert(tx, &snapshot).await?;
-                // It follows from the time, so it is not kept.
-                snapshot.name = Some(automatic_name(locked.at));
-                made = Some(snapshot);
-            }
-            Ok(Added { revision: locked.revision, message, snapshot: made })
+            add(tx, &locked, &place, message, new.idempotency_key).await
         })
     })
     .await
+}
+
+pub(super) fn ended(field: &'static str) -> Error {
+    Error::conflict(field, "The session has ended; start another.")
+}
+
+/// Whether a message makes a snapshot.
+pub(super) fn makes_snapshot(role: MessageRole, is_checkpoint: bool) -> bool {
+    is_checkpoint && role == MessageRole::Assistant
+}
+
+/// Answers a message that had been added before, and makes the transaction write nothing.
+pub(super) async fn added_before(tx: &Tx, message: Message) -> Result<Added> {
+    let made = [(message.project_id, message.revision)];
+    let snapshot = snapshot::by_created_revisions(tx, &made).await?.into_iter().next();
+    tx.abandon();
+    Ok(Added { revision: message.revision, message, snapshot })
+}
+
+/// Adds a message as its project's locked revision: its row, its event, and a checkpoint's snapshot of the files in `place`.
+pub(super) async fn add(
+    tx: &Tx,
+    locked: &Locked,
+    place: &chat::Place,
+    message: Message,
+    idempotency_key: Option<String>,
+) -> Result<Added> {
+    chat::insert_message(tx, &message, idempotency_key).await?;
+    let added = Event {
+        project_id: locked.id,
+        revision: locked.revision,
+        kind: EventKind::MessageAdded,
+        created_at: locked.at,
+        actor_id: Some(message.author_id),
+        session_id: Some(message.session_id),
+        message_id: Some(message.id),
+    };
+    event::append(tx, &added, None).await?;
+    if !makes_snapshot(message.role, message.is_checkpoint) {
+        return Ok(Added { revision: locked.revision, message, snapshot: None });
+    }
+    let mut snapshot = ProjectSnapshot {
+        id: ProjectSnapshotId(clock::new_id()),
+        project_id: locked.id,
+        revision: locked.revision,
+        created_revision: locked.revision,
+        name: None,
+        description: None,
+        file_count: i32::try_from(place.files.len()).unwrap_or(i32::MAX),
+        manifest: manifest(place.files.iter().map(|(path, hash)| (path.as_str(), hash))),
+        created_at: locked.at,
+        created_by: Some(message.author_id),
+        session_id: Some(message.session_id),
+        message_id: Some(message.id),
+    };
+    snapshot::insert(tx, &snapshot).await?;
+    // It follows from the time, so it is not kept.
+    snapshot.name = Some(automatic_name(locked.at));
+    Ok(Added { revision: locked.revision, message, snapshot: Some(snapshot) })
 }

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
+use super::growing_message::Growths;
+use super::presence::{self, Attendance, People};
 use super::{Services, Tx};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
@@ -29,6 +31,10 @@ const BATCH: usize = 100;
 
 /// How many of the newest entries a feed keeps.
 const KEPT: usize = 256;
+
+/// How long a listener of its own goes on trying while the database does not answer, and how long it waits in between.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// The feeds of all projects that are listened to.
 #[derive(Default)]
@@ -53,6 +59,12 @@ impl Hub {
         self.0.outbox.works()
     }
 
+    /// Tells those on other servers that something has changed of which the log does not know: by a revision that every project
+    /// has passed, which makes nobody read the log.
+    pub(super) fn wake_beside(&self, project: ProjectId) {
+        self.0.outbox.put(project, 0);
+    }
+
     fn wake_here(&self, project: ProjectId, revision: i32) {
         if let Some(feed) = self.feed_of(project) {
             // Wake-ups of one project may arrive here out of order.
@@ -61,6 +73,7 @@ impl Hub {
                 due.revision = due.revision.max(revision);
                 is_new
             });
+            feed.stir();
         }
     }
 
@@ -71,7 +84,7 @@ impl Hub {
         }
     }
 
-    fn feed(&self, project: ProjectId) -> Arc<Feed> {
+    pub(super) fn feed(&self, project: ProjectId) -> Arc<Feed> {
         let mut feeds = lock(&self.0.known);
         let known = feeds.get(&project).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
@@ -79,6 +92,9 @@ impl Hub {
                 project,
                 feeds: self.0.clone(),
                 due: watch::Sender::default(),
+                beside: watch::Sender::default(),
+                growing: Growths::default(),
+                people: People::default(),
                 reading: tokio::sync::Mutex::default(),
                 known: Mutex::default(),
             });
@@ -88,7 +104,7 @@ impl Hub {
         })
     }
 
-    fn feed_of(&self, project: ProjectId) -> Option<Arc<Feed>> {
+    pub(super) fn feed_of(&self, project: ProjectId) -> Option<Arc<Feed>> {
         // Upgraded outside of the lock it could be the last of its kind, and would want the lock when dropped.
         let feed = lock(&self.0.known).get(&project).cloned();
         feed.and_then(|feed| feed.upgrade())
@@ -118,6 +134,12 @@ pub struct Feed {
     project: ProjectId,
     feeds: Arc<Feeds>,
     due: watch::Sender<Due>,
+    /// Counts how often something may have changed, in the log or beside it.
+    beside: watch::Sender<u64>,
+    /// The messages of the project whose growth is listened to.
+    pub(super) growing: Growths,
+    /// Who listens to it.
+    pub(super) people: People,
     /// Held by who reads for all.
     reading: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
@@ -133,6 +155,11 @@ struct Known {
 }
 
 impl Feed {
+    /// The project.
+    pub(super) fn project(&self) -> ProjectId {
+        self.project
+    }
+
     /// Says when there may be more to read.
     pub fn watch(&self) -> Watch {
         Watch(self.due.subscribe())
@@ -237,6 +264,17 @@ impl Feed {
 
     fn look_again(&self) {
         self.due.send_modify(|due| due.round += 1);
+        self.stir();
+    }
+
+    /// Says that something may have changed that is not in the log.
+    pub(super) fn stir(&self) {
+        self.beside.send_modify(|times| *times += 1);
+    }
+
+    /// Hears of every [`Feed::stir`], of the log's wake-ups too.
+    pub(super) fn beside(&self) -> watch::Receiver<u64> {
+        self.beside.subscribe()
     }
 }
 
@@ -251,7 +289,7 @@ impl Drop for Feed {
     }
 }
 
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::not_found("project", "projectId")
 }
 
@@ -271,20 +309,28 @@ pub struct Cursor {
     feed: OnceLock<Arc<Feed>>,
     /// The last revision that was handed on or passed over.
     at: OnceLock<AtomicI32>,
+    /// The listener's being here.
+    attendance: OnceLock<Arc<Attendance>>,
 }
 
 impl Cursor {
     /// Where the subscription's own arguments say, or after the revision that was heard last, where the client says so.
     pub fn new(heard: Option<i32>) -> Self {
-        Self {
-            feed: OnceLock::new(),
-            at: heard.map_or_else(OnceLock::new, |heard| OnceLock::from(AtomicI32::new(heard))),
-        }
+        Self { at: heard.map_or_else(OnceLock::new, |heard| OnceLock::from(AtomicI32::new(heard))), ..Self::default() }
     }
 
     /// After a revision that this feed's listeners have heard.
     pub fn of(feed: Arc<Feed>, revision: i32) -> Self {
-        Self { feed: OnceLock::from(feed), at: OnceLock::from(AtomicI32::new(revision)) }
+        Self { feed: OnceLock::from(feed), at: OnceLock::from(AtomicI32::new(revision)), ..Self::default() }
+    }
+
+    /// The same listener's, after another revision.
+    pub fn onward(&self, revision: i32) -> Self {
+        Self {
+            feed: self.feed.clone(),
+            at: OnceLock::from(AtomicI32::new(revision)),
+            attendance: self.attendance.clone(),
+        }
     }
 
     /// The feed; none before the subscription has begun.
@@ -292,12 +338,12 @@ impl Cursor {
         self.feed.get()
     }
 
-    /// The revision; none before the subscription has begun.
+    /// The revision, or of a growing message how much of it was handed on; none before the subscription has begun.
     pub fn at(&self) -> Option<i32> {
         self.at.get().map(|at| at.load(Ordering::Relaxed))
     }
 
-    fn advance(&self, revision: i32) {
+    pub(super) fn advance(&self, revision: i32) {
         self.at.get_or_init(AtomicI32::default).store(revision, Ordering::Relaxed);
     }
 
@@ -320,12 +366,14 @@ impl Cursor {
             return Err(Error::bad_input("afterRevision", format!("The project has revisions 0 to {newest}.")));
         }
         self.advance(start);
+        self.attendance.get_or_init(|| Arc::new(Attendance::begin(services, &feed, actor.user_id)));
         Ok(self.feed.get_or_init(|| feed).clone())
     }
 }
 
 /// Entries of a project's log from where the cursor stands (a new one: after `after_revision`, or without it after the
-/// present) to the newest, of these kinds where any are named. Every entry comes once and in order.
+/// present) to the newest, of these kinds where any are named. Every entry comes once and in order. Whoever asks to be told that
+/// they are attached (`ready`) first gets the entry before those, of whatever kind.
 ///
 /// # Errors
 /// `NotFound` where the actor is no member; the stream ends with an error where the database fails.
@@ -336,8 +384,17 @@ pub async fn listen(
     project: ProjectId,
     kinds: Vec<EventKind>,
     after_revision: Option<i32>,
+    ready: bool,
 ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
+    let is_new = cursor.feed().is_none();
     let feed = cursor.begin(services, actor, project, after_revision).await?;
+    let first = if ready && is_new {
+        let start = cursor.at().unwrap_or_default();
+        let found = event::after(&services.read(actor).await?, &[project], start.saturating_sub(1), &[], 1).await?;
+        found.into_iter().find(|event| event.revision == start)
+    } else {
+        None
+    };
     let wanted = kinds.clone();
     let live = move |events: Vec<Event>| {
         Some(events.into_iter().filter(|event| wanted.is_empty() || wanted.contains(&event.kind)).collect())
@@ -347,7 +404,8 @@ pub async fn listen(
         async move { event::after(&tx, &[project], from, &kinds, BATCH).await }
     };
     let at = Place { services: services.clone(), actor: actor.clone(), feed, cursor: cursor.clone() };
-    Ok(replay(at, live, read, |event: &Event| event.revision))
+    let events = replay(at, live, read, |event: &Event| event.revision);
+    Ok(stream::iter(first.map(Ok)).chain(events))
 }
 
 /// Messages of a session, likewise.
@@ -459,7 +517,7 @@ pub fn keep_awake(services: Arc<Services>, bus: Option<Bus>, sweep: Duration) ->
                 }
             }
         };
-        tokio::join!(told, swept);
+        tokio::join!(told, swept, presence::keep(&services));
     }
 }
 
@@ -486,6 +544,12 @@ impl Services {
             };
             if !is_known {
                 feed.look_again();
+            } else if feed.beside.receiver_count() > 0 {
+                // Of what is beside the log only a look can tell.
+                feed.stir();
+            }
+            if feed.people.are_watched() {
+                feed.people.stir();
             }
         }
         Ok(())

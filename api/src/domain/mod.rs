@@ -20,9 +20,11 @@ pub mod compare;
 mod edit;
 pub mod events;
 pub mod file;
+pub mod growing_message;
 pub mod node;
 pub mod policy;
 pub mod portability;
+pub mod presence;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
@@ -35,6 +37,10 @@ pub struct Services {
     db: Db,
     /// Wakes the listeners of a project after each write.
     pub hub: events::Hub,
+    /// Spares other servers a wake-up for every chunk of a growing message.
+    wake_ups: growing_message::WakeUps,
+    /// Who listens here.
+    here: Arc<presence::Here>,
     /// What requests may contain.
     pub limits: Limits,
     /// Users whose profile is known to exist.
@@ -47,7 +53,14 @@ type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 impl Services {
     /// Services on a migrated database.
     pub fn new(db: Db, limits: Limits) -> Self {
-        Self { db, hub: events::Hub::default(), limits, seen: Mutex::default() }
+        Self {
+            db,
+            hub: events::Hub::default(),
+            wake_ups: Default::default(),
+            here: Arc::default(),
+            limits,
+            seen: Mutex::default(),
+        }
     }
 
     /// What is counted of this server.
@@ -69,8 +82,9 @@ impl Services {
         self.db.read(actor).await
     }
 
-    /// Closes the database.
+    /// Closes the database, once nobody listens any more.
     pub async fn close(&self) {
+        presence::leave(self).await;
         self.db.clone().close().await;
     }
 }

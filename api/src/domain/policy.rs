@@ -48,3 +48,12 @@ pub fn may_remove(role: ProjectRole, actor: UserId, whom: UserId) -> Result<()> 
 pub fn may_write_in_session(author: UserId, actor: UserId) -> Result<()> {
     only(author == actor, "Only its author writes in a session.")
 }
+
+/// Its author discards a message that is being written, and the project's owner what somebody has left behind.
+///
+/// # Errors
+/// `Forbidden` for everybody else.
+pub fn may_discard(role: ProjectRole, author: UserId, actor: UserId) -> Result<()> {
+    may_write(role)?;
+    only(role == ProjectRole::Owner || author == actor, "Only its author discards a message, or the project's owner.")
+}

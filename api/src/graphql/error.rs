@@ -37,6 +37,9 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
             if let Some(revision) = conflict.current_revision {
                 extensions.set("currentRevision", revision);
             }
+            if let Some(length) = conflict.current_length {
+                extensions.set("currentLength", length);
+            }
             if let Some(hash) = &conflict.current_hash {
                 extensions.set("currentHash", hash.as_str());
             }

@@ -8,18 +8,22 @@ use std::sync::Arc;
 use super::batch::Key;
 use super::context::Caller;
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
-use crate::domain::{Tx, agent_configuration, chat, collaborator, events, file, profile, project, snapshot};
+use crate::domain::{
+    Tx, agent_configuration, chat, collaborator, events, file, growing_message, presence, profile, project, snapshot,
+};
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::collaborator::{Collaborator, EmailInvitation};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
+use crate::model::growing_message::GrowingMessage;
 use crate::model::ids::{
     AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId,
 };
 use crate::model::page::{Page, Slice};
 use crate::model::path::FilePath;
+use crate::model::presence::Presence;
 use crate::model::profile::{Preferences, Profile};
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
@@ -87,6 +91,15 @@ pub struct ChangesFor(pub MessageId);
 /// The caller's own active session of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ActiveSession(pub ProjectId);
+/// The messages that are being written in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GrowingIn(pub SessionId);
+/// The text so far of a message that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TextOf(pub MessageId);
+/// Who listens to a project, as the servers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PresencesOf(pub ProjectId);
 /// A project's collaborators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CollaboratorsOf(pub ProjectId);
@@ -136,6 +149,19 @@ loaders! {
     ActiveSession => Session, |tx, keys| {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
         Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
+    };
+    GrowingIn => Vec<GrowingMessage>, |tx, keys| {
+        let sessions: Vec<SessionId> = keys.iter().map(|key| key.0).collect();
+        Ok(gather(growing_message::of_sessions(tx, &sessions).await?, |row| GrowingIn(row.session_id)))
+    };
+    TextOf => String, |tx, keys| {
+        let messages: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
+        let texts = growing_message::texts(tx, &messages).await?;
+        Ok(texts.into_iter().map(|(id, text)| (TextOf(id), text)).collect())
+    };
+    PresencesOf => Vec<Presence>, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(gather(presence::of_projects(tx, &projects).await?, |row| PresencesOf(row.project_id)))
     };
     CollaboratorsOf => Vec<Collaborator>, |tx, keys| {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();

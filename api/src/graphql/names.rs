@@ -117,6 +117,19 @@ pub enum OrderDirection {
     Desc,
 }
 
+/// What has become of a message that was begun.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageState {
+    /// It is being written.
+    Growing,
+    /// It is not finished, and nothing was appended for some time.
+    Interrupted,
+    /// It is a message of the session.
+    Finished,
+    /// Nothing came of it.
+    Discarded,
+}
+
 /// What a sync does with files that it does not name.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncMode {

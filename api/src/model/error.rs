@@ -57,6 +57,8 @@ pub struct Conflict {
     pub current_revision: Option<i32>,
     /// Lower-case hex SHA-256 of the file's present content, where there is one.
     pub current_hash: Option<String>,
+    /// How much text the growing message has, in bytes, where that is not where a chunk begins.
+    pub current_length: Option<i32>,
     /// The paths in question, where there are several.
     pub paths: Vec<String>,
     /// What comes of bringing both changes of a text together.

@@ -287,6 +287,8 @@ pub enum Target {
     Snapshot(crate::model::ids::ProjectSnapshotId),
     /// By one of its agent configurations.
     AgentConfiguration(crate::model::ids::AgentConfigurationId),
+    /// By a message that is being written in one of its sessions.
+    GrowingMessage(crate::model::ids::MessageId),
 }
 
 impl Target {
@@ -301,6 +303,9 @@ impl Target {
             }
             Self::AgentConfiguration(id) => {
                 sql.push("(SELECT project_id FROM agent_configurations WHERE id = ").bind(id.0).push(")")
+            }
+            Self::GrowingMessage(id) => {
+                sql.push("(SELECT project_id FROM growing_messages WHERE id = ").bind(id.0).push(")")
             }
         }
     }
@@ -381,7 +386,7 @@ pub(super) fn take_revision(now: DateTime<Utc>) -> Sql {
 }
 
 /// Adds the role of `me` in a project of `projects`; null where they have none.
-fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
+pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("CASE WHEN projects.user_id = ").bind(me);
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
     sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")

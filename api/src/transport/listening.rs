@@ -231,7 +231,7 @@ fn listen(
                     }
                 }
             }
-            cursor = Arc::new(Cursor::of(feed.clone(), at));
+            cursor = Arc::new(cursor.onward(at));
         }
     }
 }

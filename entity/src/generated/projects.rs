@@ -36,6 +36,8 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub file_snapshots: HasMany<super::file_snapshots::Entity>,
     #[sea_orm(has_many)]
+    pub presences: HasMany<super::presences::Entity>,
+    #[sea_orm(has_many)]
     pub project_collaborators: HasMany<super::project_collaborators::Entity>,
     #[sea_orm(has_many)]
     pub project_events: HasMany<super::project_events::Entity>,
@@ -55,6 +57,8 @@ pub struct Model {
     pub agent_configurations: HasMany<super::agent_configurations::Entity>,
     #[sea_orm(has_many, via = "chat_folds")]
     pub chat_messages: HasMany<super::chat_messages::Entity>,
+    #[sea_orm(has_many, via = "growing_chunks")]
+    pub growing_messages: HasMany<super::growing_messages::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

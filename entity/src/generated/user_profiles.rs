@@ -23,6 +23,10 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub chat_sessions: HasMany<super::chat_sessions::Entity>,
     #[sea_orm(has_many)]
+    pub growing_messages: HasMany<super::growing_messages::Entity>,
+    #[sea_orm(has_many)]
+    pub presences: HasMany<super::presences::Entity>,
+    #[sea_orm(has_many)]
     pub project_events: HasMany<super::project_events::Entity>,
     #[sea_orm(has_many)]
     pub project_former_collaborators: HasMany<super::project_former_collaborators::Entity>,

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use serde_json::Value;
 
-use crate::domain::chat;
+use crate::domain::chat::{self, Added};
 use crate::graphql::context::caller;
 use crate::graphql::names::MessageRole;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
@@ -57,13 +57,23 @@ struct AddMessageInput {
 
 /// What adding a message answers.
 #[derive(SimpleObject)]
-struct MessagePayload {
+pub(super) struct MessagePayload {
     /// The message.
     message: ChatMessage,
     /// The snapshot of an assistant's checkpoint.
     snapshot: Option<ProjectSnapshot>,
     /// The revision that added it.
     revision: i32,
+}
+
+impl From<Added> for MessagePayload {
+    fn from(added: Added) -> Self {
+        Self {
+            message: ChatMessage(added.message),
+            snapshot: added.snapshot.map(ProjectSnapshot),
+            revision: added.revision,
+        }
+    }
 }
 
 #[Object]
@@ -104,11 +114,6 @@ impl ChatMutation {
         };
         let caller = caller(ctx)?;
         let done = caller.done(chat::add_message(&caller.services, &caller.actor, new));
-        let added = done.await?;
-        Ok(MessagePayload {
-            message: ChatMessage(added.message),
-            snapshot: added.snapshot.map(ProjectSnapshot),
-            revision: added.revision,
-        })
+        Ok(done.await?.into())
     }
 }

@@ -6,6 +6,7 @@ mod agent_configuration;
 mod chat;
 mod collaborator;
 mod file;
+mod growing_message;
 mod profile;
 mod project;
 mod snapshot;
@@ -16,6 +17,7 @@ pub struct Mutation(
     profile::ProfileMutation,
     project::ProjectMutation,
     chat::ChatMutation,
+    growing_message::GrowingMessageMutation,
     file::FileMutation,
     snapshot::SnapshotMutation,
     collaborator::CollaboratorMutation,

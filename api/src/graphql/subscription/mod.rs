@@ -8,9 +8,11 @@ use super::context::caller;
 use super::names::EventKind;
 use super::types::chat::ChatMessage;
 use super::types::event::{CodeChangeSet, ProjectEvent};
-use crate::domain::events;
+use super::types::growing_message::MessageChunk;
+use super::types::presence::PersonHere;
+use crate::domain::{events, growing_message, presence};
 use crate::model::error::Result;
-use crate::model::ids::{ProjectId, SessionId};
+use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::names;
 
 /// Listening. `afterRevision` replays what is newer than that revision and then goes on live, without a gap, a repeat or a
@@ -48,11 +50,46 @@ impl Subscription {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let kinds = vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored];
         let events =
-            events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision).await?;
+            events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision, false)
+                .await?;
         Ok(events.map(|event| event.map(CodeChangeSet)))
     }
 
+    /// A message's text as it grows: first what there is, from `afterOffset` on (bytes of UTF-8, 0 by default), then each piece
+    /// once and in order, whichever server it is written at. The last one is FINISHED, with the message, or DISCARDED; then the
+    /// subscription completes. Who reads more slowly than the writer writes gets longer pieces. To go on after a reconnect, pass
+    /// the last `nextOffset`.
+    async fn message_stream(
+        &self,
+        ctx: &Context<'_>,
+        message_id: ID,
+        after_offset: Option<i32>,
+    ) -> Result<impl Stream<Item = Result<MessageChunk>> + use<>> {
+        let caller = caller(ctx)?;
+        let id = MessageId::parse(&message_id, "messageId")?;
+        let chunks =
+            growing_message::listen(&caller.services, &caller.actor, caller.cursor()?, id, after_offset).await?;
+        Ok(chunks.map(|chunk| chunk.map(MessageChunk)))
+    }
+
+    /// Who listens to a project now, and then again whenever that has changed. Others hear of it at once, or at another server
+    /// within a few seconds. Whoever listens to this is here too.
+    async fn who_is_here(
+        &self,
+        ctx: &Context<'_>,
+        project_id: ID,
+    ) -> Result<impl Stream<Item = Result<Vec<PersonHere>>> + use<>> {
+        let caller = caller(ctx)?;
+        let project = ProjectId::parse(&project_id, "projectId")?;
+        let people = presence::listen(&caller.services, &caller.actor, project).await?;
+        Ok(people.map(|people| people.map(|people| people.into_iter().map(PersonHere).collect())))
+    }
+
     /// Everything that happens in a project, or the kinds of it that are named.
+    ///
+    /// With `ready`, the newest event (or that of `afterRevision`) is told once more, at once and whatever its kind: the listener
+    /// is attached, and will hear all that comes after it. Who knows no revision, and must not miss what they write next, waits
+    /// for it.
     ///
     /// A socket ends with its token (4403). To go on, send `{"type": "ping", "payload": {"Authorization": "Bearer …"}}` on it,
     /// with a fresh token of the same user; the `pong` says in `tokenExpiresAt` when that ends, in seconds since the epoch.
@@ -62,12 +99,14 @@ impl Subscription {
         project_id: ID,
         kinds: Option<Vec<EventKind>>,
         after_revision: Option<i32>,
+        #[graphql(default = false)] ready: bool,
     ) -> Result<impl Stream<Item = Result<ProjectEvent>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
         let kinds = kinds.unwrap_or_default().into_iter().map(Into::into).collect();
+        let cursor = caller.cursor()?;
         let events =
-            events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision).await?;
+            events::listen(&caller.services, &caller.actor, cursor, project, kinds, after_revision, ready).await?;
         Ok(events.map(|event| event.map(ProjectEvent)))
     }
 }

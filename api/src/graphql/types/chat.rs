@@ -4,12 +4,13 @@ use async_graphql::{Context, ID, InputObject, Object};
 use serde_json::Value;
 
 use super::file::CodeChange;
+use super::growing_message::GrowingMessage;
 use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotMadeAt};
+use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt};
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{Page, Total, UNPAGED, connection, int, rows, weigh};
 use crate::graphql::scalar::Time;
@@ -96,6 +97,17 @@ impl ChatSession {
         let keep = MessageFilter { is_checkpoint: Some(true), until, ..MessageFilter::default() };
         let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page: PageArguments::all() }).await?;
         Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row)).collect())
+    }
+
+    /// The messages that are being written in it, oldest first. They are no part of the history: of an earlier moment there are
+    /// none.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
+    async fn growing_messages(&self, ctx: &Context<'_>) -> Result<Vec<GrowingMessage>> {
+        if self.0.as_of.is_some() {
+            return Ok(Vec::new());
+        }
+        let rows = caller(ctx)?.load(GrowingIn(self.0.id)).await?.unwrap_or_default();
+        Ok(rows.into_iter().map(GrowingMessage).collect())
     }
 }
 

@@ -10,6 +10,8 @@ pub mod chat;
 pub mod collaborator;
 pub mod event;
 pub mod file;
+pub mod growing_message;
+pub mod presence;
 pub mod profile;
 pub mod project;
 pub mod snapshot;

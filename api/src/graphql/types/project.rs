@@ -1,6 +1,7 @@
 //! Projects.
 
 use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
+use futures::future::try_join_all;
 use serde_json::Value;
 
 use super::agent_configuration::AgentConfiguration;
@@ -8,15 +9,16 @@ use super::chat::{ChatSession, ChatSessionFilter};
 use super::collaborator::{Collaborator, EmailInvitation};
 use super::event::ProjectEvent;
 use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
+use super::presence::PersonHere;
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::domain::compare::Between;
-use crate::domain::project;
+use crate::domain::{presence, project};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    MomentOf, Part, SnapshotsUntil,
+    MomentOf, Part, PresencesOf, SnapshotsUntil,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
@@ -311,6 +313,22 @@ impl Project {
     async fn collaborators(&self, ctx: &Context<'_>) -> Result<Vec<Collaborator>> {
         let rows = caller(ctx)?.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
         Ok(rows.into_iter().map(Collaborator).collect())
+    }
+
+    /// Who listens to it now (by any subscription, `whoIsHere` too), at whichever server; who came first comes first. Whoever goes
+    /// is gone at once, unless their connection was cut without a word (then the server finds out by its pings) or their server
+    /// was killed. Of a project read as of a moment nobody is here.
+    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
+    async fn who_is_here(&self, ctx: &Context<'_>) -> Result<Vec<PersonHere>> {
+        if self.0.as_of.is_some() {
+            return Ok(Vec::new());
+        }
+        let caller = caller(ctx)?;
+        let presences = caller.load(PresencesOf(self.0.id)).await?.unwrap_or_default();
+        let people = presence::who(&caller.services, self.0.id, &presences);
+        // Whoever was removed just now is nobody here.
+        let known = try_join_all(people.iter().map(|person| caller.load(person.user_id))).await?;
+        Ok(people.into_iter().zip(known).filter_map(|(person, known)| known.map(|_| PersonHere(person))).collect())
     }
 
     /// The invitations to e-mail addresses that nobody has answered yet. Only the owner sees them: for others there are none.

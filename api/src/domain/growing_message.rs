@@ -1,0 +1,478 @@
+//! Messages that are being written. Their text is kept as it grows, so that a server or a client that dies loses nothing of
+//! what was acknowledged; in the history there is only what was finished, as one message and one revision.
+//!
+//! Those who listen to a growing message on one server share a [`Growth`]: its text is read once a wake-up, and each listener
+//! takes from it what comes after what they have. So a slow one gets more at once, and nothing waits for anybody. A wake-up is
+//! the project's: it says that something beside the log may have changed, and costs those who listen to the log nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::Stream;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::chat::{self, Added};
+use super::events::{Cursor, Feed, PATIENCE, PAUSE, gone};
+use super::presence::Attendance;
+use super::project::{Target, deleted, lock};
+use super::{Services, Tx, check_json, check_name, check_text, policy, write};
+use crate::metrics;
+use crate::model::actor::Actor;
+use crate::model::chat::Message;
+use crate::model::clock;
+use crate::model::error::{Conflict, Error, Result};
+use crate::model::growing_message::{
+    Finish, GrowingMessage, Grown, MessageChunk, MessageEnd, NewChunk, NewGrowingMessage,
+};
+use crate::model::ids::{MessageId, ProjectId};
+use crate::model::names::ProjectStatus;
+pub use crate::storage::growing_message::{by_ids, of_sessions, texts};
+use crate::storage::project::{self, Counts};
+use crate::storage::{chat as messages, growing_message as growing};
+
+/// How often other servers are woken for a project in which messages grow.
+const WAKE_UP_PERIOD: Duration = Duration::from_millis(50);
+
+/// The argument that names a growing message.
+const FIELD: &str = "messageId";
+
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The projects of which other servers are to be told at the end of the period.
+#[derive(Default)]
+pub struct WakeUps(Mutex<HashSet<ProjectId>>);
+
+/// Tells everybody who listens that a message has grown: those on this server at once, the others at the end of a period.
+fn wake(services: &Arc<Services>, project: ProjectId) {
+    if let Some(feed) = services.hub.feed_of(project) {
+        feed.stir();
+    }
+    if lock_of(&services.wake_ups.0).insert(project) {
+        let services = services.clone();
+        metrics::spawn(async move {
+            sleep(WAKE_UP_PERIOD).await;
+            lock_of(&services.wake_ups.0).remove(&project);
+            services.hub.wake_beside(project);
+        });
+    }
+}
+
+/// Begins a message. Answers it, or how far it is that has been begun under the same idempotency key.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended, a deleted project, or
+/// too many messages that are growing; `PayloadTooLarge` for a value over the limit.
+pub async fn start(services: &Arc<Services>, actor: &Actor, new: NewGrowingMessage) -> Result<Grown> {
+    let limits = &services.limits;
+    check_json(limits, "contextData", new.context_data.as_ref())?;
+    check_json(limits, "metadata", new.metadata.as_ref())?;
+    if let Some(key) = &new.idempotency_key {
+        check_name(limits, "idempotencyKey", key)?;
+    }
+    let (author, most) = (actor.clone(), limits.max_growing_messages);
+    let (grown, project) = write(services, actor, move |tx| {
+        Box::pin(async move {
+            let key = new.idempotency_key.as_deref();
+            let place = place(tx, &new, &author).await?;
+            if let Some(grown) = begun(tx, &place).await? {
+                tx.abandon();
+                return Ok((grown, None));
+            }
+            if place.status == ProjectStatus::Deleted {
+                return Err(deleted("sessionId"));
+            }
+            if !place.is_active {
+                return Err(chat::ended("sessionId"));
+            }
+            if usize::try_from(place.growing).is_ok_and(|growing| growing >= most) {
+                let message = format!(
+                    "{most} messages are growing in this session (--max-growing-messages): finish or discard one first."
+                );
+                return Err(Error::conflict("sessionId", message));
+            }
+            let now = clock::now();
+            let message = GrowingMessage {
+                id: MessageId(clock::new_id()),
+                project_id: place.project_id,
+                session_id: new.session_id,
+                author_id: author.user_id,
+                role: new.role,
+                length: 0,
+                started_at: now,
+                last_append_at: now,
+                context_data: new.context_data.clone().unwrap_or_else(|| json!({})),
+                metadata: new.metadata.clone().unwrap_or_else(|| json!({})),
+            };
+            if growing::insert(tx, &message, key.map(str::to_owned)).await? {
+                return Ok((Grown { message_id: message.id, length: 0 }, Some(place.project_id)));
+            }
+            // Somebody else has begun it at the same time.
+            tx.abandon();
+            let begun = begun(tx, &self::place(tx, &new, &author).await?).await?;
+            Ok((begun.ok_or_else(|| Error::internal("a growing message vanished"))?, None))
+        })
+    })
+    .await?;
+    if let Some(project) = project {
+        wake(services, project);
+    }
+    Ok(grown)
+}
+
+async fn place(tx: &Tx, new: &NewGrowingMessage, author: &Actor) -> Result<growing::Place> {
+    let place = growing::place(tx, new.session_id, new.idempotency_key.as_deref()).await?;
+    let place = place.ok_or_else(|| Error::not_found("session", "sessionId"))?;
+    policy::may_write(place.role)?;
+    policy::may_write_in_session(place.author_id, author.user_id)?;
+    Ok(place)
+}
+
+/// How far the message is that has been begun under the same key.
+async fn begun(tx: &Tx, place: &growing::Place) -> Result<Option<Grown>> {
+    if let Some((message_id, length)) = place.started {
+        return Ok(Some(Grown { message_id, length }));
+    }
+    let Some(message_id) = place.finished else { return Ok(None) };
+    let message = message(tx, message_id).await?.ok_or_else(|| Error::internal("a message vanished"))?;
+    Ok(Some(Grown { message_id, length: length_of(&message.content) }))
+}
+
+async fn message(tx: &Tx, id: MessageId) -> Result<Option<Message>> {
+    Ok(messages::messages_by_ids(tx, &[id]).await?.into_iter().next())
+}
+
+/// The length of a text, in bytes. No text of more than an `i32` gets in.
+fn length_of(text: &str) -> i32 {
+    i32::try_from(text.len()).unwrap_or(i32::MAX)
+}
+
+/// Adds text at the end of a message. Text that is there already, at the place where it was sent before, is acknowledged.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where the text is not what is there, or begins after its
+/// end, and where the message is finished, its session has ended or its project is deleted; `BadInput` for an offset that
+/// cannot be; `PayloadTooLarge` over a limit.
+pub async fn append(services: &Arc<Services>, actor: &Actor, chunk: NewChunk) -> Result<Grown> {
+    let limits = &services.limits;
+    check_text(limits, "text", &chunk.text)?;
+    let (size, most) = (chunk.text.len(), limits.max_chunk_bytes);
+    if size > most {
+        return Err(Error::too_large("text", format!("`text` has {size} bytes; --max-chunk-bytes allows {most}.")));
+    }
+    let Ok(offset) = usize::try_from(chunk.offset) else {
+        return Err(Error::bad_input("offset", "An offset is a number of bytes, from 0."));
+    };
+    let most = limits.max_text_bytes;
+    let end = offset.saturating_add(size);
+    let Some(end) = i32::try_from(end).ok().filter(|_| end <= most) else {
+        let message = format!("The message would have {end} bytes; --max-text-bytes allows {most}.");
+        return Err(Error::too_large("text", message));
+    };
+    let author = actor.clone();
+    let (grown, project) = write(services, actor, move |tx| {
+        Box::pin(async move {
+            let grown = Grown { message_id: chunk.message_id, length: end };
+            if let Some(project) = growing::append(tx, &chunk, end - chunk.offset, clock::now()).await? {
+                return Ok((grown, Some(project)));
+            }
+            tx.abandon();
+            let length = repeated(tx, &chunk, &author).await?;
+            Ok((Grown { length, ..grown }, None))
+        })
+    })
+    .await?;
+    if let Some(project) = project {
+        wake(services, project);
+    }
+    Ok(grown)
+}
+
+/// How long a message is in which this text is where it was sent to, or why it cannot be.
+async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
+    let id = chunk.message_id;
+    let Some(state) = growing::state(tx, id, chunk.offset).await? else {
+        let message = message(tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
+        policy::may_write_in_session(message.author_id, author.user_id)?;
+        return if is_at(&message.content, chunk.offset, &chunk.text) {
+            Ok(length_of(&message.content))
+        } else {
+            Err(conflict(FIELD, "The message is finished.".to_owned(), length_of(&message.content)))
+        };
+    };
+    policy::may_write(state.role)?;
+    policy::may_write_in_session(state.author_id, author.user_id)?;
+    let length = state.length;
+    if !chunk.text.is_empty() && is_at(&state.text, chunk.offset - state.from, &chunk.text) {
+        return Ok(length);
+    }
+    if state.status == ProjectStatus::Deleted {
+        return Err(deleted(FIELD));
+    }
+    if !state.is_active {
+        return Err(chat::ended(FIELD));
+    }
+    let message = if chunk.offset == length {
+        // What stood in its way then is not so now.
+        "Another write came first; send the chunk again.".to_owned()
+    } else if chunk.offset > length {
+        format!("The message has {length} bytes: the next chunk begins there, and something is missing in between.")
+    } else {
+        format!("The message has {length} bytes, and what is there at {} is not this text.", chunk.offset)
+    };
+    Err(conflict("offset", message, length))
+}
+
+fn is_at(text: &str, offset: i32, part: &str) -> bool {
+    let rest = usize::try_from(offset).ok().and_then(|offset| text.get(offset..));
+    rest.is_some_and(|rest| rest.starts_with(part))
+}
+
+fn conflict(field: &'static str, message: String, length: i32) -> Error {
+    Error::Conflict(Box::new(Conflict {
+        message,
+        field: Some(field),
+        current_length: Some(length),
+        ..Conflict::default()
+    }))
+}
+
+/// Makes a growing message one of the history, as [`chat::add_message`] would. One that is finished stays as it is.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where it has not that length, its session has ended or its
+/// project is deleted; `PayloadTooLarge` for a value over the limit.
+pub async fn finish(services: &Arc<Services>, actor: &Actor, finish: Finish) -> Result<Added> {
+    check_json(&services.limits, "metadata", finish.metadata.as_ref())?;
+    let author = actor.clone();
+    write(services, actor, move |tx| {
+        Box::pin(async move {
+            let id = finish.message_id;
+            let counts = Counts { messages: 1, ..Counts::default() };
+            let locked = match lock(tx, Target::GrowingMessage(id), counts, ("message", FIELD)).await {
+                Err(Error::NotFound { .. }) => return finished(tx, id, &author).await,
+                locked => locked?,
+            };
+            let Some((held, key)) = growing::hold(tx, id).await? else {
+                if let Some(others) = by_ids(tx, &[id]).await?.first() {
+                    policy::may_write_in_session(others.author_id, author.user_id)?;
+                }
+                return finished(tx, id, &author).await;
+            };
+            let text = growing::text_from(tx, id, 0).await?.unwrap_or_default();
+            let length = length_of(&text);
+            if finish.length.is_some_and(|expected| expected != length) {
+                let message = format!("The message has {length} bytes.");
+                return Err(conflict("length", message, length));
+            }
+            let with_files = chat::makes_snapshot(held.role, finish.is_checkpoint);
+            let place = messages::place(tx, held.session_id, with_files, key.as_deref()).await?;
+            let place = place.ok_or_else(|| Error::not_found("message", FIELD))?;
+            if !place.is_active {
+                return Err(chat::ended(FIELD));
+            }
+            // Its key may have been given to another message meanwhile; the text is worth more.
+            let key = key.filter(|_| place.duplicate.is_none());
+            let message = Message {
+                id,
+                project_id: locked.id,
+                session_id: held.session_id,
+                author_id: held.author_id,
+                revision: locked.revision,
+                role: held.role,
+                content: text,
+                timestamp: locked.at,
+                is_checkpoint: finish.is_checkpoint,
+                context_data: held.context_data,
+                metadata: finish.metadata.unwrap_or(held.metadata),
+                folded_revision: None,
+            };
+            let added = chat::add(tx, &locked, &place, message, key).await?;
+            growing::remove(tx, id).await?;
+            Ok(added)
+        })
+    })
+    .await
+}
+
+/// The message that was finished before.
+async fn finished(tx: &Tx, id: MessageId, author: &Actor) -> Result<Added> {
+    let message = message(tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
+    policy::may_write_in_session(message.author_id, author.user_id)?;
+    chat::added_before(tx, message).await
+}
+
+/// Lets nothing come of a growing message.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for anyone but its author and the project's owner; `Conflict` where it is finished.
+pub async fn discard(services: &Arc<Services>, actor: &Actor, id: MessageId) -> Result<()> {
+    let who = actor.clone();
+    let project = write(services, actor, move |tx| {
+        Box::pin(async move {
+            let Some(state) = growing::state(tx, id, 0).await? else {
+                let message = message(tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
+                policy::may_write_in_session(message.author_id, who.user_id)?;
+                return Err(conflict(FIELD, "The message is finished.".to_owned(), length_of(&message.content)));
+            };
+            policy::may_discard(state.role, state.author_id, who.user_id)?;
+            if growing::remove(tx, id).await? { Ok(state.project_id) } else { Err(Error::not_found("message", FIELD)) }
+        })
+    })
+    .await?;
+    wake(services, project);
+    Ok(())
+}
+
+/// The messages of a project whose growth is listened to.
+#[derive(Default)]
+pub(super) struct Growths(Mutex<HashMap<MessageId, Weak<Growth>>>);
+
+impl Growths {
+    fn growth(&self, id: MessageId) -> Arc<Growth> {
+        let mut all = lock_of(&self.0);
+        all.retain(|_, growth| growth.strong_count() > 0);
+        let known = all.get(&id).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let growth = Arc::new(Growth { id, reading: tokio::sync::Mutex::default(), known: Mutex::default() });
+            all.insert(id, Arc::downgrade(&growth));
+            growth
+        })
+    }
+}
+
+/// A message that is listened to while it grows.
+struct Growth {
+    id: MessageId,
+    /// Held by who reads for all.
+    reading: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// When it was read, by the feed's count; none before the first time.
+    read: Option<u64>,
+    text: String,
+    end: Option<MessageEnd>,
+}
+
+impl Growth {
+    /// Reads what is new, if nobody has since the feed was stirred that many times. The actor must be a member.
+    async fn read(&self, services: &Services, actor: &Actor, project: ProjectId, stirred: u64) -> Result<()> {
+        let _reading = self.reading.lock().await;
+        let (from, is_new) = {
+            let known = lock_of(&self.known);
+            if known.end.is_some() || known.read.is_some_and(|read| read >= stirred) {
+                return Ok(());
+            }
+            (length_of(&known.text), known.read.is_none())
+        };
+        let tx = services.read(actor).await?;
+        if let Some(text) = growing::text_from(&tx, self.id, from).await? {
+            let mut known = lock_of(&self.known);
+            known.text.push_str(&text);
+            known.read = Some(stirred);
+            return Ok(());
+        }
+        let end = match message(&tx, self.id).await? {
+            Some(message) => MessageEnd::Finished(Box::new(message)),
+            None if is_new => return Err(Error::not_found("message", FIELD)),
+            // It looks the same to whoever may not look any more, and that is theirs alone.
+            None if !project::members(&tx, project).await?.contains(&actor.user_id) => return Err(gone()),
+            None => MessageEnd::Discarded,
+        };
+        let mut known = lock_of(&self.known);
+        if let MessageEnd::Finished(message) = &end {
+            known.text.clone_from(&message.content);
+        }
+        known.end = Some(end);
+        Ok(())
+    }
+
+    /// What comes after a place in the text, with what has become of the message.
+    ///
+    /// # Errors
+    /// `BadInput` where the text has no such place.
+    fn after(&self, offset: i32) -> Result<(String, Option<MessageEnd>)> {
+        let known = lock_of(&self.known);
+        let rest = usize::try_from(offset).ok().and_then(|offset| known.text.get(offset..));
+        let rest = rest.ok_or_else(|| {
+            let message = format!("The message has {} bytes, and no character begins there.", known.text.len());
+            Error::bad_input("afterOffset", message)
+        })?;
+        Ok((rest.to_owned(), known.end.clone()))
+    }
+}
+
+/// A message's text from a place on, as it grows: first what there is, then each piece once and in order, and at last what has
+/// become of the message.
+///
+/// # Errors
+/// `NotFound` where the actor cannot see the message; `BadInput` for an offset that is not there. The stream ends with an error
+/// where the actor is no member any more, or the database fails for long.
+pub async fn listen(
+    services: &Arc<Services>,
+    actor: &Actor,
+    cursor: &Arc<Cursor>,
+    id: MessageId,
+    after_offset: Option<i32>,
+) -> Result<impl Stream<Item = Result<MessageChunk>> + use<>> {
+    let tx = services.read(actor).await?;
+    let project = match by_ids(&tx, &[id]).await?.first() {
+        Some(growing) => growing.project_id,
+        None => message(&tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?.project_id,
+    };
+    drop(tx);
+    let feed = services.hub.feed(project);
+    let mut beside = feed.beside();
+    let growth = feed.growing.growth(id);
+    look(services, actor, &feed, &growth, &mut beside).await?;
+    let mut at = cursor.at().or(after_offset).unwrap_or(0);
+    growth.after(at)?;
+    let attendance = Attendance::begin(services, &feed, actor.user_id);
+    let (services, actor, cursor) = (services.clone(), actor.clone(), cursor.clone());
+    Ok(async_stream::try_stream! {
+        let _here = attendance;
+        let mut is_first = true;
+        loop {
+            let (text, end) = growth.after(at)?;
+            let is_last = end.is_some();
+            if is_first || is_last || !text.is_empty() {
+                is_first = false;
+                let offset = at;
+                at = at.saturating_add(length_of(&text));
+                cursor.advance(at);
+                yield MessageChunk { message_id: id, offset, text, end };
+            }
+            if is_last || beside.changed().await.is_err() {
+                break;
+            }
+            let begun = Instant::now();
+            while let Err(error) = look(&services, &actor, &feed, &growth, &mut beside).await {
+                // A database that restarts is no reason to end.
+                if !matches!(error, Error::Internal(_)) || begun.elapsed() > PATIENCE {
+                    Err(error)?;
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    })
+}
+
+/// Reads what is new of a message, for one who may still hear it.
+async fn look(
+    services: &Services,
+    actor: &Actor,
+    feed: &Feed,
+    growth: &Growth,
+    beside: &mut watch::Receiver<u64>,
+) -> Result<()> {
+    let stirred = *beside.borrow_and_update();
+    feed.read(services, actor).await?;
+    growth.read(services, actor, feed.project(), stirred).await
+}

@@ -1,0 +1,73 @@
+// An answer that grows: written as a language model's stream is, and heard by the reference clients of both protocols.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { print } from 'graphql';
+import { createClient } from 'graphql-sse';
+
+import { documents, headers, newProject, socketClient, url } from './server.mjs';
+
+const query = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]));
+
+async function ask(client, operation, variables) {
+  for await (const { data, errors } of client.iterate({ query: query[operation], variables })) {
+    assert.equal(errors, undefined);
+    return data;
+  }
+  assert.fail(`${operation} has no result`);
+}
+
+async function startMessage(client) {
+  const { createProject } = await ask(client, 'CreateProject', { input: newProject });
+  const { startSession } = await ask(client, 'StartSession', { input: { projectId: createProject.project.id } });
+  const input = { sessionId: startSession.session.id, role: 'ASSISTANT' };
+  return (await ask(client, 'StartMessage', { input })).startMessage;
+}
+
+/** What a language model says, in tokens; a family of four is one character to its reader and seven to the protocol. */
+const answer = ['Here is ', 'a simple ', 'voice agent', ' \u{1f468}\u{200d}\u{1f469}', '\u{200d}\u{1f467}\u{200d}\u{1f466}', '.\n'];
+
+/** Writes it. The server says each time where the next token goes, so nothing is counted here. */
+async function write(client, { messageId, length: offset }) {
+  for (const text of answer) {
+    const { appendToMessage } = await ask(client, 'AppendToMessage', { input: { messageId, offset, text } });
+    offset = appendToMessage.length;
+  }
+  return (await ask(client, 'FinishMessage', { input: { messageId, length: offset } })).finishMessage;
+}
+
+/** Hears a message to its end. */
+async function hear(client, variables, begun = () => {}) {
+  let text = '';
+  for await (const { data, errors } of client.iterate({ query: query.MessageStream, variables })) {
+    assert.equal(errors, undefined);
+    begun();
+    text += data.messageStream.text;
+    if (data.messageStream.state !== 'GROWING') return { ...data.messageStream, whole: text };
+  }
+  assert.fail('the stream has ended before the message');
+}
+
+for (const [name, listener] of [
+  ['graphql-ws', () => socketClient()],
+  ['graphql-sse', () => createClient({ url, headers })],
+]) {
+  test(`${name} hears an answer grow, and its end`, async () => {
+    const writer = socketClient();
+    const started = await startMessage(writer);
+    const client = listener();
+    let heard;
+    await new Promise((attached) => (heard = hear(client, { messageId: started.messageId }, attached)));
+    const { revision, message } = await write(writer, started);
+    const { whole, state, message: told } = await heard;
+    assert.equal(whole, answer.join(''));
+    assert.equal(state, 'FINISHED');
+    assert.deepEqual([revision, message.content, told.content], [3, whole, whole]);
+
+    // Who comes later reads from where they were.
+    const late = await hear(client, { messageId: started.messageId, afterOffset: answer[0].length });
+    assert.equal(late.whole, answer.slice(1).join(''));
+    await client.dispose();
+    await writer.dispose();
+  });
+}
