@@ -117,6 +117,8 @@ pub async fn drive<T>(wanted: &Wanted, reader: &Reader, operation: impl Future<O
                     return Poll::Pending;
                 }
                 batch = Some(Box::pin(async move {
+                    // Shared by them all, also where the operation does not keep it. Where there is none, each says so.
+                    let _tx = reader.tx().await;
                     for kind in kinds {
                         kind.answer(reader).await;
                     }

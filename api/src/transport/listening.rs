@@ -5,6 +5,9 @@
 //! its listener alone, as fast as that one reads. Then the listener joins the [`Group`] of those who have asked the same and
 //! would be told the same: for them it runs once, and each takes the same bytes. A group keeps its newest results, so many and
 //! no more; a listener that falls behind them runs alone again, and misses nothing.
+//!
+//! A group wakes its listeners a few at a time, so that a thousand of them do not stand before the next request. What comes while
+//! they are woken is told with the next round: the busier the server, the more each of them is told at once.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,7 +18,8 @@ use std::{
 use async_graphql::{Request, Response, ServerError, Variables, parser::types::OperationType};
 use futures::{Stream, StreamExt, future, stream};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
+    task::yield_now,
     time::{Duration, Instant, sleep},
 };
 use tracing::Instrument;
@@ -39,6 +43,12 @@ const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// reason to end a subscription.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How many listeners are woken before whatever else the server has to do gets its turn.
+const WOKEN_AT_ONCE: usize = 32;
+
+/// How long a group that has woken many rests at most: as long as it took, so that half of the time is for others.
+const MAX_REST: Duration = Duration::from_millis(10);
 
 /// A step of an operation.
 pub enum Step {
@@ -244,9 +254,18 @@ struct Group {
     feed: Arc<Feed>,
     results: Mutex<Results>,
     /// Changes when there are results, or when somebody may have to go.
-    told: watch::Sender<()>,
-    /// On whose behalf it can run, by the ids of the listeners.
-    listeners: Mutex<HashMap<Uuid, Actor>>,
+    news: watch::Sender<()>,
+    /// Held while listeners are woken: what is read meanwhile would only wait.
+    telling: tokio::sync::Mutex<()>,
+    listeners: Mutex<HashMap<Uuid, Listener>>,
+}
+
+/// One of a group, as the group knows it.
+struct Listener {
+    /// On whose behalf the group can run.
+    actor: Actor,
+    /// Told when there is something to look for.
+    told: Arc<Notify>,
 }
 
 /// The newest results, in order.
@@ -307,16 +326,18 @@ impl Groups {
                 asked: asked.clone(),
                 feed: feed.clone(),
                 results: Mutex::new(Results { from: at, to: at, kept: VecDeque::new(), bytes: 0, failed: None }),
-                told: watch::Sender::default(),
+                news: watch::Sender::default(),
+                telling: tokio::sync::Mutex::default(),
                 listeners: Mutex::default(),
             });
             groups.insert(key, Arc::downgrade(&group));
+            let tell = tell(group.news.subscribe(), Arc::downgrade(&group));
+            state.tasks.spawn(tell.instrument(tracing::Span::none()));
             state.tasks.spawn(drive(state.clone(), Arc::downgrade(&group)).instrument(tracing::Span::none()));
             group
         });
-        let id = clock::new_id();
-        lock(&group.listeners).insert(id, actor.clone());
-        let told = group.told.subscribe();
+        let (id, told) = (clock::new_id(), Arc::<Notify>::default());
+        lock(&group.listeners).insert(id, Listener { actor: actor.clone(), told: told.clone() });
         Member { id, group, told, user: actor.user_id }
     }
 }
@@ -331,6 +352,23 @@ impl Drop for Group {
     }
 }
 
+/// Wakes a group's listeners whenever there is news, for as long as anybody listens.
+async fn tell(mut news: watch::Receiver<()>, group: Weak<Group>) {
+    while news.changed().await.is_ok() {
+        let Some(group) = group.upgrade() else { return };
+        let listeners: Vec<_> = lock(&group.listeners).values().map(|listener| listener.told.clone()).collect();
+        let _telling = group.telling.lock().await;
+        let begun = Instant::now();
+        for some in listeners.chunks(WOKEN_AT_ONCE) {
+            some.iter().for_each(|told| told.notify_one());
+            yield_now().await;
+        }
+        if listeners.len() > WOKEN_AT_ONCE {
+            sleep(begun.elapsed().min(MAX_REST)).await;
+        }
+    }
+}
+
 /// Runs a group's subscription whenever there is more, for as long as anybody listens.
 async fn drive(state: AppState, group: Weak<Group>) {
     let Some(mut watch) = group.upgrade().map(|group| group.feed.watch()) else { return };
@@ -338,10 +376,11 @@ async fn drive(state: AppState, group: Weak<Group>) {
     let mut failing: Option<Instant> = None;
     loop {
         let Some(group) = group.upgrade() else { return };
+        drop(group.telling.lock().await);
         let advanced = Box::pin(group.advance(&state)).await;
         let now = group.feed.members();
         if members.replace(now.clone()).is_none_or(|before| !Arc::ptr_eq(&before, &now)) {
-            group.told.send_replace(());
+            group.news.send_replace(());
         }
         match advanced {
             Ok(()) => {
@@ -354,7 +393,7 @@ async fn drive(state: AppState, group: Weak<Group>) {
             Err(errors) if failing.get_or_insert_with(Instant::now).elapsed() > PATIENCE => {
                 lock(&group.groups.0).remove(&group.key);
                 lock(&group.results).failed = Some(errors);
-                group.told.send_replace(());
+                group.news.send_replace(());
                 return;
             }
             Err(_) => {
@@ -370,7 +409,7 @@ impl Group {
     async fn advance(&self, state: &AppState) -> Result<(), Vec<ServerError>> {
         let request_id = clock::new_id().to_string();
         'actors: loop {
-            let actor = lock(&self.listeners).values().next().cloned();
+            let actor = lock(&self.listeners).values().next().map(|listener| listener.actor.clone());
             let Some(actor) = actor else { return Ok(()) };
             let to = match self.feed.read(&state.services, &actor).await {
                 Ok(to) => to,
@@ -391,7 +430,7 @@ impl Group {
                     Ok(answer) => {
                         let revision = answer.revision.unwrap_or(from);
                         lock(&self.results).push(revision, answer);
-                        self.told.send_replace(());
+                        self.news.send_replace(());
                     }
                     // Removed between the two.
                     Err(errors) if errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND")) => {
@@ -406,9 +445,19 @@ impl Group {
         }
     }
 
-    /// Asks no more on behalf of somebody who is no member any more; their own streams end when they look.
+    /// Asks no more on behalf of somebody who is no member any more, and lets their own streams end.
     fn strike(&self, actor: &Actor) {
-        lock(&self.listeners).retain(|_, listener| listener.user_id != actor.user_id);
+        lock(&self.listeners).retain(|_, listener| {
+            let stays = listener.actor.user_id != actor.user_id;
+            if !stays {
+                listener.told.notify_one();
+            }
+            stays
+        });
+    }
+
+    fn has(&self, listener: Uuid) -> bool {
+        lock(&self.listeners).contains_key(&listener)
     }
 }
 
@@ -416,7 +465,7 @@ impl Group {
 struct Member {
     id: Uuid,
     group: Arc<Group>,
-    told: watch::Receiver<()>,
+    told: Arc<Notify>,
     user: UserId,
 }
 
@@ -434,8 +483,7 @@ impl Member {
     /// Waits for what comes after `at`, and sets that to it.
     async fn next(&mut self, at: &mut i32) -> Next {
         loop {
-            self.told.mark_unchanged();
-            if !self.group.feed.is_heard_by(self.user) {
+            if !self.group.feed.is_heard_by(self.user) || !self.group.has(self.id) {
                 return Next::Gone;
             }
             {
@@ -452,10 +500,7 @@ impl Member {
                 }
                 *at = results.to.max(*at);
             }
-            // The sender is the group's, which this listener holds.
-            if self.told.changed().await.is_err() {
-                return Next::Gone;
-            }
+            self.told.notified().await;
         }
     }
 }

@@ -333,6 +333,12 @@ impl Socket {
                     {
                         self.stepped(&id, step);
                     }
+                    // Mostly it takes all of it, and the loop need not go round for that.
+                    match poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).now_or_never() {
+                        Some(Ok(())) => self.is_flushed = true,
+                        Some(Err(_)) => return End::Gone,
+                        None => {}
+                    }
                 }
             }
         }
