@@ -44,7 +44,10 @@ const WORDS: &[(&str, &str, &str)] = &[
 
 /// Fills in the words of `sql` for `backend`.
 pub(crate) fn fill(sql: &str, backend: DbBackend) -> String {
-    WORDS.iter().fold(sql.to_owned(), |sql, (word, sqlite, postgres)| {
-        sql.replace(word, if backend == DbBackend::Sqlite { sqlite } else { postgres })
-    })
+    let is_sqlite = backend == DbBackend::Sqlite;
+    let sql = WORDS.iter().fold(sql.to_owned(), |sql, (word, sqlite, postgres)| {
+        sql.replace(word, if is_sqlite { sqlite } else { postgres })
+    });
+    // SQLite keeps what is said of each table as it was said, and reads it whenever a connection opens.
+    if is_sqlite { sql.lines().map(str::trim_start).collect::<Vec<_>>().join("\n") } else { sql }
 }

@@ -16,6 +16,7 @@ mod m20261124_000009_streaming;
 mod m20261124_000011_histories;
 mod m20261124_000012_addresses;
 mod m20261124_000013_presences;
+mod m20261128_000014_clustered;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000011_histories::Migration),
             Box::new(m20261124_000012_addresses::Migration),
             Box::new(m20261124_000013_presences::Migration),
+            Box::new(m20261128_000014_clustered::Migration),
         ]
     }
 }
