@@ -243,6 +243,16 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn a_diff_that_was_made_lately_takes_no_more_than_its_row(server: Server) {
+        let project = filled(&server, 5).await;
+        let (rows, diffs) = ("changes(first: 100) { nodes { path } }", "changes(first: 100) { nodes { diff } }");
+        let first = project.ask(diffs).await;
+        assert!(first["changes"]["nodes"].as_array().unwrap().iter().all(|change| change["diff"].is_string()), "{first}");
+        let costs = [count(&server, project.ask(rows)).await, count(&server, project.ask(diffs)).await];
+        assert_eq!(costs[0], costs[1]);
+        assert_eq!(project.ask(diffs).await, first);
+    }
+
     async fn fifteen_projects_take_as_many_as_one(database: Database) {
         let server = Server::start_with(&database, &WIDE).await;
         let ada = server.user("ada@example.com");

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Tx;
 use super::edit::order;
 use super::file::{Contents, contents};
+use super::{Services, Tx};
 use crate::model::diff::{self, LineOp, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileSnapshot, Hash};
@@ -13,6 +13,26 @@ use crate::model::ids::{FileId, ProjectId};
 use crate::model::names::ChangeType;
 use crate::model::path::FilePath;
 use crate::storage::file;
+
+/// The unified diff of a change that the caller has read; `None` where a side is not text. Its sides are read only where it is
+/// not kept in memory.
+///
+/// # Errors
+/// As reading the sides; `Internal` where the diff panics.
+pub async fn unified(
+    services: &Services,
+    change: &FileSnapshot,
+    sides: impl Future<Output = Result<Sides>>,
+) -> Result<Option<String>> {
+    if let Some(diff) = services.db.kept_diff(change) {
+        return Ok(Some(diff.as_ref().to_owned()));
+    }
+    let diff = sides.await?.unified().await?;
+    if let Some(diff) = &diff {
+        services.db.keep_diff(change, diff);
+    }
+    Ok(diff)
+}
 
 /// The two sides of a change, with the paths at which they are.
 pub struct Sides {
@@ -27,11 +47,7 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// The unified diff; `None` where a side is not text.
-    ///
-    /// # Errors
-    /// `Internal` where the diff panics.
-    pub async fn unified(self) -> Result<Option<String>> {
+    async fn unified(self) -> Result<Option<String>> {
         self.compare(|old, new, sides| {
             diff::unified(
                 old,

@@ -19,7 +19,7 @@ pub struct DatabaseLimits {
     /// How long PostgreSQL may work on one statement, in seconds, migrations aside; 0 leaves it to the server's own setting
     #[arg(long, env = "DATABASE_STATEMENT_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub database_statement_seconds: u64,
-    /// File contents kept in memory, in bytes; 0 keeps none
+    /// File contents, and diffs of them, kept in memory, in bytes; 0 keeps none
     #[arg(long, env = "CONTENT_CACHE_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub content_cache_bytes: usize,
 }

@@ -1,5 +1,6 @@
 //! Contents that were read or written lately, by their project and hash, so that work on the present files need not read
-//! and decode the chains that they end.
+//! and decode the chains that they end; and diffs that were made lately, by the version and the one that it was compared with,
+//! which stay what they are.
 //!
 //! It saves work and grants nothing: what a transaction may read, and whether it is there at all, its own rows say
 //! (`storage/blob.rs`). So it does not matter whether the transaction that brought a content here was ever committed.
@@ -10,23 +11,37 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::model::error::{Error, Result};
-use crate::model::file::Hash;
-use crate::model::ids::ProjectId;
+use crate::model::file::{FileSnapshot, Hash};
+use crate::model::ids::{FileSnapshotId, ProjectId};
 
-type Key = (ProjectId, Hash);
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Content(ProjectId, Hash),
+    Diff(FileSnapshotId, i32),
+}
 
-/// Contents up to a number of bytes in all. Clones are the same cache.
 #[derive(Clone)]
-pub(super) struct ContentCache(Arc<Cache<Key, Arc<Vec<u8>>, ByBytes>>);
+enum Kept {
+    Content(Arc<Vec<u8>>),
+    Diff(Arc<str>),
+}
+
+/// Contents and diffs up to a number of bytes in all. Clones are the same cache.
+#[derive(Clone)]
+pub(super) struct ContentCache(Arc<Cache<Key, Kept, ByBytes>>);
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Key, Arc<Vec<u8>>> for ByBytes {
-    fn weight(&self, _: &Key, bytes: &Arc<Vec<u8>>) -> u64 {
+impl Weighter<Key, Kept> for ByBytes {
+    fn weight(&self, _: &Key, kept: &Kept) -> u64 {
         /// What an entry costs besides its bytes, about.
         const ENTRY: usize = 160;
-        (ENTRY + bytes.len()) as u64
+        let bytes = match kept {
+            Kept::Content(bytes) => bytes.len(),
+            Kept::Diff(diff) => diff.len(),
+        };
+        (ENTRY + bytes) as u64
     }
 }
 
@@ -44,12 +59,27 @@ impl ContentCache {
     }
 
     pub(super) fn get(&self, project: ProjectId, hash: &Hash) -> Option<Arc<Vec<u8>>> {
-        self.0.get(&(project, *hash))
+        match self.0.get(&Key::Content(project, *hash))? {
+            Kept::Content(bytes) => Some(bytes),
+            Kept::Diff(_) => None,
+        }
     }
 
     /// Keeps bytes that have this hash.
     pub(super) fn keep(&self, project: ProjectId, hash: Hash, bytes: &Arc<Vec<u8>>) {
-        self.0.insert((project, hash), bytes.clone());
+        self.0.insert(Key::Content(project, hash), Kept::Content(bytes.clone()));
+    }
+
+    /// The diff of a version with what it is compared with.
+    pub(super) fn diff(&self, version: &FileSnapshot) -> Option<Arc<str>> {
+        match self.0.get(&Key::Diff(version.id, version.follows))? {
+            Kept::Diff(diff) => Some(diff),
+            Kept::Content(_) => None,
+        }
+    }
+
+    pub(super) fn keep_diff(&self, version: &FileSnapshot, diff: &str) {
+        self.0.insert(Key::Diff(version.id, version.follows), Kept::Diff(diff.into()));
     }
 }
 

@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use crate::metrics::{self, Metrics};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
+use crate::model::file::FileSnapshot;
 use crate::model::ids::ProjectId;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
@@ -110,6 +111,16 @@ impl Db {
     /// What is counted of this server.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// The diff of a version with what it is compared with, where it is kept in memory; of one that the caller has read.
+    pub fn kept_diff(&self, version: &FileSnapshot) -> Option<Arc<str>> {
+        self.contents.diff(version)
+    }
+
+    /// Keeps the diff of a version, which stays what it is.
+    pub fn keep_diff(&self, version: &FileSnapshot, diff: &str) {
+        self.contents.keep_diff(version, diff);
     }
 
     /// Counts the connections that there are now.

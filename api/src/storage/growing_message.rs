@@ -54,6 +54,17 @@ pub async fn of_sessions(tx: &Tx, sessions: &[SessionId]) -> Result<Vec<GrowingM
     all(tx, sql).await
 }
 
+/// The growing messages of a project of the actor's, oldest first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<GrowingMessage>> {
+    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.project_id = ");
+    sql.bind(project.0).push(" AND ");
+    member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
+    all(tx, sql).await
+}
+
 /// The texts so far of the growing messages among `ids` that the actor may see. One without text is left out.
 ///
 /// # Errors

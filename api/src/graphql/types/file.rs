@@ -278,7 +278,7 @@ impl FileSnapshot {
     /// are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(async { sides(ctx, &self.0).await?.unified().await }).await
+        or_null(unified(ctx, &self.0)).await
     }
 
     /// Lines it added.
@@ -379,7 +379,7 @@ impl CodeChange {
     /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(async { sides(ctx, &self.0).await?.unified().await }).await
+        or_null(unified(ctx, &self.0)).await
     }
 
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
@@ -453,6 +453,10 @@ async fn stat(ctx: &Context<'_>, change: &model::FileSnapshot) -> Stat {
         return Stat { additions: change.additions, deletions: change.deletions };
     }
     async { sides(ctx, change).await?.stat().await }.await.unwrap_or_default()
+}
+
+async fn unified(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<String>> {
+    compare::unified(&caller(ctx)?.services, change, sides(ctx, change)).await
 }
 
 async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {
