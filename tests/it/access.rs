@@ -157,6 +157,7 @@ impl Ids {
         let Self { project, session, growing, .. } = self;
         BTreeMap::from([
             ("messageStream", format!("(messageId: \"{growing}\") {{ text }}")),
+            ("growingMessages", format!("(projectId: \"{project}\") {{ length }}")),
             ("whoIsHere", format!("(projectId: \"{project}\") {{ since }}")),
             ("messageAdded", format!("(sessionId: \"{session}\", afterRevision: 0) {{ id }}")),
             ("codeChanged", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),

@@ -404,6 +404,46 @@ tests::on_both! {
         refused(&ada.mutate("startMessage", json!({ "sessionId": own, "role": "USER" }), "length").await, "CONFLICT", "sessionId", None);
     }
 
+    async fn whoever_listens_hears_which_answers_are_being_written(database: Database) {
+        let server = Server::start(&database).await;
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        bob.gql("{ viewer { id } }", json!({})).await.ok();
+        let project = Project::create(&ada, "Which").await;
+        database.add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
+        let session = project.start_session().await;
+        let query = "subscription($id: ID!) { growingMessages(projectId: $id) { messageId text session { id } } }";
+        // On PostgreSQL he is somewhere else.
+        let other = if database.kind() == Kind::Postgres { Some(Server::start(&database).await) } else { None };
+        let there = other.as_ref().unwrap_or(&server).user("bob@example.com");
+        let mut heard = there.subscribe(query, json!({ "id": project.id })).await;
+        let mut which = async || heard.event().await["growingMessages"].take();
+        assert_eq!(which().await, json!([]));
+
+        let one = start(&ada, &session).await;
+        let shown = |id: &str, text: &str| json!({ "messageId": id, "text": text, "session": { "id": session } });
+        assert_eq!(which().await, json!([shown(&one, "")]));
+        // That it grows is not told again, nor what else is written.
+        grow(&ada, &one, 0, "So far").await;
+        project.create_file("a.py", "").await;
+        let two = start(&ada, &session).await;
+        assert_eq!(which().await, json!([shown(&one, "So far"), shown(&two, "")]));
+        finish(&ada, &one).await.ok();
+        assert_eq!(which().await, json!([shown(&two, "")]));
+        discard(&ada, &two).await.ok();
+        assert_eq!(which().await, json!([]));
+
+        // Who is removed hears no more of it.
+        let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
+        ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
+        start(&ada, &session).await;
+        let errors = heard.next().await.expect("an answer").expect_err("an end");
+        assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
+        if let Some(other) = other {
+            other.stop().await;
+        }
+        server.stop().await;
+    }
+
     async fn limits_are_named(database: Database) {
         let flags = ["--max-chunk-bytes=10", "--max-text-bytes=35", "--max-growing-messages=2"];
         let server = Server::start_with(&database, &flags).await;

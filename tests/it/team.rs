@@ -234,14 +234,15 @@ impl Scene {
             let query = "query($id: ID!) { project(id: $id) { id } }";
             let data = self.actor.gql(query, json!({ "id": self.project.id })).await.ok();
             return if data["project"].is_null() { "nothing there" } else { "yes" };
-        } else if let Some(name) = ["messageAdded", "messageStream", "codeChanged", "projectEvents", "whoIsHere"]
-            .iter()
-            .find(|name| action.contains(*name))
+        } else if let Some(name) =
+            ["messageAdded", "messageStream", "growingMessages", "codeChanged", "projectEvents", "whoIsHere"]
+                .iter()
+                .find(|name| action.contains(*name))
         {
             let (argument, id, after) = match *name {
                 "messageAdded" => ("sessionId", &self.ada_session, ", afterRevision: 0"),
                 "messageStream" => ("messageId", &self.growing, ""),
-                "whoIsHere" => ("projectId", &self.project.id, ""),
+                "growingMessages" | "whoIsHere" => ("projectId", &self.project.id, ""),
                 _ => ("projectId", &self.project.id, ", afterRevision: 0"),
             };
             self.project.add_message(&self.ada_session, "Hear", false).await;

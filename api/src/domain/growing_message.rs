@@ -328,13 +328,18 @@ pub async fn discard(services: &Arc<Services>, actor: &Actor, id: MessageId) -> 
     Ok(())
 }
 
-/// The messages of a project whose growth is listened to.
+/// What listeners of a project share of the messages that grow there.
 #[derive(Default)]
-pub(super) struct Growths(Mutex<HashMap<MessageId, Weak<Growth>>>);
+pub(super) struct Growths {
+    /// Those whose text is listened to.
+    heard: Mutex<HashMap<MessageId, Weak<Growth>>>,
+    /// Which there are, and by which count of the feed; held by who reads for all.
+    which: tokio::sync::Mutex<Option<(u64, Vec<GrowingMessage>)>>,
+}
 
 impl Growths {
     fn growth(&self, id: MessageId) -> Arc<Growth> {
-        let mut all = lock_of(&self.0);
+        let mut all = lock_of(&self.heard);
         all.retain(|_, growth| growth.strong_count() > 0);
         let known = all.get(&id).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
@@ -475,4 +480,62 @@ async fn look(
     let stirred = *beside.borrow_and_update();
     feed.read(services, actor).await?;
     growth.read(services, actor, feed.project(), stirred).await
+}
+
+/// The messages that are growing in a project of the actor's, and then again whenever one has begun or ended.
+///
+/// # Errors
+/// `NotFound` where the actor is no member (any more); the stream ends with an error where the database fails for long.
+pub async fn listen_which(
+    services: &Arc<Services>,
+    actor: &Actor,
+    project: ProjectId,
+) -> Result<impl Stream<Item = Result<Vec<GrowingMessage>>> + use<>> {
+    let feed = services.hub.feed(project);
+    let mut beside = feed.beside();
+    feed.read(services, actor).await?;
+    let attendance = Attendance::begin(services, &feed, actor.user_id);
+    let (services, actor) = (services.clone(), actor.clone());
+    Ok(async_stream::try_stream! {
+        let _here = attendance;
+        let mut told: Option<Vec<MessageId>> = None;
+        loop {
+            let begun = Instant::now();
+            let growing = loop {
+                match look_which(&services, &actor, &feed, &mut beside).await {
+                    // A database that restarts is no reason to end.
+                    Err(Error::Internal(_)) if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
+                    looked => break looked?,
+                }
+            };
+            let ids: Vec<_> = growing.iter().map(|message| message.id).collect();
+            if told.as_ref() != Some(&ids) {
+                told = Some(ids);
+                yield growing;
+            }
+            if beside.changed().await.is_err() {
+                break;
+            }
+        }
+    })
+}
+
+/// Reads which messages are growing, if nobody has since the feed was stirred.
+async fn look_which(
+    services: &Services,
+    actor: &Actor,
+    feed: &Feed,
+    beside: &mut watch::Receiver<u64>,
+) -> Result<Vec<GrowingMessage>> {
+    let stirred = *beside.borrow_and_update();
+    feed.read(services, actor).await?;
+    let mut which = feed.growing.which.lock().await;
+    if let Some((then, growing)) = &*which
+        && *then >= stirred
+    {
+        return Ok(growing.clone());
+    }
+    let growing = growing::of_project(&services.read(actor).await?, feed.project()).await?;
+    *which = Some((stirred, growing.clone()));
+    Ok(growing)
 }

@@ -8,7 +8,7 @@ use super::context::caller;
 use super::names::EventKind;
 use super::types::chat::ChatMessage;
 use super::types::event::{CodeChangeSet, ProjectEvent};
-use super::types::growing_message::MessageChunk;
+use super::types::growing_message::{GrowingMessage, MessageChunk};
 use super::types::presence::PersonHere;
 use crate::domain::{events, growing_message, presence};
 use crate::model::error::Result;
@@ -70,6 +70,19 @@ impl Subscription {
         let chunks =
             growing_message::listen(&caller.services, &caller.actor, caller.cursor()?, id, after_offset).await?;
         Ok(chunks.map(|chunk| chunk.map(MessageChunk)))
+    }
+
+    /// The messages that are being written in a project now, and then again whenever one has begun, was finished or discarded: an
+    /// empty list where there are none. Their texts are told by `messageStream`.
+    async fn growing_messages(
+        &self,
+        ctx: &Context<'_>,
+        project_id: ID,
+    ) -> Result<impl Stream<Item = Result<Vec<GrowingMessage>>> + use<>> {
+        let caller = caller(ctx)?;
+        let project = ProjectId::parse(&project_id, "projectId")?;
+        let growing = growing_message::listen_which(&caller.services, &caller.actor, project).await?;
+        Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(GrowingMessage).collect())))
     }
 
     /// Who listens to a project now, and then again whenever that has changed. Others hear of it at once, or at another server
