@@ -48,6 +48,17 @@ pub(crate) fn fill(sql: &str, backend: DbBackend) -> String {
     let sql = WORDS.iter().fold(sql.to_owned(), |sql, (word, sqlite, postgres)| {
         sql.replace(word, if is_sqlite { sqlite } else { postgres })
     });
-    // SQLite keeps what is said of each table as it was said, and reads it whenever a connection opens.
-    if is_sqlite { sql.lines().map(str::trim_start).collect::<Vec<_>>().join("\n") } else { sql }
+    if is_sqlite { squeeze(&sql) } else { sql }
+}
+
+/// Leaves out comments, indentation and most breaks: SQLite keeps what is said of each table as it was said.
+fn squeeze(sql: &str) -> String {
+    let mut kept = String::new();
+    for line in sql.lines().map(str::trim).filter(|line| !line.starts_with("--")) {
+        if !(kept.ends_with([',', '(']) || line.starts_with(')')) {
+            kept.push('\n');
+        }
+        kept.push_str(line);
+    }
+    kept
 }
