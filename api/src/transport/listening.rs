@@ -408,6 +408,7 @@ impl Group {
     /// Adds what is new to the results. It is read and executed on behalf of one of the listeners.
     async fn advance(&self, state: &AppState) -> Result<(), Vec<ServerError>> {
         let request_id = clock::new_id().to_string();
+        let mut pushed = 0;
         'actors: loop {
             let actor = lock(&self.listeners).values().next().map(|listener| listener.actor.clone());
             let Some(actor) = actor else { return Ok(()) };
@@ -431,6 +432,11 @@ impl Group {
                         let revision = answer.revision.unwrap_or(from);
                         lock(&self.results).push(revision, answer);
                         self.news.send_replace(());
+                        pushed += 1;
+                        if pushed % (KEPT / 4) == 0 {
+                            // A long run must not leave everybody behind: each of them would then run alone.
+                            drop(self.telling.lock().await);
+                        }
                     }
                     // Removed between the two.
                     Err(errors) if errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND")) => {
