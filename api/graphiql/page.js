@@ -6,9 +6,9 @@
 
 const HEADERS = 'antiphon:headers';
 const IDS = 'antiphon:ids';
-// GraphiQL's own keys, under the prefix that its storage gives them.
+// GraphiQL's own keys, under the prefix that its storage gives them: of its tabs, and of what its editors show.
 const GRAPHIQL_TABS = 'graphiql:tabState';
-const GRAPHIQL_HEADERS = 'graphiql:headers';
+const GRAPHIQL_EDITORS = ['query', 'variables', 'headers'];
 
 /**
  * Takes the token that the sign-in link carries in its fragment (`#token=…`), which no server sees, into the headers
@@ -30,9 +30,19 @@ function takeToken() {
     const state = JSON.parse(stored);
     for (const tab of state.tabs) tab.headers = headers;
     sessionStorage.setItem(GRAPHIQL_TABS, JSON.stringify(state));
-    sessionStorage.setItem(GRAPHIQL_HEADERS, headers);
   }
   return true;
+}
+
+/**
+ * Lets GraphiQL open the tab that was open. It looks for the one that holds what its editors kept, which they do not at a
+ * change of tabs; where it finds none it makes another, without variables.
+ */
+function reopenTab() {
+  const { tabs, activeTabIndex } = JSON.parse(sessionStorage.getItem(GRAPHIQL_TABS) ?? '{}');
+  const tab = tabs?.[activeTabIndex];
+  if (!tab) return;
+  for (const editor of GRAPHIQL_EDITORS) sessionStorage.setItem(`graphiql:${editor}`, tab[editor] ?? '');
 }
 
 /** Keeps the ids in a mutation's payload, for the placeholders of the example tabs. */
@@ -40,7 +50,7 @@ function rememberIds(data) {
   const ids = JSON.parse(sessionStorage.getItem(IDS) ?? '{}');
   for (const payload of Object.values(data ?? {})) {
     for (const noun of ['project', 'session', 'message', 'file', 'snapshot', 'agentConfiguration']) {
-      const id = payload?.[noun]?.id;
+      const id = payload?.[noun]?.id ?? payload?.[`${noun}Id`];
       if (id) ids[`PASTE-${noun.toUpperCase()}-ID`] = id;
     }
   }
@@ -94,9 +104,10 @@ function listen(params, headers) {
       client.subscribe(payload, {
         next(result) {
           // The client sends this payload again when it reconnects: by then it asks for what is newer than the last
-          // revision heard, so nothing is missed and nothing comes twice.
-          const revision = Object.values(result.data ?? {})[0]?.revision;
+          // revision heard, or comes after the text heard, so nothing is missed and nothing comes twice.
+          const { revision, nextOffset } = Object.values(result.data ?? {})[0] ?? {};
           if (revision !== undefined) payload.variables = { ...payload.variables, afterRevision: revision };
+          if (nextOffset !== undefined) payload.variables = { ...payload.variables, afterOffset: nextOffset };
           observer.next(result);
         },
         error(problem) {
@@ -130,6 +141,7 @@ function fetcher(params, options) {
 
 async function start() {
   takeToken();
+  reopenTab();
   window.addEventListener('hashchange', () => {
     if (takeToken()) location.reload();
   });

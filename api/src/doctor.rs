@@ -194,13 +194,21 @@ async fn check_nats(settings: &Settings, findings: &mut Findings) {
     };
     match servers.probe(ASK_TIME).await {
         Ok(()) => findings.fine("NATS", "it answers, and what is published there comes back"),
-        Err(error) => findings.broken(
-            "NATS",
-            format!("it is not to be had: {error}"),
-            "the server starts and serves, but its listeners hear what other servers write only at the next sweep",
-            "check that NATS runs and that this machine reaches it, the user and password in --nats-url (NATS_URL), and that this \
-             user may publish and subscribe to `antiphon.>`",
-        ),
+        Err(error) => {
+            let advice = if error.contains("cert") {
+                "see that NATS's certificate is for the host in --nats-url (NATS_URL), and of an authority that this machine trusts: \
+                 SSL_CERT_FILE names a PEM file of those that count instead of the machine's own"
+            } else {
+                "check that NATS runs and that this machine reaches it, the user and password in --nats-url (NATS_URL), and that \
+                 this user may publish and subscribe to `antiphon.>`"
+            };
+            findings.broken(
+                "NATS",
+                format!("it is not to be had: {error}"),
+                "the server starts and serves, but its listeners hear what other servers write only at the next sweep",
+                advice,
+            );
+        }
     }
 }
 

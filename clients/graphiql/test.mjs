@@ -1,5 +1,6 @@
 // Drives GraphiQL on a running server in Chromium, as a person would: who am I, create a project, listen in one
-// window and write in another. Fails on any console error, on a blocked load, and on a request to another host.
+// window and write in another, and hear a message grow in a third. Fails on any console error, on a blocked load, and on
+// a request to another host.
 //
 //   BASE_URL    the server, such as http://127.0.0.1:8080
 //   TOKEN       a bearer token that it accepts
@@ -125,6 +126,28 @@ try {
   await answer(writer, ({ data }) => data?.addMessage?.message?.id);
   const heard = await answer(listener, ({ data }) => data?.projectEvents?.kind === 'MESSAGE_ADDED');
   assert.equal(heard.data.projectEvents.revision, 3);
+
+  // When a message grows in that window, then a third one, opened from it, hears each piece, and who is here.
+  await openTab(writer, 'StartMessage');
+  await run(writer, 'StartMessage');
+  await answer(writer, ({ data }) => data?.startMessage?.messageId);
+  const [reader] = await Promise.all([
+    browser.waitForEvent('page'),
+    writer.getByRole('button', { name: 'Open a second window' }).click(),
+  ]);
+  await openTab(reader, 'StartMessage');
+  await run(reader, 'MessageStream');
+  await answer(reader, ({ data }) => data?.messageStream?.state === 'GROWING');
+  await run(writer, 'AppendToMessage');
+  await answer(reader, ({ data }) => data?.messageStream?.text === 'The agent says ');
+  await run(writer, 'AppendMore');
+  await answer(reader, ({ data }) => data?.messageStream?.text === 'hello now.');
+  await run(writer, 'WhoIsHere');
+  await answer(writer, ({ data }) => data?.project?.whoIsHere?.length === 1);
+  await run(writer, 'FinishMessage');
+  const finished = await answer(reader, ({ data }) => data?.messageStream?.state === 'FINISHED');
+  assert.deepEqual(finished.data.messageStream.message, { content: 'The agent says hello now.', revision: 4 });
+  await answer(listener, ({ data }) => data?.projectEvents?.revision === 4);
   await listener.bringToFront();
   if (SCREENSHOT) await listener.screenshot({ path: SCREENSHOT });
 
@@ -136,7 +159,7 @@ try {
   await answer(listener, ({ data }) => data?.viewer?.id);
 
   assert.deepEqual(problems, []);
-  console.log('GraphiQL: query, mutation, live event and reload work; no error, no other host.');
+  console.log('GraphiQL: query, mutation, live event, growing message and reload work; no error, no other host.');
 } catch (error) {
   // What the browser said is often the cause.
   console.error(problems.join('\n'));

@@ -13,12 +13,6 @@ fn operations(document: &str) -> Vec<(&str, &str)> {
     starts.map(|(kind, rest)| (kind, rest.split(['(', ' ', '{']).next().unwrap_or_default())).collect()
 }
 
-/// The one operation of a document: a socket's test client chooses none by name.
-fn alone<'d>(document: &'d str, name: &str) -> &'d str {
-    assert_eq!(operations(document).len(), 1, "{name} shares its tab");
-    document
-}
-
 /// The variables, each `PASTE-<NOUN>-ID` replaced by the last id of that noun where there is one, as the page does.
 fn filled(value: &Value, ids: &HashMap<String, String>) -> Value {
     match value {
@@ -34,7 +28,7 @@ tests::on_both! {
         let ada = server.user("ada@example.com");
         let mut ids = HashMap::new();
         let mut answers = Map::new();
-        let mut listener = None;
+        let mut listeners = HashMap::new();
         for example in EXAMPLES {
             let variables: Value = serde_json::from_str(example.variables).unwrap();
             let operations = operations(example.document);
@@ -42,15 +36,18 @@ tests::on_both! {
             for (kind, name) in operations {
                 let variables = filled(&variables, &ids);
                 if kind == "subscription" {
-                    listener = Some(ada.subscribe(alone(example.document, name), variables).await);
+                    let mut listener = ada.subscribe_named(example.document, name, variables).await;
+                    answers.insert(name.to_owned(), listener.event().await);
+                    listeners.insert(name, listener);
                     continue;
                 }
                 let answer = ada.named(example.document, name, variables).await;
                 assert!(answer.errors.is_empty(), "{} {name}: {:?}", example.name, answer.errors);
                 let fields = answer.data.as_object().unwrap();
                 for payload in fields.values().filter(|_| kind == "mutation") {
-                    for (noun, value) in payload.as_object().unwrap() {
-                        if let Some(id) = value["id"].as_str() {
+                    for (name, value) in payload.as_object().unwrap() {
+                        let noun = name.strip_suffix("Id").unwrap_or(name);
+                        if let Some(id) = value["id"].as_str().or(value.as_str().filter(|_| noun != name)) {
                             ids.insert(format!("PASTE-{}-ID", noun.to_uppercase()), id.to_owned());
                         }
                     }
@@ -75,11 +72,26 @@ tests::on_both! {
         assert_eq!(changed, &json!({ "version": 2, "llmModel": "gpt-4o", "llmConfig": { "temperature": 0.7 } }));
         let restored = &answers["RestoreAgentConfiguration"]["restoreAgentConfiguration"];
         assert_eq!(restored["agentConfiguration"], json!({ "version": 3, "llmModel": "gpt-4" }));
+        assert_eq!(answers["MessageStream"]["messageStream"], json!({ "text": "", "nextOffset": 0, "state": "GROWING", "message": null }));
+        let here = &answers["WhoIsHere"]["project"]["whoIsHere"];
+        assert_eq!((here.as_array().map(Vec::len), &here[0]["user"]["fullName"]), (Some(1), &json!("ada")));
+        let finished = &answers["FinishMessage"]["finishMessage"];
+        assert_eq!(finished["message"]["content"], "The agent says hello now.");
         // And the listener of the third tab has heard all of it, in order.
-        let mut listener = listener.expect("a tab that listens");
-        let last = restored["revision"].as_u64().unwrap();
-        for revision in 1..=last {
+        assert_eq!(answers["Listen"]["projectEvents"]["revision"], 1);
+        let listener = listeners.get_mut("Listen").expect("a tab that listens");
+        let last = finished["revision"].as_u64().unwrap();
+        for revision in 2..=last {
             assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
         }
+        // As has the one of the last tab, in whatever pieces.
+        let listener = listeners.get_mut("MessageStream").expect("a tab that listens");
+        let (mut heard, mut state) = (String::new(), json!("GROWING"));
+        while state == "GROWING" {
+            let piece = listener.event().await["messageStream"].take();
+            heard.push_str(piece["text"].as_str().unwrap());
+            state = piece["state"].clone();
+        }
+        assert_eq!((heard.as_str(), state), ("The agent says hello now.", json!("FINISHED")));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tests::{
     client::{Client, Response},
     database::{Database, Kind},
+    nats::Nats,
     project::{Project, each, number, text},
     server::{ChildServer, Server},
     socket::{End, Subscription},
@@ -510,6 +511,54 @@ tests::on_both! {
         assert_eq!(heard.await.unwrap().0, whole[begun as usize..]);
         one.stop().await;
         other.stop().await;
+    }
+
+    async fn a_message_that_grows_at_one_server_is_heard_at_another_by_nats(database: Database) {
+        let Some(mut nats) = Nats::start() else { return };
+        let url = nats.url();
+        // The sweep comes too late to be of any help.
+        let flags = ["--sweep-seconds=3600", "--nats-url", &url];
+        let (one, other) = (Server::start_with(&database, &flags).await, Server::start_with(&database, &flags).await);
+        let (ada, there) = (one.user("ada@example.com"), other.user("ada@example.com"));
+        // One that tells the others nothing.
+        let mute = Server::start_with(&database, &["--sweep-seconds=3600", "--notify=false"]).await;
+        let project = Project::create(&ada, "By NATS").await;
+        let session = project.start_session().await;
+        let id = start(&ada, &session).await;
+        let mut heard = listen(&there, &id, 0).await;
+        assert_eq!(piece(&mut heard).await["state"], "GROWING");
+        for (at, chunk) in [(0, "One, "), (5, "two, ")] {
+            grow(&ada, &id, at, chunk).await;
+            assert_eq!(piece(&mut heard).await["text"], chunk);
+        }
+
+        // While NATS is away whoever writes is served as ever; what nobody was told of is heard once it is back.
+        nats.kill();
+        grow(&ada, &id, 10, "three, ").await;
+        nats.resume();
+        assert_eq!(piece(&mut heard).await["text"], "three, ");
+        nats.kill();
+        grow(&mute.user("ada@example.com"), &id, 17, "four, ").await;
+        nats.resume();
+        assert_eq!(piece(&mut heard).await["text"], "four, ");
+        for (at, chunk) in [(23, "five, "), (29, "six")] {
+            grow(&ada, &id, at, chunk).await;
+            assert_eq!(piece(&mut heard).await["text"], chunk);
+        }
+        finish(&ada, &id).await.ok();
+        let last = piece(&mut heard).await;
+        let message = json!({ "id": id, "content": "One, two, three, four, five, six", "revision": 3 });
+        assert_eq!((&last["state"], &last["message"]), (&json!("FINISHED"), &message));
+
+        // There is no event of one that is discarded.
+        let id = start(&there, &session).await;
+        let mut heard = listen(&ada, &id, 0).await;
+        assert_eq!(piece(&mut heard).await["state"], "GROWING");
+        discard(&there, &id).await.ok();
+        assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
+        for server in [one, other, mute] {
+            server.stop().await;
+        }
     }
 
     async fn what_was_acknowledged_outlives_the_server(database: Database) {

@@ -1,16 +1,21 @@
 //! Given servers that wake each other by NATS, when it comes, goes, refuses them or is somebody else's, then listeners hear
 //! everything all the same, and nobody who writes notices.
 
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
 
-use antiphon::{config::Cli, doctor};
+use antiphon::{config::Cli, doctor, model::clock};
 use clap::Parser;
 use serde_json::json;
 use tests::{
+    authority::Authority,
     database::Database,
     nats::{Nats, PASSWORD, USER},
     project::Project,
-    server::{ChildServer, Server, settings},
+    server::{ChildServer, Server, examine, settings},
     socket::Subscription,
 };
 use tokio::{
@@ -155,6 +160,43 @@ tests::on_sqlite! {
         }
     }
 
+    async fn by_tls_nats_must_have_a_certificate_for_its_host_of_an_authority_that_is_trusted(database: Database) {
+        let authority = Authority::make();
+        let (here, another) = (authority.certify("127.0.0.1"), authority.certify("nats.example.com"));
+        let (Some(nats), Some(impostor)) = (Nats::start_with_tls(here), Nats::start_with_tls(another)) else { return };
+        let (file, url, wrong) = (authority.file(), nats.url(), impostor.url());
+        let trusting = ("SSL_CERT_FILE", file.to_str().unwrap());
+        let [by_tls, by_impostor] = [&url, &wrong].map(|url| [("NATS_URL", url.as_str()), ("SWEEP_SECONDS", "3600"), trusting]);
+        let told = examine(&database, &by_tls);
+        assert!(told.contains("ok       NATS: "), "{told}");
+        let (one, other) = (ChildServer::start_with(&database, &by_tls), ChildServer::start_with(&database, &by_tls));
+        let project = Project::create(&one.user("ada@example.com"), "By TLS").await;
+        let elsewhere = project.of(&other.user("ada@example.com"));
+        let mut listener = project.listen(0, "revision").await;
+        heard(&mut listener, 1).await;
+        for revision in 2..=4 {
+            elsewhere.create_file(&format!("{revision}"), "").await;
+            heard(&mut listener, revision).await;
+        }
+
+        // The machine itself does not know the authority; and who is certified as somebody else is not who was called.
+        for (variables, why) in [(&by_tls[..2], "UnknownIssuer"), (&by_impostor[..], "not valid for name")] {
+            let told = examine(&database, variables);
+            for text in ["BROKEN   NATS: ", why, "SSL_CERT_FILE"] {
+                assert!(told.contains(text), "{text} is not in {told}");
+            }
+            let path = std::env::temp_dir().join(format!("antiphon-log-{}", clock::new_id()));
+            let child = ChildServer::start_logging(&database, variables, File::create(&path).unwrap());
+            let project = Project::create(&child.user("ada@example.com"), "Refused").await;
+            let mut listener = project.listen(1, "revision").await;
+            project.create_file("a.py", "").await;
+            heard(&mut listener, 2).await;
+            logged(&path, why).await;
+            child.stop();
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
     async fn a_url_that_is_none_keeps_the_server_from_starting_and_is_not_repeated(database: Database) {
         let url = format!("http://{USER}:hunter2@127.0.0.1:4222");
         let flags = ["--nats-url", &url];
@@ -182,6 +224,16 @@ tests::on_sqlite! {
             assert!(!told.contains("hunter2") && !told.contains(PASSWORD), "{told}");
         }
     }
+}
+
+/// Waits until a log says so.
+async fn logged(path: &Path, text: &str) {
+    let wait = async {
+        while !fs::read_to_string(path).unwrap().contains(text) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("{text} is not in the log"));
 }
 
 /// A way to NATS on which what is said to it can be held up.

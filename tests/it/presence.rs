@@ -171,4 +171,27 @@ tests::on_both! {
         drop(of_bob);
         one.stop().await;
     }
+
+    async fn who_was_at_a_server_that_is_gone_is_not_here_though_nobody_has_swept(database: Database) {
+        // On SQLite no server says who listens there.
+        if database.kind() == Kind::Sqlite {
+            return;
+        }
+        let server = Server::start(&database).await;
+        let (project, _) = shared(&server).await;
+        // Given somebody at another server; nobody listens at this one, so that it says nothing and sweeps nothing either.
+        let (of, bob) = (database.uuid(&project.id), database.uuid(&user_id(BOB)));
+        let row = format!("{of}, {bob}, gen_random_uuid(), now(), now()");
+        let insert = "INSERT INTO presences (project_id, user_id, server_id, since, seen_at) VALUES";
+        assert_eq!(database.execute(&format!("{insert} ({row})")).await, 1);
+        assert_eq!(here(&project).await, [json!("bob")]);
+
+        // When that one has not seen them for longer than it waits, then they are not here; and they are as soon as it has.
+        let seen = async |when: &str| database.execute(&format!("UPDATE presences SET seen_at = {when}")).await;
+        assert_eq!(seen("now() - interval '11 seconds'").await, 1);
+        assert_eq!(here(&project).await, Vec::<Value>::new());
+        assert_eq!(seen("now()").await, 1);
+        assert_eq!(here(&project).await, [json!("bob")]);
+        server.stop().await;
+    }
 }

@@ -127,23 +127,32 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_slow_reader_misses_nothing(server: Server) {
-        // Given a listener that does not read while far more is written than any buffer holds …
-        const MESSAGES: u64 = 300;
+    async fn a_slow_reader_misses_nothing_and_hears_nothing_twice(server: Server) {
+        // Given listeners that do not read while far more is written than any buffer holds, one of whom wants to be told at first
+        // where they stand …
+        const MESSAGES: u64 = 200;
         let project = Project::create(&server.user("ada@example.com")).await;
-        let mut listener = project.owner.subscribe(EVENTS, project.events_after(0)).await;
+        let ready = EVENTS.replace("afterRevision: $after", "afterRevision: $after, ready: true");
+        let mut listeners = [
+            project.owner.subscribe(EVENTS, project.events_after(0)).await,
+            project.owner.subscribe(&ready, project.events_after(1)).await,
+        ];
         let large = "x".repeat(100_000);
         let started = Instant::now();
         for _ in 0..MESSAGES {
             project.say(&large).await;
         }
         assert!(started.elapsed() < Duration::from_secs(50), "the server gives a silent peer up after a minute");
-        // … when it reads at last, then every revision is there, once and in order, and so is what comes after.
-        for revision in 1..=MESSAGES + 2 {
-            assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
+        // … when they read at last, then every revision is there, once and in order, and so is what comes after.
+        for listener in &mut listeners {
+            for revision in 1..=MESSAGES + 2 {
+                assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
+            }
         }
         let revision = project.say("and on").await;
-        assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
+        for listener in &mut listeners {
+            assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
+        }
     }
 
     async fn a_client_that_only_listens_is_pinged_and_one_that_is_dead_is_let_go(database: Database) {

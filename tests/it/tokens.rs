@@ -466,7 +466,7 @@ tests::on_both! {
     async fn no_token_secret_or_content_is_in_the_log_however_much_is_logged(database: Database) {
         let path = std::env::temp_dir().join(format!("antiphon-log-{}", clock::new_id()));
         let log = std::fs::File::create(&path).unwrap();
-        let mut server = ChildServer::start_logging(&database, "debug,antiphon=trace", log);
+        let mut server = ChildServer::start_logging(&database, &[("RUST_LOG", "debug,antiphon=trace")], log);
         let ada = server.user("ada@example.com");
         let bad = encode(&Header::default(), &claims_of("ada@example.com", json!({})), &EncodingKey::from_secret(b"another")).unwrap();
         let fresh = token_with("ada@example.com", json!({ "exp": clock::now().timestamp() + 600 }));

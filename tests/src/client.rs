@@ -177,6 +177,11 @@ impl Client {
         Subscription::start(self.greeted().await, query, variables).await
     }
 
+    /// The same, of a document with several operations.
+    pub async fn subscribe_named(&self, document: &str, operation: &str, variables: Value) -> Subscription {
+        Subscription::start_named(self.greeted().await, document, Some(operation), variables).await
+    }
+
     /// A WebSocket on which nothing has been said yet.
     pub async fn socket(&self) -> Socket {
         Socket::connect(&self.base, "graphql-transport-ws", &[]).await.expect("a WebSocket")

@@ -189,10 +189,10 @@ pub fn postgres_is_here() -> bool {
 }
 
 /// A temporary folder, removed with the value.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let path = env::temp_dir().join(format!("antiphon-test-{}", clock::new_id()));
         fs::create_dir(&path)?;
         Ok(Self(path))

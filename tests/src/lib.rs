@@ -18,6 +18,7 @@
 //! takes `database: Database` in place of `server: Server`. To add a file of tests, put it in `it/` and name it in
 //! `it/main.rs`.
 
+pub mod authority;
 pub mod client;
 pub mod database;
 pub mod issuer;

@@ -11,6 +11,8 @@ use std::{
     thread,
 };
 
+use crate::authority::Certificate;
+
 /// What the server is asked for.
 pub const USER: &str = "antiphon";
 /// And with it; its `@` is written `%40` in a URL.
@@ -23,6 +25,8 @@ const KEEPER: &str = r#""$@" & read -r _; kill -9 $!; wait"#;
 pub struct Nats {
     binary: PathBuf,
     port: u16,
+    /// What it speaks TLS with, where it does.
+    certificate: Option<Certificate>,
     keeper: Option<Child>,
 }
 
@@ -33,6 +37,17 @@ impl Nats {
     /// Where there must be one and is not, or it does not start.
     pub fn start() -> Option<Self> {
         let mut nats = Self::stopped()?;
+        nats.resume();
+        Some(nats)
+    }
+
+    /// The same, and it takes nobody who does not speak TLS.
+    ///
+    /// # Panics
+    /// Where there must be one and is not, or it does not start.
+    pub fn start_with_tls(certificate: Certificate) -> Option<Self> {
+        let mut nats = Self::stopped()?;
+        nats.certificate = Some(certificate);
         nats.resume();
         Some(nats)
     }
@@ -57,12 +72,13 @@ impl Nats {
             return None;
         };
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-        Some(Self { binary, port, keeper: None })
+        Some(Self { binary, port, certificate: None, keeper: None })
     }
 
     /// Its URL, with user and password.
     pub fn url(&self) -> String {
-        format!("nats://{USER}:{}@127.0.0.1:{}", PASSWORD.replace('@', "%40"), self.port)
+        let scheme = if self.certificate.is_some() { "tls" } else { "nats" };
+        format!("{scheme}://{USER}:{}@127.0.0.1:{}", PASSWORD.replace('@', "%40"), self.port)
     }
 
     /// Starts it where it was.
@@ -73,6 +89,9 @@ impl Nats {
         let mut keeper = Command::new("/bin/sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&self.binary);
         keeper.args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--user", USER, "--pass", PASSWORD]);
+        if let Some(Certificate { file, key }) = &self.certificate {
+            keeper.arg("--tls").arg("--tlscert").arg(file).arg("--tlskey").arg(key);
+        }
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut keeper = keeper.spawn().expect("nats-server");
         let mut log = BufReader::new(keeper.stderr.take().expect("a pipe")).lines().map_while(Result::ok);

@@ -15,6 +15,7 @@ use antiphon::telemetry::Telemetry;
 use antiphon::{
     app::{self, App},
     config::{Cli, Serve, Settings},
+    doctor,
     model::clock,
 };
 use clap::Parser;
@@ -158,6 +159,8 @@ const CHILD: &str = "ANTIPHON_TEST_SERVE";
 const LOG_FORMAT: &str = "LOG_FORMAT";
 /// Behind which locks, as `Debug` writes them.
 const LOCKS: &str = "ANTIPHON_TEST_LOCKS";
+/// Makes the child examine the set-up instead.
+const DOCTOR: &str = "ANTIPHON_TEST_DOCTOR";
 /// With which flags, between spaces.
 const CHILD_FLAGS: &str = "ANTIPHON_TEST_FLAGS";
 /// What the child says before its address.
@@ -177,12 +180,11 @@ impl ChildServer {
         })
     }
 
-    /// The same, logging to a file as much as `filter` says (see `RUST_LOG`).
-    pub fn start_logging(database: &Database, filter: &str, log: File) -> Self {
-        let log = |command: &mut Command| {
-            command.env(LOG_FORMAT, "json").env("RUST_LOG", filter).stderr(log);
-        };
-        Self::spawn(&database.server_url(), log)
+    /// The same, logging to a file, with more variables in its environment.
+    pub fn start_logging(database: &Database, variables: &[(&str, &str)], log: File) -> Self {
+        Self::spawn(&database.server_url(), |command| {
+            command.env(LOG_FORMAT, "json").envs(variables.iter().copied()).stderr(log);
+        })
     }
 
     /// The same with another URL of the database, and behind these locks.
@@ -204,8 +206,7 @@ impl ChildServer {
     }
 
     fn spawn(url: &str, prepare: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Command::new(env::current_exe().expect("a path"));
-        command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, url);
+        let mut command = child_command(url);
         prepare(&mut command);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
@@ -268,6 +269,22 @@ impl Drop for ChildServer {
     }
 }
 
+fn child_command(url: &str) -> Command {
+    let mut command = Command::new(env::current_exe().expect("a path"));
+    command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, url);
+    command
+}
+
+/// What the doctor says in a process of its own, with more variables in its environment.
+///
+/// # Panics
+/// Where it cannot be started.
+pub fn examine(database: &Database, variables: &[(&str, &str)]) -> String {
+    let mut command = child_command(&database.server_url());
+    let output = command.env(DOCTOR, "").envs(variables.iter().copied()).output().expect("a child");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// A process's memory, in bytes, by the name that proc(5) has for it (`VmRSS:`, `VmHWM:`); none where the system does not say.
 pub fn memory(process: u32, what: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -276,7 +293,7 @@ pub fn memory(process: u32, what: &str) -> Option<u64> {
 }
 
 /// What the test `serve_child` does, and the `main` of a bench before anything else: in a [`ChildServer`]'s process serves
-/// until its standard input ends, elsewhere nothing. Says whether it did.
+/// until its standard input ends, in that of [`examine`] says what the doctor does, elsewhere nothing. Says whether it did.
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
     let runtime = runtime();
@@ -285,6 +302,10 @@ pub fn serve_if_child() -> bool {
     let serve = Serve { locks: locks.unwrap_or_default(), ..Serve::default() };
     let flags = env::var(CHILD_FLAGS).unwrap_or_default();
     let settings = settings(&url, &flags.split_whitespace().collect::<Vec<_>>());
+    if env::var_os(DOCTOR).is_some() {
+        runtime.block_on(doctor::examine(&settings)).iter().for_each(|finding| print!("{finding}"));
+        return true;
+    }
     let telemetry =
         env::var_os(LOG_FORMAT).map(|_| Telemetry::start(settings.log_format).expect("the log can be started"));
     let app = runtime.block_on(App::start(settings, serve)).expect("the server starts");

@@ -130,7 +130,12 @@ impl Socket {
 
     /// Starts an operation.
     pub async fn start(&mut self, id: &str, query: &str, variables: Value) {
-        let payload = json!({ "query": query, "variables": variables });
+        self.start_named(id, query, None, variables).await;
+    }
+
+    /// The same, of a document with several operations.
+    pub async fn start_named(&mut self, id: &str, document: &str, operation: Option<&str>, variables: Value) {
+        let payload = json!({ "query": document, "operationName": operation, "variables": variables });
         self.send(json!({ "id": id, "type": "subscribe", "payload": payload })).await;
     }
 }
@@ -156,8 +161,13 @@ pub enum End {
 
 impl Subscription {
     /// Starts a subscription on a socket that has been greeted.
-    pub async fn start(mut socket: Socket, query: &str, variables: Value) -> Self {
-        socket.start("1", query, variables).await;
+    pub async fn start(socket: Socket, query: &str, variables: Value) -> Self {
+        Self::start_named(socket, query, None, variables).await
+    }
+
+    /// The same, of a document with several operations.
+    pub async fn start_named(mut socket: Socket, document: &str, operation: Option<&str>, variables: Value) -> Self {
+        socket.start_named("1", document, operation, variables).await;
         Self { socket, end: None }
     }
 

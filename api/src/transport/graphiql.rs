@@ -43,7 +43,8 @@ pub struct Example {
     /// A GraphQL document with one operation or more, to be run in their order.
     pub document: &'static str,
     /// The variables of all its operations, as JSON. A string `PASTE-<NOUN>-ID` stands for the `id` of the field
-    /// `<noun>` (project, session, message, file, snapshot, agentConfiguration) in the last mutation payload that had one.
+    /// `<noun>` (project, session, message, file, snapshot, agentConfiguration), or the field `<noun>Id`, in the last mutation
+    /// payload that had one.
     pub variables: &'static str,
 }
 
@@ -69,6 +70,7 @@ pub const EXAMPLES: &[Example] = &[
     example!("08-overview"),
     example!("09-team"),
     example!("10-agent"),
+    example!("11-growing-answer"),
 ];
 
 const CDN: &str = "https://cdn.jsdelivr.net";

@@ -86,7 +86,7 @@ impl Subscription {
     }
 
     /// Who listens to a project now, and then again whenever that has changed. Others hear of it at once, or at another server
-    /// within a few seconds. Whoever listens to this is here too.
+    /// within a few seconds; servers on one SQLite file do not tell each other. Whoever listens to this is here too.
     async fn who_is_here(
         &self,
         ctx: &Context<'_>,

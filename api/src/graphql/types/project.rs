@@ -317,7 +317,8 @@ impl Project {
 
     /// Who listens to it now (by any subscription, `whoIsHere` too), at whichever server; who came first comes first. Whoever goes
     /// is gone at once, unless their connection was cut without a word (then the server finds out by its pings) or their server
-    /// was killed. Of a project read as of a moment nobody is here.
+    /// was killed. Servers on one SQLite file do not tell each other: each shows those who listen at itself. Of a project read as of
+    /// a moment nobody is here.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn who_is_here(&self, ctx: &Context<'_>) -> Result<Vec<PersonHere>> {
         if self.0.as_of.is_some() {

@@ -166,12 +166,13 @@ pub(super) async fn run(servers: &Servers, outbox: &Outbox, heard: impl Fn(WakeU
 
 async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<AtomicBool>) -> Client {
     let has_told = Arc::new(AtomicBool::new(false));
-    let options = servers.options().retry_on_initial_connect().event_callback(move |event| {
+    let told = has_told.clone();
+    let mut options = servers.options().event_callback(move |event| {
         match event {
             Event::Connected => {
                 tracing::info!("connected to NATS");
                 works.store(true, Ordering::Relaxed);
-                has_told.store(false, Ordering::Relaxed);
+                told.store(false, Ordering::Relaxed);
                 missed.send_modify(|missed| *missed += 1);
             }
             Event::SlowConsumer(_) => missed.send_modify(|missed| *missed += 1),
@@ -180,7 +181,7 @@ async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<
                     works.store(false, Ordering::Relaxed);
                 }
                 // Once, and not at every attempt.
-                if !has_told.swap(true, Ordering::Relaxed) {
+                if !told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%event, "NATS is away: other servers' writes are found by the sweep");
                 }
             }
@@ -193,7 +194,10 @@ async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<
             Ok(client) => return client,
             Err(error) => tracing::warn!(%error, "NATS is away: other servers' writes are found by the sweep"),
         }
-        sleep(MAX_PAUSE).await;
+        // From here on the client tries by itself, and of an attempt that fails says only how and not why.
+        has_told.store(true, Ordering::Relaxed);
+        options = options.retry_on_initial_connect();
+        sleep(PAUSE).await;
     }
 }
 
