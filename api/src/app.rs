@@ -2,7 +2,6 @@
 //! to the same database and the same secret.
 
 use std::{
-    fmt::Debug,
     fs::OpenOptions,
     io::{ErrorKind, Write},
     net::SocketAddr,
@@ -12,11 +11,6 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail, ensure};
-use axum::{
-    Router,
-    extract::connect_info::Connected,
-    serve::{IncomingStream, Listener, ListenerExt},
-};
 use futures::{FutureExt, future::join_all};
 use migration::{Migrator, MigratorTrait};
 use rand::RngCore;
@@ -58,6 +52,7 @@ use crate::{
     },
     transport::{
         auth::{Verifier, user_of},
+        connections,
         health::{Health, Part, operator_routes},
         jwks::Jwks,
         listening::Groups,
@@ -157,15 +152,14 @@ impl App {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         });
+        let head_time = Duration::from_secs(services.limits.max_head_seconds);
         let awake = events::keep_awake(services.clone(), bus, Duration::from_secs(settings.sweep_seconds));
         let awake = tokio::spawn(shutdown.clone().run_until_cancelled_owned(awake));
-        // Small messages of a subscription must not wait for the acknowledgement of the one before.
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let mut servers = vec![serve_on(listener, router, shutdown.clone())];
+        let serve_on =
+            |listener, router| tokio::spawn(connections::serve(listener, router, head_time, shutdown.clone()));
+        let mut servers = vec![serve_on(listener, router)];
         if let Some(listener) = metrics_listener {
-            servers.push(serve_on(listener, operator_routes(health, services.clone()), shutdown.clone()));
+            servers.push(serve_on(listener, operator_routes(health, services.clone())));
         }
         tracing::info!(%address, metrics = metrics_address.map(tracing::field::display), database = %target, "listening");
         let drain_time = Duration::from_secs(settings.drain_seconds);
@@ -232,20 +226,6 @@ async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener>
     TcpListener::bind(address)
         .await
         .map_err(|error| anyhow!("cannot listen on {address}: {error}; choose another address with {setting}"))
-}
-
-fn serve_on<L>(listener: L, router: Router, shutdown: CancellationToken) -> JoinHandle<()>
-where
-    L: Listener<Addr: Debug>,
-    SocketAddr: for<'l> Connected<IncomingStream<'l, L>>,
-{
-    let router = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        let stopped = shutdown.cancelled_owned();
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::error!(%error, "the server has ended");
-        }
-    })
 }
 
 /// What `/readyz` speaks of. `hearing` are the services of a server that has a bus.

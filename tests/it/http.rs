@@ -1,7 +1,11 @@
 //! GraphQL over HTTP as clients, browsers and proxies meet it: media types and statuses of the working draft
 //! (<https://graphql.github.io/graphql-over-http/draft/>), caps, request ids, CORS, security headers, and tokens.
 
-use std::io::{Read, Write};
+use std::{
+    future::pending,
+    io::{Read, Write},
+    time::Duration,
+};
 
 use antiphon::model::clock;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -10,11 +14,13 @@ use serde_json::{Value, json};
 use tests::{
     client::{Client, Raw},
     database::Database,
+    project::Project,
     server::{ChildServer, JWT_SECRET, Server, memory, token, token_with, user_id},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::{sleep, timeout},
 };
 
 const VIEWER: &str = "{ viewer { email fullName } }";
@@ -398,6 +404,41 @@ tests::on_sqlite! {
         let (_, _) = tokio::join!(writes, answer.read_to_end(&mut said));
         let said = String::from_utf8(said).unwrap();
         assert!(said.starts_with("HTTP/1.1 413 ") && said.contains("\r\nconnection: close\r\n"), "{said}");
+        server.stop().await;
+    }
+}
+
+tests::on_sqlite! {
+    async fn a_connection_on_which_no_request_comes_is_closed_and_one_that_listens_is_not(database: Database) {
+        let server = Server::start_with(&database, &["--max-head-seconds=1"]).await;
+        let project = Project::create(&server.user("ada@example.com"), "Heard").await;
+        let mut listener = project.listen(1, "revision").await;
+        // Nothing, half a head, one that goes on and on, and one request that is answered.
+        let request = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+        let closed = ["", &request[..9], &request[..request.len() - 2], request].map(async |said| {
+            let mut connection = TcpStream::connect(server.address()).await.unwrap();
+            connection.write_all(said.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let (mut answers, mut requests) = connection.split();
+            let goes_on = async {
+                while !said.is_empty() && !said.ends_with("\r\n\r\n") && requests.write_all(b"x").await.is_ok() {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                pending::<()>().await
+            };
+            tokio::select! {
+                // Whoever goes on writing may find the connection reset.
+                _ = answers.read_to_end(&mut answer) => {}
+                () = goes_on => {}
+            }
+            String::from_utf8(answer).unwrap()
+        });
+        let closed = timeout(Duration::from_secs(20), futures::future::join_all(closed)).await.expect("all are closed");
+        assert!(closed[..3].iter().all(|answer| !answer.contains(" 200 ")), "{closed:?}");
+        assert!(closed[3].starts_with("HTTP/1.1 200 "), "{closed:?}");
+        // Whoever listens has asked long ago, and hears on.
+        project.create_file("a.py", "").await;
+        assert_eq!(listener.event().await["projectEvents"]["revision"], 2);
         server.stop().await;
     }
 }

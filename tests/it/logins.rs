@@ -238,8 +238,9 @@ fn the_second_lock_costs_a_message_no_more_than_two_round_trips() {
             for _ in 0..3 {
                 project.add_message(&session, "Warm", false).await;
             }
+            // What one side says in two parts may count twice.
             let mut least = u64::MAX;
-            for _ in 0..5 {
+            for _ in 0..20 {
                 let before = count.load(Ordering::Relaxed);
                 project.add_message(&session, "Counted", false).await;
                 least = least.min(count.load(Ordering::Relaxed) - before);
@@ -252,7 +253,7 @@ fn the_second_lock_costs_a_message_no_more_than_two_round_trips() {
             trips[0], trips[1]
         );
         assert!(trips[1] <= trips[0] + 2, "{trips:?}");
-        assert!(trips[1] > trips[0], "this counts nothing: {trips:?}");
+        assert!(trips[0] >= 4, "begin, a statement, commit, and what else? {trips:?}");
     });
 }
 

@@ -116,6 +116,10 @@ pub struct Limits {
     /// a token that does not hold counts as ten; 0 for no limit
     #[arg(long, env = "MAX_ADDRESS_RATE", default_value_t = 100, global = true, value_name = "N")]
     pub max_address_rate: u32,
+    /// How long the head of a request may take to come, and how long a connection may be idle before the next one, in seconds: more
+    /// than a proxy on the way keeps its own idle connections for
+    #[arg(long, env = "MAX_HEAD_SECONDS", default_value_t = 90, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub max_head_seconds: u64,
     /// How often a WebSocket is pinged and an event stream has a heart-beat, in seconds: less than what a proxy on the way lets a
     /// connection be idle. A WebSocket's peer that is silent for three times as long is let go
     #[arg(long, env = "SOCKET_PING_SECONDS", default_value_t = 20, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]

@@ -5,6 +5,7 @@
 //! in [`router`].
 
 pub mod auth;
+pub mod connections;
 pub mod graphiql;
 pub mod health;
 pub mod http;
