@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use super::growing_message::Growths;
 use super::presence::{self, Attendance, People};
@@ -33,8 +34,22 @@ const BATCH: usize = 100;
 const KEPT: usize = 256;
 
 /// How long a listener of its own goes on trying while the database does not answer, and how long it waits in between.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-pub(super) const PAUSE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Looks until that succeeds, or fails for long: a database that restarts is no reason to end a subscription.
+pub(super) async fn patiently<T, F>(mut look: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        match look().await {
+            Err(Error::Internal(_)) if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
+            looked => return looked,
+        }
+    }
+}
 
 /// The feeds of all projects that are listened to.
 #[derive(Default)]

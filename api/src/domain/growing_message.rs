@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use futures::Stream;
 use serde_json::json;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::chat::{self, Added};
-use super::events::{Cursor, Feed, PATIENCE, PAUSE, gone};
+use super::events::{Cursor, Feed, gone, patiently};
 use super::presence::Attendance;
 use super::project::{Target, deleted, lock};
 use super::{Services, Tx, check_json, check_name, check_text, policy, write};
@@ -436,7 +435,8 @@ pub async fn listen(
     let feed = services.hub.feed(project);
     let mut beside = feed.beside();
     let growth = feed.growing.growth(id);
-    look(services, actor, &feed, &growth, &mut beside).await?;
+    let stirred = *beside.borrow_and_update();
+    look(services, actor, &feed, &growth, stirred).await?;
     let mut at = cursor.at().or(after_offset).unwrap_or(0);
     growth.after(at)?;
     let attendance = Attendance::begin(services, &feed, actor.user_id);
@@ -457,27 +457,14 @@ pub async fn listen(
             if is_last || beside.changed().await.is_err() {
                 break;
             }
-            let begun = Instant::now();
-            while let Err(error) = look(&services, &actor, &feed, &growth, &mut beside).await {
-                // A database that restarts is no reason to end.
-                if !matches!(error, Error::Internal(_)) || begun.elapsed() > PATIENCE {
-                    Err(error)?;
-                }
-                sleep(PAUSE).await;
-            }
+            let stirred = *beside.borrow_and_update();
+            patiently(|| look(&services, &actor, &feed, &growth, stirred)).await?;
         }
     })
 }
 
 /// Reads what is new of a message, for one who may still hear it.
-async fn look(
-    services: &Services,
-    actor: &Actor,
-    feed: &Feed,
-    growth: &Growth,
-    beside: &mut watch::Receiver<u64>,
-) -> Result<()> {
-    let stirred = *beside.borrow_and_update();
+async fn look(services: &Services, actor: &Actor, feed: &Feed, growth: &Growth, stirred: u64) -> Result<()> {
     feed.read(services, actor).await?;
     growth.read(services, actor, feed.project(), stirred).await
 }
@@ -500,14 +487,8 @@ pub async fn listen_which(
         let _here = attendance;
         let mut told: Option<Vec<MessageId>> = None;
         loop {
-            let begun = Instant::now();
-            let growing = loop {
-                match look_which(&services, &actor, &feed, &mut beside).await {
-                    // A database that restarts is no reason to end.
-                    Err(Error::Internal(_)) if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
-                    looked => break looked?,
-                }
-            };
+            let stirred = *beside.borrow_and_update();
+            let growing = patiently(|| look_which(&services, &actor, &feed, stirred)).await?;
             let ids: Vec<_> = growing.iter().map(|message| message.id).collect();
             if told.as_ref() != Some(&ids) {
                 told = Some(ids);
@@ -521,13 +502,7 @@ pub async fn listen_which(
 }
 
 /// Reads which messages are growing, if nobody has since the feed was stirred.
-async fn look_which(
-    services: &Services,
-    actor: &Actor,
-    feed: &Feed,
-    beside: &mut watch::Receiver<u64>,
-) -> Result<Vec<GrowingMessage>> {
-    let stirred = *beside.borrow_and_update();
+async fn look_which(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> Result<Vec<GrowingMessage>> {
     feed.read(services, actor).await?;
     let mut which = feed.growing.which.lock().await;
     if let Some((then, growing)) = &*which

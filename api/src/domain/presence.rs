@@ -10,14 +10,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::Stream;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use super::Services;
-use super::events::{Feed, PATIENCE, PAUSE};
+use super::events::{Feed, patiently};
 use crate::model::actor::Actor;
 use crate::model::clock;
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::presence::{Person, Presence};
 use crate::storage::presence;
@@ -169,14 +169,8 @@ pub async fn listen(
         let _here = attendance;
         let mut told = None;
         loop {
-            let begun = Instant::now();
-            let people = loop {
-                match look(&services, &actor, &feed, &mut stirs).await {
-                    // A database that restarts is no reason to end.
-                    Err(Error::Internal(_)) if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
-                    looked => break looked?,
-                }
-            };
+            let stirred = *stirs.borrow_and_update();
+            let people = patiently(|| look(&services, &actor, &feed, stirred)).await?;
             if told.as_ref() != Some(&people) {
                 told = Some(people.clone());
                 yield people;
@@ -193,13 +187,7 @@ pub async fn listen(
     })
 }
 
-async fn look(
-    services: &Services,
-    actor: &Actor,
-    feed: &Feed,
-    stirs: &mut watch::Receiver<u64>,
-) -> Result<Vec<Person>> {
-    let stirred = *stirs.borrow_and_update();
+async fn look(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> Result<Vec<Person>> {
     feed.read(services, actor).await?;
     let project = feed.project();
     let mut read = feed.people.read.lock().await;
