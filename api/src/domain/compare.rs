@@ -27,7 +27,7 @@ pub async fn unified(
     if let Some(diff) = services.db.kept_diff(change) {
         return Ok(Some(diff.as_ref().to_owned()));
     }
-    let diff = sides.await?.unified().await?;
+    let diff = sides.await?.compare(|old, new, sides| sides.diff(old, new)).await?;
     if let Some(diff) = &diff {
         services.db.keep_diff(change, diff);
     }
@@ -47,16 +47,10 @@ pub struct Sides {
 }
 
 impl Sides {
-    async fn unified(self) -> Result<Option<String>> {
-        self.compare(|old, new, sides| {
-            diff::unified(
-                old,
-                new,
-                sides.old_path.as_ref().map(FilePath::as_str),
-                sides.new_path.as_ref().map(FilePath::as_str),
-            )
-        })
-        .await
+    /// The unified diff of its texts.
+    fn diff(&self, old: &str, new: &str) -> String {
+        let paths = (self.old_path.as_ref().map(FilePath::as_str), self.new_path.as_ref().map(FilePath::as_str));
+        diff::unified(old, new, paths.0, paths.1)
     }
 
     /// The changes line by line, as JSON; `None` where a side is not text.
@@ -198,12 +192,7 @@ async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, content
         };
         let old_path = sides.old_path.clone().filter(|_| change_type == ChangeType::Rename);
         let compared = if between.with_contents {
-            let compare = |old: &str, new: &str, sides: &Sides| {
-                let paths =
-                    (sides.old_path.as_ref().map(FilePath::as_str), sides.new_path.as_ref().map(FilePath::as_str));
-                (diff::unified(old, new, paths.0, paths.1), diff::stat(old, new))
-            };
-            sides.compare(compare).await?
+            sides.compare(|old, new, sides| (sides.diff(old, new), diff::stat(old, new))).await?
         } else {
             None
         };
