@@ -51,7 +51,8 @@ pub(crate) fn fill(sql: &str, backend: DbBackend) -> String {
     if is_sqlite { squeeze(&sql) } else { sql }
 }
 
-/// Leaves out comments, indentation and most breaks: SQLite keeps what is said of each table as it was said.
+/// Leaves out comments, each of which has lines of its own, indentation and most breaks: SQLite keeps what is said of each table
+/// as it was said.
 fn squeeze(sql: &str) -> String {
     let mut kept = String::new();
     for line in sql.lines().map(str::trim).filter(|line| !line.starts_with("--")) {

@@ -333,7 +333,7 @@ pub(super) struct Growths {
     /// Those whose text is listened to.
     heard: Mutex<HashMap<MessageId, Weak<Growth>>>,
     /// Which there are, and by which count of the feed; held by who reads for all.
-    which: tokio::sync::Mutex<Option<(u64, Vec<GrowingMessage>)>>,
+    present: tokio::sync::Mutex<Option<(u64, Vec<GrowingMessage>)>>,
 }
 
 impl Growths {
@@ -473,7 +473,7 @@ async fn look(services: &Services, actor: &Actor, feed: &Feed, growth: &Growth, 
 ///
 /// # Errors
 /// `NotFound` where the actor is no member (any more); the stream ends with an error where the database fails for long.
-pub async fn listen_which(
+pub async fn listen_to_project(
     services: &Arc<Services>,
     actor: &Actor,
     project: ProjectId,
@@ -488,7 +488,7 @@ pub async fn listen_which(
         let mut told: Option<Vec<MessageId>> = None;
         loop {
             let stirred = *beside.borrow_and_update();
-            let growing = patiently(|| look_which(&services, &actor, &feed, stirred)).await?;
+            let growing = patiently(|| look_at_project(&services, &actor, &feed, stirred)).await?;
             let ids: Vec<_> = growing.iter().map(|message| message.id).collect();
             if told.as_ref() != Some(&ids) {
                 told = Some(ids);
@@ -502,15 +502,15 @@ pub async fn listen_which(
 }
 
 /// Reads which messages are growing, if nobody has since the feed was stirred.
-async fn look_which(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> Result<Vec<GrowingMessage>> {
+async fn look_at_project(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> Result<Vec<GrowingMessage>> {
     feed.read(services, actor).await?;
-    let mut which = feed.growing.which.lock().await;
-    if let Some((then, growing)) = &*which
+    let mut present = feed.growing.present.lock().await;
+    if let Some((then, growing)) = &*present
         && *then >= stirred
     {
         return Ok(growing.clone());
     }
     let growing = growing::of_project(&services.read(actor).await?, feed.project()).await?;
-    *which = Some((stirred, growing.clone()));
+    *present = Some((stirred, growing.clone()));
     Ok(growing)
 }

@@ -73,7 +73,8 @@ impl Subscription {
     }
 
     /// The messages that are being written in a project now, and then again whenever one has begun, was finished or discarded: an
-    /// empty list where there are none. Their texts are told by `messageStream`.
+    /// empty list where there are none. That one grows or stands still is not told here: `messageStream` tells its text, and
+    /// `ChatSession.growingMessages` its `state`.
     async fn growing_messages(
         &self,
         ctx: &Context<'_>,
@@ -81,7 +82,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<Vec<GrowingMessage>>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
-        let growing = growing_message::listen_which(&caller.services, &caller.actor, project).await?;
+        let growing = growing_message::listen_to_project(&caller.services, &caller.actor, project).await?;
         Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(GrowingMessage).collect())))
     }
 
