@@ -662,9 +662,9 @@ fn own_secret(path: &Path) -> anyhow::Result<String> {
 
 /// An error of the service in words for the operator, who may read what clients may not.
 fn words(error: Error) -> anyhow::Error {
-    match error {
-        Error::Internal(text) => anyhow!(text),
-        error => anyhow!(error.message()),
+    match error.cause() {
+        Some(cause) => anyhow!(cause.to_owned()),
+        None => anyhow!(error.message()),
     }
 }
 

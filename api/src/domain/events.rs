@@ -45,7 +45,7 @@ where
     let begun = Instant::now();
     loop {
         match look().await {
-            Err(Error::Internal(_)) if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
+            Err(error) if error.cause().is_some() && begun.elapsed() < PATIENCE => sleep(PAUSE).await,
             looked => return looked,
         }
     }

@@ -1,6 +1,8 @@
 //! How errors of the service reach clients: a message and `extensions.code`.
 
-use async_graphql::{ErrorExtensionValues, ErrorExtensions, Value, value};
+use std::sync::Arc;
+
+use async_graphql::{ErrorExtensionValues, ErrorExtensions, ServerError, Value, value};
 
 use crate::model::error::{Error, FileConflict, Result};
 use crate::model::merge::Merge;
@@ -8,11 +10,21 @@ use crate::model::merge::Merge;
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
         // An error without a code is one that only the log may read: the transport answers INTERNAL in its place.
-        if let Error::Internal(cause) = error {
-            return Self::new(cause);
+        match error {
+            Error::Internal(cause) => return Self::new(cause),
+            Error::Unavailable(cause) => return Self { source: Some(Arc::new(Outage)), ..Self::new(cause) },
+            _ => {}
         }
         Self::new(error.message()).extend_with(|_, extensions| describe(&error, extensions))
     }
+}
+
+/// Marks an error of the library's as an [`Error::Unavailable`] of ours.
+struct Outage;
+
+/// Whether the same operation may succeed when it is tried again.
+pub fn is_outage(error: &ServerError) -> bool {
+    error.source::<Outage>().is_some()
 }
 
 /// A field that may be null, and that is null where it fails: its siblings are kept (GraphQL specification, section 6.4.4). The
@@ -53,6 +65,7 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
                 extensions.set("files", Value::List(conflict.files.iter().map(file_conflict).collect()));
             }
         }
+        Error::PositionLost { revision } => extensions.set("revision", *revision),
         _ => {}
     }
 }

@@ -4,7 +4,7 @@
 mod batch;
 pub mod context;
 pub mod documents;
-mod error;
+pub mod error;
 mod execution;
 pub mod guard;
 pub mod listening;

@@ -2,7 +2,7 @@
 //!
 //! It has no `Display` on purpose: async-graphql turns anything with `Display` into client text, so a stray `?` on a
 //! database error inside a resolver must not compile. What a client may read is [`Error::message`]; what only the log
-//! may read travels inside [`Error::Internal`].
+//! may read is [`Error::cause`].
 
 use super::merge::Merge;
 
@@ -40,7 +40,17 @@ pub enum Error {
     RateLimited(String),
     /// The operation costs too much; the message names the setting.
     QueryTooComplex(String),
-    /// A defect or an outage. The text goes to the log and never to the client.
+    /// The database takes no writes at the moment; reads work.
+    ReadOnly(String),
+    /// A listener's position is not in the log: the log ends before it, or has gone another way since. They must read the
+    /// project again and listen from there.
+    PositionLost {
+        /// The project's present revision.
+        revision: i32,
+    },
+    /// An outage: the same may work when it is tried again. To clients it is `INTERNAL`; the text goes to the log alone.
+    Unavailable(String),
+    /// A defect, or damaged data: the same fails again. The text goes to the log and never to the client.
     Internal(String),
 }
 
@@ -120,7 +130,17 @@ impl Error {
             Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::RateLimited(_) => "RATE_LIMITED",
             Self::QueryTooComplex(_) => "QUERY_TOO_COMPLEX",
-            Self::Internal(_) => "INTERNAL",
+            Self::ReadOnly(_) => "READ_ONLY",
+            Self::PositionLost { .. } => "POSITION_LOST",
+            Self::Unavailable(_) | Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// What only the log may read, of an error that clients see as `INTERNAL`.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(cause) | Self::Internal(cause) => Some(cause),
+            _ => None,
         }
     }
 
@@ -131,11 +151,18 @@ impl Error {
             | Self::Forbidden(message)
             | Self::RateLimited(message)
             | Self::QueryTooComplex(message)
+            | Self::ReadOnly(message)
             | Self::PayloadTooLarge { message, .. }
             | Self::BadInput { message, .. } => message.clone(),
             Self::NotFound { noun, .. } => format!("There is no such {noun}."),
             Self::Conflict(conflict) => conflict.message.clone(),
-            Self::Internal(_) => "Something went wrong on our side; the request id finds it in the log.".to_owned(),
+            Self::PositionLost { revision } => format!(
+                "This position is not in the project's log, which is at revision {revision}: read the project again, and \
+                 listen from there."
+            ),
+            Self::Unavailable(_) | Self::Internal(_) => {
+                "Something went wrong on our side; the request id finds it in the log.".to_owned()
+            }
         }
     }
 

@@ -90,7 +90,7 @@ impl Chains {
         match self.decode(id) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                let cause = if let Error::Internal(cause) = error { cause } else { error.message() };
+                let cause = error.cause().map_or_else(|| error.message(), str::to_owned);
                 tracing::error!(blob.id = id, cause, "a damaged content was passed over; `antiphon verify` lists all");
                 None
             }

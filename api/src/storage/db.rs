@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    FromQueryResult, QueryResult, SqlErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
-    Value,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, FromQueryResult,
+    QueryResult, SqlErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 use serde_json::json;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -22,6 +21,7 @@ use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
 use super::content_cache::ContentCache;
+pub(super) use super::failure::fail;
 use super::sql::Sql;
 
 /// A connected database.
@@ -425,11 +425,6 @@ impl Tx {
         let rows = self.rows(sql).await?;
         rows.iter().map(|row| M::from_query_result(row, "").map_err(fail)).collect()
     }
-}
-
-/// What a database says when it fails is for the log.
-pub(super) fn fail(error: DbErr) -> Error {
-    Error::Internal(format!("database: {error}"))
 }
 
 /// A value in the database that this version of the service does not know.

@@ -8,6 +8,7 @@ pub mod collaborator;
 mod content_cache;
 pub mod db;
 pub mod event;
+mod failure;
 pub mod file;
 pub mod growing_message;
 pub mod node;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::db::{Db, Tx, fail};
+use super::failure::fail_of;
 use super::project::member;
 use super::sql::Sql;
 use crate::metrics;
@@ -63,5 +64,5 @@ pub async fn keep(
         asked.bind(now.to_rfc3339()).bind(stale.to_rfc3339()).execute(&mut *tx).await?;
         tx.commit().await
     });
-    kept.await.map_err(Error::internal)?.map_err(|error: sqlx::Error| Error::Internal(format!("database: {error}")))
+    kept.await.map_err(Error::internal)?.map_err(|error: sqlx::Error| fail_of(&error))
 }

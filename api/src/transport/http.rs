@@ -187,7 +187,7 @@ async fn answer(
         return sse::open(state, format, request, claims, &parts.headers, id).await.map_err(|error| {
             let status = match error {
                 Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-                Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                ref error if error.cause().is_some() => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::BAD_REQUEST,
             };
             Refusal::new(status, error)
@@ -228,7 +228,7 @@ async fn caller(
     };
     match verified {
         Ok(claims) => Ok(Some(claims)),
-        Err(error @ Error::Internal(_)) => {
+        Err(error) if error.cause().is_some() => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
         }
         Err(error) => {

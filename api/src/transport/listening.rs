@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     domain::events::{Cursor, Feed},
-    graphql::{context, documents::Keep, listening::Plan},
+    graphql::{context, documents::Keep, error::is_outage, listening::Plan},
     model::{actor::Actor, clock, error::Error, ids::UserId},
 };
 
@@ -173,7 +173,7 @@ impl Asked {
             let code = outcome.code();
             let response = match outcome {
                 Outcome::Refused { errors } => return Err(errors),
-                Outcome::Ran(response) if cursor.is_some() && has_lost_its_stream(&response) => {
+                Outcome::Ran(response) if cursor.is_some() && has_failed(&response) => {
                     return Err(response.errors);
                 }
                 Outcome::Ran(response) => response,
@@ -185,10 +185,12 @@ impl Asked {
     }
 }
 
-/// Whether what failed is the subscription's own field, so that no event can come of it: to start with, or any more. A field
-/// below it that fails is an event with an error, and the next one may be better.
-fn has_lost_its_stream(response: &Response) -> bool {
-    response.data == async_graphql::Value::Null && response.errors.iter().any(|error| error.path.len() == 1)
+/// Whether a run has failed: by the subscription's own field, so that no event can come of it, or anywhere by an outage, so that
+/// another run may bring the event whole. Any other field that fails is an event with an error, and the next one may be better.
+fn has_failed(response: &Response) -> bool {
+    let has_lost_its_stream =
+        response.data == async_graphql::Value::Null && response.errors.iter().any(|error| error.path.len() == 1);
+    has_lost_its_stream || response.errors.iter().any(is_outage)
 }
 
 fn once(state: AppState, asked: Asked, actor: Option<Actor>, request_id: String) -> impl Stream<Item = Step> {

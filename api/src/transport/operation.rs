@@ -29,10 +29,12 @@ const QUERY_TOO_COMPLEX: &str = "QUERY_TOO_COMPLEX";
 const DOCUMENT_NOT_FOUND: (&str, &str) = ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
 const DOCUMENTS_NOT_SUPPORTED: (&str, &str) = ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported");
 
-const INTERNAL: &str = "INTERNAL";
+pub const INTERNAL: &str = "INTERNAL";
+/// The database takes no writes at the moment.
+pub const READ_ONLY: &str = "READ_ONLY";
 
 /// Every code that an error can have.
-const CODES: [&str; 11] = [
+const CODES: [&str; 13] = [
     "UNAUTHENTICATED",
     "FORBIDDEN",
     "NOT_FOUND",
@@ -41,6 +43,8 @@ const CODES: [&str; 11] = [
     "PAYLOAD_TOO_LARGE",
     "RATE_LIMITED",
     QUERY_TOO_COMPLEX,
+    READ_ONLY,
+    "POSITION_LOST",
     INTERNAL,
     PARSE_FAILED,
     VALIDATION_FAILED,
@@ -90,14 +94,15 @@ impl From<ServerError> for Outcome {
 
 /// An error of ours as a client reads it. `INTERNAL` carries the request id, and its cause goes to the log here.
 pub fn refusal(error: &Error, request_id: &str) -> ServerError {
-    if let Error::Internal(cause) = error {
+    if let Some(cause) = error.cause() {
         tracing::error!(request.id = request_id, cause, "internal error");
     }
     let mut refusal = coded(error.code(), error.message());
     if let Some(extensions) = &mut refusal.extensions {
         match error {
             Error::BadInput { field, .. } if !field.is_empty() => extensions.set("field", field.as_str()),
-            Error::Internal(_) => extensions.set("requestId", request_id),
+            Error::PositionLost { revision } => extensions.set("revision", *revision),
+            error if error.cause().is_some() => extensions.set("requestId", request_id),
             _ => {}
         }
     }

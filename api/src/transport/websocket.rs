@@ -427,8 +427,8 @@ impl Socket {
             }
             other => other,
         };
-        let code =
-            if matches!(error, Error::Internal(_) | Error::RateLimited(_)) { TRY_AGAIN_LATER } else { FORBIDDEN };
+        let is_passing = error.cause().is_some() || matches!(error, Error::RateLimited(_));
+        let code = if is_passing { TRY_AGAIN_LATER } else { FORBIDDEN };
         Close::new(code, operation::refusal(&error, &self.id).message)
     }
 

@@ -1,0 +1,139 @@
+//! What a failure of the database is to the service, told by the database's own codes and never by its words.
+
+use std::sync::Arc;
+
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
+
+use crate::model::error::Error;
+
+/// What a database says when it fails is for the log; whether the same may work when it is tried again, and whether it is
+/// writing alone that fails, is for whoever asked.
+pub fn fail(error: DbErr) -> Error {
+    match &error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => outage(&error),
+        DbErr::Conn(RuntimeErr::SqlxError(cause))
+        | DbErr::Exec(RuntimeErr::SqlxError(cause))
+        | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
+            let cause: &Arc<sqlx::Error> = cause;
+            fail_of(cause)
+        }
+        _ => Error::Internal(format!("database: {error}")),
+    }
+}
+
+/// The same, of an error of the driver's.
+pub fn fail_of(error: &sqlx::Error) -> Error {
+    let database = match error {
+        sqlx::Error::Database(database) => database,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => return outage(error),
+        _ => return Error::Internal(format!("database: {error}")),
+    };
+    let code = database.code().unwrap_or_default();
+    // SQLite's codes are numbers of up to four digits, PostgreSQL's SQLSTATEs have five characters.
+    let kind = match code.parse::<i32>() {
+        Ok(number) if code.len() < 5 => of_sqlite(number),
+        _ => of_postgres(&code),
+    };
+    match kind {
+        Kind::ReadOnly(why) => {
+            tracing::warn!(code = &*code, %error, "the database takes no writes");
+            Error::ReadOnly(format!("Nothing can be written at the moment, reading works: {why}."))
+        }
+        Kind::Outage => outage(error),
+        Kind::Defect => Error::Internal(format!("database: {error}")),
+    }
+}
+
+fn outage(error: &impl std::fmt::Display) -> Error {
+    Error::Unavailable(format!("database: {error}"))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// It cannot be written to; why.
+    ReadOnly(&'static str),
+    /// The same may work when it is tried again.
+    Outage,
+    /// The same fails again.
+    Defect,
+}
+
+const IS_READ_ONLY: &str = "the database is read-only";
+const IS_FULL: &str = "the database's disk is full";
+const IS_BROKEN: &str = "the database's disk fails";
+
+/// By SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn of_postgres(code: &str) -> Kind {
+    match code {
+        // read_only_sql_transaction, disk_full
+        "25006" => return Kind::ReadOnly(IS_READ_ONLY),
+        "53100" => return Kind::ReadOnly(IS_FULL),
+        // query_canceled, lock_not_available, idle_in_transaction_session_timeout
+        "57014" | "55P03" | "25P03" => return Kind::Outage,
+        _ => {}
+    }
+    match code.get(..2) {
+        // Connection exceptions, rollbacks of one of two that met, insufficient resources, an operator's intervention.
+        Some("08" | "40" | "53" | "57") => Kind::Outage,
+        _ => Kind::Defect,
+    }
+}
+
+/// By result code (<https://www.sqlite.org/rescode.html>); what is above the lowest byte makes it more exact.
+fn of_sqlite(code: i32) -> Kind {
+    /// SQLITE_IOERR_WRITE, _FSYNC, _DIR_FSYNC, _TRUNCATE, _DELETE, _SHMOPEN, _SHMSIZE.
+    const WRITING: [i32; 7] = [778, 1034, 1290, 1546, 2570, 4618, 4874];
+    match code & 0xff {
+        // SQLITE_READONLY, SQLITE_FULL, SQLITE_IOERR
+        8 => Kind::ReadOnly(IS_READ_ONLY),
+        13 => Kind::ReadOnly(IS_FULL),
+        10 if WRITING.contains(&code) => Kind::ReadOnly(IS_BROKEN),
+        // SQLITE_BUSY, _LOCKED, _NOMEM, _INTERRUPT, _IOERR, _CANTOPEN, _PROTOCOL
+        5 | 6 | 7 | 9 | 10 | 14 | 15 => Kind::Outage,
+        _ => Kind::Defect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_told_by_the_code_alone() {
+        for (code, kind) in [
+            ("25006", Kind::ReadOnly(IS_READ_ONLY)),
+            ("53100", Kind::ReadOnly(IS_FULL)),
+            ("57P01", Kind::Outage),
+            ("08006", Kind::Outage),
+            ("40001", Kind::Outage),
+            ("57014", Kind::Outage),
+            ("42P01", Kind::Defect),
+            ("XX001", Kind::Defect),
+            ("23503", Kind::Defect),
+            ("", Kind::Defect),
+        ] {
+            assert_eq!(of_postgres(code), kind, "{code}");
+        }
+        for (code, kind) in [
+            (8, Kind::ReadOnly(IS_READ_ONLY)),
+            (1032, Kind::ReadOnly(IS_READ_ONLY)),
+            (13, Kind::ReadOnly(IS_FULL)),
+            (1034, Kind::ReadOnly(IS_BROKEN)),
+            (266, Kind::Outage),
+            (5, Kind::Outage),
+            (517, Kind::Outage),
+            (11, Kind::Defect),
+            (26, Kind::Defect),
+            (787, Kind::Defect),
+            (1, Kind::Defect),
+        ] {
+            assert_eq!(of_sqlite(code), kind, "{code}");
+        }
+    }
+}
