@@ -316,7 +316,7 @@ pub async fn import(
     let mut limits = settings.limits.clone();
     (limits.max_sync_files, limits.max_text_bytes) = (usize::MAX, usize::MAX);
     let services = Arc::new(Services::new(open(settings, false).await?, limits));
-    let import = import::Import { repository, project, max: import.max };
+    let import = import::Import { repository, project, branch: import.branch.clone(), max: import.max };
     let imported = import::import(&services, &claims, import, report).await;
     services.close().await;
     imported.map_err(words)
@@ -345,13 +345,19 @@ pub async fn export(
     let services = Services::new(db, settings.limits.clone());
     let said = match (&export.to, &export.git) {
         (Some(to), _) => {
-            let files = export::archive(&services, (&owner, newest), project, export.at, to).await.map_err(words)?;
-            vec![format!("{files} files written to {}", to.display())]
+            let archived = export::archive(&services, (&owner, newest), project, export.at, to).await.map_err(words)?;
+            let renamed = archived.renamed.into_iter().map(|(path, name)| format!("renamed: {path:?} is {name:?}"));
+            renamed.chain([format!("{} files written to {}", archived.files, to.display())]).collect()
         }
         (None, Some(folder)) => {
             let exported = export::history(&services, &owner, project, folder, report).await.map_err(words)?;
             let left_out = exported.skipped.into_iter().map(|path| format!("left out: {path}"));
-            left_out.chain([format!("{} commits written to {}", exported.commits, folder.display())]).collect()
+            let in_history = exported.not_checked_out.into_iter();
+            let in_history = in_history.map(|path| format!("in the history, not checked out: {path:?}"));
+            left_out
+                .chain(in_history)
+                .chain([format!("{} commits written to {}", exported.commits, folder.display())])
+                .collect()
         }
         (None, None) => bail!("export what? give --to or --git"),
     };

@@ -58,7 +58,8 @@ pub enum Command {
     ///
     /// Follows first parents from HEAD, oldest first. Who made a commit and when, its id, other parents and the files' modes are
     /// in the message's metadata. A symbolic link becomes a file that holds its target; submodules, and files that the service
-    /// does not take, are left out and named. Run again, it continues after the last commit imported.
+    /// does not take, are left out and named. A part of a commit that cannot be read (a missing date, an unknown encoding) is
+    /// replaced by a default and named. Run again, it continues after the last commit imported.
     Import(Import),
     /// Write a project's files as a zip archive, or its history as a git repository
     Export(Export),
@@ -75,6 +76,9 @@ pub struct Import {
     /// The repository, or a folder in it
     #[arg(long, value_name = "DIR")]
     pub git: PathBuf,
+    /// The branch to import; else what HEAD is
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
     /// At most this many commits in this run
     #[arg(long, value_name = "N")]
     pub max: Option<usize>,

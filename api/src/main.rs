@@ -80,13 +80,14 @@ async fn run_import(settings: &Settings, import: &Import) -> anyhow::Result<()> 
         }
         Progress::Commit => bar.inc(1),
         Progress::Skipped { commit, path, why } => say(&bar, &format!("left out: {path:?} of commit {commit}: {why}")),
+        Progress::Replaced { commit, what } => say(&bar, &format!("commit {commit}: {what}")),
     };
     let imported = app::import(settings, import, &mut report).await;
     bar.finish_and_clear();
     let imported = imported?;
     print(&format!(
-        "project {}: {} commits imported, {} versions of files, {} left out; {} commits to go\n",
-        imported.project.0, imported.commits, imported.versions, imported.skipped, imported.left
+        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced; {} commits to go\n",
+        imported.project.0, imported.commits, imported.versions, imported.skipped, imported.replaced, imported.left
     ))
 }
 

@@ -24,6 +24,7 @@ mod listening;
 mod logins;
 mod model;
 mod nats;
+mod odd_repositories;
 mod operators;
 mod others_ids;
 mod pages;

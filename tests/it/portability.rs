@@ -29,16 +29,16 @@ use tests::{
 };
 
 /// A folder of one test's own.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("antiphon-portability-{}", clock::new_id()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -50,17 +50,17 @@ impl Drop for Folder {
 }
 
 /// A git repository under construction or under test.
-struct Repository(PathBuf);
+pub(super) struct Repository(pub(super) PathBuf);
 
 impl Repository {
-    fn init(path: PathBuf) -> Self {
+    pub(super) fn init(path: PathBuf) -> Self {
         fs::create_dir(&path).unwrap();
         let repository = Self(path);
         repository.git(&["init", "-q", "-b", "trunk"]);
         repository
     }
 
-    fn git_bytes(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(super) fn git_bytes(&self, arguments: &[&str]) -> Vec<u8> {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.0).args(arguments).stdin(Stdio::null());
         for (name, value) in [
@@ -80,11 +80,11 @@ impl Repository {
         output.stdout
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    pub(super) fn git(&self, arguments: &[&str]) -> String {
         String::from_utf8(self.git_bytes(arguments)).unwrap().trim_end().to_owned()
     }
 
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+    pub(super) fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
@@ -103,12 +103,12 @@ impl Repository {
         self
     }
 
-    fn commit(&self, message: &str) {
+    pub(super) fn commit(&self, message: &str) {
         self.git(&["add", "--all"]);
         self.git(&["commit", "-q", "--allow-empty", "--allow-empty-message", "--cleanup=verbatim", "-m", message]);
     }
 
-    fn commits(&self) -> Vec<String> {
+    pub(super) fn commits(&self) -> Vec<String> {
         self.git(&["rev-list", "--first-parent", "--reverse", "HEAD"]).lines().map(str::to_owned).collect()
     }
 
@@ -116,12 +116,12 @@ impl Repository {
         self.git(&["rev-parse", &format!("{commit}^{{tree}}")])
     }
 
-    fn trees(&self) -> Vec<String> {
+    pub(super) fn trees(&self) -> Vec<String> {
         self.commits().iter().map(|commit| self.tree(commit)).collect()
     }
 
     /// Path and content of every file of a commit; submodules are none.
-    fn files(&self, commit: &str) -> BTreeMap<String, Vec<u8>> {
+    pub(super) fn files(&self, commit: &str) -> BTreeMap<String, Vec<u8>> {
         let listing = String::from_utf8(self.git_bytes(&["ls-tree", "-r", "-z", commit])).unwrap();
         let entries = listing.split_terminator('\0').map(|entry| entry.split_once('\t').unwrap());
         let blobs = entries.filter(|(head, _)| head.contains(" blob "));
@@ -182,7 +182,7 @@ fn parse(database: &Database, arguments: &[&str]) -> (Antiphon, Settings) {
     (cli.command.unwrap(), cli.settings)
 }
 
-async fn try_import(
+pub(super) async fn try_import(
     database: &Database,
     git: &Path,
     name: &str,
@@ -191,21 +191,23 @@ async fn try_import(
     let base = ["import", "--git", git.to_str().unwrap(), "--name", name, "--email", "Ada@example.com"];
     let (Antiphon::Import(import), settings) = parse(database, &[&base, more].concat()) else { panic!() };
     let import: Import = import;
-    let mut skipped = Vec::new();
+    let (mut skipped, mut replaced) = (Vec::new(), Vec::new());
     let mut report = |progress| match progress {
         Progress::Skipped { path, why, .. } => skipped.push(format!("{path}: {why}")),
+        Progress::Replaced { what, .. } => replaced.push(what),
         Progress::Begins { .. } | Progress::Commit => {}
     };
     let imported = app::import(&settings, &import, &mut report).await?;
-    assert_eq!(imported.skipped, skipped.len());
+    assert_eq!((imported.skipped, imported.replaced), (skipped.len(), replaced.len()));
+    skipped.extend(replaced);
     Ok((imported, skipped))
 }
 
-async fn import(database: &Database, git: &Path, name: &str, more: &[&str]) -> Imported {
+pub(super) async fn import(database: &Database, git: &Path, name: &str, more: &[&str]) -> Imported {
     try_import(database, git, name, more).await.unwrap().0
 }
 
-async fn export(database: &Database, project: &str, more: &[&str]) -> anyhow::Result<Vec<String>> {
+pub(super) async fn export(database: &Database, project: &str, more: &[&str]) -> anyhow::Result<Vec<String>> {
     let (Antiphon::Export(export), settings) = parse(database, &[&["export", project], more].concat()) else {
         panic!()
     };
@@ -221,19 +223,19 @@ async fn verify(database: &Database) -> (Verified, Vec<String>) {
     (verified, wrong)
 }
 
-async fn assert_sound(database: &Database) {
+pub(super) async fn assert_sound(database: &Database) {
     let (_, wrong) = verify(database).await;
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// Whom `import` makes the owner: the user whom `antiphon token` names, not the tests' own.
-fn owner(server: &Server) -> Client {
+pub(super) fn owner(server: &Server) -> Client {
     let settings = parse(server.database(), &["verify"]).1;
     server.anonymous().with_token(Some(app::token(&settings, "ada@example.com", None, 1).unwrap()))
 }
 
 /// The checkpoints of a project as the API tells them, oldest first: message, metadata, manifest and revision.
-async fn checkpoints(ada: &Client, project: &str) -> Vec<Value> {
+pub(super) async fn checkpoints(ada: &Client, project: &str) -> Vec<Value> {
     let query = "query($id: ID!) { project(id: $id) { sessions { nodes { messages(first: 500) { nodes {
         content role isCheckpoint metadata snapshot { manifestSha256 revision } } } } } } }";
     let data = ada.gql(query, json!({ "id": project })).await.ok();

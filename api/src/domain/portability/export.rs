@@ -1,6 +1,6 @@
 //! A project's files as an archive, and its history as a git repository.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -11,7 +11,8 @@ use serde_json::Value;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::git::{FastImport, Signature};
+use super::commit::Signature;
+use super::git::FastImport;
 use super::import::{AUTHOR, COMMIT, COMMITTER, MODES, PLAIN, read_signature};
 use crate::domain::{Services, Tx, chat, events, file};
 use crate::model::actor::Actor;
@@ -72,8 +73,33 @@ async fn contents(
     file::contents(tx, &keys).await?.into_iter().map(|(key, bytes)| Ok((key, bytes?))).collect()
 }
 
+/// What an archive has.
+#[derive(Clone, Debug, Default)]
+pub struct Archived {
+    /// Files.
+    pub files: usize,
+    /// Paths that some extractor would take for others, each with the name that its entry has instead.
+    pub renamed: Vec<(String, String)>,
+}
+
+/// The name of an archive's entry: the path, with `%` and two hex digits for each character that some extractor would take
+/// for something else than a part of a name. Windows takes `\\` for a separator and `:` for a drive or a stream, and drops
+/// dots and spaces at the end of a name, so that `.. ` becomes `..`.
+fn entry_name(path: &str) -> String {
+    let part = |part: &str| {
+        let kept = part.trim_end_matches(['.', ' ']).len();
+        let escape = |(at, character): (usize, char)| match character {
+            '\\' | ':' => format!("%{:02X}", u32::from(character)),
+            '.' | ' ' if at >= kept => format!("%{:02X}", u32::from(character)),
+            _ => character.to_string(),
+        };
+        part.char_indices().map(escape).collect::<String>()
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
 /// Writes the files and folders as of a revision into a zip archive, in the order of their paths and without their times, so
-/// that the same files always give the same archive. Answers how many files there are.
+/// that the same files always give the same archive.
 ///
 /// # Errors
 /// `BadInput` for a revision that is not there; `Internal` where the archive cannot be written or the database fails.
@@ -83,7 +109,7 @@ pub async fn archive(
     project: ProjectId,
     at: Option<i32>,
     to: &Path,
-) -> Result<usize> {
+) -> Result<Archived> {
     let at = at.unwrap_or(newest);
     if !(1..=newest).contains(&at) {
         return Err(Error::bad_input("at", format!("The project has revisions 1 to {newest}.")));
@@ -101,26 +127,35 @@ pub async fn archive(
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(zip::DateTime::default());
-    let mut count = 0;
+    let mut archived = Archived::default();
+    let taken: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
     for group in groups(&files, |file| file.size_bytes) {
         let contents = contents(&tx, project, group.iter().filter_map(|file| file.hash)).await?;
         for file in group {
             let path = file.path.as_str();
+            let name = entry_name(path);
+            if name != path {
+                if taken.contains(name.as_str()) {
+                    let message = format!("{path:?} would be {name:?} in an archive, which is another file's path.");
+                    return Err(Error::bad_input("to", message));
+                }
+                archived.renamed.push((path.to_owned(), name.clone()));
+            }
             if file.file_type == FileType::Folder {
-                zip.add_directory(path, options.unix_permissions(0o755)).map_err(|error| cannot(&error))?;
+                zip.add_directory(name, options.unix_permissions(0o755)).map_err(|error| cannot(&error))?;
                 continue;
             }
             let content = file.hash.and_then(|hash| contents.get(&(project, hash)));
             let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
-            zip.start_file(path, options.unix_permissions(0o644)).map_err(|error| cannot(&error))?;
+            zip.start_file(name, options.unix_permissions(0o644)).map_err(|error| cannot(&error))?;
             zip.write_all(content).map_err(|error| cannot(&error))?;
-            count += 1;
+            archived.files += 1;
         }
     }
     let mut written = zip.finish().map_err(|error| cannot(&error))?;
     written.flush().map_err(|error| cannot(&error))?;
     std::fs::rename(&partial, to).map_err(|error| cannot(&error))?;
-    Ok(count)
+    Ok(archived)
 }
 
 /// What an export to git did.
@@ -130,6 +165,8 @@ pub struct Exported {
     pub commits: usize,
     /// Versions of files that git cannot hold, with why: their paths are git's own.
     pub skipped: Vec<String>,
+    /// Paths that are in the history and that the file system of the folder does not take.
+    pub not_checked_out: Vec<String>,
 }
 
 /// Writes a project's history as a git repository into a folder that is empty or not there yet: one commit a message, with
@@ -189,8 +226,8 @@ pub async fn history(
         }
         report(history.exported.commits);
     }
-    let History { git, exported, .. } = history;
-    git.finish(exported.commits).await?;
+    let History { git, mut exported, .. } = history;
+    exported.not_checked_out = git.finish(exported.commits).await?;
     Ok(exported)
 }
 
@@ -327,7 +364,7 @@ impl History<'_> {
     /// A member of the project, as the author of a commit.
     async fn person(&mut self, id: Option<UserId>, at: DateTime<Utc>) -> Result<Signature> {
         let at = at.fixed_offset();
-        let Some(id) = id else { return Ok(Signature { name: "Unknown".to_owned(), email: String::new(), at }) };
+        let Some(id) = id else { return Ok(Signature::at("Unknown".to_owned(), String::new(), at)) };
         if !self.people.contains_key(&id) {
             let (name, email) = operator::person(self.operator, id).await?;
             let email = email.unwrap_or_else(|| id.0.to_string());
@@ -335,7 +372,7 @@ impl History<'_> {
             self.people.insert(id, (name, email));
         }
         let (name, email) = self.people.get(&id).cloned().unwrap_or_default();
-        Ok(Signature { name, email, at })
+        Ok(Signature::at(name, email, at))
     }
 }
 
@@ -345,5 +382,25 @@ fn verb(change_type: ChangeType) -> &'static str {
         ChangeType::Update => "Change",
         ChangeType::Delete => "Delete",
         ChangeType::Rename => "Rename to",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_archives_have_names_that_no_extractor_mistakes() {
+        for (path, name) in [
+            ("src/main.py", "src/main.py"),
+            (".env", ".env"),
+            ("größe/a b.c", "größe/a b.c"),
+            ("..\\..\\evil.exe", "..%5C..%5Cevil.exe"),
+            ("C:/evil.exe", "C%3A/evil.exe"),
+            ("a/.. /b", "a/%2E%2E%20/b"),
+            (".../a.", "%2E%2E%2E/a%2E"),
+        ] {
+            assert_eq!(entry_name(path), name);
+        }
     }
 }

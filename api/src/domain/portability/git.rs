@@ -1,26 +1,47 @@
 //! The git program, as far as import and export need it: its plumbing commands, whose output is made for programs.
 //! Formats: git-rev-list(1), git-diff-tree(1) ("RAW OUTPUT FORMAT"), git-cat-file(1) ("BATCH OUTPUT"), git-fast-import(1).
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use chrono::{DateTime, FixedOffset};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use super::commit::Signature;
 use crate::model::error::{Error, Result};
 
-/// A git command in a folder, with no other repository in its environment, and no way to fetch what is not there.
+/// Settings that a repository may not decide for itself: each of them names a program to run, or guards file systems of
+/// other machines. Settings given on the command line win over the repository's own.
+const SETTINGS: [&str; 10] = [
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "core.attributesFile=/dev/null",
+    "core.sshCommand=false",
+    "core.protectHFS=false",
+    "core.protectNTFS=false",
+    "core.autocrlf=false",
+    "diff.external=",
+    "protocol.allow=never",
+    // Whose files the repository is does not matter: nothing in it is run.
+    "safe.directory=*",
+];
+
+/// A git command in a folder. It sees none of the server's environment (which holds secrets), no settings of the system or
+/// the user, and can neither fetch what is missing nor run a program that the repository names.
 fn git(folder: &Path) -> Command {
     let mut command = Command::new("git");
-    for name in
-        ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE"]
-    {
-        command.env_remove(name);
+    command.env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
     }
-    command.env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C").arg("-C").arg(folder);
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    command.env("HOME", "/nonexistent").env("LC_ALL", "C");
+    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_ATTR_NOSYSTEM", "1");
+    command.env("GIT_NO_LAZY_FETCH", "1").env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0");
+    command.arg("--no-pager");
+    for setting in SETTINGS {
+        command.args(["-c", setting]);
+    }
+    command.arg("-C").arg(folder).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -47,10 +68,22 @@ pub(super) struct Step {
     pub(super) parent: Option<String>,
 }
 
-/// The commits that `HEAD` has by first parents, oldest first.
-pub(super) async fn first_parents(repository: &Path) -> Result<Vec<Step>> {
-    let arguments = ["rev-list", "--first-parent", "--reverse", "--parents", "HEAD"];
-    let printed = run(repository, &arguments).await?;
+/// The commits that a branch, or `HEAD`, has by first parents, oldest first.
+///
+/// # Errors
+/// `NotFound` for a branch that is not there, `BadInput` for a repository without commits.
+pub(super) async fn first_parents(repository: &Path, branch: Option<&str>) -> Result<Vec<Step>> {
+    let tip = branch.map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+    // The repository itself is at fault where this fails.
+    run(repository, &["rev-parse", "--git-dir"]).await?;
+    let commit = format!("{tip}^{{commit}}");
+    if run(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).await.is_err() {
+        return Err(match branch {
+            Some(_) => Error::not_found("branch in this repository", "branch"),
+            None => Error::bad_input("git", "The repository has no commits on its current branch."),
+        });
+    }
+    let printed = run(repository, &["rev-list", "--first-parent", "--reverse", "--parents", &tip, "--"]).await?;
     let steps = String::from_utf8_lossy(&printed);
     let steps = steps.lines().map(|line| {
         let mut ids = line.split(' ').map(str::to_owned);
@@ -191,77 +224,6 @@ fn spawn(mut command: Command, what: &str) -> Result<(Child, ChildStdin, BufRead
     }
 }
 
-/// Who made a commit, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Signature {
-    pub(super) name: String,
-    pub(super) email: String,
-    pub(super) at: DateTime<FixedOffset>,
-}
-
-/// A commit as its object holds it.
-#[derive(Debug)]
-pub(super) struct Commit {
-    pub(super) author: Signature,
-    pub(super) committer: Signature,
-    /// All parents.
-    pub(super) parents: Vec<String>,
-    pub(super) message: String,
-}
-
-impl Commit {
-    /// Reads a commit object. Text that is not UTF-8 is read as Latin-1, which loses no byte.
-    pub(super) fn parse(object: &[u8]) -> Option<Self> {
-        let end = object.windows(2).position(|pair| pair == b"\n\n")?;
-        let (head, message) = (object.get(..end)?, object.get(end + 2..)?);
-        let mut parents = Vec::new();
-        let mut signatures = HashMap::new();
-        for line in head.split(|byte| *byte == b'\n') {
-            let line = text(line);
-            match line.split_once(' ') {
-                Some(("parent", id)) => parents.push(id.to_owned()),
-                Some((role @ ("author" | "committer"), signature)) => {
-                    signatures.insert(role.to_owned(), Signature::parse(signature)?);
-                }
-                _ => {}
-            }
-        }
-        let (author, committer) = (signatures.remove("author")?, signatures.remove("committer")?);
-        Some(Self { author, committer, parents, message: text(message) })
-    }
-}
-
-/// NUL is no character of a text here.
-fn text(bytes: &[u8]) -> String {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
-    };
-    text.replace('\0', "\u{fffd}")
-}
-
-impl Signature {
-    /// Reads `name <email> seconds zone`. A zone that is none becomes UTC.
-    fn parse(text: &str) -> Option<Self> {
-        let (who, when) = text.rsplit_once('>')?;
-        let (name, email) = who.split_once('<')?;
-        let (seconds, zone) = when.trim().split_once(' ').unwrap_or((when.trim(), "+0000"));
-        let at = DateTime::from_timestamp(seconds.parse().ok()?, 0)?;
-        let zone = zone.parse().ok().and_then(|zone: i32| FixedOffset::east_opt((zone / 100 * 60 + zone % 100) * 60));
-        let at = zone.map_or_else(|| at.fixed_offset(), |zone| at.with_timezone(&zone));
-        Some(Self { name: name.trim_end().to_owned(), email: email.to_owned(), at })
-    }
-
-    /// As fast-import reads it. The characters that would end a part of it are left out.
-    fn line(&self) -> String {
-        let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
-        let name = clean(&self.name);
-        let space = if name.is_empty() { "" } else { " " };
-        let (email, seconds) = (clean(&self.email), self.at.timestamp());
-        format!("{name}{space}<{email}> {seconds} {}", self.at.format("%z"))
-    }
-}
-
 /// `git fast-import` into a new repository.
 pub(super) struct FastImport {
     folder: PathBuf,
@@ -280,19 +242,9 @@ impl FastImport {
         if std::fs::read_dir(folder).map_err(cannot)?.next().is_some() {
             return Err(Error::bad_input("git", format!("{} is not empty.", folder.display())));
         }
-        run(folder, &["init", "--quiet", "--initial-branch", BRANCH]).await?;
+        run(folder, &["init", "--quiet", "--template=", "--initial-branch", BRANCH]).await?;
         let mut command = git(folder);
-        // Its guards are for other systems' file systems, and refuse names that are good ones here.
-        command.args([
-            "-c",
-            "core.protectHFS=false",
-            "-c",
-            "core.protectNTFS=false",
-            "fast-import",
-            "--quiet",
-            "--done",
-        ]);
-        command.arg("--date-format=raw-permissive");
+        command.args(["fast-import", "--quiet", "--done", "--date-format=raw-permissive"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(|error| failed("fast-import", error))?;
         let input = process.stdin.take().ok_or_else(|| failed("fast-import", "no pipe"))?;
@@ -341,46 +293,27 @@ impl FastImport {
         if status.success() { Ok(()) } else { Err(failed("fast-import", said.trim())) }
     }
 
-    /// Ends the history and, where there is any, checks its files out.
-    pub(super) async fn finish(mut self, commits: usize) -> Result<()> {
+    /// Ends the history and checks its files out. Returns the paths that this file system does not take: they are in the
+    /// history all the same.
+    pub(super) async fn finish(mut self, commits: usize) -> Result<Vec<String>> {
         self.write(b"done\n").await?;
         self.end().await?;
-        if commits > 0 {
-            run(&self.folder, &["reset", "--quiet", "--hard"]).await?;
+        if commits == 0 {
+            return Ok(Vec::new());
         }
-        Ok(())
+        run(&self.folder, &["read-tree", "HEAD"]).await?;
+        // It goes on after a file that cannot be written, and fails in the end.
+        let checkout = ["checkout-index", "--all", "--index", "--quiet"];
+        if run(&self.folder, &checkout).await.is_ok() {
+            return Ok(Vec::new());
+        }
+        let missing = run(&self.folder, &["ls-files", "-z", "--deleted"]).await?;
+        let missing = missing.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        Ok(missing.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
     }
 }
 
 /// A path in the quotes of fast-import; it holds no control characters.
 fn quoted(path: &str) -> String {
     format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn commit(author: &str, message: &[u8]) -> Option<Commit> {
-        let head = format!("tree 1\nparent 2\nparent 3\nauthor {author}\ncommitter B <b@x> 5 -0330\ngpgsig a\n b\n\n");
-        Commit::parse(&[head.as_bytes(), message].concat())
-    }
-
-    #[test]
-    fn a_commit_is_read_and_its_signatures_written_back() {
-        let read = commit("Ada L. <ada@example.com> 1700000000 +0545", b"Subject\n\nBody\n\n").unwrap();
-        assert_eq!(read.author.line(), "Ada L. <ada@example.com> 1700000000 +0545");
-        assert_eq!(read.committer.line(), "B <b@x> 5 -0330");
-        assert_eq!(read.message, "Subject\n\nBody\n\n");
-        assert_eq!(read.parents, ["2", "3"]);
-    }
-
-    #[test]
-    fn odd_commits_are_read_as_well_as_they_can_be() {
-        assert_eq!(commit("<> 0 +0000", b"").unwrap().author.line(), "<> 0 +0000");
-        assert_eq!(commit("A <a@x> 7 +9999", b"").unwrap().author.line(), "A <a@x> 7 +0000");
-        assert_eq!(commit("A <a@x> 7", b"\xe9\0").unwrap().message, "\u{e9}\u{fffd}");
-        assert!(commit("nobody", b"").is_none());
-        assert!(Commit::parse(b"tree 1").is_none());
-    }
 }

@@ -8,7 +8,8 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::git::{Commit, Difference, Differences, Object, Objects, Signature, Step, first_parents};
+use super::commit::{Commit, Signature};
+use super::git::{Difference, Differences, Object, Objects, Step, first_parents};
 use crate::domain::chat::{self, add_message, end_session, start_session};
 use crate::domain::file::{self, Context};
 use crate::domain::sync::{self, Sync, SyncFile};
@@ -46,6 +47,8 @@ pub struct Import {
     pub repository: PathBuf,
     /// The name of the project, which is made where its owner has none of this name.
     pub project: String,
+    /// The branch; where there is none, what `HEAD` is.
+    pub branch: Option<String>,
     /// At most this many commits.
     pub max: Option<usize>,
 }
@@ -71,6 +74,13 @@ pub enum Progress {
         /// Why.
         why: String,
     },
+    /// Something of a commit cannot be read, and something else stands for it.
+    Replaced {
+        /// The commit.
+        commit: String,
+        /// What, and by what.
+        what: String,
+    },
 }
 
 /// What an import did.
@@ -86,6 +96,8 @@ pub struct Imported {
     pub versions: usize,
     /// Paths of commits that were left out.
     pub skipped: usize,
+    /// Parts of commits that could not be read, and for which something else stands.
+    pub replaced: usize,
 }
 
 /// Imports what the project does not have yet. A run that was interrupted is continued by the next. The files that one
@@ -100,7 +112,7 @@ pub async fn import(
     import: Import,
     report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Imported> {
-    let steps = first_parents(&import.repository).await?;
+    let steps = first_parents(&import.repository, import.branch.as_deref()).await?;
     profile::sign_in(services, claims).await?;
     let actor = &claims.actor;
     let project = match find_project(services, actor, &import.project).await? {
@@ -121,7 +133,7 @@ pub async fn import(
     let (before, todo) = steps.split_at(place.start.min(steps.len()));
     let (todo, later) = todo.split_at(import.max.unwrap_or(usize::MAX).min(todo.len()));
     report(Progress::Begins { commits: todo.len(), before: before.len() });
-    let mut imported = Imported { project, commits: 0, left: later.len(), versions: 0, skipped: 0 };
+    let mut imported = Imported { project, commits: 0, left: later.len(), versions: 0, skipped: 0, replaced: 0 };
     let Some(first) = todo.first() else { return Ok(imported) };
 
     let mut differences = Differences::start(&import.repository, todo)?;
@@ -142,7 +154,14 @@ pub async fn import(
         let started = place.unfinished.filter(|_| step.commit == first.commit);
         let message = match started {
             Some(message) => message,
-            None => add_checkpoint(services, actor, session, &mut objects, step, change.modes).await?,
+            None => {
+                let commit = read_commit(&mut objects, step).await?;
+                for what in &commit.replaced {
+                    imported.replaced += 1;
+                    report(Progress::Replaced { commit: step.commit.clone(), what: what.clone() });
+                }
+                add_checkpoint(services, actor, session, commit, step, change.modes).await?
+            }
         };
         if !change.files.is_empty() || !change.deletes.is_empty() {
             let sync = Sync {
@@ -329,19 +348,21 @@ impl Reading<'_> {
     }
 }
 
+async fn read_commit(objects: &mut Objects, step: &Step) -> Result<Commit> {
+    match objects.read(&step.commit, MAX_COMMIT_BYTES).await? {
+        Object::Bytes(bytes) => Ok(Commit::parse(&bytes)),
+        Object::TooLarge(_) | Object::Missing => Err(Error::internal(format!("commit {} cannot be read", step.commit))),
+    }
+}
+
 async fn add_checkpoint(
     services: &Arc<Services>,
     actor: &Actor,
     session: SessionId,
-    objects: &mut Objects,
+    commit: Commit,
     step: &Step,
     modes: Map<String, Value>,
 ) -> Result<MessageId> {
-    let commit = match objects.read(&step.commit, MAX_COMMIT_BYTES).await? {
-        Object::Bytes(bytes) => Commit::parse(&bytes),
-        Object::TooLarge(_) | Object::Missing => None,
-    };
-    let commit = commit.ok_or_else(|| Error::internal(format!("commit {} cannot be read", step.commit)))?;
     let mut metadata = Map::new();
     metadata.insert(COMMIT.to_owned(), json!(step.commit));
     write_signature(&mut metadata, &AUTHOR, &commit.author);
@@ -371,22 +392,32 @@ pub(super) struct SignatureKeys {
     name: &'static str,
     email: &'static str,
     at: &'static str,
+    /// As the commit writes it; only there where `at` cannot say it.
+    raw: &'static str,
 }
 
-pub(super) const AUTHOR: SignatureKeys = SignatureKeys { name: "author", email: "authorEmail", at: "authoredAt" };
+pub(super) const AUTHOR: SignatureKeys =
+    SignatureKeys { name: "author", email: "authorEmail", at: "authoredAt", raw: "authorDate" };
 /// Only there where it is not the author.
 pub(super) const COMMITTER: SignatureKeys =
-    SignatureKeys { name: "committer", email: "committerEmail", at: "committedAt" };
+    SignatureKeys { name: "committer", email: "committerEmail", at: "committedAt", raw: "committerDate" };
 
 fn write_signature(metadata: &mut Map<String, Value>, keys: &SignatureKeys, signature: &Signature) {
     metadata.insert(keys.name.to_owned(), json!(signature.name));
     metadata.insert(keys.email.to_owned(), json!(signature.email));
-    metadata.insert(keys.at.to_owned(), json!(signature.at.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    match signature.time() {
+        Some(at) => metadata.insert(keys.at.to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Secs, true))),
+        None => metadata.insert(keys.raw.to_owned(), json!(signature.raw_date())),
+    };
 }
 
 /// Reads back what [`write_signature`] wrote.
 pub(super) fn read_signature(metadata: &Value, keys: &SignatureKeys) -> Option<Signature> {
     let text = |key: &str| metadata.get(key).and_then(Value::as_str);
+    let (name, email) = (text(keys.name)?.to_owned(), text(keys.email)?.to_owned());
+    if let Some(date) = text(keys.raw) {
+        return Signature::with_raw_date(name, email, date);
+    }
     let at = chrono::DateTime::parse_from_rfc3339(text(keys.at)?).ok()?;
-    Some(Signature { name: text(keys.name)?.to_owned(), email: text(keys.email)?.to_owned(), at })
+    Some(Signature::at(name, email, at))
 }

@@ -1,0 +1,259 @@
+//! Commit objects, read as git reads them (its `split_ident_line` and `find_commit_subject`), however odd they are.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, FixedOffset};
+use encoding_rs::Encoding;
+
+/// Who made a commit, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    pub(super) name: String,
+    pub(super) email: String,
+    /// Seconds since 1970, UTC.
+    pub(super) seconds: u64,
+    /// The offset from UTC as the commit writes it: a sign and digits, not always a time of the day.
+    pub(super) zone: String,
+}
+
+/// A commit as its object holds it.
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) author: Signature,
+    pub(super) committer: Signature,
+    /// All parents.
+    pub(super) parents: Vec<String>,
+    pub(super) message: String,
+    /// What the object lacks, or has in a form that cannot be read, and what stands in its place.
+    pub(super) replaced: Vec<String>,
+}
+
+impl Commit {
+    /// Reads a commit object.
+    pub(super) fn parse(object: &[u8]) -> Self {
+        let mut replaced = Vec::new();
+        let (head, message) = match object.windows(2).position(|pair| pair == b"\n\n") {
+            Some(end) => object.split_at(end),
+            None => {
+                replaced.push("no blank line before the message: it is empty".to_owned());
+                (object, &b""[..])
+            }
+        };
+        let headers: Vec<(&[u8], &[u8])> = head
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| {
+                let space = line.iter().position(|byte| *byte == b' ').filter(|at| *at > 0)?;
+                Some((line.get(..space)?, line.get(space + 1..)?))
+            })
+            .collect();
+        let first = |name: &str| headers.iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| *value);
+        let encoding = first("encoding").map(|label| {
+            let known = Encoding::for_label(label);
+            if known.is_none() {
+                replaced.push(format!("the encoding {:?} is unknown", String::from_utf8_lossy(label)));
+            }
+            known
+        });
+        let encoding = encoding.flatten();
+        let mut signature = |role: &str| {
+            let line = decode(first(role).unwrap_or_default(), encoding, role, &mut replaced);
+            let (signature, lacks) = Signature::parse(&line);
+            replaced.extend(lacks.into_iter().map(|what| format!("the {role} {what}")));
+            signature
+        };
+        let (author, committer) = (signature("author"), signature("committer"));
+        let message = decode(message.get(2..).unwrap_or_default(), encoding, "message", &mut replaced);
+        let parents = headers.iter().filter(|(key, _)| *key == b"parent");
+        let parents = parents.map(|(_, id)| String::from_utf8_lossy(id).into_owned()).collect();
+        Self { author, committer, parents, message, replaced }
+    }
+}
+
+/// Reads text of a declared encoding, else UTF-8, else Latin-1, which loses no byte. NUL is no character of a text here.
+fn decode(bytes: &[u8], encoding: Option<&'static Encoding>, what: &str, replaced: &mut Vec<String>) -> String {
+    let text: Cow<'_, str> = match (encoding, std::str::from_utf8(bytes)) {
+        (Some(encoding), _) => {
+            let (text, has_errors) = encoding.decode_without_bom_handling(bytes);
+            if has_errors {
+                replaced.push(format!("the {what} is not {} throughout: U+FFFD stands for the rest", encoding.name()));
+            }
+            text
+        }
+        (None, Ok(text)) => text.into(),
+        (None, Err(_)) => {
+            replaced.push(format!("the {what} is not UTF-8 and declares no encoding: it is read as Latin-1"));
+            bytes.iter().map(|byte| char::from(*byte)).collect()
+        }
+    };
+    text.replace('\0', "\u{fffd}")
+}
+
+impl Signature {
+    /// Reads `name <email> seconds zone`, and tells what is missing. An address ends at the first `>`, a date is looked for
+    /// after the last one.
+    fn parse(line: &str) -> (Self, Vec<String>) {
+        let mut lacks = Vec::new();
+        let (name, rest) = line.split_once('<').unwrap_or_else(|| {
+            lacks.push("has no address".to_owned());
+            (line, "")
+        });
+        let email = match rest.split_once('>') {
+            Some((email, _)) => email,
+            None if rest.is_empty() => "",
+            None => {
+                lacks.push("has an address that does not end in its line".to_owned());
+                rest
+            }
+        };
+        let date = rest.rsplit_once('>').map_or("", |(_, date)| date.trim_start());
+        let digits = date.len() - date.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+        let (seconds, zone) = date.split_at(digits);
+        let seconds = match seconds.parse() {
+            Ok(seconds) => seconds,
+            Err(_) => {
+                lacks.push("has no date: 1970-01-01 stands for it".to_owned());
+                0
+            }
+        };
+        let zone = match zone.split_whitespace().next().filter(|zone| is_zone(zone)) {
+            Some(zone) => zone,
+            None => {
+                if digits > 0 {
+                    lacks.push("has no time zone: UTC stands for it".to_owned());
+                }
+                "+0000"
+            }
+        };
+        let (name, email, zone) = (name.trim().to_owned(), email.to_owned(), zone.to_owned());
+        (Self { name, email, seconds, zone }, lacks)
+    }
+
+    /// A signature at a time.
+    pub(super) fn at(name: String, email: String, time: DateTime<FixedOffset>) -> Self {
+        let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
+        Self { name, email, seconds, zone: time.format("%z").to_string() }
+    }
+
+    /// When, if RFC 3339 can say it: up to the year 9999, and with a zone of hours and minutes.
+    pub(super) fn time(&self) -> Option<DateTime<FixedOffset>> {
+        /// 9999-12-31T00:00:00Z, a day before what every zone can still say.
+        const LAST: u64 = 253_402_214_400;
+        let seconds = i64::try_from(self.seconds).ok().filter(|_| self.seconds < LAST)?;
+        let (sign, digits) = self.zone.split_at_checked(1)?;
+        let number: i32 = digits.parse().ok().filter(|_| digits.len() == 4)?;
+        let (hours, minutes) = (number / 100, number % 100);
+        let offset = (hours < 24 && minutes < 60).then_some((hours * 60 + minutes) * 60)?;
+        let zone = if sign == "-" { FixedOffset::west_opt(offset) } else { FixedOffset::east_opt(offset) };
+        let time = DateTime::from_timestamp(seconds, 0)?.with_timezone(&zone?);
+        // `-0000` is not `+0000`.
+        (time.format("%z").to_string() == self.zone).then_some(time)
+    }
+
+    /// Seconds and zone as a commit writes them.
+    pub(super) fn raw_date(&self) -> String {
+        format!("{} {}", self.seconds, self.zone)
+    }
+
+    /// A signature with a date as [`Signature::raw_date`] writes it.
+    pub(super) fn with_raw_date(name: String, email: String, date: &str) -> Option<Self> {
+        let (seconds, zone) = date.split_once(' ')?;
+        let (seconds, zone) = (seconds.parse().ok()?, is_zone(zone).then(|| zone.to_owned())?);
+        Some(Self { name, email, seconds, zone })
+    }
+
+    /// As fast-import reads it. The characters that would end a part of it are left out.
+    pub(super) fn line(&self) -> String {
+        let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
+        let name = clean(&self.name);
+        let space = if name.is_empty() { "" } else { " " };
+        format!("{name}{space}<{}> {}", clean(&self.email), self.raw_date())
+    }
+}
+
+fn is_zone(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']);
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(author: &str, message: &[u8]) -> Commit {
+        let head = format!("tree 1\nparent 2\nparent 3\nauthor {author}\ncommitter B <b@x> 5 -0330\ngpgsig a\n b\n\n");
+        Commit::parse(&[head.as_bytes(), message].concat())
+    }
+
+    #[test]
+    fn a_commit_is_read_and_its_signatures_written_back() {
+        let read = commit("Ada L. <ada@example.com> 1700000000 +0545", b"Subject\n\nBody\n\n");
+        assert_eq!(read.author.line(), "Ada L. <ada@example.com> 1700000000 +0545");
+        assert_eq!(read.committer.line(), "B <b@x> 5 -0330");
+        assert_eq!(read.message, "Subject\n\nBody\n\n");
+        assert_eq!(read.parents, ["2", "3"]);
+        assert!(read.replaced.is_empty());
+    }
+
+    #[test]
+    fn odd_signatures_are_read_as_git_reads_them() {
+        for (author, line, replaced) in [
+            ("<> 0 +0000", "<> 0 +0000", 0),
+            ("A <a@x> 7 +9999", "A <a@x> 7 +9999", 0),
+            ("A <a@x> 7 -0000", "A <a@x> 7 -0000", 0),
+            ("A <a@x> 7 +051800", "A <a@x> 7 +051800", 0),
+            ("A <a@x> 999999999999 +0000", "A <a@x> 999999999999 +0000", 0),
+            ("A <a@x> b> 7 +0100", "A <a@x> 7 +0100", 0),
+            ("A <a<b@x> 7 +0100", "A <ab@x> 7 +0100", 0),
+            ("A <a@x> 7", "A <a@x> 7 +0000", 1),
+            ("A <a@x>", "A <a@x> 0 +0000", 1),
+            ("A <a@x> yesterday", "A <a@x> 0 +0000", 1),
+            ("A <a@x> -7 +0000", "A <a@x> 0 +0000", 1),
+            ("A <a@x> 99999999999999999999999 +0000", "A <a@x> 0 +0000", 1),
+            ("A <a", "A <a> 0 +0000", 2),
+            ("nobody", "nobody <> 0 +0000", 2),
+            ("", "<> 0 +0000", 2),
+        ] {
+            let read = commit(author, b"");
+            assert_eq!((read.author.line().as_str(), read.replaced.len()), (line, replaced), "{author}");
+        }
+    }
+
+    #[test]
+    fn a_date_that_rfc_3339_cannot_say_is_kept_raw() {
+        for (date, time) in [
+            ("1700000000 +0545", Some("2023-11-15T03:58:20+05:45")),
+            ("5 -0330", Some("1969-12-31T20:30:05-03:30")),
+            ("253402300800 +0000", None),
+            ("7 +9999", None),
+            ("7 -0000", None),
+            ("7 +051800", None),
+        ] {
+            let signature = Signature::with_raw_date(String::new(), String::new(), date).unwrap();
+            assert_eq!(signature.time().map(|time| time.to_rfc3339()).as_deref(), time, "{date}");
+            assert_eq!(signature.raw_date(), date);
+        }
+    }
+
+    #[test]
+    fn text_has_the_encoding_that_the_commit_declares() {
+        let read = |encoding: &str, message: &[u8]| {
+            let head = format!("author A <a@x> 1 +0000\ncommitter A <a@x> 1 +0000\n{encoding}\n");
+            let read = Commit::parse(&[head.as_bytes(), b"\n", message].concat());
+            (read.message, read.replaced.len())
+        };
+        assert_eq!(read("encoding cp1251", b"\xcf\xf0\xe8\xe2\xe5\xf2"), ("Привет".to_owned(), 0));
+        assert_eq!(read("encoding Shift_JIS", b"\x93\xfa"), ("日".to_owned(), 0));
+        assert_eq!(read("encoding utf-8", b"\xff"), ("\u{fffd}".to_owned(), 1));
+        assert_eq!(read("encoding klingon", "é".as_bytes()), ("é".to_owned(), 1));
+        assert_eq!(read("x y", b"\xe9\0"), ("\u{e9}\u{fffd}".to_owned(), 1));
+    }
+
+    #[test]
+    fn what_is_no_commit_is_empty() {
+        for object in
+            [&b""[..], b"tree 1", b"\n\n", b"author", b"author A <a@x> 1 +0000\ncommitter A <a@x> 1 +0000\ntext"]
+        {
+            assert_eq!(Commit::parse(object).message, "");
+        }
+    }
+}

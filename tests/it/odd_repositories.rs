@@ -1,0 +1,178 @@
+//! Given repositories and projects that are odd or hostile, when they are imported and exported, then nothing that they name
+//! is run, everything that git can read is taken, and the rest is named.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use tests::{
+    database::{Database, Kind},
+    project::Project,
+    server::Server,
+};
+
+use crate::portability::{Folder, Repository, assert_sound, checkpoints, export, import, owner, try_import};
+
+impl Repository {
+    /// Writes a commit object as it is, without git's checks, on top of the present one, and makes it the branch's tip.
+    fn commit_raw(&self, head: &str, message: &[u8]) {
+        let (tree, parent) = (self.git(&["rev-parse", "HEAD^{tree}"]), self.git(&["rev-parse", "HEAD"]));
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&self.0).args(["hash-object", "-t", "commit", "-w", "--stdin", "--literally"]);
+        let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let object = [format!("tree {tree}\nparent {parent}\n{head}").as_bytes(), message].concat();
+        git.stdin.take().unwrap().write_all(&object).unwrap();
+        let id = String::from_utf8(git.wait_with_output().unwrap().stdout).unwrap();
+        self.git(&["update-ref", "refs/heads/trunk", id.trim()]);
+    }
+}
+
+tests::on_both! {
+    async fn commits_that_are_not_well_formed_are_read_as_git_reads_them(database: Database) {
+        // Given commits that no git of today would write …
+        let folder = Folder::new();
+        let repository = Repository::init(folder.path("odd"));
+        repository.write("a.py", "1\n").commit("First\n");
+        let good = "Bob <b@x> 1700000000 +0100";
+        let raw = |author: &str, message: &[u8]| repository.commit_raw(&format!("author {author}\ncommitter {good}\n"), message);
+        raw("No Date <a@x>", b"\nNo date\n");
+        raw("Odd Date <a@x> yesterday +0100", b"\nOdd date\n");
+        raw("Line Feed <a\nb@x> 5 +0000", b"\nLine feed\n");
+        raw("nobody", b"\nNo address\n");
+        raw("Two Ends <a@x> b> 7 +0100", b"\nTwo ends\n");
+        raw("Far Future <a@x> 253402300800 +0000", b"\nFar future\n");
+        raw("Odd Zone <a@x> 7 +051800", b"\nOdd zone\n");
+        raw(good, b"No blank line\n");
+        let head = format!("author {good}\ncommitter {good}\nencoding cp1251\n");
+        repository.commit_raw(&head, b"\n\xcf\xf0\xe8\xe2\xe5\xf2\n");
+
+        // … when they are imported, then each is a checkpoint, and what was replaced is named …
+        let (imported, named) = try_import(&database, &repository.0, "odd", &[]).await.unwrap();
+        assert_eq!(imported.commits, 10);
+        assert_eq!(
+            named,
+            [
+                "the author has no date: 1970-01-01 stands for it",
+                "the author has no date: 1970-01-01 stands for it",
+                "the author has an address that does not end in its line",
+                "the author has no date: 1970-01-01 stands for it",
+                "the author has no address",
+                "the author has no date: 1970-01-01 stands for it",
+                "no blank line before the message: it is empty",
+            ]
+        );
+        assert_sound(&database).await;
+        let server = Server::start(&database).await;
+        let all = checkpoints(&owner(&server), &imported.project.0.to_string()).await;
+        let of = |key: &str| all.iter().map(|checkpoint| checkpoint["metadata"][key].clone()).collect::<Vec<Value>>();
+        let emails = ["ada@example.com", "a@x", "a@x", "a", "", "a@x", "a@x", "a@x", "b@x", "b@x"];
+        assert_eq!(of("authorEmail"), emails.map(Value::from));
+        assert_eq!((&of("authorDate")[6], &of("authorDate")[7]), (&json!("253402300800 +0000"), &json!("7 +051800")));
+        assert_eq!(all[9]["content"], "Привет\n");
+        assert_eq!(all[8]["content"], "");
+
+        // … and an export has the dates that git reads in the original.
+        let to = folder.path("exported");
+        export(&database, &imported.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
+        let dates = |repository: &Repository| repository.git(&["log", "--reverse", "--format=%ad %cd", "--date=raw"]);
+        let expected: Vec<String> = dates(&repository).lines().map(str::to_owned).collect();
+        let exported: Vec<String> = dates(&Repository(to)).lines().map(str::to_owned).collect();
+        assert_eq!(exported.len(), 10);
+        for at in [0, 5, 7, 8, 9] {
+            assert_eq!(exported[at], expected[at]);
+        }
+        server.stop().await;
+    }
+
+    async fn a_branch_is_imported_by_its_name_and_an_empty_repository_is_refused_in_words(database: Database) {
+        let folder = Folder::new();
+        let empty = Repository::init(folder.path("empty"));
+        let refused = try_import(&database, &empty.0, "empty", &[]).await.unwrap_err().to_string();
+        assert!(refused.contains("no commits"), "{refused}");
+        empty.write("a", "1\n").commit("One");
+        empty.git(&["branch", "side"]);
+        empty.write("a", "2\n").commit("Two");
+        assert_eq!(import(&database, &empty.0, "side", &["--branch", "side"]).await.commits, 1);
+        assert_eq!(import(&database, &empty.0, "trunk", &["--branch", "trunk"]).await.commits, 2);
+        for name in ["nowhere", "--all", "HEAD"] {
+            let refused = try_import(&database, &empty.0, "none", &[&format!("--branch={name}")]).await.unwrap_err();
+            assert!(refused.to_string().contains("no such branch"), "{refused}");
+        }
+    }
+
+    async fn an_archive_has_no_entry_that_leaves_its_folder(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Windows").await;
+        for path in ["..\\..\\evil.exe", "C:evil.exe", "a/.. ", "fine/a.py"] {
+            project.create_file(path, path).await;
+        }
+        let folder = Folder::new();
+        let to = folder.path("a.zip");
+        let said = export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said.iter().any(|line| line.contains("%5C")) && said.last().unwrap().starts_with("4 files"), "{said:?}");
+        let mut archive = zip::ZipArchive::new(fs::File::open(&to).unwrap()).unwrap();
+        let mut names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["..%5C..%5Cevil.exe", "C%3Aevil.exe", "a/%2E%2E%20", "fine/a.py"]);
+        assert!((0..archive.len()).all(|at| archive.by_index(at).unwrap().enclosed_name().is_some()));
+    }
+
+    async fn names_that_guard_other_systems_do_not_stop_an_export(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Names").await;
+        let long = "n".repeat(297);
+        let paths = [".git ", ".git.", "git~1/x", "a\\.git\\x", long.as_str(), "fine.py"];
+        for path in paths {
+            project.create_file(path, "x\n").await;
+        }
+        project.create_file(".gitattributes", "* filter=lfs text eol=crlf\n").await;
+        let folder = Folder::new();
+        let to = folder.path("exported");
+        let said = export(server.database(), &project.id, &["--git", to.to_str().unwrap()]).await.unwrap();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("not checked out") && said[0].contains(&long), "{said:?}");
+        let exported = Repository(to.clone());
+        let files = exported.files("HEAD");
+        assert!(paths.iter().all(|path| files.contains_key(*path)), "{:?}", files.keys());
+        assert_eq!(fs::read(to.join(".git ")).unwrap().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_repository_names_no_program_that_is_run() {
+    let database = Database::create(Kind::Sqlite).await;
+    let folder = Folder::new();
+    let repository = Repository::init(folder.path("hostile"));
+    repository.write("a.py", "1\n").write(".gitattributes", "* diff=evil filter=evil\n").commit("One");
+    repository.write("a.py", "2\n").commit("Two");
+    let program = folder.path("program");
+    let ran = folder.path("ran");
+    fs::write(&program, format!("#!/bin/sh\nenv >> '{}'\ncat\n", ran.display())).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = program.to_str().unwrap();
+    for (name, value) in [
+        ("core.fsmonitor", program),
+        ("core.pager", program),
+        ("core.sshCommand", program),
+        ("core.alternateRefsCommand", program),
+        ("diff.external", program),
+        ("diff.evil.command", program),
+        ("diff.evil.textconv", program),
+        ("filter.evil.smudge", program),
+        ("filter.evil.clean", program),
+        ("filter.evil.process", program),
+        ("gpg.program", program),
+        ("log.showSignature", "true"),
+        ("pager.rev-list", program),
+        ("pager.diff-tree", program),
+        ("credential.helper", program),
+    ] {
+        repository.git(&["config", name, value]);
+    }
+    assert_eq!(import(&database, &repository.0, "hostile", &[]).await.commits, 2);
+    assert!(!ran.exists(), "{}", fs::read_to_string(ran).unwrap());
+}
