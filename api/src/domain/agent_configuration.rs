@@ -1,19 +1,16 @@
 //! Agent configurations. Every save is a revision and a version; at most one of a project's is active.
 
-use std::sync::Arc;
-
-use super::project::{Locked, Target, event_of, lock};
-use super::{Services, Tx, check_json, check_name, check_optional_text, check_text, write};
-use crate::model::actor::Actor;
+use super::project::{Locked, Target};
+use super::write::Write;
+use super::{Tx, Writer, check_json, check_name, check_optional_text, check_text};
 use crate::model::agent_configuration::{AgentConfiguration, AgentSettings};
 use crate::model::clock;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::ids::{AgentConfigurationId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::names::EventKind;
+use crate::storage::agent_configuration;
 pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_page};
-use crate::storage::project::Counts;
-use crate::storage::{agent_configuration, event};
 
 /// What is to become of a configuration.
 struct Next {
@@ -66,41 +63,35 @@ fn check_expected(present: &AgentConfiguration, expected: Option<i32>) -> Result
 }
 
 /// Writes a configuration's next version (its first, where there is none `present`), unless it is as the present one.
-async fn put(
-    tx: &Tx,
-    actor: &Actor,
-    limits: &Limits,
-    locked: &Locked,
-    present: Option<AgentConfiguration>,
-    next: Next,
-) -> Result<(AgentConfiguration, i32)> {
+async fn put(write: Write, present: Option<AgentConfiguration>, next: Next) -> Result<(AgentConfiguration, i32)> {
+    let Locked { id: project_id, revision, at, .. } = write.locked;
     if let Some(present) = &present
         && (&present.settings, present.is_active, present.is_deleted)
             == (&next.settings, next.is_active, next.is_deleted)
     {
-        tx.abandon();
-        return Ok((present.clone(), locked.revision - 1));
+        let present_revision = write.present_revision();
+        return write.unchanged((present.clone(), present_revision)).await;
     }
-    check(limits, &next.settings)?;
+    check(write.writer.limits(), &next.settings)?;
     let saved = AgentConfiguration {
         id: present.as_ref().map_or_else(|| AgentConfigurationId(clock::new_id()), |present| present.id),
-        project_id: locked.id,
+        project_id,
         settings: next.settings,
         is_active: next.is_active,
         is_deleted: next.is_deleted,
         version: present.as_ref().map_or(1, |present| present.version + 1),
-        revision: locked.revision,
-        created_at: present.as_ref().map_or(locked.at, |present| present.created_at),
-        updated_at: locked.at,
-        updated_by: Some(actor.user_id),
+        revision,
+        created_at: present.as_ref().map_or(at, |present| present.created_at),
+        updated_at: at,
+        updated_by: Some(write.writer.actor.user_id),
     };
     if saved.is_active {
-        agent_configuration::deactivate_others(tx, locked.id, saved.id, locked.at).await?;
+        agent_configuration::deactivate_others(&write.tx, project_id, saved.id, at).await?;
     }
-    agent_configuration::save(tx, &saved).await?;
-    event::append(tx, &event_of(actor, locked, EventKind::AgentConfigurationChanged), None).await?;
-    agent_configuration::record(tx, locked.id, locked.revision, saved.is_deleted.then_some(saved.id)).await?;
-    Ok((saved, locked.revision))
+    agent_configuration::save(&write.tx, &saved).await?;
+    let closed = write.close(EventKind::AgentConfigurationChanged).await?;
+    agent_configuration::record(&closed.tx, project_id, revision, saved.is_deleted.then_some(saved.id)).await?;
+    closed.commit((saved, revision)).await
 }
 
 /// Which configuration is saved.
@@ -122,74 +113,47 @@ pub struct Save {
 /// `NotFound` for one that is not in the project, or deleted; `Forbidden` for viewers; `Conflict` where the guard does not hold;
 /// and for one too many; `BadInput` for an empty name; `PayloadTooLarge`.
 pub async fn save(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     save: Save,
-    settings: impl FnOnce(Option<&AgentSettings>) -> AgentSettings + Send + 'static,
+    settings: impl FnOnce(Option<&AgentSettings>) -> AgentSettings,
 ) -> Result<(AgentConfiguration, i32)> {
     if save.id.is_none() && save.expected_version.is_some() {
         return Err(Error::bad_input("expectedVersion", "A new configuration has no version yet."));
     }
-    let (writer, limits) = (actor.clone(), services.limits.clone());
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let target = Target::Project(save.project_id);
-            let locked = lock(tx, target, Counts::default(), ("project", "projectId")).await?;
-            let present = match save.id {
-                Some(id) => {
-                    let found = by_ids(tx, &[id]).await?.into_iter().next();
-                    let found = found.filter(|found| found.project_id == locked.id && !found.is_deleted);
-                    Some(found.ok_or_else(missing)?)
-                }
-                None => {
-                    check_room(tx, &limits, locked.id, "projectId").await?;
-                    None
-                }
-            };
-            if let Some(present) = &present {
-                check_expected(present, save.expected_version)?;
-            }
-            let next = Next {
-                settings: settings(present.as_ref().map(|present| &present.settings)),
-                is_active: save.is_active.or(present.as_ref().map(|present| present.is_active)).unwrap_or(true),
-                is_deleted: false,
-            };
-            put(tx, &writer, &limits, &locked, present, next).await
-        })
-    })
-    .await
+    let write = writer.begin(Target::Project(save.project_id), ("project", "projectId")).await?;
+    let project = write.locked.id;
+    let present = match save.id {
+        Some(id) => {
+            let found = by_ids(&write.tx, &[id]).await?.into_iter().next();
+            let found = found.filter(|found| found.project_id == project && !found.is_deleted);
+            Some(found.ok_or_else(missing)?)
+        }
+        None => {
+            check_room(&write.tx, writer.limits(), project, "projectId").await?;
+            None
+        }
+    };
+    if let Some(present) = &present {
+        check_expected(present, save.expected_version)?;
+    }
+    let next = Next {
+        settings: settings(present.as_ref().map(|present| &present.settings)),
+        is_active: save.is_active.or(present.as_ref().map(|present| present.is_active)).unwrap_or(true),
+        is_deleted: false,
+    };
+    put(write, present, next).await
 }
 
 /// Begins a write to the project of a configuration.
-async fn open(
-    tx: &Tx,
+async fn begin(
+    writer: &Writer,
     id: AgentConfigurationId,
     expected_version: Option<i32>,
-) -> Result<(Locked, AgentConfiguration)> {
-    let target = Target::AgentConfiguration(id);
-    let locked = lock(tx, target, Counts::default(), ("agent configuration", "id")).await?;
-    let present = by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(missing)?;
+) -> Result<(Write, AgentConfiguration)> {
+    let write = writer.begin(Target::AgentConfiguration(id), ("agent configuration", "id")).await?;
+    let present = by_ids(&write.tx, &[id]).await?.into_iter().next().ok_or_else(missing)?;
     check_expected(&present, expected_version)?;
-    Ok((locked, present))
-}
-
-/// Makes of a configuration what `next` makes of it.
-async fn change(
-    services: &Arc<Services>,
-    actor: &Actor,
-    id: AgentConfigurationId,
-    expected_version: Option<i32>,
-    next: impl FnOnce(&AgentConfiguration) -> Result<Next> + Send + 'static,
-) -> Result<(AgentConfiguration, i32)> {
-    let (writer, limits) = (actor.clone(), services.limits.clone());
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let (locked, present) = open(tx, id, expected_version).await?;
-            let next = next(&present)?;
-            put(tx, &writer, &limits, &locked, Some(present), next).await
-        })
-    })
-    .await
+    Ok((write, present))
 }
 
 /// Makes a configuration the active one, or no longer. Answers it and the revision.
@@ -197,17 +161,17 @@ async fn change(
 /// # Errors
 /// `NotFound` for one that is not there, or deleted; `Forbidden` for viewers; `Conflict` where the guard does not hold.
 pub async fn set_active(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     id: AgentConfigurationId,
     is_active: bool,
     expected_version: Option<i32>,
 ) -> Result<(AgentConfiguration, i32)> {
-    let next = move |present: &AgentConfiguration| match present.is_deleted {
-        true => Err(missing()),
-        false => Ok(Next { settings: present.settings.clone(), is_active, is_deleted: false }),
-    };
-    change(services, actor, id, expected_version, next).await
+    let (write, present) = begin(&writer, id, expected_version).await?;
+    if present.is_deleted {
+        return Err(missing());
+    }
+    let next = Next { settings: present.settings.clone(), is_active, is_deleted: false };
+    put(write, Some(present), next).await
 }
 
 /// Deletes a configuration; one that is deleted stays so. Its versions stay. Answers it and the revision.
@@ -215,15 +179,13 @@ pub async fn set_active(
 /// # Errors
 /// `NotFound`; `Forbidden` for viewers; `Conflict` where the guard does not hold.
 pub async fn delete(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     id: AgentConfigurationId,
     expected_version: Option<i32>,
 ) -> Result<(AgentConfiguration, i32)> {
-    let next = |present: &AgentConfiguration| {
-        Ok(Next { settings: present.settings.clone(), is_active: false, is_deleted: true })
-    };
-    change(services, actor, id, expected_version, next).await
+    let (write, present) = begin(&writer, id, expected_version).await?;
+    let next = Next { settings: present.settings.clone(), is_active: false, is_deleted: true };
+    put(write, Some(present), next).await
 }
 
 /// Makes a configuration say what a version of it said, as a new version; one that is deleted comes back, inactive. Answers it
@@ -233,24 +195,17 @@ pub async fn delete(
 /// `NotFound` for a configuration or version that is not there; `Forbidden` for viewers; `Conflict` where the guard does not
 /// hold.
 pub async fn restore(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     id: AgentConfigurationId,
     version: i32,
     expected_version: Option<i32>,
 ) -> Result<(AgentConfiguration, i32)> {
-    let (writer, limits) = (actor.clone(), services.limits.clone());
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let (locked, present) = open(tx, id, expected_version).await?;
-            let past = agent_configuration::by_version(tx, id, version).await?;
-            let past = past.ok_or_else(|| Error::not_found("version", "version"))?;
-            if present.is_deleted {
-                check_room(tx, &limits, locked.id, "id").await?;
-            }
-            let next = Next { settings: past.settings, is_active: present.is_active, is_deleted: false };
-            put(tx, &writer, &limits, &locked, Some(present), next).await
-        })
-    })
-    .await
+    let (write, present) = begin(&writer, id, expected_version).await?;
+    let past = agent_configuration::by_version(&write.tx, id, version).await?;
+    let past = past.ok_or_else(|| Error::not_found("version", "version"))?;
+    if present.is_deleted {
+        check_room(&write.tx, writer.limits(), write.locked.id, "id").await?;
+    }
+    let next = Next { settings: past.settings, is_active: present.is_active, is_deleted: false };
+    put(write, Some(present), next).await
 }

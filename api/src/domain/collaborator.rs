@@ -1,40 +1,41 @@
 //! Who is in a project: invitations, roles, leaving, and giving it to another.
 
-use std::sync::Arc;
-
-use super::project::{Locked, Target, deleted, event_of, lock_for, read_back};
-use super::{Services, Tx, policy, write};
-use crate::model::actor::Actor;
-use crate::model::clock;
+use super::project::{Target, read_back};
+use super::write::{Noun, Write, project_is_deleted};
+use super::{Tx, Writer, policy};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation};
 use crate::model::error::{Error, Result};
-use crate::model::event::Event;
-use crate::model::ids::{ProjectId, SessionId, UserId};
+use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::Limits;
 use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::Project;
 pub use crate::storage::collaborator::{email_invitations, invitations, invitations_count, of_projects};
-use crate::storage::project::{Counts, set_owner};
-use crate::storage::{chat, collaborator, event};
+use crate::storage::project::set_owner;
+use crate::storage::{chat, collaborator};
 
 /// A value, with the revision that a write made, or the present one where it changed nothing.
 type Written<T> = (T, i32);
 
-const PROJECT: (&str, &str) = ("project", "projectId");
+const PROJECT: Noun = ("project", "projectId");
 
-async fn lock(tx: &Tx, project: ProjectId, may: impl FnOnce(ProjectRole) -> Result<()>) -> Result<Locked> {
-    lock_for(tx, Target::Project(project), Counts::default(), PROJECT, may).await
+/// The kind of every event here.
+const CHANGED: EventKind = EventKind::CollaboratorsChanged;
+
+/// Begins a write of the owner's.
+async fn begin(writer: &Writer, project: ProjectId) -> Result<Write> {
+    writer.begin_for(Target::Project(project), PROJECT, policy::may_manage_team).await
 }
 
-async fn note(tx: &Tx, actor: &Actor, locked: &Locked, ended: Option<SessionId>) -> Result<()> {
-    let changed = Event { session_id: ended, ..event_of(actor, locked, EventKind::CollaboratorsChanged) };
-    event::append(tx, &changed, None).await
+/// Commits a write that made `value`.
+async fn commit<T>(write: Write, value: T) -> Result<Written<T>> {
+    let revision = write.locked.revision;
+    write.commit(CHANGED, (value, revision)).await
 }
 
-/// Gives up the revision that was taken: nothing changed.
-fn unchanged<T>(tx: &Tx, locked: &Locked, value: T) -> Written<T> {
-    tx.abandon();
-    (value, locked.revision - 1)
+/// Ends a write that found `value` as it is to be.
+async fn unchanged<T>(write: Write, value: T) -> Result<Written<T>> {
+    let revision = write.present_revision();
+    write.unchanged((value, revision)).await
 }
 
 async fn present(tx: &Tx, project: ProjectId, user: UserId) -> Result<Collaborator> {
@@ -67,45 +68,38 @@ fn no_invitation() -> Error {
 /// `NotFound` for a project or user that is not there; `Forbidden` for anyone but the owner; `BadInput` for the owner and for
 /// the owner's role; `Conflict` for somebody who is in the project with another role.
 pub async fn invite(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     project: ProjectId,
     user: UserId,
     role: ProjectRole,
 ) -> Result<Written<Collaborator>> {
     check_role(role)?;
-    let (owner, limits) = (actor.clone(), services.limits.clone());
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked = lock(tx, project, policy::may_manage_team).await?;
-            if user == owner.user_id {
-                return Err(Error::bad_input("userId", "You own this project: you are in it already."));
-            }
-            match collaborator::one(tx, project, user).await? {
-                Some(present) if present.role == role => return Ok(unchanged(tx, &locked, present)),
-                Some(present) if present.accepted_at.is_some() => {
-                    let message = "They are in the project with another role; `changeCollaboratorRole` changes it.";
-                    return Err(Error::conflict("userId", message));
-                }
-                Some(_) => {}
-                None => check_room(tx, &limits, project, "userId").await?,
-            }
-            let invited = Collaborator {
-                project_id: project,
-                user_id: user,
-                role,
-                invited_by: Some(owner.user_id),
-                invited_at: locked.at,
-                accepted_at: None,
-            };
-            if !collaborator::invite(tx, &invited).await? {
-                return Err(Error::not_found("user", "userId"));
-            }
-            note(tx, &owner, &locked, None).await?;
-            Ok((invited, locked.revision))
-        })
-    })
-    .await
+    let write = begin(&writer, project).await?;
+    let (tx, owner) = (&write.tx, writer.actor.user_id);
+    if user == owner {
+        return Err(Error::bad_input("userId", "You own this project: you are in it already."));
+    }
+    match collaborator::one(tx, project, user).await? {
+        Some(present) if present.role == role => return unchanged(write, present).await,
+        Some(present) if present.accepted_at.is_some() => {
+            let message = "They are in the project with another role; `changeCollaboratorRole` changes it.";
+            return Err(Error::conflict("userId", message));
+        }
+        Some(_) => {}
+        None => check_room(tx, writer.limits(), project, "userId").await?,
+    }
+    let invited = Collaborator {
+        project_id: project,
+        user_id: user,
+        role,
+        invited_by: Some(owner),
+        invited_at: write.locked.at,
+        accepted_at: None,
+    };
+    if !collaborator::invite(tx, &invited).await? {
+        return Err(Error::not_found("user", "userId"));
+    }
+    commit(write, invited).await
 }
 
 /// Asks whoever has an e-mail address into a project. Whether anybody has it is neither looked up nor said.
@@ -113,111 +107,86 @@ pub async fn invite(
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the owner; `BadInput` for the owner's own address and for the owner's role.
 pub async fn invite_email(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     project: ProjectId,
     email: EmailAddress,
     role: ProjectRole,
 ) -> Result<Written<EmailInvitation>> {
     check_role(role)?;
-    let (owner, limits) = (actor.clone(), services.limits.clone());
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked = lock(tx, project, policy::may_manage_team).await?;
-            if owner.verified_email.as_ref() == Some(&email) {
-                return Err(Error::bad_input("email", "You own this project: you are in it already."));
-            }
-            let sent = collaborator::email_invitations(tx, &[project]).await?;
-            match sent.into_iter().find(|sent| sent.email == email) {
-                // For whoever has left since it is none, unless they are asked again.
-                Some(present)
-                    if present.role == role
-                        && !collaborator::has_lost_since(tx, project, present.invited_at).await? =>
-                {
-                    return Ok(unchanged(tx, &locked, present));
-                }
-                Some(_) => {}
-                None => check_room(tx, &limits, project, "email").await?,
-            }
-            let invited = EmailInvitation {
-                project_id: project,
-                email,
-                role,
-                invited_by: Some(owner.user_id),
-                invited_at: locked.at,
-            };
-            collaborator::invite_email(tx, &invited).await?;
-            note(tx, &owner, &locked, None).await?;
-            Ok((invited, locked.revision))
-        })
-    })
-    .await
+    let write = begin(&writer, project).await?;
+    let (tx, owner) = (&write.tx, &writer.actor);
+    if owner.verified_email.as_ref() == Some(&email) {
+        return Err(Error::bad_input("email", "You own this project: you are in it already."));
+    }
+    let sent = collaborator::email_invitations(tx, &[project]).await?;
+    match sent.into_iter().find(|sent| sent.email == email) {
+        // An invitation older than the departure no longer counts; a new one does.
+        Some(present)
+            if present.role == role && !collaborator::has_lost_since(tx, project, present.invited_at).await? =>
+        {
+            return unchanged(write, present).await;
+        }
+        Some(_) => {}
+        None => check_room(tx, writer.limits(), project, "email").await?,
+    }
+    let invited = EmailInvitation {
+        project_id: project,
+        email,
+        role,
+        invited_by: Some(owner.user_id),
+        invited_at: write.locked.at,
+    };
+    collaborator::invite_email(tx, &invited).await?;
+    commit(write, invited).await
 }
 
 /// Takes an invitation to an e-mail address back.
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the owner.
-pub async fn withdraw_email(
-    services: &Arc<Services>,
-    actor: &Actor,
-    project: ProjectId,
-    email: EmailAddress,
-) -> Result<Project> {
-    let owner = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked = lock(tx, project, policy::may_manage_team).await?;
-            if !collaborator::withdraw_email(tx, project, &email).await? {
-                return Err(Error::not_found("invitation", "email"));
-            }
-            note(tx, &owner, &locked, None).await?;
-            read_back(tx, project).await
-        })
-    })
-    .await
+pub async fn withdraw_email(writer: Writer, project: ProjectId, email: EmailAddress) -> Result<Project> {
+    let write = begin(&writer, project).await?;
+    if !collaborator::withdraw_email(&write.tx, project, &email).await? {
+        return Err(Error::not_found("invitation", "email"));
+    }
+    let closed = write.close(CHANGED).await?;
+    let project = read_back(&closed.tx, project).await?;
+    closed.commit(project).await
 }
 
 /// Makes the actor a member of a project into which they were invited. A member stays as they are.
 ///
 /// # Errors
 /// `NotFound` where they have no invitation.
-pub async fn accept(services: &Arc<Services>, actor: &Actor, project: ProjectId) -> Result<Written<Collaborator>> {
-    let invited = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let me = invited.user_id;
-            let Some(locked) = collaborator::lock_as_invited(tx, project, clock::now()).await? else {
-                let present = collaborator::one(tx, project, me).await?.ok_or_else(no_invitation)?;
-                return Ok((present, read_back(tx, project).await?.revision));
-            };
-            if !collaborator::accept(tx, project, locked.at).await? {
-                // Another answer came first, and this one has waited for it.
-                let present = collaborator::one(tx, project, me).await?.ok_or_else(no_invitation)?;
-                return Ok(unchanged(tx, &locked, present));
-            }
-            note(tx, &invited, &locked, None).await?;
-            let joined = collaborator::one(tx, project, me).await?;
-            Ok((joined.ok_or_else(|| Error::internal("a new member is none"))?, locked.revision))
-        })
-    })
-    .await
+pub async fn accept(writer: Writer, project: ProjectId) -> Result<Written<Collaborator>> {
+    let me = writer.actor.user_id;
+    let Some(write) = writer.begin_as_invited(project).await? else {
+        let tx = writer.read().await?;
+        let present = collaborator::one(&tx, project, me).await?.ok_or_else(no_invitation)?;
+        return Ok((present, read_back(&tx, project).await?.revision));
+    };
+    if !collaborator::accept(&write.tx, project, write.locked.at).await? {
+        // Another answer came first, and this one has waited for it.
+        let present = collaborator::one(&write.tx, project, me).await?.ok_or_else(no_invitation)?;
+        return unchanged(write, present).await;
+    }
+    let joined = collaborator::one(&write.tx, project, me).await?;
+    let joined = joined.ok_or_else(|| Error::internal("a new member is none"))?;
+    commit(write, joined).await
 }
 
 /// Answers the actor's invitation into a project with no.
 ///
 /// # Errors
 /// `NotFound` where they have no invitation.
-pub async fn decline(services: &Arc<Services>, actor: &Actor, project: ProjectId) -> Result<()> {
-    let invited = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked = collaborator::lock_as_invited(tx, project, clock::now()).await?.ok_or_else(no_invitation)?;
-            note(tx, &invited, &locked, None).await?;
-            if collaborator::decline(tx, project).await? { Ok(()) } else { Err(no_invitation()) }
-        })
-    })
-    .await
+pub async fn decline(writer: Writer, project: ProjectId) -> Result<()> {
+    let write = writer.begin_as_invited(project).await?.ok_or_else(no_invitation)?;
+    // Without the invitation the actor could not add the event.
+    let closed = write.close(CHANGED).await?;
+    if !collaborator::decline(&closed.tx, project).await? {
+        return Err(no_invitation());
+    }
+    closed.commit(()).await
 }
 
 /// Gives somebody who is in a project, or invited to it, another role. Who reads from now on has their session ended.
@@ -225,35 +194,27 @@ pub async fn decline(services: &Arc<Services>, actor: &Actor, project: ProjectId
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the owner; `BadInput` for the owner's role; `Conflict` for the owner.
 pub async fn change_role(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     project: ProjectId,
     user: UserId,
     role: ProjectRole,
 ) -> Result<Written<Collaborator>> {
     check_role(role)?;
-    let owner = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked = lock(tx, project, policy::may_manage_team).await?;
-            if user == owner.user_id {
-                let message = "A project has exactly one owner; `transferOwnership` gives it to another.";
-                return Err(Error::conflict("userId", message));
-            }
-            let present = present(tx, project, user).await?;
-            if present.role == role {
-                return Ok(unchanged(tx, &locked, present));
-            }
-            let ended = match role {
-                ProjectRole::Viewer => chat::end_active(tx, project, user, locked.at).await?,
-                ProjectRole::Owner | ProjectRole::Editor => None,
-            };
-            collaborator::set_role(tx, project, user, role).await?;
-            note(tx, &owner, &locked, ended).await?;
-            Ok((Collaborator { role, ..present }, locked.revision))
-        })
-    })
-    .await
+    let mut write = begin(&writer, project).await?;
+    if user == writer.actor.user_id {
+        let message = "A project has exactly one owner; `transferOwnership` gives it to another.";
+        return Err(Error::conflict("userId", message));
+    }
+    let present = present(&write.tx, project, user).await?;
+    if present.role == role {
+        return unchanged(write, present).await;
+    }
+    write.about.session = match role {
+        ProjectRole::Viewer => chat::end_active(&write.tx, project, user, write.locked.at).await?,
+        ProjectRole::Owner | ProjectRole::Editor => None,
+    };
+    collaborator::set_role(&write.tx, project, user, role).await?;
+    commit(write, Collaborator { role, ..present }).await
 }
 
 /// Takes somebody out of a project, or the actor themselves, and ends their session. What they did there stays, under their
@@ -261,32 +222,27 @@ pub async fn change_role(
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the owner and the one who leaves; `Conflict` for the owner.
-pub async fn remove(services: &Arc<Services>, actor: &Actor, project: ProjectId, user: UserId) -> Result<Project> {
-    let remover = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked = collaborator::lock_as_member(tx, project, clock::now()).await?;
-            let locked = locked.ok_or_else(|| Error::not_found("project", "projectId"))?;
-            policy::may_remove(locked.role, remover.user_id, user)?;
-            if locked.status == ProjectStatus::Deleted {
-                return Err(deleted("projectId"));
-            }
-            if locked.role == ProjectRole::Owner && user == remover.user_id {
-                let message = "A project has exactly one owner; `transferOwnership` first, then leave.";
-                return Err(Error::conflict("userId", message));
-            }
-            let present = present(tx, project, user).await?;
-            let seen = read_back(tx, project).await?;
-            let ended = chat::end_active(tx, project, user, locked.at).await?;
-            note(tx, &remover, &locked, ended).await?;
-            if present.accepted_at.is_some() {
-                collaborator::remember(tx, project, user, locked.at).await?;
-            }
-            collaborator::remove(tx, project, user).await?;
-            Ok(seen)
-        })
-    })
-    .await
+pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<Project> {
+    let me = writer.actor.user_id;
+    let mut write = writer.begin_as_member(project, PROJECT).await?;
+    policy::may_remove(write.locked.role, me, user)?;
+    if write.locked.status == ProjectStatus::Deleted {
+        return Err(project_is_deleted(PROJECT.1));
+    }
+    if write.locked.role == ProjectRole::Owner && user == me {
+        let message = "A project has exactly one owner; `transferOwnership` first, then leave.";
+        return Err(Error::conflict("userId", message));
+    }
+    let present = present(&write.tx, project, user).await?;
+    let seen = read_back(&write.tx, project).await?;
+    write.about.session = chat::end_active(&write.tx, project, user, write.locked.at).await?;
+    // Once they have left they could not add the event.
+    let closed = write.close(CHANGED).await?;
+    if present.accepted_at.is_some() {
+        collaborator::remember(&closed.tx, project, user, closed.locked.at).await?;
+    }
+    collaborator::remove(&closed.tx, project, user).await?;
+    closed.commit(seen).await
 }
 
 /// Gives a project to one of its members. Its former owner becomes an editor.
@@ -294,36 +250,29 @@ pub async fn remove(services: &Arc<Services>, actor: &Actor, project: ProjectId,
 /// # Errors
 /// `NotFound` for somebody who is not in the project; `Forbidden` for anyone but the owner; `Conflict` for somebody who has not
 /// accepted yet.
-pub async fn transfer(services: &Arc<Services>, actor: &Actor, project: ProjectId, user: UserId) -> Result<Project> {
-    let owner = actor.clone();
-    let transferred = write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked = lock(tx, project, policy::may_manage_team).await?;
-            if user == owner.user_id {
-                tx.abandon();
-                return Ok(None);
-            }
-            if present(tx, project, user).await?.accepted_at.is_none() {
-                return Err(Error::conflict("userId", "They have not accepted the invitation yet."));
-            }
-            note(tx, &owner, &locked, None).await?;
-            collaborator::remove(tx, project, user).await?;
-            let stays = Collaborator {
-                project_id: project,
-                user_id: owner.user_id,
-                role: ProjectRole::Editor,
-                invited_by: Some(owner.user_id),
-                invited_at: locked.at,
-                accepted_at: Some(locked.at),
-            };
-            collaborator::invite(tx, &stays).await?;
-            set_owner(tx, project, user).await?;
-            read_back(tx, project).await.map(Some)
-        })
-    })
-    .await?;
-    match transferred {
-        Some(project) => Ok(project),
-        None => read_back(&services.read(actor).await?, project).await,
+pub async fn transfer(writer: Writer, project: ProjectId, user: UserId) -> Result<Project> {
+    let owner = writer.actor.user_id;
+    let write = begin(&writer, project).await?;
+    if user == owner {
+        write.unchanged(()).await?;
+        return read_back(&writer.read().await?, project).await;
     }
+    if present(&write.tx, project, user).await?.accepted_at.is_none() {
+        return Err(Error::conflict("userId", "They have not accepted the invitation yet."));
+    }
+    let closed = write.close(CHANGED).await?;
+    let (tx, now) = (&closed.tx, closed.locked.at);
+    collaborator::remove(tx, project, user).await?;
+    let stays = Collaborator {
+        project_id: project,
+        user_id: owner,
+        role: ProjectRole::Editor,
+        invited_by: Some(owner),
+        invited_at: now,
+        accepted_at: Some(now),
+    };
+    collaborator::invite(tx, &stays).await?;
+    set_owner(tx, project, user).await?;
+    let project = read_back(tx, project).await?;
+    closed.commit(project).await
 }

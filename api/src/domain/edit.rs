@@ -1,29 +1,27 @@
-//! How every write to files is done: what a mutation wants is a list of edits, and [`Write::apply`] makes them one revision.
+//! How every write to files is done: what a mutation wants is a list of edits, and [`FileWrite::apply`] makes them one revision.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::project::{Locked, Target, event_of, lock};
-use super::{Tx, policy};
-use crate::model::actor::Actor;
+use super::project::Target;
+use super::write::{Noun, Write};
+use super::{Writer, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Conflict, Error, Result};
-use crate::model::event::Event;
 use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, SessionId};
 use crate::model::language::language_of;
 use crate::model::manifest::manifest;
-use crate::model::names::{ChangeType, EventKind, FileType};
+use crate::model::names::{ChangeType, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
 use crate::storage::blob_codec;
 use crate::storage::chat::{self, Conversation};
 use crate::storage::file::{self, Head};
-use crate::storage::project::{self, Counts};
-use crate::storage::{event, snapshot};
+use crate::storage::snapshot;
 
 /// The conversation that a write names, in the words of its arguments.
 #[derive(Clone, Debug, Default)]
@@ -111,12 +109,10 @@ impl Content {
 }
 
 /// A write to the files of one project, under way.
-pub(super) struct Write<'t> {
-    tx: &'t Tx,
-    actor: Actor,
-    pub(super) locked: Locked,
+#[must_use = "a write that is dropped is rolled back"]
+pub(super) struct FileWrite {
+    pub(super) write: Write,
     pub(super) conversation: Option<Conversation>,
-    description: Option<String>,
 }
 
 /// A change that was made, with the file as it is now.
@@ -128,51 +124,22 @@ pub struct Changed {
     pub file: File,
 }
 
-impl<'t> Write<'t> {
+impl FileWrite {
     /// Locks the project and finds the conversation.
-    pub(super) async fn begin(
-        tx: &'t Tx,
-        actor: Actor,
-        target: Target,
-        noun: (&'static str, &'static str),
-        context: Context,
-    ) -> Result<Self> {
-        let locked = lock(tx, target, Counts::default(), noun).await?;
-        let mut conversation = None;
-        if context.session_id.is_some() || context.message_id.is_some() {
-            conversation = chat::conversation(tx, locked.id, context.session_id, context.message_id).await?;
-            let Some(found) = &conversation else {
-                let (noun, field) = match context.session_id {
-                    Some(_) => ("session in this project", "sessionId"),
-                    None => ("message in this project", "messageId"),
-                };
-                return Err(Error::not_found(noun, field));
-            };
-            if context.message_id.is_some() && found.message_id.is_none() {
-                return Err(Error::not_found("message in this session", "messageId"));
-            }
-            policy::may_write_in_session(found.author_id, actor.user_id)?;
-            if !found.is_active {
-                let field = if context.session_id.is_some() { "sessionId" } else { "messageId" };
-                return Err(Error::conflict(field, "The session has ended; start another."));
-            }
-        }
-        Ok(Self { tx, actor, locked, conversation, description: context.change_description })
+    pub(super) async fn begin(writer: &Writer, target: Target, noun: Noun, context: Context) -> Result<Self> {
+        let mut write = writer.begin(target, noun).await?;
+        let conversation = conversation(&write, &context).await?;
+        write.about.description = context.change_description;
+        let mut write = Self { write, conversation: None };
+        write.in_conversation(conversation);
+        Ok(write)
     }
 
-    /// The revision before this one.
-    pub(super) fn present_revision(&self) -> i32 {
-        self.locked.revision - 1
-    }
-
-    /// Says why, where the caller did not.
-    pub(super) fn describe(&mut self, description: String) {
-        self.description = Some(description);
-    }
-
-    /// Leaves everything as it was.
-    pub(super) fn abandon(&self) {
-        self.tx.abandon();
+    /// Says for which conversation the write is made.
+    pub(super) fn in_conversation(&mut self, conversation: Option<Conversation>) {
+        self.conversation = conversation;
+        self.write.about.session = conversation.map(|conversation| conversation.session_id);
+        self.write.about.message = conversation.and_then(|conversation| conversation.message_id);
     }
 
     /// The live files around these paths, or all of them where that is as cheap or where the message's checkpoint needs
@@ -183,9 +150,9 @@ impl<'t> Write<'t> {
         let names: usize = paths.iter().map(|path| 1 + path.ancestors().count()).sum();
         let complete = all || names > MANY || self.follows_checkpoint();
         let heads = if complete {
-            file::heads(self.tx, self.locked.id).await?
+            file::heads(&self.write.tx, self.write.locked.id).await?
         } else {
-            file::heads_around(self.tx, self.locked.id, paths).await?
+            file::heads_around(&self.write.tx, self.write.locked.id, paths).await?
         };
         Ok(Heads { by_path: heads.into_iter().map(|head| (head.file.path.clone(), head)).collect(), complete })
     }
@@ -194,43 +161,32 @@ impl<'t> Write<'t> {
         self.conversation.is_some_and(|conversation| conversation.snapshot_id.is_some())
     }
 
-    /// Makes the edits, in a fixed order, and the event. `heads` are the live files as they were; `field` is the argument to
-    /// blame where the edits do not fit what is there.
+    /// Makes the edits, in a fixed order. `heads` are the live files as they were; `field` is the argument to blame where the
+    /// edits do not fit what is there.
     pub(super) async fn apply(
-        &self,
+        &mut self,
         heads: &Heads,
         mut edits: Vec<Edit>,
-        kind: EventKind,
         field: &'static str,
     ) -> Result<Vec<Changed>> {
         edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
         check_tree(heads, &edits, field)?;
-        let changed = if edits.is_empty() { Vec::new() } else { self.write(edits).await? };
+        let changed = if edits.is_empty() { Vec::new() } else { self.change(edits).await? };
         if let Some(snapshot) = self.conversation.and_then(|conversation| conversation.snapshot_id) {
-            let files = heads.after(&changed);
-            let files: Vec<(String, Hash)> = match files {
+            let Write { tx, locked, .. } = &self.write;
+            let files = match heads.after(&changed) {
                 Some(files) => files,
-                None => file::manifest(self.tx, self.locked.id).await?,
+                None => file::manifest(tx, locked.id).await?,
             };
             let manifest = manifest(files.iter().map(|(path, hash)| (path.as_str(), hash)));
             let count = i32::try_from(files.len()).unwrap_or(i32::MAX);
-            snapshot::follow(self.tx, snapshot, self.locked.revision, count, manifest).await?;
+            snapshot::follow(tx, snapshot, locked.revision, count, manifest).await?;
         }
-        self.note(kind).await?;
         Ok(changed)
     }
 
-    /// Appends the event of this write.
-    pub(super) async fn note(&self, kind: EventKind) -> Result<()> {
-        let made = Event {
-            session_id: self.conversation.map(|conversation| conversation.session_id),
-            message_id: self.conversation.and_then(|conversation| conversation.message_id),
-            ..event_of(&self.actor, &self.locked, kind)
-        };
-        event::append(self.tx, &made, self.description.clone()).await
-    }
-
-    async fn write(&self, edits: Vec<Edit>) -> Result<Vec<Changed>> {
+    async fn change(&mut self, edits: Vec<Edit>) -> Result<Vec<Changed>> {
+        let Write { tx, locked, writer, about } = &mut self.write;
         let (mut stored, mut hashes) = (Vec::new(), Vec::new());
         for edit in &edits {
             if !matches!(edit.content, Content::Same) {
@@ -242,23 +198,22 @@ impl<'t> Write<'t> {
                 Content::None | Content::Same => {}
             }
         }
-        let chains = blob::of_project(self.tx, self.locked.id, &stored, &hashes).await?;
-        let project = self.locked.id;
+        let chains = blob::of_project(tx, locked.id, &stored, &hashes).await?;
+        let project = locked.id;
         let prepared = tokio::task::spawn_blocking(move || prepare(edits, chains, project));
         let Prepared { edits, new_blobs, known } = prepared.await.map_err(Error::internal)??;
         let mut blobs = known;
         if !new_blobs.is_empty() {
-            blobs.extend(blob::insert(self.tx, project, new_blobs).await?);
+            blobs.extend(blob::insert(tx, project, new_blobs).await?);
         }
 
         let mut changed = Vec::with_capacity(edits.len());
         let mut superseded = Vec::new();
-        let mut counts = Counts::default();
         for (edit, prepared) in edits {
             let is_file = edit.file_type == FileType::File;
             let is_deleted = edit.change_type == ChangeType::Delete;
-            counts.changes += 1;
-            counts.files += match edit.change_type {
+            about.counts.changes += 1;
+            about.counts.files += match edit.change_type {
                 ChangeType::Create if is_file => 1,
                 ChangeType::Delete if is_file => -1,
                 _ => 0,
@@ -279,14 +234,14 @@ impl<'t> Write<'t> {
                 version: before.map_or(0, |file| file.version) + 1,
                 hash: prepared.hash,
                 is_deleted,
-                created_at: before.map_or(self.locked.at, |file| file.created_at),
-                updated_at: self.locked.at,
+                created_at: before.map_or(locked.at, |file| file.created_at),
+                updated_at: locked.at,
             };
             let change = FileSnapshot {
                 id: FileSnapshotId(clock::new_id()),
                 project_id: project,
                 file_id: file.id,
-                revision: self.locked.revision,
+                revision: locked.revision,
                 version: file.version,
                 follows: file.version - 1,
                 path: edit.path,
@@ -295,11 +250,11 @@ impl<'t> Write<'t> {
                 deletions: prepared.stat.deletions,
                 hash: prepared.hash,
                 size_bytes: prepared.size,
-                change_description: self.description.clone(),
-                created_at: self.locked.at,
-                created_by: Some(self.actor.user_id),
-                session_id: self.conversation.map(|conversation| conversation.session_id),
-                message_id: self.conversation.and_then(|conversation| conversation.message_id),
+                change_description: about.description.clone(),
+                created_at: locked.at,
+                created_by: Some(writer.actor.user_id),
+                session_id: about.session,
+                message_id: about.message,
             };
             let blob = match (edit.content, prepared.hash) {
                 (Content::Same, _) => edit.head.and_then(|head| head.blob).map(|blob| blob.id),
@@ -310,15 +265,37 @@ impl<'t> Write<'t> {
             changed.push((Changed { change, file }, blob));
         }
         if !superseded.is_empty() {
-            file::supersede(self.tx, &superseded, self.locked.revision).await?;
+            file::supersede(tx, &superseded, locked.revision).await?;
         }
         let files: Vec<File> = changed.iter().map(|(changed, _)| changed.file.clone()).collect();
-        file::upsert(self.tx, &files).await?;
+        file::upsert(tx, &files).await?;
         let versions: Vec<_> = changed.iter().map(|(changed, blob)| (changed.change.clone(), *blob)).collect();
-        file::insert_versions(self.tx, &versions).await?;
-        project::add_counts(self.tx, project, counts).await?;
+        file::insert_versions(tx, &versions).await?;
         Ok(changed.into_iter().map(|(changed, _)| changed).collect())
     }
+}
+
+/// The conversation that a write names.
+async fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>> {
+    if context.session_id.is_none() && context.message_id.is_none() {
+        return Ok(None);
+    }
+    let found = chat::conversation(&write.tx, write.locked.id, context.session_id, context.message_id).await?;
+    let Some(found) = found else {
+        let (noun, field) = match context.session_id {
+            Some(_) => ("session in this project", "sessionId"),
+            None => ("message in this project", "messageId"),
+        };
+        return Err(Error::not_found(noun, field));
+    };
+    if context.message_id.is_some() && found.message_id.is_none() {
+        return Err(Error::not_found("message in this session", "messageId"));
+    }
+    policy::may_write_in_session(found.author_id, write.writer.actor.user_id)?;
+    if !found.is_active {
+        return Err(super::chat::ended(if context.session_id.is_some() { "sessionId" } else { "messageId" }));
+    }
+    Ok(Some(found))
 }
 
 /// The order of the changes within one revision.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 pub use super::edit::{Changed, Context};
-use super::edit::{Content, Edit, Heads, Write};
+use super::edit::{Content, Edit, FileWrite, Heads};
 use super::project::Target;
-use super::{Services, Tx, check_name, check_optional_text, write};
-use crate::model::actor::Actor;
+use super::write::Noun;
+use super::{Tx, Writer, check_name, check_optional_text};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{Entry, File, Folder, Hash};
@@ -25,6 +25,8 @@ pub use crate::storage::file::{
     children_page, count, entries, joined_versions_count, joined_versions_page, page, versions_by_ids,
     versions_by_numbers, versions_page,
 };
+
+pub(super) const PROJECT: Noun = ("project", "projectId");
 
 /// Contents by the project that they are in and their hash.
 pub type Contents = HashMap<(ProjectId, Hash), Result<Arc<Vec<u8>>>>;
@@ -139,28 +141,36 @@ pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Re
     tokio::task::spawn_blocking(merge_all).await.map_err(Error::internal)
 }
 
-impl Write<'_> {
+impl FileWrite {
     /// Makes an edit of one file, and answers for it.
-    async fn edit(&self, heads: &Heads, edit: Edit, field: &'static str) -> Result<Outcome> {
-        let changes = self.apply(heads, vec![edit], EventKind::FilesChanged, field).await?;
+    async fn edit(mut self, heads: &Heads, edit: Edit, field: &'static str) -> Result<Outcome> {
+        let changes = self.apply(heads, vec![edit], field).await?;
         let change = changes.first().cloned().ok_or_else(|| Error::internal("a write made no change"))?;
         let file = Entry::File(change.file.clone());
-        Ok(Outcome { file, change: Some(change), changes, revision: self.locked.revision })
+        let revision = self.write.locked.revision;
+        self.write.commit(EventKind::FilesChanged, Outcome { file, change: Some(change), changes, revision }).await
     }
 
     /// Makes the edits of a file, or of a folder with what is below it, and answers for that. `after` is what becomes of a
     /// folder that has no row.
-    async fn edit_tree(&self, heads: &Heads, edits: Vec<Edit>, after: Entry, field: &'static str) -> Result<Outcome> {
-        let changes = self.apply(heads, edits, EventKind::FilesChanged, field).await?;
+    async fn edit_tree(
+        mut self,
+        heads: &Heads,
+        edits: Vec<Edit>,
+        after: Entry,
+        field: &'static str,
+    ) -> Result<Outcome> {
+        let changes = self.apply(heads, edits, field).await?;
         let own = |file: &File| changes.iter().find(|changed| changed.file.id == file.id).cloned();
         let change = after.file().and_then(own);
         let file = change.as_ref().map_or(after, |change| Entry::File(change.file.clone()));
-        Ok(Outcome { file, change, changes, revision: self.locked.revision })
+        let revision = self.write.locked.revision;
+        self.write.commit(EventKind::FilesChanged, Outcome { file, change, changes, revision }).await
     }
 
-    fn unchanged(&self, file: Entry) -> Outcome {
-        self.abandon();
-        Outcome { file, change: None, changes: Vec::new(), revision: self.present_revision() }
+    async fn unchanged(self, file: Entry) -> Result<Outcome> {
+        let revision = self.write.present_revision();
+        self.write.unchanged(Outcome { file, change: None, changes: Vec::new(), revision }).await
     }
 }
 
@@ -205,25 +215,18 @@ pub struct NewFile {
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where there is something at the path, or a file above it; `BadInput` for a folder
 /// with contents; `PayloadTooLarge`.
-pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewFile, context: Context) -> Result<Outcome> {
-    check_context(&services.limits, &context)?;
+pub async fn create(writer: Writer, new: NewFile, context: Context) -> Result<Outcome> {
+    check_context(writer.limits(), &context)?;
     if let Some(language) = &new.language {
-        check_name(&services.limits, "language", language)?;
+        check_name(writer.limits(), "language", language)?;
     }
-    let content = file_content(&services.limits, "", new.file_type, new.content)?;
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let write = Write::begin(tx, writer, Target::Project(new.project_id), noun, context).await?;
-            let heads = write.heads(std::slice::from_ref(&new.path), false).await?;
-            if let Some(head) = heads.get(&new.path) {
-                return Err(occupied(&new.path, "path", Some(head)));
-            }
-            write.edit(&heads, Edit::create(new.path, new.file_type, new.language, content), "path").await
-        })
-    })
-    .await
+    let content = file_content(writer.limits(), "", new.file_type, new.content)?;
+    let write = FileWrite::begin(&writer, Target::Project(new.project_id), PROJECT, context).await?;
+    let heads = write.heads(std::slice::from_ref(&new.path), false).await?;
+    if let Some(head) = heads.get(&new.path) {
+        return Err(occupied(&new.path, "path", Some(head)));
+    }
+    write.edit(&heads, Edit::create(new.path, new.file_type, new.language, content), "path").await
 }
 
 /// Checks the contents that a caller gave to a file or a folder.
@@ -259,41 +262,28 @@ pub struct Named {
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where the guard fails; `BadInput` for a folder; `PayloadTooLarge`.
-pub async fn update(
-    services: &Arc<Services>,
-    actor: &Actor,
-    named: Named,
-    content: Vec<u8>,
-    context: Context,
-) -> Result<Outcome> {
-    check_context(&services.limits, &context)?;
-    check_content(&services.limits, "content", &content)?;
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
-            let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
-            let (entry, _) = tree(&heads, &named.path)?;
-            let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned()
-            else {
-                return Err(Error::bad_input("path", "A folder has no contents."));
-            };
-            if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.version) {
-                let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
-                let seen = seen.and_then(|seen| seen.blob);
-                let sides = vec![Sides { seen, now: head.blob, sent: Arc::new(content) }];
-                let merge = merges(tx, write.locked.id, sides).await?.pop().flatten();
-                return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
-            }
-            let content = Content::bytes(content);
-            if matches!(&content, Content::Bytes(_, hash) if Some(*hash) == head.file.hash) {
-                return Ok(write.unchanged(entry));
-            }
-            write.edit(&heads, Edit::update(head, content), "path").await
-        })
-    })
-    .await
+pub async fn update(writer: Writer, named: Named, content: Vec<u8>, context: Context) -> Result<Outcome> {
+    check_context(writer.limits(), &context)?;
+    check_content(writer.limits(), "content", &content)?;
+    let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
+    let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
+    let (entry, _) = tree(&heads, &named.path)?;
+    let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned() else {
+        return Err(Error::bad_input("path", "A folder has no contents."));
+    };
+    if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.version) {
+        let tx = &write.write.tx;
+        let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
+        let seen = seen.and_then(|seen| seen.blob);
+        let sides = vec![Sides { seen, now: head.blob, sent: Arc::new(content) }];
+        let merge = merges(tx, named.project_id, sides).await?.pop().flatten();
+        return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
+    }
+    let content = Content::bytes(content);
+    if matches!(&content, Content::Bytes(_, hash) if Some(*hash) == head.file.hash) {
+        return write.unchanged(entry).await;
+    }
+    write.edit(&heads, Edit::update(head, content), "path").await
 }
 
 /// Moves a file, or a folder with all that is below it.
@@ -301,76 +291,54 @@ pub async fn update(
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where the guard fails or something is at the new path, or a file above it; `BadInput`
 /// for what would move below itself, or a path that becomes too long.
-pub async fn rename(
-    services: &Arc<Services>,
-    actor: &Actor,
-    named: Named,
-    new_path: FilePath,
-    context: Context,
-) -> Result<Outcome> {
-    check_context(&services.limits, &context)?;
+pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: Context) -> Result<Outcome> {
+    check_context(writer.limits(), &context)?;
     if new_path.is_under(&named.path) {
         return Err(Error::bad_input("newPath", "Nothing can move below itself."));
     }
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
-            let heads = write.heads(&[named.path.clone(), new_path.clone()], false).await?;
-            let (entry, moving) = tree(&heads, &named.path)?;
-            check_version(&entry, named.expected_version)?;
-            if new_path == named.path {
-                return Ok(write.unchanged(entry));
-            }
-            // What moves away makes room: "a/b" may become "a" where nothing else is in "a".
-            let stays = |head: &Head| head.file.path != named.path && !head.file.path.is_under(&named.path);
-            let taken = heads.get(&new_path);
-            if taken.is_some() || heads.below(&new_path).iter().any(stays) {
-                return Err(occupied(&new_path, "newPath", taken));
-            }
-            let mut edits = Vec::with_capacity(moving.len());
-            for head in moving {
-                let moved = head.file.path.rebase(&named.path, &new_path);
-                let too_long = || Error::bad_input("newPath", "A path below the folder would become too long.");
-                edits.push(Edit::rename(head, moved.ok_or_else(too_long)?, Content::Same));
-            }
-            let after = match entry {
-                Entry::Folder(folder) => {
-                    Entry::Folder(Folder { path: new_path, updated_at: write.locked.at, ..folder })
-                }
-                file => file,
-            };
-            write.edit_tree(&heads, edits, after, "newPath").await
-        })
-    })
-    .await
+    let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
+    let heads = write.heads(&[named.path.clone(), new_path.clone()], false).await?;
+    let (entry, moving) = tree(&heads, &named.path)?;
+    check_version(&entry, named.expected_version)?;
+    if new_path == named.path {
+        return write.unchanged(entry).await;
+    }
+    // What moves away makes room: "a/b" may become "a" where nothing else is in "a".
+    let stays = |head: &Head| head.file.path != named.path && !head.file.path.is_under(&named.path);
+    let taken = heads.get(&new_path);
+    if taken.is_some() || heads.below(&new_path).iter().any(stays) {
+        return Err(occupied(&new_path, "newPath", taken));
+    }
+    let mut edits = Vec::with_capacity(moving.len());
+    for head in moving {
+        let moved = head.file.path.rebase(&named.path, &new_path);
+        let too_long = || Error::bad_input("newPath", "A path below the folder would become too long.");
+        edits.push(Edit::rename(head, moved.ok_or_else(too_long)?, Content::Same));
+    }
+    let updated_at = write.write.locked.at;
+    let after = match entry {
+        Entry::Folder(folder) => Entry::Folder(Folder { path: new_path, updated_at, ..folder }),
+        file => file,
+    };
+    write.edit_tree(&heads, edits, after, "newPath").await
 }
 
 /// Deletes a file, or a folder with all that is below it. Its versions stay.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where the guard fails.
-pub async fn delete(services: &Arc<Services>, actor: &Actor, named: Named, context: Context) -> Result<Outcome> {
-    check_context(&services.limits, &context)?;
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let write = Write::begin(tx, writer, Target::Project(named.project_id), noun, context).await?;
-            let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
-            let (entry, going) = tree(&heads, &named.path)?;
-            check_version(&entry, named.expected_version)?;
-            let after = match entry {
-                Entry::Folder(folder) => {
-                    Entry::Folder(Folder { is_deleted: true, updated_at: write.locked.at, ..folder })
-                }
-                file => file,
-            };
-            write.edit_tree(&heads, going.into_iter().map(Edit::delete).collect(), after, "path").await
-        })
-    })
-    .await
+pub async fn delete(writer: Writer, named: Named, context: Context) -> Result<Outcome> {
+    check_context(writer.limits(), &context)?;
+    let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
+    let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
+    let (entry, going) = tree(&heads, &named.path)?;
+    check_version(&entry, named.expected_version)?;
+    let updated_at = write.write.locked.at;
+    let after = match entry {
+        Entry::Folder(folder) => Entry::Folder(Folder { is_deleted: true, updated_at, ..folder }),
+        file => file,
+    };
+    write.edit_tree(&heads, going.into_iter().map(Edit::delete).collect(), after, "path").await
 }
 
 /// Names an earlier version of a file.
@@ -388,45 +356,36 @@ pub enum Earlier {
 /// `NotFound`, `Forbidden`; `Conflict` where the guard fails or a deleted file's place is taken; `BadInput` for a version
 /// that is a deletion.
 pub async fn revert(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     id: FileId,
     earlier: Earlier,
     expected_version: Option<i32>,
     context: Context,
 ) -> Result<Outcome> {
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("file", "fileId");
-            let write = Write::begin(tx, writer, Target::File(id), noun, context).await?;
-            let head = file::heads_by_ids(tx, write.locked.id, &[id]).await?.into_iter().next();
-            let head = head.ok_or_else(|| Error::not_found("file", "fileId"))?;
-            let entry = Entry::File(head.file.clone());
-            check_version(&entry, expected_version)?;
-            let (snapshot, version, field) = match earlier {
-                Earlier::Snapshot(snapshot) => (Some(snapshot), None, "snapshotId"),
-                Earlier::Version(version) => (None, Some(version), "version"),
-            };
-            let earlier = file::held_version(tx, id, snapshot, version).await?;
-            let earlier = earlier.ok_or_else(|| Error::not_found("version of this file", field))?;
-            if earlier.file.is_deleted {
-                return Err(Error::bad_input(
-                    field,
-                    "This version is the file's deletion: there is nothing to go back to.",
-                ));
-            }
-            let heads = write.heads(std::slice::from_ref(&head.file.path), false).await?;
-            if head.file.is_deleted {
-                let place = head.file.path.clone();
-                let earlier = Head { file: File { path: place, ..earlier.file }, ..earlier };
-                return write.edit(&heads, Edit::revive(head, &earlier), "fileId").await;
-            }
-            if head.file.hash == earlier.file.hash {
-                return Ok(write.unchanged(entry));
-            }
-            write.edit(&heads, Edit::update(head, Content::of(&earlier)), "fileId").await
-        })
-    })
-    .await
+    let write = FileWrite::begin(&writer, Target::File(id), ("file", "fileId"), context).await?;
+    let tx = &write.write.tx;
+    let head = file::heads_by_ids(tx, write.write.locked.id, &[id]).await?.into_iter().next();
+    let head = head.ok_or_else(|| Error::not_found("file", "fileId"))?;
+    let entry = Entry::File(head.file.clone());
+    check_version(&entry, expected_version)?;
+    let (snapshot, version, field) = match earlier {
+        Earlier::Snapshot(snapshot) => (Some(snapshot), None, "snapshotId"),
+        Earlier::Version(version) => (None, Some(version), "version"),
+    };
+    let earlier = file::held_version(tx, id, snapshot, version).await?;
+    let earlier = earlier.ok_or_else(|| Error::not_found("version of this file", field))?;
+    if earlier.file.is_deleted {
+        let message = "This version is the file's deletion: there is nothing to go back to.";
+        return Err(Error::bad_input(field, message));
+    }
+    let heads = write.heads(std::slice::from_ref(&head.file.path), false).await?;
+    if head.file.is_deleted {
+        let place = head.file.path.clone();
+        let earlier = Head { file: File { path: place, ..earlier.file }, ..earlier };
+        return write.edit(&heads, Edit::revive(head, &earlier), "fileId").await;
+    }
+    if head.file.hash == earlier.file.hash {
+        return write.unchanged(entry).await;
+    }
+    write.edit(&heads, Edit::update(head, Content::of(&earlier)), "fileId").await
 }

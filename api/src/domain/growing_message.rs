@@ -16,8 +16,9 @@ use tokio::time::sleep;
 use super::chat::{self, Added};
 use super::events::{Cursor, Feed, gone, patiently};
 use super::presence::Attendance;
-use super::project::{Target, deleted, lock};
-use super::{Services, Tx, check_json, check_name, check_text, policy, write};
+use super::project::Target;
+use super::write::project_is_deleted;
+use super::{Services, Tx, Writer, check_json, check_name, check_text, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
@@ -29,7 +30,7 @@ use crate::model::growing_message::{
 use crate::model::ids::{MessageId, ProjectId};
 use crate::model::names::ProjectStatus;
 pub use crate::storage::growing_message::{by_ids, of_sessions, texts};
-use crate::storage::project::{self, Counts};
+use crate::storage::project;
 use crate::storage::{chat as messages, growing_message as growing};
 
 /// How often other servers are woken for a project in which messages grow.
@@ -66,61 +67,55 @@ fn wake(services: &Arc<Services>, project: ProjectId) {
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended, a deleted project, or
 /// too many messages that are growing; `PayloadTooLarge` for a value over the limit.
-pub async fn start(services: &Arc<Services>, actor: &Actor, new: NewGrowingMessage) -> Result<Grown> {
-    let limits = &services.limits;
+pub async fn start(writer: Writer, new: NewGrowingMessage) -> Result<Grown> {
+    let limits = writer.limits();
     check_json(limits, "contextData", new.context_data.as_ref())?;
     check_json(limits, "metadata", new.metadata.as_ref())?;
     if let Some(key) = &new.idempotency_key {
         check_name(limits, "idempotencyKey", key)?;
     }
-    let (author, most) = (actor.clone(), limits.max_growing_messages);
-    let (grown, project) = write(services, actor, move |tx| {
-        Box::pin(async move {
-            let key = new.idempotency_key.as_deref();
-            let place = place(tx, &new, &author).await?;
-            if let Some(grown) = begun(tx, &place).await? {
-                tx.abandon();
-                return Ok((grown, None));
-            }
-            if place.status == ProjectStatus::Deleted {
-                return Err(deleted("sessionId"));
-            }
-            if !place.is_active {
-                return Err(chat::ended("sessionId"));
-            }
-            if usize::try_from(place.growing).is_ok_and(|growing| growing >= most) {
-                let message = format!(
-                    "{most} messages are growing in this session (--max-growing-messages): finish or discard one first."
-                );
-                return Err(Error::conflict("sessionId", message));
-            }
-            let now = clock::now();
-            let message = GrowingMessage {
-                id: MessageId(clock::new_id()),
-                project_id: place.project_id,
-                session_id: new.session_id,
-                author_id: author.user_id,
-                role: new.role,
-                length: 0,
-                started_at: now,
-                last_append_at: now,
-                context_data: new.context_data.clone().unwrap_or_else(|| json!({})),
-                metadata: new.metadata.clone().unwrap_or_else(|| json!({})),
-            };
-            if growing::insert(tx, &message, key.map(str::to_owned)).await? {
-                return Ok((Grown { message_id: message.id, length: 0 }, Some(place.project_id)));
-            }
-            // Somebody else has begun it at the same time.
-            tx.abandon();
-            let begun = begun(tx, &self::place(tx, &new, &author).await?).await?;
-            Ok((begun.ok_or_else(|| Error::internal("a growing message vanished"))?, None))
-        })
-    })
-    .await?;
-    if let Some(project) = project {
-        wake(services, project);
+    let tx = writer.open().await?;
+    let place = place(&tx, &new, &writer.actor).await?;
+    if let Some(grown) = begun(&tx, &place).await? {
+        tx.rollback().await?;
+        return Ok(grown);
     }
-    Ok(grown)
+    if place.status == ProjectStatus::Deleted {
+        return Err(project_is_deleted("sessionId"));
+    }
+    if !place.is_active {
+        return Err(chat::ended("sessionId"));
+    }
+    let most = limits.max_growing_messages;
+    if usize::try_from(place.growing).is_ok_and(|growing| growing >= most) {
+        let message = format!(
+            "{most} messages are growing in this session (--max-growing-messages): finish or discard one first."
+        );
+        return Err(Error::conflict("sessionId", message));
+    }
+    let now = clock::now();
+    let message = GrowingMessage {
+        id: MessageId(clock::new_id()),
+        project_id: place.project_id,
+        session_id: new.session_id,
+        author_id: writer.actor.user_id,
+        role: new.role,
+        length: 0,
+        started_at: now,
+        last_append_at: now,
+        context_data: new.context_data.clone().unwrap_or_else(|| json!({})),
+        metadata: new.metadata.clone().unwrap_or_else(|| json!({})),
+    };
+    if growing::insert(&tx, &message, new.idempotency_key.clone()).await? {
+        tx.commit().await?;
+        wake(&writer.services, place.project_id);
+        return Ok(Grown { message_id: message.id, length: 0 });
+    }
+    // Somebody else has begun it at the same time.
+    tx.rollback().await?;
+    let tx = writer.read().await?;
+    let begun = begun(&tx, &self::place(&tx, &new, &writer.actor).await?).await?;
+    begun.ok_or_else(|| Error::internal("a growing message vanished"))
 }
 
 async fn place(tx: &Tx, new: &NewGrowingMessage, author: &Actor) -> Result<growing::Place> {
@@ -156,8 +151,8 @@ fn length_of(text: &str) -> i32 {
 /// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where the text is not what is there, or begins after its
 /// end, and where the message is finished, its session has ended or its project is deleted; `BadInput` for an offset that
 /// cannot be; `PayloadTooLarge` over a limit.
-pub async fn append(services: &Arc<Services>, actor: &Actor, chunk: NewChunk) -> Result<Grown> {
-    let limits = &services.limits;
+pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Grown> {
+    let limits = writer.limits();
     check_text(limits, "text", &chunk.text)?;
     let (size, most) = (chunk.text.len(), limits.max_chunk_bytes);
     if size > most {
@@ -172,23 +167,16 @@ pub async fn append(services: &Arc<Services>, actor: &Actor, chunk: NewChunk) ->
         let message = format!("The message would have {end} bytes; --max-text-bytes allows {most}.");
         return Err(Error::too_large("text", message));
     };
-    let author = actor.clone();
-    let (grown, project) = write(services, actor, move |tx| {
-        Box::pin(async move {
-            let grown = Grown { message_id: chunk.message_id, length: end };
-            if let Some(project) = growing::append(tx, &chunk, end - chunk.offset, clock::now()).await? {
-                return Ok((grown, Some(project)));
-            }
-            tx.abandon();
-            let length = repeated(tx, &chunk, &author).await?;
-            Ok((Grown { length, ..grown }, None))
-        })
-    })
-    .await?;
-    if let Some(project) = project {
-        wake(services, project);
+    let message_id = chunk.message_id;
+    let tx = writer.open().await?;
+    if let Some(project) = growing::append(&tx, &chunk, end - chunk.offset, clock::now()).await? {
+        tx.commit().await?;
+        wake(&writer.services, project);
+        return Ok(Grown { message_id, length: end });
     }
-    Ok(grown)
+    let length = repeated(&tx, &chunk, &writer.actor).await?;
+    tx.rollback().await?;
+    Ok(Grown { message_id, length })
 }
 
 /// How long a message is in which this text is where it was sent to, or why it cannot be.
@@ -210,7 +198,7 @@ async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
         return Ok(length);
     }
     if state.status == ProjectStatus::Deleted {
-        return Err(deleted(FIELD));
+        return Err(project_is_deleted(FIELD));
     }
     if !state.is_active {
         return Err(chat::ended(FIELD));
@@ -245,57 +233,51 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where it has not that length, its session has ended or its
 /// project is deleted; `PayloadTooLarge` for a value over the limit.
-pub async fn finish(services: &Arc<Services>, actor: &Actor, finish: Finish) -> Result<Added> {
-    check_json(&services.limits, "metadata", finish.metadata.as_ref())?;
-    let author = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let id = finish.message_id;
-            let counts = Counts { messages: 1, ..Counts::default() };
-            let locked = match lock(tx, Target::GrowingMessage(id), counts, ("message", FIELD)).await {
-                Err(Error::NotFound { .. }) => return finished(tx, id, &author).await,
-                locked => locked?,
-            };
-            let Some((held, key)) = growing::hold(tx, id).await? else {
-                if let Some(others) = by_ids(tx, &[id]).await?.first() {
-                    policy::may_write_in_session(others.author_id, author.user_id)?;
-                }
-                return finished(tx, id, &author).await;
-            };
-            let text = growing::text_from(tx, id, 0).await?.unwrap_or_default();
-            let length = length_of(&text);
-            if finish.length.is_some_and(|expected| expected != length) {
-                let message = format!("The message has {length} bytes.");
-                return Err(conflict("length", message, length));
-            }
-            let with_files = chat::makes_snapshot(held.role, finish.is_checkpoint);
-            let place = messages::place(tx, held.session_id, with_files, key.as_deref()).await?;
-            let place = place.ok_or_else(|| Error::not_found("message", FIELD))?;
-            if !place.is_active {
-                return Err(chat::ended(FIELD));
-            }
-            // Its key may have been given to another message meanwhile; the text is worth more.
-            let key = key.filter(|_| place.duplicate.is_none());
-            let message = Message {
-                id,
-                project_id: locked.id,
-                session_id: held.session_id,
-                author_id: held.author_id,
-                revision: locked.revision,
-                role: held.role,
-                content: text,
-                timestamp: locked.at,
-                is_checkpoint: finish.is_checkpoint,
-                context_data: held.context_data,
-                metadata: finish.metadata.unwrap_or(held.metadata),
-                folded_revision: None,
-            };
-            let added = chat::add(tx, &locked, &place, message, key).await?;
-            growing::remove(tx, id).await?;
-            Ok(added)
-        })
-    })
-    .await
+pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
+    check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
+    let id = finish.message_id;
+    let write = match writer.begin(Target::GrowingMessage(id), ("message", FIELD)).await {
+        Err(Error::NotFound { .. }) => return finished(&writer.read().await?, id, &writer.actor).await,
+        begun => begun?,
+    };
+    let tx = &write.tx;
+    let Some((held, key)) = growing::hold(tx, id).await? else {
+        if let Some(others) = by_ids(tx, &[id]).await?.first() {
+            policy::may_write_in_session(others.author_id, writer.actor.user_id)?;
+        }
+        let added = finished(tx, id, &writer.actor).await?;
+        return write.unchanged(added).await;
+    };
+    let text = growing::text_from(tx, id, 0).await?.unwrap_or_default();
+    let length = length_of(&text);
+    if finish.length.is_some_and(|expected| expected != length) {
+        let message = format!("The message has {length} bytes.");
+        return Err(conflict("length", message, length));
+    }
+    let with_files = chat::makes_snapshot(held.role, finish.is_checkpoint);
+    let place = messages::place(tx, held.session_id, with_files, key.as_deref()).await?;
+    let place = place.ok_or_else(|| Error::not_found("message", FIELD))?;
+    if !place.is_active {
+        return Err(chat::ended(FIELD));
+    }
+    // Its key may have been given to another message meanwhile; the text is worth more.
+    let key = key.filter(|_| place.duplicate.is_none());
+    let message = Message {
+        id,
+        project_id: write.locked.id,
+        session_id: held.session_id,
+        author_id: held.author_id,
+        revision: write.locked.revision,
+        role: held.role,
+        content: text,
+        timestamp: write.locked.at,
+        is_checkpoint: finish.is_checkpoint,
+        context_data: held.context_data,
+        metadata: finish.metadata.unwrap_or(held.metadata),
+        folded_revision: None,
+    };
+    growing::remove(tx, id).await?;
+    chat::add(write, &place, message, key).await
 }
 
 /// The message that was finished before.
@@ -309,21 +291,19 @@ async fn finished(tx: &Tx, id: MessageId, author: &Actor) -> Result<Added> {
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but its author and the project's owner; `Conflict` where it is finished.
-pub async fn discard(services: &Arc<Services>, actor: &Actor, id: MessageId) -> Result<()> {
-    let who = actor.clone();
-    let project = write(services, actor, move |tx| {
-        Box::pin(async move {
-            let Some(state) = growing::state(tx, id, 0).await? else {
-                let message = message(tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
-                policy::may_write_in_session(message.author_id, who.user_id)?;
-                return Err(conflict(FIELD, "The message is finished.".to_owned(), length_of(&message.content)));
-            };
-            policy::may_discard(state.role, state.author_id, who.user_id)?;
-            if growing::remove(tx, id).await? { Ok(state.project_id) } else { Err(Error::not_found("message", FIELD)) }
-        })
-    })
-    .await?;
-    wake(services, project);
+pub async fn discard(writer: Writer, id: MessageId) -> Result<()> {
+    let tx = writer.open().await?;
+    let Some(state) = growing::state(&tx, id, 0).await? else {
+        let message = message(&tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
+        policy::may_write_in_session(message.author_id, writer.actor.user_id)?;
+        return Err(conflict(FIELD, "The message is finished.".to_owned(), length_of(&message.content)));
+    };
+    policy::may_discard(state.role, state.author_id, writer.actor.user_id)?;
+    if !growing::remove(&tx, id).await? {
+        return Err(Error::not_found("message", FIELD));
+    }
+    tx.commit().await?;
+    wake(&writer.services, state.project_id);
     Ok(())
 }
 

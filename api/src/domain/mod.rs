@@ -3,10 +3,9 @@
 //! What only reads has no use case of its own: the nouns here re-export the reads of `storage`.
 
 use std::collections::HashSet;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
@@ -29,7 +28,9 @@ pub mod profile;
 pub mod project;
 pub mod snapshot;
 pub mod sync;
+mod write;
 
+pub use self::write::Writer;
 pub use crate::storage::db::Tx;
 
 /// What the use cases work with; one for a server.
@@ -46,9 +47,6 @@ pub struct Services {
     /// Users whose profile is known to exist.
     seen: Mutex<HashSet<UserId>>,
 }
-
-/// The work of a write within its transaction.
-type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 
 impl Services {
     /// Services on a migrated database.
@@ -87,31 +85,6 @@ impl Services {
         presence::leave(self).await;
         self.db.clone().close().await;
     }
-}
-
-/// Runs a write: all of it in one transaction, then a wake-up for the project's listeners. It has a task of its own, so
-/// that a client who goes away cannot cancel it half-way.
-async fn write<T, F>(services: &Arc<Services>, actor: &Actor, work: F) -> Result<T>
-where
-    T: Send + 'static,
-    F: for<'t> FnOnce(&'t Tx) -> Work<'t, T> + Send + 'static,
-{
-    let (services, actor) = (services.clone(), actor.clone());
-    let task = metrics::spawn(async move {
-        let tx = services.db.write(&actor).await?;
-        let result = work(&tx).await;
-        if result.is_err() {
-            tx.abandon();
-        }
-        let committed = tx.finish().await;
-        // The first failure is the one that explains the others.
-        let value = result?;
-        if let Some((project, revision)) = committed? {
-            services.hub.wake(project, revision);
-        }
-        Ok(value)
-    });
-    task.await.map_err(|error| Error::internal(format!("a write panicked: {error}")))?
 }
 
 /// Checks that a project with so many of something has room for one more.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Services, check_json, check_name, check_text, write};
-use crate::model::actor::{Actor, Claims};
+use super::{Services, Writer, check_json, check_name, check_text};
+use crate::model::actor::Claims;
 use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
@@ -34,8 +34,12 @@ pub async fn sign_in(services: &Arc<Services>, claims: &Claims) -> Result<()> {
         return Ok(());
     }
     let owned = claims.clone();
-    write(services, &claims.actor, move |tx| Box::pin(async move { profile::ensure(tx, &owned, clock::now()).await }))
-        .await?;
+    let ensure = |writer: Writer| async move {
+        let tx = writer.open().await?;
+        profile::ensure(&tx, &owned, clock::now()).await?;
+        tx.commit().await
+    };
+    services.write(&claims.actor, ensure).await?;
     seen(services, true);
     Ok(())
 }
@@ -44,33 +48,32 @@ pub async fn sign_in(services: &Arc<Services>, claims: &Claims) -> Result<()> {
 ///
 /// # Errors
 /// `BadInput` for an empty name, `PayloadTooLarge` for a text over the limit.
-pub async fn update(services: &Arc<Services>, actor: &Actor, changes: ProfileChanges) -> Result<Profile> {
+pub async fn update(writer: Writer, changes: ProfileChanges) -> Result<Profile> {
     if let Some(full_name) = &changes.full_name {
-        check_name(&services.limits, "fullName", full_name)?;
+        check_name(writer.limits(), "fullName", full_name)?;
     }
     if let Some(avatar_url) = &changes.avatar_url {
-        check_text(&services.limits, "avatarUrl", avatar_url)?;
+        check_text(writer.limits(), "avatarUrl", avatar_url)?;
     }
-    write(services, actor, move |tx| Box::pin(async move { profile::update(tx, changes, clock::now()).await })).await
+    let tx = writer.open().await?;
+    let profile = profile::update(&tx, changes, clock::now()).await?;
+    tx.commit().await?;
+    Ok(profile)
 }
 
 /// Changes the actor's own preferences.
 ///
 /// # Errors
 /// `BadInput` for an empty theme, `PayloadTooLarge` for a value over the limit.
-pub async fn update_preferences(
-    services: &Arc<Services>,
-    actor: &Actor,
-    changes: PreferenceChanges,
-) -> Result<Preferences> {
-    let limits = &services.limits;
+pub async fn update_preferences(writer: Writer, changes: PreferenceChanges) -> Result<Preferences> {
+    let limits = writer.limits();
     if let Some(editor_theme) = &changes.editor_theme {
         check_name(limits, "editorTheme", editor_theme)?;
     }
     check_json(limits, "notificationPreferences", changes.notification_preferences.as_ref())?;
     check_json(limits, "uiPreferences", changes.ui_preferences.as_ref())?;
-    write(services, actor, move |tx| {
-        Box::pin(async move { profile::update_preferences(tx, changes, clock::now()).await })
-    })
-    .await
+    let tx = writer.open().await?;
+    let preferences = profile::update_preferences(&tx, changes, clock::now()).await?;
+    tx.commit().await?;
+    Ok(preferences)
 }

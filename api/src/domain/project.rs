@@ -1,93 +1,14 @@
 //! Projects.
 
-use std::sync::Arc;
-
-use super::{Services, Tx, check_json, check_name, check_optional_text, check_text, policy, write};
-use crate::model::actor::Actor;
+use super::write::project_is_deleted;
+use super::{Tx, Writer, check_json, check_name, check_optional_text, check_text, policy};
 use crate::model::clock;
 use crate::model::error::{Error, Result};
-use crate::model::event::Event;
 use crate::model::ids::ProjectId;
-use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
+use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
-use crate::storage::event;
-use crate::storage::project::{self, Counts};
+use crate::storage::project;
 pub use crate::storage::project::{Locked, Target, activity_summary, as_of, by_ids, count, page, stats};
-
-/// Begins a write to a project: takes its next revision, and checks that the actor may write there. `field` is the
-/// argument that names the project, `noun` what it names.
-pub(super) async fn lock(
-    tx: &Tx,
-    target: Target,
-    counts: Counts,
-    (noun, field): (&'static str, &'static str),
-) -> Result<Locked> {
-    lock_for(tx, target, counts, (noun, field), policy::may_write).await
-}
-
-/// The same, of a write that `may` be made by others than those who write.
-pub(super) async fn lock_for(
-    tx: &Tx,
-    target: Target,
-    counts: Counts,
-    (noun, field): (&'static str, &'static str),
-    may: impl FnOnce(ProjectRole) -> Result<()>,
-) -> Result<Locked> {
-    let locked = lock_any(tx, target, counts, (noun, field), may).await?;
-    if locked.status == ProjectStatus::Deleted {
-        return Err(deleted(field));
-    }
-    Ok(locked)
-}
-
-/// The same, also of a deleted project.
-async fn lock_any(
-    tx: &Tx,
-    target: Target,
-    counts: Counts,
-    (noun, field): (&'static str, &'static str),
-    may: impl FnOnce(ProjectRole) -> Result<()>,
-) -> Result<Locked> {
-    let Some(locked) = project::lock(tx, target, counts, clock::now()).await? else {
-        if let Some(role) = project::role_in(tx, target).await? {
-            may(role)?;
-        }
-        return Err(Error::not_found(noun, field));
-    };
-    may(locked.role)?;
-    Ok(locked)
-}
-
-pub(super) fn deleted(field: &'static str) -> Error {
-    Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back.")
-}
-
-/// The event of a locked revision.
-pub(super) fn event_of(actor: &Actor, locked: &Locked, kind: EventKind) -> Event {
-    Event {
-        project_id: locked.id,
-        revision: locked.revision,
-        kind,
-        created_at: locked.at,
-        actor_id: Some(actor.user_id),
-        session_id: None,
-        message_id: None,
-    }
-}
-
-/// Checks a guard on the project's revision.
-pub(super) fn check_expected(locked: &Locked, expected: Option<i32>) -> Result<()> {
-    let current = locked.revision - 1;
-    match expected {
-        Some(expected) if expected != current => Err(Error::Conflict(Box::new(crate::model::error::Conflict {
-            message: format!("The project is at revision {current}, not {expected}."),
-            field: Some("expectedRevision"),
-            current_revision: Some(current),
-            ..Default::default()
-        }))),
-        _ => Ok(()),
-    }
-}
 
 /// Reads back a project that the transaction has locked.
 pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
@@ -98,31 +19,14 @@ pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
 ///
 /// # Errors
 /// `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
-pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewProject) -> Result<Project> {
-    let limits = &services.limits;
+pub async fn create(writer: Writer, new: NewProject) -> Result<Project> {
+    let limits = writer.limits();
     check_name(limits, "name", &new.name)?;
     check_optional_text(limits, "description", new.description.as_ref())?;
     check_text(limits, "initialPrompt", &new.initial_prompt)?;
     check_json(limits, "config", Some(&new.config))?;
-    let owner = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let now = clock::now();
-            let project = project::insert(tx, ProjectId(clock::new_id()), new, now).await?;
-            let created = Event {
-                project_id: project.id,
-                revision: project.revision,
-                kind: EventKind::ProjectCreated,
-                created_at: now,
-                actor_id: Some(owner.user_id),
-                session_id: None,
-                message_id: None,
-            };
-            event::append(tx, &created, None).await?;
-            Ok(project)
-        })
-    })
-    .await
+    let (write, project) = writer.begin_project(new).await?;
+    write.commit(EventKind::ProjectCreated, project).await
 }
 
 /// Changes a project's own fields. Where nothing differs, nothing is written.
@@ -130,71 +34,52 @@ pub async fn create(services: &Arc<Services>, actor: &Actor, new: NewProject) ->
 /// # Errors
 /// `NotFound`; `Forbidden` for viewers, and for anyone but the owner where the status changes from or to deleted;
 /// `BadInput` for an empty name; `Conflict` for a deleted project that stays so.
-pub async fn update(
-    services: &Arc<Services>,
-    actor: &Actor,
-    id: ProjectId,
-    changes: ProjectChanges,
-) -> Result<Project> {
-    let limits = &services.limits;
+pub async fn update(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Result<Project> {
+    let limits = writer.limits();
     if let Some(name) = &changes.name {
         check_name(limits, "name", name)?;
     }
     check_optional_text(limits, "description", changes.description.as_ref().and_then(Option::as_ref))?;
     check_optional_text(limits, "initialPrompt", changes.initial_prompt.as_ref())?;
     check_json(limits, "config", changes.config.as_ref())?;
-    change(services, actor, id, changes, "id").await
+    change(writer, id, changes).await
 }
 
 /// Marks a project as deleted. A project that is deleted already stays as it is.
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the owner.
-pub async fn delete(services: &Arc<Services>, actor: &Actor, id: ProjectId) -> Result<Project> {
+pub async fn delete(writer: Writer, id: ProjectId) -> Result<Project> {
     let changes = ProjectChanges { status: Some(ProjectStatus::Deleted), ..ProjectChanges::default() };
-    change(services, actor, id, changes, "id").await
+    change(writer, id, changes).await
 }
 
-async fn change(
-    services: &Arc<Services>,
-    actor: &Actor,
-    id: ProjectId,
-    changes: ProjectChanges,
-    field: &'static str,
-) -> Result<Project> {
-    let writer = actor.clone();
-    let changed = write(services, actor, move |tx| {
-        Box::pin(async move {
-            let locked =
-                lock_any(tx, Target::Project(id), Counts::default(), ("project", field), policy::may_write).await?;
-            let status = changes.status.unwrap_or(locked.status);
-            if locked.status == ProjectStatus::Deleted || status == ProjectStatus::Deleted {
-                policy::may_delete_project(locked.role)?;
-            }
-            let present = read_back(tx, id).await?;
-            let same = changes.name.as_ref().is_none_or(|name| *name == present.name)
-                && changes.description.as_ref().is_none_or(|description| *description == present.description)
-                && changes.initial_prompt.as_ref().is_none_or(|prompt| *prompt == present.initial_prompt)
-                && changes.config.as_ref().is_none_or(|config| *config == present.config)
-                && status == present.status;
-            if same {
-                tx.abandon();
-                return Ok(None);
-            }
-            if locked.status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
-                return Err(deleted(field));
-            }
-            project::supersede(tx, id, locked.revision).await?;
-            project::update(tx, id, changes, locked.at).await?;
-            event::append(tx, &event_of(&writer, &locked, EventKind::ProjectUpdated), None).await?;
-            read_back(tx, id).await.map(Some)
-        })
-    })
-    .await?;
-    match changed {
-        Some(project) => Ok(project),
-        None => read_back(&services.read(actor).await?, id).await,
+async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Result<Project> {
+    let noun = ("project", "id");
+    let write = writer.begin_also_deleted(Target::Project(id), noun, policy::may_write).await?;
+    let Locked { revision, status: present_status, at, role, .. } = write.locked;
+    let status = changes.status.unwrap_or(present_status);
+    if present_status == ProjectStatus::Deleted || status == ProjectStatus::Deleted {
+        policy::may_delete_project(role)?;
     }
+    let present = read_back(&write.tx, id).await?;
+    let same = changes.name.as_ref().is_none_or(|name| *name == present.name)
+        && changes.description.as_ref().is_none_or(|description| *description == present.description)
+        && changes.initial_prompt.as_ref().is_none_or(|prompt| *prompt == present.initial_prompt)
+        && changes.config.as_ref().is_none_or(|config| *config == present.config)
+        && status == present.status;
+    if same {
+        write.unchanged(()).await?;
+        return read_back(&writer.read().await?, id).await;
+    }
+    if present_status == ProjectStatus::Deleted && status == ProjectStatus::Deleted {
+        return Err(project_is_deleted(noun.1));
+    }
+    project::supersede(&write.tx, id, revision).await?;
+    project::update(&write.tx, id, changes, at).await?;
+    let closed = write.close(EventKind::ProjectUpdated).await?;
+    let project = read_back(&closed.tx, id).await?;
+    closed.commit(project).await
 }
 
 /// Takes back, in a write under way, what a revision changed of a project's own fields, where nobody has changed them since.
@@ -235,13 +120,13 @@ pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> 
 ///
 /// # Errors
 /// `NotFound`; `Conflict` for a deleted project.
-pub async fn touch(services: &Arc<Services>, actor: &Actor, id: ProjectId) -> Result<Project> {
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            project::touch(tx, id, clock::now()).await?;
-            let project = read_back(tx, id).await?;
-            if project.status == ProjectStatus::Deleted { Err(deleted("id")) } else { Ok(project) }
-        })
-    })
-    .await
+pub async fn touch(writer: Writer, id: ProjectId) -> Result<Project> {
+    let tx = writer.open().await?;
+    project::touch(&tx, id, clock::now()).await?;
+    let project = read_back(&tx, id).await?;
+    if project.status == ProjectStatus::Deleted {
+        return Err(project_is_deleted("id"));
+    }
+    tx.commit().await?;
+    Ok(project)
 }

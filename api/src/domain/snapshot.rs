@@ -1,12 +1,12 @@
 //! Snapshots of a project, and going back to a revision.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::edit::{Changed, Content, Context, Edit, Write};
-use super::project::{Target, check_expected};
-use super::{Services, Tx, check_name, check_optional_text, policy, write};
-use crate::model::actor::Actor;
+use super::edit::{Changed, Content, Context, Edit, FileWrite, Heads};
+use super::file::PROJECT;
+use super::project::Target;
+use super::write::Write;
+use super::{Tx, Writer, check_name, check_optional_text, policy};
 use crate::model::clock;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::Hash;
@@ -35,34 +35,21 @@ pub struct NewSnapshot {
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `BadInput` for an empty name; `PayloadTooLarge`.
-pub async fn create(
-    services: &Arc<Services>,
-    actor: &Actor,
-    new: NewSnapshot,
-    context: Context,
-) -> Result<ProjectSnapshot> {
+pub async fn create(writer: Writer, new: NewSnapshot, context: Context) -> Result<ProjectSnapshot> {
     if let Some(name) = &new.name {
-        check_name(&services.limits, "name", name)?;
+        check_name(writer.limits(), "name", name)?;
     }
-    check_optional_text(&services.limits, "description", new.description.as_ref())?;
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let write = Write::begin(tx, writer, Target::Project(new.project_id), noun, context).await?;
-            let files = file::manifest(tx, write.locked.id).await?;
-            let revision = write.locked.revision;
-            let id = add(tx, &write, revision, &files, new.name, new.description).await?;
-            write.note(EventKind::SnapshotCreated).await?;
-            read_back(tx, id).await
-        })
-    })
-    .await
+    check_optional_text(writer.limits(), "description", new.description.as_ref())?;
+    let FileWrite { write, .. } = FileWrite::begin(&writer, Target::Project(new.project_id), PROJECT, context).await?;
+    let files = file::manifest(&write.tx, write.locked.id).await?;
+    let id = add(&write, write.locked.revision, &files, new.name, new.description).await?;
+    let closed = write.close(EventKind::SnapshotCreated).await?;
+    let snapshot = read_back(&closed.tx, id).await?;
+    closed.commit(snapshot).await
 }
 
 async fn add(
-    tx: &Tx,
-    write: &Write<'_>,
+    write: &Write,
     revision: i32,
     files: &[(String, Hash)],
     name: Option<String>,
@@ -82,7 +69,7 @@ async fn add(
         session_id: None,
         message_id: None,
     };
-    snapshot::insert(tx, &new).await?;
+    snapshot::insert(&write.tx, &new).await?;
     Ok(new.id)
 }
 
@@ -152,81 +139,91 @@ pub struct Restored {
 /// # Errors
 /// `NotFound`, `Forbidden`; `BadInput` for a revision that is not there yet, and for a conversation without a session;
 /// `Conflict` where the guard fails, or where the chosen paths do not fit what is beside them.
-pub async fn restore(services: &Arc<Services>, actor: &Actor, restore: Restore) -> Result<Restored> {
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let (target, noun) = match restore.goal {
-                Goal::Snapshot(id) => (Target::Snapshot(id), ("snapshot", "snapshotId")),
-                Goal::Revision(project, _) => (Target::Project(project), ("project", "projectId")),
-            };
-            let mut write = Write::begin(tx, writer.clone(), target, noun, Context::default()).await?;
-            check_expected(&write.locked, restore.expected_revision)?;
-            let (at, snapshot) = match restore.goal {
-                Goal::Snapshot(id) => {
-                    let snapshot = read_back(tx, id).await?;
-                    (snapshot.revision, Some(snapshot))
-                }
-                Goal::Revision(_, revision) => (revision, None),
-            };
-            if !(1..=write.present_revision()).contains(&at) {
-                let message = format!("The project has revisions 1 to {}.", write.present_revision());
-                return Err(Error::bad_input("revision", message));
-            }
-            let project = write.locked.id;
-            let mut folded = 0;
-            if restore.scope != Scope::Files {
-                let session = restore.session_id.or_else(|| snapshot.as_ref().and_then(|snapshot| snapshot.session_id));
-                let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
-                let session = session.ok_or_else(missing)?;
-                let found = chat::conversation(tx, project, Some(session), None).await?;
-                let found = found.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;
-                policy::may_write_in_session(found.author_id, writer.user_id)?;
-                // A checkpoint's files come after its message, and may come after later messages.
-                let after = snapshot.as_ref().map_or(at, |snapshot| snapshot.created_revision.min(at));
-                folded = chat::fold(tx, project, session, after, write.locked.revision).await?;
-                write.conversation = Some(found);
-            }
-            let heads = write.heads(&[], true).await?;
-            let before = heads.after(&[]).unwrap_or_default();
-            let name = Some("Pre-restore backup".to_owned());
-            let backup = add(tx, &write, write.present_revision(), &before, name, None).await?;
-            let mut edits = Vec::new();
-            if restore.scope != Scope::Conversation {
-                edits = going_back(tx, project, at, heads.by_path.values()).await?;
-            }
-            if let Some(paths) = &restore.paths {
-                let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
-                edits.retain(|edit| {
-                    chosen(&edit.path) || edit.head.as_ref().is_some_and(|head| chosen(&head.file.path))
-                });
-            }
-            // All of it fits together, as it did then: only a choice of paths can meet what stays.
-            let changes = write.apply(&heads, edits, EventKind::ProjectRestored, "paths").await?;
-            let after = heads.after(&changes).unwrap_or_default();
-            let reached = manifest(after.iter().map(|(path, hash)| (path.as_str(), hash)));
-            let whole = restore.paths.is_none() && restore.scope != Scope::Conversation;
-            if whole && snapshot.is_some_and(|snapshot| snapshot.manifest != reached) {
-                return Err(Error::internal(format!("restoring revision {at} did not give the snapshot's manifest")));
-            }
-            Ok(Restored {
-                project: project_of(tx, project).await?,
-                backup: Some(read_back(tx, backup).await?),
-                changes,
-                file_count: i32::try_from(after.len()).unwrap_or(i32::MAX),
-                manifest: reached,
-                folded,
-                unfolded: 0,
-                revision: write.locked.revision,
-            })
-        })
-    })
-    .await
+pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
+    let (target, noun) = match restore.goal {
+        Goal::Snapshot(id) => (Target::Snapshot(id), ("snapshot", "snapshotId")),
+        Goal::Revision(project, _) => (Target::Project(project), PROJECT),
+    };
+    let mut write = FileWrite::begin(&writer, target, noun, Context::default()).await?;
+    write.write.check_expected(restore.expected_revision)?;
+    let (at, snapshot) = match restore.goal {
+        Goal::Snapshot(id) => {
+            let snapshot = read_back(&write.write.tx, id).await?;
+            (snapshot.revision, Some(snapshot))
+        }
+        Goal::Revision(_, revision) => (revision, None),
+    };
+    let present = write.write.present_revision();
+    if !(1..=present).contains(&at) {
+        return Err(Error::bad_input("revision", format!("The project has revisions 1 to {present}.")));
+    }
+    let folded = match restore.scope {
+        Scope::Files => 0,
+        Scope::Conversation | Scope::Both => fold(&mut write, &restore, at, snapshot.as_ref()).await?,
+    };
+    let project = write.write.locked.id;
+    let heads = write.heads(&[], true).await?;
+    let before = heads.after(&[]).unwrap_or_default();
+    let backup = add(&write.write, present, &before, Some("Pre-restore backup".to_owned()), None).await?;
+    let mut edits = Vec::new();
+    if restore.scope != Scope::Conversation {
+        edits = going_back(&write.write.tx, project, at, heads.by_path.values()).await?;
+    }
+    if let Some(paths) = &restore.paths {
+        let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
+        edits.retain(|edit| chosen(&edit.path) || edit.head.as_ref().is_some_and(|head| chosen(&head.file.path)));
+    }
+    // All of it fits together, as it did then: only a choice of paths can meet what stays.
+    let changes = write.apply(&heads, edits, "paths").await?;
+    let after = Files::of(&heads, &changes);
+    let whole = restore.paths.is_none() && restore.scope != Scope::Conversation;
+    if whole && snapshot.is_some_and(|snapshot| snapshot.manifest != after.manifest) {
+        return Err(Error::internal(format!("restoring revision {at} did not give the snapshot's manifest")));
+    }
+    let closed = write.write.close(EventKind::ProjectRestored).await?;
+    let restored = Restored {
+        project: super::project::read_back(&closed.tx, project).await?,
+        backup: Some(read_back(&closed.tx, backup).await?),
+        changes,
+        file_count: after.count,
+        manifest: after.manifest,
+        folded,
+        unfolded: 0,
+        revision: closed.locked.revision,
+    };
+    closed.commit(restored).await
 }
 
-async fn project_of(tx: &Tx, id: ProjectId) -> Result<Project> {
-    let project = super::project::by_ids(tx, &[id]).await?.into_iter().next();
-    project.ok_or_else(|| Error::internal("a locked project cannot be read"))
+/// Folds away what came after a moment in the conversation that goes back. Answers how many messages that are.
+async fn fold(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
+    let Write { tx, locked, writer, .. } = &write.write;
+    let session = restore.session_id.or_else(|| snapshot.and_then(|snapshot| snapshot.session_id));
+    let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
+    let session = session.ok_or_else(missing)?;
+    let found = chat::conversation(tx, locked.id, Some(session), None).await?;
+    let found = found.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;
+    policy::may_write_in_session(found.author_id, writer.actor.user_id)?;
+    // A checkpoint's files come after its message, and may come after later messages.
+    let after = snapshot.map_or(at, |snapshot| snapshot.created_revision.min(at));
+    let folded = chat::fold(tx, locked.id, session, after, locked.revision).await?;
+    write.in_conversation(Some(found));
+    Ok(folded)
+}
+
+/// How many files there are once some have changed, and their manifest.
+struct Files {
+    count: i32,
+    manifest: Hash,
+}
+
+impl Files {
+    fn of(heads: &Heads, changes: &[Changed]) -> Self {
+        let files = heads.after(changes).unwrap_or_default();
+        Self {
+            count: i32::try_from(files.len()).unwrap_or(i32::MAX),
+            manifest: manifest(files.iter().map(|(path, hash)| (path.as_str(), hash))),
+        }
+    }
 }
 
 /// Appends the inverse of a revision: what it made goes, what it removed comes back, what it folded away is listed again, and
@@ -238,72 +235,57 @@ async fn project_of(tx: &Tx, id: ProjectId) -> Result<Project> {
 /// paths, where later changes touch the same files, where the same fields have been changed or the conversation has gone back or
 /// forth since, and where the guard fails.
 pub async fn undo(
-    services: &Arc<Services>,
-    actor: &Actor,
+    writer: Writer,
     project: ProjectId,
     revision: Option<i32>,
     expected_revision: Option<i32>,
 ) -> Result<Restored> {
-    let (writer, author) = (actor.clone(), actor.user_id);
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let mut write = Write::begin(tx, writer, Target::Project(project), noun, Context::default()).await?;
-            check_expected(&write.locked, expected_revision)?;
-            let undone = revision.unwrap_or_else(|| write.present_revision());
-            let event = event::one(tx, project, undone).await?.filter(|event| event.revision < write.locked.revision);
-            let missing = || {
-                Error::bad_input("revision", format!("The project has revisions 1 to {}.", write.present_revision()))
-            };
-            let event = event.ok_or_else(missing)?;
-            let of_files = matches!(event.kind, EventKind::FilesChanged | EventKind::ProjectRestored);
-            if !of_files && event.kind != EventKind::ProjectUpdated {
-                let message = format!("Revision {undone} changed neither files nor the project's own fields.");
-                return Err(Error::bad_input("revision", message));
+    let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
+    write.write.check_expected(expected_revision)?;
+    let present = write.write.present_revision();
+    let undone = revision.unwrap_or(present);
+    let event = event::one(&write.write.tx, project, undone).await?.filter(|event| event.revision <= present);
+    let missing = || Error::bad_input("revision", format!("The project has revisions 1 to {present}."));
+    let kind = match event.ok_or_else(missing)?.kind {
+        EventKind::FilesChanged | EventKind::ProjectRestored => EventKind::FilesChanged,
+        EventKind::ProjectUpdated => EventKind::ProjectUpdated,
+        _ => {
+            let message = format!("Revision {undone} changed neither files nor the project's own fields.");
+            return Err(Error::bad_input("revision", message));
+        }
+    };
+    write.write.about.description = Some(format!("Undo of revision {undone}"));
+    let heads = write.heads(&[], true).await?;
+    let (mut changes, mut unfolded, mut folded) = (Vec::new(), 0, 0);
+    if kind == EventKind::ProjectUpdated {
+        super::project::undo(&write.write.tx, &write.write.locked, undone).await?;
+    } else {
+        let edits = inverse(&write.write.tx, project, undone).await?;
+        let folding = chat::folding(&write.write.tx, project, undone).await?;
+        changes = write.apply(&heads, edits, "revision").await?;
+        if let Some(folding) = folding {
+            policy::may_write_in_session(folding.author_id, writer.actor.user_id)?;
+            if folding.changed > undone {
+                let message = format!("The conversation that revision {undone} folded has been folded anew since.");
+                return Err(Error::conflict("revision", message));
             }
-            write.describe(format!("Undo of revision {undone}"));
-            let heads = write.heads(&[], true).await?;
-            if !of_files {
-                super::project::undo(tx, &write.locked, undone).await?;
-                write.note(EventKind::ProjectUpdated).await?;
-                let files = heads.after(&[]).unwrap_or_default();
-                return Ok(Restored {
-                    project: project_of(tx, project).await?,
-                    backup: None,
-                    changes: Vec::new(),
-                    file_count: i32::try_from(files.len()).unwrap_or(i32::MAX),
-                    manifest: manifest(files.iter().map(|(path, hash)| (path.as_str(), hash))),
-                    folded: 0,
-                    unfolded: 0,
-                    revision: write.locked.revision,
-                });
-            }
-            let edits = inverse(tx, project, undone).await?;
-            let folding = chat::folding(tx, project, undone).await?;
-            let changes = write.apply(&heads, edits, EventKind::FilesChanged, "revision").await?;
-            let (mut unfolded, mut folded) = (0, 0);
-            if let Some(folding) = folding {
-                policy::may_write_in_session(folding.author_id, author)?;
-                if folding.changed > undone {
-                    let message = format!("The conversation that revision {undone} folded has been folded anew since.");
-                    return Err(Error::conflict("revision", message));
-                }
-                (unfolded, folded) = chat::refold(tx, project, undone, write.locked.revision).await?;
-            }
-            let after = heads.after(&changes).unwrap_or_default();
-            Ok(Restored {
-                project: project_of(tx, project).await?,
-                backup: None,
-                changes,
-                file_count: i32::try_from(after.len()).unwrap_or(i32::MAX),
-                manifest: manifest(after.iter().map(|(path, hash)| (path.as_str(), hash))),
-                folded,
-                unfolded,
-                revision: write.locked.revision,
-            })
-        })
-    })
-    .await
+            let Write { tx, locked, .. } = &write.write;
+            (unfolded, folded) = chat::refold(tx, project, undone, locked.revision).await?;
+        }
+    }
+    let after = Files::of(&heads, &changes);
+    let closed = write.write.close(kind).await?;
+    let restored = Restored {
+        project: super::project::read_back(&closed.tx, project).await?,
+        backup: None,
+        changes,
+        file_count: after.count,
+        manifest: after.manifest,
+        folded,
+        unfolded,
+        revision: closed.locked.revision,
+    };
+    closed.commit(restored).await
 }
 
 /// The edits that take back what a revision did to files, where nothing has been done to them since.

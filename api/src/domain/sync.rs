@@ -1,13 +1,12 @@
 //! Syncs: many files made equal to given ones, in one revision.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use super::edit::{Changed, Content, Context, Edit, Heads, Write};
-use super::file::{Sides, check_context, file_content, merges};
-use super::project::{Target, check_expected};
-use super::{Services, Tx, check_name, write};
-use crate::model::actor::Actor;
+use super::edit::{Changed, Content, Context, Edit, FileWrite, Heads};
+use super::file::{PROJECT, Sides, check_context, file_content, merges};
+use super::project::Target;
+use super::write::Write;
+use super::{Tx, Writer, check_name};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::ids::{FileId, ProjectId};
@@ -60,8 +59,8 @@ pub struct Synced {
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where the guard fails or a file would lie below a file; `BadInput` for a path given
 /// twice or both given and deleted, or a folder with contents; `PayloadTooLarge`.
-pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: Context) -> Result<Synced> {
-    let limits = &services.limits;
+pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced> {
+    let limits = writer.limits();
     check_context(limits, &context)?;
     for (field, count) in [("files", sync.files.len()), ("deletes", sync.deletes.len())] {
         if count > limits.max_sync_files {
@@ -88,28 +87,22 @@ pub async fn sync(services: &Arc<Services>, actor: &Actor, sync: Sync, context: 
     if let Some(index) = sync.deletes.iter().position(|path| paths.contains(path)) {
         return Err(Error::bad_input(format!("deletes[{index}]"), "This path is among `files` too."));
     }
-    let writer = actor.clone();
-    write(services, actor, move |tx| {
-        Box::pin(async move {
-            let noun = ("project", "projectId");
-            let write = Write::begin(tx, writer, Target::Project(sync.project_id), noun, context).await?;
-            let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path).chain(&sync.deletes).cloned().collect();
-            let heads = write.heads(&given, sync.mirror).await?;
-            if let Err(Error::Conflict(conflict)) = check_expected(&write.locked, sync.expected_revision) {
-                let files = conflicts(tx, &write, &heads, wanted, sync.expected_revision.unwrap_or_default()).await?;
-                return Err(Error::Conflict(Box::new(Conflict { files, ..*conflict })));
-            }
-            let (edits, unchanged) = plan(&heads, wanted, &sync.deletes, sync.mirror)?;
-            let edits = detect_renames(tx, write.locked.id, edits).await?;
-            if edits.is_empty() {
-                write.abandon();
-                return Ok(Synced { unchanged, revision: write.present_revision(), ..Synced::default() });
-            }
-            let changes = write.apply(&heads, edits, EventKind::FilesChanged, "files").await?;
-            Ok(Synced { changes, unchanged, revision: write.locked.revision })
-        })
-    })
-    .await
+    let mut write = FileWrite::begin(&writer, Target::Project(sync.project_id), PROJECT, context).await?;
+    let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path).chain(&sync.deletes).cloned().collect();
+    let heads = write.heads(&given, sync.mirror).await?;
+    if let Err(Error::Conflict(conflict)) = write.write.check_expected(sync.expected_revision) {
+        let files = conflicts(&write.write, &heads, wanted, sync.expected_revision.unwrap_or_default()).await?;
+        return Err(Error::Conflict(Box::new(Conflict { files, ..*conflict })));
+    }
+    let (edits, unchanged) = plan(&heads, wanted, &sync.deletes, sync.mirror)?;
+    let edits = detect_renames(&write.write.tx, sync.project_id, edits).await?;
+    if edits.is_empty() {
+        let revision = write.write.present_revision();
+        return write.write.unchanged(Synced { unchanged, revision, ..Synced::default() }).await;
+    }
+    let changes = write.apply(&heads, edits, "files").await?;
+    let revision = write.write.locked.revision;
+    write.write.commit(EventKind::FilesChanged, Synced { changes, unchanged, revision }).await
 }
 
 /// Files of a refused sync that are described, at most.
@@ -117,13 +110,12 @@ const MAX_CONFLICTS: usize = 100;
 
 /// The files of a sync that somebody else has changed since the caller saw them, and differently.
 async fn conflicts(
-    tx: &Tx,
-    write: &Write<'_>,
+    write: &Write,
     heads: &Heads,
     wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
     seen_at: i32,
 ) -> Result<Vec<FileConflict>> {
-    let project = write.locked.id;
+    let (tx, project) = (&write.tx, write.locked.id);
     let changed: HashSet<FileId> = file::changed_after(tx, project, seen_at).await?.into_iter().collect();
     let seen = file::held(tx, project, seen_at, (seen_at, i32::MAX)).await?;
     let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::batch::Wanted;
 use crate::domain::events::Cursor;
-use crate::domain::{Services, Tx};
+use crate::domain::{Services, Tx, Writer};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 
@@ -58,14 +58,18 @@ impl Caller {
         self.cursor.as_ref().ok_or_else(|| Error::internal("a subscription was executed like a query"))
     }
 
-    /// Runs a write, after which reads see what it has written: its payload's, and the next mutation's.
+    /// Runs a write. Reads after it see what it has written: its payload's, and the next mutation's.
     ///
     /// # Errors
     /// As the write.
-    pub async fn done<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
-        let written = write.await;
+    pub async fn write<T, W>(&self, write: impl FnOnce(Writer) -> W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        // Before the write, so that an operation that waits for its turn to write holds no connection.
         *self.reader.current.lock().await = Current::default();
-        written
+        self.services.write(&self.actor, write).await
     }
 }
 

@@ -261,7 +261,7 @@ pub async fn lock_as_invited(tx: &Tx, project: ProjectId, now: DateTime<Utc>) ->
         .push(" AND i.project_id = projects.id) RETURNING id, revision, status, last_activity_at, (SELECT i.role");
     mine(&mut sql, tx).push(" AND i.project_id = projects.id) AS role");
     let row = tx.row(sql).await?;
-    row.map(|row| locked(tx, &row)).transpose()
+    row.as_ref().map(locked).transpose()
 }
 
 /// Takes the next revision of a project that the actor may only read; `None` where they are no member.
@@ -272,7 +272,7 @@ pub async fn lock_as_member(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Resul
     if tx.is_guarded() {
         return take_team_revision(tx, id, false, now).await;
     }
-    project::lock(tx, project::Target::Project(id), project::Counts::default(), now).await
+    project::lock(tx, project::Target::Project(id), now).await
 }
 
 /// Row-level security lets nobody update a project who does not write in it; this they may.
@@ -285,7 +285,7 @@ async fn take_team_revision(
     let mut sql = Sql::new("SELECT * FROM take_team_revision(");
     sql.bind(project.0).push(", ").bind(as_invited).push(", ").bind(now).push(")");
     let row = tx.row(sql).await?;
-    row.map(|row| locked(tx, &row)).transpose()
+    row.as_ref().map(locked).transpose()
 }
 
 /// Makes the actor a member of a locked project by their invitation; says whether there still was one.

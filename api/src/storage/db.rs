@@ -1,8 +1,6 @@
 //! The database: connections, and transactions that know their actor.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::{
@@ -16,7 +14,6 @@ use crate::metrics::{self, Metrics};
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::file::FileSnapshot;
-use crate::model::ids::ProjectId;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
@@ -248,8 +245,6 @@ impl Db {
         Tx {
             connection,
             actor: actor.clone(),
-            taken: OnceLock::new(),
-            abandoned: AtomicBool::new(false),
             locks: self.locks,
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
@@ -315,9 +310,6 @@ impl From<Me> for Value {
 pub struct Tx {
     pub(super) connection: DatabaseTransaction,
     pub(super) actor: Actor,
-    /// The revision that this transaction is.
-    pub(super) taken: OnceLock<(ProjectId, i32)>,
-    abandoned: AtomicBool,
     locks: Locks,
     pub(super) metrics: Arc<Metrics>,
     pub(super) contents: ContentCache,
@@ -346,23 +338,20 @@ impl Operator {
 }
 
 impl Tx {
-    /// Makes [`Tx::finish`] leave no trace: the write turned out to change nothing.
-    pub fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
-    }
-
-    /// Commits, or rolls back where the write was abandoned. Answers the revision that was committed, where it was one.
+    /// Commits.
     ///
     /// # Errors
-    /// `Internal` where the commit fails; then nothing was written.
-    pub async fn finish(self) -> Result<Option<(ProjectId, i32)>> {
-        if self.abandoned.into_inner() {
-            self.connection.rollback().await.map_err(fail)?;
-            Ok(None)
-        } else {
-            self.connection.commit().await.map_err(fail)?;
-            Ok(self.taken.into_inner())
-        }
+    /// `Internal` where that fails; then nothing was written.
+    pub async fn commit(self) -> Result<()> {
+        self.connection.commit().await.map_err(fail)
+    }
+
+    /// Leaves everything as it was.
+    ///
+    /// # Errors
+    /// `Internal` where the database fails.
+    pub async fn rollback(self) -> Result<()> {
+        self.connection.rollback().await.map_err(fail)
     }
 
     pub(super) fn me(&self) -> Me {

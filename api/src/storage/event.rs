@@ -3,7 +3,7 @@
 use entity::project_events;
 
 use super::db::{Tx, fail, unknown};
-use super::project::member;
+use super::project::{self, Counts, Locked, member};
 use super::sql::{Sql, union};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
@@ -22,17 +22,35 @@ fn event(row: project_events::Model) -> Result<Event> {
     })
 }
 
-/// Appends the one event of a revision. The project must be locked at it.
+/// What the last statements of a write say of it.
+pub struct Closing {
+    /// What happened.
+    pub kind: EventKind,
+    /// The session that it belongs to.
+    pub session: Option<SessionId>,
+    /// The message that it belongs to.
+    pub message: Option<MessageId>,
+    /// Why, in the writer's words.
+    pub description: Option<String>,
+    /// What it adds to the project's totals.
+    pub counts: Counts,
+}
+
+/// Closes a write: adds its totals to those of the locked project, and the one event of its revision.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn append(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
+pub async fn close(tx: &Tx, locked: &Locked, closing: Closing) -> Result<()> {
+    let counts = closing.counts;
+    if counts != Counts::default() {
+        project::add_counts(tx, locked, counts).await?;
+    }
     let mut sql = Sql::new(
         "INSERT INTO project_events (project_id, revision, kind, actor_id, session_id, message_id, description, created_at) VALUES (",
     );
-    sql.bind(event.project_id.0).push(", ").bind(event.revision).push(", ").bind(event.kind.as_str()).push(", ");
-    sql.bind(event.actor_id.map(|id| id.0)).push(", ").bind(event.session_id.map(|id| id.0)).push(", ");
-    sql.bind(event.message_id.map(|id| id.0)).push(", ").bind(description).push(", ").bind(event.created_at).push(")");
+    sql.bind(locked.id.0).push(", ").bind(locked.revision).push(", ").bind(closing.kind.as_str()).push(", ");
+    sql.bind(tx.me()).push(", ").bind(closing.session.map(|id| id.0)).push(", ");
+    sql.bind(closing.message.map(|id| id.0)).push(", ").bind(closing.description).push(", ").bind(locked.at).push(")");
     tx.execute(sql).await?;
     Ok(())
 }

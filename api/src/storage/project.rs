@@ -250,7 +250,6 @@ pub async fn insert(tx: &Tx, id: ProjectId, new: NewProject, now: DateTime<Utc>)
     }
     sql.push(")");
     tx.execute(sql).await?;
-    let _ = tx.taken.set((id, 1));
     Ok(Project {
         id,
         owner_id: tx.actor.user_id,
@@ -312,7 +311,7 @@ impl Target {
 }
 
 /// What a write adds to a project's counts.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Sessions.
     pub sessions: i32,
@@ -344,14 +343,8 @@ pub struct Locked {
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -> Result<Option<Locked>> {
+pub async fn lock(tx: &Tx, target: Target, now: DateTime<Utc>) -> Result<Option<Locked>> {
     let mut sql = take_revision(now);
-    if counts.sessions != 0 {
-        sql.push(", last_session_at = ").bind(now).push(", session_count = session_count + ").bind(counts.sessions);
-    }
-    if counts.messages != 0 {
-        sql.push(", message_count = message_count + ").bind(counts.messages);
-    }
     sql.push(" WHERE id = ");
     target.project(&mut sql);
     sql.push(" AND ");
@@ -362,7 +355,7 @@ pub async fn lock(tx: &Tx, target: Target, counts: Counts, now: DateTime<Utc>) -
         sql.push(", (SELECT p.revision FROM projects p WHERE p.id = projects.id) AS seen");
     }
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
-    let mut locked = locked(tx, &row)?;
+    let mut locked = locked(&row)?;
     if tx.is_sqlite() || row.try_get::<i32>("", "seen").map_err(fail)? == locked.revision - 1 {
         return Ok(Some(locked));
     }
@@ -393,16 +386,12 @@ pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
 }
 
 /// Reads what the statement that raised a project's revision returns.
-pub(super) fn locked(tx: &Tx, row: &sea_orm::QueryResult) -> Result<Locked> {
+pub(super) fn locked(row: &sea_orm::QueryResult) -> Result<Locked> {
     let text = |column: &str| row.try_get::<String>("", column).map_err(fail);
     let status = text("status")?;
-    let id = ProjectId(row.try_get("", "id").map_err(fail)?);
-    let revision = row.try_get("", "revision").map_err(fail)?;
-    // A transaction takes one revision; the first is the one its listeners are woken for.
-    let _ = tx.taken.set((id, revision));
     Ok(Locked {
-        id,
-        revision,
+        id: ProjectId(row.try_get("", "id").map_err(fail)?),
+        revision: row.try_get("", "revision").map_err(fail)?,
         role: role(&text("role")?)?,
         status: ProjectStatus::from_stored(&status).ok_or_else(|| unknown("project status", &status))?,
         at: row.try_get("", "last_activity_at").map_err(fail)?,
@@ -432,17 +421,19 @@ pub async fn role_in(tx: &Tx, target: Target) -> Result<Option<ProjectRole>> {
     Ok(tx.row(sql).await?.as_ref().map(project).transpose()?.map(|project| project.viewer_role))
 }
 
-/// Adds to the counts of files and changes, which a write knows only when it is done.
+/// Adds to the totals of a locked project.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn add_counts(tx: &Tx, id: ProjectId, counts: Counts) -> Result<()> {
-    let mut sql = Sql::new("UPDATE projects SET file_count = file_count + ");
-    sql.bind(counts.files)
-        .push(", change_count = change_count + ")
-        .bind(counts.changes)
-        .push(" WHERE id = ")
-        .bind(id.0);
+pub(super) async fn add_counts(tx: &Tx, locked: &Locked, counts: Counts) -> Result<()> {
+    let mut sql = Sql::new("UPDATE projects SET session_count = session_count + ");
+    sql.bind(counts.sessions).push(", message_count = message_count + ").bind(counts.messages);
+    sql.push(", file_count = file_count + ").bind(counts.files).push(", change_count = change_count + ");
+    sql.bind(counts.changes);
+    if counts.sessions != 0 {
+        sql.push(", last_session_at = ").bind(locked.at);
+    }
+    sql.push(" WHERE id = ").bind(locked.id.0);
     tx.execute(sql).await?;
     Ok(())
 }

@@ -124,7 +124,7 @@ pub async fn import(
                 initial_prompt: String::new(),
                 config: json!({}),
             };
-            project::create(services, actor, new).await?
+            services.write(actor, |writer| project::create(writer, new)).await?
         }
     };
 
@@ -143,7 +143,8 @@ pub async fn import(
         None => {
             let metadata = Some(json!({ IMPORT: "git" }));
             let title = Some(TITLE.to_owned());
-            start_session(services, actor, NewSession { project_id: project, title, metadata }).await?.0.id
+            let new = NewSession { project_id: project, title, metadata };
+            services.write(actor, |writer| start_session(writer, new)).await?.0.id
         }
     };
     for step in todo {
@@ -172,14 +173,14 @@ pub async fn import(
                 expected_revision: None,
             };
             let context = Context { message_id: Some(message), ..Context::default() };
-            imported.versions += sync::sync(services, actor, sync, context).await?.changes.len();
+            imported.versions += services.write(actor, |writer| sync::sync(writer, sync, context)).await?.changes.len();
         }
         imported.commits += 1;
         report(Progress::Commit);
     }
     differences.stop().await;
     if later.is_empty() {
-        end_session(services, actor, session).await?;
+        services.write(actor, |writer| end_session(writer, session)).await?;
     }
     Ok(imported)
 }
@@ -384,7 +385,7 @@ async fn add_checkpoint(
         metadata: Some(Value::Object(metadata)),
         idempotency_key: None,
     };
-    Ok(add_message(services, actor, new).await?.message.id)
+    Ok(services.write(actor, |writer| add_message(writer, new)).await?.message.id)
 }
 
 /// The keys of a message's metadata that say who made its commit, and when.

@@ -179,7 +179,7 @@ impl AgentConfigurationMutation {
         };
         let caller = caller(ctx)?;
         let settings = |present: Option<&AgentSettings>| input.over(present);
-        let done = caller.done(agent_configuration::save(&caller.services, &caller.actor, save, settings));
+        let done = caller.write(|writer| agent_configuration::save(writer, save, settings));
         Ok(done.await?.into())
     }
 
@@ -191,9 +191,8 @@ impl AgentConfigurationMutation {
     ) -> Result<AgentConfigurationPayload> {
         let id = AgentConfigurationId::parse(&input.id, "id")?;
         let caller = caller(ctx)?;
-        let (services, actor) = (&caller.services, &caller.actor);
-        let set = agent_configuration::set_active(services, actor, id, input.is_active, input.expected_version);
-        Ok(caller.done(set).await?.into())
+        let set = |writer| agent_configuration::set_active(writer, id, input.is_active, input.expected_version);
+        Ok(caller.write(set).await?.into())
     }
 
     /// Deletes an agent configuration. Its versions stay.
@@ -204,8 +203,8 @@ impl AgentConfigurationMutation {
     ) -> Result<AgentConfigurationPayload> {
         let id = AgentConfigurationId::parse(&input.id, "id")?;
         let caller = caller(ctx)?;
-        let delete = agent_configuration::delete(&caller.services, &caller.actor, id, input.expected_version);
-        Ok(caller.done(delete).await?.into())
+        let delete = |writer| agent_configuration::delete(writer, id, input.expected_version);
+        Ok(caller.write(delete).await?.into())
     }
 
     /// Makes an agent configuration say what a version of it said, as a new version; a deleted one comes back, inactive.
@@ -216,8 +215,7 @@ impl AgentConfigurationMutation {
     ) -> Result<AgentConfigurationPayload> {
         let id = AgentConfigurationId::parse(&input.id, "id")?;
         let caller = caller(ctx)?;
-        let (services, actor) = (&caller.services, &caller.actor);
-        let restore = agent_configuration::restore(services, actor, id, input.version, input.expected_version);
-        Ok(caller.done(restore).await?.into())
+        let restore = |writer| agent_configuration::restore(writer, id, input.version, input.expected_version);
+        Ok(caller.write(restore).await?.into())
     }
 }

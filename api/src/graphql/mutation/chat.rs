@@ -86,7 +86,7 @@ impl ChatMutation {
             metadata: input.metadata,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(chat::start_session(&caller.services, &caller.actor, new));
+        let done = caller.write(|writer| chat::start_session(writer, new));
         let (session, revision) = done.await?;
         Ok(SessionPayload { session: ChatSession(session), revision })
     }
@@ -95,7 +95,7 @@ impl ChatMutation {
     async fn end_session(&self, ctx: &Context<'_>, id: ID) -> Result<SessionPayload> {
         let id = SessionId::parse(&id, "id")?;
         let caller = caller(ctx)?;
-        let done = caller.done(chat::end_session(&caller.services, &caller.actor, id));
+        let done = caller.write(|writer| chat::end_session(writer, id));
         let (session, revision) = done.await?;
         Ok(SessionPayload { session: ChatSession(session), revision })
     }
@@ -113,7 +113,7 @@ impl ChatMutation {
             idempotency_key: input.idempotency_key,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(chat::add_message(&caller.services, &caller.actor, new));
+        let done = caller.write(|writer| chat::add_message(writer, new));
         Ok(done.await?.into())
     }
 }

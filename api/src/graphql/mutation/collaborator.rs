@@ -94,8 +94,8 @@ impl CollaboratorMutation {
     ) -> Result<CollaboratorPayload> {
         let (project, user, role) = input.part()?;
         let caller = caller(ctx)?;
-        let invite = collaborator::invite(&caller.services, &caller.actor, project, user, role);
-        Ok(caller.done(invite).await?.into())
+        let invite = |writer| collaborator::invite(writer, project, user, role);
+        Ok(caller.write(invite).await?.into())
     }
 
     /// Asks whoever has an e-mail address into a project, now or once they sign up: `invitations` shows it to the user whose
@@ -104,9 +104,8 @@ impl CollaboratorMutation {
         let project = ProjectId::parse(&input.project_id, "projectId")?;
         let email = EmailAddress::parse(&input.email, "email")?;
         let caller = caller(ctx)?;
-        let (services, actor) = (&caller.services, &caller.actor);
-        let invite = collaborator::invite_email(services, actor, project, email, input.role.into());
-        let (invited, revision) = caller.done(invite).await?;
+        let invite = |writer| collaborator::invite_email(writer, project, email, input.role.into());
+        let (invited, revision) = caller.write(invite).await?;
         Ok(EmailInvitationPayload { email_invitation: EmailInvitation(invited), revision })
     }
 
@@ -120,23 +119,23 @@ impl CollaboratorMutation {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let email = EmailAddress::parse(&email, "email")?;
         let caller = caller(ctx)?;
-        let withdraw = collaborator::withdraw_email(&caller.services, &caller.actor, project, email);
-        Ok(caller.done(withdraw).await?.into())
+        let withdraw = |writer| collaborator::withdraw_email(writer, project, email);
+        Ok(caller.write(withdraw).await?.into())
     }
 
     /// Makes the caller a member of a project into which they were invited; who is one already stays as they are.
     async fn accept_invitation(&self, ctx: &Context<'_>, project_id: ID) -> Result<CollaboratorPayload> {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let caller = caller(ctx)?;
-        let accept = collaborator::accept(&caller.services, &caller.actor, project);
-        Ok(caller.done(accept).await?.into())
+        let accept = |writer| collaborator::accept(writer, project);
+        Ok(caller.write(accept).await?.into())
     }
 
     /// Answers the caller's invitation with no. They can be asked again.
     async fn decline_invitation(&self, ctx: &Context<'_>, project_id: ID) -> Result<DeclineInvitationPayload> {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let caller = caller(ctx)?;
-        caller.done(collaborator::decline(&caller.services, &caller.actor, project)).await?;
+        caller.write(|writer| collaborator::decline(writer, project)).await?;
         Ok(DeclineInvitationPayload { project_id })
     }
 
@@ -149,8 +148,8 @@ impl CollaboratorMutation {
     ) -> Result<CollaboratorPayload> {
         let (project, user, role) = input.part()?;
         let caller = caller(ctx)?;
-        let change = collaborator::change_role(&caller.services, &caller.actor, project, user, role);
-        Ok(caller.done(change).await?.into())
+        let change = |writer| collaborator::change_role(writer, project, user, role);
+        Ok(caller.write(change).await?.into())
     }
 
     /// The owner removes anyone else; anyone removes themselves (`leaveProject`). Their active session ends, their subscriptions
@@ -159,16 +158,16 @@ impl CollaboratorMutation {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let user = UserId::parse(&user_id, "userId")?;
         let caller = caller(ctx)?;
-        let remove = collaborator::remove(&caller.services, &caller.actor, project, user);
-        Ok(caller.done(remove).await?.into())
+        let remove = |writer| collaborator::remove(writer, project, user);
+        Ok(caller.write(remove).await?.into())
     }
 
     /// Takes the caller out of a project. Its owner cannot leave before `transferOwnership`.
     async fn leave_project(&self, ctx: &Context<'_>, project_id: ID) -> Result<LeaveProjectPayload> {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let caller = caller(ctx)?;
-        let leave = collaborator::remove(&caller.services, &caller.actor, project, caller.actor.user_id);
-        Ok(LeaveProjectPayload { project_id, revision: caller.done(leave).await?.revision })
+        let leave = |writer| collaborator::remove(writer, project, caller.actor.user_id);
+        Ok(LeaveProjectPayload { project_id, revision: caller.write(leave).await?.revision })
     }
 
     /// Gives a project to one of its members. Its former owner becomes an editor.
@@ -176,7 +175,7 @@ impl CollaboratorMutation {
         let project = ProjectId::parse(&project_id, "projectId")?;
         let user = UserId::parse(&user_id, "userId")?;
         let caller = caller(ctx)?;
-        let transfer = collaborator::transfer(&caller.services, &caller.actor, project, user);
-        Ok(caller.done(transfer).await?.into())
+        let transfer = |writer| collaborator::transfer(writer, project, user);
+        Ok(caller.write(transfer).await?.into())
     }
 }

@@ -229,7 +229,7 @@ impl FileMutation {
             language: input.language,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(file::create(&caller.services, &caller.actor, new, conversation));
+        let done = caller.write(|writer| file::create(writer, new, conversation));
         Ok(done.await?.into())
     }
 
@@ -240,7 +240,7 @@ impl FileMutation {
         let content = content(input.content, input.content_base64, "")?;
         let content = content.ok_or_else(|| Error::bad_input("content", "Give `content` or `contentBase64`."))?;
         let caller = caller(ctx)?;
-        let done = caller.done(file::update(&caller.services, &caller.actor, named, content, conversation));
+        let done = caller.write(|writer| file::update(writer, named, content, conversation));
         Ok(done.await?.into())
     }
 
@@ -250,7 +250,7 @@ impl FileMutation {
         let named = named(&input.project_id, &input.path, input.expected_version)?;
         let new_path = FilePath::parse(&input.new_path, "newPath")?;
         let caller = caller(ctx)?;
-        let done = caller.done(file::rename(&caller.services, &caller.actor, named, new_path, conversation));
+        let done = caller.write(|writer| file::rename(writer, named, new_path, conversation));
         Ok(done.await?.into())
     }
 
@@ -259,7 +259,7 @@ impl FileMutation {
         let conversation = context(input.session_id, input.message_id, input.change_description)?;
         let named = named(&input.project_id, &input.path, input.expected_version)?;
         let caller = caller(ctx)?;
-        let done = caller.done(file::delete(&caller.services, &caller.actor, named, conversation));
+        let done = caller.write(|writer| file::delete(writer, named, conversation));
         Ok(done.await?.into())
     }
 
@@ -274,7 +274,7 @@ impl FileMutation {
         };
         let expected = input.expected_version;
         let caller = caller(ctx)?;
-        let done = caller.done(file::revert(&caller.services, &caller.actor, id, earlier, expected, conversation));
+        let done = caller.write(|writer| file::revert(writer, id, earlier, expected, conversation));
         Ok(done.await?.into())
     }
 
@@ -301,7 +301,7 @@ impl FileMutation {
             expected_revision: input.expected_revision,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(sync::sync(&caller.services, &caller.actor, sync, conversation));
+        let done = caller.write(|writer| sync::sync(writer, sync, conversation));
         let synced = done.await?;
         let count = |change_type| int(i64::try_from(synced.count(change_type)).unwrap_or(i64::MAX));
         Ok(SyncPayload {

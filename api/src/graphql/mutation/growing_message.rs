@@ -89,7 +89,7 @@ impl GrowingMessageMutation {
             idempotency_key: input.idempotency_key,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(growing_message::start(&caller.services, &caller.actor, new));
+        let done = caller.write(|writer| growing_message::start(writer, new));
         Ok(done.await?.into())
     }
 
@@ -102,7 +102,7 @@ impl GrowingMessageMutation {
             text: input.text,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(growing_message::append(&caller.services, &caller.actor, chunk));
+        let done = caller.write(|writer| growing_message::append(writer, chunk));
         Ok(done.await?.into())
     }
 
@@ -116,7 +116,7 @@ impl GrowingMessageMutation {
             metadata: input.metadata,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(growing_message::finish(&caller.services, &caller.actor, finish));
+        let done = caller.write(|writer| growing_message::finish(writer, finish));
         Ok(done.await?.into())
     }
 
@@ -124,7 +124,7 @@ impl GrowingMessageMutation {
     async fn discard_message(&self, ctx: &Context<'_>, message_id: ID) -> Result<DiscardMessagePayload> {
         let id = MessageId::parse(&message_id, "messageId")?;
         let caller = caller(ctx)?;
-        caller.done(growing_message::discard(&caller.services, &caller.actor, id)).await?;
+        caller.write(|writer| growing_message::discard(writer, id)).await?;
         Ok(DiscardMessagePayload { message_id: id.0.into() })
     }
 }

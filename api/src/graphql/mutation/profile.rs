@@ -40,7 +40,7 @@ impl ProfileMutation {
     async fn update_profile(&self, ctx: &Context<'_>, input: UpdateProfileInput) -> Result<User> {
         let changes = ProfileChanges { full_name: input.full_name, avatar_url: input.avatar_url };
         let caller = caller(ctx)?;
-        let profile = caller.done(profile::update(&caller.services, &caller.actor, changes));
+        let profile = caller.write(|writer| profile::update(writer, changes));
         Ok(User(profile.await?))
     }
 
@@ -53,7 +53,7 @@ impl ProfileMutation {
             ui_preferences: input.ui_preferences,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(profile::update_preferences(&caller.services, &caller.actor, changes));
+        let done = caller.write(|writer| profile::update_preferences(writer, changes));
         Ok(done.await?.into())
     }
 }

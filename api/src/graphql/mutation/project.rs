@@ -70,7 +70,7 @@ impl ProjectMutation {
             config: input.config,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(project::create(&caller.services, &caller.actor, new));
+        let done = caller.write(|writer| project::create(writer, new));
         Ok(done.await?.into())
     }
 
@@ -89,7 +89,7 @@ impl ProjectMutation {
             status: input.status.map(Into::into),
         };
         let caller = caller(ctx)?;
-        let done = caller.done(project::update(&caller.services, &caller.actor, id, changes));
+        let done = caller.write(|writer| project::update(writer, id, changes));
         Ok(done.await?.into())
     }
 
@@ -97,7 +97,7 @@ impl ProjectMutation {
     async fn touch_project(&self, ctx: &Context<'_>, id: ID) -> Result<ProjectPayload> {
         let id = ProjectId::parse(&id, "id")?;
         let caller = caller(ctx)?;
-        let done = caller.done(project::touch(&caller.services, &caller.actor, id));
+        let done = caller.write(|writer| project::touch(writer, id));
         Ok(done.await?.into())
     }
 
@@ -105,7 +105,7 @@ impl ProjectMutation {
     async fn delete_project(&self, ctx: &Context<'_>, id: ID) -> Result<ProjectPayload> {
         let id = ProjectId::parse(&id, "id")?;
         let caller = caller(ctx)?;
-        let done = caller.done(project::delete(&caller.services, &caller.actor, id));
+        let done = caller.write(|writer| project::delete(writer, id));
         Ok(done.await?.into())
     }
 }

@@ -147,7 +147,7 @@ impl SnapshotMutation {
             description: input.description,
         };
         let caller = caller(ctx)?;
-        let done = caller.done(snapshot::create(&caller.services, &caller.actor, new, conversation));
+        let done = caller.write(|writer| snapshot::create(writer, new, conversation));
         let made = done.await?;
         Ok(SnapshotPayload { revision: made.created_revision, snapshot: ProjectSnapshot(made) })
     }
@@ -172,8 +172,8 @@ impl SnapshotMutation {
     async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Result<UndoPayload> {
         let project = ProjectId::parse(&input.project_id, "projectId")?;
         let caller = caller(ctx)?;
-        let undo = snapshot::undo(&caller.services, &caller.actor, project, input.revision, input.expected_revision);
-        let undone = caller.done(undo).await?;
+        let undo = |writer| snapshot::undo(writer, project, input.revision, input.expected_revision);
+        let undone = caller.write(undo).await?;
         Ok(UndoPayload {
             project: Project(undone.project),
             changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
@@ -210,7 +210,7 @@ async fn restore(
         expected_revision,
     };
     let caller = caller(ctx)?;
-    let restored = caller.done(snapshot::restore(&caller.services, &caller.actor, restore)).await?;
+    let restored = caller.write(|writer| snapshot::restore(writer, restore)).await?;
     let backup = restored.backup.ok_or_else(|| Error::internal("a restore made no backup"))?;
     Ok(RestorePayload {
         project: Project(restored.project),

@@ -1,0 +1,217 @@
+//! A write is a value: [`Writer::begin`] opens a transaction and locks the project, [`Write::commit`] adds the event and commits,
+//! [`Write::unchanged`] leaves no trace, and dropping it rolls back.
+
+use std::sync::Arc;
+
+use super::{Services, policy};
+use crate::metrics;
+use crate::model::actor::Actor;
+use crate::model::clock;
+use crate::model::error::{Conflict, Error, Result};
+use crate::model::ids::{MessageId, ProjectId, SessionId};
+use crate::model::limits::Limits;
+use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
+use crate::model::project::{NewProject, Project};
+use crate::storage::collaborator;
+use crate::storage::db::Tx;
+use crate::storage::event::{self, Closing};
+use crate::storage::project::{self, Counts, Locked, Target};
+
+/// What the argument of a mutation names, and the argument.
+pub(super) type Noun = (&'static str, &'static str);
+
+impl Services {
+    /// Runs a write in a task of its own: a client that goes away cannot cancel it half-way. Nothing else makes a [`Writer`].
+    ///
+    /// # Errors
+    /// As the write; `Internal` if it panics.
+    pub async fn write<T, W>(self: &Arc<Self>, actor: &Actor, write: impl FnOnce(Writer) -> W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        let writer = Writer { services: self.clone(), actor: actor.clone() };
+        metrics::spawn(write(writer)).await.map_err(|error| Error::internal(format!("a write panicked: {error}")))?
+    }
+}
+
+/// Somebody who writes, in a task that their client cannot cancel. Every use case that writes takes one.
+#[derive(Clone)]
+pub struct Writer {
+    pub(super) services: Arc<Services>,
+    pub(super) actor: Actor,
+}
+
+impl Writer {
+    /// What requests may contain.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.services.limits
+    }
+
+    /// A transaction that reads.
+    pub(super) async fn read(&self) -> Result<Tx> {
+        self.services.read(&self.actor).await
+    }
+
+    /// A transaction that writes what is no revision of any project.
+    pub(super) async fn open(&self) -> Result<Tx> {
+        self.services.db.write(&self.actor).await
+    }
+
+    /// Begins a write to a project as owner or editor.
+    pub(super) async fn begin(&self, target: Target, noun: Noun) -> Result<Write> {
+        self.begin_for(target, noun, policy::may_write).await
+    }
+
+    /// Begins a write that `may` be made by others than owner and editors.
+    pub(super) async fn begin_for(
+        &self,
+        target: Target,
+        noun: Noun,
+        may: impl FnOnce(ProjectRole) -> Result<()>,
+    ) -> Result<Write> {
+        self.begin_also_deleted(target, noun, may).await?.of_present_project(noun)
+    }
+
+    /// Begins a write to a project that may be deleted.
+    pub(super) async fn begin_also_deleted(
+        &self,
+        target: Target,
+        (noun, field): Noun,
+        may: impl FnOnce(ProjectRole) -> Result<()>,
+    ) -> Result<Write> {
+        let tx = self.open().await?;
+        let Some(locked) = project::lock(&tx, target, clock::now()).await? else {
+            // Row-level security does not let viewers lock a project.
+            if let Some(role) = project::role_in(&tx, target).await? {
+                may(role)?;
+            }
+            return Err(Error::not_found(noun, field));
+        };
+        may(locked.role)?;
+        Ok(self.holding(tx, locked))
+    }
+
+    /// Begins a write that every member may make, viewers too.
+    pub(super) async fn begin_as_member(&self, project: ProjectId, noun: Noun) -> Result<Write> {
+        let tx = self.open().await?;
+        let locked = collaborator::lock_as_member(&tx, project, clock::now()).await?;
+        let locked = locked.ok_or_else(|| Error::not_found(noun.0, noun.1))?;
+        Ok(self.holding(tx, locked))
+    }
+
+    /// Begins the answer to an invitation; `None` if the actor has none.
+    pub(super) async fn begin_as_invited(&self, project: ProjectId) -> Result<Option<Write>> {
+        let tx = self.open().await?;
+        let locked = collaborator::lock_as_invited(&tx, project, clock::now()).await?;
+        Ok(locked.map(|locked| self.holding(tx, locked)))
+    }
+
+    /// Begins the write that makes a project.
+    pub(super) async fn begin_project(&self, new: NewProject) -> Result<(Write, Project)> {
+        let tx = self.open().await?;
+        let project = project::insert(&tx, ProjectId(clock::new_id()), new, clock::now()).await?;
+        let locked = Locked {
+            id: project.id,
+            revision: project.revision,
+            role: project.viewer_role,
+            status: project.status,
+            at: project.created_at,
+        };
+        Ok((self.holding(tx, locked), project))
+    }
+
+    fn holding(&self, tx: Tx, locked: Locked) -> Write {
+        Write { tx, locked, writer: self.clone(), about: About::default() }
+    }
+}
+
+/// What a write's event says besides its kind.
+#[derive(Default)]
+pub(super) struct About {
+    pub(super) session: Option<SessionId>,
+    pub(super) message: Option<MessageId>,
+    pub(super) description: Option<String>,
+    /// What the write adds to the project's totals.
+    pub(super) counts: Counts,
+}
+
+/// A write to a locked project, under way.
+#[must_use = "a write that is dropped is rolled back"]
+pub(super) struct Write {
+    pub(super) tx: Tx,
+    /// The project, and that the actor is a member of it.
+    pub(super) locked: Locked,
+    pub(super) writer: Writer,
+    pub(super) about: About,
+}
+
+impl Write {
+    /// The revision before this one.
+    pub(super) fn present_revision(&self) -> i32 {
+        self.locked.revision - 1
+    }
+
+    /// Checks a precondition on the project's revision.
+    pub(super) fn check_expected(&self, expected: Option<i32>) -> Result<()> {
+        let current = self.present_revision();
+        match expected {
+            Some(expected) if expected != current => Err(Error::Conflict(Box::new(Conflict {
+                message: format!("The project is at revision {current}, not {expected}."),
+                field: Some("expectedRevision"),
+                current_revision: Some(current),
+                ..Conflict::default()
+            }))),
+            _ => Ok(()),
+        }
+    }
+
+    fn of_present_project(self, noun: Noun) -> Result<Self> {
+        if self.locked.status == ProjectStatus::Deleted { Err(project_is_deleted(noun.1)) } else { Ok(self) }
+    }
+
+    /// Adds the event and commits.
+    ///
+    /// # Errors
+    /// `Internal` if the database fails; then nothing is written.
+    pub(super) async fn commit<T>(self, kind: EventKind, value: T) -> Result<T> {
+        self.close(kind).await?.commit(value).await
+    }
+
+    /// Adds the event and the totals: after this the project's row is as the write leaves it.
+    pub(super) async fn close(self, kind: EventKind) -> Result<Closed> {
+        let About { session, message, description, counts } = self.about;
+        let closing = Closing { kind, session, message, description, counts };
+        event::close(&self.tx, &self.locked, closing).await?;
+        Ok(Closed { tx: self.tx, locked: self.locked, services: self.writer.services })
+    }
+
+    /// Ends the write without a trace.
+    pub(super) async fn unchanged<T>(self, value: T) -> Result<T> {
+        self.tx.rollback().await?;
+        Ok(value)
+    }
+}
+
+/// A write that has its event. What is left to do is to read the project back, or to take away what the actor needed for the
+/// event: their own membership or invitation.
+#[must_use = "a write that is dropped is rolled back"]
+pub(super) struct Closed {
+    pub(super) tx: Tx,
+    pub(super) locked: Locked,
+    services: Arc<Services>,
+}
+
+impl Closed {
+    /// Commits, then wakes the project's listeners.
+    pub(super) async fn commit<T>(self, value: T) -> Result<T> {
+        self.tx.commit().await?;
+        self.services.hub.wake(self.locked.id, self.locked.revision);
+        Ok(value)
+    }
+}
+
+/// The conflict of a write with its project's deletion.
+pub(super) fn project_is_deleted(field: &'static str) -> Error {
+    Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back.")
+}
