@@ -1,8 +1,9 @@
 //! What an operation knows: its caller, the services, and its view of the database.
 
+use std::any::TypeId;
 use std::sync::{Arc, Weak};
 
-use async_graphql::{Context, Request};
+use async_graphql::{DataContext, Request};
 use tokio::sync::Mutex;
 
 use super::batch::Wanted;
@@ -28,7 +29,7 @@ pub fn attach(
         keeps: cursor.is_none(),
         current: Mutex::default(),
     };
-    request.data(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor })
+    request.data(Arc::new(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor }))
 }
 
 /// The caller of an operation and their view of the database.
@@ -45,6 +46,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The caller of a request.
+    pub fn of(request: &Request) -> Option<&Arc<Self>> {
+        request.data.get(&TypeId::of::<Arc<Self>>())?.downcast_ref()
+    }
+
     /// How many seconds apart saves are at most that a list shows as one; 0 where it is to show every save.
     pub fn join_saves_seconds(&self, every_save: Option<bool>) -> u32 {
         if every_save.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
@@ -77,9 +83,9 @@ impl Caller {
 ///
 /// # Errors
 /// `Unauthenticated` where the operation came without a token.
-pub fn caller<'c>(ctx: &Context<'c>) -> Result<&'c Caller> {
+pub fn caller<'c>(ctx: &impl DataContext<'c>) -> Result<&'c Caller> {
     let missing = || Error::Unauthenticated("Sign in: send `Authorization: Bearer TOKEN`.".to_owned());
-    ctx.data_opt::<Caller>().ok_or_else(missing)
+    ctx.data_opt::<Arc<Caller>>().map(|caller| &**caller).ok_or_else(missing)
 }
 
 /// An operation's transaction, begun by its first read and shared by all: the whole answer shows one state.

@@ -1,68 +1,67 @@
-//! How operations run: what is to be kept of them is kept once they are known to be valid, their reads are gathered, and they
-//! end in time. One extension for all of it, because each costs a call of every field.
+//! How operations run: their reads are gathered, and they end in time. This goes around the library's execution and is no
+//! extension of it, which would cost a call for every field.
 
-use std::{sync::Arc, time::Duration};
+use std::borrow::Cow;
+use std::time::Duration;
 
-use async_graphql::{
-    Response, ServerError, ValidationResult,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute, NextValidation},
-};
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{ContextSelectionSet, OutputType, Positioned, Request, Response, ServerError, ServerResult, Value};
 use tokio::time::timeout;
 
-use super::{batch, context::Caller, documents::Keep};
-use crate::model::{error::Error, limits::Limits};
+use super::batch;
+use super::context::Caller;
+use super::schema::AppSchema;
+use crate::model::error::Error;
+use crate::model::limits::Limits;
 
-/// Runs operations.
-#[derive(Clone)]
-pub struct Execution {
-    max_seconds: u64,
-}
-
-impl Execution {
-    /// Runs them within these limits.
-    pub fn new(limits: &Limits) -> Self {
-        Self { max_seconds: limits.max_operation_seconds }
-    }
-}
-
-impl ExtensionFactory for Execution {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(self.clone())
-    }
-}
-
-#[async_graphql::async_trait::async_trait]
-impl Extension for Execution {
-    async fn validation(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        next: NextValidation<'_>,
-    ) -> Result<ValidationResult, Vec<ServerError>> {
-        let valid = next.run(ctx).await?;
-        if let Some(document) = ctx.data_opt::<Keep>() {
-            document.keep();
+/// Runs a query or a mutation.
+pub async fn run(schema: &AppSchema, limits: &Limits, request: Request) -> Response {
+    let caller = Caller::of(&request).cloned();
+    let operation = async {
+        // It is large, and would be moved on the stack of all who wait for it.
+        let operation = Box::pin(schema.execute(request));
+        match &caller {
+            Some(caller) => batch::drive(&caller.wanted, &caller.reader, operation).await,
+            None => operation.await,
         }
-        Ok(valid)
+    };
+    in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![error]))
+}
+
+async fn in_time<T>(limits: &Limits, operation: impl Future<Output = T>) -> Result<T, ServerError> {
+    let seconds = limits.max_operation_seconds;
+    timeout(Duration::from_secs(seconds), operation).await.map_err(|_| {
+        let error = async_graphql::Error::from(Error::QueryTooComplex(format!(
+            "The operation takes longer than {seconds} seconds (--max-operation-seconds). What it has begun to write may have \
+             been written."
+        )));
+        let mut ended = ServerError::new(error.message, None);
+        ended.extensions = error.extensions;
+        ended
+    })
+}
+
+/// An event of a subscription, which runs as an operation of its own.
+pub struct Run<T>(pub T);
+
+impl<T: OutputType> OutputType for Run<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
     }
 
-    /// Of a subscription this is one event of its stream.
-    async fn execute(&self, ctx: &ExtensionContext<'_>, name: Option<&str>, next: NextExecute<'_>) -> Response {
-        let operation = async {
-            let operation = next.run(ctx, name);
-            match ctx.data_opt::<Caller>() {
-                Some(caller) => batch::drive(&caller.wanted, &caller.reader, operation).await,
-                None => operation.await,
-            }
-        };
-        timeout(Duration::from_secs(self.max_seconds), operation).await.unwrap_or_else(|_| {
-            let seconds = self.max_seconds;
-            let error = async_graphql::Error::from(Error::QueryTooComplex(format!(
-                "The operation takes longer than {seconds} seconds (--max-operation-seconds). What it has begun to write may \
-                 have been written."
-            )));
-            let mut ended = ServerError::new(error.message, None);
-            ended.extensions = error.extensions;
-            Response::from_errors(vec![ended])
-        })
+    fn qualified_type_name() -> String {
+        T::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry)
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        let caller = super::context::caller(ctx)
+            .map_err(|error| async_graphql::Error::from(error).into_server_error(field.pos))?;
+        let event = batch::drive(&caller.wanted, &caller.reader, self.0.resolve(ctx, field));
+        in_time(&caller.services.limits, event).await?
     }
 }

@@ -5,7 +5,7 @@ mod batch;
 pub mod context;
 pub mod documents;
 pub mod error;
-mod execution;
+pub mod execution;
 pub mod guard;
 pub mod listening;
 mod loader;

@@ -2,7 +2,6 @@
 
 use async_graphql::Schema;
 
-use super::execution::Execution;
 use super::mutation::Mutation;
 use super::query::Query;
 use super::subscription::Subscription;
@@ -15,8 +14,7 @@ pub type AppSchema = Schema<Query, Mutation, Subscription>;
 /// sees them (`guard`).
 pub fn build(limits: &Limits) -> AppSchema {
     let schema = Schema::build(Query::default(), Mutation::default(), Subscription)
-        .limit_complexity(limits.max_query_complexity)
-        .extension(Execution::new(limits));
+        .limit_complexity(limits.max_query_complexity);
     // Its own check of recursion counts what the guard has counted, fragments besides; it comes second.
     let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(2));
     // What is similar to a misspelt name is the schema too.

@@ -1,12 +1,11 @@
 //! `blobs`: file contents, kept once a project, most of them as a small delta on the file's previous version.
 
-use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entity::blobs;
 
-use super::blob_codec::{self, CodecError, Decoder, Encoded, Encoding};
+use super::blob_codec::{self, CodecError, Encoded, Encoding};
 use super::content_cache::ContentCache;
 use super::db::{Tx, fail};
 use super::project::member;
@@ -113,23 +112,17 @@ impl Chains {
             return Ok(());
         }
         chain.reverse();
-        let ground = next.and_then(|id| self.decoded.get(&id)).map(|decoded| decoded.bytes.clone());
-        // The decoder borrows each content for the next, so they are all made before it goes.
-        let contents: Vec<OnceCell<Vec<u8>>> = chain.iter().map(|_| OnceCell::new()).collect();
-        let mut decoder = Decoder::default();
-        let mut base = ground.as_ref().map(|bytes| bytes.as_slice());
-        for (row, content) in chain.iter().zip(&contents) {
+        let mut base = next.and_then(|id| self.decoded.get(&id)).map(|decoded| decoded.bytes.clone());
+        let mut contents = Vec::with_capacity(chain.len());
+        for row in chain {
             let encoding = Encoding::try_from(row.encoding).map_err(|error| broken(row.id, &error))?;
             let size = usize::try_from(row.size).unwrap_or_default();
-            let bytes = decoder.read(encoding, &row.data, base, size).map_err(|error| broken(row.id, &error))?;
-            base = Some(content.get_or_init(|| bytes));
+            let bytes = blob_codec::read(encoding, &row.data, base.as_ref().map(|bytes| bytes.as_slice()), size);
+            let bytes = Arc::new(bytes.map_err(|error| broken(row.id, &error))?);
+            base = Some(bytes.clone());
+            contents.push((row.id, bytes));
         }
-        drop(decoder);
-        let ids: Vec<BlobId> = chain.iter().map(|row| row.id).collect();
-        for (id, content) in ids.into_iter().zip(contents) {
-            let bytes = Arc::new(content.into_inner().unwrap_or_default());
-            self.decoded.insert(id, Decoded { bytes, checked: false });
-        }
+        self.decoded.extend(contents.into_iter().map(|(id, bytes)| (id, Decoded { bytes, checked: false })));
         Ok(())
     }
 

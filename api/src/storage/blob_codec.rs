@@ -1,9 +1,11 @@
 //! How a file's bytes are kept: raw, as a zstd frame (RFC 8878), or as a zstd frame whose prefix is another content of
 //! the same file. Both are standard frames: `zstd -d` reads the one, `zstd -d --patch-from=BASE` the other.
 
+use std::sync::{Mutex, PoisonError};
+
 use sha2::{Digest, Sha256};
 use zstd::bulk::Compressor;
-use zstd::zstd_safe::{CParameter, DCtx, get_error_name};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
 
 /// Longest chain of deltas: a content at this depth is no base for another, so that reading stays cheap.
 pub const MAX_DEPTH: i16 = 64;
@@ -84,6 +86,35 @@ pub enum CodecError {
     WrongHash,
 }
 
+/// zstd's contexts between two uses. Making one takes longer than most contents do.
+struct Idle<T>(Mutex<Vec<T>>);
+
+static COMPRESSORS: Idle<CCtx<'static>> = Idle(Mutex::new(Vec::new()));
+static DECOMPRESSORS: Idle<DCtx<'static>> = Idle(Mutex::new(Vec::new()));
+
+/// Most contexts of a kind that are kept: a compressor has up to 4 MiB, and more of them than processors bring nothing.
+const MAX_IDLE: usize = 4;
+
+impl<T> Idle<T> {
+    /// None where there is no memory for a context.
+    fn with<R>(&self, create: fn() -> Option<T>, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut context = idle.or_else(create)?;
+        let result = work(&mut context);
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(context);
+        }
+        Some(result)
+    }
+}
+
+/// Whether zstd's calls that take a dictionary would read this base as one that was trained (RFC 8878, section 5), and not as
+/// the bytes that it is.
+fn looks_trained(base: &[u8]) -> bool {
+    base.starts_with(&0xEC30_A437_u32.to_le_bytes())
+}
+
 /// Encodes a content, as small as raw, zstd, or zstd over `base` make it. A delta over half of the content's size is
 /// not used even where it is the smallest: it saves little and costs every reader one more step.
 pub fn encode(content: &[u8], base: Option<&[u8]>) -> Encoded {
@@ -92,9 +123,10 @@ pub fn encode(content: &[u8], base: Option<&[u8]>) -> Encoded {
         .filter(|data| data.len() <= content.len() / 2)
         .map(|data| Encoded { encoding: Encoding::ZstdDelta, data });
     // No frame of its own comes near so small a delta, so the time to make one is saved.
-    if let Some(delta) = delta.as_ref().filter(|delta| delta.data.len() <= content.len() / 16) {
-        return delta.clone();
-    }
+    let delta = match delta {
+        Some(delta) if delta.data.len() <= content.len() / 16 => return delta,
+        delta => delta,
+    };
     let plain = compress(content, None)
         .filter(|data| data.len() < content.len())
         .map(|data| Encoded { encoding: Encoding::Zstd, data });
@@ -107,21 +139,32 @@ pub fn encode(content: &[u8], base: Option<&[u8]>) -> Encoded {
 
 /// None where zstd fails, which is where it gets no memory: the content is then kept raw.
 fn compress(content: &[u8], base: Option<&[u8]>) -> Option<Vec<u8>> {
-    let reach = content.len() + base.map_or(0, <[u8]>::len);
-    let large = content.len().max(base.map_or(0, <[u8]>::len)) > LARGE;
-    let mut compressor = Compressor::new(if large { LARGE_LEVEL } else { SMALL_LEVEL }).ok()?;
+    let base = base.unwrap_or_default();
+    if content.len().max(base.len()) > LARGE || looks_trained(base) {
+        return compress_anew(content, base);
+    }
+    let compress = |context: &mut CCtx<'static>| {
+        let mut data = Vec::with_capacity(compress_bound(content.len()));
+        context.compress_using_dict(&mut data, content, base, SMALL_LEVEL).ok()?;
+        Some(data)
+    };
+    COMPRESSORS.with(CCtx::try_create, compress).flatten()
+}
+
+/// Compresses with a context that is not kept: one that has seen a large content holds on to a hundred times the memory.
+fn compress_anew(content: &[u8], base: &[u8]) -> Option<Vec<u8>> {
+    let is_large = content.len().max(base.len()) > LARGE;
+    let mut compressor = Compressor::new(if is_large { LARGE_LEVEL } else { SMALL_LEVEL }).ok()?;
     compressor.set_parameter(CParameter::ChecksumFlag(false)).ok()?;
     compressor.set_parameter(CParameter::DictIdFlag(false)).ok()?;
-    if large {
+    if is_large {
         // The window must span base and content, or matches in the base are out of reach; 27 is what every decoder
         // accepts (128 MiB).
-        let window = reach.next_power_of_two().ilog2().min(27);
+        let window = (content.len() + base.len()).next_power_of_two().ilog2().min(27);
         compressor.set_parameter(CParameter::WindowLog(window)).ok()?;
         compressor.set_parameter(CParameter::EnableLongDistanceMatching(true)).ok()?;
     }
-    if let Some(base) = base {
-        compressor.context_mut().ref_prefix(base).ok()?;
-    }
+    compressor.context_mut().ref_prefix(base).ok()?;
     compressor.compress(content).ok()
 }
 
@@ -136,7 +179,7 @@ pub fn decode(
     size: usize,
     sha256: &[u8; 32],
 ) -> Result<Vec<u8>, CodecError> {
-    let content = Decoder::default().read(encoding, data, base, size)?;
+    let content = read(encoding, data, base, size)?;
     check(&content, sha256)?;
     Ok(content)
 }
@@ -149,48 +192,36 @@ pub fn check(content: &[u8], sha256: &[u8; 32]) -> Result<(), CodecError> {
     if <[u8; 32]>::from(Sha256::digest(content)) == *sha256 { Ok(()) } else { Err(CodecError::WrongHash) }
 }
 
-/// Reads the contents of a chain one after the other. Setting zstd up for each of them would take longer than reading
-/// most of them.
-pub struct Decoder<'base>(DCtx<'base>);
-
-impl Default for Decoder<'_> {
-    fn default() -> Self {
-        Self(DCtx::create())
+/// Reads a content of `size` bytes back; whether it is the right one, [`check`] says.
+///
+/// # Errors
+/// Where the bytes are damaged, or are not of that size.
+pub fn read(encoding: Encoding, data: &[u8], base: Option<&[u8]>, size: usize) -> Result<Vec<u8>, CodecError> {
+    let content = match encoding {
+        Encoding::Raw => data.to_vec(),
+        Encoding::Zstd => decompress(data, &[], size)?,
+        Encoding::ZstdDelta => decompress(data, base.ok_or(CodecError::NoBase)?, size)?,
+    };
+    if content.len() == size {
+        Ok(content)
+    } else {
+        Err(CodecError::WrongSize { expected: size, found: content.len() })
     }
 }
 
-impl<'base> Decoder<'base> {
-    /// Reads a content of `size` bytes back; whether it is the right one, [`check`] says.
-    ///
-    /// # Errors
-    /// Where the bytes are damaged, or are not of that size.
-    pub fn read(
-        &mut self,
-        encoding: Encoding,
-        data: &[u8],
-        base: Option<&'base [u8]>,
-        size: usize,
-    ) -> Result<Vec<u8>, CodecError> {
-        let content = match encoding {
-            Encoding::Raw => data.to_vec(),
-            Encoding::Zstd => self.decompress(data, None, size)?,
-            Encoding::ZstdDelta => self.decompress(data, Some(base.ok_or(CodecError::NoBase)?), size)?,
-        };
-        if content.len() == size {
-            Ok(content)
-        } else {
-            Err(CodecError::WrongSize { expected: size, found: content.len() })
-        }
-    }
-
-    fn decompress(&mut self, data: &[u8], base: Option<&'base [u8]>, size: usize) -> Result<Vec<u8>, CodecError> {
-        let damaged = |code| CodecError::Damaged(get_error_name(code));
-        let mut content = Vec::with_capacity(size);
-        // A prefix holds for one frame; this also takes away one that a damaged frame has left.
-        self.0.ref_prefix(base.unwrap_or_default()).map_err(damaged)?;
-        self.0.decompress(&mut content, data).map_err(damaged)?;
-        Ok(content)
-    }
+fn decompress(data: &[u8], base: &[u8], size: usize) -> Result<Vec<u8>, CodecError> {
+    let mut content = Vec::with_capacity(size);
+    let read = if looks_trained(base) {
+        DCtx::try_create().map(|mut context| {
+            context.ref_prefix(base)?;
+            context.decompress(&mut content, data)
+        })
+    } else {
+        DECOMPRESSORS.with(DCtx::try_create, |context| context.decompress_using_dict(&mut content, data, base))
+    };
+    read.ok_or(CodecError::Damaged("there is no memory for it"))?
+        .map_err(|code| CodecError::Damaged(get_error_name(code)))?;
+    Ok(content)
 }
 
 #[cfg(test)]
@@ -203,7 +234,7 @@ mod tests {
         Sha256::digest(content).into()
     }
 
-    fn read(encoded: &Encoded, base: Option<&[u8]>, content: &[u8]) -> Result<Vec<u8>, CodecError> {
+    fn read_back(encoded: &Encoded, base: Option<&[u8]>, content: &[u8]) -> Result<Vec<u8>, CodecError> {
         decode(encoded.encoding, &encoded.data, base, content.len(), &hash(content))
     }
 
@@ -225,7 +256,7 @@ mod tests {
         let encoded = encode(&new, Some(&old));
         assert_eq!(encoded.encoding, Encoding::ZstdDelta);
         assert!(encoded.data.len() < 100, "{}", encoded.data.len());
-        assert_eq!(read(&encoded, Some(&old), &new), Ok(new));
+        assert_eq!(read_back(&encoded, Some(&old), &new), Ok(new));
     }
 
     #[test]
@@ -236,7 +267,7 @@ mod tests {
         assert_eq!(encode(&all, Some(&most)).encoding, Encoding::ZstdDelta);
         let encoded = encode(&all, Some(&some));
         assert_ne!(encoded.encoding, Encoding::ZstdDelta);
-        assert_eq!(read(&encoded, None, &all), Ok(all));
+        assert_eq!(read_back(&encoded, None, &all), Ok(all));
     }
 
     #[test]
@@ -259,12 +290,12 @@ mod tests {
         let encoded = encode(&new, Some(&old));
         assert_eq!(encoded.encoding, Encoding::ZstdDelta);
         assert!(encoded.data.len() < 3_000, "{}", encoded.data.len());
-        assert_eq!(read(&encoded, Some(&old), &new), Ok(new));
+        assert_eq!(read_back(&encoded, Some(&old), &new), Ok(new));
         // What is left of it is the end of the base or its beginning, far from where the content stands.
         for part in [old[..70_000].to_vec(), old[5_000_000..5_070_000].to_vec()] {
             let encoded = encode(&part, Some(&old));
             assert!(encoded.data.len() < 1_000, "{}", encoded.data.len());
-            assert_eq!(read(&encoded, Some(&old), &part), Ok(part));
+            assert_eq!(read_back(&encoded, Some(&old), &part), Ok(part));
         }
     }
 
@@ -273,8 +304,8 @@ mod tests {
         let (old, other) = (text(100), text(101));
         let new = [old.as_slice(), b"x"].concat();
         let delta = encode(&new, Some(&old));
-        assert_eq!(read(&delta, None, &new), Err(CodecError::NoBase));
-        assert!(read(&delta, Some(&other), &new).is_err());
+        assert_eq!(read_back(&delta, None, &new), Err(CodecError::NoBase));
+        assert!(read_back(&delta, Some(&other), &new).is_err());
         let plain = encode(&[b'a'; 1000], None);
         let sum = hash(&[b'a'; 1000]);
         assert!(matches!(decode(plain.encoding, &plain.data, None, 999, &sum), Err(CodecError::Damaged(_))));
@@ -285,6 +316,33 @@ mod tests {
         assert!(decode(Encoding::Raw, b"abc", None, 2, &hash(b"abc")).is_err());
         assert_eq!(Encoding::try_from(3), Err(CodecError::UnknownEncoding(3)));
         assert!((0..3).all(|n| Encoding::try_from(n).map(i16::from) == Ok(n)));
+    }
+
+    #[test]
+    fn a_base_that_begins_like_a_dictionary_is_bytes_like_others() {
+        let old = [&0xEC30_A437_u32.to_le_bytes()[..], &text(100)].concat();
+        let new = [old.as_slice(), b"x"].concat();
+        let encoded = encode(&new, Some(&old));
+        assert_eq!(encoded.encoding, Encoding::ZstdDelta);
+        assert_eq!(read_back(&encoded, Some(&old), &new), Ok(new));
+    }
+
+    #[test]
+    fn contexts_are_kept_up_to_a_number() {
+        let idle = Idle(Mutex::new(Vec::new()));
+        fn nested(idle: &Idle<Vec<u8>>, depth: usize) {
+            idle.with(
+                || Some(Vec::new()),
+                |_| {
+                    if depth > 0 {
+                        nested(idle, depth - 1)
+                    }
+                },
+            );
+        }
+        nested(&idle, 2 * MAX_IDLE);
+        assert_eq!(idle.0.lock().unwrap().len(), MAX_IDLE);
+        assert_eq!(idle.with(|| None, |_| ()), Some(()));
     }
 
     #[test]
@@ -304,12 +362,24 @@ mod tests {
         ) {
             let encoded = encode(&content, base.as_deref());
             prop_assert!(encoded.data.len() <= content.len());
-            prop_assert_eq!(read(&encoded, base.as_deref(), &content), Ok(content.clone()));
+            prop_assert_eq!(read_back(&encoded, base.as_deref(), &content), Ok(content.clone()));
             // As a successor: the same with a piece taken out of the middle.
             let at = cut.index(content.len() + 1);
             let next = [&content[..at], &content[(at + 7).min(content.len())..]].concat();
             let encoded = encode(&next, Some(&content));
-            prop_assert_eq!(read(&encoded, Some(&content), &next), Ok(next.clone()));
+            prop_assert_eq!(read_back(&encoded, Some(&content), &next), Ok(next.clone()));
+        }
+
+        #[test]
+        fn a_context_that_is_used_again_writes_the_same_bytes(
+            content in proptest::collection::vec(any::<u8>(), 0..3000),
+            lines in 0..400_u32,
+        ) {
+            let base = text(lines);
+            let edited = [&base[..base.len() / 3], &content, &base[base.len() / 2..]].concat();
+            for (content, base) in [(&content, &base), (&edited, &base), (&base, &edited), (&edited, &vec![])] {
+                prop_assert_eq!(compress(content, Some(base)), compress_anew(content, base));
+            }
         }
 
         #[test]

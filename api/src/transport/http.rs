@@ -43,7 +43,7 @@ use super::{
 };
 use crate::{
     domain::profile,
-    graphql::context,
+    graphql::{context, documents::Keep, execution},
     model::{actor::Claims, error::Error},
 };
 
@@ -276,8 +276,13 @@ async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>
         return operation::refusal(&error, id).into();
     }
     let mut measured = state.measure(kind, name.as_deref(), claims.is_some(), id);
+    let keep = Keep::of(&request).cloned();
     let request = context::attach(request, &state.services, claims.map(|claims| claims.actor.clone()), None);
-    let outcome = operation::settle(measured.run(state.schema.execute(request)).await, id);
+    let response = measured.run(execution::run(&state.schema, &state.limits, request)).await;
+    let outcome = operation::settle(response, id);
+    if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
+        keep.keep();
+    }
     measured.ended(outcome.code());
     outcome
 }

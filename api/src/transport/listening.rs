@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     domain::events::{Cursor, Feed},
-    graphql::{context, documents::Keep, error::is_outage, listening::Plan},
+    graphql::{context, documents::Keep, error::is_outage, execution, listening::Plan},
     model::{actor::Actor, clock, error::Error, ids::UserId},
 };
 
@@ -150,10 +150,14 @@ impl Asked {
     fn request(&self) -> Request {
         let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
-        if let Some(keep) = &self.keep {
-            request.data.insert(keep.clone());
-        }
         request
+    }
+
+    /// Keeps its document, which is now known to be valid.
+    fn keep(&self) {
+        if let Some(keep) = &self.keep {
+            keep.keep();
+        }
     }
 
     /// One run, with what comes of it.
@@ -165,7 +169,14 @@ impl Asked {
         request_id: &str,
     ) -> impl Stream<Item = Result<Answer, Vec<ServerError>>> + use<> {
         let request = context::attach(self.request(), &state.services, actor, cursor.clone());
-        let responses = AssertUnwindSafe(state.schema.execute_stream(request)).catch_unwind();
+        let responses = match &cursor {
+            Some(_) => state.schema.execute_stream(request),
+            None => {
+                let (schema, limits) = (state.schema.clone(), state.limits.clone());
+                stream::once(async move { execution::run(&schema, &limits, request).await }).boxed()
+            }
+        };
+        let responses = AssertUnwindSafe(responses).catch_unwind();
         let request_id = request_id.to_owned();
         responses.map(move |response| {
             let response = response.map_err(|panic| vec![operation::panicked(&*panic, &request_id)])?;
@@ -194,8 +205,15 @@ fn has_failed(response: &Response) -> bool {
 }
 
 fn once(state: AppState, asked: Asked, actor: Option<Actor>, request_id: String) -> impl Stream<Item = Step> {
-    let run = stream::once(async move { asked.run(&state, actor, None, &request_id) }).flatten();
-    run.map(|ran| ran.map_or_else(Step::Failed, Step::Result))
+    async_stream::stream! {
+        let mut run = asked.run(&state, actor, None, &request_id);
+        while let Some(ran) = run.next().await {
+            if ran.is_ok() {
+                asked.keep();
+            }
+            yield ran.map_or_else(Step::Failed, Step::Result);
+        }
+    }
 }
 
 fn listen(
@@ -213,7 +231,10 @@ fn listen(
             let mut run = Box::pin(asked.run(&state, actor.clone(), Some(cursor.clone()), &request_id));
             while let Some(ran) = run.next().await {
                 match ran {
-                    Ok(answer) => yield Step::Result(answer),
+                    Ok(answer) => {
+                        asked.keep();
+                        yield Step::Result(answer);
+                    }
                     Err(errors) => {
                         yield Step::Failed(errors);
                         return;
@@ -221,6 +242,7 @@ fn listen(
                 }
             }
             drop(run);
+            asked.keep();
             // There is no feed where what is selected is `__typename` alone.
             let (Some(actor), Some(feed), Some(mut at)) = (&actor, cursor.feed(), cursor.at()) else { return };
             if let Err(error) = feed.read(&state.services, actor).await {

@@ -5,6 +5,7 @@ use async_graphql::{Context, ID, Subscription as SubscriptionRoot};
 use futures::{Stream, StreamExt};
 
 use super::context::caller;
+use super::execution::Run;
 use super::names::EventKind;
 use super::types::chat::ChatMessage;
 use super::types::event::{CodeChangeSet, ProjectEvent};
@@ -30,13 +31,13 @@ impl Subscription {
         ctx: &Context<'_>,
         session_id: ID,
         after_revision: Option<i32>,
-    ) -> Result<impl Stream<Item = Result<ChatMessage>> + use<>> {
+    ) -> Result<impl Stream<Item = Result<Run<ChatMessage>>> + use<>> {
         let caller = caller(ctx)?;
         let session = SessionId::parse(&session_id, "sessionId")?;
         let messages =
             events::listen_to_session(&caller.services, &caller.actor, caller.cursor()?, session, after_revision)
                 .await?;
-        Ok(messages.map(|message| message.map(ChatMessage)))
+        Ok(messages.map(|message| message.map(ChatMessage).map(Run)))
     }
 
     /// The changes of files. All files that one write changed arrive together.
@@ -45,14 +46,14 @@ impl Subscription {
         ctx: &Context<'_>,
         project_id: ID,
         after_revision: Option<i32>,
-    ) -> Result<impl Stream<Item = Result<CodeChangeSet>> + use<>> {
+    ) -> Result<impl Stream<Item = Result<Run<CodeChangeSet>>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
         let kinds = vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored];
         let events =
             events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision, false)
                 .await?;
-        Ok(events.map(|event| event.map(CodeChangeSet)))
+        Ok(events.map(|event| event.map(CodeChangeSet).map(Run)))
     }
 
     /// A message's text as it grows: first what there is, from `afterOffset` on (bytes of UTF-8, 0 by default), then each piece
@@ -64,12 +65,12 @@ impl Subscription {
         ctx: &Context<'_>,
         message_id: ID,
         after_offset: Option<i32>,
-    ) -> Result<impl Stream<Item = Result<MessageChunk>> + use<>> {
+    ) -> Result<impl Stream<Item = Result<Run<MessageChunk>>> + use<>> {
         let caller = caller(ctx)?;
         let id = MessageId::parse(&message_id, "messageId")?;
         let chunks =
             growing_message::listen(&caller.services, &caller.actor, caller.cursor()?, id, after_offset).await?;
-        Ok(chunks.map(|chunk| chunk.map(MessageChunk)))
+        Ok(chunks.map(|chunk| chunk.map(MessageChunk).map(Run)))
     }
 
     /// The messages that are being written in a project now, and then again whenever one has begun, was finished or discarded: an
@@ -79,11 +80,11 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         project_id: ID,
-    ) -> Result<impl Stream<Item = Result<Vec<GrowingMessage>>> + use<>> {
+    ) -> Result<impl Stream<Item = Result<Run<Vec<GrowingMessage>>>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
         let growing = growing_message::listen_to_project(&caller.services, &caller.actor, project).await?;
-        Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(GrowingMessage).collect())))
+        Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(GrowingMessage).collect()).map(Run)))
     }
 
     /// Who listens to a project now, and then again whenever that has changed. Others hear of it at once, or at another server
@@ -92,11 +93,11 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         project_id: ID,
-    ) -> Result<impl Stream<Item = Result<Vec<PersonHere>>> + use<>> {
+    ) -> Result<impl Stream<Item = Result<Run<Vec<PersonHere>>>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
         let people = presence::listen(&caller.services, &caller.actor, project).await?;
-        Ok(people.map(|people| people.map(|people| people.into_iter().map(PersonHere).collect())))
+        Ok(people.map(|people| people.map(|people| people.into_iter().map(PersonHere).collect()).map(Run)))
     }
 
     /// Everything that happens in a project, or the kinds of it that are named.
@@ -114,13 +115,13 @@ impl Subscription {
         kinds: Option<Vec<EventKind>>,
         after_revision: Option<i32>,
         #[graphql(default = false)] ready: bool,
-    ) -> Result<impl Stream<Item = Result<ProjectEvent>> + use<>> {
+    ) -> Result<impl Stream<Item = Result<Run<ProjectEvent>>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
         let kinds = kinds.unwrap_or_default().into_iter().map(Into::into).collect();
         let cursor = caller.cursor()?;
         let events =
             events::listen(&caller.services, &caller.actor, cursor, project, kinds, after_revision, ready).await?;
-        Ok(events.map(|event| event.map(ProjectEvent)))
+        Ok(events.map(|event| event.map(ProjectEvent).map(Run)))
     }
 }
