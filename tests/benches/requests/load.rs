@@ -1,89 +1,64 @@
 //! The data set, written straight into the tables.
 
-use super::*;
+use std::{
+    collections::HashSet,
+    sync::{Mutex, atomic::AtomicI64},
+    time::Duration,
+};
 
-/// Rows on their way into a table.
-struct Table {
-    postgres: bool,
-    head: String,
-    rows: String,
-    count: usize,
-}
+use antiphon::{
+    model::{clock, diff},
+    storage::blob_codec::{self, Encoding},
+};
+use anyhow::Context;
+use tests::{
+    database::{Database, Kind},
+    server,
+    workload::{self, Random},
+};
 
-/// A value of a row.
+use crate::{
+    data::{Data, File, OWN, Project, SESSIONS, SHARED, User, message},
+    rows::{Cell, Loader, Table},
+};
+
+/// How much there is of everything.
 #[derive(Clone, Copy)]
-enum Cell<'a> {
-    Id(&'a str),
-    Text(&'a str),
-    Bytes(&'a [u8]),
-    Number(i64),
-    Flag(bool),
-    Null,
+pub(crate) struct Shape {
+    /// 1 is 200 users, each with [`OWN`] projects.
+    pub(crate) scale: f64,
+    /// Of a usual session.
+    pub(crate) messages: usize,
+    /// Of a project.
+    pub(crate) files: usize,
+    /// Of a file.
+    pub(crate) versions: usize,
 }
 
-impl Table {
-    fn new(kind: Kind, head: &str) -> Self {
-        Self { postgres: kind == Kind::Postgres, head: head.to_owned(), rows: String::new(), count: 0 }
-    }
-
-    async fn add(&mut self, loader: &mut Loader, cells: &[Cell<'_>]) -> anyhow::Result<()> {
-        self.rows.push_str(if self.count == 0 { "(" } else { ",(" });
-        for (index, cell) in cells.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            self.rows.push_str(comma);
-            self.rows.push_str(&match cell {
-                Cell::Id(id) if self.postgres => format!("'{id}'"),
-                Cell::Id(id) => format!("X'{}'", id.replace('-', "")),
-                Cell::Text(text) => format!("'{}'", text.replace('\'', "''")),
-                Cell::Bytes(bytes) if self.postgres => format!("'\\x{}'", hex::encode(bytes)),
-                Cell::Bytes(bytes) => format!("X'{}'", hex::encode(bytes)),
-                Cell::Number(number) => number.to_string(),
-                Cell::Flag(flag) => flag.to_string(),
-                Cell::Null => "NULL".to_owned(),
-            });
-        }
-        self.rows.push(')');
-        self.count += 1;
-        if self.count == 500 { self.flush(loader).await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self, loader: &mut Loader) -> anyhow::Result<()> {
-        if self.count > 0 {
-            loader.execute(&format!("INSERT INTO {} VALUES {}", self.head, self.rows)).await?;
-            self.rows.clear();
-            self.count = 0;
-        }
-        Ok(())
+impl Shape {
+    /// (400,000 - 5 * 10,000) / 9,995 messages a session.
+    pub(crate) fn usual(scale: f64) -> Self {
+        Self { scale, messages: 35, files: 20, versions: 5 }
     }
 }
 
-enum Loader {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
+/// Files of a sync.
+const SYNCED: usize = 4;
 
-impl Loader {
-    async fn execute(&mut self, sql: &str) -> anyhow::Result<()> {
-        let start = sql.chars().take(200).collect::<String>();
-        match self {
-            Self::Sqlite(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
-            Self::Postgres(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
-        }
-        .context(start)
-    }
-}
+/// Tables of the bench's own, and how they are filled.
+const POSTGRES: &str = include_str!("beside/postgres.sql");
+const SQLITE: &str = include_str!("beside/sqlite.sql");
+const FILL: &str = include_str!("beside/fill.sql");
 
 /// Fills the tables as the service would have, were it asked for all of it one by one.
-pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data> {
+pub(crate) async fn load(database: &Database, shape: Shape) -> anyhow::Result<Data> {
     let kind = database.kind();
-    let mut loader = match kind {
-        Kind::Sqlite => Loader::Sqlite(SqliteConnection::connect(&database.url()).await?),
-        Kind::Postgres => Loader::Postgres(PgConnection::connect(&database.url()).await?),
-    };
+    let mut loader = Loader::connect(database).await?;
     loader.execute("BEGIN").await?;
-    let users = ((200.0 * scale) as usize).max(2);
-    // (400,000 - 5 * 10,000) / 9,995
-    let (usual, busy) = (35, (10_000.0 * scale) as usize);
+    loader.execute(if kind == Kind::Sqlite { SQLITE } else { POSTGRES }).await?;
+    let users = ((200.0 * shape.scale) as usize).max(2);
+    let (usual, busy) = (shape.messages, (10_000.0 * shape.scale) as usize);
+    let syncs = shape.files * shape.versions / SYNCED / SESSIONS;
     let mut random = Random(20251);
     let start = clock::now() - Duration::from_secs(40 * 86_400);
     let time = |seconds: u64| (start + Duration::from_secs(seconds)).to_rfc3339();
@@ -137,14 +112,7 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
         "file_snapshots (id, project_id, file_id, revision, superseded_revision, version, additions, deletions, blob_id, change_type, path)",
     );
     let mut diffs = Table::new(kind, "bench_diffs (version_id, diff)");
-    let mut copies = Table::new(kind, "bench_files (id, content, version)");
-    let id_type = if kind == Kind::Postgres { "uuid" } else { "blob" };
-    loader.execute(&format!("CREATE TABLE bench_diffs (version_id {id_type} PRIMARY KEY, diff text NOT NULL)")).await?;
-    loader
-        .execute(&format!(
-            "CREATE TABLE bench_files (id {id_type} PRIMARY KEY, content text NOT NULL, version integer NOT NULL)"
-        ))
-        .await?;
+    let mut copied = Vec::new();
 
     let mut made = Vec::new();
     let mut blob = 0;
@@ -160,10 +128,10 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
         let mut message_rows = Vec::new();
         let mut event_rows = vec![(1, "PROJECT_CREATED", None, None, None, time(clock_seconds))];
         type OwnFile = (String, String, Vec<(i64, String, String)>);
-        let mut own: Vec<OwnFile> = (0..FILES)
-            .map(|n| (clock::new_id().to_string(), format!("src/part{}/file_{n:02}.py", n % 4), Vec::new()))
+        let mut own: Vec<OwnFile> = (0..shape.files)
+            .map(|n| (clock::new_id().to_string(), format!("src/part{}/file_{n:03}.py", n % 4), Vec::new()))
             .collect();
-        let mut turn = 0;
+        let (mut turn, mut synced) = (0, 0);
         let mut contents = HashSet::new();
         for session in 0..SESSIONS {
             revision += 1;
@@ -194,12 +162,12 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
                     None,
                     time(clock_seconds),
                 ));
-                // Five syncs a session, of four files each.
-                if n % (count / 5) == count / 5 - 1 && turn < (session + 1) * 5 {
+                if n % (count / syncs) == count / syncs - 1 && turn < (session + 1) * syncs {
                     revision += 1;
                     let at = time(clock_seconds + 5);
-                    for file in 0..4 {
-                        let (_, _, versions) = &mut own[(turn * 4 + file) % FILES];
+                    synced = revision;
+                    for file in 0..SYNCED {
+                        let (_, _, versions) = &mut own[(turn * SYNCED + file) % shape.files];
                         // An edit may lead back to what some version held, which is kept once: this one is to be new.
                         let content = loop {
                             let content = match versions.last() {
@@ -241,8 +209,8 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
                     Cell::Number(revision),
                     Cell::Number(SESSIONS as i64),
                     Cell::Number(total),
-                    Cell::Number(FILES as i64),
-                    Cell::Number((FILES * VERSIONS) as i64),
+                    Cell::Number(shape.files as i64),
+                    Cell::Number((shape.files * shape.versions) as i64),
                     Cell::Text(&first),
                     Cell::Text(&last),
                     Cell::Text(&last),
@@ -319,7 +287,7 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
         let mut states = Vec::new();
         for (file, path, history) in own {
             let (_, content, at) = history.last().context("a file without versions")?;
-            let hash = hex::decode(tests::workload::sha256(content))?;
+            let hash = hex::decode(workload::sha256(content))?;
             let (parent, name) = path.rsplit_once('/').context("no folder")?;
             files
                 .add(
@@ -349,7 +317,7 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
                 let encoded = blob_codec::encode(content.as_bytes(), before.map(|(text, _)| text.as_bytes()));
                 let base = before.filter(|_| encoded.encoding == Encoding::ZstdDelta).map(|(_, id)| id);
                 depth = base.map_or(0, |_| depth + 1);
-                let hash = hex::decode(tests::workload::sha256(content))?;
+                let hash = hex::decode(workload::sha256(content))?;
                 blobs
                     .add(
                         &mut loader,
@@ -391,11 +359,9 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
                 diffs.add(&mut loader, &[Cell::Id(&version), Cell::Text(&unified)]).await?;
                 before = Some((content, blob));
             }
-            copies
-                .add(&mut loader, &[Cell::Id(&file), Cell::Text(content), Cell::Number(history.len() as i64)])
-                .await?;
+            copied.push((file.clone(), id.clone(), content.clone(), history.len() as i64));
             let state = || Mutex::new(Some((history.len() as i64, content.clone())));
-            states.push(File { state: [state(), state()], id: file, path });
+            states.push(File { ours: state(), copy: state(), id: file, path });
         }
         versions.flush(&mut loader).await?;
         for n in 1..=SHARED {
@@ -408,36 +374,22 @@ pub(super) async fn load(database: &Database, scale: f64) -> anyhow::Result<Data
                 members.add(&mut loader, &cells).await?;
             }
         }
-        made.push(Project { id, owner, sessions: session_ids, files: states });
+        let restore = Mutex::new(Some((synced - 1, synced)));
+        made.push(Project { id, owner, sessions: session_ids, files: states, restore });
     }
     members.flush(&mut loader).await?;
     diffs.flush(&mut loader).await?;
+    loader.execute(FILL).await?;
+    let mut copies = Table::new(kind, "bench_files (id, project_id, content, version)");
+    for (file, project, content, version) in &copied {
+        let cells = [Cell::Id(file), Cell::Id(project), Cell::Text(content), Cell::Number(*version)];
+        copies.add(&mut loader, &cells).await?;
+    }
     copies.flush(&mut loader).await?;
     loader.execute("COMMIT").await?;
     if kind == Kind::Postgres {
-        loader
-            .execute(
-                "SELECT setval(pg_get_serial_sequence('blobs', 'id'), (SELECT max(id) FROM blobs));
-                 CREATE TABLE bench_versions (file_id uuid, version integer, content text, diff text, created_at timestamptz,
-                   PRIMARY KEY (file_id, version));
-                 CREATE FUNCTION bench_update(file uuid, expected integer, content text) RETURNS integer LANGUAGE plpgsql AS $$
-                 DECLARE old bench_files; BEGIN
-                   SELECT * INTO old FROM bench_files f WHERE f.id = file AND f.version = expected FOR UPDATE;
-                   IF NOT FOUND THEN RAISE EXCEPTION 'conflict'; END IF;
-                   UPDATE bench_files f SET content = bench_update.content, version = f.version + 1 WHERE f.id = file;
-                   INSERT INTO bench_versions VALUES (file, expected, old.content, left(old.content, 500), now());
-                   RETURN expected + 1;
-                 END $$;
-                 ALTER TABLE bench_files ENABLE ROW LEVEL SECURITY;
-                 ALTER TABLE bench_versions ENABLE ROW LEVEL SECURITY;
-                 CREATE POLICY member ON bench_files TO authenticated
-                   USING (EXISTS (SELECT FROM project_files f WHERE f.id = bench_files.id));
-                 CREATE POLICY member ON bench_versions TO authenticated
-                   USING (EXISTS (SELECT FROM project_files f WHERE f.id = file_id));
-                 GRANT ALL ON bench_files, bench_versions, bench_diffs TO authenticated",
-            )
-            .await?;
+        loader.execute("SELECT setval(pg_get_serial_sequence('blobs', 'id'), (SELECT max(id) FROM blobs))").await?;
         loader.execute("VACUUM ANALYZE").await?;
     }
-    Ok(Data { users: all, projects: made, next: AtomicI64::new(1_000_000_000) })
+    Ok(Data { users: all, projects: made, next_seed: AtomicI64::new(1) })
 }
