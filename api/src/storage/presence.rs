@@ -4,11 +4,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::db::{Db, Tx, fail};
-use super::failure::fail_of;
 use super::project::member;
 use super::sql::Sql;
-use crate::metrics;
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::presence::{Person, Presence};
 
@@ -48,21 +46,14 @@ pub async fn keep(
     now: DateTime<Utc>,
     stale: DateTime<Utc>,
 ) -> Result<()> {
-    let Some((_, pool)) = db.postgres() else { return Ok(()) };
-    let pool = pool.clone();
-    let text = |pick: fn(&(ProjectId, Person)) -> String| here.iter().map(pick).collect::<Vec<_>>();
-    let projects = text(|(project, _)| project.0.to_string());
-    let people = text(|(_, person)| person.user_id.0.to_string());
-    let begun = text(|(_, person)| person.since.to_rfc3339());
-    // In a task of its own: a `begin` must not be given up half-way.
-    let kept = metrics::spawn(async move {
-        let mut tx = pool.begin().await?;
-        sqlx::query("SET LOCAL ROLE authenticated").execute(&mut *tx).await?;
-        let sql = "SELECT keep_presences($1::text::uuid, $2::text[]::uuid[], $3::text[]::uuid[], $4::text[]::timestamptz[], \
-                   $5::text::timestamptz, $6::text::timestamptz)";
-        let asked = sqlx::query(sql).bind(server.to_string()).bind(projects).bind(people).bind(begun);
-        asked.bind(now.to_rfc3339()).bind(stale.to_rfc3339()).execute(&mut *tx).await?;
-        tx.commit().await
-    });
-    kept.await.map_err(Error::internal)?.map_err(|error: sqlx::Error| fail_of(&error))
+    let texts = |pick: fn(&(ProjectId, Person)) -> String| {
+        let texts: Vec<_> = here.iter().map(pick).collect();
+        format!("{{{}}}", texts.join(","))
+    };
+    let mut sql = Sql::new("SELECT keep_presences(");
+    sql.bind(server).push(", ").bind(texts(|(project, _)| project.0.to_string())).push("::uuid[], ");
+    sql.bind(texts(|(_, person)| person.user_id.0.to_string())).push("::uuid[], ");
+    sql.bind(texts(|(_, person)| person.since.to_rfc3339())).push("::timestamptz[], ");
+    sql.bind(now).push(", ").bind(stale).push(")");
+    db.run_as_nobody(sql).await
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -29,7 +28,7 @@ const MAX_WAITING: usize = 10_000;
 /// By which way servers wake each other's listeners.
 pub enum Bus {
     /// `LISTEN` and `NOTIFY` of the database; every server hears of every write.
-    Postgres(String, PgPool),
+    Postgres(String, Db),
     /// NATS; a server hears of those projects that somebody listens to there.
     Nats(nats::Servers),
 }
@@ -37,9 +36,9 @@ pub enum Bus {
 impl Bus {
     /// NATS where there is one, and else PostgreSQL's notifications where the database has them and they are wanted.
     pub fn choose(db: &Db, notifies: bool, nats: Option<nats::Servers>) -> Option<Self> {
-        match (nats, db.postgres()) {
+        match (nats, db.postgres_url()) {
             (Some(servers), _) => Some(Self::Nats(servers)),
-            (None, Some((url, pool))) if notifies => Some(Self::Postgres(url.to_owned(), pool.clone())),
+            (None, Some(url)) if notifies => Some(Self::Postgres(url.to_owned(), db.clone())),
             (None, _) => None,
         }
     }
@@ -121,7 +120,7 @@ impl Outbox {
 /// Tells other servers what is put into the outbox, and `heard` what they tell. Ends with its task.
 pub async fn run(bus: &Bus, outbox: &Outbox, heard: impl Fn(WakeUp)) {
     match bus {
-        Bus::Postgres(url, pool) => postgres::run(url, pool, outbox, heard).await,
+        Bus::Postgres(url, db) => postgres::run(url, db, outbox, heard).await,
         Bus::Nats(servers) => nats::run(servers, outbox, heard).await,
     }
 }

@@ -6,55 +6,63 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::PgPool;
+use anyhow::anyhow;
 use sqlx::postgres::PgListener;
 use tokio::time::{sleep, timeout};
 
 use super::{Outbox, PAUSE, WakeUp, parse};
+use crate::storage::db::Db;
+use crate::storage::sql::Sql;
 
 const CHANNEL: &str = "antiphon";
 
 /// How long a server's notification to itself may take before the log says that none arrive.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(url: &str, pool: &PgPool, outbox: &Outbox, heard: impl Fn(WakeUp)) {
-    tokio::join!(send(pool, outbox), receive(url, pool, &outbox.works, heard));
+pub(super) async fn run(url: &str, db: &Db, outbox: &Outbox, heard: impl Fn(WakeUp)) {
+    tokio::join!(send(db, outbox), receive(url, db, &outbox.works, heard));
 }
 
-async fn send(pool: &PgPool, outbox: &Outbox) {
+async fn send(db: &Db, outbox: &Outbox) {
     loop {
         let reached = outbox.take().await.reached.into_iter();
         let payloads: Vec<String> = reached.map(|(project, revision)| format!("{}:{revision}", project.0)).collect();
         if payloads.is_empty() {
             continue;
         }
-        if let Err(error) = notify(pool, &payloads).await {
+        if let Err(error) = notify(db, &payloads).await {
             // The others find it by their sweep.
             tracing::warn!(%error, "other servers could not be notified");
         }
     }
 }
 
-async fn notify(pool: &PgPool, payloads: &[String]) -> sqlx::Result<()> {
-    let sql = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload";
-    sqlx::query(sql).bind(CHANNEL).bind(payloads).execute(pool).await?;
-    Ok(())
+async fn notify(db: &Db, payloads: &[String]) -> anyhow::Result<()> {
+    let mut sql = Sql::new("SELECT ");
+    for (index, payload) in payloads.iter().enumerate() {
+        sql.push(if index == 0 { "pg_notify(" } else { ", pg_notify(" })
+            .bind(CHANNEL)
+            .push(", ")
+            .bind(payload.as_str())
+            .push(")");
+    }
+    db.run_as_nobody(sql).await.map_err(|error| anyhow!("{error:?}"))
 }
 
-async fn receive(url: &str, pool: &PgPool, works: &AtomicBool, heard: impl Fn(WakeUp)) {
+async fn receive(url: &str, db: &Db, works: &AtomicBool, heard: impl Fn(WakeUp)) {
     loop {
         let listener = async {
             let mut listener = PgListener::connect(url).await?;
             listener.listen(CHANNEL).await?;
-            notify(pool, &[String::new()]).await?;
-            Ok::<_, sqlx::Error>(listener)
+            notify(db, &[String::new()]).await?;
+            anyhow::Ok(listener)
         };
         let error = match listener.await {
             Ok(listener) => {
                 tracing::debug!("listening for notifications of other servers");
                 // What was notified while nobody listened is gone.
                 heard(WakeUp::LookAtAll);
-                take(listener, works, &heard).await
+                take(listener, works, &heard).await.into()
             }
             Err(error) => error,
         };

@@ -1,0 +1,168 @@
+//! One connection, which is asked in the same way whichever database it is of.
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
+use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
+use sea_query_sqlx::SqlxValues;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use sqlx::sqlite::SqliteError;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sqlx_core::transaction::TransactionManager;
+
+type PgTransactions = <sqlx::Postgres as sqlx::Database>::TransactionManager;
+type SqliteTransactions = <sqlx::Sqlite as sqlx::Database>::TransactionManager;
+
+/// A connection of either database. Statements with values are prepared once and kept.
+pub(super) enum Connection {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl Connection {
+    pub(super) fn backend(&self) -> DbBackend {
+        match self {
+            Self::Postgres(_) => DbBackend::Postgres,
+            Self::Sqlite(_) => DbBackend::Sqlite,
+        }
+    }
+
+    /// All rows of a statement. It is read to its end also for one row: an error after that row would go unseen, and the
+    /// transaction that it ended be committed.
+    pub(super) fn query(&mut self, statement: Statement) -> BoxFuture<'_, sqlx::Result<Vec<QueryResult>>> {
+        let (sql, values) = parts(statement);
+        match self {
+            Self::Postgres(connection) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
+            Self::Sqlite(connection) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
+        }
+    }
+
+    pub(super) fn execute(&mut self, statement: Statement) -> BoxFuture<'_, sqlx::Result<ExecResult>> {
+        let (sql, values) = parts(statement);
+        match self {
+            Self::Postgres(connection) => sqlx::query_with(sql, values).execute(connection).map_ok(Into::into).boxed(),
+            Self::Sqlite(connection) => sqlx::query_with(sql, values).execute(connection).map_ok(Into::into).boxed(),
+        }
+    }
+
+    /// The rows of a string of statements, which is sent in one piece, unprepared.
+    pub(super) fn run(&mut self, text: impl Into<String>) -> BoxFuture<'_, sqlx::Result<Vec<QueryResult>>> {
+        let text = sqlx::raw_sql(AssertSqlSafe(text.into()));
+        match self {
+            Self::Postgres(connection) => rows(text.fetch_all(connection)),
+            Self::Sqlite(connection) => rows(text.fetch_all(connection)),
+        }
+    }
+
+    /// Opens a transaction by a string that begins one, in one round trip; it ends by [`Connection::let_go`].
+    pub(super) async fn begin(&mut self, opening: String) -> sqlx::Result<()> {
+        let opening = sqlx::SqlSafeStr::into_sql_str(AssertSqlSafe(opening));
+        match self {
+            Self::Postgres(connection) => PgTransactions::begin(connection, Some(opening)).await,
+            Self::Sqlite(connection) => SqliteTransactions::begin(connection, Some(opening)).await,
+        }
+    }
+
+    /// Ends what [`Connection::begin`] has opened, without waiting for it: the answer is for who uses the connection next.
+    pub(super) fn let_go(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Postgres(connection) => {
+                PgTransactions::start_rollback(connection);
+                self.flush()
+            }
+            Self::Sqlite(connection) => {
+                SqliteTransactions::start_rollback(connection);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a transaction, however it was begun and whatever is still under way in it.
+    pub(super) async fn roll_back(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Postgres(connection) if connection.is_in_transaction() => PgTransactions::rollback(connection).await,
+            Self::Sqlite(connection) if connection.is_in_transaction() => {
+                SqliteTransactions::rollback(connection).await
+            }
+            _ => self.run("ROLLBACK").await.map(drop),
+        }
+    }
+
+    /// Whether [`Connection::begin`] has opened a transaction.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        match self {
+            Self::Postgres(connection) => connection.is_in_transaction(),
+            Self::Sqlite(connection) => connection.is_in_transaction(),
+        }
+    }
+
+    /// Sends what is to be sent and takes what has come, as far as that needs no waiting. An error says that the connection is
+    /// of no use any more.
+    pub(super) fn flush(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Postgres(connection) => connection.flush().now_or_never().unwrap_or(Ok(())),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Whether the other side answers.
+    pub(super) async fn ping(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Postgres(connection) => connection.ping().await,
+            Self::Sqlite(connection) => connection.ping().await,
+        }
+    }
+}
+
+fn parts(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
+    let Statement { sql, values, .. } = statement;
+    (AssertSqlSafe(sql), SqlxValues(values.unwrap_or(Values(Vec::new()))))
+}
+
+/// On the heap: what asks is deep in resolvers, and the stack is not without end.
+fn rows<'c, R: Into<QueryResult> + Send + 'c>(
+    fetched: impl Future<Output = sqlx::Result<Vec<R>>> + Send + 'c,
+) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
+    fetched.map_ok(|rows| rows.into_iter().map(Into::into).collect()).boxed()
+}
+
+/// Whether a connection on which this happened is to be closed: it is lost, or not known to be in the state that it should be
+/// in. What a statement itself got wrong is no such thing.
+pub(super) fn breaks(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
+            Some(error) => matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic),
+            None => !is_of_the_statement(&**error),
+        },
+        // Made on this side, about a statement's values or its rows.
+        sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether SQLite has only undone the statement. After any other of its errors it may have rolled back the transaction
+/// (<https://www.sqlite.org/lang_transaction.html>, "Response To Errors Within A Transaction").
+fn is_of_the_statement(error: &dyn DatabaseError) -> bool {
+    const ERROR: i32 = 1;
+    const TOOBIG: i32 = 18;
+    const CONSTRAINT: i32 = 19;
+    const MISMATCH: i32 = 20;
+    const RANGE: i32 = 25;
+    let code = error.try_downcast_ref::<SqliteError>().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, ERROR | TOOBIG | CONSTRAINT | MISMATCH | RANGE))
+}
+
+/// An error as SeaORM has it.
+pub(super) fn db_err(error: sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
+/// A result as SeaORM has it.
+pub(super) type DbResult<T> = Result<T, DbErr>;

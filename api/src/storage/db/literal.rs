@@ -1,0 +1,137 @@
+//! Values as literals of PostgreSQL's, for statements that go with the string which opens a transaction: the simple protocol
+//! takes no values.
+
+use sea_orm::{Statement, Value};
+
+use crate::model::error::{Error, Result};
+
+/// A text as a literal, whatever `standard_conforming_strings` says. A NUL, which no text there can hold, is left out.
+pub(super) fn text(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 3);
+    quoted.push_str("E'");
+    for character in text.chars().filter(|character| *character != '\0') {
+        if matches!(character, '\'' | '\\') {
+            quoted.push(character);
+        }
+        quoted.push(character);
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A statement with its values as literals in the place of `$1`, `$2` ….
+///
+/// # Errors
+/// `Internal` for a value of a kind that has no literal here.
+pub(super) fn render(statement: &Statement) -> Result<String> {
+    let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
+    let mut rendered = String::with_capacity(statement.sql.len() + 40 * values.len());
+    let mut rest = statement.sql.as_str();
+    let mut quote = None;
+    while let Some(at) = rest.find(['$', '\'', '"']) {
+        let (before, from) = rest.split_at(at);
+        rendered.push_str(before);
+        let mut characters = from.chars();
+        let sign = characters.next();
+        let digits = characters.as_str();
+        let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap_or(digits.len());
+        let (number, after) = digits.split_at(end);
+        if sign == Some('$') && quote.is_none() && !number.is_empty() {
+            let value = number.parse::<usize>().ok().and_then(|number| values.get(number.checked_sub(1)?));
+            rendered.push_str(&literal(value.ok_or_else(|| Error::internal("a placeholder has no value"))?)?);
+            rest = after;
+            continue;
+        }
+        if sign != Some('$') {
+            // A doubled quote closes and opens again.
+            quote = match quote {
+                None => sign,
+                Some(open) if Some(open) == sign => None,
+                open => open,
+            };
+        }
+        rendered.extend(sign);
+        rest = digits;
+    }
+    rendered.push_str(rest);
+    Ok(rendered)
+}
+
+fn literal(value: &Value) -> Result<String> {
+    /// Typed, as a value that is bound is: a function is found by the types of its arguments.
+    fn typed(value: Option<String>, kind: &str) -> String {
+        format!("{}::{kind}", value.unwrap_or_else(|| "NULL".to_owned()))
+    }
+    Ok(match value {
+        Value::Bool(value) => typed(value.map(|value| value.to_string()), "boolean"),
+        // In quotes: `-1::int` is the negation of `1::int`, of which i32::MIN has none.
+        Value::SmallInt(value) => typed(value.map(|value| format!("'{value}'")), "smallint"),
+        Value::Int(value) => typed(value.map(|value| format!("'{value}'")), "integer"),
+        Value::BigInt(value) => typed(value.map(|value| format!("'{value}'")), "bigint"),
+        Value::String(value) => typed(value.as_deref().map(text), "text"),
+        Value::Uuid(value) => typed(value.map(|value| format!("'{value}'")), "uuid"),
+        Value::ChronoDateTimeUtc(value) => {
+            let time = |time: &chrono::DateTime<chrono::Utc>| time.format("'%Y-%m-%d %H:%M:%S%.6f+00'").to_string();
+            typed(value.as_ref().map(time), "timestamptz")
+        }
+        other => return Err(Error::Internal(format!("no literal is made of {other:?}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeZone, Utc};
+    use sea_orm::DbBackend;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn rendered(sql: &str, values: impl IntoIterator<Item = Value>) -> Result<String> {
+        render(&Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
+    }
+
+    #[test]
+    fn a_literal_holds_whatever_is_in_it() {
+        for (value, quoted) in [
+            ("", "E''"),
+            ("{\"sub\":\"a\"}", "E'{\"sub\":\"a\"}'"),
+            ("O'Neil", "E'O''Neil'"),
+            ("'; RESET ROLE; --", "E'''; RESET ROLE; --'"),
+            ("\\'; RESET ROLE; --", "E'\\\\''; RESET ROLE; --'"),
+            ("\\", "E'\\\\'"),
+            ("a\0b", "E'ab'"),
+            ("$$ \u{2019}\n", "E'$$ \u{2019}\n'"),
+        ] {
+            assert_eq!(text(value), quoted);
+        }
+    }
+
+    #[test]
+    fn each_kind_of_value_keeps_its_type() {
+        let time = Utc.with_ymd_and_hms(2026, 1, 2, 3, 4, 5).unwrap() + chrono::Duration::microseconds(6);
+        for (value, quoted) in [
+            (Value::from(Uuid::nil()), "'00000000-0000-0000-0000-000000000000'::uuid"),
+            (Value::from(None::<Uuid>), "NULL::uuid"),
+            (Value::from(i32::MIN), "'-2147483648'::integer"),
+            (Value::from(i64::MAX), "'9223372036854775807'::bigint"),
+            (Value::from(true), "true::boolean"),
+            (Value::from("it's $1"), "E'it''s $1'::text"),
+            (Value::from(time), "'2026-01-02 03:04:05.000006+00'::timestamptz"),
+        ] {
+            assert_eq!(rendered("$1", [value]).unwrap(), quoted);
+        }
+        assert!(rendered("$1", [Value::from(1.5_f64)]).is_err());
+    }
+
+    #[test]
+    fn placeholders_are_found_outside_of_quotes_and_nowhere_else() {
+        let values = [Value::from(1), Value::from("$1 '$2' \"")];
+        let sql = "SELECT f($2, $1), '$1''$2', \"$1\", $2 || 'a', 1$";
+        let text = "E'$1 ''$2'' \"'::text";
+        let expected = format!("SELECT f({text}, '1'::integer), '$1''$2', \"$1\", {text} || 'a', 1$");
+        assert_eq!(rendered(sql, values).unwrap(), expected);
+        for sql in ["$1", "$0", "$99999999999999999999"] {
+            assert!(rendered(sql, []).is_err(), "{sql}");
+        }
+    }
+}

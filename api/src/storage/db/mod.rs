@@ -1,0 +1,353 @@
+//! The database: connections, and transactions that know their actor.
+//!
+//! A connection is known to be clean before it is used: it is alive, in no transaction, and of the session settings that are
+//! stated here. One on which a begin, a commit or a rollback failed, or that was lost, is closed and replaced. What was
+//! given up half-way (a client went away) is rolled back before the connection is used again. A write is acknowledged only
+//! after a COMMIT that was one: `Session::commit` asks PostgreSQL for the outcome where the connection was lost meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult};
+use serde_json::json;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+use crate::metrics::Metrics;
+use crate::model::actor::Actor;
+use crate::model::error::{Error, Result};
+use crate::model::file::FileSnapshot;
+use crate::model::limits::DatabaseLimits;
+use crate::model::locks::Locks;
+
+use super::content_cache::ContentCache;
+pub(super) use super::failure::fail;
+use super::failure::fail_of;
+use super::sql::Sql;
+use pool::{Connector, Place, Pool};
+use session::{Opening, Session};
+use writer::Writer;
+
+mod connection;
+mod literal;
+mod pool;
+mod session;
+mod transaction;
+mod writer;
+
+pub(super) use transaction::Me;
+pub use transaction::{Operator, Tx};
+
+/// A connected database.
+#[derive(Clone)]
+pub struct Db {
+    /// SQLite: connections that read. PostgreSQL: all there are.
+    pool: Pool,
+    /// SQLite: the one connection that writes.
+    writer: Option<Arc<Writer>>,
+    /// A connection of SeaORM's, made when it is asked for, since its migrator takes no other.
+    migrations: DatabaseConnection,
+    url: Arc<str>,
+    metrics: Arc<Metrics>,
+    locks: Locks,
+    contents: ContentCache,
+}
+
+/// What the database's login may do by itself, when it is not speaking for a caller. PostgreSQL only.
+#[derive(Debug)]
+pub struct Login {
+    /// Its name.
+    pub name: String,
+    /// Whether it may speak for callers.
+    pub may_serve: bool,
+    /// Whether it may make tables.
+    pub may_migrate: bool,
+    /// Whether row-level security does not hold for it: it is the tables' owner, or above such things.
+    pub reads_all: bool,
+}
+
+impl Db {
+    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) within the limits. Nothing is migrated.
+    ///
+    /// # Errors
+    /// `Internal` saying why the database cannot be reached.
+    pub async fn connect(url: &str, limits: &DatabaseLimits) -> Result<Self> {
+        let contents = ContentCache::new(limits.content_cache_bytes)?;
+        let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
+        let (pool, writer) = if url.starts_with("sqlite:") {
+            let options = sqlite_options(url)?;
+            let writer = Connector::new(Place::Sqlite(options), limits);
+            let writer = Writer::open(writer, limits).await?;
+            let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
+            let options = options.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
+            let readers = Connector::new(Place::Sqlite(options), limits);
+            (pool::open(readers, size).await?, Some(Arc::new(writer)))
+        } else {
+            let options: PgConnectOptions = url.parse().map_err(unusable)?;
+            let settings = postgres_settings(limits);
+            let options = Box::new(options.disable_statement_logging());
+            let connector = Connector::new(Place::Postgres { options, settings }, limits);
+            (pool::open(connector, size).await?, None)
+        };
+        Ok(Self {
+            pool,
+            writer,
+            migrations: migrations(url).await?,
+            url: url.into(),
+            metrics: Arc::default(),
+            locks: Locks::Both,
+            contents,
+        })
+    }
+
+    /// The connection that migrations run on.
+    pub fn migrations(&self) -> &DatabaseConnection {
+        &self.migrations
+    }
+
+    /// What is counted of this server.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The diff of a version with what it is compared with, where it is kept in memory; of one that the caller has read.
+    pub fn kept_diff(&self, version: &FileSnapshot) -> Option<Arc<str>> {
+        self.contents.diff(version)
+    }
+
+    /// Keeps the diff of a version, which stays what it is.
+    pub fn keep_diff(&self, version: &FileSnapshot, diff: &str) {
+        self.contents.keep_diff(version, diff);
+    }
+
+    /// Counts the connections that there are now.
+    pub fn count_connections(&self) {
+        let status = self.pool.status();
+        let (name, size) =
+            (if self.is_sqlite() { "read" } else { "all" }, u32::try_from(status.size).unwrap_or(u32::MAX));
+        self.metrics.pool(name, size, status.available);
+        if let Some(writer) = &self.writer {
+            let (size, idle) = writer.count();
+            self.metrics.pool("write", size, idle);
+        }
+    }
+
+    /// Asks the database for an answer.
+    ///
+    /// # Errors
+    /// `Internal` where none comes.
+    pub async fn ping(&self) -> Result<()> {
+        self.operator().await?.rows(Sql::new("SELECT 1")).await.map(drop)
+    }
+
+    /// Whether this is SQLite.
+    pub fn is_sqlite(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Its URL, where this is PostgreSQL.
+    pub(super) fn postgres_url(&self) -> Option<&str> {
+        (!self.is_sqlite()).then_some(&*self.url)
+    }
+
+    /// The same database behind these locks.
+    pub fn behind(self, locks: Locks) -> Self {
+        Self { locks, ..self }
+    }
+
+    /// What the login may do on PostgreSQL.
+    ///
+    /// # Errors
+    /// `Internal` where the database fails.
+    pub async fn login(&self) -> Result<Login> {
+        const ASKED: &str = "SELECT current_user::text AS name, \
+             EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, \
+             CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)) AS may_serve, \
+             coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_migrate, \
+             coalesce(NOT row_security_active(to_regclass('projects')), false) AS reads_all";
+        let rows = self.operator().await?.rows(Sql::new(ASKED)).await?;
+        let row = rows.first().ok_or_else(|| Error::internal("the database does not say who is logged in"))?;
+        Ok(Login {
+            name: row.try_get("", "name").map_err(fail)?,
+            may_serve: row.try_get("", "may_serve").map_err(fail)?,
+            may_migrate: row.try_get("", "may_migrate").map_err(fail)?,
+            reads_all: row.try_get("", "reads_all").map_err(fail)?,
+        })
+    }
+
+    /// Begins a transaction that sees one state of the whole database and writes nothing. Dropping it ends it.
+    ///
+    /// # Errors
+    /// `Internal` where no connection can be had, `RateLimited` where none was free for too long.
+    pub async fn read(&self, actor: &Actor) -> Result<Tx> {
+        let session = self.begin_read(Some(actor)).await?;
+        Ok(self.tx(session, actor))
+    }
+
+    /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
+    /// of the operator, who has the credentials of the tables' owner, and for what a server compares its listeners' projects
+    /// with: no request comes here.
+    ///
+    /// # Errors
+    /// As [`Db::read`].
+    pub async fn operator(&self) -> Result<Operator> {
+        Ok(Operator { session: self.begin_read(None).await? })
+    }
+
+    async fn begin_read(&self, actor: Option<&Actor>) -> Result<Session> {
+        let opening = if self.is_sqlite() { "BEGIN".to_owned() } else { format!("{READ}{}", self.speak_for(actor)) };
+        // On the heap: what reads is deep in resolvers.
+        let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), &self.metrics));
+        Ok(self.metrics.waiting("read", opened).await?.0)
+    }
+
+    /// Begins a transaction that may write. Dropping it rolls it back.
+    ///
+    /// # Errors
+    /// As [`Db::read`].
+    pub async fn write(&self, actor: &Actor) -> Result<Tx> {
+        Ok(self.begin_write(actor, None).await?.0)
+    }
+
+    /// Begins a transaction that may write, and runs its first statement; answers its rows, too. On PostgreSQL that takes one
+    /// round trip. There the rows have come as text, from which columns are read as ever.
+    ///
+    /// # Errors
+    /// As [`Db::read`], and as the statement.
+    #[expect(dead_code, reason = "what takes a project's lock is to open its transaction so")]
+    pub(super) async fn write_with(&self, actor: &Actor, first: Sql) -> Result<(Tx, Vec<QueryResult>)> {
+        self.begin_write(actor, Some(first)).await
+    }
+
+    async fn begin_write(&self, actor: &Actor, first: Option<Sql>) -> Result<(Tx, Vec<QueryResult>)> {
+        let Some(writer) = &self.writer else {
+            let first = first.map(|sql| literal::render(&sql.build(DbBackend::Postgres))).transpose()?;
+            let first = first.map_or(String::new(), |first| format!("; {first}"));
+            let opening = Opening::Write(format!("{WRITE}{}; {TRANSACTION_ID}{first}", self.speak_for(Some(actor))));
+            let (session, rows) =
+                self.metrics.waiting("write", Box::pin(Session::open(&self.pool, opening, &self.metrics))).await?;
+            let mut rows = rows.into_iter();
+            let xid = rows.next().map(|row| row.try_get("", "xid").map_err(fail)).transpose()?.flatten();
+            return Ok((Tx { xid, ..self.tx(session, actor) }, rows.collect()));
+        };
+        let turn = self.metrics.waiting("write", Box::pin(writer.turn())).await?;
+        let tx = self.tx(Session::of_turn(turn, &self.metrics), actor);
+        let rows = match first {
+            Some(first) => tx.rows(first).await?,
+            None => Vec::new(),
+        };
+        Ok((tx, rows))
+    }
+
+    /// Runs a statement as what callers are, but as none of them, and commits it: what a server has to say for itself. Nothing
+    /// happens on SQLite, whose file has one server.
+    pub(super) async fn run_as_nobody(&self, sql: Sql) -> Result<()> {
+        if self.is_sqlite() {
+            return Ok(());
+        }
+        let statement = literal::render(&sql.build(DbBackend::Postgres))?;
+        let text = format!("{WRITE}; SET LOCAL ROLE authenticated; {statement}; COMMIT");
+        let (session, _) = Session::open(&self.pool, Opening::Whole(text), &self.metrics).await?;
+        drop(session);
+        Ok(())
+    }
+
+    /// Makes the rest of a transaction the caller's.
+    fn speak_for(&self, actor: Option<&Actor>) -> String {
+        actor.filter(|_| self.locks != Locks::Application).map_or(String::new(), speak_for)
+    }
+
+    fn tx(&self, session: Session, actor: &Actor) -> Tx {
+        Tx {
+            session,
+            xid: None,
+            actor: actor.clone(),
+            locks: self.locks,
+            metrics: self.metrics.clone(),
+            contents: self.contents.clone(),
+        }
+    }
+
+    /// Closes all connections once they are idle.
+    pub async fn close(self) {
+        // An error here has nobody left to hear it.
+        let _ = self.migrations.close().await;
+        pool::drain(&self.pool).await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+}
+
+/// How long SQLite waits for another process that writes.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// One state of the database for all of a transaction.
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Stated, since a database may have another default; a write that waited for another is to see what that did. Whether it may
+/// write at all is left to the server's setting.
+const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// By which the outcome is found out where the connection is lost during the commit. A standby has none.
+const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid";
+
+/// What each session of PostgreSQL's is to have, whatever the server, the database or the login has for a default.
+fn postgres_settings(limits: &DatabaseLimits) -> String {
+    // One plan for all values of a statement, which every page here is read by an index with. To plan it again for each costs
+    // more than to run it: row-level security makes statements long.
+    let mut settings = "SET plan_cache_mode = force_generic_plan; SET row_security = on".to_owned();
+    if limits.database_statement_seconds > 0 {
+        let milliseconds = limits.database_statement_seconds * 1_000;
+        settings.push_str(&format!("; SET statement_timeout = {milliseconds}"));
+    }
+    settings
+}
+
+/// How a SQLite file is opened by who writes to it.
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions> {
+    let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
+    // WAL lets readers read beside the one writer. FULL: what was acknowledged survives a power cut.
+    Ok(options
+        .create_if_missing(true)
+        // A write touches a row in each of some twenty trees: half the default page halves what it writes.
+        .page_size(2048)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .disable_statement_logging())
+}
+
+/// A connection for migrations, made when it is first used and not kept for long.
+async fn migrations(url: &str) -> Result<DatabaseConnection> {
+    let mut options = SeaOptions::new(url);
+    let is_sqlite = url.starts_with("sqlite:");
+    options.max_connections(1).connect_lazy(true).sqlx_logging(false).idle_timeout(Duration::from_secs(10));
+    if is_sqlite {
+        let kept = sqlite_options(url)?;
+        options.map_sqlx_sqlite_opts(move |_| kept.clone());
+    }
+    Database::connect(options).await.map_err(fail)
+}
+
+fn unusable(error: sqlx::Error) -> Error {
+    fail_of(&error)
+}
+
+/// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`. An address that
+/// is not known to be the caller's is left out.
+fn speak_for(actor: &Actor) -> String {
+    let (user, role) = (actor.user_id.0, "authenticated");
+    let claims = match &actor.verified_email {
+        None => json!({ "sub": user, "role": role }),
+        Some(email) => json!({ "sub": user, "role": role, "email": email.as_str(), "email_verified": true }),
+    };
+    format!("; SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = {}", literal::text(&claims.to_string()))
+}
+
+/// A value in the database that this version of the service does not know.
+pub(super) fn unknown(what: &str, value: &str) -> Error {
+    Error::Internal(format!("the database holds an unknown {what}: {value:?}"))
+}

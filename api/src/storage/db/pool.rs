@@ -1,0 +1,204 @@
+//! Connections that are kept: who waits for one is served in the order of coming, and the one used last is used next, so that
+//! those which nobody needs grow idle and are closed.
+//!
+//! A connection comes back only in a state that is known. No round trip is spent on asking each whether it still works: a
+//! transaction that cannot be opened on one is opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
+
+use std::time::Duration;
+
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection as _};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::Connection;
+use crate::model::error::{Error, Result};
+use crate::model::limits::DatabaseLimits;
+use crate::storage::failure::fail_of;
+
+/// From which idle time on a connection is asked whether it works: what lies between may have forgotten it without a word.
+const ASK_AFTER: Duration = Duration::from_secs(30);
+
+/// How long the answer may take.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// How long a connection that was let go in the middle of something may take to be clean again, before it is closed.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// How often a database that refuses connections for now is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How often those who still use connections are looked for when the pool is closed.
+const DRAIN_PAUSE: Duration = Duration::from_millis(5);
+
+pub(super) type Pool = managed::Pool<Connector>;
+
+/// Where connections go.
+pub(super) enum Place {
+    Postgres {
+        options: Box<PgConnectOptions>,
+        /// What is said first on each connection.
+        settings: String,
+    },
+    Sqlite(SqliteConnectOptions),
+}
+
+/// Makes connections and says which of them are kept.
+pub(super) struct Connector {
+    place: Place,
+    acquire: Duration,
+    idle: Duration,
+    lifetime: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(place: Place, limits: &DatabaseLimits) -> Self {
+        Self {
+            place,
+            acquire: Duration::from_secs(limits.database_acquire_seconds),
+            idle: Duration::from_secs(limits.database_idle_seconds),
+            lifetime: Duration::from_secs(limits.database_lifetime_seconds),
+        }
+    }
+
+    /// A new connection. A database that does not take any just now, as while it restarts, is tried again for as long as a
+    /// request waits.
+    pub(super) async fn connect(&self) -> sqlx::Result<Connection> {
+        let deadline = Instant::now() + self.acquire;
+        loop {
+            match self.connect_once().await {
+                Err(error) if is_passing(&error) && Instant::now() + RETRY < deadline => sleep(RETRY).await,
+                connected => return connected,
+            }
+        }
+    }
+
+    async fn connect_once(&self) -> sqlx::Result<Connection> {
+        match &self.place {
+            Place::Postgres { options, settings } => {
+                let connect = async {
+                    let mut connection = Connection::Postgres(options.connect().await?);
+                    connection.run(settings.as_str()).await?;
+                    Ok(connection)
+                };
+                timeout(self.acquire, connect).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            }
+            Place::Sqlite(options) => Ok(Connection::Sqlite(options.connect().await?)),
+        }
+    }
+
+    fn keeps(&self, metrics: &Metrics) -> bool {
+        metrics.last_used() < self.idle && metrics.age() < self.lifetime
+    }
+}
+
+/// Whether a database that refuses a connection so may take one soon.
+fn is_passing(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    match error {
+        sqlx::Error::Io(error) => matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset),
+        sqlx::Error::Database(error) => error.is_transient_in_connect_phase(),
+        _ => false,
+    }
+}
+
+impl managed::Manager for Connector {
+    type Type = Connection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> sqlx::Result<Connection> {
+        self.connect().await
+    }
+
+    async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if !self.keeps(metrics) {
+            return Err(RecycleError::message("old"));
+        }
+        connection.flush()?;
+        if metrics.last_used() >= ASK_AFTER {
+            timeout(ANSWER_TIME, connection.ping()).await.map_err(|_| RecycleError::message("silent"))??;
+        }
+        Ok(())
+    }
+}
+
+/// A pool of up to so many connections, of which the first is made at once.
+pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
+    let (wait, period) = (connector.acquire, connector.idle.min(connector.lifetime) / 4);
+    let pool = Pool::builder(connector)
+        .max_size(size)
+        .queue_mode(QueueMode::Lifo)
+        .wait_timeout(Some(wait))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(Error::internal)?;
+    let _first = take(&pool).await?;
+    tokio::spawn(close_idle(pool.weak(), period));
+    Ok(pool)
+}
+
+/// Closes connections that nobody has used for long, for as long as there is the pool.
+async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
+    loop {
+        sleep(period).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if pool.is_closed() {
+            return;
+        }
+        for connection in pool.retain(|_, metrics| pool.manager().keeps(&metrics)).removed {
+            close(connection).await;
+        }
+    }
+}
+
+/// Takes a connection out, once there is one.
+pub(super) async fn take(pool: &Pool) -> Result<Object<Connector>> {
+    pool.get().await.map_err(|error| match error {
+        PoolError::Timeout(TimeoutType::Wait) => Error::RateLimited(format!(
+            "The service is busy: no connection to the database was free for {} seconds (--database-acquire-seconds). Try \
+             again later.",
+            pool.manager().acquire.as_secs()
+        )),
+        PoolError::Backend(error) => fail_of(&error),
+        error => Error::internal(error),
+    })
+}
+
+/// Makes a connection clean again that was let go in the middle of something, and gives it back; or closes it.
+pub(super) fn settle(mut object: Object<Connector>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        drop(Object::take(object));
+        return;
+    };
+    runtime.spawn(async move {
+        if !matches!(timeout(SETTLE_TIME, object.roll_back()).await, Ok(Ok(()))) {
+            drop(Object::take(object));
+        }
+    });
+}
+
+/// Takes leave of the database. There is nobody to hear of an error.
+pub(super) async fn close(connection: Connection) {
+    let closing = async {
+        match connection {
+            Connection::Postgres(connection) => connection.close().await,
+            Connection::Sqlite(connection) => connection.close().await,
+        }
+    };
+    let _ = timeout(ANSWER_TIME, closing).await;
+}
+
+/// Closes every connection, as they come back.
+pub(super) async fn drain(pool: &Pool) {
+    loop {
+        for connection in pool.retain(|_, _| false).removed {
+            close(connection).await;
+        }
+        if pool.status().size == 0 {
+            return pool.close();
+        }
+        sleep(DRAIN_PAUSE).await;
+    }
+}
