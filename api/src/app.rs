@@ -135,7 +135,7 @@ impl App {
 
         let draining = CancellationToken::new();
         let bus = Bus::choose(&db, settings.notify, nats);
-        let services = Arc::new(Services::new(db.clone(), settings.limits.clone()));
+        let services = Arc::new(Services::new(db.clone(), settings.limits.clone(), &settings.database));
         let parts = parts(&db, bus.is_some().then(|| services.clone()));
         let health = Arc::new(Health::new(parts, draining.clone()));
         let router = router(AppState {
@@ -315,7 +315,7 @@ pub async fn import(
     // These limits are on what requests may cost; the operator may spend more.
     let mut limits = settings.limits.clone();
     (limits.max_sync_files, limits.max_text_bytes) = (usize::MAX, usize::MAX);
-    let services = Arc::new(Services::new(open(settings, false).await?, limits));
+    let services = Arc::new(Services::new(open(settings, false).await?, limits, &settings.database));
     let import = import::Import { repository, project, branch: import.branch.clone(), max: import.max };
     let imported = import::import(&services, &claims, import, report).await;
     services.close().await;
@@ -342,7 +342,7 @@ pub async fn export(
     let project = ProjectId::parse(&export.project, "PROJECT").map_err(words)?;
     let db = open(settings, true).await?;
     let (owner, newest) = export::owner(&db, project).await.map_err(words)?;
-    let services = Services::new(db, settings.limits.clone());
+    let services = Services::new(db, settings.limits.clone(), &settings.database);
     let said = match (&export.to, &export.git) {
         (Some(to), _) => {
             let archived = export::archive(&services, (&owner, newest), project, export.at, to).await.map_err(words)?;

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,12 @@ struct OfAccess {
     access: &'static str,
 }
 
+/// What somebody waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLane {
+    lane: &'static str,
+}
+
 type Durations<S> = Family<S, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted.
@@ -82,6 +88,8 @@ pub struct Metrics {
     pool: Family<OfPool, Gauge>,
     pool_waiting: Family<OfAccess, Gauge>,
     pool_waits: Durations<OfAccess>,
+    turns_waiting: Family<OfLane, Gauge>,
+    turn_waits: Durations<OfLane>,
     /// WebSockets that are open.
     pub sockets: Gauge,
     /// Subscriptions under way.
@@ -114,6 +122,8 @@ impl Default for Metrics {
             pool: Family::default(),
             pool_waiting: Family::default(),
             pool_waits: Family::new_with_constructor(durations),
+            turns_waiting: Family::default(),
+            turn_waits: Family::new_with_constructor(durations),
             sockets: Gauge::default(),
             listeners: Gauge::default(),
             deliveries: Counter::default(),
@@ -148,6 +158,17 @@ impl Default for Metrics {
             "Time until a transaction had a connection and had begun",
             Unit::Seconds,
             m.pool_waits.clone(),
+        );
+        r.register(
+            "turns_waiting",
+            "Those who wait for others: to read, to write, for a project, for a processor",
+            m.turns_waiting.clone(),
+        );
+        r.register_with_unit(
+            "turn_wait",
+            "Time that those who had to wait for others waited",
+            Unit::Seconds,
+            m.turn_waits.clone(),
         );
         r.register("sockets", "Open WebSockets", m.sockets.clone());
         r.register("listeners", "Subscriptions under way", m.listeners.clone());
@@ -238,6 +259,17 @@ impl Metrics {
         begun
     }
 
+    /// Says how long somebody waits for others, and that they wait meanwhile.
+    pub async fn waiting_turn<T>(&self, lane: &'static str, wait: impl Future<Output = T>) -> T {
+        let of = OfLane { lane };
+        let started = Instant::now();
+        let waiting = Held::new(&self.turns_waiting.get_or_create(&of));
+        let waited = wait.await;
+        drop(waiting);
+        self.turn_waits.get_or_create(&of).observe(started.elapsed().as_secs_f64());
+        waited
+    }
+
     /// Says how many connections a pool has, and how many of them nobody uses.
     pub fn pool(&self, pool: &'static str, size: u32, idle: usize) {
         let idle = i64::try_from(idle).unwrap_or(i64::MAX);
@@ -298,6 +330,15 @@ impl Drop for Held {
 pub struct Cost {
     statements: AtomicU64,
     sql_nanoseconds: AtomicU64,
+    pauses: Mutex<Pauses>,
+}
+
+/// When an operation has waited for others.
+#[derive(Debug, Default)]
+struct Pauses {
+    ended: Duration,
+    /// Since when it waits, and how many of its tasks do.
+    current: Option<(Instant, usize)>,
 }
 
 impl Cost {
@@ -310,6 +351,56 @@ impl Cost {
     pub fn sql_time(&self) -> Duration {
         Duration::from_nanos(self.sql_nanoseconds.load(Ordering::Relaxed))
     }
+}
+
+impl Cost {
+    fn pauses(&self) -> MutexGuard<'_, Pauses> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An operation's pause, until it is dropped.
+struct Pause(Arc<Cost>);
+
+impl Pause {
+    fn begin(cost: Arc<Cost>) -> Self {
+        let mut pauses = cost.pauses();
+        pauses.current = Some(match pauses.current {
+            Some((since, tasks)) => (since, tasks + 1),
+            None => (Instant::now(), 1),
+        });
+        drop(pauses);
+        Self(cost)
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        let mut pauses = self.0.pauses();
+        if let Some((since, tasks)) = pauses.current {
+            if tasks > 1 {
+                pauses.current = Some((since, tasks - 1));
+            } else {
+                pauses.ended += since.elapsed();
+                pauses.current = None;
+            }
+        }
+    }
+}
+
+/// Waits for others: the present operation does not spend the time that this takes.
+pub async fn paused<T>(wait: impl Future<Output = T>) -> T {
+    let _pause = COST.try_with(Arc::clone).ok().map(Pause::begin);
+    wait.await
+}
+
+/// How long the present operation has waited for others so far.
+pub fn waited() -> Duration {
+    let waited = |cost: &Arc<Cost>| {
+        let pauses = cost.pauses();
+        pauses.ended + pauses.current.map_or(Duration::ZERO, |(since, _)| since.elapsed())
+    };
+    COST.try_with(waited).unwrap_or_default()
 }
 
 tokio::task_local! {

@@ -28,6 +28,7 @@ mod odd_repositories;
 mod operators;
 mod others_ids;
 mod pages;
+mod pairs;
 mod portability;
 mod presence;
 mod protocol;
@@ -42,6 +43,7 @@ mod team;
 mod team_locks;
 mod tokens;
 mod travel;
+mod turns;
 mod usage;
 
 /// Not a test: what a server in a process of its own does, once this binary has been started again for it.

@@ -42,6 +42,7 @@ pub async fn start_session(writer: Writer, new: NewSession) -> Result<(Session, 
         as_of: None,
     };
     chat::insert_session(&write.tx, &session).await?;
+    writer.knows(session.id.0, project_id);
     write.about.session = Some(session.id);
     write.about.counts.sessions = 1;
     write.commit(EventKind::SessionStarted, (session, revision)).await

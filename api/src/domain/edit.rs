@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::project::Target;
 use super::write::{Noun, Write};
-use super::{Writer, policy};
+use super::{Tx, Writer, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{File, FileSnapshot, Hash};
-use crate::model::ids::{FileId, FileSnapshotId, MessageId, SessionId};
+use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::language::language_of;
 use crate::model::manifest::manifest;
 use crate::model::names::{ChangeType, FileType};
@@ -48,6 +48,7 @@ pub(super) struct Edit {
 }
 
 /// The contents of a file after an edit.
+#[derive(Clone)]
 pub(super) enum Content {
     /// None: a folder, or a deletion.
     None,
@@ -145,16 +146,14 @@ impl FileWrite {
     /// The live files around these paths, or all of them where that is as cheap or where the message's checkpoint needs
     /// them.
     pub(super) async fn heads(&self, paths: &[FilePath], all: bool) -> Result<Heads> {
+        let Write { tx, locked, .. } = &self.write;
         /// More names than this are found faster by reading all.
         const MANY: usize = 500;
         let names: usize = paths.iter().map(|path| 1 + path.ancestors().count()).sum();
-        let complete = all || names > MANY || self.follows_checkpoint();
-        let heads = if complete {
-            file::heads(&self.write.tx, self.write.locked.id).await?
-        } else {
-            file::heads_around(&self.write.tx, self.write.locked.id, paths).await?
-        };
-        Ok(Heads { by_path: heads.into_iter().map(|head| (head.file.path.clone(), head)).collect(), complete })
+        if all || names > MANY || self.follows_checkpoint() {
+            return Heads::all(tx, locked.id).await;
+        }
+        Ok(Heads::new(file::heads_around(tx, locked.id, paths).await?, false))
     }
 
     fn follows_checkpoint(&self) -> bool {
@@ -163,15 +162,14 @@ impl FileWrite {
 
     /// Makes the edits, in a fixed order. `heads` are the live files as they were; `field` is the argument to blame where the
     /// edits do not fit what is there.
-    pub(super) async fn apply(
-        &mut self,
-        heads: &Heads,
-        mut edits: Vec<Edit>,
-        field: &'static str,
-    ) -> Result<Vec<Changed>> {
-        edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
-        check_tree(heads, &edits, field)?;
-        let changed = if edits.is_empty() { Vec::new() } else { self.change(edits).await? };
+    pub(super) async fn apply(&mut self, heads: &Heads, edits: Vec<Edit>, field: &'static str) -> Result<Vec<Changed>> {
+        let gathered = Gathered::read(&self.write.tx, self.write.locked.id, heads, edits, field).await?;
+        self.make(heads, gathered.prepare().await?).await
+    }
+
+    /// Makes edits that are prepared, given the same live files.
+    pub(super) async fn make(&mut self, heads: &Heads, prepared: Prepared) -> Result<Vec<Changed>> {
+        let changed = if prepared.edits.is_empty() { Vec::new() } else { self.change(prepared).await? };
         if let Some(snapshot) = self.conversation.and_then(|conversation| conversation.snapshot_id) {
             let Write { tx, locked, .. } = &self.write;
             let files = match heads.after(&changed) {
@@ -185,28 +183,13 @@ impl FileWrite {
         Ok(changed)
     }
 
-    async fn change(&mut self, edits: Vec<Edit>) -> Result<Vec<Changed>> {
-        let Write { tx, locked, writer, about } = &mut self.write;
-        let (mut stored, mut hashes) = (Vec::new(), Vec::new());
-        for edit in &edits {
-            if !matches!(edit.content, Content::Same) {
-                stored.extend(edit.live_blob());
-            }
-            match &edit.content {
-                Content::Bytes(_, hash) => hashes.push(*hash),
-                Content::Blob(blob) => stored.push(*blob),
-                Content::None | Content::Same => {}
-            }
-        }
-        let chains = blob::of_project(tx, locked.id, &stored, &hashes).await?;
+    async fn change(&mut self, prepared: Prepared) -> Result<Vec<Changed>> {
+        let Write { tx, locked, writer, about, .. } = &mut self.write;
         let project = locked.id;
-        let prepared = tokio::task::spawn_blocking(move || prepare(edits, chains, project));
-        let Prepared { edits, new_blobs, known } = prepared.await.map_err(Error::internal)??;
-        let mut blobs = known;
+        let Prepared { edits, new_blobs, known: mut blobs } = prepared;
         if !new_blobs.is_empty() {
             blobs.extend(blob::insert(tx, project, new_blobs).await?);
         }
-
         let mut changed = Vec::with_capacity(edits.len());
         let mut superseded = Vec::new();
         for (edit, prepared) in edits {
@@ -275,6 +258,47 @@ impl FileWrite {
     }
 }
 
+/// Edits, with the contents that are needed to prepare them.
+pub(super) struct Gathered {
+    project: ProjectId,
+    edits: Vec<Edit>,
+    chains: Chains,
+}
+
+impl Gathered {
+    /// Checks that the edits fit what is there, and reads what they need.
+    pub(super) async fn read(
+        tx: &Tx,
+        project: ProjectId,
+        heads: &Heads,
+        mut edits: Vec<Edit>,
+        field: &'static str,
+    ) -> Result<Self> {
+        edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
+        check_tree(heads, &edits, field)?;
+        let (mut stored, mut hashes) = (Vec::new(), Vec::new());
+        for edit in &edits {
+            if !matches!(edit.content, Content::Same) {
+                stored.extend(edit.live_blob());
+            }
+            match &edit.content {
+                Content::Bytes(_, hash) => hashes.push(*hash),
+                Content::Blob(blob) => stored.push(*blob),
+                Content::None | Content::Same => {}
+            }
+        }
+        let chains = blob::of_project(tx, project, &stored, &hashes).await?;
+        Ok(Self { project, edits, chains })
+    }
+
+    /// Counts the lines that the edits add and remove, and encodes what is new. This takes processor time, which async threads do
+    /// not have to give.
+    pub(super) async fn prepare(self) -> Result<Prepared> {
+        let Self { project, edits, chains } = self;
+        tokio::task::spawn_blocking(move || prepare(edits, chains, project)).await.map_err(Error::internal)?
+    }
+}
+
 /// The conversation that a write names.
 async fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>> {
     if context.session_id.is_none() && context.message_id.is_none() {
@@ -316,6 +340,15 @@ pub(super) struct Heads {
 }
 
 impl Heads {
+    fn new(heads: Vec<Head>, complete: bool) -> Self {
+        Self { by_path: heads.into_iter().map(|head| (head.file.path.clone(), head)).collect(), complete }
+    }
+
+    /// All live files of a project.
+    pub(super) async fn all(tx: &Tx, project: ProjectId) -> Result<Self> {
+        Ok(Self::new(file::heads(tx, project).await?, true))
+    }
+
     pub(super) fn get(&self, path: &FilePath) -> Option<&Head> {
         self.by_path.get(path)
     }
@@ -372,12 +405,20 @@ fn taken(path: &FilePath, field: &'static str, message: String) -> Error {
     Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, ..Conflict::default() }))
 }
 
+/// Edits with everything that is to be written for them.
 #[derive(Default)]
-struct Prepared {
+pub(super) struct Prepared {
     edits: Vec<(Edit, PreparedContent)>,
     new_blobs: Vec<NewBlob>,
     /// Ids of contents that the project has already.
     known: HashMap<Hash, BlobId>,
+}
+
+impl Prepared {
+    /// Whether nothing changes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
 }
 
 struct PreparedContent {
@@ -393,8 +434,7 @@ impl Edit {
     }
 }
 
-/// Counts the lines that the edits add and remove, and encodes what is new. This takes processor time, not database time.
-fn prepare(edits: Vec<Edit>, mut chains: Chains, project: crate::model::ids::ProjectId) -> Result<Prepared> {
+fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<Prepared> {
     let mut prepared = Prepared { edits: Vec::with_capacity(edits.len()), ..Prepared::default() };
     let mut seen: HashSet<Hash> = HashSet::new();
     for edit in edits {

@@ -45,7 +45,7 @@ where
     let begun = Instant::now();
     loop {
         match look().await {
-            Err(error) if error.cause().is_some() && begun.elapsed() < PATIENCE => sleep(PAUSE).await,
+            Err(error) if error.is_passing() && begun.elapsed() < PATIENCE => sleep(PAUSE).await,
             looked => return looked,
         }
     }
@@ -208,7 +208,7 @@ impl Feed {
                 span => span,
             }
         };
-        let tx = services.read(actor).await?;
+        let tx = services.read_for_all(actor).await?;
         let members = project::members(&tx, self.project).await?;
         if !members.contains(&actor.user_id) {
             let mut known = lock(&self.known);

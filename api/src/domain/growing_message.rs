@@ -108,6 +108,7 @@ pub async fn start(writer: Writer, new: NewGrowingMessage) -> Result<Grown> {
     };
     if growing::insert(&tx, &message, new.idempotency_key.clone()).await? {
         tx.commit().await?;
+        writer.knows(message.id.0, place.project_id);
         wake(&writer.services, place.project_id);
         return Ok(Grown { message_id: message.id, length: 0 });
     }
@@ -356,7 +357,7 @@ impl Growth {
             }
             (length_of(&known.text), known.read.is_none())
         };
-        let tx = services.read(actor).await?;
+        let tx = services.read_for_all(actor).await?;
         if let Some(text) = growing::text_from(&tx, self.id, from).await? {
             let mut known = lock_of(&self.known);
             known.text.push_str(&text);
@@ -490,7 +491,7 @@ async fn look_at_project(services: &Services, actor: &Actor, feed: &Feed, stirre
     {
         return Ok(growing.clone());
     }
-    let growing = growing::of_project(&services.read(actor).await?, feed.project()).await?;
+    let growing = growing::of_project(&services.read_for_all(actor).await?, feed.project()).await?;
     *present = Some((stirred, growing.clone()));
     Ok(growing)
 }

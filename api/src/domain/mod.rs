@@ -5,11 +5,14 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use quick_cache::sync::Cache;
+use uuid::Uuid;
+
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
-use crate::model::ids::UserId;
-use crate::model::limits::Limits;
+use crate::model::ids::{ProjectId, UserId};
+use crate::model::limits::{DatabaseLimits, Limits};
 use crate::storage::db::Db;
 
 pub mod agent_configuration;
@@ -28,8 +31,10 @@ pub mod profile;
 pub mod project;
 pub mod snapshot;
 pub mod sync;
+mod turns;
 mod write;
 
+use self::turns::Turns;
 pub use self::write::Writer;
 pub use crate::storage::db::Tx;
 
@@ -46,13 +51,23 @@ pub struct Services {
     pub limits: Limits,
     /// Users whose profile is known to exist.
     seen: Mutex<HashSet<UserId>>,
+    /// Who uses the database next.
+    turns: Turns,
+    /// The projects in which users write, by what they name when they do: that of an id never changes.
+    projects: Cache<(UserId, Uuid), ProjectId>,
 }
+
+/// How many of [`Services::projects`] are remembered.
+const KNOWN_PROJECTS: usize = 100_000;
 
 impl Services {
     /// Services on a migrated database.
-    pub fn new(db: Db, limits: Limits) -> Self {
+    pub fn new(db: Db, limits: Limits, database: &DatabaseLimits) -> Self {
+        let turns = Turns::new(database, db.is_sqlite(), db.metrics().clone());
         Self {
             db,
+            turns,
+            projects: Cache::new(KNOWN_PROJECTS),
             hub: events::Hub::default(),
             wake_ups: Default::default(),
             here: Arc::default(),
@@ -75,9 +90,19 @@ impl Services {
     /// A transaction that sees one state of the database and writes nothing; dropping it ends it.
     ///
     /// # Errors
-    /// `Internal` where no connection can be had.
+    /// `RateLimited` if the actor's turn does not come in time.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
-        self.db.read(actor).await
+        let turn = self.turns.read(actor.user_id).await?;
+        Ok(self.db.read(actor).await?.holding(turn))
+    }
+
+    /// A transaction for what many share that the actor may read: it is not charged to the actor.
+    ///
+    /// # Errors
+    /// As [`Services::read`].
+    async fn read_for_all(&self, actor: &Actor) -> Result<Tx> {
+        let turn = self.turns.read_for_all().await?;
+        Ok(self.db.read(actor).await?.holding(turn))
     }
 
     /// Closes the database, once nobody listens any more.

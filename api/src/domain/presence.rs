@@ -192,7 +192,7 @@ async fn look(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> 
     let project = feed.project();
     let mut read = feed.people.read.lock().await;
     if read.as_ref().is_none_or(|(then, _)| *then < stirred) {
-        let presences = of_projects(&services.read(actor).await?, &[project]).await?;
+        let presences = of_projects(&services.read_for_all(actor).await?, &[project]).await?;
         *read = Some((stirred, presences));
     }
     let presences = read.as_ref().map_or(&[][..], |(_, presences)| presences);

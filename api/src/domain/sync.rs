@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::edit::{Changed, Content, Context, Edit, FileWrite, Heads};
+use super::edit::{Changed, Content, Context, Edit, FileWrite, Gathered, Heads, Prepared};
 use super::file::{PROJECT, Sides, check_context, file_content, merges};
 use super::project::Target;
+use super::turns::Size;
 use super::write::Write;
-use super::{Tx, Writer, check_name};
+use super::{Tx, Writer, check_name, policy};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::ids::{FileId, ProjectId};
@@ -87,34 +88,124 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
     if let Some(index) = sync.deletes.iter().position(|path| paths.contains(path)) {
         return Err(Error::bad_input(format!("deletes[{index}]"), "This path is among `files` too."));
     }
-    let mut write = FileWrite::begin(&writer, Target::Project(sync.project_id), PROJECT, context).await?;
-    let given: Vec<FilePath> = wanted.iter().map(|(path, ..)| path).chain(&sync.deletes).cloned().collect();
-    let heads = write.heads(&given, sync.mirror).await?;
-    if let Err(Error::Conflict(conflict)) = write.write.check_expected(sync.expected_revision) {
-        let files = conflicts(&write.write, &heads, wanted, sync.expected_revision.unwrap_or_default()).await?;
-        return Err(Error::Conflict(Box::new(Conflict { files, ..*conflict })));
+    let size = size_of(&wanted, sync.deletes.len());
+    let job = Job { wanted, deletes: sync.deletes, mirror: sync.mirror };
+    let target = Target::Project(sync.project_id);
+    let writer = writer.of_size(size);
+    for _ in 0..if size == Size::Large { ATTEMPTS } else { 0 } {
+        let Some(ahead) = Ahead::of(&writer, sync.project_id, &job).await? else { break };
+        let write = FileWrite::begin(&writer, target, PROJECT, context.clone()).await?;
+        if ahead.holds(&write.write).await? {
+            check_revision(&write.write, &ahead.heads, &job, sync.expected_revision).await?;
+            return finish(write, &ahead.heads, ahead.unchanged, ahead.prepared).await;
+        }
+        write.write.unchanged(()).await?;
     }
-    let (edits, unchanged) = plan(&heads, wanted, &sync.deletes, sync.mirror)?;
-    let edits = detect_renames(&write.write.tx, sync.project_id, edits).await?;
-    if edits.is_empty() {
+    let write = FileWrite::begin(&writer, target, PROJECT, context).await?;
+    let given: Vec<FilePath> = job.wanted.iter().map(|(path, ..)| path).chain(&job.deletes).cloned().collect();
+    let heads = write.heads(&given, job.mirror).await?;
+    check_revision(&write.write, &heads, &job, sync.expected_revision).await?;
+    let (gathered, unchanged) = gather(&write.write.tx, sync.project_id, &heads, &job).await?;
+    let prepared = gathered.prepare().await?;
+    finish(write, &heads, unchanged, prepared).await
+}
+
+/// How often a large sync is prepared before its project is locked; the last time it is while it is locked.
+const ATTEMPTS: usize = 2;
+
+/// What a sync is to lead to.
+struct Job {
+    wanted: Vec<Wanted>,
+    deletes: Vec<FilePath>,
+    mirror: bool,
+}
+
+/// A file as it is to be: where, what, its language, and what it holds.
+type Wanted = (FilePath, FileType, Option<String>, Content);
+
+/// A sync that was prepared before its project was locked: what it reads and computes keeps nobody else from writing.
+struct Ahead {
+    /// The revision at which it was prepared.
+    revision: i32,
+    heads: Heads,
+    prepared: Prepared,
+    unchanged: usize,
+}
+
+impl Ahead {
+    /// Prepares a sync; `None` if it cannot be made, which is to be said of the locked project.
+    async fn of(writer: &Writer, project: ProjectId, job: &Job) -> Result<Option<Self>> {
+        let _turn = writer.services.turns.work(writer.actor.user_id).await?;
+        let tx = writer.read().await?;
+        let present = super::project::by_ids(&tx, &[project]).await?.into_iter().next();
+        let Some(present) = present.filter(|present| policy::may_write(present.viewer_role).is_ok()) else {
+            return Ok(None);
+        };
+        let heads = Heads::all(&tx, project).await?;
+        let (gathered, unchanged) = match gather(&tx, project, &heads, job).await {
+            Ok(gathered) => gathered,
+            Err(error) if error.is_passing() => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        drop(tx);
+        let prepared = gathered.prepare().await?;
+        Ok(Some(Self { revision: present.revision, heads, prepared, unchanged }))
+    }
+
+    /// Whether no file has changed since.
+    async fn holds(&self, write: &Write) -> Result<bool> {
+        Ok(self.revision == write.present_revision()
+            || !file::has_changed_after(&write.tx, write.locked.id, self.revision).await?)
+    }
+}
+
+/// What a sync has to change, and how many files are as they are to be.
+async fn gather(tx: &Tx, project: ProjectId, heads: &Heads, job: &Job) -> Result<(Gathered, usize)> {
+    let (edits, unchanged) = plan(heads, job.wanted.clone(), &job.deletes, job.mirror)?;
+    let edits = detect_renames(tx, project, edits).await?;
+    Ok((Gathered::read(tx, project, heads, edits, "files").await?, unchanged))
+}
+
+async fn finish(mut write: FileWrite, heads: &Heads, unchanged: usize, prepared: Prepared) -> Result<Synced> {
+    if prepared.is_empty() {
         let revision = write.write.present_revision();
         return write.write.unchanged(Synced { unchanged, revision, ..Synced::default() }).await;
     }
-    let changes = write.apply(&heads, edits, "files").await?;
+    let changes = write.make(heads, prepared).await?;
     let revision = write.write.locked.revision;
     write.write.commit(EventKind::FilesChanged, Synced { changes, unchanged, revision }).await
+}
+
+/// Checks the precondition on the project's revision; its conflict names the files that differ.
+async fn check_revision(write: &Write, heads: &Heads, job: &Job, expected: Option<i32>) -> Result<()> {
+    match write.check_expected(expected) {
+        Err(Error::Conflict(conflict)) => {
+            let files = conflicts(write, heads, &job.wanted, expected.unwrap_or_default()).await?;
+            Err(Error::Conflict(Box::new(Conflict { files, ..*conflict })))
+        }
+        checked => checked,
+    }
+}
+
+/// More files than this make a sync a large write.
+const MANY_FILES: usize = 200;
+
+/// And so do more bytes than this.
+const MANY_BYTES: usize = 1 << 20;
+
+fn size_of(wanted: &[Wanted], deletes: usize) -> Size {
+    let bytes = wanted.iter().map(|(.., content)| match content {
+        Content::Bytes(bytes, _) => bytes.len(),
+        _ => 0,
+    });
+    if wanted.len() + deletes > MANY_FILES || bytes.sum::<usize>() > MANY_BYTES { Size::Large } else { Size::Small }
 }
 
 /// Files of a refused sync that are described, at most.
 const MAX_CONFLICTS: usize = 100;
 
 /// The files of a sync that somebody else has changed since the caller saw them, and differently.
-async fn conflicts(
-    write: &Write,
-    heads: &Heads,
-    wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
-    seen_at: i32,
-) -> Result<Vec<FileConflict>> {
+async fn conflicts(write: &Write, heads: &Heads, wanted: &[Wanted], seen_at: i32) -> Result<Vec<FileConflict>> {
     let (tx, project) = (&write.tx, write.locked.id);
     let changed: HashSet<FileId> = file::changed_after(tx, project, seen_at).await?.into_iter().collect();
     let seen = file::held(tx, project, seen_at, (seen_at, i32::MAX)).await?;
@@ -122,16 +213,16 @@ async fn conflicts(
     let (mut files, mut sides) = (Vec::new(), Vec::new());
     for (path, _, _, content) in wanted {
         let Content::Bytes(sent, hash) = content else { continue };
-        let head = heads.get(&path);
+        let head = heads.get(path);
         let touched = match head {
-            Some(head) => changed.contains(&head.file.id) && head.file.hash != Some(hash),
-            None => seen.contains_key(&path),
+            Some(head) => changed.contains(&head.file.id) && head.file.hash != Some(*hash),
+            None => seen.contains_key(path),
         };
         if !touched || files.len() == MAX_CONFLICTS {
             continue;
         }
-        let seen = seen.get(&path).and_then(|head| head.blob);
-        sides.push(Sides { seen, now: head.and_then(|head| head.blob), sent });
+        let seen = seen.get(path).and_then(|head| head.blob);
+        sides.push(Sides { seen, now: head.and_then(|head| head.blob), sent: sent.clone() });
         files.push(FileConflict {
             path: path.as_str().to_owned(),
             current_version: head.map(|head| head.file.version),
@@ -208,12 +299,7 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
 }
 
 /// What has to change for the wanted files to be there, and how many are already.
-fn plan(
-    heads: &Heads,
-    wanted: Vec<(FilePath, FileType, Option<String>, Content)>,
-    deletes: &[FilePath],
-    mirror: bool,
-) -> Result<(Vec<Edit>, usize)> {
+fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) -> Result<(Vec<Edit>, usize)> {
     let (mut edits, mut unchanged) = (Vec::new(), 0);
     let mut gone: HashMap<FilePath, Head> = HashMap::new();
     for path in deletes {

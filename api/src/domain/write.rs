@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Services, policy};
+use uuid::Uuid;
+
+use super::turns::{ProjectTurn, Size};
+use super::{Services, Tx, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::clock;
@@ -13,7 +16,6 @@ use crate::model::limits::Limits;
 use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project};
 use crate::storage::collaborator;
-use crate::storage::db::Tx;
 use crate::storage::event::{self, Closing};
 use crate::storage::project::{self, Counts, Locked, Target};
 
@@ -30,7 +32,7 @@ impl Services {
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
     {
-        let writer = Writer { services: self.clone(), actor: actor.clone() };
+        let writer = Writer { services: self.clone(), actor: actor.clone(), size: Size::Small };
         metrics::spawn(write(writer)).await.map_err(|error| Error::internal(format!("a write panicked: {error}")))?
     }
 }
@@ -40,6 +42,7 @@ impl Services {
 pub struct Writer {
     pub(super) services: Arc<Services>,
     pub(super) actor: Actor,
+    size: Size,
 }
 
 impl Writer {
@@ -55,7 +58,38 @@ impl Writer {
 
     /// A transaction that writes what is no revision of any project.
     pub(super) async fn open(&self) -> Result<Tx> {
-        self.services.db.write(&self.actor).await
+        let turn = self.services.turns.write(self.actor.user_id, self.size).await?;
+        Ok(self.services.db.write(&self.actor).await?.holding(turn))
+    }
+
+    /// The same, of one whose writes are large.
+    pub(super) fn of_size(self, size: Size) -> Self {
+        Self { size, ..self }
+    }
+
+    /// Remembers the project of what the writer has just made, or is known to see.
+    pub(super) fn knows(&self, id: Uuid, project: ProjectId) {
+        self.services.projects.insert((self.actor.user_id, id), project);
+    }
+
+    /// Waits for those who came first to write to the project. Before somebody waits, they must see the project: how long it
+    /// takes tells a stranger nothing.
+    async fn queue(&self, target: Target, (noun, field): Noun) -> Result<Option<ProjectTurn>> {
+        let services = &self.services;
+        if !services.turns.are_by_project() {
+            return Ok(None);
+        }
+        let known = services.projects.get(&(self.actor.user_id, target.id()));
+        let project = match known {
+            Some(project) => project,
+            None => {
+                let project = project::of(&self.read().await?, target).await?;
+                let project = project.ok_or_else(|| Error::not_found(noun, field))?;
+                self.knows(target.id(), project);
+                project
+            }
+        };
+        services.turns.project(project).await
     }
 
     /// Begins a write to a project as owner or editor.
@@ -80,8 +114,9 @@ impl Writer {
         (noun, field): Noun,
         may: impl FnOnce(ProjectRole) -> Result<()>,
     ) -> Result<Write> {
+        let turn = self.queue(target, (noun, field)).await?;
         let tx = self.open().await?;
-        let Some(locked) = project::lock(&tx, target, clock::now()).await? else {
+        let Some(locked) = metrics::paused(project::lock(&tx, target, clock::now())).await? else {
             // Row-level security does not let viewers lock a project.
             if let Some(role) = project::role_in(&tx, target).await? {
                 may(role)?;
@@ -89,22 +124,31 @@ impl Writer {
             return Err(Error::not_found(noun, field));
         };
         may(locked.role)?;
-        Ok(self.holding(tx, locked))
+        Ok(self.holding(turn, tx, locked))
     }
 
     /// Begins a write that every member may make, viewers too.
     pub(super) async fn begin_as_member(&self, project: ProjectId, noun: Noun) -> Result<Write> {
+        let turn = self.queue(Target::Project(project), noun).await?;
         let tx = self.open().await?;
-        let locked = collaborator::lock_as_member(&tx, project, clock::now()).await?;
+        let locked = metrics::paused(collaborator::lock_as_member(&tx, project, clock::now())).await?;
         let locked = locked.ok_or_else(|| Error::not_found(noun.0, noun.1))?;
-        Ok(self.holding(tx, locked))
+        Ok(self.holding(turn, tx, locked))
     }
 
     /// Begins the answer to an invitation; `None` if the actor has none.
     pub(super) async fn begin_as_invited(&self, project: ProjectId) -> Result<Option<Write>> {
+        if self.services.turns.are_by_project() && !collaborator::is_invited(&self.read().await?, project).await? {
+            return Ok(None);
+        }
+        let turn = self.services.turns.project(project).await?;
         let tx = self.open().await?;
-        let locked = collaborator::lock_as_invited(&tx, project, clock::now()).await?;
-        Ok(locked.map(|locked| self.holding(tx, locked)))
+        let locked = metrics::paused(collaborator::lock_as_invited(&tx, project, clock::now())).await?;
+        // On PostgreSQL the statement that has waited for another answer saw the invitation as it was before.
+        if locked.is_some() && !collaborator::is_invited(&tx, project).await? {
+            return Ok(None);
+        }
+        Ok(locked.map(|locked| self.holding(turn, tx, locked)))
     }
 
     /// Begins the write that makes a project.
@@ -118,11 +162,12 @@ impl Writer {
             status: project.status,
             at: project.created_at,
         };
-        Ok((self.holding(tx, locked), project))
+        self.knows(project.id.0, project.id);
+        Ok((self.holding(None, tx, locked), project))
     }
 
-    fn holding(&self, tx: Tx, locked: Locked) -> Write {
-        Write { tx, locked, writer: self.clone(), about: About::default() }
+    fn holding(&self, turn: Option<ProjectTurn>, tx: Tx, locked: Locked) -> Write {
+        Write { tx, turn, locked, writer: self.clone(), about: About::default() }
     }
 }
 
@@ -140,6 +185,8 @@ pub(super) struct About {
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct Write {
     pub(super) tx: Tx,
+    /// Given to the next after the transaction has ended: fields are dropped in their order.
+    turn: Option<ProjectTurn>,
     /// The project, and that the actor is a member of it.
     pub(super) locked: Locked,
     pub(super) writer: Writer,
@@ -183,7 +230,7 @@ impl Write {
         let About { session, message, description, counts } = self.about;
         let closing = Closing { kind, session, message, description, counts };
         event::close(&self.tx, &self.locked, closing).await?;
-        Ok(Closed { tx: self.tx, locked: self.locked, services: self.writer.services })
+        Ok(Closed { tx: self.tx, turn: self.turn, locked: self.locked, services: self.writer.services })
     }
 
     /// Ends the write without a trace.
@@ -198,6 +245,7 @@ impl Write {
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct Closed {
     pub(super) tx: Tx,
+    turn: Option<ProjectTurn>,
     pub(super) locked: Locked,
     services: Arc<Services>,
 }
@@ -206,6 +254,7 @@ impl Closed {
     /// Commits, then wakes the project's listeners.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
         self.tx.commit().await?;
+        drop(self.turn);
         self.services.hub.wake(self.locked.id, self.locked.revision);
         Ok(value)
     }

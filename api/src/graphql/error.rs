@@ -15,11 +15,18 @@ impl From<Error> for async_graphql::Error {
             Error::Unavailable(cause) => return Self { source: Some(Arc::new(Outage)), ..Self::new(cause) },
             _ => {}
         }
-        Self::new(error.message()).extend_with(|_, extensions| describe(&error, extensions))
+        let described = Self::new(error.message()).extend_with(|_, extensions| describe(&error, extensions));
+        match error {
+            Error::RateLimited { .. } => Self { source: Some(Arc::new(Outage)), ..described },
+            _ => described,
+        }
     }
 }
 
-/// Marks an error of the library's as an [`Error::Unavailable`] of ours.
+/// The extension that says after how many seconds to try again.
+pub const RETRY_AFTER: &str = "retryAfterSeconds";
+
+/// Marks an error of the library's as one of ours that passes: an [`Error::Unavailable`] or [`Error::RateLimited`].
 struct Outage;
 
 /// Whether the same operation may succeed when it is tried again.
@@ -65,6 +72,7 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
                 extensions.set("files", Value::List(conflict.files.iter().map(file_conflict).collect()));
             }
         }
+        Error::RateLimited { retry_after: Some(seconds), .. } => extensions.set(RETRY_AFTER, *seconds),
         Error::PositionLost { revision } => extensions.set("revision", *revision),
         _ => {}
     }

@@ -4,6 +4,8 @@
 //! database error inside a resolver must not compile. What a client may read is [`Error::message`]; what only the log
 //! may read is [`Error::cause`].
 
+use std::time::Duration;
+
 use super::merge::Merge;
 
 /// Why a request was refused, as the closed set of codes in the API's `extensions.code`.
@@ -36,8 +38,13 @@ pub enum Error {
         /// What is too large; names the setting.
         message: String,
     },
-    /// Too many requests; the message names the setting.
-    RateLimited(String),
+    /// Too many requests, or others were first for too long; the message names the setting.
+    RateLimited {
+        /// What there was too much of.
+        message: String,
+        /// After how many seconds to try again, where that is known.
+        retry_after: Option<u64>,
+    },
     /// The operation costs too much; the message names the setting.
     QueryTooComplex(String),
     /// The database takes no writes at the moment; reads work.
@@ -114,6 +121,13 @@ impl Error {
         Self::PayloadTooLarge { field: Some(field.into()), message: message.into() }
     }
 
+    /// A `RateLimited` for somebody who has waited for others for `--database-acquire-seconds`; `what` they were first at.
+    pub fn busy(what: &str, waited: Duration) -> Self {
+        let seconds = waited.as_secs();
+        let message = format!("{what} for {seconds} seconds (--database-acquire-seconds): try again in {seconds} s.");
+        Self::RateLimited { message, retry_after: Some(seconds) }
+    }
+
     /// A `Conflict` of the argument `field` with what is there.
     pub fn conflict(field: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict(Box::new(Conflict { message: message.into(), field: Some(field), ..Conflict::default() }))
@@ -128,7 +142,7 @@ impl Error {
             Self::BadInput { .. } => "BAD_USER_INPUT",
             Self::Conflict(_) => "CONFLICT",
             Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
-            Self::RateLimited(_) => "RATE_LIMITED",
+            Self::RateLimited { .. } => "RATE_LIMITED",
             Self::QueryTooComplex(_) => "QUERY_TOO_COMPLEX",
             Self::ReadOnly(_) => "READ_ONLY",
             Self::PositionLost { .. } => "POSITION_LOST",
@@ -144,12 +158,17 @@ impl Error {
         }
     }
 
+    /// Whether the same may work later, for a listener who can wait: the database is away or busy.
+    pub fn is_passing(&self) -> bool {
+        self.cause().is_some() || matches!(self, Self::RateLimited { .. })
+    }
+
     /// The text a client may read.
     pub fn message(&self) -> String {
         match self {
             Self::Unauthenticated(message)
             | Self::Forbidden(message)
-            | Self::RateLimited(message)
+            | Self::RateLimited { message, .. }
             | Self::QueryTooComplex(message)
             | Self::ReadOnly(message)
             | Self::PayloadTooLarge { message, .. }

@@ -7,7 +7,12 @@ pub struct DatabaseLimits {
     /// Most connections to the database
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
-    /// How long a request waits for a connection before it fails, in seconds
+    /// Most connections that one user's operations use at once to read, and as many to write; of few connections at most all but
+    /// one
+    #[arg(long, env = "DATABASE_USER_CONNECTIONS", default_value_t = 4, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub database_user_connections: u32,
+    /// How long a request waits for others before it is told to come again, in seconds: for its user's share of the connections,
+    /// for a connection, for the writers of its project that came first
     #[arg(long, env = "DATABASE_ACQUIRE_SECONDS", default_value_t = 10, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub database_acquire_seconds: u64,
     /// How long a connection may be idle before it is closed, in seconds

@@ -247,6 +247,16 @@ pub async fn invitations_count(tx: &Tx) -> Result<i64> {
     tx.count(sql).await
 }
 
+/// Whether the actor has an unanswered invitation into a project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn is_invited(tx: &Tx, project: ProjectId) -> Result<bool> {
+    let mut sql = Sql::new("SELECT count(*) AS n");
+    mine(&mut sql, tx).push(" AND i.project_id = ").bind(project.0);
+    Ok(tx.count(sql).await? > 0)
+}
+
 /// Takes the next revision of a project into which the actor has an unanswered invitation; `None` where they have none.
 ///
 /// # Errors

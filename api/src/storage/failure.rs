@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
-use crate::model::error::Error;
+use crate::model::error::{Conflict, Error};
 
 /// What a database says when it fails is for the log; whether the same may work when it is tried again, and whether it is
 /// writing alone that fails, is for whoever asked.
@@ -46,6 +46,23 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
             Error::ReadOnly(format!("Nothing can be written at the moment, reading works: {why}."))
         }
         Kind::Outage => outage(error),
+        Kind::Conflict => {
+            tracing::warn!(code = &*code, %error, "two writes met");
+            Error::Conflict(Box::new(Conflict {
+                message: "Another write came first, and this one does not fit what is there now: try again.".to_owned(),
+                ..Conflict::default()
+            }))
+        }
+        Kind::Forbidden => {
+            tracing::warn!(code = &*code, %error, "row-level security refused a write");
+            Error::Forbidden("You may not do this, or not any more.".to_owned())
+        }
+        Kind::Busy => Error::RateLimited {
+            message:
+                "Another server has been writing to the project for too long (--database-acquire-seconds): try again."
+                    .to_owned(),
+            retry_after: Some(1),
+        },
         Kind::Defect => Error::Internal(format!("database: {error}")),
     }
 }
@@ -60,6 +77,12 @@ enum Kind {
     ReadOnly(&'static str),
     /// The same may work when it is tried again.
     Outage,
+    /// Another write came first.
+    Conflict,
+    /// Row-level security refuses it: the caller has lost the right to it meanwhile.
+    Forbidden,
+    /// Another transaction has held what is wanted for too long.
+    Busy,
     /// The same fails again.
     Defect,
 }
@@ -74,8 +97,14 @@ fn of_postgres(code: &str) -> Kind {
         // read_only_sql_transaction, disk_full
         "25006" => return Kind::ReadOnly(IS_READ_ONLY),
         "53100" => return Kind::ReadOnly(IS_FULL),
-        // query_canceled, lock_not_available, idle_in_transaction_session_timeout
-        "57014" | "55P03" | "25P03" => return Kind::Outage,
+        // query_canceled, idle_in_transaction_session_timeout
+        "57014" | "25P03" => return Kind::Outage,
+        // lock_not_available
+        "55P03" => return Kind::Busy,
+        // foreign_key_violation, unique_violation, deadlock_detected
+        "23503" | "23505" | "40P01" => return Kind::Conflict,
+        // insufficient_privilege
+        "42501" => return Kind::Forbidden,
         _ => {}
     }
     match code.get(..2) {
@@ -89,6 +118,11 @@ fn of_postgres(code: &str) -> Kind {
 fn of_sqlite(code: i32) -> Kind {
     /// SQLITE_IOERR_WRITE, _FSYNC, _DIR_FSYNC, _TRUNCATE, _DELETE, _SHMOPEN, _SHMSIZE.
     const WRITING: [i32; 7] = [778, 1034, 1290, 1546, 2570, 4618, 4874];
+    match code {
+        // SQLITE_CONSTRAINT_FOREIGNKEY, _PRIMARYKEY, _UNIQUE
+        787 | 1555 | 2067 => return Kind::Conflict,
+        _ => {}
+    }
     match code & 0xff {
         // SQLITE_READONLY, SQLITE_FULL, SQLITE_IOERR
         8 => Kind::ReadOnly(IS_READ_ONLY),
@@ -115,7 +149,10 @@ mod tests {
             ("57014", Kind::Outage),
             ("42P01", Kind::Defect),
             ("XX001", Kind::Defect),
-            ("23503", Kind::Defect),
+            ("23503", Kind::Conflict),
+            ("42501", Kind::Forbidden),
+            ("55P03", Kind::Busy),
+            ("23514", Kind::Defect),
             ("", Kind::Defect),
         ] {
             assert_eq!(of_postgres(code), kind, "{code}");
@@ -130,7 +167,8 @@ mod tests {
             (517, Kind::Outage),
             (11, Kind::Defect),
             (26, Kind::Defect),
-            (787, Kind::Defect),
+            (787, Kind::Conflict),
+            (275, Kind::Defect),
             (1, Kind::Defect),
         ] {
             assert_eq!(of_sqlite(code), kind, "{code}");

@@ -662,6 +662,16 @@ pub async fn changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<F
     tx.rows(sql).await?.iter().map(|row| Ok(FileId(get(row, "file_id")?))).collect()
 }
 
+/// Whether any file of a locked project has changed after a revision.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn has_changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<bool> {
+    let mut sql = Sql::new("SELECT 1 AS n FROM file_snapshots w WHERE w.project_id = ");
+    sql.bind(project.0).push(" AND w.revision > ").bind(at).push(" LIMIT 1");
+    Ok(tx.row(sql).await?.is_some())
+}
+
 /// What the files that a revision of a locked project changed had held before it; the first versions are missing.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
 use sea_orm::FromQueryResult;
+use uuid::Uuid;
 
 use super::db::{Me, Tx, fail, unknown};
 use super::sql::{KeyKind, Order, Sql};
@@ -291,6 +292,18 @@ pub enum Target {
 }
 
 impl Target {
+    /// The id by which it names the project.
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Project(id) => id.0,
+            Self::Session(id) => id.0,
+            Self::File(id) => id.0,
+            Self::Snapshot(id) => id.0,
+            Self::AgentConfiguration(id) => id.0,
+            Self::GrowingMessage(id) => id.0,
+        }
+    }
+
     /// Adds the project's id.
     fn project(self, sql: &mut Sql) -> &mut Sql {
         match self {
@@ -349,8 +362,9 @@ pub async fn lock(tx: &Tx, target: Target, now: DateTime<Utc>) -> Result<Option<
     target.project(&mut sql);
     sql.push(" AND ");
     member(&mut sql, "projects.id", tx.me());
-    sql.push(" RETURNING id, revision, status, last_activity_at, ");
-    role_of(&mut sql, tx.me()).push(" AS role");
+    // Who has handed the project over while this waited has no role that this statement sees; what they are now is read below.
+    sql.push(" RETURNING id, revision, status, last_activity_at, coalesce(");
+    role_of(&mut sql, tx.me()).push(", 'viewer') AS role");
     if !tx.is_sqlite() {
         sql.push(", (SELECT p.revision FROM projects p WHERE p.id = projects.id) AS seen");
     }
@@ -419,6 +433,18 @@ pub async fn role_in(tx: &Tx, target: Target) -> Result<Option<ProjectRole>> {
     target.project(&mut sql).push(" AND ");
     member(&mut sql, "p.id", tx.me());
     Ok(tx.row(sql).await?.as_ref().map(project).transpose()?.map(|project| project.viewer_role))
+}
+
+/// Which project of the actor's this is; `None` where they are no member.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn of(tx: &Tx, target: Target) -> Result<Option<ProjectId>> {
+    let mut sql = Sql::new("SELECT p.id FROM projects p WHERE p.id = ");
+    target.project(&mut sql).push(" AND ");
+    member(&mut sql, "p.id", tx.me());
+    let row = tx.row(sql).await?;
+    row.map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).transpose()
 }
 
 /// Adds to the totals of a locked project.

@@ -186,7 +186,7 @@ async fn answer(
         let request = std::mem::replace(request, Request::new(""));
         return sse::open(state, format, request, claims, &parts.headers, id).await.map_err(|error| {
             let status = match error {
-                Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+                Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
                 ref error if error.cause().is_some() => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::BAD_REQUEST,
             };
@@ -206,6 +206,9 @@ async fn answer(
     match outcomes.pop() {
         Some(outcome) => {
             let mut response = reply(status(&outcome, media), media, &outcome);
+            if let Some(seconds) = outcome.retry_after() {
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
             if let Outcome::Ran(answer) = outcome {
                 response.headers_mut().extend(answer.http_headers);
             }
@@ -293,6 +296,8 @@ fn status(outcome: &Outcome, media: Media) -> StatusCode {
         StatusCode::INTERNAL_SERVER_ERROR
     } else if media == Media::Json || matches!(outcome, Outcome::Ran(_)) {
         StatusCode::OK
+    } else if outcome.refused_for("RATE_LIMITED") {
+        StatusCode::TOO_MANY_REQUESTS
     } else if outcome.failed_validation() {
         StatusCode::UNPROCESSABLE_ENTITY
     } else {

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::{
     graphql::{
         documents::{Documents, Missing, Name},
+        error::RETRY_AFTER,
         guard,
     },
     model::{error::Error, limits::Limits},
@@ -72,6 +73,16 @@ impl Outcome {
         }
     }
 
+    /// After how many seconds to try again, if it failed because others were first.
+    pub fn retry_after(&self) -> Option<u64> {
+        let (Self::Refused { errors } | Self::Ran(Response { errors, .. })) = self;
+        let seconds = |error: &ServerError| match error.extensions.as_ref()?.get(RETRY_AFTER)? {
+            Value::Number(seconds) => seconds.as_u64(),
+            _ => None,
+        };
+        errors.iter().filter_map(seconds).max()
+    }
+
     /// Whether a request error of this code is among the reasons for the refusal.
     pub fn refused_for(&self, code: &str) -> bool {
         match self {
@@ -102,6 +113,7 @@ pub fn refusal(error: &Error, request_id: &str) -> ServerError {
         match error {
             Error::BadInput { field, .. } if !field.is_empty() => extensions.set("field", field.as_str()),
             Error::PositionLost { revision } => extensions.set("revision", *revision),
+            Error::RateLimited { retry_after: Some(seconds), .. } => extensions.set(RETRY_AFTER, *seconds),
             error if error.cause().is_some() => extensions.set("requestId", request_id),
             _ => {}
         }

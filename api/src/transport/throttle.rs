@@ -112,10 +112,9 @@ impl Throttle {
     /// `RateLimited`, where the user has as many as there may be.
     pub fn open_socket(self: &Arc<Self>, user: UserId) -> Result<OpenSocket, Error> {
         let limit = self.max_user_sockets;
-        self.hold(Holder::User(user), limit).ok_or_else(|| {
-            Error::RateLimited(format!(
-                "A user may have {limit} WebSockets and event streams open (--max-user-sockets)."
-            ))
+        self.hold(Holder::User(user), limit).ok_or_else(|| Error::RateLimited {
+            message: format!("A user may have {limit} WebSockets and event streams open (--max-user-sockets)."),
+            retry_after: None,
         })
     }
 
@@ -126,10 +125,11 @@ impl Throttle {
     pub fn open_unknown_socket(self: &Arc<Self>, address: Option<Address>) -> Result<Option<OpenSocket>, Error> {
         let limit = self.max_address_sockets;
         let held = address.map(|address| self.hold(Holder::Address(address), limit).ok_or(limit)).transpose();
-        held.map_err(|limit| {
-            Error::RateLimited(format!(
+        held.map_err(|limit| Error::RateLimited {
+            message: format!(
                 "An address may have {limit} WebSockets open whose user is not known (--max-address-sockets)."
-            ))
+            ),
+            retry_after: None,
         })
     }
 
@@ -191,9 +191,9 @@ fn charge(share: Option<&Share>, who: impl Hash, operations: u32) -> Result<(), 
     let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let retry_after = retry_after.max(1);
     let (rate, burst, setting) = (share.rate, share.burst, share.setting);
-    let error = Error::RateLimited(format!(
-        "There may be {rate} a second, and {burst} at once ({setting}): try again in {retry_after} s."
-    ));
+    let message =
+        format!("There may be {rate} a second, and {burst} at once ({setting}): try again in {retry_after} s.");
+    let error = Error::RateLimited { message, retry_after: Some(retry_after) };
     Err(TooOften { error, retry_after })
 }
 

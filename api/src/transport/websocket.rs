@@ -427,7 +427,7 @@ impl Socket {
             }
             other => other,
         };
-        let is_passing = error.cause().is_some() || matches!(error, Error::RateLimited(_));
+        let is_passing = error.cause().is_some() || matches!(error, Error::RateLimited { .. });
         let code = if is_passing { TRY_AGAIN_LATER } else { FORBIDDEN };
         Close::new(code, operation::refusal(&error, &self.id).message)
     }
@@ -484,7 +484,7 @@ impl Socket {
         let limit = self.state.limits.max_socket_operations;
         if self.running.len() >= limit || self.operations.len() >= limit.saturating_mul(2) {
             let message = format!("A socket may have {limit} operations under way (--max-socket-operations).");
-            let error = operation::refusal(&Error::RateLimited(message), &request_id);
+            let error = operation::refusal(&Error::RateLimited { message, retry_after: None }, &request_id);
             self.say(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }

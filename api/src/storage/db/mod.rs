@@ -266,6 +266,7 @@ impl Db {
             locks: self.locks,
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
+            _held: None,
         }
     }
 
@@ -298,6 +299,8 @@ fn postgres_settings(limits: &DatabaseLimits) -> String {
     // One plan for all values of a statement, which every page here is read by an index with. To plan it again for each costs
     // more than to run it: row-level security makes statements long.
     let mut settings = "SET plan_cache_mode = force_generic_plan; SET row_security = on".to_owned();
+    // Who waits for a row of another server's write waits no longer than for a write of this one.
+    settings.push_str(&format!("; SET lock_timeout = '{}s'", limits.database_acquire_seconds));
     if limits.database_statement_seconds > 0 {
         let milliseconds = limits.database_statement_seconds * 1_000;
         settings.push_str(&format!("; SET statement_timeout = {milliseconds}"));

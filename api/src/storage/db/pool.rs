@@ -156,11 +156,9 @@ async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
 /// Takes a connection out, once there is one.
 pub(super) async fn take(pool: &Pool) -> Result<Object<Connector>> {
     pool.get().await.map_err(|error| match error {
-        PoolError::Timeout(TimeoutType::Wait) => Error::RateLimited(format!(
-            "The service is busy: no connection to the database was free for {} seconds (--database-acquire-seconds). Try \
-             again later.",
-            pool.manager().acquire.as_secs()
-        )),
+        PoolError::Timeout(TimeoutType::Wait) => {
+            Error::busy("No connection to the database was free", pool.manager().acquire)
+        }
         PoolError::Backend(error) => fail_of(&error),
         error => Error::internal(error),
     })

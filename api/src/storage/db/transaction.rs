@@ -1,5 +1,6 @@
 //! Transactions that know on whose behalf they are.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use sea_orm::prelude::async_trait;
@@ -39,6 +40,8 @@ pub struct Tx {
     pub(super) locks: Locks,
     pub(in crate::storage) metrics: Arc<Metrics>,
     pub(in crate::storage) contents: ContentCache,
+    /// What is given back once the transaction has ended: fields are dropped in their order.
+    pub(super) _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// A transaction that reads every project, on nobody's behalf. It is no [`Tx`], so that nothing written for a request runs in
@@ -64,6 +67,11 @@ impl Operator {
 }
 
 impl Tx {
+    /// Keeps something until the transaction has ended.
+    pub fn holding(self, held: impl Any + Send + Sync) -> Self {
+        Self { _held: Some(Box::new(held)), ..self }
+    }
+
     /// Commits.
     ///
     /// # Errors

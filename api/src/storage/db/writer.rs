@@ -35,15 +35,8 @@ impl Writer {
     /// Waits for the turn to write, in the order of coming, and begins.
     pub(super) async fn turn(&self) -> Result<Turn> {
         let waited = timeout(self.wait, self.connection.clone().lock_owned()).await;
-        let mut turn = Turn {
-            connection: waited.map_err(|_| {
-                Error::RateLimited(format!(
-                    "The service is busy: others have been writing for {} seconds (--database-acquire-seconds). Try again later.",
-                    self.wait.as_secs()
-                ))
-            })?,
-            is_open: true,
-        };
+        let mut turn =
+            Turn { connection: waited.map_err(|_| Error::busy("Others have been writing", self.wait))?, is_open: true };
         // Reading first and writing later fails at once in SQLite's default mode when somebody else wrote in between.
         const BEGIN: &str = "BEGIN IMMEDIATE";
         if let Some(connection) = &mut *turn.connection {

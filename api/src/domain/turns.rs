@@ -1,0 +1,399 @@
+//! Turns: in which order those who want the database get it, so that nobody's work stands before everybody else's.
+//!
+//! Reads and writes are two lanes. A lane has room for as many transactions as there are connections for it, a user has a
+//! share of it, and a free place goes to the users who wait in turn, one transaction each (round robin). Large writes are a
+//! flow of their own beside their user's other writes, one at a time for each user. On PostgreSQL, where a write holds its
+//! connection while it waits for its project's row, the writers of one project first queue here, in the order in which they came.
+//! A wait has a bound; one that is longer is `RateLimited`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::metrics::{self, Metrics};
+use crate::model::error::{Error, Result};
+use crate::model::ids::{ProjectId, UserId};
+use crate::model::limits::DatabaseLimits;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much a write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// A message, a file: one of many.
+    Small,
+    /// Thousands of files, or megabytes.
+    Large,
+}
+
+/// Whose turns are counted together: a user's, of a size. Those of no user are the server's own.
+type Flow = (Option<UserId>, Size);
+
+/// Everybody's turns at a server.
+pub struct Turns {
+    reads: Arc<Lane>,
+    writes: Arc<Lane>,
+    work: Arc<Lane>,
+    /// None on SQLite: all writes there wait for the one connection that writes.
+    projects: Option<Arc<Projects>>,
+    longest: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Turns {
+    /// Nobody has a turn.
+    pub fn new(limits: &DatabaseLimits, is_sqlite: bool, metrics: Arc<Metrics>) -> Self {
+        let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
+        let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // On PostgreSQL writes leave a quarter of the connections to reads. On SQLite, whose writer does one at a time, this is
+        // how many may stand before it.
+        let writes = if is_sqlite { connections } else { connections - connections / 4 };
+        let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
+        Self {
+            reads: Lane::new("read", connections, share, connections),
+            writes: Lane::new("write", writes, share, large),
+            work: Lane::new("work", (cores / 2).max(1), 1, cores),
+            projects: (!is_sqlite).then(Arc::default),
+            longest: Duration::from_secs(limits.database_acquire_seconds),
+            metrics,
+        }
+    }
+
+    /// A user's turn to read.
+    ///
+    /// # Errors
+    /// `RateLimited` if it does not come in time.
+    pub async fn read(&self, user: UserId) -> Result<Turn> {
+        self.wait(&self.reads, (Some(user), Size::Small)).await
+    }
+
+    /// The server's turn to read what several users share: no user's share is charged for it.
+    ///
+    /// # Errors
+    /// As [`Turns::read`].
+    pub async fn read_for_all(&self) -> Result<Turn> {
+        self.wait(&self.reads, (None, Size::Small)).await
+    }
+
+    /// A user's turn to write.
+    ///
+    /// # Errors
+    /// As [`Turns::read`].
+    pub async fn write(&self, user: UserId, size: Size) -> Result<Turn> {
+        self.wait(&self.writes, (Some(user), size)).await
+    }
+
+    /// A user's turn to prepare a large write, which takes a processor for a while.
+    ///
+    /// # Errors
+    /// As [`Turns::read`].
+    pub async fn work(&self, user: UserId) -> Result<Turn> {
+        self.wait(&self.work, (Some(user), Size::Large)).await
+    }
+
+    /// Whether the writers of a project queue before they have a connection.
+    pub fn are_by_project(&self) -> bool {
+        self.projects.is_some()
+    }
+
+    /// The turn to write to a project, after those who came before; nothing to wait for on SQLite.
+    ///
+    /// # Errors
+    /// As [`Turns::read`].
+    pub async fn project(&self, project: ProjectId) -> Result<Option<ProjectTurn>> {
+        let Some(projects) = &self.projects else { return Ok(None) };
+        match projects.take(project) {
+            Ok(turn) => Ok(Some(turn)),
+            Err(next) => self.bounded("project", next).await.map(Some),
+        }
+    }
+
+    async fn wait(&self, lane: &Arc<Lane>, flow: Flow) -> Result<Turn> {
+        match lane.take(flow) {
+            Ok(turn) => Ok(turn),
+            Err(next) => self.bounded(lane.name, next).await,
+        }
+    }
+
+    async fn bounded<T>(&self, lane: &'static str, next: oneshot::Receiver<T>) -> Result<T> {
+        match self.metrics.waiting_turn(lane, metrics::paused(timeout(self.longest, next))).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Error::busy("Others were first", self.longest)),
+        }
+    }
+}
+
+/// Those who use one thing, and those who wait for it.
+struct Lane {
+    name: &'static str,
+    /// How many turns there are at once, at most.
+    room: usize,
+    /// How many of them a user has.
+    share: usize,
+    /// How many of them are large.
+    large: usize,
+    state: Mutex<State>,
+}
+
+/// How many turns there are, and how many of them are large.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    turns: usize,
+    large: usize,
+}
+
+impl Held {
+    fn add(&mut self, size: Size) {
+        self.turns += 1;
+        self.large += usize::from(size == Size::Large);
+    }
+
+    fn remove(&mut self, size: Size) {
+        self.turns -= 1;
+        self.large -= usize::from(size == Size::Large);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    all: Held,
+    of_users: HashMap<UserId, Held>,
+    /// Those who wait, by flow, in the order of their next turns. None of them fits.
+    waiting: VecDeque<(Flow, VecDeque<oneshot::Sender<Turn>>)>,
+}
+
+impl Lane {
+    fn new(name: &'static str, room: usize, share: usize, large: usize) -> Arc<Self> {
+        // Where there is little room, one user does not have all of it.
+        let share = share.min(room.saturating_sub(1).max(1));
+        Arc::new(Self { name, room, share, large, state: Mutex::default() })
+    }
+
+    fn fits(&self, state: &State, (user, size): Flow) -> bool {
+        let own = user.and_then(|user| state.of_users.get(&user)).copied().unwrap_or_default();
+        let has_room = state.all.turns < self.room && own.turns < self.share;
+        // One large turn at a time for each user: their other turns may go before the next, and other users' large ones.
+        has_room && (size == Size::Small || own.large == 0 && state.all.large < self.large)
+    }
+
+    /// Takes a turn, or a place among those who wait for one.
+    fn take(self: &Arc<Self>, flow: Flow) -> std::result::Result<Turn, oneshot::Receiver<Turn>> {
+        let mut state = lock(&self.state);
+        if self.fits(&state, flow) {
+            return Ok(self.turn(&mut state, flow));
+        }
+        let (sender, receiver) = oneshot::channel();
+        match state.waiting.iter_mut().find(|(other, _)| *other == flow) {
+            Some((_, queue)) => queue.push_back(sender),
+            None => state.waiting.push_back((flow, VecDeque::from([sender]))),
+        }
+        Err(receiver)
+    }
+
+    fn turn(self: &Arc<Self>, state: &mut State, flow: Flow) -> Turn {
+        state.all.add(flow.1);
+        if let Some(user) = flow.0 {
+            state.of_users.entry(user).or_default().add(flow.1);
+        }
+        Turn { lane: self.clone(), flow }
+    }
+
+    /// Gives a turn back, and the room that there is now to those who wait for it.
+    fn release(self: &Arc<Self>, flow: Flow) {
+        let mut given = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            state.all.remove(flow.1);
+            if let Some(user) = flow.0
+                && let Some(own) = state.of_users.get_mut(&user)
+            {
+                own.remove(flow.1);
+                if own.turns == 0 {
+                    state.of_users.remove(&user);
+                }
+            }
+            let mut at = 0;
+            while let Some((flow, _)) = state.waiting.get(at) {
+                let flow = *flow;
+                if !self.fits(&state, flow) {
+                    at += 1;
+                    continue;
+                }
+                let Some((_, mut queue)) = state.waiting.remove(at) else { break };
+                // Those whose wait was too long have gone.
+                while let Some(next) = queue.pop_front() {
+                    if !next.is_closed() {
+                        given.push((next, self.turn(&mut state, flow)));
+                        break;
+                    }
+                }
+                if !queue.is_empty() {
+                    state.waiting.push_back((flow, queue));
+                }
+            }
+        }
+        for (next, turn) in given {
+            // One who has just gone gives it back by dropping it.
+            drop(next.send(turn));
+        }
+    }
+}
+
+/// A turn, until it is dropped.
+pub struct Turn {
+    lane: Arc<Lane>,
+    flow: Flow,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.lane.release(self.flow);
+    }
+}
+
+/// The projects that are written to, each with those who wait for it.
+#[derive(Default)]
+struct Projects(Mutex<HashMap<ProjectId, VecDeque<oneshot::Sender<ProjectTurn>>>>);
+
+impl Projects {
+    fn take(self: &Arc<Self>, project: ProjectId) -> std::result::Result<ProjectTurn, oneshot::Receiver<ProjectTurn>> {
+        let mut all = lock(&self.0);
+        if let Some(queue) = all.get_mut(&project) {
+            let (sender, receiver) = oneshot::channel();
+            queue.push_back(sender);
+            return Err(receiver);
+        }
+        all.insert(project, VecDeque::new());
+        Ok(ProjectTurn { projects: self.clone(), project })
+    }
+
+    fn release(self: &Arc<Self>, project: ProjectId) {
+        let next = {
+            let mut all = lock(&self.0);
+            let Some(queue) = all.get_mut(&project) else { return };
+            let next = std::iter::from_fn(|| queue.pop_front()).find(|next| !next.is_closed());
+            if next.is_none() {
+                all.remove(&project);
+            }
+            next
+        };
+        if let Some(next) = next {
+            // One who has just gone gives it back by dropping it.
+            drop(next.send(ProjectTurn { projects: self.clone(), project }));
+        }
+    }
+}
+
+/// The turn to write to a project, until it is dropped.
+pub struct ProjectTurn {
+    projects: Arc<Projects>,
+    project: ProjectId,
+}
+
+impl Drop for ProjectTurn {
+    fn drop(&mut self) {
+        self.projects.release(self.project);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn user(id: u128) -> Option<UserId> {
+        Some(UserId(Uuid::from_u128(id)))
+    }
+
+    /// Takes a turn that there is.
+    fn taken(lane: &Arc<Lane>, flow: Flow) -> Turn {
+        lane.take(flow).ok().unwrap()
+    }
+
+    /// Waits for one.
+    fn waits(lane: &Arc<Lane>, flow: Flow) -> oneshot::Receiver<Turn> {
+        lane.take(flow).err().unwrap()
+    }
+
+    #[test]
+    fn users_have_turns_in_rotation_however_many_each_waits_for() {
+        let lane = Lane::new("test", 1, 1, 1);
+        let (ada, bob) = ((user(1), Size::Small), (user(2), Size::Small));
+        let first = taken(&lane, ada);
+        let mut many: Vec<_> = (0..3).map(|_| waits(&lane, ada)).collect();
+        let mut one = waits(&lane, bob);
+        drop(first);
+        let second = many[0].try_recv().unwrap();
+        assert!(one.try_recv().is_err());
+        drop(second);
+        let third = one.try_recv().unwrap();
+        assert!(many[1].try_recv().is_err());
+        drop(third);
+        let _fourth = many[1].try_recv().unwrap();
+        assert!(many[2].try_recv().is_err());
+    }
+
+    #[test]
+    fn a_user_has_a_share_and_leaves_the_rest_to_others() {
+        let lane = Lane::new("test", 4, 2, 4);
+        let (ada, bob) = ((user(1), Size::Small), (user(2), Size::Small));
+        let first = taken(&lane, ada);
+        let _second = taken(&lane, ada);
+        let mut third = waits(&lane, ada);
+        let _others = [taken(&lane, bob), taken(&lane, (None, Size::Small))];
+        drop(first);
+        assert!(third.try_recv().is_ok());
+        assert_eq!(Lane::new("test", 2, 9, 2).share, 1);
+    }
+
+    #[test]
+    fn large_turns_are_one_at_a_time_and_small_ones_pass() {
+        let lane = Lane::new("test", 8, 4, 1);
+        let large = taken(&lane, (user(1), Size::Large));
+        let mut own = waits(&lane, (user(1), Size::Large));
+        let mut others = waits(&lane, (user(2), Size::Large));
+        let small = [taken(&lane, (user(1), Size::Small)), taken(&lane, (user(2), Size::Small))];
+        drop(small);
+        drop(large);
+        let second = own.try_recv().unwrap();
+        assert!(others.try_recv().is_err());
+        drop(second);
+        assert!(others.try_recv().is_ok());
+    }
+
+    #[test]
+    fn who_has_gone_holds_up_nobody_and_nothing_is_left_behind() {
+        let lane = Lane::new("test", 1, 1, 1);
+        let first = taken(&lane, (user(1), Size::Small));
+        drop(waits(&lane, (user(2), Size::Small)));
+        let mut third = waits(&lane, (user(3), Size::Small));
+        drop(first);
+        assert!(third.try_recv().is_ok());
+        let state = lock(&lane.state);
+        assert!(state.all == Held::default() && state.of_users.is_empty() && state.waiting.is_empty());
+    }
+
+    #[test]
+    fn writers_of_a_project_go_in_the_order_in_which_they_came() {
+        let projects = Arc::<Projects>::default();
+        let [here, there] = [1, 2].map(|id| ProjectId(Uuid::from_u128(id)));
+        let first = projects.take(here).ok().unwrap();
+        let mut second = projects.take(here).err().unwrap();
+        drop(projects.take(here).err().unwrap());
+        let mut fourth = projects.take(here).err().unwrap();
+        drop(projects.take(there).ok().unwrap());
+        drop(first);
+        let turn = second.try_recv().unwrap();
+        assert!(fourth.try_recv().is_err());
+        drop(turn);
+        drop(fourth.try_recv().unwrap());
+        assert!(lock(&projects.0).is_empty());
+    }
+}
