@@ -106,6 +106,8 @@ pub struct ProjectFilter {
     pub created_after: Option<DateTime<Utc>>,
     /// Made at or before this time.
     pub created_before: Option<DateTime<Utc>>,
+    /// The reader's own, or those that others share with them.
+    pub is_owned: Option<bool>,
 }
 
 /// What a list of projects is sorted by.

@@ -104,6 +104,9 @@ fn filter(sql: &mut Sql, me: Me, filter: &ProjectFilter) {
     if let Some(time) = filter.created_before {
         sql.push(" AND p.created_at <= ").bind(time);
     }
+    if let Some(is_owned) = filter.is_owned {
+        sql.push(if is_owned { " AND p.user_id = " } else { " AND p.user_id <> " }).bind(me);
+    }
 }
 
 /// The actor's projects, own and shared.

@@ -11,6 +11,7 @@ import { Kind, parse, print, visit } from 'graphql';
 
 const own = (path) => fileURLToPath(new URL(path, import.meta.url));
 const out = process.argv[2] ?? own('dist');
+const SOURCES = ['arguments.ts', 'connection.ts', 'index.ts', 'rows.ts', 'service.ts', 'types.ts'];
 
 const document = parse(await readFile(own('operations.graphql'), 'utf8'));
 const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
@@ -51,7 +52,7 @@ const generated = [
 const work = await mkdtemp(own('build-'));
 try {
   await writeFile(join(work, 'generated.ts'), generated);
-  await copyFile(own('index.ts'), join(work, 'index.ts'));
+  for (const name of SOURCES) await copyFile(own(name), join(work, name));
   await mkdir(out, { recursive: true });
   const compilerOptions = {
     strict: true,

@@ -27,9 +27,9 @@ const installed = join(folder, 'node_modules/antiphon-db');
 await mkdir(installed, { recursive: true });
 await cp(own('db/package.json'), join(installed, 'package.json'));
 await node(own('db/build.mjs'), join(installed, 'dist'));
-const { AntiphonError, db } = await import(pathToFileURL(join(installed, 'dist/index.js')));
+const { AntiphonError, connect, DatabaseService, db } = await import(pathToFileURL(join(installed, 'dist/index.js')));
 const { texts } = await import(pathToFileURL(join(installed, 'dist/generated.js')));
-db.connect({ url, token: () => process.env.TOKEN });
+connect({ url, token: () => process.env.TOKEN });
 
 const refused = async (call, code) => {
   const problem = await call.catch((error) => error);
@@ -39,6 +39,7 @@ const refused = async (call, code) => {
 
 /** Every call of the original service. */
 const CALLS = [
+  'getCurrentUser', 'getCurrentUserId',
   'createUserProfile', 'getUserProfile', 'updateUserProfile', 'createProject', 'getProject', 'updateProject',
   'updateProjectAccess', 'deleteProject', 'getUserProjects', 'createChatSession', 'getChatSession', 'getActiveSession',
   'endChatSession', 'getProjectChatSessions', 'createChatMessage', 'getSessionMessages', 'getCheckpointMessages',
@@ -64,33 +65,53 @@ test('every call of the original is there, and every document is one of the sche
   for (const [name, text] of Object.entries(texts)) assert.deepEqual(validate(schema, parse(text)), [], name);
 });
 
+/** Compiles a module that uses the installed package, as strictly as an application can. */
+async function compile(name) {
+  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+  const compilerOptions = {
+    strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, target: 'es2022', module: 'nodenext',
+    lib: ['es2023', 'dom'], types: [], rootDir: '.', outDir: 'out',
+  };
+  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [name] }));
+  await node(own('node_modules/typescript/bin/tsc'), '-p', folder);
+}
+
+test("the class is assignable to the original's signatures, and they to it", async () => {
+  await cp(own('original.ts'), join(folder, 'original.ts'));
+  await compile('original.ts');
+});
+
 test("the documentation's usage runs word for word, and compiles strictly", async () => {
   const names = ['project', 'session', 'userMessage', 'assistantMessage', 'file', 'updatedFile', 'snapshots', 'snapshot', 'stats', 'activity', 'projects'];
   await writeFile(join(folder, 'usage.ts'), `${await readFile(own('usage.ts'), 'utf8')}\nexport { ${names} };\n`);
-  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-  const compilerOptions = {
-    strict: true, target: 'es2022', module: 'nodenext', lib: ['es2023', 'dom'], types: [], rootDir: '.', outDir: 'out',
+  await compile('usage.ts');
+  // The documentation reverts to the second state of a file that it has edited once: there is one such state, so a second edit
+  // comes between.
+  const { getFileSnapshots } = db;
+  db.getFileSnapshots = async (fileId) => {
+    db.getFileSnapshots = getFileSnapshots;
+    const { project_id } = (await db.getRecentActivity(1))[0];
+    await db.updateProjectFile(project_id, { file_path: 'main.py', content: 'print("Again")' });
+    return db.getFileSnapshots(fileId);
   };
-  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['usage.ts'] }));
-  await node(own('node_modules/typescript/bin/tsc'), '-p', folder);
   const usage = await import(pathToFileURL(join(folder, 'out/usage.js')));
 
   const { project, session, assistantMessage, file, stats } = usage;
   assert.deepEqual([project.name, project.status, project.config], ['My Voice Agent', 'active', { voice: 'alloy', model: 'gpt-4' }]);
   assert.deepEqual([session.project_id, session.is_active, assistantMessage.is_checkpoint], [project.id, true, true]);
   assert.deepEqual([file.version, usage.updatedFile.version, file.project_id], [1, 2, project.id]);
-  assert.deepEqual(usage.snapshots.map(({ version, message_id }) => [version, message_id]), [[2, assistantMessage.id], [1, null]]);
-  assert.match(usage.snapshots[0].diff_content, /^\+print\("Hello, Voice Assistant!"\)/m);
+  assert.deepEqual(usage.snapshots.map(({ version, message_id }) => [version, message_id]), [[2, null], [1, assistantMessage.id]]);
+  assert.match(usage.snapshots[1].diff_content, /^\+print\("Hello, Voice Assistant!"\)/m);
   assert.equal(usage.snapshot.snapshot_name, 'Working Voice Agent v1.0');
   assert.deepEqual([stats.project.id, stats.totalSessions, stats.totalMessages, stats.totalFiles], [project.id, 1, 2, 2]);
-  assert.equal(usage.activity[0].content, "I'll create a voice agent for you...");
+  assert.deepEqual([usage.activity[0].message_role, usage.activity[0].message_content], ['assistant', "I'll create a voice agent for you..."]);
   assert.ok(usage.projects.data.some(({ id, total_messages }) => id === project.id && total_messages === 2));
 
   // And what the story leaves behind.
   const files = await db.getProjectFiles(project.id);
   assert.deepEqual(files.map(({ file_path, content }) => [file_path, content]), [['main.py', '...'], ['utils.py', '...']]);
   const changes = await db.getProjectCodeChanges(project.id);
-  assert.deepEqual(changes.map(({ change_type }) => change_type), ['create', 'update', 'update', 'update', 'create']);
+  assert.deepEqual(changes.map(({ change_type }) => change_type), ['create', 'update', 'update', 'update', 'update', 'create']);
   assert.equal(changes[0].change_description, 'Updated voice agent implementation');
   const names_ = (await db.getProjectSnapshots(project.id)).map(({ snapshot_name }) => snapshot_name);
   assert.ok(names_.includes('Pre-restore backup'), String(names_));
@@ -122,47 +143,159 @@ test('pages are those of the original', async () => {
   assert.deepEqual(sessions.data.map((each) => each.id), [session.id]);
 });
 
+test('pages go either way, and by any column', async () => {
+  const { id } = await db.createProject({ name: 'Orders', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id, title: 'b' });
+  for (let n = 1; n <= 5; n += 1) {
+    await db.createChatMessage({ session_id: session.id, role: n % 2 ? 'user' : 'assistant', content: `${6 - n}` });
+  }
+  const contents = async (pagination) => (await db.getSessionMessages(session.id, {}, pagination)).data.map(({ content }) => content);
+  assert.deepEqual(await contents({ limit: 2, sort_order: 'desc' }), ['1', '2']);
+  assert.deepEqual(await contents({ limit: 2, page: 3, sort_order: 'desc' }), ['5']);
+  assert.deepEqual(await contents({ limit: 3, sort_by: 'content' }), ['1', '2', '3']);
+  await refused(db.getSessionMessages(session.id, {}, { sort_by: 'nonsense' }), 'BAD_USER_INPUT');
+  await db.createChatSession({ project_id: id, title: 'a' });
+  const titles = async (pagination) => (await db.getProjectChatSessions(id, {}, pagination)).data.map(({ title }) => title);
+  assert.deepEqual(await titles(), ['a', 'b']);
+  assert.deepEqual(await titles({ sort_order: 'asc' }), ['b', 'a']);
+  assert.deepEqual(await titles({ sort_by: 'title', sort_order: 'desc' }), ['b', 'a']);
+
+  // The project that was opened last is the first, whatever was changed since in others.
+  const names = ['one', 'two', 'three'].map((name) => `order ${name}`);
+  const made = [];
+  for (const name of names) made.push(await db.createProject({ name, initial_prompt: 'p', config: {} }));
+  const order = async (pagination) =>
+    (await db.getUserProjects({ search: 'order ', created_after: '2020-01-01', created_before: '2100-01-01 00:00:00' }, pagination)).data.map(({ name }) => name);
+  assert.deepEqual(await order(), ['order three', 'order two', 'order one']);
+  await db.updateProjectAccess(made[0].id);
+  assert.deepEqual(await order(), ['order one', 'order three', 'order two']);
+  await db.updateProject(made[1].id, { description: 'changed' });
+  assert.deepEqual(await order({ limit: 2 }), ['order two', 'order one']);
+  assert.deepEqual(await order({ limit: 2, page: 2 }), ['order three']);
+  assert.deepEqual(await order({ sort_order: 'asc' }), ['order three', 'order one', 'order two']);
+  for (const sort_by of ['status', 'total_messages', 'id', 'last_activity', 'name']) assert.equal((await order({ sort_by })).length, 3);
+});
+
 test('the other calls do what they did', async () => {
-  const me = await db.createUserProfile({ full_name: 'Ada L.' });
-  assert.deepEqual([await db.getUserProfile(), await db.getUserProfile(me.id)], [me, me]);
+  const me = await db.getUserProfile();
+  assert.deepEqual(await db.getCurrentUser(), { id: me.id, email: me.email });
+  assert.equal(await db.getCurrentUserId(), me.id);
+  assert.equal((await db.createUserProfile({ id: me.id, email: me.email, full_name: 'Ada L.', avatar_url: null })).full_name, 'Ada L.');
+  await refused(db.createUserProfile({ ...me, id: crypto.randomUUID() }), 'BAD_USER_INPUT');
+  await refused(db.updateUserProfile({ email: 'other@example.com' }), 'BAD_USER_INPUT');
   assert.equal((await db.updateUserProfile({ full_name: 'Ada' })).full_name, 'Ada');
   assert.equal(await db.getUserProfile(crypto.randomUUID()), null);
 
   const { id } = await db.createProject({ name: 'Calls', description: 'd', initial_prompt: 'p', config: {} });
   assert.equal((await db.updateProject(id, { name: 'Renamed', status: 'archived' })).status, 'archived');
   assert.deepEqual([(await db.getProject(id)).name, (await db.getProject(id)).description], ['Renamed', 'd']);
-  assert.ok((await db.updateProjectAccess(id)).last_accessed_at);
+  assert.equal((await db.updateProject(id, { description: '' })).description, null);
+  const before = (await db.getProject(id)).last_accessed_at;
   await db.updateProject(id, { status: 'active' });
+  assert.equal(await db.updateProjectAccess(id), undefined);
+  assert.ok((await db.updateProject(id, { last_accessed_at: new Date().toISOString() })).last_accessed_at > before);
+  await refused(db.updateProject(id, { user_id: crypto.randomUUID() }), 'BAD_USER_INPUT');
 
-  const first = await db.createChatSession({ project_id: id, title: 'One' });
+  const first = await db.createChatSession({ project_id: id, title: '' });
   const second = await db.createChatSession({ project_id: id, title: 'Two' });
-  assert.equal((await db.getChatSession(first.id)).is_active, false);
+  assert.deepEqual([(await db.getChatSession(first.id)).is_active, first.title], [false, null]);
   assert.equal((await db.getActiveSession(id)).id, second.id);
   const checkpoint = await db.createChatMessage({ session_id: second.id, role: 'assistant', content: 'c', is_checkpoint: true, context_data: { a: 1 } });
   assert.deepEqual(await db.getCheckpointMessages(second.id), [checkpoint]);
-  assert.equal((await db.endChatSession(second.id)).is_active, false);
-  assert.equal(await db.getActiveSession(id), null);
 
   const file = await db.createProjectFile(id, { file_path: 'src/a.py', file_name: 'a.py', file_type: 'file', content: 'a', parent_path: 'src' });
   assert.deepEqual([file.file_name, file.parent_path, file.language], ['a.py', 'src', 'python']);
-  await db.updateProjectFile(id, { file_path: 'src/a.py', content: 'b' });
-  assert.equal((await db.createFileSnapshot({ file_id: file.id })).content, 'b');
-  assert.equal((await db.createFileSnapshot({ file_id: file.id, version: 1 })).content, 'a');
-  assert.equal((await db.createCodeChange({ project_id: id, file_id: file.id })).new_content, 'b');
-  await db.deleteProjectFile(id, 'src/a.py');
-  assert.equal(await db.getProjectFile(id, 'src/a.py'), null);
-  assert.ok((await db.getProjectFiles(id, true)).some((each) => each.id === file.id && each.is_deleted));
-  const [, , created] = await db.getFileSnapshots(file.id);
-  assert.equal((await db.revertFileToSnapshot(file.id, created.id)).content, 'a');
-  const folder = { path: 'docs', name: 'docs', type: 'folder' };
-  const synced = await db.syncVirtualFileSystemToDatabase(id, null, null, [folder, { path: 'src/a.py', name: 'a.py', content: 'a', type: 'file' }]);
-  assert.deepEqual([synced.created, synced.unchanged], [0, 1]);
+  await refused(db.createProjectFile(id, { file_path: 'src/b.py', file_name: 'c.py', file_type: 'file' }), 'BAD_USER_INPUT');
+  await refused(db.createProjectFile(id, { file_path: 'src/b.py', file_name: 'b.py', file_type: 'file', parent_path: 'lib' }), 'BAD_USER_INPUT');
+  assert.equal((await db.createProjectFile(id, { file_path: 'lib', file_name: 'lib', file_type: 'folder', content: '' })).file_type, 'folder');
+  assert.deepEqual(await db.getFileSnapshots(file.id), []);
+  await db.updateProjectFile(id, { file_path: 'src/a.py', content: 'b', change_description: 'b' }, '', 'msg_1764000000');
+  await db.updateProjectFile(id, { file_path: 'src/a.py', content: 'c' }, second.id, checkpoint.id);
+  const states = await db.getFileSnapshots(file.id);
+  assert.deepEqual(states.map(({ content, version, message_id, change_description }) => [content, version, message_id, change_description]), [['b', 2, checkpoint.id, null], ['a', 1, null, 'b']]);
+  // What was just done is undone by going to the newest state.
+  assert.equal((await db.revertFileToSnapshot(file.id, states[0].id)).content, 'b');
 
-  assert.equal((await db.deleteProject(id)).status, 'deleted');
-  assert.equal(await db.getProject(crypto.randomUUID()), null);
+  const snapshot = { file_id: file.id, project_id: id, session_id: null, message_id: null, content: 'a', version: 1, change_description: 'b', diff_content: null, created_by_user_id: null };
+  assert.deepEqual(await db.createFileSnapshot(snapshot), states[1]);
+  for (const other of [{ content: 'x' }, { change_description: 'x' }, { session_id: second.id }, { message_id: checkpoint.id }]) {
+    await refused(db.createFileSnapshot({ ...snapshot, ...other }), 'BAD_USER_INPUT');
+  }
+  const written = { project_id: id, session_id: second.id, message_id: checkpoint.id, file_id: file.id, change_type: 'update', old_content: 'b', new_content: 'c', diff_content: null, line_changes: null };
+  assert.deepEqual([(await db.createCodeChange(written)).new_content, (await db.createCodeChange(written)).message_id], ['c', checkpoint.id]);
+  for (const other of [{ new_content: 'x' }, { old_content: 'x' }, { message_id: crypto.randomUUID() }]) {
+    await refused(db.createCodeChange({ ...written, ...other }), 'BAD_USER_INPUT');
+  }
+
+  await db.deleteProjectFile(id, 'src/a.py');
+  assert.equal(await db.deleteProjectFile(id, 'src/a.py'), undefined);
+  assert.equal(await db.getProjectFile(id, 'src/a.py'), null);
+  const deleted = (await db.getProjectFiles(id, true)).find((each) => each.id === file.id);
+  assert.deepEqual([deleted.is_deleted, deleted.content], [true, 'b']);
+  assert.equal((await db.revertFileToSnapshot(file.id, states[1].id)).content, 'a');
+  const folder = { path: 'docs', name: 'docs', type: 'folder' };
+  const files = [folder, { path: 'src/a.py', name: 'a.py', type: 'file' }, { path: 'new.py', name: 'new.py', type: 'file' }];
+  assert.equal(await db.syncVirtualFileSystemToDatabase(id, '', '', files), undefined);
+  const contents = (await db.getProjectFiles(id)).map(({ file_path, content }) => [file_path, content]);
+  assert.deepEqual(contents, [['lib', null], ['new.py', ''], ['src/a.py', 'a']]);
+
+  const taken = await db.createProjectSnapshot(id, '', '', '', '');
+  assert.deepEqual(taken.files_data.files.map(({ path, name, type, content }) => [path, name, type, content]), [['new.py', 'new.py', 'file', ''], ['src/a.py', 'a.py', 'file', 'a']]);
+  assert.deepEqual((await db.getProjectSnapshots(id)).find((each) => each.id === taken.id), taken);
+  assert.equal((await db.endChatSession(second.id)).is_active, false);
+  assert.equal(await db.getActiveSession(id), null);
+  assert.equal(await db.deleteProject(id), undefined);
+});
+
+test('what is not there is answered as it was there', async () => {
+  const none = crypto.randomUUID();
+  const empty = (limit) => ({ data: [], pagination: { page: 1, limit, total: 0, total_pages: 0, has_next: false, has_prev: false } });
+  assert.equal(await db.getProject(none), null);
+  assert.deepEqual([await db.getProjectFiles(none), await db.getProjectSnapshots(none), await db.getProjectCodeChanges(none)], [[], [], []]);
+  assert.deepEqual([await db.getFileSnapshots(none), await db.getCheckpointMessages(none)], [[], []]);
+  assert.deepEqual([await db.getProjectChatSessions(none), await db.getSessionMessages(none)], [empty(20), empty(50)]);
+  const zeros = { project: null, totalSessions: 0, totalMessages: 0, totalFiles: 0, totalChanges: 0, lastActivity: null };
+  assert.deepEqual(await db.getProjectStats(none), zeros);
+  assert.deepEqual([await db.deleteProject(none), await db.updateProjectAccess(none), await db.deleteProjectFile(none, 'a')], [undefined, undefined, undefined]);
   await refused(db.getProject('no id'), 'BAD_USER_INPUT');
-  await refused(db.getSessionMessages(crypto.randomUUID()), 'NOT_FOUND');
-  await refused(db.createProjectFile(crypto.randomUUID(), { file_path: 'a' }), 'NOT_FOUND');
+  await refused(db.createProjectFile(none, { file_path: 'a', file_name: 'a', file_type: 'file' }), 'NOT_FOUND');
+});
+
+test('each instance has its own identity, and a call has one throughout', async () => {
+  // Given two services of one process, and a token that is another at each call …
+  const nobody = new DatabaseService({ url });
+  assert.equal(await nobody.getCurrentUser(), null);
+  await refused(nobody.getCurrentUserId(), 'UNAUTHENTICATED');
+  await refused(nobody.getUserProfile(), 'UNAUTHENTICATED');
+  assert.throws(() => nobody.connect({ url }), AntiphonError);
+  const tokens = [];
+  const service = new DatabaseService({
+    url,
+    token: async () => (tokens.length === 0 ? process.env.TOKEN : 'none'),
+    fetch: async (to, init) => {
+      tokens.push(new Headers(init.headers).get('authorization'));
+      return fetch(to, init);
+    },
+  });
+  // … when a call takes several requests, then all of them are the same user's.
+  await service.getUserProjects();
+  assert.ok(tokens.length > 1 && tokens.every((token) => token === `Bearer ${process.env.TOKEN}`), String(tokens.length));
+  await refused(service.getUserProjects(), 'UNAUTHENTICATED');
+  assert.equal(await new DatabaseService().getCurrentUserId(), await db.getCurrentUserId());
+});
+
+test('a server that cannot be reached, and one that is none, are named', async () => {
+  const problem = async (connection) => {
+    const error = await new DatabaseService(connection).getUserProfile().catch((error) => error);
+    assert.ok(error instanceof AntiphonError);
+    return [error.code, error.status, error.cause !== undefined];
+  };
+  assert.deepEqual(await problem({ url: 'http://127.0.0.1:1/graphql' }), ['NETWORK', undefined, true]);
+  const answer = (status, body) => ({ url, fetch: async () => new Response(body, { status }) });
+  assert.deepEqual(await problem(answer(502, '<html>')), ['NETWORK', 502, true]);
+  assert.deepEqual(await problem(answer(404, '')), ['NETWORK', 404, true]);
+  assert.deepEqual(await problem(answer(200, 'null')), ['NETWORK', 200, true]);
+  assert.deepEqual(await problem(answer(200, '{"data":null}')), ['NETWORK', 200, false]);
 });
 
 test('no call is left untried', () => {

@@ -482,6 +482,8 @@ pub struct ProjectFilter {
     created_after: Option<Time>,
     /// Made at or before this time.
     created_before: Option<Time>,
+    /// True: only projects that the caller owns. False: only projects that others share with the caller.
+    is_owned: Option<bool>,
 }
 
 impl TryFrom<ProjectFilter> for model::ProjectFilter {
@@ -493,6 +495,7 @@ impl TryFrom<ProjectFilter> for model::ProjectFilter {
             search: page::search(filter.search, "filter.search")?,
             created_after: filter.created_after.map(|time| time.0),
             created_before: filter.created_before.map(|time| time.0),
+            is_owned: filter.is_owned,
         })
     }
 }

@@ -1,0 +1,207 @@
+// One call's way to the server: where it is and who asks are settled once, so that a call of several requests speaks for one user.
+import { type Operations, texts } from './generated.js';
+import type { PageEndFragment } from './generated.js';
+import type { PageRequest, Paginated } from './types.js';
+
+/** Where the server is, and who asks. */
+export interface Connection {
+  /** The GraphQL endpoint; `/graphql` of the page's own host by default. */
+  url: string;
+  /** The user's access token (Supabase: `session.access_token`), asked for anew for each call. */
+  token: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
+  /** What to fetch with; the global `fetch` by default. */
+  fetch: typeof fetch;
+}
+
+/** Why a call failed. */
+export class AntiphonError extends Error {
+  /** One of the API's codes, such as `NOT_FOUND`, `BAD_USER_INPUT` or `CONFLICT`; `NETWORK` if no answer of the API came. */
+  readonly code: string;
+  /** All that the server says besides: `field`, `currentVersion` and so on. */
+  readonly extensions: Record<string, unknown>;
+  /** The HTTP status; absent if there was no response. */
+  readonly status: number | undefined;
+
+  constructor(
+    message: string,
+    extensions: Record<string, unknown> = {},
+    { status, cause }: { status?: number | undefined; cause?: unknown } = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'AntiphonError';
+    this.code = typeof extensions.code === 'string' ? extensions.code : 'INTERNAL';
+    this.extensions = extensions;
+    this.status = status;
+  }
+}
+
+/** An argument that cannot be honoured. */
+export function refuse(field: string, message: string): AntiphonError {
+  return new AntiphonError(message, { code: 'BAD_USER_INPUT', field });
+}
+
+export type Variables = Record<string, unknown>;
+export type Part<Node> =
+  | { nodes?: Node[]; totalCount?: number; pageInfo: PageEndFragment }
+  | null
+  | undefined;
+
+/** How a list of the API is read: the rows a request may have, and the way that it goes. */
+export interface List<Node, Row> {
+  size: number;
+  row: (node: Node) => Row;
+  ask: (part: Variables) => Promise<Part<Node>>;
+  /** Whether the page's order is the reverse of the list's. */
+  isReversed?: boolean;
+}
+
+/** The requests of one call. */
+export class Call {
+  readonly #url: string;
+  readonly #token: string | null;
+  readonly #fetch: typeof fetch;
+
+  private constructor(url: string, token: string | null, fetch: Connection['fetch']) {
+    this.#url = url;
+    this.#token = token;
+    this.#fetch = fetch;
+  }
+
+  static async begin({ url, token, fetch }: Connection): Promise<Call> {
+    const bearer = typeof token === 'function' ? await token() : token;
+    return new Call(url, bearer || null, fetch);
+  }
+
+  /** The id that the token names, if it is one that can be read. */
+  get subject(): string | null {
+    try {
+      const [, claims = ''] = (this.#token ?? '').split('.');
+      const text = atob(claims.replaceAll('-', '+').replaceAll('_', '/'));
+      const { sub } = JSON.parse(text) as { sub?: unknown };
+      return typeof sub === 'string' ? sub : null;
+    } catch {
+      return null;
+    }
+  }
+
+  get isSignedIn(): boolean {
+    return this.#token !== null;
+  }
+
+  async ask<Name extends keyof Operations>(name: Name, variables: Variables): Promise<Operations[Name][0]> {
+    const fetch = this.#fetch;
+    let status: number | undefined;
+    let text: string;
+    try {
+      const response = await fetch(this.#url, {
+        method: 'POST',
+        headers: {
+          'Content-Type': 'application/json',
+          Accept: 'application/graphql-response+json, application/json',
+          ...(this.#token ? { Authorization: `Bearer ${this.#token}` } : {}),
+        },
+        body: JSON.stringify({ query: texts[name], variables }),
+      });
+      status = response.status;
+      text = await response.text();
+    } catch (cause) {
+      throw new AntiphonError('The server cannot be reached.', { code: 'NETWORK' }, { status, cause });
+    }
+    let answer: { data?: Operations[Name][0] | null; errors?: { message: string; extensions?: Record<string, unknown> }[] };
+    try {
+      answer = JSON.parse(text);
+      if (typeof answer !== 'object' || answer === null) throw new SyntaxError('no object');
+    } catch (cause) {
+      throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
+    }
+    const problem = answer.errors?.[0];
+    if (problem) throw new AntiphonError(problem.message, problem.extensions, { status });
+    if (!answer.data) throw new AntiphonError(`HTTP status ${status} without data.`, { code: 'NETWORK' }, { status });
+    return answer.data;
+  }
+
+  /** The first rows of a list, at most `max`, and how many there are in all. */
+  async rows<Node, Row>(list: List<Node, Row>, max = Infinity): Promise<{ rows: Row[]; total: number }> {
+    const rows: Row[] = [];
+    let cursor: string | null = null;
+    for (;;) {
+      const part: Part<Node> = await list.ask(range(list, Math.min(max - rows.length, list.size), cursor, true));
+      const nodes = (part?.nodes ?? []).map((node) => list.row(node));
+      rows.push(...(list.isReversed ? nodes.reverse() : nodes));
+      cursor = next(list, part);
+      if (cursor === null || rows.length >= max) return { rows, total: part?.totalCount ?? rows.length };
+    }
+  }
+
+  /**
+   * A page by its number. The API has cursors: what comes before the page is walked over without its rows, `size` of them a
+   * request, so the far pages of a long list cost more than the near ones.
+   */
+  async page<Node, Row>(request: PageRequest, usual: number, list: List<Node, Row>): Promise<Paginated<Row>> {
+    const { page, limit } = size(request, usual);
+    let cursor: string | null = null;
+    let isOver = false;
+    for (let left = (page - 1) * limit; left > 0 && !isOver; left -= list.size) {
+      const part: Part<Node> = await list.ask(range(list, Math.min(left, list.size), cursor, false));
+      const end = next(list, part);
+      isOver = end === null;
+      cursor = end ?? cursor;
+    }
+    const data: Row[] = [];
+    let total = 0;
+    do {
+      const part: Part<Node> = await list.ask(range(list, Math.min(limit - data.length, list.size), cursor, true));
+      total = part?.totalCount ?? 0;
+      if (isOver) break;
+      const nodes = (part?.nodes ?? []).map((node) => list.row(node));
+      data.push(...(list.isReversed ? nodes.reverse() : nodes));
+      const end = next(list, part);
+      isOver = end === null;
+      cursor = end;
+    } while (data.length < limit && !isOver);
+    return paginated(data, total, page, limit);
+  }
+}
+
+/** The arguments that take the next rows of a list. */
+function range<Node, Row>({ isReversed }: List<Node, Row>, count: number, cursor: string | null, rows: boolean): Variables {
+  return isReversed ? { last: count, before: cursor, rows } : { first: count, after: cursor, rows };
+}
+
+/** Where a list goes on; null at its end. */
+function next<Node, Row>({ isReversed }: List<Node, Row>, part: Part<Node>): string | null {
+  const info = part?.pageInfo;
+  if (!info) return null;
+  return (isReversed ? info.hasPreviousPage && info.startCursor : info.hasNextPage && info.endCursor) || null;
+}
+
+/** A page's number and length. */
+export function size({ page = 1, limit }: PageRequest, usual: number): { page: number; limit: number } {
+  return { page: Math.max(1, Math.trunc(page)), limit: Math.max(1, Math.trunc(limit ?? usual)) };
+}
+
+/** A page of rows that are all there. */
+export function pageOf<Row>(rows: Row[], request: PageRequest, usual: number): Paginated<Row> {
+  const { page, limit } = size(request, usual);
+  return paginated(rows.slice((page - 1) * limit, page * limit), rows.length, page, limit);
+}
+
+export function paginated<Row>(data: Row[], total: number, page: number, limit: number): Paginated<Row> {
+  const total_pages = Math.ceil(total / limit);
+  return { data, pagination: { page, limit, total, total_pages, has_next: page < total_pages, has_prev: page > 1 } };
+}
+
+/** Sorts rows by one of their columns as PostgreSQL does: null is larger than everything else. */
+export function sorted<Row extends object>(rows: Row[], column: string, order: 'asc' | 'desc'): Row[] {
+  const value = (row: Row) => (row as Record<string, unknown>)[column];
+  if (rows[0] && !(column in rows[0])) throw refuse('sort_by', `There is no column ${column}.`);
+  const compare = (a: unknown, b: unknown): number => {
+    if (a === b) return 0;
+    if (a === null || a === undefined) return 1;
+    if (b === null || b === undefined) return -1;
+    if (typeof a === 'object') return compare(JSON.stringify(a), JSON.stringify(b));
+    return (a as string) < (b as string) ? -1 : 1;
+  };
+  const ascending = [...rows].sort((a, b) => compare(value(a), value(b)));
+  return order === 'asc' ? ascending : ascending.reverse();
+}
