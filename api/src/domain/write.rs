@@ -17,6 +17,7 @@ use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project};
 use crate::storage::collaborator;
 use crate::storage::event::{self, Closing};
+use crate::storage::profile;
 use crate::storage::project::{self, Counts, Locked, Target};
 
 /// What the argument of a mutation names, and the argument.
@@ -33,7 +34,12 @@ impl Services {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         let writer = Writer { services: self.clone(), actor: actor.clone(), size: Size::Small };
-        metrics::spawn(write(writer)).await.map_err(|error| Error::internal(format!("a write panicked: {error}")))?
+        let written = metrics::spawn(write(writer)).await;
+        let written = written.map_err(|error| Error::internal(format!("a write panicked: {error}")))?;
+        if let Err(Error::ReadOnly(_)) = &written {
+            self.note_write(true);
+        }
+        written
     }
 }
 
@@ -143,17 +149,15 @@ impl Writer {
         }
         let turn = self.services.turns.project(project).await?;
         let tx = self.open().await?;
-        let locked = metrics::paused(collaborator::lock_as_invited(&tx, project, clock::now())).await?;
-        // On PostgreSQL the statement that has waited for another answer saw the invitation as it was before.
-        if locked.is_some() && !collaborator::is_invited(&tx, project).await? {
-            return Ok(None);
-        }
-        Ok(locked.map(|locked| self.holding(turn, tx, locked)))
+        profile::ensure(&tx, clock::now()).await?;
+        let locked = collaborator::lock_as_invited(&tx, project, clock::now()).await?;
+        Ok(locked.map(|locked| self.holding(tx, locked)))
     }
 
     /// Begins the write that makes a project.
     pub(super) async fn begin_project(&self, new: NewProject) -> Result<(Write, Project)> {
         let tx = self.open().await?;
+        profile::ensure(&tx, clock::now()).await?;
         let project = project::insert(&tx, ProjectId(clock::new_id()), new, clock::now()).await?;
         let locked = Locked {
             id: project.id,
@@ -254,7 +258,7 @@ impl Closed {
     /// Commits, then wakes the project's listeners.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
         self.tx.commit().await?;
-        drop(self.turn);
+        self.services.note_write(false);
         self.services.hub.wake(self.locked.id, self.locked.revision);
         Ok(value)
     }

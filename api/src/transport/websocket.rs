@@ -325,13 +325,17 @@ impl Socket {
                     }
                 }
                 Some((id, step)) = self.operations.next(), if self.is_flushed => {
-                    self.stepped(&id, step);
+                    if let Err(close) = self.stepped(&id, step) {
+                        return close.into();
+                    }
                     // What is ready besides goes to the network with it, as far as that takes at once.
                     while self.waiting.iter().map(size).sum::<usize>() < BUFFER_BYTES
                         && self.waiting.len() < MAX_WAITING
                         && let Some(Some((id, step))) = self.operations.next().now_or_never()
                     {
-                        self.stepped(&id, step);
+                        if let Err(close) = self.stepped(&id, step) {
+                            return close.into();
+                        }
                     }
                     // Mostly it takes all of it, and the loop need not go round for that.
                     match poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).now_or_never() {
@@ -397,21 +401,16 @@ impl Socket {
             (Ok(None), Err(error)) => Err(error.clone()),
             (said, _) => said,
         };
-        let claims = match token {
+        let actor = match token {
             Ok(Some(token)) => state.verifier.verify(token).await.map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
-        let claims = claims.map_err(|error| self.refused(error))?;
-        let actor = claims.as_ref().map(|claims| claims.actor.clone());
+        let actor = actor.map_err(|error| self.refused(error))?;
         state.throttle.admit(actor.as_ref(), address, 1).map_err(|refused| self.refused(refused.error))?;
-        if let Some(claims) = claims {
-            self.place = Some(state.throttle.open_socket(claims.actor.user_id).map_err(|error| self.refused(error))?);
-            let services = state.services.clone();
-            // In a task of its own, so that a client that hangs up cannot cancel it half-way.
-            let sign_in = async move { profile::sign_in(&services, &claims).await };
-            let signed_in = state.tasks.spawn(sign_in.in_current_span()).await;
-            signed_in.unwrap_or_else(|error| Err(Error::internal(error))).map_err(|error| self.refused(error))?;
+        if let Some(actor) = &actor {
+            self.place = Some(state.throttle.open_socket(actor.user_id).map_err(|error| self.refused(error))?);
+            profile::meet(&state.services, actor).await;
         }
         self.deadline = Instant::now() + auth::time_left(actor.as_ref());
         self.phase = Phase::Acknowledged(actor);
@@ -461,7 +460,7 @@ impl Socket {
             Err(error) => Err(error),
         };
         match verified {
-            Ok(claims) if claims.actor.user_id == present.user_id => Ok(claims.actor),
+            Ok(actor) if actor.user_id == present.user_id => Ok(actor),
             Ok(_) => Err(Error::Forbidden("This is another user's token: it needs a socket of its own.".to_owned())),
             Err(error @ Error::Unauthenticated(_)) => {
                 Err(throttle.failed(self.address).map_or_else(|often| often.error, |()| error))
@@ -505,9 +504,13 @@ impl Socket {
         Ok(())
     }
 
-    fn stepped(&mut self, id: &str, step: Step) {
+    /// # Errors
+    /// How the socket ends where the client is to come back.
+    fn stepped(&mut self, id: &str, step: Step) -> Result<(), Close> {
         match step {
             Step::Result(answer) => self.tell(id, &answer.payload),
+            // By an `error` clients end an operation for good; from this close they come back.
+            Step::Interrupted => return Err(Close::new(TRY_AGAIN_LATER, "The database is away: try again later")),
             // An error ends the operation, without a `complete`.
             Step::Failed(errors) => {
                 if let Some(operation) = self.running.remove(id) {
@@ -520,6 +523,7 @@ impl Socket {
                 self.say(&ToClient::Complete { id });
             }
         }
+        Ok(())
     }
 
     fn send(&mut self, message: Message) {
