@@ -34,6 +34,7 @@ mod protocol;
 mod renames;
 mod replay;
 mod row_security;
+mod rows;
 mod saves;
 mod schema;
 mod sockets;
