@@ -101,10 +101,9 @@ impl App {
         let target = Target::parse(settings.database_url.expose())?;
         // Before anything is written: the mistakes that cost nothing to find.
         let source = secret_source(&settings, &target)?;
-        let kept = settings.limits.max_kept_document_bytes;
         let nats =
             settings.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose())).transpose().map_err(words)?;
-        let documents = Documents::load(settings.documents.as_deref(), settings.documents_only, kept)?;
+        let documents = Documents::load(settings.documents.as_deref(), settings.documents_only, &settings.limits)?;
         let listener = bind(settings.listen, "--listen (LISTEN)").await?;
         let address = listener.local_addr()?;
         let metrics_listener = match settings.metrics_listen {

@@ -37,6 +37,7 @@ mod read_only;
 mod renames;
 mod replay;
 mod row_security;
+mod rows;
 mod saves;
 mod schema;
 mod sockets;

@@ -154,10 +154,11 @@ tests::on_sqlite! {
     async fn a_new_key_holds_at_once_and_a_withdrawn_one_no_more(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, NO_SECRET).await;
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        let token = SigningKey::ec().token("ada@example.com");
+        let_in(asked_with(&server, &token).await);
         issuer.answers(Answer::Keys(vec![SigningKey::ec_next()]));
         let_in(asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await);
-        refused(&asked_with(&server, &SigningKey::ec().token("ada@example.com")).await, "issuer does not have");
+        refused(&asked_with(&server, &token).await, "issuer does not have");
         // Once at the start, and once for each token whose key was not there.
         assert_eq!(issuer.asked(), 3);
         server.stop().await;

@@ -11,18 +11,24 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use async_graphql::{Request, parser::parse_query};
+use async_graphql::{
+    Request,
+    parser::{parse_query, types::ExecutableDocument},
+};
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::error::Error;
+use crate::model::{error::Error, limits::Limits};
 
 /// The prefix of a document's id that is the SHA-256 of its text, in lower-case hex.
 const SHA256: &str = "sha256:";
 
 /// What a kept document costs besides its text, in bytes: its key, and the cache's own bookkeeping.
 const KEPT_BYTES: usize = 256;
+
+/// What a token of a document costs once it is parsed, about, in bytes.
+const TOKEN_BYTES: usize = 100;
 
 /// How a request names its document. Attach it to a request by [`Name::attach`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,21 @@ pub struct Documents {
     registered: HashMap<String, Arc<str>>,
     registered_only: bool,
     kept: Option<Arc<Kept>>,
+    parsed: Cache<String, Arc<Parsed>, Bytes>,
+}
+
+/// A document that was parsed, and that may run.
+pub struct Parsed {
+    /// The document.
+    pub document: ExecutableDocument,
+    /// How many tokens its text has.
+    pub tokens: usize,
+}
+
+impl Weighter<String, Arc<Parsed>> for Bytes {
+    fn weight(&self, text: &String, parsed: &Arc<Parsed>) -> u64 {
+        parsed.tokens.saturating_mul(TOKEN_BYTES).saturating_add(text.len()).saturating_add(KEPT_BYTES) as u64
+    }
 }
 
 type Kept = Cache<String, Arc<str>, Bytes>;
@@ -97,12 +118,12 @@ impl Keep {
 }
 
 impl Documents {
-    /// The documents of a JSON file or of a folder where one is given, and room for `max_kept_bytes` of clients' (0: none). With
-    /// `registered_only` nothing but the registered ones is answered.
+    /// The documents of a JSON file or of a folder where one is given, and room for
+    /// clients' and for parsed ones. With `registered_only` nothing but the registered ones is answered.
     ///
     /// # Errors
     /// For the operator: what cannot be read, or is no document.
-    pub fn load(source: Option<&Path>, registered_only: bool, max_kept_bytes: usize) -> anyhow::Result<Self> {
+    pub fn load(source: Option<&Path>, registered_only: bool, limits: &Limits) -> anyhow::Result<Self> {
         let mut registered = HashMap::new();
         let found = source.map(read).transpose()?.unwrap_or_default();
         for (id, text) in found {
@@ -120,15 +141,27 @@ impl Documents {
             }
         }
         ensure!(!registered_only || !registered.is_empty(), "there are no documents to answer (--documents)");
+        let (max_kept_bytes, max_parsed_bytes) = (limits.max_kept_document_bytes, limits.max_parsed_document_bytes);
         // Most documents are some hundred bytes long; the number only sizes the cache's table.
         let kept = (max_kept_bytes > 0 && !registered_only)
             .then(|| Arc::new(Cache::with_weighter(max_kept_bytes / 1024, max_kept_bytes as u64, Bytes)));
-        Ok(Self { registered, registered_only, kept })
+        let parsed = Cache::with_weighter(max_parsed_bytes / 4096, max_parsed_bytes as u64, Bytes);
+        Ok(Self { registered, registered_only, kept, parsed })
     }
 
     /// How many documents are registered.
     pub fn registered(&self) -> usize {
         self.registered.keys().filter(|id| id.starts_with(SHA256)).count()
+    }
+
+    /// The document with this text, where it was parsed before.
+    pub fn parsed(&self, text: &str) -> Option<Arc<Parsed>> {
+        self.parsed.get(text)
+    }
+
+    /// Remembers a document that may run.
+    pub fn remember(&self, text: &str, parsed: &Arc<Parsed>) {
+        self.parsed.insert(text.to_owned(), parsed.clone());
     }
 
     /// Puts the text that the request names in its `query`. A text that comes with its name must be what is named.

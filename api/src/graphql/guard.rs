@@ -22,11 +22,11 @@ const MAX_BRACKETS: usize = 128;
 const CIRCLES: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
 const MAX_CIRCLES: usize = 2;
 
-/// Checks a document's text before it is parsed.
+/// Checks a document's text before it is parsed, and answers how many tokens it has.
 ///
 /// # Errors
 /// `QueryTooComplex` naming the setting.
-pub fn check_text(text: &str, limits: &Limits) -> Result<()> {
+pub fn check_text(text: &str, limits: &Limits) -> Result<usize> {
     allowed("has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
     let (tokens, brackets) = measure(text);
     allowed("has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
@@ -35,7 +35,7 @@ pub fn check_text(text: &str, limits: &Limits) -> Result<()> {
             "The document nests brackets {brackets} deep; {MAX_BRACKETS} is the deepest."
         )));
     }
-    Ok(())
+    Ok(tokens)
 }
 
 /// Checks a document once it is parsed.

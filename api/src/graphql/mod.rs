@@ -13,6 +13,7 @@ mod mutation;
 mod names;
 mod page;
 mod query;
+mod row;
 mod scalar;
 pub mod schema;
 mod subscription;

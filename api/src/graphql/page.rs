@@ -1,10 +1,11 @@
 //! Relay connections: <https://relay.dev/graphql/connections.htm>.
 
 use async_graphql::connection::{Connection, Edge};
-use async_graphql::{Context, Object, OutputType};
+use async_graphql::{Context, Object};
 
 use super::context::caller;
 use super::loader::{ChildrenOf, Count, SnapshotsUntil, VersionsJoined};
+use super::row::{Plain, Row};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
@@ -14,12 +15,12 @@ use crate::model::page::{PageSize, Slice};
 use crate::model::project::ProjectFilter;
 
 /// A page of a list whose rows are `T`.
-pub type Page<T> = Connection<String, T, Total>;
+pub type Page<T> = Connection<String, Row<T>, Total>;
 
 /// Makes a connection of a slice.
-pub fn connection<R, T: OutputType>(slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
+pub fn connection<R, T: Plain>(slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
     let mut connection = Connection::with_additional_fields(slice.has_previous, slice.has_next, total);
-    connection.edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(cursor.encode(), node(row))).collect();
+    connection.edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(cursor.encode(), Row(node(row)))).collect();
     connection
 }
 

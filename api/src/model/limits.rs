@@ -101,6 +101,9 @@ pub struct Limits {
     /// none
     #[arg(long, env = "MAX_KEPT_DOCUMENT_BYTES", default_value_t = 16 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_kept_document_bytes: usize,
+    /// Room for parsed documents, so that one that is sent again is not parsed again, in bytes; 0 remembers none
+    #[arg(long, env = "MAX_PARSED_DOCUMENT_BYTES", default_value_t = 16 * 1024 * 1024, global = true, value_name = "BYTES")]
+    pub max_parsed_document_bytes: usize,
     /// Whether clients may ask for the schema; false also keeps it out of what is said of misspelt names
     #[arg(long, env = "INTROSPECTION", default_value_t = true, action = clap::ArgAction::Set, global = true, value_name = "BOOL")]
     pub introspection: bool,

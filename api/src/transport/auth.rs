@@ -10,10 +10,12 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use chrono::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use quick_cache::sync::Cache;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::jwks::Jwks;
+use super::jwks::{Jwks, Key};
 use crate::model::{
     actor::{Actor, Claims},
     clock,
@@ -27,6 +29,10 @@ const LEEWAY: u64 = 5;
 
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// How many tokens are remembered that hold, and the longest of them, in bytes: what a token says takes no more memory than it.
+const MAX_REMEMBERED: usize = 4_096;
+const MAX_REMEMBERED_BYTES: usize = 4 * 1024;
 
 /// The role of signed-in users; Supabase's other roles are its service key (`service_role`) and its public key (`anon`).
 const ROLE: &str = "authenticated";
@@ -45,6 +51,16 @@ pub struct Verifier {
     validation: Validation,
     issuer: Option<String>,
     audience: String,
+    /// Tokens that hold, by their SHA-256: looking one up takes a time that says nothing of any other.
+    remembered: Cache<[u8; 32], Remembered>,
+}
+
+/// What is known of a token that holds. A signature by a public key takes longer to check than most operations take.
+#[derive(Clone)]
+struct Remembered {
+    claims: Claims,
+    /// The issuer's keys by one of which it is signed; none for one that is signed with the secret, which does not change.
+    keys: Option<Arc<[Key]>>,
 }
 
 struct Secret {
@@ -75,6 +91,7 @@ impl Verifier {
             validation,
             issuer: issuer.map(str::to_owned),
             audience: audience.to_owned(),
+            remembered: Cache::new(MAX_REMEMBERED),
         }
     }
 
@@ -87,35 +104,64 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(refused("The token is too long to be one."));
         }
+        let digest = Sha256::digest(token).into();
+        if let Some(claims) = self.recall(&digest, clock::now().timestamp()) {
+            return Ok(claims);
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|error| self.reason(error.kind()))?;
         // Extensions that a reader must understand (RFC 7515, section 4.1.11); this one understands none.
         if header.crit.is_some() {
             return Err(refused("The token has a `crit` header, of which nothing is understood here."));
         }
-        let claims = match (header.alg, &self.secret, &self.jwks) {
+        let (claims, keys) = match (header.alg, &self.secret, &self.jwks) {
             (Algorithm::HS256, Some(secret), _) => {
                 let decoded = self.decode(token, &secret.decoding, Algorithm::HS256);
-                decoded.map_err(|error| self.reason(error.kind()))?
+                (decoded.map_err(|error| self.reason(error.kind()))?, None)
             }
             (Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA, _, Some(jwks)) => {
-                self.decode_by_key(token, &header, jwks).await?
+                let (claims, keys) = self.decode_by_key(token, &header, jwks).await?;
+                (claims, Some(keys))
             }
             _ => return Err(self.reason(&ErrorKind::InvalidAlgorithm)),
         };
-        read(&claims)
+        let claims = read(&claims)?;
+        if token.len() <= MAX_REMEMBERED_BYTES {
+            self.remembered.insert(digest, Remembered { claims: claims.clone(), keys });
+        }
+        Ok(claims)
+    }
+
+    /// What a token says that was verified before. It is verified again once it has expired, with the leeway of that, and once
+    /// the issuer has said its keys anew.
+    fn recall(&self, digest: &[u8; 32], now: i64) -> Option<Claims> {
+        let Remembered { claims, keys } = self.remembered.get(digest)?;
+        let is_current = match (&keys, self.jwks.as_ref().and_then(|jwks| jwks.keys())) {
+            (None, _) => true,
+            (Some(then), Some(now)) => Arc::ptr_eq(then, &now),
+            (Some(_), None) => false,
+        };
+        (is_current && now < claims.actor.expires_at).then_some(claims)
     }
 
     /// Checks the signature by a key of its issuer's, which may have one that it did not have when it was last asked.
-    async fn decode_by_key(&self, token: &str, header: &Header, jwks: &Arc<Jwks>) -> Result<serde_json::Value> {
+    async fn decode_by_key(
+        &self,
+        token: &str,
+        header: &Header,
+        jwks: &Arc<Jwks>,
+    ) -> Result<(serde_json::Value, Arc<[Key]>)> {
         let mut has_asked = false;
         loop {
             let keys = jwks.keys();
-            let fitting = keys.iter().flat_map(|keys| keys.iter()).filter(|key| key.may_have_signed(header));
             let mut has_failed = false;
-            for key in fitting {
+            for (keys, key) in keys.iter().flat_map(|keys| keys.iter().map(move |key| (keys, key))) {
+                if !key.may_have_signed(header) {
+                    continue;
+                }
                 match self.decode(token, &key.decoding, key.algorithm) {
+                    Ok(claims) => return Ok((claims, keys.clone())),
                     Err(error) if *error.kind() == ErrorKind::InvalidSignature => has_failed = true,
-                    verdict => return verdict.map_err(|error| self.reason(error.kind())),
+                    Err(error) => return Err(self.reason(error.kind())),
                 }
             }
             // Where the token names its key and the key says no, there is nothing to ask.
@@ -363,6 +409,26 @@ mod tests {
         assert_eq!(again.claims.full_name, None);
         assert!((ada.expires_at - clock::now().timestamp() - 3600).abs() < 5);
         assert_eq!(verifier.issue("nobody", None, 1).unwrap_err().code(), "BAD_USER_INPUT");
+    }
+
+    #[test]
+    fn a_token_is_remembered_until_it_expires_and_none_that_does_not_hold() {
+        let verifier = verifier();
+        let digest = |token: &str| <[u8; 32]>::from(Sha256::digest(token));
+        let token = verifier.issue("ada@example.com", None, 1).unwrap();
+        let now = clock::now().timestamp();
+        assert!(verifier.recall(&digest(&token), now).is_none());
+        let ada = verify(&verifier, &token).unwrap();
+        assert_eq!(verifier.recall(&digest(&token), now).unwrap().actor, ada.actor);
+        assert_eq!(verify(&verifier, &token).unwrap().actor, ada.actor);
+        assert!(verifier.recall(&digest(&token), ada.actor.expires_at - 1).is_some());
+        assert!(verifier.recall(&digest(&token), ada.actor.expires_at).is_none());
+        let forged = signed(&claims(json!({})), Algorithm::HS256, b"another secret of thirty-two bytes");
+        assert!(verify(&verifier, &forged).is_err());
+        assert!(verifier.recall(&digest(&forged), now).is_none());
+        let long = signed(&claims(json!({ "more": "x".repeat(MAX_REMEMBERED_BYTES) })), Algorithm::HS256, SECRET);
+        assert!(verify(&verifier, &long).is_ok());
+        assert!(verifier.recall(&digest(&long), now).is_none());
     }
 
     #[test]

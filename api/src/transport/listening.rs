@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use async_graphql::{Request, Response, ServerError, Variables, parser::types::OperationType};
+use async_graphql::{
+    Request, Response, ServerError, Variables,
+    parser::types::{ExecutableDocument, OperationType},
+};
 use futures::{Stream, StreamExt, future, stream};
 use tokio::{
     sync::{Notify, watch},
@@ -111,6 +114,7 @@ pub fn start(
     let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
     let state = state.clone();
     let asked = Asked {
+        document: request.parsed_query()?.clone(),
         keep: Keep::of(&request).cloned(),
         query: std::mem::take(&mut request.query),
         operation_name: request.operation_name.take(),
@@ -144,6 +148,7 @@ fn plan(request: &mut Request, name: Option<&str>, request_id: &str) -> Result<P
 
 /// What a client has asked for.
 struct Asked {
+    document: ExecutableDocument,
     keep: Option<Keep>,
     query: String,
     operation_name: Option<String>,
@@ -154,6 +159,7 @@ impl Asked {
     fn request(&self) -> Request {
         let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
+        request.set_parsed_query(self.document.clone());
         request
     }
 

@@ -2,17 +2,21 @@
 //! out, and answers in which every error has a code and none has more to say than a client may read.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use async_graphql::{
     ErrorExtensionValues, Extensions, Request, Response, ServerError, Value, Variables,
-    parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+    parser::{
+        parse_query,
+        types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
     graphql::{
-        documents::{Documents, Missing, Name},
+        documents::{Documents, Missing, Name, Parsed},
         error::{RETRY_AFTER, outage},
         guard,
     },
@@ -244,7 +248,7 @@ fn hash_of(kept: &Value) -> Result<String, Error> {
     }
 }
 
-/// Finds the document where it is named, checks what it may cost, parses it (once: the library finds it parsed), chooses the
+/// Finds the document where it is named, checks what it may cost, parses it (where no request has sent it before), chooses the
 /// operation, and checks that every variable that must have a value has one, which the library finds out only where the
 /// variable is used, in the midst of execution. Returns the operation's type and its name.
 ///
@@ -261,21 +265,28 @@ pub fn prepare(
         Missing::NotSupported => coded(DOCUMENTS_NOT_SUPPORTED.0, DOCUMENTS_NOT_SUPPORTED.1),
         Missing::Refused(error) => refused(&error),
     })?;
-    guard::check_text(&request.query, limits).map_err(|error| refused(&error))?;
-    let wanted = request.operation_name.clone();
-    if let Err(error) = request.parsed_query() {
+    let parsed = match documents.parsed(&request.query) {
+        Some(parsed) => parsed,
+        None => {
+            let tokens = guard::check_text(&request.query, limits).map_err(|error| refused(&error))?;
+            let parsed = Arc::new(Parsed { document: parse(&request.query)?, tokens });
+            guard::check(&parsed.document, limits).map_err(|error| refused(&error))?;
+            documents.remember(&request.query, &parsed);
+            parsed
+        }
+    };
+    let (name, operation) = choose(&parsed.document, request.operation_name.as_deref())?;
+    require_variables(operation, &request.variables)?;
+    request.set_parsed_query(parsed.document.clone());
+    Ok((operation.ty, name))
+}
+
+fn parse(text: &str) -> Result<ExecutableDocument, ServerError> {
+    parse_query(text).map_err(|error| {
+        let error = ServerError::from(error);
         let message = format!("Syntax error: {}.", reason_of(&error.message));
-        return Err(ServerError { locations: error.locations, ..coded(PARSE_FAILED, message) });
-    }
-    let variables = std::mem::take(&mut request.variables);
-    let chosen = request.parsed_query().and_then(|document| {
-        guard::check(document, limits).map_err(|error| refused(&error))?;
-        let (name, operation) = choose(document, wanted.as_deref())?;
-        require_variables(operation, &variables)?;
-        Ok((operation.ty, name))
-    });
-    request.variables = variables;
-    chosen
+        ServerError { locations: error.locations, ..coded(PARSE_FAILED, message) }
+    })
 }
 
 fn choose<'a>(
@@ -469,7 +480,7 @@ mod tests {
     /// The answer to a request, as JSON.
     async fn answer(parameters: serde_json::Value) -> serde_json::Value {
         let limits = limits(&["--max-query-depth=5"]);
-        let documents = Documents::load(None, false, 0).unwrap();
+        let documents = Documents::load(None, false, &limits).unwrap();
         let schema = Schema::build(Query, EmptyMutation, EmptySubscription).limit_complexity(20).finish();
         let mut request = read(&parameters.to_string()).unwrap();
         let outcome = match prepare(&mut request, &documents, &limits) {

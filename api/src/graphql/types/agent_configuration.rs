@@ -9,6 +9,7 @@ use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{Part, VersionsUntil};
 use crate::graphql::page::{Page, Total, connection};
+use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::agent_configuration as model;
 use crate::model::error::Result;
@@ -198,6 +199,12 @@ impl AgentConfiguration {
 
 /// One version of an agent configuration.
 pub struct AgentConfigurationVersion(pub model::AgentConfiguration);
+
+impl Plain for AgentConfigurationVersion {
+    fn is_plain(_: &str) -> bool {
+        false
+    }
+}
 
 #[Object]
 impl AgentConfigurationVersion {

@@ -13,6 +13,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt};
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{Page, Total, UNPAGED, connection, int, rows, weigh};
+use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
@@ -21,6 +22,12 @@ use crate::model::page::{self, Page as PageArguments};
 
 /// One conversation within a project. Everybody in the project reads it; its author alone writes in it.
 pub struct ChatSession(pub model::Session);
+
+impl Plain for ChatSession {
+    fn is_plain(field: &str) -> bool {
+        matches!(field, "id" | "title" | "isActive" | "startedAt" | "endedAt" | "metadata")
+    }
+}
 
 #[Object]
 impl ChatSession {
@@ -121,6 +128,22 @@ impl ChatSession {
 /// One message of a session.
 pub struct ChatMessage(pub model::Message);
 
+impl Plain for ChatMessage {
+    fn is_plain(field: &str) -> bool {
+        matches!(
+            field,
+            "id" | "role"
+                | "content"
+                | "timestamp"
+                | "revision"
+                | "isCheckpoint"
+                | "contextData"
+                | "metadata"
+                | "isFolded"
+        )
+    }
+}
+
 #[Object]
 impl ChatMessage {
     /// Its id.
@@ -200,6 +223,12 @@ impl ChatMessage {
 
 /// A row of `recent_chat_activity`.
 pub struct ChatActivity(pub model::Message);
+
+impl Plain for ChatActivity {
+    fn is_plain(field: &str) -> bool {
+        matches!(field, "excerpt")
+    }
+}
 
 #[Object]
 impl ChatActivity {

@@ -5,6 +5,7 @@ use async_graphql::{Context, ID, Object};
 use super::profile::User;
 use crate::graphql::error::or_null;
 use crate::graphql::names::ProjectRole;
+use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::collaborator as model;
 use crate::model::error::Result;
@@ -69,6 +70,12 @@ impl EmailInvitation {
 /// An invitation that the caller has not answered (`acceptInvitation`, `declineInvitation`). Until they have accepted, this is
 /// all that they see of the project.
 pub struct Invitation(pub model::Invitation);
+
+impl Plain for Invitation {
+    fn is_plain(_: &str) -> bool {
+        false
+    }
+}
 
 #[Object]
 impl Invitation {

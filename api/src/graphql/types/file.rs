@@ -14,6 +14,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, VersionsJoined};
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, int, rows, weigh};
+use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
@@ -43,6 +44,25 @@ async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Re
 /// A file or a folder: now, or as of the revision at which it was read. A folder is there when `createFile` or `syncFiles` made
 /// it, and as long as something is below it. One that nobody made has no versions: it goes with the last of what is in it.
 pub struct ProjectFile(pub Entry);
+
+impl Plain for ProjectFile {
+    fn is_plain(field: &str) -> bool {
+        matches!(
+            field,
+            "id" | "path"
+                | "name"
+                | "parentPath"
+                | "type"
+                | "language"
+                | "sizeBytes"
+                | "version"
+                | "hash"
+                | "isDeleted"
+                | "createdAt"
+                | "updatedAt"
+        )
+    }
+}
 
 impl From<model::File> for ProjectFile {
     fn from(file: model::File) -> Self {
@@ -217,6 +237,25 @@ impl BlameRange {
 /// One version of one file (`file_version_history`).
 pub struct FileSnapshot(pub model::FileSnapshot);
 
+impl Plain for FileSnapshot {
+    fn is_plain(field: &str) -> bool {
+        matches!(
+            field,
+            "id" | "version"
+                | "revision"
+                | "path"
+                | "isDeletion"
+                | "hash"
+                | "sizeBytes"
+                | "changeDescription"
+                | "additions"
+                | "deletions"
+                | "saves"
+                | "createdAt"
+        )
+    }
+}
+
 #[Object]
 impl FileSnapshot {
     /// Its id.
@@ -322,6 +361,22 @@ impl FileSnapshot {
 
 /// One change of one file: the step that made a version.
 pub struct CodeChange(pub model::FileSnapshot);
+
+impl Plain for CodeChange {
+    fn is_plain(field: &str) -> bool {
+        matches!(
+            field,
+            "id" | "revision"
+                | "type"
+                | "path"
+                | "additions"
+                | "deletions"
+                | "saves"
+                | "changeDescription"
+                | "createdAt"
+        )
+    }
+}
 
 #[Object]
 impl CodeChange {

@@ -22,6 +22,7 @@ use crate::graphql::loader::{
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
+use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::Time;
 use crate::model::agent_configuration::AgentConfigurationFilter;
 use crate::model::chat::SessionFilter;
@@ -35,6 +36,25 @@ use crate::model::project as model;
 
 /// A voice agent under construction: its configuration, its conversations and its files, in one history.
 pub struct Project(pub model::Project);
+
+impl Plain for Project {
+    fn is_plain(field: &str) -> bool {
+        matches!(
+            field,
+            "id" | "name"
+                | "description"
+                | "initialPrompt"
+                | "config"
+                | "status"
+                | "createdAt"
+                | "updatedAt"
+                | "lastAccessedAt"
+                | "revision"
+                | "viewerRole"
+                | "stats"
+        )
+    }
+}
 
 #[Object]
 impl Project {
@@ -99,7 +119,7 @@ impl Project {
     }
 
     /// Its totals.
-    async fn stats(&self, ctx: &Context<'_>) -> Result<ProjectStats> {
+    async fn stats(&self, ctx: &Context<'_>) -> Result<Row<ProjectStats>> {
         let stats = match self.0.as_of {
             Some(as_of) => project::stats(&*caller(ctx)?.reader.tx().await?, self.0.id, as_of).await?,
             None => model::Stats {
@@ -111,14 +131,14 @@ impl Project {
                 last_activity_at: self.0.last_activity_at,
             },
         };
-        Ok(ProjectStats {
+        Ok(Row(ProjectStats {
             total_sessions: stats.sessions,
             total_messages: stats.messages,
             total_files: stats.files,
             total_changes: stats.changes,
             latest_session_at: stats.last_session_at.map(Time),
             last_activity_at: Time(stats.last_activity_at),
-        })
+        }))
     }
 
     /// The caller's own active session; null where there is none.
@@ -442,6 +462,12 @@ pub struct ProjectStats {
     latest_session_at: Option<Time>,
     /// When anything in it last changed.
     last_activity_at: Time,
+}
+
+impl Plain for ProjectStats {
+    fn is_plain(_: &str) -> bool {
+        true
+    }
 }
 
 /// The sums over the caller's own projects that are not deleted (`user_activity_summary`).

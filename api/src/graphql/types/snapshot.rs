@@ -11,6 +11,7 @@ use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{Count, Part};
 use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
+use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::file::{FileFilter, FilesOf};
@@ -20,6 +21,12 @@ use crate::model::snapshot as model;
 
 /// A name for a revision of a project: what one click goes back to (`restoreSnapshot`).
 pub struct ProjectSnapshot(pub model::ProjectSnapshot);
+
+impl Plain for ProjectSnapshot {
+    fn is_plain(_: &str) -> bool {
+        false
+    }
+}
 
 #[Object]
 impl ProjectSnapshot {

@@ -1,0 +1,85 @@
+//! Rows of lists. The library makes a future on the heap for every field of every row; most fields of a row only read a value
+//! that is there.
+
+use std::borrow::Cow;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::parser::types::{Field, Selection};
+use async_graphql::registry::Registry;
+use async_graphql::resolver_utils::{ContainerType, resolve_container};
+use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerError, ServerResult, Value};
+use futures::FutureExt;
+use futures::future::try_join_all;
+
+/// An object of which there are many in an answer.
+pub trait Plain: ContainerType {
+    /// Whether a field is as a rule there without waiting. One that waits nevertheless is resolved a second time: a wrong
+    /// answer costs time, and never the result.
+    fn is_plain(field: &str) -> bool;
+}
+
+/// An object that resolves its plain fields one after the other, and only the others by futures that run side by side.
+pub struct Row<T>(pub T);
+
+impl<T: Plain> OutputType for Row<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        T::qualified_type_name()
+    }
+
+    fn introspection_type_name(&self) -> Cow<'static, str> {
+        self.0.introspection_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry)
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, _field: &Positioned<Field>) -> ServerResult<Value> {
+        let row = &self.0;
+        let Some(fields) = distinct_fields(ctx) else { return resolve_container(ctx, row).await };
+        let mut values = IndexMap::with_capacity(fields.len());
+        let mut waiting = Vec::new();
+        for field in fields {
+            let (name, key) = (field.node.name.node.as_str(), field.node.response_key().node.clone());
+            let now = match name {
+                "__typename" => Some(Ok(Some(row.introspection_type_name().into_owned().into()))),
+                _ if T::is_plain(name) => row.resolve_field(&ctx.with_field(field)).now_or_never(),
+                _ => None,
+            };
+            match now {
+                Some(value) => drop(values.insert(key, value?.unwrap_or_default())),
+                None => {
+                    // Its place in the answer.
+                    values.insert(key.clone(), Value::Null);
+                    waiting.push(async move {
+                        let value = row.resolve_field(&ctx.with_field(field)).await?;
+                        Ok::<_, ServerError>((key, value.unwrap_or_default()))
+                    });
+                }
+            }
+        }
+        if !waiting.is_empty() {
+            values.extend(try_join_all(waiting).await?);
+        }
+        Ok(Value::Object(values))
+    }
+}
+
+/// The fields that are selected; none where the library has to bring together fragments, directives, or fields of one name.
+fn distinct_fields<'a>(ctx: &ContextSelectionSet<'a>) -> Option<Vec<&'a Positioned<Field>>> {
+    let mut fields: Vec<&Positioned<Field>> = Vec::with_capacity(ctx.item.node.items.len());
+    for selection in &ctx.item.node.items {
+        let Selection::Field(field) = &selection.node else { return None };
+        let key = field.node.response_key();
+        let is_new = fields.iter().all(|other| other.node.response_key().node != key.node);
+        if !is_new || !field.node.directives.is_empty() {
+            return None;
+        }
+        fields.push(field);
+    }
+    Some(fields)
+}
