@@ -45,6 +45,7 @@ mod streams;
 mod team;
 mod team_locks;
 mod tokens;
+mod transactions;
 mod travel;
 mod turns;
 mod usage;

@@ -4,9 +4,12 @@
 /// Limits on connections to the database.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DatabaseLimits {
-    /// Most connections to the database
+    /// Most connections to PostgreSQL, those for its notifications and for migrations not counted
     #[arg(long, env = "DATABASE_CONNECTIONS", default_value_t = 16, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections: u32,
+    /// Connections that read a SQLite file, beside the one that writes; by default as many as processors, 2 to 4
+    #[arg(long, env = "SQLITE_READERS", global = true, value_name = "N")]
+    pub sqlite_readers: Option<std::num::NonZeroUsize>,
     /// Most connections that one user's operations use at once to read, and as many to write; of few connections at most all but
     /// one
     #[arg(long, env = "DATABASE_USER_CONNECTIONS", default_value_t = 4, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -5,6 +5,7 @@
 //! given up half-way (a client went away) is rolled back before the connection is used again. A write is acknowledged only
 //! after a COMMIT that was one: `Session::commit` asks PostgreSQL for the outcome where the connection was lost meanwhile.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +26,13 @@ use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
 use super::failure::fail_of;
 use super::sql::Sql;
+use file::OpenFile;
 use pool::{Connector, Place, Pool};
 use session::{Opening, Session};
 use writer::Writer;
 
 mod connection;
+mod file;
 mod literal;
 mod pool;
 mod session;
@@ -78,10 +81,13 @@ impl Db {
         let (pool, writer) = if url.starts_with("sqlite:") {
             let options = sqlite_options(url)?;
             let writer = Connector::new(Place::Sqlite(options), limits);
-            let writer = Writer::open(writer, limits).await?;
             let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let options = options.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
+            let path = options.get_filename().to_owned();
             let readers = Connector::new(Place::Sqlite(options), limits);
+            OpenFile::make(&path);
+            let writer = Writer::open(writer, &path, limits).await?;
+            let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
             (pool::open(readers, size).await?, Some(Arc::new(writer)))
         } else {
             let options: PgConnectOptions = url.parse().map_err(unusable)?;
@@ -136,8 +142,11 @@ impl Db {
     /// Asks the database for an answer.
     ///
     /// # Errors
-    /// `Internal` where none comes.
+    /// As the database; `ReadOnly` where a SQLite file is not the one at its path any more, which only a restart mends.
     pub async fn ping(&self) -> Result<()> {
+        if let Some(writer) = &self.writer {
+            writer.check_file()?;
+        }
         self.operator().await?.rows(Sql::new("SELECT 1")).await.map(drop)
     }
 
@@ -281,8 +290,20 @@ impl Db {
     }
 }
 
+/// Readers of a SQLite file. They work and do not wait, so that more of them than there are processors only take turns; four is
+/// the most that was measured to serve better.
+fn readers_by_cores() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4)
+}
+
 /// How long SQLite waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// After how many pages of its log SQLite brings them into the file: 8 MiB of them.
+const CHECKPOINT_PAGES: &str = "4096";
+
+/// To how many bytes the log is cut when it begins anew.
+const WAL_KEPT_BYTES: &str = "16777216";
 
 /// One state of the database for all of a transaction.
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -320,15 +341,17 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
+        // Pages that one write after the other changes go to the file once for all of them.
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", WAL_KEPT_BYTES)
         .disable_statement_logging())
 }
 
 /// A connection for migrations, made when it is first used and not kept for long.
 async fn migrations(url: &str) -> Result<DatabaseConnection> {
     let mut options = SeaOptions::new(url);
-    let is_sqlite = url.starts_with("sqlite:");
     options.max_connections(1).connect_lazy(true).sqlx_logging(false).idle_timeout(Duration::from_secs(10));
-    if is_sqlite {
+    if url.starts_with("sqlite:") {
         let kept = sqlite_options(url)?;
         options.map_sqlx_sqlite_opts(move |_| kept.clone());
     }

@@ -1,0 +1,73 @@
+//! The file of a SQLite database: that nobody else may read it, and that it is still the one at its path.
+
+use std::fs::{self, Metadata, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::model::error::{Error, Result};
+
+/// A file that is open, by what it is and not by its name.
+pub(super) struct OpenFile {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl OpenFile {
+    /// Makes the file where there is none, for its owner alone; what SQLite puts beside it takes after it. Whatever keeps it from
+    /// being made keeps SQLite from opening it, which then says so.
+    pub(super) fn make(path: &Path) {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let _ = options.open(path);
+    }
+
+    /// The file that is at the path now, which has just been opened.
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: fs::metadata(path).ok().as_ref().and_then(identity) }
+    }
+
+    /// Makes sure that what is written goes to the file at the path, and not to one that nobody will find.
+    ///
+    /// # Errors
+    /// `ReadOnly` where that is another file, or none.
+    pub(super) fn check(&self) -> Result<()> {
+        let found = match fs::metadata(&self.path) {
+            Ok(metadata) => identity(&metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // It cannot be looked at, which says nothing of what it is.
+            Err(_) => return Ok(()),
+        };
+        if found == self.identity {
+            return Ok(());
+        }
+        let path = self.path.display();
+        match found {
+            None => {
+                tracing::error!(%path, "the database file was moved or deleted: nothing is written; put it back, or restart")
+            }
+            Some(_) => {
+                tracing::error!(%path, "the database file was replaced: nothing is written; restart the server to use it")
+            }
+        }
+        Err(Error::ReadOnly(
+            "Nothing can be written at the moment, reading works: the database's file was moved, deleted or replaced while it \
+             was open."
+                .to_owned(),
+        ))
+    }
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Nothing tells files apart here: each passes for the one that was there.
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Option<(u64, u64)> {
+    Some((0, 0))
+}
