@@ -138,7 +138,9 @@ tests::on_both! {
         sync(&project, &json!({}), 0).await;
         let session = project.start_session().await;
         let first = [count(&server, message(&project, &session, false)).await, count(&server, message(&project, &session, true)).await];
-        assert!(first[0] <= 5 && first[1] <= 6, "{first:?}");
+        // A checkpoint reads the files and adds its snapshot; on PostgreSQL a function adds all rows.
+        let most = if server.database().file().is_some() { [4, 6] } else { [2, 3] };
+        assert!(first[0] <= most[0] && first[1] <= most[1], "{first:?}");
         for n in 0..300 {
             message(&project, &session, n % 2 == 0).await;
         }
@@ -177,12 +179,13 @@ tests::on_both! {
         let plain = json!({ "sessionId": session });
         let nobody = json!({});
         let new = count(&server, sync(&project, &checkpoint, 0)).await;
-        assert!(new <= 12, "20 new files for a checkpoint take {new}");
+        let most = if server.database().file().is_some() { 11 } else { 4 };
+        assert!(new <= most, "20 new files for a checkpoint take {new}");
         let mut changed = Vec::new();
         for (at, conversation) in [&nobody, &plain, &checkpoint].into_iter().enumerate() {
             changed.push(count(&server, sync(&project, conversation, 1 + at)).await);
         }
-        assert!(changed.iter().all(|count| *count <= 12), "20 changed files take {changed:?}");
+        assert!(changed.iter().all(|count| *count <= most), "20 changed files take {changed:?}");
 
         // However long the files' history, and whatever else there is.
         for round in 10..80 {
@@ -196,7 +199,7 @@ tests::on_both! {
         }
         assert_eq!(later, changed);
         let same = count(&server, sync(&project, &checkpoint, 102)).await;
-        assert!(same <= 4, "nothing takes {same}");
+        assert!(same <= 3, "nothing takes {same}");
     }
 
     async fn going_back_takes_the_same_from_near_and_far(server: Server) {

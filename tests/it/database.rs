@@ -104,8 +104,9 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::views::user_activity_summary::Entity).await,
     ]);
     if db.get_database_backend() == DbBackend::Postgres {
-        // A SQLite file has one server, which knows without a table.
-        selected.extend([select(db, entity::presences::Entity).await]);
+        // A SQLite file has one server, which knows without a table, and no row-level security.
+        selected
+            .extend([select(db, entity::presences::Entity).await, select(db, entity::project_members::Entity).await]);
     }
     selected
 }

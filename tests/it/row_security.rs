@@ -54,12 +54,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
         "auto_save_enabled editor_theme notification_preferences ui_preferences updated_at",
         EVERYBODY,
     ),
-    (
-        "projects",
-        "change_count config description file_count initial_prompt last_accessed_at last_activity_at last_session_at \
-         message_count name revision session_count status updated_at user_id",
-        &["editor", "owner"],
-    ),
+    ("projects", "config description initial_prompt name status updated_at user_id", &["editor", "owner"]),
     // Their own part, of which a guard lets nobody change by themselves what the owner said; the owner everybody's.
     ("project_collaborators", "accepted_at invited_at invited_by role", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", "invited_at invited_by role", &["owner"]),
@@ -75,35 +70,23 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("chat_sessions", "ended_at is_active", &["owner"]),
     ("chat_messages", "folded_revision", &["owner"]),
     ("growing_messages", "last_append_at length", &["owner"]),
-    (
-        "project_files",
-        "file_name file_path hash is_deleted language parent_path size_bytes updated_at version",
-        &["editor", "owner"],
-    ),
     ("chat_folds", "superseded_revision", &["owner"]),
-    ("file_snapshots", "superseded_revision", &["editor", "owner"]),
-    ("project_snapshots", "file_count manifest_sha256 revision", &["editor", "owner"]),
 ];
 
 /// Who may add a row like one that is there, which is the owner's where it is somebody's.
 const ADDITIONS: &[(&str, &[&str])] = &[
     ("agent_configuration_versions", &["editor", "owner"]),
     ("agent_configurations", &["owner"]),
-    ("blobs", &["editor", "owner"]),
     ("chat_folds", &["owner"]),
-    ("chat_messages", &["owner"]),
     ("chat_sessions", &["owner"]),
-    ("file_snapshots", &["editor", "owner"]),
     ("growing_chunks", &["owner"]),
     ("growing_messages", &["owner"]),
     ("project_collaborators", &["owner"]),
-    ("project_files", &["editor", "owner"]),
     // The editor's, who leaves.
     ("project_former_collaborators", &["editor", "owner"]),
     ("project_invitations", &["owner"]),
     ("project_snapshots", &["editor", "owner"]),
     ("project_versions", &["editor", "owner"]),
-    ("projects", &["owner"]),
     // A second one of their own, which the key forbids.
     ("user_preferences", &["owner"]),
     ("user_profiles", &["owner"]),
@@ -116,22 +99,61 @@ const DELETIONS: &[(&str, &[&str])] = &[
     ("project_invitations", &["addressed", "owner"]),
 ];
 
-/// The functions that the role may call, each with what it tells of the owner's project ($1) to whoever is no member, which is
-/// nothing, and how much of that to the owner.
+/// The functions that the role may call and that write nothing of a project's history, each with what it tells of the owner's
+/// project ($1) to those who are no members, which is nothing, and how much of that to the owner.
 const FUNCTIONS: [(&str, &str, i64); 5] = [
-    ("my_address()", "SELECT count(*) FROM (SELECT my_address() AS email) AS e WHERE email LIKE 'ada@%'", 1),
-    ("my_email()", "SELECT count(*) FROM (SELECT my_email() AS email) AS e WHERE email LIKE 'ada@%'", 1),
-    ("my_projects(text[])", "SELECT count(*) FROM my_projects('{owner,editor,viewer}')", 1),
     (
-        "take_team_revision(uuid,boolean,timestamp with time zone)",
-        "SELECT count(*) FROM take_team_revision($1, false, now())",
+        "is_time(timestamp with time zone)",
+        "SELECT count(*) FROM (VALUES ('infinity'::timestamptz), ('-infinity'), ('10000-01-01')) AS t (at) WHERE is_time(at)",
+        0,
+    ),
+    (
+        "lock_project(text,uuid,text,uuid,uuid,timestamp with time zone)",
+        "SELECT count(*) FROM lock_project('project', $1, 'team', NULL, NULL, now())",
         1,
     ),
+    ("my_address()", "SELECT count(*) FROM (SELECT my_address() AS email) AS e WHERE email LIKE 'ada@%'", 1),
+    ("my_email()", "SELECT count(*) FROM (SELECT my_email() AS email) AS e WHERE email LIKE 'ada@%'", 1),
     (
         "touch_project(uuid,timestamp with time zone)",
         "SELECT count(*) FROM touch_project($1, now()) AS touched WHERE touched",
         1,
     ),
+];
+
+/// The functions that write history, each with calls and who may make them. `$project`, `$session` and `$message` are the
+/// owner's, `$next` is the project's next revision.
+const WRITES: &[(&str, &str, &[&str])] = &[
+    ("create_project", "create_project(gen_random_uuid(), 'New', NULL, '', '{}', now())", EVERYBODY),
+    (
+        "add_message",
+        "add_message($project, $next, now(), gen_random_uuid(), $session, 'user', 'Hello', false, '{}', '{}', NULL, NULL, NULL, NULL)",
+        &["owner"],
+    ),
+    (
+        "write_files",
+        "write_files($project, $next, now(), 'FILES_CHANGED', NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', \
+         '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, NULL, NULL)",
+        &["editor", "owner"],
+    ),
+    (
+        "write_files",
+        "write_files($project, $next, now(), 'FILES_CHANGED', $session, $message, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', \
+         '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', NULL, NULL, NULL)",
+        &["owner"],
+    ),
+    (
+        "record_revision",
+        "record_revision($project, $next, now(), 'PROJECT_UPDATED', NULL, NULL, NULL)",
+        &["editor", "owner"],
+    ),
+    (
+        "record_revision",
+        "record_revision($project, $next, now(), 'COLLABORATORS_CHANGED', NULL, NULL, NULL)",
+        &["invited", "addressed", "viewer", "editor", "owner"],
+    ),
+    ("record_revision", "record_revision($project, $next, now(), 'MESSAGE_ADDED', $session, $message, NULL)", &[]),
+    ("record_revision", "record_revision($project, $next, now(), 'nonsense', NULL, NULL, NULL)", &[]),
 ];
 
 /// A connection with the server's login.
@@ -239,6 +261,83 @@ pub(crate) async fn fill(server: &Server) -> Project {
     project
 }
 
+/// An insert of a copy of a row that is there, under keys of its own, with a time in one of its columns where one is named.
+async fn copy_of(database: &Database, table: &str, time: Option<(&str, &str)>) -> String {
+    let copied = rows(
+        database,
+        &format!(
+            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum), string_agg(CASE
+               WHEN attname = 'id' AND atttypid = 'uuid'::regtype AND attrelid::regclass::text <> 'user_profiles' THEN 'gen_random_uuid()'
+               WHEN attname IN ('revision', 'created_revision') AND '{table}' <> 'projects' THEN attname || ' + 1000'
+               WHEN attname = 'version' AND '{table}' IN ('file_snapshots', 'agent_configuration_versions') THEN 'version + 1000'
+               WHEN attname = 'superseded_revision' THEN '999'
+               WHEN attname = 'sha256' THEN 'sha256(sha256)'
+               WHEN attname = 'start' THEN 'start + 1000'
+               WHEN attname = 'is_active' THEN 'false'
+               WHEN attname = 'message_count' THEN '0'
+               WHEN attname IN ('accepted_at', 'idempotency_key') OR (attname = 'message_id' AND '{table}' = 'project_events') THEN 'NULL'
+               WHEN '{table}' IN ('project_collaborators', 'project_members') AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'
+               WHEN '{table}' = 'project_invitations' AND attname = 'email' THEN quote_literal('sue@example.com')
+               WHEN '{table}' = 'project_former_collaborators' AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'
+               ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
+             FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''",
+            user_id("sue@example.com"),
+            user_id("eve@example.com"),
+        ),
+    )
+    .await;
+    // As the owner of the table, who sees all: what is written does not depend on what its writer sees.
+    let time = time.map_or(String::new(), |(column, at)| format!(" || jsonb_build_object('{column}', '{at}')"));
+    let values = rows(
+        database,
+        &format!(
+            "SELECT (to_jsonb(t){time})::text FROM (SELECT {} FROM {table} {} LIMIT 1) AS t({})",
+            copied[0][1],
+            match table {
+                "user_profiles" => format!("WHERE id = '{}'", user_id("ada@example.com")),
+                "user_preferences" => format!("WHERE user_id = '{}'", user_id("ada@example.com")),
+                "project_files" => "WHERE file_type = 'file'".to_owned(),
+                _ => String::new(),
+            },
+            copied[0][0],
+        ),
+    )
+    .await;
+    let (row, columns) = (values[0][0].replace('\'', "''"), &copied[0][0]);
+    format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_record(NULL::{table}, '{row}')")
+}
+
+/// What the calls of functions that write history name.
+pub(crate) struct History {
+    project: String,
+    session: String,
+    message: String,
+    pub(crate) next: i64,
+}
+
+impl History {
+    /// Of the owner's project.
+    pub(crate) async fn of(database: &Database, project: &Project) -> Self {
+        let sql = format!(
+            "SELECT s.id::text, m.id::text, p.revision + 1 || '' FROM projects p JOIN chat_sessions s ON s.project_id = p.id
+             JOIN chat_messages m ON m.session_id = s.id WHERE p.id = '{}' AND s.is_active AND m.is_checkpoint",
+            project.id
+        );
+        let row = rows(database, &sql).await.remove(0);
+        let [session, message, next] = row.try_into().expect("three columns");
+        Self { project: project.id.clone(), session, message, next: next.parse().expect("a number") }
+    }
+
+    /// Puts what there is in place of the names.
+    pub(crate) fn fill(&self, sql: &str) -> String {
+        let quoted = |id: &str| format!("'{id}'::uuid");
+        sql.replace("$project", &quoted(&self.project))
+            .replace("$session", &quoted(&self.session))
+            .replace("$message", &quoted(&self.message))
+            .replace("$next", &self.next.to_string())
+    }
+}
+
 fn who(list: &[(&'static str, &'static [&'static str])], table: &str) -> BTreeSet<&'static str> {
     list.iter().filter(|(name, _)| *name == table).flat_map(|(_, people)| people.iter().copied()).collect()
 }
@@ -287,8 +386,15 @@ fn nothing_is_open_that_nobody_closed() {
              AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('project_heads', 'keep_presences') ORDER BY 1",
         )
         .await;
-        let callable: Vec<&str> = callable.iter().map(|row| row[0].as_str()).collect();
-        assert_eq!(callable, FUNCTIONS.map(|(name, ..)| name), "say what a new function tells strangers");
+        let callable = callable.iter().map(|row| row[0].as_str());
+        let (writing, telling): (BTreeSet<&str>, BTreeSet<&str>) =
+            callable.partition(|name| WRITES.iter().any(|(write, ..)| name.starts_with(&format!("{write}("))));
+        assert_eq!(
+            telling,
+            BTreeSet::from(FUNCTIONS.map(|(name, ..)| name)),
+            "say what a new function tells strangers"
+        );
+        assert_eq!(writing.len(), WRITES.iter().map(|(name, ..)| name).collect::<BTreeSet<_>>().len());
 
         // The server's login owns nothing and is above nothing.
         let server = rows(
@@ -423,49 +529,7 @@ fn nobody_writes_what_is_not_theirs_to_write() {
 
         // Add: a copy of a row that is there, under keys of its own.
         for table in &tables {
-            let copied = rows(
-                database,
-                &format!(
-                    "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum), string_agg(CASE
-                       WHEN attname = 'id' AND atttypid = 'uuid'::regtype AND attrelid::regclass::text <> 'user_profiles' THEN 'gen_random_uuid()'
-                       WHEN attname IN ('revision', 'created_revision') AND '{table}' <> 'projects' THEN attname || ' + 1000'
-                       WHEN attname = 'version' AND '{table}' IN ('file_snapshots', 'agent_configuration_versions') THEN 'version + 1000'
-                       WHEN attname = 'superseded_revision' THEN '999'
-                       WHEN attname = 'sha256' THEN 'sha256(sha256)'
-                       WHEN attname = 'start' THEN 'start + 1000'
-                       WHEN attname = 'is_active' THEN 'false'
-                       WHEN attname IN ('accepted_at', 'idempotency_key') OR (attname = 'message_id' AND '{table}' = 'project_events') THEN 'NULL'
-                       WHEN '{table}' = 'project_collaborators' AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'
-                       WHEN '{table}' = 'project_invitations' AND attname = 'email' THEN quote_literal('sue@example.com')
-                       WHEN '{table}' = 'project_former_collaborators' AND attname = 'user_id' THEN quote_literal('{}') || '::uuid'
-                       ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
-                     FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''",
-                    user_id("sue@example.com"),
-                    user_id("eve@example.com"),
-                ),
-            )
-            .await;
-            // As the owner of the table, who sees all: what is written does not depend on what its writer sees.
-            let values = rows(
-                database,
-                &format!(
-                    "SELECT to_jsonb(t)::text FROM (SELECT {} FROM {table} {} LIMIT 1) AS t({})",
-                    copied[0][1],
-                    match table.as_str() {
-                        "user_profiles" => format!("WHERE id = '{}'", user_id("ada@example.com")),
-                        "user_preferences" => format!("WHERE user_id = '{}'", user_id("ada@example.com")),
-                        "project_files" => "WHERE file_type = 'file'".to_owned(),
-                        _ => String::new(),
-                    },
-                    copied[0][0],
-                ),
-            )
-            .await;
-            let row = values[0][0].replace('\'', "''");
-            let columns = &copied[0][0];
-            let insert = format!(
-                "INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_record(NULL::{table}, '{row}')"
-            );
+            let insert = copy_of(database, table, None).await;
             for (person, email) in PEOPLE {
                 let added = door.run(email, &insert).await;
                 if who(ADDITIONS, table).contains(person) {
@@ -477,6 +541,16 @@ fn nobody_writes_what_is_not_theirs_to_write() {
                     // Not by a key either, which would say that there is something.
                     assert_eq!(added, Err(DENIED.to_owned()), "{table} as {person}");
                 }
+            }
+        }
+
+        // Call.
+        let history = History::of(database, &project).await;
+        for (_, call, people) in WRITES {
+            for (person, email) in PEOPLE {
+                let expected = if people.contains(&person) { Ok(1) } else { Err(DENIED.to_owned()) };
+                let called = door.run(email, &history.fill(&format!("SELECT count(*) FROM {call}"))).await;
+                assert_eq!(called, expected, "{call} as {person}");
             }
         }
 
@@ -496,6 +570,54 @@ fn nobody_writes_what_is_not_theirs_to_write() {
             }
         }
         assert_eq!(project.state().await, before);
+    });
+}
+
+#[test]
+fn no_time_gets_in_that_the_service_cannot_read() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = fill(&server).await;
+        let database = server.database();
+        let mut door = Door::open(database).await;
+        let columns = rows(
+            database,
+            "SELECT c.relname::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+             AND atttypid = 'timestamptz'::regtype",
+        )
+        .await;
+        assert!(columns.len() > 20, "{columns:?}");
+        for row in &columns {
+            let [table, column] = row.as_slice() else { panic!("{row:?}") };
+            for at in ["infinity", "-infinity", "290000-01-01"] {
+                for (person, email) in PEOPLE {
+                    let insert = copy_of(database, table, Some((column, at))).await;
+                    for sql in [format!("UPDATE {table} SET {column} = '{at}'"), insert] {
+                        let done = door.run(email, &sql).await;
+                        assert!(done == Ok(0) || done == Err(DENIED.to_owned()), "{sql} as {person}: {done:?}");
+                    }
+                }
+            }
+        }
+        // Functions bound the times that they are given.
+        for at in ["infinity", "-infinity", "290000-01-01"] {
+            for sql in [
+                format!("SELECT touch_project('{}', '{at}')::int::bigint", project.id),
+                format!(
+                    "SELECT count(*) FROM lock_project('project', '{}', 'write', NULL, NULL, '{at}')
+                         WHERE at BETWEEN now() - interval '1 day' AND now() + interval '2 minutes'",
+                    project.id
+                ),
+            ] {
+                assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(1), "{sql}");
+            }
+            let touched = format!(
+                "SELECT touch_project('{}', '{at}'); SELECT count(*) FROM projects
+                WHERE last_accessed_at BETWEEN now() - interval '1 day' AND now() + interval '2 minutes'",
+                project.id
+            );
+            assert_eq!(door.run(Some("vic@example.com"), &touched).await, Ok(1), "{touched}");
+        }
     });
 }
 

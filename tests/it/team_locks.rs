@@ -7,7 +7,7 @@ use tests::{
     server::{Server, run_with_server, user_id},
 };
 
-use crate::row_security::{DENIED, Door, fill, rows};
+use crate::row_security::{DENIED, Door, History, fill, rows};
 
 /// A project for those who try what they should not, with a door to its database.
 struct Trial {
@@ -96,7 +96,7 @@ fn an_address_is_no_way_back_and_nobody_deletes_for_it_what_is_anothers() {
         let ways = [
             "SELECT count(*) FROM pending_invitations",
             "SELECT count(*) FROM project_invitations",
-            "SELECT count(*) FROM take_team_revision($project, true, now())",
+            "SELECT count(*) FROM lock_project('project', $project, 'invited', NULL, NULL, now())",
             "DELETE FROM project_invitations",
         ];
         let join = "INSERT INTO project_collaborators VALUES ($project, $fay, 'viewer', $ada, $at, now())";
@@ -148,81 +148,137 @@ fn a_revision_is_the_next_one_and_has_one_event() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
-        let note = |kind: &str, revision: &str, actor: &str, at: &str| {
-            format!(
-                "INSERT INTO project_events (project_id, revision, kind, actor_id, created_at)
-                 SELECT id, {revision}, '{kind}', ${actor}, {at} FROM projects"
-            )
+        let present = project.revision().await;
+        let record = |kind: &str, revision: i64, at: &str| {
+            format!("SELECT count(*) FROM record_revision($project, {revision}, {at}, '{kind}', NULL, NULL, NULL)")
         };
         const TEAM: &str = "COLLABORATORS_CHANGED";
-        const WRITE: &str = "UPDATE projects SET revision = revision + 1, last_activity_at = now()";
-        const LEAVE: &str = "SELECT take_team_revision($project, false, now())";
-        const ACCEPT: &str = "SELECT take_team_revision($project, true, now())";
-        const DONE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
-
-        for (name, take) in [("ada", WRITE), ("eve", WRITE), ("vic", LEAVE)] {
-            // A revision that is not there yet would stand in the way of the next write, and one that is there has its event.
-            let later = note(TEAM, "revision + 1", name, "last_activity_at");
-            trial.check(name, &later, Err(DENIED)).await;
-            trial.check(name, &note(TEAM, "revision - 1", name, "last_activity_at"), Err("23505")).await;
-            trial.check(name, &note(TEAM, "revision", name, "last_activity_at"), Err("23505")).await;
-            trial.check(name, &format!("{take}; {later}"), Err(DENIED)).await;
-            // Who takes one says what it is, in their own name and of its time.
-            let now = note(TEAM, "revision", name, "last_activity_at");
-            trial.check(name, &format!("{take}; {now}; {DONE}"), Ok(0)).await;
-            trial.check(name, &format!("{take}; {DONE}"), Err(DENIED)).await;
-            trial.check(name, &format!("{take}; {now}; {now}"), Err("23505")).await;
-            trial.check(name, &format!("{take}; {}", note(TEAM, "revision", name, "'3000-01-01'")), Err(DENIED)).await;
-            trial
-                .check(name, &format!("{take}; {}", note(TEAM, "revision", "sue", "last_activity_at")), Err(DENIED))
-                .await;
+        for (name, kind) in [("ada", "PROJECT_UPDATED"), ("eve", "PROJECT_UPDATED"), ("vic", TEAM), ("ivy", TEAM)] {
+            let next = record(kind, present + 1, "now()");
+            trial.check(name, &next, Ok(1)).await;
+            let after = record(kind, present + 2, "now()");
+            trial.check(name, &format!("{next}; {after}"), Ok(1)).await;
+            for (revision, at) in [
+                (present, "now()"),
+                (present + 2, "now()"),
+                (present + 1, "'3000-01-01'"),
+                (present + 1, "'2000-01-01'"),
+                (present + 1, "'infinity'"),
+                (present + 1, "NULL"),
+            ] {
+                trial.check(name, &record(kind, revision, at), Err(DENIED)).await;
+            }
+            trial.check(name, &format!("{next}; {next}"), Err(DENIED)).await;
+            // By no statement of their own.
+            trial.check(name, "UPDATE projects SET revision = revision + 1", Err(DENIED)).await;
+            trial.check(name, "UPDATE projects SET last_activity_at = now()", Err(DENIED)).await;
+            let note = format!(
+                "INSERT INTO project_events (project_id, revision, kind, actor_id, created_at)
+                 VALUES ($project, {}, '{kind}', ${name}, now())",
+                present + 1
+            );
+            trial.check(name, &note, Err(DENIED)).await;
         }
-        let files = note("FILES_CHANGED", "revision", "vic", "last_activity_at");
-        trial.check("vic", &format!("{LEAVE}; {files}"), Err(DENIED)).await;
-        // The invited do not see the project.
-        trial.check("ivy", &format!("{ACCEPT}; {DONE}"), Err(DENIED)).await;
-        let present = project.revision().await;
-        let mine = |revision: i64| {
-            format!("INSERT INTO project_events VALUES ($project, {revision}, '{TEAM}', $ivy, NULL, NULL, NULL, now())")
-        };
-        trial.check("ivy", &format!("{ACCEPT}; {}; {DONE}", mine(present + 1)), Ok(0)).await;
-        trial.check("ivy", &mine(present + 1), Err(DENIED)).await;
-        trial.check("ivy", &format!("{ACCEPT}; {}", mine(present + 2)), Err(DENIED)).await;
-        trial.check("sue", &mine(present + 1).replace("ivy", "sue"), Err(DENIED)).await;
-
-        // No revision is left out or taken back, and no time is taken that is not yet.
-        for (set, expected) in [
-            ("revision = revision + 2", Err(DENIED)),
-            ("revision = revision - 1", Err(DENIED)),
-            ("revision = revision", Ok(1)),
-        ] {
-            trial.check("eve", &format!("UPDATE projects SET {set}"), expected).await;
-        }
-        let future = "SELECT count(*) FROM take_team_revision($project, false, '3000-01-01')
-            WHERE last_activity_at < now() + interval '2 minutes'";
-        trial.check("vic", future, Ok(1)).await;
-        for stranger in ["sue", "amy", "fay"] {
-            trial.check(stranger, "SELECT count(*) FROM take_team_revision($project, false, now())", Ok(0)).await;
+        trial.check("vic", &record("PROJECT_UPDATED", present + 1, "now()"), Err(DENIED)).await;
+        for stranger in ["sue", "fay"] {
+            trial.check(stranger, &record(TEAM, present + 1, "now()"), Err(DENIED)).await;
+            for purpose in ["write", "team", "invited"] {
+                let lock =
+                    format!("SELECT count(*) FROM lock_project('project', $project, '{purpose}', NULL, NULL, now())");
+                trial.check(stranger, &lock, Ok(0)).await;
+            }
         }
     });
 }
 
+/// A call of `write_files` that makes one version of one file; `{}` are the file, the path, the version, the content's hash, and
+/// what is new: hashes, sizes, encodings, depths, bases and contents.
+fn write_one(next: i64, file: &str, version: i64, hash: &str, new: [&str; 6]) -> String {
+    let [hashes, sizes, encodings, depths, bases, contents] = new;
+    format!(
+        "SELECT count(*) FROM write_files($project, {next}, now(), 'FILES_CHANGED', NULL, NULL, NULL, {hashes}, {sizes}, {encodings}, \
+         {depths}, {bases}, {contents}, ARRAY[{file}]::uuid[], ARRAY['x.py'], ARRAY['file'], ARRAY[''], ARRAY[{version}], \
+         ARRAY[{hash}]::bytea[], ARRAY[gen_random_uuid()], ARRAY['update'], ARRAY[1], ARRAY[1], NULL, NULL, NULL)"
+    )
+}
+
 #[test]
-fn a_blob_is_based_on_one_of_its_own_project() {
+fn a_write_of_files_stays_in_its_project_and_follows_what_is_there() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let others = Project::create(&server.user("sue@example.com"), "Another's").await;
         others.create_file("a.py", "theirs\n").await;
         let database = server.database();
         let mut trial = Trial { door: Door::open(database).await, id: project.id.clone() };
-        for (of, expected) in [(&project.id, Ok(1)), (&others.id, Err(DENIED))] {
-            let base =
-                &rows(database, &format!("SELECT max(id)::text FROM blobs WHERE project_id = '{of}'")).await[0][0];
-            let add = format!(
-                "INSERT INTO blobs (project_id, sha256, size, encoding, depth, base_id, data)
-                 VALUES ($project, sha256('x'), 1, 2, 1, {base}, 'x')"
+        let next = project.revision().await + 1;
+        let of = async |project: &str| {
+            let sql = format!(
+                "SELECT max(b.id)::text, quote_literal(max(f.id::text)), quote_literal(max(f.hash::text)), max(f.version)::text
+                 FROM blobs b JOIN project_files f ON f.project_id = b.project_id AND f.file_type = 'file'
+                 WHERE b.project_id = '{project}'"
             );
-            trial.check("eve", &add, expected).await;
+            rows(database, &sql).await.remove(0)
+        };
+        let (own, theirs) = (of(&project.id).await, of(&others.id).await);
+        let version: i64 = own[3].parse().unwrap();
+        const NOTHING: [&str; 6] = ["'{}'"; 6];
+        for (what, sql, expected) in [
+            ("as it should be", write_one(next, &own[1], version + 1, &own[2], NOTHING), Ok(1)),
+            ("a folder", write_one(next, &own[1], version + 1, "''", NOTHING), Ok(1)),
+            ("a new file", write_one(next, "gen_random_uuid()", 1, &own[2], NOTHING), Ok(1)),
+            ("another's file", write_one(next, &theirs[1], version + 1, &own[2], NOTHING), Err(DENIED)),
+            ("another's content", write_one(next, &own[1], version + 1, &theirs[2], NOTHING), Err(DENIED)),
+            ("a version again", write_one(next, &own[1], version, &own[2], NOTHING), Err(DENIED)),
+            ("a version left out", write_one(next, &own[1], version + 2, &own[2], NOTHING), Err(DENIED)),
+            ("another revision", write_one(next + 1, &own[1], version + 1, &own[2], NOTHING), Err(DENIED)),
+        ] {
+            for name in ["ada", "eve"] {
+                trial.check(name, &sql, expected).await;
+            }
+            trial.check("vic", &sql, Err(DENIED)).await;
+            trial.check("sue", &sql, Err(DENIED)).await;
+            eprintln!("{what}");
         }
+        for (base, expected) in [(&own[0], Ok(1)), (&theirs[0], Err(DENIED)), (&"999999".to_owned(), Err(DENIED))] {
+            let base = format!("ARRAY[{base}]");
+            let new = [
+                "ARRAY[sha256('x')]",
+                "ARRAY[1]",
+                "ARRAY[2]::smallint[]",
+                "ARRAY[1]::smallint[]",
+                &base,
+                "ARRAY['x']::bytea[]",
+            ];
+            trial.check("eve", &write_one(next, &own[1], version + 1, "sha256('x')", new), expected).await;
+        }
+    });
+}
+
+#[test]
+fn a_message_is_its_authors_in_a_session_that_goes_on() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = fill(&server).await;
+        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let history = History::of(server.database(), &project).await;
+        let add = history.fill(
+            "SELECT count(*) FROM add_message($project, $next, now(), gen_random_uuid(), $session, 'user', 'Hi', false, '{}', '{}',
+             NULL, NULL, NULL, NULL)",
+        );
+        let follow = |snapshot: &str| {
+            history.fill(&format!(
+                "SELECT count(*) FROM write_files($project, $next, now(), 'FILES_CHANGED', $session, $message, NULL, '{{}}', '{{}}',
+                 '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}',
+                 (SELECT max(id::text)::uuid FROM project_snapshots WHERE {snapshot}), 1, '')"
+            ))
+        };
+        trial.check("ada", &add, Ok(1)).await;
+        trial.check("eve", &add, Err(DENIED)).await;
+        // The checkpoint's snapshot follows its message; a named one stays what it is.
+        trial.check("ada", &follow("name IS NULL"), Ok(1)).await;
+        trial.check("ada", &follow("name IS NOT NULL"), Err(DENIED)).await;
+        const END: &str = "UPDATE chat_sessions SET is_active = false, ended_at = now() WHERE user_id = $ada";
+        trial.check("ada", &format!("{END}; {add}"), Err(DENIED)).await;
+        trial.check("ada", &format!("{END}; {}", follow("name IS NULL")), Err(DENIED)).await;
+        trial.check("ada", "UPDATE chat_sessions SET message_count = 7", Err(DENIED)).await;
     });
 }

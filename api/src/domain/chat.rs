@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::project::{Locked, Target};
-use super::write::Write;
+use super::write::{Rows, Write};
 use super::{Tx, Writer, check_json, check_name, check_optional_text, check_text, policy};
 use crate::model::chat::{Message, NewMessage, NewSession, Session};
 use crate::model::clock;
@@ -12,11 +12,13 @@ use crate::model::ids::{MessageId, ProjectSnapshotId, SessionId};
 use crate::model::manifest::manifest;
 use crate::model::names::{EventKind, MessageRole};
 use crate::model::snapshot::{ProjectSnapshot, automatic_name};
+use crate::storage::chat::MessageRow;
 pub use crate::storage::chat::{
     active_sessions, messages_by_ids, messages_count, messages_page, recent, recent_count, sessions_by_ids,
     sessions_count, sessions_page,
 };
-use crate::storage::{chat, snapshot};
+use crate::storage::revision::Named;
+use crate::storage::{chat, file, snapshot};
 
 /// Ends the actor's active session of a project, then starts one. Answers it and the revision.
 ///
@@ -44,7 +46,6 @@ pub async fn start_session(writer: Writer, new: NewSession) -> Result<(Session, 
     chat::insert_session(&write.tx, &session).await?;
     writer.knows(session.id.0, project_id);
     write.about.session = Some(session.id);
-    write.about.counts.sessions = 1;
     write.commit(EventKind::SessionStarted, (session, revision)).await
 }
 
@@ -92,18 +93,17 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
     if let Some(key) = &new.idempotency_key {
         check_name(limits, "idempotencyKey", key)?;
     }
-    let write = writer.begin(Target::Session(new.session_id), ("session", "sessionId")).await?;
-    let with_files = makes_snapshot(new.role, new.is_checkpoint);
-    let place = chat::place(&write.tx, new.session_id, with_files, new.idempotency_key.as_deref()).await?;
-    let place = place.ok_or_else(|| Error::not_found("session", "sessionId"))?;
-    policy::may_write_in_session(place.author_id, writer.actor.user_id)?;
-    if let Some(duplicate) = place.duplicate {
-        let message = messages_by_ids(&write.tx, &[duplicate]).await?.into_iter().next();
-        let message = message.ok_or_else(|| Error::internal("a message vanished"))?;
-        let added = added_before(&write.tx, message).await?;
+    let named = Named { session: Some(new.session_id), message: None };
+    let write = writer.begin_in(Target::Session(new.session_id), named, ("session", "sessionId")).await?;
+    let session = write.locked.conversation.ok_or_else(|| Error::not_found("session", "sessionId"))?;
+    policy::may_write_in_session(session.author_id, writer.actor.user_id)?;
+    if let Some(key) = &new.idempotency_key
+        && let Some(before) = chat::message_of_key(&write.tx, new.session_id, key).await?
+    {
+        let added = added_before(&write.tx, before).await?;
         return write.unchanged(added).await;
     }
-    if !place.is_active {
+    if !session.is_active {
         return Err(ended("sessionId"));
     }
     let message = Message {
@@ -120,7 +120,7 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
         metadata: new.metadata.unwrap_or_else(|| json!({})),
         folded_revision: None,
     };
-    add(write, &place, message, new.idempotency_key).await
+    add(write, message, new.idempotency_key).await
 }
 
 pub(super) fn ended(field: &'static str) -> Error {
@@ -128,7 +128,7 @@ pub(super) fn ended(field: &'static str) -> Error {
 }
 
 /// Whether a message makes a snapshot.
-pub(super) fn makes_snapshot(role: MessageRole, is_checkpoint: bool) -> bool {
+fn makes_snapshot(role: MessageRole, is_checkpoint: bool) -> bool {
     is_checkpoint && role == MessageRole::Assistant
 }
 
@@ -139,37 +139,32 @@ pub(super) async fn added_before(tx: &Tx, message: Message) -> Result<Added> {
     Ok(Added { revision: message.revision, message, snapshot })
 }
 
-/// Adds a message: its row, a checkpoint's snapshot of the files in `place`, and the event.
-pub(super) async fn add(
-    mut write: Write,
-    place: &chat::Place,
-    message: Message,
-    idempotency_key: Option<String>,
-) -> Result<Added> {
-    chat::insert_message(&write.tx, &message, idempotency_key).await?;
+/// Adds a message, for a checkpoint with a snapshot.
+pub(super) async fn add(mut write: Write, message: Message, idempotency_key: Option<String>) -> Result<Added> {
+    let mut snapshot = None;
+    if makes_snapshot(message.role, message.is_checkpoint) {
+        let files = file::manifest(&write.tx, message.project_id).await?;
+        snapshot = Some(ProjectSnapshot {
+            id: ProjectSnapshotId(clock::new_id()),
+            project_id: message.project_id,
+            revision: message.revision,
+            created_revision: message.revision,
+            name: None,
+            description: None,
+            file_count: i32::try_from(files.len()).unwrap_or(i32::MAX),
+            manifest: manifest(files.iter().map(|(path, hash)| (path.as_str(), hash))),
+            created_at: message.timestamp,
+            created_by: Some(message.author_id),
+            session_id: Some(message.session_id),
+            message_id: Some(message.id),
+        });
+    }
     write.about.session = Some(message.session_id);
     write.about.message = Some(message.id);
-    write.about.counts.messages = 1;
-    let Locked { revision, at, .. } = write.locked;
-    if !makes_snapshot(message.role, message.is_checkpoint) {
-        return write.commit(EventKind::MessageAdded, Added { revision, message, snapshot: None }).await;
-    }
-    let mut snapshot = ProjectSnapshot {
-        id: ProjectSnapshotId(clock::new_id()),
-        project_id: message.project_id,
-        revision,
-        created_revision: revision,
-        name: None,
-        description: None,
-        file_count: i32::try_from(place.files.len()).unwrap_or(i32::MAX),
-        manifest: manifest(place.files.iter().map(|(path, hash)| (path.as_str(), hash))),
-        created_at: at,
-        created_by: Some(message.author_id),
-        session_id: Some(message.session_id),
-        message_id: Some(message.id),
-    };
-    snapshot::insert(&write.tx, &snapshot).await?;
-    // It follows from the time, so it is not kept.
-    snapshot.name = Some(automatic_name(at));
-    write.commit(EventKind::MessageAdded, Added { revision, message, snapshot: Some(snapshot) }).await
+    let new = MessageRow { message: message.clone(), idempotency_key, snapshot: snapshot.clone() };
+    write.about.rows = Rows::Message(Box::new(new));
+    // The name of such a snapshot follows from the time, so it is not kept.
+    let named = |made| ProjectSnapshot { name: Some(automatic_name(message.timestamp)), ..made };
+    let added = Added { revision: message.revision, snapshot: snapshot.map(named), message };
+    write.commit(EventKind::MessageAdded, added).await
 }

@@ -234,10 +234,10 @@ pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<
         return Err(Error::conflict("userId", message));
     }
     let present = present(&write.tx, project, user).await?;
-    let seen = read_back(&write.tx, project).await?;
     write.about.session = chat::end_active(&write.tx, project, user, write.locked.at).await?;
-    // Once they have left they could not add the event.
+    // Once they have left they could not add the event, nor read the project.
     let closed = write.close(CHANGED).await?;
+    let seen = read_back(&closed.tx, project).await?;
     if present.accepted_at.is_some() {
         collaborator::remember(&closed.tx, project, user, closed.locked.at).await?;
     }

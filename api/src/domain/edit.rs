@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::project::Target;
-use super::write::{Noun, Write};
+use super::write::{Noun, Rows, Write};
 use super::{Tx, Writer, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
@@ -19,9 +19,11 @@ use crate::model::names::{ChangeType, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
 use crate::storage::blob_codec;
-use crate::storage::chat::{self, Conversation};
+use crate::storage::chat::Conversation;
 use crate::storage::file::{self, Head};
-use crate::storage::snapshot;
+use crate::storage::file_write::FileChanges;
+use crate::storage::revision::Named;
+use crate::storage::snapshot::Follow;
 
 /// The conversation that a write names, in the words of its arguments.
 #[derive(Clone, Debug, Default)]
@@ -128,8 +130,9 @@ pub struct Changed {
 impl FileWrite {
     /// Locks the project and finds the conversation.
     pub(super) async fn begin(writer: &Writer, target: Target, noun: Noun, context: Context) -> Result<Self> {
-        let mut write = writer.begin(target, noun).await?;
-        let conversation = conversation(&write, &context).await?;
+        let named = Named { session: context.session_id, message: context.message_id };
+        let mut write = writer.begin_in(target, named, noun).await?;
+        let conversation = conversation(&write, &context)?;
         write.about.description = context.change_description;
         let mut write = Self { write, conversation: None };
         write.in_conversation(conversation);
@@ -164,45 +167,36 @@ impl FileWrite {
     /// edits do not fit what is there.
     pub(super) async fn apply(&mut self, heads: &Heads, edits: Vec<Edit>, field: &'static str) -> Result<Vec<Changed>> {
         let gathered = Gathered::read(&self.write.tx, self.write.locked.id, heads, edits, field).await?;
-        self.make(heads, gathered.prepare().await?).await
+        self.make(heads, gathered.prepare().await?)
     }
 
     /// Makes edits that are prepared, given the same live files.
-    pub(super) async fn make(&mut self, heads: &Heads, prepared: Prepared) -> Result<Vec<Changed>> {
-        let changed = if prepared.edits.is_empty() { Vec::new() } else { self.change(prepared).await? };
-        if let Some(snapshot) = self.conversation.and_then(|conversation| conversation.snapshot_id) {
-            let Write { tx, locked, .. } = &self.write;
+    pub(super) fn make(&mut self, heads: &Heads, prepared: Prepared) -> Result<Vec<Changed>> {
+        let (changed, blobs) = self.change(prepared)?;
+        let mut follow = None;
+        if let Some(id) = self.conversation.and_then(|conversation| conversation.snapshot_id) {
             let files = match heads.after(&changed) {
                 Some(files) => files,
-                None => file::manifest(tx, locked.id).await?,
+                None => return Err(Error::internal("a checkpoint was read without all files")),
             };
             let manifest = manifest(files.iter().map(|(path, hash)| (path.as_str(), hash)));
-            let count = i32::try_from(files.len()).unwrap_or(i32::MAX);
-            snapshot::follow(tx, snapshot, locked.revision, count, manifest).await?;
+            follow = Some(Follow { id, file_count: i32::try_from(files.len()).unwrap_or(i32::MAX), manifest });
         }
+        let files = changed.iter().map(|changed| (changed.file.clone(), changed.change.clone())).collect();
+        self.write.about.rows = Rows::Files(FileChanges { blobs, files, follow });
         Ok(changed)
     }
 
-    async fn change(&mut self, prepared: Prepared) -> Result<Vec<Changed>> {
-        let Write { tx, locked, writer, about, .. } = &mut self.write;
+    /// The changes that edits make, with the contents that the project does not have yet.
+    fn change(&self, prepared: Prepared) -> Result<(Vec<Changed>, Vec<NewBlob>)> {
+        let Write { locked, writer, about, .. } = &self.write;
         let project = locked.id;
-        let Prepared { edits, new_blobs, known: mut blobs } = prepared;
-        if !new_blobs.is_empty() {
-            blobs.extend(blob::insert(tx, project, new_blobs).await?);
-        }
+        let Prepared { edits, new_blobs } = prepared;
         let mut changed = Vec::with_capacity(edits.len());
-        let mut superseded = Vec::new();
         for (edit, prepared) in edits {
             let is_file = edit.file_type == FileType::File;
             let is_deleted = edit.change_type == ChangeType::Delete;
-            about.counts.changes += 1;
-            about.counts.files += match edit.change_type {
-                ChangeType::Create if is_file => 1,
-                ChangeType::Delete if is_file => -1,
-                _ => 0,
-            };
             let before = edit.head.as_ref().map(|head| &head.file);
-            superseded.extend(before.map(|file| (file.id, file.version)));
             let language = edit
                 .language
                 .or_else(|| before.filter(|file| file.path == edit.path).and_then(|file| file.language.clone()))
@@ -239,22 +233,9 @@ impl FileWrite {
                 session_id: about.session,
                 message_id: about.message,
             };
-            let blob = match (edit.content, prepared.hash) {
-                (Content::Same, _) => edit.head.and_then(|head| head.blob).map(|blob| blob.id),
-                (Content::Blob(blob), _) => Some(blob.id),
-                (_, Some(hash)) => Some(*blobs.get(&hash).ok_or_else(|| Error::internal("a new blob has no id"))?),
-                (_, None) => None,
-            };
-            changed.push((Changed { change, file }, blob));
+            changed.push(Changed { change, file });
         }
-        if !superseded.is_empty() {
-            file::supersede(tx, &superseded, locked.revision).await?;
-        }
-        let files: Vec<File> = changed.iter().map(|(changed, _)| changed.file.clone()).collect();
-        file::upsert(tx, &files).await?;
-        let versions: Vec<_> = changed.iter().map(|(changed, blob)| (changed.change.clone(), *blob)).collect();
-        file::insert_versions(tx, &versions).await?;
-        Ok(changed.into_iter().map(|(changed, _)| changed).collect())
+        Ok((changed, new_blobs))
     }
 }
 
@@ -300,12 +281,11 @@ impl Gathered {
 }
 
 /// The conversation that a write names.
-async fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>> {
+fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>> {
     if context.session_id.is_none() && context.message_id.is_none() {
         return Ok(None);
     }
-    let found = chat::conversation(&write.tx, write.locked.id, context.session_id, context.message_id).await?;
-    let Some(found) = found else {
+    let Some(found) = write.locked.conversation else {
         let (noun, field) = match context.session_id {
             Some(_) => ("session in this project", "sessionId"),
             None => ("message in this project", "messageId"),
@@ -410,8 +390,6 @@ fn taken(path: &FilePath, field: &'static str, message: String) -> Error {
 pub(super) struct Prepared {
     edits: Vec<(Edit, PreparedContent)>,
     new_blobs: Vec<NewBlob>,
-    /// Ids of contents that the project has already.
-    known: HashMap<Hash, BlobId>,
 }
 
 impl Prepared {
@@ -458,7 +436,6 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<P
                         Some(id) => {
                             // What cannot be read back is not acknowledged.
                             chains.decode(id)?;
-                            prepared.known.insert(*hash, id);
                         }
                         None => {
                             let base = live.zip(old.as_deref()).map(|(blob, old)| (blob.id, old.as_slice()));

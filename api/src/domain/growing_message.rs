@@ -254,14 +254,15 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
         let message = format!("The message has {length} bytes.");
         return Err(conflict("length", message, length));
     }
-    let with_files = chat::makes_snapshot(held.role, finish.is_checkpoint);
-    let place = messages::place(tx, held.session_id, with_files, key.as_deref()).await?;
-    let place = place.ok_or_else(|| Error::not_found("message", FIELD))?;
-    if !place.is_active {
+    let session = messages::conversation(tx, write.locked.id, Some(held.session_id), None).await?;
+    if !session.ok_or_else(|| Error::not_found("message", FIELD))?.is_active {
         return Err(chat::ended(FIELD));
     }
     // Its key may have been given to another message meanwhile; the text is worth more.
-    let key = key.filter(|_| place.duplicate.is_none());
+    let key = match key {
+        Some(key) if messages::message_of_key(tx, held.session_id, &key).await?.is_some() => None,
+        key => key,
+    };
     let message = Message {
         id,
         project_id: write.locked.id,
@@ -277,7 +278,7 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
         folded_revision: None,
     };
     growing::remove(tx, id).await?;
-    chat::add(write, &place, message, key).await
+    chat::add(write, message, key).await
 }
 
 /// The message that was finished before.

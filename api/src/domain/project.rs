@@ -8,7 +8,9 @@ use crate::model::ids::ProjectId;
 use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
 use crate::storage::project;
-pub use crate::storage::project::{Locked, Target, activity_summary, as_of, by_ids, count, page, stats};
+pub use crate::storage::project::{activity_summary, as_of, by_ids, count, page, stats};
+use crate::storage::revision::Named;
+pub use crate::storage::revision::{Locked, Target};
 
 /// Reads back a project that the transaction has locked.
 pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
@@ -25,8 +27,7 @@ pub async fn create(writer: Writer, new: NewProject) -> Result<Project> {
     check_optional_text(limits, "description", new.description.as_ref())?;
     check_text(limits, "initialPrompt", &new.initial_prompt)?;
     check_json(limits, "config", Some(&new.config))?;
-    let (write, project) = writer.begin_project(new).await?;
-    write.commit(EventKind::ProjectCreated, project).await
+    writer.create(new).await
 }
 
 /// Changes a project's own fields. Where nothing differs, nothing is written.
@@ -56,7 +57,7 @@ pub async fn delete(writer: Writer, id: ProjectId) -> Result<Project> {
 
 async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Result<Project> {
     let noun = ("project", "id");
-    let write = writer.begin_also_deleted(Target::Project(id), noun, policy::may_write).await?;
+    let write = writer.begin_also_deleted(Target::Project(id), Named::default(), noun, policy::may_write).await?;
     let Locked { revision, status: present_status, at, role, .. } = write.locked;
     let status = changes.status.unwrap_or(present_status);
     if present_status == ProjectStatus::Deleted || status == ProjectStatus::Deleted {

@@ -171,7 +171,7 @@ async fn finish(mut write: FileWrite, heads: &Heads, unchanged: usize, prepared:
         let revision = write.write.present_revision();
         return write.write.unchanged(Synced { unchanged, revision, ..Synced::default() }).await;
     }
-    let changes = write.make(heads, prepared).await?;
+    let changes = write.make(heads, prepared)?;
     let revision = write.write.locked.revision;
     write.write.commit(EventKind::FilesChanged, Synced { changes, unchanged, revision }).await
 }

@@ -1,4 +1,5 @@
-//! A write is a value: [`Writer::begin`] opens a transaction and locks the project, [`Write::commit`] adds the event and commits,
+//! A write is a value: [`Writer::begin`] opens a transaction and locks the project, [`Write::commit`] writes what is left with the
+//! event and commits,
 //! [`Write::unchanged`] leaves no trace, and dropping it rolls back.
 
 use std::sync::Arc;
@@ -11,14 +12,17 @@ use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::{Conflict, Error, Result};
+use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::limits::Limits;
 use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project};
+use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
-use crate::storage::event::{self, Closing};
+use crate::storage::file_write::{self, FileChanges};
 use crate::storage::profile;
-use crate::storage::project::{self, Counts, Locked, Target};
+use crate::storage::project;
+use crate::storage::revision::{self, Locked, Named, Purpose, Target};
 
 /// What the argument of a mutation names, and the argument.
 pub(super) type Noun = (&'static str, &'static str);
@@ -110,36 +114,35 @@ impl Writer {
         noun: Noun,
         may: impl FnOnce(ProjectRole) -> Result<()>,
     ) -> Result<Write> {
-        self.begin_also_deleted(target, noun, may).await?.of_present_project(noun)
+        self.begin_also_deleted(target, Named::default(), noun, may).await?.of_present_project(noun)
+    }
+
+    /// Begins a write of the owner or an editor that names a session or a message.
+    pub(super) async fn begin_in(&self, target: Target, named: Named, noun: Noun) -> Result<Write> {
+        self.begin_also_deleted(target, named, noun, policy::may_write).await?.of_present_project(noun)
     }
 
     /// Begins a write to a project that may be deleted.
     pub(super) async fn begin_also_deleted(
         &self,
         target: Target,
-        (noun, field): Noun,
+        named: Named,
+        noun: Noun,
         may: impl FnOnce(ProjectRole) -> Result<()>,
     ) -> Result<Write> {
-        let turn = self.queue(target, (noun, field)).await?;
-        let tx = self.open().await?;
-        let Some(locked) = metrics::paused(project::lock(&tx, target, clock::now())).await? else {
-            // Row-level security does not let viewers lock a project.
-            if let Some(role) = project::role_in(&tx, target).await? {
-                may(role)?;
-            }
-            return Err(Error::not_found(noun, field));
-        };
-        may(locked.role)?;
-        Ok(self.holding(turn, tx, locked))
+        let turn = self.queue(target, noun).await?;
+        let write = self.lock(turn, target, Purpose::Write, named).await?;
+        let write = write.ok_or_else(|| Error::not_found(noun.0, noun.1))?;
+        may(write.locked.role)?;
+        Ok(write)
     }
 
     /// Begins a write that every member may make, viewers too.
     pub(super) async fn begin_as_member(&self, project: ProjectId, noun: Noun) -> Result<Write> {
-        let turn = self.queue(Target::Project(project), noun).await?;
-        let tx = self.open().await?;
-        let locked = metrics::paused(collaborator::lock_as_member(&tx, project, clock::now())).await?;
-        let locked = locked.ok_or_else(|| Error::not_found(noun.0, noun.1))?;
-        Ok(self.holding(turn, tx, locked))
+        let target = Target::Project(project);
+        let turn = self.queue(target, noun).await?;
+        let write = self.lock(turn, target, Purpose::Team, Named::default()).await?;
+        write.ok_or_else(|| Error::not_found(noun.0, noun.1))
     }
 
     /// Begins the answer to an invitation; `None` if the actor has none.
@@ -148,26 +151,44 @@ impl Writer {
             return Ok(None);
         }
         let turn = self.services.turns.project(project).await?;
-        let tx = self.open().await?;
-        profile::ensure(&tx, clock::now()).await?;
-        let locked = collaborator::lock_as_invited(&tx, project, clock::now()).await?;
-        Ok(locked.map(|locked| self.holding(tx, locked)))
+        let write = self.lock(turn, Target::Project(project), Purpose::Invited, Named::default()).await?;
+        if let Some(write) = &write {
+            profile::ensure(&write.tx, clock::now()).await?;
+        }
+        Ok(write)
     }
 
-    /// Begins the write that makes a project.
-    pub(super) async fn begin_project(&self, new: NewProject) -> Result<(Write, Project)> {
+    async fn lock(
+        &self,
+        turn: Option<ProjectTurn>,
+        target: Target,
+        purpose: Purpose,
+        named: Named,
+    ) -> Result<Option<Write>> {
+        let (db, now) = (&self.services.db, clock::now());
+        let own = self.services.turns.write(self.actor.user_id, self.size).await?;
+        let begun = metrics::paused(revision::begin(db, &self.actor, target, purpose, named, now)).await?;
+        Ok(begun.map(|(tx, locked)| self.holding(turn, tx.holding(own), locked)))
+    }
+
+    /// Makes a project. Nobody listens to it yet.
+    pub(super) async fn create(&self, new: NewProject) -> Result<Project> {
         let tx = self.open().await?;
         profile::ensure(&tx, clock::now()).await?;
-        let project = project::insert(&tx, ProjectId(clock::new_id()), new, clock::now()).await?;
-        let locked = Locked {
-            id: project.id,
-            revision: project.revision,
-            role: project.viewer_role,
-            status: project.status,
-            at: project.created_at,
+        let created = Event {
+            project_id: ProjectId(clock::new_id()),
+            revision: 1,
+            kind: EventKind::ProjectCreated,
+            created_at: clock::now(),
+            actor_id: Some(self.actor.user_id),
+            session_id: None,
+            message_id: None,
         };
+        let project = project::create(&tx, new, &created).await?;
+        tx.commit().await?;
+        self.services.note_write(false);
         self.knows(project.id.0, project.id);
-        Ok((self.holding(None, tx, locked), project))
+        Ok(project)
     }
 
     fn holding(&self, turn: Option<ProjectTurn>, tx: Tx, locked: Locked) -> Write {
@@ -175,14 +196,25 @@ impl Writer {
     }
 }
 
-/// What a write's event says besides its kind.
+/// What a write's event says besides its kind, and the rows that are written with it.
 #[derive(Default)]
 pub(super) struct About {
     pub(super) session: Option<SessionId>,
     pub(super) message: Option<MessageId>,
     pub(super) description: Option<String>,
-    /// What the write adds to the project's totals.
-    pub(super) counts: Counts,
+    pub(super) rows: Rows,
+}
+
+/// Rows that are written together with their revision.
+#[derive(Default)]
+pub(super) enum Rows {
+    /// None: a write of another kind has written its own.
+    #[default]
+    None,
+    /// A message.
+    Message(Box<MessageRow>),
+    /// Changes of files.
+    Files(FileChanges),
 }
 
 /// A write to a locked project, under way.
@@ -229,12 +261,24 @@ impl Write {
         self.close(kind).await?.commit(value).await
     }
 
-    /// Adds the event and the totals: after this the project's row is as the write leaves it.
+    /// Writes the rows and the event: after this the project's row is as the write leaves it.
     pub(super) async fn close(self, kind: EventKind) -> Result<Closed> {
-        let About { session, message, description, counts } = self.about;
-        let closing = Closing { kind, session, message, description, counts };
-        event::close(&self.tx, &self.locked, closing).await?;
-        Ok(Closed { tx: self.tx, turn: self.turn, locked: self.locked, services: self.writer.services })
+        let Self { tx, turn, locked, writer, about } = self;
+        let event = Event {
+            project_id: locked.id,
+            revision: locked.revision,
+            kind,
+            created_at: locked.at,
+            actor_id: Some(writer.actor.user_id),
+            session_id: about.session,
+            message_id: about.message,
+        };
+        match about.rows {
+            Rows::None => revision::record(&tx, &event, about.description).await?,
+            Rows::Message(new) => chat::add_message(&tx, &event, *new).await?,
+            Rows::Files(changes) => file_write::write(&tx, &event, about.description, changes).await?,
+        }
+        Ok(Closed { tx, turn, locked, services: writer.services })
     }
 
     /// Ends the write without a trace.

@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entity::blobs;
+use sea_orm::Value;
 
 use super::blob_codec::{self, CodecError, Encoded, Encoding};
 use super::content_cache::ContentCache;
-use super::db::{Tx, fail};
+use super::db::Tx;
 use super::project::member;
 use super::snapshot::hash;
-use super::sql::Sql;
+use super::sql::{self, Sql};
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::ProjectId;
@@ -224,33 +225,30 @@ pub struct NewBlob {
     pub depth: i16,
 }
 
-/// Adds blobs to a locked project and answers their ids by their hashes.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn insert(tx: &Tx, project: ProjectId, new: Vec<NewBlob>) -> Result<HashMap<Hash, BlobId>> {
-    let mut ids = HashMap::with_capacity(new.len());
-    for blob in &new {
+/// Counts what new blobs take.
+pub(super) fn measure(tx: &Tx, new: &[NewBlob]) {
+    for blob in new {
         tx.metrics.blob_bytes.inc_by(u64::try_from(blob.size).unwrap_or_default());
         tx.metrics.blob_stored_bytes.inc_by(blob.encoded.data.len() as u64);
     }
-    let mut new = new.into_iter().peekable();
-    while new.peek().is_some() {
-        let mut sql = Sql::new("INSERT INTO blobs (project_id, sha256, size, encoding, depth, base_id, data) VALUES ");
-        for (index, blob) in new.by_ref().take(super::ROWS_PER_INSERT).enumerate() {
-            sql.push(if index == 0 { "(" } else { ", (" })
-                .bind(project.0)
-                .push(", ")
-                .bind(blob.hash.to_vec())
-                .push(", ");
-            sql.bind(blob.size).push(", ").bind(blob.encoded.encoding as i16).push(", ").bind(blob.depth).push(", ");
-            sql.bind(blob.base).push(", ").bind(blob.encoded.data).push(")");
-        }
-        sql.push(" RETURNING id, sha256");
-        for row in tx.rows(sql).await? {
-            let bytes: Vec<u8> = row.try_get("", "sha256").map_err(fail)?;
-            ids.insert(hash(bytes)?, row.try_get("", "id").map_err(fail)?);
-        }
+}
+
+/// Adds blobs to a locked project.
+pub(super) async fn insert(tx: &Tx, project: ProjectId, new: Vec<NewBlob>) -> Result<()> {
+    const COLUMNS: [&str; 7] = ["project_id", "sha256", "size", "encoding", "depth", "base_id", "data"];
+    let rows = new.into_iter().map(|blob| -> [Value; 7] {
+        [
+            project.0.into(),
+            blob.hash.to_vec().into(),
+            blob.size.into(),
+            (blob.encoded.encoding as i16).into(),
+            blob.depth.into(),
+            blob.base.into(),
+            blob.encoded.data.into(),
+        ]
+    });
+    for sql in sql::insert("blobs", COLUMNS, rows, "") {
+        tx.execute(sql).await?;
     }
-    Ok(ids)
+    Ok(())
 }

@@ -2,18 +2,20 @@
 
 use chrono::{DateTime, Utc};
 use entity::{chat_messages, chat_sessions};
+use sea_orm::Value;
 use uuid::Uuid;
 
 use super::db::{Me, Tx, fail, unknown};
 use super::project::member;
-use super::snapshot::hash;
+use super::revision::{self, Counts};
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::error::Result;
-use crate::model::file::Hash;
+use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::names::MessageRole;
 use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::snapshot::ProjectSnapshot;
 
 const NEWEST_FIRST: Order = Order { columns: &[("s.revision", KeyKind::Number)], descending: true };
 const OLDEST_FIRST: Order = Order { columns: &[("m.revision", KeyKind::Number)], descending: false };
@@ -328,93 +330,77 @@ pub async fn end(tx: &Tx, session: SessionId, now: DateTime<Utc>) -> Result<()> 
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
-    let mut sql = Sql::new(
-        "INSERT INTO chat_sessions (id, project_id, user_id, revision, title, started_at, message_count, is_active, metadata) VALUES (",
-    );
-    sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.author_id.0).push(", ").bind(new.revision);
-    sql.push(", ").bind(new.title.clone()).push(", ").bind(new.started_at).push(", 0, ").bind(true).push(", ");
-    sql.bind(new.metadata.clone()).push(")");
-    tx.execute(sql).await?;
+    const INSERT: &str = "INSERT INTO chat_sessions (id, project_id, user_id, revision, title, started_at, metadata, message_count, \
+        is_active) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, true)";
+    let values: [Value; 7] = [
+        new.id.0.into(),
+        new.project_id.0.into(),
+        new.author_id.0.into(),
+        new.revision.into(),
+        new.title.clone().into(),
+        new.started_at.into(),
+        new.metadata.clone().into(),
+    ];
+    tx.execute(Sql::with(INSERT, values)).await?;
     Ok(())
 }
 
-/// What a new message must know of its session.
-pub struct Place {
-    /// Whose session it is.
-    pub author_id: UserId,
-    /// Whether it goes on.
-    pub is_active: bool,
-    /// The message that already has the idempotency key.
-    pub duplicate: Option<MessageId>,
-    /// Path and hash of the project's live files; only for a checkpoint.
-    pub files: Vec<(String, Hash)>,
-}
-
-/// Reads, in one statement, what a new message must know of its session; the session's project must be locked.
+/// The message that already has an idempotency key, in a session of a locked project.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn place(
-    tx: &Tx,
-    session: SessionId,
-    with_files: bool,
-    idempotency_key: Option<&str>,
-) -> Result<Option<Place>> {
-    let mut sql = Sql::new("SELECT s.user_id, s.is_active");
-    if idempotency_key.is_some() {
-        sql.push(", d.id AS duplicate");
-    }
-    if with_files {
-        sql.push(", f.file_path, f.hash");
-    }
-    sql.push(" FROM chat_sessions s");
-    if let Some(key) = idempotency_key {
-        sql.push(" LEFT JOIN chat_messages d ON d.session_id = s.id AND d.idempotency_key = ").bind(key);
-    }
-    if with_files {
-        sql.push(
-            " LEFT JOIN project_files f ON f.project_id = s.project_id AND f.hash IS NOT NULL AND NOT f.is_deleted",
-        );
-    }
-    sql.push(" WHERE s.id = ").bind(session.0);
-    let rows = tx.rows(sql).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let mut place = Place {
-        author_id: UserId(first.try_get("", "user_id").map_err(fail)?),
-        is_active: first.try_get("", "is_active").map_err(fail)?,
-        duplicate: None,
-        files: Vec::new(),
-    };
-    if idempotency_key.is_some() {
-        let duplicate: Option<Uuid> = first.try_get("", "duplicate").map_err(fail)?;
-        place.duplicate = duplicate.map(MessageId);
-    }
-    if with_files {
-        for row in &rows {
-            let path: Option<String> = row.try_get("", "file_path").map_err(fail)?;
-            let bytes: Option<Vec<u8>> = row.try_get("", "hash").map_err(fail)?;
-            if let (Some(path), Some(bytes)) = (path, bytes) {
-                place.files.push((path, hash(bytes)?));
-            }
+/// `Internal` if the database fails.
+pub async fn message_of_key(tx: &Tx, session: SessionId, key: &str) -> Result<Option<Message>> {
+    const OF_KEY: &str = "SELECT m.* FROM chat_messages m WHERE m.session_id = $1 AND m.idempotency_key = $2";
+    Ok(messages(tx, Sql::with(OF_KEY, [session.0.into(), key.into()])).await?.into_iter().next())
+}
+
+/// A message of the actor's.
+#[derive(Debug)]
+pub struct MessageRow {
+    /// The message.
+    pub message: Message,
+    /// The key under which its sender may send it again.
+    pub idempotency_key: Option<String>,
+    /// The snapshot that a checkpoint makes.
+    pub snapshot: Option<ProjectSnapshot>,
+}
+
+/// Adds a message as the next revision of its locked project.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<()> {
+    let MessageRow { message: new, idempotency_key, snapshot } = new;
+    let own: [Value; 11] = [
+        new.project_id.0.into(),
+        new.revision.into(),
+        new.timestamp.into(),
+        new.id.0.into(),
+        new.session_id.0.into(),
+        new.role.as_str().into(),
+        new.content.into(),
+        new.is_checkpoint.into(),
+        new.context_data.into(),
+        new.metadata.into(),
+        idempotency_key.into(),
+    ];
+    if tx.is_sqlite() {
+        const INSERT: &str = "INSERT INTO chat_messages (project_id, revision, timestamp, id, session_id, role, content, \
+            is_checkpoint, context_data, metadata, idempotency_key, user_id) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        // A trigger counts the session's messages.
+        tx.execute(Sql::with(INSERT, own.into_iter().chain([new.author_id.0.into()]))).await?;
+        if let Some(snapshot) = &snapshot {
+            super::snapshot::insert(tx, snapshot).await?;
         }
+        return revision::take(tx, event, None, Counts { messages: 1, ..Counts::default() }).await;
     }
-    Ok(Some(place))
-}
-
-/// Adds a message of the actor's.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn insert_message(tx: &Tx, new: &Message, idempotency_key: Option<String>) -> Result<()> {
-    let mut sql = Sql::new(
-        "INSERT INTO chat_messages (id, project_id, session_id, user_id, revision, role, content, timestamp, is_checkpoint, \
-         context_data, metadata, idempotency_key) VALUES (",
-    );
-    sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.session_id.0).push(", ");
-    sql.bind(new.author_id.0).push(", ").bind(new.revision).push(", ").bind(new.role.as_str()).push(", ");
-    sql.bind(new.content.clone()).push(", ").bind(new.timestamp).push(", ").bind(new.is_checkpoint).push(", ");
-    sql.bind(new.context_data.clone()).push(", ").bind(new.metadata.clone()).push(", ").bind(idempotency_key).push(")");
-    tx.execute(sql).await?;
+    let made: [Value; 3] = [
+        snapshot.as_ref().map(|made| made.id.0).into(),
+        snapshot.as_ref().map(|made| made.file_count).into(),
+        snapshot.as_ref().map(|made| made.manifest.to_vec()).into(),
+    ];
+    tx.execute(Sql::call("add_message", own.into_iter().chain(made))).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use entity::views::pending_invitations;
 use entity::{project_collaborators, project_invitations};
 
 use super::db::Tx;
-use super::project::{self, Locked, locked, member, role, take_revision};
+use super::project::{member, role};
 use super::sql::{KeyKind, Order, Sql};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation, Invitation};
 use crate::model::error::Result;
@@ -209,7 +209,7 @@ fn not_left_since(sql: &mut Sql, tx: &Tx) {
 }
 
 /// Adds the invitations that the actor has not answered. Of two into one project, only that to the user counts.
-fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
+pub(super) fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
     sql.push(" FROM pending_invitations i WHERE (i.user_id = ").bind(tx.me()).push(" OR (i.email = ");
     my_address(sql, tx);
     for (table, project) in [("projects", "id"), ("project_collaborators", "project_id")] {
@@ -255,47 +255,6 @@ pub async fn is_invited(tx: &Tx, project: ProjectId) -> Result<bool> {
     let mut sql = Sql::new("SELECT count(*) AS n");
     mine(&mut sql, tx).push(" AND i.project_id = ").bind(project.0);
     Ok(tx.count(sql).await? > 0)
-}
-
-/// Takes the next revision of a project into which the actor has an unanswered invitation; `None` where they have none.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn lock_as_invited(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<Option<Locked>> {
-    if tx.is_guarded() {
-        return take_team_revision(tx, project, true, now).await;
-    }
-    let mut sql = take_revision(now);
-    sql.push(" WHERE id = ").bind(project.0).push(" AND EXISTS (SELECT 1");
-    mine(&mut sql, tx)
-        .push(" AND i.project_id = projects.id) RETURNING id, revision, status, last_activity_at, (SELECT i.role");
-    mine(&mut sql, tx).push(" AND i.project_id = projects.id) AS role");
-    let row = tx.row(sql).await?;
-    row.as_ref().map(locked).transpose()
-}
-
-/// Takes the next revision of a project that the actor may only read; `None` where they are no member.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn lock_as_member(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<Option<Locked>> {
-    if tx.is_guarded() {
-        return take_team_revision(tx, id, false, now).await;
-    }
-    project::lock(tx, project::Target::Project(id), now).await
-}
-
-/// Row-level security lets nobody update a project who does not write in it; this they may.
-async fn take_team_revision(
-    tx: &Tx,
-    project: ProjectId,
-    as_invited: bool,
-    now: DateTime<Utc>,
-) -> Result<Option<Locked>> {
-    let mut sql = Sql::new("SELECT * FROM take_team_revision(");
-    sql.bind(project.0).push(", ").bind(as_invited).push(", ").bind(now).push(")");
-    let row = tx.row(sql).await?;
-    row.as_ref().map(locked).transpose()
 }
 
 /// Makes the actor a member of a locked project by their invitation; says whether there still was one.

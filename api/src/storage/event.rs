@@ -3,7 +3,7 @@
 use entity::project_events;
 
 use super::db::{Tx, fail, unknown};
-use super::project::{self, Counts, Locked, member};
+use super::project::member;
 use super::sql::{Sql, union};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
@@ -20,39 +20,6 @@ fn event(row: project_events::Model) -> Result<Event> {
         session_id: row.session_id.map(SessionId),
         message_id: row.message_id.map(MessageId),
     })
-}
-
-/// What the last statements of a write say of it.
-pub struct Closing {
-    /// What happened.
-    pub kind: EventKind,
-    /// The session that it belongs to.
-    pub session: Option<SessionId>,
-    /// The message that it belongs to.
-    pub message: Option<MessageId>,
-    /// Why, in the writer's words.
-    pub description: Option<String>,
-    /// What it adds to the project's totals.
-    pub counts: Counts,
-}
-
-/// Closes a write: adds its totals to those of the locked project, and the one event of its revision.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn close(tx: &Tx, locked: &Locked, closing: Closing) -> Result<()> {
-    let counts = closing.counts;
-    if counts != Counts::default() {
-        project::add_counts(tx, locked, counts).await?;
-    }
-    let mut sql = Sql::new(
-        "INSERT INTO project_events (project_id, revision, kind, actor_id, session_id, message_id, description, created_at) VALUES (",
-    );
-    sql.bind(locked.id.0).push(", ").bind(locked.revision).push(", ").bind(closing.kind.as_str()).push(", ");
-    sql.bind(tx.me()).push(", ").bind(closing.session.map(|id| id.0)).push(", ");
-    sql.bind(closing.message.map(|id| id.0)).push(", ").bind(closing.description).push(", ").bind(locked.at).push(")");
-    tx.execute(sql).await?;
-    Ok(())
 }
 
 /// Events of each of these projects of the actor's after a revision, oldest first, of these kinds where any are named, at

@@ -10,20 +10,19 @@ pub mod db;
 pub mod event;
 mod failure;
 pub mod file;
+pub mod file_write;
 pub mod growing_message;
 pub mod node;
 pub mod operator;
 pub mod presence;
 pub mod profile;
 pub mod project;
+pub mod revision;
 mod save;
 pub mod snapshot;
 mod sql;
 pub mod wake_up;
 pub mod writable;
-
-/// Rows of one `INSERT`: SQLite takes 32,766 values in a statement, and no table here has more than 16 columns.
-const ROWS_PER_INSERT: usize = 2_000;
 
 use std::collections::HashMap;
 use std::hash::Hash;

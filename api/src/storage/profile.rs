@@ -25,7 +25,7 @@ impl From<user_profiles::Model> for Profile {
 /// The columns of a profile. Under row-level security nobody may read the column of the e-mails; one's own comes by a function.
 fn columns(sql: &mut Sql, tx: &Tx) {
     sql.push("id, full_name, avatar_url, created_at, updated_at, CASE WHEN id = ").bind(tx.me());
-    sql.push(if tx.is_guarded() { " THEN my_email() END AS email" } else { " THEN email END AS email" });
+    sql.push(if tx.is_sqlite() { " THEN email END AS email" } else { " THEN my_email() END AS email" });
 }
 
 /// Makes the actor's profile and preferences of their token's claims where there are none.

@@ -1,17 +1,17 @@
-//! `projects`: who is a member, the lock that every write takes, and the overview.
+//! `projects`: who is a member, and the overview.
 
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
-use sea_orm::FromQueryResult;
-use uuid::Uuid;
+use sea_orm::{FromQueryResult, Value};
 
 use super::db::{Me, Tx, fail, unknown};
+use super::revision::{self, Target};
 use super::sql::{KeyKind, Order, Sql};
 use crate::model::error::{Error, Result};
-use crate::model::event::AsOf;
-use crate::model::ids::{ProjectId, SessionId, UserId};
+use crate::model::event::{AsOf, Event};
+use crate::model::ids::{ProjectId, UserId};
 use crate::model::names::{ProjectRole, ProjectStatus};
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::{
@@ -237,23 +237,29 @@ pub async fn stats(tx: &Tx, id: ProjectId, as_of: AsOf) -> Result<Stats> {
     })
 }
 
-/// Makes a project of the actor's, at revision 1.
+/// Makes a project of the actor's, at revision 1, with its event.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn insert(tx: &Tx, id: ProjectId, new: NewProject, now: DateTime<Utc>) -> Result<Project> {
-    let mut sql = Sql::new(
-        "INSERT INTO projects (id, user_id, name, description, initial_prompt, config, status, revision, session_count, \
-         message_count, file_count, change_count, created_at, updated_at, last_accessed_at, last_activity_at) VALUES (",
-    );
-    sql.bind(id.0).push(", ").bind(tx.me()).push(", ").bind(new.name.clone()).push(", ").bind(new.description.clone());
-    sql.push(", ").bind(new.initial_prompt.clone()).push(", ").bind(new.config.clone());
-    sql.push(", 'active', 1, 0, 0, 0, 0");
-    for _ in 0..4 {
-        sql.push(", ").bind(now);
+/// `Internal` if the database fails.
+pub async fn create(tx: &Tx, new: NewProject, event: &Event) -> Result<Project> {
+    let (id, now) = (event.project_id, event.created_at);
+    let own: [Value; 6] = [
+        id.0.into(),
+        new.name.clone().into(),
+        new.description.clone().into(),
+        new.initial_prompt.clone().into(),
+        new.config.clone().into(),
+        now.into(),
+    ];
+    if tx.is_sqlite() {
+        const INSERT: &str = "INSERT INTO projects (id, name, description, initial_prompt, config, created_at, updated_at, \
+            last_accessed_at, last_activity_at, user_id, status, revision, session_count, message_count, file_count, change_count) \
+            VALUES ($1, $2, $3, $4, $5, $6, $6, $6, $6, $7, 'active', 1, 0, 0, 0, 0)";
+        tx.execute(Sql::with(INSERT, own.into_iter().chain([tx.me().into()]))).await?;
+        revision::append(tx, event, None).await?;
+    } else {
+        tx.execute(Sql::call("create_project", own)).await?;
     }
-    sql.push(")");
-    tx.execute(sql).await?;
     Ok(Project {
         id,
         owner_id: tx.actor.user_id,
@@ -277,142 +283,11 @@ pub async fn insert(tx: &Tx, id: ProjectId, new: NewProject, now: DateTime<Utc>)
     })
 }
 
-/// Names the project that a write is for.
-#[derive(Clone, Copy)]
-pub enum Target {
-    /// By its id.
-    Project(ProjectId),
-    /// By one of its sessions.
-    Session(SessionId),
-    /// By one of its files.
-    File(crate::model::ids::FileId),
-    /// By one of its snapshots.
-    Snapshot(crate::model::ids::ProjectSnapshotId),
-    /// By one of its agent configurations.
-    AgentConfiguration(crate::model::ids::AgentConfigurationId),
-    /// By a message that is being written in one of its sessions.
-    GrowingMessage(crate::model::ids::MessageId),
-}
-
-impl Target {
-    /// The id by which it names the project.
-    pub fn id(self) -> Uuid {
-        match self {
-            Self::Project(id) => id.0,
-            Self::Session(id) => id.0,
-            Self::File(id) => id.0,
-            Self::Snapshot(id) => id.0,
-            Self::AgentConfiguration(id) => id.0,
-            Self::GrowingMessage(id) => id.0,
-        }
-    }
-
-    /// Adds the project's id.
-    fn project(self, sql: &mut Sql) -> &mut Sql {
-        match self {
-            Self::Project(id) => sql.bind(id.0),
-            Self::Session(id) => sql.push("(SELECT project_id FROM chat_sessions WHERE id = ").bind(id.0).push(")"),
-            Self::File(id) => sql.push("(SELECT project_id FROM project_files WHERE id = ").bind(id.0).push(")"),
-            Self::Snapshot(id) => {
-                sql.push("(SELECT project_id FROM project_snapshots WHERE id = ").bind(id.0).push(")")
-            }
-            Self::AgentConfiguration(id) => {
-                sql.push("(SELECT project_id FROM agent_configurations WHERE id = ").bind(id.0).push(")")
-            }
-            Self::GrowingMessage(id) => {
-                sql.push("(SELECT project_id FROM growing_messages WHERE id = ").bind(id.0).push(")")
-            }
-        }
-    }
-}
-
-/// What a write adds to a project's counts.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Sessions.
-    pub sessions: i32,
-    /// Messages.
-    pub messages: i32,
-    /// Live files.
-    pub files: i32,
-    /// Changes.
-    pub changes: i32,
-}
-
-/// A project whose next revision this transaction has taken.
-#[derive(Debug)]
-pub struct Locked {
-    /// The project.
-    pub id: ProjectId,
-    /// The revision that this write is.
-    pub revision: i32,
-    /// What the actor may do here.
-    pub role: ProjectRole,
-    /// What has become of the project.
-    pub status: ProjectStatus,
-    /// The time of the revision.
-    pub at: DateTime<Utc>,
-}
-
-/// Takes the project's next revision, and with it the project's lock until the transaction ends: every write to a
-/// project begins so. `None` where the actor is no member, or where row-level security says that they only read.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn lock(tx: &Tx, target: Target, now: DateTime<Utc>) -> Result<Option<Locked>> {
-    let mut sql = take_revision(now);
-    sql.push(" WHERE id = ");
-    target.project(&mut sql);
-    sql.push(" AND ");
-    member(&mut sql, "projects.id", tx.me());
-    // Who has handed the project over while this waited has no role that this statement sees; what they are now is read below.
-    sql.push(" RETURNING id, revision, status, last_activity_at, coalesce(");
-    role_of(&mut sql, tx.me()).push(", 'viewer') AS role");
-    if !tx.is_sqlite() {
-        sql.push(", (SELECT p.revision FROM projects p WHERE p.id = projects.id) AS seen");
-    }
-    let Some(row) = tx.row(sql).await? else { return Ok(None) };
-    let mut locked = locked(&row)?;
-    if tx.is_sqlite() || row.try_get::<i32>("", "seen").map_err(fail)? == locked.revision - 1 {
-        return Ok(Some(locked));
-    }
-    // PostgreSQL has waited for another write, and has looked at that write's project but not at its collaborators: the rest
-    // of a statement sees what was there when it began. Whoever that write has removed must not write after it.
-    let mut sql = Sql::new("SELECT ");
-    role_of(&mut sql, tx.me()).push(" AS role FROM projects WHERE id = ").bind(locked.id.0);
-    let found = tx.row(sql).await?.map(|row| row.try_get::<Option<String>>("", "role").map_err(fail)).transpose()?;
-    let Some(now) = found.flatten() else { return Ok(None) };
-    locked.role = role(&now)?;
-    Ok(Some(locked))
-}
-
-/// The beginning of the statement that raises a project's revision.
-pub(super) fn take_revision(now: DateTime<Utc>) -> Sql {
-    // The time of a revision is never before that of the one before, whatever the clock does.
-    let mut sql =
-        Sql::new("UPDATE projects SET revision = revision + 1, last_activity_at = CASE WHEN last_activity_at > ");
-    sql.bind(now).push(" THEN last_activity_at ELSE ").bind(now).push(" END");
-    sql
-}
-
 /// Adds the role of `me` in a project of `projects`; null where they have none.
 pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("CASE WHEN projects.user_id = ").bind(me);
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
     sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
-}
-
-/// Reads what the statement that raised a project's revision returns.
-pub(super) fn locked(row: &sea_orm::QueryResult) -> Result<Locked> {
-    let text = |column: &str| row.try_get::<String>("", column).map_err(fail);
-    let status = text("status")?;
-    Ok(Locked {
-        id: ProjectId(row.try_get("", "id").map_err(fail)?),
-        revision: row.try_get("", "revision").map_err(fail)?,
-        role: role(&text("role")?)?,
-        status: ProjectStatus::from_stored(&status).ok_or_else(|| unknown("project status", &status))?,
-        at: row.try_get("", "last_activity_at").map_err(fail)?,
-    })
 }
 
 /// Gives a locked project another owner.
@@ -424,18 +299,6 @@ pub async fn set_owner(tx: &Tx, id: ProjectId, owner: UserId) -> Result<()> {
     sql.bind(owner.0).push(" WHERE id = ").bind(id.0);
     tx.execute(sql).await?;
     Ok(())
-}
-
-/// What the actor may do in a project; `None` where they are no member.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn role_in(tx: &Tx, target: Target) -> Result<Option<ProjectRole>> {
-    let mut sql = Sql::new("SELECT ");
-    columns(&mut sql, tx.me()).push(" FROM projects p WHERE p.id = ");
-    target.project(&mut sql).push(" AND ");
-    member(&mut sql, "p.id", tx.me());
-    Ok(tx.row(sql).await?.as_ref().map(project).transpose()?.map(|project| project.viewer_role))
 }
 
 /// Which project of the actor's this is; `None` where they are no member.
@@ -450,34 +313,14 @@ pub async fn of(tx: &Tx, target: Target) -> Result<Option<ProjectId>> {
     row.map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).transpose()
 }
 
-/// Adds to the totals of a locked project.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub(super) async fn add_counts(tx: &Tx, locked: &Locked, counts: Counts) -> Result<()> {
-    let mut sql = Sql::new("UPDATE projects SET session_count = session_count + ");
-    sql.bind(counts.sessions).push(", message_count = message_count + ").bind(counts.messages);
-    sql.push(", file_count = file_count + ").bind(counts.files).push(", change_count = change_count + ");
-    sql.bind(counts.changes);
-    if counts.sessions != 0 {
-        sql.push(", last_session_at = ").bind(locked.at);
-    }
-    sql.push(" WHERE id = ").bind(locked.id.0);
-    tx.execute(sql).await?;
-    Ok(())
-}
-
 /// Keeps what a locked project's own fields are, before a revision changes them.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
-    let mut sql = Sql::new(
-        "INSERT INTO project_versions (project_id, superseded_revision, name, description, initial_prompt, config, status, updated_at) \
-         SELECT id, revision, name, description, initial_prompt, config, status, updated_at FROM projects WHERE id = ",
-    );
-    sql.bind(id.0).push(" AND revision = ").bind(revision);
-    tx.execute(sql).await?;
+    const KEEP: &str = "INSERT INTO project_versions (project_id, superseded_revision, name, description, initial_prompt, config, status, updated_at) \
+         SELECT id, $2, name, description, initial_prompt, config, status, updated_at FROM projects WHERE id = $1";
+    tx.execute(Sql::with(KEEP, [id.0.into(), revision.into()])).await?;
     Ok(())
 }
 
@@ -562,7 +405,7 @@ pub async fn update(tx: &Tx, id: ProjectId, changes: ProjectChanges, now: DateTi
 /// # Errors
 /// `NotFound` where the actor is no member.
 pub async fn touch(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<()> {
-    if tx.is_guarded() {
+    if !tx.is_sqlite() {
         // Row-level security lets viewers update no project; this they may.
         let mut sql = Sql::new("SELECT count(*) FILTER (WHERE touch_project(p.id, ");
         sql.bind(now).push(")) AS n FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");

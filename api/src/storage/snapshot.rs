@@ -1,7 +1,7 @@
 //! `project_snapshots`.
 
 use entity::project_snapshots;
-use sea_orm::{FromQueryResult, QueryResult};
+use sea_orm::{FromQueryResult, QueryResult, Value};
 
 use super::db::{Tx, fail};
 use super::project::member;
@@ -115,26 +115,41 @@ pub async fn count(tx: &Tx, projects: &[ProjectId], until: Option<i32>) -> Resul
 /// Adds a snapshot. Its event is the caller's to append.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// `Internal` if the database fails.
 pub async fn insert(tx: &Tx, new: &ProjectSnapshot) -> Result<()> {
-    let mut sql = Sql::new(
-        "INSERT INTO project_snapshots (id, project_id, revision, created_revision, file_count, manifest_sha256, name, description) VALUES (",
-    );
-    sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.revision).push(", ");
-    sql.bind(new.created_revision).push(", ").bind(new.file_count).push(", ").bind(new.manifest.to_vec()).push(", ");
-    sql.bind(new.name.clone()).push(", ").bind(new.description.clone()).push(")");
-    tx.execute(sql).await?;
+    const INSERT: &str = "INSERT INTO project_snapshots (id, project_id, revision, created_revision, file_count, manifest_sha256, \
+        name, description) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let values: [Value; 8] = [
+        new.id.0.into(),
+        new.project_id.0.into(),
+        new.revision.into(),
+        new.created_revision.into(),
+        new.file_count.into(),
+        new.manifest.to_vec().into(),
+        new.name.clone().into(),
+        new.description.clone().into(),
+    ];
+    tx.execute(Sql::with(INSERT, values)).await?;
     Ok(())
 }
 
-/// Lets a checkpoint's snapshot follow what was written for its message.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn follow(tx: &Tx, id: ProjectSnapshotId, revision: i32, file_count: i32, manifest: Hash) -> Result<()> {
-    let mut sql = Sql::new("UPDATE project_snapshots SET revision = ");
-    sql.bind(revision).push(", file_count = ").bind(file_count).push(", manifest_sha256 = ").bind(manifest.to_vec());
-    sql.push(" WHERE id = ").bind(id.0);
-    tx.execute(sql).await?;
+/// A checkpoint's snapshot with what was written for its message, which it follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Follow {
+    /// The snapshot.
+    pub id: ProjectSnapshotId,
+    /// How many files there are now.
+    pub file_count: i32,
+    /// Their manifest.
+    pub manifest: Hash,
+}
+
+/// Lets a checkpoint's snapshot follow a revision of a locked project.
+pub(super) async fn follow(tx: &Tx, follow: Follow, revision: i32) -> Result<()> {
+    const FOLLOW: &str =
+        "UPDATE project_snapshots SET revision = $2, file_count = $3, manifest_sha256 = $4 WHERE id = $1";
+    let values: [Value; 4] =
+        [follow.id.0.into(), revision.into(), follow.file_count.into(), follow.manifest.to_vec().into()];
+    tx.execute(Sql::with(FOLLOW, values)).await?;
     Ok(())
 }

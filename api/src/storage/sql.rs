@@ -16,6 +16,24 @@ impl Sql {
         Self { text: text.to_owned(), values: Vec::new() }
     }
 
+    /// A whole statement with the values of its placeholders, in their order.
+    pub(super) fn with(text: &str, values: impl IntoIterator<Item = Value>) -> Self {
+        Self { text: text.to_owned(), values: values.into_iter().collect() }
+    }
+
+    /// A call of one of the database's functions.
+    pub(super) fn call(function: &str, values: impl IntoIterator<Item = Value>) -> Self {
+        let mut sql = Self::new("SELECT ");
+        let mut open = "(";
+        sql.push(function);
+        for value in values {
+            sql.push(open).bind(value);
+            open = ", ";
+        }
+        sql.push(")");
+        sql
+    }
+
     /// Adds text. It must not contain what a caller sent: that is [`Sql::bind`]'s.
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
@@ -59,6 +77,19 @@ impl Sql {
         self.push(")")
     }
 
+    /// Adds `VALUES (…), (…)`.
+    pub(super) fn rows<const N: usize>(&mut self, rows: impl IntoIterator<Item = [Value; N]>) -> &mut Self {
+        let mut before = "VALUES (";
+        for row in rows {
+            for value in row {
+                self.push(before).bind(value);
+                before = ", ";
+            }
+            before = "), (";
+        }
+        self.push(")")
+    }
+
     pub(super) fn build(self, backend: DbBackend) -> Statement {
         Statement::from_sql_and_values(backend, self.text, self.values)
     }
@@ -79,6 +110,27 @@ impl Sql {
         self.push("lower(").push(column).push(") LIKE lower(").bind(pattern).push(") ESCAPE '\\'")
     }
 }
+
+/// The statements that insert rows into a table, of as many as one statement takes; `end` follows each.
+pub(super) fn insert<const N: usize>(
+    table: &str,
+    columns: [&str; N],
+    rows: impl IntoIterator<Item = [Value; N]>,
+    end: &str,
+) -> Vec<Sql> {
+    let mut rows = rows.into_iter().peekable();
+    let mut statements = Vec::new();
+    while rows.peek().is_some() {
+        let mut sql = Sql::new("INSERT INTO ");
+        sql.push(table).push(" (").push(&columns.join(", ")).push(") ").rows(rows.by_ref().take(ROWS_PER_STATEMENT));
+        sql.push(end);
+        statements.push(sql);
+    }
+    statements
+}
+
+/// SQLite takes 32,766 values in a statement, and no table here has more than 16 columns.
+pub(super) const ROWS_PER_STATEMENT: usize = 2_000;
 
 /// The order of a list: the columns (or expressions) it is sorted by, all in one direction, the last unique.
 #[derive(Clone, Copy)]

@@ -17,6 +17,7 @@ pub mod project_events;
 pub mod project_files;
 pub mod project_former_collaborators;
 pub mod project_invitations;
+pub mod project_members;
 pub mod project_snapshots;
 pub mod project_versions;
 pub mod projects;

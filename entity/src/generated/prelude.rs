@@ -15,6 +15,7 @@ pub use super::project_events::Entity as ProjectEvents;
 pub use super::project_files::Entity as ProjectFiles;
 pub use super::project_former_collaborators::Entity as ProjectFormerCollaborators;
 pub use super::project_invitations::Entity as ProjectInvitations;
+pub use super::project_members::Entity as ProjectMembers;
 pub use super::project_snapshots::Entity as ProjectSnapshots;
 pub use super::project_versions::Entity as ProjectVersions;
 pub use super::projects::Entity as Projects;

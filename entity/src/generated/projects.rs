@@ -48,6 +48,8 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub project_invitations: HasMany<super::project_invitations::Entity>,
     #[sea_orm(has_many)]
+    pub project_members: HasMany<super::project_members::Entity>,
+    #[sea_orm(has_many)]
     pub project_snapshots: HasMany<super::project_snapshots::Entity>,
     #[sea_orm(has_many)]
     pub project_versions: HasMany<super::project_versions::Entity>,

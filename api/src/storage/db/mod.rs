@@ -224,7 +224,6 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::read`], and as the statement.
-    #[expect(dead_code, reason = "what takes a project's lock is to open its transaction so")]
     pub(super) async fn write_with(&self, actor: &Actor, first: Sql) -> Result<(Tx, Vec<QueryResult>)> {
         self.begin_write(actor, Some(first)).await
     }
@@ -264,7 +263,7 @@ impl Db {
 
     /// Makes the rest of a transaction the caller's.
     fn speak_for(&self, actor: Option<&Actor>) -> String {
-        actor.filter(|_| self.locks != Locks::Application).map_or(String::new(), speak_for)
+        actor.map_or(String::new(), |actor| speak_for(actor, self.locks))
     }
 
     fn tx(&self, session: Session, actor: &Actor) -> Tx {
@@ -363,14 +362,16 @@ fn unusable(error: sqlx::Error) -> Error {
 }
 
 /// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`. An address that
-/// is not known to be the caller's is left out.
-fn speak_for(actor: &Actor) -> String {
+/// is not known to be the caller's is left out. The functions that write know the caller by the claims, also where the role is not
+/// taken.
+fn speak_for(actor: &Actor, locks: Locks) -> String {
     let (user, role) = (actor.user_id.0, "authenticated");
     let claims = match &actor.verified_email {
         None => json!({ "sub": user, "role": role }),
         Some(email) => json!({ "sub": user, "role": role, "email": email.as_str(), "email_verified": true }),
     };
-    format!("; SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = {}", literal::text(&claims.to_string()))
+    let role = if locks == Locks::Application { "" } else { "; SET LOCAL ROLE authenticated" };
+    format!("{role}; SET LOCAL request.jwt.claims = {}", literal::text(&claims.to_string()))
 }
 
 /// A value in the database that this version of the service does not know.

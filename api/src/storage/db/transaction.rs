@@ -97,11 +97,6 @@ impl Tx {
         self.session.backend == DbBackend::Sqlite
     }
 
-    /// Whether row-level security holds here, and with it functions that know the caller.
-    pub(in crate::storage) fn is_guarded(&self) -> bool {
-        !self.is_sqlite() && self.locks != Locks::Application
-    }
-
     fn statement(&self, sql: Sql) -> Statement {
         sql.build(self.session.backend)
     }

@@ -1,0 +1,263 @@
+//! What every write begins and ends with: the project's lock, and its next revision with the one event of it. On PostgreSQL both
+//! are functions that hold the rule themselves (`migration/src/sql/postgres/writes.sql`).
+
+use chrono::{DateTime, Utc};
+use sea_orm::{QueryResult, Value};
+use uuid::Uuid;
+
+use super::chat::Conversation;
+use super::collaborator;
+use super::db::{Db, Tx, fail, unknown};
+use super::project::{member, role, role_of};
+use super::sql::Sql;
+use crate::model::actor::Actor;
+use crate::model::error::Result;
+use crate::model::event::Event;
+use crate::model::ids::{AgentConfigurationId, FileId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
+
+/// Names the project that a write is for.
+#[derive(Clone, Copy)]
+pub enum Target {
+    /// By its id.
+    Project(ProjectId),
+    /// By one of its sessions.
+    Session(SessionId),
+    /// By one of its files.
+    File(FileId),
+    /// By one of its snapshots.
+    Snapshot(ProjectSnapshotId),
+    /// By one of its agent configurations.
+    AgentConfiguration(AgentConfigurationId),
+    /// By a message that is being written in one of its sessions.
+    GrowingMessage(MessageId),
+}
+
+impl Target {
+    /// What it is, as `lock_project` names it, with its id and its table.
+    fn named(self) -> (&'static str, Uuid, &'static str) {
+        match self {
+            Self::Project(id) => ("project", id.0, "projects"),
+            Self::Session(id) => ("session", id.0, "chat_sessions"),
+            Self::File(id) => ("file", id.0, "project_files"),
+            Self::Snapshot(id) => ("snapshot", id.0, "project_snapshots"),
+            Self::AgentConfiguration(id) => ("configuration", id.0, "agent_configurations"),
+            Self::GrowingMessage(id) => ("growing_message", id.0, "growing_messages"),
+        }
+    }
+
+    /// The id by which it names the project.
+    pub fn id(self) -> Uuid {
+        self.named().1
+    }
+
+    /// Adds the project's id.
+    pub(super) fn project(self, sql: &mut Sql) -> &mut Sql {
+        match self.named() {
+            ("project", id, _) => sql.bind(id),
+            (_, id, table) => sql.push("(SELECT project_id FROM ").push(table).push(" WHERE id = ").bind(id).push(")"),
+        }
+    }
+}
+
+/// What a project is locked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To write in it. Viewers get their role back without a lock.
+    Write,
+    /// To change the team, which members who only read may do for themselves.
+    Team,
+    /// To answer an invitation.
+    Invited,
+}
+
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Team => "team",
+            Self::Invited => "invited",
+        }
+    }
+}
+
+/// The session and the message that a write names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named {
+    /// The session.
+    pub session: Option<SessionId>,
+    /// The message, which names its session too.
+    pub message: Option<MessageId>,
+}
+
+/// A project that this transaction has locked.
+#[derive(Debug)]
+pub struct Locked {
+    /// The project.
+    pub id: ProjectId,
+    /// The revision that this write is.
+    pub revision: i32,
+    /// What the actor may do here.
+    pub role: ProjectRole,
+    /// What has become of the project.
+    pub status: ProjectStatus,
+    /// The time of the revision: never before that of the one before, whatever the clock does.
+    pub at: DateTime<Utc>,
+    /// The session and message that the write names; `None` if the project has no such session.
+    pub conversation: Option<Conversation>,
+}
+
+/// Begins a transaction that writes in a project, with the project's lock until it ends: every such write begins so. `None` if
+/// the actor has no part in it. On PostgreSQL it is one round trip.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn begin(
+    db: &Db,
+    actor: &Actor,
+    target: Target,
+    purpose: Purpose,
+    named: Named,
+    now: DateTime<Utc>,
+) -> Result<Option<(Tx, Locked)>> {
+    if db.is_sqlite() {
+        let tx = db.write(actor).await?;
+        let locked = lock_file(&tx, target, purpose, named, now).await?;
+        return Ok(locked.map(|locked| (tx, locked)));
+    }
+    let (kind, id, _) = target.named();
+    const LOCK: &str = "SELECT * FROM lock_project($1, $2, $3, $4, $5, $6)";
+    let values: [Value; 6] = [
+        kind.into(),
+        id.into(),
+        purpose.as_str().into(),
+        named.session.map(|id| id.0).into(),
+        named.message.map(|id| id.0).into(),
+        now.into(),
+    ];
+    let (tx, rows) = db.write_with(actor, Sql::with(LOCK, values)).await?;
+    let locked = rows.first().map(locked).transpose()?;
+    Ok(locked.map(|locked| (tx, locked)))
+}
+
+/// The same on SQLite, where the transaction itself is the lock.
+async fn lock_file(
+    tx: &Tx,
+    target: Target,
+    purpose: Purpose,
+    named: Named,
+    now: DateTime<Utc>,
+) -> Result<Option<Locked>> {
+    let (session, message) = (named.session.map(|id| id.0), named.message.map(|id| id.0));
+    let mut sql = Sql::with(
+        "SELECT projects.id, projects.revision + 1 AS revision, projects.status, s.id AS session_id, s.user_id AS session_author, \
+         s.is_active AS session_is_active, m.id AS message_id, n.id AS snapshot_id, \
+         CASE WHEN last_activity_at > $1 THEN last_activity_at ELSE $1 END AS at, coalesce(",
+        [now.into(), session.into(), message.into()],
+    );
+    role_of(&mut sql, tx.me()).push(
+        ", 'viewer') AS role FROM projects \
+         LEFT JOIN chat_sessions s ON s.project_id = projects.id \
+         AND s.id = coalesce($2, (SELECT c.session_id FROM chat_messages c WHERE c.id = $3)) \
+         LEFT JOIN chat_messages m ON m.session_id = s.id AND m.id = $3 \
+         LEFT JOIN project_snapshots n ON n.project_id = m.project_id AND n.created_revision = m.revision \
+         WHERE projects.id = ",
+    );
+    target.project(&mut sql).push(" AND ");
+    if purpose == Purpose::Invited {
+        sql.push("EXISTS (SELECT 1");
+        collaborator::mine(&mut sql, tx).push(" AND i.project_id = projects.id)");
+    } else {
+        member(&mut sql, "projects.id", tx.me());
+    }
+    tx.row(sql).await?.as_ref().map(locked).transpose()
+}
+
+fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> Result<T> {
+    row.try_get("", column).map_err(fail)
+}
+
+fn locked(row: &QueryResult) -> Result<Locked> {
+    let status: String = get(row, "status")?;
+    let conversation = match get::<Option<Uuid>>(row, "session_id")? {
+        Some(session) => Some(Conversation {
+            session_id: SessionId(session),
+            author_id: UserId(get(row, "session_author")?),
+            is_active: get(row, "session_is_active")?,
+            message_id: get::<Option<Uuid>>(row, "message_id")?.map(MessageId),
+            snapshot_id: get::<Option<Uuid>>(row, "snapshot_id")?.map(ProjectSnapshotId),
+        }),
+        None => None,
+    };
+    Ok(Locked {
+        id: ProjectId(get(row, "id")?),
+        revision: get(row, "revision")?,
+        role: role(&get::<String>(row, "role")?)?,
+        status: ProjectStatus::from_stored(&status).ok_or_else(|| unknown("project status", &status))?,
+        at: get(row, "at")?,
+        conversation,
+    })
+}
+
+/// What a revision adds to its project's counts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) sessions: i32,
+    pub(super) messages: i32,
+    pub(super) files: i32,
+    pub(super) changes: i32,
+}
+
+/// Makes an event the next revision of a locked project. Messages and changes of files have functions of their own, which do this
+/// with the rest.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn record(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
+    if tx.is_sqlite() {
+        let sessions = i32::from(event.kind == EventKind::SessionStarted);
+        return take(tx, event, description, Counts { sessions, ..Counts::default() }).await;
+    }
+    tx.execute(Sql::call("record_revision", of(event, description))).await?;
+    Ok(())
+}
+
+/// The first parameters of the functions that record a revision of any kind.
+pub(super) fn of(event: &Event, description: Option<String>) -> [Value; 7] {
+    [
+        event.project_id.0.into(),
+        event.revision.into(),
+        event.created_at.into(),
+        event.kind.as_str().into(),
+        event.session_id.map(|id| id.0).into(),
+        event.message_id.map(|id| id.0).into(),
+        description.into(),
+    ]
+}
+
+/// Raises a project's revision and appends its one event. On PostgreSQL a function does it.
+pub(super) async fn take(tx: &Tx, event: &Event, description: Option<String>, counts: Counts) -> Result<()> {
+    const PROJECT: &str = "UPDATE projects SET revision = $1, last_activity_at = $2, session_count = session_count + $3, \
+        last_session_at = CASE $3 WHEN 0 THEN last_session_at ELSE $2 END, message_count = message_count + $4, \
+        file_count = file_count + $5, change_count = change_count + $6 WHERE id = $7";
+    let values: [Value; 7] = [
+        event.revision.into(),
+        event.created_at.into(),
+        counts.sessions.into(),
+        counts.messages.into(),
+        counts.files.into(),
+        counts.changes.into(),
+        event.project_id.0.into(),
+    ];
+    tx.execute(Sql::with(PROJECT, values)).await?;
+    append(tx, event, description).await
+}
+
+/// Appends the event of a revision that the project's row has already.
+pub(super) async fn append(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
+    const EVENT: &str = "INSERT INTO project_events (project_id, revision, created_at, kind, session_id, message_id, description, \
+        actor_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let actor = event.actor_id.map(|id| id.0).into();
+    tx.execute(Sql::with(EVENT, of(event, description).into_iter().chain([actor]))).await?;
+    Ok(())
+}
