@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
-use crate::model::ids::ProjectId;
+use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::storage::{db::Db, writable};
 

@@ -58,7 +58,7 @@ pub struct Verifier {
 /// What is known of a token that holds. A signature by a public key takes longer to check than most operations take.
 #[derive(Clone)]
 struct Remembered {
-    claims: Claims,
+    actor: Actor,
     /// The issuer's keys by one of which it is signed; none for one that is signed with the secret, which does not change.
     keys: Option<Arc<[Key]>>,
 }
@@ -105,8 +105,8 @@ impl Verifier {
             return Err(refused("The token is too long to be one."));
         }
         let digest = Sha256::digest(token).into();
-        if let Some(claims) = self.recall(&digest, clock::now().timestamp()) {
-            return Ok(claims);
+        if let Some(actor) = self.recall(&digest, clock::now().timestamp()) {
+            return Ok(actor);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|error| self.reason(error.kind()))?;
         // Extensions that a reader must understand (RFC 7515, section 4.1.11); this one understands none.
@@ -124,23 +124,23 @@ impl Verifier {
             }
             _ => return Err(self.reason(&ErrorKind::InvalidAlgorithm)),
         };
-        let claims = read(&claims)?;
+        let actor = read(&claims)?;
         if token.len() <= MAX_REMEMBERED_BYTES {
-            self.remembered.insert(digest, Remembered { claims: claims.clone(), keys });
+            self.remembered.insert(digest, Remembered { actor: actor.clone(), keys });
         }
-        Ok(claims)
+        Ok(actor)
     }
 
-    /// What a token says that was verified before. It is verified again once it has expired, with the leeway of that, and once
+    /// Whose a token is that was verified before. It is verified again once it has expired, with the leeway of that, and once
     /// the issuer has said its keys anew.
-    fn recall(&self, digest: &[u8; 32], now: i64) -> Option<Claims> {
-        let Remembered { claims, keys } = self.remembered.get(digest)?;
+    fn recall(&self, digest: &[u8; 32], now: i64) -> Option<Actor> {
+        let Remembered { actor, keys } = self.remembered.get(digest)?;
         let is_current = match (&keys, self.jwks.as_ref().and_then(|jwks| jwks.keys())) {
             (None, _) => true,
             (Some(then), Some(now)) => Arc::ptr_eq(then, &now),
             (Some(_), None) => false,
         };
-        (is_current && now < claims.actor.expires_at).then_some(claims)
+        (is_current && now < actor.expires_at).then_some(actor)
     }
 
     /// Checks the signature by a key of its issuer's, which may have one that it did not have when it was last asked.
