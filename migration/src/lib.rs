@@ -17,6 +17,7 @@ mod m20261124_000011_histories;
 mod m20261124_000012_addresses;
 mod m20261124_000013_presences;
 mod m20261128_000014_clustered;
+mod m20261129_000016_head_times;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000012_addresses::Migration),
             Box::new(m20261124_000013_presences::Migration),
             Box::new(m20261128_000014_clustered::Migration),
+            Box::new(m20261129_000016_head_times::Migration),
         ]
     }
 }

@@ -166,7 +166,9 @@ tests::on_both! {
         refused(&append(&ada, &id, 12, "a\0b").await, "BAD_USER_INPUT", "text", None);
         refused(&append(&ada, &id, i64::from(i32::MAX), "x").await, "PAYLOAD_TOO_LARGE", "text", None);
         assert_eq!(growing(&ada, &session, "text length").await, json!([{ "text": "héllo world", "length": 12 }]));
-        for offset in [-1, 2, 13] {
+        let errors = listen(&ada, &id, 13).await.next().await.expect("an answer").expect_err("a refusal");
+        assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["currentLength"]), (&json!("POSITION_LOST"), &json!(12)));
+        for offset in [-1, 2] {
             let errors = listen(&ada, &id, offset).await.next().await.expect("an answer").expect_err("a refusal");
             assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["field"]), (&json!("BAD_USER_INPUT"), &json!("afterOffset")));
         }

@@ -19,6 +19,7 @@ mod history;
 mod hostile;
 mod house;
 mod http;
+mod interruptions;
 mod kill;
 mod listening;
 mod logins;

@@ -3,15 +3,19 @@
 //! A project that anyone on this server listens to has one [`Feed`]. It is read once a wake-up, whoever listens, by one of
 //! those who do; the others take what it keeps. Who stands further back than it keeps reads the log, so that what is kept is
 //! bounded and nothing is missed.
+//!
+//! A log can lose its end: a standby that lacked the newest revisions takes over, or a backup is restored. Numbers that were heard
+//! are then given again. A feed remembers the last entry that it read, and each read begins with that one: where it is not there
+//! any more, or is another, the feed is lost, and so is the position of everybody who listens by it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
 
 use super::growing_message::Growths;
 use super::presence::{self, Attendance, People};
@@ -19,7 +23,7 @@ use super::{Services, Tx};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::clock;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Position, Result};
 use crate::model::event::Event;
 use crate::model::ids::{ProjectId, SessionId, UserId};
 use crate::model::names::EventKind;
@@ -32,24 +36,6 @@ const BATCH: usize = 100;
 
 /// How many of the newest entries a feed keeps.
 const KEPT: usize = 256;
-
-/// How long a listener of its own goes on trying while the database does not answer, and how long it waits in between.
-const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// Looks until that succeeds, or fails for long: a database that restarts is no reason to end a subscription.
-pub(super) async fn patiently<T, F>(mut look: impl FnMut() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
-    let begun = Instant::now();
-    loop {
-        match look().await {
-            Err(error) if error.is_passing() && begun.elapsed() < PATIENCE => sleep(PAUSE).await,
-            looked => return looked,
-        }
-    }
-}
 
 /// The feeds of all projects that are listened to.
 #[derive(Default)]
@@ -101,7 +87,7 @@ impl Hub {
 
     pub(super) fn feed(&self, project: ProjectId) -> Arc<Feed> {
         let mut feeds = lock(&self.0.known);
-        let known = feeds.get(&project).and_then(Weak::upgrade);
+        let known = feeds.get(&project).and_then(Weak::upgrade).filter(|feed| feed.lost().is_none());
         known.unwrap_or_else(|| {
             let feed = Arc::new(Feed {
                 project,
@@ -160,8 +146,25 @@ pub struct Feed {
     known: Mutex<Known>,
 }
 
+/// What tells an entry of a log from another of the same revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fingerprint {
+    created_at: DateTime<Utc>,
+    kind: EventKind,
+}
+
+impl Fingerprint {
+    fn of(event: &Event) -> Self {
+        Self { created_at: event.created_at, kind: event.kind }
+    }
+}
+
 #[derive(Default)]
 struct Known {
+    /// The last entry that was read.
+    last: Option<Fingerprint>,
+    /// The revision that the project had when the log turned out not to be the one that was read.
+    lost: Option<i32>,
     /// The revision after which entries are kept, and the last that was read; none before the first read.
     span: Option<(i32, i32)>,
     events: VecDeque<Event>,
@@ -190,15 +193,24 @@ impl Feed {
         lock(&self.known).members.clone()
     }
 
+    /// The project's revision when the log turned out not to be the one that was read; none as long as it is.
+    pub fn lost(&self) -> Option<i32> {
+        lock(&self.known).lost
+    }
+
     /// Reads what is new, if nobody has since the last wake-up. Answers the newest revision.
     ///
     /// # Errors
-    /// `NotFound` where the actor is no member (any more); `Internal` where the database fails.
+    /// `NotFound` where the actor is no member (any more); `PositionLost` where the log is another than the one that was read;
+    /// `Unavailable` or `Internal` where the database fails.
     pub async fn read(&self, services: &Services, actor: &Actor) -> Result<i32> {
         let _reading = self.reading.lock().await;
         let due = *self.due.borrow();
         let span = {
             let known = lock(&self.known);
+            if let Some(revision) = known.lost {
+                return Err(Error::PositionLost(Position::Revision(revision)));
+            }
             match known.span {
                 Some((_, to))
                     if to >= due.revision && known.round >= due.round && known.members.contains(&actor.user_id) =>
@@ -216,13 +228,26 @@ impl Feed {
             self.set_members(&mut known, rest);
             return Err(gone());
         }
-        let (mut to, mut events) = match span {
-            Some((_, to)) => (to, Vec::new()),
-            None => (event::newest(&tx, self.project).await?.ok_or_else(gone)?, Vec::new()),
+        let from = match span {
+            Some((_, to)) => to,
+            None => event::newest(&tx, self.project).await?.ok_or_else(gone)?,
         };
+        // Once more with the last entry that was read, to see that it is still that one.
+        let (mut to, mut events, mut last) = (from.saturating_sub(1), Vec::new(), None);
         loop {
-            let batch = event::after(&tx, &[self.project], to, &[], BATCH).await?;
+            let mut batch = event::after(&tx, &[self.project], to, &[], BATCH).await?;
             let is_full = batch.len() == BATCH;
+            if last.is_none() {
+                let again = batch.first().filter(|event| event.revision == from).map(Fingerprint::of);
+                let before = lock(&self.known).last;
+                if again.is_none() || before.is_some_and(|before| Some(before) != again) {
+                    let revision = event::newest(&tx, self.project).await?.ok_or_else(gone)?;
+                    return Err(self.lose(revision));
+                }
+                batch.remove(0);
+                (to, last) = (from, again);
+            }
+            last = batch.last().map(Fingerprint::of).or(last);
             to = batch.last().map_or(to, |event| event.revision);
             events.extend(batch);
             let surplus = events.len().saturating_sub(KEPT);
@@ -245,6 +270,7 @@ impl Feed {
         // What is kept has no gaps, so its first entry says what is not kept.
         let from = known.events.front().map_or(from, |first| from.max(first.revision - 1));
         known.span = Some((from, to));
+        known.last = last;
         known.round = due.round;
         // What there was to read before this read began is there now: more than that was never true, and what is must not wait
         // for it.
@@ -256,6 +282,24 @@ impl Feed {
         });
         self.set_members(&mut known, members);
         Ok(to)
+    }
+
+    /// Ends this feed: its project's log is another now. Who listens from here on gets a feed of its own.
+    fn lose(&self, revision: i32) -> Error {
+        tracing::warn!(project = %self.project.0, revision, "the log is not the one that was read: positions in it are lost");
+        lock(&self.known).lost = Some(revision);
+        self.look_again();
+        self.people.stir();
+        Error::PositionLost(Position::Revision(revision))
+    }
+
+    /// Reads who may hear of the project, for those who have no position in its log: where that is lost, they begin anew.
+    pub(super) async fn read_members(&self, services: &Services, actor: &Actor) -> Result<()> {
+        match self.read(services, actor).await {
+            Ok(_) => Ok(()),
+            Err(Error::PositionLost(_)) => Err(Error::Unavailable("the project's log is another now".to_owned())),
+            Err(error) => Err(error),
+        }
     }
 
     fn set_members(&self, known: &mut Known, members: HashSet<UserId>) {
@@ -318,34 +362,59 @@ impl Watch {
     }
 }
 
-/// Where a listener stands in a log: what one run of a subscription begins with and leaves behind.
+/// Where a listener stands: what one run of a subscription begins with and leaves behind.
 #[derive(Default)]
 pub struct Cursor {
     feed: OnceLock<Arc<Feed>>,
+    /// Where the run began.
+    start: OnceLock<i32>,
     /// The last revision that was handed on or passed over.
     at: OnceLock<AtomicI32>,
     /// The listener's being here.
     attendance: OnceLock<Arc<Attendance>>,
+    /// Whether the listener has been told anything yet.
+    has_told: bool,
 }
 
 impl Cursor {
     /// Where the subscription's own arguments say, or after the revision that was heard last, where the client says so.
     pub fn new(heard: Option<i32>) -> Self {
-        Self { at: heard.map_or_else(OnceLock::new, |heard| OnceLock::from(AtomicI32::new(heard))), ..Self::default() }
+        let cursor = Self::default();
+        if let Some(heard) = heard {
+            cursor.begin_at(heard);
+        }
+        cursor
     }
 
     /// After a revision that this feed's listeners have heard.
     pub fn of(feed: Arc<Feed>, revision: i32) -> Self {
-        Self { feed: OnceLock::from(feed), at: OnceLock::from(AtomicI32::new(revision)), ..Self::default() }
+        let cursor = Self { feed: OnceLock::from(feed), has_told: true, ..Self::default() };
+        cursor.begin_at(revision);
+        cursor
     }
 
     /// The same listener's, after another revision.
     pub fn onward(&self, revision: i32) -> Self {
+        let cursor =
+            Self { feed: self.feed.clone(), attendance: self.attendance.clone(), has_told: true, ..Self::default() };
+        cursor.begin_at(revision);
+        cursor
+    }
+
+    /// The same listener's, where the run began, of which they have been told nothing.
+    pub fn again(&self) -> Self {
+        let start = self.start.get().copied();
         Self {
             feed: self.feed.clone(),
-            at: OnceLock::from(AtomicI32::new(revision)),
             attendance: self.attendance.clone(),
+            has_told: self.has_told,
+            ..Self::new(start)
         }
+    }
+
+    fn begin_at(&self, start: i32) {
+        self.start.get_or_init(|| start);
+        self.advance(start);
     }
 
     /// The feed; none before the subscription has begun.
@@ -360,6 +429,16 @@ impl Cursor {
 
     pub(super) fn advance(&self, revision: i32) {
         self.at.get_or_init(AtomicI32::default).store(revision, Ordering::Relaxed);
+    }
+
+    /// Whether the listener has been told anything yet.
+    pub(super) fn has_told(&self) -> bool {
+        self.has_told
+    }
+
+    /// Makes the listener be here for as long as they listen.
+    pub(super) fn attend(&self, services: &Services, feed: &Arc<Feed>, user: UserId) {
+        self.attendance.get_or_init(|| Arc::new(Attendance::begin(services, feed, user)));
     }
 
     /// Takes the place that the client asked for.
@@ -377,11 +456,14 @@ impl Cursor {
         let feed = services.hub.feed(project);
         let newest = event::newest(&services.read(actor).await?, project).await?.ok_or_else(gone)?;
         let start = self.at().or(after_revision).unwrap_or(newest);
-        if !(0..=newest).contains(&start) {
-            return Err(Error::bad_input("afterRevision", format!("The project has revisions 0 to {newest}.")));
+        if start < 0 {
+            return Err(Error::bad_input("afterRevision", "Revisions begin with 1; 0 is before all of them."));
         }
-        self.advance(start);
-        self.attendance.get_or_init(|| Arc::new(Attendance::begin(services, &feed, actor.user_id)));
+        if start > newest {
+            return Err(Error::PositionLost(Position::Revision(newest)));
+        }
+        self.begin_at(start);
+        self.attend(services, &feed, actor.user_id);
         Ok(self.feed.get_or_init(|| feed).clone())
     }
 }
@@ -391,7 +473,8 @@ impl Cursor {
 /// they are attached (`ready`) first gets the entry before those, of whatever kind.
 ///
 /// # Errors
-/// `NotFound` where the actor is no member; the stream ends with an error where the database fails.
+/// `NotFound` where the actor is no member; `PositionLost` where the log does not reach `after_revision`. The stream ends with an
+/// error where the log is lost or the database fails.
 pub async fn listen(
     services: &Arc<Services>,
     actor: &Actor,
@@ -401,9 +484,8 @@ pub async fn listen(
     after_revision: Option<i32>,
     ready: bool,
 ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
-    let is_new = cursor.feed().is_none();
     let feed = cursor.begin(services, actor, project, after_revision).await?;
-    let first = if ready && is_new {
+    let first = if ready && !cursor.has_told() {
         let start = cursor.at().unwrap_or_default();
         let found = event::after(&services.read(actor).await?, &[project], start.saturating_sub(1), &[], 1).await?;
         found.into_iter().find(|event| event.revision == start)
@@ -475,6 +557,9 @@ where
     async_stream::try_stream! {
         loop {
             let at = cursor.at().unwrap_or_default();
+            if let Some(revision) = feed.lost() {
+                Err(Error::PositionLost(Position::Revision(revision)))?;
+            }
             // Who may hear what is kept was found out when it was read; of anyone else, the log's own read decides.
             let kept = feed.is_heard_by(actor.user_id).then(|| feed.after(at)).flatten();
             let kept = kept.and_then(|(events, to)| Some((live(events)?, to)));
@@ -553,7 +638,11 @@ impl Services {
                 match (known.span, head) {
                     // Nobody has read it yet; who is about to will see everything.
                     (None, _) => true,
-                    (Some((_, to)), Some((revision, members))) => to >= revision && *known.members == members,
+                    (Some((_, to)), Some(head)) => {
+                        to == head.revision
+                            && known.last.is_none_or(|last| last.created_at == head.at)
+                            && *known.members == head.members
+                    }
                     (Some(_), None) => false,
                 }
             };

@@ -14,8 +14,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::chat::{self, Added};
-use super::events::{Cursor, Feed, gone, patiently};
-use super::presence::Attendance;
+use super::events::{Cursor, Feed, gone};
 use super::project::Target;
 use super::write::project_is_deleted;
 use super::{Services, Tx, Writer, check_json, check_name, check_text, policy};
@@ -23,7 +22,7 @@ use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::clock;
-use crate::model::error::{Conflict, Error, Result};
+use crate::model::error::{Conflict, Error, Position, Result};
 use crate::model::growing_message::{
     Finish, GrowingMessage, Grown, MessageChunk, MessageEnd, NewChunk, NewGrowingMessage,
 };
@@ -249,7 +248,7 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
         let added = finished(tx, id, &writer.actor).await?;
         return write.unchanged(added).await;
     };
-    let text = growing::text_from(tx, id, 0).await?.unwrap_or_default();
+    let (text, _) = growing::text_from(tx, id, 0).await?.unwrap_or_default();
     let length = length_of(&text);
     if finish.length.is_some_and(|expected| expected != length) {
         let message = format!("The message has {length} bytes.");
@@ -343,6 +342,8 @@ struct Known {
     /// When it was read, by the feed's count; none before the first time.
     read: Option<u64>,
     text: String,
+    /// How long it turned out to be when it was shorter than what had been read.
+    lost: Option<i32>,
     end: Option<MessageEnd>,
 }
 
@@ -352,14 +353,21 @@ impl Growth {
         let _reading = self.reading.lock().await;
         let (from, is_new) = {
             let known = lock_of(&self.known);
+            if let Some(length) = known.lost {
+                return Err(Error::PositionLost(Position::Length(length)));
+            }
             if known.end.is_some() || known.read.is_some_and(|read| read >= stirred) {
                 return Ok(());
             }
             (length_of(&known.text), known.read.is_none())
         };
         let tx = services.read_for_all(actor).await?;
-        if let Some(text) = growing::text_from(&tx, self.id, from).await? {
+        if let Some((text, length)) = growing::text_from(&tx, self.id, from).await? {
             let mut known = lock_of(&self.known);
+            if length < from {
+                known.lost = Some(length);
+                return Err(Error::PositionLost(Position::Length(length)));
+            }
             known.text.push_str(&text);
             known.read = Some(stirred);
             return Ok(());
@@ -382,9 +390,12 @@ impl Growth {
     /// What comes after a place in the text, with what has become of the message.
     ///
     /// # Errors
-    /// `BadInput` where the text has no such place.
+    /// `PositionLost` where the text ends before that place; `BadInput` where it is no place between characters.
     fn after(&self, offset: i32) -> Result<(String, Option<MessageEnd>)> {
         let known = lock_of(&self.known);
+        if offset > length_of(&known.text) {
+            return Err(Error::PositionLost(Position::Length(length_of(&known.text))));
+        }
         let rest = usize::try_from(offset).ok().and_then(|offset| known.text.get(offset..));
         let rest = rest.ok_or_else(|| {
             let message = format!("The message has {} bytes, and no character begins there.", known.text.len());
@@ -399,7 +410,7 @@ impl Growth {
 ///
 /// # Errors
 /// `NotFound` where the actor cannot see the message; `BadInput` for an offset that is not there. The stream ends with an error
-/// where the actor is no member any more, or the database fails for long.
+/// where the actor is no member any more, or the database fails.
 pub async fn listen(
     services: &Arc<Services>,
     actor: &Actor,
@@ -420,11 +431,10 @@ pub async fn listen(
     look(services, actor, &feed, &growth, stirred).await?;
     let mut at = cursor.at().or(after_offset).unwrap_or(0);
     growth.after(at)?;
-    let attendance = Attendance::begin(services, &feed, actor.user_id);
+    cursor.attend(services, &feed, actor.user_id);
     let (services, actor, cursor) = (services.clone(), actor.clone(), cursor.clone());
     Ok(async_stream::try_stream! {
-        let _here = attendance;
-        let mut is_first = true;
+        let mut is_first = !cursor.has_told();
         loop {
             let (text, end) = growth.after(at)?;
             let is_last = end.is_some();
@@ -439,37 +449,37 @@ pub async fn listen(
                 break;
             }
             let stirred = *beside.borrow_and_update();
-            patiently(|| look(&services, &actor, &feed, &growth, stirred)).await?;
+            look(&services, &actor, &feed, &growth, stirred).await?;
         }
     })
 }
 
 /// Reads what is new of a message, for one who may still hear it.
 async fn look(services: &Services, actor: &Actor, feed: &Feed, growth: &Growth, stirred: u64) -> Result<()> {
-    feed.read(services, actor).await?;
+    feed.read_members(services, actor).await?;
     growth.read(services, actor, feed.project(), stirred).await
 }
 
 /// The messages that are growing in a project of the actor's, and then again whenever one has begun or ended.
 ///
 /// # Errors
-/// `NotFound` where the actor is no member (any more); the stream ends with an error where the database fails for long.
+/// `NotFound` where the actor is no member (any more); the stream ends with an error where the database fails.
 pub async fn listen_to_project(
     services: &Arc<Services>,
     actor: &Actor,
+    cursor: &Cursor,
     project: ProjectId,
 ) -> Result<impl Stream<Item = Result<Vec<GrowingMessage>>> + use<>> {
     let feed = services.hub.feed(project);
     let mut beside = feed.beside();
-    feed.read(services, actor).await?;
-    let attendance = Attendance::begin(services, &feed, actor.user_id);
+    feed.read_members(services, actor).await?;
+    cursor.attend(services, &feed, actor.user_id);
     let (services, actor) = (services.clone(), actor.clone());
     Ok(async_stream::try_stream! {
-        let _here = attendance;
         let mut told: Option<Vec<MessageId>> = None;
         loop {
             let stirred = *beside.borrow_and_update();
-            let growing = patiently(|| look_at_project(&services, &actor, &feed, stirred)).await?;
+            let growing = look_at_project(&services, &actor, &feed, stirred).await?;
             let ids: Vec<_> = growing.iter().map(|message| message.id).collect();
             if told.as_ref() != Some(&ids) {
                 told = Some(ids);
@@ -484,7 +494,7 @@ pub async fn listen_to_project(
 
 /// Reads which messages are growing, if nobody has since the feed was stirred.
 async fn look_at_project(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> Result<Vec<GrowingMessage>> {
-    feed.read(services, actor).await?;
+    feed.read_members(services, actor).await?;
     let mut present = feed.growing.present.lock().await;
     if let Some((then, growing)) = &*present
         && *then >= stirred

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use super::Services;
-use super::events::{Feed, patiently};
+use super::events::{Cursor, Feed};
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::Result;
@@ -154,23 +154,23 @@ fn patience(services: &Services) -> TimeDelta {
 /// Who is in a project of the actor's, and then again whenever that has changed. Whoever listens is one of them.
 ///
 /// # Errors
-/// `NotFound` where the actor is no member (any more); the stream ends with an error where the database fails for long.
+/// `NotFound` where the actor is no member (any more); the stream ends with an error where the database fails.
 pub async fn listen(
     services: &Arc<Services>,
     actor: &Actor,
+    cursor: &Cursor,
     project: ProjectId,
 ) -> Result<impl Stream<Item = Result<Vec<Person>>> + use<>> {
     let feed = services.hub.feed(project);
     let (mut stirs, mut log) = (feed.people.stirred.subscribe(), feed.watch());
-    feed.read(services, actor).await?;
-    let attendance = Attendance::begin(services, &feed, actor.user_id);
+    feed.read_members(services, actor).await?;
+    cursor.attend(services, &feed, actor.user_id);
     let (services, actor) = (services.clone(), actor.clone());
     Ok(async_stream::try_stream! {
-        let _here = attendance;
         let mut told = None;
         loop {
             let stirred = *stirs.borrow_and_update();
-            let people = patiently(|| look(&services, &actor, &feed, stirred)).await?;
+            let people = look(&services, &actor, &feed, stirred).await?;
             if told.as_ref() != Some(&people) {
                 told = Some(people.clone());
                 yield people;
@@ -188,7 +188,7 @@ pub async fn listen(
 }
 
 async fn look(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> Result<Vec<Person>> {
-    feed.read(services, actor).await?;
+    feed.read_members(services, actor).await?;
     let project = feed.project();
     let mut read = feed.people.read.lock().await;
     if read.as_ref().is_none_or(|(then, _)| *then < stirred) {

@@ -1,10 +1,11 @@
 //! How errors of the service reach clients: a message and `extensions.code`.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use async_graphql::{ErrorExtensionValues, ErrorExtensions, ServerError, Value, value};
 
-use crate::model::error::{Error, FileConflict, Result};
+use crate::model::error::{Error, FileConflict, Position, Result};
 use crate::model::merge::Merge;
 
 impl From<Error> for async_graphql::Error {
@@ -12,12 +13,12 @@ impl From<Error> for async_graphql::Error {
         // An error without a code is one that only the log may read: the transport answers INTERNAL in its place.
         match error {
             Error::Internal(cause) => return Self::new(cause),
-            Error::Unavailable(cause) => return Self { source: Some(Arc::new(Outage)), ..Self::new(cause) },
+            Error::Unavailable(cause) => return Self { source: Some(outage()), ..Self::new(cause) },
             _ => {}
         }
         let described = Self::new(error.message()).extend_with(|_, extensions| describe(&error, extensions));
         match error {
-            Error::RateLimited { .. } => Self { source: Some(Arc::new(Outage)), ..described },
+            Error::RateLimited { .. } => Self { source: Some(outage()), ..described },
             _ => described,
         }
     }
@@ -26,8 +27,13 @@ impl From<Error> for async_graphql::Error {
 /// The extension that says after how many seconds to try again.
 pub const RETRY_AFTER: &str = "retryAfterSeconds";
 
-/// Marks an error of the library's as one of ours that passes: an [`Error::Unavailable`] or [`Error::RateLimited`].
+/// The source of an error of the library's that is one of ours that passes: an [`Error::Unavailable`] or [`Error::RateLimited`].
 struct Outage;
+
+/// Marks an error as one that passes, for [`is_outage`].
+pub fn outage() -> Arc<dyn Any + Send + Sync> {
+    Arc::new(Outage)
+}
 
 /// Whether the same operation may succeed when it is tried again.
 pub fn is_outage(error: &ServerError) -> bool {
@@ -73,7 +79,8 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
             }
         }
         Error::RateLimited { retry_after: Some(seconds), .. } => extensions.set(RETRY_AFTER, *seconds),
-        Error::PositionLost { revision } => extensions.set("revision", *revision),
+        Error::PositionLost(Position::Revision(revision)) => extensions.set("revision", *revision),
+        Error::PositionLost(Position::Length(length)) => extensions.set("currentLength", *length),
         _ => {}
     }
 }

@@ -51,14 +51,20 @@ pub enum Error {
     ReadOnly(String),
     /// A listener's position is not in the log: the log ends before it, or has gone another way since. They must read the
     /// project again and listen from there.
-    PositionLost {
-        /// The project's present revision.
-        revision: i32,
-    },
+    PositionLost(Position),
     /// An outage: the same may work when it is tried again. To clients it is `INTERNAL`; the text goes to the log alone.
     Unavailable(String),
     /// A defect, or damaged data: the same fails again. The text goes to the log and never to the client.
     Internal(String),
+}
+
+/// Where the present is, for a listener whose position is not there any more.
+#[derive(Clone, Copy, Debug)]
+pub enum Position {
+    /// The project's present revision.
+    Revision(i32),
+    /// How many bytes a growing message has.
+    Length(i32),
 }
 
 /// What is there now, for a caller whose guard failed.
@@ -145,7 +151,7 @@ impl Error {
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::QueryTooComplex(_) => "QUERY_TOO_COMPLEX",
             Self::ReadOnly(_) => "READ_ONLY",
-            Self::PositionLost { .. } => "POSITION_LOST",
+            Self::PositionLost(_) => "POSITION_LOST",
             Self::Unavailable(_) | Self::Internal(_) => "INTERNAL",
         }
     }
@@ -175,10 +181,13 @@ impl Error {
             | Self::BadInput { message, .. } => message.clone(),
             Self::NotFound { noun, .. } => format!("There is no such {noun}."),
             Self::Conflict(conflict) => conflict.message.clone(),
-            Self::PositionLost { revision } => format!(
+            Self::PositionLost(Position::Revision(revision)) => format!(
                 "This position is not in the project's log, which is at revision {revision}: read the project again, and \
                  listen from there."
             ),
+            Self::PositionLost(Position::Length(length)) => {
+                format!("The message has no more than {length} bytes: forget its text, and listen from the beginning.")
+            }
             Self::Unavailable(_) | Self::Internal(_) => {
                 "Something went wrong on our side; the request id finds it in the log.".to_owned()
             }

@@ -85,23 +85,24 @@ pub async fn texts(tx: &Tx, ids: &[MessageId]) -> Result<Vec<(MessageId, String)
     Ok(texts)
 }
 
-/// The text of a growing message from a place at which a chunk begins; `None` where there is no such message (any more).
+/// The text of a growing message from a place at which a chunk begins, and how many bytes all of it has; `None` where there is no
+/// such message (any more).
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<String>> {
-    let mut sql = Sql::new("SELECT c.text FROM growing_messages g LEFT JOIN growing_chunks c ON c.message_id = g.id ");
+pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(String, i32)>> {
+    let mut sql =
+        Sql::new("SELECT c.text, g.length FROM growing_messages g LEFT JOIN growing_chunks c ON c.message_id = g.id ");
     sql.push("AND c.start >= ").bind(from).push(" WHERE g.id = ").bind(id.0).push(" AND ");
     member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
     let rows = tx.rows(sql).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
+    let Some(first) = rows.first() else { return Ok(None) };
+    let length = first.try_get("", "length").map_err(fail)?;
     let mut text = String::new();
     for row in rows {
         text.push_str(row.try_get::<Option<String>>("", "text").map_err(fail)?.as_deref().unwrap_or_default());
     }
-    Ok(Some(text))
+    Ok(Some((text, length)))
 }
 
 /// What a message that is to be written must know of its session.

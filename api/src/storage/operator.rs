@@ -427,15 +427,25 @@ pub async fn addresses(operator: &Operator, project: ProjectId) -> Result<Vec<St
     list(operator, sql, |row| get(row, "email")).await
 }
 
+/// How far a project is, and who hears of it.
+pub struct Head {
+    /// Its newest revision.
+    pub revision: i32,
+    /// When that was.
+    pub at: DateTime<Utc>,
+    /// Who may hear of it.
+    pub members: HashSet<UserId>,
+}
+
 /// The newest revision and the members of each of these projects that there is. What comes of it only says which logs to read
 /// again: that read is on behalf of somebody.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<ProjectId, (i32, HashSet<UserId>)>> {
+pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<ProjectId, Head>> {
     /// PostgreSQL takes 65,535 values in a statement, SQLite half of that.
     const AT_ONCE: usize = 10_000;
-    let mut heads: HashMap<ProjectId, (i32, HashSet<UserId>)> = HashMap::with_capacity(projects.len());
+    let mut heads: HashMap<ProjectId, Head> = HashMap::with_capacity(projects.len());
     if !tx.is_sqlite() {
         tx.be_nobody().await?;
     }
@@ -443,8 +453,9 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
         let ids = || projects.iter().map(|id| id.0);
         let mut sql = Sql::new("SELECT ");
         if tx.is_sqlite() {
-            sql.push("p.id, p.revision, p.user_id AS member FROM projects p WHERE p.id IN ").list(ids());
-            sql.push(" UNION ALL SELECT p.id, p.revision, c.user_id FROM projects p JOIN project_collaborators c ");
+            sql.push("p.id, p.revision, p.last_activity_at AS at, p.user_id AS member FROM projects p WHERE p.id IN ")
+                .list(ids());
+            sql.push(" UNION ALL SELECT p.id, p.revision, p.last_activity_at, c.user_id FROM projects p JOIN project_collaborators c ");
             sql.push("ON c.project_id = p.id AND c.accepted_at IS NOT NULL WHERE p.id IN ").list(ids());
         } else {
             // A server's login sees no project by itself.
@@ -458,7 +469,8 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
             let id = ProjectId(row.try_get("", "id").map_err(fail)?);
             let revision = row.try_get("", "revision").map_err(fail)?;
             let member = UserId(row.try_get("", "member").map_err(fail)?);
-            heads.entry(id).or_insert_with(|| (revision, HashSet::new())).1.insert(member);
+            let at: DateTime<Utc> = row.try_get("", "at").map_err(fail)?;
+            heads.entry(id).or_insert_with(|| Head { revision, at, members: HashSet::new() }).members.insert(member);
         }
     }
     Ok(heads)

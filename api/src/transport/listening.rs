@@ -39,10 +39,11 @@ use crate::{
 const KEPT: usize = 256;
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long a group goes on trying while its runs fail, and how long it waits in between: a database that restarts is no
-/// reason to end a subscription.
+/// How long runs that fail by an outage are begun again, and how long the waits in between are, each twice as long as the one
+/// before: a database that restarts is no reason to end a subscription.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many listeners are woken before whatever else the server has to do gets its turn.
 const WOKEN_AT_ONCE: usize = 32;
@@ -56,6 +57,8 @@ pub enum Step {
     Result(Answer),
     /// It can no longer go on.
     Failed(Vec<ServerError>),
+    /// It cannot go on here and now: the client is to come back, and to go on where it stands.
+    Interrupted,
     /// It has come to its end.
     Done,
 }
@@ -123,6 +126,7 @@ pub fn start(
             Step::Result(_) if measured.listens() => measured.delivered(),
             Step::Result(answer) => measured.ended(answer.code),
             Step::Failed(errors) => measured.ended(operation::code_of_all(errors)),
+            Step::Interrupted => measured.ended(operation::INTERNAL),
             Step::Done => measured.ended("OK"),
         })
         .boxed())
@@ -216,6 +220,32 @@ fn once(state: AppState, asked: Asked, actor: Option<Actor>, request_id: String)
     }
 }
 
+/// Failed runs in a row.
+#[derive(Default)]
+struct Failures(Option<(Instant, Duration)>);
+
+impl Failures {
+    /// Waits before a run is begun again, unless there is no sense in that, or it has failed for long.
+    async fn may_go_on(&mut self, errors: &[ServerError]) -> bool {
+        let (since, pause) = *self.0.get_or_insert_with(|| (Instant::now(), FIRST_PAUSE));
+        if !errors.iter().any(is_outage) || since.elapsed() > PATIENCE {
+            return false;
+        }
+        sleep(pause).await;
+        self.0 = Some((since, (2 * pause).min(MAX_PAUSE)));
+        true
+    }
+
+    fn are_over(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// How a subscription ends by these errors. An outage is no end: nothing of what was to be told may be passed over.
+fn end(errors: Vec<ServerError>) -> Step {
+    if errors.iter().any(is_outage) { Step::Interrupted } else { Step::Failed(errors) }
+}
+
 fn listen(
     state: AppState,
     asked: Asked,
@@ -227,28 +257,46 @@ fn listen(
     async_stream::stream! {
         let asked = Arc::new(asked);
         let mut cursor = Arc::new(Cursor::new(heard));
+        let mut failures = Failures::default();
         loop {
             let mut run = Box::pin(asked.run(&state, actor.clone(), Some(cursor.clone()), &request_id));
+            let (mut told, mut failed) = (None, None);
             while let Some(ran) = run.next().await {
                 match ran {
                     Ok(answer) => {
                         asked.keep();
+                        failures.are_over();
+                        told = answer.revision.or(told);
                         yield Step::Result(answer);
                     }
                     Err(errors) => {
-                        yield Step::Failed(errors);
-                        return;
+                        failed = Some(errors);
+                        break;
                     }
                 }
             }
             drop(run);
+            if let Some(errors) = failed {
+                if !failures.may_go_on(&errors).await {
+                    yield end(errors);
+                    return;
+                }
+                cursor = Arc::new(told.map_or_else(|| cursor.again(), |told| cursor.onward(told)));
+                continue;
+            }
             asked.keep();
             // There is no feed where what is selected is `__typename` alone.
             let (Some(actor), Some(feed), Some(mut at)) = (&actor, cursor.feed(), cursor.at()) else { return };
             if let Err(error) = feed.read(&state.services, actor).await {
-                yield Step::Failed(vec![operation::refusal(&error, &request_id)]);
-                return;
+                let errors = vec![operation::refusal(&error, &request_id)];
+                if !failures.may_go_on(&errors).await {
+                    yield end(errors);
+                    return;
+                }
+                cursor = Arc::new(cursor.onward(at));
+                continue;
             }
+            failures.are_over();
             let mut member = state.groups.join(&state, &asked, &plan, feed, at, actor);
             loop {
                 match member.next(&mut at).await {
@@ -260,7 +308,7 @@ fn listen(
                         return;
                     }
                     Next::Failed(errors) => {
-                        yield Step::Failed(errors);
+                        yield end(errors);
                         return;
                     }
                 }
@@ -342,7 +390,7 @@ impl Groups {
             user: (!plan.is_same_for_all).then_some(actor.user_id),
         };
         let mut groups = lock(&self.0);
-        let known = groups.get(&key).and_then(Weak::upgrade);
+        let known = groups.get(&key).and_then(Weak::upgrade).filter(|group| Arc::ptr_eq(&group.feed, feed));
         let group = known.unwrap_or_else(|| {
             let group = Arc::new(Group {
                 groups: self.clone(),
@@ -397,7 +445,7 @@ async fn tell(mut news: watch::Receiver<()>, group: Weak<Group>) {
 async fn drive(state: AppState, group: Weak<Group>) {
     let Some(mut watch) = group.upgrade().map(|group| group.feed.watch()) else { return };
     let mut members = None;
-    let mut failing: Option<Instant> = None;
+    let mut failures = Failures::default();
     loop {
         let Some(group) = group.upgrade() else { return };
         drop(group.telling.lock().await);
@@ -408,21 +456,22 @@ async fn drive(state: AppState, group: Weak<Group>) {
         }
         match advanced {
             Ok(()) => {
-                failing = None;
+                failures.are_over();
                 drop(group);
                 if !watch.changed().await {
                     return;
                 }
             }
-            Err(errors) if failing.get_or_insert_with(Instant::now).elapsed() > PATIENCE => {
-                lock(&group.groups.0).remove(&group.key);
-                lock(&group.results).failed = Some(errors);
-                group.news.send_replace(());
-                return;
-            }
-            Err(_) => {
+            Err(errors) => {
+                let waiting = Arc::downgrade(&group);
                 drop(group);
-                sleep(PAUSE).await;
+                if failures.may_go_on(&errors).await {
+                    continue;
+                }
+                if let Some(group) = waiting.upgrade() {
+                    group.fail(errors);
+                }
+                return;
             }
         }
     }
@@ -462,6 +511,7 @@ impl Group {
                             drop(self.telling.lock().await);
                         }
                     }
+                    Err(errors) if errors.iter().any(is_outage) => return Err(errors),
                     // Removed between the two.
                     Err(errors) if errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND")) => {
                         self.strike(&actor);
@@ -473,6 +523,19 @@ impl Group {
             lock(&self.results).to = cursor.at().unwrap_or(to);
             return Ok(());
         }
+    }
+
+    /// Ends the subscriptions of all of its listeners.
+    fn fail(self: &Arc<Self>, errors: Vec<ServerError>) {
+        {
+            let mut groups = lock(&self.groups.0);
+            // There may be another by now, whose log is the new one.
+            if groups.get(&self.key).is_some_and(|group| group.as_ptr() == Arc::as_ptr(self)) {
+                groups.remove(&self.key);
+            }
+        }
+        lock(&self.results).failed = Some(errors);
+        self.news.send_replace(());
     }
 
     /// Asks no more on behalf of somebody who is no member any more, and lets their own streams end.

@@ -13,10 +13,13 @@ use serde_json::value::RawValue;
 use crate::{
     graphql::{
         documents::{Documents, Missing, Name},
-        error::RETRY_AFTER,
+        error::{RETRY_AFTER, outage},
         guard,
     },
-    model::{error::Error, limits::Limits},
+    model::{
+        error::{Error, Position},
+        limits::Limits,
+    },
 };
 
 /// The document is no GraphQL.
@@ -32,7 +35,7 @@ const DOCUMENTS_NOT_SUPPORTED: (&str, &str) = ("PERSISTED_QUERY_NOT_SUPPORTED", 
 
 pub const INTERNAL: &str = "INTERNAL";
 /// The database takes no writes at the moment.
-pub const READ_ONLY: &str = "READ_ONLY";
+const READ_ONLY: &str = "READ_ONLY";
 
 /// Every code that an error can have.
 const CODES: [&str; 13] = [
@@ -112,11 +115,14 @@ pub fn refusal(error: &Error, request_id: &str) -> ServerError {
     if let Some(extensions) = &mut refusal.extensions {
         match error {
             Error::BadInput { field, .. } if !field.is_empty() => extensions.set("field", field.as_str()),
-            Error::PositionLost { revision } => extensions.set("revision", *revision),
             Error::RateLimited { retry_after: Some(seconds), .. } => extensions.set(RETRY_AFTER, *seconds),
+            Error::PositionLost(Position::Revision(revision)) => extensions.set("revision", *revision),
             error if error.cause().is_some() => extensions.set("requestId", request_id),
             _ => {}
         }
+    }
+    if error.is_passing() {
+        refusal.source = Some(outage());
     }
     refusal
 }

@@ -4,7 +4,8 @@
 //! (<https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol>).
 //!
 //! Each event of a subscription has its revision as its id, so that an `EventSource` that comes back says by `Last-Event-ID`
-//! what it has heard. When the server stops, an answer ends without having been completed, and the client comes back.
+//! what it has heard. When the server stops, or the database is away for long, an answer ends without having been completed, and
+//! the client comes back.
 
 use async_graphql::{Request, ServerError, parser::types::OperationType};
 use axum::{
@@ -224,6 +225,8 @@ fn body(
                     yield format.end();
                     return;
                 }
+                // Not completed, so that the client comes back.
+                Step::Interrupted => return,
                 Step::Done => {
                     yield format.end();
                     return;

@@ -325,13 +325,17 @@ impl Socket {
                     }
                 }
                 Some((id, step)) = self.operations.next(), if self.is_flushed => {
-                    self.stepped(&id, step);
+                    if let Err(close) = self.stepped(&id, step) {
+                        return close.into();
+                    }
                     // What is ready besides goes to the network with it, as far as that takes at once.
                     while self.waiting.iter().map(size).sum::<usize>() < BUFFER_BYTES
                         && self.waiting.len() < MAX_WAITING
                         && let Some(Some((id, step))) = self.operations.next().now_or_never()
                     {
-                        self.stepped(&id, step);
+                        if let Err(close) = self.stepped(&id, step) {
+                            return close.into();
+                        }
                     }
                     // Mostly it takes all of it, and the loop need not go round for that.
                     match poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).now_or_never() {
@@ -505,9 +509,13 @@ impl Socket {
         Ok(())
     }
 
-    fn stepped(&mut self, id: &str, step: Step) {
+    /// # Errors
+    /// How the socket ends where the client is to come back.
+    fn stepped(&mut self, id: &str, step: Step) -> Result<(), Close> {
         match step {
             Step::Result(answer) => self.tell(id, &answer.payload),
+            // By an `error` clients end an operation for good; from this close they come back.
+            Step::Interrupted => return Err(Close::new(TRY_AGAIN_LATER, "The database is away: try again later")),
             // An error ends the operation, without a `complete`.
             Step::Failed(errors) => {
                 if let Some(operation) = self.running.remove(id) {
@@ -520,6 +528,7 @@ impl Socket {
                 self.say(&ToClient::Complete { id });
             }
         }
+        Ok(())
     }
 
     fn send(&mut self, message: Message) {

@@ -83,7 +83,8 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<Run<Vec<GrowingMessage>>>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
-        let growing = growing_message::listen_to_project(&caller.services, &caller.actor, project).await?;
+        let growing =
+            growing_message::listen_to_project(&caller.services, &caller.actor, caller.cursor()?, project).await?;
         Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(GrowingMessage).collect()).map(Run)))
     }
 
@@ -96,7 +97,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<Run<Vec<PersonHere>>>> + use<>> {
         let caller = caller(ctx)?;
         let project = ProjectId::parse(&project_id, "projectId")?;
-        let people = presence::listen(&caller.services, &caller.actor, project).await?;
+        let people = presence::listen(&caller.services, &caller.actor, caller.cursor()?, project).await?;
         Ok(people.map(|people| people.map(|people| people.into_iter().map(PersonHere).collect()).map(Run)))
     }
 

@@ -160,7 +160,7 @@ pub(super) async fn take(pool: &Pool) -> Result<Object<Connector>> {
             Error::busy("No connection to the database was free", pool.manager().acquire)
         }
         PoolError::Backend(error) => fail_of(&error),
-        error => Error::internal(error),
+        error => Error::Unavailable(format!("database: {error}")),
     })
 }
 

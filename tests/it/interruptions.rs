@@ -1,0 +1,301 @@
+//! Given listeners whose database fails them or loses the end of its log, then what they are told is whole, in order and once,
+//! and who stands where there is no log any more is told so.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tests::{
+    client::{Client, Stream},
+    database::{Database, Kind},
+    project::{Project, number, text},
+    server::Server,
+    socket::Subscription,
+};
+use tokio::time::sleep;
+
+/// How often all of the server's connections are cut.
+const CUTS: usize = 130;
+/// How long a listener may hear nothing.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Asks until it is answered; the answer to what was asked may have been lost.
+async fn persist(client: &Client, query: &str, variables: Value) -> Value {
+    for _ in 0..2_000 {
+        let answer = client.gql(query, variables.clone()).await;
+        match answer.errors.is_empty() {
+            true => return answer.ok(),
+            false => assert!(matches!(answer.error_code(), "INTERNAL" | "CONFLICT"), "{answer:?}"),
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("nothing comes of {query}");
+}
+
+/// Cuts the connections by which the server asks something just now, but not those by which it hears of others' writes.
+async fn cut(admin: &mut PgConnection) -> usize {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+        AND usename = 'antiphon_server' AND query NOT ILIKE 'listen%' AND state <> 'idle'";
+    sqlx::raw_sql(sql).fetch_all(admin).await.unwrap().len()
+}
+
+/// Whether an event of the log has all that it must.
+fn is_whole(event: &Value) -> bool {
+    match event["kind"].as_str() {
+        Some("MESSAGE_ADDED") => event["message"]["content"].is_string(),
+        Some("FILES_CHANGED") => event["changes"].as_array().is_some_and(|changes| {
+            !changes.is_empty() && changes.iter().all(|change| change["newContent"].is_string())
+        }),
+        Some(_) => true,
+        None => false,
+    }
+}
+
+const WHOLE: &str =
+    "revision kind actor { fullName } message { content session { id } } changes { path diff newContent }";
+
+async fn hear_all(mut heard: Subscription, from: i64, last: i64) {
+    for revision in from + 1..=last {
+        let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let event = event.unwrap_or_else(|errors| panic!("{errors:?}"))["projectEvents"].take();
+        assert_eq!(event["revision"], revision);
+        assert!(is_whole(&event) && event["actor"]["fullName"] == "ada", "{event}");
+    }
+}
+
+async fn hear_some(mut heard: Subscription, field: &str, whole: fn(&Value) -> bool, mut revisions: Vec<i64>) {
+    revisions.reverse();
+    while let Some(revision) = revisions.pop() {
+        let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let event = event.unwrap_or_else(|errors| panic!("{errors:?}"))[field].take();
+        assert_eq!(event["revision"], revision, "{event}");
+        assert!(whole(&event), "{event}");
+    }
+}
+
+/// Hears all by a stream of events, coming back where it ends.
+async fn hear_by_events(mut stream: Stream, last: i64) {
+    let mut heard = 1;
+    while heard < last {
+        let block = stream.until("\n\n").await.expect("the stream goes on");
+        let Some(data) = block.lines().find_map(|line| line.strip_prefix("data: ")) else { continue };
+        let event: Value = serde_json::from_str(data).unwrap();
+        assert!(event["errors"].is_null(), "{event}");
+        heard += 1;
+        assert_eq!(event["data"]["projectEvents"]["revision"], heard, "{event}");
+        assert!(is_whole(&event["data"]["projectEvents"]), "{event}");
+    }
+}
+
+/// Hears all by parts.
+async fn hear_by_parts(mut stream: Stream, last: i64) {
+    let mut heard = 1;
+    while heard < last {
+        let part = stream.until("\r\n--graphql").await.expect("the stream goes on");
+        let Some((_, data)) = part.split_once("\r\n\r\n") else { continue };
+        let event: Value = serde_json::from_str(data).unwrap();
+        if event == json!({}) {
+            continue;
+        }
+        heard += 1;
+        assert!(event["payload"]["errors"].is_null(), "{event}");
+        assert_eq!(event["payload"]["data"]["projectEvents"]["revision"], heard, "{event}");
+        assert!(is_whole(&event["payload"]["data"]["projectEvents"]), "{event}");
+    }
+}
+
+/// Hears a message's text to its end.
+async fn hear_text(mut heard: Subscription) -> String {
+    let mut text = String::new();
+    loop {
+        let chunk = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let chunk = chunk.unwrap_or_else(|errors| panic!("{errors:?}"))["messageStream"].take();
+        assert_eq!(chunk["offset"], text.len(), "{chunk}");
+        text.push_str(chunk["text"].as_str().unwrap());
+        if chunk["state"] == "FINISHED" {
+            assert_eq!(chunk["message"]["content"], text);
+            return text;
+        }
+    }
+}
+
+/// Takes the end of a log away, as a standby does that takes over without it.
+async fn lose_after(database: &Database, project: &str, revision: i64) {
+    let id = database.uuid(project);
+    let sql = format!(
+        "DELETE FROM project_events WHERE project_id = {id} AND revision > {revision};
+         DELETE FROM project_versions WHERE project_id = {id} AND superseded_revision > {revision};
+         UPDATE projects SET revision = {revision}, last_activity_at = (SELECT e.created_at FROM project_events e
+             WHERE e.project_id = {id} AND e.revision = {revision}) WHERE id = {id};"
+    );
+    tamper(database, &sql).await;
+}
+
+/// Makes the newest entry of a log another one, as after such a loss as many writes do as were lost.
+async fn fork_at(database: &Database, project: &str, revision: i64) {
+    let id = database.uuid(project);
+    let at = format!(
+        "(SELECT e.created_at FROM project_events e WHERE e.project_id = {id} AND e.revision = {revision} - 1)"
+    );
+    let sql = format!(
+        "UPDATE project_events SET created_at = {at} WHERE project_id = {id} AND revision = {revision};
+         UPDATE projects SET last_activity_at = {at} WHERE id = {id};"
+    );
+    tamper(database, &sql).await;
+}
+
+/// Does what only a failure can: the rules hold for who writes.
+async fn tamper(database: &Database, sql: &str) {
+    match database.kind() {
+        Kind::Sqlite => drop(database.execute(&format!("BEGIN; {sql} COMMIT")).await),
+        Kind::Postgres => {
+            let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+            let sql = format!("SET session_replication_role = replica; BEGIN; {sql} COMMIT");
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+        }
+    }
+}
+
+async fn write(project: &Project, text: &str) -> i64 {
+    let input = json!({ "id": project.id, "description": text });
+    number(&project.client.mutate("updateProject", input, "revision").await.ok()["updateProject"]["revision"])
+}
+
+/// That a subscription ends because its position is lost, and at which revision the project is.
+async fn lost(heard: &mut Subscription) -> i64 {
+    let errors = heard.next_within(PATIENCE).await.expect("an error").expect_err("a lost position");
+    assert_eq!(errors[0]["extensions"]["code"], "POSITION_LOST", "{errors:?}");
+    assert_eq!(heard.next().await, None);
+    number(&errors[0]["extensions"]["revision"])
+}
+
+tests::on_both! {
+    async fn events_are_told_whole_while_connections_are_cut(database: Database) {
+        // SQLite has no connections that anybody could cut.
+        if database.kind() == Kind::Sqlite {
+            return;
+        }
+        let server = Server::start_with(&database, &["--content-cache-bytes", "0", "--sweep-seconds", "1"]).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Cut").await;
+        let session = project.start_session().await;
+        let growing = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
+        let growing = text(&growing["startMessage"]["messageId"]);
+        // Two share a run, one is told what only they may see, and one by each other door and of each other kind.
+        let shared = [project.listen(1, WHOLE).await, project.listen(1, WHOLE).await];
+        let own = project.listen(1, &format!("{WHOLE} session {{ project {{ viewerRole }} }}")).await;
+        let query = format!("subscription($id: ID!) {{ projectEvents(projectId: $id, afterRevision: 1) {{ {WHOLE} }} }}");
+        let body = json!({ "query": query, "variables": { "id": project.id } });
+        let events = ada.stream("text/event-stream", &[], &body).await;
+        let parts = ada.stream(r#"multipart/mixed;boundary="graphql";subscriptionSpec="1.0""#, &[], &body).await;
+        let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 1) { revision content author { fullName } } }";
+        let messages = ada.subscribe(query, json!({ "id": session })).await;
+        let query = "subscription($id: ID!) { codeChanged(projectId: $id, afterRevision: 1) { revision changes { path newContent } } }";
+        let code = ada.subscribe(query, json!({ "id": project.id })).await;
+        let query = "subscription($id: ID!) { messageStream(messageId: $id) { offset text state message { content } } }";
+        let stream = tokio::spawn(hear_text(ada.subscribe(query, json!({ "id": growing })).await));
+        let query = "subscription($id: ID!) { whoIsHere(projectId: $id) { user { fullName } } }";
+        let mut present = ada.subscribe(query, json!({ "id": project.id })).await;
+
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        let (mut cuts, mut n, mut offset) = (0, 0, 0);
+        while cuts < CUTS {
+            n += 1;
+            assert!(n < 300, "{cuts} connections were cut");
+            let add = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
+            let key = format!("{n}");
+            let input = json!({ "sessionId": session, "role": "USER", "content": "Hello", "idempotencyKey": key });
+            persist(&ada, add, json!({ "input": input })).await;
+            let sync = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
+            let files = json!([{ "path": "a.py", "content": format!("a{n}\n") }, { "path": "b.py", "content": format!("b{n}\n") }]);
+            persist(&ada, sync, json!({ "input": { "projectId": project.id, "files": files } })).await;
+            let append = "mutation($input: AppendToMessageInput!) { appendToMessage(input: $input) { length } }";
+            let input = json!({ "messageId": growing, "offset": offset, "text": "chunk " });
+            offset = number(&persist(&ada, append, json!({ "input": input })).await["appendToMessage"]["length"]);
+            // Those who listen are being told of it.
+            for _ in 0..10 {
+                cuts += cut(&mut admin).await;
+                sleep(Duration::from_millis(2)).await;
+            }
+        }
+        let finish = "mutation($input: FinishMessageInput!) { finishMessage(input: $input) { revision } }";
+        persist(&ada, finish, json!({ "input": { "messageId": growing } })).await;
+
+        let query = "query($id: ID!, $after: Int!) { project(id: $id) { events(afterRevision: $after, first: 500) { revision kind } } }";
+        let mut log = Vec::new();
+        while let Some(last) = Some(log.len() as i64) {
+            let page = persist(&ada, query, json!({ "id": project.id, "after": last })).await["project"]["events"].take();
+            let page = page.as_array().unwrap().clone();
+            if page.is_empty() {
+                break;
+            }
+            log.extend(page);
+        }
+        let last = log.len() as i64;
+        let of = |kind: &str| log.iter().filter(|event| event["kind"] == kind).map(|event| number(&event["revision"])).collect::<Vec<_>>();
+        for heard in shared {
+            hear_all(heard, 1, last).await;
+        }
+        hear_all(own, 1, last).await;
+        hear_by_events(events, last).await;
+        hear_by_parts(parts, last).await;
+        hear_some(messages, "messageAdded", |message| message["content"].is_string() && message["author"]["fullName"] == "ada", of("MESSAGE_ADDED")).await;
+        hear_some(code, "codeChanged", |change| change["changes"][0]["newContent"].is_string(), of("FILES_CHANGED")).await;
+        assert_eq!(stream.await.unwrap(), "chunk ".repeat(offset as usize / 6));
+        let people = present.event().await;
+        assert_eq!(people["whoIsHere"], json!([{ "user": { "fullName": "ada" } }]));
+        server.stop().await;
+    }
+
+    async fn a_position_that_the_log_does_not_reach_is_lost(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Ahead").await;
+        let session = project.start_session().await;
+        let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 3) { revision } }";
+        let mut messages = ada.subscribe(query, json!({ "id": session })).await;
+        for heard in [&mut project.listen(3, "revision").await, &mut messages] {
+            assert_eq!(lost(heard).await, 2);
+        }
+        let mut heard = project.listen(2, "revision").await;
+        write(&project, "next").await;
+        assert_eq!(heard.event().await["projectEvents"]["revision"], 3);
+    }
+
+    async fn listeners_of_a_log_that_lost_its_end_are_told(database: Database) {
+        let server = Server::start_with(&database, &["--sweep-seconds", "1"]).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Forked").await;
+        for n in 2..=8 {
+            write(&project, &n.to_string()).await;
+        }
+        let own = "revision session { project { viewerRole } }";
+        let listen = async |select: &str| {
+            let mut heard = project.listen(5, select).await;
+            for revision in 6..=8 {
+                assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            }
+            heard
+        };
+
+        // Given listeners who have heard 8, when the log ends at 5, then they are told so …
+        let (mut one, mut other) = (listen("revision").await, listen(own).await);
+        lose_after(&database, &project.id, 5).await;
+        assert_eq!((lost(&mut one).await, lost(&mut other).await), (5, 5));
+
+        // … also where it is as long as before, and another …
+        for n in 6..=8 {
+            write(&project, &format!("another {n}")).await;
+        }
+        let mut again = [listen("revision").await, listen(own).await];
+        fork_at(&database, &project.id, 8).await;
+        for heard in &mut again {
+            assert_eq!(lost(heard).await, 8);
+        }
+
+        // … and who listens from there hears what comes.
+        let mut heard = project.listen(8, "revision").await;
+        write(&project, "next").await;
+        assert_eq!(heard.event().await["projectEvents"]["revision"], 9);
+        server.stop().await;
+    }
+}
