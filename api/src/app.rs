@@ -137,7 +137,14 @@ impl App {
         let bus = Bus::choose(&db, settings.notify, nats);
         let services = Arc::new(Services::new(db.clone(), settings.limits.clone(), &settings.database));
         let parts = parts(&db, bus.is_some().then(|| services.clone()));
-        let health = Arc::new(Health::new(parts, draining.clone()));
+        let asked = services.clone();
+        let is_read_only = move || {
+            let services = asked.clone();
+            // In a task of its own: a `begin` must not be given up half-way.
+            let asked = tokio::spawn(async move { services.is_read_only().await.unwrap_or(false) });
+            async move { asked.await.unwrap_or(false) }.boxed()
+        };
+        let health = Arc::new(Health::new(parts, Box::new(is_read_only), draining.clone()));
         let router = router(AppState {
             schema: schema::build(&settings.limits),
             documents: Arc::new(documents),
@@ -308,8 +315,8 @@ pub async fn import(
     report: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<Imported> {
     let (user_id, email) = user_of(&import.email).map_err(words)?;
-    let actor = Actor { user_id, expires_at: i64::MAX, verified_email: None };
-    let claims = Claims { actor, email: Some(email), full_name: None, avatar_url: None };
+    let claims = Arc::new(Claims { email: Some(email), ..Claims::default() });
+    let actor = Actor { user_id, expires_at: i64::MAX, verified_email: None, claims };
     let repository = import.git.canonicalize().with_context(|| format!("cannot open {}", import.git.display()))?;
     let project = import.name.clone().or_else(|| name_of(&repository)).context("choose a --name for the project")?;
     // These limits are on what requests may cost; the operator may spend more.
@@ -317,7 +324,7 @@ pub async fn import(
     (limits.max_sync_files, limits.max_text_bytes) = (usize::MAX, usize::MAX);
     let services = Arc::new(Services::new(open(settings, false).await?, limits, &settings.database));
     let import = import::Import { repository, project, branch: import.branch.clone(), max: import.max };
-    let imported = import::import(&services, &claims, import, report).await;
+    let imported = import::import(&services, &actor, import, report).await;
     services.close().await;
     imported.map_err(words)
 }

@@ -30,7 +30,7 @@ use crate::{
     app::{SecretSource, Target, missing, refusal, secret_source},
     config::{Settings, read_secret},
     model::clock,
-    storage::wake_up::nats::Servers,
+    storage::{wake_up::nats::Servers, writable::refuses_writes},
     transport::jwks::Jwks,
 };
 
@@ -412,7 +412,16 @@ async fn check_sqlite(options: &SqliteConnectOptions, findings: &mut Findings) -
         );
         return false;
     }
-    findings.fine("database", format!("{} opens", file.display()));
+    if refuses_writes(file) {
+        findings.broken(
+            "database",
+            format!("{} cannot be written to", file.display()),
+            "reads are served, and every write is answered READ_ONLY",
+            "the file and its folder must be writable, on a disk that has room and is not mounted read-only",
+        );
+    } else {
+        findings.fine("database", format!("{} opens", file.display()));
+    }
     true
 }
 
@@ -541,6 +550,7 @@ async fn check_postgres(options: &PgConnectOptions, settings: &Settings, finding
 async fn ask_postgres(options: &PgConnectOptions, settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
     const ABOUT: &str = "SELECT current_setting('server_version_num')::int AS version, pg_backend_pid() AS backend,
         extract(epoch FROM clock_timestamp())::float8 AS now, pg_is_in_recovery() AS is_standby,
+        current_setting('default_transaction_read_only')::boolean AS is_read_only,
         current_setting('max_connections')::bigint AS max_connections, rolsuper, rolbypassrls,
         coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted
         FROM pg_roles WHERE rolname = current_user";
@@ -567,8 +577,15 @@ async fn ask_postgres(options: &PgConnectOptions, settings: &Settings, findings:
         findings.broken(
             "database",
             "this is a standby, which takes no writes",
-            "every mutation would fail",
+            "reads are served, and every write is answered READ_ONLY",
             "name the primary in --database-url (DATABASE_URL)",
+        );
+    } else if row.try_get("is_read_only")? {
+        findings.broken(
+            "database",
+            "it is read-only for this login (default_transaction_read_only)",
+            "reads are served, and every write is answered READ_ONLY",
+            "ALTER DATABASE or ALTER ROLE … RESET default_transaction_read_only, or see who has set it and why",
         );
     }
     check_role(&row, findings)?;

@@ -33,6 +33,7 @@ mod pairs;
 mod portability;
 mod presence;
 mod protocol;
+mod read_only;
 mod renames;
 mod replay;
 mod row_security;

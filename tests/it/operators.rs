@@ -64,7 +64,7 @@ tests::on_both! {
         let names: &[&str] = if is_alone { &["database", "migrations", "server"] } else { &["database", "migrations", "bus", "server"] };
         let parts: Vec<_> = names.iter().map(|name| json!({ "name": name, "ready": true })).collect();
         // The bus comes a little later than the server.
-        said_within_time(&anonymous, (200, json!({ "ready": true, "parts": parts }))).await;
+        said_within_time(&anonymous, (200, json!({ "ready": true, "readOnly": false, "parts": parts }))).await;
     }
 
     async fn a_database_that_is_not_migrated_is_named_and_nothing_of_it_told(server: Server) {
@@ -418,7 +418,7 @@ fn a_server_says_what_of_the_database_is_gone_and_that_it_is_back() {
         let says = |status: u16, database: &str, migrations: &str, bus: &str| {
             let parts =
                 [part("database", database), part("migrations", migrations), part("bus", bus), part("server", "")];
-            (status, json!({ "ready": status == 200, "parts": parts }))
+            (status, json!({ "ready": status == 200, "readOnly": false, "parts": parts }))
         };
         let late = "what other servers write is heard late, by the sweep";
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();

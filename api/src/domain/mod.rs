@@ -2,10 +2,11 @@
 //!
 //! What only reads has no use case of its own: the nouns here re-export the reads of `storage`.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::metrics::Metrics;
@@ -13,7 +14,7 @@ use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::{DatabaseLimits, Limits};
-use crate::storage::db::Db;
+use crate::storage::{db::Db, writable};
 
 pub mod agent_configuration;
 pub mod chat;
@@ -38,6 +39,9 @@ use self::turns::Turns;
 pub use self::write::Writer;
 pub use crate::storage::db::Tx;
 
+/// How long a write that was refused says of the next that it would be, too.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
+
 /// What the use cases work with; one for a server.
 pub struct Services {
     db: Db,
@@ -49,12 +53,14 @@ pub struct Services {
     here: Arc<presence::Here>,
     /// What requests may contain.
     pub limits: Limits,
-    /// Users whose profile is known to exist.
-    seen: Mutex<HashSet<UserId>>,
     /// Who uses the database next.
     turns: Turns,
     /// The projects in which users write, by what they name when they do: that of an id never changes.
     projects: Cache<(UserId, Uuid), ProjectId>,
+    /// When the database last refused a write; none since one was committed.
+    refused: Mutex<Option<Instant>>,
+    /// Users who have been here.
+    met: profile::Met,
 }
 
 /// How many of [`Services::projects`] are remembered.
@@ -72,7 +78,8 @@ impl Services {
             wake_ups: Default::default(),
             here: Arc::default(),
             limits,
-            seen: Mutex::default(),
+            refused: Mutex::default(),
+            met: profile::Met::default(),
         }
     }
 
@@ -103,6 +110,20 @@ impl Services {
     async fn read_for_all(&self, actor: &Actor) -> Result<Tx> {
         let turn = self.turns.read_for_all().await?;
         Ok(self.db.read(actor).await?.holding(turn))
+    }
+
+    /// Whether the database takes no writes, by what it says and by what came of the last write: of a disk that is full within a
+    /// quota, or that fails, only a write can tell.
+    ///
+    /// # Errors
+    /// `Unavailable` where the database does not answer.
+    pub async fn is_read_only(&self) -> Result<bool> {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(refused.is_some_and(|refused| refused.elapsed() < REFUSAL_HOLDS) || writable::is_read_only(&self.db).await?)
+    }
+
+    fn note_write(&self, refused: bool) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused.then(Instant::now);
     }
 
     /// Closes the database, once nobody listens any more.

@@ -1,11 +1,17 @@
 //! Profiles and preferences.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
 
 use super::{Services, Writer, check_json, check_name, check_text};
-use crate::model::actor::Claims;
+use crate::metrics;
+use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::Result;
+use crate::model::ids::UserId;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
 use crate::storage::profile;
 pub use crate::storage::profile::{by_ids, preferences};
@@ -13,35 +19,81 @@ pub use crate::storage::profile::{by_ids, preferences};
 /// Remembered users; more than a server has at once, and then it forgets them all, which costs a statement each.
 const SEEN_USERS: usize = 100_000;
 
-/// Makes the profile of a user whom this server has not seen yet.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn sign_in(services: &Arc<Services>, claims: &Claims) -> Result<()> {
-    let user = claims.actor.user_id;
-    let seen = |services: &Services, add: bool| {
-        let mut seen = services.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if add {
-            if seen.len() >= SEEN_USERS {
-                seen.clear();
-            }
-            seen.insert(user)
-        } else {
-            seen.contains(&user)
-        }
-    };
-    if seen(services, false) {
-        return Ok(());
+/// How long an answer waits at most for the profile of a user whom this server has not seen yet.
+const MEETING_TIME: Duration = Duration::from_millis(500);
+
+/// How long after a profile could not be made the next attempt is made.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Users whose profile is there or under way, as far as this server knows. Nothing relies on it: what writes a profile's user
+/// makes the profile itself, and what reads one does without.
+#[derive(Default)]
+pub struct Met(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    users: HashSet<UserId>,
+    failed: Option<Instant>,
+}
+
+impl Met {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let owned = claims.clone();
-    let ensure = |writer: Writer| async move {
-        let tx = writer.open().await?;
-        profile::ensure(&tx, &owned, clock::now()).await?;
-        tx.commit().await
-    };
-    services.write(&claims.actor, ensure).await?;
-    seen(services, true);
-    Ok(())
+
+    /// Whether somebody is to be met now.
+    fn begin(&self, user: UserId) -> bool {
+        let mut known = self.lock();
+        if known.users.contains(&user) || known.failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
+            return false;
+        }
+        if known.users.len() >= SEEN_USERS {
+            known.users.clear();
+        }
+        known.users.insert(user)
+    }
+
+    /// Somebody's profile turned out not to be there.
+    fn forget(&self, user: UserId) {
+        self.lock().users.remove(&user);
+    }
+}
+
+/// Makes the profile of a user whom this server has not seen yet, so that others find them from now on. Beside what they have
+/// asked for, which does without: it waits for a moment only, and not for a database that cannot be written to.
+pub async fn meet(services: &Arc<Services>, actor: &Actor) {
+    if !services.met.begin(actor.user_id) {
+        return;
+    }
+    let (services, actor) = (services.clone(), actor.clone());
+    let meeting = metrics::spawn(async move {
+        let made = services.write(&actor, |writer: Writer| async move {
+            let tx = writer.open().await?;
+            profile::ensure(&tx, clock::now()).await?;
+            tx.commit().await
+        });
+        if let Err(error) = made.await {
+            tracing::warn!(error = error.message(), cause = error.cause(), "a profile is not made yet");
+            services.met.forget(actor.user_id);
+            services.met.lock().failed = Some(Instant::now());
+        }
+    });
+    let _ = timeout(MEETING_TIME, meeting).await;
+}
+
+/// The profile of the actor, of whom the database has none: what their token says.
+pub fn of_claims(services: &Services, actor: &Actor) -> Profile {
+    // They are met again by their next request.
+    services.met.forget(actor.user_id);
+    let now = clock::now();
+    Profile {
+        id: actor.user_id,
+        email: actor.claims.email.clone(),
+        full_name: actor.claims.shown_name(),
+        avatar_url: actor.claims.avatar_url.clone(),
+        created_at: now,
+        updated_at: now,
+    }
 }
 
 /// Changes the actor's own profile.
@@ -56,6 +108,7 @@ pub async fn update(writer: Writer, changes: ProfileChanges) -> Result<Profile> 
         check_text(writer.limits(), "avatarUrl", avatar_url)?;
     }
     let tx = writer.open().await?;
+    profile::ensure(&tx, clock::now()).await?;
     let profile = profile::update(&tx, changes, clock::now()).await?;
     tx.commit().await?;
     Ok(profile)
@@ -73,6 +126,7 @@ pub async fn update_preferences(writer: Writer, changes: PreferenceChanges) -> R
     check_json(limits, "notificationPreferences", changes.notification_preferences.as_ref())?;
     check_json(limits, "uiPreferences", changes.ui_preferences.as_ref())?;
     let tx = writer.open().await?;
+    profile::ensure(&tx, clock::now()).await?;
     let preferences = profile::update_preferences(&tx, changes, clock::now()).await?;
     tx.commit().await?;
     Ok(preferences)

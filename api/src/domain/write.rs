@@ -17,6 +17,7 @@ use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project};
 use crate::storage::collaborator;
 use crate::storage::event::{self, Closing};
+use crate::storage::profile;
 use crate::storage::project::{self, Counts, Locked, Target};
 
 /// What the argument of a mutation names, and the argument.
@@ -33,7 +34,12 @@ impl Services {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         let writer = Writer { services: self.clone(), actor: actor.clone(), size: Size::Small };
-        metrics::spawn(write(writer)).await.map_err(|error| Error::internal(format!("a write panicked: {error}")))?
+        let written = metrics::spawn(write(writer)).await;
+        let written = written.map_err(|error| Error::internal(format!("a write panicked: {error}")))?;
+        if let Err(Error::ReadOnly(_)) = &written {
+            self.note_write(true);
+        }
+        written
     }
 }
 
@@ -143,6 +149,7 @@ impl Writer {
         }
         let turn = self.services.turns.project(project).await?;
         let tx = self.open().await?;
+        profile::ensure(&tx, clock::now()).await?;
         let locked = metrics::paused(collaborator::lock_as_invited(&tx, project, clock::now())).await?;
         // On PostgreSQL the statement that has waited for another answer saw the invitation as it was before.
         if locked.is_some() && !collaborator::is_invited(&tx, project).await? {
@@ -154,6 +161,7 @@ impl Writer {
     /// Begins the write that makes a project.
     pub(super) async fn begin_project(&self, new: NewProject) -> Result<(Write, Project)> {
         let tx = self.open().await?;
+        profile::ensure(&tx, clock::now()).await?;
         let project = project::insert(&tx, ProjectId(clock::new_id()), new, clock::now()).await?;
         let locked = Locked {
             id: project.id,
@@ -255,6 +263,7 @@ impl Closed {
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
         self.tx.commit().await?;
         drop(self.turn);
+        self.services.note_write(false);
         self.services.hub.wake(self.locked.id, self.locked.revision);
         Ok(value)
     }

@@ -254,7 +254,10 @@ loaders! {
         }
         Ok(found)
     };
-    OwnPreferences => Preferences, |tx, _keys| Ok(HashMap::from([(OwnPreferences, profile::preferences(tx).await?)]));
+    OwnPreferences => Preferences, |tx, _keys| {
+        let preferences = profile::preferences(tx).await?;
+        Ok(preferences.map(|preferences| (OwnPreferences, preferences)).into_iter().collect())
+    };
     ChangesFor => Vec<FileSnapshot>, |tx, keys| {
         let messages: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
         let rows = file::changes_of_messages(tx, &messages).await?;

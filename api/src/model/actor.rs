@@ -1,5 +1,7 @@
 //! Who is asking.
 
+use std::sync::Arc;
+
 use super::collaborator::EmailAddress;
 use super::ids::UserId;
 
@@ -12,17 +14,24 @@ pub struct Actor {
     pub expires_at: i64,
     /// The token's `email`, where the token says that it is the user's own: what an invitation to it asks for.
     pub verified_email: Option<EmailAddress>,
+    /// What else the token says.
+    pub claims: Arc<Claims>,
 }
 
-/// What a verified token says of its user, for the profile that is made at first sight.
-#[derive(Clone, Debug)]
+/// What a verified token says of its user, for the profile that is made of it.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// The caller.
-    pub actor: Actor,
     /// The token's `email`.
     pub email: Option<String>,
     /// `user_metadata.full_name` (or `name`).
     pub full_name: Option<String>,
     /// `user_metadata.avatar_url`.
     pub avatar_url: Option<String>,
+}
+
+impl Claims {
+    /// The name that others are shown: the e-mail stands in for one, as in the original's sign-up trigger.
+    pub fn shown_name(&self) -> Option<String> {
+        self.full_name.clone().or_else(|| self.email.clone())
+    }
 }

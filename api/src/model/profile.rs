@@ -1,7 +1,7 @@
 //! A user's profile and preferences.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ids::UserId;
 
@@ -35,6 +35,19 @@ pub struct Preferences {
     pub ui_preferences: Value,
     /// When they last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+impl Preferences {
+    /// Of a user who has set none.
+    pub fn unset(at: DateTime<Utc>) -> Self {
+        Self {
+            editor_theme: "vs-dark".to_owned(),
+            auto_save_enabled: true,
+            notification_preferences: json!({}),
+            ui_preferences: json!({}),
+            updated_at: at,
+        }
+    }
 }
 
 /// Changes to a profile; what is `None` stays.

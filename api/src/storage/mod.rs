@@ -20,6 +20,7 @@ mod save;
 pub mod snapshot;
 mod sql;
 pub mod wake_up;
+pub mod writable;
 
 /// Rows of one `INSERT`: SQLite takes 32,766 values in a statement, and no table here has more than 16 columns.
 const ROWS_PER_INSERT: usize = 2_000;

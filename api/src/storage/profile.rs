@@ -5,7 +5,6 @@ use entity::{user_preferences, user_profiles};
 
 use super::db::Tx;
 use super::sql::Sql;
-use crate::model::actor::Claims;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
@@ -29,28 +28,25 @@ fn columns(sql: &mut Sql, tx: &Tx) {
     sql.push(if tx.is_guarded() { " THEN my_email() END AS email" } else { " THEN email END AS email" });
 }
 
-/// Makes the actor's profile and preferences where there are none yet.
+/// Makes the actor's profile and preferences of their token's claims where there are none.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn ensure(tx: &Tx, claims: &Claims, now: DateTime<Utc>) -> Result<()> {
+pub async fn ensure(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
+    let claims = &tx.actor.claims;
     let mut sql =
         Sql::new("INSERT INTO user_profiles (id, email, full_name, avatar_url, created_at, updated_at) VALUES (");
     sql.bind(tx.me()).push(", ").bind(claims.email.clone()).push(", ");
-    // As the original's sign-up trigger: the e-mail stands in for a name.
-    sql.bind(claims.full_name.clone().or_else(|| claims.email.clone())).push(", ").bind(claims.avatar_url.clone());
+    sql.bind(claims.shown_name()).push(", ").bind(claims.avatar_url.clone());
     sql.push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (id) DO NOTHING");
     tx.execute(sql).await?;
+    let unset = Preferences::unset(now);
     let mut sql = Sql::new(
         "INSERT INTO user_preferences (user_id, editor_theme, auto_save_enabled, notification_preferences, ui_preferences, created_at, updated_at) VALUES (",
     );
-    sql.bind(tx.me()).push(", 'vs-dark', ").bind(true).push(", ").bind(serde_json::json!({})).push(", ");
-    sql.bind(serde_json::json!({}))
-        .push(", ")
-        .bind(now)
-        .push(", ")
-        .bind(now)
-        .push(") ON CONFLICT (user_id) DO NOTHING");
+    sql.bind(tx.me()).push(", ").bind(unset.editor_theme).push(", ").bind(unset.auto_save_enabled).push(", ");
+    sql.bind(unset.notification_preferences).push(", ").bind(unset.ui_preferences);
+    sql.push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (user_id) DO NOTHING");
     tx.execute(sql).await?;
     Ok(())
 }
@@ -83,26 +79,25 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
     Ok(rows.into_iter().map(Profile::from).collect())
 }
 
-/// The actor's preferences.
+/// The actor's preferences; `None` where they have no profile.
 ///
 /// # Errors
-/// `Internal` where the database fails or the actor has no profile.
-pub async fn preferences(tx: &Tx) -> Result<Preferences> {
+/// `Internal` where the database fails.
+pub async fn preferences(tx: &Tx) -> Result<Option<Preferences>> {
     let mut sql = Sql::new("SELECT * FROM user_preferences WHERE user_id = ");
     sql.bind(tx.me());
     one_preferences(tx, sql).await
 }
 
-async fn one_preferences(tx: &Tx, sql: Sql) -> Result<Preferences> {
+async fn one_preferences(tx: &Tx, sql: Sql) -> Result<Option<Preferences>> {
     let rows: Vec<user_preferences::Model> = tx.all(sql).await?;
-    let row = rows.into_iter().next().ok_or_else(|| Error::internal("a signed-in user has no preferences"))?;
-    Ok(Preferences {
+    Ok(rows.into_iter().next().map(|row| Preferences {
         editor_theme: row.editor_theme,
         auto_save_enabled: row.auto_save_enabled,
         notification_preferences: row.notification_preferences,
         ui_preferences: row.ui_preferences,
         updated_at: row.updated_at.to_utc(),
-    })
+    }))
 }
 
 /// Changes the actor's own profile.
@@ -145,5 +140,5 @@ pub async fn update_preferences(tx: &Tx, changes: PreferenceChanges, now: DateTi
         sql.push(", ui_preferences = ").bind(value);
     }
     sql.push(" WHERE user_id = ").bind(tx.me()).push(" RETURNING *");
-    one_preferences(tx, sql).await
+    one_preferences(tx, sql).await?.ok_or_else(|| Error::internal("a user's preferences were not made"))
 }

@@ -78,12 +78,12 @@ impl Verifier {
         }
     }
 
-    /// What a token says, once it is known to hold.
+    /// Whose a token is, once it is known to hold.
     ///
     /// # Errors
     /// `Unauthenticated`, whose message says what is wrong with the token and never repeats it; `Internal` where the issuer
     /// whose keys would say has not answered yet.
-    pub async fn verify(&self, token: &str) -> Result<Claims> {
+    pub async fn verify(&self, token: &str) -> Result<Actor> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(refused("The token is too long to be one."));
         }
@@ -196,7 +196,7 @@ impl Verifier {
 }
 
 /// What verified claims say of their user.
-fn read(claims: &serde_json::Value) -> Result<Claims> {
+fn read(claims: &serde_json::Value) -> Result<Actor> {
     match present(claims, "role").map(|role| role.as_str()) {
         None | Some(Some(ROLE)) => {}
         Some(Some("anon")) => {
@@ -220,12 +220,9 @@ fn read(claims: &serde_json::Value) -> Result<Claims> {
     let email = text(claims, "email");
     let verified_email = email.as_deref().filter(|_| has_verified_email(claims));
     let verified_email = verified_email.and_then(|email| EmailAddress::parse(email, "email").ok());
-    Ok(Claims {
-        actor: Actor { user_id, expires_at, verified_email },
-        email,
-        full_name: text(metadata, "full_name").or_else(|| text(metadata, "name")),
-        avatar_url: text(metadata, "avatar_url"),
-    })
+    let full_name = text(metadata, "full_name").or_else(|| text(metadata, "name"));
+    let claims = Arc::new(Claims { email, full_name, avatar_url: text(metadata, "avatar_url") });
+    Ok(Actor { user_id, expires_at, verified_email, claims })
 }
 
 /// Whether a token says that its address is its user's own. A top-level `email_verified` (OpenID Connect Core, section 5.1) is
@@ -321,7 +318,7 @@ mod tests {
         Verifier::new(Some(SECRET), None, None, "authenticated")
     }
 
-    fn verify(verifier: &Verifier, token: &str) -> Result<Claims> {
+    fn verify(verifier: &Verifier, token: &str) -> Result<Actor> {
         verifier.verify(token).now_or_never().expect("a secret needs no waiting")
     }
 
@@ -359,12 +356,12 @@ mod tests {
         let ada = verify(&verifier, &verifier.issue("Ada@Example.com", Some("Ada"), 1).unwrap()).unwrap();
         let again = verify(&verifier, &verifier.issue("ada@example.com ", None, 1).unwrap()).unwrap();
         let bob = verify(&verifier, &verifier.issue("bob@example.com", None, 1).unwrap()).unwrap();
-        assert_eq!(ada.actor.user_id, again.actor.user_id);
-        assert_ne!(ada.actor.user_id, bob.actor.user_id);
-        assert_eq!(ada.email.as_deref(), Some("ada@example.com"));
-        assert_eq!(ada.full_name.as_deref(), Some("Ada"));
-        assert_eq!(again.full_name, None);
-        assert!((ada.actor.expires_at - clock::now().timestamp() - 3600).abs() < 5);
+        assert_eq!(ada.user_id, again.user_id);
+        assert_ne!(ada.user_id, bob.user_id);
+        assert_eq!(ada.claims.email.as_deref(), Some("ada@example.com"));
+        assert_eq!(ada.claims.full_name.as_deref(), Some("Ada"));
+        assert_eq!(again.claims.full_name, None);
+        assert!((ada.expires_at - clock::now().timestamp() - 3600).abs() < 5);
         assert_eq!(verifier.issue("nobody", None, 1).unwrap_err().code(), "BAD_USER_INPUT");
     }
 
@@ -427,7 +424,7 @@ mod tests {
         let verifier = verifier();
         let email = |change: serde_json::Value| {
             let token = signed(&claims(change), Algorithm::HS256, SECRET);
-            verify(&verifier, &token).unwrap().actor.verified_email.map(|email| email.as_str().to_owned())
+            verify(&verifier, &token).unwrap().verified_email.map(|email| email.as_str().to_owned())
         };
         let ada = Some("ada@example.com".to_owned());
         let (yes, no) = (json!({ "email_verified": true }), json!({ "email_verified": false }));
@@ -448,7 +445,7 @@ mod tests {
             assert_eq!(email(change.clone()), None, "{change}");
         }
         assert_eq!(
-            verify(&verifier, &verifier.issue("ada@example.com", None, 1).unwrap()).unwrap().actor.verified_email,
+            verify(&verifier, &verifier.issue("ada@example.com", None, 1).unwrap()).unwrap().verified_email,
             Some(EmailAddress::parse("ada@example.com", "").unwrap())
         );
     }

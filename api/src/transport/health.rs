@@ -1,5 +1,5 @@
 //! What operators and their machines ask: `/healthz` (the process lives), `/readyz` (requests can be served; where not, which
-//! part is to blame) and `/metrics` (Prometheus), which is served at an address of its own alone.
+//! part is to blame, and whether nothing can be written) and `/metrics` (Prometheus), which is served at an address of its own alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,16 +40,22 @@ pub struct Part {
     pub check: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
 
+/// Finds out whether the database takes no writes; where it does not answer, that is a part's to say.
+pub type IsReadOnly = Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+
 /// Knows whether the server is ready.
 pub struct Health {
+    is_read_only: IsReadOnly,
     parts: Vec<Part>,
     draining: CancellationToken,
     last: Mutex<Option<(Instant, Readiness)>>,
 }
 
 #[derive(Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Readiness {
     ready: bool,
+    read_only: bool,
     parts: Vec<PartReadiness>,
 }
 
@@ -63,8 +69,8 @@ struct PartReadiness {
 
 impl Health {
     /// Ready when all parts that are needed are and `draining` is not cancelled.
-    pub fn new(parts: Vec<Part>, draining: CancellationToken) -> Self {
-        Self { parts, draining, last: Mutex::default() }
+    pub fn new(parts: Vec<Part>, is_read_only: IsReadOnly, draining: CancellationToken) -> Self {
+        Self { is_read_only, parts, draining, last: Mutex::default() }
     }
 
     async fn readiness(&self) -> Readiness {
@@ -75,9 +81,17 @@ impl Health {
             Some((_, readiness)) => readiness.clone(),
             None => {
                 let before = last.take().map(|(_, readiness)| readiness);
-                let parts = join_all(self.parts.iter().map(|part| ask(part, before.as_ref()))).await;
+                let parts = join_all(self.parts.iter().map(|part| ask(part, before.as_ref())));
+                let (parts, read_only) = tokio::join!(parts, timeout(CHECK_TIME, (self.is_read_only)()));
+                let read_only = read_only.unwrap_or(false);
                 let ready = self.parts.iter().zip(&parts).all(|(part, found)| found.ready || !part.is_needed);
-                let readiness = Readiness { ready, parts };
+                let was_read_only = before.as_ref().is_some_and(|before| before.read_only);
+                if read_only && !was_read_only {
+                    tracing::warn!("the database takes no writes: reads are served");
+                } else if was_read_only && !read_only {
+                    tracing::info!("the database takes writes again");
+                }
+                let readiness = Readiness { ready, read_only, parts };
                 if readiness.ready && before.is_some_and(|before| !before.ready) {
                     tracing::info!("ready again");
                 }

@@ -44,7 +44,7 @@ use super::{
 use crate::{
     domain::profile,
     graphql::{context, documents::Keep, execution},
-    model::{actor::Claims, error::Error},
+    model::{actor::Actor, error::Error},
 };
 
 /// How long the next piece of a body may take to come.
@@ -167,9 +167,8 @@ async fn answer(
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST"));
         }
     };
-    let claims = caller(state, &parts.headers, address).await?;
-    let actor = claims.as_ref().map(|claims| &claims.actor);
-    state.throttle.admit(actor, address, batch.requests.len()).map_err(Refusal::too_often)?;
+    let actor = caller(state, &parts.headers, address).await?;
+    state.throttle.admit(actor.as_ref(), address, batch.requests.len()).map_err(Refusal::too_often)?;
 
     if parts.method != Method::POST {
         for request in &mut batch.requests {
@@ -184,7 +183,7 @@ async fn answer(
         && let Some(format) = Format::of(state, &parts.headers, request, negotiate(&parts.headers).is_some())
     {
         let request = std::mem::replace(request, Request::new(""));
-        return sse::open(state, format, request, claims, &parts.headers, id).await.map_err(|error| {
+        return sse::open(state, format, request, actor, &parts.headers, id).await.map_err(|error| {
             let status = match error {
                 Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
                 ref error if error.cause().is_some() => StatusCode::INTERNAL_SERVER_ERROR,
@@ -195,7 +194,7 @@ async fn answer(
     }
 
     // In a task of its own, so that a client that hangs up cannot cancel it half-way.
-    let run = run(state.clone(), batch.requests, claims, id.to_owned()).in_current_span();
+    let run = run(state.clone(), batch.requests, actor, id.to_owned()).in_current_span();
     let mut outcomes = match state.tasks.spawn(run).await {
         Ok(outcomes) => outcomes,
         Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Error::internal(error))),
@@ -223,14 +222,14 @@ async fn caller(
     state: &AppState,
     headers: &HeaderMap,
     address: Option<Address>,
-) -> Result<Option<Claims>, Box<Refusal>> {
+) -> Result<Option<Actor>, Box<Refusal>> {
     let verified = match auth::bearer(headers) {
         Ok(Some(token)) => state.verifier.verify(token).await,
         Ok(None) => return Ok(None),
         Err(error) => Err(error),
     };
     match verified {
-        Ok(claims) => Ok(Some(claims)),
+        Ok(actor) => Ok(Some(actor)),
         Err(error) if error.cause().is_some() => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
         }
@@ -242,27 +241,25 @@ async fn caller(
 }
 
 /// Runs the operations of one request in their order, so that one sees what the one before it wrote.
-async fn run(state: AppState, requests: Vec<Request>, claims: Option<Claims>, id: String) -> Vec<Outcome> {
-    if let Some(claims) = &claims {
-        let signed_in = AssertUnwindSafe(profile::sign_in(&state.services, claims)).catch_unwind().await;
-        let refused = match signed_in {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(operation::refusal(&error, &id)),
-            Err(panic) => Some(operation::panicked(&*panic, &id)),
-        };
-        if let Some(refused) = refused {
-            return requests.iter().map(|_| Outcome::from(refused.clone())).collect();
+async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: String) -> Vec<Outcome> {
+    let run = async {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for request in requests {
+            let outcome = AssertUnwindSafe(run_one(&state, request, actor.as_ref(), &id)).catch_unwind().await;
+            outcomes.push(outcome.unwrap_or_else(|panic| operation::panicked(&*panic, &id).into()));
         }
-    }
-    let mut outcomes = Vec::with_capacity(requests.len());
-    for request in requests {
-        let outcome = AssertUnwindSafe(run_one(&state, request, claims.as_ref(), &id)).catch_unwind().await;
-        outcomes.push(outcome.unwrap_or_else(|panic| operation::panicked(&*panic, &id).into()));
-    }
-    outcomes
+        outcomes
+    };
+    let meet = async {
+        if let Some(actor) = &actor {
+            profile::meet(&state.services, actor).await;
+        }
+    };
+    // Side by side: who only reads needs no profile.
+    tokio::join!(run, meet).0
 }
 
-async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>, id: &str) -> Outcome {
+async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, id: &str) -> Outcome {
     let (kind, name) = match operation::prepare(&mut request, &state.documents, &state.limits) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -278,9 +275,9 @@ async fn run_one(state: &AppState, mut request: Request, claims: Option<&Claims>
         );
         return operation::refusal(&error, id).into();
     }
-    let mut measured = state.measure(kind, name.as_deref(), claims.is_some(), id);
+    let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
     let keep = Keep::of(&request).cloned();
-    let request = context::attach(request, &state.services, claims.map(|claims| claims.actor.clone()), None);
+    let request = context::attach(request, &state.services, actor.cloned(), None);
     let response = measured.run(execution::run(&state.schema, &state.limits, request)).await;
     let outcome = operation::settle(response, id);
     if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {

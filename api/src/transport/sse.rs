@@ -18,7 +18,6 @@ use axum::{
 };
 use futures::StreamExt;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep};
-use tracing::Instrument;
 
 use super::{
     auth,
@@ -28,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::profile,
-    model::{actor::Claims, error::Error},
+    model::{actor::Actor, error::Error},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -149,7 +148,7 @@ pub async fn open(
     state: &AppState,
     format: Format,
     request: Request,
-    claims: Option<Claims>,
+    actor: Option<Actor>,
     headers: &HeaderMap,
     id: &str,
 ) -> Result<Response, Error> {
@@ -158,13 +157,9 @@ pub async fn open(
         revision.ok_or_else(|| Error::bad_input("last-event-id", "This must be the id of an event: a revision."))
     });
     let heard = heard.transpose()?;
-    if let Some(claims) = &claims {
-        // In a task of its own, so that a client that hangs up cannot cancel it half-way.
-        let (services, claims) = (state.services.clone(), claims.clone());
-        let sign_in = async move { profile::sign_in(&services, &claims).await };
-        state.tasks.spawn(sign_in.in_current_span()).await.map_err(Error::internal)??;
+    if let Some(actor) = &actor {
+        profile::meet(&state.services, actor).await;
     }
-    let actor = claims.map(|claims| claims.actor);
     let place = actor.as_ref().map(|actor| state.throttle.open_socket(actor.user_id)).transpose()?;
     let token_time = auth::time_left(actor.as_ref());
     let steps = listening::start(state, actor, request, id.to_owned(), heard);

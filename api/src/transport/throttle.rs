@@ -235,8 +235,12 @@ mod tests {
     #[test]
     fn each_user_and_each_address_has_a_share_of_its_own() {
         let throttle = throttle(1, 1, 0);
-        let actor =
-            |id: u128| Actor { user_id: UserId(uuid::Uuid::from_u128(id)), expires_at: 0, verified_email: None };
+        let actor = |id: u128| Actor {
+            user_id: UserId(uuid::Uuid::from_u128(id)),
+            expires_at: 0,
+            verified_email: None,
+            claims: Arc::default(),
+        };
         let address = |last: u8| throttle.address(IpAddr::from([192, 0, 2, last]), &HeaderMap::new());
         // A user's share is ten at once, by whatever address, and what an address has used up is nothing to it.
         assert!(throttle.failed(address(1)).is_ok());
@@ -264,7 +268,12 @@ mod tests {
             let _ = throttle.admit(None, throttle.address(peer, &HeaderMap::new()), 1);
         }
         assert!(throttle.addresses.unwrap().limiter.len() <= 65_536);
-        let actor = Actor { user_id: UserId(uuid::Uuid::from_u128(1)), expires_at: 0, verified_email: None };
+        let actor = Actor {
+            user_id: UserId(uuid::Uuid::from_u128(1)),
+            expires_at: 0,
+            verified_email: None,
+            claims: Arc::default(),
+        };
         for _ in 0..1_000 {
             assert!(charge(throttle.users.as_ref(), actor.user_id.0, 1_000).is_ok());
         }

@@ -401,21 +401,16 @@ impl Socket {
             (Ok(None), Err(error)) => Err(error.clone()),
             (said, _) => said,
         };
-        let claims = match token {
+        let actor = match token {
             Ok(Some(token)) => state.verifier.verify(token).await.map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
-        let claims = claims.map_err(|error| self.refused(error))?;
-        let actor = claims.as_ref().map(|claims| claims.actor.clone());
+        let actor = actor.map_err(|error| self.refused(error))?;
         state.throttle.admit(actor.as_ref(), address, 1).map_err(|refused| self.refused(refused.error))?;
-        if let Some(claims) = claims {
-            self.place = Some(state.throttle.open_socket(claims.actor.user_id).map_err(|error| self.refused(error))?);
-            let services = state.services.clone();
-            // In a task of its own, so that a client that hangs up cannot cancel it half-way.
-            let sign_in = async move { profile::sign_in(&services, &claims).await };
-            let signed_in = state.tasks.spawn(sign_in.in_current_span()).await;
-            signed_in.unwrap_or_else(|error| Err(Error::internal(error))).map_err(|error| self.refused(error))?;
+        if let Some(actor) = &actor {
+            self.place = Some(state.throttle.open_socket(actor.user_id).map_err(|error| self.refused(error))?);
+            profile::meet(&state.services, actor).await;
         }
         self.deadline = Instant::now() + auth::time_left(actor.as_ref());
         self.phase = Phase::Acknowledged(actor);
@@ -465,7 +460,7 @@ impl Socket {
             Err(error) => Err(error),
         };
         match verified {
-            Ok(claims) if claims.actor.user_id == present.user_id => Ok(claims.actor),
+            Ok(actor) if actor.user_id == present.user_id => Ok(actor),
             Ok(_) => Err(Error::Forbidden("This is another user's token: it needs a socket of its own.".to_owned())),
             Err(error @ Error::Unauthenticated(_)) => {
                 Err(throttle.failed(self.address).map_or_else(|often| often.error, |()| error))

@@ -40,7 +40,10 @@ pub async fn owner(db: &Db, project: ProjectId) -> Result<(Actor, i32)> {
     let operator = db.operator().await?;
     let found = operator::projects(&operator, Some(project)).await?.into_iter().next();
     let found = found.ok_or_else(|| Error::not_found("project", "PROJECT"))?;
-    Ok((Actor { user_id: found.owner, expires_at: i64::MAX, verified_email: None }, found.revision))
+    Ok((
+        Actor { user_id: found.owner, expires_at: i64::MAX, verified_email: None, claims: Arc::default() },
+        found.revision,
+    ))
 }
 
 /// Contents in groups that are read at once.

@@ -13,8 +13,8 @@ use super::git::{Difference, Differences, Object, Objects, Step, first_parents};
 use crate::domain::chat::{self, add_message, end_session, start_session};
 use crate::domain::file::{self, Context};
 use crate::domain::sync::{self, Sync, SyncFile};
-use crate::domain::{Services, Tx, profile, project};
-use crate::model::actor::{Actor, Claims};
+use crate::domain::{Services, Tx, project};
+use crate::model::actor::Actor;
 use crate::model::chat::{MessageFilter, NewMessage, NewSession, Session, SessionFilter};
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
@@ -108,13 +108,11 @@ pub struct Imported {
 /// longer has what was imported; whatever a write to the project may answer.
 pub async fn import(
     services: &Arc<Services>,
-    claims: &Claims,
+    actor: &Actor,
     import: Import,
     report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Imported> {
     let steps = first_parents(&import.repository, import.branch.as_deref()).await?;
-    profile::sign_in(services, claims).await?;
-    let actor = &claims.actor;
     let project = match find_project(services, actor, &import.project).await? {
         Some(project) => project,
         None => {

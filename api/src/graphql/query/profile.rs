@@ -2,9 +2,10 @@
 
 use async_graphql::{Context, Object};
 
+use crate::domain::profile;
 use crate::graphql::context::caller;
 use crate::graphql::types::profile::User;
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 
 #[derive(Default)]
 pub struct ProfileQuery;
@@ -15,6 +16,6 @@ impl ProfileQuery {
     async fn viewer(&self, ctx: &Context<'_>) -> Result<User> {
         let caller = caller(ctx)?;
         let profile = caller.load(caller.actor.user_id).await?;
-        profile.map(User).ok_or_else(|| Error::Internal("a signed-in user has no profile".to_owned()))
+        Ok(User(profile.unwrap_or_else(|| profile::of_claims(&caller.services, &caller.actor))))
     }
 }

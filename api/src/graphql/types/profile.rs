@@ -52,7 +52,8 @@ impl User {
             if caller.actor.user_id != self.0.id {
                 return Ok(None);
             }
-            Ok(caller.load(OwnPreferences).await?.map(Into::into))
+            let preferences = caller.load(OwnPreferences).await?;
+            Ok(Some(preferences.unwrap_or_else(|| Preferences::unset(self.0.updated_at)).into()))
         })
         .await
     }
