@@ -152,10 +152,13 @@ impl Writer {
         }
         let turn = self.services.turns.project(project).await?;
         let write = self.lock(turn, Target::Project(project), Purpose::Invited, Named::default()).await?;
-        if let Some(write) = &write {
-            profile::ensure(&write.tx, clock::now()).await?;
+        let Some(write) = write else { return Ok(None) };
+        // On PostgreSQL the statement that has waited for another answer saw the invitation as it was before.
+        if !collaborator::is_invited(&write.tx, project).await? {
+            return Ok(None);
         }
-        Ok(write)
+        profile::ensure(&write.tx, clock::now()).await?;
+        Ok(Some(write))
     }
 
     async fn lock(
@@ -302,6 +305,7 @@ impl Closed {
     /// Commits, then wakes the project's listeners.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
         self.tx.commit().await?;
+        drop(self.turn);
         self.services.note_write(false);
         self.services.hub.wake(self.locked.id, self.locked.revision);
         Ok(value)

@@ -125,7 +125,7 @@ pub fn refusal(error: &Error, request_id: &str) -> ServerError {
             _ => {}
         }
     }
-    if error.is_passing() {
+    if matches!(error, Error::Unavailable(_) | Error::RateLimited { .. }) {
         refusal.source = Some(outage());
     }
     refusal
