@@ -36,6 +36,7 @@ mod write;
 
 use self::turns::Turns;
 pub use self::write::Writer;
+pub use crate::storage::access::{self, Member};
 pub use crate::storage::db::Tx;
 
 /// What the use cases work with; one for a server.

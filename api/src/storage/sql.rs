@@ -138,9 +138,14 @@ impl Order {
         sql.push(" LIMIT ").bind(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
     }
 
+    /// Whether the rows of a page come in descending order.
+    pub(super) fn is_backwards(self, page: &Page) -> bool {
+        self.descending != page.from_end
+    }
+
     /// Adds the order, from the end where the page is.
     pub(super) fn order(self, sql: &mut Sql, page: &Page) {
-        let descending = self.descending != page.from_end;
+        let descending = self.is_backwards(page);
         sql.push(" ORDER BY ");
         for (index, (column, _)) in self.columns.iter().enumerate() {
             sql.push(if index == 0 { "" } else { ", " }).push(column).push(if descending { " DESC" } else { "" });
