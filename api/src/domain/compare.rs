@@ -12,7 +12,8 @@ use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::names::ChangeType;
 use crate::model::path::FilePath;
-use crate::storage::{file, file_snapshot};
+use crate::storage::file::{self, End};
+use crate::storage::file_snapshot;
 
 /// The unified diff of a change that the caller has read; `None` where a side is not text. Its sides are read only where it is
 /// not kept in memory.
@@ -131,9 +132,13 @@ pub struct Between {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn diffs(tx: &Tx, wanted: &[(Member<'_>, Between)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
-    let range = |between: &Between| (between.from.min(between.to), between.from.max(between.to));
     let side = |at: fn(&Between) -> i32| -> Vec<_> {
-        wanted.iter().map(|(member, between)| (*member, (at(between), range(between)))).collect()
+        let held = wanted.iter().map(|(project, between)| {
+            let (after, until) = (between.from.min(between.to), between.from.max(between.to));
+            let end = if at(between) == after { End::Start } else { End::End };
+            file::Held { project: *project, after, until, end }
+        });
+        held.collect()
     };
     let before = file::held_of_each(tx, &side(|between| between.from)).await?;
     let after = file::held_of_each(tx, &side(|between| between.to)).await?;

@@ -342,7 +342,7 @@ async fn going_back(tx: &Tx, project: ProjectId, at: i32, heads: impl Iterator<I
         return Ok(Vec::new());
     }
     let mut live: HashMap<FileId, Head> = heads.map(|head| (head.file.id, head.clone())).collect();
-    let held = file::held(tx, project, at, (at, i32::MAX)).await?;
+    let held = file::held(tx, project, at).await?;
     let mut held: HashMap<FileId, Head> = held.into_iter().map(|head| (head.file.id, head)).collect();
     let deleted: Vec<FileId> = held.keys().filter(|id| !live.contains_key(id)).copied().collect();
     let mut deleted: HashMap<FileId, Head> = if deleted.is_empty() {

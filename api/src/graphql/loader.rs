@@ -489,6 +489,9 @@ where
     for ((keep, page), keys) in gather(keys.to_vec(), |key| (key.keep.clone(), key.page.clone())) {
         for keys in keys.chunks(PARENTS) {
             let parents = parents(tx, &keys.iter().map(|key| key.parent).collect::<Vec<P>>()).await?;
+            if parents.is_empty() {
+                continue;
+            }
             for (parent, slice) in read(tx, &parents, &keep, &page).await? {
                 found.insert(Part { parent, keep: keep.clone(), page: page.clone() }, slice);
             }
@@ -510,6 +513,9 @@ where
     for (keep, keys) in gather(keys.to_vec(), |key| key.keep.clone()) {
         for keys in keys.chunks(PARENTS) {
             let parents = parents(tx, &keys.iter().map(|key| key.parent).collect::<Vec<P>>()).await?;
+            if parents.is_empty() {
+                continue;
+            }
             let counted = read(tx, &parents, &keep).await?;
             found.extend(counted.into_iter().map(|(parent, n)| (Count { parent, keep: keep.clone() }, n)));
         }

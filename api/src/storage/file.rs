@@ -105,6 +105,9 @@ fn folder(row: &QueryResult) -> Result<Folder> {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn entries(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)]) -> Result<Vec<Entry>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
     let files = by_paths(tx, at, keys).await?;
     let folders = folders_by_paths(tx, at, keys).await?;
     // Something is below a folder that was made, too.
@@ -423,27 +426,49 @@ pub async fn held_version(
     tx.row(sql).await?.as_ref().map(head).transpose()
 }
 
-/// What the files of a locked project held at one of two revisions, of those that changed after the earlier and not
-/// after the later; files that were not there at it are missing from the answer.
+/// What those files of a locked project that changed after a revision held at it; those that were not there at it are missing
+/// from the answer.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held(tx: &Tx, project: ProjectId, at: i32, between: (i32, i32)) -> Result<Vec<Head>> {
+pub async fn held(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<Head>> {
     let Some(project) = access::member(tx, project).await? else { return Ok(Vec::new()) };
-    let held = held_of_each(tx, &[(project, (at, between))]).await?;
+    let held = held_of_each(tx, &[Held { project, after: at, until: i32::MAX, end: End::Start }]).await?;
     Ok(held.into_iter().map(|(_, head)| head).collect())
 }
 
-/// [`held`] for several projects or revisions at once: each row with the place of what it answers.
+/// The files that changed after a revision and not after another, at one of the two.
+#[derive(Clone, Copy)]
+pub struct Held<'t> {
+    /// Their project.
+    pub project: Member<'t>,
+    /// The earlier revision.
+    pub after: i32,
+    /// The later one.
+    pub until: i32,
+    /// At which of them.
+    pub end: End,
+}
+
+/// An end of a range of revisions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The earlier revision.
+    Start,
+    /// The later one.
+    End,
+}
+
+/// What files held; each row with the place of what it answers. Files that were not there are missing from the answer.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held_of_each(tx: &Tx, wanted: &[(Member<'_>, (i32, (i32, i32)))]) -> Result<Vec<(usize, Head)>> {
+pub async fn held_of_each(tx: &Tx, wanted: &[Held<'_>]) -> Result<Vec<(usize, Head)>> {
     let numbered: Vec<_> = wanted.iter().copied().enumerate().collect();
-    let sql = union(&numbered, |sql, (index, (project, (at, (after, until))))| {
+    let sql = union(&numbered, |sql, (index, Held { project, after, until, end })| {
         // Versions are numbered without gaps, so the changes say which one it is, however many a file has: what it held at
         // the earlier revision is the version before its first change, at the later that of its last.
-        let version = if at == after { "min(w.version) - 1" } else { "max(w.version)" };
+        let version = if end == End::Start { "min(w.version) - 1" } else { "max(w.version)" };
         sql.push("SELECT ").push(&format!("{index} AS n, ")).push(HELD);
         sql.push("(v.file_id, v.version) IN (SELECT w.file_id, ").push(version);
         sql.push(" FROM file_snapshots w WHERE w.project_id = ").bind(project);

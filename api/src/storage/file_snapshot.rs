@@ -309,6 +309,9 @@ pub async fn versions_until(
     wanted: &[(Member<'_>, (FileId, i32))],
     limit: i32,
 ) -> Result<Vec<(usize, FileSnapshot)>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut sql = Sql::new("WITH w (n, project_id, id, first, last) AS (VALUES ");
     for (index, (project, (file, version))) in wanted.iter().enumerate() {
         sql.push(if index == 0 { "(" } else { ", (" }).push(&index.to_string()).push(", ").bind(*project).push(", ");

@@ -46,17 +46,21 @@ impl Sql {
         self.push(if open == "(" { "(NULL)" } else { ")" })
     }
 
-    /// Adds `columns IN ((a1, b1), …)`.
+    /// Adds `columns IN ((a1, b1), …)`; no row is in an empty list.
     pub(super) fn pairs<A: Into<Value>, B: Into<Value>>(
         &mut self,
         columns: &str,
         pairs: impl IntoIterator<Item = (A, B)>,
     ) -> &mut Self {
-        self.push(columns).push(" IN (VALUES ");
-        for (index, (a, b)) in pairs.into_iter().enumerate() {
-            self.push(if index == 0 { "(" } else { ", (" }).bind(a).push(", ").bind(b).push(")");
+        let mut open = "(";
+        for (a, b) in pairs {
+            if open == "(" {
+                self.push(columns).push(" IN (VALUES ");
+            }
+            self.push(open).bind(a).push(", ").bind(b).push(")");
+            open = ", (";
         }
-        self.push(")")
+        self.push(if open == "(" { "FALSE" } else { ")" })
     }
 
     pub(super) fn build(self, backend: DbBackend) -> Statement {
@@ -168,9 +172,9 @@ pub(super) fn pages<P: Copy>(
     union(parents, list)
 }
 
-/// Joins one `SELECT`, with its own order and limit, for each parent.
+/// Joins one `SELECT`, with its own order and limit, for each parent; without any it has no rows.
 pub(super) fn union<P: Copy>(parents: &[P], mut select: impl FnMut(&mut Sql, P) -> Result<()>) -> Result<Sql> {
-    let mut sql = Sql::new("");
+    let mut sql = Sql::new(if parents.is_empty() { "SELECT 1 WHERE FALSE" } else { "" });
     for (index, parent) in parents.iter().enumerate() {
         sql.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
         select(&mut sql, *parent)?;
