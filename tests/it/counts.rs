@@ -246,6 +246,48 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn a_row_and_its_list_take_one(database: Database) {
+        let server = Server::start(&database).await;
+        let ada = server.user("ada@example.com");
+        let (projects, messages, files, changes) = (
+            "{ projects(first: 20) { nodes { id name description status createdAt updatedAt stats { totalSessions totalMessages
+                totalFiles totalChanges latestSessionAt lastActivityAt } } } }",
+            "query($id: ID!) { node(id: $id) { ... on ChatSession { messages(last: 50) { nodes { id role content timestamp isCheckpoint } } } } }",
+            "query($id: ID!) { project(id: $id) { id name files(first: 20) { nodes { id path name type language sizeBytes updatedAt
+                versions(first: 5) { nodes { version changeDescription createdAt } } } } } }",
+            "query($id: ID!) { project(id: $id) { changes(first: 20) { nodes { id revision type path additions deletions
+                changeDescription createdAt diff } } } }",
+        );
+        for rows in [0, 1, 30] {
+            let project = filled(&server, rows).await;
+            let session = project.start_session().await;
+            for n in 0..rows {
+                project.add_message(&session, &format!("{n}"), false).await;
+            }
+            // Diffs that were made are kept.
+            ada.gql(changes, json!({ "id": project.id })).await.ok();
+            for (query, id, most) in [(projects, &project.id, 1), (messages, &session, 1), (files, &project.id, 2), (changes, &project.id, 1)] {
+                let cost = count(&server, async { ada.gql(query, json!({ "id": id })).await.ok() }).await;
+                assert!(cost <= most, "{cost} with {rows} rows: {query}");
+            }
+            // The same rows as when the parent is read before its list.
+            for (list, below) in [
+                ("files(first: 7)", "id path version"), ("changes(first: 7)", "id path revision"),
+                ("sessions(first: 7)", "id messageCount"), ("snapshots(first: 7)", "id revision"),
+                ("files(last: 7)", "id path version"), ("changes(last: 7)", "id path revision"),
+                ("sessions(last: 7)", "id messageCount"), ("snapshots(last: 7)", "id revision"),
+            ] {
+                let list = format!("{list} {{ pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} nodes {{ {below} }} }}");
+                let together = ada.gql(&format!("query($id: ID!) {{ node(id: $id) {{ ... on Project {{ name {list} }} }} }}"), json!({ "id": project.id })).await.ok();
+                let apart = ada.gql(&format!("query($id: ID!) {{ project(id: $id) {{ name config {list} }} }}"), json!({ "id": project.id })).await.ok();
+                let mut apart = apart["project"].clone();
+                apart.as_object_mut().unwrap().remove("config");
+                assert_eq!(together["node"], apart, "{list}");
+            }
+        }
+        server.stop().await;
+    }
+
     async fn a_diff_that_was_made_lately_takes_no_more_than_its_row(server: Server) {
         let project = filled(&server, 5).await;
         let (rows, diffs) = ("changes(first: 100) { nodes { path } }", "changes(first: 100) { nodes { diff } }");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::project::{Locked, Target};
 use super::write::{Rows, Write};
-use super::{Tx, Writer, check_json, check_name, check_optional_text, check_text, policy};
+use super::{Tx, Writer, access, check_json, check_name, check_optional_text, check_text, policy};
 use crate::model::chat::{Message, NewMessage, NewSession, Session};
 use crate::model::clock;
 use crate::model::error::{Error, Result};
@@ -14,8 +14,8 @@ use crate::model::names::{EventKind, MessageRole};
 use crate::model::snapshot::{ProjectSnapshot, automatic_name};
 use crate::storage::chat::MessageRow;
 pub use crate::storage::chat::{
-    active_sessions, messages_by_ids, messages_count, messages_page, recent, recent_count, sessions_by_ids,
-    sessions_count, sessions_page,
+    active_sessions, messages_by_ids, messages_count, messages_page, project_with_sessions, recent, recent_count,
+    session_with_messages, sessions_by_ids, sessions_count, sessions_page,
 };
 use crate::storage::revision::Named;
 use crate::storage::{chat, file, snapshot};
@@ -134,8 +134,8 @@ fn makes_snapshot(role: MessageRole, is_checkpoint: bool) -> bool {
 
 /// Answers a message that had been added before.
 pub(super) async fn added_before(tx: &Tx, message: Message) -> Result<Added> {
-    let made = [(message.project_id, message.revision)];
-    let snapshot = snapshot::by_created_revisions(tx, &made).await?.into_iter().next();
+    let made = access::member(tx, message.project_id).await?.map(|member| (member, message.revision));
+    let snapshot = snapshot::by_created_revisions(tx, made.as_slice()).await?.into_iter().next();
     Ok(Added { revision: message.revision, message, snapshot })
 }
 

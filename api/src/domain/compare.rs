@@ -1,18 +1,19 @@
 //! What differs: between the two sides of a change, between two revisions, and who wrote which line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::edit::order;
 use super::file::{Contents, contents};
-use super::{Services, Tx};
+use super::{Member, Services, Tx, access};
 use crate::model::diff::{self, LineOp, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::names::ChangeType;
 use crate::model::path::FilePath;
-use crate::storage::file;
+use crate::storage::file::{self, End};
+use crate::storage::file_snapshot;
 
 /// The unified diff of a change that the caller has read; `None` where a side is not text. Its sides are read only where it is
 /// not kept in memory.
@@ -125,15 +126,19 @@ pub struct Between {
     pub with_contents: bool,
 }
 
-/// What differs in each of these, by path; in projects of the actor's. Only files that changed in between are read. One whose
+/// What differs in each of these, by path. Only files that changed in between are read. One whose
 /// contents are damaged is an error of its own, which leaves the others readable.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn diffs(tx: &Tx, wanted: &[Between]) -> Result<Vec<Result<Vec<FileDiff>>>> {
-    let range = |between: &Between| (between.from.min(between.to), between.from.max(between.to));
+pub async fn diffs(tx: &Tx, wanted: &[(Member<'_>, Between)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
     let side = |at: fn(&Between) -> i32| -> Vec<_> {
-        wanted.iter().map(|between| (between.project, at(between), range(between))).collect()
+        let held = wanted.iter().map(|(project, between)| {
+            let (after, until) = (between.from.min(between.to), between.from.max(between.to));
+            let end = if at(between) == after { End::Start } else { End::End };
+            file::Held { project: *project, after, until, end }
+        });
+        held.collect()
     };
     let before = file::held_of_each(tx, &side(|between| between.from)).await?;
     let after = file::held_of_each(tx, &side(|between| between.to)).await?;
@@ -150,22 +155,21 @@ pub async fn diffs(tx: &Tx, wanted: &[Between]) -> Result<Vec<Result<Vec<FileDif
             pairs.entry(id).or_default().1 = Some(head.file);
         }
     }
-    let mut hashes: Vec<(ProjectId, Hash)> = Vec::new();
-    for (pairs, between) in pairs.iter_mut().zip(wanted) {
+    let mut hashes: HashSet<(Member<'_>, Hash)> = HashSet::new();
+    for (pairs, (member, between)) in pairs.iter_mut().zip(wanted) {
         pairs.retain(|_, (old, new)| match (old, new) {
             (Some(old), Some(new)) => old.hash != new.hash || old.path != new.path,
             _ => true,
         });
         if between.with_contents {
             let files = pairs.values().flat_map(|(old, new)| [old, new]).flatten();
-            hashes.extend(files.filter_map(|file| Some((between.project, file.hash?))));
+            hashes.extend(files.filter_map(|file| Some((*member, file.hash?))));
         }
     }
-    hashes.sort_unstable();
-    hashes.dedup();
+    let hashes: Vec<_> = hashes.into_iter().collect();
     let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
     let mut diffs = Vec::with_capacity(wanted.len());
-    for (pairs, between) in pairs.into_iter().zip(wanted) {
+    for (pairs, (_, between)) in pairs.into_iter().zip(wanted) {
         diffs.push(diff_pairs(pairs.into_values(), *between, &contents).await);
     }
     Ok(diffs)
@@ -233,9 +237,9 @@ const BLAMED_BYTES: usize = 32 * 1024 * 1024;
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn blame(tx: &Tx, wanted: &[(FileId, i32)]) -> Result<Vec<Result<Vec<BlameRange>>>> {
+pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<Result<Vec<BlameRange>>>> {
     let mut files: Vec<Vec<FileSnapshot>> = vec![Vec::new(); wanted.len()];
-    for (place, version) in file::versions_until(tx, wanted, BLAMED_VERSIONS).await? {
+    for (place, version) in file_snapshot::versions_until(tx, wanted, BLAMED_VERSIONS).await? {
         if let Some(versions) = files.get_mut(place) {
             // A deleted file that comes back begins anew.
             if version.change_type == ChangeType::Delete {
@@ -279,9 +283,10 @@ async fn follow(
     steps: Vec<(usize, usize, FileSnapshot)>,
 ) -> Result<Vec<Result<Lines>>> {
     let key = |version: &FileSnapshot| Some((version.project_id, version.hash?));
-    let mut hashes: Vec<(ProjectId, Hash)> = steps.iter().filter_map(|(_, _, version)| key(version)).collect();
-    hashes.sort_unstable();
-    hashes.dedup();
+    let hashes: HashSet<(ProjectId, Hash)> = steps.iter().filter_map(|(_, _, version)| key(version)).collect();
+    let hashes: Vec<_> = hashes.into_iter().collect();
+    let hashes: Vec<_> =
+        access::within(tx, &hashes, |key| key.0).await?.into_iter().map(|(member, key)| (member, key.1)).collect();
     let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
     let follow = move || {
         for (place, at, version) in steps {

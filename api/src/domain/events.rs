@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::growing_message::Growths;
 use super::presence::{self, Attendance, People};
-use super::{Services, Tx};
+use super::{Services, Tx, access};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::clock;
@@ -235,7 +235,8 @@ impl Feed {
         // Once more with the last entry that was read, to see that it is still that one.
         let (mut to, mut events, mut last) = (from.saturating_sub(1), Vec::new(), None);
         loop {
-            let mut batch = event::after(&tx, &[self.project], to, &[], BATCH).await?;
+            let member = access::required(&tx, self.project).await?;
+            let mut batch = event::after(&tx, &[member], to, &[], BATCH).await?;
             let is_full = batch.len() == BATCH;
             if last.is_none() {
                 let again = batch.first().filter(|event| event.revision == from).map(Fingerprint::of);
@@ -487,7 +488,9 @@ pub async fn listen(
     let feed = cursor.begin(services, actor, project, after_revision).await?;
     let first = if ready && !cursor.has_told() {
         let start = cursor.at().unwrap_or_default();
-        let found = event::after(&services.read(actor).await?, &[project], start.saturating_sub(1), &[], 1).await?;
+        let tx = services.read(actor).await?;
+        let member = access::required(&tx, project).await?;
+        let found = event::after(&tx, &[member], start.saturating_sub(1), &[], 1).await?;
         found.into_iter().find(|event| event.revision == start)
     } else {
         None
@@ -498,7 +501,7 @@ pub async fn listen(
     };
     let read = move |tx: Tx, from: i32| {
         let kinds = kinds.clone();
-        async move { event::after(&tx, &[project], from, &kinds, BATCH).await }
+        async move { event::after(&tx, &[access::required(&tx, project).await?], from, &kinds, BATCH).await }
     };
     let at = Place { services: services.clone(), actor: actor.clone(), feed, cursor: cursor.clone() };
     let events = replay(at, live, read, |event: &Event| event.revision);

@@ -9,7 +9,7 @@ pub use super::edit::{Changed, Context};
 use super::edit::{Content, Edit, FileWrite, Heads};
 use super::project::Target;
 use super::write::Noun;
-use super::{Tx, Writer, check_name, check_optional_text};
+use super::{Member, Tx, Writer, check_name, check_optional_text};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{Entry, File, Folder, Hash};
@@ -21,9 +21,11 @@ use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
 use crate::storage::file::{self, Head};
 pub use crate::storage::file::{
-    by_ids, by_paths, changes_count, changes_of_messages, changes_of_revisions, changes_page, children_count,
-    children_page, count, entries, joined_versions_count, joined_versions_page, page, versions_by_ids,
-    versions_by_numbers, versions_page,
+    by_ids, by_paths, children_count, children_page, count, entries, page, project_with_page,
+};
+pub use crate::storage::file_snapshot::{
+    changes_count, changes_of_messages, changes_of_revisions, changes_page, file_with_versions, joined_versions_count,
+    joined_versions_page, project_with_changes, versions_by_ids, versions_by_numbers, versions_page,
 };
 
 pub(super) const PROJECT: Noun = ("project", "projectId");
@@ -31,14 +33,14 @@ pub(super) const PROJECT: Noun = ("project", "projectId");
 /// Contents by the project that they are in and their hash.
 pub type Contents = HashMap<(ProjectId, Hash), Result<Arc<Vec<u8>>>>;
 
-/// The contents of the blobs with these hashes, in the actor's projects. One that does not have its hash is an error of its
+/// The contents of the blobs with these hashes. One that does not have its hash is an error of its
 /// own, which leaves the others readable.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn contents(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<Contents> {
+pub async fn contents(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Contents> {
     let mut chains = blob::by_hashes(tx, keys).await?;
-    let keys = keys.to_vec();
+    let keys: Vec<(ProjectId, Hash)> = keys.iter().map(|(member, hash)| (member.project(), *hash)).collect();
     // Decoding takes processor time, which async threads do not have to give.
     let decode = tokio::task::spawn_blocking(move || {
         let mut contents = HashMap::with_capacity(keys.len());

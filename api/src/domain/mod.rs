@@ -37,6 +37,7 @@ mod write;
 
 use self::turns::Turns;
 pub use self::write::Writer;
+pub use crate::storage::access::{self, Member};
 pub use crate::storage::db::Tx;
 
 /// How long a write that was refused says of the next that it would be, too.

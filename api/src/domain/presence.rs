@@ -13,8 +13,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
-use super::Services;
 use super::events::{Cursor, Feed};
+use super::{Services, access};
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::Result;
@@ -192,7 +192,9 @@ async fn look(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> 
     let project = feed.project();
     let mut read = feed.people.read.lock().await;
     if read.as_ref().is_none_or(|(then, _)| *then < stirred) {
-        let presences = of_projects(&services.read_for_all(actor).await?, &[project]).await?;
+        let tx = services.read_for_all(actor).await?;
+        let member = access::member(&tx, project).await?;
+        let presences = of_projects(&tx, member.as_slice()).await?;
         *read = Some((stirred, presences));
     }
     let presences = read.as_ref().map_or(&[][..], |(_, presences)| presences);

@@ -6,7 +6,7 @@ use super::edit::{Changed, Content, Context, Edit, FileWrite, Heads};
 use super::file::PROJECT;
 use super::project::Target;
 use super::write::Write;
-use super::{Tx, Writer, check_name, check_optional_text, policy};
+use super::{Tx, Writer, access, check_name, check_optional_text, policy};
 use crate::model::clock;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::Hash;
@@ -17,8 +17,8 @@ use crate::model::path::FilePath;
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
 use crate::storage::file::{self, Head};
-pub use crate::storage::snapshot::{by_created_revisions, by_ids, count, page};
-use crate::storage::{chat, event, snapshot};
+pub use crate::storage::snapshot::{by_created_revisions, by_ids, count, page, project_with_page};
+use crate::storage::{chat, event, file_snapshot, snapshot};
 
 /// A snapshot that a caller asks for.
 #[derive(Clone, Debug)]
@@ -290,7 +290,8 @@ pub async fn undo(
 
 /// The edits that take back what a revision did to files, where nothing has been done to them since.
 async fn inverse(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Edit>> {
-    let made = file::changes_of_revisions(tx, &[(project, revision)]).await?;
+    let Some(member) = access::member(tx, project).await? else { return Ok(Vec::new()) };
+    let made = file_snapshot::changes_of_revisions(tx, &[(member, revision)]).await?;
     let ids: Vec<FileId> = made.iter().map(|change| change.file_id).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -341,7 +342,7 @@ async fn going_back(tx: &Tx, project: ProjectId, at: i32, heads: impl Iterator<I
         return Ok(Vec::new());
     }
     let mut live: HashMap<FileId, Head> = heads.map(|head| (head.file.id, head.clone())).collect();
-    let held = file::held(tx, project, at, (at, i32::MAX)).await?;
+    let held = file::held(tx, project, at).await?;
     let mut held: HashMap<FileId, Head> = held.into_iter().map(|head| (head.file.id, head)).collect();
     let deleted: Vec<FileId> = held.keys().filter(|id| !live.contains_key(id)).copied().collect();
     let mut deleted: HashMap<FileId, Head> = if deleted.is_empty() {

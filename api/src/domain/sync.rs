@@ -208,7 +208,7 @@ const MAX_CONFLICTS: usize = 100;
 async fn conflicts(write: &Write, heads: &Heads, wanted: &[Wanted], seen_at: i32) -> Result<Vec<FileConflict>> {
     let (tx, project) = (&write.tx, write.locked.id);
     let changed: HashSet<FileId> = file::changed_after(tx, project, seen_at).await?.into_iter().collect();
-    let seen = file::held(tx, project, seen_at, (seen_at, i32::MAX)).await?;
+    let seen = file::held(tx, project, seen_at).await?;
     let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
     let (mut files, mut sides) = (Vec::new(), Vec::new());
     for (path, _, _, content) in wanted {

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::hash::Hash;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures::channel::oneshot;
@@ -33,7 +33,11 @@ pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {
 
 /// What the resolvers of an operation wait for, by kind, in the order in which the kinds were first asked for.
 #[derive(Default)]
-pub struct Wanted(Mutex<Vec<Box<dyn Kind>>>);
+pub struct Wanted {
+    kinds: Mutex<Vec<Box<dyn Kind>>>,
+    /// Keys with values that were read before anybody asked.
+    ready: Mutex<Vec<Box<dyn Any + Send>>>,
+}
 
 impl Wanted {
     /// What there is for a key. Waits until [`drive`] reads it.
@@ -41,14 +45,35 @@ impl Wanted {
     /// # Errors
     /// As the read.
     pub async fn load<K: Key>(&self, key: K) -> Result<Option<K::Value>> {
+        if let Some(value) = self.take_ready(&key) {
+            return Ok(Some(value));
+        }
         // Not tokio's, which may keep an answer back to let other tasks run: the operation would seem to wait for it.
         let (sender, answer) = oneshot::channel();
         self.ask(key, sender);
         answer.await.map_err(|_| Error::internal("a read was given up"))?
     }
 
+    /// Keeps what was read together with something else, for the next who asks for it.
+    pub fn prepare<K: Key>(&self, key: K, value: K::Value) {
+        lock(&self.ready).push(Box::new((key, value)));
+    }
+
+    /// Forgets what was prepared: it was read before a write.
+    pub fn forget(&self) {
+        lock(&self.ready).clear();
+    }
+
+    fn take_ready<K: Key>(&self, key: &K) -> Option<K::Value> {
+        let mut ready = lock(&self.ready);
+        let is_it = |ready: &Box<dyn Any + Send>| ready.downcast_ref::<(K, K::Value)>().is_some_and(|it| it.0 == *key);
+        let at = ready.iter().position(is_it)?;
+        let (_, value) = *ready.swap_remove(at).downcast::<(K, K::Value)>().ok()?;
+        Some(value)
+    }
+
     fn ask<K: Key>(&self, key: K, sender: Sender<K>) {
-        let mut kinds = self.lock();
+        let mut kinds = lock(&self.kinds);
         let same = kinds.iter_mut().find_map(|kind| (&mut **kind as &mut dyn Any).downcast_mut::<Asked<K>>());
         match same {
             Some(asked) => asked.0.entry(key).or_default().push(sender),
@@ -57,12 +82,12 @@ impl Wanted {
     }
 
     fn take(&self) -> Vec<Box<dyn Kind>> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *lock(&self.kinds))
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn Kind>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Sender<K> = oneshot::Sender<Result<Option<<K as Key>::Value>>>;
@@ -80,14 +105,18 @@ impl<K: Key> Kind for Asked<K> {
             let keys: Vec<K> = self.0.keys().cloned().collect();
             let read = async { K::read(&*reader.tx().await?, &keys).await };
             let mut values = read.await;
-            for (key, senders) in self.0 {
+            for (key, mut senders) in self.0 {
                 let answer = match &mut values {
                     Ok(values) => Ok(values.remove(&key)),
                     Err(error) => Err(error.clone()),
                 };
+                let last = senders.pop();
+                // A resolver that has gone away needs no answer.
                 for sender in senders {
-                    // A resolver that has gone away needs no answer.
                     let _ = sender.send(answer.clone());
+                }
+                if let Some(last) = last {
+                    let _ = last.send(answer);
                 }
             }
         })

@@ -74,6 +74,7 @@ impl Caller {
         W: Future<Output = Result<T>> + Send + 'static,
     {
         // Before the write, so that an operation that waits for its turn to write holds no connection.
+        self.wanted.forget();
         *self.reader.current.lock().await = Current::default();
         self.services.write(&self.actor, write).await
     }

@@ -1,5 +1,6 @@
 //! What resolvers ask for by keys: one statement a kind of thing, however many rows ask. To add a read, give its key a type
-//! here and say how many keys are read at once.
+//! here and say how many keys are read at once. A key names the project that its row was found in; whether the caller is a
+//! member of it, the transaction knows or finds out (`storage/access.rs`).
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +10,8 @@ use super::batch::Key;
 use super::context::Caller;
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::{
-    Tx, agent_configuration, chat, collaborator, events, file, growing_message, presence, profile, project, snapshot,
+    Member, Tx, access, agent_configuration, chat, collaborator, events, file, growing_message, presence, profile,
+    project, snapshot,
 };
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
@@ -19,7 +21,7 @@ use crate::model::event::{AsOf, Event, Moment};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
 use crate::model::growing_message::GrowingMessage;
 use crate::model::ids::{
-    AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId,
+    AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within,
 };
 use crate::model::page::{Page, Slice};
 use crate::model::path::FilePath;
@@ -48,6 +50,17 @@ pub struct Count<P, F> {
     pub keep: F,
 }
 
+/// A row by its id, and a part of one of its lists.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct With<I, F> {
+    /// The row.
+    pub id: I,
+    /// Which rows of the list it keeps.
+    pub keep: F,
+    /// Which of those are wanted.
+    pub page: Page,
+}
+
 /// The versions of a file; of saves so many seconds apart at most the last alone, with 0 every one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionsJoined(pub u32);
@@ -60,10 +73,10 @@ pub struct SnapshotsUntil(pub Option<i32>);
 pub struct Contents(pub ProjectId, pub Sha256);
 /// A version of a file by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VersionNumber(pub FileId, pub i32);
+pub struct VersionNumber(pub Within<FileId>, pub i32);
 /// Who wrote the lines of a file as it was in a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BlameOf(pub FileId, pub i32);
+pub struct BlameOf(pub Within<FileId>, pub i32);
 /// What is directly in a folder; in the project, without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChildrenOf(pub Option<FilePath>);
@@ -87,16 +100,16 @@ pub struct MomentOf(pub ProjectId, pub Moment);
 pub struct OwnPreferences;
 /// The changes that were made for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ChangesFor(pub MessageId);
+pub struct ChangesFor(pub Within<MessageId>);
 /// The caller's own active session of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ActiveSession(pub ProjectId);
 /// The messages that are being written in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GrowingIn(pub SessionId);
+pub struct GrowingIn(pub Within<SessionId>);
 /// The text so far of a message that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TextOf(pub MessageId);
+pub struct TextOf(pub Within<MessageId>);
 /// Who listens to a project, as the servers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PresencesOf(pub ProjectId);
@@ -124,6 +137,22 @@ impl Caller {
     pub async fn load<K: Key>(&self, key: K) -> Result<Option<K::Value>> {
         self.wanted.load(key).await
     }
+
+    /// The row of a key that reads a list with it. Whoever asks for the list then, by its own key, has it already.
+    ///
+    /// # Errors
+    /// As the read.
+    pub async fn load_with<I, F, R, P: Parent, T>(&self, key: With<I, F>, parent: impl Fn(&R) -> P) -> Result<Option<R>>
+    where
+        With<I, F>: Key<Value = (R, Slice<T>)>,
+        Part<P, F>: Key<Value = Slice<T>>,
+        F: Clone,
+    {
+        let (keep, page) = (key.keep.clone(), key.page.clone());
+        let Some((row, slice)) = self.load(key).await? else { return Ok(None) };
+        self.wanted.prepare(Part { parent: parent(&row), keep, page }, slice);
+        Ok(Some(row))
+    }
 }
 
 macro_rules! loaders {
@@ -147,24 +176,25 @@ loaders! {
     FileSnapshotId => FileSnapshot, |tx, keys| Ok(index(file::versions_by_ids(tx, keys).await?, |row| row.id));
     ProjectSnapshotId => ProjectSnapshot, |tx, keys| Ok(index(snapshot::by_ids(tx, keys).await?, |row| row.id));
     ActiveSession => Session, |tx, keys| {
-        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        let projects = projects(tx, keys, |key| key.0).await?;
         Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
     };
     GrowingIn => Vec<GrowingMessage>, |tx, keys| {
-        let sessions: Vec<SessionId> = keys.iter().map(|key| key.0).collect();
-        Ok(gather(growing_message::of_sessions(tx, &sessions).await?, |row| GrowingIn(row.session_id)))
+        let sessions = things(tx, keys, |key| key.0).await?;
+        let rows = growing_message::of_sessions(tx, &sessions).await?;
+        Ok(gather(rows, |row| GrowingIn(Within { project: row.project_id, id: row.session_id })))
     };
     TextOf => String, |tx, keys| {
-        let messages: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
-        let texts = growing_message::texts(tx, &messages).await?;
-        Ok(texts.into_iter().map(|(id, text)| (TextOf(id), text)).collect())
+        let messages = things(tx, keys, |key| key.0).await?;
+        let mut texts: HashMap<MessageId, String> = growing_message::texts(tx, &messages).await?.into_iter().collect();
+        Ok(keys.iter().filter_map(|key| Some((*key, texts.remove(&key.0.id)?))).collect())
     };
     PresencesOf => Vec<Presence>, |tx, keys| {
-        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        let projects = projects(tx, keys, |key| key.0).await?;
         Ok(gather(presence::of_projects(tx, &projects).await?, |row| PresencesOf(row.project_id)))
     };
     CollaboratorsOf => Vec<Collaborator>, |tx, keys| {
-        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        let projects = projects(tx, keys, |key| key.0).await?;
         Ok(gather(collaborator::of_projects(tx, &projects).await?, |row| CollaboratorsOf(row.project_id)))
     };
     EmailInvitationsOf => Vec<EmailInvitation>, |tx, keys| {
@@ -177,53 +207,55 @@ loaders! {
     AgentConfigurationsOf => Vec<AgentConfiguration>, |tx, keys| {
         let mut found = HashMap::new();
         for (keep, keys) in gather(keys.to_vec(), |key| key.1) {
-            let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+            let projects = projects(tx, &keys, |key| key.0).await?;
             let rows = agent_configuration::of_projects(tx, &projects, keep).await?;
             found.extend(gather(rows, |row| AgentConfigurationsOf(row.project_id, keep)));
         }
         Ok(found)
     };
     ConfiguredAt => Vec<AgentConfiguration>, |tx, keys| {
-        let keys: Vec<(ProjectId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
-        let rows = agent_configuration::by_revisions(tx, &keys).await?;
+        let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
+        let rows = agent_configuration::by_revisions(tx, &revisions).await?;
         Ok(gather(rows, |row| ConfiguredAt(row.project_id, row.revision)))
     };
-    Part<AgentConfigurationId, VersionsUntil> => Slice<AgentConfiguration>, |tx, keys| {
+    Part<Within<AgentConfigurationId>, VersionsUntil> => Slice<AgentConfiguration>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep: &VersionsUntil, page| {
             agent_configuration::versions_page(tx, parents, keep.0, page).await
         }).await
     };
     Contents => Result<Arc<Vec<u8>>>, |tx, keys| {
-        let keys: Vec<(ProjectId, Sha256)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let keys = member_pairs(access::within(tx, keys, |key| key.0).await?, |key| key.1);
         Ok(file::contents(tx, &keys).await?.into_iter().map(|((project, hash), bytes)| (Contents(project, hash), bytes)).collect())
     };
     VersionNumber => FileSnapshot, |tx, keys| {
-        let keys: Vec<(FileId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
-        Ok(index(file::versions_by_numbers(tx, &keys).await?, |row| VersionNumber(row.file_id, row.version)))
+        let keys = member_pairs(access::within(tx, keys, |key| key.0.project).await?, |key| (key.0.id, key.1));
+        Ok(index(file::versions_by_numbers(tx, &keys).await?, |row| {
+            VersionNumber(Within { project: row.project_id, id: row.file_id }, row.version)
+        }))
     };
     FileAt => Entry, |tx, keys| {
         let mut found = HashMap::new();
         for (at, keys) in gather(keys.to_vec(), |key| key.0) {
-            let paths: Vec<(ProjectId, FilePath)> = keys.into_iter().map(|key| (key.1, key.2)).collect();
+            let paths = member_pairs(access::within(tx, &keys, |key| key.1).await?, |key| key.2);
             let rows = file::entries(tx, at, &paths).await?;
             found.extend(rows.into_iter().map(|row| (FileAt(at, row.project_id(), row.path().clone()), row)));
         }
         Ok(found)
     };
     SnapshotMadeAt => ProjectSnapshot, |tx, keys| {
-        let keys: Vec<(ProjectId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
-        let rows = snapshot::by_created_revisions(tx, &keys).await?;
+        let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
+        let rows = snapshot::by_created_revisions(tx, &revisions).await?;
         Ok(index(rows, |row| SnapshotMadeAt(row.project_id, row.created_revision)))
     };
     ChangesMadeAt => Vec<FileSnapshot>, |tx, keys| {
-        let keys: Vec<(ProjectId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
-        Ok(gather(file::changes_of_revisions(tx, &keys).await?, |row| ChangesMadeAt(row.project_id, row.revision)))
+        let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
+        Ok(gather(file::changes_of_revisions(tx, &revisions).await?, |row| ChangesMadeAt(row.project_id, row.revision)))
     };
     EventsAfter => Vec<Event>, |tx, keys| {
         let mut found: HashMap<EventsAfter, Vec<Event>> = HashMap::new();
         for ((after, limit), keys) in gather(keys.to_vec(), |key| (key.1, key.2)) {
             for keys in keys.chunks(PARENTS) {
-                let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+                let projects = projects(tx, keys, |key| key.0).await?;
                 let rows = events::after(tx, &projects, after, &[], limit).await?;
                 found.extend(gather(rows, |row| EventsAfter(row.project_id, after, limit)));
             }
@@ -233,22 +265,26 @@ loaders! {
     Between => Result<Vec<FileDiff>>, |tx, keys| {
         let mut found = HashMap::new();
         for keys in keys.chunks(PARENTS) {
-            found.extend(keys.iter().copied().zip(compare::diffs(tx, keys).await?));
+            let wanted = access::within(tx, keys, |key| key.project).await?;
+            let diffs = compare::diffs(tx, &wanted).await?;
+            found.extend(wanted.into_iter().map(|(_, key)| key).zip(diffs));
         }
         Ok(found)
     };
     BlameOf => Result<Vec<BlameRange>>, |tx, keys| {
         let mut found = HashMap::new();
         for keys in keys.chunks(PARENTS) {
-            let files: Vec<(FileId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
-            found.extend(keys.iter().copied().zip(compare::blame(tx, &files).await?));
+            let wanted = access::within(tx, keys, |key| key.0.project).await?;
+            let files = member_pairs(wanted.clone(), |key| (key.0.id, key.1));
+            let blamed = compare::blame(tx, &files).await?;
+            found.extend(wanted.into_iter().map(|(_, key)| key).zip(blamed));
         }
         Ok(found)
     };
     MomentOf => AsOf, |tx, keys| {
         let mut found = HashMap::new();
         for keys in keys.chunks(PARENTS) {
-            let moments: Vec<(ProjectId, Moment)> = keys.iter().map(|key| (key.0, key.1)).collect();
+            let moments = member_pairs(access::within(tx, keys, |key| key.0).await?, |key| key.1);
             let rows = events::at(tx, &moments).await?;
             found.extend(rows.into_iter().map(|((project, moment), as_of)| (MomentOf(project, moment), as_of)));
         }
@@ -259,25 +295,44 @@ loaders! {
         Ok(preferences.map(|preferences| (OwnPreferences, preferences)).into_iter().collect())
     };
     ChangesFor => Vec<FileSnapshot>, |tx, keys| {
-        let messages: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
+        let messages = things(tx, keys, |key| key.0).await?;
         let rows = file::changes_of_messages(tx, &messages).await?;
-        let rows = rows.into_iter().filter_map(|row| Some((row.message_id?, row)));
         let mut found: HashMap<ChangesFor, Vec<FileSnapshot>> = HashMap::new();
-        for (message, row) in rows {
-            found.entry(ChangesFor(message)).or_default().push(row);
+        for row in rows {
+            if let Some(id) = row.message_id {
+                found.entry(ChangesFor(Within { project: row.project_id, id })).or_default().push(row);
+            }
         }
         Ok(found)
     };
+    With<ProjectId, SessionFilter> => (Project, Slice<Session>), |tx, keys| {
+        each(tx, keys, async |tx, key| chat::project_with_sessions(tx, key.id, &key.keep, &key.page).await).await
+    };
+    With<ProjectId, FileFilter> => (Project, Slice<File>), |tx, keys| {
+        each(tx, keys, async |tx, key| file::project_with_page(tx, key.id, &key.keep, &key.page).await).await
+    };
+    With<ProjectId, ChangeFilter> => (Project, Slice<FileSnapshot>), |tx, keys| {
+        each(tx, keys, async |tx, key| file::project_with_changes(tx, key.id, &key.keep, &key.page).await).await
+    };
+    With<ProjectId, SnapshotsUntil> => (Project, Slice<ProjectSnapshot>), |tx, keys| {
+        each(tx, keys, async |tx, key| snapshot::project_with_page(tx, key.id, key.keep.0, &key.page).await).await
+    };
+    With<SessionId, MessageFilter> => (Session, Slice<Message>), |tx, keys| {
+        each(tx, keys, async |tx, key| chat::session_with_messages(tx, key.id, &key.keep, &key.page).await).await
+    };
+    With<FileId, VersionsJoined> => (File, Slice<FileSnapshot>), |tx, keys| {
+        each(tx, keys, async |tx, key| file::file_with_versions(tx, key.id, &key.page).await).await
+    };
     Part<ProjectId, SessionFilter> => Slice<Session>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep, page| chat::sessions_page(tx, parents, keep, page).await).await
+        parts(tx, keys, async |tx, parents, keep, page| chat::sessions_page(tx, &members(parents), keep, page).await).await
     };
     Count<ProjectId, SessionFilter> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep| chat::sessions_count(tx, parents, keep).await).await
+        counts(tx, keys, async |tx, parents, keep| chat::sessions_count(tx, &members(parents), keep).await).await
     };
-    Part<SessionId, MessageFilter> => Slice<Message>, |tx, keys| {
+    Part<Within<SessionId>, MessageFilter> => Slice<Message>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep, page| chat::messages_page(tx, parents, keep, page).await).await
     };
-    Count<SessionId, MessageFilter> => i64, |tx, keys| {
+    Count<Within<SessionId>, MessageFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| chat::messages_count(tx, parents, keep).await).await
     };
     Part<FilesOf, FileFilter> => Slice<File>, |tx, keys| {
@@ -293,25 +348,25 @@ loaders! {
         counts(tx, keys, async |tx, parents, keep: &ChildrenOf| file::children_count(tx, parents, keep.0.as_ref()).await).await
     };
     Part<ProjectId, ChangeFilter> => Slice<FileSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep, page| file::changes_page(tx, parents, keep, page).await).await
+        parts(tx, keys, async |tx, parents, keep, page| file::changes_page(tx, &members(parents), keep, page).await).await
     };
     Count<ProjectId, ChangeFilter> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep| file::changes_count(tx, parents, keep).await).await
+        counts(tx, keys, async |tx, parents, keep| file::changes_count(tx, &members(parents), keep).await).await
     };
-    Part<FileId, VersionsJoined> => Slice<FileSnapshot>, |tx, keys| {
+    Part<Within<FileId>, VersionsJoined> => Slice<FileSnapshot>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep: &VersionsJoined, page| match keep.0 {
             0 => file::versions_page(tx, parents, page).await,
             seconds => file::joined_versions_page(tx, parents, seconds, page).await,
         }).await
     };
-    Count<FileId, VersionsJoined> => i64, |tx, keys| {
+    Count<Within<FileId>, VersionsJoined> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep: &VersionsJoined| file::joined_versions_count(tx, parents, keep.0).await).await
     };
     Part<ProjectId, SnapshotsUntil> => Slice<ProjectSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep: &SnapshotsUntil, page| snapshot::page(tx, parents, keep.0, page).await).await
+        parts(tx, keys, async |tx, parents, keep: &SnapshotsUntil, page| snapshot::page(tx, &members(parents), keep.0, page).await).await
     };
     Count<ProjectId, SnapshotsUntil> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep: &SnapshotsUntil| snapshot::count(tx, parents, keep.0).await).await
+        counts(tx, keys, async |tx, parents, keep: &SnapshotsUntil| snapshot::count(tx, &members(parents), keep.0).await).await
     };
 }
 
@@ -330,21 +385,116 @@ fn gather<K: Eq + Hash, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, Ve
 /// Parents that one statement takes: SQLite joins at most 500 selects.
 const PARENTS: usize = 200;
 
+/// Reads one key after another: of these, an operation has as many as its document says.
+async fn each<K: Clone + Eq + Hash, V>(
+    tx: &Tx,
+    keys: &[K],
+    read: impl AsyncFn(&Tx, &K) -> Result<Option<V>>,
+) -> Result<HashMap<K, V>> {
+    let mut found = HashMap::new();
+    for key in keys {
+        if let Some(value) = read(tx, key).await? {
+            found.insert(key.clone(), value);
+        }
+    }
+    Ok(found)
+}
+
+/// Whose lists there are: a project, or something in one.
+pub trait Parent: Copy + Eq + Hash {
+    /// What names it below its project.
+    type Inner: Copy;
+
+    fn project(&self) -> ProjectId;
+    fn inner(self) -> Self::Inner;
+}
+
+impl Parent for ProjectId {
+    type Inner = ();
+
+    fn project(&self) -> ProjectId {
+        *self
+    }
+
+    fn inner(self) {}
+}
+
+impl Parent for FilesOf {
+    type Inner = Option<i32>;
+
+    fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    fn inner(self) -> Option<i32> {
+        self.at
+    }
+}
+
+impl<I: Copy + Eq + Hash> Parent for Within<I> {
+    type Inner = I;
+
+    fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    fn inner(self) -> I {
+        self.id
+    }
+}
+
+/// The parents among these that are in projects of the caller's, as storage takes them.
+async fn parents<'t, P: Parent>(tx: &'t Tx, of: &[P]) -> Result<Vec<(Member<'t>, P::Inner)>> {
+    Ok(member_pairs(access::within(tx, of, P::project).await?, P::inner))
+}
+
+fn member_pairs<'t, K, I>(keys: Vec<(Member<'t>, K)>, inner: impl Fn(K) -> I) -> Vec<(Member<'t>, I)> {
+    keys.into_iter().map(|(member, key)| (member, inner(key))).collect()
+}
+
+fn members<'t>(projects: &[(Member<'t>, ())]) -> Vec<Member<'t>> {
+    projects.iter().map(|(member, ())| *member).collect()
+}
+
+async fn projects<'t, K>(tx: &'t Tx, keys: &[K], project: impl Fn(&K) -> ProjectId) -> Result<Vec<Member<'t>>> {
+    Ok(access::members(tx, keys.iter().map(project)).await?.into_values().collect())
+}
+
+async fn things<'t, K, I: Copy + Eq + Hash>(
+    tx: &'t Tx,
+    keys: &[K],
+    thing: impl Fn(&K) -> Within<I>,
+) -> Result<Vec<(Member<'t>, I)>> {
+    parents(tx, &keys.iter().map(thing).collect::<Vec<_>>()).await
+}
+
+async fn revisions<'t, K>(
+    tx: &'t Tx,
+    keys: &[K],
+    revision: impl Fn(&K) -> (ProjectId, i32),
+) -> Result<Vec<(Member<'t>, i32)>> {
+    let revisions: Vec<(ProjectId, i32)> = keys.iter().map(revision).collect();
+    Ok(member_pairs(access::within(tx, &revisions, |key| key.0).await?, |key| key.1))
+}
+
 /// Reads the same part of the list of every parent: a statement for each different filter and page, of which an
 /// operation has as many as its document says, however many parents there are.
 async fn parts<P, F, T>(
     tx: &Tx,
     keys: &[Part<P, F>],
-    read: impl AsyncFn(&Tx, &[P], &F, &Page) -> Result<Vec<(P, Slice<T>)>>,
+    read: impl AsyncFn(&Tx, &[(Member<'_>, P::Inner)], &F, &Page) -> Result<Vec<(P, Slice<T>)>>,
 ) -> Result<HashMap<Part<P, F>, Slice<T>>>
 where
-    P: Copy + Eq + Hash,
+    P: Parent,
     F: Clone + Eq + Hash,
 {
     let mut found = HashMap::new();
     for ((keep, page), keys) in gather(keys.to_vec(), |key| (key.keep.clone(), key.page.clone())) {
         for keys in keys.chunks(PARENTS) {
-            let parents: Vec<P> = keys.iter().map(|key| key.parent).collect();
+            let parents = parents(tx, &keys.iter().map(|key| key.parent).collect::<Vec<P>>()).await?;
+            if parents.is_empty() {
+                continue;
+            }
             for (parent, slice) in read(tx, &parents, &keep, &page).await? {
                 found.insert(Part { parent, keep: keep.clone(), page: page.clone() }, slice);
             }
@@ -356,16 +506,19 @@ where
 async fn counts<P, F>(
     tx: &Tx,
     keys: &[Count<P, F>],
-    read: impl AsyncFn(&Tx, &[P], &F) -> Result<Vec<(P, i64)>>,
+    read: impl AsyncFn(&Tx, &[(Member<'_>, P::Inner)], &F) -> Result<Vec<(P, i64)>>,
 ) -> Result<HashMap<Count<P, F>, i64>>
 where
-    P: Copy + Eq + Hash,
+    P: Parent,
     F: Clone + Eq + Hash,
 {
     let mut found = HashMap::new();
     for (keep, keys) in gather(keys.to_vec(), |key| key.keep.clone()) {
         for keys in keys.chunks(PARENTS) {
-            let parents: Vec<P> = keys.iter().map(|key| key.parent).collect();
+            let parents = parents(tx, &keys.iter().map(|key| key.parent).collect::<Vec<P>>()).await?;
+            if parents.is_empty() {
+                continue;
+            }
             let counted = read(tx, &parents, &keep).await?;
             found.extend(counted.into_iter().map(|(parent, n)| (Count { parent, keep: keep.clone() }, n)));
         }

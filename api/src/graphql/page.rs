@@ -1,7 +1,9 @@
 //! Relay connections: <https://relay.dev/graphql/connections.htm>.
 
-use async_graphql::connection::{Connection, Edge};
-use async_graphql::{Context, Object};
+use std::convert::Infallible;
+
+use async_graphql::connection::{Connection, CursorType, Edge};
+use async_graphql::{Context, InputObject, InputType, Lookahead, Object, Value};
 
 use super::context::caller;
 use super::loader::{ChildrenOf, Count, SnapshotsUntil, VersionsJoined};
@@ -10,18 +12,62 @@ use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
-use crate::model::ids::{FileId, ProjectId, SessionId};
-use crate::model::page::{PageSize, Slice};
+use crate::model::ids::{FileId, ProjectId, SessionId, Within};
+use crate::model::page::{self as model, Cursor, PageSize, Slice};
 use crate::model::project::ProjectFilter;
 
 /// A page of a list whose rows are `T`.
-pub type Page<T> = Connection<String, Row<T>, Total>;
+pub type Page<T> = Connection<Place, Row<T>, Total>;
 
 /// Makes a connection of a slice.
 pub fn connection<R, T: Plain>(slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
     let mut connection = Connection::with_additional_fields(slice.has_previous, slice.has_next, total);
-    connection.edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(cursor.encode(), Row(node(row)))).collect();
+    connection.edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(Place(cursor), Row(node(row)))).collect();
     connection
+}
+
+/// A row's cursor, written only where an operation selects it.
+pub struct Place(Cursor);
+
+impl CursorType for Place {
+    type Error = Infallible;
+
+    fn decode_cursor(text: &str) -> std::result::Result<Self, Infallible> {
+        // Resolvers read cursors themselves, by [`Cursor::parse`], whose error names the argument.
+        Ok(Self(Cursor::parse(text, "").unwrap_or(Cursor(Vec::new()))))
+    }
+
+    fn encode_cursor(&self) -> String {
+        self.0.encode()
+    }
+}
+
+/// The arguments of every list.
+#[derive(InputObject)]
+pub struct Paging {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+impl Paging {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// As [`model::Page::parse`].
+    pub fn parse(self, size: PageSize) -> Result<model::Page> {
+        model::Page::parse(self.first, self.after, self.last, self.before, size)
+    }
+}
+
+/// The arguments with which a selection selects one of its fields, before its resolver runs. `None` where it does not, does so
+/// on a condition, or with arguments that the resolver will refuse.
+pub fn arguments<A: InputType>(selected: &Lookahead<'_>, field: &str) -> Option<A> {
+    let field = selected.field(field).selection_fields().into_iter().next()?;
+    let is_certain = field.directives().is_ok_and(|directives| directives.is_empty());
+    let arguments = field.arguments().ok().filter(|_| is_certain)?;
+    A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()
 }
 
 /// Where weights end: sums of them must not run over, however lists are nested.
@@ -58,7 +104,7 @@ pub enum Total {
     /// A project's sessions.
     Sessions(Count<ProjectId, SessionFilter>),
     /// A session's messages.
-    Messages(Count<SessionId, MessageFilter>),
+    Messages(Count<Within<SessionId>, MessageFilter>),
     /// A project's files.
     Files(Count<FilesOf, FileFilter>),
     /// What is directly in a folder.
@@ -68,7 +114,7 @@ pub enum Total {
     /// A file's versions.
     Versions(FileId),
     /// Those of a file's versions that stay where saves are shown as one.
-    JoinedVersions(Count<FileId, VersionsJoined>),
+    JoinedVersions(Count<Within<FileId>, VersionsJoined>),
     /// The caller's invitations.
     Invitations,
     /// A project's snapshots.

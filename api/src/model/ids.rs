@@ -50,6 +50,15 @@ ids! {
     AgentConfigurationId,
 }
 
+/// Something in a project, by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Within<I> {
+    /// The project.
+    pub project: ProjectId,
+    /// The id.
+    pub id: I,
+}
+
 /// A folder that is there because something is below it has no row, and so no UUID: its id is its project's, a slash, and
 /// its path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -94,11 +94,11 @@ pub fn search(text: Option<String>, field: &str) -> Result<Option<String>> {
 }
 
 /// A row's place in a list: the values it is sorted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cursor(pub Vec<Key>);
 
 /// One value that a list is sorted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// A revision or a version.
     #[serde(rename = "n")]

@@ -5,12 +5,12 @@ use chrono::{DateTime, Utc};
 use entity::agent_configuration_versions;
 use sea_orm::{FromQueryResult, QueryResult};
 
+use super::access::{self, Member, is_member};
 use super::db::{Tx, fail};
-use super::project::member;
 use super::sql::{KeyKind, Order, Sql, pages};
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter, AgentSettings};
 use crate::model::error::Result;
-use crate::model::ids::{AgentConfigurationId, ProjectId, UserId};
+use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
 use crate::model::page::{Cursor, Key, Page, Slice};
 
 /// A version with the event of the revision that made it, which says who and when.
@@ -103,21 +103,23 @@ async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<AgentConfiguration>> {
 pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
     sql.push("v.superseded_revision IS NULL AND v.configuration_id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "v.project_id", tx.me());
-    versions(tx, sql).await
+    is_member(&mut sql, "v.project_id", tx.me());
+    let found = versions(tx, sql).await?;
+    access::opened(tx, found.iter().map(|version| version.project_id));
+    Ok(found)
 }
 
-/// The configurations of each of these projects of the actor's, oldest first.
+/// The configurations of each of these projects, oldest first.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn of_projects(
     tx: &Tx,
-    projects: &[ProjectId],
+    projects: &[Member<'_>],
     keep: AgentConfigurationFilter,
 ) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
-    sql.push("v.project_id IN ").list(projects.iter().map(|id| id.0));
+    sql.push("v.project_id IN ").list(projects.iter().copied());
     match keep.at {
         Some(at) => {
             sql.push(" AND v.revision <= ")
@@ -133,8 +135,7 @@ pub async fn of_projects(
     if !keep.include_deleted {
         sql.push(" AND NOT v.is_deletion");
     }
-    sql.push(" AND ");
-    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.project_id, c.created_at, c.id");
+    sql.push(" ORDER BY v.project_id, c.created_at, c.id");
     versions(tx, sql).await
 }
 
@@ -148,26 +149,26 @@ pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
     tx.count(sql).await
 }
 
-/// The versions of each of these configurations in the actor's projects, newest first, up to a revision where one is given.
+/// The versions of each of these configurations, newest first, up to a revision where one is given.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn versions_page(
     tx: &Tx,
-    configurations: &[AgentConfigurationId],
+    configurations: &[(Member<'_>, AgentConfigurationId)],
     until: Option<i32>,
     page: &Page,
-) -> Result<Vec<(AgentConfigurationId, Slice<AgentConfiguration>)>> {
-    let sql = pages(configurations, NEWEST_FIRST, page, |sql, configuration| {
-        sql.push(SELECT).push("v.configuration_id = ").bind(configuration.0);
+) -> Result<Vec<(Within<AgentConfigurationId>, Slice<AgentConfiguration>)>> {
+    let sql = pages(configurations, NEWEST_FIRST, page, |sql, (project, configuration)| {
+        sql.push(SELECT).push("v.configuration_id = ").bind(configuration.0).push(" AND v.project_id = ").bind(project);
         if let Some(until) = until {
             sql.push(" AND v.revision <= ").bind(until);
         }
-        sql.push(" AND ");
-        member(sql, "v.project_id", tx.me());
     })?;
-    let rows = versions(tx, sql).await?;
-    let rows = rows.into_iter().map(|row| (row.id, Cursor(vec![Key::Number(row.version.into())]), row));
+    let rows = versions(tx, sql).await?.into_iter().map(|row| {
+        let parent = Within { project: row.project_id, id: row.id };
+        (parent, Cursor(vec![Key::Number(row.version.into())]), row)
+    });
     Ok(super::group(rows.collect(), page))
 }
 
@@ -178,7 +179,7 @@ pub async fn versions_page(
 pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Result<Option<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
     sql.push("v.configuration_id = ").bind(id.0).push(" AND v.version = ").bind(number).push(" AND ");
-    member(&mut sql, "v.project_id", tx.me());
+    is_member(&mut sql, "v.project_id", tx.me());
     Ok(versions(tx, sql).await?.into_iter().next())
 }
 
@@ -186,11 +187,10 @@ pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Resul
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn by_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Result<Vec<AgentConfiguration>> {
+pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
-    sql.pairs("(v.project_id, v.revision)", revisions.iter().map(|(project, revision)| (project.0, *revision)));
-    sql.push(" AND ");
-    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.project_id, v.revision, c.created_at, c.id");
+    sql.pairs("(v.project_id, v.revision)", revisions.iter().copied());
+    sql.push(" ORDER BY v.project_id, v.revision, c.created_at, c.id");
     versions(tx, sql).await
 }
 

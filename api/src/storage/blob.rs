@@ -6,10 +6,10 @@ use std::sync::Arc;
 use entity::blobs;
 use sea_orm::Value;
 
+use super::access::Member;
 use super::blob_codec::{self, CodecError, Encoded, Encoding};
 use super::content_cache::ContentCache;
 use super::db::Tx;
-use super::project::member;
 use super::snapshot::hash;
 use super::sql::{self, Sql};
 use crate::model::error::{Error, Result};
@@ -151,14 +151,13 @@ pub async fn of_project(tx: &Tx, project: ProjectId, blobs: &[BlobRef], hashes: 
     .await
 }
 
-/// The blobs with these hashes in the actor's projects.
+/// The blobs with these hashes.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn by_hashes(tx: &Tx, keys: &[(ProjectId, Hash)]) -> Result<Chains> {
-    chains(tx, keys.iter().copied(), |sql, keys| {
-        sql.pairs("(b.project_id, b.sha256)", keys.iter().map(|key| (key.0.0, key.1.to_vec()))).push(" AND ");
-        member(sql, "b.project_id", tx.me());
+pub async fn by_hashes(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Chains> {
+    chains(tx, keys.iter().map(|(member, hash)| (member.project(), *hash)), |sql, keys| {
+        sql.pairs("(b.project_id, b.sha256)", keys.iter().map(|key| (key.0.0, key.1.to_vec())));
     })
     .await
 }

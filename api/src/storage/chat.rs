@@ -2,19 +2,22 @@
 
 use chrono::{DateTime, Utc};
 use entity::{chat_messages, chat_sessions};
-use sea_orm::Value;
+use sea_orm::{FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
-use super::db::{Me, Tx, fail, unknown};
-use super::project::member;
+use super::access::{self, Member, is_member};
+use super::db::{Tx, fail, unknown};
+use super::door::{self, LeftOut, List};
+use super::project;
 use super::revision::{self, Counts};
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::error::Result;
 use crate::model::event::Event;
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within};
 use crate::model::names::MessageRole;
 use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
 
 const NEWEST_FIRST: Order = Order { columns: &[("s.revision", KeyKind::Number)], descending: true };
@@ -72,24 +75,23 @@ async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
 pub async fn sessions_by_ids(tx: &Tx, ids: &[SessionId]) -> Result<Vec<Session>> {
     let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "s.project_id", tx.me());
-    sessions(tx, sql).await
+    is_member(&mut sql, "s.project_id", tx.me());
+    let found = sessions(tx, sql).await?;
+    access::opened(tx, found.iter().map(|session| session.project_id));
+    Ok(found)
 }
 
 /// The actor's own active session of each project.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn active_sessions(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Session>> {
+pub async fn active_sessions(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Session>> {
     let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.is_active AND s.user_id = ");
-    sql.bind(tx.me()).push(" AND s.project_id IN ").list(projects.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "s.project_id", tx.me());
+    sql.bind(tx.me()).push(" AND s.project_id IN ").list(projects.iter().copied());
     sessions(tx, sql).await
 }
 
-fn keep_sessions(sql: &mut Sql, me: Me, keep: &SessionFilter) {
-    sql.push(" AND ");
-    member(sql, "s.project_id", me);
+fn keep_sessions(sql: &mut Sql, keep: &SessionFilter) {
     if let Some(is_active) = keep.is_active {
         sql.push(if is_active { " AND s.is_active" } else { " AND NOT s.is_active" });
     }
@@ -110,27 +112,48 @@ fn keep_sessions(sql: &mut Sql, me: Me, keep: &SessionFilter) {
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn sessions_page(
     tx: &Tx,
-    projects: &[ProjectId],
+    projects: &[Member<'_>],
     keep: &SessionFilter,
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<Session>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        sql.push("SELECT s.* FROM chat_sessions s WHERE s.project_id = ").bind(project.0);
-        keep_sessions(sql, tx.me(), keep);
+        sql.push("SELECT s.* FROM chat_sessions s WHERE s.project_id = ").bind(project);
+        keep_sessions(sql, keep);
     })?;
     let rows = sessions(tx, sql).await?.into_iter();
     let rows = rows.map(|row| (row.project_id, Cursor(vec![Key::Number(row.revision.into())]), row)).collect();
     Ok(super::group(rows, page))
 }
 
+/// A project of the actor's, and its sessions as [`sessions_page`] lists them.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn project_with_sessions(
+    tx: &Tx,
+    project: ProjectId,
+    keep: &SessionFilter,
+    page: &Page,
+) -> Result<Option<(Project, Slice<Session>)>> {
+    let select = |sql: &mut Sql| {
+        sql.push("SELECT s.* FROM chat_sessions s WHERE s.project_id = ").bind(project.0);
+        keep_sessions(sql, keep);
+    };
+    let read = |row: &QueryResult| {
+        let row = Session::from(chat_sessions::Model::from_query_result(row, "").map_err(fail)?);
+        Ok((Cursor(vec![Key::Number(row.revision.into())]), row))
+    };
+    project::with_list(tx, project, List { order: NEWEST_FIRST, page, select: &select, read: &read }).await
+}
+
 /// How many sessions [`sessions_page`] would list in all, of each project.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn sessions_count(tx: &Tx, projects: &[ProjectId], keep: &SessionFilter) -> Result<Vec<(ProjectId, i64)>> {
+pub async fn sessions_count(tx: &Tx, projects: &[Member<'_>], keep: &SessionFilter) -> Result<Vec<(ProjectId, i64)>> {
     let mut sql = Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM chat_sessions s WHERE s.project_id IN ");
-    sql.list(projects.iter().map(|id| id.0));
-    keep_sessions(&mut sql, tx.me(), keep);
+    sql.list(projects.iter().copied());
+    keep_sessions(&mut sql, keep);
     sql.push(" GROUP BY s.project_id");
     Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
 }
@@ -142,8 +165,10 @@ pub async fn sessions_count(tx: &Tx, projects: &[ProjectId], keep: &SessionFilte
 pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>> {
     let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "m.project_id", tx.me());
-    messages(tx, sql).await
+    is_member(&mut sql, "m.project_id", tx.me());
+    let found = messages(tx, sql).await?;
+    access::opened(tx, found.iter().map(|message| message.project_id));
+    Ok(found)
 }
 
 /// Adds `SELECT`: messages with the fold that holds now, or held at a revision.
@@ -165,9 +190,7 @@ fn fold_at(sql: &mut Sql, at: i32) -> &mut Sql {
     sql.push(" AND (f.superseded_revision IS NULL OR f.superseded_revision > ").bind(at).push(")")
 }
 
-fn keep_messages(sql: &mut Sql, me: Me, keep: &MessageFilter) {
-    sql.push(" AND ");
-    member(sql, "m.project_id", me);
+fn keep_messages(sql: &mut Sql, keep: &MessageFilter) {
     if let Some(role) = keep.role {
         sql.push(" AND m.role = ").bind(role.as_str());
     }
@@ -203,30 +226,69 @@ fn keep_messages(sql: &mut Sql, me: Me, keep: &MessageFilter) {
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn messages_page(
     tx: &Tx,
-    sessions: &[SessionId],
+    sessions: &[(Member<'_>, SessionId)],
     keep: &MessageFilter,
     page: &Page,
-) -> Result<Vec<(SessionId, Slice<Message>)>> {
-    let sql = pages(sessions, OLDEST_FIRST, page, |sql, session| {
+) -> Result<Vec<(Within<SessionId>, Slice<Message>)>> {
+    let sql = pages(sessions, OLDEST_FIRST, page, |sql, (member, session)| {
+        select_messages(sql, keep.until);
+        sql.push("m.session_id = ").bind(session.0).push(" AND m.project_id = ").bind(member);
+        keep_messages(sql, keep);
+    })?;
+    let rows = messages(tx, sql).await?.into_iter().map(|row| {
+        let parent = Within { project: row.project_id, id: row.session_id };
+        (parent, Cursor(vec![Key::Number(row.revision.into())]), row)
+    });
+    Ok(super::group(rows.collect(), page))
+}
+
+/// A session in one of the actor's projects, and its messages as [`messages_page`] lists them. The session's metadata is left
+/// out.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn session_with_messages(
+    tx: &Tx,
+    session: SessionId,
+    keep: &MessageFilter,
+    page: &Page,
+) -> Result<Option<(Session, Slice<Message>)>> {
+    let door = |sql: &mut Sql| {
+        let left_out = [(chat_sessions::Column::Metadata, LeftOut::Json)];
+        door::columns::<chat_sessions::Entity>(sql, tx, "s", &left_out);
+        sql.push(", s.project_id AS door_project FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
+        is_member(sql, "s.project_id", tx.me());
+    };
+    let row = |row: &QueryResult| {
+        let row = Session::from(chat_sessions::Model::from_query_result(row, door::PREFIX).map_err(fail)?);
+        Ok((row.project_id, row))
+    };
+    let select = |sql: &mut Sql| {
         select_messages(sql, keep.until);
         sql.push("m.session_id = ").bind(session.0);
-        keep_messages(sql, tx.me(), keep);
-    })?;
-    let rows = messages(tx, sql).await?.into_iter();
-    let rows = rows.map(|row| (row.session_id, Cursor(vec![Key::Number(row.revision.into())]), row)).collect();
-    Ok(super::group(rows, page))
+        keep_messages(sql, keep);
+    };
+    let read = |row: &QueryResult| {
+        let row = message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?;
+        Ok((Cursor(vec![Key::Number(row.revision.into())]), row))
+    };
+    door::open(tx, door, row, List { order: OLDEST_FIRST, page, select: &select, read: &read }).await
 }
 
 /// How many messages [`messages_page`] would list in all, of each session.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn messages_count(tx: &Tx, sessions: &[SessionId], keep: &MessageFilter) -> Result<Vec<(SessionId, i64)>> {
-    let mut sql = Sql::new("SELECT m.session_id AS parent, count(*) AS n FROM chat_messages m WHERE m.session_id IN ");
-    sql.list(sessions.iter().map(|id| id.0));
-    keep_messages(&mut sql, tx.me(), keep);
-    sql.push(" GROUP BY m.session_id");
-    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (SessionId(id), n)).collect())
+pub async fn messages_count(
+    tx: &Tx,
+    sessions: &[(Member<'_>, SessionId)],
+    keep: &MessageFilter,
+) -> Result<Vec<(Within<SessionId>, i64)>> {
+    let mut sql = Sql::new("SELECT m.project_id, m.session_id AS parent, count(*) AS n FROM chat_messages m WHERE ");
+    access::among(&mut sql, ("m.project_id", "m.session_id"), sessions);
+    keep_messages(&mut sql, keep);
+    sql.push(" GROUP BY m.project_id, m.session_id");
+    tx.rows(sql).await?.iter().map(|row| access::counted(row, SessionId)).collect()
 }
 
 /// A session's messages after a revision, oldest first.
@@ -236,7 +298,7 @@ pub async fn messages_count(tx: &Tx, sessions: &[SessionId], keep: &MessageFilte
 pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: usize) -> Result<Vec<Message>> {
     let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.session_id = ");
     sql.bind(session.0).push(" AND m.revision > ").bind(revision).push(" AND ");
-    member(&mut sql, "m.project_id", tx.me()).push(" ORDER BY m.revision LIMIT ");
+    is_member(&mut sql, "m.project_id", tx.me()).push(" ORDER BY m.revision LIMIT ");
     sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
     messages(tx, sql).await
 }
@@ -282,7 +344,7 @@ pub async fn recent_count(tx: &Tx, project: Option<ProjectId>) -> Result<i64> {
         "SELECT cast(coalesce(sum(p.message_count - (SELECT count(*) FROM chat_messages m WHERE m.project_id = p.id \
          AND m.folded_revision IS NOT NULL)), 0) AS bigint) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
     );
-    super::project::memberships(&mut sql, tx.me());
+    access::memberships(&mut sql, tx.me());
     if let Some(project) = project {
         sql.push(" AND p.id = ").bind(project.0);
     }
@@ -292,7 +354,7 @@ pub async fn recent_count(tx: &Tx, project: Option<ProjectId>) -> Result<i64> {
 async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<ProjectId>> {
     let mut sql =
         Sql::new("SELECT p.id FROM projects p WHERE p.status = 'active' AND p.message_count > 0 AND p.id IN ");
-    super::project::memberships(&mut sql, tx.me());
+    access::memberships(&mut sql, tx.me());
     if let Some(project) = project {
         sql.push(" AND p.id = ").bind(project.0);
     }

@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use entity::views::pending_invitations;
 use entity::{project_collaborators, project_invitations};
 
+use super::access::{Member, is_member};
 use super::db::Tx;
-use super::project::{member, role};
+use super::project::role;
 use super::sql::{KeyKind, Order, Sql};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation, Invitation};
 use crate::model::error::Result;
@@ -60,14 +61,13 @@ fn invitation(row: pending_invitations::Model) -> Result<Invitation> {
     })
 }
 
-/// The collaborators of projects of which the actor is a member.
+/// The collaborators of projects.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn of_projects(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Collaborator>> {
+pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Collaborator>> {
     let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "k.project_id", tx.me()).push(" ORDER BY k.invited_at, k.user_id");
+    sql.list(projects.iter().copied()).push(" ORDER BY k.invited_at, k.user_id");
     let rows: Vec<project_collaborators::Model> = tx.all(sql).await?;
     rows.into_iter().map(collaborator).collect()
 }
@@ -79,7 +79,7 @@ pub async fn of_projects(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Collaborator>
 pub async fn one(tx: &Tx, project: ProjectId, user: UserId) -> Result<Option<Collaborator>> {
     let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id = ");
     sql.bind(project.0).push(" AND k.user_id = ").bind(user.0).push(" AND ");
-    member(&mut sql, "k.project_id", tx.me());
+    is_member(&mut sql, "k.project_id", tx.me());
     let rows: Vec<project_collaborators::Model> = tx.all(sql).await?;
     rows.into_iter().next().map(collaborator).transpose()
 }

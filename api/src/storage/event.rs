@@ -2,8 +2,8 @@
 
 use entity::project_events;
 
+use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
-use super::project::member;
 use super::sql::{Sql, union};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
@@ -22,27 +22,25 @@ fn event(row: project_events::Model) -> Result<Event> {
     })
 }
 
-/// Events of each of these projects of the actor's after a revision, oldest first, of these kinds where any are named, at
+/// Events of each of these projects after a revision, oldest first, of these kinds where any are named, at
 /// most `limit` of each.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn after(
     tx: &Tx,
-    projects: &[ProjectId],
+    projects: &[Member<'_>],
     revision: i32,
     kinds: &[EventKind],
     limit: usize,
 ) -> Result<Vec<Event>> {
     let sql = union(projects, |sql, project| {
-        sql.push("SELECT * FROM project_events e WHERE e.project_id = ").bind(project.0);
+        sql.push("SELECT * FROM project_events e WHERE e.project_id = ").bind(project);
         sql.push(" AND e.revision > ").bind(revision);
         if !kinds.is_empty() {
             sql.push(" AND e.kind IN ").list(kinds.iter().map(|kind| kind.as_str()));
         }
-        sql.push(" AND ");
-        member(sql, "e.project_id", tx.me()).push(" ORDER BY e.revision LIMIT ");
-        sql.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        sql.push(" ORDER BY e.revision LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
         Ok(())
     })?;
     let rows: Vec<project_events::Model> = tx.all(sql).await?;
@@ -56,23 +54,23 @@ pub async fn after(
 pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     let mut sql = Sql::new("SELECT p.revision AS n FROM projects p WHERE p.id = ");
     sql.bind(project.0).push(" AND ");
-    member(&mut sql, "p.id", tx.me());
+    is_member(&mut sql, "p.id", tx.me());
     let row = tx.row(sql).await?;
+    access::opened(tx, row.iter().map(|_| project));
     row.map(|row| row.try_get("", "n").map_err(fail)).transpose()
 }
 
-/// The revisions that moments name in projects of the actor's, with their times; those that are not there are left out.
+/// The revisions that moments name in projects, with their times; those that are not there are left out.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn at(tx: &Tx, moments: &[(ProjectId, Moment)]) -> Result<Vec<((ProjectId, Moment), AsOf)>> {
-    let numbered: Vec<(usize, &(ProjectId, Moment))> = moments.iter().enumerate().collect();
+pub async fn at(tx: &Tx, moments: &[(Member<'_>, Moment)]) -> Result<Vec<((ProjectId, Moment), AsOf)>> {
+    let numbered: Vec<(usize, &(Member<'_>, Moment))> = moments.iter().enumerate().collect();
     let sql = union(&numbered, |sql, (index, (project, moment))| {
         sql.push(&format!("SELECT {index} AS n, e.revision, e.created_at FROM project_events e WHERE e.project_id = "));
-        sql.bind(project.0);
+        sql.bind(*project);
         named(sql, *moment);
-        sql.push(" AND ");
-        member(sql, "e.project_id", tx.me()).push(" ORDER BY e.revision DESC LIMIT 1");
+        sql.push(" ORDER BY e.revision DESC LIMIT 1");
         Ok(())
     })?;
     let mut found = Vec::new();
@@ -83,7 +81,7 @@ pub async fn at(tx: &Tx, moments: &[(ProjectId, Moment)]) -> Result<Vec<((Projec
             time: row.try_get("", "created_at").map_err(fail)?,
         };
         let moment = usize::try_from(index).ok().and_then(|index| moments.get(index));
-        found.extend(moment.map(|moment| (*moment, as_of)));
+        found.extend(moment.map(|(project, moment)| ((project.project(), *moment), as_of)));
     }
     Ok(found)
 }
@@ -110,6 +108,7 @@ fn named(sql: &mut Sql, moment: Moment) {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Event>> {
+    let Some(project) = access::member(tx, project).await? else { return Ok(None) };
     let found = after(tx, &[project], revision.saturating_sub(1), &[], 1).await?;
     Ok(found.into_iter().find(|event| event.revision == revision))
 }

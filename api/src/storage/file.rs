@@ -3,24 +3,20 @@
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
+use super::access::{self, Member, is_member};
 use super::blob::{BlobId, BlobRef};
-use super::db::{Me, Tx, fail, unknown};
-use super::project::member;
-use super::save;
+use super::db::{Tx, fail, unknown};
+use super::door::List;
+use super::project;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::error::Result;
-use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Folder, Hash};
-use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
-use crate::model::names::{ChangeType, FileType};
+use crate::model::file::{Entry, File, FileFilter, FileSnapshot, FilesOf, Folder, Hash};
+use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
+use crate::model::names::FileType;
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::path::FilePath;
-
-/// A version with its contents' hash and the event of its revision, which says who, when and for what.
-const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
-     v.path, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
-     JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
-     LEFT JOIN blobs b ON b.id = v.blob_id ";
+use crate::model::project::Project;
 
 /// A file as of a revision, in the columns of `project_files`; goes after `SELECT` and ends inside a `WHERE`.
 const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
@@ -33,80 +29,45 @@ const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.
 const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
      v.is_deleted, v.created_at, v.updated_at FROM project_files v WHERE ";
 
-const NEWEST_CHANGE_FIRST: Order =
-    Order { columns: &[("v.revision", KeyKind::Number), ("v.id", KeyKind::Id)], descending: true };
-const NEWEST_VERSION_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
-
-fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> Result<T> {
+const BY_PATH_NOW: Order =
+    Order { columns: &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)], descending: false };
+const BY_PATH_THEN: Order =
+    Order { columns: &[("v.path", KeyKind::Text), ("v.file_id", KeyKind::Id)], descending: false };
+pub(super) fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> Result<T> {
     row.try_get("", column).map_err(fail)
 }
 
-fn optional_hash(row: &QueryResult, column: &str) -> Result<Option<Hash>> {
-    get::<Option<Vec<u8>>>(row, column)?.map(hash).transpose()
-}
-
 /// Which of the things asked for a row answers.
-fn place(row: &QueryResult) -> Result<usize> {
+pub(super) fn place(row: &QueryResult) -> Result<usize> {
     Ok(usize::try_from(get::<i32>(row, "n")?).unwrap_or_default())
 }
 
-fn file_type(row: &QueryResult) -> Result<FileType> {
-    let text: String = get(row, "file_type")?;
-    FileType::from_stored(&text).ok_or_else(|| unknown("file type", &text))
-}
-
 fn file(row: &QueryResult) -> Result<File> {
-    Ok(File {
-        id: FileId(get(row, "id")?),
-        project_id: ProjectId(get(row, "project_id")?),
-        path: FilePath::from_stored(get(row, "file_path")?),
-        file_type: file_type(row)?,
-        language: get(row, "language")?,
-        size_bytes: get(row, "size_bytes")?,
-        version: get(row, "version")?,
-        hash: optional_hash(row, "hash")?,
-        is_deleted: get(row, "is_deleted")?,
-        created_at: get(row, "created_at")?,
-        updated_at: get(row, "updated_at")?,
-    })
+    prefixed_file(row, "")
 }
 
-fn version(row: &QueryResult) -> Result<FileSnapshot> {
-    let change_type: String = get(row, "change_type")?;
-    Ok(FileSnapshot {
-        id: FileSnapshotId(get(row, "id")?),
-        project_id: ProjectId(get(row, "project_id")?),
-        file_id: FileId(get(row, "file_id")?),
-        revision: get(row, "revision")?,
-        version: get(row, "version")?,
-        follows: get::<i32>(row, "version")? - 1,
-        path: FilePath::from_stored(get(row, "path")?),
-        change_type: ChangeType::from_stored(&change_type).ok_or_else(|| unknown("kind of change", &change_type))?,
-        additions: get(row, "additions")?,
-        deletions: get(row, "deletions")?,
-        hash: optional_hash(row, "sha256")?,
-        size_bytes: get::<Option<i32>>(row, "size")?.unwrap_or_default(),
-        change_description: get(row, "description")?,
-        created_at: get(row, "created_at")?,
-        created_by: get::<Option<Uuid>>(row, "actor_id")?.map(UserId),
-        session_id: get::<Option<Uuid>>(row, "session_id")?.map(SessionId),
-        message_id: get::<Option<Uuid>>(row, "message_id")?.map(MessageId),
+pub(super) fn prefixed_file(row: &QueryResult, prefix: &str) -> Result<File> {
+    fn get<T: sea_orm::TryGetable>(row: &QueryResult, prefix: &str, column: &str) -> Result<T> {
+        row.try_get(prefix, column).map_err(fail)
+    }
+    let file_type: String = get(row, prefix, "file_type")?;
+    Ok(File {
+        id: FileId(get(row, prefix, "id")?),
+        project_id: ProjectId(get(row, prefix, "project_id")?),
+        path: FilePath::from_stored(get(row, prefix, "file_path")?),
+        file_type: FileType::from_stored(&file_type).ok_or_else(|| unknown("file type", &file_type))?,
+        language: get(row, prefix, "language")?,
+        size_bytes: get(row, prefix, "size_bytes")?,
+        version: get(row, prefix, "version")?,
+        hash: get::<Option<Vec<u8>>>(row, prefix, "hash")?.map(hash).transpose()?,
+        is_deleted: get(row, prefix, "is_deleted")?,
+        created_at: get(row, prefix, "created_at")?,
+        updated_at: get(row, prefix, "updated_at")?,
     })
 }
 
 async fn files(tx: &Tx, sql: Sql) -> Result<Vec<File>> {
     tx.rows(sql).await?.iter().map(file).collect()
-}
-
-async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<FileSnapshot>> {
-    tx.rows(sql).await?.iter().map(version).collect()
-}
-
-/// The rows of a list that shows saves as one.
-async fn joined(tx: &Tx, mut sql: Sql, join_saves_seconds: u32) -> Result<Vec<FileSnapshot>> {
-    save::with_follows(&mut sql, tx, join_saves_seconds);
-    let joined = |row| Ok(FileSnapshot { follows: get(row, "follows")?, ..version(row)? });
-    tx.rows(sql).await?.iter().map(if join_saves_seconds > 0 { joined } else { version }).collect()
 }
 
 /// Adds the condition that a version was valid at a revision.
@@ -123,8 +84,10 @@ pub async fn by_ids(tx: &Tx, ids: &[FileId]) -> Result<Vec<File>> {
     let mut sql = Sql::new("SELECT ");
     sql.push(FILES_NOW);
     sql.push("v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "v.project_id", tx.me());
-    files(tx, sql).await
+    is_member(&mut sql, "v.project_id", tx.me());
+    let found = files(tx, sql).await?;
+    access::opened(tx, found.iter().map(|file| file.project_id));
+    Ok(found)
 }
 
 fn folder(row: &QueryResult) -> Result<Folder> {
@@ -137,11 +100,14 @@ fn folder(row: &QueryResult) -> Result<Folder> {
     })
 }
 
-/// What is at these paths of the actor's projects, now or as of a revision.
+/// What is at these paths, now or as of a revision.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn entries(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) -> Result<Vec<Entry>> {
+pub async fn entries(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)]) -> Result<Vec<Entry>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
     let files = by_paths(tx, at, keys).await?;
     let folders = folders_by_paths(tx, at, keys).await?;
     // Something is below a folder that was made, too.
@@ -152,10 +118,10 @@ pub async fn entries(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) -
 }
 
 /// Which of these paths have something live below them.
-async fn folders_by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) -> Result<Vec<Folder>> {
+async fn folders_by_paths(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)]) -> Result<Vec<Folder>> {
     let mut sql = Sql::new("WITH w (project_id, path) AS (VALUES ");
     for (index, (project, path)) in keys.iter().enumerate() {
-        sql.push(if index == 0 { "(" } else { ", (" }).bind(project.0).push(", ").bind(path.as_str()).push(")");
+        sql.push(if index == 0 { "(" } else { ", (" }).bind(*project).push(", ").bind(path.as_str()).push(")");
     }
     sql.push(") SELECT w.project_id AS parent, w.path, ");
     if let Some(at) = at {
@@ -171,17 +137,16 @@ async fn folders_by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath
              AND v.file_path > w.path || '/' AND v.file_path < w.path || '0' WHERE NOT v.is_deleted",
         );
     }
-    sql.push(" AND ");
-    member(&mut sql, "w.project_id", tx.me()).push(" GROUP BY w.project_id, w.path");
+    sql.push(" GROUP BY w.project_id, w.path");
     tx.rows(sql).await?.iter().map(folder).collect()
 }
 
-/// The live files, and folders with rows, at these paths of the actor's projects, now or as of a revision.
+/// The live files, and folders with rows, at these paths, now or as of a revision.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) -> Result<Vec<File>> {
-    let pairs = keys.iter().map(|(project, path)| (project.0, path.as_str().to_owned()));
+pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)]) -> Result<Vec<File>> {
+    let pairs = keys.iter().map(|(project, path)| (*project, path.as_str().to_owned()));
     let mut sql;
     if let Some(at) = at {
         sql = Sql::new("SELECT ");
@@ -193,16 +158,15 @@ pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(ProjectId, FilePath)]) 
         sql.push(FILES_NOW);
         sql.pairs("(v.project_id, v.file_path)", pairs).push(" AND NOT v.is_deleted");
     }
-    sql.push(" AND ");
-    member(&mut sql, "v.project_id", tx.me());
     files(tx, sql).await
 }
 
-fn keep_files(sql: &mut Sql, me: Me, of: FilesOf, keep: &FileFilter) {
-    let path = if of.at.is_some() { "v.path" } else { "v.file_path" };
-    sql.push("v.project_id = ").bind(of.project.0).push(" AND ");
-    member(sql, "v.project_id", me);
-    if let Some(at) = of.at {
+/// The files of a project at one moment; now without a revision.
+type Moment<'t> = (Member<'t>, Option<i32>);
+
+fn keep_files(sql: &mut Sql, at: Option<i32>, keep: &FileFilter) {
+    let path = if at.is_some() { "v.path" } else { "v.file_path" };
+    if let Some(at) = at {
         sql.push(" AND ");
         valid_at(sql, at);
         if !keep.include_deleted {
@@ -212,11 +176,15 @@ fn keep_files(sql: &mut Sql, me: Me, of: FilesOf, keep: &FileFilter) {
         sql.push(" AND NOT v.is_deleted");
     }
     if let Some(under) = &keep.under {
-        // From "folder/" up to, but not with, "folder0": '0' follows '/'.
-        sql.push(" AND (").push(path).push(" = ").bind(under.as_str()).push(" OR (").push(path).push(" > ");
-        sql.bind(format!("{}/", under.as_str())).push(" AND ").push(path).push(" < ");
-        sql.bind(format!("{}0", under.as_str())).push("))");
+        sql.push(" AND (").push(path).push(" = ").bind(under.as_str()).push(" OR ");
+        below(sql, path, under).push(")");
     }
+}
+
+/// Adds the condition that a path is below a folder: from "folder/" up to, but not with, "folder0", since '0' follows '/'.
+fn below<'s>(sql: &'s mut Sql, path: &str, folder: &FilePath) -> &'s mut Sql {
+    sql.push("(").push(path).push(" > ").bind(format!("{}/", folder.as_str())).push(" AND ").push(path).push(" < ");
+    sql.bind(format!("{}0", folder.as_str())).push(")")
 }
 
 /// The column that says as of which revision a row was read; -1 for now.
@@ -231,8 +199,8 @@ fn files_of(row: &QueryResult, project: Uuid) -> Result<FilesOf> {
 }
 
 /// The lists of the present and those of the past, which are read from other tables.
-fn by_table(lists: &[FilesOf]) -> impl Iterator<Item = Vec<FilesOf>> {
-    let (now, then): (Vec<_>, Vec<_>) = lists.iter().partition(|of| of.at.is_none());
+fn by_table<'t>(lists: &[Moment<'t>]) -> impl Iterator<Item = Vec<Moment<'t>>> {
+    let (now, then): (Vec<_>, Vec<_>) = lists.iter().partition(|(_, at)| at.is_none());
     [now, then].into_iter().filter(|lists| !lists.is_empty())
 }
 
@@ -240,18 +208,19 @@ fn by_table(lists: &[FilesOf]) -> impl Iterator<Item = Vec<FilesOf>> {
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
-pub async fn page(tx: &Tx, lists: &[FilesOf], keep: &FileFilter, page: &Page) -> Result<Vec<(FilesOf, Slice<File>)>> {
+pub async fn page(
+    tx: &Tx,
+    lists: &[Moment<'_>],
+    keep: &FileFilter,
+    page: &Page,
+) -> Result<Vec<(FilesOf, Slice<File>)>> {
     let mut found = Vec::new();
     for lists in by_table(lists) {
-        let is_past = lists.iter().any(|of| of.at.is_some());
-        let (select, columns): (_, &[_]) = if is_past {
-            (FILES_AT, &[("v.path", KeyKind::Text), ("v.file_id", KeyKind::Id)])
-        } else {
-            (FILES_NOW, &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)])
-        };
-        let sql = pages(&lists, Order { columns, descending: false }, page, |sql, of| {
-            sql.push("SELECT ").push(&moment(of.at)).push(", ").push(select);
-            keep_files(sql, tx.me(), of, keep);
+        let is_past = lists.iter().any(|(_, at)| at.is_some());
+        let (select, order) = if is_past { (FILES_AT, BY_PATH_THEN) } else { (FILES_NOW, BY_PATH_NOW) };
+        let sql = pages(&lists, order, page, |sql, (project, at)| {
+            sql.push("SELECT ").push(&moment(at)).push(", ").push(select).push("v.project_id = ").bind(project);
+            keep_files(sql, at, keep);
         })?;
         let rows = tx.rows(sql).await?;
         let rows = rows.iter().map(|row| {
@@ -263,17 +232,39 @@ pub async fn page(tx: &Tx, lists: &[FilesOf], keep: &FileFilter, page: &Page) ->
     Ok(found)
 }
 
+/// A project of the actor's, and its files now as [`page`] lists them.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn project_with_page(
+    tx: &Tx,
+    project: ProjectId,
+    keep: &FileFilter,
+    page: &Page,
+) -> Result<Option<(Project, Slice<File>)>> {
+    let select = |sql: &mut Sql| {
+        sql.push("SELECT ").push(FILES_NOW).push("v.project_id = ").bind(project.0);
+        keep_files(sql, None, keep);
+    };
+    let read = |row: &QueryResult| {
+        let row = file(row)?;
+        Ok((Cursor(vec![Key::Text(row.path.as_str().to_owned()), Key::Id(row.id.0)]), row))
+    };
+    project::with_list(tx, project, List { order: BY_PATH_NOW, page, select: &select, read: &read }).await
+}
+
 /// How many files [`page`] would list in all, of each project and moment.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn count(tx: &Tx, lists: &[FilesOf], keep: &FileFilter) -> Result<Vec<(FilesOf, i64)>> {
+pub async fn count(tx: &Tx, lists: &[Moment<'_>], keep: &FileFilter) -> Result<Vec<(FilesOf, i64)>> {
     let mut found = Vec::new();
     for lists in by_table(lists) {
         let sql = union(&lists, |sql, of| {
-            sql.push("SELECT ").push(&moment(of.at)).push(", v.project_id AS parent, count(*) AS n FROM ");
-            sql.push(if of.at.is_some() { "file_snapshots" } else { "project_files" }).push(" v WHERE ");
-            keep_files(sql, tx.me(), of, keep);
+            let (project, at) = of;
+            sql.push("SELECT ").push(&moment(at)).push(", v.project_id AS parent, count(*) AS n FROM ");
+            sql.push(if at.is_some() { "file_snapshots" } else { "project_files" }).push(" v WHERE v.project_id = ");
+            keep_files(sql.bind(project), at, keep);
             sql.push(" GROUP BY v.project_id");
             Ok(())
         })?;
@@ -286,15 +277,14 @@ pub async fn count(tx: &Tx, lists: &[FilesOf], keep: &FileFilter) -> Result<Vec<
 
 /// Adds what is directly in a folder (in the project, without one): `c` with a row for each name, and `live`, the files
 /// from which they come. Reads what is below the folder, at any depth.
-fn children(sql: &mut Sql, tx: &Tx, of: FilesOf, parent: Option<&FilePath>) {
-    let (select, path) = if of.at.is_some() { (FILES_AT, "v.path") } else { (FILES_NOW, "v.file_path") };
-    sql.push("WITH live AS (SELECT ").push(select);
-    keep_files(sql, tx.me(), of, &FileFilter::default());
+fn children(sql: &mut Sql, tx: &Tx, (project, at): Moment<'_>, parent: Option<&FilePath>) {
+    let (select, path) = if at.is_some() { (FILES_AT, "v.path") } else { (FILES_NOW, "v.file_path") };
+    sql.push("WITH live AS (SELECT ").push(select).push("v.project_id = ").bind(project);
+    keep_files(sql, at, &FileFilter::default());
     let mut start = 0;
     if let Some(parent) = parent {
         start = parent.as_str().chars().count() + 1;
-        sql.push(" AND ").push(path).push(" > ").bind(format!("{}/", parent.as_str()));
-        sql.push(" AND ").push(path).push(" < ").bind(format!("{}0", parent.as_str()));
+        below(sql.push(" AND "), path, parent);
     }
     let position = if tx.is_sqlite() { "instr" } else { "strpos" };
     sql.push(&format!(
@@ -309,7 +299,7 @@ fn children(sql: &mut Sql, tx: &Tx, of: FilesOf, parent: Option<&FilePath>) {
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn children_page(
     tx: &Tx,
-    lists: &[FilesOf],
+    lists: &[Moment<'_>],
     parent: Option<&FilePath>,
     page: &Page,
 ) -> Result<Vec<(FilesOf, Slice<Entry>)>> {
@@ -317,7 +307,7 @@ pub async fn children_page(
     let sql = pages(lists, BY_PATH, page, |sql, of| {
         children(sql, tx, of, parent);
         sql.push("SELECT ")
-            .push(&moment(of.at))
+            .push(&moment(of.1))
             .push(", c.project_id AS parent, c.path, c.oldest, c.newest, f.* FROM c ");
         sql.push("LEFT JOIN live f ON f.file_path = c.path WHERE c.path <> ''");
     })?;
@@ -336,200 +326,16 @@ pub async fn children_page(
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn children_count(tx: &Tx, lists: &[FilesOf], parent: Option<&FilePath>) -> Result<Vec<(FilesOf, i64)>> {
+pub async fn children_count(tx: &Tx, lists: &[Moment<'_>], parent: Option<&FilePath>) -> Result<Vec<(FilesOf, i64)>> {
     let sql = union(lists, |sql, of| {
         children(sql, tx, of, parent);
         sql.push("SELECT ")
-            .push(&moment(of.at))
+            .push(&moment(of.1))
             .push(", c.project_id AS parent, count(*) AS n FROM c GROUP BY c.project_id");
         Ok(())
     })?;
     let rows = tx.rows(sql).await?;
     rows.iter().map(|row| Ok((files_of(row, get(row, "parent")?)?, get(row, "n")?))).collect()
-}
-
-/// The versions among `ids` in the actor's projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
-    sql.push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "v.project_id", tx.me());
-    versions(tx, sql).await
-}
-
-/// The versions with these numbers in the actor's projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn versions_by_numbers(tx: &Tx, keys: &[(FileId, i32)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
-    sql.push("WHERE ")
-        .pairs("(v.file_id, v.version)", keys.iter().map(|(file, version)| (file.0, *version)))
-        .push(" AND ");
-    member(&mut sql, "v.project_id", tx.me());
-    versions(tx, sql).await
-}
-
-/// The versions of each file, newest first.
-///
-/// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
-pub async fn versions_page(tx: &Tx, of: &[FileId], page: &Page) -> Result<Vec<(FileId, Slice<FileSnapshot>)>> {
-    let number = |cursor: &Option<Cursor>| match cursor.as_ref()?.0.as_slice() {
-        [Key::Number(number)] => Some(*number),
-        _ => None,
-    };
-    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1;
-    // Versions are numbered without gaps, so a page is a range of numbers, and one join reads those of all files. The ranges
-    // are made first: row-level security lets no arithmetic on a row's columns choose what is read of an index.
-    let mut sql = Sql::new("WITH w AS MATERIALIZED (SELECT f.id, ");
-    if page.from_end {
-        let first = number(&page.before).unwrap_or(0).max(0).saturating_add(1);
-        sql.bind(first).push(" AS first, ").bind(first.saturating_add(limit)).push(" AS stop");
-    } else {
-        let stop = number(&page.after).unwrap_or(i64::MAX).max(0);
-        for (name, less) in [("first", limit), ("stop", 0)] {
-            sql.push("CASE WHEN f.version < ").bind(stop).push(" THEN f.version + 1 ELSE ").bind(stop).push(" END - ");
-            sql.bind(less).push(" AS ").push(name).push(if less == 0 { "" } else { ", " });
-        }
-    }
-    sql.push(" FROM project_files f WHERE f.id IN ").list(of.iter().map(|id| id.0)).push(") ").push(VERSIONS);
-    sql.push("JOIN w ON w.id = v.file_id AND v.version >= w.first AND v.version < w.stop WHERE ");
-    member(&mut sql, "v.project_id", tx.me());
-    NEWEST_VERSION_FIRST.between(&mut sql, page)?;
-    NEWEST_VERSION_FIRST.order(&mut sql, page);
-    let rows = versions(tx, sql).await?.into_iter();
-    let rows = rows.map(|row| (row.file_id, Cursor(vec![Key::Number(row.version.into())]), row)).collect();
-    Ok(super::group(rows, page))
-}
-
-/// Those of [`versions_page`] that stay where saves so many seconds apart at most are shown as one.
-///
-/// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
-pub async fn joined_versions_page(
-    tx: &Tx,
-    of: &[FileId],
-    join_saves_seconds: u32,
-    page: &Page,
-) -> Result<Vec<(FileId, Slice<FileSnapshot>)>> {
-    let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, file| {
-        sql.push(VERSIONS).push("WHERE v.file_id = ").bind(file.0).push(" AND ");
-        member(sql, "v.project_id", tx.me());
-        save::keep_last(sql, tx, join_saves_seconds, None);
-    })?;
-    let rows = joined(tx, sql, join_saves_seconds).await?.into_iter();
-    let rows = rows.map(|row| (row.file_id, Cursor(vec![Key::Number(row.version.into())]), row)).collect();
-    Ok(super::group(rows, page))
-}
-
-/// How many versions [`joined_versions_page`] would list in all, of each file.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn joined_versions_count(tx: &Tx, of: &[FileId], join_saves_seconds: u32) -> Result<Vec<(FileId, i64)>> {
-    let mut sql = Sql::new("SELECT v.file_id AS parent, count(*) AS n FROM file_snapshots v JOIN project_events e ");
-    sql.push("ON e.project_id = v.project_id AND e.revision = v.revision WHERE v.file_id IN ");
-    sql.list(of.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "v.project_id", tx.me());
-    save::keep_last(&mut sql, tx, join_saves_seconds, None);
-    sql.push(" GROUP BY v.file_id");
-    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (FileId(id), n)).collect())
-}
-
-fn keep_changes(sql: &mut Sql, tx: &Tx, project: ProjectId, keep: &ChangeFilter) {
-    sql.push("v.project_id = ").bind(project.0).push(" AND ");
-    member(sql, "v.project_id", tx.me());
-    for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))]
-    {
-        if let Some(id) = id {
-            // In the words of the partial indexes of project_events.
-            sql.push(" AND v.revision IN (SELECT w.revision FROM project_events w WHERE w.project_id = ")
-                .bind(project.0);
-            sql.push(" AND w.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND w.")
-                .push(column)
-                .push(" = ")
-                .bind(id)
-                .push(")");
-        }
-    }
-    if let Some(file) = keep.file_id {
-        sql.push(" AND v.file_id = ").bind(file.0);
-    }
-    if let Some(path) = &keep.path {
-        sql.push(" AND v.path = ").bind(path.as_str());
-    }
-    if let Some(change_type) = keep.change_type {
-        sql.push(" AND v.change_type = ").bind(change_type.as_str());
-    }
-    if let Some(until) = keep.until {
-        sql.push(" AND v.revision <= ").bind(until);
-    }
-    save::keep_last(sql, tx, keep.join_saves_seconds, keep.until);
-}
-
-/// The changes of each project, newest first (`file_change_history`).
-///
-/// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
-pub async fn changes_page(
-    tx: &Tx,
-    projects: &[ProjectId],
-    keep: &ChangeFilter,
-    page: &Page,
-) -> Result<Vec<(ProjectId, Slice<FileSnapshot>)>> {
-    let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
-        keep_changes(sql.push(VERSIONS).push("WHERE "), tx, project, keep);
-    })?;
-    let rows = joined(tx, sql, keep.join_saves_seconds).await?.into_iter();
-    let rows = rows.map(|row| (row.project_id, Cursor(vec![Key::Number(row.revision.into()), Key::Id(row.id.0)]), row));
-    Ok(super::group(rows.collect(), page))
-}
-
-/// How many changes [`changes_page`] would list in all, of each project.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn changes_count(tx: &Tx, projects: &[ProjectId], keep: &ChangeFilter) -> Result<Vec<(ProjectId, i64)>> {
-    let mut sql = Sql::new("");
-    for (index, project) in projects.iter().enumerate() {
-        sql.push(if index == 0 { "" } else { " UNION ALL " });
-        sql.push("SELECT v.project_id AS parent, count(*) AS n FROM file_snapshots v ");
-        if keep.join_saves_seconds > 0 {
-            sql.push("JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision ");
-        }
-        keep_changes(sql.push("WHERE "), tx, *project, keep);
-        sql.push(" GROUP BY v.project_id");
-    }
-    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
-}
-
-/// The changes that these revisions made, in the order in which they were made.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn changes_of_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
-    sql.push("WHERE ")
-        .pairs("(v.project_id, v.revision)", revisions.iter().map(|(project, revision)| (project.0, *revision)));
-    sql.push(" AND ");
-    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.revision, v.id");
-    versions(tx, sql).await
-}
-
-/// The changes that were made for these messages, in the order in which they were made.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn changes_of_messages(tx: &Tx, messages: &[MessageId]) -> Result<Vec<FileSnapshot>> {
-    let mut sql = Sql::new(VERSIONS);
-    sql.push("WHERE e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND e.message_id IN ")
-        .list(messages.iter().map(|id| id.0));
-    sql.push(" AND ");
-    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.revision, v.id");
-    versions(tx, sql).await
 }
 
 /// A file or folder at one version, with what a write needs of it.
@@ -578,8 +384,7 @@ pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Re
     let mut sql = Sql::new(HEADS);
     sql.push("f.project_id = ").bind(project.0).push(" AND NOT f.is_deleted AND (f.file_path IN ").list(exact);
     for path in paths {
-        sql.push(" OR (f.file_path > ").bind(format!("{}/", path.as_str()));
-        sql.push(" AND f.file_path < ").bind(format!("{}0", path.as_str())).push(")");
+        below(sql.push(" OR "), "f.file_path", path);
     }
     sql.push(")");
     tx.rows(sql).await?.iter().map(head).collect()
@@ -621,32 +426,54 @@ pub async fn held_version(
     tx.row(sql).await?.as_ref().map(head).transpose()
 }
 
-/// What the files of a project of the actor's held at one of two revisions, of those that changed after the earlier and not
-/// after the later; files that were not there at it are missing from the answer.
+/// What those files of a locked project that changed after a revision held at it; those that were not there at it are missing
+/// from the answer.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held(tx: &Tx, project: ProjectId, at: i32, between: (i32, i32)) -> Result<Vec<Head>> {
-    let held = held_of_each(tx, &[(project, at, between)]).await?;
+pub async fn held(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<Head>> {
+    let Some(project) = access::member(tx, project).await? else { return Ok(Vec::new()) };
+    let held = held_of_each(tx, &[Held { project, after: at, until: i32::MAX, end: End::Start }]).await?;
     Ok(held.into_iter().map(|(_, head)| head).collect())
 }
 
-/// [`held`] for several projects or revisions at once: each row with the place of what it answers.
+/// The files that changed after a revision and not after another, at one of the two.
+#[derive(Clone, Copy)]
+pub struct Held<'t> {
+    /// Their project.
+    pub project: Member<'t>,
+    /// The earlier revision.
+    pub after: i32,
+    /// The later one.
+    pub until: i32,
+    /// At which of them.
+    pub end: End,
+}
+
+/// An end of a range of revisions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The earlier revision.
+    Start,
+    /// The later one.
+    End,
+}
+
+/// What files held; each row with the place of what it answers. Files that were not there are missing from the answer.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn held_of_each(tx: &Tx, wanted: &[(ProjectId, i32, (i32, i32))]) -> Result<Vec<(usize, Head)>> {
+pub async fn held_of_each(tx: &Tx, wanted: &[Held<'_>]) -> Result<Vec<(usize, Head)>> {
     let numbered: Vec<_> = wanted.iter().copied().enumerate().collect();
-    let sql = union(&numbered, |sql, (index, (project, at, (after, until)))| {
+    let sql = union(&numbered, |sql, (index, Held { project, after, until, end })| {
         // Versions are numbered without gaps, so the changes say which one it is, however many a file has: what it held at
         // the earlier revision is the version before its first change, at the later that of its last.
-        let version = if at == after { "min(w.version) - 1" } else { "max(w.version)" };
+        let version = if end == End::Start { "min(w.version) - 1" } else { "max(w.version)" };
         sql.push("SELECT ").push(&format!("{index} AS n, ")).push(HELD);
         sql.push("(v.file_id, v.version) IN (SELECT w.file_id, ").push(version);
-        sql.push(" FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
+        sql.push(" FROM file_snapshots w WHERE w.project_id = ").bind(project);
         sql.push(" AND w.revision > ").bind(after).push(" AND w.revision <= ").bind(until);
-        sql.push(" GROUP BY w.file_id) AND v.change_type <> 'delete' AND ");
-        member(sql, "v.project_id", tx.me());
+        sql.push(" GROUP BY w.file_id) AND v.change_type <> 'delete'");
         Ok(())
     })?;
     tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, head(row)?))).collect()
@@ -682,23 +509,6 @@ pub async fn held_before(tx: &Tx, project: ProjectId, revision: i32) -> Result<V
     sql.push(" AND v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
     sql.push(" AND w.revision = ").bind(revision).push(")");
     tx.rows(sql).await?.iter().map(head).collect()
-}
-
-/// The last so many versions of files of the actor's projects up to a number: each with the place of what it answers, oldest
-/// first.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn versions_until(tx: &Tx, wanted: &[(FileId, i32)], limit: i32) -> Result<Vec<(usize, FileSnapshot)>> {
-    let mut sql = Sql::new("WITH w (n, id, first, last) AS (VALUES ");
-    for (index, (file, version)) in wanted.iter().enumerate() {
-        sql.push(if index == 0 { "(" } else { ", (" }).push(&index.to_string()).push(", ").bind(file.0).push(", ");
-        sql.bind(version.saturating_sub(limit)).push(", ").bind(*version).push(")");
-    }
-    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(VERSIONS).push("WHERE ");
-    member(&mut sql, "v.project_id", tx.me());
-    sql.push(") q ON q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
-    tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, version(row)?))).collect()
 }
 
 /// Path and hash of the live files of a locked project, folders left out.

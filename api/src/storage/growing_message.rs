@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use entity::growing_messages;
 use uuid::Uuid;
 
+use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
-use super::project::{member, role, role_of};
+use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::error::Result;
 use crate::model::growing_message::{GrowingMessage, NewChunk};
@@ -39,18 +40,20 @@ async fn all(tx: &Tx, sql: Sql) -> Result<Vec<GrowingMessage>> {
 pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<GrowingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "g.project_id", tx.me());
-    all(tx, sql).await
+    is_member(&mut sql, "g.project_id", tx.me());
+    let found = all(tx, sql).await?;
+    access::opened(tx, found.iter().map(|message| message.project_id));
+    Ok(found)
 }
 
-/// The growing messages of these sessions that the actor may see, oldest first.
+/// The growing messages of these sessions, oldest first.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn of_sessions(tx: &Tx, sessions: &[SessionId]) -> Result<Vec<GrowingMessage>> {
-    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.session_id IN ");
-    sql.list(sessions.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
+pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<GrowingMessage>> {
+    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE ");
+    access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
+    sql.push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
 
@@ -61,18 +64,18 @@ pub async fn of_sessions(tx: &Tx, sessions: &[SessionId]) -> Result<Vec<GrowingM
 pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<GrowingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.project_id = ");
     sql.bind(project.0).push(" AND ");
-    member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
+    is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
 
-/// The texts so far of the growing messages among `ids` that the actor may see. One without text is left out.
+/// The texts so far of these growing messages. One without text is left out.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn texts(tx: &Tx, ids: &[MessageId]) -> Result<Vec<(MessageId, String)>> {
-    let mut sql = Sql::new("SELECT c.message_id, c.text FROM growing_chunks c WHERE c.message_id IN ");
-    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "c.project_id", tx.me()).push(" ORDER BY c.message_id, c.start");
+pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<(MessageId, String)>> {
+    let mut sql = Sql::new("SELECT c.message_id, c.text FROM growing_chunks c WHERE ");
+    access::among(&mut sql, ("c.project_id", "c.message_id"), messages);
+    sql.push(" ORDER BY c.message_id, c.start");
     let mut texts: Vec<(MessageId, String)> = Vec::new();
     for row in tx.rows(sql).await? {
         let id = MessageId(row.try_get("", "message_id").map_err(fail)?);
@@ -94,7 +97,7 @@ pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(Stri
     let mut sql =
         Sql::new("SELECT c.text, g.length FROM growing_messages g LEFT JOIN growing_chunks c ON c.message_id = g.id ");
     sql.push("AND c.start >= ").bind(from).push(" WHERE g.id = ").bind(id.0).push(" AND ");
-    member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
+    is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
     let rows = tx.rows(sql).await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let length = first.try_get("", "length").map_err(fail)?;
@@ -138,7 +141,7 @@ pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -
     sql.bind(idempotency_key.map(str::to_owned));
     sql.push(" LEFT JOIN chat_messages m ON m.session_id = s.id AND m.idempotency_key = ");
     sql.bind(idempotency_key.map(str::to_owned)).push(" WHERE s.id = ").bind(session.0).push(" AND ");
-    member(&mut sql, "s.project_id", tx.me());
+    is_member(&mut sql, "s.project_id", tx.me());
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
     let id = |column: &str| row.try_get::<Option<Uuid>>("", column).map_err(fail);
     let length: Option<i32> = row.try_get("", "length").map_err(fail)?;
@@ -231,7 +234,7 @@ pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>>
     sql.push("LEFT JOIN growing_chunks c ON c.message_id = g.id AND c.start >= ");
     sql.push("(SELECT max(d.start) FROM growing_chunks d WHERE d.message_id = g.id AND d.start <= ").bind(offset);
     sql.push(") WHERE g.id = ").bind(id.0).push(" AND ");
-    member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
+    is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
     let rows = tx.rows(sql).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let mut text = String::new();
@@ -271,6 +274,6 @@ pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(GrowingMessage, Opti
 pub async fn remove(tx: &Tx, id: MessageId) -> Result<bool> {
     let mut sql = Sql::new("DELETE FROM growing_messages WHERE id = ");
     sql.bind(id.0).push(" AND ");
-    member(&mut sql, "growing_messages.project_id", tx.me());
+    is_member(&mut sql, "growing_messages.project_id", tx.me());
     Ok(tx.execute(sql).await? == 1)
 }

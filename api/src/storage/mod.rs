@@ -1,5 +1,6 @@
 //! Rows. A file per noun; every function takes a [`db::Tx`], which knows its actor, and scopes by it. Only `operator` does not.
 
+pub mod access;
 pub mod agent_configuration;
 pub mod blob;
 pub mod blob_codec;
@@ -7,9 +8,11 @@ pub mod chat;
 pub mod collaborator;
 mod content_cache;
 pub mod db;
+mod door;
 pub mod event;
 mod failure;
 pub mod file;
+pub mod file_snapshot;
 pub mod file_write;
 pub mod growing_message;
 pub mod node;

@@ -3,24 +3,23 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::access::Member;
 use super::db::{Db, Tx, fail};
-use super::project::member;
 use super::sql::Sql;
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::presence::{Person, Presence};
 
-/// Who listens to these projects of the actor's, at all servers.
+/// Who listens to these projects, at all servers.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn of_projects(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Presence>> {
+pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Presence>> {
     if tx.is_sqlite() {
         return Ok(Vec::new());
     }
     let mut sql = Sql::new("SELECT h.* FROM presences h WHERE h.project_id IN ");
-    sql.list(projects.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "h.project_id", tx.me());
+    sql.list(projects.iter().copied());
     let presence = |row: &sea_orm::QueryResult| {
         let id = |column: &str| row.try_get::<Uuid>("", column).map_err(fail);
         let time = |column: &str| row.try_get::<DateTime<Utc>>("", column).map_err(fail);

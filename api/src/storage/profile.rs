@@ -72,7 +72,7 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
         ("chat_sessions", "project_id"),
     ] {
         sql.push(&format!(" OR EXISTS (SELECT 1 FROM {table} s WHERE s.user_id = u.id AND s.{project} IN "));
-        super::project::memberships(&mut sql, tx.me()).push(")");
+        super::access::memberships(&mut sql, tx.me()).push(")");
     }
     sql.push(")");
     let rows: Vec<user_profiles::Model> = tx.all(sql).await?;

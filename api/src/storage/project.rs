@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
 use sea_orm::{FromQueryResult, Value};
 
+use super::access::{self, Member, is_member, memberships};
 use super::db::{Me, Tx, fail, unknown};
+use super::door::{self, LeftOut, List};
 use super::revision::{self, Target};
 use super::sql::{KeyKind, Order, Sql};
 use crate::model::error::{Error, Result};
@@ -18,38 +20,40 @@ use crate::model::project::{
     ActivitySummary, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField, Stats,
 };
 
-/// Adds the condition that `me` is a member of the project whose id is in `column`: its owner, or a collaborator who accepted.
-/// `IS TRUE` keeps PostgreSQL from joining: it would take the few projects of one user for few of the rows, and read and sort a
-/// whole history for a page of it.
-pub(super) fn member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut Sql {
-    if !me.scopes {
-        return sql.push("TRUE");
-    }
-    sql.push("(EXISTS (SELECT 1 FROM projects a WHERE a.id = ").push(column).push(" AND (a.user_id = ").bind(me);
-    sql.push(" OR EXISTS (SELECT 1 FROM project_collaborators c WHERE c.project_id = a.id AND c.user_id = ").bind(me);
-    sql.push(" AND c.accepted_at IS NOT NULL)))) IS TRUE")
-}
-
-/// Adds the ids of the projects that `me` is a member of, as a sub-select.
-pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
-    if !me.scopes {
-        return sql.push("(SELECT id FROM projects)");
-    }
-    sql.push("(SELECT id FROM projects WHERE user_id = ").bind(me);
-    sql.push(" UNION SELECT project_id FROM project_collaborators WHERE user_id = ").bind(me);
-    sql.push(" AND accepted_at IS NOT NULL)")
-}
-
 /// Adds the columns of a project as `me` sees it; `p` is the project.
 fn columns(sql: &mut Sql, me: Me) -> &mut Sql {
-    sql.push("p.*, CASE WHEN p.user_id = ").bind(me);
+    viewer_role(sql.push("p.*, "), me).push(" AS viewer_role")
+}
+
+/// Adds the role of `me` in the project `p`.
+fn viewer_role(sql: &mut Sql, me: Me) -> &mut Sql {
+    sql.push("CASE WHEN p.user_id = ").bind(me);
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = p.id AND c.user_id = ");
-    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END AS viewer_role")
+    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
+}
+
+/// A project of the actor's with one of its lists, by one statement. Its prompt and its configuration are left out.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
+    let left_out = [(projects::Column::InitialPrompt, LeftOut::Text), (projects::Column::Config, LeftOut::Json)];
+    let door = |sql: &mut Sql| {
+        door::columns::<projects::Entity>(sql, tx, "p", &left_out);
+        viewer_role(sql.push(", p.id AS door_project, "), tx.me());
+        sql.push(" AS door_viewer_role FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
+        is_member(sql, "p.id", tx.me());
+    };
+    door::open(tx, door, |row| Ok((id, prefixed(row, door::PREFIX)?)), list).await
 }
 
 fn project(row: &sea_orm::QueryResult) -> Result<Project> {
-    let viewer_role: String = row.try_get("", "viewer_role").map_err(fail)?;
-    let row = projects::Model::from_query_result(row, "").map_err(fail)?;
+    prefixed(row, "")
+}
+
+fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
+    let viewer_role: String = row.try_get(prefix, "viewer_role").map_err(fail)?;
+    let row = projects::Model::from_query_result(row, prefix).map_err(fail)?;
     Ok(Project {
         id: ProjectId(row.id),
         owner_id: UserId(row.user_id),
@@ -84,8 +88,10 @@ pub(super) fn role(text: &str) -> Result<ProjectRole> {
 pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
     let mut sql = Sql::new("SELECT ");
     columns(&mut sql, tx.me()).push(" FROM projects p WHERE p.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "p.id", tx.me());
-    tx.rows(sql).await?.iter().map(project).collect()
+    is_member(&mut sql, "p.id", tx.me());
+    let projects = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
+    access::opened(tx, projects.iter().map(|project| project.id));
+    Ok(projects)
 }
 
 fn filter(sql: &mut Sql, me: Me, filter: &ProjectFilter) {
@@ -133,9 +139,9 @@ pub async fn page(
     columns(&mut sql, tx.me());
     filter(&mut sql, tx.me(), keep);
     Order { columns: columns_of_order, descending }.page(&mut sql, page)?;
-    let rows = tx.rows(sql).await?;
-    let rows = rows.iter().map(|row| {
-        let row = project(row)?;
+    let rows = tx.rows(sql).await?.iter().map(project).collect::<Result<Vec<_>>>()?;
+    access::opened(tx, rows.iter().map(|project| project.id));
+    let rows = rows.into_iter().map(|row| {
         let key = match field {
             ProjectOrderField::Name => Key::Text(row.name.clone()),
             ProjectOrderField::CreatedAt => Key::Time(row.created_at),
@@ -143,9 +149,9 @@ pub async fn page(
             ProjectOrderField::LastAccessedAt => Key::Time(row.last_accessed_at),
             ProjectOrderField::LastActivityAt => Key::Time(row.last_activity_at),
         };
-        Ok((Cursor(vec![key, Key::Id(row.id.0)]), row))
+        (Cursor(vec![key, Key::Id(row.id.0)]), row)
     });
-    Ok(Slice::cut(rows.collect::<Result<_>>()?, page))
+    Ok(Slice::cut(rows.collect(), page))
 }
 
 /// How many projects [`page`] would list in all.
@@ -183,21 +189,22 @@ pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
 pub async fn members(tx: &Tx, id: ProjectId) -> Result<HashSet<UserId>> {
     let mut sql = Sql::new("SELECT p.user_id AS id FROM projects p WHERE p.id = ");
     sql.bind(id.0).push(" AND ");
-    member(&mut sql, "p.id", tx.me());
+    is_member(&mut sql, "p.id", tx.me());
     sql.push(
         " UNION SELECT k.user_id FROM project_collaborators k WHERE k.accepted_at IS NOT NULL AND k.project_id = ",
     );
     sql.bind(id.0).push(" AND ");
-    member(&mut sql, "k.project_id", tx.me());
+    is_member(&mut sql, "k.project_id", tx.me());
     let rows = tx.rows(sql).await?;
+    access::opened(tx, rows.first().map(|_| id));
     rows.iter().map(|row| Ok(UserId(row.try_get("", "id").map_err(fail)?))).collect()
 }
 
-/// The totals of a project of the actor's as of a revision: counted, unlike those of the present.
+/// The totals of a project as of a revision: counted, unlike those of the present.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn stats(tx: &Tx, id: ProjectId, as_of: AsOf) -> Result<Stats> {
+pub async fn stats(tx: &Tx, project: Member<'_>, as_of: AsOf) -> Result<Stats> {
     let mut sql = Sql::new("SELECT ");
     for (name, table, also) in [
         ("sessions", "chat_sessions", ""),
@@ -210,18 +217,19 @@ pub async fn stats(tx: &Tx, id: ProjectId, as_of: AsOf) -> Result<Stats> {
             " AND v.blob_id IS NOT NULL AND (v.superseded_revision IS NULL OR v.superseded_revision > ",
         ),
     ] {
-        sql.push("(SELECT count(*) FROM ").push(table).push(" v WHERE v.project_id = ").bind(id.0);
+        sql.push("(SELECT count(*) FROM ").push(table).push(" v WHERE v.project_id = ").bind(project);
         sql.push(" AND v.revision <= ").bind(as_of.revision).push(also);
         if !also.is_empty() {
             sql.bind(as_of.revision).push(")");
         }
         sql.push(") AS ").push(name).push(", ");
     }
-    sql.push("(SELECT v.started_at FROM chat_sessions v WHERE v.project_id = ").bind(id.0).push(" AND v.revision <= ");
+    sql.push("(SELECT v.started_at FROM chat_sessions v WHERE v.project_id = ")
+        .bind(project)
+        .push(" AND v.revision <= ");
     sql.bind(as_of.revision)
         .push(" ORDER BY v.revision DESC LIMIT 1) AS last_session_at FROM projects p WHERE p.id = ");
-    sql.bind(id.0).push(" AND ");
-    member(&mut sql, "p.id", tx.me());
+    sql.bind(project);
     let row = tx.row(sql).await?.ok_or_else(|| Error::not_found("project", "id"))?;
     let count = |column: &str| -> Result<i32> {
         let count: i64 = row.try_get("", column).map_err(fail)?;
@@ -260,6 +268,7 @@ pub async fn create(tx: &Tx, new: NewProject, event: &Event) -> Result<Project> 
     } else {
         tx.execute(Sql::call("create_project", own)).await?;
     }
+    access::opened(tx, [id]);
     Ok(Project {
         id,
         owner_id: tx.actor.user_id,
@@ -308,7 +317,7 @@ pub async fn set_owner(tx: &Tx, id: ProjectId, owner: UserId) -> Result<()> {
 pub async fn of(tx: &Tx, target: Target) -> Result<Option<ProjectId>> {
     let mut sql = Sql::new("SELECT p.id FROM projects p WHERE p.id = ");
     target.project(&mut sql).push(" AND ");
-    member(&mut sql, "p.id", tx.me());
+    is_member(&mut sql, "p.id", tx.me());
     let row = tx.row(sql).await?;
     row.map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).transpose()
 }
@@ -324,14 +333,14 @@ pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
     Ok(())
 }
 
-/// A project of the actor's as of a moment: its own fields as they were then.
+/// A project as of a moment: its own fields as they were then.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn as_of(tx: &Tx, project: Project, as_of: AsOf) -> Result<Project> {
+pub async fn as_of(tx: &Tx, member: Member<'_>, project: Project, as_of: AsOf) -> Result<Project> {
     let mut sql = Sql::new("SELECT v.* FROM project_versions v WHERE v.project_id = ");
-    sql.bind(project.id.0).push(" AND v.superseded_revision > ").bind(as_of.revision).push(" AND ");
-    member(&mut sql, "v.project_id", tx.me()).push(" ORDER BY v.superseded_revision LIMIT 1");
+    sql.bind(member).push(" AND v.superseded_revision > ").bind(as_of.revision);
+    sql.push(" ORDER BY v.superseded_revision LIMIT 1");
     let then: Vec<project_versions::Model> = tx.all(sql).await?;
     let project = Project { as_of: Some(as_of), ..project };
     match then.into_iter().next() {
@@ -409,12 +418,12 @@ pub async fn touch(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<()> {
         // Row-level security lets viewers update no project; this they may.
         let mut sql = Sql::new("SELECT count(*) FILTER (WHERE touch_project(p.id, ");
         sql.bind(now).push(")) AS n FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
-        member(&mut sql, "p.id", tx.me());
+        is_member(&mut sql, "p.id", tx.me());
         return if tx.count(sql).await? == 1 { Ok(()) } else { Err(Error::not_found("project", "id")) };
     }
     let mut sql = Sql::new("UPDATE projects SET last_accessed_at = ");
     sql.bind(now).push(" WHERE id = ").bind(id.0).push(" AND ");
-    member(&mut sql, "projects.id", tx.me());
+    is_member(&mut sql, "projects.id", tx.me());
     match tx.execute(sql).await? {
         0 => Err(Error::not_found("project", "id")),
         _ => Ok(()),

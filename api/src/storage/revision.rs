@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use sea_orm::{QueryResult, Value};
 use uuid::Uuid;
 
+use super::access::{self, is_member};
 use super::chat::Conversation;
 use super::collaborator;
 use super::db::{Db, Tx, fail, unknown};
-use super::project::{member, role, role_of};
+use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::actor::Actor;
 use crate::model::error::Result;
@@ -123,7 +124,7 @@ pub async fn begin(
     if db.is_sqlite() {
         let tx = db.write(actor).await?;
         let locked = lock_file(&tx, target, purpose, named, now).await?;
-        return Ok(locked.map(|locked| (tx, locked)));
+        return Ok(locked.map(|locked| opened(tx, locked)));
     }
     let (kind, id, _) = target.named();
     const LOCK: &str = "SELECT * FROM lock_project($1, $2, $3, $4, $5, $6)";
@@ -137,7 +138,13 @@ pub async fn begin(
     ];
     let (tx, rows) = db.write_with(actor, Sql::with(LOCK, values)).await?;
     let locked = rows.first().map(locked).transpose()?;
-    Ok(locked.map(|locked| (tx, locked)))
+    Ok(locked.map(|locked| opened(tx, locked)))
+}
+
+/// The lock proves that the actor has a part in the project.
+fn opened(tx: Tx, locked: Locked) -> (Tx, Locked) {
+    access::opened(&tx, [locked.id]);
+    (tx, locked)
 }
 
 /// The same on SQLite, where the transaction itself is the lock.
@@ -168,7 +175,7 @@ async fn lock_file(
         sql.push("EXISTS (SELECT 1");
         collaborator::mine(&mut sql, tx).push(" AND i.project_id = projects.id)");
     } else {
-        member(&mut sql, "projects.id", tx.me());
+        is_member(&mut sql, "projects.id", tx.me());
     }
     tx.row(sql).await?.as_ref().map(locked).transpose()
 }

@@ -3,13 +3,16 @@
 use entity::project_snapshots;
 use sea_orm::{FromQueryResult, QueryResult, Value};
 
+use super::access::{self, Member, is_member};
 use super::db::{Tx, fail};
-use super::project::member;
+use super::door::List;
+use super::project;
 use super::sql::{KeyKind, Order, Sql, pages};
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, automatic_name};
 
 /// A snapshot with the event of the revision that made it, which says who, when and for what.
@@ -53,19 +56,19 @@ pub(super) fn hash(bytes: Vec<u8>) -> Result<Hash> {
 pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSnapshot>> {
     let mut sql = Sql::new(SELECT);
     sql.push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
-    member(&mut sql, "s.project_id", tx.me());
-    tx.rows(sql).await?.iter().map(snapshot).collect()
+    is_member(&mut sql, "s.project_id", tx.me());
+    let found = tx.rows(sql).await?.iter().map(snapshot).collect::<Result<Vec<_>>>()?;
+    access::opened(tx, found.iter().map(|snapshot| snapshot.project_id));
+    Ok(found)
 }
 
 /// The snapshots that these revisions made.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn by_created_revisions(tx: &Tx, revisions: &[(ProjectId, i32)]) -> Result<Vec<ProjectSnapshot>> {
+pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<ProjectSnapshot>> {
     let mut sql = Sql::new(SELECT);
-    sql.pairs("(s.project_id, s.created_revision)", revisions.iter().map(|(project, revision)| (project.0, *revision)));
-    sql.push(" AND ");
-    member(&mut sql, "s.project_id", tx.me());
+    sql.pairs("(s.project_id, s.created_revision)", revisions.iter().copied());
     tx.rows(sql).await?.iter().map(snapshot).collect()
 }
 
@@ -83,14 +86,12 @@ fn keep(sql: &mut Sql, until: Option<i32>) -> &mut Sql {
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn page(
     tx: &Tx,
-    projects: &[ProjectId],
+    projects: &[Member<'_>],
     until: Option<i32>,
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<ProjectSnapshot>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        sql.push(SELECT).push("s.project_id = ").bind(project.0);
-        keep(sql, until).push(" AND ");
-        member(sql, "s.project_id", tx.me());
+        keep(sql.push(SELECT).push("s.project_id = ").bind(project), until);
     })?;
     let rows = tx.rows(sql).await?;
     let rows = rows.iter().map(|row| {
@@ -100,15 +101,34 @@ pub async fn page(
     Ok(super::group(rows.collect::<Result<_>>()?, page))
 }
 
+/// A project of the actor's, and its snapshots as [`page`] lists them.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn project_with_page(
+    tx: &Tx,
+    project: ProjectId,
+    until: Option<i32>,
+    page: &Page,
+) -> Result<Option<(Project, Slice<ProjectSnapshot>)>> {
+    let select = |sql: &mut Sql| {
+        keep(sql.push(SELECT).push("s.project_id = ").bind(project.0), until);
+    };
+    let read = |row: &QueryResult| {
+        let row = snapshot(row)?;
+        Ok((Cursor(vec![Key::Number(row.created_revision.into())]), row))
+    };
+    project::with_list(tx, project, List { order: NEWEST_FIRST, page, select: &select, read: &read }).await
+}
+
 /// How many snapshots each project has.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn count(tx: &Tx, projects: &[ProjectId], until: Option<i32>) -> Result<Vec<(ProjectId, i64)>> {
+pub async fn count(tx: &Tx, projects: &[Member<'_>], until: Option<i32>) -> Result<Vec<(ProjectId, i64)>> {
     let mut sql =
         Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM project_snapshots s WHERE s.project_id IN ");
-    keep(sql.list(projects.iter().map(|id| id.0)), until).push(" AND ");
-    member(&mut sql, "s.project_id", tx.me()).push(" GROUP BY s.project_id");
+    keep(sql.list(projects.iter().copied()), until).push(" GROUP BY s.project_id");
     Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
 }
 

@@ -64,17 +64,21 @@ impl Sql {
         self.push(if open == "(" { "(NULL)" } else { ")" })
     }
 
-    /// Adds `columns IN ((a1, b1), …)`.
+    /// Adds `columns IN ((a1, b1), …)`; no row is in an empty list.
     pub(super) fn pairs<A: Into<Value>, B: Into<Value>>(
         &mut self,
         columns: &str,
         pairs: impl IntoIterator<Item = (A, B)>,
     ) -> &mut Self {
-        self.push(columns).push(" IN (VALUES ");
-        for (index, (a, b)) in pairs.into_iter().enumerate() {
-            self.push(if index == 0 { "(" } else { ", (" }).bind(a).push(", ").bind(b).push(")");
+        let mut open = "(";
+        for (a, b) in pairs {
+            if open == "(" {
+                self.push(columns).push(" IN (VALUES ");
+            }
+            self.push(open).bind(a).push(", ").bind(b).push(")");
+            open = ", (";
         }
-        self.push(")")
+        self.push(if open == "(" { "FALSE" } else { ")" })
     }
 
     /// Adds `VALUES (…), (…)`.
@@ -190,9 +194,14 @@ impl Order {
         sql.push(" LIMIT ").bind(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
     }
 
+    /// Whether the rows of a page come in descending order.
+    pub(super) fn is_backwards(self, page: &Page) -> bool {
+        self.descending != page.from_end
+    }
+
     /// Adds the order, from the end where the page is.
     pub(super) fn order(self, sql: &mut Sql, page: &Page) {
-        let descending = self.descending != page.from_end;
+        let descending = self.is_backwards(page);
         sql.push(" ORDER BY ");
         for (index, (column, _)) in self.columns.iter().enumerate() {
             sql.push(if index == 0 { "" } else { ", " }).push(column).push(if descending { " DESC" } else { "" });
@@ -215,9 +224,9 @@ pub(super) fn pages<P: Copy>(
     union(parents, list)
 }
 
-/// Joins one `SELECT`, with its own order and limit, for each parent.
+/// Joins one `SELECT`, with its own order and limit, for each parent; without any it has no rows.
 pub(super) fn union<P: Copy>(parents: &[P], mut select: impl FnMut(&mut Sql, P) -> Result<()>) -> Result<Sql> {
-    let mut sql = Sql::new("");
+    let mut sql = Sql::new(if parents.is_empty() { "SELECT 1 WHERE FALSE" } else { "" });
     for (index, parent) in parents.iter().enumerate() {
         sql.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
         select(&mut sql, *parent)?;

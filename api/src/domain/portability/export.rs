@@ -14,12 +14,12 @@ use zip::{CompressionMethod, ZipWriter};
 use super::commit::Signature;
 use super::git::FastImport;
 use super::import::{AUTHOR, COMMIT, COMMITTER, MODES, PLAIN, read_signature};
-use crate::domain::{Services, Tx, chat, events, file};
+use crate::domain::{Member, Services, Tx, access, chat, events, file};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
-use crate::model::file::{FileFilter, FileSnapshot, FilesOf, Hash};
+use crate::model::file::{FileFilter, FileSnapshot, Hash};
 use crate::model::ids::{FileId, MessageId, ProjectId, UserId};
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::page::Page;
@@ -67,9 +67,9 @@ async fn contents(
     project: ProjectId,
     hashes: impl Iterator<Item = Hash>,
 ) -> Result<HashMap<(ProjectId, Hash), Arc<Vec<u8>>>> {
-    let mut keys: Vec<(ProjectId, Hash)> = hashes.map(|hash| (project, hash)).collect();
-    keys.sort_unstable();
-    keys.dedup();
+    let project = access::required(tx, project).await?;
+    let hashes: BTreeSet<Hash> = hashes.collect();
+    let keys: Vec<_> = hashes.into_iter().map(|hash| (project, hash)).collect();
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
@@ -119,7 +119,7 @@ pub async fn archive(
     }
     let cannot = |error: &dyn std::fmt::Display| Error::internal(format!("cannot write {}: {error}", to.display()));
     let tx = services.read(owner).await?;
-    let of = FilesOf { project, at: Some(at) };
+    let of = (access::required(&tx, project).await?, Some(at));
     let files = file::page(&tx, &[of], &FileFilter::default(), &Page::all()).await?;
     let files: Vec<_> = files.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, file)| file).collect();
 
@@ -187,7 +187,8 @@ pub async fn history(
     let tx = services.read(owner).await?;
     // Members do not see each other's e-mails, which commits have.
     let people = services.db.operator().await?;
-    let last_of = last_writes(&tx, project).await?;
+    let member = access::required(&tx, project).await?;
+    let last_of = last_writes(&tx, member).await?;
     let mut history = History {
         tx: &tx,
         operator: &people,
@@ -202,10 +203,10 @@ pub async fn history(
     };
     let mut at = 0;
     loop {
-        let log = events::after(&tx, &[project], at, &[], BATCH).await?;
+        let log = events::after(&tx, &[member], at, &[], BATCH).await?;
         let Some(last) = log.last() else { break };
         at = last.revision;
-        let revisions: Vec<(ProjectId, i32)> = log.iter().map(|event| (project, event.revision)).collect();
+        let revisions: Vec<_> = log.iter().map(|event| (member, event.revision)).collect();
         let mut changes: HashMap<i32, Vec<FileSnapshot>> = HashMap::new();
         for change in file::changes_of_revisions(&tx, &revisions).await? {
             changes.entry(change.revision).or_default().push(change);
@@ -240,10 +241,10 @@ fn writes_for_message(event: &Event) -> bool {
 }
 
 /// The revision of the last write for each message: there its commit has its place, as its snapshot does.
-async fn last_writes(tx: &Tx, project: ProjectId) -> Result<HashMap<MessageId, i32>> {
+async fn last_writes(tx: &Tx, member: Member<'_>) -> Result<HashMap<MessageId, i32>> {
     let (mut last, mut at) = (HashMap::new(), 0);
     loop {
-        let log = events::after(tx, &[project], at, &[], 5_000).await?;
+        let log = events::after(tx, &[member], at, &[], 5_000).await?;
         let Some(newest) = log.last() else { return Ok(last) };
         at = newest.revision;
         let named = log.iter().filter(|event| writes_for_message(event));

@@ -13,7 +13,7 @@ use super::git::{Difference, Differences, Object, Objects, Step, first_parents};
 use crate::domain::chat::{self, add_message, end_session, start_session};
 use crate::domain::file::{self, Context};
 use crate::domain::sync::{self, Sync, SyncFile};
-use crate::domain::{Services, Tx, project};
+use crate::domain::{Services, Tx, access, project};
 use crate::model::actor::Actor;
 use crate::model::chat::{MessageFilter, NewMessage, NewSession, Session, SessionFilter};
 use crate::model::error::{Error, Result};
@@ -216,12 +216,13 @@ async fn place(
     steps: &[Step],
 ) -> Result<Place> {
     let tx = services.read(actor).await?;
-    let sessions = chat::sessions_page(&tx, &[project.id], &SessionFilter::default(), &Page::all()).await?;
+    let member = access::required(&tx, project.id).await?;
+    let sessions = chat::sessions_page(&tx, &[member], &SessionFilter::default(), &Page::all()).await?;
     let sessions: Vec<Session> = sessions.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, row)| row).collect();
     let newest = Page { limit: 1, from_end: true, after: None, before: None };
     let mut imports = sessions.iter().filter(|session| session.metadata.get(IMPORT).is_some());
     for session in imports.clone() {
-        let messages = chat::messages_page(&tx, &[session.id], &MessageFilter::default(), &newest).await?;
+        let messages = chat::messages_page(&tx, &[(member, session.id)], &MessageFilter::default(), &newest).await?;
         let Some((_, message)) = messages.into_iter().flat_map(|(_, slice)| slice.rows).next() else { continue };
         let commit = message.metadata.get(COMMIT).and_then(Value::as_str).unwrap_or_default();
         let step = steps.iter().enumerate().find(|(_, step)| step.commit == commit);
@@ -234,7 +235,7 @@ async fn place(
         let session = Some(session.clone());
         // A process that was killed may have written a message and not its files. A commit's files are one revision, so
         // any change for the message is all of them.
-        let changes = file::changes_of_messages(&tx, &[message.id]).await?;
+        let changes = file::changes_of_messages(&tx, &[(member, message.id)]).await?;
         if !changes.is_empty() || is_applied(services, &tx, project.id, import, step).await? {
             return Ok(Place { start: at + 1, session, unfinished: None });
         }
@@ -263,7 +264,8 @@ async fn is_applied(services: &Services, tx: &Tx, project: ProjectId, import: &I
     });
     let wanted: HashMap<FilePath, Option<Hash>> =
         wanted.chain(change.deletes.into_iter().map(|path| (path, None))).collect();
-    let keys: Vec<(ProjectId, FilePath)> = wanted.keys().map(|path| (project, path.clone())).collect();
+    let project = access::required(tx, project).await?;
+    let keys: Vec<_> = wanted.keys().map(|path| (project, path.clone())).collect();
     let mut found: HashMap<FilePath, Option<Hash>> = HashMap::new();
     for keys in keys.chunks(1_000) {
         found.extend(file::by_paths(tx, None, keys).await?.into_iter().map(|file| (file.path, file.hash)));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::Selection;
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, Lookahead, Object};
 use uuid::Uuid;
 
 use crate::domain::node::{self, Kind};
@@ -38,7 +38,7 @@ impl NodeQuery {
             let caller = caller(ctx)?;
             let id = NodeId::parse(&id, "id")?;
             if let (NodeId::Row(row), Some(kind)) = (&id, expected(ctx)) {
-                let found = load(caller, &id, &HashMap::from([(*row, kind)])).await?;
+                let found = find(caller, &ctx.look_ahead(), *row, kind).await?;
                 if found.is_some() {
                     return Ok(found);
                 }
@@ -105,6 +105,16 @@ fn expected(ctx: &Context<'_>) -> Option<Kind> {
         "ProjectSnapshot" => Kind::ProjectSnapshot,
         "AgentConfiguration" => Kind::AgentConfiguration,
         _ => return None,
+    })
+}
+
+/// What is expected to be of a kind, with the list that is selected of it.
+async fn find(caller: &Caller, selected: &Lookahead<'_>, id: Uuid, kind: Kind) -> Result<Option<Node>> {
+    Ok(match kind {
+        Kind::Project => Project::find(caller, selected, ProjectId(id)).await?.map(|row| Project(row).into()),
+        Kind::Session => ChatSession::find(caller, selected, SessionId(id)).await?.map(|row| ChatSession(row).into()),
+        Kind::File => ProjectFile::find(caller, selected, FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
+        kind => load(caller, &NodeId::Row(id), &HashMap::from([(id, kind)])).await?,
     })
 }
 

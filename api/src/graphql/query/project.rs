@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, Object};
 
-use crate::domain::{chat, project};
+use crate::domain::{access, chat, project};
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::names::{OrderDirection, ProjectOrderField};
@@ -31,10 +31,12 @@ impl ProjectQuery {
         or_null(async {
             let caller = caller(ctx)?;
             let id = ProjectId::parse(&id, "id")?;
+            let Some(at) = at else { return Ok(Project::find(caller, &ctx.look_ahead(), id).await?.map(Project)) };
             let Some(row) = caller.load(id).await? else { return Ok(None) };
-            let Some(at) = at else { return Ok(Some(Project(row))) };
             let as_of = at.resolve(caller, id).await?;
-            Ok(Some(Project(project::as_of(&*caller.reader.tx().await?, row, as_of).await?)))
+            let tx = caller.reader.tx().await?;
+            let Some(member) = access::member(&tx, id).await? else { return Ok(None) };
+            Ok(Some(Project(project::as_of(&tx, member, row, as_of).await?)))
         })
         .await
     }

@@ -13,6 +13,7 @@ use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::agent_configuration as model;
 use crate::model::error::Result;
+use crate::model::ids::Within;
 use crate::model::page::{self, Page as PageArguments};
 
 /// What a configuration says, which it has in common with its versions.
@@ -191,7 +192,11 @@ impl AgentConfiguration {
         before: Option<String>,
     ) -> Result<Page<AgentConfigurationVersion>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let part = Part { parent: self.row.id, keep: VersionsUntil(self.until), page };
+        let part = Part {
+            parent: Within { project: self.row.project_id, id: self.row.id },
+            keep: VersionsUntil(self.until),
+            page,
+        };
         let slice = caller(ctx)?.load(part).await?.unwrap_or_default();
         Ok(connection(slice, Total::Known(self.row.version.into()), AgentConfigurationVersion))
     }

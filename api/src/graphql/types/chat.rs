@@ -1,6 +1,6 @@
 //! Sessions and messages.
 
-use async_graphql::{Context, ID, InputObject, Object};
+use async_graphql::{Context, ID, InputObject, Lookahead, Object};
 use serde_json::Value;
 
 use super::file::CodeChange;
@@ -8,15 +8,16 @@ use super::growing_message::GrowingMessage;
 use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
-use crate::graphql::context::caller;
+use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt};
+use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt, With};
 use crate::graphql::names::MessageRole;
-use crate::graphql::page::{Page, Total, UNPAGED, connection, int, rows, weigh};
+use crate::graphql::page::{Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
+use crate::model::ids::{SessionId, Within};
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments};
 
@@ -70,7 +71,7 @@ impl ChatSession {
     async fn message_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let Some(as_of) = self.0.as_of else { return Ok(self.0.message_count) };
         let keep = MessageFilter { until: Some(as_of.revision), include_folded: true, ..MessageFilter::default() };
-        Ok(int(caller(ctx)?.load(Count { parent: self.0.id, keep }).await?.unwrap_or_default()))
+        Ok(int(caller(ctx)?.load(Count { parent: self.within(), keep }).await?.unwrap_or_default()))
     }
 
     /// The client's own data.
@@ -89,11 +90,10 @@ impl ChatSession {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Page<ChatMessage>> {
-        let page = PageArguments::parse(first, after, last, before, page::MESSAGES)?;
-        let keep = filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
-        let keep = MessageFilter { until: self.0.as_of.map(|as_of| as_of.revision), ..keep };
-        let total = Total::Messages(Count { parent: self.0.id, keep: keep.clone() });
-        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
+        let selected = Messages { filter, page: Paging { first, after, last, before } };
+        let (keep, page) = selected.read(self.0.as_of.map(|as_of| as_of.revision))?;
+        let total = Total::Messages(Count { parent: self.within(), keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ChatMessage))
     }
 
@@ -102,7 +102,7 @@ impl ChatSession {
     async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<ChatMessage>> {
         let until = self.0.as_of.map(|as_of| as_of.revision);
         let keep = MessageFilter { is_checkpoint: Some(true), until, ..MessageFilter::default() };
-        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page: PageArguments::all() }).await?;
+        let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page: PageArguments::all() }).await?;
         Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row)).collect())
     }
 
@@ -113,12 +113,45 @@ impl ChatSession {
         if self.0.as_of.is_some() {
             return Ok(Vec::new());
         }
-        let rows = caller(ctx)?.load(GrowingIn(self.0.id)).await?.unwrap_or_default();
+        let rows = caller(ctx)?.load(GrowingIn(self.within())).await?.unwrap_or_default();
         Ok(rows.into_iter().map(GrowingMessage).collect())
     }
 }
 
+/// The arguments of `messages`.
+#[derive(InputObject)]
+struct Messages {
+    filter: Option<ChatMessageFilter>,
+    #[graphql(flatten)]
+    page: Paging,
+}
+
+impl Messages {
+    fn read(self, until: Option<i32>) -> Result<(MessageFilter, PageArguments)> {
+        let page = self.page.parse(page::MESSAGES)?;
+        let keep = self.filter.map(MessageFilter::try_from).transpose()?.unwrap_or_default();
+        Ok((MessageFilter { until, ..keep }, page))
+    }
+}
+
 impl ChatSession {
+    /// A session by its id, and with it its messages, if they are selected.
+    pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
+        let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None));
+        match messages {
+            // With the messages, the metadata would be read with each of them.
+            Some(Ok((keep, page))) if !selected.field("metadata").exists() => {
+                let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };
+                caller.load_with(With { id, keep, page }, parent).await
+            }
+            _ => caller.load(id).await,
+        }
+    }
+
+    fn within(&self) -> Within<SessionId> {
+        Within { project: self.0.project_id, id: self.0.id }
+    }
+
     /// When it ended, as of the moment at which it is read.
     fn ended(&self) -> Option<chrono::DateTime<chrono::Utc>> {
         self.0.ended_at.filter(|time| self.0.as_of.is_none_or(|as_of| *time <= as_of.time))
@@ -204,7 +237,10 @@ impl ChatMessage {
     /// The code changes that were made for this message, in their order.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
-        let rows = caller(ctx)?.load(ChangesFor(self.0.id)).await?.unwrap_or_default();
+        let rows = caller(ctx)?
+            .load(ChangesFor(Within { project: self.0.project_id, id: self.0.id }))
+            .await?
+            .unwrap_or_default();
         Ok(rows.into_iter().map(CodeChange).collect())
     }
 

@@ -9,17 +9,17 @@ use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use super::project::Project;
 use crate::domain::compare::{self, Between};
-use crate::graphql::context::caller;
+use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, VersionsJoined};
+use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, VersionsJoined, With};
 use crate::graphql::names::{ChangeType, FileType};
-use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, int, rows, weigh};
+use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
-use crate::model::ids::{FileId, FolderId, MessageId, ProjectId, SessionId};
+use crate::model::ids::{FileId, FolderId, MessageId, ProjectId, SessionId, Within};
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
@@ -167,7 +167,7 @@ impl ProjectFile {
     #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn blame(&self, ctx: &Context<'_>) -> Result<Vec<BlameRange>> {
         let Some(file) = self.0.file() else { return Ok(Vec::new()) };
-        let ranges = caller(ctx)?.load(BlameOf(file.id, file.version)).await?.transpose()?.unwrap_or_default();
+        let ranges = caller(ctx)?.load(BlameOf(within(file), file.version)).await?.transpose()?.unwrap_or_default();
         Ok(ranges.into_iter().map(BlameRange).collect())
     }
 
@@ -184,17 +184,42 @@ impl ProjectFile {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+        let selected = Versions { every_save, page: Paging { first, after, last, before } };
+        let (keep, page) = selected.read(caller(ctx)?)?;
         let Some(file) = self.0.file() else { return Ok(connection(Slice::default(), Total::Known(0), FileSnapshot)) };
         let caller = caller(ctx)?;
-        let keep = VersionsJoined(caller.join_saves_seconds(every_save));
-        let slice = caller.load(Part { parent: file.id, keep, page }).await?.unwrap_or_default();
+        let parent = within(file);
+        let slice = caller.load(Part { parent, keep, page }).await?.unwrap_or_default();
         // This file may be as of a revision in the past, and have more versions by now.
         let total = match keep.0 {
             0 => Total::Versions(file.id),
-            _ => Total::JoinedVersions(Count { parent: file.id, keep }),
+            _ => Total::JoinedVersions(Count { parent, keep }),
         };
         Ok(connection(slice, total, FileSnapshot))
+    }
+}
+
+/// The arguments of `versions`.
+#[derive(InputObject)]
+struct Versions {
+    every_save: Option<bool>,
+    #[graphql(flatten)]
+    page: Paging,
+}
+
+impl Versions {
+    fn read(self, caller: &Caller) -> Result<(VersionsJoined, PageArguments)> {
+        Ok((VersionsJoined(caller.join_saves_seconds(self.every_save)), self.page.parse(page::LIST)?))
+    }
+}
+
+impl ProjectFile {
+    /// A file by its id, and with it its versions, if they are selected.
+    pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
+        match arguments(selected, "versions").map(|versions: Versions| versions.read(caller)) {
+            Some(Ok((keep, page))) if keep.0 == 0 => caller.load_with(With { id, keep, page }, within).await,
+            _ => caller.load(id).await,
+        }
     }
 }
 
@@ -488,6 +513,10 @@ impl CodeChange {
     }
 }
 
+fn within(file: &model::File) -> Within<FileId> {
+    Within { project: file.project_id, id: file.id }
+}
+
 async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile> {
     let file = caller(ctx)?.load(id).await?;
     file.map(ProjectFile::from).ok_or_else(|| Error::Internal("a file is referred to and missing".to_owned()))
@@ -498,7 +527,7 @@ async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Optio
     if change.change_type == names::ChangeType::Create {
         return Ok(None);
     }
-    caller(ctx)?.load(VersionNumber(change.file_id, change.follows)).await
+    caller(ctx)?.load(VersionNumber(Within { project: change.project_id, id: change.file_id }, change.follows)).await
 }
 
 /// How many lines a change added and removed. A version's own were counted when it was written; those of several saves are

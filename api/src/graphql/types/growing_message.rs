@@ -12,6 +12,7 @@ use crate::graphql::scalar::Time;
 use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::growing_message::{self as model, MessageEnd};
+use crate::model::ids::Within;
 
 /// A message that is being written (`startMessage`). It is no part of the history before it is finished.
 pub struct GrowingMessage(pub model::GrowingMessage);
@@ -40,7 +41,7 @@ impl GrowingMessage {
 
     /// Its text so far. Finished while it was read, it may have none here.
     async fn text(&self, ctx: &Context<'_>) -> Result<String> {
-        Ok(caller(ctx)?.load(TextOf(self.0.id)).await?.unwrap_or_default())
+        Ok(caller(ctx)?.load(TextOf(Within { project: self.0.project_id, id: self.0.id })).await?.unwrap_or_default())
     }
 
     /// How much text there is, in bytes of UTF-8: the `offset` of the next chunk.

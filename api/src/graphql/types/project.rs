@@ -1,6 +1,6 @@
 //! Projects.
 
-use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
 use futures::future::try_join_all;
 use serde_json::Value;
 
@@ -13,15 +13,15 @@ use super::presence::PersonHere;
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::domain::compare::Between;
-use crate::domain::{presence, project};
+use crate::domain::{access, presence, project};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    MomentOf, Part, PresencesOf, SnapshotsUntil,
+    MomentOf, Part, PresencesOf, SnapshotsUntil, With,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
-use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
+use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, rows, weigh};
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::Time;
 use crate::model::agent_configuration::AgentConfigurationFilter;
@@ -121,7 +121,11 @@ impl Project {
     /// Its totals.
     async fn stats(&self, ctx: &Context<'_>) -> Result<Row<ProjectStats>> {
         let stats = match self.0.as_of {
-            Some(as_of) => project::stats(&*caller(ctx)?.reader.tx().await?, self.0.id, as_of).await?,
+            Some(as_of) => {
+                let tx = caller(ctx)?.reader.tx().await?;
+                let member = access::required(&tx, self.0.id).await?;
+                project::stats(&tx, member, as_of).await?
+            }
             None => model::Stats {
                 sessions: self.0.session_count,
                 messages: self.0.message_count,
@@ -157,9 +161,8 @@ impl Project {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Page<ChatSession>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let keep: SessionFilter = filter.map(Into::into).unwrap_or_default();
-        let keep = SessionFilter { until: self.until(), ..keep };
+        let selected = Sessions { filter, page: Paging { first, after, last, before } };
+        let (keep, page) = selected.read(self.until())?;
         let count = Count { parent: self.0.id, keep: keep.clone() };
         let total = if keep == SessionFilter::default() {
             Total::Known(self.0.session_count.into())
@@ -202,11 +205,9 @@ impl Project {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
-        let page = PageArguments::parse(first, after, last, before, page::FILES)?;
-        let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
-        let include_deleted = include_deleted.unwrap_or(false);
+        let selected = Files { at, under, include_deleted, page: Paging { first, after, last, before } };
+        let (keep, page) = selected.read()?;
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
-        let keep = FileFilter { under, include_deleted };
         let total = Total::Files(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ProjectFile::from))
@@ -249,10 +250,8 @@ impl Project {
         last: Option<i32>,
         before: Option<String>,
     ) -> Result<Page<CodeChange>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let keep = filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
-        let join_saves_seconds = caller(ctx)?.join_saves_seconds(every_save);
-        let keep = ChangeFilter { until: self.until(), join_saves_seconds, ..keep };
+        let selected = Changes { filter, every_save, page: Paging { first, after, last, before } };
+        let (keep, page) = selected.read(caller(ctx)?, self.until())?;
         let total = if keep == ChangeFilter::default() {
             Total::Known(self.0.change_count.into())
         } else {
@@ -376,7 +375,83 @@ impl Project {
     }
 }
 
+/// The arguments of `sessions`.
+#[derive(InputObject)]
+struct Sessions {
+    filter: Option<ChatSessionFilter>,
+    #[graphql(flatten)]
+    page: Paging,
+}
+
+impl Sessions {
+    fn read(self, until: Option<i32>) -> Result<(SessionFilter, PageArguments)> {
+        let keep: SessionFilter = self.filter.map(Into::into).unwrap_or_default();
+        Ok((SessionFilter { until, ..keep }, self.page.parse(page::LIST)?))
+    }
+}
+
+/// The arguments of `files`.
+#[derive(InputObject)]
+struct Files {
+    at: Option<i32>,
+    under: Option<String>,
+    include_deleted: Option<bool>,
+    #[graphql(flatten)]
+    page: Paging,
+}
+
+impl Files {
+    fn read(self) -> Result<(FileFilter, PageArguments)> {
+        let page = self.page.parse(page::FILES)?;
+        let under = self.under.map(|path| FilePath::parse(&path, "under")).transpose()?;
+        Ok((FileFilter { under, include_deleted: self.include_deleted.unwrap_or(false) }, page))
+    }
+}
+
+/// The arguments of `changes`.
+#[derive(InputObject)]
+struct Changes {
+    filter: Option<CodeChangeFilter>,
+    every_save: Option<bool>,
+    #[graphql(flatten)]
+    page: Paging,
+}
+
+impl Changes {
+    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
+        let page = self.page.parse(page::LIST)?;
+        let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
+        let join_saves_seconds = caller.join_saves_seconds(self.every_save);
+        Ok((ChangeFilter { until, join_saves_seconds, ..keep }, page))
+    }
+}
+
 impl Project {
+    /// A project by its id, and with it the first of these lists that is selected of it.
+    pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
+        // With a list, these would be read with each of its rows.
+        if ["config", "initialPrompt"].iter().any(|field| selected.field(field).exists()) {
+            return caller.load(id).await;
+        }
+        let files = arguments::<Files>(selected, "files").filter(|files| files.at.is_none());
+        if let Some(Ok((keep, page))) = files.map(Files::read) {
+            return caller.load_with(With { id, keep, page }, |row| FilesOf { project: row.id, at: None }).await;
+        }
+        if let Some(Ok((keep, page))) =
+            arguments(selected, "changes").map(|changes: Changes| changes.read(caller, None))
+            && keep.join_saves_seconds == 0
+        {
+            return caller.load_with(With { id, keep, page }, |row| row.id).await;
+        }
+        if let Some(Ok((keep, page))) = arguments(selected, "sessions").map(|sessions: Sessions| sessions.read(None)) {
+            return caller.load_with(With { id, keep, page }, |row| row.id).await;
+        }
+        if let Some(Ok(page)) = arguments(selected, "snapshots").map(|page: Paging| page.parse(page::LIST)) {
+            return caller.load_with(With { id, keep: SnapshotsUntil(None), page }, |row| row.id).await;
+        }
+        caller.load(id).await
+    }
+
     /// Checks a revision to read at; without one it is the moment as of which the project is read, or now.
     fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
         match at {

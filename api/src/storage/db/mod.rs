@@ -22,6 +22,7 @@ use crate::model::file::FileSnapshot;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
+use super::access::Proven;
 use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
 use super::failure::fail_of;
@@ -274,6 +275,7 @@ impl Db {
             locks: self.locks,
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
+            proven: Proven::default(),
             _held: None,
         }
     }

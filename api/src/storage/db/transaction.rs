@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::Result;
 use crate::model::locks::Locks;
+use crate::storage::access::Proven;
 use crate::storage::content_cache::ContentCache;
 use crate::storage::sql::Sql;
 
@@ -40,6 +41,8 @@ pub struct Tx {
     pub(super) locks: Locks,
     pub(in crate::storage) metrics: Arc<Metrics>,
     pub(in crate::storage) contents: ContentCache,
+    /// The projects of which the actor is known to be a member.
+    pub(in crate::storage) proven: Proven,
     /// What is given back once the transaction has ended: fields are dropped in their order.
     pub(super) _held: Option<Box<dyn Any + Send + Sync>>,
 }

@@ -1,0 +1,152 @@
+//! The application's lock: who is a member of a project.
+//!
+//! A statement that starts from ids which a caller chose, or from the caller alone, is a *door*: it has the condition
+//! [`is_member`] or [`memberships`] in it. What lies below a project is read by functions that take a [`Member`], and none
+//! of their statements asks again.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::marker::PhantomData;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sea_orm::{QueryResult, Value};
+use uuid::Uuid;
+
+use super::db::{Me, Tx, fail};
+use super::sql::Sql;
+use crate::model::error::{Error, Result};
+use crate::model::ids::{ProjectId, Within};
+
+/// Proof that the actor of a transaction is a member of a project. It borrows the transaction: what the next one may see, the
+/// database is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Member<'t> {
+    project: ProjectId,
+    transaction: PhantomData<&'t Tx>,
+}
+
+impl Member<'_> {
+    /// The project.
+    pub fn project(self) -> ProjectId {
+        self.project
+    }
+}
+
+impl From<Member<'_>> for Value {
+    fn from(member: Member<'_>) -> Self {
+        member.project.0.into()
+    }
+}
+
+/// The projects of which a transaction knows that its actor is a member. A reading transaction sees one state of the database,
+/// and a writing one holds the project's lock, so what it has found stays true until it ends.
+#[derive(Debug, Default)]
+pub(in crate::storage) struct Proven(Mutex<HashSet<ProjectId>>);
+
+impl Proven {
+    fn lock(&self) -> MutexGuard<'_, HashSet<ProjectId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes that a door has opened on these projects: its statement had the condition and answered with their rows.
+pub(super) fn opened(tx: &Tx, projects: impl IntoIterator<Item = ProjectId>) {
+    tx.proven.lock().extend(projects);
+}
+
+/// The proofs for those of these projects of which the actor is a member. Only projects that no door of the transaction has
+/// opened yet are looked up.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn members(tx: &Tx, projects: impl IntoIterator<Item = ProjectId>) -> Result<HashMap<ProjectId, Member<'_>>> {
+    let asked: HashSet<ProjectId> = projects.into_iter().collect();
+    let me = tx.me();
+    // With this lock off, the other one alone decides what each statement finds.
+    if me.scopes {
+        let unknown: Vec<ProjectId> = {
+            let proven = tx.proven.lock();
+            asked.iter().filter(|id| !proven.contains(id)).copied().collect()
+        };
+        if !unknown.is_empty() {
+            let mut sql = Sql::new("SELECT p.id FROM projects p WHERE p.id IN ");
+            sql.list(unknown.iter().map(|id| id.0)).push(" AND ");
+            is_member(&mut sql, "p.id", me);
+            let rows = tx.rows(sql).await?;
+            let found = rows.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?)));
+            opened(tx, found.collect::<Result<Vec<_>>>()?);
+        }
+    }
+    let proven = tx.proven.lock();
+    let known = asked.into_iter().filter(|id| !me.scopes || proven.contains(id));
+    Ok(known.map(|project| (project, Member { project, transaction: PhantomData })).collect())
+}
+
+/// The proof for one project; `None` where the actor is no member of it.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn member(tx: &Tx, project: ProjectId) -> Result<Option<Member<'_>>> {
+    Ok(members(tx, [project]).await?.remove(&project))
+}
+
+/// The proof for a project that the actor must be a member of.
+///
+/// # Errors
+/// `NotFound` where they are none.
+pub async fn required(tx: &Tx, project: ProjectId) -> Result<Member<'_>> {
+    member(tx, project).await?.ok_or_else(|| Error::not_found("project", "id"))
+}
+
+/// Those of these keys that lie in projects of the actor's, each with the proof.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn within<'t, K: Clone>(
+    tx: &'t Tx,
+    keys: &[K],
+    project: impl Fn(&K) -> ProjectId,
+) -> Result<Vec<(Member<'t>, K)>> {
+    let members = members(tx, keys.iter().map(&project)).await?;
+    Ok(keys.iter().filter_map(|key| Some((*members.get(&project(key))?, key.clone()))).collect())
+}
+
+/// Adds the condition that `me` is a member of the project whose id is in `column`: its owner, or a collaborator who accepted.
+/// `IS TRUE` keeps PostgreSQL from joining: it would take the few projects of one user for few of the rows, and read and sort a
+/// whole history for a page of it.
+pub(super) fn is_member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut Sql {
+    if !me.scopes {
+        return sql.push("TRUE");
+    }
+    sql.push("(EXISTS (SELECT 1 FROM projects a WHERE a.id = ").push(column).push(" AND (a.user_id = ").bind(me);
+    sql.push(" OR EXISTS (SELECT 1 FROM project_collaborators c WHERE c.project_id = a.id AND c.user_id = ").bind(me);
+    sql.push(" AND c.accepted_at IS NOT NULL)))) IS TRUE")
+}
+
+/// Adds the ids of the projects that `me` is a member of, as a sub-select.
+pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
+    if !me.scopes {
+        return sql.push("(SELECT id FROM projects)");
+    }
+    sql.push("(SELECT id FROM projects WHERE user_id = ").bind(me);
+    sql.push(" UNION SELECT project_id FROM project_collaborators WHERE user_id = ").bind(me);
+    sql.push(" AND accepted_at IS NOT NULL)")
+}
+
+/// Adds the condition that a row is one of these things in the projects that they are in.
+pub(super) fn among<I: Copy + Into<Uuid>>(sql: &mut Sql, (project, id): (&str, &str), things: &[(Member<'_>, I)]) {
+    sql.push(id).push(" IN ").list(things.iter().map(|(_, id)| (*id).into())).push(" AND ");
+    inside(sql, project, things);
+}
+
+/// Adds the condition that a column has one of the projects of these things.
+pub(super) fn inside<K>(sql: &mut Sql, column: &str, things: &[(Member<'_>, K)]) {
+    let projects: BTreeSet<ProjectId> = things.iter().map(|(member, _)| member.project).collect();
+    sql.push(column).push(" IN ").list(projects.into_iter().map(|id| id.0));
+}
+
+/// Reads how many there are of something in a thing: the columns `project_id`, `parent` and `n`.
+pub(super) fn counted<I>(row: &QueryResult, id: impl Fn(Uuid) -> I) -> Result<(Within<I>, i64)> {
+    let of = |column: &str| row.try_get::<Uuid>("", column).map_err(fail);
+    let thing = Within { project: ProjectId(of("project_id")?), id: id(of("parent")?) };
+    Ok((thing, row.try_get("", "n").map_err(fail)?))
+}

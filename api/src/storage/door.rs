@@ -1,0 +1,83 @@
+//! A row by its id, and one of its lists, by one statement: what an operation that begins at the row asks first.
+
+use sea_orm::{EntityTrait, IdenStatic, Iterable, QueryResult};
+use uuid::Uuid;
+
+use super::access;
+use super::db::{Tx, fail};
+use super::sql::{Order, Sql};
+use crate::model::error::Result;
+use crate::model::ids::ProjectId;
+use crate::model::page::{Cursor, Page, Slice};
+
+/// What the columns of the row are called in the statement, whose list may have the same ones.
+pub(super) const PREFIX: &str = "door_";
+
+/// Adds the columns of a row, except `left_out`: JSON and texts that would be repeated in each row of the list, and come as null
+/// or empty.
+pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, tx: &Tx, alias: &str, left_out: &[(E::Column, LeftOut)]) {
+    for (index, column) in E::Column::iter().enumerate() {
+        let name = column.as_str();
+        let blank = left_out.iter().find(|(left_out, _)| left_out.as_str() == name);
+        sql.push(if index == 0 { "" } else { ", " });
+        match blank {
+            None => sql.push(alias).push(".").push(name),
+            Some((_, LeftOut::Text)) => sql.push("''"),
+            Some((_, LeftOut::Json)) if tx.is_sqlite() => sql.push("'null'"),
+            Some((_, LeftOut::Json)) => sql.push("'null'::jsonb"),
+        };
+        sql.push(" AS ").push(PREFIX).push(name);
+    }
+}
+
+/// What stands in for a column that is left out.
+#[derive(Clone, Copy)]
+pub(super) enum LeftOut {
+    Text,
+    Json,
+}
+
+/// The list of a row.
+pub(super) struct List<'p, T> {
+    pub(super) order: Order,
+    pub(super) page: &'p Page,
+    /// Adds `SELECT …`, ending inside a `WHERE`. Its columns have an `id` and a `project_id`.
+    pub(super) select: &'p (dyn Fn(&mut Sql) + Sync),
+    /// Reads one row of it.
+    pub(super) read: &'p (dyn Fn(&QueryResult) -> Result<(Cursor, T)> + Sync),
+}
+
+/// Reads a row, which `door` selects (ending inside a `WHERE`, with the condition that the actor is a member), and its list,
+/// which is read if the row is.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub(super) async fn open<R, T>(
+    tx: &Tx,
+    door: impl FnOnce(&mut Sql),
+    row: impl Fn(&QueryResult) -> Result<(ProjectId, R)>,
+    List { order, page, select, read }: List<'_, T>,
+) -> Result<Option<(R, Slice<T>)>> {
+    let mut sql = Sql::new("SELECT * FROM (SELECT ");
+    door(&mut sql);
+    sql.push(") AS door LEFT JOIN (");
+    select(&mut sql);
+    order.page(&mut sql, page)?;
+    sql.push(") AS list ON list.project_id = door.").push(PREFIX).push("project");
+    let found = tx.rows(sql).await?;
+    let Some(first) = found.first() else { return Ok(None) };
+    let (project, row) = row(first)?;
+    access::opened(tx, [project]);
+    let mut rows = Vec::with_capacity(found.len());
+    for found in &found {
+        if found.try_get::<Option<Uuid>>("", "id").map_err(fail)?.is_some() {
+            rows.push(read(found)?);
+        }
+    }
+    // A join keeps no order.
+    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if order.is_backwards(page) {
+        rows.reverse();
+    }
+    Ok(Some((row, Slice::cut(rows, page))))
+}

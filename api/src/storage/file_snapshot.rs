@@ -1,0 +1,323 @@
+//! `file_snapshots` as versions of a file, and as the changes of a project.
+
+use entity::project_files;
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use super::access::{self, Member, is_member};
+use super::db::{Tx, unknown};
+use super::door::{self, List};
+use super::file::{get, place, prefixed_file};
+use super::project;
+use super::save;
+use super::snapshot::hash;
+use super::sql::{KeyKind, Order, Sql, pages};
+use crate::model::error::Result;
+use crate::model::file::{ChangeFilter, File, FileSnapshot};
+use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId, Within};
+use crate::model::names::ChangeType;
+use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::path::FilePath;
+use crate::model::project::Project;
+
+/// A version with its contents' hash and the event of its revision, which says who, when and for what.
+const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
+     v.path, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
+     JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
+     LEFT JOIN blobs b ON b.id = v.blob_id ";
+
+const NEWEST_CHANGE_FIRST: Order =
+    Order { columns: &[("v.revision", KeyKind::Number), ("v.id", KeyKind::Id)], descending: true };
+const NEWEST_VERSION_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
+
+fn version(row: &QueryResult) -> Result<FileSnapshot> {
+    let change_type: String = get(row, "change_type")?;
+    Ok(FileSnapshot {
+        id: FileSnapshotId(get(row, "id")?),
+        project_id: ProjectId(get(row, "project_id")?),
+        file_id: FileId(get(row, "file_id")?),
+        revision: get(row, "revision")?,
+        version: get(row, "version")?,
+        follows: get::<i32>(row, "version")? - 1,
+        path: FilePath::from_stored(get(row, "path")?),
+        change_type: ChangeType::from_stored(&change_type).ok_or_else(|| unknown("kind of change", &change_type))?,
+        additions: get(row, "additions")?,
+        deletions: get(row, "deletions")?,
+        hash: get::<Option<Vec<u8>>>(row, "sha256")?.map(hash).transpose()?,
+        size_bytes: get::<Option<i32>>(row, "size")?.unwrap_or_default(),
+        change_description: get(row, "description")?,
+        created_at: get(row, "created_at")?,
+        created_by: get::<Option<Uuid>>(row, "actor_id")?.map(UserId),
+        session_id: get::<Option<Uuid>>(row, "session_id")?.map(SessionId),
+        message_id: get::<Option<Uuid>>(row, "message_id")?.map(MessageId),
+    })
+}
+
+async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<FileSnapshot>> {
+    tx.rows(sql).await?.iter().map(version).collect()
+}
+
+/// The rows of a list that shows saves as one.
+async fn joined(tx: &Tx, mut sql: Sql, join_saves_seconds: u32) -> Result<Vec<FileSnapshot>> {
+    save::with_follows(&mut sql, tx, join_saves_seconds);
+    let joined = |row| Ok(FileSnapshot { follows: get(row, "follows")?, ..version(row)? });
+    tx.rows(sql).await?.iter().map(if join_saves_seconds > 0 { joined } else { version }).collect()
+}
+
+/// The versions among `ids` in the actor's projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
+    is_member(&mut sql, "v.project_id", tx.me());
+    let found = versions(tx, sql).await?;
+    access::opened(tx, found.iter().map(|version| version.project_id));
+    Ok(found)
+}
+
+/// The versions of files with these numbers.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn versions_by_numbers(tx: &Tx, keys: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.push("WHERE ").pairs("(v.file_id, v.version)", keys.iter().map(|(_, (file, version))| (file.0, *version)));
+    access::inside(sql.push(" AND "), "v.project_id", keys);
+    versions(tx, sql).await
+}
+
+/// The versions of each file, newest first.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn versions_page(
+    tx: &Tx,
+    of: &[(Member<'_>, FileId)],
+    page: &Page,
+) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
+    let number = |cursor: &Option<Cursor>| match cursor.as_ref()?.0.as_slice() {
+        [Key::Number(number)] => Some(*number),
+        _ => None,
+    };
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1;
+    // Versions are numbered without gaps, so a page is a range of numbers, and one join reads those of all files. The ranges
+    // are made first: row-level security lets no arithmetic on a row's columns choose what is read of an index.
+    let mut sql = Sql::new("WITH w AS MATERIALIZED (SELECT f.id, ");
+    if page.from_end {
+        let first = number(&page.before).unwrap_or(0).max(0).saturating_add(1);
+        sql.bind(first).push(" AS first, ").bind(first.saturating_add(limit)).push(" AS stop");
+    } else {
+        let stop = number(&page.after).unwrap_or(i64::MAX).max(0);
+        for (name, less) in [("first", limit), ("stop", 0)] {
+            sql.push("CASE WHEN f.version < ").bind(stop).push(" THEN f.version + 1 ELSE ").bind(stop).push(" END - ");
+            sql.bind(less).push(" AS ").push(name).push(if less == 0 { "" } else { ", " });
+        }
+    }
+    access::among(sql.push(" FROM project_files f WHERE "), ("f.project_id", "f.id"), of);
+    sql.push(") ").push(VERSIONS);
+    sql.push("JOIN w ON w.id = v.file_id AND v.version >= w.first AND v.version < w.stop WHERE TRUE");
+    NEWEST_VERSION_FIRST.between(&mut sql, page)?;
+    NEWEST_VERSION_FIRST.order(&mut sql, page);
+    Ok(super::group(versions(tx, sql).await?.into_iter().map(version_of_file).collect(), page))
+}
+
+/// A version with the file whose list it is in, and its place there.
+fn version_of_file(row: FileSnapshot) -> (Within<FileId>, Cursor, FileSnapshot) {
+    let file = Within { project: row.project_id, id: row.file_id };
+    (file, Cursor(vec![Key::Number(row.version.into())]), row)
+}
+
+/// A file in one of the actor's projects, and its versions as [`versions_page`] lists them.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Option<(File, Slice<FileSnapshot>)>> {
+    let door = |sql: &mut Sql| {
+        door::columns::<project_files::Entity>(sql, tx, "f", &[]);
+        sql.push(", f.project_id AS door_project FROM project_files f WHERE f.id = ").bind(id.0).push(" AND ");
+        is_member(sql, "f.project_id", tx.me());
+    };
+    let row = |row: &QueryResult| {
+        let row = prefixed_file(row, door::PREFIX)?;
+        Ok((row.project_id, row))
+    };
+    let select = |sql: &mut Sql| {
+        sql.push(VERSIONS).push("WHERE v.file_id = ").bind(id.0);
+    };
+    let read = |row: &QueryResult| {
+        let (_, place, row) = version_of_file(version(row)?);
+        Ok((place, row))
+    };
+    door::open(tx, door, row, List { order: NEWEST_VERSION_FIRST, page, select: &select, read: &read }).await
+}
+
+/// Those of [`versions_page`] that stay where saves so many seconds apart at most are shown as one.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn joined_versions_page(
+    tx: &Tx,
+    of: &[(Member<'_>, FileId)],
+    join_saves_seconds: u32,
+    page: &Page,
+) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
+    let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, (project, file)| {
+        sql.push(VERSIONS).push("WHERE v.file_id = ").bind(file.0).push(" AND v.project_id = ").bind(project);
+        save::keep_last(sql, tx, join_saves_seconds, None);
+    })?;
+    let rows = joined(tx, sql, join_saves_seconds).await?;
+    Ok(super::group(rows.into_iter().map(version_of_file).collect(), page))
+}
+
+/// How many versions [`joined_versions_page`] would list in all, of each file.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn joined_versions_count(
+    tx: &Tx,
+    of: &[(Member<'_>, FileId)],
+    join_saves_seconds: u32,
+) -> Result<Vec<(Within<FileId>, i64)>> {
+    let mut sql = Sql::new("SELECT v.project_id, v.file_id AS parent, count(*) AS n FROM file_snapshots v ");
+    sql.push("JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ");
+    access::among(&mut sql, ("v.project_id", "v.file_id"), of);
+    save::keep_last(&mut sql, tx, join_saves_seconds, None);
+    sql.push(" GROUP BY v.project_id, v.file_id");
+    tx.rows(sql).await?.iter().map(|row| access::counted(row, FileId)).collect()
+}
+
+fn keep_changes(sql: &mut Sql, tx: &Tx, project: ProjectId, keep: &ChangeFilter) {
+    sql.push("v.project_id = ").bind(project.0);
+    for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))]
+    {
+        if let Some(id) = id {
+            // In the words of the partial indexes of project_events.
+            sql.push(" AND v.revision IN (SELECT w.revision FROM project_events w WHERE w.project_id = ")
+                .bind(project.0);
+            sql.push(" AND w.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND w.")
+                .push(column)
+                .push(" = ")
+                .bind(id)
+                .push(")");
+        }
+    }
+    if let Some(file) = keep.file_id {
+        sql.push(" AND v.file_id = ").bind(file.0);
+    }
+    if let Some(path) = &keep.path {
+        sql.push(" AND v.path = ").bind(path.as_str());
+    }
+    if let Some(change_type) = keep.change_type {
+        sql.push(" AND v.change_type = ").bind(change_type.as_str());
+    }
+    if let Some(until) = keep.until {
+        sql.push(" AND v.revision <= ").bind(until);
+    }
+    save::keep_last(sql, tx, keep.join_saves_seconds, keep.until);
+}
+
+/// The changes of each project, newest first (`file_change_history`).
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn changes_page(
+    tx: &Tx,
+    projects: &[Member<'_>],
+    keep: &ChangeFilter,
+    page: &Page,
+) -> Result<Vec<(ProjectId, Slice<FileSnapshot>)>> {
+    let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
+        keep_changes(sql.push(VERSIONS).push("WHERE "), tx, project.project(), keep);
+    })?;
+    let rows = joined(tx, sql, keep.join_saves_seconds).await?.into_iter();
+    let rows = rows.map(|row| (row.project_id, place_of_change(&row), row));
+    Ok(super::group(rows.collect(), page))
+}
+
+fn place_of_change(row: &FileSnapshot) -> Cursor {
+    Cursor(vec![Key::Number(row.revision.into()), Key::Id(row.id.0)])
+}
+
+/// A project of the actor's, and its changes as [`changes_page`] lists them where it shows every save.
+///
+/// # Errors
+/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+pub async fn project_with_changes(
+    tx: &Tx,
+    project: ProjectId,
+    keep: &ChangeFilter,
+    page: &Page,
+) -> Result<Option<(Project, Slice<FileSnapshot>)>> {
+    let select = |sql: &mut Sql| keep_changes(sql.push(VERSIONS).push("WHERE "), tx, project, keep);
+    let read = |row: &QueryResult| {
+        let row = version(row)?;
+        Ok((place_of_change(&row), row))
+    };
+    project::with_list(tx, project, List { order: NEWEST_CHANGE_FIRST, page, select: &select, read: &read }).await
+}
+
+/// How many changes [`changes_page`] would list in all, of each project.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changes_count(tx: &Tx, projects: &[Member<'_>], keep: &ChangeFilter) -> Result<Vec<(ProjectId, i64)>> {
+    let mut sql = Sql::new("");
+    for (index, project) in projects.iter().enumerate() {
+        sql.push(if index == 0 { "" } else { " UNION ALL " });
+        sql.push("SELECT v.project_id AS parent, count(*) AS n FROM file_snapshots v ");
+        if keep.join_saves_seconds > 0 {
+            sql.push("JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision ");
+        }
+        keep_changes(sql.push("WHERE "), tx, project.project(), keep);
+        sql.push(" GROUP BY v.project_id");
+    }
+    Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
+}
+
+/// The changes that these revisions made, in the order in which they were made.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changes_of_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.push("WHERE ").pairs("(v.project_id, v.revision)", revisions.iter().copied());
+    sql.push(" ORDER BY v.revision, v.id");
+    versions(tx, sql).await
+}
+
+/// The changes that were made for these messages, in the order in which they were made.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changes_of_messages(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<FileSnapshot>> {
+    let mut sql = Sql::new(VERSIONS);
+    sql.push("WHERE e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND ");
+    access::among(&mut sql, ("v.project_id", "e.message_id"), messages);
+    sql.push(" ORDER BY v.revision, v.id");
+    versions(tx, sql).await
+}
+
+/// The last so many versions of files up to a number: each with the place of what it answers, oldest
+/// first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn versions_until(
+    tx: &Tx,
+    wanted: &[(Member<'_>, (FileId, i32))],
+    limit: i32,
+) -> Result<Vec<(usize, FileSnapshot)>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut sql = Sql::new("WITH w (n, project_id, id, first, last) AS (VALUES ");
+    for (index, (project, (file, version))) in wanted.iter().enumerate() {
+        sql.push(if index == 0 { "(" } else { ", (" }).push(&index.to_string()).push(", ").bind(*project).push(", ");
+        sql.bind(file.0).push(", ").bind(version.saturating_sub(limit)).push(", ").bind(*version).push(")");
+    }
+    sql.push(") SELECT w.n, q.* FROM w JOIN (").push(VERSIONS);
+    sql.push(") q ON q.project_id = w.project_id AND q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
+    tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, version(row)?))).collect()
+}
