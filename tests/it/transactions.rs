@@ -116,14 +116,17 @@ fn nothing_is_written_to_a_file_that_is_not_the_one_at_its_path() {
         let file = server.database().file().unwrap();
         let aside = file.with_extension("aside");
 
-        // Given the file moved away, then writes are refused …
+        // Given the file moved away, then writes are refused and reads go on …
         std::fs::rename(&file, &aside).unwrap();
         assert_eq!(say(&project, &session, 3).await, ["READ_ONLY"; 3]);
+        assert_eq!(number(&read(&project.client, &project.id).await["sessions"]["nodes"][0]["messageCount"]), 1);
         assert!(!file.exists(), "the server has made another");
 
         // … also with another in its place, until it is back.
-        std::fs::copy(&aside, &file).unwrap();
+        std::fs::write(&file, "").unwrap();
         assert_eq!(say(&project, &session, 3).await, ["READ_ONLY"; 3]);
+        let reads = join_all((0..20).map(|_| read(&project.client, &project.id))).await;
+        assert!(reads.iter().all(|seen| number(&seen["sessions"]["nodes"][0]["messageCount"]) == 1));
         std::fs::rename(&aside, &file).unwrap();
         assert_eq!(say(&project, &session, 3).await, [""; 0]);
         assert_eq!(number(&read(&project.client, &project.id).await["sessions"]["nodes"][0]["messageCount"]), 4);

@@ -23,9 +23,17 @@ impl OpenFile {
         let _ = options.open(path);
     }
 
-    /// The file that is at the path now, which has just been opened.
+    /// The file that is at the path now.
     pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), identity: fs::metadata(path).ok().as_ref().and_then(identity) }
+    }
+
+    /// Whether the file at the path is this one. One that cannot be looked at passes for it.
+    pub(super) fn is_there(&self) -> bool {
+        match fs::metadata(&self.path) {
+            Ok(metadata) => identity(&metadata) == self.identity,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Makes sure that what is written goes to the file at the path, and not to one that nobody will find.
@@ -33,24 +41,11 @@ impl OpenFile {
     /// # Errors
     /// `ReadOnly` where that is another file, or none.
     pub(super) fn check(&self) -> Result<()> {
-        let found = match fs::metadata(&self.path) {
-            Ok(metadata) => identity(&metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            // It cannot be looked at, which says nothing of what it is.
-            Err(_) => return Ok(()),
-        };
-        if found == self.identity {
+        if self.is_there() {
             return Ok(());
         }
         let path = self.path.display();
-        match found {
-            None => {
-                tracing::error!(%path, "the database file was moved or deleted: nothing is written; put it back, or restart")
-            }
-            Some(_) => {
-                tracing::error!(%path, "the database file was replaced: nothing is written; restart the server to use it")
-            }
-        }
+        tracing::error!(%path, "the database file was moved, deleted or replaced: nothing is written; put it back, or restart");
         Err(Error::ReadOnly(
             "Nothing can be written at the moment, reading works: the database's file was moved, deleted or replaced while it \
              was open."

@@ -81,13 +81,14 @@ impl Db {
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
         let (pool, writer) = if url.starts_with("sqlite:") {
             let options = sqlite_options(url)?;
-            let writer = Connector::new(Place::Sqlite(options), limits);
+            let path = options.get_filename().to_owned();
+            OpenFile::make(&path);
+            let file = Arc::new(OpenFile::at(&path));
+            let writer = Connector::new(Place::Sqlite { options, file: file.clone() }, limits);
+            let writer = Writer::open(writer, &path, file.clone(), limits).await?;
             let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let options = options.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
-            let path = options.get_filename().to_owned();
-            let readers = Connector::new(Place::Sqlite(options), limits);
-            OpenFile::make(&path);
-            let writer = Writer::open(writer, &path, limits).await?;
+            let readers = Connector::new(Place::Sqlite { options, file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
             (pool::open(readers, size).await?, Some(Arc::new(writer)))
         } else {

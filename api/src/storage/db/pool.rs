@@ -4,6 +4,7 @@
 //! A connection comes back only in a state that is known. No round trip is spent on asking each whether it still works: a
 //! transaction that cannot be opened on one is opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -14,6 +15,7 @@ use sqlx::{ConnectOptions, Connection as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
+use super::file::OpenFile;
 use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::fail_of;
@@ -42,7 +44,11 @@ pub(super) enum Place {
         /// What is said first on each connection.
         settings: String,
     },
-    Sqlite(SqliteConnectOptions),
+    Sqlite {
+        options: SqliteConnectOptions,
+        /// The file that is meant; another at its path is not it.
+        file: Arc<OpenFile>,
+    },
 }
 
 /// Makes connections and says which of them are kept.
@@ -85,12 +91,23 @@ impl Connector {
                 };
                 timeout(self.acquire, connect).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             }
-            Place::Sqlite(options) => Ok(Connection::Sqlite(options.connect().await?)),
+            Place::Sqlite { options, file } => {
+                let mut connection = Connection::Sqlite(options.connect().await?);
+                // The first read opens what lies beside the file, by its name.
+                connection.run("SELECT count(*) FROM sqlite_schema").await?;
+                // Opened by its name, it may be another by now.
+                if file.is_there() {
+                    Ok(connection)
+                } else {
+                    Err(sqlx::Error::Io(std::io::Error::other("the database file was moved, deleted or replaced")))
+                }
+            }
         }
     }
 
+    /// Connections to a file are few and stay: those that are open serve also when there is no file at its path any more.
     fn keeps(&self, metrics: &Metrics) -> bool {
-        metrics.last_used() < self.idle && metrics.age() < self.lifetime
+        matches!(self.place, Place::Sqlite { .. }) || metrics.last_used() < self.idle && metrics.age() < self.lifetime
     }
 }
 
@@ -124,7 +141,7 @@ impl managed::Manager for Connector {
     }
 }
 
-/// A pool of up to so many connections, of which the first is made at once.
+/// A pool of up to so many connections. The first is made at once; to a file, all are.
 pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     let (wait, period) = (connector.acquire, connector.idle.min(connector.lifetime) / 4);
     let pool = Pool::builder(connector)
@@ -134,7 +151,12 @@ pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(Error::internal)?;
-    let _first = take(&pool).await?;
+    let at_once = if matches!(pool.manager().place, Place::Sqlite { .. }) { size } else { 1 };
+    let mut made = Vec::new();
+    for _ in 0..at_once {
+        made.push(take(&pool).await?);
+    }
+    drop(made);
     tokio::spawn(close_idle(pool.weak(), period));
     Ok(pool)
 }

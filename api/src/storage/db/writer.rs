@@ -40,7 +40,7 @@ pub(super) struct Writer {
     slot: Arc<Mutex<Slot>>,
     /// How many wait for their turn to write, those not counted who have written and wait for the commit.
     waiting: AtomicUsize,
-    file: OpenFile,
+    file: Arc<OpenFile>,
     wait: Duration,
 }
 
@@ -176,13 +176,13 @@ impl Drop for Waiting<'_> {
 
 impl Writer {
     /// Opens the file, which is made where there is none.
-    pub(super) async fn open(connector: Connector, path: &Path, limits: &DatabaseLimits) -> Result<Self> {
-        let connect = async {
-            let (connection, mut anchor) = (connector.connect().await?, connector.connect().await?);
-            // The log is opened by the first read.
-            anchor.run("SELECT count(*) FROM sqlite_schema").await?;
-            Ok((connection, anchor))
-        };
+    pub(super) async fn open(
+        connector: Connector,
+        path: &Path,
+        file: Arc<OpenFile>,
+        limits: &DatabaseLimits,
+    ) -> Result<Self> {
+        let connect = async { Ok((connector.connect().await?, connector.connect().await?)) };
         let (connection, anchor) = connect.await.map_err(|error| fail_of(&error))?;
         let slot = Slot {
             connection: Some(connection),
@@ -195,7 +195,7 @@ impl Writer {
         Ok(Self {
             slot: Arc::new(Mutex::new(slot)),
             waiting: AtomicUsize::new(0),
-            file: OpenFile::at(path),
+            file,
             wait: Duration::from_secs(limits.database_acquire_seconds),
         })
     }
