@@ -49,14 +49,14 @@ async fn obey(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Serve(again)) => {
             run_server(settings, Serve { migrate: serve.migrate || again.migrate, ..serve }).await
         }
-        Some(Command::Migrate { down }) => {
-            let names = app::migrate(&settings, down).await?;
-            let done = if down.is_some() { "taken back" } else { "applied" };
+        Some(Command::Migrate { down: None, .. }) => {
+            let names = app::migrate(&settings).await?;
             if names.is_empty() {
-                return print(&format!("No migration to be {done}.\n"));
+                return print("No migration to be applied.\n");
             }
-            names.iter().try_for_each(|name| print(&format!("{name} {done}\n")))
+            names.iter().try_for_each(|name| print(&format!("{name} applied\n")))
         }
+        Some(Command::Migrate { down: Some(steps), yes }) => take_back(&settings, steps, yes).await,
         Some(Command::Token { email, name, hours }) => {
             print(&format!("{}\n", app::token(&settings, &email, name.as_deref(), hours)?))
         }
@@ -66,6 +66,18 @@ async fn obey(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Doctor) => run_doctor(&settings).await,
         Some(Command::Schema) => print(&format!("{}\n", schema::build(&settings.limits).sdl().trim_end())),
     }
+}
+
+async fn take_back(settings: &Settings, steps: u32, confirmed: bool) -> anyhow::Result<()> {
+    let mut printed = Ok(());
+    let mut report = |loss| {
+        if printed.is_ok() {
+            printed = print(&format!("lost: {loss}\n"));
+        }
+    };
+    let names = app::take_back(settings, steps, confirmed, &mut report).await;
+    printed?;
+    names?.iter().try_for_each(|name| print(&format!("{name} taken back\n")))
 }
 
 async fn run_import(settings: &Settings, import: &Import) -> anyhow::Result<()> {

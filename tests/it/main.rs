@@ -42,6 +42,7 @@ mod saves;
 mod schema;
 mod sockets;
 mod streams;
+mod taking_back;
 mod team;
 mod team_locks;
 mod tokens;
