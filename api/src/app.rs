@@ -352,14 +352,14 @@ pub async fn export(
     Ok(said)
 }
 
-/// Reads every project back, or the one named, and tells `report` what is wrong.
+/// Reads every project back, or the one named, and tells `report` what is wrong, and of which project.
 ///
 /// # Errors
 /// Why the database cannot be read, for the operator.
 pub async fn verify(
     settings: &Settings,
     project: Option<&str>,
-    report: &mut (dyn FnMut(ProjectId, String) + Send),
+    report: &mut (dyn FnMut(Option<ProjectId>, String) + Send),
 ) -> anyhow::Result<Verified> {
     let project = project.map(|project| ProjectId::parse(project, "PROJECT")).transpose().map_err(words)?;
     let db = open(settings, true).await?;

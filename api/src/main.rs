@@ -112,9 +112,10 @@ async fn run_export(settings: &Settings, export: &Export) -> anyhow::Result<()> 
 
 async fn run_verify(settings: &Settings, project: Option<&str>) -> anyhow::Result<()> {
     let mut printed = Ok(());
-    let mut report = |project: ProjectId, wrong| {
+    let mut report = |project: Option<ProjectId>, wrong| {
         if printed.is_ok() {
-            printed = print(&format!("project {}: {wrong}\n", project.0));
+            let of = project.map_or("database".to_owned(), |project| format!("project {}", project.0));
+            printed = print(&format!("{of}: {wrong}\n"));
         }
     };
     let verified = app::verify(settings, project, &mut report).await?;
@@ -124,8 +125,9 @@ async fn run_verify(settings: &Settings, project: Option<&str>) -> anyhow::Resul
     print(&format!(
         "read {projects} projects: {revisions} revisions, {versions} versions, {blobs} contents, {snapshots} snapshots\n"
     ))?;
+    verified.notes.iter().try_for_each(|note| print(&format!("{note}\n")))?;
     match verified.problems {
-        0 => print("all is as it should be\n"),
+        0 => print("nothing wrong was found\n"),
         problems => bail!("{problems} things are wrong"),
     }
 }

@@ -8,6 +8,7 @@ mod blame;
 mod chaos;
 mod conflicts;
 mod counts;
+mod damage;
 mod database;
 mod documents;
 mod faults;

@@ -7,6 +7,7 @@ pub mod chat;
 pub mod collaborator;
 mod content_cache;
 pub mod db;
+pub mod engine_check;
 pub mod event;
 mod failure;
 pub mod file;
