@@ -10,6 +10,8 @@ mod conflicts;
 mod counts;
 mod damage;
 mod database;
+mod database_faults;
+mod disk_faults;
 mod documents;
 mod faults;
 mod folders;
