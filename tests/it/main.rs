@@ -26,6 +26,7 @@ mod interruptions;
 mod kill;
 mod listening;
 mod logins;
+mod lost_files;
 mod model;
 mod nats;
 mod odd_repositories;
