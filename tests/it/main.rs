@@ -30,6 +30,7 @@ mod lost_files;
 mod model;
 mod nats;
 mod odd_repositories;
+mod odd_values;
 mod operators;
 mod others_ids;
 mod pages;
