@@ -12,11 +12,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail, ensure};
 use futures::{FutureExt, future::join_all};
-use migration::{Migrator, MigratorTrait};
 use rand::RngCore;
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
 use sqlx::{
     ConnectOptions,
     postgres::PgConnectOptions,
@@ -61,6 +57,12 @@ use crate::{
     },
 };
 
+mod migrations;
+
+pub(crate) use migrations::missing;
+use migrations::prepare;
+pub use migrations::{migrate, take_back};
+
 /// Shortest secret that is accepted, in bytes: HS256's own output (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
@@ -72,9 +74,6 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// How long an attempt to learn why there is no connection may take.
 const PROBE_TIME: Duration = Duration::from_secs(5);
-
-/// The key of PostgreSQL's advisory lock on migrating; nothing else of the service's takes such a lock.
-const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"antiphon");
 
 /// A running server.
 pub struct App {
@@ -277,24 +276,6 @@ fn parts(db: &Db, hearing: Option<Arc<Services>>) -> Vec<Part> {
     needed.into_iter().chain(bus).collect()
 }
 
-/// The names of the migrations that the database lacks.
-pub(crate) async fn missing(db: &Db) -> anyhow::Result<Vec<String>> {
-    let pending = pending_migrations(db).await.map_err(migration_failure)?;
-    Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
-}
-
-/// Applies the migrations that the database lacks, or takes back the newest `down`. Answers their names in the order in
-/// which that was done.
-///
-/// # Errors
-/// Why that cannot be, for the operator; then nothing has changed.
-pub async fn migrate(settings: &Settings, down: Option<u32>) -> anyhow::Result<Vec<String>> {
-    let db = Target::parse(settings.database_url.expose())?.connect(settings).await?;
-    let names = run_migrations(&db, down).await?;
-    db.close().await;
-    Ok(names)
-}
-
 /// A bearer token for the user with that e-mail, which holds for `hours` hours at the server with the same settings.
 ///
 /// # Errors
@@ -371,14 +352,14 @@ pub async fn export(
     Ok(said)
 }
 
-/// Reads every project back, or the one named, and tells `report` what is wrong.
+/// Reads every project back, or the one named, and tells `report` what is wrong, and of which project.
 ///
 /// # Errors
 /// Why the database cannot be read, for the operator.
 pub async fn verify(
     settings: &Settings,
     project: Option<&str>,
-    report: &mut (dyn FnMut(ProjectId, String) + Send),
+    report: &mut (dyn FnMut(Option<ProjectId>, String) + Send),
 ) -> anyhow::Result<Verified> {
     let project = project.map(|project| ProjectId::parse(project, "PROJECT")).transpose().map_err(words)?;
     let db = open(settings, true).await?;
@@ -513,83 +494,6 @@ async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// The migrations that the database lacks. A login without rights of its own asks as `authenticated`.
-async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
-    const AS_CALLER: &str = "DO $$ BEGIN
-        IF NOT coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), false) AND EXISTS (
-            SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, 'MEMBER'))
-        THEN SET LOCAL ROLE authenticated; END IF;
-    END $$";
-    if db.is_sqlite() {
-        return Migrator::get_pending_migrations_read_only(db.migrations()).await;
-    }
-    let tx = db.migrations().begin().await?;
-    tx.execute_unprepared(AS_CALLER).await?;
-    let pending = Migrator::get_pending_migrations_read_only(&tx).await?;
-    tx.rollback().await?;
-    Ok(pending)
-}
-
-/// Makes sure that a server finds every table.
-async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
-    let pending = missing(db).await?;
-    if pending.is_empty() {
-        return Ok(());
-    }
-    if db.is_sqlite() || serve.migrate {
-        run_migrations(db, None).await?;
-        return Ok(());
-    }
-    bail!(
-        "the database lacks these migrations: {}; run `antiphon migrate`, or start with --migrate (MIGRATE=true)",
-        pending.join(", ")
-    )
-}
-
-/// Migrates in one transaction, so that it happens as a whole or not at all, and once where two servers start together.
-/// A migration that cannot run inside a transaction (PostgreSQL's CREATE INDEX CONCURRENTLY) would have no place here.
-async fn run_migrations(db: &Db, down: Option<u32>) -> anyhow::Result<Vec<String>> {
-    let mode = db.is_sqlite().then_some(SqliteTransactionMode::Immediate);
-    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-    let tx = db.migrations().begin_with_options(options).await.map_err(migration_failure)?;
-    if !db.is_sqlite() {
-        let lock = format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-        tx.execute_unprepared(&lock).await.map_err(migration_failure)?;
-    }
-    // What is missing can be said only now that nobody else is at it.
-    let names = migrate_within(&tx, down).await.map_err(migration_failure)?;
-    tx.commit().await.map_err(migration_failure)?;
-    Ok(names)
-}
-
-async fn migrate_within(tx: &DatabaseTransaction, down: Option<u32>) -> Result<Vec<String>, DbErr> {
-    let name = |migration: &migration::Migration| migration.name().to_owned();
-    match down {
-        None => {
-            let names = Migrator::get_pending_migrations(tx).await?.iter().map(name).collect();
-            Migrator::up(tx, None).await?;
-            Ok(names)
-        }
-        Some(steps) => {
-            let applied = Migrator::get_applied_migrations(tx).await?;
-            let names = applied.iter().rev().take(usize::try_from(steps).unwrap_or(usize::MAX)).map(name).collect();
-            Migrator::down(tx, Some(steps)).await?;
-            Ok(names)
-        }
-    }
-}
-
-/// In words for the operator. The migrator's one error of its own is that the database has migrations which it does not know.
-fn migration_failure(error: DbErr) -> anyhow::Error {
-    match error {
-        DbErr::Custom(_) => anyhow!(
-            "the database has migrations that this version of antiphon does not know: start the version that made them, or \
-             one after it"
-        ),
-        error => anyhow!("cannot migrate: {error}"),
-    }
 }
 
 /// Where the secret of the tokens comes from.

@@ -34,9 +34,12 @@ pub enum Command {
     Serve(Serve),
     /// Apply the migrations that the database lacks, or take steps back
     Migrate {
-        /// Take back this many migrations instead
+        /// Say what data is lost by taking back this many migrations; with --yes, do so
         #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
         down: Option<u32>,
+        /// Take them back
+        #[arg(long, requires = "down")]
+        yes: bool,
     },
     /// Print a bearer token for a user of this server (needs its JWT secret)
     Token {

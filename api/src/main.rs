@@ -49,14 +49,14 @@ async fn obey(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Serve(again)) => {
             run_server(settings, Serve { migrate: serve.migrate || again.migrate, ..serve }).await
         }
-        Some(Command::Migrate { down }) => {
-            let names = app::migrate(&settings, down).await?;
-            let done = if down.is_some() { "taken back" } else { "applied" };
+        Some(Command::Migrate { down: None, .. }) => {
+            let names = app::migrate(&settings).await?;
             if names.is_empty() {
-                return print(&format!("No migration to be {done}.\n"));
+                return print("No migration to be applied.\n");
             }
-            names.iter().try_for_each(|name| print(&format!("{name} {done}\n")))
+            names.iter().try_for_each(|name| print(&format!("{name} applied\n")))
         }
+        Some(Command::Migrate { down: Some(steps), yes }) => take_back(&settings, steps, yes).await,
         Some(Command::Token { email, name, hours }) => {
             print(&format!("{}\n", app::token(&settings, &email, name.as_deref(), hours)?))
         }
@@ -66,6 +66,18 @@ async fn obey(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Doctor) => run_doctor(&settings).await,
         Some(Command::Schema) => print(&format!("{}\n", schema::build(&settings.limits).sdl().trim_end())),
     }
+}
+
+async fn take_back(settings: &Settings, steps: u32, confirmed: bool) -> anyhow::Result<()> {
+    let mut printed = Ok(());
+    let mut report = |loss| {
+        if printed.is_ok() {
+            printed = print(&format!("lost: {loss}\n"));
+        }
+    };
+    let names = app::take_back(settings, steps, confirmed, &mut report).await;
+    printed?;
+    names?.iter().try_for_each(|name| print(&format!("{name} taken back\n")))
 }
 
 async fn run_import(settings: &Settings, import: &Import) -> anyhow::Result<()> {
@@ -100,9 +112,10 @@ async fn run_export(settings: &Settings, export: &Export) -> anyhow::Result<()> 
 
 async fn run_verify(settings: &Settings, project: Option<&str>) -> anyhow::Result<()> {
     let mut printed = Ok(());
-    let mut report = |project: ProjectId, wrong| {
+    let mut report = |project: Option<ProjectId>, wrong| {
         if printed.is_ok() {
-            printed = print(&format!("project {}: {wrong}\n", project.0));
+            let of = project.map_or("database".to_owned(), |project| format!("project {}", project.0));
+            printed = print(&format!("{of}: {wrong}\n"));
         }
     };
     let verified = app::verify(settings, project, &mut report).await?;
@@ -112,8 +125,9 @@ async fn run_verify(settings: &Settings, project: Option<&str>) -> anyhow::Resul
     print(&format!(
         "read {projects} projects: {revisions} revisions, {versions} versions, {blobs} contents, {snapshots} snapshots\n"
     ))?;
+    verified.notes.iter().try_for_each(|note| print(&format!("{note}\n")))?;
     match verified.problems {
-        0 => print("all is as it should be\n"),
+        0 => print("nothing wrong was found\n"),
         problems => bail!("{problems} things are wrong"),
     }
 }

@@ -141,7 +141,7 @@ fn a_supabase_project_is_taken_as_it_is() {
             let before = sql(&admin, described).await;
             let path = if schema == "public" { String::new() } else { format!("?options=-csearch_path%3D{schema}") };
             let owner = settings(&format!("{}{path}", blank.url()), &[]);
-            app::migrate(&owner, None).await.unwrap();
+            app::migrate(&owner).await.unwrap();
             sql(&admin, &SIGN_UP.replace("{schema}", schema)).await;
             sql(
                 &admin,
@@ -175,7 +175,7 @@ fn a_supabase_project_is_taken_as_it_is() {
             assert_eq!(sql(&admin, &open.replace("{schema}", schema)).await, Vec::<String>::new(), "{schema}");
 
             // … and what was there stays, also when the migrations are taken back.
-            app::migrate(&owner, Some(100)).await.unwrap();
+            server::take_back_all(&owner).await.unwrap();
             assert_eq!(sql(&admin, described).await, before);
             assert_eq!(sql(&admin, "SELECT email FROM auth.users").await, ["ada@example.com"]);
             blank.remove().await;
@@ -262,7 +262,7 @@ fn a_database_of_before_says_so_to_a_login_of_either_kind() {
     run_with_database(Kind::Postgres, async |database| {
         // Given one whose last migrations were taken back …
         let owner = settings(&database.url(), &[]);
-        let taken = app::migrate(&owner, Some(100)).await.unwrap();
+        let taken = server::take_back_all(&owner).await.unwrap();
         assert!(text(&json!(taken[taken.len() - 1])).contains("tables"));
         for url in [database.url(), database.server_url()] {
             let started = App::start(settings(&url, &[]), Serve::default()).await;

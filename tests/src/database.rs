@@ -42,6 +42,7 @@ pub struct Database(Arc<Place>);
 
 enum Place {
     File(Folder),
+    Elsewhere(PathBuf),
     Named { cluster: &'static Cluster, name: String },
 }
 
@@ -66,6 +67,11 @@ impl Database {
         }
     }
 
+    /// A SQLite file in a folder that somebody else makes and removes.
+    pub fn file_in(folder: &Path) -> Self {
+        Self(Arc::new(Place::Elsewhere(folder.join("antiphon.db"))))
+    }
+
     /// A fresh database in a PostgreSQL of its own, which a test may restart; it goes with the process.
     pub async fn alone() -> Self {
         let binaries = binaries().expect("PostgreSQL");
@@ -85,7 +91,7 @@ impl Database {
     /// Which kind this is.
     pub fn kind(&self) -> Kind {
         match *self.0 {
-            Place::File(_) => Kind::Sqlite,
+            Place::File(_) | Place::Elsewhere(_) => Kind::Sqlite,
             Place::Named { .. } => Kind::Postgres,
         }
     }
@@ -94,6 +100,7 @@ impl Database {
     pub fn url(&self) -> String {
         match &*self.0 {
             Place::File(folder) => format!("sqlite://{}/antiphon.db", folder.0.display()),
+            Place::Elsewhere(file) => format!("sqlite://{}", file.display()),
             Place::Named { cluster, name } => cluster.url_of(LOGIN, name),
         }
     }
@@ -101,7 +108,7 @@ impl Database {
     /// The URL of the login that a server is to have: on PostgreSQL one that owns nothing and may only speak for callers.
     pub fn server_url(&self) -> String {
         match &*self.0 {
-            Place::File(_) => self.url(),
+            Place::File(_) | Place::Elsewhere(_) => self.url(),
             Place::Named { cluster, name } => cluster.url_of(SERVER_LOGIN, name),
         }
     }
@@ -109,7 +116,7 @@ impl Database {
     /// The URL by which everything may be done to it, its system tables included.
     pub fn admin_url(&self) -> String {
         match &*self.0 {
-            Place::File(_) => self.url(),
+            Place::File(_) | Place::Elsewhere(_) => self.url(),
             Place::Named { cluster, name } => cluster.url_of("postgres", name),
         }
     }
@@ -118,6 +125,7 @@ impl Database {
     pub fn file(&self) -> Option<PathBuf> {
         match &*self.0 {
             Place::File(folder) => Some(folder.0.join("antiphon.db")),
+            Place::Elsewhere(file) => Some(file.clone()),
             Place::Named { .. } => None,
         }
     }

@@ -21,7 +21,9 @@
 pub mod authority;
 pub mod client;
 pub mod database;
+pub mod disk;
 pub mod issuer;
+pub mod ledger;
 pub mod nats;
 pub mod project;
 pub mod replay;

@@ -20,6 +20,7 @@ use antiphon::{
 };
 use clap::Parser;
 use jsonwebtoken::{EncodingKey, Header, encode};
+use migration::{Migrator, MigratorTrait};
 use serde_json::{Value, json};
 
 use crate::{
@@ -322,7 +323,16 @@ pub fn serve_if_child() -> bool {
 
 /// Migrates a database as its owner.
 pub async fn migrate(database: &Database) {
-    app::migrate(&settings(&database.url(), &[]), None).await.unwrap_or_else(|error| panic!("{error:#}"));
+    app::migrate(&settings(&database.url(), &[])).await.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// Takes every migration of a database back.
+///
+/// # Errors
+/// Why that cannot be.
+pub async fn take_back_all(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    let all = u32::try_from(Migrator::migrations().len())?;
+    app::take_back(settings, all, true, &mut |_| {}).await
 }
 
 /// What a server under test is told where the flags say nothing else: its secret, and to let each user do as much as they can.

@@ -9,6 +9,7 @@ pub mod collaborator;
 mod content_cache;
 pub mod db;
 mod door;
+pub mod engine_check;
 pub mod event;
 mod failure;
 pub mod file;

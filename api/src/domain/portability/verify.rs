@@ -12,6 +12,7 @@ use crate::model::ids::ProjectId;
 use crate::model::manifest::manifest;
 use crate::storage::blob_codec::{self, Encoding};
 use crate::storage::db::Db;
+use crate::storage::engine_check;
 use crate::storage::operator::{self, Operator, StoredBlob, StoredFile, StoredProject, StoredSnapshot, StoredVersion};
 
 /// Rows of the log or versions read at once.
@@ -20,8 +21,14 @@ const BATCH: i64 = 5_000;
 const CONTENTS: usize = 200;
 const CONTENT_BYTES: usize = 16 * 1024 * 1024;
 
+/// What nothing can prove to be what was written. A checksum of it would have to be kept with each row, and would say that a
+/// message is damaged without giving it back; the engine's own checksums, or the file system's, cover it with all the rest.
+pub const UNPROVEN: &str = "proven by SHA-256: contents of files, and the paths and contents of the files in snapshots; \
+     not covered by checksums of this service: chat messages, agent configurations, settings of projects and users, names, \
+     descriptions, paths of versions that no snapshot has, counts of lines, times and metadata";
+
 /// What was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Projects.
     pub projects: usize,
@@ -35,29 +42,37 @@ pub struct Verified {
     pub snapshots: usize,
     /// How many things are wrong.
     pub problems: usize,
+    /// What was and what was not checked, in words.
+    pub notes: Vec<String>,
 }
 
-/// Reads every project, or the one named, in one state of the database, and tells `report` each thing that is wrong, in
-/// words. Memory grows with the number of a project's files and contents, not with their bytes.
+/// Lets the database engine check itself, reads every project, or the one named, in one state of the database, and tells
+/// `report` each thing that is wrong, in words, and of which project, if of one. Memory grows with the number of a project's
+/// files and contents, not with their bytes.
 ///
 /// # Errors
 /// `NotFound` for a project that is not there; `Internal` where the database cannot be read.
 pub async fn verify(
     db: &Db,
     only: Option<ProjectId>,
-    report: &mut (dyn FnMut(ProjectId, String) + Send),
+    report: &mut (dyn FnMut(Option<ProjectId>, String) + Send),
 ) -> Result<Verified> {
+    let mut all = Verified::default();
+    let engine = engine_check::run(db).await?;
+    all.problems += engine.problems.len();
+    engine.problems.into_iter().for_each(|problem| report(None, problem));
+    all.notes = engine.notes;
+    all.notes.push(UNPROVEN.to_owned());
     let operator = db.operator().await?;
     let projects = operator::projects(&operator, only).await?;
     if only.is_some() && projects.is_empty() {
         return Err(Error::not_found("project", "PROJECT"));
     }
-    let mut all = Verified::default();
     for project in &projects {
         let mut problems = 0;
         let mut wrong = |text: String| {
             problems += 1;
-            report(project.id, text);
+            report(Some(project.id), text);
         };
         all.projects += 1;
         all.revisions += log(&operator, project, &mut wrong).await?;
@@ -95,6 +110,11 @@ async fn log(operator: &Operator, project: &StoredProject, wrong: &mut (dyn FnMu
         let events = operator::events(operator, project.id, at, BATCH).await?;
         let Some(last) = events.last() else { break };
         let read_to = last.revision;
+        // An index that is damaged may answer with what was read already, for ever.
+        if read_to <= at {
+            wrong(format!("the log cannot be read on after revision {at}: its order is lost"));
+            break;
+        }
         for event in events {
             count += 1;
             missing_revisions(at + 1, event.revision - 1, wrong);
@@ -161,6 +181,10 @@ impl<'b> History<'b> {
         loop {
             let versions = operator::versions(operator, project.id, at, BATCH).await?;
             let Some(last) = versions.last() else { break };
+            if (last.revision, last.id) <= at {
+                wrong(format!("versions cannot be read on after revision {}: their order is lost", at.0));
+                break;
+            }
             at = (last.revision, last.id);
             count += versions.len();
             for version in versions {

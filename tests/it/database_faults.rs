@@ -1,0 +1,217 @@
+//! Given a server on PostgreSQL, when its connections are cut, the database restarts, takes no writes, or has another isolation
+//! level than is usual, then what was acknowledged is there, what was refused is not, and no caller hears of what can be mended.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tests::{
+    client::Client,
+    database::{Database, Kind},
+    ledger::{Fate, Ledger, Tally},
+    project::Project,
+    server::{Server, run_with_database},
+    workload::Random,
+};
+
+use super::disk_faults::{compare, recover, rounds, says_read_only, wrong};
+
+const WRITERS: usize = 4;
+const WRITES: usize = 6;
+
+async fn admin(database: &Database) -> PgConnection {
+    PgConnection::connect(&database.admin_url()).await.expect("a connection")
+}
+
+/// Runs SQL as a superuser; answers how many rows there were.
+async fn sql(connection: &mut PgConnection, sql: &str) -> usize {
+    sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}")).len()
+}
+
+/// Sets what holds for connections from now on, and cuts the others.
+async fn set(database: &Database, connection: &mut PgConnection, setting: &str, value: &str) {
+    let name = database.url().rsplit('/').next().unwrap().to_owned();
+    sql(connection, &format!("ALTER DATABASE {name} SET {setting} = {value}")).await;
+    sql(connection, CUT_ALL).await;
+}
+
+const CUT_ALL: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+const CUT_ONE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+    AND pid <> pg_backend_pid() AND state IN ('active', 'idle in transaction') ORDER BY random() LIMIT 1";
+
+#[test]
+fn nothing_is_lost_where_connections_are_cut() {
+    run_with_database(Kind::Postgres, async |database| {
+        let server = Server::start(&database).await;
+        let client = server.user("ada@example.com");
+        let mut connection = admin(&database).await;
+        let mut random = Random(3);
+        let (mut ledgers, mut cut) = (Vec::new(), 0);
+        let rounds = rounds(20);
+        for _ in 0..rounds {
+            let ledger = Ledger::begin(&client).await;
+            let writers = tokio::spawn({
+                let (ledger, client) = (ledger.clone(), client.clone());
+                async move { ledger.write_at_once(&client, WRITERS, WRITES).await }
+            });
+            for _ in 0..3 {
+                ledger.answered((ledger.count() + random.below(4)).min(WRITERS * WRITES - 1)).await;
+                cut += sql(&mut connection, CUT_ONE).await;
+            }
+            writers.await.unwrap();
+            recover(&ledger, &client).await;
+            ledgers.push(ledger);
+        }
+        let all = compare(&ledgers, &client, "while serving", rounds).await;
+        server.stop().await;
+        let server = Server::start(&database).await;
+        assert_eq!(compare(&ledgers, &server.user("ada@example.com"), "after a restart", rounds).await, all);
+        server.stop().await;
+        assert_eq!(wrong(&database).await, [""; 0]);
+        println!("PostgreSQL, {cut} backends terminated: {all}");
+        assert!(cut > 0);
+    });
+}
+
+#[test]
+fn a_restart_of_the_database_fails_no_later_write() {
+    if !tests::database::postgres_is_here() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Database::alone().await;
+        let server = Server::start(&database).await;
+        let client = server.user("ada@example.com");
+        let mut ledgers = Vec::new();
+        let rounds = rounds(3);
+        for _ in 0..rounds {
+            // Given as many connections as there may be …
+            let ledger = Ledger::begin(&client).await;
+            let read = || {
+                let client = client.clone();
+                tokio::spawn(
+                    async move { client.gql("{ viewer { id } projects { nodes { name } } }", json!({})).await },
+                )
+            };
+            for read in (0..50).map(|_| read()).collect::<Vec<_>>() {
+                read.await.unwrap().ok();
+            }
+            // … when all of them are dead, then nobody notices.
+            database.restart().await;
+            ledger.write_at_once(&client, 25, 1).await;
+            for read in (0..25).map(|_| read()).collect::<Vec<_>>() {
+                read.await.unwrap().ok();
+            }
+            ledgers.push(ledger);
+        }
+        let all = compare(&ledgers, &client, "after restarts", rounds).await;
+        println!("PostgreSQL, restarted: {all}");
+        let codes: Vec<_> = ledgers.iter().flat_map(Ledger::codes).collect();
+        assert_eq!((all.refused, all.unknown), (0, 0), "{codes:?}");
+        server.stop().await;
+    });
+}
+
+#[test]
+fn a_database_that_takes_no_writes_for_a_while_is_read_and_says_so() {
+    run_with_database(Kind::Postgres, async |database| {
+        let server = Server::start(&database).await;
+        let client = server.user("ada@example.com");
+        let mut connection = admin(&database).await;
+        let mut all = Tally::default();
+        for _ in 0..rounds(5) {
+            let ledger = Ledger::begin(&client).await;
+            ledger.write_at_once(&client, WRITERS, WRITES).await;
+            set(&database, &mut connection, "default_transaction_read_only", "on").await;
+            for _ in 0..WRITERS {
+                let fate = ledger.write(&client).await;
+                assert_eq!(fate, Fate::Refused("READ_ONLY".to_owned()));
+            }
+            says_read_only(&client, true).await;
+            // Users read who were seen before, and who were not.
+            client.gql("{ projects { nodes { name } } }", json!({})).await.ok();
+            let stranger = server.user(&format!("{}@example.com", ledger.count() + all.acknowledged));
+            stranger.gql("{ projects { nodes { name } } }", json!({})).await.ok();
+            set(&database, &mut connection, "default_transaction_read_only", "off").await;
+            recover(&ledger, &client).await;
+            says_read_only(&client, false).await;
+            all += compare(&[ledger], &client, "while serving", 1).await;
+        }
+        println!("PostgreSQL, read-only for a while: {all}");
+        server.stop().await;
+    });
+}
+
+#[test]
+fn the_isolation_level_of_the_database_makes_no_difference() {
+    run_with_database(Kind::Postgres, async |database| {
+        let mut connection = admin(&database).await;
+        for level in ["'repeatable read'", "'serializable'"] {
+            set(&database, &mut connection, "default_transaction_isolation", level).await;
+            let server = Server::start(&database).await;
+            let client = server.user("ada@example.com");
+            let ledger = Ledger::begin(&client).await;
+            ledger.write_at_once(&client, 60, 1).await;
+            let codes = ledger.codes();
+            let all = compare(&[ledger], &client, level, 1).await;
+            println!("PostgreSQL, {level}: {all}");
+            assert_eq!((all.acknowledged, codes), (60, Vec::new()), "{level}");
+            server.stop().await;
+        }
+    });
+}
+
+/// Readers, whose answers count while connections are cut: what is read is whole or refused.
+#[test]
+fn what_is_read_while_connections_are_cut_is_whole_or_refused() {
+    run_with_database(Kind::Postgres, async |database| {
+        let server = Server::start(&database).await;
+        let client = server.user("ada@example.com");
+        let project = Project::create(&client, "Read").await;
+        for n in 0..5 {
+            project.create_file(&format!("{n}.py"), &format!("{n}\n")).await;
+        }
+        let expected = project.contents().await;
+        let done = Arc::new(AtomicBool::new(false));
+        let reader = |client: Client| {
+            let (id, done, expected) = (project.id.clone(), done.clone(), expected.len());
+            tokio::spawn(async move {
+                let query =
+                    "query($id: ID!) { project(id: $id) { files(first: 500) { totalCount nodes { path content } } } }";
+                let (mut whole, mut refused) = (0, 0);
+                while !done.load(Ordering::Relaxed) {
+                    let answer = client.gql(query, json!({ "id": id })).await;
+                    if answer.errors.is_empty() {
+                        let files = &answer.data["project"]["files"];
+                        assert_eq!(files["nodes"].as_array().map(Vec::len), Some(expected), "{files}");
+                        whole += 1;
+                    } else {
+                        refused += 1;
+                    }
+                }
+                (whole, refused)
+            })
+        };
+        let readers: Vec<_> = (0..4).map(|_| reader(client.clone())).collect();
+        let mut connection = admin(&database).await;
+        let mut cut = 0;
+        while cut < rounds(20) {
+            cut += sql(&mut connection, CUT_ONE).await;
+        }
+        done.store(true, Ordering::Relaxed);
+        let (mut whole, mut refused) = (0, 0);
+        for reader in readers {
+            let (some, others) = reader.await.unwrap();
+            (whole, refused) = (whole + some, refused + others);
+        }
+        println!("PostgreSQL, {cut} backends of readers terminated: {whole} answers whole, {refused} refused");
+        assert!(whole > 0);
+        server.stop().await;
+    });
+}

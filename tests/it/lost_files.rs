@@ -1,0 +1,63 @@
+//! Given a server on a SQLite file, when the file is deleted or another takes its place, then nothing is acknowledged that nobody
+//! would find again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tests::{
+    database::Kind,
+    ledger::{Fate, Ledger},
+    server::{ChildServer, run_with_database},
+};
+
+use super::disk_faults::{compare, recover, says_read_only, wrong};
+
+const WRITERS: usize = 4;
+const WRITES: usize = 6;
+
+fn moved(file: &Path) -> PathBuf {
+    file.with_extension("moved")
+}
+
+/// Nothing is acknowledged that goes into a file which nobody will open again.
+fn refuse_without_the_file(replace: fn(&Path)) {
+    run_with_database(Kind::Sqlite, async |database| {
+        let file = database.file().unwrap();
+        let mut server = ChildServer::start(&database);
+        let client = server.user("ada@example.com");
+        let ledger = Ledger::begin(&client).await;
+        ledger.write_at_once(&client, WRITERS, WRITES).await;
+        // Given a file that is another one, or none …
+        fs::copy(&file, file.with_extension("copy")).unwrap();
+        fs::rename(&file, moved(&file)).unwrap();
+        replace(&file);
+        // … then no write is acknowledged, and the server says so …
+        for _ in 0..5 {
+            let fate = ledger.write(&client).await;
+            assert!(matches!(fate, Fate::Refused(_)), "{fate:?}");
+        }
+        assert_eq!(ledger.codes().iter().filter(|code| *code != "READ_ONLY").count(), 0, "{:?}", ledger.codes());
+        says_read_only(&client, true).await;
+        // … and with the file back, everything is there.
+        server.kill();
+        fs::rename(moved(&file), &file).unwrap();
+        server = ChildServer::start(&database);
+        let client = server.user("ada@example.com");
+        recover(&ledger, &client).await;
+        compare(&[ledger], &client, "after a restart", 1).await;
+        server.stop();
+        assert_eq!(wrong(&database).await, [""; 0]);
+    });
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_file_is_deleted() {
+    refuse_without_the_file(|_| {});
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_file_is_replaced() {
+    refuse_without_the_file(|file| fs::rename(file.with_extension("copy"), file).unwrap());
+}

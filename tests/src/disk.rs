@@ -1,0 +1,167 @@
+//! Disks that fail: a library that makes a server's writes fail, and a file system of a few MiB.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::database::{Database, Folder};
+
+/// What fails. The numbers are Linux's, of errno(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// EIO from every write.
+    Write,
+    /// EIO from every fsync.
+    Sync,
+    /// ENOSPC from every write that makes a file longer.
+    Full,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Write, Self::Sync, Self::Full];
+
+    fn control(self) -> [i32; 3] {
+        const EIO: i32 = 5;
+        const ENOSPC: i32 = 28;
+        match self {
+            Self::Write => [EIO, 0, 0],
+            Self::Full => [0, ENOSPC, 0],
+            Self::Sync => [0, 0, EIO],
+        }
+    }
+}
+
+/// The disk of a child server, which fails when it is told to.
+pub struct FaultyDisk {
+    folder: Folder,
+    control: File,
+}
+
+impl FaultyDisk {
+    /// Compiles the library that does so.
+    ///
+    /// # Panics
+    /// Where there is no C compiler.
+    pub fn build() -> Self {
+        let folder = Folder::new().expect("a temporary folder");
+        let source = folder.0.join("faulty_disk.c");
+        fs::write(&source, include_str!("faulty_disk.c")).expect("the source");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(folder.0.join("faulty_disk.so")).arg(&source).arg("-ldl");
+        let output = compiler.output().expect("a C compiler (Debian's packages gcc and libc6-dev)");
+        assert!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
+        let mut options = OpenOptions::new();
+        let control = options.read(true).write(true).create_new(true).open(folder.0.join("control")).expect("a file");
+        control.set_len(16).expect("a control file");
+        Self { folder, control }
+    }
+
+    /// The variables with which a server has this disk below the database's file.
+    ///
+    /// # Panics
+    /// On PostgreSQL, whose files are not the server's.
+    pub fn variables(&self, database: &Database) -> Vec<(&'static str, String)> {
+        let shown = |path: PathBuf| path.display().to_string();
+        vec![
+            ("LD_PRELOAD", shown(self.folder.0.join("faulty_disk.so"))),
+            ("ANTIPHON_FAULTS", shown(self.folder.0.join("control"))),
+            ("ANTIPHON_FAULTS_IN", shown(database.file().expect("a file"))),
+        ]
+    }
+
+    /// Fails from now on.
+    ///
+    /// # Panics
+    /// Where the control file cannot be written.
+    pub fn fail(&self, fault: Fault) {
+        self.control(fault.control());
+    }
+
+    /// Works from now on.
+    ///
+    /// # Panics
+    /// Where the control file cannot be written.
+    pub fn mend(&self) {
+        self.control([0; 3]);
+    }
+
+    fn control(&self, errors: [i32; 3]) {
+        let bytes: Vec<u8> = errors.iter().flat_map(|error| error.to_ne_bytes()).collect();
+        self.control.write_all_at(&bytes, 0).expect("the control file");
+    }
+
+    /// How many calls have failed so far.
+    ///
+    /// # Panics
+    /// Where the control file cannot be read.
+    pub fn failed(&self) -> i32 {
+        let mut bytes = [0; 4];
+        self.control.read_exact_at(&mut bytes, 12).expect("the control file");
+        i32::from_ne_bytes(bytes)
+    }
+}
+
+/// A file system in memory of a few MiB, which can be full.
+pub struct SmallDisk(Folder);
+
+impl SmallDisk {
+    /// Mounts one; none, loudly, where this process may not mount.
+    ///
+    /// # Panics
+    /// Where no folder can be made for it.
+    pub fn mount(mebibytes: u32) -> Option<Self> {
+        let folder = Folder::new().expect("a temporary folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"]).arg(&folder.0);
+        if mount.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        // Past the capture of libtest, which would keep it to itself.
+        let _ = io::stderr().write_all(b"\n*** LEFT OUT: a really full disk. This process may not mount a tmpfs.\n\n");
+        None
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0.0
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+
+    /// Takes all the space that is left.
+    ///
+    /// # Panics
+    /// Where the ballast cannot be written for another reason than that.
+    pub fn fill(&self) {
+        let mut file = OpenOptions::new().append(true).create(true).open(self.ballast()).expect("the ballast");
+        for size in [65_536, 4_096, 512, 1] {
+            let full = loop {
+                if let Err(error) = file.write_all(&vec![b'x'; size]) {
+                    break error;
+                }
+            };
+            assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
+        }
+    }
+
+    /// Gives the space back.
+    ///
+    /// # Panics
+    /// Where there is no ballast.
+    pub fn give_back(&self) {
+        fs::remove_file(self.ballast()).expect("the ballast");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
