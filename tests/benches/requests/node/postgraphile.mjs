@@ -35,6 +35,8 @@ const preset = {
       return { pgSettings: { role: 'authenticated', 'request.jwt.claims': JSON.stringify({ sub, role }) } };
     },
   },
+  // Nothing is written but by functions.
+  schema: { defaultBehavior: '-insert -update -delete' },
   grafserv: { graphiql: false, watch: false, websockets: false },
 };
 
