@@ -11,7 +11,7 @@ use super::project;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::error::Result;
-use crate::model::file::{Entry, File, FileFilter, FileSnapshot, FilesOf, Folder, Hash};
+use crate::model::file::{Entry, File, FileFilter, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::names::FileType;
 use crate::model::page::{Cursor, Key, Page, Slice};
