@@ -107,7 +107,9 @@ tests::on_both! {
         assert!(seen[0] <= 2, "{seen:?}");
 
         // What is written to a team and to a configuration.
-        server.user("late@example.com").gql("{ viewer { id } }", json!({})).await.ok();
+        // Whose profile is written, and not only about to be.
+        let query = "mutation { updateProfile(input: { fullName: \"Late\" }) { id } }";
+        server.user("late@example.com").gql(query, json!({})).await.ok();
         let mut written = Vec::new();
         for project in [&small, &large] {
             let (late, address) = (json!({ "userId": user_id("late@example.com"), "role": "EDITOR" }), json!({ "email": "a@b.c", "role": "EDITOR" }));

@@ -253,7 +253,7 @@ fn the_second_lock_costs_a_message_no_more_than_two_round_trips() {
             trips[0], trips[1]
         );
         assert!(trips[1] <= trips[0] + 2, "{trips:?}");
-        assert!(trips[0] >= 4, "begin, a statement, commit, and what else? {trips:?}");
+        assert_eq!(trips[0], 3, "the lock with what opens the transaction, the message, and the commit");
     });
 }
 

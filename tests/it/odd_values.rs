@@ -145,7 +145,7 @@ fn no_time_that_callers_may_write_makes_a_project_unreadable() {
         let mut admin = PgConnection::connect(&server.database().admin_url()).await.unwrap();
         let mut login = login(server.database()).await;
         let updates = updates(&mut admin).await;
-        assert!(updates.iter().any(|update| update.contains("last_accessed_at = 'infinity'")), "{updates:?}");
+        assert!(updates.iter().any(|update| update.contains("updated_at = 'infinity'")), "{updates:?}");
         for email in ["eve@example.com", "ada@example.com"] {
             for update in &updates {
                 attempt(&mut login, email, update).await;

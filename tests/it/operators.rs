@@ -107,7 +107,7 @@ tests::on_both! {
         project.create_file("a.py", &"x\n".repeat(1000)).await;
         let sent = (server.statements() - before) as f64;
         let all: f64 = metric(&server, r#"antiphon_operation_statements_total{kind="mutation",name=""}"#).await;
-        assert!(all >= sent && sent > 3.0, "{all} of {sent}");
+        assert!(all >= sent && sent >= 3.0, "{all} of {sent}");
         assert_eq!(metric(&server, "antiphon_blob_bytes_total").await, 2000.0);
         let stored = metric(&server, "antiphon_blob_stored_bytes_total").await;
         assert!(stored > 0.0 && stored < 200.0, "{stored}");
@@ -215,7 +215,7 @@ tests::on_both! {
         let slow = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let slow: Vec<Value> = slow.filter(|line| line["message"] == "slow operation").collect();
         let traced = slow.iter().find(|line| line["span"]["graphql.operation.name"] == "Traced").expect("a slow operation");
-        assert!(traced["statements"].as_u64().unwrap() > 3 && traced["elapsed_ms"].as_u64().unwrap() >= 1, "{traced}");
+        assert!(traced["statements"].as_u64().unwrap() >= 3 && traced["elapsed_ms"].as_u64().unwrap() >= 1, "{traced}");
         let token = ada.token().unwrap();
         for secret in ["swordfish", "secret-path", "createFile", token, token.rsplit('.').next().unwrap()] {
             assert!(!log.contains(secret) && !sent.contains(secret), "{secret} is told");

@@ -454,7 +454,7 @@ tests::on_sqlite! {
             ("query A { viewer { id } } query B { viewer { id } }", json!({}), "BAD_USER_INPUT"),
             (EVENTS, json!({}), "BAD_USER_INPUT"),
             (EVENTS, json!({ "id": "no id" }), "BAD_USER_INPUT"),
-            (EVENTS, project.events_after(1_000), "BAD_USER_INPUT"),
+            (EVENTS, project.events_after(1_000), "POSITION_LOST"),
             (EVENTS, unknown, "NOT_FOUND"),
             (nested.as_str(), json!({}), "QUERY_TOO_COMPLEX"),
         ] {

@@ -170,7 +170,9 @@ impl Writer {
     ) -> Result<Option<Write>> {
         let (db, now) = (&self.services.db, clock::now());
         let own = self.services.turns.write(self.actor.user_id, self.size).await?;
-        let begun = metrics::paused(revision::begin(db, &self.actor, target, purpose, named, now)).await?;
+        let begin = revision::begin(db, &self.actor, target, purpose, named, now);
+        // On SQLite the turn was waited for above.
+        let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         Ok(begun.map(|(tx, locked)| self.holding(turn, tx.holding(own), locked)))
     }
 

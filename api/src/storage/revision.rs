@@ -123,8 +123,14 @@ pub async fn begin(
 ) -> Result<Option<(Tx, Locked)>> {
     if db.is_sqlite() {
         let tx = db.write(actor).await?;
-        let locked = lock_file(&tx, target, purpose, named, now).await?;
-        return Ok(locked.map(|locked| opened(tx, locked)));
+        return match lock_file(&tx, target, purpose, named, now).await? {
+            Some(locked) => Ok(Some(opened(tx, locked))),
+            None => {
+                // Whoever reads next sees what was found here.
+                tx.rollback().await?;
+                Ok(None)
+            }
+        };
     }
     let (kind, id, _) = target.named();
     const LOCK: &str = "SELECT * FROM lock_project($1, $2, $3, $4, $5, $6)";

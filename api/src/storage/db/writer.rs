@@ -295,7 +295,6 @@ impl Turn {
 
     /// Commits, alone or with others.
     pub(super) async fn commit(mut self) -> Result<()> {
-        let waits = self.writer.waiting.load(Ordering::SeqCst) > 0;
         let slot = self.slot()?;
         if !slot.group.is_empty()
             && let Err(error) = slot.run("RELEASE of_one").await
@@ -304,6 +303,29 @@ impl Turn {
             self.slot = None;
             return Err(error);
         }
+        self.settle().await
+    }
+
+    /// Undoes what was written in this turn, and nothing that others have. What was read in it may be what others of the group have
+    /// written: nobody is to answer by that before it is committed.
+    pub(super) async fn roll_back(mut self) -> Result<()> {
+        let slot = self.slot()?;
+        let is_alone = slot.group.is_empty();
+        let undone = slot.run(if is_alone { "ROLLBACK" } else { "ROLLBACK TO of_one; RELEASE of_one" }).await;
+        if undone.is_err() {
+            slot.close();
+        }
+        if undone.is_err() || is_alone {
+            self.slot = None;
+            return undone;
+        }
+        self.settle().await
+    }
+
+    /// Commits what is in the open transaction, now or when those who wait have had their turn.
+    async fn settle(mut self) -> Result<()> {
+        let waits = self.writer.waiting.load(Ordering::SeqCst) > 0;
+        let slot = self.slot()?;
         if !waits || slot.group.is_due() {
             let outcome = slot.commit().await;
             self.slot = None;
@@ -325,22 +347,6 @@ impl Turn {
             Err(oneshot::error::TryRecvError::Closed) => lost(),
             Err(oneshot::error::TryRecvError::Empty) => slot.commit().await,
         }
-    }
-
-    /// Undoes what was written in this turn, and nothing that others have.
-    pub(super) async fn roll_back(mut self) -> Result<()> {
-        let is_last = self.writer.waiting.load(Ordering::SeqCst) == 0;
-        let slot = self.slot()?;
-        let how = if slot.group.is_empty() { "ROLLBACK" } else { "ROLLBACK TO of_one; RELEASE of_one" };
-        let undone = slot.run(how).await;
-        if undone.is_err() {
-            slot.close();
-        } else if is_last && !slot.group.is_empty() {
-            // Who is in it hears how that went.
-            let _ = slot.commit().await;
-        }
-        self.slot = None;
-        undone
     }
 
     /// Ends a turn in which something has happened after which the connection's state is not certain.
