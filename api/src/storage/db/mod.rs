@@ -84,11 +84,11 @@ impl Db {
             let path = options.get_filename().to_owned();
             OpenFile::make(&path);
             let file = Arc::new(OpenFile::at(&path));
-            let writer = Connector::new(Place::Sqlite { options, file: file.clone() }, limits);
+            let writer = Connector::new(Place::Sqlite { options: Box::new(options), file: file.clone() }, limits);
             let writer = Writer::open(writer, &path, file.clone(), limits).await?;
             let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let options = options.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
-            let readers = Connector::new(Place::Sqlite { options, file }, limits);
+            let readers = Connector::new(Place::Sqlite { options: Box::new(options), file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
             (pool::open(readers, size).await?, Some(Arc::new(writer)))
         } else {

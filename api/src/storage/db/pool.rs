@@ -45,7 +45,7 @@ pub(super) enum Place {
         settings: String,
     },
     Sqlite {
-        options: SqliteConnectOptions,
+        options: Box<SqliteConnectOptions>,
         /// The file that is meant; another at its path is not it.
         file: Arc<OpenFile>,
     },
