@@ -115,7 +115,7 @@ impl Signature {
                 0
             }
         };
-        let zone = match zone.split_whitespace().next().filter(|zone| is_zone(zone)) {
+        let zone = match zone.split_whitespace().next().filter(|zone| digits > 0 && is_zone(zone)) {
             Some(zone) => zone,
             None => {
                 if digits > 0 {
