@@ -240,7 +240,7 @@ test('the other calls do what they did', async () => {
   assert.deepEqual(contents, [['lib', null], ['new.py', ''], ['src/a.py', 'a']]);
 
   const taken = await db.createProjectSnapshot(id, '', '', '', '');
-  assert.deepEqual(taken.files_data.files.map(({ path, name, type, content }) => [path, name, type, content]), [['new.py', 'new.py', 'file', ''], ['src/a.py', 'a.py', 'file', 'a']]);
+  assert.deepEqual(taken.files_data.files.map(({ path, name, type, content }) => [path, name, type, content]), [['lib', 'lib', 'folder', null], ['new.py', 'new.py', 'file', ''], ['src/a.py', 'a.py', 'file', 'a']]);
   assert.deepEqual((await db.getProjectSnapshots(id)).find((each) => each.id === taken.id), taken);
   assert.equal((await db.endChatSession(second.id)).is_active, false);
   assert.equal(await db.getActiveSession(id), null);
