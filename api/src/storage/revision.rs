@@ -124,7 +124,7 @@ pub async fn begin(
     if db.is_sqlite() {
         let tx = db.write(actor).await?;
         return match lock_file(&tx, target, purpose, named, now).await? {
-            Some(locked) => Ok(Some(opened(tx, locked))),
+            Some(locked) => Ok(Some(opened(tx, locked, purpose))),
             None => {
                 // Whoever reads next sees what was found here.
                 tx.rollback().await?;
@@ -144,12 +144,14 @@ pub async fn begin(
     ];
     let (tx, rows) = db.write_with(actor, Sql::with(LOCK, values)).await?;
     let locked = rows.first().map(locked).transpose()?;
-    Ok(locked.map(|locked| opened(tx, locked)))
+    Ok(locked.map(|locked| opened(tx, locked, purpose)))
 }
 
-/// The lock proves that the actor has a part in the project.
-fn opened(tx: Tx, locked: Locked) -> (Tx, Locked) {
-    access::opened(&tx, [locked.id]);
+/// The lock proves that the actor is a member, unless they took it to answer an invitation: then they are none yet.
+fn opened(tx: Tx, locked: Locked, purpose: Purpose) -> (Tx, Locked) {
+    if purpose != Purpose::Invited {
+        access::opened(&tx, [locked.id]);
+    }
     (tx, locked)
 }
 
