@@ -59,7 +59,7 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
         }
         Kind::Busy => Error::RateLimited {
             message:
-                "Another server has been writing to the project for too long (--database-acquire-seconds): try again."
+                "Another server has been writing for too long (on PostgreSQL: --database-acquire-seconds): try again."
                     .to_owned(),
             retry_after: Some(1),
         },
@@ -121,6 +121,8 @@ fn of_sqlite(code: i32) -> Kind {
     match code {
         // SQLITE_CONSTRAINT_FOREIGNKEY, _PRIMARYKEY, _UNIQUE
         787 | 1555 | 2067 => return Kind::Conflict,
+        // SQLITE_BUSY, _BUSY_RECOVERY: another process has the file.
+        5 | 261 => return Kind::Busy,
         _ => {}
     }
     match code & 0xff {
@@ -163,7 +165,8 @@ mod tests {
             (13, Kind::ReadOnly(IS_FULL)),
             (1034, Kind::ReadOnly(IS_BROKEN)),
             (266, Kind::Outage),
-            (5, Kind::Outage),
+            (5, Kind::Busy),
+            (261, Kind::Busy),
             (517, Kind::Outage),
             (11, Kind::Defect),
             (26, Kind::Defect),
