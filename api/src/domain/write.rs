@@ -152,13 +152,10 @@ impl Writer {
         }
         let turn = self.services.turns.project(project).await?;
         let write = self.lock(turn, Target::Project(project), Purpose::Invited, Named::default()).await?;
-        let Some(write) = write else { return Ok(None) };
-        // On PostgreSQL the statement that has waited for another answer saw the invitation as it was before.
-        if !collaborator::is_invited(&write.tx, project).await? {
-            return Ok(None);
+        if let Some(write) = &write {
+            profile::ensure(&write.tx, clock::now()).await?;
         }
-        profile::ensure(&write.tx, clock::now()).await?;
-        Ok(Some(write))
+        Ok(write)
     }
 
     async fn lock(
