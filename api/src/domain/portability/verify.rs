@@ -25,7 +25,7 @@ const CONTENT_BYTES: usize = 16 * 1024 * 1024;
 /// message is damaged without giving it back; the engine's own checksums, or the file system's, cover it with all the rest.
 pub const UNPROVEN: &str = "proven by SHA-256: contents of files, and the paths and contents of the files in snapshots; \
      not covered by checksums of this service: chat messages, agent configurations, settings of projects and users, names, \
-     descriptions, paths of versions that no snapshot has, counts of lines, times and metadata";
+     descriptions, paths of versions that no snapshot has, counts of lines, kinds of changes, times and metadata";
 
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
