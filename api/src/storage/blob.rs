@@ -190,14 +190,21 @@ async fn chains(
         sql.push("SELECT b.id, CAST(NULL AS bigint), CAST(NULL AS bigint) FROM blobs b WHERE ");
         having(&mut sql, &kept.keys().copied().collect::<Vec<_>>());
     }
-    // The base is looked up by a select of its own: PostgreSQL takes a join there for one of many rows, and reads the whole
-    // table at every step.
+    // PostgreSQL takes a join with the chain for one of many rows, and reads the whole table: so a base is looked up by a select
+    // of its own, and the rows by an array of ids.
+    let is_among = |ids: &str| {
+        if tx.is_sqlite() {
+            format!("b.id IN (SELECT c.{ids} FROM chain c)")
+        } else {
+            format!("b.id = ANY (ARRAY(SELECT c.{ids} FROM chain c))")
+        }
+    };
     sql.push(
         " UNION SELECT c.base_id, (SELECT b.base_id FROM blobs b WHERE b.id = c.base_id), c.base_id FROM chain c \
-         WHERE c.base_id IS NOT NULL) SELECT b.id, b.project_id, b.sha256, b.size, b.encoding, b.depth, b.base_id, \
-         CASE WHEN c.data_id IS NULL THEN ",
+         WHERE c.base_id IS NOT NULL) SELECT b.id, b.project_id, b.sha256, b.size, b.encoding, b.depth, b.base_id, CASE WHEN ",
     );
-    sql.bind(Vec::<u8>::new()).push(" ELSE b.data END AS data FROM chain c JOIN blobs b ON b.id = c.id");
+    sql.push(&is_among("data_id")).push(" THEN b.data ELSE ").bind(Vec::<u8>::new());
+    sql.push(" END AS data FROM blobs b WHERE ").push(&is_among("id"));
     let rows: Vec<blobs::Model> = tx.all(sql).await?;
     for row in rows {
         let key = (ProjectId(row.project_id), hash(row.sha256.clone())?);
