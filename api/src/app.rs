@@ -43,7 +43,7 @@ use crate::{
         locks::Locks,
     },
     storage::{
-        db::Db,
+        db::{Db, check_log},
         wake_up::{Bus, nats},
     },
     transport::{
@@ -425,6 +425,9 @@ impl Target {
 
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
+        if let Self::Sqlite(options) = self {
+            check_log(options).await.map_err(words)?;
+        }
         let error = match Db::connect(settings.database_url.expose(), &settings.database).await {
             Ok(db) => return Ok(db),
             Err(error) => words(error),
