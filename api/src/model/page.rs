@@ -69,6 +69,11 @@ impl Page {
         Ok(Self { limit, from_end: last.is_some(), after: cursor(after, "after")?, before: cursor(before, "before")? })
     }
 
+    /// The first rows of a list.
+    pub fn newest(limit: usize) -> Self {
+        Self { limit, from_end: false, after: None, before: None }
+    }
+
     /// The whole of a list that its caller knows to be short.
     pub fn all() -> Self {
         Self { limit: usize::MAX >> 2, from_end: false, after: None, before: None }
