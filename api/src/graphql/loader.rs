@@ -535,6 +535,10 @@ where
             for (parent, slice) in read(tx, &parents, &keep, &page).await? {
                 found.insert(Part { parent, keep: keep.clone(), page: page.clone() }, slice);
             }
+            // No row says that a list has none there.
+            for key in keys {
+                found.entry(key.clone()).or_insert_with(|| Slice::empty(&page));
+            }
         }
     }
     Ok(found)

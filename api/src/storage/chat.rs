@@ -351,7 +351,7 @@ pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) ->
     let projects = active_projects(tx, project.map(|project| project.id)).await?;
     let at = project.and_then(|project| project.at);
     if projects.is_empty() {
-        return Ok(Slice::default());
+        return Ok(Slice::empty(page));
     }
     let sql = union(&projects, |sql, project| {
         sql.push("SELECT m.* FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");

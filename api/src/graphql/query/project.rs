@@ -92,7 +92,7 @@ impl ProjectQuery {
             if let Some(ReadId { id, at: Some(at) }) = project
                 && caller.load(MomentOf(id, Moment::Revision(at))).await?.is_none()
             {
-                return Ok(connection(Slice::default(), Total::Known(0), |row| ChatActivity(row, Some(at))));
+                return Ok(connection(Slice::empty(&page), Total::Known(0), |row| ChatActivity(row, Some(at))));
             }
             let slice = chat::recent(&*caller.reader.tx().await?, project, &page).await?;
             let at = project.and_then(|project| project.at);

@@ -209,7 +209,9 @@ impl ProjectFile {
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { every_save, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(caller(ctx)?)?;
-        let Some(file) = self.0.file() else { return Ok(connection(Slice::default(), Total::Known(0), FileSnapshot)) };
+        let Some(file) = self.0.file() else {
+            return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
+        };
         let caller = caller(ctx)?;
         let parent = within(file);
         let slice = caller.load(Part { parent, keep, page }).await?.unwrap_or_default();

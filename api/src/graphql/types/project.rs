@@ -163,7 +163,7 @@ impl Project {
                 until: Some(as_of),
                 ..SessionFilter::default()
             };
-            let part = Part { parent: self.0.id, keep, page: PageArguments::newest(1) };
+            let part = Part { parent: self.0.id, keep, page: PageArguments::first(1) };
             let rows = caller.load(part).await?.unwrap_or_default().rows;
             let session = |(_, row)| ChatSession(crate::model::chat::Session { as_of: Some(as_of), ..row });
             Ok(rows.into_iter().next().map(session))
