@@ -25,6 +25,7 @@ pub mod events;
 pub mod file;
 pub mod growing_message;
 pub mod node;
+pub mod past;
 pub mod policy;
 pub mod portability;
 pub mod presence;

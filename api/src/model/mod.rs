@@ -17,6 +17,7 @@ pub mod locks;
 pub mod manifest;
 pub mod merge;
 pub mod names;
+pub mod node_id;
 pub mod page;
 pub mod path;
 pub mod presence;

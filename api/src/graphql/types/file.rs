@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
@@ -11,7 +12,7 @@ use super::project::Project;
 use crate::domain::compare::{self, Between};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, VersionsJoined, With};
+use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsJoined, With};
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
@@ -19,7 +20,7 @@ use crate::graphql::scalar::{Base64, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
-use crate::model::ids::{FileId, FolderId, MessageId, ProjectId, SessionId, Within};
+use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
@@ -43,7 +44,7 @@ async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Re
 
 /// A file or a folder: now, or as of the revision at which it was read. A folder is there when `createFile` or `syncFiles` made
 /// it, and as long as something is below it. One that nobody made has no versions: it goes with the last of what is in it.
-pub struct ProjectFile(pub Entry);
+pub struct ProjectFile(pub Entry, pub Option<i32>);
 
 impl Plain for ProjectFile {
     fn is_plain(field: &str) -> bool {
@@ -66,25 +67,47 @@ impl Plain for ProjectFile {
 
 impl From<model::File> for ProjectFile {
     fn from(file: model::File) -> Self {
-        Self(Entry::File(file))
+        Self(Entry::File(file), None)
+    }
+}
+
+impl From<Entry> for ProjectFile {
+    fn from(entry: Entry) -> Self {
+        Self(entry, None)
     }
 }
 
 #[Object]
 impl ProjectFile {
-    /// Its id: the same under every path it ever had. That of a folder that nobody made says its path.
+    /// Its id: a UUID, the same under every path that it ever had, and `<uuid>@<revision>` for a file that is read as of a
+    /// revision. That of a folder that nobody made says its path.
     pub(super) async fn id(&self) -> ID {
         match &self.0 {
-            Entry::File(file) => file.id.0.into(),
+            Entry::File(file) => ReadId { id: file.id, at: self.1 }.to_string().into(),
             Entry::Folder(folder) => {
-                FolderId { project: folder.project_id, path: folder.path.clone() }.to_string().into()
+                let project = ReadId { id: folder.project_id, at: self.1 };
+                FolderId { project, path: folder.path.clone() }.to_string().into()
             }
         }
     }
 
-    /// Its project.
+    /// The file as it is now; null if it is deleted.
+    async fn present(&self, ctx: &Context<'_>) -> Option<Result<ProjectFile>> {
+        or_null(async {
+            let caller = caller(ctx)?;
+            Ok(match &self.0 {
+                Entry::File(file) => caller.load(file.id).await?.filter(|file| !file.is_deleted).map(Self::from),
+                Entry::Folder(folder) => {
+                    caller.load(FileAt(None, folder.project_id, folder.path.clone())).await?.map(Self::from)
+                }
+            })
+        })
+        .await
+    }
+
+    /// Its project, as of the same revision.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
-        super::project(ctx, self.0.project_id()).await
+        super::project(ctx, self.0.project_id(), self.1).await
     }
 
     /// Where it is, without a leading slash.
@@ -186,7 +209,9 @@ impl ProjectFile {
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { every_save, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(caller(ctx)?)?;
-        let Some(file) = self.0.file() else { return Ok(connection(Slice::default(), Total::Known(0), FileSnapshot)) };
+        let Some(file) = self.0.file() else {
+            return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
+        };
         let caller = caller(ctx)?;
         let parent = within(file);
         let slice = caller.load(Part { parent, keep, page }).await?.unwrap_or_default();
@@ -627,17 +652,26 @@ pub struct CodeChangeFilter {
     change_type: Option<ChangeType>,
 }
 
+/// Reads the id of something that a list is about, and passes on the revision as of which it is meant.
+fn read_id<I: From<Uuid>>(id: Option<ID>, field: &str, at: &mut impl FnMut(Option<i32>)) -> Result<Option<I>> {
+    let id = id.map(|id| ReadId::parse(&id, field)).transpose()?;
+    at(id.as_ref().and_then(|id| id.at));
+    Ok(id.map(|id| id.id))
+}
+
 impl TryFrom<CodeChangeFilter> for ChangeFilter {
     type Error = Error;
 
     fn try_from(filter: CodeChangeFilter) -> Result<Self> {
+        let mut until: Option<i32> = None;
+        let mut earliest = |at: Option<i32>| until = until.into_iter().chain(at).min();
         Ok(Self {
-            session_id: filter.session_id.map(|id| SessionId::parse(&id, "filter.sessionId")).transpose()?,
-            message_id: filter.message_id.map(|id| MessageId::parse(&id, "filter.messageId")).transpose()?,
-            file_id: filter.file_id.map(|id| FileId::parse(&id, "filter.fileId")).transpose()?,
+            session_id: read_id(filter.session_id, "filter.sessionId", &mut earliest)?,
+            message_id: read_id(filter.message_id, "filter.messageId", &mut earliest)?,
+            file_id: read_id(filter.file_id, "filter.fileId", &mut earliest)?,
             path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
             change_type: filter.change_type.map(Into::into),
-            until: None,
+            until,
             join_saves_seconds: 0,
         })
     }
