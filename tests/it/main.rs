@@ -46,6 +46,7 @@ mod rows;
 mod saves;
 mod schema;
 mod sockets;
+mod specification;
 mod streams;
 mod taking_back;
 mod team;
