@@ -102,7 +102,9 @@ impl App {
         let source = secret_source(&settings, &target)?;
         let nats =
             settings.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose())).transpose().map_err(words)?;
-        let documents = Documents::load(settings.documents.as_deref(), settings.documents_only, &settings.limits)?;
+        let schema = schema::build(&settings.limits);
+        let documents =
+            Documents::load(&schema.sdl(), settings.documents.as_deref(), settings.documents_only, &settings.limits)?;
         let listener = bind(settings.listen, "--listen (LISTEN)").await?;
         let address = listener.local_addr()?;
         let metrics_listener = match settings.metrics_listen {
@@ -144,7 +146,7 @@ impl App {
         };
         let health = Arc::new(Health::new(parts, Box::new(is_read_only), draining.clone()));
         let router = router(AppState {
-            schema: schema::build(&settings.limits),
+            schema,
             documents: Arc::new(documents),
             services: services.clone(),
             verifier: Arc::new(verifier),

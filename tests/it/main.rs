@@ -48,6 +48,7 @@ mod saves;
 mod schema;
 mod siblings;
 mod sockets;
+mod specification;
 mod streams;
 mod taking_back;
 mod team;
