@@ -5,6 +5,7 @@ mod access;
 mod agent_configurations;
 mod bad_input;
 mod blame;
+mod budgets;
 mod chaos;
 mod conflicts;
 mod counts;

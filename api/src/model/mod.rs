@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod agent_configuration;
+pub mod budget;
 pub mod chat;
 pub mod clock;
 pub mod collaborator;

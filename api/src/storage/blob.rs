@@ -33,6 +33,8 @@ pub struct Chains {
     rows: HashMap<BlobId, blobs::Model>,
     ids: HashMap<(ProjectId, Hash), BlobId>,
     decoded: HashMap<BlobId, Decoded>,
+    /// Those that were asked for: what they are based on is not kept once it is read.
+    wanted: HashSet<BlobId>,
     cache: ContentCache,
 }
 
@@ -49,8 +51,8 @@ fn broken(id: BlobId, error: &CodecError) -> Error {
 
 impl Chains {
     fn new(cache: &ContentCache) -> Self {
-        let (rows, ids, decoded) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { rows, ids, decoded, cache: cache.clone() }
+        let (rows, ids, decoded, wanted) = (HashMap::new(), HashMap::new(), HashMap::new(), HashSet::new());
+        Self { rows, ids, decoded, wanted, cache: cache.clone() }
     }
 
     /// Remembers bytes that have this hash for whoever reads them next.
@@ -61,6 +63,11 @@ impl Chains {
     /// The id of the blob with this hash, where the project has it.
     pub fn find(&self, project: ProjectId, hash: &Hash) -> Option<BlobId> {
         self.ids.get(&(project, *hash)).copied()
+    }
+
+    /// How many bytes the blobs have once they are decoded, those included that others are based on.
+    pub fn size(&self) -> usize {
+        self.rows.values().map(|row| usize::try_from(row.size).unwrap_or_default()).sum()
     }
 
     /// How many deltas stand between a blob and its keyframe.
@@ -114,14 +121,16 @@ impl Chains {
         }
         chain.reverse();
         let mut base = next.and_then(|id| self.decoded.get(&id)).map(|decoded| decoded.bytes.clone());
-        let mut contents = Vec::with_capacity(chain.len());
+        let mut contents = Vec::new();
         for row in chain {
             let encoding = Encoding::try_from(row.encoding).map_err(|error| broken(row.id, &error))?;
             let size = usize::try_from(row.size).unwrap_or_default();
             let bytes = blob_codec::read(encoding, &row.data, base.as_ref().map(|bytes| bytes.as_slice()), size);
             let bytes = Arc::new(bytes.map_err(|error| broken(row.id, &error))?);
             base = Some(bytes.clone());
-            contents.push((row.id, bytes));
+            if row.id == id || self.wanted.contains(&row.id) {
+                contents.push((row.id, bytes));
+            }
         }
         self.decoded.extend(contents.into_iter().map(|(id, bytes)| (id, Decoded { bytes, checked: false })));
         Ok(())
@@ -170,11 +179,11 @@ async fn chains(
     having: impl Fn(&mut Sql, &[(ProjectId, Hash)]),
 ) -> Result<Chains> {
     let mut found = Chains::new(&tx.contents);
-    let (mut kept, mut missing) = (HashMap::new(), Vec::new());
+    let (mut kept, mut missing) = (HashMap::new(), HashSet::new());
     for key in keys.collect::<HashSet<_>>() {
         match tx.contents.get(key.0, &key.1) {
             Some(bytes) => drop(kept.insert(key, bytes)),
-            None => missing.push(key),
+            None => drop(missing.insert(key)),
         }
     }
     if kept.is_empty() && missing.is_empty() {
@@ -183,7 +192,7 @@ async fn chains(
     let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id, data_id) AS (");
     if !missing.is_empty() {
         sql.push("SELECT b.id, b.base_id, b.id FROM blobs b WHERE ");
-        having(&mut sql, &missing);
+        having(&mut sql, &missing.iter().copied().collect::<Vec<_>>());
     }
     if !kept.is_empty() {
         sql.push(if missing.is_empty() { "" } else { " UNION " });
@@ -208,6 +217,9 @@ async fn chains(
     let rows: Vec<blobs::Model> = tx.all(sql).await?;
     for row in rows {
         let key = (ProjectId(row.project_id), hash(row.sha256.clone())?);
+        if missing.contains(&key) {
+            found.wanted.insert(row.id);
+        }
         if let Some(bytes) = kept.get(&key) {
             found.decoded.insert(row.id, Decoded { bytes: bytes.clone(), checked: true });
         }

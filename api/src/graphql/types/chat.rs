@@ -223,8 +223,9 @@ impl ChatMessage {
     }
 
     /// Its text.
-    async fn content(&self) -> &str {
-        &self.0.content
+    async fn content(&self, ctx: &Context<'_>) -> Result<&str> {
+        caller(ctx)?.reader.answer(self.0.content.len())?;
+        Ok(&self.0.content)
     }
 
     /// When it was added.

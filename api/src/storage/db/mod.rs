@@ -40,8 +40,9 @@ mod session;
 mod transaction;
 mod writer;
 
-pub(super) use transaction::Me;
+pub(super) use connection::OverBudget;
 pub use file::check_log;
+pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
 
 /// A connected database.
@@ -278,6 +279,7 @@ impl Db {
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
             proven: Proven::default(),
+            budget: None,
             _held: None,
         }
     }
