@@ -360,7 +360,7 @@ tests::on_sqlite! {
     }
 
     async fn the_limit_on_bodies_is_on_what_comes_out_of_them(database: Database) {
-        let server = Server::start_with(&database, &["--max-body-bytes", "100000"]).await;
+        let server = Server::start_with(&database, &["--max-body-bytes=100000", "--max-anonymous-body-bytes=100000"]).await;
         let body = |bytes: usize| format!("{{\"query\":\"{{ __typename }}\"{}}}", " ".repeat(bytes - 26));
         for encoding in ENCODINGS {
             let headers = [("content-type", JSON), ("content-encoding", encoding)];

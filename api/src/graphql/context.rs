@@ -28,7 +28,7 @@ pub fn attach(
         // Between two events of a subscription its client may take its time: a run must not hold on to a connection, nor to
         // what the database was like.
         keeps: cursor.is_none(),
-        budget: Arc::new(Budget::new(services.limits.max_operation_bytes)),
+        budget: Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone())),
         current: Mutex::default(),
     };
     request.data(Arc::new(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor }))

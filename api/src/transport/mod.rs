@@ -17,4 +17,5 @@ mod origin;
 pub mod router;
 pub mod sse;
 pub mod throttle;
+pub mod values;
 pub mod websocket;
