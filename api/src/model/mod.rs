@@ -11,6 +11,7 @@ pub mod event;
 pub mod file;
 pub mod growing_message;
 pub mod ids;
+pub mod json;
 pub mod language;
 pub mod limits;
 pub mod locks;

@@ -7,6 +7,7 @@ use super::db::Tx;
 use super::sql::Sql;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
+use crate::model::json::Json;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
 
 impl From<user_profiles::Model> for Profile {
@@ -94,8 +95,8 @@ async fn one_preferences(tx: &Tx, sql: Sql) -> Result<Option<Preferences>> {
     Ok(rows.into_iter().next().map(|row| Preferences {
         editor_theme: row.editor_theme,
         auto_save_enabled: row.auto_save_enabled,
-        notification_preferences: row.notification_preferences,
-        ui_preferences: row.ui_preferences,
+        notification_preferences: Json::stored(row.notification_preferences),
+        ui_preferences: Json::stored(row.ui_preferences),
         updated_at: row.updated_at.to_utc(),
     }))
 }

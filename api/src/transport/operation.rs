@@ -18,7 +18,7 @@ use crate::{
     graphql::{
         documents::{Documents, Missing, Name, Parsed},
         error::{RETRY_AFTER, outage},
-        guard,
+        guard, variables,
     },
     model::{
         error::{Error, Position},
@@ -199,8 +199,7 @@ pub struct Parameters<'a> {
 pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     let mut extensions = Extensions::default();
     if let Some(json) = parameters.extensions {
-        extensions = serde_json::from_str(json)
-            .map_err(|error| Error::bad_input("extensions", format!("`extensions` must be a JSON object: {error}.")))?;
+        extensions = variables::extensions(json)?;
     }
     let name = match (parameters.document_id, extensions.get("persistedQuery")) {
         (Some(id), _) => Some(Name::Id(id)),
@@ -222,8 +221,7 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     request.operation_name = parameters.operation_name;
     request.extensions = extensions;
     if let Some(json) = parameters.variables {
-        request.variables = serde_json::from_str::<Variables>(json)
-            .map_err(|error| Error::bad_input("variables", format!("`variables` must be a JSON object: {error}.")))?;
+        variables::attach(&mut request, json)?;
     }
     Ok(request)
 }
@@ -276,6 +274,7 @@ pub fn prepare(
         }
     };
     let (name, operation) = choose(&parsed.document, request.operation_name.as_deref())?;
+    variables::check(operation, request).map_err(|error| refused(&error))?;
     require_variables(operation, &request.variables)?;
     request.set_parsed_query(parsed.document.clone());
     Ok((operation.ty, name))

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
-use serde_json::Value;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
@@ -15,7 +14,7 @@ use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, Vers
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Base64, Time};
+use crate::graphql::scalar::{Base64, Json, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
@@ -465,8 +464,8 @@ impl CodeChange {
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
     /// context. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
-    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Value>> {
-        or_null(async { sides(ctx, &self.0).await?.line_changes().await }).await
+    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
+        or_null(async { Ok(sides(ctx, &self.0).await?.line_changes().await?.map(Json)) }).await
     }
 
     /// Lines it added.
