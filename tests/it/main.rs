@@ -2,6 +2,7 @@
 //! See the `tests` crate for how to write one.
 
 mod access;
+mod addresses;
 mod agent_configurations;
 mod bad_input;
 mod blame;
@@ -24,8 +25,10 @@ mod hostile;
 mod house;
 mod http;
 mod interruptions;
+mod json;
 mod kill;
 mod listening;
+mod log_contents;
 mod logins;
 mod lost_files;
 mod model;
@@ -37,9 +40,11 @@ mod others_ids;
 mod pages;
 mod pairs;
 mod pasts;
+mod poolers;
 mod portability;
 mod presence;
 mod protocol;
+mod providers;
 mod read_only;
 mod renames;
 mod replay;

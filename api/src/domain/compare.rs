@@ -10,6 +10,7 @@ use crate::model::diff::{self, LineOp, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::ids::{FileId, ProjectId};
+use crate::model::json::Json;
 use crate::model::names::ChangeType;
 use crate::model::path::FilePath;
 use crate::storage::file::{self, End};
@@ -63,8 +64,9 @@ impl Sides {
     ///
     /// # Errors
     /// `Internal` where the diff panics.
-    pub async fn line_changes(self) -> Result<Option<serde_json::Value>> {
-        let changes = self.compare(|old, new, _| serde_json::to_value(diff::line_changes(old, new))).await?;
+    pub async fn line_changes(self) -> Result<Option<Json>> {
+        let changes =
+            self.compare(|old, new, _| serde_json::to_string(&diff::line_changes(old, new)).map(Json::stored)).await?;
         changes.transpose().map_err(Error::internal)
     }
 

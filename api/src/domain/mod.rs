@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
+use crate::model::json::Json;
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::memory::Memory;
 use crate::storage::{db::Db, writable};
@@ -176,23 +177,10 @@ fn check_name(limits: &Limits, field: &str, name: &str) -> Result<()> {
     check_text(limits, field, name)
 }
 
-/// Checks a JSON value against the limit on texts.
-fn check_json(limits: &Limits, field: &str, value: Option<&serde_json::Value>) -> Result<()> {
-    value.map_or(Ok(()), |value| {
-        // PostgreSQL's jsonb cannot hold it.
-        if holds_nul(value) {
-            return Err(Error::bad_input(field, "A JSON value cannot contain the character NUL."));
-        }
-        check_text(limits, field, &value.to_string())
+/// Checks that a JSON value can be kept, and the limit on texts.
+fn check_json(limits: &Limits, field: &str, value: Option<&Json>) -> Result<()> {
+    value.map_or(Ok(()), |value| match value.flaw() {
+        Some(why) => Err(Error::bad_input(field, why)),
+        None => check_text(limits, field, value.as_str()),
     })
-}
-
-fn holds_nul(value: &serde_json::Value) -> bool {
-    use serde_json::Value::{Array, Object, String};
-    match value {
-        String(text) => text.contains('\0'),
-        Array(items) => items.iter().any(holds_nul),
-        Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        _ => false,
-    }
 }

@@ -12,6 +12,7 @@ pub mod event;
 pub mod file;
 pub mod growing_message;
 pub mod ids;
+pub mod json;
 pub mod language;
 pub mod limits;
 pub mod locks;

@@ -283,13 +283,11 @@ async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: 
         }
         outcomes
     };
-    let meet = async {
-        if let Some(actor) = &actor {
-            profile::meet(&state.services, actor).await;
-        }
-    };
-    // Side by side: who only reads needs no profile.
-    tokio::join!(run, meet).0
+    // Before: what is asked for may be the profile, which follows the token.
+    if let Some(actor) = &actor {
+        profile::meet(&state.services, actor).await;
+    }
+    run.await
 }
 
 async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, id: &str) -> Outcome {

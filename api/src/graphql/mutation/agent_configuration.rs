@@ -1,14 +1,15 @@
 //! Agent configurations.
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
-use serde_json::{Value, json};
 
 use crate::domain::agent_configuration::{self, Save};
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
+use crate::graphql::scalar::Json;
 use crate::graphql::types::agent_configuration::AgentConfiguration;
 use crate::model::agent_configuration::{self as model, AgentSettings};
 use crate::model::ids::{AgentConfigurationId, ProjectId};
+use crate::model::json::Json as Text;
 
 #[derive(Default)]
 pub struct AgentConfigurationMutation;
@@ -33,39 +34,39 @@ struct SaveAgentConfigurationInput {
     /// By which model.
     stt_model: String,
     /// With which options; as all JSON here, of the client's own shape.
-    stt_config: MaybeUndefined<Value>,
+    stt_config: MaybeUndefined<Json>,
     /// Who turns text into speech.
     tts_provider: String,
     /// By which model.
     tts_model: String,
     /// With which options.
-    tts_config: MaybeUndefined<Value>,
+    tts_config: MaybeUndefined<Json>,
     /// Who answers.
     llm_provider: String,
     /// By which model.
     llm_model: String,
     /// With which options.
-    llm_config: MaybeUndefined<Value>,
+    llm_config: MaybeUndefined<Json>,
     /// Who detects that somebody speaks; `silero` by default.
     vad_provider: MaybeUndefined<String>,
     /// With which options.
-    vad_config: MaybeUndefined<Value>,
+    vad_config: MaybeUndefined<Json>,
     /// How the end of a turn is detected.
-    turn_detection_config: MaybeUndefined<Value>,
+    turn_detection_config: MaybeUndefined<Json>,
     /// Functions that the agent may call.
-    function_calls: MaybeUndefined<Value>,
+    function_calls: MaybeUndefined<Json>,
     /// Tools that it is connected to.
-    tool_integrations: MaybeUndefined<Value>,
+    tool_integrations: MaybeUndefined<Json>,
     /// What it is told to do.
     agent_instructions: String,
     /// How it is to be.
-    agent_personality: MaybeUndefined<Value>,
+    agent_personality: MaybeUndefined<Json>,
     /// Names of the environment variables that it needs; never their values, which every member would read.
-    required_env_vars: MaybeUndefined<Value>,
+    required_env_vars: MaybeUndefined<Json>,
     /// Packages that it needs.
-    dependencies: MaybeUndefined<Value>,
+    dependencies: MaybeUndefined<Json>,
     /// The files that it is made of.
-    source_files: MaybeUndefined<Value>,
+    source_files: MaybeUndefined<Json>,
     /// Whether it is the one that the project's agent runs by: the one that is makes room. A new one is, unless this says no.
     is_active: Option<bool>,
 }
@@ -85,8 +86,8 @@ impl SaveAgentConfigurationInput {
                 MaybeUndefined::Undefined => present.map(of).cloned().unwrap_or_else(default),
             }
         }
-        let object = |given, of| keep(given, present, of, || json!({}));
-        let list = |given, of| keep(given, present, of, || json!([]));
+        let object = |given: MaybeUndefined<Json>, of| keep(given.map_value(|json| json.0), present, of, Text::object);
+        let list = |given: MaybeUndefined<Json>, of| keep(given.map_value(|json| json.0), present, of, Text::list);
         AgentSettings {
             config_name: self.config_name,
             description: match self.description {

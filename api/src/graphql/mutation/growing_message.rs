@@ -1,13 +1,13 @@
 //! Messages that are being written.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use serde_json::Value;
 
 use crate::domain::growing_message;
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::mutation::chat::MessagePayload;
 use crate::graphql::names::MessageRole;
+use crate::graphql::scalar::Json;
 use crate::model::growing_message::{Finish, Grown, NewChunk, NewGrowingMessage};
 use crate::model::ids::{MessageId, SessionId};
 
@@ -22,9 +22,9 @@ struct StartMessageInput {
     /// Whose voice it is.
     role: MessageRole,
     /// What the AI knows; its shape is the client's; `{}` where it is left out.
-    context_data: Option<Value>,
+    context_data: Option<Json>,
     /// The client's own data; `{}` where it is left out.
-    metadata: Option<Value>,
+    metadata: Option<Json>,
     /// Makes a retry safe: the same key in the same session answers with the first message, however far that is.
     idempotency_key: Option<String>,
 }
@@ -51,7 +51,7 @@ struct FinishMessageInput {
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
     /// The client's own data, in place of what was given at the start.
-    metadata: Option<Value>,
+    metadata: Option<Json>,
 }
 
 /// How far a message is.
@@ -85,8 +85,8 @@ impl GrowingMessageMutation {
             let new = NewGrowingMessage {
                 session_id: SessionId::parse(&input.session_id, "sessionId")?,
                 role: input.role.into(),
-                context_data: input.context_data,
-                metadata: input.metadata,
+                context_data: input.context_data.map(|json| json.0),
+                metadata: input.metadata.map(|json| json.0),
                 idempotency_key: input.idempotency_key,
             };
             let caller = caller(ctx)?;
@@ -120,7 +120,7 @@ impl GrowingMessageMutation {
                 message_id: MessageId::parse(&input.message_id, "messageId")?,
                 length: input.length,
                 is_checkpoint: input.is_checkpoint.unwrap_or(false),
-                metadata: input.metadata,
+                metadata: input.metadata.map(|json| json.0),
             };
             let caller = caller(ctx)?;
             let done = caller.write(|writer| growing_message::finish(writer, finish));

@@ -1,7 +1,6 @@
 //! Agent configurations.
 
 use async_graphql::{Context, ID, Object};
-use serde_json::Value;
 
 use super::profile::User;
 use super::project::Project;
@@ -10,7 +9,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::{Part, VersionsUntil};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::agent_configuration as model;
 use crate::model::error::Result;
 use crate::model::ids::{ReadId, Within};
@@ -42,8 +41,8 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// With which options; as all JSON here, of the client's own shape.
-    async fn stt_config(&self) -> &Value {
-        &self.0.stt_config
+    async fn stt_config(&self) -> Json {
+        Json(self.0.stt_config.clone())
     }
 
     /// Who turns text into speech.
@@ -57,8 +56,8 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// With which options.
-    async fn tts_config(&self) -> &Value {
-        &self.0.tts_config
+    async fn tts_config(&self) -> Json {
+        Json(self.0.tts_config.clone())
     }
 
     /// Who answers.
@@ -72,8 +71,8 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// With which options.
-    async fn llm_config(&self) -> &Value {
-        &self.0.llm_config
+    async fn llm_config(&self) -> Json {
+        Json(self.0.llm_config.clone())
     }
 
     /// Who detects that somebody speaks.
@@ -82,23 +81,23 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// With which options.
-    async fn vad_config(&self) -> &Value {
-        &self.0.vad_config
+    async fn vad_config(&self) -> Json {
+        Json(self.0.vad_config.clone())
     }
 
     /// How the end of a turn is detected.
-    async fn turn_detection_config(&self) -> &Value {
-        &self.0.turn_detection_config
+    async fn turn_detection_config(&self) -> Json {
+        Json(self.0.turn_detection_config.clone())
     }
 
     /// Functions that the agent may call.
-    async fn function_calls(&self) -> &Value {
-        &self.0.function_calls
+    async fn function_calls(&self) -> Json {
+        Json(self.0.function_calls.clone())
     }
 
     /// Tools that it is connected to.
-    async fn tool_integrations(&self) -> &Value {
-        &self.0.tool_integrations
+    async fn tool_integrations(&self) -> Json {
+        Json(self.0.tool_integrations.clone())
     }
 
     /// What it is told to do.
@@ -107,23 +106,23 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// How it is to be.
-    async fn agent_personality(&self) -> &Value {
-        &self.0.agent_personality
+    async fn agent_personality(&self) -> Json {
+        Json(self.0.agent_personality.clone())
     }
 
     /// Names of the environment variables that it needs; never their values, which every member would read.
-    async fn required_env_vars(&self) -> &Value {
-        &self.0.required_env_vars
+    async fn required_env_vars(&self) -> Json {
+        Json(self.0.required_env_vars.clone())
     }
 
     /// Packages that it needs.
-    async fn dependencies(&self) -> &Value {
-        &self.0.dependencies
+    async fn dependencies(&self) -> Json {
+        Json(self.0.dependencies.clone())
     }
 
     /// The files that it is made of.
-    async fn source_files(&self) -> &Value {
-        &self.0.source_files
+    async fn source_files(&self) -> Json {
+        Json(self.0.source_files.clone())
     }
 }
 

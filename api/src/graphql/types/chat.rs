@@ -1,7 +1,6 @@
 //! Sessions and messages.
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object};
-use serde_json::Value;
 
 use super::file::CodeChange;
 use super::growing_message::GrowingMessage;
@@ -14,7 +13,7 @@ use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt,
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ReadId, SessionId, Within};
@@ -81,8 +80,8 @@ impl ChatSession {
     }
 
     /// The client's own data.
-    async fn metadata(&self) -> &Value {
-        &self.0.metadata
+    async fn metadata(&self) -> Json {
+        Json(self.0.metadata.clone())
     }
 
     /// Oldest first. `last: 50` gives the newest 50.
@@ -244,13 +243,13 @@ impl ChatMessage {
     }
 
     /// What the AI knew, as the client writes it.
-    async fn context_data(&self) -> &Value {
-        &self.0.context_data
+    async fn context_data(&self) -> Json {
+        Json(self.0.context_data.clone())
     }
 
     /// The client's own data.
-    async fn metadata(&self) -> &Value {
-        &self.0.metadata
+    async fn metadata(&self) -> Json {
+        Json(self.0.metadata.clone())
     }
 
     /// Whether going back has folded it away: lists leave it out unless asked by `includeFolded`.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::chat::{ChatMessage, ChatSession};
@@ -16,7 +15,7 @@ use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumb
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Base64, Time};
+use crate::graphql::scalar::{Base64, Json, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
@@ -498,11 +497,11 @@ impl CodeChange {
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
     /// context. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
-    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Value>> {
+    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
         or_null(async {
             let sides = sides(ctx, &self.0).await?;
             caller(ctx)?.reader.answer(sides.size())?;
-            sides.line_changes().await
+            Ok(sides.line_changes().await?.map(Json))
         })
         .await
     }

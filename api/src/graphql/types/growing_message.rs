@@ -1,14 +1,13 @@
 //! Messages that are being written.
 
 use async_graphql::{Context, ID, Object};
-use serde_json::Value;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use crate::graphql::context::caller;
 use crate::graphql::loader::TextOf;
 use crate::graphql::names::{MessageRole, MessageState};
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::growing_message::{self as model, MessageEnd};
@@ -69,13 +68,13 @@ impl GrowingMessage {
     }
 
     /// What the AI knows, as the client writes it.
-    async fn context_data(&self) -> &Value {
-        &self.0.context_data
+    async fn context_data(&self) -> Json {
+        Json(self.0.context_data.clone())
     }
 
     /// The client's own data.
-    async fn metadata(&self) -> &Value {
-        &self.0.metadata
+    async fn metadata(&self) -> Json {
+        Json(self.0.metadata.clone())
     }
 }
 

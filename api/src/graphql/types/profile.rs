@@ -1,12 +1,11 @@
 //! Users.
 
 use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
-use serde_json::Value;
 
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::OwnPreferences;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::error::Result;
 use crate::model::ids::UserId;
 use crate::model::node_id::NodeId;
@@ -64,9 +63,9 @@ pub struct UserPreferences {
     /// Whether the editor saves by itself.
     auto_save_enabled: bool,
     /// The client's own settings for notifications.
-    notification_preferences: Value,
+    notification_preferences: Json,
     /// The client's own settings for its interface.
-    ui_preferences: Value,
+    ui_preferences: Json,
     /// When they last changed.
     updated_at: Time,
 }
@@ -100,8 +99,8 @@ impl UserPreferences {
             user,
             editor_theme: row.editor_theme,
             auto_save_enabled: row.auto_save_enabled,
-            notification_preferences: row.notification_preferences,
-            ui_preferences: row.ui_preferences,
+            notification_preferences: Json(row.notification_preferences),
+            ui_preferences: Json(row.ui_preferences),
             updated_at: Time(row.updated_at),
         }
     }

@@ -2,7 +2,6 @@
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
 use futures::future::try_join_all;
-use serde_json::Value;
 
 use super::agent_configuration::AgentConfiguration;
 use super::chat::{ChatSession, ChatSessionFilter};
@@ -23,7 +22,7 @@ use crate::graphql::loader::{
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, rows, weigh};
 use crate::graphql::row::{Plain, Row};
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::agent_configuration::AgentConfigurationFilter;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
@@ -89,8 +88,8 @@ impl Project {
     }
 
     /// The voice agent's configuration, as the client writes it.
-    async fn config(&self) -> &Value {
-        &self.0.config
+    async fn config(&self) -> Json {
+        Json(self.0.config.clone())
     }
 
     /// Whether it is in use.
