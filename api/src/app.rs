@@ -53,6 +53,7 @@ use crate::{
         jwks::Jwks,
         listening::Groups,
         router::{AppState, router},
+        single::Streams,
         throttle::Throttle,
     },
 };
@@ -153,6 +154,7 @@ impl App {
             throttle: Arc::new(Throttle::new(&settings.limits, settings.trusted_proxies)),
             limits: Arc::new(settings.limits),
             groups: Groups::default(),
+            streams: Streams::default(),
             allow_origins: settings.allow_origins.into(),
             health: health.clone(),
             slow_operation: Duration::from_millis(settings.slow_operation_ms),
