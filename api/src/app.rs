@@ -52,6 +52,7 @@ use crate::{
         jwks::Jwks,
         listening::Groups,
         router::{AppState, router},
+        single::Streams,
         throttle::Throttle,
     },
 };
@@ -160,6 +161,7 @@ impl App {
             throttle: Arc::new(Throttle::new(&settings.limits, listen.trusted_proxies)),
             limits: Arc::new(settings.limits.clone()),
             groups: Groups::default(),
+            streams: Streams::default(),
             allow_origins: listen.allow_origins.clone().into(),
             health: health.clone(),
             slow_operation: Duration::from_millis(settings.observability.slow_operation_ms),

@@ -15,6 +15,7 @@ mod database;
 mod database_faults;
 mod disk_faults;
 mod documents;
+mod doors;
 mod faults;
 mod folders;
 mod graphiql;

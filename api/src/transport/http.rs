@@ -38,6 +38,7 @@ use super::{
     auth,
     operation::{self, Outcome},
     router::{AppState, RequestId},
+    single,
     sse::{self, Format},
     throttle::{Address, TooOften},
     values, websocket,
@@ -149,7 +150,8 @@ pub async fn graphql(
         )
         .await;
     }
-    let streamed = Format::accepted(&parts.headers).map(|_| Media::Json);
+    let is_single = single::is_asked_for(&parts.method, &parts.headers, &parts.uri);
+    let streamed = Format::accepted(&parts.headers).map(|_| Media::Json).or(is_single.then_some(Media::Json));
     let Some(media) = negotiate(&parts.headers).or(streamed) else {
         let message =
             "The answer can be application/graphql-response+json, application/json or text/event-stream, in UTF-8.";
@@ -177,9 +179,15 @@ async fn answer(
     media: Media,
     id: &str,
 ) -> Result<Response, Box<Refusal>> {
+    if single::is_asked_for(&parts.method, &parts.headers, &parts.uri) {
+        let actor = caller(state, &parts.headers, address).await?;
+        state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::too_often)?;
+        let answer = single::answer(state, &parts.method, &parts.headers, &parts.uri, actor, id).await;
+        return answer.map_err(|refused| Refusal::new(refused.0, refused.1));
+    }
     if ![Method::GET, Method::HEAD, Method::POST].contains(&parts.method) {
         let error = Error::bad_input("", "GraphQL comes by POST, and queries by GET too.");
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST"));
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST, PUT, DELETE"));
     }
     // Before the body, which takes memory.
     let actor = caller(state, &parts.headers, address).await?;
@@ -205,6 +213,14 @@ async fn answer(
                 return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "POST"));
             }
         }
+    }
+
+    if let ([request], false) = (batch.requests.as_mut_slice(), batch.is_array)
+        && parts.method == Method::POST
+        && let Some(token) = single::token(&parts.headers, &parts.uri)
+    {
+        let request = std::mem::replace(request, Request::new(""));
+        return single::run(state, &token, actor, request).map_err(|refused| Refusal::new(refused.0, refused.1));
     }
 
     if let ([request], false) = (batch.requests.as_mut_slice(), batch.is_array)
