@@ -15,6 +15,7 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
 }
 
+/// A moment in time as RFC 3339 text. Answers are in UTC with up to microseconds; arguments can have any offset.
 #[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -35,6 +36,7 @@ impl ScalarType for Time {
 #[derive(Clone, Debug)]
 pub struct Base64(pub Vec<u8>);
 
+/// Bytes that are not text: base64 with padding (RFC 4648, section 4).
 #[Scalar(specified_by_url = "https://datatracker.ietf.org/doc/html/rfc4648#section-4")]
 impl ScalarType for Base64 {
     fn parse(value: Value) -> InputValueResult<Self> {
