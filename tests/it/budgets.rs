@@ -85,6 +85,12 @@ tests::on_both! {
         is_refused(&project.client, &messages("id", 6)).await;
         passes(&project.client, &messages(&aliases(4, "content"), 1)).await;
         is_refused(&project.client, &messages(&aliases(6, "content"), 1)).await;
+        // JSON counts as well.
+        let metadata = json!({ "id": project.id, "config": { "text": "c".repeat(BUDGET / 5) } });
+        project.client.mutate("updateProject", metadata, "{ revision }").await.ok();
+        let of_project = |select: &str| format!("{{ project(id: \"{}\") {{ {select} }} }}", project.id);
+        passes(&project.client, &of_project(&aliases(4, "config"))).await;
+        is_refused(&project.client, &of_project(&aliases(6, "config"))).await;
         let count = "{ projects { nodes { stats { totalMessages } } } }";
         assert_eq!(project.client.gql(count, json!({})).await.data["projects"]["nodes"][0]["stats"]["totalMessages"], 6);
         server.stop().await;

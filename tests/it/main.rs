@@ -34,6 +34,7 @@ mod logins;
 mod lost_files;
 mod model;
 mod nats;
+mod nodes;
 mod odd_repositories;
 mod odd_values;
 mod operators;

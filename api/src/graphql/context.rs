@@ -54,8 +54,8 @@ impl Caller {
     }
 
     /// How many seconds apart saves are at most that a list shows as one; 0 where it is to show every save.
-    pub fn join_saves_seconds(&self, every_save: Option<bool>) -> u32 {
-        if every_save.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
+    pub fn join_saves_seconds(&self, include_coalesced: Option<bool>) -> u32 {
+        if include_coalesced.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
     }
 
     /// Where the listener stands, of a subscription.

@@ -56,6 +56,9 @@ pub struct Limits {
     /// Most files in one sync
     #[arg(long, env = "MAX_SYNC_FILES", default_value_t = 5_000, global = true, value_name = "N")]
     pub max_sync_files: usize,
+    /// Most rows of a list without pages (checkpoints, differences, blame, agent configurations), read at once
+    #[arg(long, env = "MAX_LIST_ROWS", default_value_t = 5_000, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_list_rows: u32,
     /// Saves of one file by one person that are at most so many seconds apart are shown as one in the lists of versions and
     /// changes; 0: each is shown. Only edits outside of any session and without a description; the log keeps each
     #[arg(long, env = "JOIN_SAVES_SECONDS", default_value_t = 0, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
