@@ -42,7 +42,7 @@ use crate::{
         locks::Locks,
     },
     storage::{
-        db::{Db, postgres_options},
+        db::{Db, check_log, postgres_options},
         wake_up::{Bus, nats},
     },
     transport::{
@@ -103,7 +103,9 @@ impl App {
         let nats =
             settings.live.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose())).transpose().map_err(words)?;
         let listen = &settings.listen;
-        let documents = Documents::load(listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
+        let schema = schema::build(&settings.limits);
+        let documents =
+            Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
         let place = listen.address(has_keys(&settings));
         let listeners = bind(&place, "--listen (LISTEN)").await?;
@@ -151,7 +153,7 @@ impl App {
         };
         let health = Arc::new(Health::new(parts, Box::new(is_read_only), draining.clone()));
         let router = router(AppState {
-            schema: schema::build(&settings.limits),
+            schema,
             documents: Arc::new(documents),
             services: services.clone(),
             verifier: Arc::new(verifier),
@@ -443,8 +445,11 @@ impl Target {
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
         let schema = settings.store.database_schema.as_deref();
-        if let Self::Postgres(options) = self {
-            timeout(PROBE_TIME, place::check(options, schema)).await.unwrap_or(Ok(()))?;
+        match self {
+            Self::Sqlite(options) => check_log(options).await.map_err(words)?,
+            Self::Postgres(options) => {
+                timeout(PROBE_TIME, place::check(options, schema)).await.unwrap_or(Ok(()))?;
+            }
         }
         let error = match Db::connect_in(settings.store.database_url.expose(), schema, &settings.database).await {
             Ok(db) => return Ok(db),

@@ -166,17 +166,19 @@ impl Ids {
     }
 
     /// An id of every type of node.
-    pub(crate) fn nodes(&self) -> BTreeMap<&'static str, &str> {
+    pub(crate) fn nodes(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
-            ("User", self.user.as_str()),
-            ("Project", &self.project),
-            ("ChatSession", &self.session),
-            ("ChatMessage", &self.message),
-            ("ProjectFile", &self.file),
-            ("FileSnapshot", &self.version),
-            ("CodeChange", &self.change),
-            ("ProjectSnapshot", &self.snapshot),
-            ("AgentConfiguration", &self.configuration),
+            ("User", self.user.clone()),
+            ("UserPreferences", format!("preferences:{}", self.user)),
+            ("Project", self.project.clone()),
+            ("ChatSession", self.session.clone()),
+            ("ChatMessage", self.message.clone()),
+            ("ChatActivity", format!("activity:{}", self.message)),
+            ("ProjectFile", self.file.clone()),
+            ("FileSnapshot", self.version.clone()),
+            ("CodeChange", self.change.clone()),
+            ("ProjectSnapshot", self.snapshot.clone()),
+            ("AgentConfiguration", self.configuration.clone()),
         ])
     }
 }
@@ -332,7 +334,8 @@ tests::behind_each_lock! {
                     "" => "something else",
                     code => code,
                 };
-                cell(person, name, found, seen);
+                let is_anothers = name == "UserPreferences" && is_member && person != "owner";
+                cell(person, name, found, if is_anothers { "nothing" } else { seen });
                 doors += 1;
             }
 
@@ -566,7 +569,7 @@ tests::behind_each_lock! {
         assert_eq!(seen, project.ask(everything).await);
         assert_eq!(seen["events"].as_array().unwrap().len(), 7);
         assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
-        for (name, id) in ids.nodes() {
+        for (name, id) in ids.nodes().into_iter().filter(|(name, _)| *name != "UserPreferences") {
             let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
             assert_eq!(node["node"], json!({ "__typename": name, "id": id }));
         }

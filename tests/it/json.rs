@@ -250,8 +250,8 @@ tests::on_both! {
             }
         }
         for (query, variables, field) in [
-            ("mutation($id: ID!, $n: String) { updateProject(input: {id: $id, name: $n}) { revision } }", format!("{{\"id\":\"{}\",\"n\":\"a\\ud83d\"}}", project.id), "n"),
-            ("mutation($i: UpdateProjectInput!) { updateProject(input: $i) { revision } }", format!("{{\"i\":{{\"id\":\"{}\",\"name\":\"a\",\"name\":\"b\"}}}}", project.id), "i"),
+            ("mutation($id: ID!, $n: String) { updateProject(input: {id: $id, name: $n}) { revision } }", format!("{{\"id\":\"{}\",\"n\":\"a\\ud83d\"}}", project.id), "name"),
+            ("mutation($i: UpdateProjectInput!) { updateProject(input: $i) { revision } }", format!("{{\"i\":{{\"id\":\"{}\",\"name\":\"a\",\"name\":\"b\"}}}}", project.id), "input"),
             ("query($id: ID!) { project(id: $id) { id } }", format!("{{\"id\":\"{0}\",\"id\":\"{0}\"}}", project.id), "variables"),
         ] {
             let refused = ask(&ada, query, &variables).await;

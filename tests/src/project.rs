@@ -168,6 +168,15 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text, but {value}")).to_owned()
 }
 
+/// What was read as of a revision, with the ids of the present: an id says as of when it was read, for which a file's or a
+/// folder's path may follow.
+#[track_caller]
+pub fn without_moment(read: &Value, revision: i64) -> Value {
+    let text = read.to_string();
+    let plain = ["\"", "/"].iter().fold(text, |text, end| text.replace(&format!("@{revision}{end}"), end));
+    serde_json::from_str(&plain).expect("JSON")
+}
+
 /// A JSON number.
 #[track_caller]
 pub fn number(value: &Value) -> i64 {

@@ -18,7 +18,8 @@ pub struct Listen {
     /// Port to listen on at all addresses if there is no --listen, as hosting platforms say it; without a secret or keys, at 127.0.0.1 alone
     #[arg(long, env = "PORT", value_name = "PORT")]
     pub port: Option<u16>,
-    /// Origin of a web page that may call this server, besides its own page; may be given several times
+    /// Origin of a web page that may call this server, besides its own page; `https://*.example.com` is every host below
+    /// example.com; may be given several times
     #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub allow_origins: Vec<String>,
     /// Number of proxies before this server that add the address they see to X-Forwarded-For, or to Forwarded if they remove the other; 0: nobody's word is taken
@@ -154,8 +155,13 @@ fn origin(text: &str) -> Result<String, String> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(NO_ORIGIN.to_owned()) };
     let host = format!("{scheme}://{}", authority.host());
     let whole = authority.port_u16().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    // A wildcard stands for whatever is below a domain, and not below a top-level one.
+    let is_plain = match authority.host().strip_prefix("*.") {
+        Some(domain) => domain.contains('.') && !domain.contains('*'),
+        None => !host.contains('*'),
+    };
     // What else was there would never match what a browser sends.
-    if lower != whole || host.contains('*') {
+    if lower != whole || !is_plain {
         return Err(NO_ORIGIN.to_owned());
     }
     Ok(match (scheme, authority.port_u16()) {
@@ -164,8 +170,8 @@ fn origin(text: &str) -> Result<String, String> {
     })
 }
 
-const NO_ORIGIN: &str = "an origin is scheme://host or scheme://host:port, without a path, a slash at its end or a wildcard, \
-                         for example https://ide.example.com";
+const NO_ORIGIN: &str = "an origin is scheme://host or scheme://host:port, without a path or a slash at its end, for example \
+                         https://ide.example.com; https://*.example.com is every host below example.com";
 
 #[cfg(test)]
 mod tests {
@@ -181,6 +187,8 @@ mod tests {
             ("http://[::1]:3000", "http://[::1]:3000"),
             ("https://example.com:80", "https://example.com:80"),
             ("tauri://localhost", "tauri://localhost"),
+            ("https://*.Example.app", "https://*.example.app"),
+            ("http://*.local.test:3000", "http://*.local.test:3000"),
         ] {
             assert_eq!(origin(text).as_deref(), Ok(sent), "{text}");
         }
@@ -197,7 +205,11 @@ mod tests {
             "https://ide.example.com?a",
             "https://ide.example.com#a",
             "https://me:pw@ide.example.com",
-            "https://*.example.com",
+            "https://*",
+            "https://*.com",
+            "https://a*.example.com",
+            "https://a.*.example.com",
+            "https://*.*.example.com",
             "https://a.example.com https://b.example.com",
             "https://b\u{fc}cher.example",
             "https://ide.example.com:port",

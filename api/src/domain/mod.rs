@@ -25,7 +25,9 @@ mod edit;
 pub mod events;
 pub mod file;
 pub mod growing_message;
+pub mod heavy;
 pub mod node;
+pub mod past;
 pub mod policy;
 pub mod portability;
 pub mod presence;
@@ -93,6 +95,7 @@ impl Services {
     /// Everything counted so far, as Prometheus reads it.
     pub fn metrics_text(&self) -> String {
         self.db.count_connections();
+        self.metrics().heavy_waiting.set(i64::try_from(heavy::waiting()).unwrap_or(i64::MAX));
         self.metrics().text()
     }
 

@@ -3,8 +3,10 @@
 
 mod batch;
 pub mod context;
+pub mod document;
 pub mod documents;
 pub mod error;
+pub mod error_path;
 pub mod execution;
 pub mod guard;
 pub mod listening;

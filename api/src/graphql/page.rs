@@ -12,7 +12,7 @@ use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
-use crate::model::ids::{FileId, ProjectId, SessionId, Within};
+use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, Within};
 use crate::model::page::{self as model, Cursor, PageSize, Slice};
 use crate::model::project::ProjectFilter;
 
@@ -100,7 +100,7 @@ pub enum Total {
     /// The caller's projects.
     Projects(ProjectFilter),
     /// The messages of the caller's active projects, or of one of them.
-    Recent(Option<ProjectId>),
+    Recent(Option<ReadId<ProjectId>>),
     /// A project's sessions.
     Sessions(Count<ProjectId, SessionFilter>),
     /// A session's messages.

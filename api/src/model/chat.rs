@@ -98,12 +98,14 @@ pub struct NewMessage {
 pub struct SessionFilter {
     /// Active, or ended.
     pub is_active: Option<bool>,
+    /// Of this user.
+    pub author: Option<UserId>,
     /// Begun at or after this time.
     pub started_after: Option<DateTime<Utc>>,
     /// Begun at or before this time.
     pub started_before: Option<DateTime<Utc>>,
-    /// Begun at or before this revision.
-    pub until: Option<i32>,
+    /// As they were at this moment.
+    pub until: Option<AsOf>,
 }
 
 /// Which messages a list keeps.

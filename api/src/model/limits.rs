@@ -97,6 +97,10 @@ pub struct Limits {
     /// more where it has to compare texts
     #[arg(long, env = "MAX_QUERY_COMPLEXITY", default_value_t = 100_000, global = true, value_name = "N")]
     pub max_query_complexity: usize,
+    /// Most bytes that an operation, or one event of a subscription, loads from the database, and most that it answers: contents,
+    /// diffs, messages and JSON, counted each time that they are selected
+    #[arg(long, env = "MAX_OPERATION_BYTES", default_value_t = 64 * 1024 * 1024, global = true, value_name = "BYTES")]
+    pub max_operation_bytes: usize,
     /// Longest time that an operation may take, or one event of a subscription, in seconds
     #[arg(long, env = "MAX_OPERATION_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub max_operation_seconds: u64,

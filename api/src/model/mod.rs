@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod agent_configuration;
+pub mod budget;
 pub mod chat;
 pub mod clock;
 pub mod collaborator;
@@ -18,6 +19,7 @@ pub mod locks;
 pub mod manifest;
 pub mod merge;
 pub mod names;
+pub mod node_id;
 pub mod page;
 pub mod path;
 pub mod presence;

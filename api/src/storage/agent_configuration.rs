@@ -7,7 +7,8 @@ use sea_orm::{FromQueryResult, QueryResult};
 
 use super::access::{self, Member, is_member};
 use super::db::{Tx, fail};
-use super::sql::{KeyKind, Order, Sql, pages};
+use super::event;
+use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter, AgentSettings};
 use crate::model::error::Result;
 use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
@@ -110,6 +111,32 @@ pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentCo
     Ok(found)
 }
 
+/// Configurations in the actor's projects, each as of a revision, also where that one is its deletion; what was not there then is
+/// left out.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn as_of(tx: &Tx, wanted: &[(AgentConfigurationId, i32)]) -> Result<Vec<(i32, AgentConfiguration)>> {
+    let sql = union(wanted, |sql, (id, at)| {
+        sql.push(&format!("SELECT {at} AS moment, w.* FROM (")).push(SELECT).push("v.configuration_id = ").bind(id.0);
+        valid_at(sql, at).push(" AND ");
+        event::reached(sql, "v.project_id", at).push(" AND ");
+        is_member(sql, "v.project_id", tx.me()).push(") AS w");
+        Ok(())
+    })?;
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| Ok((row.try_get("", "moment").map_err(fail)?, version(row)?)));
+    let found: Vec<(i32, AgentConfiguration)> = rows.collect::<Result<_>>()?;
+    access::opened(tx, found.iter().map(|(_, version)| version.project_id));
+    Ok(found)
+}
+
+/// Adds the condition that a version was valid at a revision.
+fn valid_at(sql: &mut Sql, at: i32) -> &mut Sql {
+    sql.push(" AND v.revision <= ").bind(at).push(" AND (v.superseded_revision IS NULL OR v.superseded_revision > ");
+    sql.bind(at).push(")")
+}
+
 /// The configurations of each of these projects, oldest first.
 ///
 /// # Errors
@@ -122,12 +149,7 @@ pub async fn of_projects(
     let mut sql = Sql::new(SELECT);
     sql.push("v.project_id IN ").list(projects.iter().copied());
     match keep.at {
-        Some(at) => {
-            sql.push(" AND v.revision <= ")
-                .bind(at)
-                .push(" AND (v.superseded_revision IS NULL OR v.superseded_revision > ");
-            sql.bind(at).push(")")
-        }
+        Some(at) => valid_at(&mut sql, at),
         None => sql.push(" AND v.superseded_revision IS NULL"),
     };
     if keep.active_only {

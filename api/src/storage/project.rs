@@ -1,6 +1,6 @@
 //! `projects`: who is a member, and the overview.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
@@ -10,7 +10,7 @@ use super::access::{self, Member, is_member, memberships};
 use super::db::{Me, Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
 use super::revision::{self, Target};
-use super::sql::{KeyKind, Order, Sql};
+use super::sql::{KeyKind, Order, Sql, union};
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Event};
 use crate::model::ids::{ProjectId, UserId};
@@ -334,20 +334,32 @@ pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
     Ok(())
 }
 
-/// A project as of a moment: its own fields as they were then.
+/// Projects as of moments: their own fields as they were then.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn as_of(tx: &Tx, member: Member<'_>, project: Project, as_of: AsOf) -> Result<Project> {
-    let mut sql = Sql::new("SELECT v.* FROM project_versions v WHERE v.project_id = ");
-    sql.bind(member).push(" AND v.superseded_revision > ").bind(as_of.revision);
-    sql.push(" ORDER BY v.superseded_revision LIMIT 1");
-    let then: Vec<project_versions::Model> = tx.all(sql).await?;
-    let project = Project { as_of: Some(as_of), ..project };
-    match then.into_iter().next() {
-        Some(then) => with_fields(project, then),
-        None => Ok(project),
+/// `Internal` if the database fails.
+pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Project, AsOf)>) -> Result<Vec<Project>> {
+    let numbered: Vec<(usize, Member<'_>, AsOf)> =
+        wanted.iter().enumerate().map(|(index, (member, _, as_of))| (index, *member, *as_of)).collect();
+    let sql = union(&numbered, |sql, (index, member, as_of)| {
+        sql.push(&format!("SELECT {index} AS n, v.* FROM project_versions v WHERE v.project_id = ")).bind(member);
+        sql.push(" AND v.superseded_revision > ").bind(as_of.revision);
+        sql.push(" ORDER BY v.superseded_revision LIMIT 1");
+        Ok(())
+    })?;
+    let mut then = HashMap::new();
+    for row in tx.rows(sql).await? {
+        let index: i32 = row.try_get("", "n").map_err(fail)?;
+        then.insert(index, project_versions::Model::from_query_result(&row, "").map_err(fail)?);
     }
+    let past = |(index, (_, project, as_of)): (i32, (Member<'_>, Project, AsOf))| {
+        let project = Project { as_of: Some(as_of), ..project };
+        match then.remove(&index) {
+            Some(then) => with_fields(project, then),
+            None => Ok(project),
+        }
+    };
+    (0..).zip(wanted).map(past).collect()
 }
 
 /// A project's own fields before a revision changed them, and after; `None` where no such change is kept. `present` is a locked

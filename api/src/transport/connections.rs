@@ -10,8 +10,9 @@ use std::{
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{
-    Request,
+    Request, StatusCode,
     body::Incoming,
+    header::UPGRADE,
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -145,6 +146,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub async fn serve(listener: Listener, router: Router, head_time: Duration, shutdown: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_time);
+    // Names of headers have no case, but some clients compare them as they are written.
+    http.title_case_headers(true).preserve_header_case(true);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -178,7 +181,16 @@ async fn serve_one(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.call(request)
+        // How the client writes `Sec-WebSocket-Protocol` is how it looks for it in the answer.
+        let upgrade = request.headers().contains_key(UPGRADE).then(|| request.extensions().clone());
+        let answer = router.call(request);
+        async move {
+            let mut response = answer.await?;
+            if let (Some(upgrade), StatusCode::SWITCHING_PROTOCOLS) = (upgrade, response.status()) {
+                response.extensions_mut().extend(upgrade);
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let served = tokio::select! {

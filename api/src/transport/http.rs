@@ -16,7 +16,7 @@ use async_graphql::{Request, parser::types::OperationType};
 use axum::{
     Extension,
     body::{Body, BodyDataStream, Bytes},
-    extract::{ConnectInfo, Query, State},
+    extract::{ConnectInfo, FromRequestParts, Query, State, ws::WebSocketUpgrade},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
@@ -40,6 +40,7 @@ use super::{
     router::{AppState, RequestId},
     sse::{self, Format},
     throttle::{Address, TooOften},
+    websocket,
 };
 use crate::{
     domain::profile,
@@ -126,7 +127,20 @@ pub async fn graphql(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    // Hasura and Apollo have their sockets here.
+    if parts.method == Method::GET && websocket::is_asked_for(&parts.headers) {
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
+        return websocket::upgrade(
+            State(state),
+            Extension(RequestId(id)),
+            ConnectInfo(peer),
+            parts.headers,
+            parts.uri,
+            upgrade,
+        )
+        .await;
+    }
     let streamed = Format::accepted(&parts.headers).map(|_| Media::Json);
     let Some(media) = negotiate(&parts.headers).or(streamed) else {
         let message =
@@ -275,9 +289,10 @@ async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, 
     }
     let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
     let keep = Keep::of(&request).cloned();
+    let document = operation::document_of(&request);
     let request = context::attach(request, &state.services, actor.cloned(), None);
     let response = measured.run(execution::run(&state.schema, &state.limits, request)).await;
-    let outcome = operation::settle(response, id);
+    let outcome = operation::settle(response, document.as_ref(), name.as_deref(), id);
     if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
         keep.keep();
     }

@@ -13,6 +13,7 @@ pub mod jwks;
 pub mod listening;
 mod measure;
 mod operation;
+mod origin;
 pub mod router;
 pub mod sse;
 pub mod throttle;

@@ -180,7 +180,7 @@ pub async fn open(
 fn body(
     state: AppState,
     format: Format,
-    steps: Result<futures::stream::BoxStream<'static, Step>, ServerError>,
+    steps: Result<futures::stream::BoxStream<'static, Step>, Vec<ServerError>>,
     token_time: Duration,
     id: String,
 ) -> impl futures::Stream<Item = Bytes> {
@@ -188,8 +188,8 @@ fn body(
         yield format.opening();
         let mut steps = match steps {
             Ok(steps) => steps,
-            Err(error) => {
-                yield format.errors(vec![error]);
+            Err(errors) => {
+                yield format.errors(errors);
                 yield format.end();
                 return;
             }
@@ -203,7 +203,11 @@ fn body(
             let step = tokio::select! {
                 biased;
                 () = &mut shutdown => return,
+                // A client of `graphql-sse` comes back, with a fresh token, from what was not completed.
                 () = &mut expired => {
+                    if format == Format::Events {
+                        return;
+                    }
                     let error = Error::Unauthenticated("The token has expired.".to_owned());
                     Step::Failed(vec![operation::refusal(&error, &id)])
                 }

@@ -1,4 +1,4 @@
-//! `GET /graphql/ws`: GraphQL over WebSocket by the protocol `graphql-transport-ws`
+//! `GET /graphql/ws`, and `GET /graphql` too: GraphQL over WebSocket by the protocol `graphql-transport-ws`
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), with its close codes. The library's own socket closes
 //! with codes that clients take as final, and keeps several other rules otherwise.
 //!
@@ -26,7 +26,7 @@ use axum::{
     },
     http::{
         HeaderMap, StatusCode, Uri,
-        header::{HOST, ORIGIN, RETRY_AFTER},
+        header::{HOST, ORIGIN, RETRY_AFTER, UPGRADE},
     },
     response::{IntoResponse, Response},
 };
@@ -43,7 +43,7 @@ use tracing::Instrument;
 use super::{
     auth,
     listening::{self, Step},
-    operation,
+    operation, origin,
     router::{AppState, RequestId},
     throttle::{Address, OpenSocket},
 };
@@ -149,6 +149,11 @@ struct Refreshed {
     token_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ServerError>,
+}
+
+/// Whether a request asks for a WebSocket.
+pub fn is_asked_for(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Makes a WebSocket of the request, where the page that asks for it may have one.
@@ -473,8 +478,16 @@ impl Socket {
         let Phase::Acknowledged(actor) = &self.phase else {
             return Err(Close::new(UNAUTHORIZED, "Unauthorized: there was no connection_init"));
         };
-        let request = operation::read(payload)
-            .map_err(|error| Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message())))?;
+        let request = match operation::read(payload) {
+            Ok(request) => request,
+            // A text that was cut inside a character is no reason to end what else the client listens to.
+            Err(error) if operation::has_lone_surrogate(payload) && !self.running.contains_key(&id) => {
+                let error = operation::refusal(&error, &self.id);
+                self.say(&ToClient::Error { id: &id, payload: &[error] });
+                return Ok(());
+            }
+            Err(error) => return Err(Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message()))),
+        };
         if self.running.contains_key(&id) {
             return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
         }
@@ -499,7 +512,7 @@ impl Socket {
                 let tag = move |step| (id.clone(), step);
                 self.operations.push(steps.map(tag).boxed());
             }
-            Err(error) => self.say(&ToClient::Error { id: &id, payload: &[error] }),
+            Err(errors) => self.say(&ToClient::Error { id: &id, payload: &errors }),
         }
         Ok(())
     }
@@ -620,8 +633,7 @@ fn is_allowed_origin(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> bool
                 && origin.get(scheme.len()..).is_some_and(|rest| bare(rest) == bare(host))
         })
     };
-    host.is_some_and(is_same)
-        || allowed.iter().any(|allowed| origin.eq_ignore_ascii_case(allowed.trim_end_matches('/')))
+    host.is_some_and(is_same) || origin::is_allowed(origin, allowed)
 }
 
 /// Whether a message was refused for its size; the library has the cause behind two doors.

@@ -220,7 +220,7 @@ async fn place(
     let member = access::required(&tx, project.id).await?;
     let sessions = chat::sessions_page(&tx, &[member], &SessionFilter::default(), &Page::all()).await?;
     let sessions: Vec<Session> = sessions.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, row)| row).collect();
-    let newest = Page { limit: 1, from_end: true, after: None, before: None };
+    let newest = Page::last(1);
     let mut imports = sessions.iter().filter(|session| session.metadata.value().get(IMPORT).is_some());
     for session in imports.clone() {
         let messages = chat::messages_page(&tx, &[(member, session.id)], &MessageFilter::default(), &newest).await?;

@@ -4,10 +4,10 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 
 use crate::domain::agent_configuration::{self, Save};
 use crate::graphql::context::caller;
+use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::scalar::Json;
 use crate::graphql::types::agent_configuration::AgentConfiguration;
 use crate::model::agent_configuration::{self as model, AgentSettings};
-use crate::model::error::Result;
 use crate::model::ids::{AgentConfigurationId, ProjectId};
 use crate::model::json::Json as Text;
 
@@ -171,17 +171,20 @@ impl AgentConfigurationMutation {
         &self,
         ctx: &Context<'_>,
         input: SaveAgentConfigurationInput,
-    ) -> Result<AgentConfigurationPayload> {
-        let save = Save {
-            project_id: ProjectId::parse(&input.project_id, "projectId")?,
-            id: input.id.as_ref().map(|id| AgentConfigurationId::parse(id, "id")).transpose()?,
-            is_active: input.is_active,
-            expected_version: input.expected_version,
-        };
-        let caller = caller(ctx)?;
-        let settings = |present: Option<&AgentSettings>| input.over(present);
-        let done = caller.write(|writer| agent_configuration::save(writer, save, settings));
-        Ok(done.await?.into())
+    ) -> Attempt<AgentConfigurationPayload> {
+        attempt(async {
+            let save = Save {
+                project_id: ProjectId::parse(&input.project_id, "projectId")?,
+                id: input.id.as_ref().map(|id| AgentConfigurationId::parse(id, "id")).transpose()?,
+                is_active: input.is_active,
+                expected_version: input.expected_version,
+            };
+            let caller = caller(ctx)?;
+            let settings = |present: Option<&AgentSettings>| input.over(present);
+            let done = caller.write(|writer| agent_configuration::save(writer, save, settings));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Makes an agent configuration the active one, or no longer so, and leaves what it says.
@@ -189,11 +192,14 @@ impl AgentConfigurationMutation {
         &self,
         ctx: &Context<'_>,
         input: SetAgentConfigurationActiveInput,
-    ) -> Result<AgentConfigurationPayload> {
-        let id = AgentConfigurationId::parse(&input.id, "id")?;
-        let caller = caller(ctx)?;
-        let set = |writer| agent_configuration::set_active(writer, id, input.is_active, input.expected_version);
-        Ok(caller.write(set).await?.into())
+    ) -> Attempt<AgentConfigurationPayload> {
+        attempt(async {
+            let id = AgentConfigurationId::parse(&input.id, "id")?;
+            let caller = caller(ctx)?;
+            let set = |writer| agent_configuration::set_active(writer, id, input.is_active, input.expected_version);
+            Ok(caller.write(set).await?.into())
+        })
+        .await
     }
 
     /// Deletes an agent configuration. Its versions stay.
@@ -201,11 +207,14 @@ impl AgentConfigurationMutation {
         &self,
         ctx: &Context<'_>,
         input: DeleteAgentConfigurationInput,
-    ) -> Result<AgentConfigurationPayload> {
-        let id = AgentConfigurationId::parse(&input.id, "id")?;
-        let caller = caller(ctx)?;
-        let delete = |writer| agent_configuration::delete(writer, id, input.expected_version);
-        Ok(caller.write(delete).await?.into())
+    ) -> Attempt<AgentConfigurationPayload> {
+        attempt(async {
+            let id = AgentConfigurationId::parse(&input.id, "id")?;
+            let caller = caller(ctx)?;
+            let delete = |writer| agent_configuration::delete(writer, id, input.expected_version);
+            Ok(caller.write(delete).await?.into())
+        })
+        .await
     }
 
     /// Makes an agent configuration say what a version of it said, as a new version; a deleted one comes back, inactive.
@@ -213,10 +222,13 @@ impl AgentConfigurationMutation {
         &self,
         ctx: &Context<'_>,
         input: RestoreAgentConfigurationInput,
-    ) -> Result<AgentConfigurationPayload> {
-        let id = AgentConfigurationId::parse(&input.id, "id")?;
-        let caller = caller(ctx)?;
-        let restore = |writer| agent_configuration::restore(writer, id, input.version, input.expected_version);
-        Ok(caller.write(restore).await?.into())
+    ) -> Attempt<AgentConfigurationPayload> {
+        attempt(async {
+            let id = AgentConfigurationId::parse(&input.id, "id")?;
+            let caller = caller(ctx)?;
+            let restore = |writer| agent_configuration::restore(writer, id, input.version, input.expected_version);
+            Ok(caller.write(restore).await?.into())
+        })
+        .await
     }
 }

@@ -4,12 +4,12 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::chat::{self, Added};
 use crate::graphql::context::caller;
+use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::names::MessageRole;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::snapshot::ProjectSnapshot;
 use crate::model::chat::{NewMessage, NewSession};
-use crate::model::error::Result;
 use crate::model::ids::{ProjectId, SessionId};
 
 #[derive(Default)]
@@ -68,52 +68,57 @@ pub(super) struct MessagePayload {
 
 impl From<Added> for MessagePayload {
     fn from(added: Added) -> Self {
-        Self {
-            message: ChatMessage(added.message),
-            snapshot: added.snapshot.map(ProjectSnapshot),
-            revision: added.revision,
-        }
+        Self { message: added.message.into(), snapshot: added.snapshot.map(ProjectSnapshot), revision: added.revision }
     }
 }
 
 #[Object]
 impl ChatMutation {
     /// Ends the caller's active session of that project, then starts one.
-    async fn start_session(&self, ctx: &Context<'_>, input: StartSessionInput) -> Result<SessionPayload> {
-        let new = NewSession {
-            project_id: ProjectId::parse(&input.project_id, "projectId")?,
-            title: input.title,
-            metadata: input.metadata.map(|json| json.0),
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| chat::start_session(writer, new));
-        let (session, revision) = done.await?;
-        Ok(SessionPayload { session: ChatSession(session), revision })
+    async fn start_session(&self, ctx: &Context<'_>, input: StartSessionInput) -> Attempt<SessionPayload> {
+        attempt(async {
+            let new = NewSession {
+                project_id: ProjectId::parse(&input.project_id, "projectId")?,
+                title: input.title,
+                metadata: input.metadata.map(|json| json.0),
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| chat::start_session(writer, new));
+            let (session, revision) = done.await?;
+            Ok(SessionPayload { session: ChatSession(session), revision })
+        })
+        .await
     }
 
     /// Ends a session. One that has ended stays as it is.
-    async fn end_session(&self, ctx: &Context<'_>, id: ID) -> Result<SessionPayload> {
-        let id = SessionId::parse(&id, "id")?;
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| chat::end_session(writer, id));
-        let (session, revision) = done.await?;
-        Ok(SessionPayload { session: ChatSession(session), revision })
+    async fn end_session(&self, ctx: &Context<'_>, id: ID) -> Attempt<SessionPayload> {
+        attempt(async {
+            let id = SessionId::parse(&id, "id")?;
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| chat::end_session(writer, id));
+            let (session, revision) = done.await?;
+            Ok(SessionPayload { session: ChatSession(session), revision })
+        })
+        .await
     }
 
     /// Adds a message. An ASSISTANT message with isCheckpoint also makes a snapshot, in the same revision; the snapshot
     /// follows the changes that name the message.
-    async fn add_message(&self, ctx: &Context<'_>, input: AddMessageInput) -> Result<MessagePayload> {
-        let new = NewMessage {
-            session_id: SessionId::parse(&input.session_id, "sessionId")?,
-            role: input.role.into(),
-            content: input.content,
-            is_checkpoint: input.is_checkpoint.unwrap_or(false),
-            context_data: input.context_data.map(|json| json.0),
-            metadata: input.metadata.map(|json| json.0),
-            idempotency_key: input.idempotency_key,
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| chat::add_message(writer, new));
-        Ok(done.await?.into())
+    async fn add_message(&self, ctx: &Context<'_>, input: AddMessageInput) -> Attempt<MessagePayload> {
+        attempt(async {
+            let new = NewMessage {
+                session_id: SessionId::parse(&input.session_id, "sessionId")?,
+                role: input.role.into(),
+                content: input.content,
+                is_checkpoint: input.is_checkpoint.unwrap_or(false),
+                context_data: input.context_data.map(|json| json.0),
+                metadata: input.metadata.map(|json| json.0),
+                idempotency_key: input.idempotency_key,
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| chat::add_message(writer, new));
+            Ok(done.await?.into())
+        })
+        .await
     }
 }

@@ -5,6 +5,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use crate::domain::file::{self, Context as Conversation, Earlier, Named, NewFile, Outcome};
 use crate::domain::sync::{self, Sync, SyncFile};
 use crate::graphql::context::caller;
+use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::names::{FileType, SyncMode};
 use crate::graphql::page::int;
 use crate::graphql::scalar::Base64;
@@ -170,7 +171,7 @@ struct FilePayload {
 impl From<Outcome> for FilePayload {
     fn from(outcome: Outcome) -> Self {
         Self {
-            file: ProjectFile(outcome.file),
+            file: outcome.file.into(),
             change: outcome.change.map(|changed| CodeChange(changed.change)),
             changes: outcome.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
             revision: outcome.revision,
@@ -219,100 +220,118 @@ fn content(text: Option<String>, bytes: Option<Base64>, prefix: &str) -> Result<
 #[Object]
 impl FileMutation {
     /// Makes a file or a folder.
-    async fn create_file(&self, ctx: &Context<'_>, input: CreateFileInput) -> Result<FilePayload> {
-        let conversation = context(input.session_id, input.message_id, input.change_description)?;
-        let new = NewFile {
-            project_id: ProjectId::parse(&input.project_id, "projectId")?,
-            path: FilePath::parse(&input.path, "path")?,
-            file_type: input.file_type.unwrap_or(FileType::File).into(),
-            content: content(input.content, input.content_base64, "")?,
-            language: input.language,
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| file::create(writer, new, conversation));
-        Ok(done.await?.into())
+    async fn create_file(&self, ctx: &Context<'_>, input: CreateFileInput) -> Attempt<FilePayload> {
+        attempt(async {
+            let conversation = context(input.session_id, input.message_id, input.change_description)?;
+            let new = NewFile {
+                project_id: ProjectId::parse(&input.project_id, "projectId")?,
+                path: FilePath::parse(&input.path, "path")?,
+                file_type: input.file_type.unwrap_or(FileType::File).into(),
+                content: content(input.content, input.content_base64, "")?,
+                language: input.language,
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| file::create(writer, new, conversation));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Replaces a file's contents and keeps the old ones as a version. The same contents again change nothing.
-    async fn update_file(&self, ctx: &Context<'_>, input: UpdateFileInput) -> Result<FilePayload> {
-        let conversation = context(input.session_id, input.message_id, input.change_description)?;
-        let named = named(&input.project_id, &input.path, input.expected_version)?;
-        let content = content(input.content, input.content_base64, "")?;
-        let content = content.ok_or_else(|| Error::bad_input("content", "Give `content` or `contentBase64`."))?;
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| file::update(writer, named, content, conversation));
-        Ok(done.await?.into())
+    async fn update_file(&self, ctx: &Context<'_>, input: UpdateFileInput) -> Attempt<FilePayload> {
+        attempt(async {
+            let conversation = context(input.session_id, input.message_id, input.change_description)?;
+            let named = named(&input.project_id, &input.path, input.expected_version)?;
+            let content = content(input.content, input.content_base64, "")?;
+            let content = content.ok_or_else(|| Error::bad_input("content", "Give `content` or `contentBase64`."))?;
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| file::update(writer, named, content, conversation));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Moves a file, or a folder with all that is below it.
-    async fn rename_file(&self, ctx: &Context<'_>, input: RenameFileInput) -> Result<FilePayload> {
-        let conversation = context(input.session_id, input.message_id, input.change_description)?;
-        let named = named(&input.project_id, &input.path, input.expected_version)?;
-        let new_path = FilePath::parse(&input.new_path, "newPath")?;
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| file::rename(writer, named, new_path, conversation));
-        Ok(done.await?.into())
+    async fn rename_file(&self, ctx: &Context<'_>, input: RenameFileInput) -> Attempt<FilePayload> {
+        attempt(async {
+            let conversation = context(input.session_id, input.message_id, input.change_description)?;
+            let named = named(&input.project_id, &input.path, input.expected_version)?;
+            let new_path = FilePath::parse(&input.new_path, "newPath")?;
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| file::rename(writer, named, new_path, conversation));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Deletes a file, or a folder with all that is below it. Its versions stay.
-    async fn delete_file(&self, ctx: &Context<'_>, input: DeleteFileInput) -> Result<FilePayload> {
-        let conversation = context(input.session_id, input.message_id, input.change_description)?;
-        let named = named(&input.project_id, &input.path, input.expected_version)?;
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| file::delete(writer, named, conversation));
-        Ok(done.await?.into())
+    async fn delete_file(&self, ctx: &Context<'_>, input: DeleteFileInput) -> Attempt<FilePayload> {
+        attempt(async {
+            let conversation = context(input.session_id, input.message_id, input.change_description)?;
+            let named = named(&input.project_id, &input.path, input.expected_version)?;
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| file::delete(writer, named, conversation));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Writes the content of an old version as a new one; brings back a deleted file.
-    async fn revert_file(&self, ctx: &Context<'_>, input: RevertFileInput) -> Result<FilePayload> {
-        let conversation = context(input.session_id, input.message_id, None)?;
-        let id = FileId::parse(&input.file_id, "fileId")?;
-        let earlier = match (input.snapshot_id, input.version) {
-            (Some(snapshot), None) => Earlier::Snapshot(FileSnapshotId::parse(&snapshot, "snapshotId")?),
-            (None, Some(version)) => Earlier::Version(version),
-            _ => return Err(Error::bad_input("snapshotId", "Give one of `snapshotId` and `version`.")),
-        };
-        let expected = input.expected_version;
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| file::revert(writer, id, earlier, expected, conversation));
-        Ok(done.await?.into())
+    async fn revert_file(&self, ctx: &Context<'_>, input: RevertFileInput) -> Attempt<FilePayload> {
+        attempt(async {
+            let conversation = context(input.session_id, input.message_id, None)?;
+            let id = FileId::parse(&input.file_id, "fileId")?;
+            let earlier = match (input.snapshot_id, input.version) {
+                (Some(snapshot), None) => Earlier::Snapshot(FileSnapshotId::parse(&snapshot, "snapshotId")?),
+                (None, Some(version)) => Earlier::Version(version),
+                _ => return Err(Error::bad_input("snapshotId", "Give one of `snapshotId` and `version`.")),
+            };
+            let expected = input.expected_version;
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| file::revert(writer, id, earlier, expected, conversation));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Makes the project's files equal to the given ones, in one revision: creates, updates, and, with MIRROR, deletes what
     /// is not given.
-    async fn sync_files(&self, ctx: &Context<'_>, input: SyncFilesInput) -> Result<SyncPayload> {
-        let conversation = context(input.session_id, input.message_id, input.change_description)?;
-        let mut files = Vec::with_capacity(input.files.len());
-        for (at, file) in input.files.into_iter().enumerate() {
-            files.push(SyncFile {
-                path: FilePath::parse(&file.path, &format!("files[{at}].path"))?,
-                file_type: file.file_type.unwrap_or(FileType::File).into(),
-                content: content(file.content, file.content_base64, &format!("files[{at}]."))?,
-                language: file.language,
-            });
-        }
-        let deletes = input.deletes.unwrap_or_default().into_iter().enumerate();
-        let deletes = deletes.map(|(at, path)| FilePath::parse(&path, &format!("deletes[{at}]")));
-        let sync = Sync {
-            project_id: ProjectId::parse(&input.project_id, "projectId")?,
-            files,
-            deletes: deletes.collect::<Result<_>>()?,
-            mirror: input.mode == Some(SyncMode::Mirror),
-            expected_revision: input.expected_revision,
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| sync::sync(writer, sync, conversation));
-        let synced = done.await?;
-        let count = |change_type| int(i64::try_from(synced.count(change_type)).unwrap_or(i64::MAX));
-        Ok(SyncPayload {
-            created: count(ChangeType::Create),
-            updated: count(ChangeType::Update),
-            deleted: count(ChangeType::Delete),
-            renamed: count(ChangeType::Rename),
-            unchanged: int(i64::try_from(synced.unchanged).unwrap_or(i64::MAX)),
-            revision: synced.revision,
-            changes: synced.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
+    async fn sync_files(&self, ctx: &Context<'_>, input: SyncFilesInput) -> Attempt<SyncPayload> {
+        attempt(async {
+            let conversation = context(input.session_id, input.message_id, input.change_description)?;
+            let mut files = Vec::with_capacity(input.files.len());
+            for (at, file) in input.files.into_iter().enumerate() {
+                files.push(SyncFile {
+                    path: FilePath::parse(&file.path, &format!("files[{at}].path"))?,
+                    file_type: file.file_type.unwrap_or(FileType::File).into(),
+                    content: content(file.content, file.content_base64, &format!("files[{at}]."))?,
+                    language: file.language,
+                });
+            }
+            let deletes = input.deletes.unwrap_or_default().into_iter().enumerate();
+            let deletes = deletes.map(|(at, path)| FilePath::parse(&path, &format!("deletes[{at}]")));
+            let sync = Sync {
+                project_id: ProjectId::parse(&input.project_id, "projectId")?,
+                files,
+                deletes: deletes.collect::<Result<_>>()?,
+                mirror: input.mode == Some(SyncMode::Mirror),
+                expected_revision: input.expected_revision,
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| sync::sync(writer, sync, conversation));
+            let synced = done.await?;
+            let count = |change_type| int(i64::try_from(synced.count(change_type)).unwrap_or(i64::MAX));
+            Ok(SyncPayload {
+                created: count(ChangeType::Create),
+                updated: count(ChangeType::Update),
+                deleted: count(ChangeType::Delete),
+                renamed: count(ChangeType::Rename),
+                unchanged: int(i64::try_from(synced.unchanged).unwrap_or(i64::MAX)),
+                revision: synced.revision,
+                changes: synced.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
+            })
         })
+        .await
     }
 }
 

@@ -4,9 +4,9 @@ use async_graphql::{Context, InputObject, Object};
 
 use crate::domain::profile;
 use crate::graphql::context::caller;
+use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::scalar::Json;
 use crate::graphql::types::profile::{User, UserPreferences};
-use crate::model::error::Result;
 use crate::model::profile::{PreferenceChanges, ProfileChanges};
 
 #[derive(Default)]
@@ -37,23 +37,29 @@ struct UpdatePreferencesInput {
 #[Object]
 impl ProfileMutation {
     /// Changes the caller's profile.
-    async fn update_profile(&self, ctx: &Context<'_>, input: UpdateProfileInput) -> Result<User> {
-        let changes = ProfileChanges { full_name: input.full_name, avatar_url: input.avatar_url };
-        let caller = caller(ctx)?;
-        let profile = caller.write(|writer| profile::update(writer, changes));
-        Ok(User(profile.await?))
+    async fn update_profile(&self, ctx: &Context<'_>, input: UpdateProfileInput) -> Attempt<User> {
+        attempt(async {
+            let changes = ProfileChanges { full_name: input.full_name, avatar_url: input.avatar_url };
+            let caller = caller(ctx)?;
+            let profile = caller.write(|writer| profile::update(writer, changes));
+            Ok(User(profile.await?))
+        })
+        .await
     }
 
     /// Changes the caller's preferences.
-    async fn update_preferences(&self, ctx: &Context<'_>, input: UpdatePreferencesInput) -> Result<UserPreferences> {
-        let changes = PreferenceChanges {
-            editor_theme: input.editor_theme,
-            auto_save_enabled: input.auto_save_enabled,
-            notification_preferences: input.notification_preferences.map(|json| json.0),
-            ui_preferences: input.ui_preferences.map(|json| json.0),
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| profile::update_preferences(writer, changes));
-        Ok(done.await?.into())
+    async fn update_preferences(&self, ctx: &Context<'_>, input: UpdatePreferencesInput) -> Attempt<UserPreferences> {
+        attempt(async {
+            let changes = PreferenceChanges {
+                editor_theme: input.editor_theme,
+                auto_save_enabled: input.auto_save_enabled,
+                notification_preferences: input.notification_preferences.map(|json| json.0),
+                ui_preferences: input.ui_preferences.map(|json| json.0),
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| profile::update_preferences(writer, changes));
+            Ok(UserPreferences::of(caller.actor.user_id, done.await?))
+        })
+        .await
     }
 }

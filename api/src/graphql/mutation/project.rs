@@ -4,10 +4,10 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 
 use crate::domain::project;
 use crate::graphql::context::caller;
+use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::names::ProjectStatus;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::project::Project;
-use crate::model::error::Result;
 use crate::model::ids::ProjectId;
 use crate::model::project::{self as model, NewProject, ProjectChanges};
 
@@ -62,50 +62,62 @@ impl From<model::Project> for ProjectPayload {
 #[Object]
 impl ProjectMutation {
     /// Makes a project of the caller's.
-    async fn create_project(&self, ctx: &Context<'_>, input: CreateProjectInput) -> Result<ProjectPayload> {
-        let new = NewProject {
-            name: input.name,
-            description: input.description,
-            initial_prompt: input.initial_prompt,
-            config: input.config.0,
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| project::create(writer, new));
-        Ok(done.await?.into())
+    async fn create_project(&self, ctx: &Context<'_>, input: CreateProjectInput) -> Attempt<ProjectPayload> {
+        attempt(async {
+            let new = NewProject {
+                name: input.name,
+                description: input.description,
+                initial_prompt: input.initial_prompt,
+                config: input.config.0,
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| project::create(writer, new));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Changes a project's own fields.
-    async fn update_project(&self, ctx: &Context<'_>, input: UpdateProjectInput) -> Result<ProjectPayload> {
-        let id = ProjectId::parse(&input.id, "id")?;
-        let changes = ProjectChanges {
-            name: input.name,
-            description: match input.description {
-                MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(description) => Some(Some(description)),
-            },
-            initial_prompt: input.initial_prompt,
-            config: input.config.map(|json| json.0),
-            status: input.status.map(Into::into),
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| project::update(writer, id, changes));
-        Ok(done.await?.into())
+    async fn update_project(&self, ctx: &Context<'_>, input: UpdateProjectInput) -> Attempt<ProjectPayload> {
+        attempt(async {
+            let id = ProjectId::parse(&input.id, "id")?;
+            let changes = ProjectChanges {
+                name: input.name,
+                description: match input.description {
+                    MaybeUndefined::Undefined => None,
+                    MaybeUndefined::Null => Some(None),
+                    MaybeUndefined::Value(description) => Some(Some(description)),
+                },
+                initial_prompt: input.initial_prompt,
+                config: input.config.map(|json| json.0),
+                status: input.status.map(Into::into),
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| project::update(writer, id, changes));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Sets lastAccessedAt; makes no revision.
-    async fn touch_project(&self, ctx: &Context<'_>, id: ID) -> Result<ProjectPayload> {
-        let id = ProjectId::parse(&id, "id")?;
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| project::touch(writer, id));
-        Ok(done.await?.into())
+    async fn touch_project(&self, ctx: &Context<'_>, id: ID) -> Attempt<ProjectPayload> {
+        attempt(async {
+            let id = ProjectId::parse(&id, "id")?;
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| project::touch(writer, id));
+            Ok(done.await?.into())
+        })
+        .await
     }
 
     /// Sets status DELETED; updateProject brings it back.
-    async fn delete_project(&self, ctx: &Context<'_>, id: ID) -> Result<ProjectPayload> {
-        let id = ProjectId::parse(&id, "id")?;
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| project::delete(writer, id));
-        Ok(done.await?.into())
+    async fn delete_project(&self, ctx: &Context<'_>, id: ID) -> Attempt<ProjectPayload> {
+        attempt(async {
+            let id = ProjectId::parse(&id, "id")?;
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| project::delete(writer, id));
+            Ok(done.await?.into())
+        })
+        .await
     }
 }

@@ -5,6 +5,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use crate::domain::file::Context as Conversation;
 use crate::domain::snapshot::{self, Goal, NewSnapshot, Restore, Scope};
 use crate::graphql::context::caller;
+use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::types::file::CodeChange;
 use crate::graphql::types::project::{Project, parse_paths};
 use crate::graphql::types::snapshot::ProjectSnapshot;
@@ -135,54 +136,66 @@ struct RestorePayload {
 #[Object]
 impl SnapshotMutation {
     /// Names the present state of a project.
-    async fn create_snapshot(&self, ctx: &Context<'_>, input: CreateSnapshotInput) -> Result<SnapshotPayload> {
-        let conversation = Conversation {
-            session_id: input.session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?,
-            message_id: input.message_id.map(|id| MessageId::parse(&id, "messageId")).transpose()?,
-            change_description: None,
-        };
-        let new = NewSnapshot {
-            project_id: ProjectId::parse(&input.project_id, "projectId")?,
-            name: input.name,
-            description: input.description,
-        };
-        let caller = caller(ctx)?;
-        let done = caller.write(|writer| snapshot::create(writer, new, conversation));
-        let made = done.await?;
-        Ok(SnapshotPayload { revision: made.created_revision, snapshot: ProjectSnapshot(made) })
+    async fn create_snapshot(&self, ctx: &Context<'_>, input: CreateSnapshotInput) -> Attempt<SnapshotPayload> {
+        attempt(async {
+            let conversation = Conversation {
+                session_id: input.session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?,
+                message_id: input.message_id.map(|id| MessageId::parse(&id, "messageId")).transpose()?,
+                change_description: None,
+            };
+            let new = NewSnapshot {
+                project_id: ProjectId::parse(&input.project_id, "projectId")?,
+                name: input.name,
+                description: input.description,
+            };
+            let caller = caller(ctx)?;
+            let done = caller.write(|writer| snapshot::create(writer, new, conversation));
+            let made = done.await?;
+            Ok(SnapshotPayload { revision: made.created_revision, snapshot: ProjectSnapshot(made) })
+        })
+        .await
     }
 
     /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
     /// named 'Pre-restore backup'. Files that are as they were get no new version. `Project.restorePreview` is the dry run.
-    async fn restore_snapshot(&self, ctx: &Context<'_>, input: RestoreSnapshotInput) -> Result<RestorePayload> {
-        let goal = Goal::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
-        restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
+    async fn restore_snapshot(&self, ctx: &Context<'_>, input: RestoreSnapshotInput) -> Attempt<RestorePayload> {
+        attempt(async {
+            let goal = Goal::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
+            restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
+        })
+        .await
     }
 
     /// The same, to any revision.
-    async fn restore_revision(&self, ctx: &Context<'_>, input: RestoreRevisionInput) -> Result<RestorePayload> {
-        let goal = Goal::Revision(ProjectId::parse(&input.project_id, "projectId")?, input.revision);
-        restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
+    async fn restore_revision(&self, ctx: &Context<'_>, input: RestoreRevisionInput) -> Attempt<RestorePayload> {
+        attempt(async {
+            let goal = Goal::Revision(ProjectId::parse(&input.project_id, "projectId")?, input.revision);
+            restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
+        })
+        .await
     }
 
     /// Appends the inverse of a revision that changed files or the project's own fields (`updateProject`), a restore or another
     /// undo included: what it made goes, what it removed comes back, fields are as before; messages that it folded away are
     /// listed again, and the reverse. Where later changes touch the same files (then with extensions { paths }), fields or
     /// messages nothing is written, and the answer is CONFLICT. Only its author takes back what folded a conversation.
-    async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Result<UndoPayload> {
-        let project = ProjectId::parse(&input.project_id, "projectId")?;
-        let caller = caller(ctx)?;
-        let undo = |writer| snapshot::undo(writer, project, input.revision, input.expected_revision);
-        let undone = caller.write(undo).await?;
-        Ok(UndoPayload {
-            project: Project(undone.project),
-            changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
-            file_count: undone.file_count,
-            manifest_sha256: hex::encode(undone.manifest),
-            unfolded_messages: count(undone.unfolded),
-            folded_messages: count(undone.folded),
-            revision: undone.revision,
+    async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Attempt<UndoPayload> {
+        attempt(async {
+            let project = ProjectId::parse(&input.project_id, "projectId")?;
+            let caller = caller(ctx)?;
+            let undo = |writer| snapshot::undo(writer, project, input.revision, input.expected_revision);
+            let undone = caller.write(undo).await?;
+            Ok(UndoPayload {
+                project: Project(undone.project),
+                changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
+                file_count: undone.file_count,
+                manifest_sha256: hex::encode(undone.manifest),
+                unfolded_messages: count(undone.unfolded),
+                folded_messages: count(undone.folded),
+                revision: undone.revision,
+            })
         })
+        .await
     }
 }
 

@@ -4,9 +4,9 @@ use async_graphql::{Context, Object};
 
 use crate::domain::collaborator;
 use crate::graphql::context::caller;
+use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::types::collaborator::Invitation;
-use crate::model::error::Result;
 use crate::model::page::{self, Page as PageArguments};
 
 #[derive(Default)]
@@ -23,9 +23,12 @@ impl CollaboratorQuery {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Page<Invitation>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let slice = collaborator::invitations(&*caller(ctx)?.reader.tx().await?, &page).await?;
-        Ok(connection(slice, Total::Invitations, Invitation))
+    ) -> Attempt<Page<Invitation>> {
+        attempt(async {
+            let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+            let slice = collaborator::invitations(&*caller(ctx)?.reader.tx().await?, &page).await?;
+            Ok(connection(slice, Total::Invitations, Invitation))
+        })
+        .await
     }
 }

@@ -2,17 +2,19 @@
 
 use async_graphql::{Context, ID, Object};
 
-use crate::domain::{access, chat, project};
+use crate::domain::{chat, project};
 use crate::graphql::context::caller;
-use crate::graphql::error::or_null;
+use crate::graphql::error::{Attempt, attempt, or_null};
+use crate::graphql::loader::{MomentOf, Past};
 use crate::graphql::names::{OrderDirection, ProjectOrderField};
 use crate::graphql::page::{Page, Total, connection, int, weigh};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;
 use crate::graphql::types::project::{ActivitySummary, MomentInput, Project, ProjectFilter, ProjectOrder};
-use crate::model::error::Result;
-use crate::model::ids::ProjectId;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::error::{Error, Result};
+use crate::model::event::Moment;
+use crate::model::ids::{ProjectId, ReadId};
+use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::project as model;
 
 #[derive(Default)]
@@ -30,13 +32,22 @@ impl ProjectQuery {
     async fn project(&self, ctx: &Context<'_>, id: ID, at: Option<MomentInput>) -> Option<Result<Project>> {
         or_null(async {
             let caller = caller(ctx)?;
-            let id = ProjectId::parse(&id, "id")?;
-            let Some(at) = at else { return Ok(Project::find(caller, &ctx.look_ahead(), id).await?.map(Project)) };
-            let Some(row) = caller.load(id).await? else { return Ok(None) };
-            let as_of = at.resolve(caller, id).await?;
-            let tx = caller.reader.tx().await?;
-            let Some(member) = access::member(&tx, id).await? else { return Ok(None) };
-            Ok(Some(Project(project::as_of(&tx, member, row, as_of).await?)))
+            let at = match (ReadId::parse(&id, "id")?, at) {
+                (ReadId { id, at: None }, None) => {
+                    return Ok(Project::find(caller, &ctx.look_ahead(), id).await?.map(Project));
+                }
+                (ReadId { id, at: Some(at) }, None) => Past(id, at),
+                (ReadId { id, at: None }, Some(at)) => {
+                    if caller.load(id).await?.is_none() {
+                        return Ok(None);
+                    }
+                    Past(id, at.resolve(caller, id).await?.revision)
+                }
+                (ReadId { at: Some(_), .. }, Some(_)) => {
+                    return Err(Error::bad_input("at", "The id names a revision already: leave out one of the two."));
+                }
+            };
+            Ok(caller.load(at).await?.map(Project))
         })
         .await
     }
@@ -73,23 +84,36 @@ impl ProjectQuery {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Page<ChatActivity>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let project = project_id.map(|id| ProjectId::parse(&id, "projectId")).transpose()?;
-        let slice = chat::recent(&*caller(ctx)?.reader.tx().await?, project, &page).await?;
-        Ok(connection(slice, Total::Recent(project), ChatActivity))
+    ) -> Attempt<Page<ChatActivity>> {
+        attempt(async {
+            let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+            let caller = caller(ctx)?;
+            let project = project_id.map(|id| ReadId::<ProjectId>::parse(&id, "projectId")).transpose()?;
+            if let Some(ReadId { id, at: Some(at) }) = project
+                && caller.load(MomentOf(id, Moment::Revision(at))).await?.is_none()
+            {
+                return Ok(connection(Slice::empty(&page), Total::Known(0), |row| ChatActivity(row, Some(at))));
+            }
+            let slice = chat::recent(&*caller.reader.tx().await?, project, &page).await?;
+            let at = project.and_then(|project| project.at);
+            Ok(connection(slice, Total::Recent(project), |row| ChatActivity(row, at)))
+        })
+        .await
     }
 
     /// The sums over the caller's own projects (`user_activity_summary`).
-    async fn activity_summary(&self, ctx: &Context<'_>) -> Result<ActivitySummary> {
-        let summary = project::activity_summary(&*caller(ctx)?.reader.tx().await?).await?;
-        Ok(ActivitySummary {
-            total_projects: int(summary.projects),
-            total_sessions: int(summary.sessions),
-            total_messages: int(summary.messages),
-            total_files: int(summary.files),
-            total_changes: int(summary.changes),
-            last_activity_at: summary.last_activity_at.map(Time),
+    async fn activity_summary(&self, ctx: &Context<'_>) -> Attempt<ActivitySummary> {
+        attempt(async {
+            let summary = project::activity_summary(&*caller(ctx)?.reader.tx().await?).await?;
+            Ok(ActivitySummary {
+                total_projects: int(summary.projects),
+                total_sessions: int(summary.sessions),
+                total_messages: int(summary.messages),
+                total_files: int(summary.files),
+                total_changes: int(summary.changes),
+                last_activity_at: summary.last_activity_at.map(Time),
+            })
         })
+        .await
     }
 }

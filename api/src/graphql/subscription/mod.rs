@@ -13,7 +13,7 @@ use super::types::growing_message::{GrowingMessage, MessageChunk};
 use super::types::presence::PersonHere;
 use crate::domain::{events, growing_message, presence};
 use crate::model::error::Result;
-use crate::model::ids::{MessageId, ProjectId, SessionId};
+use crate::model::ids::{MessageId, ProjectId, ReadId, SessionId};
 use crate::model::names;
 
 /// Listening. `afterRevision` replays what is newer than that revision and then goes on live, without a gap, a repeat or a
@@ -33,11 +33,12 @@ impl Subscription {
         after_revision: Option<i32>,
     ) -> Result<impl Stream<Item = Result<Run<ChatMessage>>> + use<>> {
         let caller = caller(ctx)?;
-        let session = SessionId::parse(&session_id, "sessionId")?;
+        let ReadId { id: session, at } = ReadId::<SessionId>::parse(&session_id, "sessionId")?;
+        let after_revision = after_revision.or(at);
         let messages =
             events::listen_to_session(&caller.services, &caller.actor, caller.cursor()?, session, after_revision)
                 .await?;
-        Ok(messages.map(|message| message.map(ChatMessage).map(Run)))
+        Ok(messages.map(|message| message.map(ChatMessage::from).map(Run)))
     }
 
     /// The changes of files. All files that one write changed arrive together.
@@ -48,7 +49,8 @@ impl Subscription {
         after_revision: Option<i32>,
     ) -> Result<impl Stream<Item = Result<Run<CodeChangeSet>>> + use<>> {
         let caller = caller(ctx)?;
-        let project = ProjectId::parse(&project_id, "projectId")?;
+        let ReadId { id: project, at } = ReadId::<ProjectId>::parse(&project_id, "projectId")?;
+        let after_revision = after_revision.or(at);
         let kinds = vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored];
         let events =
             events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision, false)
@@ -67,7 +69,7 @@ impl Subscription {
         after_offset: Option<i32>,
     ) -> Result<impl Stream<Item = Result<Run<MessageChunk>>> + use<>> {
         let caller = caller(ctx)?;
-        let id = MessageId::parse(&message_id, "messageId")?;
+        let id = ReadId::<MessageId>::parse(&message_id, "messageId")?.id;
         let chunks =
             growing_message::listen(&caller.services, &caller.actor, caller.cursor()?, id, after_offset).await?;
         Ok(chunks.map(|chunk| chunk.map(MessageChunk).map(Run)))
@@ -82,7 +84,7 @@ impl Subscription {
         project_id: ID,
     ) -> Result<impl Stream<Item = Result<Run<Vec<GrowingMessage>>>> + use<>> {
         let caller = caller(ctx)?;
-        let project = ProjectId::parse(&project_id, "projectId")?;
+        let project = ReadId::<ProjectId>::parse(&project_id, "projectId")?.id;
         let growing =
             growing_message::listen_to_project(&caller.services, &caller.actor, caller.cursor()?, project).await?;
         Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(GrowingMessage).collect()).map(Run)))
@@ -96,7 +98,7 @@ impl Subscription {
         project_id: ID,
     ) -> Result<impl Stream<Item = Result<Run<Vec<PersonHere>>>> + use<>> {
         let caller = caller(ctx)?;
-        let project = ProjectId::parse(&project_id, "projectId")?;
+        let project = ReadId::<ProjectId>::parse(&project_id, "projectId")?.id;
         let people = presence::listen(&caller.services, &caller.actor, caller.cursor()?, project).await?;
         Ok(people.map(|people| people.map(|people| people.into_iter().map(PersonHere).collect()).map(Run)))
     }
@@ -118,7 +120,8 @@ impl Subscription {
         #[graphql(default = false)] ready: bool,
     ) -> Result<impl Stream<Item = Result<Run<ProjectEvent>>> + use<>> {
         let caller = caller(ctx)?;
-        let project = ProjectId::parse(&project_id, "projectId")?;
+        let ReadId { id: project, at } = ReadId::<ProjectId>::parse(&project_id, "projectId")?;
+        let after_revision = after_revision.or(at);
         let kinds = kinds.unwrap_or_default().into_iter().map(Into::into).collect();
         let cursor = caller.cursor()?;
         let events =

@@ -12,7 +12,7 @@ use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Json, Time};
 use crate::model::agent_configuration as model;
 use crate::model::error::Result;
-use crate::model::ids::Within;
+use crate::model::ids::{ReadId, Within};
 use crate::model::page::{self, Page as PageArguments};
 
 /// What a configuration says, which it has in common with its versions.
@@ -136,9 +136,18 @@ pub struct AgentConfiguration {
 
 #[Object]
 impl AgentConfiguration {
-    /// Its id, the same in all its versions.
+    /// Its id: a UUID, the same in all its versions, and `<uuid>@<revision>` for a configuration that is read as of a revision.
     pub(super) async fn id(&self) -> ID {
-        self.row.id.0.into()
+        ReadId { id: self.row.id, at: self.until }.to_string().into()
+    }
+
+    /// The configuration as it is now; null if it is deleted.
+    async fn present(&self, ctx: &Context<'_>) -> Option<Result<AgentConfiguration>> {
+        or_null(async {
+            let row = caller(ctx)?.load(self.row.id).await?.filter(|row| !row.is_deleted);
+            Ok(row.map(|row| AgentConfiguration { row: Box::new(row), until: None }))
+        })
+        .await
     }
 
     #[graphql(flatten)]
@@ -146,9 +155,9 @@ impl AgentConfiguration {
         AgentSettings(&self.row.settings)
     }
 
-    /// Its project.
+    /// Its project, as of the same revision.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
-        super::project(ctx, self.row.project_id).await
+        super::project(ctx, self.row.project_id, self.until).await
     }
 
     /// Whether it is the one that the project's agent runs by.

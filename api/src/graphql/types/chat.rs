@@ -16,8 +16,9 @@ use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Json, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
-use crate::model::ids::{SessionId, Within};
+use crate::model::ids::{ReadId, SessionId, Within};
 use crate::model::names;
+use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 
 /// One conversation within a project. Everybody in the project reads it; its author alone writes in it.
@@ -31,14 +32,19 @@ impl Plain for ChatSession {
 
 #[Object]
 impl ChatSession {
-    /// Its id.
+    /// Its id: a UUID, and `<uuid>@<revision>` for a session that is read as of a revision.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.0.into()
+        ReadId { id: self.0.id, at: self.at() }.to_string().into()
     }
 
-    /// Its project.
+    /// The session as it is now; null if the caller no longer sees it.
+    async fn present(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
+        or_null(async { Ok(caller(ctx)?.load(self.0.id).await?.map(ChatSession)) }).await
+    }
+
+    /// Its project, as of the same revision.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
-        super::project(ctx, self.0.project_id).await
+        super::project(ctx, self.0.project_id, self.at()).await
     }
 
     /// Whose conversation it is.
@@ -90,19 +96,20 @@ impl ChatSession {
         before: Option<String>,
     ) -> Result<Page<ChatMessage>> {
         let selected = Messages { filter, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(self.0.as_of.map(|as_of| as_of.revision))?;
+        let at = self.at();
+        let (keep, page) = selected.read(at)?;
         let total = Total::Messages(Count { parent: self.within(), keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ChatMessage))
+        Ok(connection(slice, total, |row| ChatMessage(row, at)))
     }
 
     /// Its checkpoints, oldest first.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<ChatMessage>> {
-        let until = self.0.as_of.map(|as_of| as_of.revision);
-        let keep = MessageFilter { is_checkpoint: Some(true), until, ..MessageFilter::default() };
+        let at = self.at();
+        let keep = MessageFilter { is_checkpoint: Some(true), until: at, ..MessageFilter::default() };
         let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page: PageArguments::all() }).await?;
-        Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row)).collect())
+        Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
     }
 
     /// The messages that are being written in it, oldest first. They are no part of the history: of an earlier moment there are
@@ -151,14 +158,25 @@ impl ChatSession {
         Within { project: self.0.project_id, id: self.0.id }
     }
 
+    /// The revision as of which it is read; `None` is now.
+    fn at(&self) -> Option<i32> {
+        self.0.as_of.map(|as_of| as_of.revision)
+    }
+
     /// When it ended, as of the moment at which it is read.
     fn ended(&self) -> Option<chrono::DateTime<chrono::Utc>> {
         self.0.ended_at.filter(|time| self.0.as_of.is_none_or(|as_of| *time <= as_of.time))
     }
 }
 
-/// One message of a session.
-pub struct ChatMessage(pub model::Message);
+/// One message of a session, now or as of the revision in its second field.
+pub struct ChatMessage(pub model::Message, pub Option<i32>);
+
+impl From<model::Message> for ChatMessage {
+    fn from(message: model::Message) -> Self {
+        Self(message, None)
+    }
+}
 
 impl Plain for ChatMessage {
     fn is_plain(field: &str) -> bool {
@@ -178,14 +196,19 @@ impl Plain for ChatMessage {
 
 #[Object]
 impl ChatMessage {
-    /// Its id.
+    /// Its id: a UUID, and `<uuid>@<revision>` for a message that is read as of a revision.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.0.into()
+        ReadId { id: self.0.id, at: self.1 }.to_string().into()
     }
 
-    /// Its session.
+    /// The message as it is now; null if the caller no longer sees it.
+    async fn present(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
+        or_null(super::optional_message(ctx, Some(self.0.id))).await
+    }
+
+    /// Its session, as of the same revision.
     async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
-        super::session(ctx, self.0.session_id).await
+        super::session(ctx, self.0.session_id, self.1).await
     }
 
     /// Who wrote it, or whose AI did.
@@ -199,8 +222,9 @@ impl ChatMessage {
     }
 
     /// Its text.
-    async fn content(&self) -> &str {
-        &self.0.content
+    async fn content(&self, ctx: &Context<'_>) -> Result<&str> {
+        caller(ctx)?.reader.answer(self.0.content.len())?;
+        Ok(&self.0.content)
     }
 
     /// When it was added.
@@ -240,7 +264,8 @@ impl ChatMessage {
             .load(ChangesFor(Within { project: self.0.project_id, id: self.0.id }))
             .await?
             .unwrap_or_default();
-        Ok(rows.into_iter().map(CodeChange).collect())
+        let rows = rows.into_iter().filter(|row| self.1.is_none_or(|at| row.revision <= at));
+        Ok(rows.map(CodeChange).collect())
     }
 
     /// The snapshot that this checkpoint made. It follows the changes that are made for the message.
@@ -257,29 +282,34 @@ impl ChatMessage {
 }
 
 /// A row of `recent_chat_activity`.
-pub struct ChatActivity(pub model::Message);
+pub struct ChatActivity(pub model::Message, pub Option<i32>);
 
 impl Plain for ChatActivity {
     fn is_plain(field: &str) -> bool {
-        matches!(field, "excerpt")
+        matches!(field, "id" | "excerpt")
     }
 }
 
 #[Object]
 impl ChatActivity {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::Activity(ReadId { id: self.0.id, at: self.1 }).to_string().into()
+    }
+
     /// The message.
     async fn message(&self) -> ChatMessage {
-        ChatMessage(self.0.clone())
+        ChatMessage(self.0.clone(), self.1)
     }
 
     /// Its project.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
-        super::project(ctx, self.0.project_id).await
+        super::project(ctx, self.0.project_id, self.1).await
     }
 
     /// Its session.
     async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
-        super::session(ctx, self.0.session_id).await
+        super::session(ctx, self.0.session_id, self.1).await
     }
 
     /// Who wrote it, or whose AI did.
@@ -307,6 +337,7 @@ pub struct ChatSessionFilter {
 impl From<ChatSessionFilter> for SessionFilter {
     fn from(filter: ChatSessionFilter) -> Self {
         Self {
+            author: None,
             is_active: filter.is_active,
             started_after: filter.started_after.map(|time| time.0),
             started_before: filter.started_before.map(|time| time.0),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
+use uuid::Uuid;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
@@ -10,7 +11,7 @@ use super::project::Project;
 use crate::domain::compare::{self, Between};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, VersionsJoined, With};
+use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsJoined, With};
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
@@ -18,31 +19,38 @@ use crate::graphql::scalar::{Base64, Json, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
-use crate::model::ids::{FileId, FolderId, MessageId, ProjectId, SessionId, Within};
+use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 
 /// The bytes with a hash; none for a folder or a deletion.
-async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Arc<Vec<u8>>>> {
+/// The contents with a hash, of so many bytes.
+async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<Arc<Vec<u8>>>> {
     let Some(hash) = hash else { return Ok(None) };
-    let bytes = caller(ctx)?.load(Contents(project, hash)).await?.transpose()?;
+    let caller = caller(ctx)?;
+    // Before it is read: a small database can hold very large contents.
+    caller.reader.load(usize::try_from(size).unwrap_or_default())?;
+    let bytes = caller.load(Contents(project, hash)).await?.transpose()?;
     bytes.map(Some).ok_or_else(|| Error::Internal(format!("the contents {} are missing", hex::encode(hash))))
 }
 
-async fn text(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<String>> {
-    let bytes = bytes(ctx, project, hash).await?;
-    Ok(bytes.and_then(|bytes| diff::text_of(&bytes).map(str::to_owned)))
+async fn text(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<String>> {
+    let bytes = bytes(ctx, project, hash, size).await?;
+    let text = bytes.as_ref().and_then(|bytes| diff::text_of(bytes));
+    caller(ctx)?.reader.answer(text.map_or(0, str::len))?;
+    Ok(text.map(str::to_owned))
 }
 
-async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Base64>> {
-    let bytes = bytes(ctx, project, hash).await?;
-    Ok(bytes.filter(|bytes| diff::text_of(bytes).is_none()).map(|bytes| Base64(bytes.to_vec())))
+async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<Base64>> {
+    let bytes = bytes(ctx, project, hash, size).await?.filter(|bytes| diff::text_of(bytes).is_none());
+    caller(ctx)?.reader.answer(bytes.as_ref().map_or(0, |bytes| bytes.len().div_ceil(3) * 4))?;
+    Ok(bytes.map(|bytes| Base64(bytes.to_vec())))
 }
 
 /// A file or a folder: now, or as of the revision at which it was read. A folder is there when `createFile` or `syncFiles` made
 /// it, and as long as something is below it. One that nobody made has no versions: it goes with the last of what is in it.
-pub struct ProjectFile(pub Entry);
+pub struct ProjectFile(pub Entry, pub Option<i32>);
 
 impl Plain for ProjectFile {
     fn is_plain(field: &str) -> bool {
@@ -65,25 +73,47 @@ impl Plain for ProjectFile {
 
 impl From<model::File> for ProjectFile {
     fn from(file: model::File) -> Self {
-        Self(Entry::File(file))
+        Self(Entry::File(file), None)
+    }
+}
+
+impl From<Entry> for ProjectFile {
+    fn from(entry: Entry) -> Self {
+        Self(entry, None)
     }
 }
 
 #[Object]
 impl ProjectFile {
-    /// Its id: the same under every path it ever had. That of a folder that nobody made says its path.
+    /// Its id: a UUID, the same under every path that it ever had, and `<uuid>@<revision>` for a file that is read as of a
+    /// revision. That of a folder that nobody made says its path.
     pub(super) async fn id(&self) -> ID {
         match &self.0 {
-            Entry::File(file) => file.id.0.into(),
+            Entry::File(file) => ReadId { id: file.id, at: self.1 }.to_string().into(),
             Entry::Folder(folder) => {
-                FolderId { project: folder.project_id, path: folder.path.clone() }.to_string().into()
+                let project = ReadId { id: folder.project_id, at: self.1 };
+                FolderId { project, path: folder.path.clone() }.to_string().into()
             }
         }
     }
 
-    /// Its project.
+    /// The file as it is now; null if it is deleted.
+    async fn present(&self, ctx: &Context<'_>) -> Option<Result<ProjectFile>> {
+        or_null(async {
+            let caller = caller(ctx)?;
+            Ok(match &self.0 {
+                Entry::File(file) => caller.load(file.id).await?.filter(|file| !file.is_deleted).map(Self::from),
+                Entry::Folder(folder) => {
+                    caller.load(FileAt(None, folder.project_id, folder.path.clone())).await?.map(Self::from)
+                }
+            })
+        })
+        .await
+    }
+
+    /// Its project, as of the same revision.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
-        super::project(ctx, self.0.project_id()).await
+        super::project(ctx, self.0.project_id(), self.1).await
     }
 
     /// Where it is, without a leading slash.
@@ -153,12 +183,12 @@ impl ProjectFile {
 
     /// The text; null for a folder, a deleted file, and bytes that are not UTF-8 (then `contentBase64` has them).
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(text(ctx, self.0.project_id(), self.0.hash())).await
+        or_null(text(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
     /// The bytes, where they are not UTF-8.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
-        or_null(base64(ctx, self.0.project_id(), self.0.hash())).await
+        or_null(base64(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
     /// Says of each line which version, change, message and author wrote it; empty for a folder, a deleted file, and bytes
@@ -185,7 +215,9 @@ impl ProjectFile {
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { every_save, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(caller(ctx)?)?;
-        let Some(file) = self.0.file() else { return Ok(connection(Slice::default(), Total::Known(0), FileSnapshot)) };
+        let Some(file) = self.0.file() else {
+            return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
+        };
         let caller = caller(ctx)?;
         let parent = within(file);
         let slice = caller.load(Part { parent, keep, page }).await?.unwrap_or_default();
@@ -314,12 +346,12 @@ impl FileSnapshot {
 
     /// The text; null for a folder, a deletion, and bytes that are not UTF-8 (then `contentBase64` has them).
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(text(ctx, self.0.project_id, self.0.hash)).await
+        or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
     /// The bytes, where they are not UTF-8.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
-        or_null(base64(ctx, self.0.project_id, self.0.hash)).await
+        or_null(base64(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
     /// SHA-256 of the bytes, lower-case hex; null for a folder and a deletion.
@@ -445,14 +477,15 @@ impl CodeChange {
     async fn old_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async {
             let before = before(ctx, &self.0).await?;
-            text(ctx, self.0.project_id, before.and_then(|before| before.hash)).await
+            let size = before.as_ref().map_or(0, |before| before.size_bytes);
+            text(ctx, self.0.project_id, before.and_then(|before| before.hash), size).await
         })
         .await
     }
 
     /// The text after; null where there is none.
     async fn new_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(text(ctx, self.0.project_id, self.0.hash)).await
+        or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
     /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
@@ -465,7 +498,12 @@ impl CodeChange {
     /// context. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
-        or_null(async { Ok(sides(ctx, &self.0).await?.line_changes().await?.map(Json)) }).await
+        or_null(async {
+            let sides = sides(ctx, &self.0).await?;
+            caller(ctx)?.reader.answer(sides.size())?;
+            Ok(sides.line_changes().await?.map(Json))
+        })
+        .await
     }
 
     /// Lines it added.
@@ -539,15 +577,19 @@ async fn stat(ctx: &Context<'_>, change: &model::FileSnapshot) -> Stat {
 }
 
 async fn unified(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<String>> {
-    compare::unified(&caller(ctx)?.services, change, sides(ctx, change)).await
+    let caller = caller(ctx)?;
+    let diff = compare::unified(&caller.services, change, sides(ctx, change)).await?;
+    caller.reader.answer(diff.as_ref().map_or(0, String::len))?;
+    Ok(diff)
 }
 
 async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {
     let before = before(ctx, change).await?;
     // Asked for together, they are read by one statement.
+    let old_size = before.as_ref().map_or(0, |before| before.size_bytes);
     let (old, new) = futures::try_join!(
-        bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash)),
-        bytes(ctx, change.project_id, change.hash),
+        bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash), old_size),
+        bytes(ctx, change.project_id, change.hash, change.size_bytes),
     )?;
     let is_deleted = change.change_type == names::ChangeType::Delete;
     Ok(compare::Sides {
@@ -583,7 +625,9 @@ impl FileDiff {
     }
 
     pub(super) async fn between(ctx: &Context<'_>, between: Between) -> Result<Vec<Self>> {
-        let diffs = caller(ctx)?.load(between).await?.transpose()?.unwrap_or_default();
+        let caller = caller(ctx)?;
+        let diffs = caller.load(between).await?.transpose()?.unwrap_or_default();
+        caller.reader.answer(diffs.iter().filter_map(|diff| diff.diff.as_ref()).map(String::len).sum())?;
         Ok(diffs.into_iter().map(Self::from).collect())
     }
 
@@ -626,17 +670,26 @@ pub struct CodeChangeFilter {
     change_type: Option<ChangeType>,
 }
 
+/// Reads the id of something that a list is about, and passes on the revision as of which it is meant.
+fn read_id<I: From<Uuid>>(id: Option<ID>, field: &str, at: &mut impl FnMut(Option<i32>)) -> Result<Option<I>> {
+    let id = id.map(|id| ReadId::parse(&id, field)).transpose()?;
+    at(id.as_ref().and_then(|id| id.at));
+    Ok(id.map(|id| id.id))
+}
+
 impl TryFrom<CodeChangeFilter> for ChangeFilter {
     type Error = Error;
 
     fn try_from(filter: CodeChangeFilter) -> Result<Self> {
+        let mut until: Option<i32> = None;
+        let mut earliest = |at: Option<i32>| until = until.into_iter().chain(at).min();
         Ok(Self {
-            session_id: filter.session_id.map(|id| SessionId::parse(&id, "filter.sessionId")).transpose()?,
-            message_id: filter.message_id.map(|id| MessageId::parse(&id, "filter.messageId")).transpose()?,
-            file_id: filter.file_id.map(|id| FileId::parse(&id, "filter.fileId")).transpose()?,
+            session_id: read_id(filter.session_id, "filter.sessionId", &mut earliest)?,
+            message_id: read_id(filter.message_id, "filter.messageId", &mut earliest)?,
+            file_id: read_id(filter.file_id, "filter.fileId", &mut earliest)?,
             path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
             change_type: filter.change_type.map(Into::into),
-            until: None,
+            until,
             join_saves_seconds: 0,
         })
     }

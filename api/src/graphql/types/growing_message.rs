@@ -25,7 +25,7 @@ impl GrowingMessage {
 
     /// Its session.
     async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
-        super::session(ctx, self.0.session_id).await
+        super::session(ctx, self.0.session_id, None).await
     }
 
     /// Who writes it, or whose AI does.
@@ -115,7 +115,7 @@ impl MessageChunk {
     /// The message, once it is finished.
     async fn message(&self) -> Option<ChatMessage> {
         match &self.0.end {
-            Some(MessageEnd::Finished(message)) => Some(ChatMessage((**message).clone())),
+            Some(MessageEnd::Finished(message)) => Some((**message).clone().into()),
             Some(MessageEnd::Discarded) | None => None,
         }
     }

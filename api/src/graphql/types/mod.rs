@@ -3,7 +3,9 @@
 use async_graphql::{Context, ID, Interface};
 
 use super::context::caller;
+use super::loader::Past;
 use crate::model::error::{Error, Result};
+use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
 pub mod agent_configuration;
 pub mod chat;
@@ -17,9 +19,9 @@ pub mod project;
 pub mod snapshot;
 
 use agent_configuration::AgentConfiguration;
-use chat::{ChatMessage, ChatSession};
+use chat::{ChatActivity, ChatMessage, ChatSession};
 use file::{CodeChange, FileSnapshot, ProjectFile};
-use profile::User;
+use profile::{User, UserPreferences};
 use project::Project;
 use snapshot::ProjectSnapshot;
 
@@ -29,12 +31,16 @@ use snapshot::ProjectSnapshot;
 pub enum Node {
     /// A user.
     User(User),
+    /// A user's preferences.
+    UserPreferences(UserPreferences),
     /// A project.
     Project(Project),
     /// A chat session.
     ChatSession(ChatSession),
     /// A chat message.
     ChatMessage(ChatMessage),
+    /// A message in the list of recent ones.
+    ChatActivity(ChatActivity),
     /// A file.
     ProjectFile(ProjectFile),
     /// A version of a file.
@@ -55,29 +61,37 @@ macro_rules! required {
     };
 }
 
-async fn user(ctx: &Context<'_>, id: crate::model::ids::UserId) -> Result<User> {
+async fn user(ctx: &Context<'_>, id: UserId) -> Result<User> {
     Ok(User(required!(ctx, id, "user")?))
 }
 
-async fn project(ctx: &Context<'_>, id: crate::model::ids::ProjectId) -> Result<Project> {
-    Ok(Project(required!(ctx, id, "project")?))
+/// A project, now or as of a revision.
+async fn project(ctx: &Context<'_>, id: ProjectId, at: Option<i32>) -> Result<Project> {
+    match at {
+        Some(at) => Ok(Project(required!(ctx, Past(id, at), "project")?)),
+        None => Ok(Project(required!(ctx, id, "project")?)),
+    }
 }
 
-async fn session(ctx: &Context<'_>, id: crate::model::ids::SessionId) -> Result<ChatSession> {
-    Ok(ChatSession(required!(ctx, id, "session")?))
+/// A session, now or as of a revision.
+async fn session(ctx: &Context<'_>, id: SessionId, at: Option<i32>) -> Result<ChatSession> {
+    match at {
+        Some(at) => Ok(ChatSession(required!(ctx, Past(id, at), "session")?)),
+        None => Ok(ChatSession(required!(ctx, id, "session")?)),
+    }
 }
 
-async fn optional_user(ctx: &Context<'_>, id: Option<crate::model::ids::UserId>) -> Result<Option<User>> {
+async fn optional_user(ctx: &Context<'_>, id: Option<UserId>) -> Result<Option<User>> {
     let Some(id) = id else { return Ok(None) };
     Ok(caller(ctx)?.load(id).await?.map(User))
 }
 
-async fn optional_session(ctx: &Context<'_>, id: Option<crate::model::ids::SessionId>) -> Result<Option<ChatSession>> {
+async fn optional_session(ctx: &Context<'_>, id: Option<SessionId>) -> Result<Option<ChatSession>> {
     let Some(id) = id else { return Ok(None) };
     Ok(caller(ctx)?.load(id).await?.map(ChatSession))
 }
 
-async fn optional_message(ctx: &Context<'_>, id: Option<crate::model::ids::MessageId>) -> Result<Option<ChatMessage>> {
+async fn optional_message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<ChatMessage>> {
     let Some(id) = id else { return Ok(None) };
-    Ok(caller(ctx)?.load(id).await?.map(ChatMessage))
+    Ok(caller(ctx)?.load(id).await?.map(ChatMessage::from))
 }

@@ -1,12 +1,14 @@
 //! Users.
 
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
 
-use crate::graphql::context::caller;
+use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::OwnPreferences;
 use crate::graphql::scalar::{Json, Time};
 use crate::model::error::Result;
+use crate::model::ids::UserId;
+use crate::model::node_id::NodeId;
 use crate::model::profile::{Preferences, Profile};
 
 /// A user. Others see the name and the picture of those with whom they share a project.
@@ -46,21 +48,16 @@ impl User {
 
     /// Null for anyone but the caller.
     async fn preferences(&self, ctx: &Context<'_>) -> Option<Result<UserPreferences>> {
-        or_null(async {
-            let caller = caller(ctx)?;
-            if caller.actor.user_id != self.0.id {
-                return Ok(None);
-            }
-            let preferences = caller.load(OwnPreferences).await?;
-            Ok(Some(preferences.unwrap_or_else(|| Preferences::unset(self.0.updated_at)).into()))
-        })
-        .await
+        or_null(async { UserPreferences::of_profile(caller(ctx)?, &self.0).await }).await
     }
 }
 
-/// How a user wants their editor.
+/// How a user wants their editor. Only that user sees them.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub struct UserPreferences {
+    #[graphql(skip)]
+    user: UserId,
     /// Theme of the editor, as it names it.
     editor_theme: String,
     /// Whether the editor saves by itself.
@@ -73,9 +70,33 @@ pub struct UserPreferences {
     updated_at: Time,
 }
 
-impl From<Preferences> for UserPreferences {
-    fn from(row: Preferences) -> Self {
+#[ComplexObject]
+impl UserPreferences {
+    /// Their id.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::Preferences(self.user).to_string().into()
+    }
+
+    /// Whose they are.
+    async fn user(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, Some(self.user))).await
+    }
+}
+
+impl UserPreferences {
+    /// The preferences of a user; none of anyone but the caller.
+    pub async fn of_profile(caller: &Caller, profile: &Profile) -> Result<Option<Self>> {
+        if caller.actor.user_id != profile.id {
+            return Ok(None);
+        }
+        let preferences = caller.load(OwnPreferences).await?;
+        Ok(Some(Self::of(profile.id, preferences.unwrap_or_else(|| Preferences::unset(profile.updated_at)))))
+    }
+
+    /// The preferences of a user.
+    pub fn of(user: UserId, row: Preferences) -> Self {
         Self {
+            user,
             editor_theme: row.editor_theme,
             auto_save_enabled: row.auto_save_enabled,
             notification_preferences: Json(row.notification_preferences),

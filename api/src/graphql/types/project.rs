@@ -17,7 +17,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    MomentOf, Part, PresencesOf, SnapshotsUntil, With,
+    MomentOf, Part, Past, PresencesOf, SnapshotsUntil, With,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, rows, weigh};
@@ -27,8 +27,8 @@ use crate::model::agent_configuration::AgentConfigurationFilter;
 use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
-use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId};
+use crate::model::file::{ChangeFilter, Entry, FileFilter, FilesOf};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
@@ -57,9 +57,14 @@ impl Plain for Project {
 
 #[Object]
 impl Project {
-    /// Its id.
+    /// Its id: a UUID, and `<uuid>@<revision>` for a project that is read as of a revision.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.0.into()
+        ReadId { id: self.0.id, at: self.until() }.to_string().into()
+    }
+
+    /// The project as it is now; null if the caller is no longer a member of it.
+    async fn present(&self, ctx: &Context<'_>) -> Option<Result<Project>> {
+        or_null(async { Ok(caller(ctx)?.load(self.0.id).await?.map(Project)) }).await
     }
 
     /// Who owns it.
@@ -146,7 +151,23 @@ impl Project {
 
     /// The caller's own active session; null where there is none.
     async fn active_session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
-        or_null(async { Ok(caller(ctx)?.load(ActiveSession(self.0.id)).await?.map(ChatSession)) }).await
+        or_null(async {
+            let caller = caller(ctx)?;
+            let Some(as_of) = self.0.as_of else {
+                return Ok(caller.load(ActiveSession(self.0.id)).await?.map(ChatSession));
+            };
+            let keep = SessionFilter {
+                author: Some(caller.actor.user_id),
+                is_active: Some(true),
+                until: Some(as_of),
+                ..SessionFilter::default()
+            };
+            let part = Part { parent: self.0.id, keep, page: PageArguments::first(1) };
+            let rows = caller.load(part).await?.unwrap_or_default().rows;
+            let session = |(_, row)| ChatSession(crate::model::chat::Session { as_of: Some(as_of), ..row });
+            Ok(rows.into_iter().next().map(session))
+        })
+        .await
     }
 
     /// Its sessions, newest first.
@@ -161,7 +182,7 @@ impl Project {
         before: Option<String>,
     ) -> Result<Page<ChatSession>> {
         let selected = Sessions { filter, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(self.until())?;
+        let (keep, page) = selected.read(self.0.as_of)?;
         let count = Count { parent: self.0.id, keep: keep.clone() };
         let total = if keep == SessionFilter::default() {
             Total::Known(self.0.session_count.into())
@@ -184,7 +205,7 @@ impl Project {
         or_null(async {
             let at = self.at(at, "at")?;
             let path = FilePath::parse(&path, "path")?;
-            Ok(caller(ctx)?.load(FileAt(at, self.0.id, path)).await?.map(ProjectFile))
+            Ok(caller(ctx)?.load(FileAt(at, self.0.id, path)).await?.map(|entry| ProjectFile(entry, at)))
         })
         .await
     }
@@ -209,7 +230,7 @@ impl Project {
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
         let total = Total::Files(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ProjectFile::from))
+        Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
     /// What is directly in a folder, by path, ascending: files and folders, those folders too that nobody made and that are
@@ -231,7 +252,7 @@ impl Project {
         let parent = FilesOf { project: self.0.id, at: self.at(at, "at")? };
         let total = Total::Children(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ProjectFile))
+        Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
     /// Every change of a file, newest first (`file_change_history`). A server may be set to show saves of a file by one person in
@@ -251,6 +272,7 @@ impl Project {
     ) -> Result<Page<CodeChange>> {
         let selected = Changes { filter, every_save, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(caller(ctx)?, self.until())?;
+        self.at(keep.until, "filter")?;
         let total = if keep == ChangeFilter::default() {
             Total::Known(self.0.change_count.into())
         } else {
@@ -383,7 +405,7 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn read(self, until: Option<i32>) -> Result<(SessionFilter, PageArguments)> {
+    fn read(self, until: Option<AsOf>) -> Result<(SessionFilter, PageArguments)> {
         let keep: SessionFilter = self.filter.map(Into::into).unwrap_or_default();
         Ok((SessionFilter { until, ..keep }, self.page.parse(page::LIST)?))
     }
@@ -421,6 +443,7 @@ impl Changes {
         let page = self.page.parse(page::LIST)?;
         let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
         let join_saves_seconds = caller.join_saves_seconds(self.every_save);
+        let until = keep.until.into_iter().chain(until).min();
         Ok((ChangeFilter { until, join_saves_seconds, ..keep }, page))
     }
 }
@@ -439,6 +462,7 @@ impl Project {
         if let Some(Ok((keep, page))) =
             arguments(selected, "changes").map(|changes: Changes| changes.read(caller, None))
             && keep.join_saves_seconds == 0
+            && keep.until.is_none()
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
@@ -491,15 +515,27 @@ impl MomentInput {
     /// # Errors
     /// `BadInput` for a malformed id, `NotFound` where the project has no such moment.
     pub async fn resolve(self, caller: &Caller, project: ProjectId) -> Result<AsOf> {
+        let mut until = None;
         let (moment, noun, field) = match self {
             Self::Revision(revision) => (Moment::Revision(revision), "revision", "revision"),
             Self::Time(time) => (Moment::Time(time.0), "moment: the project is younger", "time"),
-            Self::MessageId(id) => (Moment::Message(MessageId::parse(&id, "messageId")?), "message", "messageId"),
+            Self::MessageId(id) => {
+                let ReadId { id, at } = ReadId::<MessageId>::parse(&id, "messageId")?;
+                if let Some(at) = at {
+                    let then = caller.load(Past(id, at)).await?.filter(|message| message.project_id == project);
+                    then.ok_or_else(|| Error::not_found("message", "messageId"))?;
+                    until = Some(Moment::Revision(at));
+                }
+                (Moment::Message(id), "message", "messageId")
+            }
             Self::SnapshotId(id) => {
                 (Moment::Snapshot(ProjectSnapshotId::parse(&id, "snapshotId")?), "snapshot", "snapshotId")
             }
         };
-        caller.load(MomentOf(project, moment)).await?.ok_or_else(|| Error::not_found(noun, field))
+        let found = caller.load(MomentOf(project, moment)).await?.ok_or_else(|| Error::not_found(noun, field))?;
+        let Some(until) = until else { return Ok(found) };
+        let until = caller.load(MomentOf(project, until)).await?.unwrap_or(found);
+        Ok(if until.revision < found.revision { until } else { found })
     }
 }
 

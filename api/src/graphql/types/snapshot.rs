@@ -14,7 +14,7 @@ use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weig
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
-use crate::model::file::{FileFilter, FilesOf};
+use crate::model::file::{Entry, FileFilter, FilesOf};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::snapshot as model;
@@ -37,7 +37,7 @@ impl ProjectSnapshot {
 
     /// Its project.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
-        super::project(ctx, self.0.project_id).await
+        super::project(ctx, self.0.project_id, None).await
     }
 
     /// The revision it names. A checkpoint's follows what is written for its message.
@@ -86,7 +86,7 @@ impl ProjectSnapshot {
         hex::encode(self.0.manifest)
     }
 
-    /// Its files, by path.
+    /// Its files as of its revision, by path.
     #[graphql(complexity = "weigh(first, last, page::FILES, child_complexity)")]
     async fn files(
         &self,
@@ -103,7 +103,7 @@ impl ProjectSnapshot {
         let keep = FileFilter { under, include_deleted: false };
         let total = Total::Files(Count { parent, keep: keep.clone() });
         let slice = caller(ctx)?.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        Ok(connection(slice, total, ProjectFile::from))
+        Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
     /// From this snapshot to now.

@@ -41,6 +41,8 @@ mod session;
 mod transaction;
 mod writer;
 
+pub(super) use connection::OverBudget;
+pub use file::check_log;
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
 
@@ -89,15 +91,15 @@ impl Db {
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
         let (pool, writer) = if url.starts_with("sqlite:") {
+            let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
+            let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
             let options = sqlite_options(url)?;
             let path = options.get_filename().to_owned();
             OpenFile::make(&path);
             let file = Arc::new(OpenFile::at(&path));
             let writer = Connector::new(Place::Sqlite { options: Box::new(options), file: file.clone() }, limits);
             let writer = Writer::open(writer, &path, file.clone(), limits).await?;
-            let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
-            let options = options.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
-            let readers = Connector::new(Place::Sqlite { options: Box::new(options), file }, limits);
+            let readers = Connector::new(Place::Sqlite { options: Box::new(reads), file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
             (pool::open(readers, size).await?, Some(Arc::new(writer)))
         } else {
@@ -286,6 +288,7 @@ impl Db {
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
             proven: Proven::default(),
+            budget: None,
             _held: None,
         }
     }
