@@ -196,9 +196,9 @@ tests::on_both! {
     async fn json_in_a_document_keeps_its_numbers_and_its_order(server: Server) {
         let ada = server.user("ada@example.com");
         let query = "mutation { createProject(input: {name: \"a\", initialPrompt: \"\",
-            config: {z: 0.9424502837770503, a: [18446744073709551616, -0, 1.0, 1.10, 1.7976931348623157e+308], m: RED, b: \"x\\u0000\"}}) { project { config } } }";
+            config: {z: 0.9424502837770503, a: [18446744073709551616, -0, 1E5, 1.5e3, 1.0, 1.10, 1.7976931348623157e+308], m: RED, b: \"x\\u0000\"}}) { project { config } } }";
         let made = send(&ada, query, "{}").await;
-        let config = r#""config":{"z":0.9424502837770503,"a":[18446744073709551616,-0,1.0,1.10,1.7976931348623157e+308],"m":"RED","b":"x\u0000"}"#;
+        let config = r#""config":{"z":0.9424502837770503,"a":[18446744073709551616,-0,1E5,1.5e3,1.0,1.10,1.7976931348623157e+308],"m":"RED","b":"x\u0000"}"#;
         assert!(made.contains(config), "{made}");
     }
 
