@@ -234,7 +234,7 @@ tests::on_both! {
             let mut more = settings("a").to_string();
             more.pop();
             for (query, variables, field) in [
-                ("mutation($v: JSON!) { createProject(input: {name: \"a\", initialPrompt: \"\", config: $v}) { revision } }", format!("{{\"v\":{value}}}"), "config"),
+                ("mutation($config: JSON!) { createProject(input: {name: \"a\", initialPrompt: \"\", config: $config}) { revision } }", format!("{{\"config\":{value}}}"), "config"),
                 ("mutation($i: UpdateProjectInput!) { updateProject(input: $i) { revision } }", format!("{{\"i\":{{\"id\":\"{}\",\"config\":{value}}}}}", project.id), "config"),
                 ("mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }",
                     format!("{{\"input\":{{\"sessionId\":\"{session}\",\"role\":\"USER\",\"content\":\"a\",\"contextData\":{value}}}}}"), "contextData"),
@@ -250,7 +250,7 @@ tests::on_both! {
             }
         }
         for (query, variables, field) in [
-            ("mutation($id: ID!, $n: String) { updateProject(input: {id: $id, name: $n}) { revision } }", format!("{{\"id\":\"{}\",\"n\":\"a\\ud83d\"}}", project.id), "name"),
+            ("mutation($id: ID!, $n: String) { updateProject(input: {id: $id, name: $n}) { revision } }", format!("{{\"id\":\"{}\",\"n\":\"a\\ud83d\"}}", project.id), "n"),
             ("mutation($i: UpdateProjectInput!) { updateProject(input: $i) { revision } }", format!("{{\"i\":{{\"id\":\"{}\",\"name\":\"a\",\"name\":\"b\"}}}}", project.id), "input"),
             ("query($id: ID!) { project(id: $id) { id } }", format!("{{\"id\":\"{0}\",\"id\":\"{0}\"}}", project.id), "variables"),
         ] {

@@ -8,6 +8,26 @@ use async_graphql::{Extensions, Name, Number, Value, Variables};
 use crate::model::error::{Error, Result};
 use crate::model::json::{LONE_SURROGATE, MAX_DEPTH, TOO_DEEP, Token, Tokens};
 
+/// The arguments and the fields of arguments that are JSON; nothing else has one of these names.
+const JSON_INPUTS: [&str; 16] = [
+    "agentPersonality",
+    "config",
+    "contextData",
+    "dependencies",
+    "functionCalls",
+    "llmConfig",
+    "metadata",
+    "notificationPreferences",
+    "requiredEnvVars",
+    "sourceFiles",
+    "sttConfig",
+    "toolIntegrations",
+    "ttsConfig",
+    "turnDetectionConfig",
+    "uiPreferences",
+    "vadConfig",
+];
+
 /// The variables of a request. What cannot be kept is replaced by bytes that say why: coercion refuses those by their argument's
 /// name, except in JSON, where the write does that is meant.
 ///
@@ -87,7 +107,7 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
                             }
                             *next = key.into_owned();
                         }
-                        Err(()) => drop(flaw.get_or_insert_with(|| format!("{LONE_SURROGATE}."))),
+                        Err(()) => return Err(lone_surrogate(parameter, &open)),
                     }
                 }
                 continue;
@@ -99,7 +119,7 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
                 None => Value::Null,
             },
             Token::String(Ok(string)) => Value::String(string.into_owned()),
-            Token::String(Err(())) => flawed(&format!("{LONE_SURROGATE}.")),
+            Token::String(Err(())) => return Err(lone_surrogate(parameter, &open)),
             // What parses a number's text would write its exponent anew.
             Token::Number(number) => Value::Number(Number::from_string_unchecked(number.to_owned())),
             Token::True => Value::Boolean(true),
@@ -120,6 +140,28 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
             None => refuse("this is none."),
         }),
     }
+}
+
+/// Half a character is no text, wherever it is meant to go. In JSON it is named by the argument, elsewhere by its place.
+fn lone_surrogate(parameter: &str, open: &[Open]) -> Error {
+    let mut field = String::new();
+    for (depth, Open { kind, .. }) in open.iter().enumerate().filter(|_| parameter == "variables") {
+        match kind {
+            Kind::List(values) => field.push_str(&format!("[{}]", values.len())),
+            Kind::Object(_, key) if JSON_INPUTS.contains(&key.as_str()) => {
+                field.clone_from(key);
+                break;
+            }
+            // Its name is the client's, and says nothing.
+            Kind::Object(_, key) if depth == 0 && open.len() > 1 && key == "input" => {}
+            Kind::Object(_, key) => {
+                field.push_str(if field.is_empty() || key.is_empty() { "" } else { "." });
+                field.push_str(key);
+            }
+        }
+    }
+    let field = if field.is_empty() { parameter.to_owned() } else { field };
+    Error::bad_input(field, format!("{LONE_SURROGATE}."))
 }
 
 /// A key as a message shows it.
@@ -145,9 +187,8 @@ mod tests {
     fn what_cannot_be_kept_says_why() {
         let deep = "[".repeat(200) + &"]".repeat(200);
         for (json, why) in [
-            (r#""\ud83d""#, "A string has a lone surrogate."),
             (r#"{"b":1,"c":2,"b":3}"#, "The key \"b\" is there twice."),
-            (r#"{"\udc00":1}"#, "A string has a lone surrogate."),
+            (r#"{"b":{},"b":{}}"#, "The key \"b\" is there twice."),
         ] {
             let read = variables(&format!("{{\"a\":{json}}}")).unwrap();
             assert_eq!(flaw(&read["a"]).as_deref(), Some(why), "{json}");
@@ -156,6 +197,17 @@ mod tests {
         for json in [r#"{"a":1,"a":2}"#, "[1]", r#"{"a":}"#, "\"a\"", "", "{"] {
             let refused = variables(json).unwrap_err();
             assert!(matches!(refused, Error::BadInput { ref field, .. } if field == "variables"), "{json}");
+        }
+        for (json, named) in [
+            (r#"{"c":"\ud83d"}"#, "c"),
+            (r#"{"c":{"name":"\ud83d"}}"#, "c.name"),
+            (r#"{"input":{"files":[{},{"path":"\udc00"}]}}"#, "files[1].path"),
+            (r#"{"input":{"config":{"a":["\ud83d"]}}}"#, "config"),
+            (r#"{"i":{"metadata":{"\ud83d":1}}}"#, "metadata"),
+            (r#"{"\ud83d":1}"#, "variables"),
+        ] {
+            let refused = variables(json).unwrap_err();
+            assert!(matches!(refused, Error::BadInput { ref field, .. } if field == named), "{json}: {refused:?}");
         }
         assert!(variables("null").is_ok() && extensions("{}").is_ok() && extensions("5").is_err());
     }
