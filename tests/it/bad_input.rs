@@ -767,8 +767,7 @@ tests::on_both! {
         let half = body("new").as_bytes()[..100].to_vec();
         for (body, status, code) in [
             (broken, 400, "BAD_USER_INPUT"),
-            // It is JSON, and no text.
-            (lone, 200, "BAD_USER_INPUT"),
+            (lone, 400, "BAD_USER_INPUT"),
             (half, 400, "BAD_USER_INPUT"),
             (Vec::new(), 400, "BAD_USER_INPUT"),
             (body(&"x".repeat(60_000)).into_bytes(), 413, "PAYLOAD_TOO_LARGE"),

@@ -196,9 +196,9 @@ tests::on_both! {
     async fn json_in_a_document_keeps_its_numbers_and_its_order(server: Server) {
         let ada = server.user("ada@example.com");
         let query = "mutation { createProject(input: {name: \"a\", initialPrompt: \"\",
-            config: {z: 0.9424502837770503, a: [18446744073709551616, -0, 1.0, 1.10, 1.7976931348623157e+308], m: RED, b: \"x\\u0000\"}}) { project { config } } }";
+            config: {z: 0.9424502837770503, a: [18446744073709551616, -0, 1E5, 1.5e3, 1.0, 1.10, 1.7976931348623157e+308], m: RED, b: \"x\\u0000\"}}) { project { config } } }";
         let made = send(&ada, query, "{}").await;
-        let config = r#""config":{"z":0.9424502837770503,"a":[18446744073709551616,-0,1.0,1.10,1.7976931348623157e+308],"m":"RED","b":"x\u0000"}"#;
+        let config = r#""config":{"z":0.9424502837770503,"a":[18446744073709551616,-0,1E5,1.5e3,1.0,1.10,1.7976931348623157e+308],"m":"RED","b":"x\u0000"}"#;
         assert!(made.contains(config), "{made}");
     }
 
@@ -234,7 +234,7 @@ tests::on_both! {
             let mut more = settings("a").to_string();
             more.pop();
             for (query, variables, field) in [
-                ("mutation($v: JSON!) { createProject(input: {name: \"a\", initialPrompt: \"\", config: $v}) { revision } }", format!("{{\"v\":{value}}}"), "config"),
+                ("mutation($config: JSON!) { createProject(input: {name: \"a\", initialPrompt: \"\", config: $config}) { revision } }", format!("{{\"config\":{value}}}"), "config"),
                 ("mutation($i: UpdateProjectInput!) { updateProject(input: $i) { revision } }", format!("{{\"i\":{{\"id\":\"{}\",\"config\":{value}}}}}", project.id), "config"),
                 ("mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }",
                     format!("{{\"input\":{{\"sessionId\":\"{session}\",\"role\":\"USER\",\"content\":\"a\",\"contextData\":{value}}}}}"), "contextData"),
@@ -251,7 +251,7 @@ tests::on_both! {
         }
         for (query, variables, field) in [
             ("mutation($id: ID!, $n: String) { updateProject(input: {id: $id, name: $n}) { revision } }", format!("{{\"id\":\"{}\",\"n\":\"a\\ud83d\"}}", project.id), "n"),
-            ("mutation($i: UpdateProjectInput!) { updateProject(input: $i) { revision } }", format!("{{\"i\":{{\"id\":\"{}\",\"name\":\"a\",\"name\":\"b\"}}}}", project.id), "i"),
+            ("mutation($i: UpdateProjectInput!) { updateProject(input: $i) { revision } }", format!("{{\"i\":{{\"id\":\"{}\",\"name\":\"a\",\"name\":\"b\"}}}}", project.id), "input"),
             ("query($id: ID!) { project(id: $id) { id } }", format!("{{\"id\":\"{0}\",\"id\":\"{0}\"}}", project.id), "variables"),
         ] {
             let refused = ask(&ada, query, &variables).await;

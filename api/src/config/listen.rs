@@ -18,7 +18,8 @@ pub struct Listen {
     /// Port to listen on at all addresses if there is no --listen, as hosting platforms say it; without a secret or keys, at 127.0.0.1 alone
     #[arg(long, env = "PORT", value_name = "PORT")]
     pub port: Option<u16>,
-    /// Origin of a web page that may call this server, besides its own page; may be given several times
+    /// Origin of a web page that may call this server, besides its own page; `https://*.example.com` is every host below
+    /// example.com; may be given several times
     #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub allow_origins: Vec<String>,
     /// Number of proxies before this server that add the address they see to X-Forwarded-For, or to Forwarded if they remove the other; 0: nobody's word is taken
@@ -187,6 +188,7 @@ mod tests {
             ("https://example.com:80", "https://example.com:80"),
             ("tauri://localhost", "tauri://localhost"),
             ("https://*.Example.app", "https://*.example.app"),
+            ("http://*.local.test:3000", "http://*.local.test:3000"),
         ] {
             assert_eq!(origin(text).as_deref(), Ok(sent), "{text}");
         }
@@ -205,6 +207,8 @@ mod tests {
             "https://me:pw@ide.example.com",
             "https://*",
             "https://*.com",
+            "https://a*.example.com",
+            "https://a.*.example.com",
             "https://*.*.example.com",
             "https://a.example.com https://b.example.com",
             "https://b\u{fc}cher.example",

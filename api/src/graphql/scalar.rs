@@ -75,26 +75,6 @@ pub struct Json(pub json::Json);
 /// The key by which the library knows JSON text that goes into the answer as it is, as serde_json does.
 const RAW_VALUE_TOKEN: &str = "$serde_json::private::RawValue";
 
-/// The arguments and the fields of arguments that are JSON; nothing else has one of these names.
-pub const JSON_INPUTS: [&str; 16] = [
-    "agentPersonality",
-    "config",
-    "contextData",
-    "dependencies",
-    "functionCalls",
-    "llmConfig",
-    "metadata",
-    "notificationPreferences",
-    "requiredEnvVars",
-    "sourceFiles",
-    "sttConfig",
-    "toolIntegrations",
-    "ttsConfig",
-    "turnDetectionConfig",
-    "uiPreferences",
-    "vadConfig",
-];
-
 impl Json {
     fn of(value: &Value) -> Self {
         let mut text = String::new();
@@ -207,24 +187,6 @@ impl OutputType for Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_names_of_json_inputs_are_those_of_the_schema() {
-        let schema = include_str!("../../../schema.graphql");
-        let mut named: Vec<&str> = Vec::new();
-        let mut others: Vec<&str> = Vec::new();
-        for kind in schema.split("\ninput ").skip(1) {
-            let fields =
-                kind.split("\n}").next().unwrap_or_default().lines().filter_map(|line| line.trim().split_once(": "));
-            for (name, kind) in fields {
-                if kind.trim_end_matches('!') == "JSON" { named.push(name) } else { others.push(name) }
-            }
-        }
-        named.sort_unstable();
-        named.dedup();
-        assert_eq!(named, JSON_INPUTS);
-        assert!(others.iter().all(|name| !JSON_INPUTS.contains(name)));
-    }
 
     #[test]
     fn a_value_is_written_as_it_was_given() {

@@ -1,111 +1,66 @@
-//! Variables and extensions of a request: JSON whose numbers keep their text, and whose flaws are named by their place.
+//! Variables and extensions of a request: JSON whose numbers keep their text, and in which what cannot be kept says why.
+
+use std::borrow::Cow;
 
 use async_graphql::indexmap::IndexMap;
-use async_graphql::parser::types::{BaseType, OperationDefinition, Type};
-use async_graphql::{Extensions, Name, Number, Request, Value, Variables};
+use async_graphql::{Extensions, Name, Number, Value, Variables};
 
-use super::scalar::JSON_INPUTS;
 use crate::model::error::{Error, Result};
 use crate::model::json::{LONE_SURROGATE, MAX_DEPTH, TOO_DEEP, Token, Tokens};
 
-/// A value that cannot be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FlawAt {
-    path: Vec<Segment>,
-    why: String,
-}
+/// The arguments and the fields of arguments that are JSON; nothing else has one of these names.
+const JSON_INPUTS: [&str; 16] = [
+    "agentPersonality",
+    "config",
+    "contextData",
+    "dependencies",
+    "functionCalls",
+    "llmConfig",
+    "metadata",
+    "notificationPreferences",
+    "requiredEnvVars",
+    "sourceFiles",
+    "sttConfig",
+    "toolIntegrations",
+    "ttsConfig",
+    "turnDetectionConfig",
+    "uiPreferences",
+    "vadConfig",
+];
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Key(String),
-    Index(usize),
-}
-
-/// The flaws of a request's variables, which go with it until its operation is known.
-#[derive(Default)]
-struct Flaws(Vec<FlawAt>);
-
-/// Gives a request its variables.
+/// The variables of a request. What cannot be kept is replaced by bytes that say why: coercion refuses those by their argument's
+/// name, except in JSON, where the write does that is meant.
 ///
 /// # Errors
 /// `BadInput` if the text is no JSON object.
-pub fn attach(request: &mut Request, json: &str) -> Result<()> {
-    let (fields, flaws) = object("variables", json)?;
-    request.variables = Variables::default();
-    for (name, value) in fields {
-        request.variables.insert(name, value);
+pub fn variables(json: &str) -> Result<Variables> {
+    let mut variables = Variables::default();
+    for (name, value) in object("variables", json)? {
+        variables.insert(name, value);
     }
-    if !flaws.is_empty() {
-        request.data.insert(Flaws(flaws));
-    }
-    Ok(())
+    Ok(variables)
 }
 
 /// The extensions of a request.
 ///
 /// # Errors
-/// `BadInput` if the text is no JSON object, or has what cannot be kept.
+/// `BadInput` if the text is no JSON object.
 pub fn extensions(json: &str) -> Result<Extensions> {
-    let (fields, flaws) = object("extensions", json)?;
-    if let Some(flaw) = flaws.into_iter().next() {
-        return Err(Error::bad_input("extensions", flaw.why));
-    }
     let mut extensions = Extensions::default();
-    extensions.extend(fields.into_iter().map(|(name, value)| (name.to_string(), value)));
+    extensions.extend(object("extensions", json)?.into_iter().map(|(name, value)| (name.to_string(), value)));
     Ok(extensions)
 }
 
-/// Refuses what cannot be kept of the variables of an operation. JSON is left to the write that it is meant for, which knows
-/// what its argument is called.
-///
-/// # Errors
-/// `BadInput` naming the argument.
-pub fn check(operation: &OperationDefinition, request: &Request) -> Result<()> {
-    let Some(Flaws(flaws)) = request.data.get(&std::any::TypeId::of::<Flaws>()).and_then(|flaws| flaws.downcast_ref())
-    else {
-        return Ok(());
-    };
-    let is_json = |variable: &str| {
-        let mut definitions = operation.variable_definitions.iter();
-        definitions
-            .any(|definition| definition.node.name.node == *variable && base(&definition.node.var_type.node) == "JSON")
-    };
-    for FlawAt { path, why } in flaws {
-        let kept_for_write = path.iter().enumerate().any(|(at, segment)| match segment {
-            Segment::Key(key) if at == 0 => is_json(key),
-            Segment::Key(key) => JSON_INPUTS.contains(&key.as_str()),
-            Segment::Index(_) => false,
-        });
-        if !kept_for_write {
-            return Err(Error::bad_input(named(path), why.as_str()));
-        }
-    }
-    Ok(())
-}
-
-fn base(mut kind: &Type) -> &str {
-    loop {
-        match &kind.base {
-            BaseType::Named(name) => return name,
-            BaseType::List(items) => kind = items,
-        }
+/// Why a value cannot be kept, if it is one that stands for such, as a sentence.
+pub fn flaw(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::Binary(why) => Some(String::from_utf8_lossy(why)),
+        _ => None,
     }
 }
 
-/// A place as errors name arguments: `files[3].path`.
-fn named(path: &[Segment]) -> String {
-    let mut named = String::new();
-    for (at, segment) in path.iter().enumerate() {
-        match segment {
-            Segment::Key(key) if at == 0 && key == "input" && path.len() > 1 => {}
-            Segment::Key(key) => {
-                named.push_str(if named.is_empty() { "" } else { "." });
-                named.push_str(key);
-            }
-            Segment::Index(index) => named.push_str(&format!("[{index}]")),
-        }
-    }
-    named
+fn flawed(why: &str) -> Value {
+    Value::Binary(why.to_owned().into_bytes().into())
 }
 
 /// An array or object that is being read.
@@ -119,11 +74,11 @@ enum Kind {
     Object(IndexMap<Name, Value>, String),
 }
 
-/// Reads an object. What cannot be kept is replaced by bytes, which nothing else is read as, and listed with its place.
-fn object(parameter: &str, json: &str) -> Result<(IndexMap<Name, Value>, Vec<FlawAt>)> {
+/// Reads an object.
+fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
     let refuse = |why: &str| Error::bad_input(parameter, format!("`{parameter}` must be a JSON object: {why}"));
     let mut tokens = Tokens::new(json);
-    let (mut open, mut flaws) = (Vec::<Open>::new(), Vec::new());
+    let mut open = Vec::<Open>::new();
     let mut root = Value::Null;
     while let Some(token) = tokens.next().map_err(|flaw| refuse(&flaw.to_string()))? {
         let closes = matches!(token, Token::EndArray | Token::EndObject);
@@ -152,19 +107,19 @@ fn object(parameter: &str, json: &str) -> Result<(IndexMap<Name, Value>, Vec<Fla
                             }
                             *next = key.into_owned();
                         }
-                        Err(()) => drop(flaw.get_or_insert_with(|| format!("{LONE_SURROGATE}."))),
+                        Err(()) => return Err(lone_surrogate(parameter, &open)),
                     }
                 }
                 continue;
             }
             Token::EndArray | Token::EndObject => match open.pop() {
-                Some(Open { flaw: Some(why), .. }) => flawed(&open, &mut flaws, why),
+                Some(Open { flaw: Some(why), .. }) => flawed(&why),
                 Some(Open { kind: Kind::List(values), .. }) => Value::List(values),
                 Some(Open { kind: Kind::Object(fields, _), .. }) => Value::Object(fields),
                 None => Value::Null,
             },
             Token::String(Ok(string)) => Value::String(string.into_owned()),
-            Token::String(Err(())) => flawed(&open, &mut flaws, format!("{LONE_SURROGATE}.")),
+            Token::String(Err(())) => return Err(lone_surrogate(parameter, &open)),
             // What parses a number's text would write its exponent anew.
             Token::Number(number) => Value::Number(Number::from_string_unchecked(number.to_owned())),
             Token::True => Value::Boolean(true),
@@ -178,24 +133,35 @@ fn object(parameter: &str, json: &str) -> Result<(IndexMap<Name, Value>, Vec<Fla
         }
     }
     match root {
-        Value::Object(fields) => Ok((fields, flaws)),
-        Value::Null => Ok((IndexMap::new(), flaws)),
-        Value::Binary(_) => {
-            let why = flaws.pop().map(|flaw| flaw.why).unwrap_or_default();
-            Err(Error::bad_input(parameter, why))
-        }
-        _ => Err(refuse("this is none.")),
+        Value::Object(fields) => Ok(fields),
+        Value::Null => Ok(IndexMap::new()),
+        value => Err(match flaw(&value) {
+            Some(why) => Error::bad_input(parameter, why),
+            None => refuse("this is none."),
+        }),
     }
 }
 
-fn flawed(open: &[Open], flaws: &mut Vec<FlawAt>, why: String) -> Value {
-    let path = open.iter().map(|open| match &open.kind {
-        Kind::List(values) => Segment::Index(values.len()),
-        Kind::Object(_, key) => Segment::Key(key.clone()),
-    });
-    let value = Value::Binary(why.clone().into_bytes().into());
-    flaws.push(FlawAt { path: path.collect(), why });
-    value
+/// Half a character is no text, wherever it is meant to go. In JSON it is named by the argument, elsewhere by its place.
+fn lone_surrogate(parameter: &str, open: &[Open]) -> Error {
+    let mut field = String::new();
+    for (depth, Open { kind, .. }) in open.iter().enumerate().filter(|_| parameter == "variables") {
+        match kind {
+            Kind::List(values) => field.push_str(&format!("[{}]", values.len())),
+            Kind::Object(_, key) if JSON_INPUTS.contains(&key.as_str()) => {
+                field.clone_from(key);
+                break;
+            }
+            // Its name is the client's, and says nothing.
+            Kind::Object(_, key) if depth == 0 && open.len() > 1 && key == "input" => {}
+            Kind::Object(_, key) => {
+                field.push_str(if field.is_empty() || key.is_empty() { "" } else { "." });
+                field.push_str(key);
+            }
+        }
+    }
+    let field = if field.is_empty() { parameter.to_owned() } else { field };
+    Error::bad_input(field, format!("{LONE_SURROGATE}."))
 }
 
 /// A key as a message shows it.
@@ -209,53 +175,40 @@ fn shown(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::parser::{parse_query, types::DocumentOperations};
-
     use super::*;
-
-    /// The argument at fault, if one is.
-    fn judged(query: &str, variables: &str) -> std::result::Result<(), (String, String)> {
-        let mut request = Request::new(query);
-        let refused = |error| match error {
-            Error::BadInput { field, message } => (field, message),
-            other => panic!("{other:?}"),
-        };
-        attach(&mut request, variables).map_err(refused)?;
-        let DocumentOperations::Single(operation) = parse_query(query).unwrap().operations else { panic!("one") };
-        check(&operation.node, &request).map_err(refused)
-    }
-
-    #[test]
-    fn a_flaw_is_named_by_its_place_and_json_is_left_to_the_write() {
-        let query = "query($input: I!, $a: JSON, $b: [JSON!]!, $c: String) { x }";
-        for (variables, field) in [
-            (r#"{"c":"\ud83d"}"#, "c"),
-            (r#"{"input":{"name":"\ud83d"}}"#, "name"),
-            (r#"{"input":{"files":[{"path":"a"},{"path":"b","path":"c"}]}}"#, "files[1]"),
-            (r#"{"input":{"a":1,"a":1}}"#, "input"),
-            (r#"{"c":1,"c":2}"#, "variables"),
-            (r#"[1]"#, "variables"),
-            (r#"{"c":}"#, "variables"),
-        ] {
-            assert_eq!(judged(query, variables).map_err(|(field, _)| field), Err(field.to_owned()), "{variables}");
-        }
-        let deep = "[".repeat(200) + &"]".repeat(200);
-        for variables in [
-            r#"{"a":{"x":1,"x":2}}"#,
-            r#"{"b":["\ud83d"]}"#,
-            r#"{"input":{"config":{"x":[{"y":"\udc00"}]},"name":"a"}}"#,
-            &format!("{{\"a\":{deep}}}"),
-            "null",
-            "{}",
-        ] {
-            assert_eq!(judged(query, variables), Ok(()), "{variables}");
-        }
-    }
 
     #[test]
     fn numbers_keep_their_text() {
-        let mut request = Request::new("");
-        attach(&mut request, r#"{"a": [1E5, -0, 1.0, 18446744073709551616]}"#).unwrap();
-        assert_eq!(request.variables.to_string(), "{a: [1E5, -0, 1.0, 18446744073709551616]}");
+        let read = variables(r#"{"a": [1E5, -0, 1.0, 18446744073709551616]}"#).unwrap();
+        assert_eq!(read.to_string(), "{a: [1E5, -0, 1.0, 18446744073709551616]}");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_says_why() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for (json, why) in [
+            (r#"{"b":1,"c":2,"b":3}"#, "The key \"b\" is there twice."),
+            (r#"{"b":{},"b":{}}"#, "The key \"b\" is there twice."),
+        ] {
+            let read = variables(&format!("{{\"a\":{json}}}")).unwrap();
+            assert_eq!(flaw(&read["a"]).as_deref(), Some(why), "{json}");
+        }
+        assert!(variables(&format!("{{\"a\":{deep}}}")).is_ok());
+        for json in [r#"{"a":1,"a":2}"#, "[1]", r#"{"a":}"#, "\"a\"", "", "{"] {
+            let refused = variables(json).unwrap_err();
+            assert!(matches!(refused, Error::BadInput { ref field, .. } if field == "variables"), "{json}");
+        }
+        for (json, named) in [
+            (r#"{"c":"\ud83d"}"#, "c"),
+            (r#"{"c":{"name":"\ud83d"}}"#, "c.name"),
+            (r#"{"input":{"files":[{},{"path":"\udc00"}]}}"#, "files[1].path"),
+            (r#"{"input":{"config":{"a":["\ud83d"]}}}"#, "config"),
+            (r#"{"i":{"metadata":{"\ud83d":1}}}"#, "metadata"),
+            (r#"{"\ud83d":1}"#, "variables"),
+        ] {
+            let refused = variables(json).unwrap_err();
+            assert!(matches!(refused, Error::BadInput { ref field, .. } if field == named), "{json}: {refused:?}");
+        }
+        assert!(variables("null").is_ok() && extensions("{}").is_ok() && extensions("5").is_err());
     }
 }

@@ -15,6 +15,7 @@ use async_graphql_value::Value as Literal;
 use serde_json::Number;
 
 use super::{Fault, FaultKind, MAX_FAULTS, Step, named};
+use crate::graphql::variables;
 
 /// The values of an operation's variables, each of its type. A variable that is absent has its default; without one it stays
 /// absent.
@@ -129,6 +130,11 @@ impl Variable<'_> {
             if expected.is_non_null() {
                 self.fault(&format!("expected {expected}, found null"));
             }
+            return value;
+        }
+        // JSON is left to the write that it is meant for.
+        if let Some(why) = variables::flaw(&value).filter(|_| expected.name() != "JSON") {
+            self.fault(why.trim_end_matches('.'));
             return value;
         }
         let Some(item) = expected.item() else { return self.named(expected, value) };

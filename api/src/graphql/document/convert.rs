@@ -346,8 +346,7 @@ impl<'t> Converter<'t> {
             ast::Value::Int(_) => {
                 let token = self.take(|token| token.kind == Kind::Int)?;
                 match token.text.parse::<i64>() {
-                    // serde reads -0 as a float.
-                    Ok(number) => Value::Number(number.into()),
+                    Ok(_) => Value::Number(exact(token.text)),
                     Err(_) if self.long_ids.contains(&token.start) => Value::String(token.text.to_owned()),
                     Err(_) => self.number(token),
                 }
@@ -381,14 +380,18 @@ impl<'t> Converter<'t> {
     }
 
     fn number(&mut self, token: &Token<'_>) -> Value {
-        let number = serde_json::from_str::<Number>(token.text).ok();
-        match number.filter(|number| number.as_f64().is_some_and(f64::is_finite)) {
-            Some(number) => Value::Number(number),
-            None => {
+        match token.text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Value::Number(exact(token.text)),
+            _ => {
                 let shown: String = token.text.chars().take(40).collect();
                 self.violate(token.pos, format!("The number {shown} is too large."));
                 Value::Null
             }
         }
     }
+}
+
+/// A number with the digits that it is written with, as JSON keeps them.
+fn exact(text: &str) -> Number {
+    Number::from_string_unchecked(text.to_owned())
 }
