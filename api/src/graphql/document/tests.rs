@@ -41,7 +41,7 @@ fn a_document_is_converted_as_the_librarys_own_parser_reads_it() {
         "query A($a: ID! = \"x\", $b: [[Int!]]! = [[1, -2]]) @include(if: true) { n: node(id: $a) @skip(if: false) { id } }",
         "{ list(of: [\"a\", $b], filter: { text: \"t\", more: [{ kind: ONE }] }, size: 3) { ...F ... { name } ... on Node @include(if: true) { id } } } fragment F on User @skip(if: true) { name }",
         "mutation { take(input: { name: \"\\u00e9\\n\", size: 1, config: { a: [1.5e3, true, null, { b: null }] } }) }",
-        "subscription S { event(from: -0) { kind } }",
+        "subscription S { event(from: -1) { kind } }",
         "query A { at { id } }\n\n # comment, with commas\nquery B {\r\n  at {\r    name } }",
     ] {
         let theirs = async_graphql::parser::parse_query(text).unwrap();
