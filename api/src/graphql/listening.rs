@@ -123,7 +123,7 @@ impl Plan {
 }
 
 fn not_one() -> Error {
-    Error::bad_input("query", "A subscription has exactly one field, not in a fragment and without a directive.")
+    Error::bad_input("query", "A subscription selects exactly one field, on no condition.")
 }
 
 struct Walk<'d> {

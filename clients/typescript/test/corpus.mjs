@@ -377,7 +377,7 @@ export function corpus(ids) {
 
   each(
     'answers',
-    `{ project(id: "${ids.project}") { id name owner { id fullName } stats { fileCount } files(first: 2) { nodes { path version project { name } } edges { cursor node { id } } pageInfo { hasNextPage endCursor } totalCount } } }`,
+    `{ project(id: "${ids.project}") { id name owner { id fullName } stats { totalFiles } files(first: 2) { nodes { path version project { name } } edges { cursor node { id } } pageInfo { hasNextPage endCursor } totalCount } } }`,
     `{ b: viewer { id } a: viewer { email } project(id: "${ids.project}") { z: name a: id m: name } }`,
     `{ project(id: "${ids.project}") { ...F id } viewer { id ...G } } fragment F on Project { name id } fragment G on User { email id fullName }`,
     `{ node(id: "${ids.project}") { __typename id ... on Project { name } ... on User { email } } }`,

@@ -279,8 +279,8 @@ impl<'a> Walk<'a> {
             _ => false,
         };
         if !is_valid {
-            let shown: String = value.to_string().chars().take(80).collect();
-            self.fault(value, &format!("expected {}, found {}", place.ty, shown.replace('\n', " ")));
+            let shown: String = value.serialize().no_indent().to_string().chars().take(80).collect();
+            self.fault(value, &format!("expected {}, found {shown}", place.ty));
         }
     }
 
