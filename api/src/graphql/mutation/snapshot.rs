@@ -91,7 +91,7 @@ enum RestoreScope {
 struct UndoInput {
     /// The project to change.
     project_id: ID,
-    /// The revision; the newest where it is left out.
+    /// The revision to take back. Without it the newest.
     revision: Option<i32>,
     /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
     /// CONFLICT.
@@ -128,7 +128,7 @@ struct RestorePayload {
     changes: Vec<CodeChange>,
     /// Files now, folders not counted.
     file_count: i32,
-    /// SHA-256 over the files now: that of the state gone back to, where all of it was. See `ProjectSnapshot.manifestSha256`.
+    /// SHA-256 over the files now. If all files went back, it is that of the restored state. See `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,
     /// The number of messages that were hidden.
     hidden_messages: i32,

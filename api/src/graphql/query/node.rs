@@ -187,7 +187,7 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
         NodeId::StreamingMessage(id) => caller.load(Streaming(*id)).await?.map(|row| StreamingMessage(row).into()),
         NodeId::AgentConfigurationVersion(id, version) => {
             let row = caller.load(ConfigurationVersion(*id, *version)).await?;
-            row.map(|row| AgentConfigurationVersion(row).into())
+            row.map(|row| AgentConfigurationVersion::from(row).into())
         }
     })
 }

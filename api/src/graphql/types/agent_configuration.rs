@@ -213,12 +213,18 @@ impl AgentConfiguration {
             page,
         };
         let slice = caller(ctx)?.load(part).await?.unwrap_or_default();
-        Ok(connection(slice, Total::Known(self.row.version.into()), AgentConfigurationVersion))
+        Ok(connection(slice, Total::Known(self.row.version.into()), AgentConfigurationVersion::from))
     }
 }
 
 /// One version of an agent configuration.
-pub struct AgentConfigurationVersion(pub model::AgentConfiguration);
+pub struct AgentConfigurationVersion(pub Box<model::AgentConfiguration>);
+
+impl From<model::AgentConfiguration> for AgentConfigurationVersion {
+    fn from(row: model::AgentConfiguration) -> Self {
+        Self(Box::new(row))
+    }
+}
 
 impl Plain for AgentConfigurationVersion {
     fn is_plain(_: &str) -> bool {
@@ -254,7 +260,7 @@ impl AgentConfigurationVersion {
         self.0.is_active
     }
 
-    /// True where this version is the configuration's deletion.
+    /// Whether this version is the configuration's deletion.
     async fn is_deletion(&self) -> bool {
         self.0.is_deleted
     }

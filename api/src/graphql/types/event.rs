@@ -114,7 +114,7 @@ impl ProjectEvent {
         }
         let key = ConfiguredAt(self.0.project_id, self.0.revision);
         let rows = caller(ctx)?.load(key).await?.unwrap_or_default();
-        Ok(rows.into_iter().map(AgentConfigurationVersion).collect())
+        Ok(rows.into_iter().map(AgentConfigurationVersion::from).collect())
     }
 }
 
