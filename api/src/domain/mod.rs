@@ -25,6 +25,7 @@ pub mod events;
 pub mod file;
 pub mod growing_message;
 pub mod node;
+mod plan;
 pub mod policy;
 pub mod portability;
 pub mod presence;
@@ -33,6 +34,7 @@ pub mod project;
 pub mod snapshot;
 pub mod sync;
 mod turns;
+pub mod undo;
 mod write;
 
 use self::turns::Turns;

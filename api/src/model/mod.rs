@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod merge;
 pub mod names;
 pub mod page;
+pub mod patch;
 pub mod path;
 pub mod presence;
 pub mod profile;

@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use crate::domain::file::{self, Context as Conversation, Earlier, Named, NewFile, Outcome};
 use crate::domain::sync::{self, Sync, SyncFile};
 use crate::graphql::context::caller;
-use crate::graphql::names::{FileType, SyncMode};
+use crate::graphql::names::{FileMode, FileType, SyncMode};
 use crate::graphql::page::int;
 use crate::graphql::scalar::Base64;
 use crate::graphql::types::file::{CodeChange, ProjectFile};
@@ -31,6 +31,8 @@ struct CreateFileInput {
     content: Option<String>,
     /// Its bytes, where they are not text; in place of `content`.
     content_base64: Option<Base64>,
+    /// What it is to a file system; a plain file if it is left out. A folder has no mode.
+    mode: Option<FileMode>,
     /// Its language, as editors name it; guessed by the path where it is left out.
     language: Option<String>,
     /// The session in which it is made.
@@ -52,6 +54,8 @@ struct UpdateFileInput {
     content: Option<String>,
     /// Its new bytes, where they are not text; in place of `content`.
     content_base64: Option<Base64>,
+    /// What it is to a file system from now on; as before if it is left out. With it the contents may be left out.
+    mode: Option<FileMode>,
     /// The version that the caller saw: where the file has another by now, nothing is written and the answer is CONFLICT.
     expected_version: Option<i32>,
     /// The session in which it is changed.
@@ -127,6 +131,8 @@ struct FileInput {
     /// File or folder.
     #[graphql(name = "type", default_with = "Some(FileType::File)")]
     file_type: Option<FileType>,
+    /// What it is to a file system; as before if it is left out, and a plain file if it is new. A folder has no mode.
+    mode: Option<FileMode>,
     /// Its language, as editors name it; guessed by the path where it is left out.
     language: Option<String>,
 }
@@ -148,7 +154,8 @@ struct SyncFilesInput {
     /// What becomes of files that are not given.
     #[graphql(default_with = "Some(SyncMode::Merge)")]
     mode: Option<SyncMode>,
-    /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
+    /// The revision that the caller saw: if files have changed since, nothing is written and the answer is CONFLICT, which lists
+    /// the files. What else happened in the project does not count.
     expected_revision: Option<i32>,
     /// Why.
     change_description: Option<String>,
@@ -226,6 +233,7 @@ impl FileMutation {
             path: FilePath::parse(&input.path, "path")?,
             file_type: input.file_type.unwrap_or(FileType::File).into(),
             content: content(input.content, input.content_base64, "")?,
+            mode: input.mode.map(Into::into),
             language: input.language,
         };
         let caller = caller(ctx)?;
@@ -238,9 +246,12 @@ impl FileMutation {
         let conversation = context(input.session_id, input.message_id, input.change_description)?;
         let named = named(&input.project_id, &input.path, input.expected_version)?;
         let content = content(input.content, input.content_base64, "")?;
-        let content = content.ok_or_else(|| Error::bad_input("content", "Give `content` or `contentBase64`."))?;
+        let mode = input.mode.map(Into::into);
+        if content.is_none() && mode.is_none() {
+            return Err(Error::bad_input("content", "Give `content` or `contentBase64`."));
+        }
         let caller = caller(ctx)?;
-        let done = caller.write(|writer| file::update(writer, named, content, conversation));
+        let done = caller.write(|writer| file::update(writer, named, content, mode, conversation));
         Ok(done.await?.into())
     }
 
@@ -288,6 +299,7 @@ impl FileMutation {
                 path: FilePath::parse(&file.path, &format!("files[{at}].path"))?,
                 file_type: file.file_type.unwrap_or(FileType::File).into(),
                 content: content(file.content, file.content_base64, &format!("files[{at}]."))?,
+                mode: file.mode.map(Into::into),
                 language: file.language,
             });
         }

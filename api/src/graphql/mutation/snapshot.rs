@@ -4,6 +4,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::file::Context as Conversation;
 use crate::domain::snapshot::{self, Goal, NewSnapshot, Restore, Scope};
+use crate::domain::undo::{self, Taken};
 use crate::graphql::context::caller;
 use crate::graphql::types::file::CodeChange;
 use crate::graphql::types::project::{Project, parse_paths};
@@ -48,9 +49,10 @@ struct RestoreSnapshotInput {
     /// What goes back.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only these files and folders; all where it is left out.
+    /// Only what is written at these paths and below them; everywhere where it is left out. What is elsewhere stays as it is.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out.
+    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out. With the scope FILES:
+    /// only what this session wrote goes back, and what others wrote since stays.
     session_id: Option<ID>,
 }
 
@@ -66,9 +68,10 @@ struct RestoreRevisionInput {
     /// What goes back.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only these files and folders; all where it is left out.
+    /// Only what is written at these paths and below them; everywhere where it is left out. What is elsewhere stays as it is.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out.
+    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out. With the scope FILES:
+    /// only what this session wrote goes back, and what others wrote since stays.
     session_id: Option<ID>,
 }
 
@@ -88,8 +91,19 @@ enum RestoreScope {
 struct UndoInput {
     /// The project.
     project_id: ID,
-    /// The revision; the newest where it is left out.
+    /// The revision. Without it and without `messageId`, the newest change that is not taken back.
     revision: Option<i32>,
+    /// Takes back all that was written for this message, in one revision; in place of `revision`.
+    message_id: Option<ID>,
+    /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
+    expected_revision: Option<i32>,
+}
+
+/// What to do again.
+#[derive(InputObject)]
+struct RedoInput {
+    /// The project.
+    project_id: ID,
     /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
     expected_revision: Option<i32>,
 }
@@ -118,7 +132,8 @@ struct UndoPayload {
 struct RestorePayload {
     /// The project.
     project: Project,
-    /// The state before.
+    /// The state before. If nothing had to change it is the present one, and this snapshot of it is not kept unless it is the one
+    /// that was asked for: nothing lists or finds it.
     backup: ProjectSnapshot,
     /// What changed.
     changes: Vec<CodeChange>,
@@ -128,7 +143,7 @@ struct RestorePayload {
     manifest_sha256: String,
     /// Messages that were folded away.
     folded_messages: i32,
-    /// The revision that was made.
+    /// The revision that was made, or the present one if nothing had to change.
     revision: i32,
 }
 
@@ -153,7 +168,8 @@ impl SnapshotMutation {
     }
 
     /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
-    /// named 'Pre-restore backup'. Files that are as they were get no new version. `Project.restorePreview` is the dry run.
+    /// named 'Pre-restore backup'. Files that are as they were get no new version; if all are, nothing is written.
+    /// `Project.restorePreview` is the dry run.
     async fn restore_snapshot(&self, ctx: &Context<'_>, input: RestoreSnapshotInput) -> Result<RestorePayload> {
         let goal = Goal::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
         restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
@@ -165,25 +181,41 @@ impl SnapshotMutation {
         restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
     }
 
-    /// Appends the inverse of a revision that changed files or the project's own fields (`updateProject`), a restore or another
-    /// undo included: what it made goes, what it removed comes back, fields are as before; messages that it folded away are
-    /// listed again, and the reverse. Where later changes touch the same files (then with extensions { paths }), fields or
-    /// messages nothing is written, and the answer is CONFLICT. Only its author takes back what folded a conversation.
+    /// Takes back a revision that changed files or the project's own fields (`updateProject`), a restore or another undo included:
+    /// what it made goes, what it removed comes back, fields are as before; messages that it folded away are listed again, and
+    /// the reverse. Without arguments it goes back step by step: each time it takes back the newest change that is not taken back.
+    /// What was changed since elsewhere stays, in other lines of the same file too. If later changes are in the way nothing is
+    /// written, and the answer is CONFLICT with extensions { paths, files: [{ path, currentVersion, currentHash, merge }] }, and
+    /// for one file { merge } as of a stale write. The same if nothing is left of what was named. Only its author takes
+    /// back what folded a conversation.
     async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Result<UndoPayload> {
-        let project = ProjectId::parse(&input.project_id, "projectId")?;
-        let caller = caller(ctx)?;
-        let undo = |writer| snapshot::undo(writer, project, input.revision, input.expected_revision);
-        let undone = caller.write(undo).await?;
-        Ok(UndoPayload {
-            project: Project(undone.project),
-            changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
-            file_count: undone.file_count,
-            manifest_sha256: hex::encode(undone.manifest),
-            unfolded_messages: count(undone.unfolded),
-            folded_messages: count(undone.folded),
-            revision: undone.revision,
-        })
+        let taken = match (input.revision, input.message_id) {
+            (revision, Some(message)) => Taken::Message(MessageId::parse(&message, "messageId")?, revision),
+            (Some(revision), None) => Taken::Revision(revision),
+            (None, None) => Taken::Newest,
+        };
+        undo(ctx, &input.project_id, taken, input.expected_revision).await
     }
+
+    /// The reverse of `undo`: takes back the newest undo that is not taken back, so that its change is there again.
+    async fn redo(&self, ctx: &Context<'_>, input: RedoInput) -> Result<UndoPayload> {
+        undo(ctx, &input.project_id, Taken::NewestUndo, input.expected_revision).await
+    }
+}
+
+async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i32>) -> Result<UndoPayload> {
+    let project = ProjectId::parse(project, "projectId")?;
+    let caller = caller(ctx)?;
+    let undone = caller.write(|writer| undo::undo(writer, project, taken, expected)).await?;
+    Ok(UndoPayload {
+        project: Project(undone.project),
+        changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
+        file_count: undone.file_count,
+        manifest_sha256: hex::encode(undone.manifest),
+        unfolded_messages: count(undone.unfolded),
+        folded_messages: count(undone.folded),
+        revision: undone.revision,
+    })
 }
 
 fn count(messages: u64) -> i32 {

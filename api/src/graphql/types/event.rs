@@ -80,6 +80,16 @@ impl ProjectEvent {
         changes(ctx, &self.0).await
     }
 
+    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
+        super::undoes(ctx, self.0.project_id, self.0.revision).await
+    }
+
+    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
+    }
+
     /// The versions of agent configurations it made: of the one that was saved, and of the one that is active no longer.
     async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<AgentConfigurationVersion>> {
         if self.0.kind != names::EventKind::AgentConfigurationChanged {
@@ -119,6 +129,16 @@ impl CodeChangeSet {
     /// The message it was for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
+    }
+
+    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
+        super::undoes(ctx, self.0.project_id, self.0.revision).await
+    }
+
+    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
     }
 
     /// The changes, in their order.

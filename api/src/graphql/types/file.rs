@@ -9,10 +9,11 @@ use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use super::project::Project;
 use crate::domain::compare::{self, Between};
+use crate::domain::snapshot::Preview;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{BlameOf, Contents, Count, Part, VersionNumber, VersionsJoined, With};
-use crate::graphql::names::{ChangeType, FileType};
+use crate::graphql::names::{ChangeType, FileMode, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, Time};
@@ -55,6 +56,7 @@ impl Plain for ProjectFile {
                 | "type"
                 | "language"
                 | "sizeBytes"
+                | "mode"
                 | "version"
                 | "hash"
                 | "isDeleted"
@@ -116,6 +118,12 @@ impl ProjectFile {
     /// Size of its contents.
     async fn size_bytes(&self) -> i32 {
         self.0.file().map_or(0, |file| file.size_bytes)
+    }
+
+    /// What it is to a file system; null for a folder and for a deleted file.
+    async fn mode(&self) -> Option<FileMode> {
+        let file = self.0.file()?;
+        file.hash.map(|_| file.mode.into())
     }
 
     /// How many versions it had; 0 for a folder that nobody made.
@@ -272,6 +280,7 @@ impl Plain for FileSnapshot {
                 | "isDeletion"
                 | "hash"
                 | "sizeBytes"
+                | "mode"
                 | "changeDescription"
                 | "additions"
                 | "deletions"
@@ -333,13 +342,18 @@ impl FileSnapshot {
         self.0.size_bytes
     }
 
+    /// What the file was to a file system; null for a folder and for a deletion.
+    async fn mode(&self) -> Option<FileMode> {
+        self.0.hash.map(|_| self.0.mode.into())
+    }
+
     /// Why, in the writer's words.
     async fn change_description(&self) -> Option<&str> {
         self.0.change_description.as_deref()
     }
 
-    /// Unified diff (as `diff -u`, 3 lines of context) from the version before; `patch` can apply it. Null for bytes that
-    /// are not text.
+    /// Unified diff (3 lines of context) from the version before, in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
+    /// for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(unified(ctx, &self.0)).await
@@ -415,6 +429,16 @@ impl CodeChange {
         self.0.revision
     }
 
+    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
+        super::undoes(ctx, self.0.project_id, self.0.revision).await
+    }
+
+    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
+    }
+
     /// What it did.
     #[graphql(name = "type")]
     async fn change_type(&self) -> ChangeType {
@@ -456,7 +480,8 @@ impl CodeChange {
         or_null(text(ctx, self.0.project_id, self.0.hash)).await
     }
 
-    /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
+    /// Unified diff (3 lines of context) in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
+    /// for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(unified(ctx, &self.0)).await
@@ -552,6 +577,8 @@ async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compar
     )?;
     let is_deleted = change.change_type == names::ChangeType::Delete;
     Ok(compare::Sides {
+        old_mode: before.as_ref().map(|before| before.mode).unwrap_or_default(),
+        new_mode: change.mode,
         old_path: before.map(|before| before.path),
         new_path: (!is_deleted).then(|| change.path.clone()),
         old,
@@ -569,7 +596,8 @@ pub struct FileDiff {
     /// What happened to it.
     #[graphql(name = "type")]
     change_type: ChangeType,
-    /// Unified diff (as `diff -u`, 3 lines of context). Null for bytes that are not text.
+    /// Unified diff (3 lines of context) in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
+    /// for bytes that are not text.
     diff: Option<String>,
     /// Lines added.
     additions: i32,
@@ -588,13 +616,9 @@ impl FileDiff {
         Ok(diffs.into_iter().map(Self::from).collect())
     }
 
-    /// Whether the file is, or was, at one of these paths or below it.
-    pub(super) fn is_among(&self, paths: &[FilePath]) -> bool {
-        let chosen = |path: &String| {
-            let path = FilePath::from_stored(path.clone());
-            paths.iter().any(|chosen| path == *chosen || path.is_under(chosen))
-        };
-        chosen(&self.path) || self.old_path.as_ref().is_some_and(chosen)
+    pub(super) async fn of_restore(ctx: &Context<'_>, preview: Preview) -> Result<Vec<Self>> {
+        let diffs = caller(ctx)?.load(preview).await?.transpose()?.unwrap_or_default();
+        Ok(diffs.into_iter().map(Self::from).collect())
     }
 }
 

@@ -3,7 +3,9 @@
 use async_graphql::{Context, ID, Interface};
 
 use super::context::caller;
+use super::loader::UndosOf;
 use crate::model::error::{Error, Result};
+use crate::model::ids::ProjectId;
 
 pub mod agent_configuration;
 pub mod chat;
@@ -80,4 +82,16 @@ async fn optional_session(ctx: &Context<'_>, id: Option<crate::model::ids::Sessi
 async fn optional_message(ctx: &Context<'_>, id: Option<crate::model::ids::MessageId>) -> Result<Option<ChatMessage>> {
     let Some(id) = id else { return Ok(None) };
     Ok(caller(ctx)?.load(id).await?.map(ChatMessage))
+}
+
+/// The revisions that a revision takes back.
+async fn undoes(ctx: &Context<'_>, project: ProjectId, revision: i32) -> Result<Vec<i32>> {
+    let undos = caller(ctx)?.load(UndosOf(project)).await?;
+    Ok(undos.map(|undos| undos.undoes(revision).to_vec()).unwrap_or_default())
+}
+
+/// The revision that has taken another back.
+async fn undone_by(ctx: &Context<'_>, project: ProjectId, revision: i32) -> Result<Option<i32>> {
+    let undos = caller(ctx)?.load(UndosOf(project)).await?;
+    Ok(undos.and_then(|undos| undos.undone_by(revision)))
 }

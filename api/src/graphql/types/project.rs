@@ -13,6 +13,7 @@ use super::presence::PersonHere;
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::domain::compare::Between;
+use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, presence, project};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
@@ -29,7 +30,7 @@ use crate::model::chat::SessionFilter;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
@@ -294,23 +295,22 @@ impl Project {
         FileDiff::between(ctx, Between { project: self.0.id, from, to, with_contents }).await
     }
 
-    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision`.
+    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision` with the
+    /// scope FILES, which carry out the same plan, and fail as they would.
     #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
     async fn restore_preview(
         &self,
         ctx: &Context<'_>,
         to: MomentInput,
-        #[graphql(desc = "Only these files and folders.")] paths: Option<Vec<String>>,
+        #[graphql(desc = "Only what is written at these paths and below them.")] paths: Option<Vec<String>>,
+        #[graphql(desc = "Only what this session wrote.")] session_id: Option<ID>,
     ) -> Result<RestorePreview> {
         let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
-        let paths = parse_paths(paths)?;
+        let session = session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
+        let limit = Limit { paths: parse_paths(paths)?, session };
         let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
-        let between = Between { project: self.0.id, from: self.newest(), to, with_contents };
-        let mut diff = FileDiff::between(ctx, between).await?;
-        if let Some(paths) = paths {
-            diff.retain(|diff| diff.is_among(&paths));
-        }
-        Ok(RestorePreview { revision: to, diff })
+        let preview = Preview { project: self.0.id, from: self.newest(), to, limit, with_contents };
+        Ok(RestorePreview { revision: to, diff: FileDiff::of_restore(ctx, preview).await? })
     }
 
     /// The project's own log: one event a revision, oldest first.
