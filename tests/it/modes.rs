@@ -95,6 +95,36 @@ tests::on_both! {
     }
 }
 
+tests::on_both! {
+    async fn text_in_other_encodings_is_shown_and_its_bytes_stay(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Encodings").await;
+        let session = project.start_session().await;
+        let (one, two) = (project.add_message(&session, "One", true).await, project.add_message(&session, "Two", true).await);
+        // "größe\n" and "größe\nzwei\n" as UTF-16 with its mark, and "# coding: latin-1\nö\n" with and without an umlaut more.
+        for (path, first, second, before, after) in [
+            ("utf16", "//5nAHIA9gDfAGUACgA=", "//5nAHIA9gDfAGUACgB6AHcAZQBpAAoA", "größe\n", "größe\nzwei\n"),
+            ("latin.py", "IyBjb2Rpbmc6IGxhdGluLTEK9go=", "IyBjb2Rpbmc6IGxhdGluLTEK9gr8Cg==", "# coding: latin-1\nö\n", "# coding: latin-1\nö\nü\n"),
+        ] {
+            let made = json!({ "path": path, "contentBase64": first, "messageId": one });
+            project.write("createFile", made, "revision").await;
+            let changed = json!({ "path": path, "contentBase64": second, "messageId": two });
+            let select = "file { content contentBase64 blame { startLine message { content } } }
+                change { oldContent newContent diff additions deletions lineChanges }";
+            let changed = project.write("updateFile", changed, select).await;
+            assert_eq!((&changed["file"]["content"], &changed["file"]["contentBase64"]), (&json!(after), &json!(second)));
+            let blame: Vec<Value> = each(&changed["file"]["blame"], "message").iter().map(|message| message["content"].clone()).collect();
+            assert_eq!(blame, ["One", "Two"]);
+            let change = &changed["change"];
+            assert_eq!((&change["oldContent"], &change["newContent"]), (&json!(before), &json!(after)));
+            assert_eq!((&change["additions"], &change["deletions"]), (&json!(1), &json!(0)));
+            assert!(text(&change["diff"]).ends_with(&format!("\n+{}", after.strip_prefix(before).unwrap())), "{change}");
+        }
+        // What says nothing of itself is no text.
+        let bytes = project.write("createFile", json!({ "path": "bytes", "contentBase64": "9go=" }), "file { content } change { diff }").await;
+        assert_eq!(bytes, json!({ "file": { "content": null }, "change": { "diff": null } }));
+    }
+}
+
 /// Applies a patch to what is in a folder.
 fn apply(program: &str, folder: &Path, patch: &str) {
     let file = folder.with_extension("patch");

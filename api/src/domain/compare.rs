@@ -13,6 +13,7 @@ use crate::model::ids::{FileId, ProjectId};
 use crate::model::names::ChangeType;
 use crate::model::patch::{self, Side};
 use crate::model::path::FilePath;
+use crate::model::text::shown;
 use crate::storage::file::{self, End};
 use crate::storage::file_snapshot;
 
@@ -94,7 +95,7 @@ impl Sides {
         let compare = move || {
             let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
             let (old, new) = (side(&self.old), side(&self.new));
-            Some(compare(diff::text_of(&old)?, diff::text_of(&new)?, &self))
+            Some(compare(&shown(&old)?, &shown(&new)?, &self))
         };
         if is_small {
             return Ok(compare());
@@ -414,10 +415,11 @@ async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Res
             let read = |hash: Option<Hash>| contents.get(&(version.project_id, hash?));
             match read(version.hash) {
                 Some(Err(damage)) => *file = Err(damage.clone()),
-                Some(Ok(bytes)) if let Some(text) = diff::text_of(bytes) => {
+                Some(Ok(bytes)) if let Some(text) = shown(bytes) => {
                     let earlier = earlier.and_then(|(number, hash)| Some((number, read(hash)?.as_ref().ok()?)));
-                    let earlier = earlier.and_then(|(number, bytes)| Some((number, diff::text_of(bytes)?)));
-                    before.go_on(text, &version, at, earlier);
+                    let earlier = earlier.and_then(|(number, bytes)| Some((number, shown(bytes)?)));
+                    let earlier = earlier.as_ref().map(|(number, text)| (*number, text.as_ref()));
+                    before.go_on(&text, &version, at, earlier);
                 }
                 // What is no text has no lines; the next text is new as a whole.
                 _ => *before = Lines { kept: std::mem::take(&mut before.kept), ..Lines::default() },

@@ -1,5 +1,6 @@
 //! How every write to files is done: what a mutation wants is a list of edits, and [`FileWrite::apply`] makes them one revision.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::model::language::language_of;
 use crate::model::manifest::manifest;
 use crate::model::names::{ChangeType, FileType};
 use crate::model::path::FilePath;
+use crate::model::text::shown;
 use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
 use crate::storage::blob_codec;
 use crate::storage::chat::Conversation;
@@ -528,8 +530,7 @@ fn encode(bytes: &[u8], hash: Hash, base: Option<(BlobId, &[u8])>, chains: &Chai
 
 /// Lines added and removed; none where either side is not text.
 fn stat(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>) -> Stat {
-    let text =
-        |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| diff::text_of(bytes).map(str::to_owned));
+    let text = |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| shown(bytes).map(Cow::into_owned));
     match (text(old), text(new)) {
         (Some(old), Some(new)) => diff::stat(&old, &new),
         _ => Stat::default(),

@@ -24,3 +24,4 @@ pub mod presence;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
+pub mod text;

@@ -1,5 +1,6 @@
 //! Files, their versions, and the changes between them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
@@ -24,6 +25,7 @@ use crate::model::ids::{FileId, FolderId, MessageId, ProjectId, SessionId, Withi
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
+use crate::model::text::shown;
 
 /// The bytes with a hash; none for a folder or a deletion.
 async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Arc<Vec<u8>>>> {
@@ -34,7 +36,7 @@ async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Res
 
 async fn text(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<String>> {
     let bytes = bytes(ctx, project, hash).await?;
-    Ok(bytes.and_then(|bytes| diff::text_of(&bytes).map(str::to_owned)))
+    Ok(bytes.and_then(|bytes| shown(&bytes).map(Cow::into_owned)))
 }
 
 async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Base64>> {
@@ -160,7 +162,8 @@ impl ProjectFile {
         }
     }
 
-    /// The text; null for a folder, a deleted file, and bytes that are not UTF-8 (then `contentBase64` has them).
+    /// The text; null for a folder, a deleted file, and bytes that are no text. What is not UTF-8 (`contentBase64` has its bytes) is
+    /// decoded by its byte order mark, or by the encoding that its first two lines declare.
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id(), self.0.hash())).await
     }
@@ -322,7 +325,8 @@ impl FileSnapshot {
         self.0.change_type == names::ChangeType::Delete
     }
 
-    /// The text; null for a folder, a deletion, and bytes that are not UTF-8 (then `contentBase64` has them).
+    /// The text; null for a folder, a deletion, and bytes that are no text. What is not UTF-8 (`contentBase64` has its bytes) is
+    /// decoded by its byte order mark, or by the encoding that its first two lines declare.
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id, self.0.hash)).await
     }
