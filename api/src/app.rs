@@ -355,7 +355,9 @@ pub async fn export(
         (Some(to), _) => {
             let archived = export::archive(&services, (&owner, newest), project, export.at, to).await.map_err(words)?;
             let renamed = archived.renamed.into_iter().map(|(path, name)| format!("renamed: {path:?} is {name:?}"));
-            renamed.chain([format!("{} files written to {}", archived.files, to.display())]).collect()
+            let links =
+                archived.plain_links.into_iter().map(|path| format!("no link: {path:?} leads out of the archive"));
+            renamed.chain(links).chain([format!("{} files written to {}", archived.files, to.display())]).collect()
         }
         (None, Some(folder)) => {
             let exported = export::history(&services, &owner, project, folder, report).await.map_err(words)?;

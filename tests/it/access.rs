@@ -44,6 +44,9 @@ impl Ids {
         client.mutate("appendToMessage", chunk, "length").await.ok();
         let saved =
             project.write("saveAgentConfiguration", settings("A secret agent"), "agentConfiguration { id }").await;
+        let described = json!({ "id": project.id, "description": "A secret description" });
+        client.mutate("updateProject", described, "revision").await.ok();
+        project.write("undo", json!({}), "revision").await;
         Self {
             version: text(&made["file"]["versions"]["nodes"][1]["id"]),
             change: text(&made["change"]["id"]),
@@ -133,6 +136,7 @@ impl Ids {
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("restoreRevision", input(json!({ "projectId": project, "revision": 2 }))),
             ("undo", input(json!({ "projectId": project, "revision": 5 }))),
+            ("redo", input(json!({ "projectId": project }))),
             ("inviteCollaborator", input(json!({ "projectId": project, "userId": user, "role": "EDITOR" }))),
             ("inviteByEmail", input(json!({ "projectId": project, "email": "mallory@example.com", "role": "EDITOR" }))),
             ("withdrawEmailInvitation", input(json!({ "projectId": project, "email": "mallory@example.com" }))),

@@ -60,16 +60,16 @@ tests::on_both! {
         assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1)]);
         project.update_file("lib/b", "1\nB\n3\n").await;
         assert_eq!(blame(&project, "lib/b").await, [(1, 1, 1), (2, 2, 3), (3, 3, 1)]);
-        // A revert is a write like any other: what it brings back is its own.
+        // What a revert brings back keeps who wrote it.
         let query = "mutation($id: ID!) { revertFile(input: { fileId: $id, version: 1 }) { revision } }";
         project.client.gql(query, json!({ "id": file })).await.ok();
-        assert_eq!(blame(&project, "lib/b").await, [(1, 1, 1), (2, 2, 4), (3, 3, 1)]);
-        // So is bringing back a deleted file, whole.
+        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1)]);
+        // So does what is brought back from its deletion.
         project.write("deleteFile", json!({ "path": "lib/b" }), "revision").await;
         project.client.gql(query, json!({ "id": file })).await.ok();
-        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 6)]);
+        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1)]);
         project.update_file("lib/b", "1\n2\n3\n4").await;
-        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 6), (4, 4, 7)]);
+        assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1), (4, 4, 7)]);
     }
 
     async fn blame_of_an_earlier_moment_is_of_that_moment(server: Server) {

@@ -97,6 +97,55 @@ tests::on_both! {
         }
     }
 
+    async fn only_changes_of_files_make_a_sync_stale(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Guarded").await;
+        project.create_file("a", "1\n").await;
+        project.create_file("b", "1\n").await;
+        let seen = project.revision().await;
+        let session = project.start_session().await;
+        project.add_message(&session, "Hello", true).await;
+        project.write("createSnapshot", json!({ "name": "Here" }), "revision").await;
+        project.client.mutate("updateProject", json!({ "id": project.id, "name": "Renamed" }), "revision").await.ok();
+        let sync = |content: &str, seen: i64| json!({ "files": [{ "path": "a", "content": content }], "expectedRevision": seen });
+        let synced = project.write("syncFiles", sync("2\n", seen), "updated revision").await;
+        assert_eq!(synced["updated"], 1);
+        // A large one too, which is prepared before its project is locked.
+        let many: Vec<Value> = (0..300).map(|n| json!({ "path": format!("many/{n}"), "content": format!("{n}") })).collect();
+        project.add_message(&session, "Hello again", false).await;
+        let large = json!({ "files": many, "expectedRevision": synced["revision"] });
+        assert_eq!(project.write("syncFiles", large.clone(), "created").await["created"], 300);
+
+        // Files that the sync leaves alone count, and are listed.
+        let seen = project.revision().await;
+        project.update_file("b", "2\n").await;
+        project.write("deleteFile", json!({ "path": "many/7" }), "revision").await;
+        project.write("renameFile", json!({ "path": "many/8", "newPath": "eight" }), "revision").await;
+        for answer in [project.mutate("syncFiles", sync("3\n", seen), "revision").await,
+            project.mutate("syncFiles", json!({ "files": [], "mode": "MIRROR", "expectedRevision": seen }), "revision").await] {
+            let shown = extensions(&answer);
+            assert_eq!((&shown["field"], &shown["currentRevision"]), (&json!("expectedRevision"), &json!(seen + 3)));
+            assert_eq!(each(&shown["files"], "path"), ["b", "eight", "many/7", "many/8"]);
+            assert_eq!(each(&shown["files"], "currentVersion"), [json!(2), json!(2), json!(null), json!(null)]);
+        }
+        for never in [-1, seen + 4] {
+            assert_eq!(extensions(&project.mutate("syncFiles", sync("3\n", never), "revision").await)["currentRevision"], seen + 3);
+        }
+    }
+
+    async fn markers_have_lines_of_their_own(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Markers").await;
+        for (path, base, now, sent, merged) in [
+            ("ends", "a", "b", "c", "<<<<<<< ours\nb\n||||||| original\na\n=======\nc\n>>>>>>> theirs\n"),
+            ("crlf", "1\r\na\r\n2\r\n", "1\r\nb\r\n2\r\n", "1\r\nc\r\n2\r\n",
+                "1\r\n<<<<<<< ours\r\nb\r\n||||||| original\r\na\r\n=======\r\nc\r\n>>>>>>> theirs\r\n2\r\n"),
+        ] {
+            project.create_file(path, base).await;
+            project.update_file(path, now).await;
+            let answer = project.mutate("updateFile", json!({ "path": path, "content": sent, "expectedVersion": 1 }), "revision").await;
+            assert_eq!(extensions(&answer)["merge"], json!({ "clean": false, "content": merged }), "{path}");
+        }
+    }
+
     async fn a_stale_sync_names_the_files_that_differ(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Synced").await;
         for path in ["clean", "hunks", "mine", "gone", "agreed"] {

@@ -91,6 +91,7 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::project_former_collaborators::Entity).await,
         select(db, entity::project_invitations::Entity).await,
         select(db, entity::project_snapshots::Entity).await,
+        select(db, entity::project_undos::Entity).await,
         select(db, entity::project_versions::Entity).await,
         select(db, entity::projects::Entity).await,
         select(db, entity::user_preferences::Entity).await,
@@ -181,6 +182,7 @@ tests::on_both! {
         let input = json!({ "revision": 3, "scope": "CONVERSATION", "sessionId": session });
         project.write("restoreRevision", input, "revision").await;
         ada.mutate("updateProject", json!({ "id": project.id, "name": "Read back whole" }), "revision").await.ok();
+        project.write("undo", json!({}), "revision").await;
 
         // … and with those whom they ask in …
         project.write("saveAgentConfiguration", settings("Agent"), "revision").await;

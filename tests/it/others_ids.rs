@@ -103,6 +103,7 @@ tests::behind_each_lock! {
             ("Moment.messageId", "project(id: $own) { restorePreview(to: { messageId: $id }) { revision } }"),
             ("Moment.snapshotId", "project(id: $own, at: { snapshotId: $id }) { id revision }"),
             ("Moment.snapshotId", "project(id: $own) { restorePreview(to: { snapshotId: $id }) { revision } }"),
+            ("Project.restorePreview.sessionId", "project(id: $own) { restorePreview(to: { revision: 1 }, sessionId: $id) { revision } }"),
             ("CodeChangeFilter.sessionId", "project(id: $own) { changes(filter: { sessionId: $id }) { totalCount edges { cursor } } }"),
             ("CodeChangeFilter.messageId", "project(id: $own) { changes(filter: { messageId: $id }) { totalCount edges { cursor } } }"),
             ("CodeChangeFilter.fileId", "project(id: $own) { changes(filter: { fileId: $id }) { totalCount edges { cursor } } }"),

@@ -236,7 +236,7 @@ pub(super) fn owner(server: &Server) -> Client {
 /// The checkpoints of a project as the API tells them, oldest first: message, metadata, manifest and revision.
 pub(super) async fn checkpoints(ada: &Client, project: &str) -> Vec<Value> {
     let query = "query($id: ID!) { project(id: $id) { sessions { nodes { messages(first: 500) { nodes {
-        content role isCheckpoint metadata snapshot { manifestSha256 revision } } } } } } }";
+        content role isCheckpoint metadata snapshot { manifestSha256 revision name } } } } } } }";
     let data = ada.gql(query, json!({ "id": project })).await.ok();
     let sessions = data["project"]["sessions"]["nodes"].as_array().unwrap();
     let messages = sessions.iter().rev().flat_map(|session| session["messages"]["nodes"].as_array().unwrap());
@@ -328,6 +328,12 @@ tests::on_both! {
             assert_eq!(checkpoint["metadata"]["committerEmail"], "bob@example.com");
             assert_eq!(checkpoint["role"], "ASSISTANT");
             assert_eq!(checkpoint["content"], original.message(commit));
+            let first = original.message(commit);
+            let name = checkpoint["snapshot"]["name"].as_str().unwrap();
+            match first.lines().map(str::trim).find(|line| !line.is_empty()) {
+                Some(line) => assert_eq!(name, line),
+                None => assert!(name.starts_with("Auto-snapshot"), "{name}"),
+            }
             let files = files_at(&ada, &project, &checkpoint["snapshot"]["revision"]).await;
             assert_eq!(files, original.files(commit), "{}", checkpoint["content"]);
         }

@@ -52,7 +52,7 @@ tests::on_both! {
         assert_eq!((&change["additions"], &change["deletions"]), (&json!(2), &json!(2)));
         assert_eq!(change["file"]["id"], poem_id);
         let diff = text(&change["diff"]);
-        assert!(diff.starts_with("--- a/poem.txt\n+++ b/texts/poem.md\n"), "{diff}");
+        assert!(diff.contains("\nrename from poem.txt\nrename to texts/poem.md\n--- a/poem.txt\n+++ b/texts/poem.md\n"), "{diff}");
         // Its language is guessed anew, its history goes on.
         let file = project.ask("file(path: \"texts/poem.md\") { id language version versions { nodes { path } } }").await["file"].take();
         assert_eq!((&file["id"], &file["language"], &file["version"]), (&json!(poem_id), &json!("markdown"), &json!(2)));

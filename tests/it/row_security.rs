@@ -238,6 +238,9 @@ pub(crate) async fn fill(server: &Server) -> Project {
     let input = serde_json::json!({ "path": "secret.py", "content": "secret = 2\n", "messageId": message });
     project.write("updateFile", input, "revision").await;
     project.write("createSnapshot", serde_json::json!({ "name": "A secret snapshot" }), "revision").await;
+    let described = serde_json::json!({ "id": project.id, "description": "A secret description" });
+    ada.mutate("updateProject", described, "revision").await.ok();
+    project.write("undo", serde_json::json!({}), "revision").await;
     let database = server.database();
     for (email, role, accepted) in
         [("ivy@example.com", "editor", false), ("vic@example.com", "viewer", true), ("eve@example.com", "editor", true)]

@@ -377,7 +377,7 @@ tests::on_both! {
         for (revision, old, new) in [(5, 2, 3), (6, 3, 4)] {
             let event = heard.event().await["projectEvents"].take();
             assert_eq!(event["revision"], revision);
-            assert_eq!(event["changes"], json!([{ "coalescedCount": 1, "diff": format!("--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{old}\n+{new}\n") }]));
+            assert_eq!(event["changes"], json!([{ "coalescedCount": 1, "diff": format!("diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{old}\n+{new}\n") }]));
         }
         let blame = project.ask("file(path: \"a.py\") { version blame { version { version coalescedCount } } }").await;
         assert_eq!(blame["file"], json!({ "version": 5, "blame": [{ "version": { "version": 5, "coalescedCount": 1 } }] }));

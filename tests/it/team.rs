@@ -190,6 +190,10 @@ impl Scene {
             "`touchProject`" | "`deleteProject`" => json!({ "id": project }),
             "`startSession`" | "`createSnapshot`" => here(json!({})),
             "`undo`" => here(json!({ "revision": 3 })),
+            "`redo`" => {
+                self.project.write("undo", json!({}), "revision").await;
+                here(json!({}))
+            }
             "`addMessage` in one's own session" | "`addMessage` in another's session" => {
                 input(json!({ "sessionId": session, "role": "USER", "content": "New" }))
             }
@@ -302,9 +306,9 @@ tests::on_both! {
             for (action, cells) in &table {
                 let before = scene.project.state().await;
                 let said = &cells[column];
-                let is_deleting = action.contains("from DELETED");
+                let is_changed = action.contains("from DELETED") || action.contains("redo");
                 assert_eq!(scene.attempt(action).await, said, "{action} as {role}");
-                if said == "yes" || is_deleting {
+                if said == "yes" || is_changed {
                     scene = Scene::new(&scene.server, role).await;
                 } else {
                     let mut after = scene.project.state().await;

@@ -108,7 +108,7 @@ tests::on_both! {
         assert_eq!(updated["file"], json!({ "id": file, "version": 2, "content": greeting }));
         assert_eq!(updated["change"]["message"]["id"], assistant);
         assert_eq!(updated["change"]["session"]["id"], session);
-        let diff = format!("--- a/main.py\n+++ b/main.py\n@@ -1 +1 @@\n-{hello}\n\\ No newline at end of file\n\
+        let diff = format!("diff --git a/main.py b/main.py\n--- a/main.py\n+++ b/main.py\n@@ -1 +1 @@\n-{hello}\n\\ No newline at end of file\n\
             +{greeting}\n\\ No newline at end of file\n");
         assert_eq!(updated["change"]["diff"], diff);
         let heard = events.event().await["projectEvents"].take();

@@ -3,16 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::edit::order;
+use super::edit::{Content, Edit, order};
 use super::file::{Contents, contents};
 use super::{Member, Services, Tx, access, heavy};
 use crate::model::diff::{self, LineOp, Stat};
 use crate::model::error::{Error, Result};
-use crate::model::file::{File, FileSnapshot, Hash};
+use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::json::Json;
 use crate::model::names::ChangeType;
+use crate::model::patch::{self, Side};
 use crate::model::path::FilePath;
+use crate::model::text::shown;
 use crate::storage::file::{self, End};
 use crate::storage::file_snapshot;
 
@@ -42,6 +44,10 @@ pub struct Sides {
     pub old_path: Option<FilePath>,
     /// Where it is; `None` where there is none.
     pub new_path: Option<FilePath>,
+    /// The mode that it had.
+    pub old_mode: FileMode,
+    /// The mode that it has.
+    pub new_mode: FileMode,
     /// What it held.
     pub old: Option<Arc<Vec<u8>>>,
     /// What it holds.
@@ -56,8 +62,13 @@ impl Sides {
 
     /// The unified diff of its texts.
     fn diff(&self, old: &str, new: &str) -> String {
-        let paths = (self.old_path.as_ref().map(FilePath::as_str), self.new_path.as_ref().map(FilePath::as_str));
-        diff::unified(old, new, paths.0, paths.1)
+        // A folder is nothing that git and `patch` know of.
+        if self.old.is_none() && self.new.is_none() {
+            return String::new();
+        }
+        let (from, to) = (self.old_path.as_ref(), self.new_path.as_ref());
+        let from = from.map(|path| Side { path: path.as_str(), mode: self.old_mode });
+        patch::unified(old, new, from, to.map(|path| Side { path: path.as_str(), mode: self.new_mode }))
     }
 
     /// The changes line by line, as JSON; `None` where a side is not text.
@@ -90,7 +101,7 @@ impl Sides {
         let compare = move || {
             let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
             let (old, new) = (side(&self.old), side(&self.new));
-            Some(compare(diff::text_of(&old)?, diff::text_of(&new)?, &self))
+            Some(compare(&shown(&old)?, &shown(&new)?, &self))
         };
         if size <= SMALL {
             return Ok(compare());
@@ -164,7 +175,7 @@ pub async fn diffs(tx: &Tx, wanted: &[(Member<'_>, Between)]) -> Result<Vec<Resu
     let mut hashes: HashSet<(Member<'_>, Hash)> = HashSet::new();
     for (pairs, (member, between)) in pairs.iter_mut().zip(wanted) {
         pairs.retain(|_, (old, new)| match (old, new) {
-            (Some(old), Some(new)) => old.hash != new.hash || old.path != new.path,
+            (Some(old), Some(new)) => (old.hash, &old.path, old.mode) != (new.hash, &new.path, new.mode),
             _ => true,
         });
         if between.with_contents {
@@ -192,33 +203,90 @@ async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, content
             new: side(&new)?,
             old_path: old.as_ref().map(|file| file.path.clone()),
             new_path: new.as_ref().map(|file| file.path.clone()),
+            old_mode: old.map(|file| file.mode).unwrap_or_default(),
+            new_mode: new.map(|file| file.mode).unwrap_or_default(),
         };
-        let (change_type, path) = match (sides.old_path.clone(), sides.new_path.clone()) {
-            (None, Some(path)) => (ChangeType::Create, path),
-            (Some(path), None) => (ChangeType::Delete, path),
-            (Some(old), Some(path)) if old == path => (ChangeType::Update, path),
-            (Some(_), Some(path)) => (ChangeType::Rename, path),
-            (None, None) => continue,
-        };
-        let old_path = sides.old_path.clone().filter(|_| change_type == ChangeType::Rename);
-        let compared = if between.with_contents {
-            sides.compare(|old, new, sides| (sides.diff(old, new), diff::stat(old, new))).await?
-        } else {
-            None
-        };
-        let (diff, stat) = compared.map_or((None, Stat::default()), |(diff, stat)| (Some(diff), stat));
-        diffs.push(FileDiff {
-            path,
-            old_path,
-            change_type,
-            diff,
-            additions: stat.additions,
-            deletions: stat.deletions,
-        });
+        diffs.extend(sides.file_diff(between.with_contents).await?);
     }
     // A path can have two: what was there is gone, and something else is there.
     diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
     Ok(diffs)
+}
+
+/// What edits of projects would do, as [`diffs`] shows what was done: with the contents or without.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub(super) async fn of_edits(tx: &Tx, wanted: &[(Member<'_>, Vec<Edit>, bool)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
+    let mut hashes: HashSet<(Member<'_>, Hash)> = HashSet::new();
+    for (project, edits, _) in wanted.iter().filter(|(.., with_contents)| *with_contents) {
+        hashes.extend(edits.iter().filter_map(|edit| Some((*project, live(edit)?.hash?))));
+        hashes.extend(edits.iter().filter_map(|edit| Some((*project, edit.content.hash()?))));
+    }
+    let keys: Vec<_> = hashes.into_iter().collect();
+    let contents = if keys.is_empty() { Contents::new() } else { contents(tx, &keys).await? };
+    let mut all = Vec::with_capacity(wanted.len());
+    for (project, edits, with_contents) in wanted {
+        all.push(diff_edits(project.project(), edits, *with_contents, &contents).await);
+    }
+    Ok(all)
+}
+
+/// The file that an edit changes, where it is there.
+fn live(edit: &Edit) -> Option<&File> {
+    edit.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted)
+}
+
+async fn diff_edits(
+    project: ProjectId,
+    edits: &[Edit],
+    with_contents: bool,
+    contents: &Contents,
+) -> Result<Vec<FileDiff>> {
+    let read = |hash: Option<Hash>| hash.and_then(|hash| contents.get(&(project, hash)).cloned()).transpose();
+    let mut diffs = Vec::new();
+    for edit in edits {
+        let old = live(edit);
+        let stays = edit.change_type != ChangeType::Delete;
+        let old_hash = old.and_then(|file| file.hash);
+        let sides = Sides {
+            old: read(old_hash)?,
+            new: match &edit.content {
+                Content::Same => read(old_hash)?,
+                Content::Bytes(bytes, _) => Some(bytes.clone()),
+                content => read(content.hash())?,
+            },
+            old_path: old.map(|file| file.path.clone()),
+            new_path: stays.then(|| edit.path.clone()),
+            old_mode: old.map(|file| file.mode).unwrap_or_default(),
+            new_mode: edit.mode_after(),
+        };
+        diffs.extend(sides.file_diff(with_contents).await?);
+    }
+    diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
+    Ok(diffs)
+}
+
+impl Sides {
+    /// What differs, with the lines if `with_contents`; `None` where neither side is there.
+    async fn file_diff(self, with_contents: bool) -> Result<Option<FileDiff>> {
+        let (change_type, path) = match (self.old_path.clone(), self.new_path.clone()) {
+            (None, Some(path)) => (ChangeType::Create, path),
+            (Some(path), None) => (ChangeType::Delete, path),
+            (Some(old), Some(path)) if old == path => (ChangeType::Update, path),
+            (Some(_), Some(path)) => (ChangeType::Rename, path),
+            (None, None) => return Ok(None),
+        };
+        let old_path = self.old_path.clone().filter(|_| change_type == ChangeType::Rename);
+        let compared = if with_contents {
+            self.compare(|old, new, sides| (sides.diff(old, new), diff::stat(old, new))).await?
+        } else {
+            None
+        };
+        let (diff, stat) = compared.map_or((None, Stat::default()), |(diff, stat)| (Some(diff), stat));
+        let (additions, deletions) = (stat.additions, stat.deletions);
+        Ok(Some(FileDiff { path, old_path, change_type, diff, additions, deletions }))
+    }
 }
 
 /// Lines that one version of a file wrote.
@@ -247,30 +315,42 @@ pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Ve
     let mut files: Vec<Vec<FileSnapshot>> = vec![Vec::new(); wanted.len()];
     for (place, version) in file_snapshot::versions_until(tx, wanted, BLAMED_VERSIONS).await? {
         if let Some(versions) = files.get_mut(place) {
-            // A deleted file that comes back begins anew.
-            if version.change_type == ChangeType::Delete {
-                versions.clear();
-            } else {
-                versions.push(version);
-            }
+            versions.push(version);
         }
     }
-    let mut lines: Vec<Result<Lines>> = files.iter().map(|_| Ok(Lines::default())).collect();
-    let mut steps: Vec<(usize, usize, FileSnapshot)> = Vec::new();
+    let mut lines: Vec<Result<Lines>> = files.iter().map(|versions| Ok(Lines::of(versions))).collect();
+    let mut steps: Vec<Step> = Vec::new();
     let mut bytes = 0;
-    for (place, versions) in files.iter().enumerate() {
+    for (file, versions) in files.iter().enumerate() {
         for (at, version) in versions.iter().enumerate() {
+            // A deletion has no lines, and what was there before is what comes back, or not.
+            if version.change_type == ChangeType::Delete {
+                continue;
+            }
+            let restored = version.restores.and_then(|number| place_of(versions, number));
+            let earlier = restored.and_then(|at| versions.get(at)).map(|earlier| (earlier.version, earlier.hash));
             let size = usize::try_from(version.size_bytes).unwrap_or_default();
             if bytes + size > BLAMED_BYTES && !steps.is_empty() {
                 lines = follow(tx, lines, std::mem::take(&mut steps)).await?;
                 bytes = 0;
             }
             bytes += size;
-            steps.push((place, at, version.clone()));
+            steps.push(Step { file, at, version: version.clone(), earlier });
         }
     }
     lines = follow(tx, lines, steps).await?;
-    Ok(lines.into_iter().zip(files).map(|(lines, versions)| Ok(ranges(lines?.writers, &versions))).collect())
+    let ended = |versions: &[FileSnapshot]| versions.last().is_none_or(|last| last.change_type == ChangeType::Delete);
+    Ok(lines
+        .into_iter()
+        .zip(files)
+        .map(|(lines, versions)| if ended(&versions) { Ok(Vec::new()) } else { Ok(ranges(lines?.writers, &versions)) })
+        .collect())
+}
+
+/// The place among versions of the one with a number.
+fn place_of(versions: &[FileSnapshot], number: i32) -> Option<usize> {
+    let first = versions.first()?.version;
+    usize::try_from(number.checked_sub(first)?).ok().filter(|at| *at < versions.len())
 }
 
 /// The lines of a file as one of its versions has them.
@@ -279,34 +359,77 @@ struct Lines {
     text: String,
     /// Of each line, the place of the version that wrote it.
     writers: Vec<usize>,
+    /// The same of earlier versions that a later one brings back, by their numbers.
+    kept: HashMap<i32, Vec<usize>>,
 }
 
-/// Goes on with the lines of files by versions of theirs: the place of the file, that of the version among its versions, and
-/// the version.
-async fn follow(
-    tx: &Tx,
-    mut lines: Vec<Result<Lines>>,
-    steps: Vec<(usize, usize, FileSnapshot)>,
-) -> Result<Vec<Result<Lines>>> {
-    let key = |version: &FileSnapshot| Some((version.project_id, version.hash?));
-    let hashes: HashSet<(ProjectId, Hash)> = steps.iter().filter_map(|(_, _, version)| key(version)).collect();
+impl Lines {
+    fn of(versions: &[FileSnapshot]) -> Self {
+        let kept = versions.iter().filter_map(|version| Some((version.restores?, Vec::new()))).collect();
+        Self { kept, ..Self::default() }
+    }
+
+    /// Goes on to the text of the version at a place. Lines that it brings back are those of an earlier version; of the others,
+    /// those that were there before keep their writers.
+    fn go_on(&mut self, text: &str, version: &FileSnapshot, at: usize, earlier: Option<(i32, &str)>) {
+        let mut writers = inherit(&self.writers, &self.text, text, at);
+        let earlier = earlier.and_then(|(number, old)| Some((self.kept.get(&number)?, old)));
+        if let Some((kept, old)) = earlier.filter(|(kept, _)| !kept.is_empty()) {
+            /// No place of a version.
+            const NOBODY: usize = usize::MAX;
+            let restored = inherit(kept, old, text, NOBODY);
+            for (writer, restored) in writers.iter_mut().zip(restored) {
+                if restored != NOBODY {
+                    *writer = restored;
+                }
+            }
+        }
+        if let Some(kept) = self.kept.get_mut(&version.version) {
+            kept.clone_from(&writers);
+        }
+        self.writers = writers;
+        text.clone_into(&mut self.text);
+    }
+}
+
+/// One version of a file whose lines are followed.
+struct Step {
+    /// The place of the file.
+    file: usize,
+    /// The place of the version among the file's.
+    at: usize,
+    version: FileSnapshot,
+    /// Number and contents of the version that it brings back.
+    earlier: Option<(i32, Option<Hash>)>,
+}
+
+/// Goes on with the lines of files by versions of theirs.
+async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Result<Vec<Result<Lines>>> {
+    let mut hashes: HashSet<(ProjectId, Hash)> = HashSet::new();
+    for Step { version, earlier, .. } in &steps {
+        let earlier = earlier.and_then(|(_, hash)| hash);
+        hashes.extend([version.hash, earlier].into_iter().flatten().map(|hash| (version.project_id, hash)));
+    }
     let hashes: Vec<_> = hashes.into_iter().collect();
     let hashes: Vec<_> =
         access::within(tx, &hashes, |key| key.0).await?.into_iter().map(|(member, key)| (member, key.1)).collect();
     let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
     let bytes = contents.values().flatten().map(|bytes| bytes.len()).sum();
     let follow = move || {
-        for (place, at, version) in steps {
-            let Some(file) = lines.get_mut(place) else { continue };
+        for Step { file, at, version, earlier } in steps {
+            let Some(file) = lines.get_mut(file) else { continue };
             let Ok(before) = file else { continue };
-            match key(&version).and_then(|key| contents.get(&key)) {
+            let read = |hash: Option<Hash>| contents.get(&(version.project_id, hash?));
+            match read(version.hash) {
                 Some(Err(damage)) => *file = Err(damage.clone()),
-                Some(Ok(bytes)) if let Some(text) = diff::text_of(bytes) => {
-                    before.writers = inherit(&before.writers, &before.text, text, at);
-                    text.clone_into(&mut before.text);
+                Some(Ok(bytes)) if let Some(text) = shown(bytes) => {
+                    let earlier = earlier.and_then(|(number, hash)| Some((number, read(hash)?.as_ref().ok()?)));
+                    let earlier = earlier.and_then(|(number, bytes)| Some((number, shown(bytes)?)));
+                    let earlier = earlier.as_ref().map(|(number, text)| (*number, text.as_ref()));
+                    before.go_on(&text, &version, at, earlier);
                 }
                 // What is no text has no lines; the next text is new as a whole.
-                _ => *before = Lines::default(),
+                _ => *before = Lines { kept: std::mem::take(&mut before.kept), ..Lines::default() },
             }
         }
         lines

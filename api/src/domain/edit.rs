@@ -1,5 +1,6 @@
 //! How every write to files is done: what a mutation wants is a list of edits, and [`FileWrite::apply`] makes them one revision.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -7,16 +8,17 @@ use sha2::{Digest, Sha256};
 
 use super::project::Target;
 use super::write::{Noun, Rows, Write};
-use super::{Tx, Writer, heavy, policy};
+use super::{Member, Tx, Writer, heavy, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Conflict, Error, Result};
-use crate::model::file::{File, FileSnapshot, Hash};
+use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::language::language_of;
 use crate::model::manifest::manifest;
 use crate::model::names::{ChangeType, FileType};
 use crate::model::path::FilePath;
+use crate::model::text::shown;
 use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
 use crate::storage::blob_codec;
 use crate::storage::chat::Conversation;
@@ -47,6 +49,10 @@ pub(super) struct Edit {
     /// `None` keeps the file's, or guesses a new file's by its path.
     pub(super) language: Option<String>,
     pub(super) content: Content,
+    /// `None` keeps the mode that the file has; a new file is a plain one.
+    pub(super) mode: Option<FileMode>,
+    /// The version of the same file whose lines come back.
+    pub(super) restores: Option<i32>,
 }
 
 /// The contents of a file after an edit.
@@ -63,6 +69,15 @@ pub(super) enum Content {
 }
 
 impl Content {
+    /// The hash of the bytes, where they are given or stored.
+    pub(super) fn hash(&self) -> Option<Hash> {
+        match self {
+            Self::Bytes(_, hash) => Some(*hash),
+            Self::Blob(blob) => Some(blob.hash),
+            Self::None | Self::Same => None,
+        }
+    }
+
     pub(super) fn bytes(bytes: Vec<u8>) -> Self {
         let hash = Sha256::digest(&bytes).into();
         Self::Bytes(Arc::new(bytes), hash)
@@ -71,36 +86,47 @@ impl Content {
 
 impl Edit {
     pub(super) fn create(path: FilePath, file_type: FileType, language: Option<String>, content: Content) -> Self {
-        Self { head: None, change_type: ChangeType::Create, path, file_type, language, content }
+        let change_type = ChangeType::Create;
+        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None }
     }
 
     pub(super) fn update(head: Head, content: Content) -> Self {
-        let (path, file_type) = (head.file.path.clone(), head.file.file_type);
-        Self { head: Some(head), change_type: ChangeType::Update, path, file_type, language: None, content }
+        let path = head.file.path.clone();
+        Self { change_type: ChangeType::Update, ..Self::rename(head, path, content) }
     }
 
     pub(super) fn rename(head: Head, path: FilePath, content: Content) -> Self {
         let file_type = head.file.file_type;
-        Self { head: Some(head), change_type: ChangeType::Rename, path, file_type, language: None, content }
+        Self { head: Some(head), change_type: ChangeType::Rename, ..Self::create(path, file_type, None, content) }
     }
 
     pub(super) fn delete(head: Head) -> Self {
-        let (path, file_type) = (head.file.path.clone(), head.file.file_type);
-        Self {
-            head: Some(head),
-            change_type: ChangeType::Delete,
-            path,
-            file_type,
-            language: None,
-            content: Content::None,
-        }
+        Self { change_type: ChangeType::Delete, mode: Some(FileMode::File), ..Self::update(head, Content::None) }
     }
 
     /// A deleted file that comes back as it was in an earlier version.
     pub(super) fn revive(deleted: Head, earlier: &Head) -> Self {
-        let content = Content::of(earlier);
-        let (path, file_type) = (earlier.file.path.clone(), earlier.file.file_type);
-        Self { head: Some(deleted), change_type: ChangeType::Create, path, file_type, language: None, content }
+        let path = earlier.file.path.clone();
+        let edit = Self { change_type: ChangeType::Create, ..Self::rename(deleted, path, Content::of(earlier)) };
+        edit.restoring(earlier)
+    }
+}
+
+impl Edit {
+    /// The same, as what brings back an earlier version of the file.
+    pub(super) fn restoring(self, earlier: &Head) -> Self {
+        Self { mode: Some(earlier.file.mode), restores: Some(earlier.file.version), ..self }
+    }
+
+    /// The same, with another mode where one is given.
+    pub(super) fn with_mode(self, mode: Option<FileMode>) -> Self {
+        Self { mode: mode.or(self.mode), ..self }
+    }
+
+    /// The mode that the file has after the edit.
+    pub(super) fn mode_after(&self) -> FileMode {
+        let kept = || self.head.as_ref().filter(|head| !head.file.is_deleted).map(|head| head.file.mode);
+        self.mode.or_else(kept).unwrap_or_default()
     }
 }
 
@@ -197,9 +223,13 @@ impl FileWrite {
             let is_file = edit.file_type == FileType::File;
             let is_deleted = edit.change_type == ChangeType::Delete;
             let before = edit.head.as_ref().map(|head| &head.file);
+            let mode = if is_file { edit.mode_after() } else { FileMode::File };
+            // What is made anew where something was deleted has nothing of it but its past.
+            let keeps = |file: &File| file.path == edit.path && (!file.is_deleted || edit.restores.is_some());
             let language = edit
                 .language
-                .or_else(|| before.filter(|file| file.path == edit.path).and_then(|file| file.language.clone()))
+                .clone()
+                .or_else(|| before.filter(|file| keeps(file)).and_then(|file| file.language.clone()))
                 .or_else(|| is_file.then(|| language_of(&edit.path).map(str::to_owned)).flatten());
             let file = File {
                 id: before.map_or_else(|| FileId(clock::new_id()), |file| file.id),
@@ -208,6 +238,7 @@ impl FileWrite {
                 file_type: edit.file_type,
                 language,
                 size_bytes: prepared.size,
+                mode,
                 version: before.map_or(0, |file| file.version) + 1,
                 hash: prepared.hash,
                 is_deleted,
@@ -227,6 +258,8 @@ impl FileWrite {
                 deletions: prepared.stat.deletions,
                 hash: prepared.hash,
                 size_bytes: prepared.size,
+                mode,
+                restores: edit.restores,
                 change_description: about.description.clone(),
                 created_at: locked.at,
                 created_by: Some(writer.actor.user_id),
@@ -257,6 +290,7 @@ impl Gathered {
     ) -> Result<Self> {
         edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
         check_tree(heads, &edits, field)?;
+        continue_lineages(tx, project, &mut edits).await?;
         let (mut stored, mut hashes) = (Vec::new(), Vec::new());
         for edit in &edits {
             if !matches!(edit.content, Content::Same) {
@@ -283,6 +317,26 @@ impl Gathered {
         let bytes = chains.size() + sent.sum::<usize>();
         heavy::run(bytes, move || prepare(edits, chains, project)).await?
     }
+}
+
+/// Lets what is made at the path of a deleted file be that file, as its next version: a path has one lineage.
+async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> Result<()> {
+    let made = |edit: &&mut Edit| edit.head.is_none() && edit.change_type == ChangeType::Create;
+    let paths: Vec<FilePath> = edits.iter_mut().filter(made).map(|edit| edit.path.clone()).collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let deleted = file::deleted_at(tx, project, &paths).await?.into_iter();
+    // The last one is the newest.
+    let mut deleted: HashMap<(FilePath, FileType), Head> =
+        deleted.map(|head| ((head.file.path.clone(), head.file.file_type), head)).collect();
+    for edit in edits.iter().filter_map(|edit| edit.head.as_ref()) {
+        deleted.retain(|_, head| head.file.id != edit.file.id);
+    }
+    for edit in edits.iter_mut().filter(made) {
+        edit.head = deleted.remove(&(edit.path.clone(), edit.file_type));
+    }
+    Ok(())
 }
 
 /// The conversation that a write names.
@@ -334,6 +388,11 @@ impl Heads {
         Ok(Self::new(file::heads(tx, project).await?, true))
     }
 
+    /// All files that were live at a revision.
+    pub(super) async fn at(tx: &Tx, project: Member<'_>, at: i32) -> Result<Self> {
+        Ok(Self::new(file::heads_at(tx, project, at).await?, true))
+    }
+
     pub(super) fn get(&self, path: &FilePath) -> Option<&Head> {
         self.by_path.get(path)
     }
@@ -356,7 +415,7 @@ impl Heads {
 }
 
 /// Checks that after the edits a path is one thing, and that nothing lies below a file.
-fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
+pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
     let mut tree: HashMap<&FilePath, FileType> = HashMap::new();
     for (path, head) in &heads.by_path {
         tree.insert(path, head.file.file_type);
@@ -476,8 +535,7 @@ fn encode(bytes: &[u8], hash: Hash, base: Option<(BlobId, &[u8])>, chains: &Chai
 
 /// Lines added and removed; none where either side is not text.
 fn stat(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>) -> Stat {
-    let text =
-        |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| diff::text_of(bytes).map(str::to_owned));
+    let text = |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| shown(bytes).map(Cow::into_owned));
     match (text(old), text(new)) {
         (Some(old), Some(new)) => diff::stat(&old, &new),
         _ => Stat::default(),

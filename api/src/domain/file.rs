@@ -12,7 +12,7 @@ use super::write::Noun;
 use super::{Member, Tx, Writer, check_name, check_optional_text, heavy};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, Result};
-use crate::model::file::{Entry, File, Folder, Hash};
+use crate::model::file::{Entry, File, FileMode, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::merge::{MAX_STEPS, Merge, merge};
@@ -208,6 +208,8 @@ pub struct NewFile {
     pub file_type: FileType,
     /// Its bytes; `None` for an empty file and for a folder.
     pub content: Option<Vec<u8>>,
+    /// What it is to a file system; a plain file where it is not given.
+    pub mode: Option<FileMode>,
     /// Its language; guessed by its path where it is not given.
     pub language: Option<String>,
 }
@@ -224,12 +226,22 @@ pub async fn create(writer: Writer, new: NewFile, context: Context) -> Result<Ou
         check_name(writer.limits(), "language", language)?;
     }
     let content = file_content(writer.limits(), "", new.file_type, new.content)?;
+    check_mode("", new.file_type, new.mode)?;
     let write = FileWrite::begin(&writer, Target::Project(new.project_id), PROJECT, context).await?;
     let heads = write.heads(std::slice::from_ref(&new.path), false).await?;
     if let Some(head) = heads.get(&new.path) {
         return Err(occupied(&new.path, "path", Some(head)));
     }
-    write.edit(&heads, Edit::create(new.path, new.file_type, new.language, content), "path").await
+    let edit = Edit::create(new.path, new.file_type, new.language, content).with_mode(new.mode);
+    write.edit(&heads, edit, "path").await
+}
+
+/// Checks that a folder has no mode.
+pub(super) fn check_mode(parent: &str, file_type: FileType, mode: Option<FileMode>) -> Result<()> {
+    if file_type == FileType::Folder && mode.is_some() {
+        return Err(Error::bad_input(format!("{parent}mode"), "A folder has no mode."));
+    }
+    Ok(())
 }
 
 /// Checks the contents that a caller gave to a file or a folder.
@@ -261,13 +273,21 @@ pub struct Named {
     pub expected_version: Option<i32>,
 }
 
-/// Replaces the contents of a file. The same contents again write nothing.
+/// Replaces the contents of a file, its mode, or both. The same again writes nothing.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` where the guard fails; `BadInput` for a folder; `PayloadTooLarge`.
-pub async fn update(writer: Writer, named: Named, content: Vec<u8>, context: Context) -> Result<Outcome> {
+pub async fn update(
+    writer: Writer,
+    named: Named,
+    content: Option<Vec<u8>>,
+    mode: Option<FileMode>,
+    context: Context,
+) -> Result<Outcome> {
     check_context(writer.limits(), &context)?;
-    check_content(writer.limits(), "content", &content)?;
+    if let Some(content) = &content {
+        check_content(writer.limits(), "content", content)?;
+    }
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
     let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
     let (entry, _) = tree(&heads, &named.path)?;
@@ -278,15 +298,21 @@ pub async fn update(writer: Writer, named: Named, content: Vec<u8>, context: Con
         let tx = &write.write.tx;
         let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
         let seen = seen.and_then(|seen| seen.blob);
-        let sides = vec![Sides { seen, now: head.blob, sent: Arc::new(content) }];
-        let merge = merges(tx, named.project_id, sides).await?.pop().flatten();
+        let merge = match content {
+            Some(content) => {
+                let sides = vec![Sides { seen, now: head.blob, sent: Arc::new(content) }];
+                merges(tx, named.project_id, sides).await?.pop().flatten()
+            }
+            None => None,
+        };
         return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
     }
-    let content = Content::bytes(content);
-    if matches!(&content, Content::Bytes(_, hash) if Some(*hash) == head.file.hash) {
+    let content = content.map_or(Content::Same, Content::bytes);
+    let content = if content.hash() == head.file.hash { Content::Same } else { content };
+    if matches!(content, Content::Same) && mode.is_none_or(|mode| mode == head.file.mode) {
         return write.unchanged(entry).await;
     }
-    write.edit(&heads, Edit::update(head, content), "path").await
+    write.edit(&heads, Edit::update(head, content).with_mode(mode), "path").await
 }
 
 /// Moves a file, or a folder with all that is below it.
@@ -387,8 +413,9 @@ pub async fn revert(
         let earlier = Head { file: File { path: place, ..earlier.file }, ..earlier };
         return write.edit(&heads, Edit::revive(head, &earlier), "fileId").await;
     }
-    if head.file.hash == earlier.file.hash {
+    if (head.file.hash, head.file.mode) == (earlier.file.hash, earlier.file.mode) {
         return write.unchanged(entry).await;
     }
-    write.edit(&heads, Edit::update(head, Content::of(&earlier)), "fileId").await
+    let content = if head.file.hash == earlier.file.hash { Content::Same } else { Content::of(&earlier) };
+    write.edit(&heads, Edit::update(head, content).restoring(&earlier), "fileId").await
 }

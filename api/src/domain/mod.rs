@@ -29,6 +29,7 @@ pub mod growing_message;
 pub mod heavy;
 pub mod node;
 pub mod past;
+mod plan;
 pub mod policy;
 pub mod portability;
 pub mod presence;
@@ -37,6 +38,7 @@ pub mod project;
 pub mod snapshot;
 pub mod sync;
 mod turns;
+pub mod undo;
 mod write;
 
 use self::turns::Turns;

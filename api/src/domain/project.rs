@@ -83,18 +83,33 @@ async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Resul
     closed.commit(project).await
 }
 
+/// Whether something that a revision changed of a project's own fields is not as it was before.
+pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32) -> Result<bool> {
+    let present = read_back(tx, locked.id).await?;
+    let Some((before, after)) = project::changed_at(tx, &present, revision).await? else { return Ok(true) };
+    Ok(before.name != after.name && before.name != present.name
+        || before.description != after.description && before.description != present.description
+        || before.initial_prompt != after.initial_prompt && before.initial_prompt != present.initial_prompt
+        || before.config != after.config && before.config != present.config
+        || before.status != after.status && before.status != present.status)
+}
+
 /// Takes back, in a write under way, what a revision changed of a project's own fields, where nobody has changed them since.
 pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> {
     let present = read_back(tx, locked.id).await?;
     let Some((before, after)) = project::changed_at(tx, &present, revision).await? else {
         return Err(Error::bad_input("revision", format!("What revision {revision} changed was not kept.")));
     };
+    /// What a field goes back to, unless it is so already.
+    fn back<T: PartialEq>(before: T, after: &T, present: &T) -> Option<T> {
+        (before != *after && before != *present).then_some(before)
+    }
     let changes = ProjectChanges {
-        name: (before.name != after.name).then_some(before.name),
-        description: (before.description != after.description).then_some(before.description),
-        initial_prompt: (before.initial_prompt != after.initial_prompt).then_some(before.initial_prompt),
-        config: (before.config != after.config).then_some(before.config),
-        status: (before.status != after.status).then_some(before.status),
+        name: back(before.name, &after.name, &present.name),
+        description: back(before.description, &after.description, &present.description),
+        initial_prompt: back(before.initial_prompt, &after.initial_prompt, &present.initial_prompt),
+        config: back(before.config, &after.config, &present.config),
+        status: back(before.status, &after.status, &present.status),
     };
     let overlaps: Vec<&str> = [
         ("name", changes.name.is_some() && after.name != present.name),

@@ -1,24 +1,24 @@
 //! Snapshots of a project, and going back to a revision.
 
-use std::collections::HashMap;
-
-use super::edit::{Changed, Content, Context, Edit, FileWrite, Heads};
+use super::compare::{self, FileDiff};
+use super::edit::{Changed, Context, Edit, FileWrite, Heads};
 use super::file::PROJECT;
+pub use super::plan::Limit;
 use super::project::Target;
 use super::write::Write;
-use super::{Tx, Writer, access, check_name, check_optional_text, policy};
+use super::{Member, Tx, Writer, access, check_name, check_optional_text, plan, policy};
 use crate::model::clock;
-use crate::model::error::{Conflict, Error, Result};
+use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
-use crate::model::ids::{FileId, ProjectId, ProjectSnapshotId, SessionId};
+use crate::model::ids::{ProjectId, ProjectSnapshotId, SessionId};
 use crate::model::manifest::manifest;
 use crate::model::names::EventKind;
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
-use crate::storage::file::{self, Head};
+use crate::storage::file;
 pub use crate::storage::snapshot::{by_created_revisions, by_ids, count, page, project_with_page};
-use crate::storage::{chat, event, file_snapshot, snapshot};
+use crate::storage::{chat, snapshot};
 
 /// A snapshot that a caller asks for.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ async fn add(
         name,
         description,
         file_count: i32::try_from(files.len()).unwrap_or(i32::MAX),
-        manifest: manifest(files.iter().map(|(path, hash)| (path.as_str(), hash))),
+        manifest: manifest_of(files),
         created_at: write.locked.at,
         created_by: None,
         session_id: None,
@@ -71,6 +71,10 @@ async fn add(
     };
     snapshot::insert(&write.tx, &new).await?;
     Ok(new.id)
+}
+
+fn manifest_of(files: &[(String, Hash)]) -> Hash {
+    manifest(files.iter().map(|(path, hash)| (path.as_str(), hash)))
 }
 
 async fn read_back(tx: &Tx, id: ProjectSnapshotId) -> Result<ProjectSnapshot> {
@@ -104,9 +108,10 @@ pub struct Restore {
     pub goal: Goal,
     /// What of the project.
     pub scope: Scope,
-    /// Only these files and folders; all without any.
+    /// Only what is written at these paths and below them; everywhere without any.
     pub paths: Option<Vec<FilePath>>,
-    /// The session whose conversation goes back; a checkpoint's own without one.
+    /// The session whose conversation goes back, a checkpoint's own without one; if only files go back, the session that wrote
+    /// what does.
     pub session_id: Option<SessionId>,
     /// The revision that the caller saw; a guard.
     pub expected_revision: Option<i32>,
@@ -162,21 +167,22 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         Scope::Conversation | Scope::Both => fold(&mut write, &restore, at, snapshot.as_ref()).await?,
     };
     let project = write.write.locked.id;
-    let heads = write.heads(&[], true).await?;
-    let before = heads.after(&[]).unwrap_or_default();
-    let backup = add(&write.write, present, &before, Some("Pre-restore backup".to_owned()), None).await?;
+    let limit = restore.limit();
     let mut edits = Vec::new();
     if restore.scope != Scope::Conversation {
-        edits = going_back(&write.write.tx, project, at, heads.by_path.values()).await?;
+        let member = access::required(&write.write.tx, project).await?;
+        edits = plan::going_back(&write.write.tx, member, (present, at), &limit).await?;
     }
-    if let Some(paths) = &restore.paths {
-        let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
-        edits.retain(|edit| chosen(&edit.path) || edit.head.as_ref().is_some_and(|head| chosen(&head.file.path)));
+    let heads = write.heads(&[], true).await?;
+    let before = heads.after(&[]).unwrap_or_default();
+    if edits.is_empty() && folded == 0 {
+        return nothing_to_do(write.write, snapshot, &before).await;
     }
+    let backup = add(&write.write, present, &before, Some("Pre-restore backup".to_owned()), None).await?;
     // All of it fits together, as it did then: only a choice of paths can meet what stays.
     let changes = write.apply(&heads, edits, "paths").await?;
     let after = Files::of(&heads, &changes);
-    let whole = restore.paths.is_none() && restore.scope != Scope::Conversation;
+    let whole = limit == Limit::default() && restore.scope != Scope::Conversation;
     if whole && snapshot.is_some_and(|snapshot| snapshot.manifest != after.manifest) {
         return Err(Error::internal(format!("restoring revision {at} did not give the snapshot's manifest")));
     }
@@ -192,6 +198,78 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         revision: closed.locked.revision,
     };
     closed.commit(restored).await
+}
+
+impl Restore {
+    /// To what the files' part is limited: a session is one whose conversation goes back, unless only files do.
+    fn limit(&self) -> Limit {
+        Limit { paths: self.paths.clone(), session: self.session_id.filter(|_| self.scope == Scope::Files) }
+    }
+}
+
+/// Ends a restore that has nothing to do without a trace. The state before is the present one, under a snapshot that nobody keeps.
+async fn nothing_to_do(write: Write, goal: Option<ProjectSnapshot>, files: &[(String, Hash)]) -> Result<Restored> {
+    let present = write.present_revision();
+    let (file_count, manifest) = (i32::try_from(files.len()).unwrap_or(i32::MAX), manifest_of(files));
+    let backup = goal.filter(|goal| goal.manifest == manifest).unwrap_or_else(|| ProjectSnapshot {
+        id: ProjectSnapshotId(clock::new_id()),
+        project_id: write.locked.id,
+        revision: present,
+        created_revision: present,
+        name: None,
+        description: None,
+        file_count,
+        manifest,
+        created_at: write.locked.at,
+        created_by: None,
+        session_id: None,
+        message_id: None,
+    });
+    let project = super::project::read_back(&write.tx, write.locked.id).await?;
+    let (changes, backup) = (Vec::new(), Some(backup));
+    let unchanged =
+        Restored { project, backup, changes, file_count, manifest, folded: 0, unfolded: 0, revision: present };
+    write.unchanged(unchanged).await
+}
+
+/// What going back to a revision would do to the files of a project as it is at another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Preview {
+    /// The project.
+    pub project: ProjectId,
+    /// The revision from which it would go back.
+    pub from: i32,
+    /// The revision to which it would.
+    pub to: i32,
+    /// To what it is limited.
+    pub limit: Limit,
+    /// Whether the contents are compared too.
+    pub with_contents: bool,
+}
+
+/// What [`restore`] would change in each of these, by the same plan. One that cannot be carried out is an error of its own.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
+    let mut plans: Vec<Result<Vec<Edit>>> = Vec::with_capacity(wanted.len());
+    let whole: Vec<_> = wanted.iter().filter(|(_, preview)| preview.limit.is_none()).collect();
+    let whole: Vec<_> = whole.into_iter().map(|(member, preview)| (*member, (preview.from, preview.to))).collect();
+    let mut whole = if whole.is_empty() { Vec::new() } else { plan::previews(tx, &whole).await? }.into_iter();
+    for (member, preview) in wanted {
+        plans.push(match preview.limit.is_none() {
+            true => Ok(whole.next().unwrap_or_default()),
+            false => plan::going_back(tx, *member, (preview.from, preview.to), &preview.limit).await,
+        });
+    }
+    let (mut edits, mut refused) = (Vec::new(), Vec::new());
+    for (plan, (member, preview)) in plans.into_iter().zip(wanted) {
+        let (plan, error) = plan.map_or_else(|error| (Vec::new(), Some(error)), |plan| (plan, None));
+        edits.push((*member, plan, preview.with_contents));
+        refused.push(error);
+    }
+    let diffs = compare::of_edits(tx, &edits).await?.into_iter().zip(refused);
+    Ok(diffs.map(|(diffs, refused)| refused.map_or(diffs, Err)).collect())
 }
 
 /// Folds away what came after a moment in the conversation that goes back. Answers how many messages that are.
@@ -211,164 +289,14 @@ async fn fold(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Optio
 }
 
 /// How many files there are once some have changed, and their manifest.
-struct Files {
-    count: i32,
-    manifest: Hash,
+pub(super) struct Files {
+    pub(super) count: i32,
+    pub(super) manifest: Hash,
 }
 
 impl Files {
-    fn of(heads: &Heads, changes: &[Changed]) -> Self {
+    pub(super) fn of(heads: &Heads, changes: &[Changed]) -> Self {
         let files = heads.after(changes).unwrap_or_default();
-        Self {
-            count: i32::try_from(files.len()).unwrap_or(i32::MAX),
-            manifest: manifest(files.iter().map(|(path, hash)| (path.as_str(), hash))),
-        }
+        Self { count: i32::try_from(files.len()).unwrap_or(i32::MAX), manifest: manifest_of(&files) }
     }
-}
-
-/// Appends the inverse of a revision: what it made goes, what it removed comes back, what it folded away is listed again, and
-/// the reverse; the project's own fields that it changed are as before.
-///
-/// # Errors
-/// `NotFound`; `Forbidden` for viewers, where it folded somebody else's conversation, and for anyone but the owner where it brought
-/// back the project; `BadInput` for a revision that changed neither files nor the project's own fields; `Conflict`, with the
-/// paths, where later changes touch the same files, where the same fields have been changed or the conversation has gone back or
-/// forth since, and where the guard fails.
-pub async fn undo(
-    writer: Writer,
-    project: ProjectId,
-    revision: Option<i32>,
-    expected_revision: Option<i32>,
-) -> Result<Restored> {
-    let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
-    write.write.check_expected(expected_revision)?;
-    let present = write.write.present_revision();
-    let undone = revision.unwrap_or(present);
-    let event = event::one(&write.write.tx, project, undone).await?.filter(|event| event.revision <= present);
-    let missing = || Error::bad_input("revision", format!("The project has revisions 1 to {present}."));
-    let kind = match event.ok_or_else(missing)?.kind {
-        EventKind::FilesChanged | EventKind::ProjectRestored => EventKind::FilesChanged,
-        EventKind::ProjectUpdated => EventKind::ProjectUpdated,
-        _ => {
-            let message = format!("Revision {undone} changed neither files nor the project's own fields.");
-            return Err(Error::bad_input("revision", message));
-        }
-    };
-    write.write.about.description = Some(format!("Undo of revision {undone}"));
-    let heads = write.heads(&[], true).await?;
-    let (mut changes, mut unfolded, mut folded) = (Vec::new(), 0, 0);
-    if kind == EventKind::ProjectUpdated {
-        super::project::undo(&write.write.tx, &write.write.locked, undone).await?;
-    } else {
-        let edits = inverse(&write.write.tx, project, undone).await?;
-        let folding = chat::folding(&write.write.tx, project, undone).await?;
-        changes = write.apply(&heads, edits, "revision").await?;
-        if let Some(folding) = folding {
-            policy::may_write_in_session(folding.author_id, writer.actor.user_id)?;
-            if folding.changed > undone {
-                let message = format!("The conversation that revision {undone} folded has been folded anew since.");
-                return Err(Error::conflict("revision", message));
-            }
-            let Write { tx, locked, .. } = &write.write;
-            (unfolded, folded) = chat::refold(tx, project, undone, locked.revision).await?;
-        }
-    }
-    let after = Files::of(&heads, &changes);
-    let closed = write.write.close(kind).await?;
-    let restored = Restored {
-        project: super::project::read_back(&closed.tx, project).await?,
-        backup: None,
-        changes,
-        file_count: after.count,
-        manifest: after.manifest,
-        folded,
-        unfolded,
-        revision: closed.locked.revision,
-    };
-    closed.commit(restored).await
-}
-
-/// The edits that take back what a revision did to files, where nothing has been done to them since.
-async fn inverse(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Edit>> {
-    let Some(member) = access::member(tx, project).await? else { return Ok(Vec::new()) };
-    let made = file_snapshot::changes_of_revisions(tx, &[(member, revision)]).await?;
-    let ids: Vec<FileId> = made.iter().map(|change| change.file_id).collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let heads = file::heads_by_ids(tx, project, &ids).await?;
-    let mut heads: HashMap<FileId, Head> = heads.into_iter().map(|head| (head.file.id, head)).collect();
-    let before = file::held_before(tx, project, revision).await?;
-    let mut before: HashMap<FileId, Head> = before.into_iter().map(|head| (head.file.id, head)).collect();
-    let (mut edits, mut overlaps) = (Vec::new(), Vec::new());
-    for change in made {
-        let head = heads.remove(&change.file_id).ok_or_else(|| Error::internal("a changed file has no row"))?;
-        if head.file.version != change.version {
-            overlaps.push(head.file.path.as_str().to_owned());
-            continue;
-        }
-        match before.remove(&change.file_id).filter(|before| !before.file.is_deleted) {
-            // It was not there, or deleted.
-            None => edits.push(Edit::delete(head)),
-            Some(before) if head.file.is_deleted => edits.push(Edit::revive(head, &before)),
-            Some(before) => {
-                let same = head.file.hash == before.file.hash;
-                let content = if same { Content::Same } else { Content::of(&before) };
-                if head.file.path == before.file.path {
-                    edits.push(Edit::update(head, content));
-                } else {
-                    edits.push(Edit::rename(head, before.file.path, content));
-                }
-            }
-        }
-    }
-    if overlaps.is_empty() {
-        return Ok(edits);
-    }
-    overlaps.sort_unstable();
-    Err(Error::Conflict(Box::new(Conflict {
-        message: format!("Files that revision {revision} changed have been changed since: {}.", overlaps.join(", ")),
-        field: Some("revision"),
-        paths: overlaps,
-        ..Conflict::default()
-    })))
-}
-
-/// The edits that lead from the live files back to the state at a revision, file by file: a rename is undone, a deleted
-/// file comes back as itself. Only files that changed since are looked at.
-async fn going_back(tx: &Tx, project: ProjectId, at: i32, heads: impl Iterator<Item = &Head>) -> Result<Vec<Edit>> {
-    let changed = file::changed_after(tx, project, at).await?;
-    if changed.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut live: HashMap<FileId, Head> = heads.map(|head| (head.file.id, head.clone())).collect();
-    let held = file::held(tx, project, at).await?;
-    let mut held: HashMap<FileId, Head> = held.into_iter().map(|head| (head.file.id, head)).collect();
-    let deleted: Vec<FileId> = held.keys().filter(|id| !live.contains_key(id)).copied().collect();
-    let mut deleted: HashMap<FileId, Head> = if deleted.is_empty() {
-        HashMap::new()
-    } else {
-        file::heads_by_ids(tx, project, &deleted).await?.into_iter().map(|head| (head.file.id, head)).collect()
-    };
-    let mut edits = Vec::new();
-    for id in changed {
-        match (held.remove(&id), live.remove(&id)) {
-            (None, None) => {}
-            (None, Some(head)) => edits.push(Edit::delete(head)),
-            (Some(earlier), None) => {
-                let head = deleted.remove(&id).ok_or_else(|| Error::internal("a deleted file has no row"))?;
-                edits.push(Edit::revive(head, &earlier));
-            }
-            (Some(earlier), Some(head)) => {
-                let same = head.file.hash == earlier.file.hash;
-                let content = if same { Content::Same } else { Content::of(&earlier) };
-                if head.file.path != earlier.file.path {
-                    edits.push(Edit::rename(head, earlier.file.path, content));
-                } else if !same {
-                    edits.push(Edit::update(head, content));
-                }
-            }
-        }
-    }
-    Ok(edits)
 }

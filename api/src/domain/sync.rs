@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use super::edit::{Changed, Content, Context, Edit, FileWrite, Gathered, Heads, Prepared};
-use super::file::{PROJECT, Sides, check_context, file_content, merges};
+use super::file::{PROJECT, Sides, check_context, check_mode, file_content, merges};
 use super::project::Target;
 use super::turns::Size;
 use super::write::Write;
 use super::{Tx, Writer, check_name, heavy, policy};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
-use crate::model::ids::{FileId, ProjectId};
+use crate::model::file::FileMode;
+use crate::model::ids::ProjectId;
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
@@ -25,6 +26,8 @@ pub struct SyncFile {
     pub file_type: FileType,
     /// Its bytes; `None` for an empty file and for a folder.
     pub content: Option<Vec<u8>>,
+    /// What it is to a file system; as before where it is not given.
+    pub mode: Option<FileMode>,
     /// Its language; guessed by its path where it is not given.
     pub language: Option<String>,
 }
@@ -83,7 +86,9 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
             check_name(limits, &format!("{parent}language"), language)?;
         }
         let content = file_content(limits, &parent, file.file_type, file.content)?;
-        wanted.push((file.path, file.file_type, file.language, content));
+        check_mode(&parent, file.file_type, file.mode)?;
+        let meta = Meta { language: file.language, mode: file.mode };
+        wanted.push((file.path, file.file_type, meta, content));
     }
     if let Some(index) = sync.deletes.iter().position(|path| paths.contains(path)) {
         return Err(Error::bad_input(format!("deletes[{index}]"), "This path is among `files` too."));
@@ -120,8 +125,15 @@ struct Job {
     mirror: bool,
 }
 
-/// A file as it is to be: where, what, its language, and what it holds.
-type Wanted = (FilePath, FileType, Option<String>, Content);
+/// A file as it is to be: where, what, what else is said of it, and what it holds.
+type Wanted = (FilePath, FileType, Meta, Content);
+
+/// What may be said of a file.
+#[derive(Clone, Default)]
+struct Meta {
+    language: Option<String>,
+    mode: Option<FileMode>,
+}
 
 /// A sync that was prepared before its project was locked: what it reads and computes keeps nobody else from writing.
 struct Ahead {
@@ -176,15 +188,24 @@ async fn finish(mut write: FileWrite, heads: &Heads, unchanged: usize, prepared:
     write.write.commit(EventKind::FilesChanged, Synced { changes, unchanged, revision }).await
 }
 
-/// Checks the precondition on the project's revision; its conflict names the files that differ.
+/// Checks the precondition that no files have changed since a revision; its conflict names the files.
 async fn check_revision(write: &Write, heads: &Heads, job: &Job, expected: Option<i32>) -> Result<()> {
-    match write.check_expected(expected) {
-        Err(Error::Conflict(conflict)) => {
-            let files = conflicts(write, heads, &job.wanted, expected.unwrap_or_default()).await?;
-            Err(Error::Conflict(Box::new(Conflict { files, ..*conflict })))
-        }
-        checked => checked,
+    let Some(expected) = expected else { return Ok(()) };
+    let current = write.present_revision();
+    let is_past = (0..current).contains(&expected);
+    if expected == current || is_past && !file::has_changed_after(&write.tx, write.locked.id, expected).await? {
+        return Ok(());
     }
+    Err(Error::Conflict(Box::new(Conflict {
+        message: match is_past {
+            true => format!("Files have changed since revision {expected}: the project is at revision {current}."),
+            false => format!("The project is at revision {current}, not {expected}."),
+        },
+        field: Some("expectedRevision"),
+        current_revision: Some(current),
+        files: conflicts(write, heads, job, expected).await?,
+        ..Conflict::default()
+    })))
 }
 
 /// More files than this make a sync a large write.
@@ -204,18 +225,29 @@ fn size_of(wanted: &[Wanted], deletes: usize) -> Size {
 /// Files of a refused sync that are described, at most.
 const MAX_CONFLICTS: usize = 100;
 
-/// The files of a sync that somebody else has changed since the caller saw them, and differently.
-async fn conflicts(write: &Write, heads: &Heads, wanted: &[Wanted], seen_at: i32) -> Result<Vec<FileConflict>> {
+/// The files that have changed since the caller saw the project, and are not as the caller would have them: those of the sync,
+/// then all others.
+async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Result<Vec<FileConflict>> {
     let (tx, project) = (&write.tx, write.locked.id);
-    let changed: HashSet<FileId> = file::changed_after(tx, project, seen_at).await?.into_iter().collect();
+    let changed = file::changed_after(tx, project, seen_at).await?;
+    let changed = file::heads_by_ids(tx, project, &changed).await?;
     let seen = file::held(tx, project, seen_at).await?;
     let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
+    let of_path = |path: &FilePath, head: Option<&Head>| FileConflict {
+        path: path.as_str().to_owned(),
+        current_version: head.map(|head| head.file.version),
+        current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
+        merge: None,
+    };
     let (mut files, mut sides) = (Vec::new(), Vec::new());
-    for (path, _, _, content) in wanted {
+    for (path, _, meta, content) in &job.wanted {
         let Content::Bytes(sent, hash) = content else { continue };
         let head = heads.get(path);
         let touched = match head {
-            Some(head) => changed.contains(&head.file.id) && head.file.hash != Some(*hash),
+            Some(head) => {
+                let differs = head.file.hash != Some(*hash) || meta.mode.is_some_and(|mode| mode != head.file.mode);
+                differs && changed.iter().any(|changed| changed.file.id == head.file.id)
+            }
             None => seen.contains_key(path),
         };
         if !touched || files.len() == MAX_CONFLICTS {
@@ -223,17 +255,39 @@ async fn conflicts(write: &Write, heads: &Heads, wanted: &[Wanted], seen_at: i32
         }
         let seen = seen.get(path).and_then(|head| head.blob);
         sides.push(Sides { seen, now: head.and_then(|head| head.blob), sent: sent.clone() });
-        files.push(FileConflict {
-            path: path.as_str().to_owned(),
-            current_version: head.map(|head| head.file.version),
-            current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
-            merge: None,
-        });
+        files.push(of_path(path, head));
     }
     for (file, merge) in files.iter_mut().zip(merges(tx, project, sides).await?) {
         file.merge = merge;
     }
+    // What the sync leaves alone, or would delete. Where a file was moved from, there is nothing to merge.
+    let given: HashSet<&FilePath> = job.wanted.iter().map(|(path, ..)| path).collect();
+    let mut others: Vec<(FilePath, Option<&Head>)> = Vec::new();
+    for head in &changed {
+        let live = Some(head).filter(|head| !head.file.is_deleted);
+        others.extend(live.map(|head| (head.file.path.clone(), Some(head))));
+    }
+    let gone = seen.keys().filter(|path| heads_lack(&changed, path));
+    others.extend(gone.map(|path| (path.clone(), None)));
+    others.retain(|(path, _)| !given.contains(path));
+    others.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let room = MAX_CONFLICTS.saturating_sub(files.len());
+    files.extend(others.into_iter().take(room).map(|(path, head)| of_path(&path, head)));
+    if files.is_empty() {
+        // What has changed is as the caller would have it.
+        files.extend(
+            changed
+                .iter()
+                .take(MAX_CONFLICTS)
+                .map(|head| of_path(&head.file.path, Some(head).filter(|head| !head.file.is_deleted))),
+        );
+    }
     Ok(files)
+}
+
+/// Whether none of these live files is at a path.
+fn heads_lack(heads: &[Head], path: &FilePath) -> bool {
+    !heads.iter().any(|head| !head.file.is_deleted && head.file.path == *path)
 }
 
 /// Contents at least this alike are taken for one file that moved: git's default.
@@ -290,7 +344,7 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
             }
             if let (Some(Edit { head: Some(head), .. }), Some(created)) = (from.take(), to.take()) {
                 let moved = Edit::rename(head, created.path, created.content);
-                rest.push(Edit { language: created.language, ..moved });
+                rest.push(Edit { language: created.language, ..moved }.with_mode(created.mode));
             }
         }
         rest.extend(gone.into_iter().flatten().chain(new.into_iter().flatten()));
@@ -319,26 +373,28 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
         }
     }
     let mut new = Vec::new();
-    for (path, file_type, language, content) in wanted {
+    for (path, file_type, meta, content) in wanted {
         match heads.get(&path) {
             Some(head) if head.file.file_type == file_type => {
                 gone.remove(&path);
-                match &content {
-                    Content::Bytes(_, hash) if Some(*hash) != head.file.hash => {
-                        edits.push(Edit { language, ..Edit::update(head.clone(), content) });
-                    }
-                    _ => unchanged += 1,
+                let is_same = content.hash() == head.file.hash;
+                if is_same && meta.mode.is_none_or(|mode| mode == head.file.mode) {
+                    unchanged += 1;
+                } else {
+                    let content = if is_same { Content::Same } else { content };
+                    let edit = Edit { language: meta.language, ..Edit::update(head.clone(), content) };
+                    edits.push(edit.with_mode(meta.mode));
                 }
             }
             Some(_) if !mirror && !gone.contains_key(&path) => {
                 let message = format!("{:?} is a file here and a folder there.", path.as_str());
                 return Err(Error::conflict("files", message));
             }
-            _ => new.push((path, file_type, language, content)),
+            _ => new.push((path, file_type, meta, content)),
         }
     }
     new.sort_by(|a, b| a.0.cmp(&b.0));
-    for (path, file_type, language, content) in new {
+    for (path, file_type, Meta { language, mode }, content) in new {
         // A file that vanishes here and appears there with the same contents has moved.
         let moved = match &content {
             Content::Bytes(bytes, hash) if !bytes.is_empty() => {
@@ -349,8 +405,8 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
             _ => None,
         };
         match moved.and_then(|from| gone.remove(&from)) {
-            Some(head) => edits.push(Edit { language, ..Edit::rename(head, path, Content::Same) }),
-            None => edits.push(Edit::create(path, file_type, language, content)),
+            Some(head) => edits.push(Edit { language, ..Edit::rename(head, path, Content::Same) }.with_mode(mode)),
+            None => edits.push(Edit::create(path, file_type, language, content).with_mode(mode)),
         }
     }
     let mut gone: Vec<Head> = gone.into_values().collect();

@@ -47,6 +47,7 @@ pub const SAME_FOR_ALL: &[&str] = &[
     "messageAdded",
     "messageCount",
     "metadata",
+    "mode",
     "name",
     "newContent",
     "oldContent",
@@ -64,6 +65,8 @@ pub const SAME_FOR_ALL: &[&str] = &[
     "timestamp",
     "title",
     "type",
+    "undoes",
+    "undoneBy",
     "updatedAt",
     "version",
 ];

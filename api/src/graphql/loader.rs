@@ -9,15 +9,16 @@ use std::sync::Arc;
 use super::batch::Key;
 use super::context::Caller;
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
+use crate::domain::snapshot::Preview;
 use crate::domain::{
     Member, Tx, access, agent_configuration, chat, collaborator, events, file, growing_message, past, presence,
-    profile, project, snapshot,
+    profile, project, snapshot, undo,
 };
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::collaborator::{Collaborator, EmailInvitation, Invitation};
 use crate::model::error::Result;
-use crate::model::event::{AsOf, Event, Moment};
+use crate::model::event::{AsOf, Event, Moment, Undos};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
 use crate::model::growing_message::GrowingMessage;
 use crate::model::ids::{
@@ -98,6 +99,9 @@ pub struct EventsAfter(pub ProjectId, pub i32, pub usize);
 /// The revision that a moment of a project is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MomentOf(pub ProjectId, pub Moment);
+/// Which revisions of a project take back which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UndosOf(pub ProjectId);
 /// The caller's own preferences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnPreferences;
@@ -313,6 +317,20 @@ loaders! {
             found.extend(wanted.into_iter().map(|(_, key)| key).zip(diffs));
         }
         Ok(found)
+    };
+    Preview => Result<Vec<FileDiff>>, |tx, keys| {
+        let mut found = HashMap::new();
+        for keys in keys.chunks(PARENTS) {
+            let wanted = access::within(tx, keys, |key| key.project).await?;
+            let diffs = snapshot::previews(tx, &wanted).await?;
+            found.extend(wanted.into_iter().map(|(_, key)| key).zip(diffs));
+        }
+        Ok(found)
+    };
+    UndosOf => Arc<Undos>, |tx, keys| {
+        let projects = projects(tx, keys, |key| key.0).await?;
+        let undos = undo::of_projects(tx, &projects).await?;
+        Ok(undos.into_iter().map(|(project, undos)| (UndosOf(project), Arc::new(undos))).collect())
     };
     BlameOf => Result<Vec<BlameRange>>, |tx, keys| {
         let mut found = HashMap::new();

@@ -2,7 +2,7 @@
 
 use async_graphql::Enum;
 
-use crate::model::{names, project};
+use crate::model::{file, names, project};
 
 macro_rules! enums {
     ($($(#[$doc:meta])* $name:ident = $model:path { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? })+) => {$(
@@ -58,6 +58,15 @@ enums! {
         File,
         /// It has no contents of its own.
         Folder,
+    }
+    /// What a file is to a file system.
+    FileMode = file::FileMode {
+        /// A plain file.
+        File,
+        /// A file that can be run.
+        Executable,
+        /// A symbolic link; its contents are the path to which it leads.
+        Symlink,
     }
     /// What a change did to a file.
     ChangeType = names::ChangeType {

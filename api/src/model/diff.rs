@@ -11,6 +11,7 @@
 //! 4. Above [`ANCHORED_LINES`] all that differs is replaced as a whole. Every result is correct; later ones are coarser.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices, group_diff_ops};
@@ -65,7 +66,7 @@ pub fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// How many lines were added and deleted: the `+` and `-` lines of [`unified`].
+/// How many lines were added and deleted: the `+` and `-` lines of a patch.
 pub fn stat(old: &str, new: &str) -> Stat {
     let mut stat = Stat::default();
     for op in Diff::new(old, new).ops.iter().filter(|op| op.tag() != DiffTag::Equal) {
@@ -75,49 +76,30 @@ pub fn stat(old: &str, new: &str) -> Stat {
     stat
 }
 
-/// The difference as `diff -u` writes it, with 3 lines of context; `patch` can apply it. A path of none is `/dev/null`
-/// (created, deleted). Paths are quoted as git quotes them. Empty where the texts are equal, except that a mere rename
-/// gives git's extended header, the only form of it that `patch` knows.
-///
-/// Format: GNU diffutils manual, "Detailed Description of Unified Format"; git-diff(1), "Generating patch text".
-pub fn unified(old: &str, new: &str, old_path: Option<&str>, new_path: Option<&str>) -> String {
-    let groups = Diff::new(old, new).groups();
-    let mut text = String::new();
-    if groups.is_empty() {
-        if let (Some(from), Some(to)) = (old_path, new_path)
-            && from != to
-        {
-            let header = [
-                format!("diff --git {} {}\n", quoted("a/", from, " "), quoted("b/", to, " ")),
-                "similarity index 100%\n".to_owned(),
-                format!("rename from {}\nrename to {}\n", quoted("", from, " "), quoted("", to, " ")),
-            ];
-            text.extend(header);
-        }
-        return text;
-    }
-    text.push_str(&format!("--- {}\n", header_name("a/", old_path)));
-    text.push_str(&format!("+++ {}\n", header_name("b/", new_path)));
-    for group in groups {
-        let (old_start, old_count) = (group.runs.first().map_or(0, |run| run.old_line), group.old_count);
-        let (new_start, new_count) = (group.runs.first().map_or(0, |run| run.new_line), group.new_count);
-        text.push_str(&format!("@@ -{} +{} @@\n", range(old_start, old_count), range(new_start, new_count)));
-        for run in group.runs {
-            let sign = match run.op {
-                LineOp::Equal => ' ',
-                LineOp::Insert => '+',
-                LineOp::Delete => '-',
-            };
-            for line in run.text.split_inclusive('\n') {
-                text.push(sign);
-                text.push_str(line);
-                if !line.ends_with('\n') {
-                    text.push_str("\n\\ No newline at end of file\n");
-                }
+/// Lines of one text in the place of lines of another, as ranges that count from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The lines that go.
+    pub old: Range<usize>,
+    /// The lines that come.
+    pub new: Range<usize>,
+}
+
+/// What differs between two texts; between two changes there is a line at least that both have.
+pub fn changes(old: &str, new: &str) -> Vec<Change> {
+    let diff = Diff::new(old, new);
+    let mut changes: Vec<Change> = Vec::new();
+    for op in diff.ops.iter().filter(|op| op.tag() != DiffTag::Equal) {
+        let shifted = |range: Range<usize>| range.start + diff.skipped..range.end + diff.skipped;
+        let change = Change { old: shifted(op.old_range()), new: shifted(op.new_range()) };
+        match changes.last_mut() {
+            Some(last) if last.old.end == change.old.start && last.new.end == change.new.start => {
+                (last.old.end, last.new.end) = (change.old.end, change.new.end);
             }
+            _ => changes.push(change),
         }
     }
-    text
+    changes
 }
 
 /// The difference as runs of lines, equal ones shortened to 3 lines of context around changes. Where texts differ only
@@ -160,7 +142,7 @@ fn chunks(content: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The part of two texts that holds all of their differences, with up to 3 equal lines at each end.
-struct Diff<'a> {
+pub(super) struct Diff<'a> {
     old: &'a str,
     new: &'a str,
     /// Lines before that part, the same number in both.
@@ -170,22 +152,22 @@ struct Diff<'a> {
 }
 
 /// Neighbouring changes and the equal lines around them: a hunk.
-struct Group<'a> {
-    runs: Vec<Run<'a>>,
-    old_count: usize,
-    new_count: usize,
+pub(super) struct Group<'a> {
+    pub(super) runs: Vec<Run<'a>>,
+    pub(super) old_count: usize,
+    pub(super) new_count: usize,
 }
 
 /// Lines of one kind. Line numbers count from 0.
-struct Run<'a> {
-    op: LineOp,
-    old_line: usize,
-    new_line: usize,
-    text: &'a str,
+pub(super) struct Run<'a> {
+    pub(super) op: LineOp,
+    pub(super) old_line: usize,
+    pub(super) new_line: usize,
+    pub(super) text: &'a str,
 }
 
 impl<'a> Diff<'a> {
-    fn new(old: &'a str, new: &'a str) -> Self {
+    pub(super) fn new(old: &'a str, new: &'a str) -> Self {
         if old == new {
             return Self { old: "", new: "", skipped: 0, ops: vec![] };
         }
@@ -203,7 +185,7 @@ impl<'a> Diff<'a> {
         }
     }
 
-    fn groups(self) -> Vec<Group<'a>> {
+    pub(super) fn groups(self) -> Vec<Group<'a>> {
         let Self { mut old, mut new, skipped, ops } = self;
         let (mut old_at, mut new_at) = (0, 0);
         let mut groups = Vec::new();
@@ -423,61 +405,26 @@ fn unique_places(lines: &[u32], distinct: usize) -> Vec<Option<usize>> {
     places.into_iter().map(|(count, at)| (count == 1).then_some(at)).collect()
 }
 
-/// A hunk's range from a line number that counts from 0: one line has no count, and no lines name the line before.
-fn range(start: usize, count: usize) -> String {
-    match count {
-        0 => format!("{start},0"),
-        1 => format!("{}", start + 1),
-        _ => format!("{},{count}", start + 1),
-    }
-}
-
-fn header_name(prefix: &str, path: Option<&str>) -> String {
-    match path {
-        None => "/dev/null".to_owned(),
-        // A tab ends the name, or `patch` would end it at the space.
-        Some(path) if path.contains(' ') => format!("{}\t", quoted(prefix, path, "")),
-        Some(path) => quoted(prefix, path, ""),
-    }
-}
-
-/// The path as git writes it: within quotes where it has a quote, a backslash, a control character or one of `special`
-/// (a space, in headers where `patch` takes it for the end of the name).
-fn quoted(prefix: &str, path: &str, special: &str) -> String {
-    if !path.contains(|c: char| matches!(c, '"' | '\\') || c.is_ascii_control() || special.contains(c)) {
-        return format!("{prefix}{path}");
-    }
-    let mut text = format!("\"{prefix}");
-    for c in path.chars() {
-        match c {
-            '"' | '\\' => text.extend(['\\', c]),
-            _ if c.is_ascii_control() => text.push_str(&format!("\\{:03o}", u32::from(c))),
-            _ => text.push(c),
-        }
-    }
-    text.push('"');
-    text
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fmt::Write as _;
-    use std::path::Path;
-    use std::process::Command;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::file::FileMode;
+    use crate::model::patch::{Side, unified};
 
     fn diff(old: &str, new: &str) -> String {
-        unified(old, new, Some("f"), Some("f"))
+        let side = Some(Side { path: "f", mode: FileMode::File });
+        unified(old, new, side, side)
     }
 
     /// Applies a unified diff as strictly as can be: every context and deleted line, position and count must fit.
     fn apply(old: &str, diff: &str) -> String {
         let old: Vec<&str> = old.split_inclusive('\n').collect();
         let (mut new, mut at, mut new_lines) = (String::new(), 0, 0);
-        let mut lines = diff.split_inclusive('\n').skip(2).peekable();
+        let mut lines = diff.split_inclusive('\n').skip(3).peekable();
         while let Some(header) = lines.next() {
             let ranges = header.strip_prefix("@@ -").unwrap().strip_suffix(" @@\n").unwrap();
             let [(old_start, old_count), (new_start, new_count)] = {
@@ -519,7 +466,7 @@ mod tests {
         let text = diff(old, new);
         assert_eq!(text.is_empty(), old == new);
         assert_eq!(apply(old, &text), new);
-        let count = |sign| text.split('\n').skip(2).filter(|line| line.starts_with(sign)).count() as i32;
+        let count = |sign| text.split('\n').skip(3).filter(|line| line.starts_with(sign)).count() as i32;
         assert_eq!(stat(old, new), Stat { additions: count('+'), deletions: count('-') });
 
         let lines = |text: &str| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
@@ -555,26 +502,26 @@ mod tests {
     fn as_diff_u_writes_it() {
         let old = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n";
         let new = "1\n2\n3\n4\nfive\n6\n7\n8\n9\n10\n11\n12\n13\n14\n";
-        let expected = "--- a/f\n+++ b/f\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n@@ -11,3 +11,4 @@\n 11\n 12\n 13\n+14\n";
+        let expected = "diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n@@ -11,3 +11,4 @@\n 11\n 12\n 13\n+14\n";
         assert_eq!(diff(old, new), expected);
         assert_eq!(stat(old, new), Stat { additions: 2, deletions: 1 });
     }
 
     #[test]
     fn empty_sides_and_single_lines() {
-        assert_eq!(unified("", "a\nb\nc\n", None, Some("x")), "--- /dev/null\n+++ b/x\n@@ -0,0 +1,3 @@\n+a\n+b\n+c\n");
-        assert_eq!(unified("a\n", "", Some("x"), None), "--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n");
-        assert_eq!(diff("a\n", "b\n"), "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n");
+        assert_eq!(diff("a\n", "b\n"), "diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n");
         assert_eq!(diff("same\n", "same\n"), "");
-        assert_eq!(unified("", "", None, Some("x")), "");
     }
 
     #[test]
     fn the_last_newline_counts() {
         let none = "\\ No newline at end of file\n";
-        assert_eq!(diff("a", "a\n"), format!("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n{none}+a\n"));
-        assert_eq!(diff("a\n", "a"), format!("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+a\n{none}"));
-        assert_eq!(diff("a\nb", "c\nb"), format!("--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n-a\n+c\n b\n{none}"));
+        assert_eq!(diff("a", "a\n"), format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n{none}+a\n"));
+        assert_eq!(diff("a\n", "a"), format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+a\n{none}"));
+        assert_eq!(
+            diff("a\nb", "c\nb"),
+            format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n-a\n+c\n b\n{none}")
+        );
         assert_eq!(stat("a", "a\n"), Stat { additions: 1, deletions: 1 });
     }
 
@@ -583,22 +530,10 @@ mod tests {
         let old = "a\rb\u{2028}c\u{85}d\u{b}\u{c}e\r\nf\r\n";
         assert_eq!(
             diff(old, &old.replace("f\r", "f")),
-            format!("--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n {}-f\r\n+f\n", &old[..old.len() - 3])
+            format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n {}-f\r\n+f\n", &old[..old.len() - 3])
         );
         assert_eq!(stat("a\rb", "a\rc"), Stat { additions: 1, deletions: 1 });
         assert_eq!(line_changes("a\r\n", "b\r\n")[0].lines, ["a\r"]);
-    }
-
-    #[test]
-    fn names_that_patch_understands() {
-        let header = |path| unified("", "x\n", None, Some(path)).lines().nth(1).unwrap().to_owned();
-        assert_eq!(header("a b.py"), "+++ b/a b.py\t");
-        assert_eq!(header("日本.py"), "+++ b/日本.py");
-        assert_eq!(header("a\"b\\c"), "+++ \"b/a\\\"b\\\\c\"");
-        assert_eq!(
-            unified("x", "x", Some("a"), Some("b c")),
-            "diff --git a/a \"b/b c\"\nsimilarity index 100%\nrename from a\nrename to \"b c\"\n"
-        );
     }
 
     #[test]
@@ -654,7 +589,7 @@ mod tests {
         let large = shuffled(500_000, 9);
         let new = format!("{large}end\n");
         assert_eq!(stat(&large, &new), Stat { additions: 1, deletions: 0 });
-        assert_eq!(diff(&large, &new).lines().nth(2), Some("@@ -499998,3 +499998,4 @@"));
+        assert_eq!(diff(&large, &new).lines().nth(3), Some("@@ -499998,3 +499998,4 @@"));
     }
 
     #[test]
@@ -673,7 +608,7 @@ mod tests {
         assert_eq!(text_of(&[0xff, b'a']), None);
     }
 
-    fn texts() -> impl Strategy<Value = (String, String)> {
+    pub(in crate::model) fn texts() -> impl Strategy<Value = (String, String)> {
         let line = prop_oneof![6 => "[ab]?", 2 => "[-+ @\\\\]{0,3}", 1 => "[a\r\u{2028}é]{0,3}", 1 => Just("--- a/x".to_owned())];
         let text =
             (proptest::collection::vec(line, 0..40), "\n|\r\n|").prop_map(|(lines, end)| lines.join("\n") + &end);
@@ -712,46 +647,6 @@ mod tests {
                 (old_at, new_at) = (old_start + len, new_start + len);
                 prop_assert_eq!(&old[old_start..old_at], &new[new_start..new_at]);
             }
-        }
-    }
-
-    fn patch(folder: &Path, arguments: &[&str], diff: &str) {
-        std::fs::write(folder.join("patch"), diff).unwrap();
-        let output = Command::new("patch")
-            .args(["--binary", "-s", "-i", "patch"])
-            .args(arguments)
-            .current_dir(folder)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{diff}{}", String::from_utf8_lossy(&output.stdout));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-        #[test]
-        #[ignore = "runs the `patch` program, which a machine may lack"]
-        fn patch_applies_it((old, new) in texts(), name in "[a-z \"\\\\é]{1,8}x") {
-            let folder = std::env::temp_dir().join(format!("antiphon-diff-{}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
-            let file = folder.join("content");
-            std::fs::write(&file, &old).unwrap();
-            patch(&folder, &["content"], &diff(&old, &new));
-            prop_assert_eq!(std::fs::read_to_string(&file).unwrap(), new.clone());
-            let name = name.trim();
-            let file = folder.join(name);
-            std::fs::write(&file, &old).unwrap();
-            patch(&folder, &["-p1"], &unified(&old, &new, Some(name), Some(name)));
-            prop_assert_eq!(std::fs::read_to_string(&file).unwrap(), new.clone());
-            std::fs::remove_file(&file).unwrap();
-            if !new.is_empty() {
-                patch(&folder, &["-p1"], &unified("", &new, None, Some(name)));
-                prop_assert_eq!(std::fs::read_to_string(&file).unwrap(), new.clone());
-                patch(&folder, &["-p1"], &unified(&new, &new, Some(name), Some("moved")));
-                prop_assert_eq!(std::fs::read_to_string(folder.join("moved")).unwrap(), new.clone());
-                patch(&folder, &["-p1"], &unified(&new, "", Some("moved"), None));
-                prop_assert!(!folder.join("moved").exists());
-            }
-            std::fs::remove_dir_all(&folder).unwrap();
         }
     }
 }

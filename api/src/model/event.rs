@@ -1,5 +1,7 @@
 //! Entries of a project's log.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
@@ -24,6 +26,61 @@ pub struct Event {
     pub message_id: Option<MessageId>,
 }
 
+/// Which revisions of a project take back which.
+#[derive(Clone, Debug, Default)]
+pub struct Undos {
+    undoes: BTreeMap<i32, Vec<i32>>,
+    undone_by: BTreeMap<i32, i32>,
+    /// Of each revision that takes back others, whether a change is gone by it, and not there again.
+    is_undo_of_change: BTreeMap<i32, bool>,
+}
+
+impl Undos {
+    /// From pairs of a revision and one that it takes back. What a revision takes back is there again once that revision is
+    /// itself taken back.
+    pub fn new(pairs: &[(i32, i32)]) -> Self {
+        let mut undos = Self::default();
+        for (revision, undone) in pairs {
+            undos.undoes.entry(*revision).or_default().push(*undone);
+        }
+        for (revision, undone) in &undos.undoes {
+            let is_redo = undone.iter().any(|undone| undos.is_undo_of_change.get(undone) == Some(&true));
+            undos.is_undo_of_change.insert(*revision, !is_redo);
+        }
+        // The newest first: of those nothing is taken back later.
+        for (revision, undone) in undos.undoes.iter().rev() {
+            if !undos.undone_by.contains_key(revision) {
+                for undone in undone {
+                    undos.undone_by.entry(*undone).or_insert(*revision);
+                }
+            }
+        }
+        undos
+    }
+
+    /// What a revision takes back, oldest first; nothing unless it is an undo.
+    pub fn undoes(&self, revision: i32) -> &[i32] {
+        self.undoes.get(&revision).map_or(&[], Vec::as_slice)
+    }
+
+    /// The revision by which another is taken back now.
+    pub fn undone_by(&self, revision: i32) -> Option<i32> {
+        self.undone_by.get(&revision).copied()
+    }
+
+    /// Whether a revision is an undo.
+    pub fn is_undo(&self, revision: i32) -> bool {
+        self.undoes.contains_key(&revision)
+    }
+
+    /// The undos that are not themselves taken back, newest first. What takes back an undo is a redo, and none of them.
+    pub fn standing(&self) -> impl Iterator<Item = i32> {
+        self.undoes.keys().rev().copied().filter(|revision| {
+            self.undone_by(*revision).is_none() && self.is_undo_of_change.get(revision).copied().unwrap_or_default()
+        })
+    }
+}
+
 /// A revision, with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AsOf {
@@ -44,4 +101,20 @@ pub enum Moment {
     Message(MessageId),
     /// A snapshot's.
     Snapshot(ProjectSnapshotId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_back_is_there_again_once_that_is_taken_back() {
+        // 5 takes back 4, 6 takes back 3, 7 brings 3 back, 8 takes back 2 and 3.
+        let undos = Undos::new(&[(5, 4), (6, 3), (7, 6), (8, 2), (8, 3)]);
+        let by: Vec<Option<i32>> = (1..=8).map(|revision| undos.undone_by(revision)).collect();
+        assert_eq!(by, [None, Some(8), Some(8), Some(5), None, Some(7), None, None]);
+        assert_eq!(undos.undoes(8), [2, 3]);
+        assert_eq!(undos.standing().collect::<Vec<_>>(), [8, 5]);
+        assert_eq!(Undos::new(&[(5, 4), (6, 5), (7, 6)]).undone_by(4), Some(5));
+    }
 }

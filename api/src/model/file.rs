@@ -9,6 +9,52 @@ use super::path::FilePath;
 /// SHA-256 of a file's bytes.
 pub type Hash = [u8; 32];
 
+/// What a file is to a file system, besides its contents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FileMode {
+    /// A plain file.
+    #[default]
+    File,
+    /// A file that can be run.
+    Executable,
+    /// A symbolic link; the contents are the path to which it leads.
+    Symlink,
+}
+
+impl FileMode {
+    /// The number that the database keeps.
+    pub fn stored(self) -> i16 {
+        match self {
+            Self::File => 0,
+            Self::Executable => 1,
+            Self::Symlink => 2,
+        }
+    }
+
+    /// The mode with a number that the database kept; `None` for a number that is not one of ours.
+    pub fn from_stored(number: i16) -> Option<Self> {
+        [Self::File, Self::Executable, Self::Symlink].into_iter().find(|mode| mode.stored() == number)
+    }
+
+    /// The mode as git writes it.
+    pub fn as_git(self) -> &'static str {
+        match self {
+            Self::File => "100644",
+            Self::Executable => "100755",
+            Self::Symlink => "120000",
+        }
+    }
+
+    /// The mode that git means; what git takes for a file counts as one.
+    pub fn from_git(text: &str) -> Self {
+        match text {
+            "100755" => Self::Executable,
+            "120000" => Self::Symlink,
+            _ => Self::File,
+        }
+    }
+}
+
 /// A file at one moment: now, or as of a revision.
 #[derive(Clone, Debug)]
 pub struct File {
@@ -28,6 +74,8 @@ pub struct File {
     pub version: i32,
     /// Hash of its contents; `None` for a folder and for a deleted file.
     pub hash: Option<Hash>,
+    /// What it is to a file system.
+    pub mode: FileMode,
     /// Whether it is deleted.
     pub is_deleted: bool,
     /// When it was first made.
@@ -124,6 +172,10 @@ pub struct FileSnapshot {
     pub hash: Option<Hash>,
     /// Size of the contents, in bytes.
     pub size_bytes: i32,
+    /// What the file was to a file system.
+    pub mode: FileMode,
+    /// The version of the file whose lines this one brings back.
+    pub restores: Option<i32>,
     /// Why, in the writer's words.
     pub change_description: Option<String>,
     /// When.

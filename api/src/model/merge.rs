@@ -1,6 +1,8 @@
 //! Three-way merges of texts, for a writer whose guard failed.
 
-use super::diff;
+use std::ops::Range;
+
+use super::diff::{self, Change};
 
 /// What comes of bringing two changes of one text together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,23 +20,202 @@ pub const MAX_STEPS: u64 = 100_000_000;
 /// Merges what is there now with what a caller made of `base`; `None` where that takes more than the `steps` that are left.
 /// A merge takes steps in proportion to the lines and to the square of the differences (E. Myers, "An O(ND) Difference
 /// Algorithm and Its Variations", 1986); the differences are counted first, for which there is a bound.
+///
+/// Which changes belong together, and how a conflict is written, is as in `git merge-file --diff3` (git's xdiff/xmerge.c): markers
+/// have lines of their own that end as the lines around them do.
 pub fn merge(base: &str, now: &str, sent: &str, steps: &mut u64) -> Option<Merge> {
     let lines = [base, now, sent].iter().map(|text| text.bytes().filter(|byte| *byte == b'\n').count() as u64).sum();
-    let differences = |text| {
-        let stat = diff::stat(base, text);
-        u64::from(stat.additions.unsigned_abs()) + u64::from(stat.deletions.unsigned_abs())
-    };
-    let squares = [now, sent].map(|text| differences(text).saturating_pow(2));
+    let changes = [now, sent].map(|text| diff::changes(base, text));
+    let squares = changes.each_ref().map(|changes| {
+        let differences = changes.iter().map(|change| (change.old.len() + change.new.len()) as u64);
+        differences.fold(0_u64, u64::saturating_add).saturating_pow(2)
+    });
     let needed = squares.into_iter().fold(lines, u64::saturating_add);
     *steps = steps.checked_sub(needed)?;
-    Some(match diffy::merge(base, now, sent) {
-        Ok(text) => Merge { clean: true, text },
-        Err(text) => Merge { clean: false, text },
-    })
+    let split = |text| str::split_inclusive(text, '\n').collect::<Vec<&str>>();
+    let texts = Texts { base: split(base), now: split(now), sent: split(sent) };
+    let hunks = texts.hunks(&changes[0], &changes[1]);
+    let clean = hunks.iter().all(|hunk| hunk.from != From::Both);
+    Some(Merge { clean, text: texts.write(&hunks) })
+}
+
+/// From which side a part of a merge comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    Now,
+    Sent,
+    /// Both changed it, differently.
+    Both,
+}
+
+/// A part of a merge that is not as in the base, as ranges of lines.
+#[derive(Clone, Debug)]
+struct Hunk {
+    from: From,
+    base: Range<usize>,
+    now: Range<usize>,
+    sent: Range<usize>,
+}
+
+/// The lines of the three texts, each with its end.
+struct Texts<'a> {
+    base: Vec<&'a str>,
+    now: Vec<&'a str>,
+    sent: Vec<&'a str>,
+}
+
+fn at<'t, 'a>(lines: &'t [&'a str], range: &Range<usize>) -> &'t [&'a str] {
+    lines.get(range.clone()).unwrap_or_default()
+}
+
+impl Texts<'_> {
+    /// Brings the changes of both sides together. Changes that touch or overlap are one.
+    fn hunks(&self, ours: &[Change], theirs: &[Change]) -> Vec<Hunk> {
+        let mut hunks: Vec<Hunk> = Vec::new();
+        let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
+        // How far the lines of a side are from those of the base, behind its last change.
+        let (mut our_shift, mut their_shift) = (Shift(0), Shift(0));
+        loop {
+            match (ours.peek().copied(), theirs.peek().copied()) {
+                (None, None) => return hunks,
+                (Some(our), their) if their.is_none_or(|their| our.old.end < their.old.start) => {
+                    let sent = their_shift.of(&our.old);
+                    append(&mut hunks, Hunk { from: From::Now, base: our.old.clone(), now: our.new.clone(), sent });
+                    our_shift = Shift::behind(our);
+                    ours.next();
+                }
+                (our, Some(their)) if our.is_none_or(|our| their.old.end < our.old.start) => {
+                    let now = our_shift.of(&their.old);
+                    append(
+                        &mut hunks,
+                        Hunk { from: From::Sent, base: their.old.clone(), now, sent: their.new.clone() },
+                    );
+                    their_shift = Shift::behind(their);
+                    theirs.next();
+                }
+                (Some(our), Some(their)) => {
+                    if our.old != their.old || at(&self.now, &our.new) != at(&self.sent, &their.new) {
+                        // Each side as far as the other's change goes.
+                        let start = our.old.start.min(their.old.start);
+                        let end = our.old.end.max(their.old.end);
+                        let widen = |change: &Change| {
+                            let first = change.new.start.saturating_sub(change.old.start - start);
+                            first..change.new.end + (end - change.old.end)
+                        };
+                        let (now, sent) = (widen(our), widen(their));
+                        append(&mut hunks, Hunk { from: From::Both, base: start..end, now, sent });
+                    }
+                    // The one that goes further meets the other side's next change.
+                    if our.old.end >= their.old.end {
+                        their_shift = Shift::behind(their);
+                        theirs.next();
+                    }
+                    if their.old.end >= our.old.end {
+                        our_shift = Shift::behind(our);
+                        ours.next();
+                    }
+                }
+                (Some(_), None) | (None, Some(_)) => return hunks,
+            }
+        }
+    }
+
+    fn write(&self, hunks: &[Hunk]) -> String {
+        let (mut text, mut done) = (String::new(), 0);
+        for hunk in hunks {
+            copy(&mut text, at(&self.now, &(done..hunk.now.start)), None);
+            done = hunk.now.end;
+            match hunk.from {
+                From::Now => copy(&mut text, at(&self.now, &hunk.now), None),
+                From::Sent => copy(&mut text, at(&self.sent, &hunk.sent), None),
+                From::Both => {
+                    let end = self.line_end(hunk);
+                    text.push_str(&format!("<<<<<<< ours{end}"));
+                    copy(&mut text, at(&self.now, &hunk.now), Some(end));
+                    text.push_str(&format!("||||||| original{end}"));
+                    copy(&mut text, at(&self.base, &hunk.base), Some(end));
+                    text.push_str(&format!("======={end}"));
+                    copy(&mut text, at(&self.sent, &hunk.sent), Some(end));
+                    text.push_str(&format!(">>>>>>> theirs{end}"));
+                }
+            }
+        }
+        copy(&mut text, at(&self.now, &(done..self.now.len())), None);
+        text
+    }
+
+    /// How lines end around a conflict: with a carriage return if the line before it does on both sides, and if that cannot be
+    /// said, if the first line of the base does.
+    fn line_end(&self, hunk: &Hunk) -> &'static str {
+        let before = |lines: &[&str], start: usize| ends_in_crlf(lines, start.saturating_sub(1));
+        let sides = match before(&self.now, hunk.now.start) {
+            Some(false) => Some(false),
+            _ => before(&self.sent, hunk.sent.start),
+        };
+        let crlf = match sides {
+            Some(false) => Some(false),
+            _ => ends_in_crlf(&self.base, 0),
+        };
+        if crlf == Some(true) { "\r\n" } else { "\n" }
+    }
+}
+
+/// How many lines a side has more than the base, or fewer, behind a change.
+#[derive(Clone, Copy)]
+struct Shift(isize);
+
+impl Shift {
+    fn behind(change: &Change) -> Self {
+        Self(change.new.end.cast_signed() - change.old.end.cast_signed())
+    }
+
+    /// The lines of the side that are those of the base.
+    fn of(self, base: &Range<usize>) -> Range<usize> {
+        base.start.saturating_add_signed(self.0)..base.end.saturating_add_signed(self.0)
+    }
+}
+
+/// Adds a hunk; what touches the one before is one with it.
+fn append(hunks: &mut Vec<Hunk>, hunk: Hunk) {
+    match hunks.last_mut() {
+        Some(last) if hunk.now.start <= last.now.end || hunk.sent.start <= last.sent.end => {
+            if last.from != hunk.from {
+                last.from = From::Both;
+            }
+            last.base.end = hunk.base.end;
+            last.now.end = hunk.now.end;
+            last.sent.end = hunk.sent.end;
+        }
+        _ => hunks.push(hunk),
+    }
+}
+
+/// Adds lines, the last with a line end where it has none and one is given.
+fn copy(text: &mut String, lines: &[&str], end: Option<&str>) {
+    text.extend(lines.iter().copied());
+    if let (Some(last), Some(end)) = (lines.last(), end)
+        && !last.ends_with('\n')
+    {
+        text.push_str(end);
+    }
+}
+
+/// Whether a line ends in CRLF; a last line without an end counts as the one before it, and alone it cannot be said.
+fn ends_in_crlf(lines: &[&str], line: usize) -> Option<bool> {
+    let text = lines.get(line)?;
+    if text.ends_with('\n') {
+        return Some(text.ends_with("\r\n"));
+    }
+    lines.get(line.checked_sub(1)?).map(|before| before.ends_with("\r\n"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -51,11 +232,92 @@ mod tests {
         assert_eq!(steps, MAX_STEPS);
     }
 
-    #[test]
-    fn changes_of_the_same_line_are_both_shown() {
-        let merged = merge("a\n", "now\n", "sent\n", &mut MAX_STEPS.clone()).unwrap();
+    fn conflict(base: &str, now: &str, sent: &str) -> String {
+        let merged = merge(base, now, sent, &mut MAX_STEPS.clone()).unwrap();
         assert!(!merged.clean);
-        let (now, sent) = (merged.text.find("now").unwrap(), merged.text.find("sent").unwrap());
-        assert!(merged.text.starts_with("<<<<<<<") && now < sent, "{}", merged.text);
+        merged.text
+    }
+
+    #[test]
+    fn markers_have_lines_of_their_own_that_end_as_those_around_them() {
+        assert_eq!(
+            conflict("a\n", "now\n", "sent\n"),
+            "<<<<<<< ours\nnow\n||||||| original\na\n=======\nsent\n>>>>>>> theirs\n"
+        );
+        assert_eq!(conflict("a", "b", "c"), "<<<<<<< ours\nb\n||||||| original\na\n=======\nc\n>>>>>>> theirs\n");
+        assert_eq!(
+            conflict("1\r\na\r\n", "1\r\nb\r\n", "1\r\nc"),
+            "1\r\n<<<<<<< ours\r\nb\r\n||||||| original\r\na\r\n=======\r\nc\r\n>>>>>>> theirs\r\n"
+        );
+        assert_eq!(conflict("a", "", "c"), "<<<<<<< ours\n||||||| original\na\n=======\nc\n>>>>>>> theirs\n");
+        // A side that only ends the last line, and one that changes it.
+        assert_eq!(conflict("a", "a\n", "b"), "<<<<<<< ours\na\n||||||| original\na\n=======\nb\n>>>>>>> theirs\n");
+    }
+
+    /// A text, and two that were made of it by edits.
+    fn triples(line: &'static str) -> impl Strategy<Value = [String; 3]> {
+        let line = line.prop_map(|line| line.to_owned());
+        let edits = || {
+            proptest::collection::vec(
+                (any::<prop::sample::Index>(), 0_usize..4, proptest::collection::vec(line.clone(), 0..4)),
+                0..4,
+            )
+        };
+        let all = (
+            proptest::collection::vec(line.clone(), 0..16),
+            edits(),
+            edits(),
+            prop_oneof![3 => Just("\n"), 1 => Just("\r\n")],
+            [any::<bool>(); 3],
+        );
+        all.prop_map(|(base, ours, theirs, end, ended)| {
+            let edit = |edits: Vec<(prop::sample::Index, usize, Vec<String>)>| {
+                let mut lines = base.clone();
+                for (at, len, new) in edits {
+                    let at = at.index(lines.len() + 1);
+                    lines.splice(at..(at + len).min(lines.len()), new);
+                }
+                lines
+            };
+            let texts = [base.clone(), edit(ours), edit(theirs)];
+            let mut ended = ended.into_iter();
+            texts.map(|lines| lines.join(end) + if ended.next() == Some(true) && !lines.is_empty() { end } else { "" })
+        })
+    }
+
+    fn git(folder: &Path, [base, now, sent]: &[String; 3]) -> Option<Merge> {
+        std::fs::create_dir_all(folder).unwrap();
+        for (name, text) in [("base", base), ("now", now), ("sent", sent)] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let options = ["merge-file", "-p", "-q", "--diff3", "-L", "ours", "-L", "original", "-L", "theirs"];
+        let output =
+            Command::new("git").args(options).args(["now", "base", "sent"]).current_dir(folder).output().ok()?;
+        Some(Merge { clean: output.status.success(), text: String::from_utf8(output.stdout).unwrap() })
+    }
+
+    fn compare(triple: &[String; 3]) {
+        let test = std::thread::current().name().unwrap_or_default().replace(':', "-");
+        let folder = std::env::temp_dir().join(format!("antiphon-{test}-{}", std::process::id()));
+        let [base, now, sent] = triple;
+        // A machine may lack git.
+        if let Some(expected) = git(&folder, triple) {
+            assert_eq!(merge(base, now, sent, &mut MAX_STEPS.clone()), Some(expected), "{triple:?}");
+        }
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    /// As many as the variable says.
+    fn cases() -> ProptestConfig {
+        let cases = std::env::var("MERGE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(150);
+        ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn merges_are_those_of_git(triple in triples("[a-z]{6}")) {
+            compare(&triple);
+        }
     }
 }

@@ -20,6 +20,11 @@ macro_rules! names {
     )+};
 }
 
+impl EventKind {
+    /// What a revision must be to be taken back.
+    pub const UNDOABLE: [Self; 3] = [Self::FilesChanged, Self::ProjectRestored, Self::ProjectUpdated];
+}
+
 names! {
     /// What has become of a project.
     ProjectStatus {

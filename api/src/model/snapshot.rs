@@ -37,3 +37,8 @@ pub struct ProjectSnapshot {
 pub fn automatic_name(at: DateTime<Utc>) -> String {
     at.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()
 }
+
+/// The name of the snapshot of an imported commit: the first line of its message that says something.
+pub fn first_line(message: &str) -> Option<String> {
+    message.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}

@@ -594,8 +594,8 @@ async fn note_folds(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
 pub struct Folding {
     /// Whose messages they are: a session has one author, and a revision folds one session.
     pub author_id: UserId,
-    /// The last revision that folded one of them or brought it back.
-    pub changed: i32,
+    /// Whether one of them is now as the revision left it.
+    pub stands: bool,
 }
 
 /// What a revision of a locked project did to folds; `None` where it did nothing.
@@ -603,35 +603,35 @@ pub struct Folding {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Folding>> {
-    let mut sql = Sql::new(
-        "SELECT m.user_id, max(coalesce(g.superseded_revision, g.revision)) AS changed FROM chat_folds f \
-         JOIN chat_folds g ON g.message_id = f.message_id JOIN chat_messages m ON m.id = f.message_id WHERE f.project_id = ",
+    let mut sql = Sql::with(
+        "SELECT m.user_id, max(CASE WHEN (f.revision = $1) = (m.folded_revision IS NOT NULL) THEN 1 ELSE 0 END) AS stands \
+         FROM chat_folds f JOIN chat_messages m ON m.id = f.message_id WHERE f.project_id = ",
+        [revision.into()],
     );
-    sql.bind(project.0).push(" AND (f.revision = ").bind(revision).push(" OR f.superseded_revision = ").bind(revision);
-    sql.push(") GROUP BY m.user_id");
+    sql.bind(project.0).push(" AND (f.revision = $1 OR f.superseded_revision = $1) GROUP BY m.user_id");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
     let author: Uuid = row.try_get("", "user_id").map_err(fail)?;
-    Ok(Some(Folding { author_id: UserId(author), changed: row.try_get("", "changed").map_err(fail)? }))
+    let stands: i32 = row.try_get("", "stands").map_err(fail)?;
+    Ok(Some(Folding { author_id: UserId(author), stands: stands == 1 }))
 }
 
-/// Takes back, at `revision`, what `undone` did to the folds of messages of a locked project, none of which has changed since:
-/// what it folded away is listed again, what it brought back is folded away again. Answers how many of each.
+/// Takes back, at `revision`, what `undone` did to the folds of messages of a locked project, as far as they are still as it left
+/// them: what it folded away is listed again, what it brought back is folded away again. Answers how many of each.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn refold(tx: &Tx, project: ProjectId, undone: i32, revision: i32) -> Result<(u64, u64)> {
-    let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = NULL WHERE folded_revision = ");
-    sql.bind(undone).push(" AND project_id = ").bind(project.0);
-    let unfolded = tx.execute(sql).await?;
-    let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = ");
-    sql.bind(revision).push(" WHERE project_id = ").bind(project.0);
-    sql.push(" AND id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = ").bind(project.0);
-    sql.push(" AND f.superseded_revision = ").bind(undone).push(")");
-    let folded = tx.execute(sql).await?;
-    let mut sql = Sql::new("UPDATE chat_folds SET superseded_revision = ");
-    sql.bind(revision).push(" WHERE superseded_revision IS NULL AND project_id = ").bind(project.0);
-    sql.push(" AND revision = ").bind(undone);
-    tx.execute(sql).await?;
+    const END: &str = "UPDATE chat_folds SET superseded_revision = $1 WHERE superseded_revision IS NULL AND project_id = $2 \
+        AND message_id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $2 AND f.revision = $3)";
+    const LIST: &str = "UPDATE chat_messages SET folded_revision = NULL WHERE folded_revision IS NOT NULL AND project_id = $1 \
+        AND id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $1 AND f.revision = $2)";
+    const FOLD: &str = "UPDATE chat_messages SET folded_revision = $1 WHERE folded_revision IS NULL AND project_id = $2 \
+        AND id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $2 AND f.superseded_revision = $3)";
+    let values = || [revision.into(), project.0.into(), undone.into()];
+    // Before anything is listed again: that is no fold of this revision's.
+    let folded = tx.execute(Sql::with(FOLD, values())).await?;
+    let unfolded = tx.execute(Sql::with(LIST, [project.0.into(), undone.into()])).await?;
+    tx.execute(Sql::with(END, values())).await?;
     note_folds(tx, project, revision).await?;
     Ok((unfolded, folded))
 }

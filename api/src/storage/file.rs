@@ -1,5 +1,7 @@
 //! `project_files` and `file_snapshots`.
 
+use std::collections::HashMap;
+
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
@@ -11,7 +13,7 @@ use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use super::{event, project};
 use crate::model::error::Result;
-use crate::model::file::{Entry, File, FileFilter, FilesOf, Folder, Hash};
+use crate::model::file::{Entry, File, FileFilter, FileMode, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::names::FileType;
 use crate::model::page::{Cursor, Key, Page, Slice};
@@ -20,14 +22,14 @@ use crate::model::project::Project;
 
 /// A file as of a revision, in the columns of `project_files`; goes after `SELECT` and ends inside a `WHERE`.
 const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
-     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at \
+     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at, v.mode \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// The same of a file now.
 const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
-     v.is_deleted, v.created_at, v.updated_at FROM project_files v WHERE ";
+     v.is_deleted, v.created_at, v.updated_at, v.mode FROM project_files v WHERE ";
 
 const BY_PATH_NOW: Order =
     Order { columns: &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)], descending: false };
@@ -60,10 +62,16 @@ pub(super) fn prefixed_file(row: &QueryResult, prefix: &str) -> Result<File> {
         size_bytes: get(row, prefix, "size_bytes")?,
         version: get(row, prefix, "version")?,
         hash: get::<Option<Vec<u8>>>(row, prefix, "hash")?.map(hash).transpose()?,
+        mode: mode(get(row, prefix, "mode")?)?,
         is_deleted: get(row, prefix, "is_deleted")?,
         created_at: get(row, prefix, "created_at")?,
         updated_at: get(row, prefix, "updated_at")?,
     })
+}
+
+/// A stored mode.
+pub(super) fn mode(stored: i16) -> Result<FileMode> {
+    FileMode::from_stored(stored).ok_or_else(|| unknown("mode of a file", &stored.to_string()))
 }
 
 async fn files(tx: &Tx, sql: Sql) -> Result<Vec<File>> {
@@ -375,7 +383,7 @@ fn head(row: &QueryResult) -> Result<Head> {
 }
 
 const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_type, f.language, f.size_bytes, f.version, f.hash, \
-     f.is_deleted, f.created_at, f.updated_at, v.blob_id FROM project_files f \
+     f.is_deleted, f.created_at, f.updated_at, f.mode, v.blob_id FROM project_files f \
      JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version WHERE ";
 
 /// Every live file and folder of a locked project.
@@ -410,6 +418,96 @@ pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Re
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
+/// What was deleted last at each of these paths of a locked project, of each type.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn deleted_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<Head>> {
+    let mut found: Vec<Head> = Vec::new();
+    for paths in paths.chunks(super::sql::ROWS_PER_STATEMENT) {
+        let mut sql = Sql::new(HEADS);
+        sql.push("f.project_id = ").bind(project.0).push(" AND f.is_deleted AND f.file_path IN ");
+        sql.list(paths.iter().map(|path| path.as_str().to_owned())).push(" ORDER BY f.updated_at, f.id");
+        let heads: Vec<Head> = tx.rows(sql).await?.iter().map(head).collect::<Result<_>>()?;
+        found.extend(heads);
+    }
+    Ok(found)
+}
+
+/// Every live file and folder as of a revision.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn heads_at(tx: &Tx, project: Member<'_>, at: i32) -> Result<Vec<Head>> {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(HELD).push("v.project_id = ").bind(project).push(" AND v.change_type <> 'delete' AND ");
+    valid_at(&mut sql, at);
+    tx.rows(sql).await?.iter().map(head).collect()
+}
+
+/// The versions of files that were made at revisions, with those before them: of each change the file before and after it, where
+/// it was there. In the order of the revisions.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn changed_at(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Result<Vec<ChangedAt>> {
+    let mut found = Vec::new();
+    for revisions in revisions.chunks(super::sql::ROWS_PER_STATEMENT) {
+        let of = |sql: &mut Sql| {
+            sql.push("(SELECT w.file_id, w.version, w.revision FROM file_snapshots w WHERE w.project_id = ")
+                .bind(project);
+            sql.push(" AND w.revision IN ").list(revisions.iter().copied()).push(") c ON c.file_id = v.file_id AND ");
+        };
+        let (before, after) = (HELD.replace(" WHERE ", " JOIN "), HELD.replace(" WHERE ", " JOIN "));
+        let mut sql = Sql::new("SELECT c.revision AS n, ");
+        of(sql.push(&after));
+        sql.push("v.version = c.version ORDER BY c.revision, v.id");
+        let after: Vec<(i32, Head)> =
+            tx.rows(sql).await?.iter().map(|row| Ok((get(row, "n")?, head(row)?))).collect::<Result<_>>()?;
+        let mut sql = Sql::new("SELECT c.revision AS n, ");
+        of(sql.push(&before));
+        sql.push("v.version = c.version - 1");
+        let mut before: HashMap<(i32, FileId), Head> = HashMap::new();
+        for row in tx.rows(sql).await? {
+            let head = head(&row)?;
+            before.insert((get(&row, "n")?, head.file.id), head);
+        }
+        for (revision, after) in after {
+            let before = before.remove(&(revision, after.file.id));
+            found.push(ChangedAt { file: after.file.id, before, after });
+        }
+    }
+    Ok(found)
+}
+
+/// A change of a file: what it was before, where it had a version, and after. Both may be deletions.
+#[derive(Clone, Debug)]
+pub struct ChangedAt {
+    /// The file.
+    pub file: FileId,
+    /// The version before.
+    pub before: Option<Head>,
+    /// The version that the change made.
+    pub after: Head,
+}
+
+/// Whether something was ever at a path, or below it.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn was_ever(tx: &Tx, project: Member<'_>, path: &FilePath) -> Result<bool> {
+    // Most of what is asked for is where a file is, or was deleted: that is found by an index.
+    for (table, column) in [("project_files", "f.file_path"), ("file_snapshots", "f.path")] {
+        let mut sql = Sql::new("SELECT 1 AS n FROM ");
+        sql.push(table).push(" f WHERE f.project_id = ").bind(project).push(" AND (").push(column).push(" = ");
+        below(sql.bind(path.as_str()).push(" OR "), column, path).push(") LIMIT 1");
+        if tx.row(sql).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Files of a locked project, deleted or not.
 ///
 /// # Errors
@@ -420,9 +518,25 @@ pub async fn heads_by_ids(tx: &Tx, project: ProjectId, ids: &[FileId]) -> Result
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
+/// Files as of a revision, deleted ones too; what was not there yet is missing.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i32) -> Result<Vec<Head>> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(super::sql::ROWS_PER_STATEMENT) {
+        let mut sql = Sql::new("SELECT ");
+        sql.push(HELD).push("v.project_id = ").bind(project).push(" AND v.file_id IN ").list(ids.iter().map(|id| id.0));
+        valid_at(sql.push(" AND "), at);
+        let heads: Vec<Head> = tx.rows(sql).await?.iter().map(head).collect::<Result<_>>()?;
+        found.extend(heads);
+    }
+    Ok(found)
+}
+
 /// A file at one version, in the columns of [`Head`]; goes after `SELECT` and ends inside a `WHERE`.
 const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
-     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.blob_id \
+     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.mode, v.blob_id \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// What a file of a locked project held in the version with this id or number.
@@ -517,18 +631,6 @@ pub async fn has_changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<b
     let mut sql = Sql::new("SELECT 1 AS n FROM file_snapshots w WHERE w.project_id = ");
     sql.bind(project.0).push(" AND w.revision > ").bind(at).push(" LIMIT 1");
     Ok(tx.row(sql).await?.is_some())
-}
-
-/// What the files that a revision of a locked project changed had held before it; the first versions are missing.
-///
-/// # Errors
-/// `Internal` where the database fails.
-pub async fn held_before(tx: &Tx, project: ProjectId, revision: i32) -> Result<Vec<Head>> {
-    let mut sql = Sql::new("SELECT ");
-    sql.push(HELD).push("v.project_id = ").bind(project.0).push(" AND v.superseded_revision = ").bind(revision);
-    sql.push(" AND v.file_id IN (SELECT w.file_id FROM file_snapshots w WHERE w.project_id = ").bind(project.0);
-    sql.push(" AND w.revision = ").bind(revision).push(")");
-    tx.rows(sql).await?.iter().map(head).collect()
 }
 
 /// Path and hash of the live files of a locked project, folders left out.

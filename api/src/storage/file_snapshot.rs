@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::access::{self, Member, is_member};
 use super::db::{Tx, unknown};
 use super::door::{self, List};
-use super::file::{get, place, prefixed_file};
+use super::file::{get, mode, place, prefixed_file};
 use super::project;
 use super::save;
 use super::snapshot::hash;
@@ -22,7 +22,7 @@ use crate::model::project::Project;
 
 /// A version with its contents' hash and the event of its revision, which says who, when and for what.
 const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
-     v.path, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
+     v.path, v.mode, v.restored_version, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id ";
 
@@ -45,6 +45,8 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         deletions: get(row, "deletions")?,
         hash: get::<Option<Vec<u8>>>(row, "sha256")?.map(hash).transpose()?,
         size_bytes: get::<Option<i32>>(row, "size")?.unwrap_or_default(),
+        mode: mode(get(row, "mode")?)?,
+        restores: get(row, "restored_version")?,
         change_description: get(row, "description")?,
         created_at: get(row, "created_at")?,
         created_by: get::<Option<Uuid>>(row, "actor_id")?.map(UserId),

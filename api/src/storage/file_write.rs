@@ -76,7 +76,11 @@ fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Sql
         follow.map(|follow| follow.file_count).into(),
         follow.map(|follow| follow.manifest.to_vec()).into(),
     ];
-    let values = revision::of(event, description).into_iter().chain(contents).chain(rows).chain(follow);
+    let exact: [Value; 2] = [
+        column(&files, |(file, _)| file.mode.stored()),
+        column(&files, |(_, change)| change.restores.unwrap_or_default()),
+    ];
+    let values = revision::of(event, description).into_iter().chain(contents).chain(rows).chain(follow).chain(exact);
     Sql::call("write_files", values)
 }
 
@@ -132,7 +136,7 @@ fn supersede(files: &[(File, FileSnapshot)], revision: i32) -> Vec<Sql> {
 
 /// Makes files, or brings their present state up to date.
 fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
-    const COLUMNS: [&str; 13] = [
+    const COLUMNS: [&str; 14] = [
         "id",
         "project_id",
         "file_path",
@@ -146,11 +150,13 @@ fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
         "is_deleted",
         "created_at",
         "updated_at",
+        "mode",
     ];
     const PRESENT: &str = " ON CONFLICT (id) DO UPDATE SET file_path = excluded.file_path, file_name = excluded.file_name, \
         parent_path = excluded.parent_path, language = excluded.language, size_bytes = excluded.size_bytes, \
-        version = excluded.version, hash = excluded.hash, is_deleted = excluded.is_deleted, updated_at = excluded.updated_at";
-    let rows = files.iter().map(|(file, _)| -> [Value; 13] {
+        version = excluded.version, hash = excluded.hash, is_deleted = excluded.is_deleted, updated_at = excluded.updated_at, \
+        mode = excluded.mode";
+    let rows = files.iter().map(|(file, _)| -> [Value; 14] {
         [
             file.id.0.into(),
             file.project_id.0.into(),
@@ -165,6 +171,7 @@ fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
             file.is_deleted.into(),
             file.created_at.into(),
             file.updated_at.into(),
+            file.mode.stored().into(),
         ]
     });
     sql::insert("project_files", COLUMNS, rows, PRESENT)
@@ -177,9 +184,9 @@ fn insert_versions(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
 
 fn versions(files: &[(File, FileSnapshot)]) -> Sql {
     let mut sql = Sql::new(
-        "WITH n (id, project_id, file_id, revision, version, additions, deletions, sha256, change_type, path) AS (",
+        "WITH n (id, project_id, file_id, revision, version, additions, deletions, sha256, change_type, path, mode, restored_version) AS (",
     );
-    sql.rows(files.iter().map(|(file, change)| -> [Value; 10] {
+    sql.rows(files.iter().map(|(file, change)| -> [Value; 12] {
         [
             change.id.0.into(),
             change.project_id.0.into(),
@@ -191,11 +198,13 @@ fn versions(files: &[(File, FileSnapshot)]) -> Sql {
             file.hash.map(|hash| hash.to_vec()).into(),
             change.change_type.as_str().into(),
             change.path.as_str().into(),
+            change.mode.stored().into(),
+            change.restores.into(),
         ]
     }));
     sql.push(
-        ") INSERT INTO file_snapshots (id, project_id, file_id, revision, version, additions, deletions, blob_id, change_type, path) \
-         SELECT n.id, n.project_id, n.file_id, n.revision, n.version, n.additions, n.deletions, b.id, n.change_type, n.path \
+        ") INSERT INTO file_snapshots (id, project_id, file_id, revision, version, additions, deletions, blob_id, change_type, path, mode, restored_version) \
+         SELECT n.id, n.project_id, n.file_id, n.revision, n.version, n.additions, n.deletions, b.id, n.change_type, n.path, n.mode, n.restored_version \
          FROM n LEFT JOIN blobs b ON b.project_id = n.project_id AND b.sha256 = n.sha256 \
          WHERE n.sha256 IS NULL OR b.id IS NOT NULL",
     );

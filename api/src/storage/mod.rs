@@ -26,6 +26,7 @@ pub mod revision;
 mod save;
 pub mod snapshot;
 mod sql;
+pub mod undo;
 pub mod wake_up;
 pub mod writable;
 

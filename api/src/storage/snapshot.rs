@@ -13,11 +13,14 @@ use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::Project;
-use crate::model::snapshot::{ProjectSnapshot, automatic_name};
+use crate::model::snapshot::{ProjectSnapshot, automatic_name, first_line};
 
-/// A snapshot with the event of the revision that made it, which says who, when and for what.
+/// A snapshot with the event of the revision that made it, which says who, when and for what; of the checkpoint of an imported
+/// commit with the beginning of its message.
 const SELECT: &str = "SELECT s.*, e.created_at, e.actor_id, e.session_id, e.message_id, \
-     e.kind = 'MESSAGE_ADDED' AS is_automatic FROM project_snapshots s JOIN project_events e ON e.project_id = s.project_id AND e.revision = s.created_revision WHERE ";
+     e.kind = 'MESSAGE_ADDED' AS is_automatic, CASE WHEN e.kind = 'MESSAGE_ADDED' THEN (SELECT substr(m.content, 1, 1000) \
+     FROM chat_messages m WHERE m.id = e.message_id AND CAST(m.metadata AS text) LIKE '%\"commit\":%') END AS committed \
+     FROM project_snapshots s JOIN project_events e ON e.project_id = s.project_id AND e.revision = s.created_revision WHERE ";
 
 const NEWEST_FIRST: Order = Order { columns: &[("s.created_revision", KeyKind::Number)], descending: true };
 
@@ -27,13 +30,15 @@ fn snapshot(row: &QueryResult) -> Result<ProjectSnapshot> {
     let session_id: Option<uuid::Uuid> = row.try_get("", "session_id").map_err(fail)?;
     let message_id: Option<uuid::Uuid> = row.try_get("", "message_id").map_err(fail)?;
     let is_automatic: bool = row.try_get("", "is_automatic").map_err(fail)?;
+    let committed: Option<String> = row.try_get("", "committed").map_err(fail)?;
+    let committed = committed.as_deref().and_then(first_line);
     let row = project_snapshots::Model::from_query_result(row, "").map_err(fail)?;
     Ok(ProjectSnapshot {
         id: ProjectSnapshotId(row.id),
         project_id: ProjectId(row.project_id),
         revision: row.revision,
         created_revision: row.created_revision,
-        name: row.name.or_else(|| is_automatic.then(|| automatic_name(created_at))),
+        name: row.name.or(committed).or_else(|| is_automatic.then(|| automatic_name(created_at))),
         description: row.description,
         file_count: row.file_count,
         manifest: hash(row.manifest_sha256)?,

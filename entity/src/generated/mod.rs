@@ -19,6 +19,7 @@ pub mod project_former_collaborators;
 pub mod project_invitations;
 pub mod project_members;
 pub mod project_snapshots;
+pub mod project_undos;
 pub mod project_versions;
 pub mod projects;
 pub mod user_preferences;

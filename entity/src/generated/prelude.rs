@@ -17,6 +17,7 @@ pub use super::project_former_collaborators::Entity as ProjectFormerCollaborator
 pub use super::project_invitations::Entity as ProjectInvitations;
 pub use super::project_members::Entity as ProjectMembers;
 pub use super::project_snapshots::Entity as ProjectSnapshots;
+pub use super::project_undos::Entity as ProjectUndos;
 pub use super::project_versions::Entity as ProjectVersions;
 pub use super::projects::Entity as Projects;
 pub use super::user_preferences::Entity as UserPreferences;

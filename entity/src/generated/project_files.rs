@@ -26,6 +26,7 @@ pub struct Model {
     pub is_deleted: bool,
     pub created_at: DateTimeWithTimeZone,
     pub updated_at: DateTimeWithTimeZone,
+    pub mode: i16,
     #[sea_orm(has_many)]
     pub file_snapshots: HasMany<super::file_snapshots::Entity>,
     #[sea_orm(belongs_to, from = "project_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]

@@ -52,6 +52,8 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub project_snapshots: HasMany<super::project_snapshots::Entity>,
     #[sea_orm(has_many)]
+    pub project_undos: HasMany<super::project_undos::Entity>,
+    #[sea_orm(has_many)]
     pub project_versions: HasMany<super::project_versions::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,

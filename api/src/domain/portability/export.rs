@@ -7,19 +7,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::commit::Signature;
 use super::git::FastImport;
-use super::import::{AUTHOR, COMMIT, COMMITTER, MODES, PLAIN, read_signature};
+use super::import::{AUTHOR, COMMITTER, read_signature};
 use crate::domain::{Member, Services, Tx, access, chat, events, file};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
-use crate::model::file::{FileFilter, FileSnapshot, Hash};
+use crate::model::file::{FileFilter, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, MessageId, ProjectId, UserId};
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::page::Page;
@@ -83,6 +82,8 @@ pub struct Archived {
     pub files: usize,
     /// Paths that some extractor would take for others, each with the name that its entry has instead.
     pub renamed: Vec<(String, String)>,
+    /// Symbolic links that lead out of the archive, which are plain files in it.
+    pub plain_links: Vec<String>,
 }
 
 /// The name of an archive's entry: the path, with `%` and two hex digits for each character that some extractor would take
@@ -99,6 +100,27 @@ fn entry_name(path: &str) -> String {
         part.char_indices().map(escape).collect::<String>()
     };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// Whether a link at a path leads to something in the archive, whatever else is unpacked: a relative path that nowhere leaves
+/// it, in names that no extractor mistakes. What goes up does so before it goes down: on the way there may be another link.
+fn stays_inside(path: &str, target: &str) -> bool {
+    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
+        return false;
+    }
+    let (mut depth, mut goes_down) = (path.matches('/').count(), false);
+    target.split('/').all(|part| match part {
+        "" | "." => true,
+        ".." => {
+            let is_inside = depth > 0 && !goes_down;
+            depth = depth.saturating_sub(1);
+            is_inside
+        }
+        part => {
+            goes_down = true;
+            entry_name(part) == part
+        }
+    })
 }
 
 /// Writes the files and folders as of a revision into a zip archive, in the order of their paths and without their times, so
@@ -150,9 +172,18 @@ pub async fn archive(
             }
             let content = file.hash.and_then(|hash| contents.get(&(project, hash)));
             let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
-            zip.start_file(name, options.unix_permissions(0o644)).map_err(|error| cannot(&error))?;
-            zip.write_all(content).map_err(|error| cannot(&error))?;
             archived.files += 1;
+            let target = std::str::from_utf8(content).ok().filter(|_| file.mode == FileMode::Symlink);
+            if let Some(target) = target.filter(|target| stays_inside(path, target)) {
+                zip.add_symlink(name, target, options).map_err(|error| cannot(&error))?;
+                continue;
+            }
+            if file.mode == FileMode::Symlink {
+                archived.plain_links.push(path.to_owned());
+            }
+            let permissions = if file.mode == FileMode::Executable { 0o755 } else { 0o644 };
+            zip.start_file(name, options.unix_permissions(permissions)).map_err(|error| cannot(&error))?;
+            zip.write_all(content).map_err(|error| cannot(&error))?;
         }
     }
     let mut written = zip.finish().map_err(|error| cannot(&error))?;
@@ -196,7 +227,6 @@ pub async fn history(
         git: FastImport::start(to).await?,
         tree: BTreeMap::new(),
         paths: HashMap::new(),
-        modes: HashMap::new(),
         touched: BTreeSet::new(),
         people: HashMap::new(),
         exported: Exported::default(),
@@ -217,8 +247,7 @@ pub async fn history(
         for event in log {
             let changes = changes.remove(&event.revision).unwrap_or_default();
             let message = event.message_id.filter(|_| writes_for_message(&event)).and_then(|id| messages.get(&id));
-            let imported = message.is_some_and(|message| message.metadata.value().get(COMMIT).is_some());
-            history.apply(&changes, !imported);
+            history.apply(&changes);
             match message {
                 Some(message) if last_of.get(&message.id) == Some(&event.revision) => {
                     history.commit_message(message).await?;
@@ -261,8 +290,6 @@ struct History<'t> {
     tree: BTreeMap<String, Place>,
     /// Where each of them is.
     paths: HashMap<FileId, String>,
-    /// The modes of those that are no plain ones.
-    modes: HashMap<String, String>,
     /// The paths that may differ from the newest commit's.
     touched: BTreeSet<String>,
     people: HashMap<UserId, (String, String)>,
@@ -274,17 +301,15 @@ struct Place {
     file: FileId,
     hash: Hash,
     size: i32,
+    mode: FileMode,
 }
 
 impl History<'_> {
-    /// Applies the changes of one revision. A file that is moved keeps its mode where nothing else says what it has.
-    fn apply(&mut self, changes: &[FileSnapshot], keep_modes: bool) {
-        let mut moving = HashMap::new();
+    /// Applies the changes of one revision.
+    fn apply(&mut self, changes: &[FileSnapshot]) {
         for change in changes {
             // Two files may swap their places in one revision, so all leave theirs first.
             let Some(path) = self.paths.remove(&change.file_id) else { continue };
-            let mode = self.modes.remove(&path).filter(|_| keep_modes || path == change.path.as_str());
-            moving.extend(mode.map(|mode| (change.file_id, mode)));
             if self.tree.get(&path).is_some_and(|place| place.file == change.file_id) {
                 self.tree.remove(&path);
             }
@@ -300,27 +325,15 @@ impl History<'_> {
                     .push(format!("{path:?} at revision {}: git keeps {part:?} for itself", change.revision));
                 continue;
             }
-            self.tree.insert(path.to_owned(), Place { file: change.file_id, hash, size: change.size_bytes });
+            let place = Place { file: change.file_id, hash, size: change.size_bytes, mode: change.mode };
+            self.tree.insert(path.to_owned(), place);
             self.paths.insert(change.file_id, path.to_owned());
-            if let Some(mode) = moving.remove(&change.file_id) {
-                self.modes.insert(path.to_owned(), mode);
-            }
             self.touched.insert(path.to_owned());
         }
     }
 
     async fn commit_message(&mut self, message: &Message) -> Result<()> {
         let metadata = message.metadata.value();
-        let modes = metadata.get(MODES).and_then(Value::as_object);
-        for (path, mode) in modes.into_iter().flatten() {
-            // What git does not know as a file's mode stays a plain one.
-            let mode = mode.as_str().filter(|mode| ["100755", "120000"].contains(mode));
-            match mode.filter(|_| self.tree.contains_key(path)) {
-                Some(mode) => self.modes.insert(path.clone(), mode.to_owned()),
-                None => self.modes.remove(path),
-            };
-            self.touched.insert(path.clone());
-        }
         let author = read_signature(&metadata, &AUTHOR);
         let author = match author {
             Some(author) => author,
@@ -358,8 +371,7 @@ impl History<'_> {
             for (path, place) in group {
                 let content = contents.get(&(self.project, place.hash));
                 let content = content.ok_or_else(|| Error::internal(format!("{path:?} has no contents")))?;
-                let mode = self.modes.get(*path).map_or(PLAIN, String::as_str);
-                self.git.modify(path, mode, content).await?;
+                self.git.modify(path, place.mode.as_git(), content).await?;
             }
         }
         self.exported.commits += 1;
@@ -393,6 +405,16 @@ fn verb(change_type: ChangeType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_stays_inside_or_is_none() {
+        for target in ["b", "./b", "../b", "../a/b", "b/"] {
+            assert!(stays_inside("a/link", target), "{target}");
+        }
+        for target in ["", "/etc/passwd", "../../b", "../../a/b", "x/../b", "..\\..\\b", "C:/b", "b\0", ".. /.. /b"] {
+            assert!(!stays_inside("a/link", target), "{target:?}");
+        }
+    }
 
     #[test]
     fn entries_of_archives_have_names_that_no_extractor_mistakes() {

@@ -95,7 +95,6 @@ pub(super) async fn first_parents(repository: &Path, branch: Option<&str>) -> Re
 /// One path that differs between a commit and its first parent.
 #[derive(Debug)]
 pub(super) struct Difference {
-    pub(super) old_mode: String,
     /// `000000` where the path goes.
     pub(super) new_mode: String,
     /// The object that is there now.
@@ -140,12 +139,12 @@ impl Differences {
             let head = self.token().await?.unwrap_or_default();
             let head = String::from_utf8_lossy(&head).into_owned();
             let mut words = head.trim_start_matches(':').split(' ').map(str::to_owned);
-            let (old_mode, new_mode, object) = (words.next(), words.next(), words.nth(1));
+            let (new_mode, object) = (words.nth(1), words.nth(1));
             let path = self.token().await?;
-            let (Some(old_mode), Some(new_mode), Some(object), Some(path)) = (old_mode, new_mode, object, path) else {
+            let (Some(new_mode), Some(object), Some(path)) = (new_mode, object, path) else {
                 return Err(failed("diff-tree", format!("cannot read {head:?}")));
             };
-            differences.push(Difference { old_mode, new_mode, object, path });
+            differences.push(Difference { new_mode, object, path });
         }
         Ok(differences)
     }

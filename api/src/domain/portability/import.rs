@@ -17,7 +17,7 @@ use crate::domain::{Services, Tx, access, project};
 use crate::model::actor::Actor;
 use crate::model::chat::{MessageFilter, NewMessage, NewSession, Session, SessionFilter};
 use crate::model::error::{Error, Result};
-use crate::model::file::Hash;
+use crate::model::file::{FileMode, Hash};
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::json::Json;
 use crate::model::names::{FileType, MessageRole};
@@ -34,10 +34,6 @@ const TITLE: &str = "Imported from git";
 const IMPORT: &str = "import";
 /// The key of a message's metadata that names its commit.
 pub(super) const COMMIT: &str = "commit";
-/// The key of a message's metadata that has the modes of its files that are no plain ones, or became plain ones.
-pub(super) const MODES: &str = "modes";
-/// A plain file's mode, as git writes it.
-pub(super) const PLAIN: &str = "100644";
 const SUBMODULE: &str = "160000";
 const ABSENT: &str = "000000";
 
@@ -160,7 +156,7 @@ pub async fn import(
                     imported.replaced += 1;
                     report(Progress::Replaced { commit: step.commit.clone(), what: what.clone() });
                 }
-                add_checkpoint(services, actor, session, commit, step, change.modes).await?
+                add_checkpoint(services, actor, session, commit, step).await?
             }
         };
         if !change.files.is_empty() || !change.deletes.is_empty() {
@@ -280,7 +276,6 @@ async fn is_applied(services: &Services, tx: &Tx, project: ProjectId, import: &I
 struct Change {
     files: Vec<SyncFile>,
     deletes: Vec<FilePath>,
-    modes: Map<String, Value>,
 }
 
 struct Reading<'r> {
@@ -330,13 +325,11 @@ impl Reading<'_> {
             };
             match content {
                 Ok(content) => {
-                    if difference.new_mode != PLAIN || ![PLAIN, ABSENT].contains(&difference.old_mode.as_str()) {
-                        change.modes.insert(path.as_str().to_owned(), difference.new_mode.into());
-                    }
                     change.files.push(SyncFile {
                         path,
                         file_type: FileType::File,
                         content: Some(content),
+                        mode: Some(FileMode::from_git(&difference.new_mode)),
                         language: None,
                     });
                 }
@@ -364,7 +357,6 @@ async fn add_checkpoint(
     session: SessionId,
     commit: Commit,
     step: &Step,
-    modes: Map<String, Value>,
 ) -> Result<MessageId> {
     let mut metadata = Map::new();
     metadata.insert(COMMIT.to_owned(), json!(step.commit));
@@ -374,9 +366,6 @@ async fn add_checkpoint(
     }
     if commit.parents.len() > 1 {
         metadata.insert("parents".to_owned(), json!(commit.parents));
-    }
-    if !modes.is_empty() {
-        metadata.insert(MODES.to_owned(), Value::Object(modes));
     }
     let new = NewMessage {
         session_id: session,

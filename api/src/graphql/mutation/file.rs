@@ -6,7 +6,7 @@ use crate::domain::file::{self, Context as Conversation, Earlier, Named, NewFile
 use crate::domain::sync::{self, Sync, SyncFile};
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::{FileType, SyncMode};
+use crate::graphql::names::{FileMode, FileType, SyncMode};
 use crate::graphql::page::int;
 use crate::graphql::scalar::Base64;
 use crate::graphql::types::file::{CodeChange, ProjectFile};
@@ -33,6 +33,8 @@ struct CreateFileInput {
     content: Option<String>,
     /// Its bytes, in place of `content`, if they are not text.
     content_base64: Option<Base64>,
+    /// What it is to a file system; a plain file if it is left out. A folder has no mode.
+    mode: Option<FileMode>,
     /// Its language, as editors call it. Without it, it is guessed from the path.
     language: Option<String>,
     /// The session in which the file is made.
@@ -54,6 +56,8 @@ struct UpdateFileInput {
     content: Option<String>,
     /// Its new bytes, in place of `content`, if they are not text.
     content_base64: Option<Base64>,
+    /// What it is to a file system from now on; as before if it is left out. With it the contents may be left out.
+    mode: Option<FileMode>,
     /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
     expected_version: Option<i32>,
     /// The session in which the file is changed.
@@ -129,6 +133,8 @@ struct FileInput {
     /// Whether it is a file or a folder.
     #[graphql(name = "type", default_with = "Some(FileType::File)")]
     file_type: Option<FileType>,
+    /// What it is to a file system; as before if it is left out, and a plain file if it is new. A folder has no mode.
+    mode: Option<FileMode>,
     /// Its language, as editors call it. Without it, it is guessed from the path.
     language: Option<String>,
 }
@@ -151,8 +157,8 @@ struct SyncFilesInput {
     /// What happens to files that are not given.
     #[graphql(default_with = "Some(SyncMode::Merge)")]
     mode: Option<SyncMode>,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// The revision that the caller read. If files have changed since, nothing is written and the answer is CONFLICT, which lists
+    /// the files. What else happened in the project does not count.
     expected_revision: Option<i32>,
     /// Why the files change, to show in their history.
     change_description: Option<String>,
@@ -237,6 +243,7 @@ impl FileMutation {
                 path: FilePath::parse(&input.path, "path")?,
                 file_type: input.file_type.unwrap_or(FileType::File).into(),
                 content: content(input.content, input.content_base64, "")?,
+                mode: input.mode.map(Into::into),
                 language: input.language,
             };
             let caller = caller(ctx)?;
@@ -256,9 +263,12 @@ impl FileMutation {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let named = named(&input.project_id, &input.path, input.expected_version)?;
             let content = content(input.content, input.content_base64, "")?;
-            let content = content.ok_or_else(|| Error::bad_input("content", "Give `content` or `contentBase64`."))?;
+            let mode = input.mode.map(Into::into);
+            if content.is_none() && mode.is_none() {
+                return Err(Error::bad_input("content", "Give `content` or `contentBase64`."));
+            }
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| file::update(writer, named, content, conversation));
+            let done = caller.write(|writer| file::update(writer, named, content, mode, conversation));
             Ok(done.await?.into())
         })
         .await
@@ -334,6 +344,7 @@ impl FileMutation {
                     path: FilePath::parse(&file.path, &format!("files[{at}].path"))?,
                     file_type: file.file_type.unwrap_or(FileType::File).into(),
                     content: content(file.content, file.content_base64, &format!("files[{at}]."))?,
+                    mode: file.mode.map(Into::into),
                     language: file.language,
                 });
             }

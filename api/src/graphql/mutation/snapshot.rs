@@ -4,6 +4,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::file::Context as Conversation;
 use crate::domain::snapshot::{self, Goal, NewSnapshot, Restore, Scope};
+use crate::domain::undo::{self, Taken};
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::types::file::CodeChange;
@@ -50,9 +51,10 @@ struct RestoreSnapshotInput {
     /// What goes back: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only these files, and what is below these folders. Without it all.
+    /// Only what is written at these paths and below them; everywhere by default. What is elsewhere stays as it is.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back. Without it, that of the checkpoint.
+    /// The session whose conversation goes back, if one does; by default a checkpoint's own. With the scope FILES:
+    /// only what this session wrote goes back, and what others wrote since stays.
     session_id: Option<ID>,
 }
 
@@ -69,9 +71,10 @@ struct RestoreRevisionInput {
     /// What goes back: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only these files, and what is below these folders. Without it all.
+    /// Only what is written at these paths and below them; everywhere by default. What is elsewhere stays as it is.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back. Without it, that of the checkpoint.
+    /// The session whose conversation goes back, if one does; by default a checkpoint's own. With the scope FILES:
+    /// only what this session wrote goes back, and what others wrote since stays.
     session_id: Option<ID>,
 }
 
@@ -91,10 +94,20 @@ enum RestoreScope {
 struct UndoInput {
     /// The project to change.
     project_id: ID,
-    /// The revision to take back. Without it the newest.
+    /// The revision. Without it and without `messageId`, the newest change that is not taken back.
     revision: Option<i32>,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Takes back all that was written for this message, in one revision; in place of `revision`.
+    message_id: Option<ID>,
+    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
+    expected_revision: Option<i32>,
+}
+
+/// What to do again.
+#[derive(InputObject)]
+struct RedoInput {
+    /// The project.
+    project_id: ID,
+    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
     expected_revision: Option<i32>,
 }
 
@@ -122,7 +135,8 @@ struct UndoPayload {
 struct RestorePayload {
     /// The project after the write.
     project: Project,
-    /// The state before.
+    /// The state before. If nothing had to change it is the present one, and this snapshot of it is not kept unless it is the one
+    /// that was asked for: nothing lists or finds it.
     backup: ProjectSnapshot,
     /// What changed.
     changes: Vec<CodeChange>,
@@ -132,7 +146,7 @@ struct RestorePayload {
     manifest_sha256: String,
     /// The number of messages that were hidden.
     hidden_messages: i32,
-    /// The revision that was made.
+    /// The revision that was made, or the present one if nothing had to change.
     revision: i32,
 }
 
@@ -164,7 +178,8 @@ impl SnapshotMutation {
     }
 
     /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
-    /// named 'Pre-restore backup'. Files that are as they were get no new version. `Project.restorePreview` is the dry run.
+    /// named 'Pre-restore backup'. Files that are as they were get no new version; if all are, nothing is
+    /// written. `Project.restorePreview` is the dry run.
     async fn restore_snapshot(
         &self,
         ctx: &Context<'_>,
@@ -190,32 +205,52 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Appends the inverse of a revision that changed files or the project's own fields (`updateProject`), a restore or another
-    /// undo included: what it made goes, what it removed comes back, fields are as before; messages that it hidden are
-    /// listed again, and the reverse. Where later changes touch the same files (then with extensions { paths }), fields or
-    /// messages nothing is written, and the answer is CONFLICT. Only its author takes back what hid messages of a conversation.
+    /// Takes back a revision that changed files or the project's own fields (`updateProject`), a restore or another undo included:
+    /// what it made goes, what it removed comes back, fields are as before; messages that it hidden are listed again, and
+    /// the reverse. Without arguments it goes back step by step: each time it takes back the newest change that is not taken back.
+    /// What was changed since elsewhere stays, in other lines of the same file too. If later changes are in the way nothing is
+    /// written, and the answer is CONFLICT with extensions { paths, files: [{ path, currentVersion, currentHash, merge }] }, and
+    /// for one file { merge } as of a stale write. The same if nothing is left of what was named. Only its author takes
+    /// back what hid messages of a conversation.
     async fn undo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The project and the revision.")] input: UndoInput,
+        #[graphql(desc = "The project, and what to take back.")] input: UndoInput,
     ) -> Attempt<UndoPayload> {
         attempt(async {
-            let project = ProjectId::parse(&input.project_id, "projectId")?;
-            let caller = caller(ctx)?;
-            let undo = |writer| snapshot::undo(writer, project, input.revision, input.expected_revision);
-            let undone = caller.write(undo).await?;
-            Ok(UndoPayload {
-                project: Project(undone.project),
-                changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
-                file_count: undone.file_count,
-                manifest_sha256: hex::encode(undone.manifest),
-                shown_messages: count(undone.unfolded),
-                hidden_messages: count(undone.folded),
-                revision: undone.revision,
-            })
+            let taken = match (input.revision, input.message_id) {
+                (revision, Some(message)) => Taken::Message(MessageId::parse(&message, "messageId")?, revision),
+                (Some(revision), None) => Taken::Revision(revision),
+                (None, None) => Taken::Newest,
+            };
+            undo(ctx, &input.project_id, taken, input.expected_revision).await
         })
         .await
     }
+
+    /// The reverse of `undo`: takes back the newest undo that is not taken back, so that its change is there again.
+    async fn redo(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project.")] input: RedoInput,
+    ) -> Attempt<UndoPayload> {
+        attempt(undo(ctx, &input.project_id, Taken::NewestUndo, input.expected_revision)).await
+    }
+}
+
+async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i32>) -> Result<UndoPayload> {
+    let project = ProjectId::parse(project, "projectId")?;
+    let caller = caller(ctx)?;
+    let undone = caller.write(|writer| undo::undo(writer, project, taken, expected)).await?;
+    Ok(UndoPayload {
+        project: Project(undone.project),
+        changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
+        file_count: undone.file_count,
+        manifest_sha256: hex::encode(undone.manifest),
+        shown_messages: count(undone.unfolded),
+        hidden_messages: count(undone.folded),
+        revision: undone.revision,
+    })
 }
 
 fn count(messages: u64) -> i32 {

@@ -106,6 +106,16 @@ impl ProjectEvent {
         changes(ctx, &self.0, first, after).await
     }
 
+    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
+        super::undoes(ctx, self.0.project_id, self.0.revision).await
+    }
+
+    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
+    }
+
     /// The versions of agent configurations that the revision made: of the one that was saved, and of the one that is no
     /// longer active.
     async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<AgentConfigurationVersion>> {
@@ -147,6 +157,16 @@ impl CodeChangeSet {
     /// The message that the changes name.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
+    }
+
+    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
+        super::undoes(ctx, self.0.project_id, self.0.revision).await
+    }
+
+    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
     }
 
     /// The changes in the order in which they were made.

@@ -1,5 +1,6 @@
 //! Files, their versions, and the changes between them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
@@ -9,10 +10,11 @@ use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use super::project::Project;
 use crate::domain::compare::{self, Between};
+use crate::domain::snapshot::Preview;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsJoined, With};
-use crate::graphql::names::{ChangeType, FileType};
+use crate::graphql::names::{ChangeType, FileMode, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, Json, Time};
@@ -23,6 +25,7 @@ use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
 use crate::model::names;
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
+use crate::model::text::shown;
 
 /// The bytes with a hash; none for a folder or a deletion.
 /// The contents with a hash, of so many bytes.
@@ -37,9 +40,9 @@ async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: 
 
 async fn text(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<String>> {
     let bytes = bytes(ctx, project, hash, size).await?;
-    let text = bytes.as_ref().and_then(|bytes| diff::text_of(bytes));
-    caller(ctx)?.reader.answer(text.map_or(0, str::len))?;
-    Ok(text.map(str::to_owned))
+    let text = bytes.as_ref().and_then(|bytes| shown(bytes).map(Cow::into_owned));
+    caller(ctx)?.reader.answer(text.as_ref().map_or(0, String::len))?;
+    Ok(text)
 }
 
 async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<Base64>> {
@@ -62,6 +65,7 @@ impl Plain for ProjectFile {
                 | "type"
                 | "language"
                 | "sizeBytes"
+                | "mode"
                 | "version"
                 | "hash"
                 | "isDeleted"
@@ -149,6 +153,12 @@ impl ProjectFile {
         self.0.file().map_or(0, |file| file.size_bytes)
     }
 
+    /// What it is to a file system; null for a folder and for a deleted file.
+    async fn mode(&self) -> Option<FileMode> {
+        let file = self.0.file()?;
+        file.hash.map(|_| file.mode.into())
+    }
+
     /// The number of its newest version, from 1. Pass it as `expectedVersion`. 0 for a folder that was never made.
     async fn version(&self) -> i32 {
         self.0.version()
@@ -183,7 +193,8 @@ impl ProjectFile {
         }
     }
 
-    /// Its text. Null for a folder, a deleted file, and bytes that are not UTF-8 (`contentBase64` has those).
+    /// The text. Null for a folder, a deleted file, and bytes that are no text. What is not UTF-8 (`contentBase64` has its bytes) is
+    /// decoded by its byte order mark, or by the encoding that its first two lines declare.
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
@@ -320,6 +331,7 @@ impl Plain for FileSnapshot {
                 | "isDeletion"
                 | "hash"
                 | "sizeBytes"
+                | "mode"
                 | "changeDescription"
                 | "additions"
                 | "deletions"
@@ -362,7 +374,8 @@ impl FileSnapshot {
         self.0.change_type == names::ChangeType::Delete
     }
 
-    /// The text. Null for a folder, a deletion, and bytes that are not UTF-8 (`contentBase64` has those).
+    /// The text. Null for a folder, a deletion, and bytes that are no text. What is not UTF-8 (`contentBase64` has its bytes) is
+    /// decoded by its byte order mark, or by the encoding that its first two lines declare.
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
@@ -382,13 +395,18 @@ impl FileSnapshot {
         self.0.size_bytes
     }
 
+    /// What the file was to a file system; null for a folder and for a deletion.
+    async fn mode(&self) -> Option<FileMode> {
+        self.0.hash.map(|_| self.0.mode.into())
+    }
+
     /// Why the file changed, as the writer described it.
     async fn change_description(&self) -> Option<&str> {
         self.0.change_description.as_deref()
     }
 
-    /// Unified diff (as `diff -u`, 3 lines of context) from the version before; `patch` can apply it. Null for bytes that
-    /// are not text.
+    /// Unified diff (3 lines of context) from the version before, in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
+    /// for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(unified(ctx, &self.0)).await
@@ -464,6 +482,16 @@ impl CodeChange {
         self.0.revision
     }
 
+    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
+        super::undoes(ctx, self.0.project_id, self.0.revision).await
+    }
+
+    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
+        or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
+    }
+
     /// What it did to the file.
     #[graphql(name = "type")]
     async fn change_type(&self) -> ChangeType {
@@ -506,7 +534,8 @@ impl CodeChange {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
-    /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
+    /// Unified diff (3 lines of context) in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
+    /// for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(unified(ctx, &self.0)).await
@@ -610,6 +639,8 @@ async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compar
     )?;
     let is_deleted = change.change_type == names::ChangeType::Delete;
     Ok(compare::Sides {
+        old_mode: before.as_ref().map(|before| before.mode).unwrap_or_default(),
+        new_mode: change.mode,
         old_path: before.map(|before| before.path),
         new_path: (!is_deleted).then(|| change.path.clone()),
         old,
@@ -627,7 +658,8 @@ pub struct FileDiff {
     /// What happened to it.
     #[graphql(name = "type")]
     change_type: ChangeType,
-    /// Unified diff (as `diff -u`, 3 lines of context). Null for bytes that are not text.
+    /// Unified diff (3 lines of context) in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
+    /// for bytes that are not text.
     diff: Option<String>,
     /// The number of lines added.
     additions: i32,
@@ -659,13 +691,9 @@ impl FileDiff {
         Ok(diffs.into_iter().map(Self::from).collect())
     }
 
-    /// Whether the file is, or was, at one of these paths or below it.
-    pub(super) fn is_among(&self, paths: &[FilePath]) -> bool {
-        let chosen = |path: &String| {
-            let path = FilePath::from_stored(path.clone());
-            paths.iter().any(|chosen| path == *chosen || path.is_under(chosen))
-        };
-        chosen(&self.path) || self.old_path.as_ref().is_some_and(chosen)
+    pub(super) async fn of_restore(ctx: &Context<'_>, preview: Preview) -> Result<Vec<Self>> {
+        let diffs = caller(ctx)?.load(preview).await?.transpose()?.unwrap_or_default();
+        Ok(diffs.into_iter().map(Self::from).collect())
     }
 }
 

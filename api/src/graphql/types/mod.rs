@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, Interface};
 
 use super::context::caller;
-use super::loader::Past;
+use super::loader::{Past, UndosOf};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
@@ -116,4 +116,16 @@ async fn optional_session(ctx: &Context<'_>, id: Option<SessionId>) -> Result<Op
 async fn optional_message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<ChatMessage>> {
     let Some(id) = id else { return Ok(None) };
     Ok(caller(ctx)?.load(id).await?.map(ChatMessage::from))
+}
+
+/// The revisions that a revision takes back.
+async fn undoes(ctx: &Context<'_>, project: ProjectId, revision: i32) -> Result<Vec<i32>> {
+    let undos = caller(ctx)?.load(UndosOf(project)).await?;
+    Ok(undos.map(|undos| undos.undoes(revision).to_vec()).unwrap_or_default())
+}
+
+/// The revision that has taken another back.
+async fn undone_by(ctx: &Context<'_>, project: ProjectId, revision: i32) -> Result<Option<i32>> {
+    let undos = caller(ctx)?.load(UndosOf(project)).await?;
+    Ok(undos.and_then(|undos| undos.undone_by(revision)))
 }

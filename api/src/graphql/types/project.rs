@@ -11,6 +11,7 @@ use super::presence::Presence;
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::domain::compare::Between;
+use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
@@ -30,7 +31,7 @@ use crate::model::collaborator;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
 use crate::model::file::{ChangeFilter, Entry, FileFilter, FilesOf};
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId};
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
@@ -352,26 +353,24 @@ impl Project {
         FileDiff::part(caller(ctx)?, diffs, first, after)
     }
 
-    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and
-    /// `restoreRevision`.
-    #[graphql(complexity = "child_complexity.saturating_add(1)")]
+    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision` with
+    /// the scope FILES. They carry out the same plan, and fail as this does.
+    #[graphql(complexity = "child_complexity.saturating_add(COMPARE)")]
     async fn restore_preview(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The moment to go back to.")] to: MomentInput,
-        #[graphql(desc = "Only these files, and what is below these folders. Without it all.")] paths: Option<
+        #[graphql(desc = "Only what is written at these paths and below them. Without it all.")] paths: Option<
             Vec<String>,
         >,
+        #[graphql(desc = "Only what this session wrote.")] session_id: Option<ID>,
     ) -> Result<RestorePreview> {
         let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
-        let paths = parse_paths(paths)?;
+        let session = session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
+        let limit = Limit { paths: parse_paths(paths)?, session };
         let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
-        let between = Between { project: self.0.id, from: self.newest(), to, with_contents };
-        let mut diff = FileDiff::between(ctx, between).await?;
-        if let Some(paths) = paths {
-            diff.retain(|diff| diff.is_among(&paths));
-        }
-        Ok(RestorePreview { revision: to, diff })
+        let preview = Preview { project: self.0.id, from: self.newest(), to, limit, with_contents };
+        Ok(RestorePreview { revision: to, diff: FileDiff::of_restore(ctx, preview).await? })
     }
 
     /// The project's log: one entry a revision, oldest first.

@@ -1,0 +1,396 @@
+//! What going back would do: one plan, which a preview shows and a restore or an undo carries out.
+//!
+//! A plan compares states (path, contents, mode, deleted or not) and never numbers of versions.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::edit::{Content, Edit, Heads, check_tree};
+use super::{Member, Tx};
+use crate::model::diff;
+use crate::model::error::{Conflict, Error, FileConflict, Result};
+use crate::model::file::{FileMode, Hash};
+use crate::model::ids::{FileId, ProjectId, SessionId};
+use crate::model::merge::{MAX_STEPS, Merge, merge};
+use crate::model::names::FileType;
+use crate::model::path::FilePath;
+use crate::storage::blob::{self, BlobRef, Chains};
+use crate::storage::chat;
+use crate::storage::file::{self, ChangedAt, End, Head, Held};
+use crate::storage::undo::{self, Made};
+
+/// A file as it is to be.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    path: FilePath,
+    file_type: FileType,
+    mode: FileMode,
+    hash: Option<Hash>,
+    content: Content,
+    /// The version of the same file whose lines come back.
+    restores: Option<i32>,
+}
+
+impl Wanted {
+    fn of(head: &Head) -> Option<Self> {
+        (!head.file.is_deleted).then(|| Self {
+            path: head.file.path.clone(),
+            file_type: head.file.file_type,
+            mode: head.file.mode,
+            hash: head.file.hash,
+            content: Content::of(head),
+            restores: Some(head.file.version),
+        })
+    }
+
+    fn is_as(&self, other: &Self) -> bool {
+        (&self.path, self.mode, self.hash) == (&other.path, other.mode, other.hash)
+    }
+}
+
+fn same(one: Option<&Wanted>, other: Option<&Wanted>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_as(other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// What becomes of one file.
+struct Step {
+    /// The file; `None` for one that is new.
+    file: Option<FileId>,
+    /// The live file as it is.
+    now: Option<Head>,
+    /// The file as it is to be.
+    to: Option<Wanted>,
+}
+
+/// To which part of a project going back is limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// To these files and folders.
+    pub paths: Option<Vec<FilePath>>,
+    /// To what this session wrote.
+    pub session: Option<SessionId>,
+}
+
+impl Limit {
+    /// Whether there is none.
+    pub(super) fn is_none(&self) -> bool {
+        self.paths.is_none() && self.session.is_none()
+    }
+}
+
+/// The edits that lead from the files at one revision to those at another, as far as they are within the limit. Only files that
+/// differ are looked at.
+///
+/// # Errors
+/// `BadInput` for a path at which nothing ever was; `NotFound` for a session of another project; `Conflict` if what is within
+/// the limit does not fit what stays.
+pub(super) async fn going_back(
+    tx: &Tx,
+    project: Member<'_>,
+    (from, to): (i32, i32),
+    limit: &Limit,
+) -> Result<Vec<Edit>> {
+    let mut steps = match limit.session {
+        None => between(tx, project, from, to).await?,
+        Some(session) => {
+            if chat::conversation(tx, project.project(), Some(session), None).await?.is_none() {
+                return Err(Error::not_found("session in this project", "sessionId"));
+            }
+            let made = undo::made_in(tx, project, Made::In(session), (to.min(from), from)).await?;
+            let undos = undo::of_projects(tx, &[project]).await?.remove(&project.project()).unwrap_or_default();
+            let made: Vec<i32> = made.into_iter().filter(|revision| undos.undone_by(*revision).is_none()).collect();
+            take_back(tx, project, &made, from, "sessionId").await?
+        }
+    };
+    if limit.is_none() {
+        return edits(tx, project.project(), steps).await;
+    }
+    let heads = Heads::at(tx, project, from).await?;
+    if let Some(paths) = &limit.paths {
+        check_known(tx, project, paths, &steps, &heads).await?;
+        steps = within(steps, paths);
+    }
+    let edits = edits(tx, project.project(), steps).await?;
+    check_tree(&heads, &edits, if limit.paths.is_some() { "paths" } else { "sessionId" })?;
+    Ok(edits)
+}
+
+/// What [`going_back`] would answer without a limit for each of these projects, from one revision to another. Deleted files that
+/// come back are shown as new ones.
+pub(super) async fn previews(tx: &Tx, wanted: &[(Member<'_>, (i32, i32))]) -> Result<Vec<Vec<Edit>>> {
+    let steps = between_each(tx, wanted).await?;
+    Ok(steps.into_iter().map(|steps| edits_of(steps, HashMap::new())).collect())
+}
+
+/// The steps from the files at one revision to those at another.
+async fn between(tx: &Tx, project: Member<'_>, from: i32, to: i32) -> Result<Vec<Step>> {
+    Ok(between_each(tx, &[(project, (from, to))]).await?.pop().unwrap_or_default())
+}
+
+async fn between_each(tx: &Tx, wanted: &[(Member<'_>, (i32, i32))]) -> Result<Vec<Vec<Step>>> {
+    fn end(project: Member<'_>, at: i32, other: i32) -> Held<'_> {
+        let end = if at <= other { End::Start } else { End::End };
+        Held { project, after: at.min(other), until: at.max(other), end }
+    }
+    let from: Vec<_> = wanted.iter().map(|(project, (from, to))| end(*project, *from, *to)).collect();
+    let to: Vec<_> = wanted.iter().map(|(project, (from, to))| end(*project, *to, *from)).collect();
+    let mut steps: Vec<BTreeMap<FileId, Step>> = wanted.iter().map(|_| BTreeMap::new()).collect();
+    fn step(steps: &mut [BTreeMap<FileId, Step>], place: usize, id: FileId) -> Option<&mut Step> {
+        Some(steps.get_mut(place)?.entry(id).or_insert_with(|| Step { file: Some(id), now: None, to: None }))
+    }
+    for (place, head) in file::held_of_each(tx, &from).await? {
+        if let Some(step) = step(&mut steps, place, head.file.id) {
+            step.now = Some(head);
+        }
+    }
+    for (place, head) in file::held_of_each(tx, &to).await? {
+        if let Some(step) = step(&mut steps, place, head.file.id) {
+            step.to = Wanted::of(&head);
+        }
+    }
+    Ok(steps.into_iter().map(|steps| steps.into_values().collect()).collect())
+}
+
+/// Refuses paths at which nothing ever was: they are misspelt.
+async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[Step], heads: &Heads) -> Result<()> {
+    let targets = steps.iter().filter_map(|step| step.to.as_ref().map(|to| &to.path));
+    let known: Vec<&FilePath> = heads.by_path.keys().chain(targets).collect();
+    for (at, path) in paths.iter().enumerate() {
+        let is_known = known.iter().any(|known| *known == path || known.is_under(path));
+        if !is_known && !file::was_ever(tx, project, path).await? {
+            let message = format!("There has never been anything at {:?}.", path.as_str());
+            return Err(Error::bad_input(format!("paths[{at}]"), message));
+        }
+    }
+    Ok(())
+}
+
+/// The same steps as far as they write at these paths and below them. What is elsewhere stays as it is.
+fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
+    let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
+    let (mut kept, mut copies) = (Vec::new(), Vec::new());
+    for step in steps {
+        let goes = step.now.as_ref().is_some_and(|now| chosen(&now.file.path));
+        let comes = step.to.as_ref().is_some_and(|to| chosen(&to.path));
+        match (goes, comes) {
+            (false, false) => {}
+            (true, true) => kept.push(step),
+            // It moved away to where nothing is written, or was not there.
+            (true, false) => kept.push(Step { to: None, ..step }),
+            (false, true) if step.now.is_none() => kept.push(step),
+            // It is elsewhere now, and stays there: what was here is another file.
+            (false, true) => copies.extend(step.to),
+        }
+    }
+    for copy in copies {
+        // A file that is here now takes what was here.
+        let here = kept.iter_mut().find(|step| {
+            let now = step.now.as_ref().map(|now| &now.file);
+            step.to.is_none() && now.is_some_and(|now| now.path == copy.path && now.file_type == copy.file_type)
+        });
+        let copy = Wanted { restores: None, ..copy };
+        match here {
+            Some(step) => step.to = Some(copy),
+            None => kept.push(Step { file: None, now: None, to: Some(copy) }),
+        }
+    }
+    kept
+}
+
+/// The edits that carry steps out. Deleted files that come back are read.
+async fn edits(tx: &Tx, project: ProjectId, steps: Vec<Step>) -> Result<Vec<Edit>> {
+    let back = |step: &Step| step.file.filter(|_| step.now.is_none() && step.to.is_some());
+    let deleted: Vec<FileId> = steps.iter().filter_map(back).collect();
+    let deleted = if deleted.is_empty() {
+        HashMap::new()
+    } else {
+        file::heads_by_ids(tx, project, &deleted).await?.into_iter().map(|head| (head.file.id, head)).collect()
+    };
+    Ok(edits_of(steps, deleted))
+}
+
+/// The edits, given the deleted files that come back.
+fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, Head>) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for Step { file, now, to } in steps {
+        edits.extend(match (now, to) {
+            (None, None) => None,
+            (Some(now), None) => Some(Edit::delete(now)),
+            (None, Some(to)) => {
+                let head = file.and_then(|file| deleted.remove(&file));
+                let made = Edit::create(to.path, to.file_type, None, to.content);
+                Some(Edit { restores: head.as_ref().and(to.restores), head, mode: Some(to.mode), ..made })
+            }
+            (Some(now), Some(to)) => {
+                let is_same = now.file.hash == to.hash;
+                let content = if is_same { Content::Same } else { to.content };
+                let restores = to.restores.filter(|_| !is_same);
+                let (moves, changes) = (now.file.path != to.path, now.file.mode != to.mode);
+                let edit = if moves { Edit::rename(now, to.path, content) } else { Edit::update(now, content) };
+                (moves || changes || !is_same).then_some(Edit { mode: Some(to.mode), restores, ..edit })
+            }
+        });
+    }
+    edits
+}
+
+/// The edits that take back, newest first, what revisions did to files, and keep what was done to them since.
+///
+/// # Errors
+/// `Conflict` of the argument `field` if that is not possible: it names the files, with what comes of a merge.
+pub(super) async fn taking_back(
+    tx: &Tx,
+    project: Member<'_>,
+    revisions: &[i32],
+    at: i32,
+    field: &'static str,
+) -> Result<Vec<Edit>> {
+    edits(tx, project.project(), take_back(tx, project, revisions, at, field).await?).await
+}
+
+async fn take_back(tx: &Tx, project: Member<'_>, revisions: &[i32], at: i32, field: &'static str) -> Result<Vec<Step>> {
+    let mut changes = file::changed_at(tx, project, revisions).await?;
+    changes.reverse();
+    let files: HashSet<FileId> = changes.iter().map(|change| change.file).collect();
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files: Vec<FileId> = files.into_iter().collect();
+    let now = file::heads_by_ids_at(tx, project, &files, at).await?;
+    let mut stored: Vec<BlobRef> = Vec::new();
+    for head in changes.iter().flat_map(|change| change.before.iter().chain([&change.after])).chain(&now) {
+        stored.extend(head.blob);
+    }
+    let chains = blob::of_project(tx, project.project(), &stored, &[]).await?;
+    let revert = move || TakingBack::new(now, chains).run(&changes);
+    let (steps, conflicts) = tokio::task::spawn_blocking(revert).await.map_err(Error::internal)?;
+    if conflicts.is_empty() {
+        return Ok(steps);
+    }
+    Err(overlap(conflicts, revisions, field))
+}
+
+fn overlap(files: Vec<FileConflict>, revisions: &[i32], field: &'static str) -> Error {
+    let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+    let made: Vec<String> = revisions.iter().rev().map(ToString::to_string).collect();
+    let made = format!("revision{} {}", if made.len() == 1 { "" } else { "s" }, made.join(", "));
+    let only = if let [file] = files.as_slice() { Some(file.clone()) } else { None };
+    Error::Conflict(Box::new(Conflict {
+        message: format!("Files that {made} changed have been changed since: {}.", paths.join(", ")),
+        field: Some(field),
+        current_version: only.as_ref().and_then(|file| file.current_version),
+        current_hash: only.as_ref().and_then(|file| file.current_hash.clone()),
+        merge: only.and_then(|file| file.merge),
+        paths,
+        files,
+        ..Conflict::default()
+    }))
+}
+
+/// Files while changes of them are taken back.
+struct TakingBack {
+    /// The live files as they are.
+    now: HashMap<FileId, Head>,
+    /// What has become of each file.
+    to: BTreeMap<FileId, Option<Wanted>>,
+    conflicts: BTreeMap<FileId, (String, Option<Merge>)>,
+    chains: Chains,
+    steps: u64,
+}
+
+impl TakingBack {
+    fn new(now: Vec<Head>, chains: Chains) -> Self {
+        let to = now.iter().map(|head| (head.file.id, Wanted::of(head))).collect();
+        let now = now.into_iter().map(|head| (head.file.id, head)).collect();
+        Self { now, to, conflicts: BTreeMap::new(), chains, steps: MAX_STEPS }
+    }
+
+    fn run(mut self, changes: &[ChangedAt]) -> (Vec<Step>, Vec<FileConflict>) {
+        for change in changes {
+            let (before, after) = (change.before.as_ref().and_then(Wanted::of), Wanted::of(&change.after));
+            let now = self.to.get(&change.file).cloned().flatten();
+            if same(now.as_ref(), after.as_ref()) {
+                self.to.insert(change.file, before);
+            } else if !same(now.as_ref(), before.as_ref()) {
+                match self.merge(before, after, now) {
+                    Ok(merged) => {
+                        self.to.insert(change.file, Some(merged));
+                    }
+                    Err(merge) => {
+                        let path = self.now.get(&change.file).map_or(&change.after.file.path, |now| &now.file.path);
+                        self.conflicts.entry(change.file).or_insert_with(|| (path.as_str().to_owned(), merge));
+                    }
+                }
+            }
+        }
+        let Self { mut now, to, conflicts, .. } = self;
+        let mut conflicts: Vec<FileConflict> = conflicts
+            .into_iter()
+            .map(|(id, (path, merge))| {
+                let live = now.get(&id).filter(|head| !head.file.is_deleted).map(|head| &head.file);
+                let current_hash = live.and_then(|file| file.hash).map(hex::encode);
+                FileConflict { path, current_version: live.map(|file| file.version), current_hash, merge }
+            })
+            .collect();
+        conflicts.sort_by(|a, b| a.path.cmp(&b.path));
+        let steps = to.into_iter().map(|(id, to)| {
+            let now = now.remove(&id).filter(|head| !head.file.is_deleted);
+            Step { file: Some(id), now, to }
+        });
+        (steps.collect(), conflicts)
+    }
+
+    /// What a file is once a change of it is taken back and what came later is kept.
+    fn merge(
+        &mut self,
+        before: Option<Wanted>,
+        after: Option<Wanted>,
+        now: Option<Wanted>,
+    ) -> std::result::Result<Wanted, Option<Merge>> {
+        // What the change made, or deleted, is another file by now, or is gone.
+        let (Some(before), Some(after), Some(now)) = (before, after, now) else { return Err(None) };
+        let path = three_way(&after.path, &now.path, &before.path).cloned().ok_or(None)?;
+        let mode = three_way(&after.mode, &now.mode, &before.mode).copied().ok_or(None)?;
+        let kept = Wanted { path, mode, ..now.clone() };
+        if before.hash == after.hash || before.hash == now.hash {
+            return Ok(kept);
+        }
+        if now.hash == after.hash {
+            return Ok(Wanted { hash: before.hash, content: before.content, restores: before.restores, ..kept });
+        }
+        let merged = self.merge_texts(&after, &now, &before).ok_or(None)?;
+        if !merged.clean {
+            return Err(Some(merged));
+        }
+        let content = Content::bytes(merged.text.into_bytes());
+        let hash = content.hash();
+        Ok(Wanted { hash, content, restores: before.restores, ..kept })
+    }
+
+    fn merge_texts(&mut self, base: &Wanted, now: &Wanted, sent: &Wanted) -> Option<Merge> {
+        let [base, now, sent] = [base, now, sent].map(|side| self.bytes(&side.content));
+        let (base, now, sent) = (base?, now?, sent?);
+        merge(diff::text_of(&base)?, diff::text_of(&now)?, diff::text_of(&sent)?, &mut self.steps)
+    }
+
+    fn bytes(&mut self, content: &Content) -> Option<Arc<Vec<u8>>> {
+        match content {
+            Content::Bytes(bytes, _) => Some(bytes.clone()),
+            Content::Blob(blob) => self.chains.decode_if_sound(blob.id),
+            Content::None | Content::Same => None,
+        }
+    }
+}
+
+/// Of two changes of one value, the one that was made; `None` if they differ.
+fn three_way<'v, T: PartialEq>(base: &T, one: &'v T, other: &'v T) -> Option<&'v T> {
+    match (one == base, other == base) {
+        (true, _) => Some(other),
+        (_, true) => Some(one),
+        _ => (one == other).then_some(one),
+    }
+}

@@ -1,0 +1,206 @@
+//! Taking back what was done, step by step, and doing it again.
+
+use super::edit::{Context, FileWrite};
+use super::file::PROJECT;
+use super::project::Target;
+use super::snapshot::{Files, Restored};
+use super::write::Write;
+use super::{Member, Tx, Writer, access, plan, policy};
+use crate::model::error::{Error, Result};
+use crate::model::event::Undos;
+use crate::model::ids::{MessageId, ProjectId};
+use crate::model::names::EventKind;
+pub use crate::storage::undo::of_projects;
+use crate::storage::undo::{self, Made};
+use crate::storage::{chat, event};
+
+/// What a caller takes back.
+#[derive(Clone, Copy, Debug)]
+pub enum Taken {
+    /// A revision.
+    Revision(i32),
+    /// All that was written for a message and is not taken back yet; no revision beside it.
+    Message(MessageId, Option<i32>),
+    /// The newest change that is not taken back.
+    Newest,
+    /// The newest undo that is not taken back: its change is there again.
+    NewestUndo,
+}
+
+/// Appends the inverse of revisions: what they made goes, what they removed comes back, what they folded away is listed again, and
+/// the reverse; the project's own fields that they changed are as before. What was changed since elsewhere, in other lines of a
+/// file too, stays.
+///
+/// # Errors
+/// `NotFound`; `Forbidden` for viewers, for what folded somebody else's conversation, and for anyone but the owner of a project
+/// that would be deleted; `BadInput` for a revision that changed neither files nor the project's own fields, or if there is
+/// nothing to take back; `Conflict`, with the files and what comes of a merge, if later changes are in the way, and if nothing is left of what was
+/// named.
+pub async fn undo(
+    writer: Writer,
+    project: ProjectId,
+    taken: Taken,
+    expected_revision: Option<i32>,
+) -> Result<Restored> {
+    let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
+    write.write.check_expected(expected_revision)?;
+    let taking = Taking::find(&write.write, taken).await?;
+    write.write.about.description = Some(taking.description());
+    let heads = write.heads(&[], true).await?;
+    let (mut unfolded, mut folded) = (0, 0);
+    let Taking { revisions, edits, kind, is_folding, .. } = taking;
+    if kind == EventKind::ProjectUpdated {
+        for revision in &revisions {
+            super::project::undo(&write.write.tx, &write.write.locked, *revision).await?;
+        }
+    }
+    let mut changes = Vec::new();
+    if kind == EventKind::FilesChanged {
+        changes = write.apply(&heads, edits, "revision").await?;
+    }
+    if is_folding {
+        let Write { tx, locked, .. } = &write.write;
+        for revision in &revisions {
+            let (listed, away) = chat::refold(tx, project, *revision, locked.revision).await?;
+            (unfolded, folded) = (unfolded + listed, folded + away);
+        }
+    }
+    let after = Files::of(&heads, &changes);
+    let closed = write.write.close(kind).await?;
+    undo::note(&closed.tx, project, closed.locked.revision, &revisions).await?;
+    let restored = Restored {
+        project: super::project::read_back(&closed.tx, project).await?,
+        backup: None,
+        changes,
+        file_count: after.count,
+        manifest: after.manifest,
+        folded,
+        unfolded,
+        revision: closed.locked.revision,
+    };
+    closed.commit(restored).await
+}
+
+/// What an undo has to do.
+struct Taking {
+    /// What it takes back, newest first.
+    revisions: Vec<i32>,
+    edits: Vec<super::edit::Edit>,
+    /// What kind of revision it is.
+    kind: EventKind,
+    is_folding: bool,
+    /// The change that is made again, of an undo that is taken back.
+    redone: Vec<i32>,
+}
+
+/// Changes that are looked at for one that is not taken back.
+const LOOKED_AT: i32 = 200;
+
+impl Taking {
+    /// Finds what is to be taken back.
+    async fn find(write: &Write, taken: Taken) -> Result<Self> {
+        let (tx, project) = (&write.tx, write.locked.id);
+        let member = access::required(tx, project).await?;
+        let undos = undo::of_projects(tx, &[member]).await?.remove(&project).unwrap_or_default();
+        match taken {
+            Taken::Revision(revision) => {
+                let gone = || {
+                    Error::conflict("revision", format!("Nothing is left of revision {revision}: it is taken back."))
+                };
+                Self::of_revision(write, member, revision).await?.ok_or_else(gone)
+            }
+            Taken::Message(message, revision) => {
+                let found = chat::conversation(tx, project, None, Some(message)).await?;
+                if found.and_then(|found| found.message_id).is_none() {
+                    return Err(Error::not_found("message in this project", "messageId"));
+                }
+                if revision.is_some() {
+                    return Err(Error::bad_input("messageId", "Give `revision` or `messageId`, not both."));
+                }
+                let gone = || Error::conflict("messageId", "Nothing is left of what was written for this message.");
+                Self::of_message(write, member, &undos, message).await?.ok_or_else(gone)
+            }
+            Taken::NewestUndo => {
+                for revision in undos.standing() {
+                    if let Some(taking) = Self::of_revision(write, member, revision).await? {
+                        return Ok(Self { redone: undos.undoes(revision).to_vec(), ..taking });
+                    }
+                }
+                Err(Error::bad_input("projectId", "There is nothing to redo."))
+            }
+            Taken::Newest => {
+                let mut before = i32::MAX;
+                loop {
+                    let candidates = undo::candidates(tx, member, before, LOOKED_AT).await?;
+                    let Some(oldest) = candidates.last() else {
+                        return Err(Error::bad_input("projectId", "There is nothing to undo."));
+                    };
+                    before = *oldest;
+                    for revision in candidates {
+                        if undos.is_undo(revision) || undos.undone_by(revision).is_some() {
+                            continue;
+                        }
+                        // What later changes have taken back by themselves is no step.
+                        if let Some(taking) = Self::of_revision(write, member, revision).await? {
+                            return Ok(taking);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None` if nothing is left of the revision.
+    async fn of_revision(write: &Write, member: Member<'_>, revision: i32) -> Result<Option<Self>> {
+        let tx: &Tx = &write.tx;
+        let (project, present) = (write.locked.id, write.present_revision());
+        let event = event::one(tx, project, revision).await?.filter(|event| event.revision <= present);
+        let missing = || Error::bad_input("revision", format!("The project has revisions 1 to {present}."));
+        let kind = match event.ok_or_else(missing)?.kind {
+            EventKind::FilesChanged | EventKind::ProjectRestored => EventKind::FilesChanged,
+            EventKind::ProjectUpdated => EventKind::ProjectUpdated,
+            _ => {
+                let message = format!("Revision {revision} changed neither files nor the project's own fields.");
+                return Err(Error::bad_input("revision", message));
+            }
+        };
+        let mut taking =
+            Self { revisions: vec![revision], edits: Vec::new(), kind, is_folding: false, redone: Vec::new() };
+        if kind == EventKind::ProjectUpdated {
+            let stands = super::project::stands(tx, &write.locked, revision).await?;
+            return Ok(stands.then_some(taking));
+        }
+        let folding = chat::folding(tx, project, revision).await?;
+        if let Some(folding) = folding {
+            policy::may_write_in_session(folding.author_id, write.writer.actor.user_id)?;
+            taking.is_folding = folding.stands;
+        }
+        taking.edits = plan::taking_back(tx, member, &taking.revisions, present, "revision").await?;
+        Ok((taking.is_folding || !taking.edits.is_empty()).then_some(taking))
+    }
+
+    async fn of_message(write: &Write, member: Member<'_>, undos: &Undos, message: MessageId) -> Result<Option<Self>> {
+        let (tx, present) = (&write.tx, write.present_revision());
+        let made = undo::made_in(tx, member, Made::For(message), (0, present)).await?;
+        if made.is_empty() {
+            return Err(Error::bad_input("messageId", "No files were written for this message."));
+        }
+        let revisions: Vec<i32> = made.into_iter().filter(|revision| undos.undone_by(*revision).is_none()).collect();
+        let edits = plan::taking_back(tx, member, &revisions, present, "messageId").await?;
+        let (kind, redone) = (EventKind::FilesChanged, Vec::new());
+        Ok((!edits.is_empty()).then_some(Self { revisions, edits, kind, is_folding: false, redone }))
+    }
+
+    /// What the event says.
+    fn description(&self) -> String {
+        let (word, of) = if self.redone.is_empty() { ("Undo", &self.revisions) } else { ("Redo", &self.redone) };
+        let mut of: Vec<i32> = of.clone();
+        of.sort_unstable();
+        let of: Vec<String> = of.iter().map(ToString::to_string).collect();
+        match of.split_last() {
+            Some((last, [])) => format!("{word} of revision {last}"),
+            Some((last, others)) => format!("{word} of revisions {} and {last}", others.join(", ")),
+            None => word.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `project_undos`: which revisions a revision takes back.
+
+use std::collections::HashMap;
+
+use super::access::Member;
+use super::db::Tx;
+use super::file::get;
+use super::sql::{self, Sql};
+use crate::model::error::Result;
+use crate::model::event::Undos;
+use crate::model::ids::ProjectId;
+use crate::model::names::EventKind;
+
+/// What was taken back in each of these projects.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<HashMap<ProjectId, Undos>> {
+    let mut sql =
+        Sql::new("SELECT u.project_id, u.revision, u.undone_revision FROM project_undos u WHERE u.project_id IN ");
+    sql.list(projects.iter().copied()).push(" ORDER BY u.project_id, u.revision, u.undone_revision");
+    let mut pairs: HashMap<ProjectId, Vec<(i32, i32)>> = HashMap::new();
+    for row in tx.rows(sql).await? {
+        let pair = (get(&row, "revision")?, get(&row, "undone_revision")?);
+        pairs.entry(ProjectId(get(&row, "project_id")?)).or_default().push(pair);
+    }
+    Ok(pairs.into_iter().map(|(project, pairs)| (project, Undos::new(&pairs))).collect())
+}
+
+/// Notes what the newest revision of a locked project takes back.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn note(tx: &Tx, project: ProjectId, revision: i32, undone: &[i32]) -> Result<()> {
+    let rows = undone.iter().map(|undone| [project.0.into(), revision.into(), (*undone).into()]);
+    for sql in sql::insert("project_undos", ["project_id", "revision", "undone_revision"], rows, "") {
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Revisions of a locked project before one, newest first, of the kinds that can be taken back, at most `limit`.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn candidates(tx: &Tx, project: Member<'_>, before: i32, limit: i32) -> Result<Vec<i32>> {
+    let mut sql = Sql::new("SELECT e.revision FROM project_events e WHERE e.project_id = ");
+    sql.bind(project).push(" AND e.revision < ").bind(before).push(" AND e.kind IN ");
+    sql.list(EventKind::UNDOABLE.iter().map(|kind| kind.as_str()));
+    sql.push(" ORDER BY e.revision DESC LIMIT ").bind(limit);
+    tx.rows(sql).await?.iter().map(|row| get(row, "revision")).collect()
+}
+
+/// The revisions after one, and not after another, that changed files in a session or for a message, newest first.
+///
+/// # Errors
+/// `Internal` where the database fails.
+pub async fn made_in(tx: &Tx, project: Member<'_>, made: Made, (after, until): (i32, i32)) -> Result<Vec<i32>> {
+    // In the words of the partial indexes of project_events.
+    let mut sql = Sql::new("SELECT e.revision FROM project_events e WHERE e.project_id = ");
+    sql.bind(project).push(" AND e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND ");
+    match made {
+        Made::In(session) => sql.push("e.session_id = ").bind(session.0),
+        Made::For(message) => sql.push("e.message_id = ").bind(message.0),
+    };
+    sql.push(" AND e.revision > ").bind(after).push(" AND e.revision <= ").bind(until);
+    sql.push(" ORDER BY e.revision DESC");
+    tx.rows(sql).await?.iter().map(|row| get(row, "revision")).collect()
+}
+
+/// Where revisions were made.
+#[derive(Clone, Copy, Debug)]
+pub enum Made {
+    /// In a session.
+    In(crate::model::ids::SessionId),
+    /// For a message.
+    For(crate::model::ids::MessageId),
+}

@@ -1,0 +1,230 @@
+//! Given files that can be run and links, when they are written, moved, deleted, brought back, packed and exported, then their modes
+//! go with them.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::{
+    project::{Project, each, text},
+    server::Server,
+};
+
+/// Path and mode of every file, and how many versions it has.
+async fn modes(project: &Project) -> Vec<(String, Value)> {
+    let files = project.ask("files { nodes { path mode } }").await;
+    let files = files["files"]["nodes"].as_array().unwrap().clone();
+    files.iter().map(|file| (text(&file["path"]), file["mode"].clone())).collect()
+}
+
+fn expected(modes: &[(&str, &str)]) -> Vec<(String, Value)> {
+    modes
+        .iter()
+        .map(|(path, mode)| ((*path).to_owned(), if mode.is_empty() { Value::Null } else { json!(mode) }))
+        .collect()
+}
+
+tests::on_both! {
+    async fn modes_follow_every_write(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Modes").await;
+        project.write("createFile", json!({ "path": "run.sh", "content": "#!/bin/sh\n", "mode": "EXECUTABLE" }), "revision").await;
+        project.write("createFile", json!({ "path": "link", "content": "run.sh", "mode": "SYMLINK" }), "revision").await;
+        project.write("createFile", json!({ "path": "folder", "type": "FOLDER" }), "revision").await;
+        project.create_file("plain", "1\n").await;
+        let start = [("folder", ""), ("link", "SYMLINK"), ("plain", "FILE"), ("run.sh", "EXECUTABLE")];
+        assert_eq!(modes(&project).await, expected(&start));
+        let then = project.revision().await;
+
+        // A write of contents keeps it; a mode alone is a version without lines.
+        project.update_file("run.sh", "#!/bin/sh\nexit\n").await;
+        let changed = project.write("updateFile", json!({ "path": "plain", "mode": "EXECUTABLE" }),
+            "file { mode version content } change { type additions deletions diff file { mode } }").await;
+        assert_eq!(changed["file"], json!({ "mode": "EXECUTABLE", "version": 2, "content": "1\n" }));
+        let diff = "diff --git a/plain b/plain\nold mode 100644\nnew mode 100755\n";
+        assert_eq!((&changed["change"]["type"], &changed["change"]["diff"]), (&json!("UPDATE"), &json!(diff)));
+        let again = project.write("updateFile", json!({ "path": "plain", "mode": "EXECUTABLE" }), "change { id }").await;
+        assert_eq!(again["change"], Value::Null);
+        let synced = project.write("syncFiles", json!({ "files": [
+            { "path": "run.sh", "content": "#!/bin/sh\nexit\n" }, { "path": "plain", "content": "1\n", "mode": "FILE" }] }),
+            "updated unchanged").await;
+        assert_eq!(synced, json!({ "updated": 1, "unchanged": 1 }));
+        project.write("renameFile", json!({ "path": "run.sh", "newPath": "bin/run" }), "revision").await;
+        let moved = [("bin/run", "EXECUTABLE"), ("folder", ""), ("link", "SYMLINK"), ("plain", "FILE")];
+        assert_eq!(modes(&project).await, expected(&moved));
+        let mirrored = project.write("syncFiles", json!({ "mode": "MIRROR", "files": [
+            { "path": "sbin/run", "content": "#!/bin/sh\nexit\n" }, { "path": "link", "content": "run.sh" },
+            { "path": "plain", "content": "1\n" }] }), "renamed").await;
+        assert_eq!(mirrored["renamed"], 1);
+        assert_eq!(modes(&project).await, expected(&[("link", "SYMLINK"), ("plain", "FILE"), ("sbin/run", "EXECUTABLE")]));
+
+        // Deleted and taken back, reverted, restored.
+        for path in ["link", "sbin/run"] {
+            project.write("deleteFile", json!({ "path": path }), "revision").await;
+        }
+        for _ in 0..2 {
+            project.write("undo", json!({}), "revision").await;
+        }
+        assert_eq!(modes(&project).await, expected(&[("link", "SYMLINK"), ("plain", "FILE"), ("sbin/run", "EXECUTABLE")]));
+        let restored = project.write("restoreRevision", json!({ "revision": then }), "changes { path }").await;
+        assert!(each(&restored["changes"], "path").len() >= 2);
+        assert_eq!(modes(&project).await, expected(&start));
+        let chmod = project.write("updateFile", json!({ "path": "run.sh", "mode": "FILE" }), "revision file { id version }").await;
+        let version = chmod["file"]["version"].as_i64().unwrap();
+        let preview = project.ask(&format!("restorePreview(to: {{ revision: {then} }}) {{ diff {{ path type diff }} }}")).await;
+        let diff = "diff --git a/run.sh b/run.sh\nold mode 100644\nnew mode 100755\n";
+        assert_eq!(preview["restorePreview"]["diff"], json!([{ "path": "run.sh", "type": "UPDATE", "diff": diff }]));
+        let query = "mutation($id: ID!, $version: Int!) { revertFile(input: { fileId: $id, version: $version }) { file { mode } } }";
+        let reverted = project.client.gql(query, json!({ "id": chmod["file"]["id"], "version": version - 1 })).await.ok();
+        assert_eq!(reverted["revertFile"]["file"]["mode"], "EXECUTABLE");
+
+        // An edit since and a mode taken back go together; two modes do not.
+        let chmod = project.write("updateFile", json!({ "path": "plain", "mode": "EXECUTABLE" }), "revision").await;
+        project.update_file("plain", "2\n").await;
+        project.write("undo", json!({ "revision": chmod["revision"] }), "revision").await;
+        assert_eq!(project.ask("file(path: \"plain\") { mode content }").await["file"], json!({ "mode": "FILE", "content": "2\n" }));
+        let versions = project.ask("file(path: \"plain\") { versions(first: 2) { nodes { mode } } }").await;
+        assert_eq!(each(&versions["file"]["versions"]["nodes"], "mode"), ["FILE", "EXECUTABLE"]);
+        // What was deleted is made anew as a plain file, and a folder has no mode.
+        project.write("deleteFile", json!({ "path": "run.sh" }), "revision").await;
+        project.create_file("run.sh", "new\n").await;
+        assert_eq!(project.ask("file(path: \"run.sh\") { mode }").await["file"]["mode"], "FILE");
+        let answer = project.mutate("createFile", json!({ "path": "f", "type": "FOLDER", "mode": "EXECUTABLE" }), "revision").await;
+        assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", "mode"));
+        let answer = project.mutate("syncFiles", json!({ "files": [{ "path": "f", "type": "FOLDER", "mode": "FILE" }] }), "revision").await;
+        assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", "files[0].mode"));
+    }
+}
+
+tests::on_both! {
+    async fn text_in_other_encodings_is_shown_and_its_bytes_stay(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Encodings").await;
+        let session = project.start_session().await;
+        let (one, two) = (project.add_message(&session, "One", true).await, project.add_message(&session, "Two", true).await);
+        // "größe\n" and "größe\nzwei\n" as UTF-16 with its mark, and "# coding: latin-1\nö\n" with and without an umlaut more.
+        for (path, first, second, before, after) in [
+            ("utf16", "//5nAHIA9gDfAGUACgA=", "//5nAHIA9gDfAGUACgB6AHcAZQBpAAoA", "größe\n", "größe\nzwei\n"),
+            ("latin.py", "IyBjb2Rpbmc6IGxhdGluLTEK9go=", "IyBjb2Rpbmc6IGxhdGluLTEK9gr8Cg==", "# coding: latin-1\nö\n", "# coding: latin-1\nö\nü\n"),
+        ] {
+            let made = json!({ "path": path, "contentBase64": first, "messageId": one });
+            project.write("createFile", made, "revision").await;
+            let changed = json!({ "path": path, "contentBase64": second, "messageId": two });
+            let select = "file { content contentBase64 blame { startLine message { content } } }
+                change { oldContent newContent diff additions deletions lineChanges }";
+            let changed = project.write("updateFile", changed, select).await;
+            assert_eq!((&changed["file"]["content"], &changed["file"]["contentBase64"]), (&json!(after), &json!(second)));
+            let blame: Vec<Value> = each(&changed["file"]["blame"], "message").iter().map(|message| message["content"].clone()).collect();
+            assert_eq!(blame, ["One", "Two"]);
+            let change = &changed["change"];
+            assert_eq!((&change["oldContent"], &change["newContent"]), (&json!(before), &json!(after)));
+            assert_eq!((&change["additions"], &change["deletions"]), (&json!(1), &json!(0)));
+            assert!(text(&change["diff"]).ends_with(&format!("\n+{}", after.strip_prefix(before).unwrap())), "{change}");
+        }
+        // What says nothing of itself is no text.
+        let bytes = project.write("createFile", json!({ "path": "bytes", "contentBase64": "9go=" }), "file { content } change { diff }").await;
+        assert_eq!(bytes, json!({ "file": { "content": null }, "change": { "diff": null } }));
+    }
+}
+
+/// Applies a patch to what is in a folder.
+fn apply(program: &str, folder: &Path, patch: &str) {
+    let file = folder.with_extension("patch");
+    std::fs::write(&file, patch).unwrap();
+    let arguments: &[&str] =
+        if program == "git" { &["apply", "--whitespace=nowarn"] } else { &["-p1", "--binary", "-s"] };
+    let command = Command::new(program)
+        .args(arguments)
+        .env("GIT_CEILING_DIRECTORIES", "/")
+        .current_dir(folder)
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    let said = [command.stdout, command.stderr].concat();
+    assert!(command.status.success(), "{program}: {patch}{}", String::from_utf8_lossy(&said));
+}
+
+fn tree(folder: &Path, prefix: &str, found: &mut Vec<Value>) {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            tree(&entry.path(), &format!("{name}/"), found);
+        } else if kind.is_symlink() {
+            let target = std::fs::read_link(entry.path()).unwrap();
+            found.push(json!({ "path": name, "mode": "SYMLINK", "content": target.to_str().unwrap() }));
+        } else {
+            let mode = if entry.metadata().unwrap().permissions().mode() & 0o100 == 0 { "FILE" } else { "EXECUTABLE" };
+            found
+                .push(json!({ "path": name, "mode": mode, "content": std::fs::read_to_string(entry.path()).unwrap() }));
+        }
+    }
+    found.sort_by_key(|file| text(&file["path"]));
+}
+
+tests::on_both! {
+    async fn every_diff_is_a_patch(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Patches").await;
+        let mut random = tests::workload::Random(7);
+        let places = ["a", "b c", "d/\"e\"", "d/f", "größe", "-g", "h\\i"];
+        let root = tempfile(&server);
+        for step in 0..60 {
+            let (path, other) = (places[random.below(places.len())], places[random.below(places.len())]);
+            let body: String = (0..random.below(6)).map(|_| format!("line {}\n", random.below(4))).collect();
+            let body = if random.below(4) == 0 { body.trim_end().to_owned() } else { body };
+            let mode = ["FILE", "EXECUTABLE", "SYMLINK"][random.below(3)];
+            let content = if mode == "SYMLINK" { "target".to_owned() } else { body.clone() };
+            let (name, input) = match random.below(7) {
+                0..=1 => ("createFile", json!({ "path": path, "content": content, "mode": mode })),
+                2 => ("updateFile", json!({ "path": path, "content": body, "mode": "FILE" })),
+                3 => ("updateFile", json!({ "path": path, "mode": if mode == "SYMLINK" { "FILE" } else { mode } })),
+                4 => ("deleteFile", json!({ "path": path })),
+                5 => ("undo", json!({})),
+                _ => ("renameFile", json!({ "path": path, "newPath": other })),
+            };
+            let before = project.revision().await;
+            project.mutate(name, input.clone(), "revision").await;
+            let after = project.revision().await;
+            let shown = project.ask(&format!("diff(from: {before}, to: {after}) {{ diff }} events(afterRevision: {before}) {{ changes {{ diff }} }}
+                then: files(at: {before}) {{ nodes {{ path mode content }} }} now: files(at: {after}) {{ nodes {{ path mode content }} }}")).await;
+            let diffs: String = each(&shown["diff"], "diff").iter().map(text).collect();
+            if after > before {
+                let of_changes: String = each(&shown["events"][0]["changes"], "diff").iter().map(text).collect();
+                assert_eq!(of_changes.is_empty(), diffs.is_empty(), "{name} {input}");
+            }
+            for program in ["git", "patch"] {
+                let folder = root.join(format!("{step}-{program}"));
+                std::fs::create_dir_all(&folder).unwrap();
+                for file in shown["then"]["nodes"].as_array().unwrap() {
+                    put(&folder, file);
+                }
+                if !diffs.is_empty() {
+                    apply(program, &folder, &diffs);
+                }
+                let mut found = Vec::new();
+                tree(&folder, "", &mut found);
+                let mut expected = shown["now"]["nodes"].as_array().unwrap().clone();
+                expected.sort_by_key(|file| text(&file["path"]));
+                assert_eq!(found, expected, "{program} {name} {input}: {diffs}");
+            }
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
+
+fn tempfile(server: &Server) -> std::path::PathBuf {
+    let kind = format!("{:?}", server.database().kind());
+    std::env::temp_dir().join(format!("antiphon-patches-{kind}-{}", std::process::id()))
+}
+
+fn put(folder: &Path, file: &Value) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(text(&file["path"]));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    if file["mode"] == "SYMLINK" {
+        std::os::unix::fs::symlink(text(&file["content"]), &path).unwrap();
+        return;
+    }
+    std::fs::write(&path, text(&file["content"])).unwrap();
+    let bits = if file["mode"] == "EXECUTABLE" { 0o755 } else { 0o644 };
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).unwrap();
+}

@@ -1,0 +1,215 @@
+//! Given any history, when somebody asks what going back would change and then goes back, then both say the same, nothing is
+//! written outside of what was chosen, and nothing at all if nothing is to be done.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tests::{
+    client::Response,
+    project::{Project, each, number},
+    server::Server,
+    workload::Random,
+};
+
+const CHANGE: &str = "type path oldPath additions deletions diff";
+
+async fn preview(project: &Project, to: i64, paths: Option<&[&str]>, session: Option<&str>) -> Response {
+    let query = format!(
+        "query($id: ID!, $to: Int!, $paths: [String!], $session: ID) {{ project(id: $id) {{
+         restorePreview(to: {{ revision: $to }}, paths: $paths, sessionId: $session) {{ diff {{ {CHANGE} }} }} }} }}"
+    );
+    project.client.gql(&query, json!({ "id": project.id, "to": to, "paths": paths, "session": session })).await
+}
+
+fn sorted(changes: &Value) -> BTreeSet<String> {
+    changes
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| {
+            json!([
+                change["type"],
+                change["oldPath"],
+                change["path"],
+                change["additions"],
+                change["deletions"],
+                change["diff"]
+            ])
+            .to_string()
+        })
+        .collect()
+}
+
+/// Restores, having looked, and compares. Answers how many files changed; `None` where it was refused.
+async fn compare(
+    project: &Project,
+    to: i64,
+    paths: Option<&[&str]>,
+    session: Option<&str>,
+    said: &str,
+) -> Option<usize> {
+    let before = project.state().await;
+    let revision = number(&before["revision"]);
+    let shown = preview(project, to, paths, session).await;
+    let input = json!({ "revision": to, "paths": paths, "sessionId": session });
+    let restored = project.mutate("restoreRevision", input, &format!("revision changes {{ {CHANGE} }}")).await;
+    if !restored.errors.is_empty() {
+        assert_eq!(shown.error_code(), restored.error_code(), "{said}: {restored:?}");
+        assert_eq!(shown.error()["message"], restored.error()["message"], "{said}");
+        assert_eq!(shown.error()["extensions"]["paths"], restored.error()["extensions"]["paths"], "{said}");
+        assert_eq!(project.state().await, before, "{said}");
+        return None;
+    }
+    let shown =
+        shown.data().unwrap_or_else(|error| panic!("{said}: {error:#}"))["project"]["restorePreview"]["diff"].take();
+    let restored = restored.data().unwrap()["restoreRevision"].take();
+    assert_eq!(sorted(&shown), sorted(&restored["changes"]), "{said}");
+    let changes = restored["changes"].as_array().unwrap();
+    assert_eq!(number(&restored["revision"]), revision + i64::from(!changes.is_empty()), "{said}");
+    if changes.is_empty() {
+        assert_eq!(project.state().await, before, "{said}");
+    }
+    for change in changes.iter().filter(|_| paths.is_some()) {
+        for path in ["path", "oldPath"].iter().filter_map(|field| change[field].as_str()) {
+            let chosen = paths.unwrap().iter().any(|chosen| path == *chosen || path.starts_with(&format!("{chosen}/")));
+            assert!(chosen, "{said}: {change}");
+        }
+    }
+    Some(changes.len())
+}
+
+const PLACES: &[&str] = &["a", "b", "x", "y", "d", "d/a", "d/x", "e/a"];
+
+async fn step(random: &mut Random, project: &Project, session: &str) {
+    let place = |random: &mut Random| PLACES[random.below(PLACES.len())];
+    let text: String = (0..random.below(5)).map(|n| format!("{n} {}\n", random.below(3))).collect();
+    let (path, other) = (place(random), place(random));
+    let session = (random.below(2) == 0).then_some(session);
+    let (name, input) = match random.below(8) {
+        0..=1 => ("createFile", json!({ "path": path, "content": text, "sessionId": session })),
+        2..=3 => ("updateFile", json!({ "path": path, "content": text, "sessionId": session })),
+        4 => ("renameFile", json!({ "path": path, "newPath": other, "sessionId": session })),
+        5 => ("deleteFile", json!({ "path": path, "sessionId": session })),
+        6 => ("updateFile", json!({ "path": path, "mode": if random.below(2) == 0 { "EXECUTABLE" } else { "FILE" } })),
+        _ => (
+            "syncFiles",
+            json!({ "files": [{ "path": path, "content": text }, { "path": format!("{other}z"), "content": text }], "sessionId": session }),
+        ),
+    };
+    // Some are refused; the history is what is left.
+    project.mutate(name, input, "revision").await;
+}
+
+tests::on_both! {
+    async fn preview_and_restore_agree_over_random_histories(server: Server) {
+        let ada = server.user("ada@example.com");
+        let (mut carried_out, mut refused) = (0, 0);
+        for seed in 1..=8 {
+            let mut random = Random(seed);
+            let project = Project::create(&ada, "Plans").await;
+            let session = project.start_session().await;
+            for n in 0..40 {
+                step(&mut random, &project, &session).await;
+                if n % 4 != 3 {
+                    continue;
+                }
+                let to = 1 + random.below(project.revision().await as usize) as i64;
+                let paths: Vec<&str> = (0..=random.below(3)).map(|_| PLACES[random.below(PLACES.len())]).collect();
+                let paths = (random.below(3) > 0).then_some(paths);
+                let of = (random.below(3) == 0).then_some(session.as_str());
+                let said = format!("seed {seed}, step {n}: to {to}, paths {paths:?}, session {of:?}");
+                match compare(&project, to, paths.as_deref(), of, &said).await {
+                    Some(_) => carried_out += 1,
+                    None => refused += 1,
+                }
+            }
+        }
+        assert!(carried_out > 30 && refused > 0, "{carried_out} carried out, {refused} refused");
+    }
+
+    async fn paths_limit_what_is_written(server: Server) {
+        let ada = server.user("ada@example.com");
+        // What was elsewhere then does not come back where nobody chose.
+        let project = Project::create(&ada, "Moved and deleted").await;
+        project.create_file("a", "a\n").await;
+        project.write("renameFile", json!({ "path": "a", "newPath": "d/x" }), "revision").await;
+        project.write("deleteFile", json!({ "path": "d/x" }), "revision").await;
+        assert_eq!(compare(&project, 2, Some(&["d"]), None, "d").await, Some(0));
+        assert_eq!(project.contents().await, []);
+        assert_eq!(compare(&project, 2, Some(&["a"]), None, "a").await, Some(1));
+        assert_eq!(project.contents().await, [("a".to_owned(), "a\n".to_owned())]);
+        assert_eq!(compare(&project, 3, Some(&["d"]), None, "d again").await, Some(1));
+        // `a` was d/x then, and is still here: d/x is a copy of what it was.
+        assert_eq!(project.contents().await, [("a", "a\n"), ("d/x", "a\n")].map(|(path, text)| (path.to_owned(), text.to_owned())));
+
+        // Another file where it was.
+        let project = Project::create(&ada, "Taken").await;
+        project.create_file("x", "old\n").await;
+        project.write("renameFile", json!({ "path": "x", "newPath": "y" }), "revision").await;
+        project.create_file("x", "new\n").await;
+        assert_eq!(compare(&project, 2, Some(&["y"]), None, "y").await, Some(1));
+        assert_eq!(project.contents().await, [("x".to_owned(), "new\n".to_owned())]);
+        assert_eq!(compare(&project, 2, Some(&["x"]), None, "x").await, Some(2));
+        assert_eq!(project.contents().await, [("x".to_owned(), "old\n".to_owned())]);
+
+        // What does not fit what stays is refused by both.
+        let project = Project::create(&ada, "In the way").await;
+        project.create_file("d/x", "x\n").await;
+        project.write("deleteFile", json!({ "path": "d/x" }), "revision").await;
+        project.create_file("d", "a file\n").await;
+        assert_eq!(compare(&project, 2, Some(&["d/x"]), None, "below a file").await, None);
+        assert_eq!(compare(&project, 2, Some(&["d"]), None, "the file too").await, Some(2));
+    }
+
+    async fn nothing_to_do_writes_nothing(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Nothing").await;
+        project.create_file("a", "a\n").await;
+        let made = project.write("createSnapshot", json!({ "name": "Here" }), "revision snapshot { id revision manifestSha256 }").await;
+        let state = project.state().await;
+        let select = "revision manifestSha256 fileCount changes { path } backup { id name revision manifestSha256 }";
+        for input in [json!({ "revision": made["revision"] }), json!({ "revision": 1, "paths": [] }), json!({ "revision": 2, "paths": ["a"] })] {
+            let restored = project.write("restoreRevision", input.clone(), select).await;
+            assert_eq!((&restored["revision"], &restored["changes"]), (&made["revision"], &json!([])), "{input}");
+            assert_eq!((&restored["fileCount"], &restored["backup"]["manifestSha256"]), (&json!(1), &restored["manifestSha256"]), "{input}");
+        }
+        let mutation = "mutation($id: ID!) { restoreSnapshot(input: { snapshotId: $id }) { revision backup { id } } }";
+        let restored = project.client.gql(mutation, json!({ "id": made["snapshot"]["id"] })).await.ok();
+        assert_eq!(restored["restoreSnapshot"], json!({ "revision": made["revision"], "backup": { "id": made["snapshot"]["id"] } }));
+        assert_eq!(project.state().await, state);
+        let session = project.start_session().await;
+        let input = json!({ "revision": 2, "scope": "CONVERSATION", "sessionId": session });
+        let restored = project.write("restoreRevision", input, "revision foldedMessages").await;
+        assert_eq!(restored, json!({ "revision": project.revision().await, "foldedMessages": 0 }));
+
+        // A misspelt path is none; one that was there once is no mistake.
+        for (paths, field) in [(json!(["b"]), "paths[0]"), (json!(["a", "a/b"]), "paths[1]"), (json!(["a", "A"]), "paths[1]")] {
+            let answer = project.mutate("restoreRevision", json!({ "revision": 1, "paths": paths }), "revision").await;
+            assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", field), "{paths}");
+        }
+        assert_eq!(preview(&project, 1, Some(&["b"]), None).await.error_code(), "BAD_USER_INPUT");
+    }
+
+    async fn a_session_limits_a_restore_to_what_it_wrote(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Sessions").await;
+        project.create_file("a", "1\n2\n3\n4\n5\n6\n7\n").await;
+        project.create_file("b", "b\n").await;
+        let then = project.revision().await;
+        let session = project.start_session().await;
+        let write = |path: &str, content: &str| json!({ "path": path, "content": content, "sessionId": session });
+        project.write("updateFile", write("a", "one\n2\n3\n4\n5\n6\n7\n"), "revision").await;
+        project.update_file("a", "one\n2\n3\n4\n5\n6\nseven\n").await;
+        project.update_file("b", "B\n").await;
+        project.write("createFile", write("c", "c\n"), "revision").await;
+        assert_eq!(compare(&project, then, None, Some(&session), "session").await, Some(2));
+        let expected = [("a", "1\n2\n3\n4\n5\n6\nseven\n"), ("b", "B\n")].map(|(path, text)| (path.to_owned(), text.to_owned()));
+        assert_eq!(project.contents().await, expected);
+        // Of no other project, and what others wrote over it since is in the way.
+        let other = Project::create(&project.client, "Other").await.start_session().await;
+        assert_eq!(preview(&project, then, None, Some(&other)).await.error_code(), "NOT_FOUND");
+        project.write("updateFile", write("b", "BB\n"), "revision").await;
+        project.update_file("b", "BBB\n").await;
+        assert_eq!(compare(&project, then, None, Some(&session), "overwritten").await, None);
+        let shown = preview(&project, then, None, Some(&session)).await;
+        assert_eq!(each(&shown.error()["extensions"]["files"], "path"), ["b"]);
+    }
+}

@@ -1,0 +1,247 @@
+//! Given changes of files, when they are taken back one after the other, all that one message wrote at once, or done again, then
+//! states are compared, later edits elsewhere are kept, and the log says what was taken back by what.
+
+use serde_json::{Value, json};
+use tests::{
+    client::Response,
+    project::{Project, each, number, text},
+    server::Server,
+    workload::sha256,
+};
+
+async fn undo(project: &Project, input: Value) -> Value {
+    project.write("undo", input, "revision changes { type path oldPath revision undoes undoneBy }").await
+}
+
+async fn redo(project: &Project) -> Value {
+    project.write("redo", json!({}), "revision changes { path }").await
+}
+
+async fn refused(project: &Project, name: &str, input: Value, code: &str) -> Response {
+    let before = project.state().await;
+    let answer = project.mutate(name, input, "revision").await;
+    assert_eq!(answer.error_code(), code, "{answer:?}");
+    assert_eq!(project.state().await, before);
+    answer
+}
+
+async fn sync(project: &Project, files: &[(&str, &str)], more: Value) -> i64 {
+    let files: Vec<Value> = files.iter().map(|(path, text)| json!({ "path": path, "content": text })).collect();
+    let mut input = json!({ "files": files });
+    for (name, value) in more.as_object().unwrap() {
+        input[name] = value.clone();
+    }
+    number(&project.write("syncFiles", input, "revision").await["revision"])
+}
+
+async fn content(project: &Project, path: &str) -> Option<String> {
+    let query = "query($id: ID!, $path: String!) { project(id: $id) { file(path: $path) { content } } }";
+    let data = project.client.gql(query, json!({ "id": project.id, "path": path })).await.ok();
+    data["project"]["file"]["content"].as_str().map(str::to_owned)
+}
+
+fn lines(changed: &[(usize, &str)]) -> String {
+    let line =
+        |n: usize| changed.iter().find(|(at, _)| *at == n).map_or(format!("line {n}"), |(_, text)| (*text).to_owned());
+    (1..=12).map(|n| line(n) + "\n").collect()
+}
+
+tests::on_both! {
+    async fn steps_are_taken_back_one_after_the_other(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        for text in ["one\n", "two\n", "three\n", "four\n"] {
+            sync(&project, &[("a", text)], json!({})).await;
+        }
+        // By their numbers: 5 leaves `a` as 4 did, byte for byte.
+        for (revision, left) in [(5, "three\n"), (4, "two\n"), (3, "one\n")] {
+            undo(&project, json!({ "revision": revision })).await;
+            assert_eq!(content(&project, "a").await.as_deref(), Some(left));
+        }
+        undo(&project, json!({ "revision": 2 })).await;
+        assert_eq!(content(&project, "a").await, None);
+        // Out of order: nothing is left of them.
+        refused(&project, "undo", json!({ "revision": 4 }), "CONFLICT").await;
+
+        // Without a number: the newest that is not taken back; all of them are, and a redo brings them back.
+        let answer = refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
+        assert_eq!(answer.error()["message"], "There is nothing to undo.");
+        for back in ["one\n", "two\n", "three\n", "four\n"] {
+            redo(&project).await;
+            assert_eq!(content(&project, "a").await.as_deref(), Some(back));
+        }
+        refused(&project, "redo", json!({}), "BAD_USER_INPUT").await;
+        for left in [Some("three\n"), Some("two\n"), Some("one\n"), None] {
+            undo(&project, json!({})).await;
+            assert_eq!(content(&project, "a").await.as_deref(), left);
+        }
+        // What else happens is no step, and a new change is one.
+        redo(&project).await;
+        redo(&project).await;
+        let session = project.start_session().await;
+        project.add_message(&session, "Hello", true).await;
+        project.create_file("b", "new\n").await;
+        project.write("createSnapshot", json!({ "name": "Here" }), "revision").await;
+        let undone = undo(&project, json!({})).await;
+        assert_eq!(each(&undone["changes"], "path"), ["b"]);
+        let undone = undo(&project, json!({})).await;
+        assert_eq!(each(&undone["changes"], "path"), ["a"]);
+        assert_eq!(content(&project, "a").await.as_deref(), Some("one\n"));
+    }
+
+    async fn the_log_says_what_takes_back_what(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Links").await;
+        let made = sync(&project, &[("a", "one\n")], json!({})).await;
+        let undone = undo(&project, json!({})).await;
+        let change = &undone["changes"][0];
+        assert_eq!((&change["undoes"], &change["undoneBy"]), (&json!([made]), &json!(null)));
+        redo(&project).await;
+        let log = project.ask(&format!("events(afterRevision: {}) {{ revision undoes undoneBy changes {{ undoes undoneBy changeDescription }} }}", made - 1)).await;
+        let shown: Vec<Value> = log["events"].as_array().unwrap().iter()
+            .map(|event| {
+                assert_eq!((&event["undoes"], &event["undoneBy"]), (&event["changes"][0]["undoes"], &event["changes"][0]["undoneBy"]));
+                json!([event["revision"], event["undoes"], event["undoneBy"], event["changes"][0]["changeDescription"]])
+            })
+            .collect();
+        assert_eq!(shown, [
+            json!([made, [], null, null]),
+            json!([made + 1, [made], made + 2, format!("Undo of revision {made}")]),
+            json!([made + 2, [made + 1], null, format!("Redo of revision {made}")]),
+        ]);
+        undo(&project, json!({})).await;
+        let log = project.ask(&format!("events(afterRevision: {}, first: 1) {{ undoneBy }}", made - 1)).await;
+        assert_eq!(log["events"][0]["undoneBy"], made + 3);
+
+        // The project's own fields are steps too.
+        project.client.mutate("updateProject", json!({ "id": project.id, "name": "Second" }), "revision").await.ok();
+        project.client.mutate("updateProject", json!({ "id": project.id, "name": "Third" }), "revision").await.ok();
+        for name in ["Second", "Links"] {
+            undo(&project, json!({})).await;
+            assert_eq!(project.ask("name").await["name"], name);
+        }
+        for name in ["Second", "Third"] {
+            redo(&project).await;
+            assert_eq!(project.ask("name").await["name"], name);
+        }
+    }
+
+    async fn later_edits_elsewhere_are_kept(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Merged").await;
+        project.create_file("a", &lines(&[])).await;
+        project.create_file("b", "b\n").await;
+        let both = sync(&project, &[("a", &lines(&[(2, "two")])), ("b", "B\n")], json!({})).await;
+        project.update_file("a", &lines(&[(2, "two"), (10, "ten")])).await;
+        undo(&project, json!({ "revision": both })).await;
+        assert_eq!(content(&project, "a").await, Some(lines(&[(10, "ten")])));
+        assert_eq!(content(&project, "b").await.as_deref(), Some("b\n"));
+
+        // A move since is kept too, and so is an edit of what was moved.
+        let edited = project.update_file("a", &lines(&[(2, "zwei"), (10, "ten")])).await;
+        project.write("renameFile", json!({ "path": "a", "newPath": "lib/a" }), "revision").await;
+        undo(&project, json!({ "revision": edited })).await;
+        assert_eq!(content(&project, "lib/a").await, Some(lines(&[(10, "ten")])));
+        let moved = number(&project.write("renameFile", json!({ "path": "lib/a", "newPath": "c" }), "revision").await["revision"]);
+        project.update_file("c", &lines(&[(1, "one")])).await;
+        let undone = undo(&project, json!({ "revision": moved })).await;
+        assert_eq!((&undone["changes"][0]["type"], &undone["changes"][0]["path"]), (&json!("RENAME"), &json!("lib/a")));
+        assert_eq!(content(&project, "lib/a").await, Some(lines(&[(1, "one")])));
+
+        // What is not clean comes as a stale write's merge does, and nothing is written.
+        let touched = sync(&project, &[("lib/a", &lines(&[(1, "uno")])), ("b", "BB\n")], json!({})).await;
+        project.update_file("lib/a", &lines(&[(1, "eins")])).await;
+        let answer = refused(&project, "undo", json!({ "revision": touched }), "CONFLICT").await;
+        let shown = &answer.error()["extensions"];
+        let merged = lines(&[]).replace("line 1\n",
+            "<<<<<<< ours\neins\n||||||| original\nuno\n=======\none\n>>>>>>> theirs\n");
+        let merge = json!({ "clean": false, "content": merged });
+        assert_eq!((&shown["field"], &shown["paths"], &shown["merge"]), (&json!("revision"), &json!(["lib/a"]), &merge));
+        let version = project.ask("file(path: \"lib/a\") { version }").await["file"]["version"].take();
+        let file = json!({ "path": "lib/a", "currentVersion": version, "currentHash": sha256(lines(&[(1, "eins")])), "merge": merge });
+        assert_eq!((&shown["files"], &shown["currentVersion"]), (&json!([file]), &version));
+        // What is gone, or made by what is taken back and edited since, has no merge.
+        project.write("deleteFile", json!({ "path": "lib/a" }), "revision").await;
+        let answer = refused(&project, "undo", json!({ "revision": touched }), "CONFLICT").await;
+        assert_eq!(answer.error()["extensions"]["files"], json!([{ "path": "lib/a", "currentVersion": null, "currentHash": null, "merge": null }]));
+        project.create_file("made", "1\n").await;
+        let made = project.revision().await;
+        project.update_file("made", "2\n").await;
+        refused(&project, "undo", json!({ "revision": made }), "CONFLICT").await;
+    }
+
+    async fn all_that_one_message_wrote_is_taken_back_at_once(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Messages").await;
+        project.create_file("a", &lines(&[])).await;
+        project.create_file("kept", "kept\n").await;
+        let before = project.contents().await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Done", true).await;
+        let other = project.add_message(&session, "Nothing", false).await;
+        let for_message = json!({ "messageId": message });
+        let first = sync(&project, &[("a", &lines(&[(1, "one")])), ("new", "new\n")], for_message.clone()).await;
+        project.write("renameFile", json!({ "path": "kept", "newPath": "moved", "messageId": message }), "revision").await;
+        let third = sync(&project, &[("a", &lines(&[(1, "one"), (4, "four")])), ("new", "newer\n")], for_message.clone()).await;
+        let done = project.contents().await;
+
+        let undone = undo(&project, json!({ "messageId": message })).await;
+        assert_eq!(undone["revision"], third + 1);
+        assert_eq!(undone["changes"][0]["undoes"], json!([first, first + 1, third]));
+        assert_eq!(project.contents().await, before);
+        refused(&project, "undo", json!({ "messageId": message }), "CONFLICT").await;
+        redo(&project).await;
+        assert_eq!(project.contents().await, done);
+
+        // Somebody else's edit between and after stays, and what is taken back already is no obstacle.
+        undo(&project, json!({ "revision": third })).await;
+        project.update_file("a", &lines(&[(1, "one"), (10, "ten")])).await;
+        undo(&project, json!({ "messageId": message })).await;
+        assert_eq!(content(&project, "a").await, Some(lines(&[(10, "ten")])));
+        assert_eq!(content(&project, "new").await, None);
+
+        let answer = refused(&project, "undo", json!({ "messageId": other }), "BAD_USER_INPUT").await;
+        assert_eq!(answer.field(), "messageId");
+        let answer = refused(&project, "undo", json!({ "messageId": message, "revision": first }), "BAD_USER_INPUT").await;
+        assert_eq!(answer.field(), "messageId");
+        let elsewhere = Project::create(&project.client, "Elsewhere").await;
+        refused(&elsewhere, "undo", json!({ "messageId": message }), "NOT_FOUND").await;
+        assert_eq!(text(&project.ask("name").await["name"]), "Messages");
+    }
+
+    async fn a_path_has_one_lineage_with_its_deletions(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Lineage").await;
+        let session = project.start_session().await;
+        let (wrote, again) = (project.add_message(&session, "Wrote", true).await, project.add_message(&session, "Again", true).await);
+        let file = |content: &str, message: &str| json!({ "path": "a", "content": content, "messageId": message });
+        let made = project.write("createFile", file("1\n2\n3\n", &wrote), "file { id }").await;
+        project.write("deleteFile", json!({ "path": "a" }), "revision").await;
+        let anew = project.write("createFile", file("1\n2\nthree\n", &again), "file { id version }").await;
+        assert_eq!(anew["file"], json!({ "id": made["file"]["id"], "version": 3 }));
+        let select = "file(path: \"a\") { versions { nodes { version isDeletion content } } blame { startLine endLine message { content } } }";
+        let blamed = |shown: &Value| -> Vec<Value> {
+            shown["file"]["blame"].as_array().unwrap().iter()
+                .map(|range| json!([range["startLine"], range["endLine"], range["message"]["content"]])).collect()
+        };
+        let shown = project.ask(select).await;
+        assert_eq!(each(&shown["file"]["versions"]["nodes"], "isDeletion"), [false, true, false]);
+        assert_eq!(each(&shown["file"]["versions"]["nodes"], "content"), [json!("1\n2\nthree\n"), json!(null), json!("1\n2\n3\n")]);
+        assert_eq!(blamed(&shown), [json!([1, 2, "Wrote"]), json!([3, 3, "Again"])]);
+
+        // Deleted and brought back, or rolled back, lines keep the message that wrote them.
+        project.write("deleteFile", json!({ "path": "a" }), "revision").await;
+        undo(&project, json!({})).await;
+        assert_eq!(blamed(&project.ask(select).await), [json!([1, 2, "Wrote"]), json!([3, 3, "Again"])]);
+        let then = project.revision().await;
+        project.update_file("a", "other\n").await;
+        project.write("restoreRevision", json!({ "revision": then }), "revision").await;
+        assert_eq!(blamed(&project.ask(select).await), [json!([1, 2, "Wrote"]), json!([3, 3, "Again"])]);
+        // So do those that a merge brings back, and what stays beside them is still its writer's.
+        let gone = project.update_file("a", "1\n2\n").await;
+        project.update_file("a", "zero\n1\n2\n").await;
+        let merged = project.mutate("undo", json!({ "revision": gone }), "revision").await;
+        merged.data().unwrap();
+        assert_eq!(blamed(&project.ask(select).await), [json!([1, 1, null]), json!([2, 3, "Wrote"]), json!([4, 4, "Again"])]);
+        // Of different kinds, and by moves, files stay what they are.
+        project.write("deleteFile", json!({ "path": "a" }), "revision").await;
+        let folder = project.write("createFile", json!({ "path": "a", "type": "FOLDER" }), "file { id version }").await;
+        assert_ne!(folder["file"]["id"], made["file"]["id"]);
+        assert_eq!(folder["file"]["version"], 1);
+    }
+}
