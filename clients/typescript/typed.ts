@@ -42,13 +42,13 @@ export async function write(sessionId: string, projectId: string): Promise<numbe
     mutation: AddMessageDocument,
     variables: { input: { sessionId, role: 'ASSISTANT', content: 'Done.', metadata: { tokens: [1, 2] } } },
   });
-  const messageId = said.data?.addMessage.message.id;
+  const messageId = said.data?.addMessage?.message.id;
   // @ts-expect-error: there is no such role.
   const wrong: VariablesOf<typeof AddMessageDocument> = { input: { sessionId, role: 'ROBOT', content: '' } };
   const files = [{ path: 'main.py', content: 'print()\n' }, { path: 'logo.png', contentBase64: 'iVBORw0KGgo=' }];
   const input = { projectId, sessionId, messageId, files, mode: 'MERGE' as const };
   const synced = await urql.mutation(SyncFilesDocument, { input });
-  return wrong.input.content.length || synced.data?.syncFiles.created;
+  return wrong.input.content.length || synced.data?.syncFiles?.created;
 }
 
 export function describe(node: ResultOf<typeof AnyNodeDocument>['node']): string {

@@ -122,7 +122,7 @@ impl Ids {
                 (json!({ "input": { "messageId": growing, "offset": 16, "text": "Taken" } }), "{ length }"),
             ),
             ("finishMessage", input(json!({ "messageId": growing }))),
-            ("discardMessage", (json!({ "messageId": growing }), "{ messageId }")),
+            ("discardMessage", (json!({ "input": { "messageId": growing } }), "{ messageId }")),
             ("createFile", input(json!({ "projectId": project, "path": "new.py" }))),
             ("updateFile", input(json!({ "projectId": project, "path": "secret.py", "content": "taken" }))),
             ("renameFile", input(json!({ "projectId": project, "path": "secret.py", "newPath": "taken.py" }))),
@@ -135,16 +135,13 @@ impl Ids {
             ("undo", input(json!({ "projectId": project, "revision": 5 }))),
             ("inviteCollaborator", input(json!({ "projectId": project, "userId": user, "role": "EDITOR" }))),
             ("inviteByEmail", input(json!({ "projectId": project, "email": "mallory@example.com", "role": "EDITOR" }))),
-            (
-                "withdrawEmailInvitation",
-                (json!({ "projectId": project, "email": "mallory@example.com" }), "{ revision }"),
-            ),
+            ("withdrawEmailInvitation", input(json!({ "projectId": project, "email": "mallory@example.com" }))),
             ("acceptInvitation", (json!({ "projectId": project }), "{ revision }")),
-            ("declineInvitation", (json!({ "projectId": project }), "{ projectId }")),
+            ("declineInvitation", (json!({ "input": { "projectId": project } }), "{ projectId }")),
             ("changeCollaboratorRole", input(json!({ "projectId": project, "userId": user, "role": "VIEWER" }))),
             ("removeCollaborator", (json!({ "projectId": project, "userId": user }), "{ revision }")),
-            ("leaveProject", (json!({ "projectId": project }), "{ revision }")),
-            ("transferOwnership", (json!({ "projectId": project, "userId": user }), "{ revision }")),
+            ("leaveProject", input(json!({ "projectId": project }))),
+            ("transferOwnership", input(json!({ "projectId": project, "userId": user }))),
             ("saveAgentConfiguration", input(tests::project::with(saved, json!({ "projectId": project })))),
             ("setAgentConfigurationActive", input(json!({ "id": configuration, "isActive": false }))),
             ("deleteAgentConfiguration", input(json!({ "id": configuration }))),
@@ -157,8 +154,8 @@ impl Ids {
         let Self { project, session, growing, .. } = self;
         BTreeMap::from([
             ("messageStream", format!("(messageId: \"{growing}\") {{ text }}")),
-            ("growingMessages", format!("(projectId: \"{project}\") {{ length }}")),
-            ("whoIsHere", format!("(projectId: \"{project}\") {{ since }}")),
+            ("streamingMessages", format!("(projectId: \"{project}\") {{ length }}")),
+            ("presence", format!("(projectId: \"{project}\") {{ joinedAt }}")),
             ("messageAdded", format!("(sessionId: \"{session}\", afterRevision: 0) {{ id }}")),
             ("codeChanged", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
             ("projectEvents", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
@@ -166,17 +163,22 @@ impl Ids {
     }
 
     /// An id of every type of node.
-    pub(crate) fn nodes(&self) -> BTreeMap<&'static str, &str> {
+    pub(crate) fn nodes(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
-            ("User", self.user.as_str()),
-            ("Project", &self.project),
-            ("ChatSession", &self.session),
-            ("ChatMessage", &self.message),
-            ("ProjectFile", &self.file),
-            ("FileSnapshot", &self.version),
-            ("CodeChange", &self.change),
-            ("ProjectSnapshot", &self.snapshot),
-            ("AgentConfiguration", &self.configuration),
+            ("User", self.user.clone()),
+            ("UserPreferences", format!("preferences:{}", self.user)),
+            ("Project", self.project.clone()),
+            ("ChatSession", self.session.clone()),
+            ("ChatMessage", self.message.clone()),
+            ("ChatActivity", format!("activity:{}", self.message)),
+            ("ProjectFile", self.file.clone()),
+            ("FileSnapshot", self.version.clone()),
+            ("CodeChange", self.change.clone()),
+            ("ProjectSnapshot", self.snapshot.clone()),
+            ("AgentConfiguration", self.configuration.clone()),
+            ("AgentConfigurationVersion", format!("agent-configuration-version:{}:1", self.configuration)),
+            ("ProjectEvent", format!("event:{}:1", self.project)),
+            ("StreamingMessage", format!("streaming-message:{}", self.growing)),
         ])
     }
 }
@@ -287,7 +289,10 @@ tests::behind_each_lock! {
         assert_eq!(names(&schema["__schema"]["queryType"]["fields"]), keys(&ids.questions()));
         assert_eq!(names(&schema["__schema"]["mutationType"]["fields"]), changes);
         assert_eq!(names(&schema["__schema"]["subscriptionType"]["fields"]), keys(&ids.subscriptions()));
-        assert_eq!(names(&schema["__type"]["possibleTypes"]), keys(&ids.nodes()));
+        let mut nodes = keys(&ids.nodes());
+        // Those about people beside the owner are in `nodes.rs`.
+        nodes.extend(["Collaborator", "EmailInvitation", "Invitation", "Presence"].map(str::to_owned));
+        assert_eq!(names(&schema["__type"]["possibleTypes"]), nodes);
     }
 
     async fn every_door_answers_everybody_as_it_should(server: Server) {
@@ -332,7 +337,8 @@ tests::behind_each_lock! {
                     "" => "something else",
                     code => code,
                 };
-                cell(person, name, found, seen);
+                let is_anothers = name == "UserPreferences" && is_member && person != "owner";
+                cell(person, name, found, if is_anothers { "nothing" } else { seen });
                 doors += 1;
             }
 
@@ -566,7 +572,7 @@ tests::behind_each_lock! {
         assert_eq!(seen, project.ask(everything).await);
         assert_eq!(seen["events"].as_array().unwrap().len(), 7);
         assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
-        for (name, id) in ids.nodes() {
+        for (name, id) in ids.nodes().into_iter().filter(|(name, _)| *name != "UserPreferences") {
             let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
             assert_eq!(node["node"], json!({ "__typename": name, "id": id }));
         }

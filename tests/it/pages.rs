@@ -394,4 +394,133 @@ tests::on_both! {
         project.write("deleteFile", json!({ "path": "d" }), "revision").await;
         assert_eq!(files.rows(rest).await, ["f", "h"]);
     }
+
+    async fn every_combination_of_arguments_gives_the_page_of_the_specification(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Paged").await;
+        let session = project.start_session().await;
+        for path in ["a", "b", "c", "d"] {
+            project.create_file(path, "1").await;
+            project.update_file("a", path).await;
+            project.add_message(&session, path, true).await;
+        }
+        // One project of four has nothing: a list without any row.
+        let bare = Project::create(&ada, "Bare").await;
+        let file = text(&project.ask("file(path: \"b\") { id }").await["file"]["id"]);
+        let lists = [
+            List::of(&ada, "", "projects", "", "id"),
+            List::of(&ada, "", "recentActivity", "", "excerpt"),
+            List::of(&ada, "", "invitations", "", "projectId"),
+            List::of_project(&project, "files", "", "path"),
+            List::of_project(&project, "files", "at: 4", "path"),
+            List::of_project(&project, "children", "", "path"),
+            List::of_project(&project, "changes", "filter: { path: \"a\" }", "revision"),
+            List::of_project(&project, "snapshots", "", "revision"),
+            List::of_project(&project, "sessions", "", "id"),
+            List::of_project(&bare, "files", "", "path"),
+            List::of_project(&bare, "children", "of: \"nowhere\"", "path"),
+            List::of_project(&bare, "sessions", "", "id"),
+            List::of_node(&ada, "ChatSession", &session, "messages", "", "content"),
+            List::of_node(&ada, "ProjectFile", &file, "versions", "", "version"),
+        ];
+        let mut checked = 0;
+        for list in lists {
+            let all = list.page("first: 100").await;
+            let rows = each(&all["nodes"], "row");
+            let cursors: Vec<String> = each(&all["edges"], "cursor").iter().map(text).collect();
+            let places: Vec<Option<usize>> = std::iter::once(None).chain((0..cursors.len()).map(Some)).collect();
+            let counts = [None, Some(("first", 0)), Some(("first", 1)), Some(("first", 2)), Some(("first", 9)), Some(("last", 0)),
+                Some(("last", 1)), Some(("last", 2)), Some(("last", 9))];
+            for (count, after, before) in counts.iter().flat_map(|count| places.iter().flat_map(|after| places.iter().map(|before| (*count, *after, *before)))) {
+                let mut arguments: Vec<String> = count.iter().map(|(name, count)| format!("{name}: {count}")).collect();
+                arguments.extend(after.map(|at| format!("after: \"{}\"", cursors[at])));
+                arguments.extend(before.map(|at| format!("before: \"{}\"", cursors[at])));
+                let arguments = if arguments.is_empty() { "first: null".to_owned() } else { arguments.join(", ") };
+
+                // ApplyCursorsToEdges, EdgesToReturn, HasPreviousPage and HasNextPage of the specification.
+                let (start, end) = (after.map_or(0, |at| at + 1), before.unwrap_or(rows.len()));
+                let between = rows.get(start..end).unwrap_or_default();
+                let (first, last) = match count {
+                    Some(("first", count)) => (Some(count), None),
+                    Some((_, count)) => (None, Some(count)),
+                    None => (None, None),
+                };
+                let returned = match (first, last) {
+                    (Some(first), _) => &between[..first.min(between.len())],
+                    (_, Some(last)) => &between[between.len().saturating_sub(last)..],
+                    _ => between,
+                };
+                let has_previous = last.map_or(after.is_some(), |last| between.len() > last);
+                let has_next = first.map_or(before.is_some(), |first| between.len() > first);
+
+                let page = list.page(&arguments).await;
+                let what = format!("{}({arguments})", list.name);
+                assert_eq!(each(&page["nodes"], "row"), returned, "{what}");
+                let found = (&page["pageInfo"]["hasPreviousPage"], &page["pageInfo"]["hasNextPage"]);
+                assert_eq!(found, (&json!(has_previous), &json!(has_next)), "{what}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 1_000, "{checked}");
+    }
+
+    async fn the_sizes_of_pages_are_those_that_the_schema_states(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Sizes").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Hello", true).await;
+        let file = project.create_file("a.py", "1").await;
+        let saved = project.write("saveAgentConfiguration", tests::project::settings("Agent"), "agentConfiguration { id }").await;
+        let configuration = text(&saved["agentConfiguration"]["id"]);
+        let snapshot = text(&project.ask("snapshots { nodes { id } }").await["snapshots"]["nodes"][0]["id"]);
+        let of = |kind: &str| match kind {
+            "Query" => String::new(),
+            "Project" => project.id.clone(),
+            "ChatSession" => session.clone(),
+            "ChatMessage" => message.clone(),
+            "ProjectFile" => file.clone(),
+            "ProjectSnapshot" => snapshot.clone(),
+            "AgentConfiguration" => configuration.clone(),
+            _ => panic!("a list of {kind}"),
+        };
+        // Every connection of the schema, with what the descriptions of its arguments say.
+        let query = "{ __schema { types { name kind fields { name args { name description } type { name ofType { name } } } } } }";
+        let types = ada.gql(query, json!({})).await.ok()["__schema"]["types"].take();
+        let mut tried = Vec::new();
+        for kind in types.as_array().unwrap().iter().filter(|kind| kind["kind"] == "OBJECT") {
+            for field in kind["fields"].as_array().unwrap() {
+                let returns = field["type"]["name"].as_str().or(field["type"]["ofType"]["name"].as_str()).unwrap_or_default();
+                if !returns.ends_with("Connection") {
+                    continue;
+                }
+                let (kind, name) = (text(&kind["name"]), text(&field["name"]));
+                let described = |argument: &str| {
+                    let argument = field["args"].as_array().unwrap().iter().find(|each| each["name"] == argument).unwrap();
+                    text(&argument["description"])
+                };
+                let numbers = |text: String| text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect::<Vec<i64>>();
+                let ([default, max], [of_last]): ([i64; 2], [i64; 1]) = (numbers(described("first"))[..].try_into().unwrap(), numbers(described("last"))[..].try_into().unwrap());
+                assert!(default < max && max == of_last, "{kind}.{name}");
+                let list = |arguments: String| match of(&kind).as_str() {
+                    "" => format!("{{ {name}({arguments}) {{ pageInfo {{ hasNextPage }} }} }}"),
+                    id => format!("{{ node(id: \"{id}\") {{ ... on {kind} {{ {name}({arguments}) {{ pageInfo {{ hasNextPage }} }} }} }} }}"),
+                };
+                for argument in ["first", "last"] {
+                    ada.gql(&list(format!("{argument}: {max}")), json!({})).await.ok();
+                    let answer = ada.gql(&list(format!("{argument}: {}", max + 1)), json!({})).await;
+                    assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", argument), "{kind}.{name}");
+                }
+                tried.push(format!("{kind}.{name}"));
+            }
+        }
+        assert!(tried.len() >= 12, "{tried:?}");
+
+        // A folder with more than a page says so.
+        let files: Vec<Value> = (0..25).map(|n| json!({ "path": format!("many/{n:02}") })).collect();
+        project.write("syncFiles", json!({ "files": files }), "revision").await;
+        let list = List::of_project(&project, "children", "of: \"many\"", "path");
+        let page = list.page("first: null").await;
+        assert_eq!((page["nodes"].as_array().unwrap().len(), &page["totalCount"], &page["pageInfo"]["hasNextPage"]), (20, &json!(25), &json!(true)));
+        assert_eq!(list.walk().await.len(), 25);
+    }
 }

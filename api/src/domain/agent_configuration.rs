@@ -10,7 +10,7 @@ use crate::model::ids::{AgentConfigurationId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::names::EventKind;
 use crate::storage::agent_configuration;
-pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_page};
+pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_by_numbers, versions_page};
 
 /// What is to become of a configuration.
 struct Next {
@@ -31,7 +31,7 @@ fn check(limits: &Limits, settings: &AgentSettings) -> Result<()> {
     bytes += settings.description.as_ref().map_or(0, String::len) + settings.agent_instructions.len();
     for (field, value) in settings.values() {
         check_json(limits, field, Some(value))?;
-        bytes += value.to_string().len();
+        bytes += value.as_str().len();
     }
     let max = limits.max_text_bytes;
     if bytes > max {

@@ -8,7 +8,7 @@ use crate::model::ids::ProjectId;
 use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
 use crate::storage::project;
-pub use crate::storage::project::{activity_summary, as_of, by_ids, count, page, stats};
+pub use crate::storage::project::{activity_summary, by_ids, count, page, stats};
 use crate::storage::revision::Named;
 pub use crate::storage::revision::{Locked, Target};
 

@@ -46,6 +46,14 @@ pub async fn or_null<T>(field: impl Future<Output = Result<Option<T>>>) -> Optio
     field.await.transpose()
 }
 
+/// What a field of a root answers: null if it fails, so that its siblings are kept. What they have written, nothing takes back.
+pub type Attempt<T> = Option<Result<T>>;
+
+/// Makes a field of a root of what it does.
+pub async fn attempt<T>(field: impl Future<Output = Result<T>>) -> Attempt<T> {
+    Some(field.await)
+}
+
 fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
     extensions.set("code", error.code());
     match error {

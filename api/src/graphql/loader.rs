@@ -10,12 +10,12 @@ use super::batch::Key;
 use super::context::Caller;
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::{
-    Member, Tx, access, agent_configuration, chat, collaborator, events, file, growing_message, presence, profile,
-    project, snapshot,
+    Member, Tx, access, agent_configuration, chat, collaborator, events, file, growing_message, past, presence,
+    profile, project, snapshot,
 };
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
-use crate::model::collaborator::{Collaborator, EmailInvitation};
+use crate::model::collaborator::{Collaborator, EmailInvitation, Invitation};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
@@ -68,6 +68,9 @@ pub struct VersionsJoined(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotsUntil(pub Option<i32>);
 
+/// Something as of a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Past<I>(pub I, pub i32);
 /// The contents with a hash, in a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Contents(pub ProjectId, pub Sha256);
@@ -107,6 +110,15 @@ pub struct ActiveSession(pub ProjectId);
 /// The messages that are being written in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrowingIn(pub Within<SessionId>);
+/// A message that is being written, by the id that it will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Streaming(pub MessageId);
+/// The caller's unanswered invitation into a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InvitationInto(pub ProjectId);
+/// A version of an agent configuration by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConfigurationVersion(pub AgentConfigurationId, pub i32);
 /// The text so far of a message that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TextOf(pub Within<MessageId>);
@@ -175,6 +187,24 @@ loaders! {
     FileId => File, |tx, keys| Ok(index(file::by_ids(tx, keys).await?, |row| row.id));
     FileSnapshotId => FileSnapshot, |tx, keys| Ok(index(file::versions_by_ids(tx, keys).await?, |row| row.id));
     ProjectSnapshotId => ProjectSnapshot, |tx, keys| Ok(index(snapshot::by_ids(tx, keys).await?, |row| row.id));
+    Past<ProjectId> => Project, |tx, keys| {
+        past(tx, keys, past::projects, |row| Some(Past(row.id, row.as_of?.revision))).await
+    };
+    Past<SessionId> => Session, |tx, keys| {
+        past(tx, keys, past::sessions, |row| Some(Past(row.id, row.as_of?.revision))).await
+    };
+    Past<MessageId> => Message, |tx, keys| {
+        let found = past(tx, keys, past::messages, |(at, row)| Some(Past(row.id, *at))).await?;
+        Ok(found.into_iter().map(|(key, (_, row))| (key, row)).collect())
+    };
+    Past<FileId> => File, |tx, keys| {
+        let found = past(tx, keys, past::files, |(at, row)| Some(Past(row.id, *at))).await?;
+        Ok(found.into_iter().map(|(key, (_, row))| (key, row)).collect())
+    };
+    Past<AgentConfigurationId> => AgentConfiguration, |tx, keys| {
+        let found = past(tx, keys, past::agent_configurations, |(at, row)| Some(Past(row.id, *at))).await?;
+        Ok(found.into_iter().map(|(key, (_, row))| (key, row)).collect())
+    };
     ActiveSession => Session, |tx, keys| {
         let projects = projects(tx, keys, |key| key.0).await?;
         Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
@@ -183,6 +213,19 @@ loaders! {
         let sessions = things(tx, keys, |key| key.0).await?;
         let rows = growing_message::of_sessions(tx, &sessions).await?;
         Ok(gather(rows, |row| GrowingIn(Within { project: row.project_id, id: row.session_id })))
+    };
+    Streaming => GrowingMessage, |tx, keys| {
+        let ids: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
+        Ok(index(growing_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
+    };
+    InvitationInto => Invitation, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(index(collaborator::invitations_into(tx, &projects).await?, |row| InvitationInto(row.project_id)))
+    };
+    ConfigurationVersion => AgentConfiguration, |tx, keys| {
+        let versions: Vec<(AgentConfigurationId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let rows = agent_configuration::versions_by_numbers(tx, &versions).await?;
+        Ok(index(rows, |row| ConfigurationVersion(row.id, row.version)))
     };
     TextOf => String, |tx, keys| {
         let messages = things(tx, keys, |key| key.0).await?;
@@ -370,6 +413,22 @@ loaders! {
     };
 }
 
+/// Reads things as of revisions, a statement for as many as one takes.
+async fn past<I: Copy + Eq + Hash, T>(
+    tx: &Tx,
+    keys: &[Past<I>],
+    read: impl AsyncFn(&Tx, &[(I, i32)]) -> Result<Vec<T>>,
+    key: impl Fn(&T) -> Option<Past<I>>,
+) -> Result<HashMap<Past<I>, T>> {
+    let mut found = HashMap::new();
+    for keys in keys.chunks(PARENTS) {
+        let wanted: Vec<(I, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let rows = read(tx, &wanted).await?;
+        found.extend(rows.into_iter().filter_map(|row| Some((key(&row)?, row))));
+    }
+    Ok(found)
+}
+
 fn index<K: Eq + Hash, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {
     rows.into_iter().map(|row| (key(&row), row)).collect()
 }
@@ -497,6 +556,10 @@ where
             }
             for (parent, slice) in read(tx, &parents, &keep, &page).await? {
                 found.insert(Part { parent, keep: keep.clone(), page: page.clone() }, slice);
+            }
+            // No row says that a list has none there.
+            for key in keys {
+                found.entry(key.clone()).or_insert_with(|| Slice::empty(&page));
             }
         }
     }

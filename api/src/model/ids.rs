@@ -12,10 +12,10 @@ macro_rules! ids {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// Reads an id as clients send it.
+            /// Reads the id of something that is written to, or that has no past of its own.
             ///
             /// # Errors
-            /// `BadInput` naming `field` where the text is not a UUID.
+            /// `BadInput` naming `field` if the text is not a UUID; of an id as of a revision it names the plain one.
             pub fn parse(text: &str, field: &str) -> Result<Self> {
                 Ok(Self(parse_uuid(text, field)?))
             }
@@ -24,6 +24,12 @@ macro_rules! ids {
         impl From<$name> for Uuid {
             fn from(id: $name) -> Self {
                 id.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
             }
         }
     )+};
@@ -59,12 +65,47 @@ pub struct Within<I> {
     pub id: I,
 }
 
+/// Something as a reader names it: as it is now, or as of a revision. What is read as of a revision has an id of its own, so
+/// that no client's cache takes the past for the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReadId<I> {
+    /// The thing.
+    pub id: I,
+    /// The revision as of which it is read; `None` is now.
+    pub at: Option<i32>,
+}
+
+impl<I: From<Uuid>> ReadId<I> {
+    /// Reads an id as [`ReadId`] is written.
+    ///
+    /// # Errors
+    /// `BadInput` naming `field` for any other text.
+    pub fn parse(text: &str, field: &str) -> Result<Self> {
+        let (plain, at) = split_revision(text).map_or((text, None), |(plain, at)| (plain, Some(at)));
+        Ok(Self { id: parse_uuid(plain, field)?.into(), at })
+    }
+}
+
+impl<I: Copy + Into<Uuid>> std::fmt::Display for ReadId<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.id.into())?;
+        self.at.map_or(Ok(()), |at| write!(f, "@{at}"))
+    }
+}
+
+/// Splits `<id>@<revision>`. A revision has one spelling, so that nothing has two ids.
+fn split_revision(text: &str) -> Option<(&str, i32)> {
+    let (plain, number) = text.rsplit_once('@')?;
+    let at: i32 = number.parse().ok()?;
+    (at >= 0 && at.to_string() == number).then_some((plain, at))
+}
+
 /// A folder that is there because something is below it has no row, and so no UUID: its id is its project's, a slash, and
-/// its path.
+/// its path; as of a revision, the revision follows the project's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderId {
-    /// The project.
-    pub project: ProjectId,
+    /// The project, with the revision as of which the folder is read.
+    pub project: ReadId<ProjectId>,
     /// Where the folder is.
     pub path: FilePath,
 }
@@ -73,14 +114,14 @@ impl FolderId {
     /// Reads an id as [`FolderId`] is written; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (project, rest) = text.split_once('/')?;
-        let id = Self { project: ProjectId::parse(project, "id").ok()?, path: FilePath::parse(rest, "id").ok()? };
+        let id = Self { project: ReadId::parse(project, "id").ok()?, path: FilePath::parse(rest, "id").ok()? };
         (id.path.as_str() == rest).then_some(id)
     }
 }
 
 impl std::fmt::Display for FolderId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.project.0, self.path)
+        write!(f, "{}/{}", self.project, self.path)
     }
 }
 
@@ -91,8 +132,21 @@ impl std::fmt::Display for FolderId {
 pub fn parse_uuid(text: &str, field: &str) -> Result<Uuid> {
     match Uuid::try_parse(text) {
         Ok(id) if text.len() == uuid::fmt::Hyphenated::LENGTH => Ok(id),
-        _ => Err(Error::bad_input(field, "This is not an id: ids are UUIDs as the API gives them out.")),
+        _ if let Some((plain, at)) = split_revision(text)
+            && parse_uuid(plain, field).is_ok() =>
+        {
+            let message = format!(
+                "This id names something as it was at revision {at}, which nothing can change. The id of what it is now is `{plain}`."
+            );
+            Err(Error::bad_input(field, message))
+        }
+        _ => Err(not_an_id(field)),
     }
+}
+
+/// The error for a text that is no id of what is asked for.
+pub fn not_an_id(field: &str) -> Error {
+    Error::bad_input(field, "This is not an id as the API gives them out.")
 }
 
 /// A code change is the step that made a file's version, so it lives in the version's row. Its id is the version's own

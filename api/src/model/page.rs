@@ -14,6 +14,8 @@ use super::error::{Error, Result};
 pub struct Page {
     /// How many rows, at most.
     pub limit: usize,
+    /// Whether the caller said how many.
+    pub is_counted: bool,
     /// Whether they are counted from the list's end.
     pub from_end: bool,
     /// Only what comes after this row.
@@ -66,12 +68,28 @@ impl Page {
             }
         };
         let cursor = |text: Option<String>, field: &str| text.map(|text| Cursor::parse(&text, field)).transpose();
-        Ok(Self { limit, from_end: last.is_some(), after: cursor(after, "after")?, before: cursor(before, "before")? })
+        Ok(Self {
+            limit,
+            is_counted: count.is_some(),
+            from_end: last.is_some(),
+            after: cursor(after, "after")?,
+            before: cursor(before, "before")?,
+        })
+    }
+
+    /// The first rows of a list.
+    pub fn first(limit: usize) -> Self {
+        Self { limit, is_counted: true, from_end: false, after: None, before: None }
+    }
+
+    /// The last rows of a list.
+    pub fn last(limit: usize) -> Self {
+        Self { from_end: true, ..Self::first(limit) }
     }
 
     /// The whole of a list that its caller knows to be short.
     pub fn all() -> Self {
-        Self { limit: usize::MAX >> 2, from_end: false, after: None, before: None }
+        Self::first(usize::MAX >> 2)
     }
 }
 
@@ -169,15 +187,22 @@ impl<T> Default for Slice<T> {
 }
 
 impl<T> Slice<T> {
-    /// Cuts the rows that a query for `page` gave (one more than asked for, from the end backwards) to the page.
+    /// Cuts the rows that a query for `page` gave (one more than asked for, from the end backwards) to the page. Whether there is
+    /// more is as the specification says: of the rows between the cursors where the caller counts in that direction, and else
+    /// beyond the cursor, which was given out for a row.
     pub fn cut(mut rows: Vec<(Cursor, T)>, page: &Page) -> Self {
         let more = rows.len() > page.limit;
         rows.truncate(page.limit);
         if page.from_end {
             rows.reverse();
-            Self { rows, has_next: page.before.is_some(), has_previous: more }
-        } else {
-            Self { rows, has_next: more, has_previous: page.after.is_some() }
+            return Self { rows, has_next: page.before.is_some(), has_previous: more };
         }
+        let is_beyond = !page.is_counted && page.before.is_some();
+        Self { rows, has_next: more || is_beyond, has_previous: page.after.is_some() }
+    }
+
+    /// The page of a list that has no rows there.
+    pub fn empty(page: &Page) -> Self {
+        Self::cut(Vec::new(), page)
     }
 }

@@ -7,10 +7,12 @@ use sea_orm::{FromQueryResult, QueryResult};
 
 use super::access::{self, Member, is_member};
 use super::db::{Tx, fail};
-use super::sql::{KeyKind, Order, Sql, pages};
+use super::event;
+use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter, AgentSettings};
 use crate::model::error::Result;
 use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
+use crate::model::json::Json;
 use crate::model::page::{Cursor, Key, Page, Slice};
 
 /// A version with the event of the revision that made it, which says who and when.
@@ -64,23 +66,23 @@ fn version(row: &QueryResult) -> Result<AgentConfiguration> {
             description: row.description,
             stt_provider: row.stt_provider,
             stt_model: row.stt_model,
-            stt_config: row.stt_config,
+            stt_config: Json::stored(row.stt_config),
             tts_provider: row.tts_provider,
             tts_model: row.tts_model,
-            tts_config: row.tts_config,
+            tts_config: Json::stored(row.tts_config),
             llm_provider: row.llm_provider,
             llm_model: row.llm_model,
-            llm_config: row.llm_config,
+            llm_config: Json::stored(row.llm_config),
             vad_provider: row.vad_provider,
-            vad_config: row.vad_config,
-            turn_detection_config: row.turn_detection_config,
-            function_calls: row.function_calls,
-            tool_integrations: row.tool_integrations,
+            vad_config: Json::stored(row.vad_config),
+            turn_detection_config: Json::stored(row.turn_detection_config),
+            function_calls: Json::stored(row.function_calls),
+            tool_integrations: Json::stored(row.tool_integrations),
             agent_instructions: row.agent_instructions,
-            agent_personality: row.agent_personality,
-            required_env_vars: row.required_env_vars,
-            dependencies: row.dependencies,
-            source_files: row.source_files,
+            agent_personality: Json::stored(row.agent_personality),
+            required_env_vars: Json::stored(row.required_env_vars),
+            dependencies: Json::stored(row.dependencies),
+            source_files: Json::stored(row.source_files),
         },
         is_active: row.is_active,
         is_deleted: row.is_deletion,
@@ -109,6 +111,32 @@ pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentCo
     Ok(found)
 }
 
+/// Configurations in the actor's projects, each as of a revision, also where that one is its deletion; what was not there then is
+/// left out.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn as_of(tx: &Tx, wanted: &[(AgentConfigurationId, i32)]) -> Result<Vec<(i32, AgentConfiguration)>> {
+    let sql = union(wanted, |sql, (id, at)| {
+        sql.push(&format!("SELECT {at} AS moment, w.* FROM (")).push(SELECT).push("v.configuration_id = ").bind(id.0);
+        valid_at(sql, at).push(" AND ");
+        event::reached(sql, "v.project_id", at).push(" AND ");
+        is_member(sql, "v.project_id", tx.me()).push(") AS w");
+        Ok(())
+    })?;
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| Ok((row.try_get("", "moment").map_err(fail)?, version(row)?)));
+    let found: Vec<(i32, AgentConfiguration)> = rows.collect::<Result<_>>()?;
+    access::opened(tx, found.iter().map(|(_, version)| version.project_id));
+    Ok(found)
+}
+
+/// Adds the condition that a version was valid at a revision.
+fn valid_at(sql: &mut Sql, at: i32) -> &mut Sql {
+    sql.push(" AND v.revision <= ").bind(at).push(" AND (v.superseded_revision IS NULL OR v.superseded_revision > ");
+    sql.bind(at).push(")")
+}
+
 /// The configurations of each of these projects, oldest first.
 ///
 /// # Errors
@@ -121,12 +149,7 @@ pub async fn of_projects(
     let mut sql = Sql::new(SELECT);
     sql.push("v.project_id IN ").list(projects.iter().copied());
     match keep.at {
-        Some(at) => {
-            sql.push(" AND v.revision <= ")
-                .bind(at)
-                .push(" AND (v.superseded_revision IS NULL OR v.superseded_revision > ");
-            sql.bind(at).push(")")
-        }
+        Some(at) => valid_at(&mut sql, at),
         None => sql.push(" AND v.superseded_revision IS NULL"),
     };
     if keep.active_only {
@@ -181,6 +204,19 @@ pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Resul
     sql.push("v.configuration_id = ").bind(id.0).push(" AND v.version = ").bind(number).push(" AND ");
     is_member(&mut sql, "v.project_id", tx.me());
     Ok(versions(tx, sql).await?.into_iter().next())
+}
+
+/// These versions, by their configurations and numbers, in the actor's projects.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32)]) -> Result<Vec<AgentConfiguration>> {
+    let mut sql = Sql::new(SELECT);
+    sql.pairs("(v.configuration_id, v.version)", versions.iter().map(|(id, number)| (id.0, *number))).push(" AND ");
+    is_member(&mut sql, "v.project_id", tx.me());
+    let found = self::versions(tx, sql).await?;
+    access::opened(tx, found.iter().map(|version| version.project_id));
+    Ok(found)
 }
 
 /// The versions that these revisions made.

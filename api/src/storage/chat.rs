@@ -8,13 +8,14 @@ use uuid::Uuid;
 use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
-use super::project;
 use super::revision::{self, Counts};
 use super::sql::{KeyKind, Order, Sql, pages, union};
+use super::{event, project};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::error::Result;
 use crate::model::event::Event;
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId, UserId, Within};
+use crate::model::json::Json;
 use crate::model::names::MessageRole;
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::Project;
@@ -35,7 +36,7 @@ impl From<chat_sessions::Model> for Session {
             ended_at: row.ended_at.map(|time| time.to_utc()),
             message_count: row.message_count,
             is_active: row.is_active,
-            metadata: row.metadata,
+            metadata: Json::stored(row.metadata),
             as_of: None,
         }
     }
@@ -52,8 +53,8 @@ fn message(row: chat_messages::Model) -> Result<Message> {
         content: row.content,
         timestamp: row.timestamp.to_utc(),
         is_checkpoint: row.is_checkpoint,
-        context_data: row.context_data,
-        metadata: row.metadata,
+        context_data: Json::stored(row.context_data),
+        metadata: Json::stored(row.metadata),
         folded_revision: row.folded_revision,
     })
 }
@@ -92,8 +93,20 @@ pub async fn active_sessions(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Ses
 }
 
 fn keep_sessions(sql: &mut Sql, keep: &SessionFilter) {
-    if let Some(is_active) = keep.is_active {
-        sql.push(if is_active { " AND s.is_active" } else { " AND NOT s.is_active" });
+    if let Some(author) = keep.author {
+        sql.push(" AND s.user_id = ").bind(author.0);
+    }
+    match (keep.is_active, keep.until) {
+        (None, _) => {}
+        (Some(is_active), None) => {
+            sql.push(if is_active { " AND s.is_active" } else { " AND NOT s.is_active" });
+        }
+        (Some(true), Some(then)) => {
+            sql.push(" AND (s.ended_at IS NULL OR s.ended_at > ").bind(then.time).push(")");
+        }
+        (Some(false), Some(then)) => {
+            sql.push(" AND s.ended_at <= ").bind(then.time);
+        }
     }
     if let Some(time) = keep.started_after {
         sql.push(" AND s.started_at >= ").bind(time);
@@ -101,8 +114,8 @@ fn keep_sessions(sql: &mut Sql, keep: &SessionFilter) {
     if let Some(time) = keep.started_before {
         sql.push(" AND s.started_at <= ").bind(time);
     }
-    if let Some(until) = keep.until {
-        sql.push(" AND s.revision <= ").bind(until);
+    if let Some(then) = keep.until {
+        sql.push(" AND s.revision <= ").bind(then.revision);
     }
 }
 
@@ -190,6 +203,29 @@ fn fold_at(sql: &mut Sql, at: i32) -> &mut Sql {
     sql.push(" AND (f.superseded_revision IS NULL OR f.superseded_revision > ").bind(at).push(")")
 }
 
+/// Messages of the actor's projects, each as of a revision; what was not there then is left out.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<(i32, Message)>> {
+    let sql = union(wanted, |sql, (id, at)| {
+        sql.push(&format!("SELECT {at} AS moment, w.* FROM ("));
+        select_messages(sql, Some(at));
+        sql.push("m.id = ").bind(id.0).push(" AND m.revision <= ").bind(at).push(" AND ");
+        event::reached(sql, "m.project_id", at).push(" AND ");
+        is_member(sql, "m.project_id", tx.me()).push(") AS w");
+        Ok(())
+    })?;
+    let rows = tx.rows(sql).await?;
+    let rows = rows.iter().map(|row| {
+        let at: i32 = row.try_get("", "moment").map_err(fail)?;
+        Ok((at, message(chat_messages::Model::from_query_result(row, "").map_err(fail)?)?))
+    });
+    let found: Vec<(i32, Message)> = rows.collect::<Result<_>>()?;
+    access::opened(tx, found.iter().map(|(_, message)| message.project_id));
+    Ok(found)
+}
+
 fn keep_messages(sql: &mut Sql, keep: &MessageFilter) {
     if let Some(role) = keep.role {
         sql.push(" AND m.role = ").bind(role.as_str());
@@ -255,7 +291,7 @@ pub async fn session_with_messages(
 ) -> Result<Option<(Session, Slice<Message>)>> {
     let door = |sql: &mut Sql| {
         let left_out = [(chat_sessions::Column::Metadata, LeftOut::Json)];
-        door::columns::<chat_sessions::Entity>(sql, tx, "s", &left_out);
+        door::columns::<chat_sessions::Entity>(sql, "s", &left_out);
         sql.push(", s.project_id AS door_project FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
         is_member(sql, "s.project_id", tx.me());
     };
@@ -303,22 +339,25 @@ pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: u
     messages(tx, sql).await
 }
 
-/// The messages of active projects of the actor's, newest first (`recent_chat_activity`), of one project where one is named.
+/// The messages of active projects of the actor's, newest first (`recent_chat_activity`), of one project where one is named; with
+/// a revision, as they were then.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
-pub async fn recent(tx: &Tx, project: Option<ProjectId>, page: &Page) -> Result<Slice<Message>> {
+pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) -> Result<Slice<Message>> {
     const PLACE: Order = Order { columns: &[("m.timestamp", KeyKind::Time), ("m.id", KeyKind::Id)], descending: true };
     const NEWEST_REVISION_FIRST: Order = Order { columns: &[("e.revision", KeyKind::Number)], descending: true };
     // Each project's newest from its own log, in which times run with revisions, then the newest of those: never a scan
     // of all messages.
-    let projects = active_projects(tx, project).await?;
+    let projects = active_projects(tx, project.map(|project| project.id)).await?;
+    let at = project.and_then(|project| project.at);
     if projects.is_empty() {
-        return Ok(Slice::default());
+        return Ok(Slice::empty(page));
     }
     let sql = union(&projects, |sql, project| {
         sql.push("SELECT m.* FROM project_events e JOIN chat_messages m ON m.id = e.message_id WHERE e.project_id = ");
-        sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED' AND m.folded_revision IS NULL");
+        sql.bind(project.0).push(" AND e.kind = 'MESSAGE_ADDED'");
+        keep_messages(sql, &MessageFilter { until: at, ..MessageFilter::default() });
         PLACE.between(sql, page)?;
         NEWEST_REVISION_FIRST.sorted(sql, page);
         Ok(())
@@ -339,7 +378,16 @@ pub async fn recent(tx: &Tx, project: Option<ProjectId>, page: &Page) -> Result<
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn recent_count(tx: &Tx, project: Option<ProjectId>) -> Result<i64> {
+pub async fn recent_count(tx: &Tx, project: Option<ReadId<ProjectId>>) -> Result<i64> {
+    if let Some(ReadId { id, at: Some(at) }) = project {
+        let mut sql =
+            Sql::new("SELECT count(*) AS n FROM chat_messages m JOIN projects p ON p.id = m.project_id WHERE ");
+        sql.push("p.status = 'active' AND p.id = ").bind(id.0).push(" AND p.id IN ");
+        access::memberships(&mut sql, tx.me());
+        keep_messages(&mut sql, &MessageFilter { until: Some(at), ..MessageFilter::default() });
+        return tx.count(sql).await;
+    }
+    let project = project.map(|project| project.id);
     let mut sql = Sql::new(
         "SELECT cast(coalesce(sum(p.message_count - (SELECT count(*) FROM chat_messages m WHERE m.project_id = p.id \
          AND m.folded_revision IS NOT NULL)), 0) AS bigint) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",

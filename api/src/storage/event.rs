@@ -86,6 +86,12 @@ pub async fn at(tx: &Tx, moments: &[(Member<'_>, Moment)]) -> Result<Vec<((Proje
     Ok(found)
 }
 
+/// Adds the condition that the project in `column` has reached a revision.
+pub(super) fn reached<'s>(sql: &'s mut Sql, column: &str, at: i32) -> &'s mut Sql {
+    sql.push("EXISTS (SELECT 1 FROM project_events x WHERE x.project_id = ").push(column).push(" AND x.revision = ");
+    sql.bind(at).push(")")
+}
+
 /// Adds the condition that an entry is at a moment; at a time, or before it.
 fn named(sql: &mut Sql, moment: Moment) {
     match moment {

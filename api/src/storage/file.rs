@@ -7,9 +7,9 @@ use super::access::{self, Member, is_member};
 use super::blob::{BlobId, BlobRef};
 use super::db::{Tx, fail, unknown};
 use super::door::List;
-use super::project;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
+use super::{event, project};
 use crate::model::error::Result;
 use crate::model::file::{Entry, File, FileFilter, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
@@ -87,6 +87,26 @@ pub async fn by_ids(tx: &Tx, ids: &[FileId]) -> Result<Vec<File>> {
     is_member(&mut sql, "v.project_id", tx.me());
     let found = files(tx, sql).await?;
     access::opened(tx, found.iter().map(|file| file.project_id));
+    Ok(found)
+}
+
+/// Files of the actor's projects, each as of a revision, also where that one is its deletion; what was not there then is left
+/// out.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn as_of(tx: &Tx, wanted: &[(FileId, i32)]) -> Result<Vec<(i32, File)>> {
+    let sql = union(wanted, |sql, (id, at)| {
+        sql.push(&format!("SELECT {at} AS moment, ")).push(FILES_AT).push("v.file_id = ").bind(id.0).push(" AND ");
+        valid_at(sql, at).push(" AND ");
+        event::reached(sql, "v.project_id", at).push(" AND ");
+        is_member(sql, "v.project_id", tx.me());
+        Ok(())
+    })?;
+    let rows = tx.rows(sql).await?;
+    let found: Vec<(i32, File)> =
+        rows.iter().map(|row| Ok((get(row, "moment")?, file(row)?))).collect::<Result<_>>()?;
+    access::opened(tx, found.iter().map(|(_, file)| file.project_id));
     Ok(found)
 }
 

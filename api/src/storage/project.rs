@@ -1,6 +1,6 @@
 //! `projects`: who is a member, and the overview.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
@@ -10,10 +10,11 @@ use super::access::{self, Member, is_member, memberships};
 use super::db::{Me, Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
 use super::revision::{self, Target};
-use super::sql::{KeyKind, Order, Sql};
+use super::sql::{KeyKind, Order, Sql, union};
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Event};
 use crate::model::ids::{ProjectId, UserId};
+use crate::model::json::Json;
 use crate::model::names::{ProjectRole, ProjectStatus};
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::{
@@ -39,7 +40,7 @@ fn viewer_role(sql: &mut Sql, me: Me) -> &mut Sql {
 pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
     let left_out = [(projects::Column::InitialPrompt, LeftOut::Text), (projects::Column::Config, LeftOut::Json)];
     let door = |sql: &mut Sql| {
-        door::columns::<projects::Entity>(sql, tx, "p", &left_out);
+        door::columns::<projects::Entity>(sql, "p", &left_out);
         viewer_role(sql.push(", p.id AS door_project, "), tx.me());
         sql.push(" AS door_viewer_role FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
         is_member(sql, "p.id", tx.me());
@@ -61,7 +62,7 @@ fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
         name: row.name,
         description: row.description,
         initial_prompt: row.initial_prompt,
-        config: row.config,
+        config: Json::stored(row.config),
         status: ProjectStatus::from_stored(&row.status).ok_or_else(|| unknown("project status", &row.status))?,
         revision: row.revision,
         session_count: row.session_count,
@@ -333,20 +334,32 @@ pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
     Ok(())
 }
 
-/// A project as of a moment: its own fields as they were then.
+/// Projects as of moments: their own fields as they were then.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn as_of(tx: &Tx, member: Member<'_>, project: Project, as_of: AsOf) -> Result<Project> {
-    let mut sql = Sql::new("SELECT v.* FROM project_versions v WHERE v.project_id = ");
-    sql.bind(member).push(" AND v.superseded_revision > ").bind(as_of.revision);
-    sql.push(" ORDER BY v.superseded_revision LIMIT 1");
-    let then: Vec<project_versions::Model> = tx.all(sql).await?;
-    let project = Project { as_of: Some(as_of), ..project };
-    match then.into_iter().next() {
-        Some(then) => with_fields(project, then),
-        None => Ok(project),
+/// `Internal` if the database fails.
+pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Project, AsOf)>) -> Result<Vec<Project>> {
+    let numbered: Vec<(usize, Member<'_>, AsOf)> =
+        wanted.iter().enumerate().map(|(index, (member, _, as_of))| (index, *member, *as_of)).collect();
+    let sql = union(&numbered, |sql, (index, member, as_of)| {
+        sql.push(&format!("SELECT {index} AS n, v.* FROM project_versions v WHERE v.project_id = ")).bind(member);
+        sql.push(" AND v.superseded_revision > ").bind(as_of.revision);
+        sql.push(" ORDER BY v.superseded_revision LIMIT 1");
+        Ok(())
+    })?;
+    let mut then = HashMap::new();
+    for row in tx.rows(sql).await? {
+        let index: i32 = row.try_get("", "n").map_err(fail)?;
+        then.insert(index, project_versions::Model::from_query_result(&row, "").map_err(fail)?);
     }
+    let past = |(index, (_, project, as_of)): (i32, (Member<'_>, Project, AsOf))| {
+        let project = Project { as_of: Some(as_of), ..project };
+        match then.remove(&index) {
+            Some(then) => with_fields(project, then),
+            None => Ok(project),
+        }
+    };
+    (0..).zip(wanted).map(past).collect()
 }
 
 /// A project's own fields before a revision changed them, and after; `None` where no such change is kept. `present` is a locked
@@ -375,7 +388,7 @@ fn with_fields(project: Project, then: project_versions::Model) -> Result<Projec
         name: then.name,
         description: then.description,
         initial_prompt: then.initial_prompt,
-        config: then.config,
+        config: Json::stored(then.config),
         status: ProjectStatus::from_stored(&then.status).ok_or_else(|| unknown("project status", &then.status))?,
         updated_at: then.updated_at.to_utc(),
         ..project

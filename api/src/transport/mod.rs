@@ -18,4 +18,5 @@ pub mod router;
 pub mod single;
 pub mod sse;
 pub mod throttle;
+pub mod values;
 pub mod websocket;

@@ -5,7 +5,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 use async_graphql::{
-    ErrorExtensionValues, Extensions, Request, Response, ServerError, Value, Variables,
+    ErrorExtensionValues, Extensions, Request, Response, ServerError, Value,
     parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
 };
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::{
         document::{self, Fault, FaultKind, FrontEnd},
         documents::{Documents, Missing, Name, Parsed},
         error::{RETRY_AFTER, outage},
-        error_path, guard,
+        error_path, guard, variables,
     },
     model::{
         error::{Error, Position},
@@ -208,7 +208,7 @@ pub struct Parameters<'a> {
 pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     let mut extensions = Extensions::default();
     if let Some(json) = parameters.extensions {
-        extensions = serde_json::from_str(json).map_err(|error| no_object("extensions", json, &error))?;
+        extensions = variables::extensions(json)?;
     }
     let name = match (parameters.document_id, extensions.get("persistedQuery")) {
         (Some(id), _) => Some(Name::Id(id)),
@@ -231,18 +231,9 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     request.operation_name = parameters.operation_name.filter(|name| !name.is_empty());
     request.extensions = extensions;
     if let Some(json) = parameters.variables {
-        request.variables =
-            serde_json::from_str::<Variables>(json).map_err(|error| no_object("variables", json, &error))?;
+        variables::attach(&mut request, json)?;
     }
     Ok(request)
-}
-
-fn no_object(field: &str, json: &str, error: &serde_json::Error) -> Error {
-    if has_lone_surrogate(json) {
-        lone_surrogate(field)
-    } else {
-        Error::bad_input(field, format!("`{field}` must be a JSON object: {error}."))
-    }
 }
 
 fn lone_surrogate(field: &str) -> Error {
@@ -341,6 +332,7 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
         }
     };
     let (name, operation) = choose(&parsed.document, request.operation_name.as_deref()).map_err(|error| vec![error])?;
+    variables::check(operation, request).map_err(|error| refused(&error))?;
     request.variables =
         front_end.coerce(&parsed.document, operation, std::mem::take(&mut request.variables)).map_err(located)?;
     let mut document = parsed.document.clone();

@@ -9,20 +9,30 @@ use uuid::Uuid;
 use crate::domain::node::{self, Kind};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::FileAt;
+use crate::graphql::loader::{
+    CollaboratorsOf, ConfigurationVersion, EmailInvitationsOf, EventsAfter, FileAt, InvitationInto, MomentOf, Past,
+    Streaming,
+};
 use crate::graphql::page::rows;
 use crate::graphql::types::Node;
-use crate::graphql::types::agent_configuration::AgentConfiguration;
-use crate::graphql::types::chat::{ChatMessage, ChatSession};
+use crate::graphql::types::agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
+use crate::graphql::types::chat::{ChatActivity, ChatMessage, ChatSession};
+use crate::graphql::types::collaborator::{Collaborator, EmailInvitation, Invitation};
+use crate::graphql::types::event::ProjectEvent;
 use crate::graphql::types::file::{CodeChange, FileSnapshot, ProjectFile};
-use crate::graphql::types::profile::User;
+use crate::graphql::types::presence::Presence;
+use crate::graphql::types::profile::{User, UserPreferences};
 use crate::graphql::types::project::Project;
 use crate::graphql::types::snapshot::ProjectSnapshot;
+use crate::graphql::types::streaming_message::StreamingMessage;
 use crate::model::error::{Error, Result};
+use crate::model::event::Moment;
+use crate::model::file::Entry;
 use crate::model::ids::{
     AgentConfigurationId, CodeChangeId, FileId, FileSnapshotId, FolderId, MessageId, ProjectId, ProjectSnapshotId,
-    SessionId, UserId, parse_uuid,
+    ReadId, SessionId, UserId,
 };
+use crate::model::node_id::NodeId;
 
 /// Ids that one `nodes` takes.
 const MAX_NODES: usize = 100;
@@ -32,52 +42,45 @@ pub struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// Anything by its id; null for what is not there or not for the caller to see.
-    async fn node(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Node>> {
+    /// Anything by its id. Null if there is no such thing, or if the caller cannot see it.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "An id as the API gives it out. `<uuid>@<revision>` reads a thing as of that revision.")]
+        id: ID,
+    ) -> Option<Result<Node>> {
         or_null(async {
             let caller = caller(ctx)?;
             let id = NodeId::parse(&id, "id")?;
-            if let (NodeId::Row(row), Some(kind)) = (&id, expected(ctx)) {
+            if let (NodeId::Row(ReadId { id: row, at: None }), Some(kind)) = (&id, expected(ctx)) {
                 let found = find(caller, &ctx.look_ahead(), *row, kind).await?;
                 if found.is_some() {
                     return Ok(found);
                 }
             }
-            let kinds = kinds(caller, std::slice::from_ref(&id)).await?;
+            let kinds = kinds(caller, [&id]).await?;
             load(caller, &id, &kinds).await
         })
         .await
     }
 
-    /// Anything by its id, in the order of the ids; at most 100.
+    /// Things by their ids, in the order of the ids. Null in the place of an id that names nothing that the caller can
+    /// see, and, with an error, in the place of a text that is no id.
     #[graphql(complexity = "rows(ids.len(), child_complexity)")]
-    async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The ids, at most 100.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Result<Node>>>> {
         let caller = caller(ctx)?;
         if ids.len() > MAX_NODES {
             return Err(Error::bad_input("ids", format!("At most {MAX_NODES} ids at once.")));
         }
         let parse = |(at, id): (usize, &ID)| NodeId::parse(id, &format!("ids[{at}]"));
-        let ids = ids.iter().enumerate().map(parse).collect::<Result<Vec<NodeId>>>()?;
-        let kinds = kinds(caller, &ids).await?;
-        let nodes = ids.iter().map(|id| load(caller, id, &kinds));
-        futures::future::try_join_all(nodes).await
-    }
-}
-
-/// An id as clients send it.
-enum NodeId {
-    /// Of what has a row.
-    Row(Uuid),
-    /// Of a folder that has none.
-    Folder(FolderId),
-}
-
-impl NodeId {
-    fn parse(text: &str, field: &str) -> Result<Self> {
-        match FolderId::parse(text) {
-            Some(id) => Ok(Self::Folder(id)),
-            None => parse_uuid(text, field).map(Self::Row),
-        }
+        let ids: Vec<Result<NodeId>> = ids.iter().enumerate().map(parse).collect();
+        let kinds = kinds(caller, ids.iter().flatten()).await?;
+        let nodes = ids.into_iter().map(|id| or_null(async { load(caller, &id?, &kinds).await }));
+        Ok(futures::future::join_all(nodes).await)
     }
 }
 
@@ -114,13 +117,14 @@ async fn find(caller: &Caller, selected: &Lookahead<'_>, id: Uuid, kind: Kind) -
         Kind::Project => Project::find(caller, selected, ProjectId(id)).await?.map(|row| Project(row).into()),
         Kind::Session => ChatSession::find(caller, selected, SessionId(id)).await?.map(|row| ChatSession(row).into()),
         Kind::File => ProjectFile::find(caller, selected, FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
-        kind => load(caller, &NodeId::Row(id), &HashMap::from([(id, kind)])).await?,
+        kind => of_kind(caller, ReadId { id, at: None }, kind).await?,
     })
 }
 
-async fn kinds(caller: &Caller, ids: &[NodeId]) -> Result<HashMap<Uuid, Kind>> {
-    let rows = |id: &NodeId| if let NodeId::Row(id) = id { Some(*id) } else { None };
-    let ids: Vec<Uuid> = ids.iter().filter_map(rows).collect();
+/// What kinds of things these ids name, of those that do not say so.
+async fn kinds<'i>(caller: &Caller, ids: impl IntoIterator<Item = &'i NodeId>) -> Result<HashMap<Uuid, Kind>> {
+    let rows = |id: &NodeId| if let NodeId::Row(id) = id { Some(id.id) } else { None };
+    let ids: Vec<Uuid> = ids.into_iter().filter_map(rows).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -128,31 +132,95 @@ async fn kinds(caller: &Caller, ids: &[NodeId]) -> Result<HashMap<Uuid, Kind>> {
 }
 
 async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Result<Option<Node>> {
-    let id = match id {
-        NodeId::Row(id) => *id,
-        NodeId::Folder(id) => {
-            let found = caller.load(FileAt(None, id.project, id.path.clone())).await?;
+    Ok(match id {
+        NodeId::Row(id) => match kinds.get(&id.id) {
+            Some(kind) => of_kind(caller, *id, *kind).await?,
+            // Ids of users are their issuer's, of any version, so this comes after what has an id of its own.
+            None if CodeChangeId::is_one(id.id) && id.at.is_none() => {
+                let version: FileSnapshotId = CodeChangeId(id.id).into();
+                caller.load(version).await?.map(|row| CodeChange(row).into())
+            }
+            None => None,
+        },
+        NodeId::Folder(FolderId { project, path }) => {
+            if let Some(at) = project.at
+                && caller.load(MomentOf(project.id, Moment::Revision(at))).await?.is_none()
+            {
+                return Ok(None);
+            }
+            let found = caller.load(FileAt(project.at, project.id, path.clone())).await?;
             // What has a row at this path has another id.
-            return Ok(found.filter(|entry| entry.file().is_none()).map(|entry| ProjectFile(entry).into()));
+            found.filter(|entry| entry.file().is_none()).map(|entry| ProjectFile(entry, project.at).into())
         }
+        NodeId::Preferences(user) => {
+            let profile = caller.load(*user).await?;
+            let preferences = match profile {
+                Some(profile) => UserPreferences::of_profile(caller, &profile).await?,
+                None => None,
+            };
+            preferences.map(Into::into)
+        }
+        NodeId::Activity(ReadId { id, at: None }) => caller.load(*id).await?.map(|row| ChatActivity(row, None).into()),
+        NodeId::Activity(ReadId { id, at: Some(at) }) => {
+            caller.load(Past(*id, *at)).await?.map(|row| ChatActivity(row, Some(*at)).into())
+        }
+        NodeId::Collaborator(project, user) => {
+            let parts = caller.load(CollaboratorsOf(*project)).await?.unwrap_or_default();
+            parts.into_iter().find(|part| part.user_id == *user).map(|part| Collaborator(part).into())
+        }
+        NodeId::Presence(project, user) => {
+            let presences = Presence::of(caller, *project).await?;
+            presences.into_iter().find(|presence| presence.person.user_id == *user).map(Into::into)
+        }
+        NodeId::Invitation(_, user) if *user != caller.actor.user_id => None,
+        NodeId::Invitation(project, user) => {
+            caller.load(InvitationInto(*project)).await?.map(|row| Invitation(row, *user).into())
+        }
+        NodeId::EmailInvitation(project, email) => {
+            let sent = caller.load(EmailInvitationsOf(*project)).await?.unwrap_or_default();
+            sent.into_iter().find(|sent| sent.email == *email).map(|sent| EmailInvitation(sent).into())
+        }
+        NodeId::Event(project, revision) => {
+            let events = caller.load(EventsAfter(*project, revision.saturating_sub(1), 1)).await?.unwrap_or_default();
+            events.into_iter().find(|event| event.revision == *revision).map(|event| ProjectEvent(event).into())
+        }
+        NodeId::StreamingMessage(id) => caller.load(Streaming(*id)).await?.map(|row| StreamingMessage(row).into()),
+        NodeId::AgentConfigurationVersion(id, version) => {
+            let row = caller.load(ConfigurationVersion(*id, *version)).await?;
+            row.map(|row| AgentConfigurationVersion(row).into())
+        }
+    })
+}
+
+/// What has a row, now or as of a revision. What never changes is not read as of one, and has no such id.
+async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -> Result<Option<Node>> {
+    let Some(at) = at else {
+        return Ok(match kind {
+            Kind::User => caller.load(UserId(id)).await?.map(|row| User(row).into()),
+            Kind::Project => caller.load(ProjectId(id)).await?.map(|row| Project(row).into()),
+            Kind::Session => caller.load(SessionId(id)).await?.map(|row| ChatSession(row).into()),
+            Kind::Message => caller.load(MessageId(id)).await?.map(|row| ChatMessage::from(row).into()),
+            Kind::File => caller.load(FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
+            Kind::FileSnapshot => caller.load(FileSnapshotId(id)).await?.map(|row| FileSnapshot(row).into()),
+            Kind::ProjectSnapshot => caller.load(ProjectSnapshotId(id)).await?.map(|row| ProjectSnapshot(row).into()),
+            Kind::AgentConfiguration => {
+                let row = caller.load(AgentConfigurationId(id)).await?;
+                row.map(|row| AgentConfiguration { row: Box::new(row), until: None }.into())
+            }
+        });
     };
-    Ok(match kinds.get(&id) {
-        // Ids of users are their issuer's, of any version, so this comes after what has an id of its own.
-        None if CodeChangeId::is_one(id) => {
-            let version: FileSnapshotId = CodeChangeId(id).into();
-            caller.load(version).await?.map(|row| CodeChange(row).into())
+    Ok(match kind {
+        Kind::Project => caller.load(Past(ProjectId(id), at)).await?.map(|row| Project(row).into()),
+        Kind::Session => caller.load(Past(SessionId(id), at)).await?.map(|row| ChatSession(row).into()),
+        Kind::Message => caller.load(Past(MessageId(id), at)).await?.map(|row| ChatMessage(row, Some(at)).into()),
+        Kind::File => {
+            let row = caller.load(Past(FileId(id), at)).await?;
+            row.map(|row| ProjectFile(Entry::File(row), Some(at)).into())
         }
-        None => None,
-        Some(Kind::User) => caller.load(UserId(id)).await?.map(|row| User(row).into()),
-        Some(Kind::Project) => caller.load(ProjectId(id)).await?.map(|row| Project(row).into()),
-        Some(Kind::Session) => caller.load(SessionId(id)).await?.map(|row| ChatSession(row).into()),
-        Some(Kind::Message) => caller.load(MessageId(id)).await?.map(|row| ChatMessage(row).into()),
-        Some(Kind::File) => caller.load(FileId(id)).await?.map(|row| ProjectFile::from(row).into()),
-        Some(Kind::FileSnapshot) => caller.load(FileSnapshotId(id)).await?.map(|row| FileSnapshot(row).into()),
-        Some(Kind::AgentConfiguration) => {
-            let row = caller.load(AgentConfigurationId(id)).await?;
-            row.map(|row| AgentConfiguration { row: Box::new(row), until: None }.into())
+        Kind::AgentConfiguration => {
+            let row = caller.load(Past(AgentConfigurationId(id), at)).await?;
+            row.map(|row| AgentConfiguration { row: Box::new(row), until: Some(at) }.into())
         }
-        Some(Kind::ProjectSnapshot) => caller.load(ProjectSnapshotId(id)).await?.map(|row| ProjectSnapshot(row).into()),
+        Kind::User | Kind::FileSnapshot | Kind::ProjectSnapshot => None,
     })
 }

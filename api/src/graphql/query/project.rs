@@ -2,17 +2,19 @@
 
 use async_graphql::{Context, ID, Object};
 
-use crate::domain::{access, chat, project};
+use crate::domain::{chat, project};
 use crate::graphql::context::caller;
-use crate::graphql::error::or_null;
+use crate::graphql::error::{Attempt, attempt, or_null};
+use crate::graphql::loader::{MomentOf, Past};
 use crate::graphql::names::{OrderDirection, ProjectOrderField};
 use crate::graphql::page::{Page, Total, connection, int, weigh};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;
 use crate::graphql::types::project::{ActivitySummary, MomentInput, Project, ProjectFilter, ProjectOrder};
-use crate::model::error::Result;
-use crate::model::ids::ProjectId;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::error::{Error, Result};
+use crate::model::event::Moment;
+use crate::model::ids::{ProjectId, ReadId};
+use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::project as model;
 
 #[derive(Default)]
@@ -24,35 +26,60 @@ fn newest_first() -> ProjectOrder {
 
 #[Object]
 impl ProjectQuery {
-    /// A project that the caller owns or shares; null for any other. With `at`, everything in it is as it was at that
-    /// moment: sessions, messages, files, changes, snapshots, log, totals, and its own fields (name, configuration …). Who is in
-    /// it, and when it was last opened, are always the present ones.
-    async fn project(&self, ctx: &Context<'_>, id: ID, at: Option<MomentInput>) -> Option<Result<Project>> {
+    /// A project that the caller owns or shares; null for any other. With `at` everything in it is as it was at that
+    /// moment: sessions, messages, files, changes, snapshots, log, totals, and its own fields. Its members, and when it
+    /// was last opened, are always the present ones. What is read as of a moment has an id of its own,
+    /// `<uuid>@<revision>`, which reading arguments accept and writing arguments refuse; `present` leads from it to what
+    /// it is now.
+    async fn project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project's id. `<uuid>@<revision>` reads it as of that revision, in place of `at`.")]
+        id: ID,
+        #[graphql(desc = "The moment to read as of. Without it now.")] at: Option<MomentInput>,
+    ) -> Option<Result<Project>> {
         or_null(async {
             let caller = caller(ctx)?;
-            let id = ProjectId::parse(&id, "id")?;
-            let Some(at) = at else { return Ok(Project::find(caller, &ctx.look_ahead(), id).await?.map(Project)) };
-            let Some(row) = caller.load(id).await? else { return Ok(None) };
-            let as_of = at.resolve(caller, id).await?;
-            let tx = caller.reader.tx().await?;
-            let Some(member) = access::member(&tx, id).await? else { return Ok(None) };
-            Ok(Some(Project(project::as_of(&tx, member, row, as_of).await?)))
+            let at = match (ReadId::parse(&id, "id")?, at) {
+                (ReadId { id, at: None }, None) => {
+                    return Ok(Project::find(caller, &ctx.look_ahead(), id).await?.map(Project));
+                }
+                (ReadId { id, at: Some(at) }, None) => Past(id, at),
+                (ReadId { id, at: None }, Some(at)) => {
+                    if caller.load(id).await?.is_none() {
+                        return Ok(None);
+                    }
+                    Past(id, at.resolve(caller, id).await?.revision)
+                }
+                (ReadId { at: Some(_), .. }, Some(_)) => {
+                    return Err(Error::bad_input("at", "The id names a revision already: leave out one of the two."));
+                }
+            };
+            Ok(caller.load(at).await?.map(Project))
         })
         .await
     }
 
-    /// The caller's own projects and those shared with them (`project_overview`); never the deleted ones unless asked for.
+    /// The caller's own projects and those shared with the caller (the view `project_overview`). Deleted ones are listed
+    /// only if `filter.status` asks for them.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn projects(
         &self,
         ctx: &Context<'_>,
-        filter: Option<ProjectFilter>,
-        #[graphql(default_with = "Some(newest_first())")] order_by: Option<ProjectOrder>,
+        #[graphql(desc = "Which projects to list.")] filter: Option<ProjectFilter>,
+        #[graphql(
+            default_with = "Some(newest_first())",
+            desc = "How to sort them: by default those whose own fields changed last come first."
+        )]
+        order_by: Option<ProjectOrder>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<Project>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
@@ -63,33 +90,50 @@ impl ProjectQuery {
         Ok(connection(slice, Total::Projects(keep), Project))
     }
 
-    /// The newest messages of the caller's active projects (`recent_chat_activity`), or of one of them.
+    /// The newest messages of the caller's active projects, newest first (the view `recent_chat_activity`). Hidden
+    /// messages are left out.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn recent_activity(
         &self,
         ctx: &Context<'_>,
-        project_id: Option<ID>,
+        #[graphql(desc = "Keeps messages of this project.")] project_id: Option<ID>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
-    ) -> Result<Page<ChatActivity>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let project = project_id.map(|id| ProjectId::parse(&id, "projectId")).transpose()?;
-        let slice = chat::recent(&*caller(ctx)?.reader.tx().await?, project, &page).await?;
-        Ok(connection(slice, Total::Recent(project), ChatActivity))
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
+    ) -> Attempt<Page<ChatActivity>> {
+        attempt(async {
+            let page = PageArguments::parse(first, after, last, before, page::LIST)?;
+            let caller = caller(ctx)?;
+            let project = project_id.map(|id| ReadId::<ProjectId>::parse(&id, "projectId")).transpose()?;
+            if let Some(ReadId { id, at: Some(at) }) = project
+                && caller.load(MomentOf(id, Moment::Revision(at))).await?.is_none()
+            {
+                return Ok(connection(Slice::empty(&page), Total::Known(0), |row| ChatActivity(row, Some(at))));
+            }
+            let slice = chat::recent(&*caller.reader.tx().await?, project, &page).await?;
+            let at = project.and_then(|project| project.at);
+            Ok(connection(slice, Total::Recent(project), |row| ChatActivity(row, at)))
+        })
+        .await
     }
 
-    /// The sums over the caller's own projects (`user_activity_summary`).
-    async fn activity_summary(&self, ctx: &Context<'_>) -> Result<ActivitySummary> {
-        let summary = project::activity_summary(&*caller(ctx)?.reader.tx().await?).await?;
-        Ok(ActivitySummary {
-            total_projects: int(summary.projects),
-            total_sessions: int(summary.sessions),
-            total_messages: int(summary.messages),
-            total_files: int(summary.files),
-            total_changes: int(summary.changes),
-            last_activity_at: summary.last_activity_at.map(Time),
+    /// The totals of the caller's own projects that are not deleted (the view `user_activity_summary`).
+    async fn activity_summary(&self, ctx: &Context<'_>) -> Attempt<ActivitySummary> {
+        attempt(async {
+            let summary = project::activity_summary(&*caller(ctx)?.reader.tx().await?).await?;
+            Ok(ActivitySummary {
+                total_projects: int(summary.projects),
+                total_sessions: int(summary.sessions),
+                total_messages: int(summary.messages),
+                total_files: int(summary.files),
+                total_changes: int(summary.changes),
+                last_activity_at: summary.last_activity_at.map(Time),
+            })
         })
+        .await
     }
 }

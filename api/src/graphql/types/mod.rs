@@ -3,38 +3,52 @@
 use async_graphql::{Context, ID, Interface};
 
 use super::context::caller;
+use super::loader::Past;
 use crate::model::error::{Error, Result};
+use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
 pub mod agent_configuration;
 pub mod chat;
 pub mod collaborator;
 pub mod event;
 pub mod file;
-pub mod growing_message;
 pub mod presence;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
+pub mod streaming_message;
 
-use agent_configuration::AgentConfiguration;
-use chat::{ChatMessage, ChatSession};
+use agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
+use chat::{ChatActivity, ChatMessage, ChatSession};
+use collaborator::{Collaborator, EmailInvitation, Invitation};
+use event::ProjectEvent;
 use file::{CodeChange, FileSnapshot, ProjectFile};
-use profile::User;
+use presence::Presence;
+use profile::{User, UserPreferences};
 use project::Project;
 use snapshot::ProjectSnapshot;
+use streaming_message::StreamingMessage;
 
-/// Anything with an id that is unique among all things.
+/// A thing that `node` finds by its id.
 #[derive(Interface)]
-#[graphql(field(name = "id", ty = "ID", desc = "Its id."))]
+#[graphql(field(
+    name = "id",
+    ty = "ID",
+    desc = "Identifies the thing among all things. `<uuid>@<revision>` is the thing as of that revision."
+))]
 pub enum Node {
     /// A user.
     User(User),
+    /// A user's preferences.
+    UserPreferences(UserPreferences),
     /// A project.
     Project(Project),
     /// A chat session.
     ChatSession(ChatSession),
     /// A chat message.
     ChatMessage(ChatMessage),
+    /// A message in the list of recent ones.
+    ChatActivity(ChatActivity),
     /// A file.
     ProjectFile(ProjectFile),
     /// A version of a file.
@@ -45,6 +59,20 @@ pub enum Node {
     ProjectSnapshot(ProjectSnapshot),
     /// An agent configuration.
     AgentConfiguration(AgentConfiguration),
+    /// A version of an agent configuration.
+    AgentConfigurationVersion(AgentConfigurationVersion),
+    /// An entry of a project's log.
+    ProjectEvent(ProjectEvent),
+    /// A user's part in a project.
+    Collaborator(Collaborator),
+    /// An invitation that the caller has not answered.
+    Invitation(Invitation),
+    /// An invitation to an e-mail address.
+    EmailInvitation(EmailInvitation),
+    /// A user who listens to a project.
+    Presence(Presence),
+    /// A message that is being written.
+    StreamingMessage(StreamingMessage),
 }
 
 /// Loads what a row refers to and what must therefore be there, unless the caller has lost sight of the project since they
@@ -55,29 +83,37 @@ macro_rules! required {
     };
 }
 
-async fn user(ctx: &Context<'_>, id: crate::model::ids::UserId) -> Result<User> {
+async fn user(ctx: &Context<'_>, id: UserId) -> Result<User> {
     Ok(User(required!(ctx, id, "user")?))
 }
 
-async fn project(ctx: &Context<'_>, id: crate::model::ids::ProjectId) -> Result<Project> {
-    Ok(Project(required!(ctx, id, "project")?))
+/// A project, now or as of a revision.
+async fn project(ctx: &Context<'_>, id: ProjectId, at: Option<i32>) -> Result<Project> {
+    match at {
+        Some(at) => Ok(Project(required!(ctx, Past(id, at), "project")?)),
+        None => Ok(Project(required!(ctx, id, "project")?)),
+    }
 }
 
-async fn session(ctx: &Context<'_>, id: crate::model::ids::SessionId) -> Result<ChatSession> {
-    Ok(ChatSession(required!(ctx, id, "session")?))
+/// A session, now or as of a revision.
+async fn session(ctx: &Context<'_>, id: SessionId, at: Option<i32>) -> Result<ChatSession> {
+    match at {
+        Some(at) => Ok(ChatSession(required!(ctx, Past(id, at), "session")?)),
+        None => Ok(ChatSession(required!(ctx, id, "session")?)),
+    }
 }
 
-async fn optional_user(ctx: &Context<'_>, id: Option<crate::model::ids::UserId>) -> Result<Option<User>> {
+async fn optional_user(ctx: &Context<'_>, id: Option<UserId>) -> Result<Option<User>> {
     let Some(id) = id else { return Ok(None) };
     Ok(caller(ctx)?.load(id).await?.map(User))
 }
 
-async fn optional_session(ctx: &Context<'_>, id: Option<crate::model::ids::SessionId>) -> Result<Option<ChatSession>> {
+async fn optional_session(ctx: &Context<'_>, id: Option<SessionId>) -> Result<Option<ChatSession>> {
     let Some(id) = id else { return Ok(None) };
     Ok(caller(ctx)?.load(id).await?.map(ChatSession))
 }
 
-async fn optional_message(ctx: &Context<'_>, id: Option<crate::model::ids::MessageId>) -> Result<Option<ChatMessage>> {
+async fn optional_message(ctx: &Context<'_>, id: Option<MessageId>) -> Result<Option<ChatMessage>> {
     let Some(id) = id else { return Ok(None) };
-    Ok(caller(ctx)?.load(id).await?.map(ChatMessage))
+    Ok(caller(ctx)?.load(id).await?.map(ChatMessage::from))
 }

@@ -1,26 +1,28 @@
 //! Users.
 
-use async_graphql::{Context, ID, Object, SimpleObject};
-use serde_json::Value;
+use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
 
-use crate::graphql::context::caller;
+use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::OwnPreferences;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::error::Result;
+use crate::model::ids::UserId;
+use crate::model::node_id::NodeId;
 use crate::model::profile::{Preferences, Profile};
 
 /// A user. Others see the name and the picture of those with whom they share a project.
 pub struct User(pub Profile);
 
+/// A user. Others see the name and the picture of a user with whom they share a project.
 #[Object]
 impl User {
-    /// Its id: the `sub` of the user's tokens.
+    /// Identifies the user: the `sub` of their tokens, a UUID.
     pub(super) async fn id(&self) -> ID {
         self.0.id.0.into()
     }
 
-    /// The address of the user's tokens. Null for anyone but the caller.
+    /// The e-mail address in the user's tokens. Null for all users but the caller.
     async fn email(&self, ctx: &Context<'_>) -> Option<&str> {
         self.0.email.as_deref().filter(|_| caller(ctx).is_ok_and(|caller| caller.actor.user_id == self.0.id))
     }
@@ -30,12 +32,12 @@ impl User {
         self.0.full_name.as_deref()
     }
 
-    /// Address of the picture shown to others.
+    /// The URL of the picture shown to others.
     async fn avatar_url(&self) -> Option<&str> {
         self.0.avatar_url.as_deref()
     }
 
-    /// When the service first saw them.
+    /// When the service first saw a token of the user.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
@@ -45,42 +47,61 @@ impl User {
         Time(self.0.updated_at)
     }
 
-    /// Null for anyone but the caller.
+    /// How the user wants their editor. Null for all users but the caller.
     async fn preferences(&self, ctx: &Context<'_>) -> Option<Result<UserPreferences>> {
-        or_null(async {
-            let caller = caller(ctx)?;
-            if caller.actor.user_id != self.0.id {
-                return Ok(None);
-            }
-            let preferences = caller.load(OwnPreferences).await?;
-            Ok(Some(preferences.unwrap_or_else(|| Preferences::unset(self.0.updated_at)).into()))
-        })
-        .await
+        or_null(async { UserPreferences::of_profile(caller(ctx)?, &self.0).await }).await
     }
 }
 
-/// How a user wants their editor.
+/// How a user wants their editor. Only that user sees them.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub struct UserPreferences {
-    /// Theme of the editor, as it names it.
+    #[graphql(skip)]
+    user: UserId,
+    /// The theme of the editor, as the editor calls it.
     editor_theme: String,
-    /// Whether the editor saves by itself.
+    /// Whether the editor saves without being asked.
     auto_save_enabled: bool,
-    /// The client's own settings for notifications.
-    notification_preferences: Value,
-    /// The client's own settings for its interface.
-    ui_preferences: Value,
+    /// The client's settings for notifications; `{}` by default.
+    notification_preferences: Json,
+    /// The client's settings for its interface; `{}` by default.
+    ui_preferences: Json,
     /// When they last changed.
     updated_at: Time,
 }
 
-impl From<Preferences> for UserPreferences {
-    fn from(row: Preferences) -> Self {
+#[ComplexObject]
+impl UserPreferences {
+    /// Identifies the preferences among all things: `node` accepts it from their user.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::Preferences(self.user).to_string().into()
+    }
+
+    /// The user whose preferences they are.
+    async fn user(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        or_null(super::optional_user(ctx, Some(self.user))).await
+    }
+}
+
+impl UserPreferences {
+    /// The preferences of a user; none of anyone but the caller.
+    pub async fn of_profile(caller: &Caller, profile: &Profile) -> Result<Option<Self>> {
+        if caller.actor.user_id != profile.id {
+            return Ok(None);
+        }
+        let preferences = caller.load(OwnPreferences).await?;
+        Ok(Some(Self::of(profile.id, preferences.unwrap_or_else(|| Preferences::unset(profile.updated_at)))))
+    }
+
+    /// The preferences of a user.
+    pub fn of(user: UserId, row: Preferences) -> Self {
         Self {
+            user,
             editor_theme: row.editor_theme,
             auto_save_enabled: row.auto_save_enabled,
-            notification_preferences: row.notification_preferences,
-            ui_preferences: row.ui_preferences,
+            notification_preferences: Json(row.notification_preferences),
+            ui_preferences: Json(row.ui_preferences),
             updated_at: Time(row.updated_at),
         }
     }

@@ -1,0 +1,66 @@
+//! Things as they were at a revision. What was not there at that revision, or a revision that the project has not reached, is
+//! left out.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Tx, access};
+use crate::model::chat::Session;
+use crate::model::error::Result;
+use crate::model::event::{AsOf, Moment};
+use crate::model::ids::{ProjectId, SessionId};
+use crate::model::project::Project;
+pub use crate::storage::agent_configuration::as_of as agent_configurations;
+pub use crate::storage::chat::messages_as_of as messages;
+pub use crate::storage::file::as_of as files;
+use crate::storage::{chat, event, project};
+
+/// Projects of the actor's, each as of a revision.
+///
+/// # Errors
+/// As the database.
+pub async fn projects(tx: &Tx, wanted: &[(ProjectId, i32)]) -> Result<Vec<Project>> {
+    let ids: HashSet<ProjectId> = wanted.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<ProjectId> = ids.into_iter().collect();
+    let rows: HashMap<ProjectId, Project> =
+        project::by_ids(tx, &ids).await?.into_iter().map(|row| (row.id, row)).collect();
+    let moments = moments(tx, wanted.iter().copied()).await?;
+    let mut found = Vec::with_capacity(wanted.len());
+    for (member, key) in access::within(tx, wanted, |(id, _)| *id).await? {
+        if let (Some(row), Some(as_of)) = (rows.get(&key.0), moments.get(&key)) {
+            found.push((member, row.clone(), *as_of));
+        }
+    }
+    project::as_of(tx, found).await
+}
+
+/// Sessions of the actor's projects, each as of a revision.
+///
+/// # Errors
+/// As the database.
+pub async fn sessions(tx: &Tx, wanted: &[(SessionId, i32)]) -> Result<Vec<Session>> {
+    let ids: HashSet<SessionId> = wanted.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<SessionId> = ids.into_iter().collect();
+    let rows: HashMap<SessionId, Session> =
+        chat::sessions_by_ids(tx, &ids).await?.into_iter().map(|row| (row.id, row)).collect();
+    let begun = |(id, at): &(SessionId, i32)| rows.get(id).filter(|row| row.revision <= *at).map(|row| (row, *at));
+    let moments = moments(tx, wanted.iter().filter_map(begun).map(|(row, at)| (row.project_id, at))).await?;
+    let then =
+        |(row, at): (&Session, i32)| Some(Session { as_of: Some(*moments.get(&(row.project_id, at))?), ..row.clone() });
+    Ok(wanted.iter().filter_map(begun).filter_map(then).collect())
+}
+
+/// The moments at which projects of the actor's had reached these revisions.
+async fn moments(
+    tx: &Tx,
+    wanted: impl IntoIterator<Item = (ProjectId, i32)>,
+) -> Result<HashMap<(ProjectId, i32), AsOf>> {
+    let wanted: HashSet<(ProjectId, i32)> = wanted.into_iter().collect();
+    let wanted: Vec<(ProjectId, i32)> = wanted.into_iter().collect();
+    let wanted = access::within(tx, &wanted, |(id, _)| *id).await?;
+    let wanted: Vec<_> = wanted.into_iter().map(|(member, (_, at))| (member, Moment::Revision(at))).collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = event::at(tx, &wanted).await?;
+    Ok(found.into_iter().map(|((project, _), as_of)| ((project, as_of.revision), as_of)).collect())
+}

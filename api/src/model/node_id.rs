@@ -1,0 +1,165 @@
+//! Ids that are unique among everything: what `node` takes. What has a row with a UUID has that; the id of anything else says
+//! what it is and which.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::collaborator::EmailAddress;
+use super::error::Result;
+use super::ids::{AgentConfigurationId, FolderId, MessageId, ProjectId, ReadId, UserId, not_an_id};
+
+/// The id of anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeId {
+    /// Of what has a row with an id of its own, now or as of a revision.
+    Row(ReadId<Uuid>),
+    /// Of a folder that has no row.
+    Folder(FolderId),
+    /// A user's preferences.
+    Preferences(UserId),
+    /// A user's part in a project.
+    Collaborator(ProjectId, UserId),
+    /// A user who listens to a project.
+    Presence(ProjectId, UserId),
+    /// A user's invitation into a project, as that user sees it.
+    Invitation(ProjectId, UserId),
+    /// An invitation to an e-mail address, as the project's owner sees it.
+    EmailInvitation(ProjectId, EmailAddress),
+    /// An entry of a project's log.
+    Event(ProjectId, i32),
+    /// A message in the list of recent ones, now or as of a revision.
+    Activity(ReadId<MessageId>),
+    /// A message that is being written. Finished, it is a message with a plain id.
+    StreamingMessage(MessageId),
+    /// A version of an agent configuration.
+    AgentConfigurationVersion(AgentConfigurationId, i32),
+}
+
+impl NodeId {
+    /// Reads an id as [`NodeId`] is written.
+    ///
+    /// # Errors
+    /// `BadInput` naming `field` for any other text.
+    pub fn parse(text: &str, field: &str) -> Result<Self> {
+        let parsed = match text.split_once(':') {
+            Some((kind, rest)) => Self::of_kind(kind, rest),
+            None => ReadId::parse(text, field).ok().map(Self::Row),
+        };
+        parsed.or_else(|| FolderId::parse(text).map(Self::Folder)).ok_or_else(|| not_an_id(field))
+    }
+
+    fn of_kind(kind: &str, rest: &str) -> Option<Self> {
+        fn uuid<I: From<Uuid>>(text: &str) -> Option<I> {
+            // Without a revision: what has these ids has no past of its own.
+            ReadId::parse(text, "id").ok().filter(|id| id.at.is_none()).map(|id| id.id)
+        }
+        let pair = || rest.split_once(':');
+        let members = || pair().and_then(|(project, user)| Some((uuid(project)?, uuid(user)?)));
+        // A number has one spelling, so that nothing has two ids.
+        let numbered = || {
+            let (id, number) = pair()?;
+            let parsed: i32 = number.parse().ok()?;
+            (parsed >= 1 && parsed.to_string() == number).then_some((id, parsed))
+        };
+        Some(match kind {
+            "preferences" => Self::Preferences(uuid(rest)?),
+            "collaborator" => members().map(|(project, user)| Self::Collaborator(project, user))?,
+            "presence" => members().map(|(project, user)| Self::Presence(project, user))?,
+            "invitation" => members().map(|(project, user)| Self::Invitation(project, user))?,
+            "email-invitation" => {
+                let (project, address) = pair()?;
+                let email = EmailAddress::parse(address, "id").ok().filter(|email| email.as_str() == address)?;
+                Self::EmailInvitation(uuid(project)?, email)
+            }
+            "event" => numbered().and_then(|(project, revision)| Some(Self::Event(uuid(project)?, revision)))?,
+            "activity" => Self::Activity(ReadId::parse(rest, "id").ok()?),
+            "streaming-message" => Self::StreamingMessage(uuid(rest)?),
+            "agent-configuration-version" => {
+                let (id, version) = numbered()?;
+                Self::AgentConfigurationVersion(uuid(id)?, version)
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row(id) => write!(f, "{id}"),
+            Self::Folder(id) => write!(f, "{id}"),
+            Self::Preferences(user) => write!(f, "preferences:{}", user.0),
+            Self::Collaborator(project, user) => write!(f, "collaborator:{}:{}", project.0, user.0),
+            Self::Presence(project, user) => write!(f, "presence:{}:{}", project.0, user.0),
+            Self::Invitation(project, user) => write!(f, "invitation:{}:{}", project.0, user.0),
+            Self::EmailInvitation(project, email) => write!(f, "email-invitation:{}:{}", project.0, email.as_str()),
+            Self::Event(project, revision) => write!(f, "event:{}:{revision}", project.0),
+            Self::Activity(id) => write!(f, "activity:{id}"),
+            Self::StreamingMessage(id) => write!(f, "streaming-message:{}", id.0),
+            Self::AgentConfigurationVersion(id, version) => {
+                write!(f, "agent-configuration-version:{}:{version}", id.0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "0192d3c4-0000-7000-8000-00000000000a";
+    const B: &str = "0192d3c4-0000-7000-8000-00000000000b";
+
+    #[test]
+    fn an_id_is_read_as_it_was_written() {
+        for id in [
+            A.to_owned(),
+            format!("{A}@0"),
+            format!("{A}@2147483647"),
+            format!("{A}/src"),
+            format!("{A}@7/src/a:b@3"),
+            format!("preferences:{A}"),
+            format!("collaborator:{A}:{B}"),
+            format!("presence:{A}:{B}"),
+            format!("invitation:{A}:{B}"),
+            format!("email-invitation:{A}:ada@example.com"),
+            format!("event:{A}:12"),
+            format!("activity:{A}"),
+            format!("activity:{A}@3"),
+            format!("streaming-message:{A}"),
+            format!("agent-configuration-version:{A}:2"),
+        ] {
+            assert_eq!(NodeId::parse(&id, "id").unwrap().to_string(), id);
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        for id in [
+            String::new(),
+            "nonsense".to_owned(),
+            format!("{A}@"),
+            format!("{A}@-1"),
+            format!("{A}@+1"),
+            format!("{A}@01"),
+            format!("{A}@1@2"),
+            format!("{A}@2147483648"),
+            format!("{A}@x"),
+            format!("@1{A}"),
+            format!("{A}/"),
+            format!("{A}/../x"),
+            format!("preferences:{A}@1"),
+            format!("collaborator:{A}"),
+            format!("collaborator:{A}:{B}@1"),
+            format!("event:{A}:0"),
+            format!("event:{A}:01"),
+            format!("event:{A}"),
+            format!("email-invitation:{A}:Ada@example.com"),
+            format!("thing:{A}"),
+            "activity:".to_owned(),
+        ] {
+            assert!(NodeId::parse(&id, "id").is_err(), "{id:?}");
+        }
+    }
+}
