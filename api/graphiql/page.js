@@ -65,7 +65,7 @@ function fillIds(variables) {
 
 /** One query or mutation over HTTP. */
 async function ask(params, headers, isMutation) {
-  const response = await fetch('/graphql', {
+  const response = await fetch('graphql', {
     method: 'POST',
     headers: {
       Accept: 'application/graphql-response+json, application/json;q=0.9',
@@ -95,7 +95,7 @@ function listen(params, headers) {
   return {
     subscribe(observer) {
       const client = graphqlWs.createClient({
-        url: `${location.origin.replace(/^http/, 'ws')}/graphql/ws`,
+        url: new URL('graphql/ws', location.href).href.replace(/^http/, 'ws'),
         connectionParams: name && { Authorization: headers[name] },
         // 4403: the token has ended, or access was taken away. Asking again would change nothing.
         shouldRetry: (problem) => problem.code !== undefined && problem.code !== 4403,
@@ -147,10 +147,10 @@ async function start() {
   });
   document.getElementById('second-window').addEventListener('click', () => {
     // A window that this one opens starts with a copy of its sessionStorage, and so with its token.
-    window.open('/', '_blank');
+    window.open('./', '_blank');
   });
 
-  const examples = await (await fetch('/graphiql/examples.json')).json();
+  const examples = await (await fetch('graphiql/examples.json')).json();
   const headers = sessionStorage.getItem(HEADERS) ?? '';
   document.getElementById('status').textContent = headers
     ? 'Run the tabs from left to right.'

@@ -4,7 +4,7 @@
 use std::{
     fs::OpenOptions,
     io::{ErrorKind, Write},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,14 +19,13 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 use tokio::{
-    net::TcpListener,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{DEV_EMAIL, Export, Import, Serve, Settings, read_secret},
+    config::{DEV_EMAIL, Export, Import, Serve, Settings, listen::Address, read_secret},
     domain::{
         Services, events,
         portability::{
@@ -43,21 +42,23 @@ use crate::{
         locks::Locks,
     },
     storage::{
-        db::Db,
+        db::{Db, check_log, postgres_options},
         wake_up::{Bus, nats},
     },
     transport::{
-        auth::{Verifier, user_of},
-        connections,
+        auth::{Rules, Trusted, Verifier, user_of},
+        connections::{self, Listener},
         health::{Health, Part, operator_routes},
         jwks::Jwks,
         listening::Groups,
         router::{AppState, router},
+        single::Streams,
         throttle::Throttle,
     },
 };
 
 mod migrations;
+pub(crate) mod place;
 
 pub(crate) use migrations::missing;
 use migrations::prepare;
@@ -77,7 +78,7 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct App {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     metrics_address: Option<SocketAddr>,
     sign_in_link: Option<String>,
     services: Arc<Services>,
@@ -97,42 +98,51 @@ impl App {
     /// # Errors
     /// What keeps it from starting and what to do about it, for the operator; no secret is in it.
     pub async fn start(settings: Settings, serve: Serve) -> anyhow::Result<Self> {
-        let target = Target::parse(settings.database_url.expose())?;
+        let target = Target::parse(settings.store.database_url.expose())?;
         // Before anything is written: the mistakes that cost nothing to find.
         let source = secret_source(&settings, &target)?;
         let nats =
-            settings.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose())).transpose().map_err(words)?;
-        let documents = Documents::load(settings.documents.as_deref(), settings.documents_only, &settings.limits)?;
-        let listener = bind(settings.listen, "--listen (LISTEN)").await?;
-        let address = listener.local_addr()?;
-        let metrics_listener = match settings.metrics_listen {
-            Some(address) => Some(bind(address, "--metrics-listen (METRICS_LISTEN)").await?),
-            None => None,
+            settings.live.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose())).transpose().map_err(words)?;
+        let listen = &settings.listen;
+        let schema = schema::build(&settings.limits);
+        let documents =
+            Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
+        let key_sets = settings.auth.key_sets()?;
+        let place = listen.address(has_keys(&settings));
+        let listeners = bind(&place, "--listen (LISTEN)").await?;
+        let address = listeners.first().and_then(Listener::address);
+        let metrics_listeners = match &settings.observability.metrics_listen {
+            Some(address) => bind(address, "--metrics-listen (METRICS_LISTEN)").await?,
+            None => Vec::new(),
         };
-        let metrics_address = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let metrics_address = metrics_listeners.first().and_then(Listener::address);
 
         let db = target.connect(&settings).await?.behind(serve.locks);
         check_login(&db, serve.locks).await?;
         prepare(&db, &serve).await?;
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let jwks = settings.jwt_jwks_url.as_deref().map(|url| Arc::new(Jwks::new(url)));
-        if let Some(jwks) = &jwks {
-            // An issuer that is down keeps nothing from starting; its tokens wait for it.
-            jwks.refresh().await;
+        let keys = |(url, issuer): (&str, Option<&str>)| Trusted {
+            issuer: issuer.map(str::to_owned),
+            jwks: Arc::new(Jwks::new(url)),
+        };
+        let trusted: Vec<Trusted> = key_sets.into_iter().map(keys).collect();
+        // An issuer that is down keeps nothing from starting; its tokens wait for it.
+        join_all(trusted.iter().map(|trusted| trusted.jwks.refresh())).await;
+        for Trusted { jwks, .. } in &trusted {
             tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
         }
-        let verifier = verifier(&settings, &source, jwks)?;
+        let verifier = verifier(&settings, &source, trusted)?;
         let sign_in_link = match source {
             SecretSource::Given(_) | SecretSource::Nowhere => None,
             SecretSource::OwnFile(_) => {
                 let (name, hours) = DEV_USER;
                 let token = verifier.issue(DEV_EMAIL, Some(name), hours).map_err(words)?;
-                Some(format!("http://{address}/#token={token}"))
+                address.map(|address| format!("http://{}/#token={token}", reachable(address)))
             }
         };
 
         let draining = CancellationToken::new();
-        let bus = Bus::choose(&db, settings.notify, nats);
+        let bus = Bus::choose(&db, settings.live.notify, nats);
         let services = Arc::new(Services::new(db.clone(), settings.limits.clone(), &settings.database));
         let parts = parts(&db, bus.is_some().then(|| services.clone()));
         let asked = services.clone();
@@ -144,31 +154,33 @@ impl App {
         };
         let health = Arc::new(Health::new(parts, Box::new(is_read_only), draining.clone()));
         let router = router(AppState {
-            schema: schema::build(&settings.limits),
+            schema,
             documents: Arc::new(documents),
             services: services.clone(),
             verifier: Arc::new(verifier),
-            throttle: Arc::new(Throttle::new(&settings.limits, settings.trusted_proxies)),
-            limits: Arc::new(settings.limits),
+            throttle: Arc::new(Throttle::new(&settings.limits, listen.trusted_proxies)),
+            limits: Arc::new(settings.limits.clone()),
             groups: Groups::default(),
-            allow_origins: settings.allow_origins.into(),
+            streams: Streams::default(),
+            allow_origins: listen.allow_origins.clone().into(),
             health: health.clone(),
-            slow_operation: Duration::from_millis(settings.slow_operation_ms),
+            slow_operation: Duration::from_millis(settings.observability.slow_operation_ms),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
         });
         let head_time = Duration::from_secs(services.limits.max_head_seconds);
-        let awake = events::keep_awake(services.clone(), bus, Duration::from_secs(settings.sweep_seconds));
+        let awake = events::keep_awake(services.clone(), bus, Duration::from_secs(settings.live.sweep_seconds));
         let awake = tokio::spawn(shutdown.clone().run_until_cancelled_owned(awake));
         let serve_on =
             |listener, router| tokio::spawn(connections::serve(listener, router, head_time, shutdown.clone()));
-        let mut servers = vec![serve_on(listener, router)];
-        if let Some(listener) = metrics_listener {
-            servers.push(serve_on(listener, operator_routes(health, services.clone())));
+        let mut servers: Vec<_> = listeners.into_iter().map(|listener| serve_on(listener, router.clone())).collect();
+        for listener in metrics_listeners {
+            servers.push(serve_on(listener, operator_routes(health.clone(), services.clone())));
         }
-        tracing::info!(%address, metrics = metrics_address.map(tracing::field::display), database = %target, "listening");
-        let drain_time = Duration::from_secs(settings.drain_seconds);
-        let stop_time = Duration::from_secs(settings.stop_seconds);
+        let shown = address.map_or_else(|| place.to_string(), |address| address.to_string());
+        tracing::info!(address = shown, metrics = metrics_address.map(tracing::field::display), database = %target, "listening");
+        let drain_time = Duration::from_secs(listen.drain_seconds);
+        let stop_time = Duration::from_secs(listen.stop_seconds);
         Ok(Self {
             address,
             metrics_address,
@@ -184,8 +196,8 @@ impl App {
         })
     }
 
-    /// Where the server listens.
-    pub fn address(&self) -> SocketAddr {
+    /// Where the server listens; `None` for a path.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
@@ -227,10 +239,19 @@ impl App {
 }
 
 /// Listens, or says which setting to change.
-async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
+async fn bind(address: &Address, setting: &str) -> anyhow::Result<Vec<Listener>> {
+    Listener::bind(address)
         .await
         .map_err(|error| anyhow!("cannot listen on {address}: {error}; choose another address with {setting}"))
+}
+
+/// An address by which a browser on this machine reaches the one that is listened on.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
 }
 
 /// What `/readyz` speaks of. `hearing` are the services of a server that has a bus.
@@ -281,8 +302,8 @@ fn parts(db: &Db, hearing: Option<Arc<Services>>) -> Vec<Part> {
 /// # Errors
 /// Why there is no secret to sign it with, or that this is no e-mail address.
 pub fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -> anyhow::Result<String> {
-    let target = Target::parse(settings.database_url.expose())?;
-    verifier(settings, &secret_source(settings, &target)?, None)?.issue(email, name, hours).map_err(words)
+    let target = Target::parse(settings.store.database_url.expose())?;
+    verifier(settings, &secret_source(settings, &target)?, Vec::new())?.issue(email, name, hours).map_err(words)
 }
 
 /// Imports a git history; what it says meanwhile goes to `report`.
@@ -370,7 +391,7 @@ pub async fn verify(
 
 /// The database of a command that needs its tables. One that `must_be_there` is not made by a slip in its name.
 async fn open(settings: &Settings, must_be_there: bool) -> anyhow::Result<Db> {
-    let target = Target::parse(settings.database_url.expose())?;
+    let target = Target::parse(settings.store.database_url.expose())?;
     if let Target::Sqlite(options) = &target {
         ensure!(
             !must_be_there || options.get_filename().exists(),
@@ -417,7 +438,7 @@ impl Target {
             let host_on = url.split_once("://").map_or("", |(_, rest)| rest);
             let rest = host_on.find(['/', '?', '#']).and_then(|end| host_on.get(end..)).unwrap_or_default();
             ensure!(!rest.contains(['@', '#']), "{amiss}: it has an @ or a # after the host; {hint}");
-            Ok(Self::Postgres(url.parse().map_err(|error| anyhow!("{amiss}: {error}; {hint}"))?))
+            Ok(Self::Postgres(postgres_options(url).map_err(|error| anyhow!("{amiss}: {error}; {hint}"))?))
         } else {
             bail!("{amiss}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
         }
@@ -425,7 +446,14 @@ impl Target {
 
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
-        let error = match Db::connect(settings.database_url.expose(), &settings.database).await {
+        if let Self::Sqlite(options) = self {
+            check_log(options).await.map_err(words)?;
+        }
+        let schema = settings.store.database_schema.as_deref();
+        if let Self::Postgres(options) = self {
+            timeout(PROBE_TIME, place::check(options, schema)).await.unwrap_or(Ok(()))?;
+        }
+        let error = match Db::connect_in(settings.store.database_url.expose(), schema, &settings.database).await {
             Ok(db) => return Ok(db),
             Err(error) => words(error),
         };
@@ -508,7 +536,7 @@ pub(crate) enum SecretSource {
 
 /// A secret of its own is for a server that nobody else can reach: anyone who can open its sign-in link is let in.
 pub(crate) fn secret_source(settings: &Settings, target: &Target) -> anyhow::Result<SecretSource> {
-    if let Some(secret) = &settings.jwt_secret {
+    if let Some(secret) = &settings.auth.signing.jwt_secret {
         let secret = secret.expose();
         ensure!(
             secret.len() >= MIN_SECRET_BYTES,
@@ -518,7 +546,7 @@ pub(crate) fn secret_source(settings: &Settings, target: &Target) -> anyhow::Res
         );
         return Ok(SecretSource::Given(secret.to_owned()));
     }
-    if settings.jwt_jwks_url.is_some() {
+    if !settings.auth.jwt_jwks_url.is_empty() {
         return Ok(SecretSource::Nowhere);
     }
     let advice = "set JWT_JWKS_URL or JWT_SECRET (Supabase: the project's signing keys or its JWT secret; else \
@@ -526,18 +554,23 @@ pub(crate) fn secret_source(settings: &Settings, target: &Target) -> anyhow::Res
     let Target::Sqlite(options) = target else {
         bail!("on PostgreSQL the secret of the tokens must be given: {advice}");
     };
+    let address = settings.listen.address(false);
     ensure!(
-        settings.listen.ip().to_canonical().is_loopback(),
-        "without a secret for tokens the server listens on a loopback address only, and {} is none: {advice}, or listen \
-         on 127.0.0.1",
-        settings.listen
+        address.is_loopback(),
+        "without a secret for tokens the server listens on a loopback address only, and {address} is none: {advice}, or listen \
+         on 127.0.0.1"
     );
     let mut path = options.get_filename().to_owned().into_os_string();
     path.push(".secret");
     Ok(SecretSource::OwnFile(path.into()))
 }
 
-fn verifier(settings: &Settings, source: &SecretSource, jwks: Option<Arc<Jwks>>) -> anyhow::Result<Verifier> {
+/// Whether tokens are signed with what others know, too.
+fn has_keys(settings: &Settings) -> bool {
+    settings.auth.signing.jwt_secret.is_some() || !settings.auth.jwt_jwks_url.is_empty()
+}
+
+fn verifier(settings: &Settings, source: &SecretSource, trusted: Vec<Trusted>) -> anyhow::Result<Verifier> {
     let secret = match source {
         SecretSource::Given(secret) => Some(secret.clone()),
         SecretSource::Nowhere => None,
@@ -546,7 +579,13 @@ fn verifier(settings: &Settings, source: &SecretSource, jwks: Option<Arc<Jwks>>)
         ),
     };
     let secret = secret.as_ref().map(String::as_bytes);
-    Ok(Verifier::new(secret, jwks, settings.jwt_issuer.as_deref(), &settings.jwt_audience))
+    let signing = &settings.auth.signing;
+    let rules = Rules {
+        issuers: signing.jwt_issuer.clone(),
+        audiences: if signing.jwt_any_audience { Vec::new() } else { signing.jwt_audience.clone() },
+        roles: signing.jwt_roles.clone(),
+    };
+    Ok(Verifier::new(secret, trusted, rules))
 }
 
 /// The secret in the file, which is made where it is missing.
@@ -586,8 +625,6 @@ fn words(error: Error) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::{config::Cli, model::clock};
 
@@ -596,7 +633,7 @@ mod tests {
         let url = if flags.contains(&"--database-url") { &[][..] } else { &["--database-url", "sqlite://data/a.db"] };
         let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:8080"] };
         let settings = Cli::try_parse_from([&["antiphon"], url, listen, flags].concat()).unwrap().settings;
-        let target = Target::parse(settings.database_url.expose()).unwrap();
+        let target = Target::parse(settings.store.database_url.expose()).unwrap();
         secret_source(&settings, &target).map_err(|error| format!("{error:#}"))
     }
 
@@ -607,7 +644,7 @@ mod tests {
             let flags = [&["--jwt-secret", long.as_str()], more].concat();
             assert_eq!(source(&flags), Ok(SecretSource::Given(long.clone())));
         }
-        for short in ["", "s", &"s".repeat(31)] {
+        for short in ["s", &"s".repeat(31)] {
             let message = source(&["--jwt-secret", short]).unwrap_err();
             assert!(message.contains("at least 32"), "{message}");
         }

@@ -1,37 +1,100 @@
-//! The command line and the settings, validated once. Flags win over the environment.
+//! The command line and the settings, validated once. Flags win over the environment, and what is empty is not set.
 
-use std::fs::File;
-use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, ensure};
-use axum::http::Uri;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::locks::Locks;
 
-/// The backend of a web IDE for voice agents: conversation and code in one history, live over GraphQL.
-#[derive(Debug, Parser)]
-#[command(name = "antiphon", version)]
+pub mod auth;
+pub mod database;
+pub mod listen;
+pub mod live;
+pub mod observability;
+pub mod secret;
+
+use self::auth::{Auth, Signing};
+use self::database::Store;
+use self::listen::Listen;
+use self::live::Live;
+pub use self::observability::LogFormat;
+use self::observability::{Log, Observability};
+pub use self::secret::{Secret, read_secret};
+
+/// What the command line says.
+#[derive(Clone, Debug)]
 pub struct Cli {
-    /// What to do; `serve` where nothing is said.
-    #[command(subcommand)]
+    /// What to do; `serve` if nothing is said.
     pub command: Option<Command>,
-    /// What `serve` takes, for where no command is named.
-    #[command(flatten)]
+    /// What `serve` takes.
     pub serve: Serve,
-    /// The settings.
-    #[command(flatten)]
+    /// The settings: those that the command takes, and the environment's.
     pub settings: Settings,
 }
 
 /// What the binary can do.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug)]
 pub enum Command {
-    /// Serve the API (the default)
+    /// Serves the API.
     Serve(Serve),
+    /// Applies migrations, or takes steps back.
+    Migrate {
+        /// How many steps to take back.
+        down: Option<u32>,
+        /// Whether to take them back, and not only to say what is lost.
+        yes: bool,
+    },
+    /// Prints a bearer token.
+    Token {
+        /// The user's e-mail.
+        email: String,
+        /// The user's full name.
+        name: Option<String>,
+        /// How long it holds.
+        hours: u32,
+    },
+    /// Checks the set-up.
+    Doctor,
+    /// Prints the GraphQL schema.
+    Schema,
+    /// Makes a git history a project.
+    Import(Import),
+    /// Writes a project's files or its history.
+    Export(Export),
+    /// Reads projects back.
+    Verify {
+        /// One project's id.
+        project: Option<String>,
+    },
+}
+
+/// The backend of a web IDE for voice agents: conversation and code in one history, live over GraphQL.
+#[derive(Debug, Parser)]
+#[command(name = "antiphon", version)]
+struct Line {
+    /// What to do; `serve` where nothing is said.
+    #[command(subcommand)]
+    command: Option<Named>,
+    /// What `serve` takes, for where no command is named.
+    #[command(flatten)]
+    serve: ServeLine,
+}
+
+#[derive(Args, Clone, Debug)]
+struct ServeLine {
+    #[command(flatten)]
+    serve: Serve,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The commands, each with the settings that it uses.
+#[derive(Debug, Subcommand)]
+enum Named {
+    /// Serve the API (the default)
+    Serve(ServeLine),
     /// Apply the migrations that the database lacks, or take steps back
     Migrate {
         /// Say what data is lost by taking back this many migrations; with --yes, do so
@@ -40,6 +103,10 @@ pub enum Command {
         /// Take them back
         #[arg(long, requires = "down")]
         yes: bool,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
     },
     /// Print a bearer token for a user of this server (needs its JWT secret)
     Token {
@@ -52,9 +119,15 @@ pub enum Command {
         /// How long the token holds, in hours (at most ten years)
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=87_600))]
         hours: u32,
+        #[command(flatten)]
+        signing: Box<Signing>,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
     },
     /// Check the set-up, and say in words what is wrong and what to do; the exit code is then 1
-    Doctor,
+    Doctor(ServeLine),
     /// Print the GraphQL schema
     Schema,
     /// Make a git repository's history a project: each commit a checkpoint with its files
@@ -63,18 +136,141 @@ pub enum Command {
     /// in the message's metadata. A symbolic link becomes a file that holds its target; submodules, and files that the service
     /// does not take, are left out and named. A part of a commit that cannot be read (a missing date, an unknown encoding) is
     /// replaced by a default and named. Run again, it continues after the last commit imported.
-    Import(Import),
+    Import {
+        #[command(flatten)]
+        import: Import,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
+    },
     /// Write a project's files as a zip archive, or its history as a git repository
-    Export(Export),
+    Export {
+        #[command(flatten)]
+        export: Export,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
+    },
     /// Read every project back, or one, and say what is wrong; the exit code is then 1
     Verify {
         /// The project's id
         project: Option<String>,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
     },
+}
+
+impl Cli {
+    /// What the process was started with; ends it with an explanation if that cannot be.
+    pub fn parse() -> Self {
+        Self::parse_from(std::env::args_os())
+    }
+
+    /// The same of these words.
+    pub fn parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Self {
+        Self::try_parse_from(words).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The same, without ending the process.
+    ///
+    /// # Errors
+    /// What cannot be, or the help that was asked for.
+    pub fn try_parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let words = named_first(without_empty(words.into_iter().map(Into::into).collect()));
+        let mut command = command();
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        let of_command = matches.subcommand().map(|(_, matches)| matches.clone());
+        let of_command = of_command.unwrap_or_else(|| matches.clone());
+        let line = Line::from_arg_matches_mut(&mut matches).and_then(|line| {
+            Ok(Self {
+                command: line.command.map(Command::from),
+                serve: Serve::from_arg_matches(&of_command)?,
+                settings: Settings::from_arg_matches(&of_command)?,
+            })
+        });
+        line.map_err(|error| error.format(&mut command))
+    }
+}
+
+impl From<Named> for Command {
+    fn from(named: Named) -> Self {
+        match named {
+            Named::Serve(ServeLine { serve, .. }) => Self::Serve(serve),
+            Named::Doctor(_) => Self::Doctor,
+            Named::Migrate { down, yes, .. } => Self::Migrate { down, yes },
+            Named::Token { email, name, hours, .. } => Self::Token { email, name, hours },
+            Named::Schema => Self::Schema,
+            Named::Import { import, .. } => Self::Import(import),
+            Named::Export { export, .. } => Self::Export(export),
+            Named::Verify { project, .. } => Self::Verify { project },
+        }
+    }
+}
+
+/// The command line. A command shows the options that it uses and takes the other settings, too, so that one set of them does for
+/// all. A variable of the environment that is empty is none.
+fn command() -> clap::Command {
+    let command = Line::command().mut_args(|arg| {
+        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| is_blank(&value));
+        let arg = arg.global(false);
+        if is_empty { arg.env(None::<&'static str>) } else { arg }
+    });
+    let settings: Vec<clap::Arg> = command.get_arguments().cloned().collect();
+    command.mut_subcommands(|mut command| {
+        for setting in &settings {
+            let is_own = command.get_arguments().any(|own| own.get_id() == setting.get_id());
+            command = match is_own {
+                true => command.mut_arg(setting.get_id().as_str(), |_| setting.clone()),
+                false => command.arg(setting.clone().hide(true)),
+            };
+        }
+        command
+    })
+}
+
+fn is_blank(value: &OsStr) -> bool {
+    value.to_str().is_some_and(|value| value.trim().is_empty())
+}
+
+/// The words without options that are given an empty value, as a script does with a variable that is not set.
+fn without_empty(words: Vec<OsString>) -> Vec<OsString> {
+    let mut kept: Vec<OsString> = Vec::with_capacity(words.len());
+    for word in words {
+        let is_option = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with("--"));
+        let takes_value = |word: &OsString| is_option(word) && word.to_str().is_some_and(|word| !word.contains('='));
+        if is_blank(&word) && kept.last().is_some_and(takes_value) {
+            kept.pop();
+        } else if !(is_option(&word) && word.to_str().is_some_and(|word| word.ends_with('='))) {
+            kept.push(word);
+        }
+    }
+    kept
+}
+
+/// The words with the name of the command first: options may come before it.
+fn named_first(mut words: Vec<OsString>) -> Vec<OsString> {
+    let names: Vec<String> = command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for at in 2..words.len() {
+        let is_name =
+            words.get(at).and_then(|word| word.to_str()).is_some_and(|word| names.iter().any(|name| name == word));
+        // Not a value that only looks like one.
+        let before = words.get(..at).unwrap_or_default().to_vec();
+        if is_name && command().try_get_matches_from(before).is_ok_and(|matches| matches.subcommand_name().is_none()) {
+            let name = words.remove(at);
+            words.insert(1, name);
+            break;
+        }
+    }
+    words
 }
 
 /// What `import` takes.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Import {
     /// The repository, or a folder in it
     #[arg(long, value_name = "DIR")]
@@ -95,6 +291,7 @@ pub struct Import {
 
 /// What `export` takes.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Export {
     /// The project's id
     pub project: String,
@@ -125,77 +322,29 @@ pub struct Serve {
     pub locks: Locks,
 }
 
-/// Settings of every command.
+/// The settings, by concern.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
-    #[arg(long, env = "DATABASE_URL", default_value = "sqlite://antiphon.db", hide_env_values = true, global = true)]
-    pub database_url: Secret,
-    /// File with the database's URL, which only its owner may read, instead of --database-url
-    #[arg(long, env = "DATABASE_URL_FILE", conflicts_with = "database_url", global = true, value_name = "FILE")]
-    pub database_url_file: Option<PathBuf>,
+    /// Which database.
+    #[command(flatten)]
+    pub store: Store,
     /// Limits on connections to the database.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Database")]
     pub database: DatabaseLimits,
-    /// NATS by which the servers of one database wake each other's listeners, instead of PostgreSQL's NOTIFY: nats://HOST:PORT or tls://HOST:PORT, USER:PASSWORD@ or TOKEN@ before the host where it asks for one, several servers of a cluster with commas between them. Only ids of projects and their revisions go there
-    #[arg(long, env = "NATS_URL", hide_env_values = true, global = true, value_name = "URL")]
-    pub nats_url: Option<Secret>,
-    /// Whether the servers of one PostgreSQL wake each other's listeners by LISTEN and NOTIFY, for which this one holds a connection of its own. A pooler in transaction mode does not let them through: then only the sweep finds what other servers write
-    #[arg(long, env = "NOTIFY", default_value_t = true, action = ArgAction::Set, global = true, value_name = "true|false")]
-    pub notify: bool,
-    /// How often the projects that are listened to are compared with the database, in seconds: how late a listener hears what another process wrote, where no notification came
-    #[arg(long, env = "SWEEP_SECONDS", default_value_t = 2, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    pub sweep_seconds: u64,
-    /// Address to listen on
-    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8080", global = true, value_name = "ADDRESS:PORT")]
-    pub listen: SocketAddr,
-    /// Secret of HS256 tokens (Supabase: the project's JWT secret), at least 32 bytes; without it, on SQLite and a loopback address, the server makes its own and prints a sign-in link
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true, global = true, value_name = "SECRET")]
-    pub jwt_secret: Option<Secret>,
-    /// File with that secret, which only its owner may read, instead of --jwt-secret
-    #[arg(long, env = "JWT_SECRET_FILE", conflicts_with = "jwt_secret", global = true, value_name = "FILE")]
-    pub jwt_secret_file: Option<PathBuf>,
-    /// Where the issuer publishes the keys of its tokens (RS256, ES256, EdDSA), besides the secret or instead of it (Supabase: https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json)
-    #[arg(long, env = "JWT_JWKS_URL", global = true, value_name = "URL", value_parser = jwks_url)]
-    pub jwt_jwks_url: Option<String>,
-    /// The `iss` that tokens must have (Supabase: https://PROJECT.supabase.co/auth/v1)
-    #[arg(long, env = "JWT_ISSUER", global = true, value_name = "URL")]
-    pub jwt_issuer: Option<String>,
-    /// The `aud` that tokens must have
-    #[arg(long, env = "JWT_AUDIENCE", default_value = "authenticated", global = true, value_name = "NAME")]
-    pub jwt_audience: String,
-    /// Origin of a web page that may call this server, besides its own page; may be given several times
-    #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', global = true, value_name = "ORIGIN", value_parser = origin)]
-    pub allow_origins: Vec<String>,
-    /// Number of proxies before this server that add the address they see to X-Forwarded-For; 0: nobody's word is taken
-    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, global = true, value_name = "N")]
-    pub trusted_proxies: usize,
-    /// GraphQL documents that requests may name by `documentId`: a folder of ID.graphql files, or a JSON file as relay-compiler,
-    /// graphql-codegen or Apollo write it. Each also has the id sha256:HASH
-    #[arg(long, env = "DOCUMENTS", global = true, value_name = "PATH")]
-    pub documents: Option<PathBuf>,
-    /// Answer the registered documents (--documents) and no others
-    #[arg(long, env = "DOCUMENTS_ONLY", global = true, value_parser = FalseyValueParser::new())]
-    pub documents_only: bool,
-    /// Address and port of the operators' own: /metrics, /healthz and /readyz, without TLS or sign-in, so not for the world. Not
-    /// served where it is not given
-    #[arg(long, env = "METRICS_LISTEN", global = true, value_name = "ADDRESS:PORT")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Time from which on a query or mutation is logged as slow, in milliseconds; 0 logs none
-    #[arg(long, env = "SLOW_OPERATION_MS", default_value_t = 1_000, global = true, value_name = "MS")]
-    pub slow_operation_ms: u64,
-    /// How the log is written; RUST_LOG says how much of it
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t, global = true)]
-    pub log_format: LogFormat,
-    /// How long a server that is told to stop goes on serving, while /readyz says 503 and load balancers look elsewhere, in seconds
-    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 0, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
-    pub drain_seconds: u64,
-    /// How long requests under way and sockets then have to end, in seconds; the database has two more to close. Docker kills
-    /// after 10 in all
-    #[arg(long, env = "STOP_SECONDS", default_value_t = 7, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
-    pub stop_seconds: u64,
-    /// Limits on requests.
+    /// Which tokens hold.
     #[command(flatten)]
+    pub auth: Auth,
+    /// Where the server listens.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// How servers of one database notify each other.
+    #[command(flatten)]
+    pub live: Live,
+    /// What the server says of itself.
+    #[command(flatten)]
+    pub observability: Observability,
+    /// Limits on requests.
+    #[command(flatten, next_help_heading = "Limits")]
     pub limits: Limits,
 }
 
@@ -205,125 +354,9 @@ impl Settings {
     /// # Errors
     /// Which file is not usable and why, never what is in it.
     pub fn with_files(mut self) -> anyhow::Result<Self> {
-        if let Some(path) = &self.database_url_file {
-            let read = read_secret(path);
-            self.database_url =
-                read.with_context(|| format!("DATABASE_URL_FILE, {}, is not usable", path.display()))?;
-        }
-        if let Some(path) = &self.jwt_secret_file {
-            let read = read_secret(path);
-            self.jwt_secret =
-                Some(read.with_context(|| format!("JWT_SECRET_FILE, {}, is not usable", path.display()))?);
-        }
+        self.store.read_files()?;
+        self.auth.signing.read_files()?;
         Ok(self)
-    }
-}
-
-/// The secret in a file, without the line break at its end.
-///
-/// # Errors
-/// The file cannot be read, or others than its owner can; then what is in it may be known by now.
-pub fn read_secret(path: &Path) -> anyhow::Result<Secret> {
-    let mut file = File::open(path)?;
-    #[cfg(unix)]
-    {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
-        ensure!(
-            mode & 0o077 == 0,
-            "others than its owner may read or write it (mode {:04o}, must be 0600 or 0400), so what it holds may be known \
-             by now: make a new one",
-            mode & 0o7777
-        );
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| anyhow!("it cannot be read as text: {error}"))?;
-    Ok(Secret(text.trim().to_owned()))
-}
-
-/// Whoever can answer in the issuer's place can sign in as anybody, so keys come by https, or from this machine or the
-/// container network beside it, where names have no dots.
-///
-/// # Errors
-/// What is wrong with it; clap adds the text itself.
-fn jwks_url(text: &str) -> Result<String, String> {
-    let wrong = "it must be an https:// URL; http:// goes to this machine alone, or to a host whose name has no dot";
-    let uri: Uri = text.trim().parse().map_err(|_| wrong.to_owned())?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_near = match host.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => !host.contains('.'),
-    };
-    let is_bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    match uri.scheme_str() {
-        Some("https") if !host.is_empty() && is_bare => Ok(uri.to_string()),
-        Some("http") if !host.is_empty() && is_bare && is_near => Ok(uri.to_string()),
-        _ => Err(wrong.to_owned()),
-    }
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere
-    #[default]
-    Auto,
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-/// An origin as browsers send it (RFC 6454, section 6.2): lower case, without the port that the scheme implies.
-///
-/// # Errors
-/// What is wrong with it; clap adds the text itself.
-fn origin(text: &str) -> Result<String, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    let uri: Uri = lower.parse().map_err(|_| NO_ORIGIN.to_owned())?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(NO_ORIGIN.to_owned()) };
-    let host = format!("{scheme}://{}", authority.host());
-    let whole = authority.port_u16().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    // What else was there would never match what a browser sends.
-    if lower != whole || host.contains('*') {
-        return Err(NO_ORIGIN.to_owned());
-    }
-    Ok(match (scheme, authority.port_u16()) {
-        ("http", Some(80)) | ("https", Some(443)) => host,
-        _ => whole,
-    })
-}
-
-const NO_ORIGIN: &str = "an origin is scheme://host or scheme://host:port, without a path, a slash at its end or a wildcard, \
-                         for example https://ide.example.com";
-
-/// A setting whose value must not appear in logs.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl From<String> for Secret {
-    fn from(value: String) -> Self {
-        Self(value)
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(value: &str) -> Result<Self, Self::Err> {
-        Ok(Self(value.to_owned()))
     }
 }
 
@@ -331,75 +364,13 @@ impl std::str::FromStr for Secret {
 mod tests {
     use super::*;
 
+    fn settings(words: &[&str]) -> Settings {
+        Cli::try_parse_from([&["antiphon"], words].concat()).unwrap().settings
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_origin_is_taken_as_a_browser_would_send_it() {
-        for (text, sent) in [
-            ("https://ide.example.com", "https://ide.example.com"),
-            (" HTTPS://IDE.Example.com:443", "https://ide.example.com"),
-            ("http://localhost:5173", "http://localhost:5173"),
-            ("http://127.0.0.1:80", "http://127.0.0.1"),
-            ("http://[::1]:3000", "http://[::1]:3000"),
-            ("https://example.com:80", "https://example.com:80"),
-            ("tauri://localhost", "tauri://localhost"),
-        ] {
-            assert_eq!(origin(text).as_deref(), Ok(sent), "{text}");
-        }
-        for text in [
-            "",
-            "*",
-            "null",
-            "ide.example.com",
-            "localhost:5173",
-            "/path",
-            "https://",
-            "https://ide.example.com/",
-            "https://ide.example.com/app",
-            "https://ide.example.com?a",
-            "https://ide.example.com#a",
-            "https://me:pw@ide.example.com",
-            "https://*.example.com",
-            "https://a.example.com https://b.example.com",
-            "https://b\u{fc}cher.example",
-            "https://ide.example.com:port",
-            "https://ide.example.com:99999",
-            "https://ide.example.com:",
-        ] {
-            assert!(origin(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn keys_come_by_https_or_from_near() {
-        for text in [
-            "https://p.supabase.co/auth/v1/.well-known/jwks.json",
-            "https://10.0.0.1:8443/jwks",
-            "http://localhost:9999/jwks",
-            "http://127.0.0.1:9999/jwks?a=b",
-            "http://[::1]/jwks",
-            "http://kong:8000/auth/v1/.well-known/jwks.json",
-        ] {
-            assert_eq!(jwks_url(text).as_deref(), Ok(text));
-        }
-        for text in [
-            "",
-            "/jwks",
-            "p.supabase.co",
-            "http://p.supabase.co/jwks",
-            "http://10.0.0.1/",
-            "file:///etc/passwd",
-            "https://",
-            "https://me:pw@p.supabase.co/jwks",
-            "ftp://localhost/",
-            "http://[fe80::1]/jwks",
-        ] {
-            assert!(jwks_url(text).is_err(), "{text}");
-        }
+        command().debug_assert();
     }
 
     #[cfg(unix)]
@@ -418,7 +389,7 @@ mod tests {
         for mode in [0o600, 0o400] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
             let settings = settings().unwrap();
-            assert_eq!(settings.database_url.expose(), "postgres://u:hunter2@h/d");
+            assert_eq!(settings.store.database_url.expose(), "postgres://u:hunter2@h/d");
             assert!(!format!("{settings:?}").contains("hunter2"));
         }
         std::fs::remove_file(&path).unwrap();
@@ -432,7 +403,114 @@ mod tests {
         let given =
             ["antiphon", "--allow-origin", "https://a.example,https://b.example", "--allow-origin", "http://c.example"];
         let settings = Cli::try_parse_from(given).unwrap().settings;
-        assert_eq!(settings.allow_origins, ["https://a.example", "https://b.example", "http://c.example"]);
+        assert_eq!(settings.listen.allow_origins, ["https://a.example", "https://b.example", "http://c.example"]);
         assert!(Cli::try_parse_from(["antiphon", "--allow-origin", "https://a.example/"]).is_err());
+    }
+
+    #[test]
+    fn each_command_has_its_own_options() {
+        let help =
+            |words: &[&str]| Cli::try_parse_from([&["antiphon"], words, &["--help"]].concat()).unwrap_err().to_string();
+        let schema = help(&["schema"]);
+        assert!(!schema.contains("--listen") && !schema.contains("--database-url"), "{schema}");
+        assert!(schema.lines().count() < 12, "{schema}");
+        for (command, own, others) in [
+            (
+                "migrate",
+                &["--down", "--yes", "--database-url", "--database-schema", "--log-format"][..],
+                &["--listen", "--jwt-secret", "--max-text-bytes"][..],
+            ),
+            (
+                "token",
+                &["--email", "--hours", "--jwt-secret", "--jwt-issuer", "--database-url"],
+                &["--listen", "--max-text-bytes", "--nats-url"],
+            ),
+            ("import", &["--git", "--email", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
+            ("export", &["--git", "--to", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
+            ("verify", &["[PROJECT]", "--database-url"], &["--listen", "--jwt-secret", "--max-user-rate"]),
+            ("serve", &["--listen", "--jwt-secret", "--max-user-rate", "--migrate"], &["--down", "--git"]),
+            ("doctor", &["--listen", "--jwt-secret", "--max-user-rate"], &["--down", "--git"]),
+        ] {
+            let help = help(&[command]);
+            for own in own {
+                assert!(help.contains(own), "{command}: {own}");
+            }
+            for other in others {
+                assert!(!help.contains(other), "{command}: {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_may_come_before_the_command() {
+        let parsed = |words: &[&str]| Cli::try_parse_from([&["antiphon"], words].concat());
+        let cli = parsed(&["--database-url", "sqlite://migrate", "migrate", "--down", "2"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Migrate { down: Some(2), yes: false })));
+        assert_eq!(cli.settings.store.database_url.expose(), "sqlite://migrate");
+        let cli = parsed(&["--jwt-issuer", "schema", "--listen", ":1", "serve"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Serve(_))));
+        assert_eq!(cli.settings.auth.signing.jwt_issuer, ["schema"]);
+        // A setting that a command has no use for is taken, as it is from the environment.
+        assert!(parsed(&["--listen", ":1", "schema"]).is_ok() && parsed(&["migrate", "--jwt-secret", "a"]).is_ok());
+        assert!(parsed(&["--listen", "nowhere", "schema"]).is_err() && parsed(&["migrate", "--email", "a"]).is_err());
+        assert!(parsed(&["nonsense"]).is_err());
+    }
+
+    #[test]
+    fn what_is_empty_is_not_set() {
+        let settings = settings(&[
+            "--jwt-issuer",
+            "",
+            "--jwt-secret=",
+            "--jwt-jwks-url",
+            "",
+            "--allow-origin=",
+            "--nats-url",
+            "",
+            "--metrics-listen",
+            " ",
+            "--jwt-audience",
+            "",
+            "--listen",
+            "",
+            "--port=",
+            "--documents",
+            "",
+            "--database-schema",
+            "",
+            "--max-batch",
+            "",
+            "--jwt-roles=",
+        ]);
+        let signing = &settings.auth.signing;
+        assert!(signing.jwt_issuer.is_empty() && signing.jwt_secret.is_none() && settings.auth.jwt_jwks_url.is_empty());
+        assert_eq!(
+            (&signing.jwt_audience, &signing.jwt_roles),
+            (&vec!["authenticated".to_owned()], &vec!["authenticated".to_owned()])
+        );
+        let listen = &settings.listen;
+        assert!(
+            listen.allow_origins.is_empty()
+                && listen.address.is_none()
+                && listen.port.is_none()
+                && listen.documents.is_none()
+        );
+        assert!(settings.live.nats_url.is_none() && settings.observability.metrics_listen.is_none());
+        assert!(settings.store.database_schema.is_none());
+        assert_eq!(settings.limits.max_batch, 10);
+    }
+
+    #[test]
+    fn keys_of_several_issuers_are_each_ones_own() {
+        let sets =
+            |words: &[&str]| settings(words).auth.key_sets().map(|sets| sets.len()).map_err(|error| error.to_string());
+        let two = "https://a.example/jwks,https://b.example/jwks";
+        assert_eq!(sets(&[]), Ok(0));
+        assert_eq!(sets(&["--jwt-jwks-url", "https://a.example/jwks", "--jwt-issuer", "a,b"]), Ok(1));
+        assert_eq!(sets(&["--jwt-jwks-url", two, "--jwt-issuer", "a,b"]), Ok(2));
+        for issuers in ["", "a", "a,b,c"] {
+            let message = sets(&["--jwt-jwks-url", two, "--jwt-issuer", issuers]).unwrap_err();
+            assert!(message.contains("JWT_ISSUER"), "{message}");
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::{
     fmt,
     fs::File,
     io::ErrorKind,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,18 +19,18 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     process::Command,
     time::timeout,
 };
 
 use crate::{
-    app::{SecretSource, Target, missing, refusal, secret_source},
-    config::{Settings, read_secret},
+    app::{SecretSource, Target, missing, place, refusal, secret_source},
+    config::{Settings, listen::Address, read_secret},
     model::clock,
     storage::{wake_up::nats::Servers, writable::refuses_writes},
-    transport::jwks::Jwks,
+    transport::{connections::Listener, jwks::Jwks},
 };
 
 /// How long something on this machine may take to answer.
@@ -121,12 +120,14 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = Findings::default();
     check_settings(settings, &mut findings);
     check_open_files(&mut findings);
-    check_address("address", settings.listen, "--listen (LISTEN)", &mut findings).await;
-    if let Some(address) = settings.metrics_listen {
-        check_metrics_address(address, settings.listen, &mut findings).await;
+    let auth = &settings.auth;
+    let address = settings.listen.address(auth.signing.jwt_secret.is_some() || !auth.jwt_jwks_url.is_empty());
+    check_address("address", &address, "--listen (LISTEN)", &mut findings).await;
+    if let Some(metrics) = &settings.observability.metrics_listen {
+        check_metrics_address(metrics, &address, &mut findings).await;
     }
     check_nats(settings, &mut findings).await;
-    match Target::parse(settings.database_url.expose()) {
+    match Target::parse(settings.store.database_url.expose()) {
         Err(error) => findings.broken(
             "database",
             format!("{error:#}"),
@@ -135,8 +136,16 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
         ),
         Ok(target) => {
             check_secret(settings, &target, &mut findings);
-            if let Some(url) = &settings.jwt_jwks_url {
-                check_issuer(url, settings.jwt_secret.is_some(), &mut findings).await;
+            for url in &auth.jwt_jwks_url {
+                check_issuer(url, auth.signing.jwt_secret.is_some(), &mut findings).await;
+            }
+            if let Err(error) = auth.key_sets() {
+                findings.broken(
+                    "issuer",
+                    error.to_string(),
+                    "the server does not start",
+                    "correct the one or the other",
+                );
             }
             let is_reachable = match &target {
                 Target::Sqlite(options) => check_sqlite(options, &mut findings).await,
@@ -184,7 +193,7 @@ fn check_settings(settings: &Settings, findings: &mut Findings) {
 }
 
 async fn check_nats(settings: &Settings, findings: &mut Findings) {
-    let Some(url) = &settings.nats_url else { return };
+    let Some(url) = &settings.live.nats_url else { return };
     let servers = match Servers::parse(url.expose()) {
         Ok(servers) => servers,
         Err(error) => {
@@ -237,8 +246,8 @@ fn open_files(limits: &str) -> Option<u64> {
     }
 }
 
-async fn check_address(part: &'static str, address: SocketAddr, setting: &str, findings: &mut Findings) {
-    let error = match TcpListener::bind(address).await {
+async fn check_address(part: &'static str, address: &Address, setting: &str, findings: &mut Findings) {
+    let error = match Listener::bind(address).await {
         Ok(_) => return findings.fine(part, format!("{address} is free")),
         Err(error) => error,
     };
@@ -269,20 +278,31 @@ async fn check_address(part: &'static str, address: SocketAddr, setting: &str, f
 }
 
 /// Whether `/healthz` answers there.
-async fn is_antiphon(address: SocketAddr) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(address).await?;
+async fn is_antiphon(address: &Address) -> bool {
+    async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<bool> {
         stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
         let mut answer = Vec::new();
         stream.take(4096).read_to_end(&mut answer).await?;
-        std::io::Result::Ok(answer.ends_with(b"\r\n\r\nok\n"))
+        Ok(answer.ends_with(b"\r\n\r\nok\n"))
+    }
+    let answered = async {
+        match address {
+            Address::Tcp { host, port } => {
+                let host = host.as_deref().unwrap_or("localhost");
+                ask(TcpStream::connect((host, *port)).await?).await
+            }
+            #[cfg(unix)]
+            Address::Unix { path, .. } => ask(tokio::net::UnixStream::connect(path).await?).await,
+            #[cfg(not(unix))]
+            Address::Unix { .. } => Ok(false),
+        }
     };
-    matches!(timeout(ASK_TIME, ask).await, Ok(Ok(true)))
+    matches!(timeout(ASK_TIME, answered).await, Ok(Ok(true)))
 }
 
-async fn check_metrics_address(address: SocketAddr, listen: SocketAddr, findings: &mut Findings) {
+async fn check_metrics_address(address: &Address, listen: &Address, findings: &mut Findings) {
     let setting = "--metrics-listen (METRICS_LISTEN)";
-    if address == listen && address.port() != 0 {
+    if address.is_same(listen) {
         return findings.broken(
             "metrics",
             format!("METRICS_LISTEN is the same as LISTEN, {address}"),
@@ -291,7 +311,7 @@ async fn check_metrics_address(address: SocketAddr, listen: SocketAddr, findings
         );
     }
     check_address("metrics", address, setting, findings).await;
-    if !address.ip().to_canonical().is_loopback() {
+    if !address.is_loopback() {
         findings.warn(
             "metrics",
             format!("{address} is reachable from other machines"),
@@ -350,14 +370,17 @@ async fn check_issuer(url: &str, has_secret: bool, findings: &mut Findings) {
     let (mut usable, mut others) = (Vec::new(), Vec::new());
     for key in found {
         match key {
-            Ok(key) => usable.push(format!("{:?} {}", key.algorithm, key.id.as_deref().unwrap_or("without a name"))),
+            Ok(key) => {
+                let algorithms: Vec<String> = key.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+                usable.push(format!("{} {}", algorithms.join("/"), key.id.as_deref().unwrap_or("without a name")));
+            }
             Err(error) => others.push(format!("{error:#}")),
         }
     }
     let left_out = if others.is_empty() { String::new() } else { format!("; left out: {}", others.join("; ")) };
     if usable.is_empty() {
         let what = format!("none of the {} keys at {url} signs tokens{left_out}", others.len());
-        let advice = "let the issuer sign by RS256, ES256 or EdDSA; one that signs by a secret that it shares with its services                       publishes nothing: then it is JWT_SECRET that is to be set (Supabase: the project's JWT secret)";
+        let advice = "let the issuer sign by RS256, PS256, ES256, ES384 or EdDSA; one that signs by a secret that it shares with its services                       publishes nothing: then it is JWT_SECRET that is to be set (Supabase: the project's JWT secret)";
         return findings.add(state, "issuer", what, why, advice);
     }
     findings
@@ -628,6 +651,14 @@ async fn ask_postgres(options: &PgConnectOptions, settings: &Settings, findings:
         );
     }
     check_pooler(&mut one, options, row.try_get("backend")?, findings).await?;
+    if let Err(error) = place::check_schema(&mut one, options, settings.store.database_schema.as_deref()).await {
+        findings.broken(
+            "schema",
+            format!("{error:#}"),
+            "tables would be made, or looked for, where nobody wants them",
+            "set DATABASE_SCHEMA to a schema that is there, and leave the options out of the URL",
+        );
+    }
     one.close().await?;
     Ok(())
 }

@@ -15,7 +15,6 @@ use antiphon::{
     telemetry::Telemetry,
 };
 use anyhow::{Context, bail};
-use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Answers are many small allocations: this allocator took a sixth off a request's time.
@@ -35,7 +34,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start(cli.settings.log_format)?;
+    let telemetry = Telemetry::start(cli.settings.observability.log.log_format)?;
     let done = obey(cli).await;
     telemetry.finish().await;
     done
@@ -155,13 +154,22 @@ fn say(bar: &ProgressBar, text: &str) {
 async fn run_server(settings: Settings, serve: Serve) -> anyhow::Result<()> {
     let app = App::start(settings, serve).await?;
     if let Some(link) = app.sign_in_link() {
-        print(&format!("\nNo JWT_SECRET is set, so this server signs in whoever can open this link:\n\n  {link}\n\n"))?;
+        print(&sign_in(link, stdout().is_terminal()))?;
     }
     told_to_stop().await?;
     tokio::select! {
         () = app.stop() => Ok(()),
         told = told_to_stop() => told,
     }
+}
+
+/// The sign-in link, so that nobody looks for it among the lines of the log.
+fn sign_in(link: &str, is_terminal: bool) -> String {
+    let (bold, plain) = if is_terminal { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
+    let rule = "─".repeat(80);
+    format!(
+        "\n{rule}\n  Sign in here (no JWT_SECRET is set: the link lets in whoever opens it):\n\n  {bold}{link}{plain}\n{rule}\n\n"
+    )
 }
 
 /// Waits for an interrupt (Ctrl-C) or, where there is such a thing, SIGTERM.

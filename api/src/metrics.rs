@@ -90,6 +90,8 @@ pub struct Metrics {
     pool_waits: Durations<OfAccess>,
     turns_waiting: Family<OfLane, Gauge>,
     turn_waits: Durations<OfLane>,
+    /// Pieces of work on many bytes that wait for a processor.
+    pub heavy_waiting: Gauge,
     /// WebSockets that are open.
     pub sockets: Gauge,
     /// Subscriptions under way.
@@ -124,6 +126,7 @@ impl Default for Metrics {
             pool_waits: Family::new_with_constructor(durations),
             turns_waiting: Family::default(),
             turn_waits: Family::new_with_constructor(durations),
+            heavy_waiting: Gauge::default(),
             sockets: Gauge::default(),
             listeners: Gauge::default(),
             deliveries: Counter::default(),
@@ -170,6 +173,7 @@ impl Default for Metrics {
             Unit::Seconds,
             m.turn_waits.clone(),
         );
+        r.register("heavy_waiting", "Pieces of work on many bytes that wait for a processor", m.heavy_waiting.clone());
         r.register("sockets", "Open WebSockets", m.sockets.clone());
         r.register("listeners", "Subscriptions under way", m.listeners.clone());
         r.register("deliveries", "Results of subscriptions", m.deliveries.clone());

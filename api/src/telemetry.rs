@@ -22,8 +22,15 @@ use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt
 
 use crate::config::LogFormat;
 
-/// What is logged where `RUST_LOG` is not set. What NATS's client says of each attempt, we say of each outage.
-const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=off";
+/// What is logged where `RUST_LOG` is not set. What NATS's client says of each attempt, we say of each outage, and the migrations
+/// that are applied are named in one line.
+const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=off,sea_orm_migration=warn";
+
+/// What is logged at most, whatever `RUST_LOG` asks for: below this, libraries log the bytes of requests and of sockets, with the
+/// tokens and texts in them.
+fn at_most() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO).with_target("antiphon", LevelFilter::TRACE)
+}
 
 /// How long a collector may take, where `OTEL_EXPORTER_OTLP_TIMEOUT` does not say.
 const EXPORT_TIME: Duration = Duration::from_secs(10);
@@ -43,7 +50,7 @@ impl Telemetry {
     /// # Errors
     /// A variable is not usable, or something else logs already.
     pub fn start(format: LogFormat) -> anyhow::Result<Self> {
-        let filter = env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+        let filter = env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
         let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(DEFAULT_FILTER))
             .context("RUST_LOG is not usable; an example is \"info,antiphon=debug\"")?;
         let is_text = match format {
@@ -70,7 +77,8 @@ impl Telemetry {
                 // Whatever is logged, and nothing of the libraries: what sends the traces would trace itself.
                 .with_filter(Targets::new().with_target("antiphon", LevelFilter::INFO))
         });
-        let started = tracing_subscriber::registry().with(log.with_filter(filter)).with(spans).try_init();
+        let log = log.with_filter(filter).with_filter(at_most());
+        let started = tracing_subscriber::registry().with(log).with(spans).try_init();
         started.map_err(|error| anyhow!("the log cannot be started: {error}"))?;
         Ok(Self { traces })
     }

@@ -19,6 +19,8 @@ mod m20261124_000013_presences;
 mod m20261128_000014_clustered;
 mod m20261129_000015_second_lock;
 mod m20261129_000016_head_times;
+mod m20261129_000030_exact_json;
+mod m20261129_000031_profile_sources;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -42,6 +44,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000014_clustered::Migration),
             Box::new(m20261129_000015_second_lock::Migration),
             Box::new(m20261129_000016_head_times::Migration),
+            Box::new(m20261129_000030_exact_json::Migration),
+            Box::new(m20261129_000031_profile_sources::Migration),
         ]
     }
 }

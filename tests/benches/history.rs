@@ -24,7 +24,6 @@ use antiphon::{
     model::clock,
 };
 use anyhow::{Context, bail, ensure};
-use clap::Parser;
 use serde_json::{Value, json};
 use tests::{
     client::Client,

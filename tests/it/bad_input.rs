@@ -17,6 +17,11 @@ const FLAGS: &[&str] =
     &["--max-file-bytes=1000", "--max-text-bytes=3000", "--max-sync-files=3", "--max-body-bytes=60000"];
 const BAD_PATHS: &[&str] = &["", "/", ".", "..", "../a.py", "a/../../b.py", "a\0b", "a\nb", "a\u{7f}b"];
 
+/// JSON that nests deeper than can be kept.
+fn too_deep() -> Value {
+    (0..200).fold(json!([]), |inner, _| json!([inner]))
+}
+
 /// Somebody's projects, with one of everything in them.
 struct World {
     ada: Client,
@@ -310,11 +315,9 @@ tests::on_both! {
             ("addMessage", json!({ "sessionId": world.project.id }), "NOT_FOUND", "sessionId"),
             ("startMessage", json!({ "sessionId": world.project.id }), "NOT_FOUND", "sessionId"),
             ("startMessage", json!({ "idempotencyKey": " " }), "BAD_USER_INPUT", "idempotencyKey"),
-            ("startMessage", json!({ "metadata": { "a": "\0" } }), "BAD_USER_INPUT", "metadata"),
             ("appendToMessage", json!({ "messageId": world.session }), "NOT_FOUND", "messageId"),
             // A message that was never written bit by bit is finished.
             ("appendToMessage", json!({ "messageId": world.message }), "CONFLICT", "messageId"),
-            ("finishMessage", json!({ "metadata": { "\0": 1 } }), "BAD_USER_INPUT", "metadata"),
             ("finishMessage", json!({ "length": 7 }), "CONFLICT", "length"),
             ("updateFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
             ("renameFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
@@ -498,7 +501,7 @@ tests::on_both! {
     async fn values_are_what_they_must_be(server: Server) {
         let world = World::new(&server).await;
         let bad = "BAD_USER_INPUT";
-        let nul = json!({ "deep": ["a\0b"] });
+        let deep = too_deep();
         world.refuse_all(vec![
             ("createProject", json!({ "name": "" }), bad, "name"),
             ("createProject", json!({ "name": " \t\n" }), bad, "name"),
@@ -507,25 +510,23 @@ tests::on_both! {
             ("createProject", json!({ "name": 5 }), bad, "name"),
             ("createProject", json!({ "description": "a\0b" }), bad, "description"),
             ("createProject", json!({ "initialPrompt": "a\0b" }), bad, "initialPrompt"),
-            ("createProject", json!({ "config": nul }), bad, "config"),
-            ("createProject", json!({ "config": { "a\0b": 1 } }), bad, "config"),
+            ("createProject", json!({ "config": deep }), bad, "config"),
             ("createProject", json!({ "nothing": 1 }), bad, "nothing"),
             ("updateProject", json!({ "name": "" }), bad, "name"),
             ("updateProject", json!({ "status": "GONE" }), bad, "status"),
-            ("updateProject", json!({ "config": nul }), bad, "config"),
+            ("updateProject", json!({ "config": deep }), bad, "config"),
             ("updateProfile", json!({ "fullName": "" }), bad, "fullName"),
             ("updateProfile", json!({ "avatarUrl": "a\0b" }), bad, "avatarUrl"),
             ("updatePreferences", json!({ "editorTheme": "" }), bad, "editorTheme"),
-            ("updatePreferences", json!({ "uiPreferences": nul }), bad, "uiPreferences"),
-            ("updatePreferences", json!({ "notificationPreferences": nul }), bad, "notificationPreferences"),
+            ("updatePreferences", json!({ "uiPreferences": deep }), bad, "uiPreferences"),
             ("updatePreferences", json!({ "autoSaveEnabled": "yes" }), bad, "autoSaveEnabled"),
             ("startSession", json!({ "title": "a\0b" }), bad, "title"),
-            ("startSession", json!({ "metadata": nul }), bad, "metadata"),
+            ("startSession", json!({ "metadata": deep }), bad, "metadata"),
             ("addMessage", json!({ "role": "ROBOT" }), bad, "role"),
             ("addMessage", json!({ "role": null }), bad, "role"),
             ("addMessage", json!({ "content": "a\0b" }), bad, "content"),
-            ("addMessage", json!({ "contextData": nul }), bad, "contextData"),
-            ("addMessage", json!({ "metadata": nul }), bad, "metadata"),
+            ("addMessage", json!({ "contextData": deep }), bad, "contextData"),
+            ("addMessage", json!({ "metadata": deep }), bad, "metadata"),
             ("addMessage", json!({ "idempotencyKey": "" }), bad, "idempotencyKey"),
             ("createFile", json!({ "type": "LINK" }), bad, "type"),
             ("createFile", json!({ "content": "a", "contentBase64": "YQ==" }), bad, "contentBase64"),
@@ -569,8 +570,7 @@ tests::on_both! {
             ("saveAgentConfiguration", json!({ "vadProvider": "" }), bad, "vadProvider"),
             ("saveAgentConfiguration", json!({ "description": "a\0b" }), bad, "description"),
             ("saveAgentConfiguration", json!({ "agentInstructions": "a\0b" }), bad, "agentInstructions"),
-            ("saveAgentConfiguration", json!({ "llmConfig": nul }), bad, "llmConfig"),
-            ("saveAgentConfiguration", json!({ "sourceFiles": nul }), bad, "sourceFiles"),
+            ("saveAgentConfiguration", json!({ "llmConfig": deep }), bad, "llmConfig"),
             ("saveAgentConfiguration", json!({ "isActive": "yes" }), bad, "isActive"),
             ("setAgentConfigurationActive", json!({ "isActive": null }), bad, "isActive"),
             ("restoreAgentConfiguration", json!({ "version": null }), bad, "version"),
@@ -767,7 +767,8 @@ tests::on_both! {
         let half = body("new").as_bytes()[..100].to_vec();
         for (body, status, code) in [
             (broken, 400, "BAD_USER_INPUT"),
-            (lone, 400, "BAD_USER_INPUT"),
+            // It is JSON, and no text.
+            (lone, 200, "BAD_USER_INPUT"),
             (half, 400, "BAD_USER_INPUT"),
             (Vec::new(), 400, "BAD_USER_INPUT"),
             (body(&"x".repeat(60_000)).into_bytes(), 413, "PAYLOAD_TOO_LARGE"),

@@ -180,3 +180,31 @@ fn postgresqls_own_check_is_part_of_verifying_where_it_may_be() {
         server.stop().await;
     });
 }
+
+#[test]
+fn access_that_nobody_gave_or_took_is_found() {
+    run_with_database(Kind::Postgres, async |database| {
+        let server = Server::start(&database).await;
+        let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
+        Project::create(&ada, "Checked").await;
+        Project::create(&bob, "Another").await;
+        assert_eq!(verify(&database.url()).await.unwrap().1, [""; 0]);
+
+        let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
+        for (damage, repair) in [
+            (
+                "INSERT INTO project_members SELECT u.user_id, p.id, 'editor' FROM projects p, project_members u \
+                 WHERE p.name = 'Checked' AND u.project_id <> p.id",
+                "DELETE FROM project_members WHERE role = 'editor'",
+            ),
+            ("UPDATE project_members SET role = 'viewer'", "UPDATE project_members SET role = 'owner'"),
+        ] {
+            sqlx::raw_sql(AssertSqlSafe(damage)).execute(&mut admin).await.unwrap();
+            let (_, wrong) = verify(&database.url()).await.unwrap();
+            assert!(wrong.iter().any(|wrong| wrong.starts_with("member ")), "{damage}: {wrong:?}");
+            sqlx::raw_sql(AssertSqlSafe(repair)).execute(&mut admin).await.unwrap();
+            assert_eq!(verify(&database.url()).await.unwrap().1, [""; 0]);
+        }
+        server.stop().await;
+    });
+}

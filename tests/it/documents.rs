@@ -116,11 +116,15 @@ tests::on_sqlite! {
             json!({ "persistedQuery": { "version": 2, "sha256Hash": hash } }),
             json!({ "persistedQuery": { "sha256Hash": hash } }),
             json!({ "persistedQuery": { "version": 1 } }),
-            named("abc"),
-            named(&format!("{}g", &hash[1..])),
+            json!({ "persistedQuery": { "version": 1, "sha256Hash": 5 } }),
         ] {
             let answer = post(&ada, json!({ "query": QUERY, "extensions": wrong })).await;
             assert_eq!((answer.status, outcome(&answer)), (400, "BAD_USER_INPUT"), "{wrong}");
+        }
+        // What is no hash could be the id of a registered document, and is none here.
+        for wrong in [named("abc"), named(&format!("{}g", &hash[1..]))] {
+            let answer = post(&ada, json!({ "query": QUERY, "extensions": wrong })).await;
+            assert_eq!((outcome(&answer), answer.field()), ("BAD_USER_INPUT", "extensions.persistedQuery.sha256Hash"), "{wrong}");
         }
         assert_eq!(outcome(&post(&ada, json!({ "extensions": { "persistedQuery": null } })).await), "BAD_USER_INPUT");
         assert_eq!(outcome(&post(&ada, json!({ "documentId": 5 })).await), "BAD_USER_INPUT");
@@ -187,6 +191,32 @@ tests::on_sqlite! {
             assert!(matches!(socket.next().await, Frame::Message(refused) if refused["type"] == "error"));
             server.stop().await;
         }
+
+        // Ids of any shape, by whichever way a client sends them (graphql-codegen's client-preset and Apollo's link).
+        let by_codegen = json!({ format!("sha256:{}", sha256("other")): name, "An id": QUERY }).to_string();
+        let files_too = folder(&database, "codegen", &[("documents.json", &by_codegen)]);
+        let source = files_too.join("documents.json");
+        for only in [true, false] {
+            let flags = ["--documents", source.to_str().unwrap(), "--documents-only"];
+            let server = Server::start_with(&database, if only { &flags } else { &flags[..2] }).await;
+            let ada = server.user("ada@example.com");
+            let other = format!("sha256:{}", sha256("other"));
+            for (request, expected) in [
+                (json!({ "extensions": named(&other) }), "ok"),
+                (json!({ "query": name, "extensions": named(&other) }), "ok"),
+                (json!({ "extensions": named("An id") }), "ok"),
+                (json!({ "documentId": "An id" }), "ok"),
+                (json!({ "documentId": other }), "ok"),
+                (json!({ "extensions": named(&sha256(name)) }), "ok"),
+                (json!({ "extensions": named(&sha256(name).to_uppercase()) }), "ok"),
+                (json!({ "extensions": named("An unknown id") }), if only { NOT_FOUND } else { "BAD_USER_INPUT" }),
+                (json!({ "query": "{ __typename }", "extensions": named("An id") }), "BAD_USER_INPUT"),
+            ] {
+                assert_eq!(outcome(&post(&ada, request.clone()).await), expected, "{request}");
+            }
+            server.stop().await;
+        }
+        fs::remove_dir_all(files_too).unwrap();
 
         // Beside others, it is one document more.
         let server = Server::start_with(&database, &["--documents", as_folder.to_str().unwrap()]).await;

@@ -6,10 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use antiphon::app;
+use sqlx::{Connection, SqliteConnection};
 use tests::{
     database::Kind,
     ledger::{Fate, Ledger},
-    server::{ChildServer, run_with_database},
+    server::{ChildServer, run_with_database, settings},
 };
 
 use super::disk_faults::{compare, recover, says_read_only, wrong};
@@ -60,4 +62,37 @@ fn nothing_is_acknowledged_once_the_file_is_deleted() {
 #[test]
 fn nothing_is_acknowledged_once_the_file_is_replaced() {
     refuse_without_the_file(|file| fs::rename(file.with_extension("copy"), file).unwrap());
+}
+
+#[test]
+fn a_file_beside_the_log_of_another_is_not_opened() {
+    run_with_database(Kind::Sqlite, async |database| {
+        let file = database.file().unwrap();
+        let beside = |end: &str| PathBuf::from(format!("{}{end}", file.display()));
+        let mut server = ChildServer::start(&database);
+        Ledger::begin(&server.user("ada@example.com")).await.write_at_once(&server.user("ada@example.com"), 2, 5).await;
+        server.stop();
+        // Given a backup, a database that has gone on since, and a server that is killed …
+        let backup = file.with_extension("backup");
+        fs::copy(&file, &backup).unwrap();
+        server = ChildServer::start(&database);
+        let client = server.user("ada@example.com");
+        let ledger = Ledger::begin(&client).await;
+        ledger.write_at_once(&client, WRITERS, 25).await;
+        let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        ledger.write_at_once(&client, WRITERS, 25).await;
+        server.kill();
+        assert!(fs::metadata(beside("-wal")).unwrap().len() > 0);
+        // … when the backup is copied over the file and the log stays, then the file is not opened …
+        fs::copy(&backup, &file).unwrap();
+        let refused = app::verify(&settings(&database.url(), &[]), None, &mut |_, _| {}).await;
+        let refused = format!("{:?}", refused.expect_err("a file with a log of another"));
+        assert!(refused.contains("-wal is another file's"), "{refused}");
+        // … and without the log it is the backup.
+        fs::remove_file(beside("-wal")).unwrap();
+        fs::remove_file(beside("-shm")).unwrap();
+        assert_eq!(wrong(&database).await, [""; 0]);
+    });
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use antiphon::{config::Cli, doctor, model::clock};
-use clap::Parser;
 use serde_json::json;
 use tests::{
     authority::Authority,

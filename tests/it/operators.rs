@@ -11,7 +11,6 @@ use std::{
 };
 
 use antiphon::{config::Cli, doctor};
-use clap::Parser;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{

@@ -18,7 +18,6 @@ use antiphon::{
     },
     model::clock,
 };
-use clap::Parser;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tests::{

@@ -48,7 +48,7 @@ const EVERYBODY: &[&str] = &["stranger", "former", "addressed", "invited", "view
 
 /// Who may change which columns of rows that are there. What is not here nobody changes.
 const CHANGES: &[(&str, &str, &[&str])] = &[
-    ("user_profiles", "avatar_url full_name updated_at", EVERYBODY),
+    ("user_profiles", "avatar_url full_name own_avatar_url own_full_name updated_at", EVERYBODY),
     (
         "user_preferences",
         "auto_save_enabled editor_theme notification_preferences ui_preferences updated_at",
@@ -101,7 +101,12 @@ const DELETIONS: &[(&str, &[&str])] = &[
 
 /// The functions that the role may call and that write nothing of a project's history, each with what it tells of the owner's
 /// project ($1) to those who are no members, which is nothing, and how much of that to the owner.
-const FUNCTIONS: [(&str, &str, i64); 5] = [
+const FUNCTIONS: [(&str, &str, i64); 6] = [
+    (
+        "follow_token(text,text,text,timestamp with time zone,timestamp with time zone)",
+        "SELECT count(*) FROM (SELECT follow_token(NULL, NULL, NULL, NULL, now())::text AS said) AS f WHERE said <> ''",
+        0,
+    ),
     (
         "is_time(timestamp with time zone)",
         "SELECT count(*) FROM (VALUES ('infinity'::timestamptz), ('-infinity'), ('10000-01-01')) AS t (at) WHERE is_time(at)",

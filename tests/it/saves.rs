@@ -411,7 +411,6 @@ tests::on_both! {
 #[test]
 fn the_window_is_at_most_a_day() {
     use antiphon::config::Cli;
-    use clap::Parser;
 
     for bad in ["-1", "86401", "soon"] {
         let error = Cli::try_parse_from(["antiphon", &format!("--join-saves-seconds={bad}")]).unwrap_err().to_string();

@@ -15,7 +15,6 @@ use async_graphql::{
         types::{FieldDefinition, InputValueDefinition, TypeDefinition, TypeKind, TypeSystemDefinition},
     },
 };
-use clap::Parser;
 
 /// What of the contract the service does not have yet: types, and fields of types. The list may only shrink.
 const NOT_YET: &[&str] = &[];

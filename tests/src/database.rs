@@ -279,7 +279,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// A user (uid, gid) that PostgreSQL may run as, since it refuses root.
-fn anyone_but_root() -> anyhow::Result<(u32, u32)> {
+pub(crate) fn anyone_but_root() -> anyhow::Result<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd")?;
     let find = |name: &str| {
         let mut fields = users.lines().map(|line| line.split(':')).find(|line| line.clone().next() == Some(name))?;

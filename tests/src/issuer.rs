@@ -52,6 +52,17 @@ impl SigningKey {
         Self { id: "ec-next", algorithm: Algorithm::ES256, encoding }
     }
 
+    /// A key on P-384, for ES384.
+    pub fn ec_384() -> Self {
+        let encoding = EncodingKey::from_ec_der(include_bytes!("keys/ec-384.der"));
+        Self { id: "ec-384", algorithm: Algorithm::ES384, encoding }
+    }
+
+    /// The same key for another algorithm of its kind.
+    pub fn by(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
+    }
+
     /// A key on Curve25519, for EdDSA.
     pub fn ed() -> Self {
         let encoding = EncodingKey::from_ed_der(include_bytes!("keys/ed.der"));

@@ -18,7 +18,6 @@ use antiphon::{
     doctor,
     model::clock,
 };
-use clap::Parser;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use migration::{Migrator, MigratorTrait};
 use serde_json::{Value, json};
@@ -95,7 +94,7 @@ impl Server {
     pub async fn start_behind(database: &Database, url: &str, flags: &[&str], locks: Locks) -> Self {
         let app = App::start(settings(url, flags), Serve { migrate: false, locks });
         let app = app.await.unwrap_or_else(|error| panic!("the server does not start: {error:#}"));
-        let address = app.address();
+        let address = app.address().expect("an address");
         let anonymous = Client::new(&format!("http://{address}"), None);
         Self(Arc::new(Running { app: Mutex::new(Some(app)), anonymous, address, database: database.clone() }))
     }
@@ -307,10 +306,10 @@ pub fn serve_if_child() -> bool {
         runtime.block_on(doctor::examine(&settings)).iter().for_each(|finding| print!("{finding}"));
         return true;
     }
-    let telemetry =
-        env::var_os(LOG_FORMAT).map(|_| Telemetry::start(settings.log_format).expect("the log can be started"));
+    let telemetry = env::var_os(LOG_FORMAT)
+        .map(|_| Telemetry::start(settings.observability.log.log_format).expect("the log can be started"));
     let app = runtime.block_on(App::start(settings, serve)).expect("the server starts");
-    println!("\n{LISTENING}{}", app.address());
+    println!("\n{LISTENING}{}", app.address().expect("an address"));
     io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     runtime.block_on(async {
         app.stop().await;
@@ -351,7 +350,8 @@ pub fn settings(database_url: &str, flags: &[&str]) -> Settings {
     let given = ["antiphon", "--database-url", database_url].into_iter();
     let given = given.chain(unsaid.flat_map(|(name, value)| [*name, *value])).chain(flags.iter().copied());
     let mut settings = Cli::try_parse_from(given).unwrap_or_else(|error| panic!("{error}")).settings;
-    settings.jwt_secret = settings.jwt_secret.filter(|secret| !secret.expose().is_empty());
+    let secret = &mut settings.auth.signing.jwt_secret;
+    *secret = secret.take().filter(|secret| !secret.expose().is_empty());
     settings
 }
 

@@ -46,7 +46,8 @@ pub(super) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
         return Ok(());
     }
     if db.is_sqlite() || serve.migrate {
-        apply(db).await?;
+        let applied = apply(db).await?;
+        tracing::info!(migrations = applied.len(), "the database is up to date");
         return Ok(());
     }
     bail!(
@@ -60,7 +61,7 @@ pub(super) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
 /// # Errors
 /// Why that cannot be, for the operator; then nothing has changed.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    let db = Target::parse(settings.database_url.expose())?.connect(settings).await?;
+    let db = Target::parse(settings.store.database_url.expose())?.connect(settings).await?;
     let names = apply(&db).await?;
     db.close().await;
     Ok(names)
@@ -89,7 +90,7 @@ pub async fn take_back(
     confirmed: bool,
     report: &mut (dyn FnMut(String) + Send),
 ) -> anyhow::Result<Vec<String>> {
-    let db = Target::parse(settings.database_url.expose())?.connect(settings).await?;
+    let db = Target::parse(settings.store.database_url.expose())?.connect(settings).await?;
     let tx = begin(&db).await.map_err(failure)?;
     let applied = Migrator::get_applied_migrations(&tx).await.map_err(failure)?;
     let count = applied.len();

@@ -31,7 +31,7 @@ fn check(limits: &Limits, settings: &AgentSettings) -> Result<()> {
     bytes += settings.description.as_ref().map_or(0, String::len) + settings.agent_instructions.len();
     for (field, value) in settings.values() {
         check_json(limits, field, Some(value))?;
-        bytes += value.to_string().len();
+        bytes += value.as_str().len();
     }
     let max = limits.max_text_bytes;
     if bytes > max {

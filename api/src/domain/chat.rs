@@ -1,7 +1,5 @@
 //! Sessions and messages.
 
-use serde_json::json;
-
 use super::project::{Locked, Target};
 use super::write::{Rows, Write};
 use super::{Tx, Writer, access, check_json, check_name, check_optional_text, check_text, policy};
@@ -9,6 +7,7 @@ use crate::model::chat::{Message, NewMessage, NewSession, Session};
 use crate::model::clock;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectSnapshotId, SessionId};
+use crate::model::json::Json;
 use crate::model::manifest::manifest;
 use crate::model::names::{EventKind, MessageRole};
 use crate::model::snapshot::{ProjectSnapshot, automatic_name};
@@ -40,7 +39,7 @@ pub async fn start_session(writer: Writer, new: NewSession) -> Result<(Session, 
         ended_at: None,
         message_count: 0,
         is_active: true,
-        metadata: new.metadata.unwrap_or_else(|| json!({})),
+        metadata: new.metadata.unwrap_or_else(Json::object),
         as_of: None,
     };
     chat::insert_session(&write.tx, &session).await?;
@@ -116,8 +115,8 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
         content: new.content,
         timestamp: write.locked.at,
         is_checkpoint: new.is_checkpoint,
-        context_data: new.context_data.unwrap_or_else(|| json!({})),
-        metadata: new.metadata.unwrap_or_else(|| json!({})),
+        context_data: new.context_data.unwrap_or_else(Json::object),
+        metadata: new.metadata.unwrap_or_else(Json::object),
         folded_revision: None,
     };
     add(write, message, new.idempotency_key).await

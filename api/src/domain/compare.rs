@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::edit::order;
 use super::file::{Contents, contents};
-use super::{Member, Services, Tx, access};
+use super::{Member, Services, Tx, access, heavy};
 use crate::model::diff::{self, LineOp, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::ids::{FileId, ProjectId};
+use crate::model::json::Json;
 use crate::model::names::ChangeType;
 use crate::model::path::FilePath;
 use crate::storage::file::{self, End};
@@ -48,6 +49,11 @@ pub struct Sides {
 }
 
 impl Sides {
+    /// How many bytes both sides have.
+    pub fn size(&self) -> usize {
+        [&self.old, &self.new].into_iter().flatten().map(|bytes| bytes.len()).sum()
+    }
+
     /// The unified diff of its texts.
     fn diff(&self, old: &str, new: &str) -> String {
         let paths = (self.old_path.as_ref().map(FilePath::as_str), self.new_path.as_ref().map(FilePath::as_str));
@@ -58,8 +64,9 @@ impl Sides {
     ///
     /// # Errors
     /// `Internal` where the diff panics.
-    pub async fn line_changes(self) -> Result<Option<serde_json::Value>> {
-        let changes = self.compare(|old, new, _| serde_json::to_value(diff::line_changes(old, new))).await?;
+    pub async fn line_changes(self) -> Result<Option<Json>> {
+        let changes =
+            self.compare(|old, new, _| serde_json::to_string(&diff::line_changes(old, new)).map(Json::stored)).await?;
         changes.transpose().map_err(Error::internal)
     }
 
@@ -79,17 +86,16 @@ impl Sides {
     ) -> Result<Option<T>> {
         /// Bytes on both sides that are compared within a fraction of a millisecond.
         const SMALL: usize = 32 * 1024;
-        let length = |bytes: &Option<Arc<Vec<u8>>>| bytes.as_ref().map_or(0, |bytes| bytes.len());
-        let is_small = length(&self.old) + length(&self.new) <= SMALL;
+        let size = self.size();
         let compare = move || {
             let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
             let (old, new) = (side(&self.old), side(&self.new));
             Some(compare(diff::text_of(&old)?, diff::text_of(&new)?, &self))
         };
-        if is_small {
+        if size <= SMALL {
             return Ok(compare());
         }
-        tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
+        heavy::run(size, compare).await
     }
 }
 
@@ -288,6 +294,7 @@ async fn follow(
     let hashes: Vec<_> =
         access::within(tx, &hashes, |key| key.0).await?.into_iter().map(|(member, key)| (member, key.1)).collect();
     let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
+    let bytes = contents.values().flatten().map(|bytes| bytes.len()).sum();
     let follow = move || {
         for (place, at, version) in steps {
             let Some(file) = lines.get_mut(place) else { continue };
@@ -304,7 +311,7 @@ async fn follow(
         }
         lines
     };
-    tokio::task::spawn_blocking(follow).await.map_err(Error::internal)
+    heavy::run(bytes, follow).await
 }
 
 /// Joins lines that the same version wrote.

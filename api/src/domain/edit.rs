@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::project::Target;
 use super::write::{Noun, Rows, Write};
-use super::{Tx, Writer, policy};
+use super::{Tx, Writer, heavy, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Conflict, Error, Result};
@@ -276,7 +276,12 @@ impl Gathered {
     /// not have to give.
     pub(super) async fn prepare(self) -> Result<Prepared> {
         let Self { project, edits, chains } = self;
-        tokio::task::spawn_blocking(move || prepare(edits, chains, project)).await.map_err(Error::internal)?
+        let sent = edits.iter().map(|edit| match &edit.content {
+            Content::Bytes(bytes, _) => bytes.len(),
+            _ => 0,
+        });
+        let bytes = chains.size() + sent.sum::<usize>();
+        heavy::run(bytes, move || prepare(edits, chains, project)).await?
     }
 }
 

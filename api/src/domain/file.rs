@@ -9,7 +9,7 @@ pub use super::edit::{Changed, Context};
 use super::edit::{Content, Edit, FileWrite, Heads};
 use super::project::Target;
 use super::write::Noun;
-use super::{Member, Tx, Writer, check_name, check_optional_text};
+use super::{Member, Tx, Writer, check_name, check_optional_text, heavy};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{Entry, File, Folder, Hash};
@@ -42,7 +42,7 @@ pub async fn contents(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Contents> 
     let mut chains = blob::by_hashes(tx, keys).await?;
     let keys: Vec<(ProjectId, Hash)> = keys.iter().map(|(member, hash)| (member.project(), *hash)).collect();
     // Decoding takes processor time, which async threads do not have to give.
-    let decode = tokio::task::spawn_blocking(move || {
+    heavy::run(chains.size(), move || {
         let mut contents = HashMap::with_capacity(keys.len());
         for key in keys {
             if let Some(bytes) = chains.decode_hash(key.0, &key.1).transpose() {
@@ -50,8 +50,8 @@ pub async fn contents(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Contents> 
             }
         }
         contents
-    });
-    decode.await.map_err(Error::internal)
+    })
+    .await
 }
 
 /// What a write to one file or folder answers.
@@ -124,6 +124,7 @@ pub(super) struct Sides {
 pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Result<Vec<Option<Merge>>> {
     let stored: Vec<BlobRef> = sides.iter().flat_map(|sides| [sides.seen, sides.now]).flatten().collect();
     let mut chains = blob::of_project(tx, project, &stored, &[]).await?;
+    let bytes = chains.size() + sides.iter().map(|sides| sides.sent.len()).sum::<usize>();
     let merge_all = move || {
         let (mut merges, mut steps) = (Vec::with_capacity(sides.len()), MAX_STEPS);
         for Sides { seen, now, sent } in sides {
@@ -140,7 +141,7 @@ pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Re
         }
         merges
     };
-    tokio::task::spawn_blocking(merge_all).await.map_err(Error::internal)
+    heavy::run(bytes, merge_all).await
 }
 
 impl FileWrite {

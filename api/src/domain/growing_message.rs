@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::Stream;
-use serde_json::json;
 use tokio::time::sleep;
 
 use super::chat::{self, Added};
@@ -27,6 +26,7 @@ use crate::model::growing_message::{
     Finish, GrowingMessage, Grown, MessageChunk, MessageEnd, NewChunk, NewGrowingMessage,
 };
 use crate::model::ids::{MessageId, ProjectId};
+use crate::model::json::Json;
 use crate::model::names::ProjectStatus;
 pub use crate::storage::growing_message::{by_ids, of_sessions, texts};
 use crate::storage::project;
@@ -102,8 +102,8 @@ pub async fn start(writer: Writer, new: NewGrowingMessage) -> Result<Grown> {
         length: 0,
         started_at: now,
         last_append_at: now,
-        context_data: new.context_data.clone().unwrap_or_else(|| json!({})),
-        metadata: new.metadata.clone().unwrap_or_else(|| json!({})),
+        context_data: new.context_data.clone().unwrap_or_else(Json::object),
+        metadata: new.metadata.clone().unwrap_or_else(Json::object),
     };
     if growing::insert(&tx, &message, new.idempotency_key.clone()).await? {
         tx.commit().await?;

@@ -13,7 +13,9 @@ use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
+use crate::model::json::Json;
 use crate::model::limits::{DatabaseLimits, Limits};
+use crate::model::memory::Memory;
 use crate::storage::{db::Db, writable};
 
 pub mod agent_configuration;
@@ -24,6 +26,7 @@ mod edit;
 pub mod events;
 pub mod file;
 pub mod growing_message;
+pub mod heavy;
 pub mod node;
 pub mod past;
 pub mod policy;
@@ -55,6 +58,8 @@ pub struct Services {
     here: Arc<presence::Here>,
     /// What requests may contain.
     pub limits: Limits,
+    /// What bodies and operations take together.
+    pub memory: Memory,
     /// Who uses the database next.
     turns: Turns,
     /// The projects in which users write, by what they name when they do: that of an id never changes.
@@ -71,6 +76,8 @@ const KNOWN_PROJECTS: usize = 100_000;
 impl Services {
     /// Services on a migrated database.
     pub fn new(db: Db, limits: Limits, database: &DatabaseLimits) -> Self {
+        let memory = limits.max_memory_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let memory = Memory::new(memory.unwrap_or_else(Memory::half_of_the_machine));
         let turns = Turns::new(database, db.is_sqlite(), db.metrics().clone());
         Self {
             db,
@@ -80,6 +87,7 @@ impl Services {
             wake_ups: Default::default(),
             here: Arc::default(),
             limits,
+            memory,
             refused: Mutex::default(),
             met: profile::Met::default(),
         }
@@ -93,6 +101,7 @@ impl Services {
     /// Everything counted so far, as Prometheus reads it.
     pub fn metrics_text(&self) -> String {
         self.db.count_connections();
+        self.metrics().heavy_waiting.set(i64::try_from(heavy::waiting()).unwrap_or(i64::MAX));
         self.metrics().text()
     }
 
@@ -168,23 +177,10 @@ fn check_name(limits: &Limits, field: &str, name: &str) -> Result<()> {
     check_text(limits, field, name)
 }
 
-/// Checks a JSON value against the limit on texts.
-fn check_json(limits: &Limits, field: &str, value: Option<&serde_json::Value>) -> Result<()> {
-    value.map_or(Ok(()), |value| {
-        // PostgreSQL's jsonb cannot hold it.
-        if holds_nul(value) {
-            return Err(Error::bad_input(field, "A JSON value cannot contain the character NUL."));
-        }
-        check_text(limits, field, &value.to_string())
+/// Checks that a JSON value can be kept, and the limit on texts.
+fn check_json(limits: &Limits, field: &str, value: Option<&Json>) -> Result<()> {
+    value.map_or(Ok(()), |value| match value.flaw() {
+        Some(why) => Err(Error::bad_input(field, why)),
+        None => check_text(limits, field, value.as_str()),
     })
-}
-
-fn holds_nul(value: &serde_json::Value) -> bool {
-    use serde_json::Value::{Array, Object, String};
-    match value {
-        String(text) => text.contains('\0'),
-        Array(items) => items.iter().any(holds_nul),
-        Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        _ => false,
-    }
 }

@@ -1,6 +1,7 @@
 //! Profiles and preferences.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Services, Writer, check_json, check_name, check_text};
 use crate::metrics;
-use crate::model::actor::Actor;
+use crate::model::actor::{Actor, Claims};
 use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::ids::UserId;
@@ -25,14 +26,29 @@ const MEETING_TIME: Duration = Duration::from_millis(500);
 /// How long after a profile could not be made the next attempt is made.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Users whose profile is there or under way, as far as this server knows. Nothing relies on it: what writes a profile's user
+/// Users whose profile is there and says what their token says, or is under way, as far as this server knows. Nothing relies on it: what writes a profile's user
 /// makes the profile itself, and what reads one does without.
 #[derive(Default)]
 pub struct Met(Mutex<Known>);
 
+/// What a user's newest token that this server has seen says of them.
+#[derive(Clone, Copy)]
+struct Said {
+    hash: u64,
+    issued_at: Option<i64>,
+}
+
+impl Said {
+    fn by(claims: &Claims) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&claims.email, &claims.full_name, &claims.avatar_url).hash(&mut hasher);
+        Self { hash: hasher.finish(), issued_at: claims.issued_at }
+    }
+}
+
 #[derive(Default)]
 struct Known {
-    users: HashSet<UserId>,
+    users: HashMap<UserId, Said>,
     failed: Option<Instant>,
 }
 
@@ -41,16 +57,22 @@ impl Met {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody is to be met now.
-    fn begin(&self, user: UserId) -> bool {
+    /// Whether somebody is to be met now: for the first time, or by a token that says something else and is not older.
+    fn begin(&self, actor: &Actor) -> bool {
+        let said = Said::by(&actor.claims);
         let mut known = self.lock();
-        if known.users.contains(&user) || known.failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
+        let is_known = known.users.get(&actor.user_id).is_some_and(|before| {
+            before.hash == said.hash
+                || matches!((before.issued_at, said.issued_at), (Some(before), Some(now)) if now < before)
+        });
+        if is_known || known.failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
             return false;
         }
         if known.users.len() >= SEEN_USERS {
             known.users.clear();
         }
-        known.users.insert(user)
+        known.users.insert(actor.user_id, said);
+        true
     }
 
     /// Somebody's profile turned out not to be there.
@@ -59,10 +81,10 @@ impl Met {
     }
 }
 
-/// Makes the profile of a user whom this server has not seen yet, so that others find them from now on. Beside what they have
-/// asked for, which does without: it waits for a moment only, and not for a database that cannot be written to.
+/// Makes the profile of a user whom this server has not seen yet, so that others find them from now on, and lets it follow their
+/// token. Beside what they have asked for, which does without: it waits for a moment only, and not for a database that cannot be written to.
 pub async fn meet(services: &Arc<Services>, actor: &Actor) {
-    if !services.met.begin(actor.user_id) {
+    if !services.met.begin(actor) {
         return;
     }
     let (services, actor) = (services.clone(), actor.clone());
@@ -70,6 +92,7 @@ pub async fn meet(services: &Arc<Services>, actor: &Actor) {
         let made = services.write(&actor, |writer: Writer| async move {
             let tx = writer.open().await?;
             profile::ensure(&tx, clock::now()).await?;
+            profile::follow(&tx, clock::now()).await?;
             tx.commit().await
         });
         if let Err(error) = made.await {

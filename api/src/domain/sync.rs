@@ -7,7 +7,7 @@ use super::file::{PROJECT, Sides, check_context, file_content, merges};
 use super::project::Target;
 use super::turns::Size;
 use super::write::Write;
-use super::{Tx, Writer, check_name, policy};
+use super::{Tx, Writer, check_name, heavy, policy};
 use crate::model::diff;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::ids::{FileId, ProjectId};
@@ -262,6 +262,7 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
     }
     let stored: Vec<BlobRef> = gone.iter().map(|(blob, _)| *blob).collect();
     let mut chains = blob::of_project(tx, project, &stored, &[]).await?;
+    let bytes = chains.size();
     let compare = move || {
         let (mut pairs, mut left) = (Vec::new(), MAX_COMPARED);
         for (from, (blob, _)) in gone.iter().enumerate() {
@@ -295,7 +296,7 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
         rest.extend(gone.into_iter().flatten().chain(new.into_iter().flatten()));
         rest
     };
-    tokio::task::spawn_blocking(compare).await.map_err(Error::internal)
+    heavy::run(bytes, compare).await
 }
 
 /// What has to change for the wanted files to be there, and how many are already.

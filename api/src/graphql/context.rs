@@ -10,6 +10,7 @@ use super::batch::Wanted;
 use crate::domain::events::Cursor;
 use crate::domain::{Services, Tx, Writer};
 use crate::model::actor::Actor;
+use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 
 /// Attaches to an operation what its resolvers need. Operations without a caller can be introspected and nothing else. With a
@@ -27,6 +28,7 @@ pub fn attach(
         // Between two events of a subscription its client may take its time: a run must not hold on to a connection, nor to
         // what the database was like.
         keeps: cursor.is_none(),
+        budget: Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone())),
         current: Mutex::default(),
     };
     request.data(Arc::new(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor }))
@@ -94,6 +96,7 @@ pub struct Reader {
     services: Arc<Services>,
     actor: Actor,
     keeps: bool,
+    budget: Arc<Budget>,
     current: Mutex<Current>,
 }
 
@@ -104,6 +107,22 @@ struct Current {
 }
 
 impl Reader {
+    /// Takes bytes that are to be loaded.
+    ///
+    /// # Errors
+    /// `QueryTooComplex` if fewer are left of the operation's budget.
+    pub fn load(&self, bytes: usize) -> Result<()> {
+        self.budget.load(bytes)
+    }
+
+    /// Takes bytes that are to be in the operation's answer.
+    ///
+    /// # Errors
+    /// `QueryTooComplex` if fewer are left of its budget.
+    pub fn answer(&self, bytes: usize) -> Result<()> {
+        self.budget.answer(bytes)
+    }
+
     /// The operation's transaction.
     ///
     /// # Errors
@@ -113,7 +132,7 @@ impl Reader {
         if let Some(tx) = current.shared.upgrade() {
             return Ok(tx);
         }
-        let tx = Arc::new(self.services.read(&self.actor).await?);
+        let tx = Arc::new(self.services.read(&self.actor).await?.within(self.budget.clone()));
         current.shared = Arc::downgrade(&tx);
         current.kept = self.keeps.then(|| tx.clone());
         Ok(tx)

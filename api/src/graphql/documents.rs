@@ -11,14 +11,12 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use async_graphql::{
-    Request,
-    parser::{parse_query, types::ExecutableDocument},
-};
+use async_graphql::{Request, parser::types::ExecutableDocument};
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::document::FrontEnd;
 use crate::model::{error::Error, limits::Limits};
 
 /// The prefix of a document's id that is the SHA-256 of its text, in lower-case hex.
@@ -35,7 +33,8 @@ const TOKEN_BYTES: usize = 100;
 pub enum Name {
     /// By `documentId`.
     Id(String),
-    /// By `extensions.persistedQuery.sha256Hash`, in lower-case hex: where the text comes along, it is kept.
+    /// By `extensions.persistedQuery.sha256Hash`: if the text comes along and this is its hash, it is kept. Clients also send the
+    /// id of a registered document in it, of any shape.
     Hash(String),
 }
 
@@ -61,15 +60,17 @@ pub enum Missing {
     Refused(Error),
 }
 
-/// The documents that requests may name.
+/// The documents that requests may name, and those that were read before.
 pub struct Documents {
+    /// Reads documents.
+    pub front_end: FrontEnd,
     registered: HashMap<String, Arc<str>>,
     registered_only: bool,
     kept: Option<Arc<Kept>>,
     parsed: Cache<String, Arc<Parsed>, Bytes>,
 }
 
-/// A document that was parsed, and that may run.
+/// A document that was parsed, that the schema can answer, and that may run.
 pub struct Parsed {
     /// The document.
     pub document: ExecutableDocument,
@@ -118,18 +119,20 @@ impl Keep {
 }
 
 impl Documents {
-    /// The documents of a JSON file or of a folder where one is given, and room for
-    /// clients' and for parsed ones. With `registered_only` nothing but the registered ones is answered.
+    /// The documents of a JSON file or of a folder where one is given, and room for clients' and for parsed ones, all for the
+    /// schema that is printed so. With `registered_only` nothing but the registered ones is answered.
     ///
     /// # Errors
     /// For the operator: what cannot be read, or is no document.
-    pub fn load(source: Option<&Path>, registered_only: bool, limits: &Limits) -> anyhow::Result<Self> {
+    pub fn load(sdl: &str, source: Option<&Path>, registered_only: bool, limits: &Limits) -> anyhow::Result<Self> {
+        let front_end = FrontEnd::new(sdl)?;
         let mut registered = HashMap::new();
         let found = source.map(read).transpose()?.unwrap_or_default();
         for (id, text) in found {
-            if let Err(error) = parse_query(&text) {
-                let reason = error.to_string();
-                bail!("the document {id:?} is no GraphQL: {}", reason.lines().last().unwrap_or_default().trim());
+            if let Err(faults) = front_end.parse(&text) {
+                let reason =
+                    faults.first().map(|fault| format!("{} ({})", fault.message, fault.pos)).unwrap_or_default();
+                bail!("the document {id:?} is no GraphQL: {reason}");
             }
             let text = Arc::<str>::from(text);
             for id in [id, format!("{SHA256}{}", hash(&text))] {
@@ -146,7 +149,7 @@ impl Documents {
         let kept = (max_kept_bytes > 0 && !registered_only)
             .then(|| Arc::new(Cache::with_weighter(max_kept_bytes / 1024, max_kept_bytes as u64, Bytes)));
         let parsed = Cache::with_weighter(max_parsed_bytes / 4096, max_parsed_bytes as u64, Bytes);
-        Ok(Self { registered, registered_only, kept, parsed })
+        Ok(Self { front_end, registered, registered_only, kept, parsed })
     }
 
     /// How many documents are registered.
@@ -184,38 +187,57 @@ impl Documents {
                 Some(_) => wrong("query", "`query` is another document than the one that `documentId` names."),
                 None => Err(Missing::NotFound),
             },
-            Some(Name::Hash(hash)) if request.query.is_empty() => {
-                let kept = || self.kept.as_ref()?.get(hash);
-                match self.registered.get(&format!("{SHA256}{hash}")).cloned().or_else(kept) {
-                    Some(text) => request.query = text.to_string(),
-                    None if self.kept.is_none() && !self.registered_only => return Err(Missing::NotSupported),
-                    None => return Err(Missing::NotFound),
-                }
-                Ok(())
-            }
             Some(Name::Hash(given)) => {
-                let given = given.clone();
-                if given != hash(&request.query) {
-                    return wrong("extensions.persistedQuery.sha256Hash", "This is not the hash of `query`.");
-                }
-                let is_registered = self.registered.contains_key(&format!("{SHA256}{given}"));
-                match &self.kept {
-                    _ if is_registered => {}
-                    None if self.registered_only => {
-                        return wrong(
-                            "query",
-                            "This server answers registered documents alone (--documents-only), and this is none.",
-                        );
+                let hash = given.to_ascii_lowercase();
+                let registered = [given.as_str(), &format!("{SHA256}{hash}")]
+                    .into_iter()
+                    .find_map(|id| self.registered.get(id))
+                    .cloned();
+                let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+                match registered {
+                    Some(text) if request.query.is_empty() || *request.query == *text => {
+                        request.query = text.to_string();
+                        Ok(())
                     }
-                    Some(kept) if kept.peek(&given).is_none() => {
-                        let keep = Keep { kept: kept.clone(), hash: given, text: request.query.as_str().into() };
-                        request.data.insert(keep);
-                    }
-                    Some(_) | None => {}
+                    _ if !is_hash && self.registered_only && request.query.is_empty() => Err(Missing::NotFound),
+                    _ if !is_hash => wrong(
+                        "extensions.persistedQuery.sha256Hash",
+                        "This must be a SHA-256 in hex (64 hexadecimal digits) or the id of a registered document.",
+                    ),
+                    _ => self.find_kept(request, hash),
                 }
-                Ok(())
             }
         }
+    }
+
+    /// The document that a client has kept by its hash, or is to be kept by it.
+    fn find_kept(&self, request: &mut Request, given: String) -> Result<(), Missing> {
+        let wrong = |field: &str, message: &str| Err(Missing::Refused(Error::bad_input(field, message)));
+        if request.query.is_empty() {
+            match self.kept.as_ref().and_then(|kept| kept.get(&given)) {
+                Some(text) => request.query = text.to_string(),
+                None if self.kept.is_none() && !self.registered_only => return Err(Missing::NotSupported),
+                None => return Err(Missing::NotFound),
+            }
+            return Ok(());
+        }
+        if given != hash(&request.query) {
+            return wrong("extensions.persistedQuery.sha256Hash", "This is not the hash of `query`.");
+        }
+        match &self.kept {
+            None if self.registered_only => {
+                return wrong(
+                    "query",
+                    "This server answers registered documents alone (--documents-only), and this is none.",
+                );
+            }
+            Some(kept) if kept.peek(&given).is_none() => {
+                let keep = Keep { kept: kept.clone(), hash: given, text: request.query.as_str().into() };
+                request.data.insert(keep);
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,9 @@ const MAX_BRACKETS: usize = 128;
 const CIRCLES: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
 const MAX_CIRCLES: usize = 2;
 
+/// How many times as deep as fields alone fields and fragments together may nest.
+pub const NESTING: usize = 2;
+
 /// Checks a document's text before it is parsed, and answers how many tokens it has.
 ///
 /// # Errors
@@ -48,7 +51,7 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
     let mut root_fields = 0;
     for (_, operation) in document.operations.iter() {
         let operation = &operation.node;
-        let cost = expander.cost(&operation.selection_set.node)?;
+        let cost = expander.cost(&operation.selection_set.node);
         root_fields = root_fields.max(cost.own_fields);
         all.add(cost);
         let variables = operation.variable_definitions.iter().map(|variable| variable.node.directives.len());
@@ -58,6 +61,13 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
     let selects = "selects, with its fragments expanded,";
     allowed(selects, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
     allowed(selects, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
+    if all.nesting > limits.max_query_depth.saturating_mul(NESTING) {
+        return Err(Error::QueryTooComplex(format!(
+            "The document nests fields and fragments {} deep; --max-query-depth allows {}.",
+            all.nesting,
+            limits.max_query_depth.saturating_mul(NESTING)
+        )));
+    }
     allowed("has", all.aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
     allowed("has", all.directives, "directives", limits.max_query_directives, "--max-query-directives")?;
     if all.introspected_lists > MAX_CIRCLES {
@@ -142,6 +152,8 @@ struct Cost {
     /// The fields of the set itself.
     own_fields: usize,
     depth: usize,
+    /// The same, each fragment counted as a field.
+    nesting: usize,
     aliases: usize,
     directives: usize,
     introspects: bool,
@@ -156,6 +168,7 @@ impl Cost {
         self.selections = self.selections.saturating_add(other.selections);
         self.own_fields = self.own_fields.saturating_add(other.own_fields);
         self.depth = self.depth.max(other.depth);
+        self.nesting = self.nesting.max(other.nesting);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.directives = self.directives.saturating_add(other.directives);
         self.introspects |= other.introspects;
@@ -172,13 +185,13 @@ struct Expander<'d> {
 }
 
 impl<'d> Expander<'d> {
-    fn cost(&mut self, selections: &'d SelectionSet) -> Result<Cost> {
+    fn cost(&mut self, selections: &'d SelectionSet) -> Cost {
         let mut sum = Cost::default();
         for selection in &selections.items {
             let (mut cost, directives): (_, &[Positioned<Directive>]) = match &selection.node {
                 Selection::Field(field) => {
                     let field = &field.node;
-                    let mut cost = self.cost(&field.selection_set.node)?;
+                    let mut cost = self.cost(&field.selection_set.node);
                     cost.own_fields = 1;
                     cost.depth = cost.depth.saturating_add(1);
                     cost.aliases = cost.aliases.saturating_add(field.alias.is_some().into());
@@ -191,35 +204,34 @@ impl<'d> Expander<'d> {
                     (cost, &field.directives)
                 }
                 Selection::InlineFragment(fragment) => {
-                    (self.cost(&fragment.node.selection_set.node)?, &fragment.node.directives)
+                    (self.cost(&fragment.node.selection_set.node), &fragment.node.directives)
                 }
                 Selection::FragmentSpread(spread) => {
-                    (self.fragment(&spread.node.fragment_name.node)?, &spread.node.directives)
+                    (self.fragment(&spread.node.fragment_name.node), &spread.node.directives)
                 }
             };
             cost.selections = cost.selections.saturating_add(1);
+            cost.nesting = cost.nesting.saturating_add(1);
             cost.directives = cost.directives.saturating_add(directives.len());
             sum.add(cost);
         }
-        Ok(sum)
+        sum
     }
 
-    fn fragment(&mut self, name: &'d Name) -> Result<Cost> {
+    fn fragment(&mut self, name: &'d Name) -> Cost {
         match self.known.get(name) {
-            Some(Some(known)) => return Ok(*known),
-            // Validation would refuse it too, but the library walks the document before it validates it.
-            Some(None) => {
-                return Err(Error::QueryTooComplex(format!("The fragment \"{name}\" spreads itself, without an end.")));
-            }
+            Some(Some(known)) => return *known,
+            // It spreads itself, which validation refuses.
+            Some(None) => return Cost::default(),
             None => {}
         }
         // Validation says what is missing.
-        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Cost::default()) };
+        let Some(fragment) = self.document.fragments.get(name) else { return Cost::default() };
         self.known.insert(name, None);
-        let mut cost = self.cost(&fragment.node.selection_set.node)?;
+        let mut cost = self.cost(&fragment.node.selection_set.node);
         cost.directives = cost.directives.saturating_add(fragment.node.directives.len());
         self.known.insert(name, Some(cost));
-        Ok(cost)
+        cost
     }
 }
 

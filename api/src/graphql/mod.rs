@@ -3,8 +3,10 @@
 
 mod batch;
 pub mod context;
+pub mod document;
 pub mod documents;
 pub mod error;
+pub mod error_path;
 pub mod execution;
 pub mod guard;
 pub mod listening;
@@ -14,7 +16,8 @@ mod names;
 mod page;
 mod query;
 mod row;
-mod scalar;
+pub mod scalar;
 pub mod schema;
 mod subscription;
 mod types;
+pub mod variables;

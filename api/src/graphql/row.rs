@@ -11,6 +11,8 @@ use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerError, Se
 use futures::FutureExt;
 use futures::future::try_join_all;
 
+use super::error_path;
+
 /// An object of which there are many in an answer.
 pub trait Plain: ContainerType {
     /// Whether a field is as a rule there without waiting. One that waits nevertheless is resolved a second time: a wrong
@@ -39,6 +41,12 @@ impl<T: Plain> OutputType for Row<T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, _field: &Positioned<Field>) -> ServerResult<Value> {
+        self.fields(ctx).await.map_err(error_path::keep)
+    }
+}
+
+impl<T: Plain> Row<T> {
+    async fn fields(&self, ctx: &ContextSelectionSet<'_>) -> ServerResult<Value> {
         let row = &self.0;
         let Some(fields) = distinct_fields(ctx) else { return resolve_container(ctx, row).await };
         let mut values = IndexMap::with_capacity(fields.len());

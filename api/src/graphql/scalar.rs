@@ -1,9 +1,19 @@
 //! The scalars of the API.
 
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use std::borrow::Cow;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::parser::types::Field;
+use async_graphql::registry::{MetaType, MetaTypeId, Registry};
+use async_graphql::{
+    ContextSelectionSet, InputType, InputValueError, InputValueResult, Name, OutputType, Positioned, Scalar,
+    ScalarType, ServerError, ServerResult, Value,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+
+use crate::model::json::{self, MAX_DEPTH};
 
 /// A moment: RFC 3339, given in UTC with microseconds; any offset is taken.
 #[derive(Clone, Copy, Debug)]
@@ -54,5 +64,170 @@ impl ScalarType for Base64 {
 
     fn to_value(&self) -> Value {
         Value::String(STANDARD.encode(&self.0))
+    }
+}
+
+/// A JSON value, which comes back as it was written. What cannot be kept is refused by the write that it is meant for, which
+/// knows what its argument is called.
+pub struct Json(pub json::Json);
+
+/// The key by which the library knows JSON text that goes into the answer as it is, as serde_json does.
+const RAW_VALUE_TOKEN: &str = "$serde_json::private::RawValue";
+
+/// The arguments and the fields of arguments that are JSON; nothing else has one of these names.
+pub const JSON_INPUTS: [&str; 16] = [
+    "agentPersonality",
+    "config",
+    "contextData",
+    "dependencies",
+    "functionCalls",
+    "llmConfig",
+    "metadata",
+    "notificationPreferences",
+    "requiredEnvVars",
+    "sourceFiles",
+    "sttConfig",
+    "toolIntegrations",
+    "ttsConfig",
+    "turnDetectionConfig",
+    "uiPreferences",
+    "vadConfig",
+];
+
+impl Json {
+    fn of(value: &Value) -> Self {
+        let mut text = String::new();
+        Self(match write(&mut text, value, 0) {
+            Ok(()) => json::Json::stored(text),
+            Err(why) => json::Json::flawed(&why),
+        })
+    }
+
+    fn describe() -> MetaType {
+        MetaType::Scalar {
+            name: "JSON".to_owned(),
+            description: Some("A scalar that can represent any JSON value.".to_owned()),
+            is_valid: None,
+            visible: None,
+            inaccessible: false,
+            tags: Vec::new(),
+            specified_by_url: None,
+            directive_invocations: Vec::new(),
+            requires_scopes: Vec::new(),
+        }
+    }
+}
+
+/// Adds a value as JSON. Bytes stand for what [`super::variables`] cannot keep.
+fn write(text: &mut String, value: &Value, depth: usize) -> Result<(), Cow<'static, str>> {
+    if depth > MAX_DEPTH {
+        return Err(format!("{}.", json::TOO_DEEP).into());
+    }
+    match value {
+        Value::Null => text.push_str("null"),
+        Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
+        Value::Number(number) => text.push_str(number.as_str()),
+        Value::String(string) => json::write_string(text, string),
+        Value::Enum(name) => json::write_string(text, name),
+        Value::Binary(why) => return Err(String::from_utf8_lossy(why).into_owned().into()),
+        Value::List(values) => {
+            text.push('[');
+            for (index, value) in values.iter().enumerate() {
+                text.push_str(if index == 0 { "" } else { "," });
+                write(text, value, depth + 1)?;
+            }
+            text.push(']');
+        }
+        Value::Object(fields) => {
+            text.push('{');
+            for (index, (name, value)) in fields.iter().enumerate() {
+                text.push_str(if index == 0 { "" } else { "," });
+                json::write_string(text, name);
+                text.push(':');
+                write(text, value, depth + 1)?;
+            }
+            text.push('}');
+        }
+    }
+    Ok(())
+}
+
+impl InputType for Json {
+    type RawValueType = Self;
+
+    fn type_name() -> Cow<'static, str> {
+        Cow::Borrowed("JSON")
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_input_type::<Self, _>(MetaTypeId::Scalar, |_| Self::describe())
+    }
+
+    fn parse(value: Option<Value>) -> InputValueResult<Self> {
+        Ok(Self::of(&value.unwrap_or_default()))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.as_str().to_owned())
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+}
+
+impl OutputType for Json {
+    fn type_name() -> Cow<'static, str> {
+        Cow::Borrowed("JSON")
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_output_type::<Self, _>(MetaTypeId::Scalar, |_| Self::describe())
+    }
+
+    /// A value that cannot be decoded fails alone: it is null, with an error, and its object and list are kept.
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        Ok(match self.0.compact() {
+            Ok(text) => Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::String(text))])),
+            Err(why) => {
+                let cause = format!("the database holds JSON that cannot be decoded: {why}");
+                ctx.add_error(ctx.set_error_path(ServerError::new(cause, Some(field.pos))));
+                Value::Null
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_json_inputs_are_those_of_the_schema() {
+        let schema = include_str!("../../../schema.graphql");
+        let mut named: Vec<&str> = Vec::new();
+        let mut others: Vec<&str> = Vec::new();
+        for kind in schema.split("\ninput ").skip(1) {
+            let fields =
+                kind.split("\n}").next().unwrap_or_default().lines().filter_map(|line| line.trim().split_once(": "));
+            for (name, kind) in fields {
+                if kind.trim_end_matches('!') == "JSON" { named.push(name) } else { others.push(name) }
+            }
+        }
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named, JSON_INPUTS);
+        assert!(others.iter().all(|name| !JSON_INPUTS.contains(name)));
+    }
+
+    #[test]
+    fn a_value_is_written_as_it_was_given() {
+        let number = |text: &str| Value::Number(text.parse().unwrap());
+        let fields = [("z", number("-0")), ("a", number("1.0")), ("\n", Value::Enum(Name::new("RED")))];
+        let fields = fields.map(|(name, value)| (Name::new(name), value));
+        let value = Value::List(vec![Value::Object(IndexMap::from(fields)), Value::Null, Value::Boolean(true)]);
+        assert_eq!(Json::of(&value).0.as_str(), r#"[{"z":-0,"a":1.0,"\n":"RED"},null,true]"#);
+        let flawed = Value::List(vec![Value::Binary("It is odd.".as_bytes().into())]);
+        assert_eq!(Json::of(&flawed).0.flaw(), Some("It is odd."));
     }
 }

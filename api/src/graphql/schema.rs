@@ -2,6 +2,7 @@
 
 use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
 
+use super::guard;
 use super::mutation::Mutation;
 use super::page::Page;
 use super::query::Query;
@@ -23,7 +24,7 @@ pub fn build(limits: &Limits) -> AppSchema {
     let schema = describe(Schema::build(Query::default(), Mutation::default(), Subscription))
         .limit_complexity(limits.max_query_complexity);
     // Its own check of recursion counts what the guard has counted, fragments besides; it comes second.
-    let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(2));
+    let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(guard::NESTING));
     // What is similar to a misspelt name is the schema too.
     if limits.introspection { schema } else { schema.disable_introspection().disable_suggestions() }.finish()
 }

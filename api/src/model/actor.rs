@@ -19,14 +19,16 @@ pub struct Actor {
 }
 
 /// What a verified token says of its user, for the profile that is made of it.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Claims {
     /// The token's `email`.
     pub email: Option<String>,
-    /// `user_metadata.full_name` (or `name`).
+    /// Their name.
     pub full_name: Option<String>,
-    /// `user_metadata.avatar_url`.
+    /// Their picture.
     pub avatar_url: Option<String>,
+    /// When the token was made, in seconds since the epoch.
+    pub issued_at: Option<i64>,
 }
 
 impl Claims {

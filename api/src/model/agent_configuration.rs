@@ -1,9 +1,9 @@
 //! Configurations of the voice agent that a project builds.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::ids::{AgentConfigurationId, ProjectId, UserId};
+use super::json::Json;
 
 /// One version of an agent configuration: the present one, or one of the past.
 #[derive(Clone, Debug)]
@@ -42,39 +42,39 @@ pub struct AgentSettings {
     /// By which model.
     pub stt_model: String,
     /// With which options.
-    pub stt_config: Value,
+    pub stt_config: Json,
     /// Who turns text into speech.
     pub tts_provider: String,
     /// By which model.
     pub tts_model: String,
     /// With which options.
-    pub tts_config: Value,
+    pub tts_config: Json,
     /// Who answers.
     pub llm_provider: String,
     /// By which model.
     pub llm_model: String,
     /// With which options.
-    pub llm_config: Value,
+    pub llm_config: Json,
     /// Who detects that somebody speaks.
     pub vad_provider: String,
     /// With which options.
-    pub vad_config: Value,
+    pub vad_config: Json,
     /// How the end of a turn is detected.
-    pub turn_detection_config: Value,
+    pub turn_detection_config: Json,
     /// Functions that the agent may call.
-    pub function_calls: Value,
+    pub function_calls: Json,
     /// Tools that it is connected to.
-    pub tool_integrations: Value,
+    pub tool_integrations: Json,
     /// What it is told to do.
     pub agent_instructions: String,
     /// How it is to be.
-    pub agent_personality: Value,
+    pub agent_personality: Json,
     /// Names of the environment variables that it needs.
-    pub required_env_vars: Value,
+    pub required_env_vars: Json,
     /// Packages that it needs.
-    pub dependencies: Value,
+    pub dependencies: Json,
     /// The files that it is made of.
-    pub source_files: Value,
+    pub source_files: Json,
 }
 
 impl AgentSettings {
@@ -93,7 +93,7 @@ impl AgentSettings {
     }
 
     /// The JSON values, each with the name of its argument.
-    pub fn values(&self) -> [(&'static str, &Value); 11] {
+    pub fn values(&self) -> [(&'static str, &Json); 11] {
         [
             ("sttConfig", &self.stt_config),
             ("ttsConfig", &self.tts_config),

@@ -1,10 +1,10 @@
 //! Sessions and their messages.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::event::AsOf;
 use super::ids::{MessageId, ProjectId, SessionId, UserId};
+use super::json::Json;
 use super::names::MessageRole;
 
 /// One conversation within a project.
@@ -29,7 +29,7 @@ pub struct Session {
     /// Whether it goes on; an author has one active session a project.
     pub is_active: bool,
     /// The client's own data.
-    pub metadata: Value,
+    pub metadata: Json,
     /// The moment as of which it was read; `None` is now.
     pub as_of: Option<AsOf>,
 }
@@ -56,9 +56,9 @@ pub struct Message {
     /// Whether the state of the files belongs to it.
     pub is_checkpoint: bool,
     /// What the AI knew, as the client writes it.
-    pub context_data: Value,
+    pub context_data: Json,
     /// The client's own data.
-    pub metadata: Value,
+    pub metadata: Json,
     /// The revision that folded it away; see `restore` in `domain::snapshot`.
     pub folded_revision: Option<i32>,
 }
@@ -71,7 +71,7 @@ pub struct NewSession {
     /// Its title.
     pub title: Option<String>,
     /// The client's own data.
-    pub metadata: Option<Value>,
+    pub metadata: Option<Json>,
 }
 
 /// What a new message is made of.
@@ -86,9 +86,9 @@ pub struct NewMessage {
     /// Whether the state of the files belongs to it.
     pub is_checkpoint: bool,
     /// What the AI knew.
-    pub context_data: Option<Value>,
+    pub context_data: Option<Json>,
     /// The client's own data.
-    pub metadata: Option<Value>,
+    pub metadata: Option<Json>,
     /// Makes a retry safe: the same key in the same session is the same message.
     pub idempotency_key: Option<String>,
 }

@@ -3,10 +3,10 @@
 //! Places in the text are counted in bytes of UTF-8, as its size is.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::chat::Message;
 use super::ids::{MessageId, ProjectId, SessionId, UserId};
+use super::json::Json;
 use super::names::MessageRole;
 
 /// A message that is being written.
@@ -29,9 +29,9 @@ pub struct GrowingMessage {
     /// When it last grew, or was said to be alive.
     pub last_append_at: DateTime<Utc>,
     /// What the AI knows.
-    pub context_data: Value,
+    pub context_data: Json,
     /// The client's own data.
-    pub metadata: Value,
+    pub metadata: Json,
 }
 
 /// What a message that is to be written is made of.
@@ -42,9 +42,9 @@ pub struct NewGrowingMessage {
     /// Whose voice it is.
     pub role: MessageRole,
     /// What the AI knows.
-    pub context_data: Option<Value>,
+    pub context_data: Option<Json>,
     /// The client's own data.
-    pub metadata: Option<Value>,
+    pub metadata: Option<Json>,
     /// Makes a retry safe: the same key in the same session is the same message.
     pub idempotency_key: Option<String>,
 }
@@ -70,7 +70,7 @@ pub struct Finish {
     /// Whether the state of the files belongs to it.
     pub is_checkpoint: bool,
     /// The client's own data, in place of what was given at the start.
-    pub metadata: Option<Value>,
+    pub metadata: Option<Json>,
 }
 
 /// How far a message is.

@@ -72,6 +72,19 @@ pub struct Limits {
     /// Largest HTTP request body or WebSocket message, in bytes
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_body_bytes: usize,
+    /// Largest HTTP request body without a token, in bytes, decompressed
+    #[arg(long, env = "MAX_ANONYMOUS_BODY_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]
+    pub max_anonymous_body_bytes: usize,
+    /// How long a request body may take to come, in seconds
+    #[arg(long, env = "MAX_BODY_SECONDS", default_value_t = 300, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub max_body_seconds: u64,
+    /// Most values in the JSON of a request: each number, text, and element takes memory, however short it is
+    #[arg(long, env = "MAX_JSON_VALUES", default_value_t = 1_000_000, global = true, value_name = "N")]
+    pub max_json_values: usize,
+    /// Most bytes that the request bodies and the operations of all callers take together; by default half of the memory of the
+    /// machine, or of the process's control group
+    #[arg(long, env = "MAX_MEMORY_BYTES", global = true, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1_048_576..))]
+    pub max_memory_bytes: Option<u64>,
     /// Most operations in one batched HTTP request
     #[arg(long, env = "MAX_BATCH", default_value_t = 10, global = true, value_name = "N")]
     pub max_batch: usize,
@@ -100,6 +113,10 @@ pub struct Limits {
     /// more where it has to compare texts
     #[arg(long, env = "MAX_QUERY_COMPLEXITY", default_value_t = 100_000, global = true, value_name = "N")]
     pub max_query_complexity: usize,
+    /// Most bytes that an operation, or one event of a subscription, loads from the database, and most that it answers: contents,
+    /// diffs, messages and JSON, counted each time that they are selected
+    #[arg(long, env = "MAX_OPERATION_BYTES", default_value_t = 64 * 1024 * 1024, global = true, value_name = "BYTES")]
+    pub max_operation_bytes: usize,
     /// Longest time that an operation may take, or one event of a subscription, in seconds
     #[arg(long, env = "MAX_OPERATION_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub max_operation_seconds: u64,

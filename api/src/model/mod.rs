@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod agent_configuration;
+pub mod budget;
 pub mod chat;
 pub mod clock;
 pub mod collaborator;
@@ -11,10 +12,12 @@ pub mod event;
 pub mod file;
 pub mod growing_message;
 pub mod ids;
+pub mod json;
 pub mod language;
 pub mod limits;
 pub mod locks;
 pub mod manifest;
+pub mod memory;
 pub mod merge;
 pub mod names;
 pub mod node_id;

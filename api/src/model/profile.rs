@@ -1,9 +1,9 @@
 //! A user's profile and preferences.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
 use super::ids::UserId;
+use super::json::Json;
 
 /// A user as the service knows them.
 #[derive(Clone, Debug)]
@@ -30,9 +30,9 @@ pub struct Preferences {
     /// Whether the editor saves by itself.
     pub auto_save_enabled: bool,
     /// The client's own settings for notifications.
-    pub notification_preferences: Value,
+    pub notification_preferences: Json,
     /// The client's own settings for its interface.
-    pub ui_preferences: Value,
+    pub ui_preferences: Json,
     /// When they last changed.
     pub updated_at: DateTime<Utc>,
 }
@@ -43,8 +43,8 @@ impl Preferences {
         Self {
             editor_theme: "vs-dark".to_owned(),
             auto_save_enabled: true,
-            notification_preferences: json!({}),
-            ui_preferences: json!({}),
+            notification_preferences: Json::object(),
+            ui_preferences: Json::object(),
             updated_at: at,
         }
     }
@@ -67,7 +67,7 @@ pub struct PreferenceChanges {
     /// Whether to save automatically.
     pub auto_save_enabled: Option<bool>,
     /// New settings for notifications.
-    pub notification_preferences: Option<Value>,
+    pub notification_preferences: Option<Json>,
     /// New settings for the interface.
-    pub ui_preferences: Option<Value>,
+    pub ui_preferences: Option<Json>,
 }

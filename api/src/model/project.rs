@@ -1,10 +1,10 @@
 //! A project, with the counts of its overview.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::event::AsOf;
 use super::ids::{ProjectId, UserId};
+use super::json::Json;
 use super::names::{ProjectRole, ProjectStatus};
 
 /// A project as one of its members sees it.
@@ -23,7 +23,7 @@ pub struct Project {
     /// The prompt it began with.
     pub initial_prompt: String,
     /// The voice agent's configuration, as the client writes it.
-    pub config: Value,
+    pub config: Json,
     /// Whether it is in use.
     pub status: ProjectStatus,
     /// The newest revision.
@@ -77,7 +77,7 @@ pub struct NewProject {
     /// The prompt it begins with.
     pub initial_prompt: String,
     /// The voice agent's configuration.
-    pub config: Value,
+    pub config: Json,
 }
 
 /// Changes to a project; what is `None` stays.
@@ -90,7 +90,7 @@ pub struct ProjectChanges {
     /// New prompt.
     pub initial_prompt: Option<String>,
     /// New configuration.
-    pub config: Option<Value>,
+    pub config: Option<Json>,
     /// New status.
     pub status: Option<ProjectStatus>,
 }

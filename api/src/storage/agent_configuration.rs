@@ -12,6 +12,7 @@ use super::sql::{KeyKind, Order, Sql, pages, union};
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter, AgentSettings};
 use crate::model::error::Result;
 use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
+use crate::model::json::Json;
 use crate::model::page::{Cursor, Key, Page, Slice};
 
 /// A version with the event of the revision that made it, which says who and when.
@@ -65,23 +66,23 @@ fn version(row: &QueryResult) -> Result<AgentConfiguration> {
             description: row.description,
             stt_provider: row.stt_provider,
             stt_model: row.stt_model,
-            stt_config: row.stt_config,
+            stt_config: Json::stored(row.stt_config),
             tts_provider: row.tts_provider,
             tts_model: row.tts_model,
-            tts_config: row.tts_config,
+            tts_config: Json::stored(row.tts_config),
             llm_provider: row.llm_provider,
             llm_model: row.llm_model,
-            llm_config: row.llm_config,
+            llm_config: Json::stored(row.llm_config),
             vad_provider: row.vad_provider,
-            vad_config: row.vad_config,
-            turn_detection_config: row.turn_detection_config,
-            function_calls: row.function_calls,
-            tool_integrations: row.tool_integrations,
+            vad_config: Json::stored(row.vad_config),
+            turn_detection_config: Json::stored(row.turn_detection_config),
+            function_calls: Json::stored(row.function_calls),
+            tool_integrations: Json::stored(row.tool_integrations),
             agent_instructions: row.agent_instructions,
-            agent_personality: row.agent_personality,
-            required_env_vars: row.required_env_vars,
-            dependencies: row.dependencies,
-            source_files: row.source_files,
+            agent_personality: Json::stored(row.agent_personality),
+            required_env_vars: Json::stored(row.required_env_vars),
+            dependencies: Json::stored(row.dependencies),
+            source_files: Json::stored(row.source_files),
         },
         is_active: row.is_active,
         is_deleted: row.is_deletion,

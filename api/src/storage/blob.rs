@@ -33,6 +33,8 @@ pub struct Chains {
     rows: HashMap<BlobId, blobs::Model>,
     ids: HashMap<(ProjectId, Hash), BlobId>,
     decoded: HashMap<BlobId, Decoded>,
+    /// Those that were asked for: what they are based on is not kept once it is read.
+    wanted: HashSet<BlobId>,
     cache: ContentCache,
 }
 
@@ -49,8 +51,8 @@ fn broken(id: BlobId, error: &CodecError) -> Error {
 
 impl Chains {
     fn new(cache: &ContentCache) -> Self {
-        let (rows, ids, decoded) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { rows, ids, decoded, cache: cache.clone() }
+        let (rows, ids, decoded, wanted) = (HashMap::new(), HashMap::new(), HashMap::new(), HashSet::new());
+        Self { rows, ids, decoded, wanted, cache: cache.clone() }
     }
 
     /// Remembers bytes that have this hash for whoever reads them next.
@@ -61,6 +63,11 @@ impl Chains {
     /// The id of the blob with this hash, where the project has it.
     pub fn find(&self, project: ProjectId, hash: &Hash) -> Option<BlobId> {
         self.ids.get(&(project, *hash)).copied()
+    }
+
+    /// How many bytes the blobs have once they are decoded, those included that others are based on.
+    pub fn size(&self) -> usize {
+        self.rows.values().map(|row| usize::try_from(row.size).unwrap_or_default()).sum()
     }
 
     /// How many deltas stand between a blob and its keyframe.
@@ -114,14 +121,16 @@ impl Chains {
         }
         chain.reverse();
         let mut base = next.and_then(|id| self.decoded.get(&id)).map(|decoded| decoded.bytes.clone());
-        let mut contents = Vec::with_capacity(chain.len());
+        let mut contents = Vec::new();
         for row in chain {
             let encoding = Encoding::try_from(row.encoding).map_err(|error| broken(row.id, &error))?;
             let size = usize::try_from(row.size).unwrap_or_default();
             let bytes = blob_codec::read(encoding, &row.data, base.as_ref().map(|bytes| bytes.as_slice()), size);
             let bytes = Arc::new(bytes.map_err(|error| broken(row.id, &error))?);
             base = Some(bytes.clone());
-            contents.push((row.id, bytes));
+            if row.id == id || self.wanted.contains(&row.id) {
+                contents.push((row.id, bytes));
+            }
         }
         self.decoded.extend(contents.into_iter().map(|(id, bytes)| (id, Decoded { bytes, checked: false })));
         Ok(())
@@ -170,11 +179,11 @@ async fn chains(
     having: impl Fn(&mut Sql, &[(ProjectId, Hash)]),
 ) -> Result<Chains> {
     let mut found = Chains::new(&tx.contents);
-    let (mut kept, mut missing) = (HashMap::new(), Vec::new());
+    let (mut kept, mut missing) = (HashMap::new(), HashSet::new());
     for key in keys.collect::<HashSet<_>>() {
         match tx.contents.get(key.0, &key.1) {
             Some(bytes) => drop(kept.insert(key, bytes)),
-            None => missing.push(key),
+            None => drop(missing.insert(key)),
         }
     }
     if kept.is_empty() && missing.is_empty() {
@@ -183,24 +192,34 @@ async fn chains(
     let mut sql = Sql::new("WITH RECURSIVE chain(id, base_id, data_id) AS (");
     if !missing.is_empty() {
         sql.push("SELECT b.id, b.base_id, b.id FROM blobs b WHERE ");
-        having(&mut sql, &missing);
+        having(&mut sql, &missing.iter().copied().collect::<Vec<_>>());
     }
     if !kept.is_empty() {
         sql.push(if missing.is_empty() { "" } else { " UNION " });
         sql.push("SELECT b.id, CAST(NULL AS bigint), CAST(NULL AS bigint) FROM blobs b WHERE ");
         having(&mut sql, &kept.keys().copied().collect::<Vec<_>>());
     }
-    // The base is looked up by a select of its own: PostgreSQL takes a join there for one of many rows, and reads the whole
-    // table at every step.
+    // PostgreSQL takes a join with the chain for one of many rows, and reads the whole table: so a base is looked up by a select
+    // of its own, and the rows by an array of ids.
+    let is_among = |ids: &str| {
+        if tx.is_sqlite() {
+            format!("b.id IN (SELECT c.{ids} FROM chain c)")
+        } else {
+            format!("b.id = ANY (ARRAY(SELECT c.{ids} FROM chain c))")
+        }
+    };
     sql.push(
         " UNION SELECT c.base_id, (SELECT b.base_id FROM blobs b WHERE b.id = c.base_id), c.base_id FROM chain c \
-         WHERE c.base_id IS NOT NULL) SELECT b.id, b.project_id, b.sha256, b.size, b.encoding, b.depth, b.base_id, \
-         CASE WHEN c.data_id IS NULL THEN ",
+         WHERE c.base_id IS NOT NULL) SELECT b.id, b.project_id, b.sha256, b.size, b.encoding, b.depth, b.base_id, CASE WHEN ",
     );
-    sql.bind(Vec::<u8>::new()).push(" ELSE b.data END AS data FROM chain c JOIN blobs b ON b.id = c.id");
+    sql.push(&is_among("data_id")).push(" THEN b.data ELSE ").bind(Vec::<u8>::new());
+    sql.push(" END AS data FROM blobs b WHERE ").push(&is_among("id"));
     let rows: Vec<blobs::Model> = tx.all(sql).await?;
     for row in rows {
         let key = (ProjectId(row.project_id), hash(row.sha256.clone())?);
+        if missing.contains(&key) {
+            found.wanted.insert(row.id);
+        }
         if let Some(bytes) = kept.get(&key) {
             found.decoded.insert(row.id, Decoded { bytes: bytes.clone(), checked: true });
         }

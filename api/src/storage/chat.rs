@@ -15,6 +15,7 @@ use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId, UserId, Within};
+use crate::model::json::Json;
 use crate::model::names::MessageRole;
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::Project;
@@ -35,7 +36,7 @@ impl From<chat_sessions::Model> for Session {
             ended_at: row.ended_at.map(|time| time.to_utc()),
             message_count: row.message_count,
             is_active: row.is_active,
-            metadata: row.metadata,
+            metadata: Json::stored(row.metadata),
             as_of: None,
         }
     }
@@ -52,8 +53,8 @@ fn message(row: chat_messages::Model) -> Result<Message> {
         content: row.content,
         timestamp: row.timestamp.to_utc(),
         is_checkpoint: row.is_checkpoint,
-        context_data: row.context_data,
-        metadata: row.metadata,
+        context_data: Json::stored(row.context_data),
+        metadata: Json::stored(row.metadata),
         folded_revision: row.folded_revision,
     })
 }
@@ -290,7 +291,7 @@ pub async fn session_with_messages(
 ) -> Result<Option<(Session, Slice<Message>)>> {
     let door = |sql: &mut Sql| {
         let left_out = [(chat_sessions::Column::Metadata, LeftOut::Json)];
-        door::columns::<chat_sessions::Entity>(sql, tx, "s", &left_out);
+        door::columns::<chat_sessions::Entity>(sql, "s", &left_out);
         sql.push(", s.project_id AS door_project FROM chat_sessions s WHERE s.id = ").bind(session.0).push(" AND ");
         is_member(sql, "s.project_id", tx.me());
     };

@@ -15,7 +15,7 @@ pub(super) const PREFIX: &str = "door_";
 
 /// Adds the columns of a row, except `left_out`: JSON and texts that would be repeated in each row of the list, and come as null
 /// or empty.
-pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, tx: &Tx, alias: &str, left_out: &[(E::Column, LeftOut)]) {
+pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, alias: &str, left_out: &[(E::Column, LeftOut)]) {
     for (index, column) in E::Column::iter().enumerate() {
         let name = column.as_str();
         let blank = left_out.iter().find(|(left_out, _)| left_out.as_str() == name);
@@ -23,8 +23,7 @@ pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, tx: &Tx, alias: &str, left_
         match blank {
             None => sql.push(alias).push(".").push(name),
             Some((_, LeftOut::Text)) => sql.push("''"),
-            Some((_, LeftOut::Json)) if tx.is_sqlite() => sql.push("'null'"),
-            Some((_, LeftOut::Json)) => sql.push("'null'::jsonb"),
+            Some((_, LeftOut::Json)) => sql.push("'null'"),
         };
         sql.push(" AS ").push(PREFIX).push(name);
     }

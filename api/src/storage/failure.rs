@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
+use super::db::OverBudget;
 use crate::model::error::{Conflict, Error};
 
 /// What a database says when it fails is for the log; whether the same may work when it is tried again, and whether it is
@@ -32,6 +33,10 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => return outage(error),
+        sqlx::Error::AnyDriverError(cause) => match cause.downcast_ref::<OverBudget>() {
+            Some(OverBudget(error)) => return error.clone(),
+            None => return Error::Internal(format!("database: {error}")),
+        },
         _ => return Error::Internal(format!("database: {error}")),
     };
     let code = database.code().unwrap_or_default();

@@ -135,7 +135,7 @@ fn version_of_file(row: FileSnapshot) -> (Within<FileId>, Cursor, FileSnapshot) 
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Option<(File, Slice<FileSnapshot>)>> {
     let door = |sql: &mut Sql| {
-        door::columns::<project_files::Entity>(sql, tx, "f", &[]);
+        door::columns::<project_files::Entity>(sql, "f", &[]);
         sql.push(", f.project_id AS door_project FROM project_files f WHERE f.id = ").bind(id.0).push(" AND ");
         is_member(sql, "f.project_id", tx.me());
     };

@@ -11,6 +11,7 @@ use super::sql::Sql;
 use crate::model::error::Result;
 use crate::model::growing_message::{GrowingMessage, NewChunk};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
+use crate::model::json::Json;
 use crate::model::names::{MessageRole, ProjectRole, ProjectStatus};
 
 fn growing(row: growing_messages::Model) -> Result<GrowingMessage> {
@@ -23,8 +24,8 @@ fn growing(row: growing_messages::Model) -> Result<GrowingMessage> {
         length: row.length,
         started_at: row.started_at.to_utc(),
         last_append_at: row.last_append_at.to_utc(),
-        context_data: row.context_data,
-        metadata: row.metadata,
+        context_data: Json::stored(row.context_data),
+        metadata: Json::stored(row.metadata),
     })
 }
 

@@ -16,6 +16,7 @@ pub mod file;
 pub mod file_snapshot;
 pub mod file_write;
 pub mod growing_message;
+pub mod json_check;
 pub mod node;
 pub mod operator;
 pub mod presence;

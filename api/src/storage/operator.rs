@@ -396,6 +396,16 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// On PostgreSQL, row-level security takes a member's role from a table that follows the project and its collaborators.
+const MEMBERS_RULE: (&str, &str, &str) = (
+    "member",
+    "has access that the project and its collaborators do not give, or not the access that they give",
+    "SELECT coalesce(m.user_id, k.user_id) AS id FROM (SELECT m.user_id, m.role FROM project_members m WHERE m.project_id = $) m \
+     FULL JOIN (SELECT p.user_id, 'owner' AS role FROM projects p WHERE p.id = $ UNION ALL \
+     SELECT c.user_id, c.role FROM project_collaborators c JOIN projects p ON p.id = c.project_id AND p.user_id <> c.user_id \
+     WHERE c.project_id = $ AND c.accepted_at IS NOT NULL) k ON k.user_id = m.user_id WHERE m.role IS DISTINCT FROM k.role",
+);
+
 /// Where a project is not as [`RULES`] say: of whom or what, its id, and what is wrong with it.
 ///
 /// # Errors
@@ -404,7 +414,8 @@ pub async fn breaches(operator: &Operator, project: ProjectId) -> Result<Vec<(&'
     let settings = super::agent_configuration::SETTINGS.split(", ");
     let differs: String = settings.map(|column| format!(" OR v.{column} IS DISTINCT FROM c.{column}")).collect();
     let mut breaches = Vec::new();
-    for (of, wrong, found) in RULES {
+    let members = (!operator.is_sqlite()).then_some(&MEMBERS_RULE);
+    for (of, wrong, found) in RULES.iter().chain(members) {
         let mut sql = Sql::new("");
         for (index, part) in found.replace("{differs}", &differs).split('$').enumerate() {
             if index > 0 {

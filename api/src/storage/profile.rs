@@ -1,23 +1,37 @@
 //! `user_profiles` and `user_preferences`.
 
 use chrono::{DateTime, Utc};
-use entity::{user_preferences, user_profiles};
+use entity::user_preferences;
+use sea_orm::{FromQueryResult, Value};
+use uuid::Uuid;
 
 use super::db::Tx;
 use super::sql::Sql;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
+use crate::model::json::Json;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
 
-impl From<user_profiles::Model> for Profile {
-    fn from(row: user_profiles::Model) -> Self {
+/// What of a profile is read.
+#[derive(FromQueryResult)]
+struct Row {
+    id: Uuid,
+    email: Option<String>,
+    full_name: Option<String>,
+    avatar_url: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Row> for Profile {
+    fn from(row: Row) -> Self {
         Self {
             id: UserId(row.id),
             email: row.email,
             full_name: row.full_name,
             avatar_url: row.avatar_url,
-            created_at: row.created_at.to_utc(),
-            updated_at: row.updated_at.to_utc(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
         }
     }
 }
@@ -34,10 +48,11 @@ fn columns(sql: &mut Sql, tx: &Tx) {
 /// `Internal` where the database fails.
 pub async fn ensure(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     let claims = &tx.actor.claims;
-    let mut sql =
-        Sql::new("INSERT INTO user_profiles (id, email, full_name, avatar_url, created_at, updated_at) VALUES (");
+    let mut sql = Sql::new(
+        "INSERT INTO user_profiles (id, email, full_name, avatar_url, claims_at, created_at, updated_at) VALUES (",
+    );
     sql.bind(tx.me()).push(", ").bind(claims.email.clone()).push(", ");
-    sql.bind(claims.shown_name()).push(", ").bind(claims.avatar_url.clone());
+    sql.bind(claims.shown_name()).push(", ").bind(claims.avatar_url.clone()).push(", ").bind(issued_at(tx));
     sql.push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (id) DO NOTHING");
     tx.execute(sql).await?;
     let unset = Preferences::unset(now);
@@ -48,6 +63,40 @@ pub async fn ensure(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     sql.bind(unset.notification_preferences).push(", ").bind(unset.ui_preferences);
     sql.push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (user_id) DO NOTHING");
     tx.execute(sql).await?;
+    Ok(())
+}
+
+fn issued_at(tx: &Tx) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(tx.actor.claims.issued_at?, 0)
+}
+
+/// Makes the actor's profile say what their token says, except what they have set themselves. A token that was made before the
+/// one that it follows changes nothing, and what a token does not say stays.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
+    const FOLLOW: &str = "UPDATE user_profiles SET email = coalesce($1, email), claims_at = coalesce($4, claims_at), \
+        full_name = CASE WHEN own_full_name THEN full_name WHEN $2 IS NOT NULL THEN $2 \
+            WHEN full_name IS NULL OR full_name = email THEN coalesce($1, full_name) ELSE full_name END, \
+        avatar_url = CASE WHEN own_avatar_url THEN avatar_url ELSE coalesce($3, avatar_url) END, updated_at = $5 \
+        WHERE id = $6 AND (claims_at IS NULL OR $4 IS NULL OR claims_at <= $4) \
+          AND (email IS DISTINCT FROM coalesce($1, email) \
+               OR NOT own_full_name AND full_name IS DISTINCT FROM coalesce($2, full_name, $1) \
+               OR NOT own_avatar_url AND avatar_url IS DISTINCT FROM coalesce($3, avatar_url))";
+    let claims = &tx.actor.claims;
+    let said: [Value; 5] = [
+        claims.email.clone().into(),
+        claims.full_name.clone().into(),
+        claims.avatar_url.clone().into(),
+        issued_at(tx).into(),
+        now.into(),
+    ];
+    if tx.is_sqlite() {
+        tx.execute(Sql::with(FOLLOW, said.into_iter().chain([tx.me().into()]))).await?;
+    } else {
+        tx.execute(Sql::call("follow_token", said)).await?;
+    }
     Ok(())
 }
 
@@ -75,7 +124,7 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
         super::access::memberships(&mut sql, tx.me()).push(")");
     }
     sql.push(")");
-    let rows: Vec<user_profiles::Model> = tx.all(sql).await?;
+    let rows: Vec<Row> = tx.all(sql).await?;
     Ok(rows.into_iter().map(Profile::from).collect())
 }
 
@@ -94,8 +143,8 @@ async fn one_preferences(tx: &Tx, sql: Sql) -> Result<Option<Preferences>> {
     Ok(rows.into_iter().next().map(|row| Preferences {
         editor_theme: row.editor_theme,
         auto_save_enabled: row.auto_save_enabled,
-        notification_preferences: row.notification_preferences,
-        ui_preferences: row.ui_preferences,
+        notification_preferences: Json::stored(row.notification_preferences),
+        ui_preferences: Json::stored(row.ui_preferences),
         updated_at: row.updated_at.to_utc(),
     }))
 }
@@ -108,14 +157,14 @@ pub async fn update(tx: &Tx, changes: ProfileChanges, now: DateTime<Utc>) -> Res
     let mut sql = Sql::new("UPDATE user_profiles SET updated_at = ");
     sql.bind(now);
     if let Some(full_name) = changes.full_name {
-        sql.push(", full_name = ").bind(full_name);
+        sql.push(", own_full_name = true, full_name = ").bind(full_name);
     }
     if let Some(avatar_url) = changes.avatar_url {
-        sql.push(", avatar_url = ").bind(avatar_url);
+        sql.push(", own_avatar_url = true, avatar_url = ").bind(avatar_url);
     }
     sql.push(" WHERE id = ").bind(tx.me()).push(" RETURNING ");
     columns(&mut sql, tx);
-    let rows: Vec<user_profiles::Model> = tx.all(sql).await?;
+    let rows: Vec<Row> = tx.all(sql).await?;
     let row = rows.into_iter().next().ok_or_else(|| Error::internal("a signed-in user has no profile"))?;
     Ok(row.into())
 }

@@ -14,6 +14,7 @@ use super::sql::{KeyKind, Order, Sql, union};
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Event};
 use crate::model::ids::{ProjectId, UserId};
+use crate::model::json::Json;
 use crate::model::names::{ProjectRole, ProjectStatus};
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::{
@@ -39,7 +40,7 @@ fn viewer_role(sql: &mut Sql, me: Me) -> &mut Sql {
 pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
     let left_out = [(projects::Column::InitialPrompt, LeftOut::Text), (projects::Column::Config, LeftOut::Json)];
     let door = |sql: &mut Sql| {
-        door::columns::<projects::Entity>(sql, tx, "p", &left_out);
+        door::columns::<projects::Entity>(sql, "p", &left_out);
         viewer_role(sql.push(", p.id AS door_project, "), tx.me());
         sql.push(" AS door_viewer_role FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
         is_member(sql, "p.id", tx.me());
@@ -61,7 +62,7 @@ fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
         name: row.name,
         description: row.description,
         initial_prompt: row.initial_prompt,
-        config: row.config,
+        config: Json::stored(row.config),
         status: ProjectStatus::from_stored(&row.status).ok_or_else(|| unknown("project status", &row.status))?,
         revision: row.revision,
         session_count: row.session_count,
@@ -387,7 +388,7 @@ fn with_fields(project: Project, then: project_versions::Model) -> Result<Projec
         name: then.name,
         description: then.description,
         initial_prompt: then.initial_prompt,
-        config: then.config,
+        config: Json::stored(then.config),
         status: ProjectStatus::from_stored(&then.status).ok_or_else(|| unknown("project status", &then.status))?,
         updated_at: then.updated_at.to_utc(),
         ..project

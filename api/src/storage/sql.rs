@@ -3,6 +3,7 @@
 use sea_orm::{DbBackend, Statement, Value};
 
 use crate::model::error::Result;
+use crate::model::json::Json;
 use crate::model::page::{Cursor, Key, Page};
 
 /// A statement under construction. `$1`, `$2` … are placeholders on both databases.
@@ -233,6 +234,13 @@ pub(super) fn union<P: Copy>(parents: &[P], mut select: impl FnMut(&mut Sql, P) 
         sql.push(") AS q").push(&index.to_string());
     }
     Ok(sql)
+}
+
+/// JSON is text to the database: its own kinds of JSON write numbers and the order of keys anew.
+impl From<Json> for Value {
+    fn from(json: Json) -> Self {
+        String::from(json).into()
+    }
 }
 
 fn value(key: &Key) -> Value {

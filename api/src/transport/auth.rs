@@ -3,11 +3,12 @@
 //!
 //! A token is signed with a shared secret (HS256) or with a key that its issuer publishes (see `jwks.rs`); a server may know
 //! both at once, as while a Supabase project moves from the one to the other. The token's header chooses between what the server
-//! has and never adds to it: a key verifies its one algorithm (RFC 8725, sections 2.1 and 3.1).
+//! has and never adds to it: a key verifies the algorithms of its kind, or the one that it names (RFC 8725, sections 2.1 and 3.1).
 
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use quick_cache::sync::Cache;
@@ -37,20 +38,57 @@ const MAX_REMEMBERED_BYTES: usize = 4 * 1024;
 /// The role of signed-in users; Supabase's other roles are its service key (`service_role`) and its public key (`anon`).
 const ROLE: &str = "authenticated";
 
+/// What an issuer's keys may sign by.
+const BY_KEY: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// Most characters of a name or an address of a picture that are taken from a token.
+const MAX_CLAIM: usize = 1_000;
+
 const BAD_SIGNATURE: &str = "The token's signature does not hold: it was signed with another secret or key.";
 
 /// Namespace of the user ids that [`Verifier::issue`] derives from e-mails (UUID version 5, RFC 9562 section 5.5).
 /// Changing it would make every user of a self-signed server somebody else.
 const USERS: Uuid = Uuid::from_u128(0x6d735a91_aa60_43a3_bad1_68490226f906);
 
+/// Namespace of the ids of users whose `sub` is no UUID: of the `iss`, a line feed and the `sub`. Changing it would make each of
+/// them somebody else.
+const SUBJECTS: Uuid = Uuid::from_u128(0x0a1c4c1e_5b57_4f6e_9d0d_3c6f0e1b8a52);
+
+/// What the claims of a token must say.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Each `iss` that is trusted; any if there is none.
+    pub issuers: Vec<String>,
+    /// The `aud` that this server answers to, each of them; any if there is none.
+    pub audiences: Vec<String>,
+    /// The `role` that a user may have; `*` is any. A token need not have one.
+    pub roles: Vec<String>,
+}
+
+/// The published keys that are trusted, and whose tokens they sign.
+#[derive(Clone)]
+pub struct Trusted {
+    /// The `iss` of those tokens, if there are several issuers.
+    pub issuer: Option<String>,
+    /// The keys.
+    pub jwks: Arc<Jwks>,
+}
+
 /// Verifies bearer tokens, and issues them for servers that sign their own.
 pub struct Verifier {
     secret: Option<Secret>,
-    jwks: Option<Arc<Jwks>>,
-    /// What claims must say; the algorithm is each key's own.
-    validation: Validation,
-    issuer: Option<String>,
-    audience: String,
+    trusted: Vec<Trusted>,
+    rules: Rules,
     /// Tokens that hold, by their SHA-256: looking one up takes a time that says nothing of any other.
     remembered: Cache<[u8; 32], Remembered>,
 }
@@ -59,8 +97,9 @@ pub struct Verifier {
 #[derive(Clone)]
 struct Remembered {
     actor: Actor,
-    /// The issuer's keys by one of which it is signed; none for one that is signed with the secret, which does not change.
-    keys: Option<Arc<[Key]>>,
+    /// The issuer's keys by one of which it is signed, and whose these are; none for one that is signed with the secret, which
+    /// does not change.
+    keys: Option<(usize, Arc<[Key]>)>,
 }
 
 struct Secret {
@@ -69,28 +108,15 @@ struct Secret {
 }
 
 impl Verifier {
-    /// A verifier for tokens signed with `secret` by HS256, or by one of the keys in `jwks`, which must have `audience` as
-    /// (one of) their `aud`, and `issuer` as their `iss` where it is given.
-    pub fn new(secret: Option<&[u8]>, jwks: Option<Arc<Jwks>>, issuer: Option<&str>, audience: &str) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
-        validation.set_audience(&[audience]);
-        let mut required = vec!["exp", "sub", "aud"];
-        if let Some(issuer) = issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        validation.set_required_spec_claims(&required);
+    /// A verifier for tokens signed with `secret` by HS256, or by one of the published keys, whose claims are as `rules` say.
+    pub fn new(secret: Option<&[u8]>, trusted: Vec<Trusted>, rules: Rules) -> Self {
         Self {
             secret: secret.map(|secret| Secret {
                 decoding: DecodingKey::from_secret(secret),
                 encoding: EncodingKey::from_secret(secret),
             }),
-            jwks,
-            validation,
-            issuer: issuer.map(str::to_owned),
-            audience: audience.to_owned(),
+            trusted,
+            rules,
             remembered: Cache::new(MAX_REMEMBERED),
         }
     }
@@ -113,18 +139,19 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(refused("The token has a `crit` header, of which nothing is understood here."));
         }
-        let (claims, keys) = match (header.alg, &self.secret, &self.jwks) {
-            (Algorithm::HS256, Some(secret), _) => {
-                let decoded = self.decode(token, &secret.decoding, Algorithm::HS256);
+        let (claims, keys) = match (header.alg, &self.secret) {
+            (Algorithm::HS256, Some(secret)) => {
+                let decoded = decode(token, &secret.decoding, Algorithm::HS256);
                 (decoded.map_err(|error| self.reason(error.kind()))?, None)
             }
-            (Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA, _, Some(jwks)) => {
-                let (claims, keys) = self.decode_by_key(token, &header, jwks).await?;
+            (algorithm, _) if BY_KEY.contains(&algorithm) && !self.trusted.is_empty() => {
+                let (claims, keys) = self.decode_by_key(token, &header).await?;
                 (claims, Some(keys))
             }
             _ => return Err(self.reason(&ErrorKind::InvalidAlgorithm)),
         };
-        let actor = read(&claims)?;
+        self.rules.check(&claims, clock::now().timestamp())?;
+        let actor = read(&claims, &self.rules.roles)?;
         if token.len() <= MAX_REMEMBERED_BYTES {
             self.remembered.insert(digest, Remembered { actor: actor.clone(), keys });
         }
@@ -135,21 +162,21 @@ impl Verifier {
     /// the issuer has said its keys anew.
     fn recall(&self, digest: &[u8; 32], now: i64) -> Option<Actor> {
         let Remembered { actor, keys } = self.remembered.get(digest)?;
-        let is_current = match (&keys, self.jwks.as_ref().and_then(|jwks| jwks.keys())) {
-            (None, _) => true,
-            (Some(then), Some(now)) => Arc::ptr_eq(then, &now),
-            (Some(_), None) => false,
-        };
+        let is_current = keys.is_none_or(|(at, then)| {
+            self.trusted.get(at).and_then(|trusted| trusted.jwks.keys()).is_some_and(|now| Arc::ptr_eq(&then, &now))
+        });
         (is_current && now < actor.expires_at).then_some(actor)
     }
 
-    /// Checks the signature by a key of its issuer's, which may have one that it did not have when it was last asked.
-    async fn decode_by_key(
-        &self,
-        token: &str,
-        header: &Header,
-        jwks: &Arc<Jwks>,
-    ) -> Result<(serde_json::Value, Arc<[Key]>)> {
+    /// Checks the signature by a key of its issuer's, which may have one that it did not have when it was last asked. Among
+    /// several issuers it is the `iss` that says whose keys count, and no other's do.
+    async fn decode_by_key(&self, token: &str, header: &Header) -> Result<(serde_json::Value, (usize, Arc<[Key]>))> {
+        let is_of = |trusted: &Trusted| match (&trusted.issuer, said_issuer(token)) {
+            (None, _) => true,
+            (Some(issuer), said) => said.as_ref() == Some(issuer),
+        };
+        let of = self.trusted.iter().position(is_of).and_then(|at| Some((at, &self.trusted.get(at)?.jwks)));
+        let (at, jwks) = of.ok_or_else(|| self.reason(&ErrorKind::InvalidIssuer))?;
         let mut has_asked = false;
         loop {
             let keys = jwks.keys();
@@ -158,8 +185,8 @@ impl Verifier {
                 if !key.may_have_signed(header) {
                     continue;
                 }
-                match self.decode(token, &key.decoding, key.algorithm) {
-                    Ok(claims) => return Ok((claims, keys.clone())),
+                match decode(token, &key.decoding, header.alg) {
+                    Ok(claims) => return Ok((claims, (at, keys.clone()))),
                     Err(error) if *error.kind() == ErrorKind::InvalidSignature => has_failed = true,
                     Err(error) => return Err(self.reason(error.kind())),
                 }
@@ -177,34 +204,17 @@ impl Verifier {
         }
     }
 
-    /// The claims of a token, read as any JSON, so that it is the validation that says which of them is amiss.
-    fn decode(
-        &self,
-        token: &str,
-        key: &DecodingKey,
-        algorithm: Algorithm,
-    ) -> jsonwebtoken::errors::Result<serde_json::Value> {
-        let rules = Validation { algorithms: vec![algorithm], ..self.validation.clone() };
-        Ok(jsonwebtoken::decode(token, key, &rules)?.claims)
-    }
-
     /// What the client may know of why its token does not hold.
     fn reason(&self, kind: &ErrorKind) -> Error {
         match kind {
-            ErrorKind::ExpiredSignature => refused("The token has expired."),
-            ErrorKind::ImmatureSignature => refused("The token does not hold yet."),
             ErrorKind::InvalidSignature => refused(BAD_SIGNATURE),
             ErrorKind::InvalidIssuer => refused("The token's `iss` is not the one this server trusts."),
-            ErrorKind::InvalidAudience => refused("The token's `aud` is not this server's."),
             ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
-                refused(match (&self.secret, &self.jwks) {
-                    (_, None) => "The token must be signed with HS256.",
-                    (None, Some(_)) => "The token must be signed with RS256, ES256 or EdDSA.",
-                    (Some(_), Some(_)) => "The token must be signed with HS256, RS256, ES256 or EdDSA.",
+                refused(match (&self.secret, self.trusted.is_empty()) {
+                    (_, true) => "The token must be signed with HS256.",
+                    (None, false) => "The token must be signed by RS, PS, ES (256 or 384) or EdDSA.",
+                    (Some(_), false) => "The token must be signed by HS256, RS, PS, ES (256 or 384) or EdDSA.",
                 })
-            }
-            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
-                refused(&format!("The token lacks a usable `{claim}`."))
             }
             _ => refused("This is not a token: a bearer token is a signed JSON Web Token with the claims of a user."),
         }
@@ -222,14 +232,14 @@ impl Verifier {
         let (user, email) = user_of(email)?;
         let now = clock::now();
         let claims = json!({
-            "iss": self.issuer.as_deref().unwrap_or("antiphon"),
+            "iss": self.rules.issuers.first().map_or("antiphon", String::as_str),
             "sub": user.0,
-            "aud": self.audience,
+            "aud": self.rules.audiences.first().map_or(ROLE, String::as_str),
             "exp": (now + Duration::hours(i64::from(hours))).timestamp(),
             "iat": now.timestamp(),
             "email": email,
             "phone": "",
-            "role": ROLE,
+            "role": self.rules.roles.iter().find(|role| *role != "*").map_or(ROLE, String::as_str),
             "aal": "aal1",
             "amr": [{ "method": "password", "timestamp": now.timestamp() }],
             "session_id": clock::new_id(),
@@ -241,43 +251,160 @@ impl Verifier {
     }
 }
 
-/// What verified claims say of their user.
-fn read(claims: &serde_json::Value) -> Result<Actor> {
-    match present(claims, "role").map(|role| role.as_str()) {
-        None | Some(Some(ROLE)) => {}
-        Some(Some("anon")) => {
-            return Err(refused("This is the project's anonymous key: sign in, and send the user's token."));
+/// The claims of a token whose signature holds, read as any JSON. What they say is [`Rules`]' to judge.
+fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> jsonwebtoken::errors::Result<serde_json::Value> {
+    let mut signature_alone = Validation::new(algorithm);
+    signature_alone.validate_exp = false;
+    signature_alone.validate_aud = false;
+    signature_alone.set_required_spec_claims::<&str>(&[]);
+    Ok(jsonwebtoken::decode(token, key, &signature_alone)?.claims)
+}
+
+/// The `iss` that a token says, before anything of it is known to hold.
+fn said_issuer(token: &str) -> Option<String> {
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims.get("iss")?.as_str().map(str::to_owned)
+}
+
+impl Rules {
+    /// Checks what verified claims say of themselves (RFC 7519, section 4.1), at that many seconds of the epoch.
+    fn check(&self, claims: &serde_json::Value, now: i64) -> Result<()> {
+        let lacks = |claim: &str| refused(&format!("The token lacks a usable `{claim}`."));
+        // RFC 7519 allows fractions of seconds.
+        let time = |claim: &str| match present(claims, claim) {
+            None => Ok(None),
+            Some(time) => time.as_f64().map(Some).ok_or_else(|| lacks(claim)),
+        };
+        let expires_at = time("exp")?.filter(|time| (0.0..1e15).contains(time)).ok_or_else(|| lacks("exp"))?;
+        if text(claims, "sub").is_none() {
+            return Err(lacks("sub"));
         }
-        Some(Some("service_role")) => {
-            return Err(refused(
-                "This is the project's service key: it names no user, and must not leave the backend.",
-            ));
+        if !self.issuers.is_empty() && named(claims, "iss").is_empty() {
+            return Err(lacks("iss"));
         }
-        Some(_) => return Err(refused("The token's role must be \"authenticated\".")),
+        let mut audiences = named(claims, "aud");
+        if audiences.is_empty() {
+            // Whom the token was made for, in the words of those who leave `aud` out (Cognito's access tokens, Clerk).
+            audiences.extend(["client_id", "azp"].into_iter().flat_map(|claim| named(claims, claim)));
+        }
+        if !self.audiences.is_empty() && audiences.is_empty() {
+            return Err(lacks("aud"));
+        }
+        let (now, leeway) = (now as f64, LEEWAY as f64);
+        if expires_at < now - leeway {
+            return Err(refused("The token has expired."));
+        }
+        if time("nbf")?.is_some_and(|begins_at| begins_at > now + leeway) {
+            return Err(refused("The token does not hold yet."));
+        }
+        let is_among = |said: &[&str], known: &[String]| {
+            known.is_empty() || known.iter().any(|known| said.contains(&known.as_str()))
+        };
+        if !is_among(&named(claims, "iss"), &self.issuers) {
+            return Err(refused("The token's `iss` is not the one this server trusts."));
+        }
+        if !is_among(&audiences, &self.audiences) {
+            return Err(refused("The token's `aud` is not this server's."));
+        }
+        Ok(())
     }
-    let text = |object: &serde_json::Value, key: &str| {
-        object.get(key).and_then(|value| value.as_str()).filter(|text| !text.is_empty()).map(str::to_owned)
-    };
+}
+
+/// A text that is there, and not empty.
+fn text<'c>(object: &'c serde_json::Value, key: &str) -> Option<&'c str> {
+    object.get(key)?.as_str().filter(|text| !text.is_empty())
+}
+
+/// The texts of a claim that is one or several.
+fn named<'c>(claims: &'c serde_json::Value, claim: &str) -> Vec<&'c str> {
+    match claims.get(claim) {
+        Some(serde_json::Value::Array(values)) => values.iter().filter_map(serde_json::Value::as_str).collect(),
+        Some(value) => value.as_str().filter(|text| !text.is_empty()).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// What verified claims say of their user.
+fn read(claims: &serde_json::Value, accepted: &[String]) -> Result<Actor> {
+    check_role(claims, accepted)?;
     let subject = text(claims, "sub").unwrap_or_default();
-    let user_id = UserId::parse(&subject, "sub").map_err(|_| refused("The token's `sub` must be a UUID."))?;
-    // RFC 7519 allows fractions of seconds; the cast cuts them off and saturates.
-    let expires_at = claims.get("exp").and_then(serde_json::Value::as_f64).unwrap_or_default() as i64;
-    let metadata = claims.get("user_metadata").unwrap_or(&serde_json::Value::Null);
-    let email = text(claims, "email");
-    let verified_email = email.as_deref().filter(|_| has_verified_email(claims));
+    let user_id = UserId::parse(subject, "sub").unwrap_or_else(|_| {
+        let issuer = named(claims, "iss").first().copied().unwrap_or_default();
+        UserId(Uuid::new_v5(&SUBJECTS, format!("{issuer}\n{subject}").as_bytes()))
+    });
+    let time = |claim: &str| claims.get(claim).and_then(serde_json::Value::as_f64);
+    let email = text(claims, "email").filter(|email| !email.contains(char::is_control));
+    let verified_email = email.filter(|_| has_verified_email(claims));
     let verified_email = verified_email.and_then(|email| EmailAddress::parse(email, "email").ok());
-    let full_name = text(metadata, "full_name").or_else(|| text(metadata, "name"));
-    let claims = Arc::new(Claims { email, full_name, avatar_url: text(metadata, "avatar_url") });
-    Ok(Actor { user_id, expires_at, verified_email, claims })
+    let said = Claims {
+        email: email.map(str::to_owned),
+        full_name: full_name(claims),
+        avatar_url: of_profile(claims, &["picture", "avatar_url"]),
+        // The cast cuts fractions off and saturates.
+        issued_at: time("iat").map(|time| time as i64),
+    };
+    let expires_at = time("exp").unwrap_or_default() as i64;
+    Ok(Actor { user_id, expires_at, verified_email, claims: Arc::new(said) })
+}
+
+fn check_role(claims: &serde_json::Value, accepted: &[String]) -> Result<()> {
+    let roles = match present(claims, "role") {
+        None => return Ok(()),
+        Some(_) => named(claims, "role"),
+    };
+    if roles.iter().any(|role| accepted.iter().any(|accepted| accepted == role)) {
+        return Ok(());
+    }
+    if roles.contains(&"anon") {
+        return Err(refused("This is the project's anonymous key: sign in, and send the user's token."));
+    }
+    if roles.contains(&"service_role") {
+        return Err(refused("This is the project's service key: it names no user, and must not leave the backend."));
+    }
+    match accepted {
+        [] => Err(refused("The token must have no role.")),
+        accepted if accepted.iter().any(|accepted| accepted == "*") => Ok(()),
+        [role] => Err(refused(&format!("The token's role must be \"{role}\"."))),
+        roles => Err(refused(&format!("The token's role must be one of \"{}\".", roles.join("\", \"")))),
+    }
+}
+
+/// The first of these claims that says something: the issuer's own (OpenID Connect Core, section 5.1), or else those in
+/// Supabase's `user_metadata`.
+fn of_profile(claims: &serde_json::Value, names: &[&str]) -> Option<String> {
+    let places = [Some(claims), claims.get("user_metadata")];
+    places.into_iter().flatten().find_map(|object| names.iter().find_map(|name| clean(text(object, name)?)))
+}
+
+fn full_name(claims: &serde_json::Value) -> Option<String> {
+    let of_parts = || {
+        let parts = [of_profile(claims, &["given_name"]), of_profile(claims, &["family_name"])];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(" "))
+    };
+    let written = of_profile(claims, &["full_name", "name"]);
+    written.or_else(of_parts).or_else(|| of_profile(claims, &["preferred_username", "nickname"]))
+}
+
+/// A text as a profile may have it: no character that cannot be shown, which one database would take and another not.
+fn clean(text: &str) -> Option<String> {
+    let is_shown = |character: &char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
+    let shown: String = text.chars().filter(is_shown).take(MAX_CLAIM).collect();
+    let shown = shown.trim();
+    (!shown.is_empty()).then(|| shown.to_owned())
 }
 
 /// Whether a token says that its address is its user's own. A top-level `email_verified` (OpenID Connect Core, section 5.1) is
-/// the issuer's word and decides. Supabase has it in `user_metadata` alone, which users may write to, but it puts an address
-/// into `email` only once it is confirmed, unless the operator has switched confirmation off.
+/// the issuer's word and decides; some write it as a text. Supabase has it in `user_metadata` alone, which users may write to, but
+/// it puts an address into `email` only once it is confirmed, unless the operator has switched confirmation off.
 fn has_verified_email(claims: &serde_json::Value) -> bool {
-    let says_so = |object: &serde_json::Value| present(object, "email_verified").map(|value| value == &json!(true));
+    let is_true = |value: &serde_json::Value| {
+        value.as_bool().unwrap_or_else(|| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true")))
+    };
+    let says_so = |object: &serde_json::Value| present(object, "email_verified").map(is_true);
     says_so(claims).or_else(|| claims.get("user_metadata").and_then(says_so)).unwrap_or(false)
-        && claims.get("is_anonymous") != Some(&json!(true))
+        && !present(claims, "is_anonymous").is_some_and(is_true)
 }
 
 /// The user that our own tokens name for an e-mail address, and the address as they spell it.
@@ -361,7 +488,15 @@ mod tests {
     const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
 
     fn verifier() -> Verifier {
-        Verifier::new(Some(SECRET), None, None, "authenticated")
+        Verifier::new(Some(SECRET), Vec::new(), rules(&[]))
+    }
+
+    fn rules(issuers: &[&str]) -> Rules {
+        Rules {
+            issuers: issuers.iter().map(|issuer| (*issuer).to_owned()).collect(),
+            audiences: vec!["authenticated".to_owned()],
+            roles: vec!["authenticated".to_owned()],
+        }
     }
 
     fn verify(verifier: &Verifier, token: &str) -> Result<Actor> {
@@ -433,7 +568,7 @@ mod tests {
 
     #[test]
     fn a_token_for_a_server_with_an_issuer_needs_it() {
-        let strict = Verifier::new(Some(SECRET), None, Some("https://x.supabase.co/auth/v1"), "authenticated");
+        let strict = Verifier::new(Some(SECRET), Vec::new(), rules(&["https://x.supabase.co/auth/v1"]));
         assert_eq!(verdict(&strict, json!({ "iss": "https://x.supabase.co/auth/v1" })), "ok");
         assert!(verdict(&strict, json!({ "iss": "https://y.supabase.co/auth/v1" })).contains("`iss`"));
         assert!(verdict(&strict, json!({})).contains("`iss`"));
@@ -456,8 +591,10 @@ mod tests {
             (json!({ "aud": "other" }), "`aud`"),
             (json!({ "aud": null }), "`aud`"),
             (json!({ "sub": null }), "`sub`"),
-            (json!({ "sub": "ada" }), "`sub`"),
-            (json!({ "sub": "0198f3a0000070008000000000000001" }), "`sub`"),
+            (json!({ "sub": "" }), "`sub`"),
+            (json!({ "sub": 5 }), "`sub`"),
+            (json!({ "nbf": "now" }), "`nbf`"),
+            (json!({ "exp": -1 }), "`exp`"),
             (json!({ "role": "anon" }), "anonymous key"),
             (json!({ "role": "service_role" }), "service key"),
             (json!({ "role": "postgres" }), "role"),
@@ -470,7 +607,6 @@ mod tests {
 
     #[test]
     fn only_hs256_by_our_secret_holds() {
-        use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
         let verifier = verifier();
         let claims = claims(json!({}));
         assert!(verify(&verifier, &signed(&claims, Algorithm::HS256, b"another secret")).is_err());
@@ -495,12 +631,15 @@ mod tests {
         let ada = Some("ada@example.com".to_owned());
         let (yes, no) = (json!({ "email_verified": true }), json!({ "email_verified": false }));
         assert_eq!(email(json!({ "email": "Ada@Example.com", "email_verified": true })), ada);
+        assert_eq!(email(json!({ "email": "Ada@Example.com", "email_verified": "true" })), ada);
         assert_eq!(email(json!({ "email": "Ada@Example.com", "user_metadata": yes })), ada);
         assert_eq!(email(json!({ "email": "ada@example.com", "email_verified": true, "user_metadata": no })), ada);
         for change in [
             json!({ "email": "ada@example.com" }),
             json!({ "email": "ada@example.com", "email_verified": false, "user_metadata": yes }),
-            json!({ "email": "ada@example.com", "email_verified": "true" }),
+            json!({ "email": "ada@example.com", "email_verified": "false", "user_metadata": yes }),
+            json!({ "email": "ada@example.com", "email_verified": 1 }),
+            json!({ "email": "ada@\u{0}example.com", "email_verified": true }),
             json!({ "email": "ada@example.com", "user_metadata": no }),
             json!({ "email": "ada@example.com", "user_metadata": "email_verified" }),
             json!({ "email": "ada@example.com", "email_verified": true, "is_anonymous": true }),

@@ -1,4 +1,5 @@
-//! GraphiQL at `/`, with the files that it needs under `/graphiql/`.
+//! GraphiQL at `/`, with the files that it needs under `/graphiql/`. Its own URLs are relative, so that it works below a path,
+//! behind a proxy that takes that path away.
 //!
 //! The page and its script are ours (`api/graphiql/`). GraphiQL, React and the WebSocket client are npm's prebuilt
 //! files: `build.rs` embeds them, and then the page loads nothing from any other host. A binary that was built without
@@ -160,7 +161,7 @@ fn page_html(embedded: bool) -> String {
         .iter()
         .map(|asset| {
             let (url, check) = if embedded {
-                (format!("/graphiql/{}", asset.name), String::new())
+                (format!("graphiql/{}", asset.name), String::new())
             } else {
                 (asset.cdn.to_owned(), format!(" integrity=\"{}\" crossorigin=\"anonymous\"", asset.integrity))
             };
@@ -172,7 +173,7 @@ fn page_html(embedded: bool) -> String {
         })
         .collect();
     let notice = if embedded {
-        "<a href=\"/graphiql/LICENSES.txt\" target=\"_blank\">Licenses</a>"
+        "<a href=\"graphiql/LICENSES.txt\" target=\"_blank\">Licenses</a>"
     } else {
         "<span id=\"notice\">Built without npm: this page loads GraphiQL from cdn.jsdelivr.net.</span>"
     };

@@ -2,7 +2,7 @@
 //! again every few minutes and where a token names a key that is not among them.
 //!
 //! What the issuer last said counts for as long as it cannot be asked: that it is down stops nobody who holds a token. Which
-//! algorithm a key verifies is the key's to say (RFC 8725, section 3.1), and only the algorithms of [`algorithm`] exist here:
+//! algorithm a key verifies is the key's to say (RFC 8725, section 3.1), and only the algorithms of [`algorithms`] exist here:
 //! a shared secret in such a set would be a secret that everyone knows.
 
 use std::{
@@ -55,8 +55,8 @@ pub struct Jwks {
 pub struct Key {
     /// What tokens call it.
     pub id: Option<String>,
-    /// The one algorithm that it verifies.
-    pub algorithm: Algorithm,
+    /// The algorithms that it verifies: the one that it names, or those of its kind.
+    pub algorithms: Vec<Algorithm>,
     /// The key itself.
     pub decoding: DecodingKey,
 }
@@ -64,7 +64,7 @@ pub struct Key {
 impl Key {
     /// Whether a token with this header may have been signed by this key.
     pub fn may_have_signed(&self, header: &Header) -> bool {
-        self.algorithm == header.alg && (header.kid.is_none() || header.kid == self.id)
+        self.algorithms.contains(&header.alg) && (header.kid.is_none() || header.kid == self.id)
     }
 }
 
@@ -208,25 +208,36 @@ fn key(key: serde_json::Value) -> anyhow::Result<Key> {
     ensure!(common.public_key_use.as_ref().is_none_or(|given| *given == PublicKeyUse::Signature), "its use is another");
     let operations = common.key_operations.as_ref();
     ensure!(operations.is_none_or(|given| given.contains(&KeyOperations::Verify)), "its operations are others");
-    let algorithm = algorithm(&jwk)?;
-    ensure!(
-        common.key_algorithm.is_none_or(|given| given == KeyAlgorithm::from(algorithm)),
-        "its algorithm is another"
-    );
+    let is_meant =
+        |algorithm: &Algorithm| common.key_algorithm.is_none_or(|given| given == KeyAlgorithm::from(*algorithm));
+    let algorithms: Vec<Algorithm> = algorithms(&jwk)?.iter().copied().filter(is_meant).collect();
+    ensure!(!algorithms.is_empty(), "its algorithm is another");
     let decoding = DecodingKey::from_jwk(&jwk).context("it is malformed")?;
-    Ok(Key { id: jwk.common.key_id, algorithm, decoding })
+    Ok(Key { id: jwk.common.key_id, algorithms, decoding })
 }
 
-/// The algorithm that a key is for, by its kind.
-fn algorithm(key: &Jwk) -> anyhow::Result<Algorithm> {
+/// The algorithms that a key can be for, by its kind.
+fn algorithms(key: &Jwk) -> anyhow::Result<&'static [Algorithm]> {
+    const RSA: &[Algorithm] =
+        &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
     match &key.algorithm {
         AlgorithmParameters::RSA(rsa) => {
             let modulus = BASE64_URL_SAFE_NO_PAD.decode(&rsa.n)?;
             ensure!(RSA_BYTES.contains(&modulus.len()), "its modulus has {} bytes", modulus.len());
-            Ok(Algorithm::RS256)
+            Ok(RSA)
         }
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Ok(Algorithm::ES256),
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Ok(Algorithm::EdDSA),
+        AlgorithmParameters::EllipticCurve(key) => {
+            let (bytes, algorithms): (usize, &[Algorithm]) = match key.curve {
+                EllipticCurve::P256 => (32, &[Algorithm::ES256]),
+                EllipticCurve::P384 => (48, &[Algorithm::ES384]),
+                _ => bail!("its curve is not used here"),
+            };
+            for coordinate in [&key.x, &key.y] {
+                ensure!(BASE64_URL_SAFE_NO_PAD.decode(coordinate)?.len() == bytes, "it is no point of its curve");
+            }
+            Ok(algorithms)
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Ok(&[Algorithm::EdDSA]),
         _ => bail!("it is of a kind that is not used here"),
     }
 }

@@ -34,7 +34,13 @@ use super::{
 };
 use crate::{
     domain::events::{Cursor, Feed},
-    graphql::{context, documents::Keep, error::is_outage, execution, listening::Plan},
+    graphql::{
+        context,
+        documents::{Keep, Parsed},
+        error::is_outage,
+        execution,
+        listening::Plan,
+    },
     model::{actor::Actor, clock, error::Error, ids::UserId},
 };
 
@@ -103,18 +109,22 @@ pub fn start(
     mut request: Request,
     request_id: String,
     heard: Option<i32>,
-) -> Result<stream::BoxStream<'static, Step>, ServerError> {
+) -> Result<stream::BoxStream<'static, Step>, Vec<ServerError>> {
     let prepared = AssertUnwindSafe(|| {
         let (kind, name) = operation::prepare(&mut request, &state.documents, &state.limits)?;
         let plan = (kind == OperationType::Subscription).then(|| plan(&mut request, name.as_deref(), &request_id));
-        Ok((kind, name, plan.transpose()?))
+        let plan = plan.transpose().map_err(|error| vec![error])?;
+        let document = request.parsed_query().map_err(|error| vec![error])?.clone();
+        Ok((kind, name, plan, document))
     });
-    let (kind, name, plan) =
-        std::panic::catch_unwind(prepared).unwrap_or_else(|panic| Err(operation::panicked(&*panic, &request_id)))?;
+    let (kind, name, plan, document) = std::panic::catch_unwind(prepared)
+        .unwrap_or_else(|panic| Err(vec![operation::panicked(&*panic, &request_id)]))?;
     let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), &request_id);
     let state = state.clone();
     let asked = Asked {
-        document: request.parsed_query()?.clone(),
+        document,
+        parsed: operation::document_of(&request),
+        name,
         keep: Keep::of(&request).cloned(),
         query: std::mem::take(&mut request.query),
         operation_name: request.operation_name.take(),
@@ -149,6 +159,10 @@ fn plan(request: &mut Request, name: Option<&str>, request_id: &str) -> Result<P
 /// What a client has asked for.
 struct Asked {
     document: ExecutableDocument,
+    /// The document as it was sent.
+    parsed: Option<Arc<Parsed>>,
+    /// The name of the operation in it.
+    name: Option<String>,
     keep: Option<Keep>,
     query: String,
     operation_name: Option<String>,
@@ -187,10 +201,11 @@ impl Asked {
             }
         };
         let responses = AssertUnwindSafe(responses).catch_unwind();
+        let (parsed, name) = (self.parsed.clone(), self.name.clone());
         let request_id = request_id.to_owned();
         responses.map(move |response| {
             let response = response.map_err(|panic| vec![operation::panicked(&*panic, &request_id)])?;
-            let outcome = operation::settle(response, &request_id);
+            let outcome = operation::settle(response, parsed.as_ref(), name.as_deref(), &request_id);
             let code = outcome.code();
             let response = match outcome {
                 Outcome::Refused { errors } => return Err(errors),

@@ -1,24 +1,22 @@
 //! One GraphQL operation, whichever door it came by: its parameters read strictly, the checks that the library leaves
 //! out, and answers in which every error has a code and none has more to say than a client may read.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 use async_graphql::{
-    ErrorExtensionValues, Extensions, Request, Response, ServerError, Value, Variables,
-    parser::{
-        parse_query,
-        types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
-    },
+    ErrorExtensionValues, Extensions, Request, Response, ServerError, Value,
+    parser::types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
     graphql::{
+        document::{self, Fault, FaultKind, FrontEnd},
         documents::{Documents, Missing, Name, Parsed},
         error::{RETRY_AFTER, outage},
-        guard,
+        error_path, guard, variables,
     },
     model::{
         error::{Error, Position},
@@ -98,9 +96,18 @@ impl Outcome {
         }
     }
 
-    /// Whether it was refused because the document is valid GraphQL that this schema cannot answer.
+    /// Whether it was refused for nothing but that the document is GraphQL that this schema cannot answer.
     pub fn failed_validation(&self) -> bool {
-        self.refused_for(VALIDATION_FAILED)
+        match self {
+            Self::Ran(_) => false,
+            Self::Refused { errors } => errors.iter().all(|error| code_of(error) == Some(VALIDATION_FAILED)),
+        }
+    }
+}
+
+impl From<Vec<ServerError>> for Outcome {
+    fn from(errors: Vec<ServerError>) -> Self {
+        Self::Refused { errors }
     }
 }
 
@@ -165,9 +172,11 @@ pub fn read(json: &str) -> Result<Request, Error> {
     let fields: Fields = serde_json::from_str(json)
         .map_err(|error| Error::bad_input("", format!("The request is not usable JSON: {error}.")))?;
     let text = |field: &str, raw: Option<&RawValue>| {
-        raw.map(|raw| serde_json::from_str::<String>(raw.get()))
-            .transpose()
-            .map_err(|_| Error::bad_input(field, format!("`{field}` must be a string.")))
+        let text = raw.map(|raw| serde_json::from_str::<String>(raw.get())).transpose();
+        text.map_err(|_| match raw {
+            Some(raw) if has_lone_surrogate(raw.get()) => lone_surrogate(field),
+            _ => Error::bad_input(field, format!("`{field}` must be a string.")),
+        })
     };
     request(Parameters {
         query: text("query", fields.query)?,
@@ -199,8 +208,7 @@ pub struct Parameters<'a> {
 pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     let mut extensions = Extensions::default();
     if let Some(json) = parameters.extensions {
-        extensions = serde_json::from_str(json)
-            .map_err(|error| Error::bad_input("extensions", format!("`extensions` must be a JSON object: {error}.")))?;
+        extensions = variables::extensions(json)?;
     }
     let name = match (parameters.document_id, extensions.get("persistedQuery")) {
         (Some(id), _) => Some(Name::Id(id)),
@@ -219,16 +227,55 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     if let Some(name) = name {
         name.attach(&mut request);
     }
-    request.operation_name = parameters.operation_name;
+    // An empty name is none.
+    request.operation_name = parameters.operation_name.filter(|name| !name.is_empty());
     request.extensions = extensions;
     if let Some(json) = parameters.variables {
-        request.variables = serde_json::from_str::<Variables>(json)
-            .map_err(|error| Error::bad_input("variables", format!("`variables` must be a JSON object: {error}.")))?;
+        variables::attach(&mut request, json)?;
     }
     Ok(request)
 }
 
-/// The hash in `extensions.persistedQuery`, of the protocol's version 1.
+fn lone_surrogate(field: &str) -> Error {
+    let message = format!(
+        "`{field}` has a string with a lone surrogate, half of a character (an escape from \\ud800 to \\udfff), which is no \
+         Unicode text."
+    );
+    Error::bad_input(field, message)
+}
+
+/// Whether JSON escapes half of a surrogate pair without the other half, as JavaScript does with a text that was cut inside a
+/// character.
+pub fn has_lone_surrogate(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 4)?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(found) = bytes.iter().skip(at).position(|byte| *byte == b'\\') {
+        at += found;
+        if bytes.get(at + 1) != Some(&b'u') {
+            at += 2;
+            continue;
+        }
+        match unit(at + 2) {
+            Some(0xd800..=0xdbff) => {
+                let is_pair = json.get(at + 6..at + 8) == Some("\\u")
+                    && unit(at + 8).is_some_and(|unit| (0xdc00..=0xdfff).contains(&unit));
+                if !is_pair {
+                    return true;
+                }
+                at += 12;
+            }
+            Some(0xdc00..=0xdfff) => return true,
+            _ => at += 6,
+        }
+    }
+    false
+}
+
+/// The hash in `extensions.persistedQuery`, of the protocol's version 1. It may be the id of a registered document, of any shape.
 fn hash_of(kept: &Value) -> Result<String, Error> {
     let Value::Object(kept) = kept else {
         return Err(Error::bad_input("extensions.persistedQuery", "This must be an object."));
@@ -238,55 +285,81 @@ fn hash_of(kept: &Value) -> Result<String, Error> {
         _ => return Err(Error::bad_input("extensions.persistedQuery.version", "The version must be 1.")),
     }
     match kept.get("sha256Hash") {
-        Some(Value::String(hash)) if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            Ok(hash.to_ascii_lowercase())
-        }
-        _ => Err(Error::bad_input(
-            "extensions.persistedQuery.sha256Hash",
-            "This must be a SHA-256 in hex: 64 hexadecimal digits.",
-        )),
+        Some(Value::String(hash)) => Ok(hash.clone()),
+        _ => Err(Error::bad_input("extensions.persistedQuery.sha256Hash", "This must be a string.")),
     }
 }
 
-/// Finds the document where it is named, checks what it may cost, parses it (where no request has sent it before), chooses the
-/// operation, and checks that every variable that must have a value has one, which the library finds out only where the
-/// variable is used, in the midst of execution. Returns the operation's type and its name.
+/// The type and the name of the operation that a request is for, or why there is none.
+type Prepared = Result<(OperationType, Option<String>), Vec<ServerError>>;
+
+/// Finds the document where it is named, checks what it may cost, reads it (if no request has sent it before), chooses the
+/// operation, and coerces its variables. Returns the operation's type and its name. A request that is prepared again is not
+/// read again.
 ///
 /// # Errors
-/// A request error with its code, fit for the client.
-pub fn prepare(
-    request: &mut Request,
-    documents: &Documents,
-    limits: &Limits,
-) -> Result<(OperationType, Option<String>), ServerError> {
-    let refused = |error: &Error| refusal(error, "");
+/// Request errors with their codes, fit for the client; at least one.
+pub fn prepare(request: &mut Request, documents: &Documents, limits: &Limits) -> Prepared {
+    if let Some(prepared) = request.data.get(&TypeId::of::<Prepared>()).and_then(|any| any.downcast_ref::<Prepared>()) {
+        return prepared.clone();
+    }
+    let prepared = read_document(request, documents, limits);
+    request.data.insert(prepared.clone());
+    prepared
+}
+
+fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) -> Prepared {
+    let refused = |error: &Error| vec![refusal(error, "")];
     documents.find(request).map_err(|missing| match missing {
-        Missing::NotFound => coded(DOCUMENT_NOT_FOUND.0, DOCUMENT_NOT_FOUND.1),
-        Missing::NotSupported => coded(DOCUMENTS_NOT_SUPPORTED.0, DOCUMENTS_NOT_SUPPORTED.1),
+        Missing::NotFound => vec![coded(DOCUMENT_NOT_FOUND.0, DOCUMENT_NOT_FOUND.1)],
+        Missing::NotSupported => vec![coded(DOCUMENTS_NOT_SUPPORTED.0, DOCUMENTS_NOT_SUPPORTED.1)],
         Missing::Refused(error) => refused(&error),
     })?;
+    let front_end = &documents.front_end;
     let parsed = match documents.parsed(&request.query) {
         Some(parsed) => parsed,
         None => {
             let tokens = guard::check_text(&request.query, limits).map_err(|error| refused(&error))?;
-            let parsed = Arc::new(Parsed { document: parse(&request.query)?, tokens });
-            guard::check(&parsed.document, limits).map_err(|error| refused(&error))?;
+            let draft = front_end.parse(&request.query).map_err(located)?;
+            guard::check(&draft.document, limits).map_err(|error| refused(&error))?;
+            let document = front_end.validate(&draft).map_err(|mut faults| {
+                faults.extend(faults_of_variables(front_end, &draft.document, request));
+                located(faults)
+            })?;
+            let parsed = Arc::new(Parsed { document, tokens });
             documents.remember(&request.query, &parsed);
             parsed
         }
     };
-    let (name, operation) = choose(&parsed.document, request.operation_name.as_deref())?;
-    require_variables(operation, &request.variables)?;
-    request.set_parsed_query(parsed.document.clone());
-    Ok((operation.ty, name))
+    let (name, operation) = choose(&parsed.document, request.operation_name.as_deref()).map_err(|error| vec![error])?;
+    variables::check(operation, request).map_err(|error| refused(&error))?;
+    request.variables =
+        front_end.coerce(&parsed.document, operation, std::mem::take(&mut request.variables)).map_err(located)?;
+    let mut document = parsed.document.clone();
+    document::without_absent(&mut document, name.as_deref(), &request.variables);
+    request.set_parsed_query(document);
+    let kind = operation.ty;
+    request.data.insert(parsed);
+    Ok((kind, name))
 }
 
-fn parse(text: &str) -> Result<ExecutableDocument, ServerError> {
-    parse_query(text).map_err(|error| {
-        let error = ServerError::from(error);
-        let message = format!("Syntax error: {}.", reason_of(&error.message));
-        ServerError { locations: error.locations, ..coded(PARSE_FAILED, message) }
-    })
+/// What is wrong with the variables besides, if the document is not valid.
+fn faults_of_variables(front_end: &FrontEnd, document: &ExecutableDocument, request: &mut Request) -> Vec<Fault> {
+    let Ok((_, operation)) = choose(document, request.operation_name.as_deref()) else { return Vec::new() };
+    front_end.coerce(document, operation, std::mem::take(&mut request.variables)).err().unwrap_or_default()
+}
+
+/// What is wrong with a document or its variables, as a client reads it.
+fn located(faults: Vec<Fault>) -> Vec<ServerError> {
+    let located = faults.into_iter().map(|fault| {
+        let error = match fault.kind {
+            FaultKind::Syntax => coded(PARSE_FAILED, fault.message),
+            FaultKind::Invalid => coded(VALIDATION_FAILED, fault.message),
+            FaultKind::Input(field) => input_error(&field, fault.message),
+        };
+        ServerError { locations: vec![fault.pos], ..error }
+    });
+    located.collect()
 }
 
 fn choose<'a>(
@@ -313,25 +386,22 @@ fn choose<'a>(
     }
 }
 
-/// GraphQL specification, section 6.1.2 (CoerceVariableValues), steps 3.h and 3.i; what a value must look like is checked by
-/// the library where it is used.
-fn require_variables(operation: &OperationDefinition, variables: &Variables) -> Result<(), ServerError> {
-    for definition in operation.variable_definitions.iter().map(|definition| &definition.node) {
-        let name = &definition.name.node;
-        let given = variables.get(name);
-        let absent = given.is_none() && definition.default_value.is_none();
-        if !definition.var_type.node.nullable && (absent || given == Some(&Value::Null)) {
-            let what = if absent { "was not provided" } else { "must not be null" };
-            let message = format!("Variable \"${name}\" of required type \"{}\" {what}.", definition.var_type.node);
-            return Err(ServerError { locations: vec![definition.name.pos], ..input_error(name, message) });
-        }
-    }
-    Ok(())
+/// The document of a prepared request.
+pub fn document_of(request: &Request) -> Option<Arc<Parsed>> {
+    request.data.get(&TypeId::of::<Arc<Parsed>>())?.downcast_ref::<Arc<Parsed>>().cloned()
 }
 
-/// What came of an executed operation, fit for the client: errors of the library get the code it does not give, and an
-/// error of unknown origin is told to the log alone.
-pub fn settle(mut response: Response, request_id: &str) -> Outcome {
+/// What came of an executed operation, fit for the client: errors of the library get the code it does not give and their whole
+/// paths, and an error of unknown origin is told to the log alone.
+pub fn settle(
+    mut response: Response,
+    document: Option<&Arc<Parsed>>,
+    operation: Option<&str>,
+    request_id: &str,
+) -> Outcome {
+    if let Some(parsed) = document {
+        response.errors.iter_mut().for_each(|error| error_path::restore(error, &parsed.document, operation));
+    }
     let refused = response.data == Value::Null
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty());
@@ -391,12 +461,6 @@ fn argument_path(reason: &str) -> Option<String> {
         }
     }
     Some(named)
-}
-
-/// The parser's messages are pictures of the place over several lines, the reason behind an equals sign in the last.
-fn reason_of(message: &str) -> &str {
-    let reason = message.rsplit_once("\n  = ").map_or(message, |(_, reason)| reason);
-    reason.lines().next().unwrap_or_default().trim_end_matches('.')
 }
 
 fn input_error(field: &str, message: String) -> ServerError {
@@ -480,12 +544,15 @@ mod tests {
     /// The answer to a request, as JSON.
     async fn answer(parameters: serde_json::Value) -> serde_json::Value {
         let limits = limits(&["--max-query-depth=5"]);
-        let documents = Documents::load(None, false, &limits).unwrap();
         let schema = Schema::build(Query, EmptyMutation, EmptySubscription).limit_complexity(20).finish();
+        let documents = Documents::load(&schema.sdl(), None, false, &limits).unwrap();
         let mut request = read(&parameters.to_string()).unwrap();
         let outcome = match prepare(&mut request, &documents, &limits) {
-            Ok(_) => settle(schema.execute(request).await, "id-1"),
-            Err(error) => error.into(),
+            Ok((_, name)) => {
+                let document = document_of(&request);
+                settle(schema.execute(request).await, document.as_ref(), name.as_deref(), "id-1")
+            }
+            Err(errors) => errors.into(),
         };
         serde_json::to_value(outcome).unwrap()
     }
@@ -497,7 +564,7 @@ mod tests {
         for (query, code) in [
             ("{", "GRAPHQL_PARSE_FAILED"),
             ("", "GRAPHQL_PARSE_FAILED"),
-            ("fragment a on Query { leak }", "GRAPHQL_PARSE_FAILED"),
+            ("fragment a on Query { leak }", "GRAPHQL_VALIDATION_FAILED"),
             ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
             ("{ echo }", "GRAPHQL_VALIDATION_FAILED"),
             ("query($a: Int) { leak }", "GRAPHQL_VALIDATION_FAILED"),
@@ -553,6 +620,23 @@ mod tests {
     }
 
     #[test]
+    fn half_of_a_surrogate_pair_is_found_wherever_it_is() {
+        for json in [
+            r#""\ud83d""#,
+            r#""a\ude00b""#,
+            r#""\ud83d\ud83d\ude00""#,
+            r#"["\\","\uDBFFa"]"#,
+            r#""\ud83d\u0041""#,
+            r#""\\\ud83d""#,
+        ] {
+            assert!(has_lone_surrogate(json), "{json}");
+        }
+        for json in [r#""\ud83d\ude00""#, r#""\\ud83d""#, r#""\u0041\n""#, r#""\u"#, r#""\"#, "\"\u{1f600}\"", ""] {
+            assert!(!has_lone_surrogate(json), "{json}");
+        }
+    }
+
+    #[test]
     fn parameters_have_their_types() {
         assert!(read(r#"{"query":"{a}","operationName":null,"variables":null,"extensions":null,"other":1}"#).is_ok());
         for (json, field) in [
@@ -565,6 +649,8 @@ mod tests {
             (r#"{"query":"{a}","operationName":["b"]}"#, "operationName"),
             (r#"{"query":"{a}","variables":[1]}"#, "variables"),
             (r#"{"query":"{a}","extensions":"b"}"#, "extensions"),
+            (r#"{"query":"\ud83d"}"#, "query"),
+            (r#"{"query":"{a}","variables":{"a":["\ude00"]}}"#, "variables"),
         ] {
             match read(json) {
                 Err(Error::BadInput { field: named, .. }) => assert_eq!(named, field, "{json}"),

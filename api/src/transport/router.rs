@@ -12,7 +12,8 @@ use axum::{
     extract::Request,
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+        header::{ACCEPT_ENCODING, RETRY_AFTER},
+        request::Parts,
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -27,13 +28,16 @@ use tower_http::{
         CompressionLayer,
         predicate::{NotForContentType, Predicate, SizeAbove},
     },
-    cors::{AllowOrigin, CorsLayer},
+    cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer},
     decompression::RequestDecompressionLayer,
 };
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{auth::Verifier, graphiql, health, http, listening::Groups, operation, throttle::Throttle, websocket};
+use super::{
+    auth::Verifier, graphiql, health, http, listening::Groups, operation, origin, single::Streams, throttle::Throttle,
+    websocket,
+};
 use crate::{
     domain::Services,
     graphql::{documents::Documents, schema::AppSchema},
@@ -75,6 +79,8 @@ pub struct AppState {
     pub limits: Arc<Limits>,
     /// Those who listen, by what they listen to.
     pub groups: Groups,
+    /// Streams that carry several operations each.
+    pub streams: Streams,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
     /// Whether requests can be served.
@@ -94,11 +100,16 @@ pub struct RequestId(pub String);
 
 /// All routes of the service.
 pub fn router(state: AppState) -> Router {
-    let origins: Vec<_> = state.allow_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    let origins = state.allow_origins.clone();
+    let is_allowed =
+        move |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(|origin| origin::is_allowed(origin, &origins));
+    let may_have_credentials = is_allowed.clone();
+    // Clients send headers of their own (traces, their names, `Last-Event-ID`): an allowed page may send any, and credentials.
     let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, X_REQUEST_ID])
+        .allow_origin(AllowOrigin::predicate(is_allowed))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_credentials(AllowCredentials::predicate(may_have_credentials))
         .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(Duration::from_secs(3600));
     // Who reads a body counts its bytes as they come out of its decompression.
@@ -112,6 +123,7 @@ pub fn router(state: AppState) -> Router {
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
+        .layer(middleware::map_request(without_zstd))
         .layer(cors)
         .layer(middleware::from_fn(guard))
         .with_state(state)
@@ -122,6 +134,27 @@ fn is_worth_compressing() -> impl Predicate {
     SizeAbove::new(MIN_COMPRESSED_BYTES)
         .and(NotForContentType::const_new("text/event-stream"))
         .and(NotForContentType::const_new("multipart/"))
+}
+
+/// Leaves zstd to clients that accept nothing else: some accept it that cannot read it.
+async fn without_zstd(mut request: Request) -> Request {
+    let values = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let accepted: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let coding = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_refused = |range: &str| {
+        let weight = range.split_once(';').and_then(|(_, weight)| weight.split_once('='));
+        weight.is_some_and(|(_, weight)| weight.trim().parse::<f32>() == Ok(0.0))
+    };
+    let has_other =
+        accepted.iter().any(|range| matches!(coding(range).as_str(), "br" | "gzip" | "*") && !is_refused(range));
+    if has_other {
+        let mut others: Vec<&str> = accepted.into_iter().filter(|range| coding(range) != "zstd").collect();
+        others.push("zstd;q=0");
+        if let Ok(others) = HeaderValue::from_str(&others.join(", ")) {
+            request.headers_mut().insert(ACCEPT_ENCODING, others);
+        }
+    }
+    request
 }
 
 /// Wraps every request. A client may name its request itself; what it sends as `x-request-id` is taken where it is safe to

@@ -12,10 +12,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header::FORWARDED};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
 
 use crate::model::{actor::Actor, error::Error, ids::UserId, limits::Limits};
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// How many seconds' worth may come at once.
 const BURST: u32 = 10;
@@ -65,15 +67,16 @@ impl Throttle {
         }
     }
 
-    /// The address behind a connection from `peer`. Where proxies are trusted, it is what the outermost of them saw; what a
-    /// client writes into the header itself stands left of that, and is not looked at. A loopback peer without a trusted proxy
+    /// The address behind a connection from `peer`. Where proxies are trusted, it is what the outermost of them saw, by
+    /// `X-Forwarded-For` or, without that, by `Forwarded` (RFC 7239); what a client writes into the header itself stands left of
+    /// that, and is not looked at. A loopback peer without a trusted proxy
     /// is a proxy that nobody has spoken of, or the operator: it is everyone, and so it is no one to charge.
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Address> {
-        let hop = self.trusted_proxies.checked_sub(1).and_then(|skipped| {
-            let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-            let said: Vec<_> = said.flat_map(|value| value.split(',')).collect();
-            said.into_iter().rev().nth(skipped)?.trim().parse::<IpAddr>().ok()
-        });
+        let trusted = self.trusted_proxies.checked_sub(1);
+        let hop = trusted.and_then(|skipped| forwarded_for(headers, skipped));
+        // A proxy that has written something else than an address is one for all that it says so of.
+        let is_forwarded =
+            trusted.is_some() && (headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED));
         let address = match hop.unwrap_or(peer).to_canonical() {
             // A household or a machine has all of a /64.
             IpAddr::V6(address) => {
@@ -82,7 +85,7 @@ impl Throttle {
             }
             address => address,
         };
-        (hop.is_some() || !address.is_loopback()).then_some(Address(address))
+        (is_forwarded || !address.is_loopback()).then_some(Address(address))
     }
 
     /// Charges for operations that are about to run.
@@ -141,6 +144,42 @@ impl Throttle {
             OpenSocket { throttle: self.clone(), holder }
         })
     }
+}
+
+/// The address in the last but `skipped` hop of the headers that proxies append to.
+fn forwarded_for(headers: &HeaderMap, skipped: usize) -> Option<IpAddr> {
+    let all = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    let hops = all(FORWARDED_FOR);
+    if !hops.is_empty() {
+        return node(hops.iter().flat_map(|value| value.split(',')).rev().nth(skipped)?);
+    }
+    let hops = all(FORWARDED.as_str());
+    let hop = hops.iter().flat_map(|value| unquoted(value, ',')).rev().nth(skipped)?;
+    let pairs = unquoted(hop, ';');
+    let said =
+        pairs.iter().filter_map(|pair| pair.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
+    node(said?.1)
+}
+
+/// The parts of a header's value, which a separator within quotes does not end.
+fn unquoted(value: &str, separator: char) -> Vec<&str> {
+    let mut is_quoted = false;
+    let ends = move |character: char| {
+        is_quoted ^= character == '"';
+        !is_quoted && character == separator
+    };
+    value.split(ends).collect()
+}
+
+/// The address of a hop: quoted or not, with or without a port, and IPv6 in brackets or not, with or without a zone.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"').trim();
+    let address = match text.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']')?.0,
+        // An IPv4 address with a port has one colon, an IPv6 address more.
+        None => text.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(text, |(address, _)| address),
+    };
+    address.split('%').next()?.parse().ok()
 }
 
 /// A socket that is counted.
@@ -202,7 +241,6 @@ mod tests {
     use super::*;
 
     fn throttle(user_rate: u32, address_rate: u32, trusted_proxies: usize) -> Throttle {
-        use clap::Parser;
         let settings = crate::config::Cli::try_parse_from(["antiphon"]).unwrap().settings;
         let rates = Limits { max_user_rate: user_rate, max_address_rate: address_rate, ..settings.limits };
         Throttle::new(&rates, trusted_proxies)
@@ -223,13 +261,58 @@ mod tests {
             assert_eq!(seen(1, "192.0.2.1", nothing), "192.0.2.1", "{nothing:?}");
         }
         assert_eq!(seen(2, "192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        for (said, address) in [
+            ("198.51.100.7:4711", "198.51.100.7"),
+            ("\"198.51.100.7:4711\"", "198.51.100.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("[2001:db8:1:2:3:4:5:6]", "2001:db8:1:2::"),
+            ("[2001:db8:1:2:3:4:5:6]:443", "2001:db8:1:2::"),
+            ("\"[2001:db8:1:2::7]:443\"", "2001:db8:1:2::"),
+            ("fe80::1%eth0", "fe80::"),
+            ("[fe80::1%25eth0]:443", "fe80::"),
+            ("::ffff:198.51.100.7", "198.51.100.7"),
+            ("[::ffff:198.51.100.7]:1", "198.51.100.7"),
+            ("_hidden", "192.0.2.1"),
+            ("[", "192.0.2.1"),
+            (":", "192.0.2.1"),
+        ] {
+            assert_eq!(seen(1, "192.0.2.1", &["203.0.113.9", said]), address, "{said}");
+        }
         assert_eq!(seen(0, "::ffff:192.0.2.1", &[]), "192.0.2.1");
         assert_eq!(seen(0, "2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
         for loopback in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(seen(0, loopback, &["198.51.100.7"]), "nobody");
             assert_eq!(seen(1, loopback, &[]), "nobody");
             assert_eq!(seen(1, loopback, &["127.0.0.1"]), "127.0.0.1");
+            // What is no address is no way around the limits.
+            assert_ne!(seen(1, loopback, &["unknown"]), "nobody");
         }
+    }
+
+    #[test]
+    fn an_address_may_come_by_the_standard_header() {
+        let seen = |trusted: usize, forwarded: &[(&str, &str)]| {
+            let forwarded = forwarded.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let address = throttle(1, 1, trusted).address("192.0.2.1".parse().unwrap(), &forwarded.collect());
+            address.map_or("nobody".to_owned(), |address| address.0.to_string())
+        };
+        for (said, address) in [
+            ("for=198.51.100.7", "198.51.100.7"),
+            ("For=\"198.51.100.7:4711\";proto=https;by=203.0.113.43", "198.51.100.7"),
+            ("proto=http; for=\"[2001:db8:1:2::7]:443\"", "2001:db8:1:2::"),
+            ("for=203.0.113.9, for=198.51.100.7", "198.51.100.7"),
+            ("for=203.0.113.9,for=\"198.51.100.7\";host=\"a,for=192.0.2.43;b\"", "198.51.100.7"),
+            ("for=unknown", "192.0.2.1"),
+            ("for=203.0.113.9, proto=https", "192.0.2.1"),
+            ("for=\"_gazonk\"", "192.0.2.1"),
+            ("for=\"", "192.0.2.1"),
+        ] {
+            assert_eq!(seen(1, &[("forwarded", said)]), address, "{said}");
+            assert_eq!(seen(0, &[("forwarded", said)]), "192.0.2.1", "{said}");
+        }
+        assert_eq!(seen(2, &[("forwarded", "for=203.0.113.9"), ("forwarded", "for=198.51.100.7")]), "203.0.113.9");
+        // A proxy that writes the one may pass on whatever its client wrote into the other.
+        assert_eq!(seen(1, &[("forwarded", "for=203.0.113.9"), ("x-forwarded-for", "198.51.100.7")]), "198.51.100.7");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `GET /graphql/ws`: GraphQL over WebSocket by the protocol `graphql-transport-ws`
+//! `GET /graphql/ws`, and `GET /graphql` too: GraphQL over WebSocket by the protocol `graphql-transport-ws`
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), with its close codes. The library's own socket closes
 //! with codes that clients take as final, and keeps several other rules otherwise.
 //!
@@ -26,7 +26,7 @@ use axum::{
     },
     http::{
         HeaderMap, StatusCode, Uri,
-        header::{HOST, ORIGIN, RETRY_AFTER},
+        header::{HOST, ORIGIN, RETRY_AFTER, UPGRADE},
     },
     response::{IntoResponse, Response},
 };
@@ -43,9 +43,10 @@ use tracing::Instrument;
 use super::{
     auth,
     listening::{self, Step},
-    operation,
+    operation, origin,
     router::{AppState, RequestId},
     throttle::{Address, OpenSocket},
+    values,
 };
 use crate::{
     domain::profile,
@@ -149,6 +150,11 @@ struct Refreshed {
     token_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ServerError>,
+}
+
+/// Whether a request asks for a WebSocket.
+pub fn is_asked_for(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Makes a WebSocket of the request, where the page that asks for it may have one.
@@ -364,6 +370,11 @@ impl Socket {
             }
             Some(Err(_)) | None => return Err(End::Gone),
         };
+        let limit = self.state.limits.max_anonymous_body_bytes;
+        if text.len() > limit && !matches!(self.phase, Phase::Acknowledged(_)) {
+            let reason = format!("Before connection_init: at most {limit} bytes (--max-anonymous-body-bytes)");
+            return Err(Close::new(TOO_BIG, reason).into());
+        }
         let message = parse(&text).map_err(|reason| Close::new(BAD_REQUEST, format!("Invalid message: {reason}")))?;
         match message {
             FromClient::ConnectionInit { payload } => {
@@ -473,8 +484,21 @@ impl Socket {
         let Phase::Acknowledged(actor) = &self.phase else {
             return Err(Close::new(UNAUTHORIZED, "Unauthorized: there was no connection_init"));
         };
-        let request = operation::read(payload)
-            .map_err(|error| Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message())))?;
+        if let Err(error) = values::check(payload, self.state.limits.max_json_values) {
+            let error = operation::refusal(&error, &self.id);
+            self.say(&ToClient::Error { id: &id, payload: &[error] });
+            return Ok(());
+        }
+        let request = match operation::read(payload) {
+            Ok(request) => request,
+            // A text that was cut inside a character is no reason to end what else the client listens to.
+            Err(error) if operation::has_lone_surrogate(payload) && !self.running.contains_key(&id) => {
+                let error = operation::refusal(&error, &self.id);
+                self.say(&ToClient::Error { id: &id, payload: &[error] });
+                return Ok(());
+            }
+            Err(error) => return Err(Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message()))),
+        };
         if self.running.contains_key(&id) {
             return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
         }
@@ -499,7 +523,7 @@ impl Socket {
                 let tag = move |step| (id.clone(), step);
                 self.operations.push(steps.map(tag).boxed());
             }
-            Err(error) => self.say(&ToClient::Error { id: &id, payload: &[error] }),
+            Err(errors) => self.say(&ToClient::Error { id: &id, payload: &errors }),
         }
         Ok(())
     }
@@ -612,14 +636,15 @@ fn is_allowed_origin(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> bool
     // HTTP/2 has the host in the request's URI.
     let host =
         headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| uri.authority().map(|host| host.as_str()));
+    // The port that the scheme implies may be there or not, on either side.
     let is_same = |host: &str| {
-        ["http://", "https://"].iter().any(|scheme| {
+        [("http://", ":80"), ("https://", ":443")].iter().any(|(scheme, port)| {
+            let bare = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
             origin.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-                && origin.get(scheme.len()..).is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+                && origin.get(scheme.len()..).is_some_and(|rest| bare(rest) == bare(host))
         })
     };
-    host.is_some_and(is_same)
-        || allowed.iter().any(|allowed| origin.eq_ignore_ascii_case(allowed.trim_end_matches('/')))
+    host.is_some_and(is_same) || origin::is_allowed(origin, allowed)
 }
 
 /// Whether a message was refused for its size; the library has the cause behind two doors.
@@ -699,6 +724,36 @@ mod tests {
             "ftp://localhost:8080",
         ] {
             assert!(!may(Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn the_port_that_a_scheme_implies_makes_no_difference() {
+        let may = |host: &str, origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            headers.insert(ORIGIN, origin.parse().unwrap());
+            is_allowed_origin(&headers, &Uri::from_static("/graphql/ws"), &[])
+        };
+        for (host, origin) in [
+            ("ide.example.com:443", "https://ide.example.com"),
+            ("ide.example.com", "https://ide.example.com:443"),
+            ("IDE.example.com:443", "HTTPS://ide.example.com:443"),
+            ("ide.example.com:80", "http://ide.example.com"),
+            ("[::1]:80", "http://[::1]"),
+            ("ide.example.com", "http://ide.example.com"),
+        ] {
+            assert!(may(host, origin), "{host} {origin}");
+        }
+        for (host, origin) in [
+            ("ide.example.com:80", "https://ide.example.com"),
+            ("ide.example.com:443", "http://ide.example.com"),
+            ("ide.example.com:8443", "https://ide.example.com"),
+            ("ide.example.com:443", "https://ide.example.com:8443"),
+            ("ide.example.com:443.evil.example", "https://ide.example.com"),
+            (":443", "https://ide.example.com"),
+        ] {
+            assert!(!may(host, origin), "{host} {origin}");
         }
     }
 

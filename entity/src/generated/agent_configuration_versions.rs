@@ -23,40 +23,40 @@ pub struct Model {
     pub stt_provider: String,
     #[sea_orm(column_type = "Text")]
     pub stt_model: String,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub stt_config: Json,
+    #[sea_orm(column_type = "Text")]
+    pub stt_config: String,
     #[sea_orm(column_type = "Text")]
     pub tts_provider: String,
     #[sea_orm(column_type = "Text")]
     pub tts_model: String,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub tts_config: Json,
+    #[sea_orm(column_type = "Text")]
+    pub tts_config: String,
     #[sea_orm(column_type = "Text")]
     pub llm_provider: String,
     #[sea_orm(column_type = "Text")]
     pub llm_model: String,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub llm_config: Json,
+    #[sea_orm(column_type = "Text")]
+    pub llm_config: String,
     #[sea_orm(column_type = "Text")]
     pub vad_provider: String,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub vad_config: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub turn_detection_config: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub function_calls: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub tool_integrations: Json,
+    #[sea_orm(column_type = "Text")]
+    pub vad_config: String,
+    #[sea_orm(column_type = "Text")]
+    pub turn_detection_config: String,
+    #[sea_orm(column_type = "Text")]
+    pub function_calls: String,
+    #[sea_orm(column_type = "Text")]
+    pub tool_integrations: String,
     #[sea_orm(column_type = "Text")]
     pub agent_instructions: String,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub agent_personality: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub required_env_vars: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub dependencies: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub source_files: Json,
+    #[sea_orm(column_type = "Text")]
+    pub agent_personality: String,
+    #[sea_orm(column_type = "Text")]
+    pub required_env_vars: String,
+    #[sea_orm(column_type = "Text")]
+    pub dependencies: String,
+    #[sea_orm(column_type = "Text")]
+    pub source_files: String,
     #[sea_orm(belongs_to, from = "configuration_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub agent_configurations: BelongsTo<super::agent_configurations::Entity>,
     #[sea_orm(belongs_to, from = "project_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]

@@ -20,10 +20,10 @@ pub struct Model {
     pub content: String,
     pub timestamp: DateTimeWithTimeZone,
     pub is_checkpoint: bool,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub context_data: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub metadata: Json,
+    #[sea_orm(column_type = "Text")]
+    pub context_data: String,
+    #[sea_orm(column_type = "Text")]
+    pub metadata: String,
     #[sea_orm(column_type = "Text", nullable)]
     pub idempotency_key: Option<String>,
     pub folded_revision: Option<i32>,

@@ -17,8 +17,8 @@ pub struct Model {
     pub ended_at: Option<DateTimeWithTimeZone>,
     pub message_count: i32,
     pub is_active: bool,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub metadata: Json,
+    #[sea_orm(column_type = "Text")]
+    pub metadata: String,
     #[sea_orm(has_many)]
     pub chat_messages: HasMany<super::chat_messages::Entity>,
     #[sea_orm(has_many)]

@@ -17,10 +17,10 @@ pub struct Model {
     pub length: i32,
     pub started_at: DateTimeWithTimeZone,
     pub last_append_at: DateTimeWithTimeZone,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub context_data: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub metadata: Json,
+    #[sea_orm(column_type = "Text")]
+    pub context_data: String,
+    #[sea_orm(column_type = "Text")]
+    pub metadata: String,
     #[sea_orm(column_type = "Text", nullable, unique_key = "growing_messages_session")]
     pub idempotency_key: Option<String>,
     #[sea_orm(belongs_to, from = "session_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]

@@ -15,8 +15,8 @@ pub struct Model {
     pub description: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub initial_prompt: String,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub config: Json,
+    #[sea_orm(column_type = "Text")]
+    pub config: String,
     #[sea_orm(column_type = "Text")]
     pub status: String,
     pub revision: i32,

@@ -11,10 +11,10 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub editor_theme: String,
     pub auto_save_enabled: bool,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub notification_preferences: Json,
-    #[sea_orm(column_type = "JsonBinary")]
-    pub ui_preferences: Json,
+    #[sea_orm(column_type = "Text")]
+    pub notification_preferences: String,
+    #[sea_orm(column_type = "Text")]
+    pub ui_preferences: String,
     pub created_at: DateTimeWithTimeZone,
     pub updated_at: DateTimeWithTimeZone,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]

@@ -16,6 +16,9 @@ pub struct Model {
     pub avatar_url: Option<String>,
     pub created_at: DateTimeWithTimeZone,
     pub updated_at: DateTimeWithTimeZone,
+    pub own_full_name: bool,
+    pub own_avatar_url: bool,
+    pub claims_at: Option<DateTimeWithTimeZone>,
     #[sea_orm(has_many)]
     pub agent_configurations: HasMany<super::agent_configurations::Entity>,
     #[sea_orm(has_many)]

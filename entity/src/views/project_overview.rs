@@ -12,7 +12,7 @@ pub struct Model {
     pub name: String,
     pub description: Option<String>,
     pub initial_prompt: String,
-    pub config: Json,
+    pub config: String,
     pub status: String,
     pub revision: i32,
     pub created_at: DateTimeWithTimeZone,

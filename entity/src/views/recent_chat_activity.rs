@@ -17,8 +17,8 @@ pub struct Model {
     pub content: String,
     pub timestamp: DateTimeWithTimeZone,
     pub is_checkpoint: bool,
-    pub context_data: Json,
-    pub metadata: Json,
+    pub context_data: String,
+    pub metadata: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

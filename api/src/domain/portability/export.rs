@@ -217,7 +217,7 @@ pub async fn history(
         for event in log {
             let changes = changes.remove(&event.revision).unwrap_or_default();
             let message = event.message_id.filter(|_| writes_for_message(&event)).and_then(|id| messages.get(&id));
-            let imported = message.is_some_and(|message| message.metadata.get(COMMIT).is_some());
+            let imported = message.is_some_and(|message| message.metadata.value().get(COMMIT).is_some());
             history.apply(&changes, !imported);
             match message {
                 Some(message) if last_of.get(&message.id) == Some(&event.revision) => {
@@ -310,7 +310,8 @@ impl History<'_> {
     }
 
     async fn commit_message(&mut self, message: &Message) -> Result<()> {
-        let modes = message.metadata.get(MODES).and_then(Value::as_object);
+        let metadata = message.metadata.value();
+        let modes = metadata.get(MODES).and_then(Value::as_object);
         for (path, mode) in modes.into_iter().flatten() {
             // What git does not know as a file's mode stays a plain one.
             let mode = mode.as_str().filter(|mode| ["100755", "120000"].contains(mode));
@@ -320,12 +321,12 @@ impl History<'_> {
             };
             self.touched.insert(path.clone());
         }
-        let author = read_signature(&message.metadata, &AUTHOR);
+        let author = read_signature(&metadata, &AUTHOR);
         let author = match author {
             Some(author) => author,
             None => self.person(Some(message.author_id), message.timestamp).await?,
         };
-        let committer = read_signature(&message.metadata, &COMMITTER).unwrap_or_else(|| author.clone());
+        let committer = read_signature(&metadata, &COMMITTER).unwrap_or_else(|| author.clone());
         self.commit(&author, &committer, &message.content).await
     }
 

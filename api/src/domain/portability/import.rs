@@ -19,6 +19,7 @@ use crate::model::chat::{MessageFilter, NewMessage, NewSession, Session, Session
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, SessionId};
+use crate::model::json::Json;
 use crate::model::names::{FileType, MessageRole};
 use crate::model::page::Page;
 use crate::model::path::FilePath;
@@ -120,7 +121,7 @@ pub async fn import(
                 name: import.project.clone(),
                 description: Some(TITLE.to_owned()),
                 initial_prompt: String::new(),
-                config: json!({}),
+                config: Json::object(),
             };
             services.write(actor, |writer| project::create(writer, new)).await?
         }
@@ -139,7 +140,7 @@ pub async fn import(
     let session = match place.session.filter(|session| session.is_active) {
         Some(session) => session.id,
         None => {
-            let metadata = Some(json!({ IMPORT: "git" }));
+            let metadata = Some(Json::of(&json!({ IMPORT: "git" })));
             let title = Some(TITLE.to_owned());
             let new = NewSession { project_id: project, title, metadata };
             services.write(actor, |writer| start_session(writer, new)).await?.0.id
@@ -220,11 +221,12 @@ async fn place(
     let sessions = chat::sessions_page(&tx, &[member], &SessionFilter::default(), &Page::all()).await?;
     let sessions: Vec<Session> = sessions.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, row)| row).collect();
     let newest = Page::last(1);
-    let mut imports = sessions.iter().filter(|session| session.metadata.get(IMPORT).is_some());
+    let mut imports = sessions.iter().filter(|session| session.metadata.value().get(IMPORT).is_some());
     for session in imports.clone() {
         let messages = chat::messages_page(&tx, &[(member, session.id)], &MessageFilter::default(), &newest).await?;
         let Some((_, message)) = messages.into_iter().flat_map(|(_, slice)| slice.rows).next() else { continue };
-        let commit = message.metadata.get(COMMIT).and_then(Value::as_str).unwrap_or_default();
+        let metadata = message.metadata.value();
+        let commit = metadata.get(COMMIT).and_then(Value::as_str).unwrap_or_default();
         let step = steps.iter().enumerate().find(|(_, step)| step.commit == commit);
         let Some((at, step)) = step else {
             return Err(Error::conflict(
@@ -243,7 +245,7 @@ async fn place(
         let unfinished = session.as_ref().filter(|session| session.is_active).map(|_| message.id);
         return Ok(Place { start: at, session, unfinished });
     }
-    if sessions.iter().any(|session| session.metadata.get(IMPORT).is_none()) || project.change_count > 0 {
+    if sessions.iter().any(|session| session.metadata.value().get(IMPORT).is_none()) || project.change_count > 0 {
         let message = "There is a project of this name that no import made; choose another --name.";
         return Err(Error::conflict("name", message));
     }
@@ -382,7 +384,7 @@ async fn add_checkpoint(
         content: commit.message,
         is_checkpoint: true,
         context_data: None,
-        metadata: Some(Value::Object(metadata)),
+        metadata: Some(Json::of(&Value::Object(metadata))),
         idempotency_key: None,
     };
     Ok(services.write(actor, |writer| add_message(writer, new)).await?.message.id)

@@ -13,6 +13,7 @@ use crate::model::manifest::manifest;
 use crate::storage::blob_codec::{self, Encoding};
 use crate::storage::db::Db;
 use crate::storage::engine_check;
+use crate::storage::json_check;
 use crate::storage::operator::{self, Operator, StoredBlob, StoredFile, StoredProject, StoredSnapshot, StoredVersion};
 
 /// Rows of the log or versions read at once.
@@ -87,6 +88,7 @@ pub async fn verify(
         for (of, id, what) in operator::breaches(&operator, project.id).await? {
             wrong(format!("{of} {id} {what}"));
         }
+        json_check::undecodable(&operator, Some(project.id)).await?.into_iter().for_each(&mut wrong);
         let addresses = operator::addresses(&operator, project.id).await?;
         let strange = addresses.iter().filter(|address| {
             !EmailAddress::parse(address, "email").is_ok_and(|parsed| parsed.as_str() == address.as_str())
@@ -99,6 +101,12 @@ pub async fn verify(
         all.versions += versions;
         all.blobs += contents(&operator, &blobs, &history.uses, &mut wrong).await?;
         all.problems += problems;
+    }
+    if only.is_none() {
+        for problem in json_check::undecodable(&operator, None).await? {
+            all.problems += 1;
+            report(None, problem);
+        }
     }
     Ok(all)
 }

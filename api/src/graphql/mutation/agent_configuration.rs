@@ -1,14 +1,15 @@
 //! Agent configurations.
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
-use serde_json::{Value, json};
 
 use crate::domain::agent_configuration::{self, Save};
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
+use crate::graphql::scalar::Json;
 use crate::graphql::types::agent_configuration::AgentConfiguration;
 use crate::model::agent_configuration::{self as model, AgentSettings};
 use crate::model::ids::{AgentConfigurationId, ProjectId};
+use crate::model::json::Json as Text;
 
 #[derive(Default)]
 pub struct AgentConfigurationMutation;
@@ -34,39 +35,39 @@ struct SaveAgentConfigurationInput {
     /// The speech-to-text model.
     stt_model: String,
     /// Options of the speech-to-text model. The client decides its shape, as that of all JSON here.
-    stt_config: MaybeUndefined<Value>,
+    stt_config: MaybeUndefined<Json>,
     /// The provider of text-to-speech, such as `elevenlabs`.
     tts_provider: String,
     /// The text-to-speech model.
     tts_model: String,
     /// Options of the text-to-speech model.
-    tts_config: MaybeUndefined<Value>,
+    tts_config: MaybeUndefined<Json>,
     /// The provider of the language model, such as `openai`.
     llm_provider: String,
     /// The language model.
     llm_model: String,
     /// Options of the language model.
-    llm_config: MaybeUndefined<Value>,
+    llm_config: MaybeUndefined<Json>,
     /// The provider of voice activity detection; `silero` by default.
     vad_provider: MaybeUndefined<String>,
     /// Options of voice activity detection.
-    vad_config: MaybeUndefined<Value>,
+    vad_config: MaybeUndefined<Json>,
     /// Options that say how the end of a turn is detected.
-    turn_detection_config: MaybeUndefined<Value>,
+    turn_detection_config: MaybeUndefined<Json>,
     /// Functions that the agent can call; `[]` by default.
-    function_calls: MaybeUndefined<Value>,
+    function_calls: MaybeUndefined<Json>,
     /// Tools that the agent is connected to; `[]` by default.
-    tool_integrations: MaybeUndefined<Value>,
+    tool_integrations: MaybeUndefined<Json>,
     /// The instructions that the agent follows.
     agent_instructions: String,
     /// The agent's manner, such as its tone.
-    agent_personality: MaybeUndefined<Value>,
+    agent_personality: MaybeUndefined<Json>,
     /// Names of the environment variables that the agent needs, never their values: every member reads them.
-    required_env_vars: MaybeUndefined<Value>,
+    required_env_vars: MaybeUndefined<Json>,
     /// Packages that the agent needs; `[]` by default.
-    dependencies: MaybeUndefined<Value>,
+    dependencies: MaybeUndefined<Json>,
     /// The files that the agent consists of.
-    source_files: MaybeUndefined<Value>,
+    source_files: MaybeUndefined<Json>,
     /// Whether the project's agent runs with it; the one that did is then inactive. A new configuration is active unless
     /// this is false.
     is_active: Option<bool>,
@@ -87,8 +88,8 @@ impl SaveAgentConfigurationInput {
                 MaybeUndefined::Undefined => present.map(of).cloned().unwrap_or_else(default),
             }
         }
-        let object = |given, of| keep(given, present, of, || json!({}));
-        let list = |given, of| keep(given, present, of, || json!([]));
+        let object = |given: MaybeUndefined<Json>, of| keep(given.map_value(|json| json.0), present, of, Text::object);
+        let list = |given: MaybeUndefined<Json>, of| keep(given.map_value(|json| json.0), present, of, Text::list);
         AgentSettings {
             config_name: self.config_name,
             description: match self.description {

@@ -1,12 +1,12 @@
 //! Sessions and messages.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use serde_json::Value;
 
 use crate::domain::chat::{self, Added};
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::names::MessageRole;
+use crate::graphql::scalar::Json;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::snapshot::ProjectSnapshot;
 use crate::model::chat::{NewMessage, NewSession};
@@ -23,7 +23,7 @@ struct StartSessionInput {
     /// A title to show to people.
     title: Option<String>,
     /// Data of the client; `{}` by default.
-    metadata: Option<Value>,
+    metadata: Option<Json>,
 }
 
 /// What a write to a session answers.
@@ -48,9 +48,9 @@ struct AddMessageInput {
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
     /// What the AI knew; `{}` by default.
-    context_data: Option<Value>,
+    context_data: Option<Json>,
     /// Data of the client; `{}` by default.
-    metadata: Option<Value>,
+    metadata: Option<Json>,
     /// Makes a retry safe: the same key in the same session answers with the first message.
     idempotency_key: Option<String>,
 }
@@ -84,7 +84,7 @@ impl ChatMutation {
             let new = NewSession {
                 project_id: ProjectId::parse(&input.project_id, "projectId")?,
                 title: input.title,
-                metadata: input.metadata,
+                metadata: input.metadata.map(|json| json.0),
             };
             let caller = caller(ctx)?;
             let done = caller.write(|writer| chat::start_session(writer, new));
@@ -123,8 +123,8 @@ impl ChatMutation {
                 role: input.role.into(),
                 content: input.content,
                 is_checkpoint: input.is_checkpoint.unwrap_or(false),
-                context_data: input.context_data,
-                metadata: input.metadata,
+                context_data: input.context_data.map(|json| json.0),
+                metadata: input.metadata.map(|json| json.0),
                 idempotency_key: input.idempotency_key,
             };
             let caller = caller(ctx)?;

@@ -1,11 +1,11 @@
 //! The caller's profile and preferences.
 
 use async_graphql::{Context, InputObject, Object};
-use serde_json::Value;
 
 use crate::domain::profile;
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
+use crate::graphql::scalar::Json;
 use crate::graphql::types::profile::{User, UserPreferences};
 use crate::model::profile::{PreferenceChanges, ProfileChanges};
 
@@ -29,9 +29,9 @@ struct UpdatePreferencesInput {
     /// Whether the editor saves without being asked.
     auto_save_enabled: Option<bool>,
     /// The client's settings for notifications, whole.
-    notification_preferences: Option<Value>,
+    notification_preferences: Option<Json>,
     /// The client's settings for its interface, whole.
-    ui_preferences: Option<Value>,
+    ui_preferences: Option<Json>,
 }
 
 #[Object]
@@ -61,8 +61,8 @@ impl ProfileMutation {
             let changes = PreferenceChanges {
                 editor_theme: input.editor_theme,
                 auto_save_enabled: input.auto_save_enabled,
-                notification_preferences: input.notification_preferences,
-                ui_preferences: input.ui_preferences,
+                notification_preferences: input.notification_preferences.map(|json| json.0),
+                ui_preferences: input.ui_preferences.map(|json| json.0),
             };
             let caller = caller(ctx)?;
             let done = caller.write(|writer| profile::update_preferences(writer, changes));

@@ -1,12 +1,12 @@
 //! Projects.
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
-use serde_json::Value;
 
 use crate::domain::project;
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::names::ProjectStatus;
+use crate::graphql::scalar::Json;
 use crate::graphql::types::project::Project;
 use crate::model::ids::ProjectId;
 use crate::model::project::{self as model, NewProject, ProjectChanges};
@@ -24,7 +24,7 @@ struct CreateProjectInput {
     /// The prompt that the project begins with.
     initial_prompt: String,
     /// The voice agent's configuration. The client decides its shape.
-    config: Value,
+    config: Json,
 }
 
 /// What changes of a project; what is left out stays.
@@ -39,7 +39,7 @@ struct UpdateProjectInput {
     /// The prompt that the project began with.
     initial_prompt: Option<String>,
     /// The voice agent's configuration, whole.
-    config: Option<Value>,
+    config: Option<Json>,
     /// Whether it is in use. Only its owner sets it to DELETED, or from DELETED to another status.
     status: Option<ProjectStatus>,
 }
@@ -72,7 +72,7 @@ impl ProjectMutation {
                 name: input.name,
                 description: input.description,
                 initial_prompt: input.initial_prompt,
-                config: input.config,
+                config: input.config.0,
             };
             let caller = caller(ctx)?;
             let done = caller.write(|writer| project::create(writer, new));
@@ -97,7 +97,7 @@ impl ProjectMutation {
                     MaybeUndefined::Value(description) => Some(Some(description)),
                 },
                 initial_prompt: input.initial_prompt,
-                config: input.config,
+                config: input.config.map(|json| json.0),
                 status: input.status.map(Into::into),
             };
             let caller = caller(ctx)?;

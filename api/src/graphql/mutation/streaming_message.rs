@@ -1,7 +1,6 @@
 //! Messages that are being written.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use serde_json::Value;
 
 use crate::domain::growing_message;
 use crate::graphql::context::caller;
@@ -9,6 +8,7 @@ use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::loader::Streaming;
 use crate::graphql::mutation::chat::MessagePayload;
 use crate::graphql::names::MessageRole;
+use crate::graphql::scalar::Json;
 use crate::graphql::types::streaming_message::StreamingMessage;
 use crate::model::error::Result;
 use crate::model::growing_message::{Finish, Grown, NewChunk, NewGrowingMessage};
@@ -26,9 +26,9 @@ struct StartMessageInput {
     /// Who speaks.
     role: MessageRole,
     /// What the AI knows; `{}` by default.
-    context_data: Option<Value>,
+    context_data: Option<Json>,
     /// Data of the client; `{}` by default.
-    metadata: Option<Value>,
+    metadata: Option<Json>,
     /// Makes a retry safe: the same key in the same session answers with the first message, at whatever length it is by
     /// then.
     idempotency_key: Option<String>,
@@ -57,7 +57,7 @@ struct FinishMessageInput {
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
     /// Data of the client, in place of what `startMessage` was given.
-    metadata: Option<Value>,
+    metadata: Option<Json>,
 }
 
 /// A message that is not to be finished.
@@ -113,8 +113,8 @@ impl StreamingMessageMutation {
             let new = NewGrowingMessage {
                 session_id: SessionId::parse(&input.session_id, "sessionId")?,
                 role: input.role.into(),
-                context_data: input.context_data,
-                metadata: input.metadata,
+                context_data: input.context_data.map(|json| json.0),
+                metadata: input.metadata.map(|json| json.0),
                 idempotency_key: input.idempotency_key,
             };
             let caller = caller(ctx)?;
@@ -156,7 +156,7 @@ impl StreamingMessageMutation {
                 message_id: MessageId::parse(&input.message_id, "messageId")?,
                 length: input.length,
                 is_checkpoint: input.is_checkpoint.unwrap_or(false),
-                metadata: input.metadata,
+                metadata: input.metadata.map(|json| json.0),
             };
             let caller = caller(ctx)?;
             let done = caller.write(|writer| growing_message::finish(writer, finish));

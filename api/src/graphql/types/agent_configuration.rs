@@ -1,7 +1,6 @@
 //! Agent configurations.
 
 use async_graphql::{Context, ID, Object};
-use serde_json::Value;
 
 use super::profile::User;
 use super::project::Project;
@@ -10,7 +9,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::{Part, VersionsUntil};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::agent_configuration as model;
 use crate::model::error::Result;
 use crate::model::ids::{ReadId, Within};
@@ -43,8 +42,8 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// Options of the speech-to-text model. The client decides its shape, as that of all JSON in a configuration.
-    async fn stt_config(&self) -> &Value {
-        &self.0.stt_config
+    async fn stt_config(&self) -> Json {
+        Json(self.0.stt_config.clone())
     }
 
     /// The provider of text-to-speech, such as `elevenlabs`.
@@ -58,8 +57,8 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// Options of the text-to-speech model.
-    async fn tts_config(&self) -> &Value {
-        &self.0.tts_config
+    async fn tts_config(&self) -> Json {
+        Json(self.0.tts_config.clone())
     }
 
     /// The provider of the language model, such as `openai`.
@@ -73,8 +72,8 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// Options of the language model.
-    async fn llm_config(&self) -> &Value {
-        &self.0.llm_config
+    async fn llm_config(&self) -> Json {
+        Json(self.0.llm_config.clone())
     }
 
     /// The provider of voice activity detection, such as `silero`.
@@ -83,23 +82,23 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// Options of voice activity detection.
-    async fn vad_config(&self) -> &Value {
-        &self.0.vad_config
+    async fn vad_config(&self) -> Json {
+        Json(self.0.vad_config.clone())
     }
 
     /// Options that say how the end of a turn is detected.
-    async fn turn_detection_config(&self) -> &Value {
-        &self.0.turn_detection_config
+    async fn turn_detection_config(&self) -> Json {
+        Json(self.0.turn_detection_config.clone())
     }
 
     /// Functions that the agent can call: `[]` if there are none.
-    async fn function_calls(&self) -> &Value {
-        &self.0.function_calls
+    async fn function_calls(&self) -> Json {
+        Json(self.0.function_calls.clone())
     }
 
     /// Tools that the agent is connected to: `[]` if there are none.
-    async fn tool_integrations(&self) -> &Value {
-        &self.0.tool_integrations
+    async fn tool_integrations(&self) -> Json {
+        Json(self.0.tool_integrations.clone())
     }
 
     /// The instructions that the agent follows.
@@ -108,23 +107,23 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// The agent's manner, such as its tone.
-    async fn agent_personality(&self) -> &Value {
-        &self.0.agent_personality
+    async fn agent_personality(&self) -> Json {
+        Json(self.0.agent_personality.clone())
     }
 
     /// Names of the environment variables that the agent needs, never their values: every member reads them.
-    async fn required_env_vars(&self) -> &Value {
-        &self.0.required_env_vars
+    async fn required_env_vars(&self) -> Json {
+        Json(self.0.required_env_vars.clone())
     }
 
     /// Packages that the agent needs.
-    async fn dependencies(&self) -> &Value {
-        &self.0.dependencies
+    async fn dependencies(&self) -> Json {
+        Json(self.0.dependencies.clone())
     }
 
     /// The files that the agent consists of.
-    async fn source_files(&self) -> &Value {
-        &self.0.source_files
+    async fn source_files(&self) -> Json {
+        Json(self.0.source_files.clone())
     }
 }
 

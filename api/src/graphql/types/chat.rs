@@ -1,7 +1,6 @@
 //! Sessions and messages.
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object};
-use serde_json::Value;
 
 use super::file::CodeChange;
 use super::profile::User;
@@ -16,7 +15,7 @@ use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
@@ -84,8 +83,8 @@ impl ChatSession {
     }
 
     /// Data of the client; `{}` unless the client gave some.
-    async fn metadata(&self) -> &Value {
-        &self.0.metadata
+    async fn metadata(&self) -> Json {
+        Json(self.0.metadata.clone())
     }
 
     /// Its messages, oldest first. `last: 50` gives the newest 50.
@@ -246,8 +245,9 @@ impl ChatMessage {
     }
 
     /// The text that was said.
-    async fn content(&self) -> &str {
-        &self.0.content
+    async fn content(&self, ctx: &Context<'_>) -> Result<&str> {
+        caller(ctx)?.reader.answer(self.0.content.len())?;
+        Ok(&self.0.content)
     }
 
     /// When it was added to the session.
@@ -272,13 +272,13 @@ impl ChatMessage {
     }
 
     /// What the AI knew; `{}` unless the client gave some.
-    async fn context_data(&self) -> &Value {
-        &self.0.context_data
+    async fn context_data(&self) -> Json {
+        Json(self.0.context_data.clone())
     }
 
     /// Data of the client; `{}` unless the client gave some.
-    async fn metadata(&self) -> &Value {
-        &self.0.metadata
+    async fn metadata(&self) -> Json {
+        Json(self.0.metadata.clone())
     }
 
     /// Whether a restore of the conversation has hidden it. Lists leave it out unless `includeHidden` is true.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object, SimpleObject};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::chat::{ChatMessage, ChatSession};
@@ -16,7 +15,7 @@ use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumb
 use crate::graphql::names::{ChangeType, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Base64, Time};
+use crate::graphql::scalar::{Base64, Json, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
@@ -26,20 +25,27 @@ use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 
 /// The bytes with a hash; none for a folder or a deletion.
-async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Arc<Vec<u8>>>> {
+/// The contents with a hash, of so many bytes.
+async fn bytes(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<Arc<Vec<u8>>>> {
     let Some(hash) = hash else { return Ok(None) };
-    let bytes = caller(ctx)?.load(Contents(project, hash)).await?.transpose()?;
+    let caller = caller(ctx)?;
+    // Before it is read: a small database can hold very large contents.
+    caller.reader.load(usize::try_from(size).unwrap_or_default())?;
+    let bytes = caller.load(Contents(project, hash)).await?.transpose()?;
     bytes.map(Some).ok_or_else(|| Error::Internal(format!("the contents {} are missing", hex::encode(hash))))
 }
 
-async fn text(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<String>> {
-    let bytes = bytes(ctx, project, hash).await?;
-    Ok(bytes.and_then(|bytes| diff::text_of(&bytes).map(str::to_owned)))
+async fn text(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<String>> {
+    let bytes = bytes(ctx, project, hash, size).await?;
+    let text = bytes.as_ref().and_then(|bytes| diff::text_of(bytes));
+    caller(ctx)?.reader.answer(text.map_or(0, str::len))?;
+    Ok(text.map(str::to_owned))
 }
 
-async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>) -> Result<Option<Base64>> {
-    let bytes = bytes(ctx, project, hash).await?;
-    Ok(bytes.filter(|bytes| diff::text_of(bytes).is_none()).map(|bytes| Base64(bytes.to_vec())))
+async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size: i32) -> Result<Option<Base64>> {
+    let bytes = bytes(ctx, project, hash, size).await?.filter(|bytes| diff::text_of(bytes).is_none());
+    caller(ctx)?.reader.answer(bytes.as_ref().map_or(0, |bytes| bytes.len().div_ceil(3) * 4))?;
+    Ok(bytes.map(|bytes| Base64(bytes.to_vec())))
 }
 
 /// A file or a folder: now, or as of the revision at which it was read. A folder is there when `createFile` or `syncFiles` made
@@ -179,12 +185,12 @@ impl ProjectFile {
 
     /// Its text. Null for a folder, a deleted file, and bytes that are not UTF-8 (`contentBase64` has those).
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(text(ctx, self.0.project_id(), self.0.hash())).await
+        or_null(text(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
     /// Its bytes if they are not UTF-8; else null.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
-        or_null(base64(ctx, self.0.project_id(), self.0.hash())).await
+        or_null(base64(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
     /// Which version, change, message and author wrote each line, from the first line to the last. Empty for a folder, a
@@ -358,12 +364,12 @@ impl FileSnapshot {
 
     /// The text. Null for a folder, a deletion, and bytes that are not UTF-8 (`contentBase64` has those).
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(text(ctx, self.0.project_id, self.0.hash)).await
+        or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
     /// The bytes if they are not UTF-8; else null.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
-        or_null(base64(ctx, self.0.project_id, self.0.hash)).await
+        or_null(base64(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
     /// SHA-256 of the bytes, lower-case hex; null for a folder and a deletion.
@@ -489,14 +495,15 @@ impl CodeChange {
     async fn old_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async {
             let before = before(ctx, &self.0).await?;
-            text(ctx, self.0.project_id, before.and_then(|before| before.hash)).await
+            let size = before.as_ref().map_or(0, |before| before.size_bytes);
+            text(ctx, self.0.project_id, before.and_then(|before| before.hash), size).await
         })
         .await
     }
 
     /// The text after the change; null if there is none.
     async fn new_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
-        or_null(text(ctx, self.0.project_id, self.0.hash)).await
+        or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
     /// Unified diff (as `diff -u`, 3 lines of context); `patch` can apply it. Null for bytes that are not text.
@@ -508,8 +515,13 @@ impl CodeChange {
     /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
     /// context. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
-    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Value>> {
-        or_null(async { sides(ctx, &self.0).await?.line_changes().await }).await
+    async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
+        or_null(async {
+            let sides = sides(ctx, &self.0).await?;
+            caller(ctx)?.reader.answer(sides.size())?;
+            Ok(sides.line_changes().await?.map(Json))
+        })
+        .await
     }
 
     /// The number of lines that it added.
@@ -582,15 +594,19 @@ async fn stat(ctx: &Context<'_>, change: &model::FileSnapshot) -> Stat {
 }
 
 async fn unified(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<String>> {
-    compare::unified(&caller(ctx)?.services, change, sides(ctx, change)).await
+    let caller = caller(ctx)?;
+    let diff = compare::unified(&caller.services, change, sides(ctx, change)).await?;
+    caller.reader.answer(diff.as_ref().map_or(0, String::len))?;
+    Ok(diff)
 }
 
 async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compare::Sides> {
     let before = before(ctx, change).await?;
     // Asked for together, they are read by one statement.
+    let old_size = before.as_ref().map_or(0, |before| before.size_bytes);
     let (old, new) = futures::try_join!(
-        bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash)),
-        bytes(ctx, change.project_id, change.hash),
+        bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash), old_size),
+        bytes(ctx, change.project_id, change.hash, change.size_bytes),
     )?;
     let is_deleted = change.change_type == names::ChangeType::Delete;
     Ok(compare::Sides {
@@ -637,7 +653,9 @@ impl FileDiff {
     }
 
     pub(super) async fn between(ctx: &Context<'_>, between: Between) -> Result<Vec<Self>> {
-        let diffs = caller(ctx)?.load(between).await?.transpose()?.unwrap_or_default();
+        let caller = caller(ctx)?;
+        let diffs = caller.load(between).await?.transpose()?.unwrap_or_default();
+        caller.reader.answer(diffs.iter().filter_map(|diff| diff.diff.as_ref()).map(String::len).sum())?;
         Ok(diffs.into_iter().map(Self::from).collect())
     }
 

@@ -1,12 +1,11 @@
 //! Users.
 
 use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
-use serde_json::Value;
 
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::OwnPreferences;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::error::Result;
 use crate::model::ids::UserId;
 use crate::model::node_id::NodeId;
@@ -65,9 +64,9 @@ pub struct UserPreferences {
     /// Whether the editor saves without being asked.
     auto_save_enabled: bool,
     /// The client's settings for notifications; `{}` by default.
-    notification_preferences: Value,
+    notification_preferences: Json,
     /// The client's settings for its interface; `{}` by default.
-    ui_preferences: Value,
+    ui_preferences: Json,
     /// When they last changed.
     updated_at: Time,
 }
@@ -101,8 +100,8 @@ impl UserPreferences {
             user,
             editor_theme: row.editor_theme,
             auto_save_enabled: row.auto_save_enabled,
-            notification_preferences: row.notification_preferences,
-            ui_preferences: row.ui_preferences,
+            notification_preferences: Json(row.notification_preferences),
+            ui_preferences: Json(row.ui_preferences),
             updated_at: Time(row.updated_at),
         }
     }

@@ -1,7 +1,6 @@
 //! Projects.
 
 use async_graphql::{ComplexObject, Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
-use serde_json::Value;
 
 use super::agent_configuration::AgentConfiguration;
 use super::chat::{ChatSession, ChatSessionFilter};
@@ -24,7 +23,7 @@ use crate::graphql::page::{
     COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, rows, weigh, weigh_part,
 };
 use crate::graphql::row::{Plain, Row};
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::agent_configuration::{self, AgentConfigurationFilter};
 use crate::model::chat::SessionFilter;
 use crate::model::collaborator;
@@ -93,8 +92,8 @@ impl Project {
     }
 
     /// The voice agent's configuration. The client decides its shape.
-    async fn config(&self) -> &Value {
-        &self.0.config
+    async fn config(&self) -> Json {
+        Json(self.0.config.clone())
     }
 
     /// Whether it is in use, archived or deleted.

@@ -1,14 +1,13 @@
 //! Messages that are being written.
 
 use async_graphql::{Context, ID, Object};
-use serde_json::Value;
 
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use crate::graphql::context::caller;
 use crate::graphql::loader::TextOf;
 use crate::graphql::names::{MessageRole, MessageState};
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Json, Time};
 use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::growing_message::{self as model, MessageEnd};
@@ -76,13 +75,13 @@ impl StreamingMessage {
     }
 
     /// What the AI knows; `{}` unless the client gave some.
-    async fn context_data(&self) -> &Value {
-        &self.0.context_data
+    async fn context_data(&self) -> Json {
+        Json(self.0.context_data.clone())
     }
 
     /// Data of the client; `{}` unless the client gave some.
-    async fn metadata(&self) -> &Value {
-        &self.0.metadata
+    async fn metadata(&self) -> Json {
+        Json(self.0.metadata.clone())
     }
 }
 

@@ -1,14 +1,19 @@
 //! One connection, which is asked in the same way whichever database it is of.
 
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryFutureExt};
+use futures::{FutureExt, Stream, TryFutureExt, TryStreamExt};
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
 use sea_query_sqlx::SqlxValues;
 use sqlx::error::DatabaseError;
+use sqlx::postgres::PgRow;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::sqlite::SqliteError;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Column, Connection as _, PgConnection, Row, SqliteConnection, TypeInfo};
 use sqlx_core::transaction::TransactionManager;
+
+use crate::model::budget::Budget;
+use crate::model::error::Error;
 
 type PgTransactions = <sqlx::Postgres as sqlx::Database>::TransactionManager;
 type SqliteTransactions = <sqlx::Sqlite as sqlx::Database>::TransactionManager;
@@ -29,11 +34,27 @@ impl Connection {
 
     /// All rows of a statement. It is read to its end also for one row: an error after that row would go unseen, and the
     /// transaction that it ended be committed.
-    pub(super) fn query(&mut self, statement: Statement) -> BoxFuture<'_, sqlx::Result<Vec<QueryResult>>> {
+    ///
+    /// Within a budget, rows are counted as they come, and the rest of them is not read once it is spent.
+    pub(super) fn query<'c>(
+        &'c mut self,
+        statement: Statement,
+        budget: Option<&'c Budget>,
+    ) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
         let (sql, values) = parts(statement);
-        match self {
-            Self::Postgres(connection) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
-            Self::Sqlite(connection) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
+        match (self, budget) {
+            (Self::Postgres(connection), None) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
+            (Self::Sqlite(connection), None) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
+            (Self::Postgres(connection), Some(budget)) => {
+                let size = |row: &PgRow, column: usize| row.try_get_raw(column).ok()?.as_bytes().ok().map(<[u8]>::len);
+                rows(counted(sqlx::query_with(sql, values).fetch(connection), budget, size))
+            }
+            (Self::Sqlite(connection), Some(budget)) => {
+                let size = |row: &SqliteRow, column: usize| {
+                    row.try_get_unchecked::<Option<&[u8]>, _>(column).ok()?.map(<[u8]>::len)
+                };
+                rows(counted(sqlx::query_with(sql, values).fetch(connection), budget, size))
+            }
         }
     }
 
@@ -125,6 +146,40 @@ fn rows<'c, R: Into<QueryResult> + Send + 'c>(
 ) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
     fetched.map_ok(|rows| rows.into_iter().map(Into::into).collect()).boxed()
 }
+
+/// All rows, as long as their texts and bytes are within the budget.
+async fn counted<R: Row>(
+    mut fetched: impl Stream<Item = sqlx::Result<R>> + Unpin + Send,
+    budget: &Budget,
+    size: impl Fn(&R, usize) -> Option<usize> + Send,
+) -> sqlx::Result<Vec<R>> {
+    /// Of these there can be many bytes in one value.
+    const LARGE: [&str; 5] = ["TEXT", "BLOB", "BYTEA", "JSON", "JSONB"];
+    let mut rows = Vec::new();
+    let mut large = None;
+    while let Some(row) = fetched.try_next().await? {
+        let large: &Vec<usize> = large.get_or_insert_with(|| {
+            let columns = row.columns().iter().enumerate();
+            columns.filter(|(_, column)| LARGE.contains(&column.type_info().name())).map(|(index, _)| index).collect()
+        });
+        let bytes = large.iter().filter_map(|column| size(&row, *column)).sum();
+        budget.load(bytes).map_err(|error| sqlx::Error::AnyDriverError(Box::new(OverBudget(error))))?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// The budget of an operation is spent.
+#[derive(Debug)]
+pub struct OverBudget(pub Error);
+
+impl std::fmt::Display for OverBudget {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0.message())
+    }
+}
+
+impl std::error::Error for OverBudget {}
 
 /// Whether a connection on which this happened is to be closed: it is lost, or not known to be in the state that it should be
 /// in. What a statement itself got wrong is no such thing.

@@ -4,7 +4,14 @@ use std::fs::{self, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+
+use super::writer::beside;
 use crate::model::error::{Error, Result};
+
+/// Up to which size a file is checked if a log was left beside it. It takes about a second.
+const CHECKED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A file that is open, by what it is and not by its name.
 pub(super) struct OpenFile {
@@ -52,6 +59,39 @@ impl OpenFile {
                 .to_owned(),
         ))
     }
+}
+
+/// Makes sure that a file and the log that was left beside it belong together: SQLite takes any log as the file's own.
+///
+/// # Errors
+/// `Internal` if they do not fit.
+pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
+    let path = options.get_filename();
+    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if !has_log || !fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES) {
+        return Ok(());
+    }
+    let checked = async {
+        // The last writer that closes a file copies the log into it; a reader does not.
+        let options = options.clone().create_if_missing(false).read_only(true);
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(answer)
+    };
+    let found = match checked.await {
+        Ok(answer) if answer == "ok" => return Ok(()),
+        Ok(answer) => answer,
+        Err(sqlx::Error::Database(error)) if error.message().contains("malformed") => error.to_string(),
+        // What opens the file next reports it.
+        Err(_) => return Ok(()),
+    };
+    let path = path.display();
+    Err(Error::Internal(format!(
+        "the database {path} is damaged, or the log {path}-wal is another file's, as when a backup is copied over a database while \
+         the old log is left beside it. Move {path}-wal and {path}-shm away to use the file without the log, and run \
+         `antiphon verify`. SQLite reports: {found}"
+    )))
 }
 
 #[cfg(unix)]

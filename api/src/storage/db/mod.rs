@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use sea_orm::{ConnectOptions as SeaOptions, Database, DatabaseConnection, DbBackend, QueryResult};
 use serde_json::json;
 use sqlx::ConnectOptions;
@@ -40,6 +41,8 @@ mod session;
 mod transaction;
 mod writer;
 
+pub(super) use connection::OverBudget;
+pub use file::check_log;
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
 
@@ -77,23 +80,31 @@ impl Db {
     /// # Errors
     /// `Internal` saying why the database cannot be reached.
     pub async fn connect(url: &str, limits: &DatabaseLimits) -> Result<Self> {
+        Self::connect_in(url, None, limits).await
+    }
+
+    /// The same, in a schema of PostgreSQL's that is not the login's own.
+    ///
+    /// # Errors
+    /// As [`Db::connect`].
+    pub async fn connect_in(url: &str, schema: Option<&str>, limits: &DatabaseLimits) -> Result<Self> {
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
         let (pool, writer) = if url.starts_with("sqlite:") {
+            let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
+            let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
             let options = sqlite_options(url)?;
             let path = options.get_filename().to_owned();
             OpenFile::make(&path);
             let file = Arc::new(OpenFile::at(&path));
             let writer = Connector::new(Place::Sqlite { options: Box::new(options), file: file.clone() }, limits);
             let writer = Writer::open(writer, &path, file.clone(), limits).await?;
-            let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
-            let options = options.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
-            let readers = Connector::new(Place::Sqlite { options: Box::new(options), file }, limits);
+            let readers = Connector::new(Place::Sqlite { options: Box::new(reads), file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
             (pool::open(readers, size).await?, Some(Arc::new(writer)))
         } else {
-            let options: PgConnectOptions = url.parse().map_err(unusable)?;
-            let settings = postgres_settings(limits);
+            let options = postgres_options(url).map_err(unusable)?;
+            let settings = postgres_settings(limits, schema);
             let options = Box::new(options.disable_statement_logging());
             let connector = Connector::new(Place::Postgres { options, settings }, limits);
             (pool::open(connector, size).await?, None)
@@ -101,7 +112,7 @@ impl Db {
         Ok(Self {
             pool,
             writer,
-            migrations: migrations(url).await?,
+            migrations: migrations(url, schema).await?,
             url: url.into(),
             metrics: Arc::default(),
             locks: Locks::Both,
@@ -157,9 +168,9 @@ impl Db {
         self.writer.is_some()
     }
 
-    /// Its URL, where this is PostgreSQL.
-    pub(super) fn postgres_url(&self) -> Option<&str> {
-        (!self.is_sqlite()).then_some(&*self.url)
+    /// How to connect to it, if this is PostgreSQL.
+    pub(super) fn postgres(&self) -> Option<PgConnectOptions> {
+        if self.is_sqlite() { None } else { postgres_options(&self.url).ok() }
     }
 
     /// The same database behind these locks.
@@ -277,6 +288,7 @@ impl Db {
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
             proven: Proven::default(),
+            budget: None,
             _held: None,
         }
     }
@@ -318,10 +330,13 @@ const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid";
 
 /// What each session of PostgreSQL's is to have, whatever the server, the database or the login has for a default.
-fn postgres_settings(limits: &DatabaseLimits) -> String {
+fn postgres_settings(limits: &DatabaseLimits, schema: Option<&str>) -> String {
     // One plan for all values of a statement, which every page here is read by an index with. To plan it again for each costs
     // more than to run it: row-level security makes statements long.
     let mut settings = "SET plan_cache_mode = force_generic_plan; SET row_security = on".to_owned();
+    if let Some(schema) = schema {
+        settings.push_str(&format!("; {}", set_schema(schema)));
+    }
     // Who waits for a row of another server's write waits no longer than for a write of this one.
     settings.push_str(&format!("; SET lock_timeout = '{}s'", limits.database_acquire_seconds));
     if limits.database_statement_seconds > 0 {
@@ -329,6 +344,46 @@ fn postgres_settings(limits: &DatabaseLimits) -> String {
         settings.push_str(&format!("; SET statement_timeout = {milliseconds}"));
     }
     settings
+}
+
+/// The statement that makes a schema the one of a session: it needs no start-up option, which poolers may drop.
+pub fn set_schema(schema: &str) -> String {
+    format!("SET search_path = {}", quoted(schema))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\"").replace('\0', ""))
+}
+
+/// What a URL of PostgreSQL says. A user without a host is taken, as libpq takes it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn postgres_options(url: &str) -> sqlx::Result<PgConnectOptions> {
+    let parsed = match without_host(url) {
+        None => url.parse::<PgConnectOptions>()?,
+        Some((scheme, user, rest)) => {
+            // A host that is not there cannot be said with a user; without both it is the local socket.
+            let placed = if rest.starts_with(':') { "localhost" } else { "" };
+            let options: PgConnectOptions = format!("{scheme}://{placed}{rest}").parse()?;
+            let (user, password) = user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
+            let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            let options = if user.is_empty() { options } else { options.username(&decoded(user)) };
+            password.map_or(options.clone(), |password| options.password(&decoded(password)))
+        }
+    };
+    // A default that servers have had since version 12, and a start-up parameter that pgbouncer refuses.
+    Ok(parsed.extra_float_digits(None))
+}
+
+/// The scheme, the user and what follows the host, of a URL that has a user and no host.
+fn without_host(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let (user, host) = authority.rsplit_once('@')?;
+    let port = url.get(url.len() - rest.len() - host.len()..)?;
+    (host.is_empty() || host.starts_with(':')).then_some((scheme, user, port))
 }
 
 /// How a SQLite file is opened by who writes to it.
@@ -350,12 +405,20 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions> {
 }
 
 /// A connection for migrations, made when it is first used and not kept for long.
-async fn migrations(url: &str) -> Result<DatabaseConnection> {
-    let mut options = SeaOptions::new(url);
+async fn migrations(url: &str, schema: Option<&str>) -> Result<DatabaseConnection> {
+    let is_sqlite = url.starts_with("sqlite:");
+    // SeaORM reads URLs otherwise; what it reads is replaced.
+    let mut options = SeaOptions::new(if is_sqlite { url } else { "postgres://localhost" });
     options.max_connections(1).connect_lazy(true).sqlx_logging(false).idle_timeout(Duration::from_secs(10));
-    if url.starts_with("sqlite:") {
+    if is_sqlite {
         let kept = sqlite_options(url)?;
         options.map_sqlx_sqlite_opts(move |_| kept.clone());
+    } else {
+        let kept = postgres_options(url).map_err(unusable)?.disable_statement_logging();
+        options.map_sqlx_postgres_opts(move |_| kept.clone());
+        if let Some(schema) = schema {
+            options.set_schema_search_path(quoted(schema));
+        }
     }
     Database::connect(options).await.map_err(fail)
 }

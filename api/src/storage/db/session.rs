@@ -12,6 +12,7 @@ use super::connection::{Connection, DbResult, breaks, db_err};
 use super::pool::{self, Connector, Pool};
 use super::writer::Turn;
 use crate::metrics::Metrics;
+use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 use crate::storage::failure::{fail, fail_of};
 
@@ -83,11 +84,11 @@ impl Session {
         Self { held, backend: DbBackend::Sqlite, metrics: metrics.clone() }
     }
 
-    pub(super) async fn query(&self, statement: Statement) -> DbResult<Vec<QueryResult>> {
+    pub(super) async fn query(&self, statement: Statement, budget: Option<&Budget>) -> DbResult<Vec<QueryResult>> {
         let mut held = self.held.lock().await;
         held.state.start();
         let started = Instant::now();
-        let result = held.connection()?.query(statement).await;
+        let result = held.connection()?.query(statement, budget).await;
         held.ended(started, result, &self.metrics)
     }
 

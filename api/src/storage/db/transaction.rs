@@ -11,6 +11,7 @@ use super::fail;
 use super::session::Session;
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
+use crate::model::budget::Budget;
 use crate::model::error::Result;
 use crate::model::locks::Locks;
 use crate::storage::access::Proven;
@@ -43,6 +44,7 @@ pub struct Tx {
     pub(in crate::storage) contents: ContentCache,
     /// The projects of which the actor is known to be a member.
     pub(in crate::storage) proven: Proven,
+    pub(super) budget: Option<Arc<Budget>>,
     /// What is given back once the transaction has ended: fields are dropped in their order.
     pub(super) _held: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -65,7 +67,7 @@ impl Operator {
     }
 
     pub(in crate::storage) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>> {
-        self.session.query(sql.build(self.session.backend)).await.map_err(fail)
+        self.session.query(sql.build(self.session.backend), None).await.map_err(fail)
     }
 }
 
@@ -73,6 +75,11 @@ impl Tx {
     /// Keeps something until the transaction has ended.
     pub fn holding(self, held: impl Any + Send + Sync) -> Self {
         Self { _held: Some(Box::new(held)), ..self }
+    }
+
+    /// Reads no more bytes than the budget has left.
+    pub fn within(self, budget: Arc<Budget>) -> Self {
+        Self { budget: Some(budget), ..self }
     }
 
     /// Commits.
@@ -125,7 +132,7 @@ impl Tx {
     }
 
     pub(in crate::storage) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>> {
-        self.session.query(self.statement(sql)).await.map_err(fail)
+        self.session.query(self.statement(sql), self.budget.as_deref()).await.map_err(fail)
     }
 
     /// The number in column `n` of the one row.
@@ -164,10 +171,10 @@ impl ConnectionTrait for Tx {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> DbResult<Option<QueryResult>> {
-        Ok(self.session.query(statement).await?.into_iter().next())
+        Ok(self.session.query(statement, self.budget.as_deref()).await?.into_iter().next())
     }
 
     async fn query_all_raw(&self, statement: Statement) -> DbResult<Vec<QueryResult>> {
-        self.session.query(statement).await
+        self.session.query(statement, self.budget.as_deref()).await
     }
 }

@@ -268,7 +268,7 @@ impl Writer {
 }
 
 /// The path of what SQLite keeps beside a file.
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(end);
     path.into()

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ const MAX_WAITING: usize = 10_000;
 /// By which way servers wake each other's listeners.
 pub enum Bus {
     /// `LISTEN` and `NOTIFY` of the database; every server hears of every write.
-    Postgres(String, Db),
+    Postgres(Box<PgConnectOptions>, Db),
     /// NATS; a server hears of those projects that somebody listens to there.
     Nats(nats::Servers),
 }
@@ -36,9 +37,9 @@ pub enum Bus {
 impl Bus {
     /// NATS where there is one, and else PostgreSQL's notifications where the database has them and they are wanted.
     pub fn choose(db: &Db, notifies: bool, nats: Option<nats::Servers>) -> Option<Self> {
-        match (nats, db.postgres_url()) {
+        match (nats, db.postgres()) {
             (Some(servers), _) => Some(Self::Nats(servers)),
-            (None, Some(url)) if notifies => Some(Self::Postgres(url.to_owned(), db.clone())),
+            (None, Some(options)) if notifies => Some(Self::Postgres(Box::new(options), db.clone())),
             (None, _) => None,
         }
     }

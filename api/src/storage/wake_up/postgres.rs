@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use super::{Outbox, PAUSE, WakeUp, parse};
@@ -19,8 +19,8 @@ const CHANNEL: &str = "antiphon";
 /// How long a server's notification to itself may take before the log says that none arrive.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(url: &str, db: &Db, outbox: &Outbox, heard: impl Fn(WakeUp)) {
-    tokio::join!(send(db, outbox), receive(url, db, &outbox.works, heard));
+pub(super) async fn run(options: &PgConnectOptions, db: &Db, outbox: &Outbox, heard: impl Fn(WakeUp)) {
+    tokio::join!(send(db, outbox), receive(options, db, &outbox.works, heard));
 }
 
 async fn send(db: &Db, outbox: &Outbox) {
@@ -49,10 +49,13 @@ async fn notify(db: &Db, payloads: &[String]) -> anyhow::Result<()> {
     db.run_as_nobody(sql).await.map_err(|error| anyhow!("{error:?}"))
 }
 
-async fn receive(url: &str, db: &Db, works: &AtomicBool, heard: impl Fn(WakeUp)) {
+async fn receive(options: &PgConnectOptions, db: &Db, works: &AtomicBool, heard: impl Fn(WakeUp)) {
     loop {
         let listener = async {
-            let mut listener = PgListener::connect(url).await?;
+            // For one connection, which it opens again when it is lost.
+            let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+            let mut listener = PgListener::connect_with(&pool.connect_with(options.clone()).await?).await?;
+            listener.ignore_pool_close_event(true);
             listener.listen(CHANNEL).await?;
             notify(db, &[String::new()]).await?;
             anyhow::Ok(listener)

@@ -1,0 +1,139 @@
+//! Whether a connection to PostgreSQL leads where it was asked to: to the schema, and to one session for as long as it is open.
+
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+
+use tokio::time::timeout;
+
+use crate::model::clock;
+use crate::storage::db::set_schema;
+
+/// How long a database that is not overloaded takes to answer at most.
+const ASK_TIME: Duration = Duration::from_secs(2);
+
+/// Compares where two connections lead. One that cannot be opened says nothing here.
+///
+/// # Errors
+/// What is not as it was asked for, and what to do, for the operator.
+pub(crate) async fn check(options: &PgConnectOptions, schema: Option<&str>) -> anyhow::Result<()> {
+    let (Ok(mut one), Ok(mut other)) = (options.connect().await, options.connect().await) else { return Ok(()) };
+    let is_shared = is_shared(&mut one, &mut other).await;
+    let _ = other.close().await;
+    ensure!(
+        !is_shared?,
+        "a pooler in transaction mode is between here and the database: settings of a session, prepared statements and LISTEN do not \
+         survive a transaction there; use the direct connection, or the pooler in session mode (pgbouncer: pool_mode = session; \
+         Supabase: port 5432 in place of 6543)"
+    );
+    let checked = check_schema(&mut one, options, schema).await;
+    let _ = one.close().await;
+    checked
+}
+
+/// Whether two clients share what is one session's own, as behind a pooler in transaction mode. Nothing is sent that such a
+/// pooler would not let through, and what is set is set back.
+async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> anyhow::Result<bool> {
+    let mark = clock::new_id().simple().to_string();
+    let asked = "SELECT pg_backend_pid() AS backend, coalesce(current_setting('antiphon.mark', true), '') AS mark";
+    sqlx::raw_sql(AssertSqlSafe(format!("SET antiphon.mark = '{mark}'"))).execute(&mut *one).await?;
+    let before = sqlx::raw_sql(asked).fetch_one(&mut *one).await?;
+    // Meanwhile the other holds a backend, if there are not enough for both.
+    sqlx::raw_sql("BEGIN").execute(&mut *other).await?;
+    let others = sqlx::raw_sql(asked).fetch_one(&mut *other).await?;
+    let after = {
+        let mut waited = std::pin::pin!(sqlx::raw_sql(asked).fetch_one(&mut *one));
+        let after = timeout(ASK_TIME, waited.as_mut()).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut *other).await?;
+        match after {
+            Ok(after) => after?,
+            // It answers as soon as the other lets go: there is one backend for both.
+            Err(_) => return Ok(timeout(ASK_TIME, waited).await.is_ok()),
+        }
+    };
+    sqlx::raw_sql("RESET antiphon.mark").execute(&mut *one).await?;
+    let backend = |row: &sqlx::postgres::PgRow| row.try_get::<i32, _>("backend");
+    let has_mark = |row: &sqlx::postgres::PgRow| anyhow::Ok(row.try_get::<String, _>("mark")? == mark);
+    Ok(backend(&before)? != backend(&after)?
+        || backend(&before)? == backend(&others)?
+        || has_mark(&others)?
+        || !has_mark(&after)?)
+}
+
+/// Compares the schema of a connection with the one that was asked for.
+///
+/// # Errors
+/// What is otherwise, for the operator.
+pub(crate) async fn check_schema(
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+    schema: Option<&str>,
+) -> anyhow::Result<()> {
+    let of_options = options.get_options().and_then(search_path);
+    let Some(asked) = schema.map(str::to_owned).or(of_options) else { return Ok(()) };
+    if let Some(schema) = schema {
+        sqlx::raw_sql(AssertSqlSafe(set_schema(schema))).execute(&mut *connection).await?;
+    }
+    // A login that only speaks for callers has no right to use it by itself, and then there is no current schema.
+    let settings = "SELECT current_schema()::text AS schema, current_setting('search_path') AS path";
+    let row = sqlx::raw_sql(settings).fetch_one(&mut *connection).await?;
+    let (used, path): (Option<String>, String) = (row.try_get("schema")?, row.try_get("path")?);
+    let found = used.or_else(|| first(&path));
+    let exists =
+        format!("SELECT count(*) > 0 AS found FROM pg_namespace WHERE nspname = '{}'", asked.replace('\'', "''"));
+    let is_there: bool = sqlx::raw_sql(AssertSqlSafe(exists)).fetch_one(connection).await?.try_get("found")?;
+    if !is_there {
+        bail!(
+            "there is no schema {asked:?} in the database: CREATE SCHEMA makes one, or choose another with DATABASE_SCHEMA"
+        );
+    }
+    let found = found.unwrap_or_else(|| "none".to_owned());
+    ensure!(
+        found == asked,
+        "the schema {asked:?} was asked for, and the connection is in {found:?}: a pooler on the way drops the start-up options of \
+         the URL; set DATABASE_SCHEMA={asked} instead"
+    );
+    Ok(())
+}
+
+/// The first schema of the search path that start-up options set (`-c search_path=…`); none if that is the user's own.
+fn search_path(options: &str) -> Option<String> {
+    let (_, set) = options.rsplit_once("search_path=")?;
+    first(set)
+}
+
+/// The first schema of a search path.
+fn first(path: &str) -> Option<String> {
+    let path = path.trim_start_matches(['\'', '\\', ' ']);
+    let name = match path.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"')?.0,
+        None => {
+            path.split(|character: char| character == ',' || character.is_whitespace()).next()?.trim_end_matches('\'')
+        }
+    };
+    (!name.is_empty() && name != "$user").then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_of_start_up_options_is_the_first_of_the_last_path() {
+        for (options, schema) in [
+            ("-csearch_path=antiphon", Some("antiphon")),
+            ("-c search_path=antiphon", Some("antiphon")),
+            ("-c search_path=a,b -c statement_timeout=5s", Some("a")),
+            ("-c search_path=a --search_path=\"B\"", Some("B")),
+            ("-c search_path=\"$user\",public", None),
+            ("-c statement_timeout=5s", None),
+            ("-c search_path=", None),
+            ("-c search_path='a'", Some("a")),
+            ("-c search_path=\"a b\",c", Some("a b")),
+        ] {
+            assert_eq!(search_path(options).as_deref(), schema, "{options}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! pgbouncer for tests: a pooler of one test's own in front of a database, from the machine's own binary (Debian's package
+//! `pgbouncer`). Where there is none the tests that need it are left out, loudly; with `CI` set that is a failure.
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::database::{Folder, anyone_but_root};
+
+/// Runs the pooler for as long as its standard input is open, which it is as long as the test process lives.
+const KEEPER: &str = r#""$@" >log 2>&1 & read -r _; kill -9 $!; wait"#;
+
+/// A pooler. Dropped, it is gone.
+pub struct PgBouncer {
+    port: u16,
+    keeper: Child,
+    _folder: Folder,
+}
+
+impl PgBouncer {
+    /// Starts one in front of the PostgreSQL that a URL names, with these lines in its settings besides what Debian has; none where the
+    /// machine has no pgbouncer.
+    ///
+    /// # Panics
+    /// Where there must be one and is not, or it does not start.
+    pub fn start(url: &str, settings: &[&str]) -> Option<Self> {
+        static TOLD: OnceLock<()> = OnceLock::new();
+        let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+        let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
+        let Some(binary) = folders.find_map(|folder| folder.join("pgbouncer").canonicalize().ok()) else {
+            assert!(env::var_os("CI").is_none(), "pgbouncer is not here, and CI is set");
+            // Past the capture of libtest, which would keep it to itself.
+            TOLD.get_or_init(|| {
+                let _ = io::stderr().write_all(
+                    b"\n*** LEFT OUT: every test with pgbouncer, for lack of it (Debian's package of that name).\n\n",
+                );
+            });
+            return None;
+        };
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let folder = Folder::new().expect("a folder");
+        let (place, login) = parts(url);
+        let (host, server_port) = place.split_once(':').expect("a port");
+        let at = folder.0.display();
+        let mut ini = format!(
+            "[databases]\n* = host={host} port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = scram-sha-256\nauth_file = {at}/users\n"
+        );
+        settings.iter().for_each(|line| ini.push_str(&format!("{line}\n")));
+        fs::write(folder.0.join("ini"), ini).expect("the settings");
+        let password = login.split_once(':').expect("a password").1;
+        let users: String = ["antiphon", "antiphon_server", "postgres"]
+            .iter()
+            .map(|user| format!("\"{user}\" \"{password}\"\n"))
+            .collect();
+        fs::write(folder.0.join("users"), users).expect("the users");
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700)).expect("a mode");
+
+        let mut keeper = Command::new("/bin/sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(binary).arg(folder.0.join("ini")).current_dir(&folder.0);
+        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+            let (user, group) = anyone_but_root().expect("somebody");
+            for path in [folder.0.clone(), folder.0.join("ini"), folder.0.join("users")] {
+                chown(path, Some(user), Some(group)).expect("an owner");
+            }
+            keeper.uid(user).gid(group);
+        }
+        let keeper = keeper.spawn().expect("pgbouncer");
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = || fs::read_to_string(folder.0.join("log")).unwrap_or_default();
+            assert!(started.elapsed() < Duration::from_secs(20), "pgbouncer does not start: {}", log());
+            sleep(Duration::from_millis(20));
+        }
+        Some(Self { port, keeper, _folder: folder })
+    }
+
+    /// A database's URL by way of the pooler.
+    pub fn url(&self, url: &str) -> String {
+        let (place, _) = parts(url);
+        url.replace(place, &format!("127.0.0.1:{}", self.port))
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+/// The host with its port, and the user with their password.
+fn parts(url: &str) -> (&str, &str) {
+    let (login, rest) = url.split_once("://").expect("a scheme").1.split_once('@').expect("a user");
+    (rest.split(['/', '?']).next().expect("a host"), login)
+}
