@@ -279,7 +279,7 @@ tests::on_sqlite! {
             let event = heard.event().await;
             assert!(event["e"]["revision"].is_u64() && event["e"]["kind"].is_string(), "{selection}: {event}");
         }
-        for selection in ["__typename", "projectEvents(projectId: $id) { revision } whoIsHere(projectId: $id) { user { id } }"] {
+        for selection in ["__typename", "projectEvents(projectId: $id) { revision } presence(projectId: $id) { user { id } }"] {
             let query = format!("subscription($id: ID!) {{ {selection} }}");
             let mut heard = project.client.subscribe(&query, json!({ "id": project.id })).await;
             let errors = heard.next().await.unwrap().unwrap_err();
