@@ -52,6 +52,7 @@ use crate::{
         jwks::Jwks,
         listening::Groups,
         router::{AppState, router},
+        single::Streams,
         throttle::Throttle,
     },
 };
@@ -160,6 +161,7 @@ impl App {
             throttle: Arc::new(Throttle::new(&settings.limits, listen.trusted_proxies)),
             limits: Arc::new(settings.limits.clone()),
             groups: Groups::default(),
+            streams: Streams::default(),
             allow_origins: listen.allow_origins.clone().into(),
             health: health.clone(),
             slow_operation: Duration::from_millis(settings.observability.slow_operation_ms),
@@ -444,12 +446,12 @@ impl Target {
 
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
+        if let Self::Sqlite(options) = self {
+            check_log(options).await.map_err(words)?;
+        }
         let schema = settings.store.database_schema.as_deref();
-        match self {
-            Self::Sqlite(options) => check_log(options).await.map_err(words)?,
-            Self::Postgres(options) => {
-                timeout(PROBE_TIME, place::check(options, schema)).await.unwrap_or(Ok(()))?;
-            }
+        if let Self::Postgres(options) = self {
+            timeout(PROBE_TIME, place::check(options, schema)).await.unwrap_or(Ok(()))?;
         }
         let error = match Db::connect_in(settings.store.database_url.expose(), schema, &settings.database).await {
             Ok(db) => return Ok(db),

@@ -63,7 +63,7 @@ async fn obey(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Export(export)) => run_export(&settings, &export).await,
         Some(Command::Verify { project }) => run_verify(&settings, project.as_deref()).await,
         Some(Command::Doctor) => run_doctor(&settings).await,
-        Some(Command::Schema) => print(&format!("{}\n", schema::build(&settings.limits).sdl().trim_end())),
+        Some(Command::Schema) => print(&format!("{}\n", schema::sdl(&schema::build(&settings.limits)).trim_end())),
     }
 }
 

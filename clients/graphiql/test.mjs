@@ -137,13 +137,13 @@ try {
   ]);
   await openTab(reader, 'StartMessage');
   await run(reader, 'MessageStream');
-  await answer(reader, ({ data }) => data?.messageStream?.state === 'GROWING');
+  await answer(reader, ({ data }) => data?.messageStream?.state === 'STREAMING');
   await run(writer, 'AppendToMessage');
   await answer(reader, ({ data }) => data?.messageStream?.text === 'The agent says ');
   await run(writer, 'AppendMore');
   await answer(reader, ({ data }) => data?.messageStream?.text === 'hello now.');
-  await run(writer, 'WhoIsHere');
-  await answer(writer, ({ data }) => data?.project?.whoIsHere?.length === 1);
+  await run(writer, 'Presence');
+  await answer(writer, ({ data }) => data?.project?.presence?.length === 1);
   await run(writer, 'FinishMessage');
   const finished = await answer(reader, ({ data }) => data?.messageStream?.state === 'FINISHED');
   assert.deepEqual(finished.data.messageStream.message, { content: 'The agent says hello now.', revision: 4 });

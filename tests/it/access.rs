@@ -122,7 +122,7 @@ impl Ids {
                 (json!({ "input": { "messageId": growing, "offset": 16, "text": "Taken" } }), "{ length }"),
             ),
             ("finishMessage", input(json!({ "messageId": growing }))),
-            ("discardMessage", (json!({ "messageId": growing }), "{ messageId }")),
+            ("discardMessage", (json!({ "input": { "messageId": growing } }), "{ messageId }")),
             ("createFile", input(json!({ "projectId": project, "path": "new.py" }))),
             ("updateFile", input(json!({ "projectId": project, "path": "secret.py", "content": "taken" }))),
             ("renameFile", input(json!({ "projectId": project, "path": "secret.py", "newPath": "taken.py" }))),
@@ -135,16 +135,13 @@ impl Ids {
             ("undo", input(json!({ "projectId": project, "revision": 5 }))),
             ("inviteCollaborator", input(json!({ "projectId": project, "userId": user, "role": "EDITOR" }))),
             ("inviteByEmail", input(json!({ "projectId": project, "email": "mallory@example.com", "role": "EDITOR" }))),
-            (
-                "withdrawEmailInvitation",
-                (json!({ "projectId": project, "email": "mallory@example.com" }), "{ revision }"),
-            ),
+            ("withdrawEmailInvitation", input(json!({ "projectId": project, "email": "mallory@example.com" }))),
             ("acceptInvitation", (json!({ "projectId": project }), "{ revision }")),
-            ("declineInvitation", (json!({ "projectId": project }), "{ projectId }")),
+            ("declineInvitation", (json!({ "input": { "projectId": project } }), "{ projectId }")),
             ("changeCollaboratorRole", input(json!({ "projectId": project, "userId": user, "role": "VIEWER" }))),
             ("removeCollaborator", (json!({ "projectId": project, "userId": user }), "{ revision }")),
-            ("leaveProject", (json!({ "projectId": project }), "{ revision }")),
-            ("transferOwnership", (json!({ "projectId": project, "userId": user }), "{ revision }")),
+            ("leaveProject", input(json!({ "projectId": project }))),
+            ("transferOwnership", input(json!({ "projectId": project, "userId": user }))),
             ("saveAgentConfiguration", input(tests::project::with(saved, json!({ "projectId": project })))),
             ("setAgentConfigurationActive", input(json!({ "id": configuration, "isActive": false }))),
             ("deleteAgentConfiguration", input(json!({ "id": configuration }))),
@@ -157,8 +154,8 @@ impl Ids {
         let Self { project, session, growing, .. } = self;
         BTreeMap::from([
             ("messageStream", format!("(messageId: \"{growing}\") {{ text }}")),
-            ("growingMessages", format!("(projectId: \"{project}\") {{ length }}")),
-            ("whoIsHere", format!("(projectId: \"{project}\") {{ since }}")),
+            ("streamingMessages", format!("(projectId: \"{project}\") {{ length }}")),
+            ("presence", format!("(projectId: \"{project}\") {{ joinedAt }}")),
             ("messageAdded", format!("(sessionId: \"{session}\", afterRevision: 0) {{ id }}")),
             ("codeChanged", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
             ("projectEvents", format!("(projectId: \"{project}\", afterRevision: 0) {{ revision }}")),
@@ -179,6 +176,9 @@ impl Ids {
             ("CodeChange", self.change.clone()),
             ("ProjectSnapshot", self.snapshot.clone()),
             ("AgentConfiguration", self.configuration.clone()),
+            ("AgentConfigurationVersion", format!("agent-configuration-version:{}:1", self.configuration)),
+            ("ProjectEvent", format!("event:{}:1", self.project)),
+            ("StreamingMessage", format!("streaming-message:{}", self.growing)),
         ])
     }
 }
@@ -289,7 +289,10 @@ tests::behind_each_lock! {
         assert_eq!(names(&schema["__schema"]["queryType"]["fields"]), keys(&ids.questions()));
         assert_eq!(names(&schema["__schema"]["mutationType"]["fields"]), changes);
         assert_eq!(names(&schema["__schema"]["subscriptionType"]["fields"]), keys(&ids.subscriptions()));
-        assert_eq!(names(&schema["__type"]["possibleTypes"]), keys(&ids.nodes()));
+        let mut nodes = keys(&ids.nodes());
+        // Those about people beside the owner are in `nodes.rs`.
+        nodes.extend(["Collaborator", "EmailInvitation", "Invitation", "Presence"].map(str::to_owned));
+        assert_eq!(names(&schema["__type"]["possibleTypes"]), nodes);
     }
 
     async fn every_door_answers_everybody_as_it_should(server: Server) {

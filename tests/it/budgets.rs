@@ -1,8 +1,21 @@
 //! Given a budget of bytes for an operation, when more is loaded or answered than it has, then the operation is refused before that
 //! takes memory, and the error names the setting.
 
+use std::time::Duration;
+
 use serde_json::json;
-use tests::{client::Client, database::Database, project::Project, server::Server};
+use tests::{
+    client::{Client, Raw},
+    database::{Database, Kind},
+    project::Project,
+    server::{Server, run_with_database, run_with_server},
+    socket::Frame,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 
 /// Bytes of an operation.
 const BUDGET: usize = 1_000_000;
@@ -72,8 +85,120 @@ tests::on_both! {
         is_refused(&project.client, &messages("id", 6)).await;
         passes(&project.client, &messages(&aliases(4, "content"), 1)).await;
         is_refused(&project.client, &messages(&aliases(6, "content"), 1)).await;
+        // JSON counts as well.
+        let metadata = json!({ "id": project.id, "config": { "text": "c".repeat(BUDGET / 5) } });
+        project.client.mutate("updateProject", metadata, "{ revision }").await.ok();
+        let of_project = |select: &str| format!("{{ project(id: \"{}\") {{ {select} }} }}", project.id);
+        passes(&project.client, &of_project(&aliases(4, "config"))).await;
+        is_refused(&project.client, &of_project(&aliases(6, "config"))).await;
         let count = "{ projects { nodes { stats { totalMessages } } } }";
         assert_eq!(project.client.gql(count, json!({})).await.data["projects"]["nodes"][0]["stats"]["totalMessages"], 6);
         server.stop().await;
     }
+}
+
+async fn post(client: &Client, body: String) -> Raw {
+    let token = client.token().map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(token.as_deref().map(|token| ("authorization", token)));
+    client.send("POST", "/graphql", &headers, body).await.unwrap()
+}
+
+fn text(raw: &Raw) -> &str {
+    std::str::from_utf8(&raw.body).unwrap()
+}
+
+fn padded(bytes: usize) -> String {
+    json!({ "query": "{ __typename }", "variables": { "text": "a".repeat(bytes) } }).to_string()
+}
+
+tests::on_both! {
+    async fn a_body_of_a_stranger_is_small(database: Database) {
+        let server = Server::start(&database).await;
+        let (ada, nobody) = (server.user("ada@example.com"), server.anonymous());
+        assert_eq!(post(&nobody, padded(60_000)).await.status, 200);
+        let large = post(&nobody, padded(70_000)).await;
+        assert_eq!(large.status, 413);
+        assert!(text(&large).contains("--max-anonymous-body-bytes"), "{}", text(&large));
+        assert_eq!(post(&ada, padded(70_000)).await.status, 200);
+        // A token that does not hold is refused whatever comes after it.
+        let wrong = post(&nobody.with_token(Some("nonsense".to_owned())), padded(70_000)).await;
+        assert_eq!(wrong.status, 401);
+        server.stop().await;
+    }
+
+    async fn short_values_are_counted(database: Database) {
+        let server = Server::start_with(&database, &["--max-json-values=10000"]).await;
+        let ada = server.user("ada@example.com");
+        let query = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }";
+        let many = json!({ "query": query, "variables": { "ids": vec![1; 10_001] } });
+        let refused = post(&ada, many.to_string()).await;
+        assert_eq!(refused.status, 413);
+        assert!(text(&refused).contains("--max-json-values"), "{}", text(&refused));
+        // On a socket the operation ends, and no other.
+        let mut socket = ada.greeted().await;
+        socket.send(json!({ "id": "1", "type": "subscribe", "payload": many })).await;
+        let answer = socket.message().await;
+        assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!("1")), "{answer}");
+        socket.start("2", "{ viewer { email } }", json!({})).await;
+        assert_eq!(socket.message().await["payload"]["data"]["viewer"]["email"], "ada@example.com");
+        server.stop().await;
+    }
+
+    async fn what_all_take_together_has_an_end(database: Database) {
+        let server = Server::start_with(&database, &["--max-memory-bytes=2000000"]).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Large").await;
+        for n in 0..3 {
+            project.create_file(&format!("f{n}"), &format!("{n}{}", "a".repeat(400_000))).await;
+        }
+        let refused = post(&ada, padded(2_500_000)).await;
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.header("retry-after"), "1");
+        assert!(text(&refused).contains("--max-memory-bytes"), "{}", text(&refused));
+        let contents = |first: usize| format!("{{ project(id: \"{}\") {{ files(first: {first}) {{ nodes {{ content }} }} }} }}", project.id);
+        let refused = ada.gql(&contents(3), json!({})).await;
+        assert_eq!(refused.error()["extensions"]["code"], "RATE_LIMITED", "{}", refused.error());
+        // Whatever was taken is given back.
+        for _ in 0..5 {
+            passes(&ada, &contents(2)).await;
+            assert_eq!(post(&ada, padded(1_500_000)).await.status, 200);
+        }
+        server.stop().await;
+    }
+}
+
+#[test]
+fn a_socket_that_has_not_said_who_it_is_sends_little() {
+    run_with_server(Kind::Sqlite, async |server| {
+        let mut socket = server.anonymous().socket().await;
+        socket.send(json!({ "type": "connection_init", "payload": { "text": "a".repeat(70_000) } })).await;
+        let Frame::Close(code, reason) = socket.next().await else { panic!("it goes on") };
+        assert_eq!(code, 1009);
+        assert!(reason.contains("--max-anonymous-body-bytes"), "{reason}");
+    });
+}
+
+#[test]
+fn a_body_that_drips_ends() {
+    run_with_database(Kind::Sqlite, async |database| {
+        let server = Server::start_with(&database, &["--max-body-seconds=1"]).await;
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        // It never stops for long.
+        let drip = tokio::spawn(async move {
+            while writer.write_all(b" ").await.is_ok() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        });
+        let mut answer = Vec::new();
+        timeout(Duration::from_secs(20), reader.read_to_end(&mut answer)).await.expect("an end").ok();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains("--max-body-seconds"), "{answer}");
+        drip.abort();
+        server.stop().await;
+    });
 }

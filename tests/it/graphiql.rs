@@ -72,8 +72,8 @@ tests::on_both! {
         assert_eq!(changed, &json!({ "version": 2, "llmModel": "gpt-4o", "llmConfig": { "temperature": 0.7 } }));
         let restored = &answers["RestoreAgentConfiguration"]["restoreAgentConfiguration"];
         assert_eq!(restored["agentConfiguration"], json!({ "version": 3, "llmModel": "gpt-4" }));
-        assert_eq!(answers["MessageStream"]["messageStream"], json!({ "text": "", "nextOffset": 0, "state": "GROWING", "message": null }));
-        let here = &answers["WhoIsHere"]["project"]["whoIsHere"];
+        assert_eq!(answers["MessageStream"]["messageStream"], json!({ "text": "", "nextOffset": 0, "state": "STREAMING", "message": null }));
+        let here = &answers["Presence"]["project"]["presence"];
         assert_eq!((here.as_array().map(Vec::len), &here[0]["user"]["fullName"]), (Some(1), &json!("ada")));
         let finished = &answers["FinishMessage"]["finishMessage"];
         assert_eq!(finished["message"]["content"], "The agent says hello now.");
@@ -86,8 +86,8 @@ tests::on_both! {
         }
         // As has the one of the last tab, in whatever pieces.
         let listener = listeners.get_mut("MessageStream").expect("a tab that listens");
-        let (mut heard, mut state) = (String::new(), json!("GROWING"));
-        while state == "GROWING" {
+        let (mut heard, mut state) = (String::new(), json!("STREAMING"));
+        while state == "STREAMING" {
             let piece = listener.event().await["messageStream"].take();
             heard.push_str(piece["text"].as_str().unwrap());
             state = piece["state"].clone();

@@ -73,7 +73,7 @@ async fn hear(mut heard: Subscription, from: i64) -> (String, Value) {
         so_far.push_str(piece["text"].as_str().unwrap());
         at = from + so_far.len() as i64;
         assert_eq!(piece["nextOffset"], at);
-        if piece["state"] != "GROWING" {
+        if piece["state"] != "STREAMING" {
             assert_eq!(heard.next().await, None);
             assert_eq!(heard.end(), Some(&End::Complete));
             return (so_far, piece);
@@ -84,8 +84,8 @@ async fn hear(mut heard: Subscription, from: i64) -> (String, Value) {
 /// What is growing in a session.
 async fn growing(client: &Client, session: &str, select: &str) -> Value {
     let query =
-        format!("query($id: ID!) {{ node(id: $id) {{ ... on ChatSession {{ growingMessages {{ {select} }} }} }} }}");
-    client.gql(&query, json!({ "id": session })).await.ok()["node"]["growingMessages"].take()
+        format!("query($id: ID!) {{ node(id: $id) {{ ... on ChatSession {{ streamingMessages {{ {select} }} }} }} }}");
+    client.gql(&query, json!({ "id": session })).await.ok()["node"]["streamingMessages"].take()
 }
 
 #[track_caller]
@@ -105,7 +105,7 @@ tests::on_both! {
         let id = start(&ada, &session).await;
         let mut early = listen(&ada, &id, 0).await;
         let first = piece(&mut early).await;
-        assert_eq!(first, json!({ "messageId": id, "offset": 0, "text": "", "nextOffset": 0, "state": "GROWING", "message": null }));
+        assert_eq!(first, json!({ "messageId": id, "offset": 0, "text": "", "nextOffset": 0, "state": "STREAMING", "message": null }));
         let early = tokio::spawn(hear(early, 0));
         let mut at = 0;
         for text in PIECES {
@@ -118,7 +118,7 @@ tests::on_both! {
         // Until then it is no part of the history, and is read where it is.
         assert_eq!(project.state().await, before);
         let shown = growing(&ada, &session, "messageId text length state role author { fullName } session { id } contextData metadata").await;
-        assert_eq!(shown, json!([{ "messageId": id, "text": whole, "length": at, "state": "GROWING", "role": "ASSISTANT",
+        assert_eq!(shown, json!([{ "messageId": id, "text": whole, "length": at, "state": "STREAMING", "role": "ASSISTANT",
             "author": { "fullName": "ada" }, "session": { "id": session }, "contextData": {}, "metadata": {} }]));
         let from = PIECES[..3].concat().len() as i64;
         let mut late = listen(&ada, &id, from).await;
@@ -223,9 +223,9 @@ tests::on_both! {
             format!("id: {at}\nevent: next\ndata: {{\"data\":{{\"messageStream\":{{\"text\":\"{text}\",\"state\":\"{state}\"}}}}}}")
         };
         let mut heard = ada.stream("text/event-stream", &[], &body).await;
-        assert_eq!(event(&mut heard).await, told(6, "h\u{e9}llo", "GROWING"));
+        assert_eq!(event(&mut heard).await, told(6, "h\u{e9}llo", "STREAMING"));
         grow(&ada, &id, 6, " you").await;
-        assert_eq!(event(&mut heard).await, told(10, " you", "GROWING"));
+        assert_eq!(event(&mut heard).await, told(10, " you", "STREAMING"));
         drop(heard);
         finish(&ada, &id).await.ok();
         let mut again = ada.stream("text/event-stream", &[("last-event-id", "6")], &body).await;
@@ -351,11 +351,11 @@ tests::on_both! {
             }
             panic!("it is not {expected}");
         };
-        state("INTERRUPTED").await;
+        state("STALLED").await;
         // A word of nothing says that the writer is there.
         grow(&ada, &id, 0, "").await;
-        state("GROWING").await;
-        state("INTERRUPTED").await;
+        state("STREAMING").await;
+        state("STALLED").await;
         grow(&ada, &id, 0, "Then").await;
         let done = finish(&ada, &id).await.ok();
         assert_eq!(done["finishMessage"]["message"]["content"], "Then");
@@ -385,7 +385,7 @@ tests::on_both! {
             assert_eq!(answer.error_code(), "FORBIDDEN", "{answer:?}");
         }
         let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "GROWING");
+        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
         discard(&ada, &id).await.ok();
         assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
 
@@ -393,7 +393,7 @@ tests::on_both! {
         let own = project.start_session().await;
         let id = start(&ada, &own).await;
         let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "GROWING");
+        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
         let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
         grow(&ada, &id, 0, "A secret").await;
@@ -414,12 +414,12 @@ tests::on_both! {
         let project = Project::create(&ada, "Which").await;
         database.add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
         let session = project.start_session().await;
-        let query = "subscription($id: ID!) { growingMessages(projectId: $id) { messageId text session { id } } }";
+        let query = "subscription($id: ID!) { streamingMessages(projectId: $id) { messageId text session { id } } }";
         // On PostgreSQL he is somewhere else.
         let other = if database.kind() == Kind::Postgres { Some(Server::start(&database).await) } else { None };
         let there = other.as_ref().unwrap_or(&server).user("bob@example.com");
         let mut heard = there.subscribe(query, json!({ "id": project.id })).await;
-        let mut which = async || heard.event().await["growingMessages"].take();
+        let mut which = async || heard.event().await["streamingMessages"].take();
         assert_eq!(which().await, json!([]));
 
         let one = start(&ada, &session).await;
@@ -481,7 +481,7 @@ tests::on_both! {
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
         let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "GROWING");
+        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
         let mut whole = String::new();
         // It is heard while it grows: nothing else wakes anybody here.
         for chunk in ["One, ", "two, ", "three, "] {
@@ -528,7 +528,7 @@ tests::on_both! {
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
         let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "GROWING");
+        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
         for (at, chunk) in [(0, "One, "), (5, "two, ")] {
             grow(&ada, &id, at, chunk).await;
             assert_eq!(piece(&mut heard).await["text"], chunk);
@@ -555,7 +555,7 @@ tests::on_both! {
         // There is no event of one that is discarded.
         let id = start(&there, &session).await;
         let mut heard = listen(&ada, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "GROWING");
+        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
         discard(&there, &id).await.ok();
         assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
         for server in [one, other, mute] {

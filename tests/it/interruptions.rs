@@ -194,7 +194,7 @@ tests::on_both! {
         let code = ada.subscribe(query, json!({ "id": project.id })).await;
         let query = "subscription($id: ID!) { messageStream(messageId: $id) { offset text state message { content } } }";
         let stream = tokio::spawn(hear_text(ada.subscribe(query, json!({ "id": growing })).await));
-        let query = "subscription($id: ID!) { whoIsHere(projectId: $id) { user { fullName } } }";
+        let query = "subscription($id: ID!) { presence(projectId: $id) { user { fullName } } }";
         let mut present = ada.subscribe(query, json!({ "id": project.id })).await;
 
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
@@ -243,7 +243,7 @@ tests::on_both! {
         hear_some(code, "codeChanged", |change| change["changes"][0]["newContent"].is_string(), of("FILES_CHANGED")).await;
         assert_eq!(stream.await.unwrap(), "chunk ".repeat(offset as usize / 6));
         let people = present.event().await;
-        assert_eq!(people["whoIsHere"], json!([{ "user": { "fullName": "ada" } }]));
+        assert_eq!(people["presence"], json!([{ "user": { "fullName": "ada" } }]));
         server.stop().await;
     }
 

@@ -266,9 +266,9 @@ impl Model {
     fn conversation(&self, at: usize) -> Value {
         let messages = self.messages.iter().filter(|message| **message <= at);
         let all: Vec<Value> = messages
-            .map(|message| json!({ "revision": message, "isFolded": self.folded[at].contains(message) }))
+            .map(|message| json!({ "revision": message, "isHidden": self.folded[at].contains(message) }))
             .collect();
-        let listed: Vec<&Value> = all.iter().filter(|message| message["isFolded"] == false).collect();
+        let listed: Vec<&Value> = all.iter().filter(|message| message["isHidden"] == false).collect();
         json!({ "all": { "nodes": all }, "messages": { "totalCount": listed.len(), "nodes": listed } })
     }
 
@@ -310,8 +310,8 @@ impl Model {
     }
 }
 
-const CONVERSATION: &str = "all: messages(first: 500, filter: { includeFolded: true }) { nodes { revision isFolded } }
-    messages(first: 500) { totalCount nodes { revision isFolded } }";
+const CONVERSATION: &str = "all: messages(first: 500, filter: { includeHidden: true }) { nodes { revision isHidden } }
+    messages(first: 500) { totalCount nodes { revision isHidden } }";
 const FILE: &str = "id path type content hash";
 
 /// Does one random step, on both sides; answers what it was.
@@ -414,8 +414,8 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
         assert_eq!(diff.as_array().unwrap().len(), differ(to, model.now()) + gone, "preview of {said}: {diff}");
     }
     let select = match name {
-        "restoreRevision" => "revision manifestSha256 fileCount foldedMessages",
-        "undo" => "revision manifestSha256 fileCount foldedMessages unfoldedMessages",
+        "restoreRevision" => "revision manifestSha256 fileCount hiddenMessages",
+        "undo" => "revision manifestSha256 fileCount hiddenMessages shownMessages",
         _ => "revision",
     };
     let input = if name == "revertFile" {
@@ -444,9 +444,9 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
         Expected::Folded(state, folded) => {
             let count = |new: &Folded, old: &Folded| json!(new.difference(old).count());
             let (answer, before) = (&answer.data[name], model.now_folded());
-            assert_eq!(answer["foldedMessages"], count(&folded, &before), "{said}");
+            assert_eq!(answer["hiddenMessages"], count(&folded, &before), "{said}");
             if name == "undo" {
-                assert_eq!(answer["unfoldedMessages"], count(&before, &folded), "{said}");
+                assert_eq!(answer["shownMessages"], count(&before, &folded), "{said}");
             }
             model.append(state, folded, true);
         }

@@ -114,7 +114,7 @@ async fn assert_readable(project: &Project, after: &str) {
     let query = "query($id: ID!) { viewer { id email createdAt } projects { nodes { id updatedAt lastAccessedAt } }
         project(id: $id) { revision name createdAt updatedAt lastAccessedAt stats { lastActivityAt latestSessionAt }
             sessions { nodes { startedAt endedAt } } files { nodes { updatedAt content } } events(first: 500) { createdAt }
-            collaborators { acceptedAt } whoIsHere { user { id } } } }";
+            collaborators { acceptedAt } presence { user { id } } } }";
     let answer = project.client.gql(query, json!({ "id": project.id })).await;
     assert!(answer.errors.is_empty(), "after {after}: {:?}", answer.errors);
 }

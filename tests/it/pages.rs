@@ -463,4 +463,64 @@ tests::on_both! {
         }
         assert!(checked > 1_000, "{checked}");
     }
+
+    async fn the_sizes_of_pages_are_those_that_the_schema_states(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Sizes").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Hello", true).await;
+        let file = project.create_file("a.py", "1").await;
+        let saved = project.write("saveAgentConfiguration", tests::project::settings("Agent"), "agentConfiguration { id }").await;
+        let configuration = text(&saved["agentConfiguration"]["id"]);
+        let snapshot = text(&project.ask("snapshots { nodes { id } }").await["snapshots"]["nodes"][0]["id"]);
+        let of = |kind: &str| match kind {
+            "Query" => String::new(),
+            "Project" => project.id.clone(),
+            "ChatSession" => session.clone(),
+            "ChatMessage" => message.clone(),
+            "ProjectFile" => file.clone(),
+            "ProjectSnapshot" => snapshot.clone(),
+            "AgentConfiguration" => configuration.clone(),
+            _ => panic!("a list of {kind}"),
+        };
+        // Every connection of the schema, with what the descriptions of its arguments say.
+        let query = "{ __schema { types { name kind fields { name args { name description } type { name ofType { name } } } } } }";
+        let types = ada.gql(query, json!({})).await.ok()["__schema"]["types"].take();
+        let mut tried = Vec::new();
+        for kind in types.as_array().unwrap().iter().filter(|kind| kind["kind"] == "OBJECT") {
+            for field in kind["fields"].as_array().unwrap() {
+                let returns = field["type"]["name"].as_str().or(field["type"]["ofType"]["name"].as_str()).unwrap_or_default();
+                if !returns.ends_with("Connection") {
+                    continue;
+                }
+                let (kind, name) = (text(&kind["name"]), text(&field["name"]));
+                let described = |argument: &str| {
+                    let argument = field["args"].as_array().unwrap().iter().find(|each| each["name"] == argument).unwrap();
+                    text(&argument["description"])
+                };
+                let numbers = |text: String| text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect::<Vec<i64>>();
+                let ([default, max], [of_last]): ([i64; 2], [i64; 1]) = (numbers(described("first"))[..].try_into().unwrap(), numbers(described("last"))[..].try_into().unwrap());
+                assert!(default < max && max == of_last, "{kind}.{name}");
+                let list = |arguments: String| match of(&kind).as_str() {
+                    "" => format!("{{ {name}({arguments}) {{ pageInfo {{ hasNextPage }} }} }}"),
+                    id => format!("{{ node(id: \"{id}\") {{ ... on {kind} {{ {name}({arguments}) {{ pageInfo {{ hasNextPage }} }} }} }} }}"),
+                };
+                for argument in ["first", "last"] {
+                    ada.gql(&list(format!("{argument}: {max}")), json!({})).await.ok();
+                    let answer = ada.gql(&list(format!("{argument}: {}", max + 1)), json!({})).await;
+                    assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", argument), "{kind}.{name}");
+                }
+                tried.push(format!("{kind}.{name}"));
+            }
+        }
+        assert!(tried.len() >= 12, "{tried:?}");
+
+        // A folder with more than a page says so.
+        let files: Vec<Value> = (0..25).map(|n| json!({ "path": format!("many/{n:02}") })).collect();
+        project.write("syncFiles", json!({ "files": files }), "revision").await;
+        let list = List::of_project(&project, "children", "of: \"many\"", "path");
+        let page = list.page("first: null").await;
+        assert_eq!((page["nodes"].as_array().unwrap().len(), &page["totalCount"], &page["pageInfo"]["hasNextPage"]), (20, &json!(25), &json!(true)));
+        assert_eq!(list.walk().await.len(), 25);
+    }
 }

@@ -11,7 +11,7 @@ use tests::{
 const NODE: &str = "query($id: ID!) { node(id: $id) { __typename id
     ... on Project { name revision present { id name } }
     ... on ChatSession { endedAt messageCount present { id messageCount } project { id name } }
-    ... on ChatMessage { isFolded present { id isFolded } session { id } }
+    ... on ChatMessage { isHidden present { id isHidden } session { id } }
     ... on ProjectFile { path version content isDeleted present { id version } project { id revision } }
     ... on AgentConfiguration { configName present { id configName } project { id } } } }";
 
@@ -106,8 +106,8 @@ tests::on_both! {
         assert_eq!(seen, json!({ "__typename": "ChatSession", "id": past(&session), "endedAt": null, "messageCount": 1,
             "present": { "id": session, "messageCount": 2 }, "project": { "id": past(&p), "name": "First" } }));
         let seen = node(&project, &past(&message)).await;
-        assert_eq!(seen, json!({ "__typename": "ChatMessage", "id": past(&message), "isFolded": false,
-            "present": { "id": message, "isFolded": false }, "session": { "id": past(&session) } }));
+        assert_eq!(seen, json!({ "__typename": "ChatMessage", "id": past(&message), "isHidden": false,
+            "present": { "id": message, "isHidden": false }, "session": { "id": past(&session) } }));
         let seen = node(&project, &past(&configuration)).await;
         assert_eq!(seen, json!({ "__typename": "AgentConfiguration", "id": past(&configuration), "configName": "First",
             "present": { "id": configuration, "configName": "Second" }, "project": { "id": past(&p) } }));

@@ -27,8 +27,8 @@ async fn shared(server: &Server) -> (Project, Client) {
 
 /// The names of those who are here.
 async fn here(project: &Project) -> Vec<Value> {
-    let people = project.ask("whoIsHere { user { fullName } }").await;
-    each(&Value::Array(each(&people["whoIsHere"], "user")), "fullName")
+    let people = project.ask("presence { user { fullName } }").await;
+    each(&Value::Array(each(&people["presence"], "user")), "fullName")
 }
 
 /// Waits until these are here.
@@ -50,7 +50,7 @@ fn until(project: &Project, expected: &[&str]) -> impl Future<Output = ()> + Sen
 }
 
 async fn watch(project: &Project) -> Subscription {
-    let query = "subscription($id: ID!) { whoIsHere(projectId: $id) { user { id fullName email } since } }";
+    let query = "subscription($id: ID!) { presence(projectId: $id) { user { id fullName email } joinedAt } }";
     project.client.subscribe(query, json!({ "id": project.id })).await
 }
 
@@ -58,7 +58,7 @@ async fn watch(project: &Project) -> Subscription {
 async fn hear(heard: &mut Subscription, expected: &[&str]) {
     loop {
         let event = heard.event().await;
-        let people = Value::Array(each(&event["whoIsHere"], "user"));
+        let people = Value::Array(each(&event["presence"], "user"));
         if each(&people, "fullName") == expected {
             return;
         }
@@ -78,12 +78,12 @@ tests::on_both! {
         let mut heard = of_bob.listen(0, "revision").await;
         assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
         until(&project, &["ada", "bob"]).await;
-        let seen = of_bob.ask("whoIsHere { user { id email } }").await;
-        assert_eq!(seen["whoIsHere"][0]["user"], json!({ "id": user_id(ADA), "email": null }));
+        let seen = of_bob.ask("presence { user { id email } }").await;
+        assert_eq!(seen["presence"][0]["user"], json!({ "id": user_id(ADA), "email": null }));
         let then = project.ask("then: id").await;
         assert!(then["then"].is_string());
-        let past = project.client.gql("query($id: ID!) { project(id: $id, at: { revision: 1 }) { whoIsHere { since } } }", json!({ "id": project.id })).await;
-        assert_eq!(past.ok()["project"]["whoIsHere"], json!([]));
+        let past = project.client.gql("query($id: ID!) { project(id: $id, at: { revision: 1 }) { presence { joinedAt } } }", json!({ "id": project.id })).await;
+        assert_eq!(past.ok()["project"]["presence"], json!([]));
 
         // One window goes, and another is still there.
         drop(one);
@@ -105,10 +105,10 @@ tests::on_both! {
     async fn whoever_watches_hears_who_comes_and_goes(server: Server) {
         let (project, bob) = shared(&server).await;
         let mut seen = watch(&project).await;
-        let first = seen.event().await["whoIsHere"].take();
+        let first = seen.event().await["presence"].take();
         assert_eq!(each(&first, "user"), [json!({ "id": user_id(ADA), "fullName": "ada", "email": ADA })]);
         let mut of_bob = watch(&project.of(&bob)).await;
-        let first = of_bob.event().await["whoIsHere"].take();
+        let first = of_bob.event().await["presence"].take();
         assert_eq!(each(&first, "user"), [
             json!({ "id": user_id(ADA), "fullName": "ada", "email": null }),
             json!({ "id": user_id(BOB), "fullName": "bob", "email": BOB }),
@@ -128,7 +128,7 @@ tests::on_both! {
         let errors = of_bob.next().await.expect("an answer").expect_err("an end");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
         hear(&mut seen, &["ada"]).await;
-        assert_eq!(project.of(&bob).ask("whoIsHere { since }").await, Value::Null);
+        assert_eq!(project.of(&bob).ask("presence { joinedAt }").await, Value::Null);
     }
 
     async fn the_people_at_one_server_are_seen_at_the_other(database: Database) {

@@ -18,7 +18,7 @@ const JOIN: [&str; 1] = ["--join-saves-seconds=5"];
 const STEPS: usize = 60;
 
 /// What is read of a row of either list; `compared` is what a list that shows saves as one says differently.
-const ROW: &str = "id revision path additions deletions diff changeDescription createdAt createdBy { id } session { id } message { id } saves";
+const ROW: &str = "id revision path additions deletions diff changeDescription createdAt createdBy { id } session { id } message { id } coalescedCount";
 
 /// A save: the row that lists it, with what only the model needs.
 struct Save {
@@ -58,12 +58,12 @@ async fn saves(project: &Project) -> Vec<Save> {
     let mut before = String::new();
     loop {
         let select = format!(
-            "changes(everySave: true, last: 100{before}) {{ nodes {{ {ROW} type file {{ id versions(everySave: true, first: 100) {{ nodes {{ version revision }} }} }} }}
+            "changes(includeCoalesced: true, last: 100{before}) {{ nodes {{ {ROW} type file {{ id versions(includeCoalesced: true, first: 100) {{ nodes {{ version revision }} }} }} }}
              pageInfo {{ hasPreviousPage startCursor }} }}"
         );
         let page = project.ask(&select).await["changes"].take();
         for row in page["nodes"].as_array().unwrap().iter().rev() {
-            assert_eq!(row["saves"], 1);
+            assert_eq!(row["coalescedCount"], 1);
             let versions = row["file"]["versions"]["nodes"].as_array().unwrap();
             let version = versions.iter().find(|version| version["revision"] == row["revision"]).unwrap();
             saves.push(Save {
@@ -155,7 +155,8 @@ impl List<'_> {
 
 /// Compares the rows of a list with the model's, and what they are compared with to the two states of the file.
 async fn check(project: &Project, rows: &[Value], expected: &[(Value, i64)], what: &str) {
-    let found: Vec<Value> = rows.iter().map(|row| json!([row["revision"], row["path"], row["saves"]])).collect();
+    let found: Vec<Value> =
+        rows.iter().map(|row| json!([row["revision"], row["path"], row["coalescedCount"]])).collect();
     let wanted: Vec<Value> = expected.iter().map(|(row, _)| json!([row[0], row[1], row[2]])).collect();
     assert_eq!(found, wanted, "{what}");
     for (row, (model, count)) in rows.iter().zip(expected).filter(|(_, (_, count))| *count > 1) {
@@ -349,11 +350,11 @@ tests::on_both! {
         for n in 1..5 {
             project.update_file("a.py", &format!("{n}\n")).await;
         }
-        let of_file = format!("query($every: Boolean) {{ node(id: \"{file}\") {{ ... on ProjectFile {{ versions(everySave: $every) {{ totalCount nodes {{ version saves additions }} }} }} }} }}");
+        let of_file = format!("query($every: Boolean) {{ node(id: \"{file}\") {{ ... on ProjectFile {{ versions(includeCoalesced: $every) {{ totalCount nodes {{ version coalescedCount additions }} }} }} }} }}");
         let lists = async |project: &Project, every: Value| {
             let versions = project.client.gql(&of_file, json!({ "every": every })).await.ok()["node"]["versions"].take();
-            let every = if every == true { "(everySave: true)" } else { "" };
-            let changes = project.ask(&format!("changes{every} {{ totalCount nodes {{ revision saves }} }}")).await["changes"].take();
+            let every = if every == true { "(includeCoalesced: true)" } else { "" };
+            let changes = project.ask(&format!("changes{every} {{ totalCount nodes {{ revision coalescedCount }} }}")).await["changes"].take();
             (versions["totalCount"].clone(), each(&versions["nodes"], "version"), changes["totalCount"].clone(), each(&changes["nodes"], "revision"))
         };
         let all = (json!(5), [5, 4, 3, 2, 1].map(Value::from).to_vec(), json!(5), [6, 5, 4, 3, 2].map(Value::from).to_vec());
@@ -368,20 +369,20 @@ tests::on_both! {
         assert_eq!(lists(&project, Value::Null).await, few);
 
         // What is no list of them is as ever: the log, a listener, the version itself, blame, going back.
-        assert_eq!(project.ask("stats { totalChanges } events { revision changes { saves } }").await, json!({
+        assert_eq!(project.ask("stats { totalChanges } events { revision changes { coalescedCount } }").await, json!({
             "stats": { "totalChanges": 5 },
-            "events": (1..=6).map(|n| json!({ "revision": n, "changes": if n == 1 { json!([]) } else { json!([{ "saves": 1 }]) } })).collect::<Vec<_>>(),
+            "events": (1..=6).map(|n| json!({ "revision": n, "changes": if n == 1 { json!([]) } else { json!([{ "coalescedCount": 1 }]) } })).collect::<Vec<_>>(),
         }));
-        let mut heard = project.listen(4, "revision changes { diff saves }").await;
+        let mut heard = project.listen(4, "revision changes { diff coalescedCount }").await;
         for (revision, old, new) in [(5, 2, 3), (6, 3, 4)] {
             let event = heard.event().await["projectEvents"].take();
             assert_eq!(event["revision"], revision);
-            assert_eq!(event["changes"], json!([{ "saves": 1, "diff": format!("--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{old}\n+{new}\n") }]));
+            assert_eq!(event["changes"], json!([{ "coalescedCount": 1, "diff": format!("--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{old}\n+{new}\n") }]));
         }
-        let blame = project.ask("file(path: \"a.py\") { version blame { version { version saves } } }").await;
-        assert_eq!(blame["file"], json!({ "version": 5, "blame": [{ "version": { "version": 5, "saves": 1 } }] }));
-        let back = project.client.mutate("revertFile", json!({ "fileId": file, "version": 3 }), "file { content } change { saves }").await.ok();
-        assert_eq!(back["revertFile"], json!({ "file": { "content": "2\n" }, "change": { "saves": 1 } }));
+        let blame = project.ask("file(path: \"a.py\") { version blame { version { version coalescedCount } } }").await;
+        assert_eq!(blame["file"], json!({ "version": 5, "blame": [{ "version": { "version": 5, "coalescedCount": 1 } }] }));
+        let back = project.client.mutate("revertFile", json!({ "fileId": file, "version": 3 }), "file { content } change { coalescedCount }").await.ok();
+        assert_eq!(back["revertFile"], json!({ "file": { "content": "2\n" }, "change": { "coalescedCount": 1 } }));
         server.stop().await;
     }
 
@@ -397,8 +398,8 @@ tests::on_both! {
                 }
             }
             let before = server.statements();
-            project.ask("changes(first: 50) { totalCount nodes { saves diff additions oldContent newContent } }
-                files(first: 50) { nodes { versions(first: 10) { totalCount nodes { saves diff deletions } } } }").await;
+            project.ask("changes(first: 50) { totalCount nodes { coalescedCount diff additions oldContent newContent } }
+                files(first: 50) { nodes { versions(first: 10) { totalCount nodes { coalescedCount diff deletions } } } }").await;
             counts.insert(server.statements() - before);
         }
         assert!(counts.len() == 1 && counts.first().is_some_and(|count| *count <= 11), "{counts:?}");

@@ -1,7 +1,11 @@
 //! Given `tests/contract.graphql`, the API that clients are written against, then the service's schema holds all of it, and
 //! what it has besides breaks none of them; and `schema.graphql` is what the code says.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use antiphon::{config::Cli, graphql::schema};
 use async_graphql::{
@@ -17,7 +21,7 @@ const NOT_YET: &[&str] = &[];
 
 fn printed() -> String {
     let settings = Cli::try_parse_from(["antiphon"]).unwrap().settings;
-    schema::build(&settings.limits).sdl()
+    schema::sdl(&schema::build(&settings.limits))
 }
 
 #[test]
@@ -31,6 +35,89 @@ fn schema_graphql_is_what_the_code_says() {
         kept.trim_end() == printed.trim_end(),
         "schema.graphql is out of date, from line {line} on; this mends it:\n    cargo run -- schema > schema.graphql"
     );
+}
+
+#[test]
+fn everything_in_the_schema_is_described_in_words_of_its_own() {
+    let mut poor = Vec::new();
+    let mut check = |place: String, description: Option<&Positioned<String>>| {
+        // The words of the place, for a type's members those of the type too, say nothing new.
+        let known = words(&place);
+        let said = description.map(|description| words(&description.node)).unwrap_or_default();
+        if said.iter().all(|word| known.contains(word)) {
+            poor.push(format!("{place}: {:?}", description.map(|description| &description.node)));
+        }
+    };
+    for (name, definition) in types(&printed()) {
+        check(name.clone(), definition.description.as_ref());
+        let mut inputs = |of: &str, inputs: &[Positioned<InputValueDefinition>]| {
+            for Positioned { node: input, .. } in inputs {
+                check(format!("{of}.{}", input.name.node), input.description.as_ref());
+            }
+        };
+        let fields = match &definition.kind {
+            TypeKind::Object(object) => &object.fields,
+            TypeKind::Interface(interface) => &interface.fields,
+            TypeKind::InputObject(object) => {
+                inputs(&name, &object.fields);
+                continue;
+            }
+            TypeKind::Enum(values) => {
+                for Positioned { node: value, .. } in &values.values {
+                    check(format!("{name}.{}", value.value.node), value.description.as_ref());
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        for Positioned { node: field, .. } in fields {
+            inputs(&format!("{name}.{}", field.name.node), &field.arguments);
+        }
+        for Positioned { node: field, .. } in fields {
+            check(format!("{name}.{}", field.name.node), field.description.as_ref());
+        }
+    }
+    assert!(poor.is_empty(), "{} places say nothing but their names:\n{}", poor.len(), poor.join("\n"));
+}
+
+/// The words of a name or a text that say something, in lower case and without a plural's s.
+fn words(text: &str) -> BTreeSet<String> {
+    let (mut apart, mut is_small) = (String::new(), false);
+    for character in text.chars() {
+        if character.is_uppercase() && is_small {
+            apart.push(' ');
+        }
+        is_small = !character.is_uppercase();
+        apart.extend(character.to_lowercase());
+    }
+    let words = apart.split(|character: char| !character.is_alphanumeric()).map(|word| word.trim_end_matches('s'));
+    let empty = ["", "the", "a", "an", "it", "their", "of"];
+    words.filter(|word| !empty.contains(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn scalars_say_where_they_are_specified() {
+    let printed = printed();
+    for (scalar, specification) in [
+        ("DateTime", "https://datatracker.ietf.org/doc/html/rfc3339"),
+        ("Base64", "https://datatracker.ietf.org/doc/html/rfc4648#section-4"),
+    ] {
+        assert!(printed.contains(&format!("scalar {scalar} @specifiedBy(url: \"{specification}\")")), "{scalar}");
+    }
+}
+
+/// A field of a root that can fail is null then, and its siblings are kept; those here fail for no caller who is signed in, or
+/// are as the contract has them.
+#[test]
+fn fields_of_roots_are_nullable() {
+    let types = types(&printed());
+    let required = |root: &str| {
+        let TypeKind::Object(object) = &types[root].kind else { panic!("{root}") };
+        let fields = object.fields.iter().filter(|field| !field.node.ty.node.nullable);
+        fields.map(|field| field.node.name.node.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(required("Mutation"), [""; 0]);
+    assert_eq!(required("Query"), ["viewer", "projects", "nodes"]);
 }
 
 #[test]

@@ -235,14 +235,14 @@ impl Scene {
             let data = self.actor.gql(query, json!({ "id": self.project.id })).await.ok();
             return if data["project"].is_null() { "nothing there" } else { "yes" };
         } else if let Some(name) =
-            ["messageAdded", "messageStream", "growingMessages", "codeChanged", "projectEvents", "whoIsHere"]
+            ["messageAdded", "messageStream", "streamingMessages", "codeChanged", "projectEvents", "presence"]
                 .iter()
                 .find(|name| action.contains(*name))
         {
             let (argument, id, after) = match *name {
                 "messageAdded" => ("sessionId", &self.ada_session, ", afterRevision: 0"),
                 "messageStream" => ("messageId", &self.growing, ""),
-                "growingMessages" | "whoIsHere" => ("projectId", &self.project.id, ""),
+                "streamingMessages" | "presence" => ("projectId", &self.project.id, ""),
                 _ => ("projectId", &self.project.id, ", afterRevision: 0"),
             };
             self.project.add_message(&self.ada_session, "Hear", false).await;

@@ -12,8 +12,8 @@ use tests::{
 const MOMENT: &str = "revision name description initialPrompt config status updatedAt
     stats { totalSessions totalMessages totalFiles totalChanges latestSessionAt lastActivityAt }
     sessions { totalCount nodes { id title isActive endedAt messageCount
-        messages { totalCount nodes { content revision isFolded } }
-        everything: messages(filter: { includeFolded: true }) { totalCount nodes { content isFolded } }
+        messages { totalCount nodes { content revision isHidden } }
+        everything: messages(filter: { includeHidden: true }) { totalCount nodes { content isHidden } }
         checkpoints { content } } }
     files { totalCount nodes { id path version hash content isDeleted updatedAt } }
     file(path: \"a.py\") { version content }
@@ -88,16 +88,16 @@ tests::on_both! {
         now!();
         let to = number(&seen[5]["revision"]);
         let input = json!({ "revision": to, "scope": "BOTH", "sessionId": session });
-        let restored = project.write("restoreRevision", input, "revision foldedMessages").await;
-        assert_eq!(restored["foldedMessages"], 1);
+        let restored = project.write("restoreRevision", input, "revision hiddenMessages").await;
+        assert_eq!(restored["hiddenMessages"], 1);
         now!();
         project.create_file("c.py", "three\n").await;
         now!();
         // Undone, and the undo undone: each moment keeps its own folds.
         let restored = number(&restored["revision"]);
         for (revision, folded, unfolded) in [(restored, 0, 1), (restored + 2, 1, 0), (restored + 3, 0, 1)] {
-            let undone = project.write("undo", json!({ "revision": revision }), "foldedMessages unfoldedMessages").await;
-            assert_eq!(undone, json!({ "foldedMessages": folded, "unfoldedMessages": unfolded }));
+            let undone = project.write("undo", json!({ "revision": revision }), "hiddenMessages shownMessages").await;
+            assert_eq!(undone, json!({ "hiddenMessages": folded, "shownMessages": unfolded }));
             now!();
         }
         for change in [json!({ "name": "Renamed" }), json!({ "config": { "voice": "alloy" }, "description": "Once" }),
@@ -206,7 +206,7 @@ tests::on_both! {
 
         // … and then does.
         let input = json!({ "snapshotId": snapshot["id"], "projectId": null, "expectedRevision": before });
-        let select = "revision manifestSha256 fileCount foldedMessages changes { type path file { id } }
+        let select = "revision manifestSha256 fileCount hiddenMessages changes { type path file { id } }
             backup { id revision name manifestSha256 }";
         let mut input = input;
         input.as_object_mut().unwrap().remove("projectId");
@@ -214,7 +214,7 @@ tests::on_both! {
         assert_eq!(restored["revision"], before + 1);
         assert_eq!(restored["manifestSha256"], snapshot["manifestSha256"]);
         assert_eq!(restored["fileCount"], snapshot["fileCount"]);
-        assert_eq!(restored["foldedMessages"], 0);
+        assert_eq!(restored["hiddenMessages"], 0);
         assert_eq!(restored["changes"].as_array().unwrap().len(), expected.len());
         assert_eq!((&restored["backup"]["revision"], &restored["backup"]["name"]), (&json!(before), &json!("Pre-restore backup")));
         assert_eq!(files(&project).await, then);
@@ -281,27 +281,27 @@ tests::on_both! {
         let snapshot = "query($id: ID!) { node(id: $id) { ... on ChatMessage { snapshot { id } } } }";
         let snapshot = ada.gql(snapshot, json!({ "id": checkpoint })).await.ok()["node"]["snapshot"]["id"].take();
         let messages = async |filter: &str| {
-            let select = format!("sessions {{ nodes {{ messageCount messages{filter} {{ totalCount nodes {{ content isFolded }} }} checkpoints {{ content }} }} }}");
+            let select = format!("sessions {{ nodes {{ messageCount messages{filter} {{ totalCount nodes {{ content isHidden }} }} checkpoints {{ content }} }} }}");
             project.ask(&select).await["sessions"]["nodes"][0].take()
         };
         let restore = async |scope: &str| {
-            let query = "mutation($input: RestoreSnapshotInput!) { restoreSnapshot(input: $input) { revision foldedMessages changes { path } } }";
+            let query = "mutation($input: RestoreSnapshotInput!) { restoreSnapshot(input: $input) { revision hiddenMessages changes { path } } }";
             let input = json!({ "snapshotId": snapshot, "scope": scope });
             ada.gql(query, json!({ "input": input })).await.ok()["restoreSnapshot"].take()
         };
 
         // The conversation alone: the files stay …
         let restored = restore("CONVERSATION").await;
-        assert_eq!((&restored["foldedMessages"], &restored["changes"]), (&json!(2), &json!([])));
+        assert_eq!((&restored["hiddenMessages"], &restored["changes"]), (&json!(2), &json!([])));
         assert_eq!(project.contents().await, [("a".to_owned(), "new\n".to_owned())]);
         // … the later messages leave the list, and are there for who asks.
         let listed = messages("").await;
         assert_eq!(each(&listed["messages"]["nodes"], "content"), ["one", "two"]);
         assert_eq!((&listed["messages"]["totalCount"], &listed["messageCount"]), (&json!(2), &json!(4)));
         assert_eq!(each(&listed["checkpoints"], "content"), ["two"]);
-        let all = messages("(filter: { includeFolded: true })").await;
+        let all = messages("(filter: { includeHidden: true })").await;
         assert_eq!(each(&all["messages"]["nodes"], "content"), ["one", "two", "three", "four"]);
-        assert_eq!(each(&all["messages"]["nodes"], "isFolded"), [false, false, true, true]);
+        assert_eq!(each(&all["messages"]["nodes"], "isHidden"), [false, false, true, true]);
         let query = "query($id: ID!) { recentActivity(projectId: $id) { totalCount nodes { excerpt } } }";
         let recent = ada.gql(query, json!({ "id": project.id })).await.ok()["recentActivity"].take();
         assert_eq!(each(&recent["nodes"], "excerpt"), ["two", "one"]);
@@ -311,16 +311,16 @@ tests::on_both! {
         assert_eq!(each(&messages("").await["messages"]["nodes"], "content"), ["one", "two", "three again"]);
         // … and back, with the files this time; what was folded stays so.
         let both = restore("BOTH").await;
-        assert_eq!((&both["foldedMessages"], &each(&both["changes"], "path")), (&json!(1), &vec![json!("a")]));
+        assert_eq!((&both["hiddenMessages"], &each(&both["changes"], "path")), (&json!(1), &vec![json!("a")]));
         assert_eq!(project.contents().await, [("a".to_owned(), "old\n".to_owned())]);
         assert_eq!(each(&messages("").await["messages"]["nodes"], "content"), ["one", "two"]);
 
         // Each can be taken back.
-        let select = "unfoldedMessages changes { path }";
+        let select = "shownMessages changes { path }";
         let undone = project.write("undo", json!({ "revision": both["revision"] }), select).await;
-        assert_eq!((&undone["unfoldedMessages"], &each(&undone["changes"], "path")), (&json!(1), &vec![json!("a")]));
+        assert_eq!((&undone["shownMessages"], &each(&undone["changes"], "path")), (&json!(1), &vec![json!("a")]));
         let undone = project.write("undo", json!({ "revision": restored["revision"] }), select).await;
-        assert_eq!((&undone["unfoldedMessages"], &undone["changes"]), (&json!(2), &json!([])));
+        assert_eq!((&undone["shownMessages"], &undone["changes"]), (&json!(2), &json!([])));
         let listed = messages("").await;
         assert_eq!(each(&listed["messages"]["nodes"], "content"), ["one", "two", "three", "four", "three again"]);
         assert_eq!(project.contents().await, [("a".to_owned(), "new\n".to_owned())]);
@@ -343,8 +343,8 @@ tests::on_both! {
         input["sessionId"] = json!(other);
         refused(&project, "restoreRevision", input.clone(), "NOT_FOUND").await;
         input["sessionId"] = json!(session);
-        let restored = project.write("restoreRevision", input, "foldedMessages").await;
-        assert_eq!(restored["foldedMessages"], 4);
+        let restored = project.write("restoreRevision", input, "hiddenMessages").await;
+        assert_eq!(restored["hiddenMessages"], 4);
         assert_eq!(each(&messages("").await["messages"]["nodes"], "content"), ["one"]);
     }
 
@@ -398,7 +398,7 @@ tests::on_both! {
         let second = project.ask(fields).await;
 
         // There and back: the undo, and its undo, are revisions like any other, which later readers of the past see too.
-        let select = "revision changes { path } fileCount manifestSha256 foldedMessages project { name description config status }";
+        let select = "revision changes { path } fileCount manifestSha256 hiddenMessages project { name description config status }";
         let undone = project.write("undo", json!({ "revision": changed }), select).await;
         assert_eq!((&undone["revision"], &undone["changes"], &undone["fileCount"]), (&json!(changed + 1), &json!([]), &json!(1)));
         assert_eq!(undone["project"]["description"], Value::Null);

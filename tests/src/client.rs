@@ -128,14 +128,27 @@ impl Client {
     /// # Panics
     /// Where no answer begins.
     pub async fn stream(&self, accept: &str, more: &[(&str, &str)], body: &Value) -> Stream {
-        let mut request = Request::builder().method("POST").uri(format!("{}/graphql", self.base));
+        let headers = [&[("content-type", "application/json"), ("accept", accept)], more].concat();
+        self.open_with("POST", "/graphql", &headers, body.to_string()).await
+    }
+
+    /// Sends a request without a body whose answer may come bit by bit.
+    ///
+    /// # Panics
+    /// Where no answer begins.
+    pub async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Stream {
+        self.open_with(method, path, headers, String::new()).await
+    }
+
+    async fn open_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Stream {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
-        request = request.header("content-type", "application/json").header("accept", accept);
-        for (name, value) in bearer.iter().map(|bearer| ("authorization", bearer.as_str())).chain(more.iter().copied())
+        for (name, value) in
+            bearer.iter().map(|bearer| ("authorization", bearer.as_str())).chain(headers.iter().copied())
         {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(Bytes::from(body.to_string()))).expect("a request");
+        let request = request.body(Full::new(Bytes::from(body))).expect("a request");
         let answer = tokio::time::timeout(PATIENCE, self.http.request(request)).await.expect("in time");
         let (head, body) = answer.expect("an answer").into_parts();
         Stream { status: head.status.as_u16(), headers: head.headers, body, text: String::new() }

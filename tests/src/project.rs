@@ -40,6 +40,10 @@ pub fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
+/// Mutations of a few ids that take them in an `input`, as all do but those that the contract has otherwise.
+const OF_INPUTS: [&str; 5] =
+    ["withdrawEmailInvitation", "declineInvitation", "leaveProject", "transferOwnership", "discardMessage"];
+
 /// A mutation of one `input`, whose type is called as the mutation is but for the two that have one together, or of ids and
 /// an address.
 pub fn mutation(name: &str, variables: &Value, select: &str) -> String {
@@ -61,8 +65,9 @@ impl Client {
         self.mutate_with(name, json!({ "input": input }), select).await
     }
 
-    /// A mutation with these arguments.
+    /// A mutation with these arguments, or these fields of its `input`.
     pub async fn mutate_with(&self, name: &str, variables: Value, select: &str) -> Response {
+        let variables = if OF_INPUTS.contains(&name) { json!({ "input": variables }) } else { variables };
         self.gql(&mutation(name, &variables, &format!("{{ {select} }}")), variables).await
     }
 

@@ -10,7 +10,7 @@ use crate::model::ids::{AgentConfigurationId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::names::EventKind;
 use crate::storage::agent_configuration;
-pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_page};
+pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_by_numbers, versions_page};
 
 /// What is to become of a configuration.
 struct Next {

@@ -9,7 +9,9 @@ use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::Limits;
 use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::Project;
-pub use crate::storage::collaborator::{email_invitations, invitations, invitations_count, of_projects};
+pub use crate::storage::collaborator::{
+    email_invitations, invitations, invitations_count, invitations_into, of_projects,
+};
 use crate::storage::project::set_owner;
 use crate::storage::{chat, collaborator};
 

@@ -40,6 +40,14 @@ pub async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Sen
     spawn_blocking(work).await.map_err(Error::internal)
 }
 
+/// The same, without a change of threads for work on few bytes.
+///
+/// # Errors
+/// `Internal` if it panics on another thread.
+pub async fn run_or_now<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if bytes <= MANY_BYTES { Ok(work()) } else { run(bytes, work).await }
+}
+
 struct Waiting;
 
 impl Waiting {

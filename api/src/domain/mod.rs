@@ -15,6 +15,7 @@ use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::json::Json;
 use crate::model::limits::{DatabaseLimits, Limits};
+use crate::model::memory::Memory;
 use crate::storage::{db::Db, writable};
 
 pub mod agent_configuration;
@@ -57,6 +58,8 @@ pub struct Services {
     here: Arc<presence::Here>,
     /// What requests may contain.
     pub limits: Limits,
+    /// What bodies and operations take together.
+    pub memory: Memory,
     /// Who uses the database next.
     turns: Turns,
     /// The projects in which users write, by what they name when they do: that of an id never changes.
@@ -73,6 +76,8 @@ const KNOWN_PROJECTS: usize = 100_000;
 impl Services {
     /// Services on a migrated database.
     pub fn new(db: Db, limits: Limits, database: &DatabaseLimits) -> Self {
+        let memory = limits.max_memory_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let memory = Memory::new(memory.unwrap_or_else(Memory::half_of_the_machine));
         let turns = Turns::new(database, db.is_sqlite(), db.metrics().clone());
         Self {
             db,
@@ -82,6 +87,7 @@ impl Services {
             wake_ups: Default::default(),
             here: Arc::default(),
             limits,
+            memory,
             refused: Mutex::default(),
             met: profile::Met::default(),
         }

@@ -28,7 +28,7 @@ pub fn attach(
         // Between two events of a subscription its client may take its time: a run must not hold on to a connection, nor to
         // what the database was like.
         keeps: cursor.is_none(),
-        budget: Arc::new(Budget::new(services.limits.max_operation_bytes)),
+        budget: Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone())),
         current: Mutex::default(),
     };
     request.data(Arc::new(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor }))
@@ -54,8 +54,8 @@ impl Caller {
     }
 
     /// How many seconds apart saves are at most that a list shows as one; 0 where it is to show every save.
-    pub fn join_saves_seconds(&self, every_save: Option<bool>) -> u32 {
-        if every_save.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
+    pub fn join_saves_seconds(&self, include_coalesced: Option<bool>) -> u32 {
+        if include_coalesced.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
     }
 
     /// Where the listener stands, of a subscription.

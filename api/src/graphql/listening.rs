@@ -38,7 +38,7 @@ pub const SAME_FOR_ALL: &[&str] = &[
     "isCheckpoint",
     "isDeleted",
     "isDeletion",
-    "isFolded",
+    "isHidden",
     "kind",
     "language",
     "lineChanges",

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
-use crate::model::collaborator::{Collaborator, EmailInvitation};
+use crate::model::collaborator::{Collaborator, EmailInvitation, Invitation};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
@@ -110,6 +110,15 @@ pub struct ActiveSession(pub ProjectId);
 /// The messages that are being written in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrowingIn(pub Within<SessionId>);
+/// A message that is being written, by the id that it will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Streaming(pub MessageId);
+/// The caller's unanswered invitation into a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InvitationInto(pub ProjectId);
+/// A version of an agent configuration by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConfigurationVersion(pub AgentConfigurationId, pub i32);
 /// The text so far of a message that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TextOf(pub Within<MessageId>);
@@ -204,6 +213,19 @@ loaders! {
         let sessions = things(tx, keys, |key| key.0).await?;
         let rows = growing_message::of_sessions(tx, &sessions).await?;
         Ok(gather(rows, |row| GrowingIn(Within { project: row.project_id, id: row.session_id })))
+    };
+    Streaming => GrowingMessage, |tx, keys| {
+        let ids: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
+        Ok(index(growing_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
+    };
+    InvitationInto => Invitation, |tx, keys| {
+        let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
+        Ok(index(collaborator::invitations_into(tx, &projects).await?, |row| InvitationInto(row.project_id)))
+    };
+    ConfigurationVersion => AgentConfiguration, |tx, keys| {
+        let versions: Vec<(AgentConfigurationId, i32)> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let rows = agent_configuration::versions_by_numbers(tx, &versions).await?;
+        Ok(index(rows, |row| ConfigurationVersion(row.id, row.version)))
     };
     TextOf => String, |tx, keys| {
         let messages = things(tx, keys, |key| key.0).await?;

@@ -25,79 +25,79 @@ macro_rules! enums {
 }
 
 enums! {
-    /// What has become of a project.
+    /// Whether a project is in use.
     ProjectStatus = names::ProjectStatus {
-        /// In use.
+        /// It is in use.
         Active,
-        /// Put away; still readable and writable.
+        /// It is put away; members still read and write it.
         Archived,
-        /// Deleted; its owner can bring it back.
+        /// It is deleted: members read it, nobody writes; its owner can bring it back.
         Deleted,
     }
     /// What a member may do in a project.
     ProjectRole = names::ProjectRole {
-        /// Everything.
+        /// Can do everything.
         Owner,
-        /// Reads and writes.
+        /// Can read and write.
         Editor,
-        /// Reads.
+        /// Can read.
         Viewer,
     }
-    /// Whose voice a message has.
+    /// Who speaks in a message.
     MessageRole = names::MessageRole {
-        /// The person.
+        /// A person.
         User,
-        /// The AI.
+        /// The AI that the person talks to.
         Assistant,
-        /// The service around them.
+        /// The service itself, such as an error that it reports.
         System,
     }
     /// A file with contents, or a folder.
     FileType = names::FileType {
-        /// Has contents.
+        /// It has contents.
         File,
-        /// Has none.
+        /// It has no contents of its own.
         Folder,
     }
     /// What a change did to a file.
     ChangeType = names::ChangeType {
         /// The file is new, or back after its deletion.
         Create,
-        /// Its contents changed.
+        /// The contents of the file changed.
         Update,
-        /// It is gone.
+        /// The file is deleted.
         Delete,
         /// It has another path; its contents may have changed as well.
         Rename,
     }
     /// What a revision of a project was.
     EventKind = names::EventKind {
-        /// The project was made: always revision 1.
+        /// The project was made; it is always revision 1.
         ProjectCreated,
         /// Name, description, prompt, configuration or status changed.
         ProjectUpdated,
-        /// A session began; its author's former one ended with it.
+        /// A session started; the one that its author had before ended with it.
         SessionStarted,
-        /// A session ended.
+        /// A conversation came to its end.
         SessionEnded,
         /// A message was added; a checkpoint's snapshot with it.
         MessageAdded,
         /// Files were created, changed, renamed or deleted.
         FilesChanged,
-        /// Somebody named the present state.
+        /// A user gave the present state a name.
         SnapshotCreated,
         /// The files were made equal to those of an earlier revision; `snapshot` is the state before.
         ProjectRestored,
-        /// Somebody was invited, joined, left or has another role.
+        /// A user was invited, joined, left or has another role.
         CollaboratorsChanged,
         /// An agent configuration was saved.
         AgentConfigurationChanged,
     }
     /// What a list of projects is sorted by.
     ProjectOrderField = project::ProjectOrderField {
-        /// The name, by its characters' codes.
+        /// The name, by the code points of its characters.
         Name,
-        /// When it was made.
+        /// When the project was made.
         CreatedAt,
         /// When its name, description, prompt, configuration or status last changed.
         UpdatedAt,
@@ -117,24 +117,24 @@ pub enum OrderDirection {
     Desc,
 }
 
-/// What has become of a message that was begun.
+/// The state of a message that was begun by `startMessage`.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageState {
-    /// It is being written.
-    Growing,
-    /// It is not finished, and nothing was appended for some time.
-    Interrupted,
-    /// It is a message of the session.
+    /// The message is being written.
+    Streaming,
+    /// The message is not finished, and nothing was appended for some time.
+    Stalled,
+    /// The message is one of the session.
     Finished,
-    /// Nothing came of it.
+    /// The message was dropped.
     Discarded,
 }
 
 /// What a sync does with files that it does not name.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncMode {
-    /// They stay.
+    /// Files that are not given stay.
     Merge,
-    /// They go.
+    /// Files that are not given are deleted.
     Mirror,
 }

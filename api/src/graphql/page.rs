@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 
 use async_graphql::connection::{Connection, CursorType, Edge};
-use async_graphql::{Context, InputObject, InputType, Lookahead, Object, Value};
+use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
 
-use super::context::caller;
+use super::context::{Caller, caller};
 use super::loader::{ChildrenOf, Count, SnapshotsUntil, VersionsJoined};
 use super::row::{Plain, Row};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, Within};
 use crate::model::page::{self as model, Cursor, PageSize, Slice};
@@ -79,6 +79,74 @@ pub fn weigh(first: Option<i32>, last: Option<i32>, size: PageSize, row: usize) 
     let rows =
         first.or(last).map_or(size.default, |rows| usize::try_from(rows).map_or(size.max, |rows| rows.min(size.max)));
     self::rows(rows, row)
+}
+
+/// What a list without pages costs of which so many rows are asked for.
+pub fn weigh_part(first: Option<i32>, row: usize) -> usize {
+    rows(first.map_or(UNPAGED, |first| usize::try_from(first).unwrap_or(UNPAGED)), row)
+}
+
+/// How many rows of a list without pages are wanted, at most.
+///
+/// # Errors
+/// `BadInput` for a number that is negative or too large.
+pub fn part(caller: &Caller, first: Option<i32>) -> Result<usize> {
+    let max = usize::try_from(caller.services.limits.max_list_rows).unwrap_or(usize::MAX);
+    match first.map(usize::try_from) {
+        None => Ok(max),
+        Some(Ok(first)) if first <= max => Ok(first),
+        Some(_) => {
+            Err(Error::bad_input("first", format!("`first` is a number from 0 to {max} here (--max-list-rows).")))
+        }
+    }
+}
+
+/// Refuses a list that is longer than is read at once, unless the caller asked for a part of it.
+///
+/// # Errors
+/// `QueryTooComplex` naming the setting.
+pub fn whole(caller: &Caller, first: Option<i32>, is_longer: bool) -> Result<()> {
+    if first.is_some() || !is_longer {
+        return Ok(());
+    }
+    let max = caller.services.limits.max_list_rows;
+    let message = format!(
+        "This list has more than the {max} rows that --max-list-rows allows: read it in parts, by `first` and `after`."
+    );
+    Err(Error::QueryTooComplex(message))
+}
+
+/// Cuts a list without pages to the part that is asked for. `begins` tells the rows before it from the others.
+///
+/// # Errors
+/// As [`part`] and [`whole`].
+pub fn cut<T>(caller: &Caller, rows: Vec<T>, first: Option<i32>, begins: impl Fn(&T) -> bool) -> Result<Vec<T>> {
+    let limit = part(caller, first)?;
+    let mut rows: Vec<T> = rows.into_iter().skip_while(|row| !begins(row)).collect();
+    whole(caller, first, rows.len() > limit)?;
+    rows.truncate(limit);
+    Ok(rows)
+}
+
+/// Cuts a list without pages that is sorted by nothing that its rows say: `after` is the id of the row before.
+///
+/// # Errors
+/// As [`cut`]; `BadInput` for an id of no row of the list.
+pub fn cut_by_id<T>(
+    caller: &Caller,
+    rows: Vec<T>,
+    first: Option<i32>,
+    after: Option<&ID>,
+    id: impl Fn(&T) -> String,
+) -> Result<Vec<T>> {
+    let start = match after {
+        None => 0,
+        Some(after) => match rows.iter().position(|row| id(row) == after.as_str()) {
+            Some(at) => at + 1,
+            None => return Err(Error::bad_input("after", "No row of this list has this id.")),
+        },
+    };
+    cut(caller, rows.into_iter().skip(start).collect(), first, |_| true)
 }
 
 /// How many rows a list counts that has no pages: as many as it has on a busy day.

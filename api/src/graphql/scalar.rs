@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 
+use super::context::caller;
 use crate::model::json::{self, MAX_DEPTH};
 
 /// A moment: RFC 3339, given in UTC with microseconds; any offset is taken.
@@ -25,6 +26,7 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
 }
 
+/// A moment in time as RFC 3339 text. Answers are in UTC with up to microseconds; arguments can have any offset.
 #[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -45,6 +47,7 @@ impl ScalarType for Time {
 #[derive(Clone, Debug)]
 pub struct Base64(pub Vec<u8>);
 
+/// Bytes that are not text: base64 with padding (RFC 4648, section 4).
 #[Scalar(specified_by_url = "https://datatracker.ietf.org/doc/html/rfc4648#section-4")]
 impl ScalarType for Base64 {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -165,6 +168,11 @@ impl OutputType for Json {
 
     /// A value that cannot be decoded fails alone: it is null, with an error, and its object and list are kept.
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        if let Ok(caller) = caller(ctx) {
+            let counted = caller.reader.answer(self.0.as_str().len());
+            counted
+                .map_err(|error| ctx.set_error_path(async_graphql::Error::from(error).into_server_error(field.pos)))?;
+        }
         Ok(match self.0.compact() {
             Ok(text) => Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::String(text))])),
             Err(why) => {

@@ -56,6 +56,9 @@ pub struct Limits {
     /// Most files in one sync
     #[arg(long, env = "MAX_SYNC_FILES", default_value_t = 5_000, global = true, value_name = "N")]
     pub max_sync_files: usize,
+    /// Most rows of a list without pages (checkpoints, differences, blame, agent configurations), read at once
+    #[arg(long, env = "MAX_LIST_ROWS", default_value_t = 5_000, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_list_rows: u32,
     /// Saves of one file by one person that are at most so many seconds apart are shown as one in the lists of versions and
     /// changes; 0: each is shown. Only edits outside of any session and without a description; the log keeps each
     #[arg(long, env = "JOIN_SAVES_SECONDS", default_value_t = 0, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
@@ -69,6 +72,19 @@ pub struct Limits {
     /// Largest HTTP request body or WebSocket message, in bytes
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_body_bytes: usize,
+    /// Largest HTTP request body without a token, in bytes, decompressed
+    #[arg(long, env = "MAX_ANONYMOUS_BODY_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]
+    pub max_anonymous_body_bytes: usize,
+    /// How long a request body may take to come, in seconds
+    #[arg(long, env = "MAX_BODY_SECONDS", default_value_t = 300, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub max_body_seconds: u64,
+    /// Most values in the JSON of a request: each number, text, and element takes memory, however short it is
+    #[arg(long, env = "MAX_JSON_VALUES", default_value_t = 1_000_000, global = true, value_name = "N")]
+    pub max_json_values: usize,
+    /// Most bytes that the request bodies and the operations of all callers take together; by default half of the memory of the
+    /// machine, or of the process's control group
+    #[arg(long, env = "MAX_MEMORY_BYTES", global = true, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1_048_576..))]
+    pub max_memory_bytes: Option<u64>,
     /// Most operations in one batched HTTP request
     #[arg(long, env = "MAX_BATCH", default_value_t = 10, global = true, value_name = "N")]
     pub max_batch: usize,

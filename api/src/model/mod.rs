@@ -17,6 +17,7 @@ pub mod language;
 pub mod limits;
 pub mod locks;
 pub mod manifest;
+pub mod memory;
 pub mod merge;
 pub mod names;
 pub mod node_id;

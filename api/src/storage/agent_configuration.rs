@@ -206,6 +206,19 @@ pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Resul
     Ok(versions(tx, sql).await?.into_iter().next())
 }
 
+/// These versions, by their configurations and numbers, in the actor's projects.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32)]) -> Result<Vec<AgentConfiguration>> {
+    let mut sql = Sql::new(SELECT);
+    sql.pairs("(v.configuration_id, v.version)", versions.iter().map(|(id, number)| (id.0, *number))).push(" AND ");
+    is_member(&mut sql, "v.project_id", tx.me());
+    let found = self::versions(tx, sql).await?;
+    access::opened(tx, found.iter().map(|version| version.project_id));
+    Ok(found)
+}
+
 /// The versions that these revisions made.
 ///
 /// # Errors

@@ -237,6 +237,17 @@ pub async fn invitations(tx: &Tx, page: &Page) -> Result<Slice<Invitation>> {
     Ok(Slice::cut(rows.collect::<Result<_>>()?, page))
 }
 
+/// The invitations into these projects that the actor has not answered.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn invitations_into(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Invitation>> {
+    let mut sql = Sql::new("SELECT i.*");
+    mine(&mut sql, tx).push(" AND i.project_id IN ").list(projects.iter().map(|id| id.0));
+    let rows: Vec<pending_invitations::Model> = tx.all(sql).await?;
+    rows.into_iter().map(invitation).collect()
+}
+
 /// How many invitations [`invitations`] would list in all.
 ///
 /// # Errors

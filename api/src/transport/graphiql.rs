@@ -71,7 +71,7 @@ pub const EXAMPLES: &[Example] = &[
     example!("08-overview"),
     example!("09-team"),
     example!("10-agent"),
-    example!("11-growing-answer"),
+    example!("11-streaming-answer"),
 ];
 
 const CDN: &str = "https://cdn.jsdelivr.net";

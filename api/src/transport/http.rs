@@ -31,21 +31,22 @@ use axum::{
 use futures::{FutureExt, Stream, StreamExt, stream::poll_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::{
     auth,
     operation::{self, Outcome},
     router::{AppState, RequestId},
+    single,
     sse::{self, Format},
     throttle::{Address, TooOften},
-    websocket,
+    values, websocket,
 };
 use crate::{
-    domain::profile,
+    domain::{heavy, profile},
     graphql::{context, documents::Keep, execution},
-    model::{actor::Actor, error::Error},
+    model::{actor::Actor, error::Error, limits::Limits, memory::Taken},
 };
 
 /// How long the next piece of a body may take to come.
@@ -78,6 +79,14 @@ impl Refusal {
     fn with(mut self: Box<Self>, name: HeaderName, value: &'static str) -> Box<Self> {
         self.header = Some((name, HeaderValue::from_static(value)));
         self
+    }
+
+    fn internal(error: Error) -> Box<Self> {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    }
+
+    fn no_memory(error: Error) -> Box<Self> {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "1")
     }
 
     fn too_often(refused: TooOften) -> Box<Self> {
@@ -141,7 +150,8 @@ pub async fn graphql(
         )
         .await;
     }
-    let streamed = Format::accepted(&parts.headers).map(|_| Media::Json);
+    let is_single = single::is_asked_for(&parts.method, &parts.headers, &parts.uri);
+    let streamed = Format::accepted(&parts.headers).map(|_| Media::Json).or(is_single.then_some(Media::Json));
     let Some(media) = negotiate(&parts.headers).or(streamed) else {
         let message =
             "The answer can be application/graphql-response+json, application/json or text/event-stream, in UTF-8.";
@@ -169,20 +179,32 @@ async fn answer(
     media: Media,
     id: &str,
 ) -> Result<Response, Box<Refusal>> {
-    let mut batch = match parts.method {
-        Method::GET | Method::HEAD => Batch { requests: vec![from_query(&parts.uri)?], is_array: false },
-        Method::POST => {
-            require_json(&parts.headers)?;
-            let body = read_body(&parts.headers, body, raw, state.limits.max_body_bytes).await?;
-            from_body(&body, state.limits.max_batch)?
-        }
-        _ => {
-            let error = Error::bad_input("", "GraphQL comes by POST, and queries by GET too.");
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST"));
-        }
-    };
+    if single::is_asked_for(&parts.method, &parts.headers, &parts.uri) {
+        let actor = caller(state, &parts.headers, address).await?;
+        state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::too_often)?;
+        let answer = single::answer(state, &parts.method, &parts.headers, &parts.uri, actor, id).await;
+        return answer.map_err(|refused| Refusal::new(refused.0, refused.1));
+    }
+    if ![Method::GET, Method::HEAD, Method::POST].contains(&parts.method) {
+        let error = Error::bad_input("", "GraphQL comes by POST, and queries by GET too.");
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST, PUT, DELETE"));
+    }
+    // Before the body, which takes memory.
     let actor = caller(state, &parts.headers, address).await?;
-    state.throttle.admit(actor.as_ref(), address, batch.requests.len()).map_err(Refusal::too_often)?;
+    state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::too_often)?;
+    let mut memory = Taken::default();
+    let mut batch = if parts.method == Method::POST {
+        require_json(&parts.headers)?;
+        let body = read_body(state, &parts.headers, (body, raw), actor.is_some(), &mut memory).await?;
+        let limits = state.limits.clone();
+        heavy::run_or_now(body.len(), move || from_body(&body, &limits)).await.map_err(Refusal::internal)??
+    } else {
+        Batch { requests: vec![from_query(&parts.uri)?], is_array: false }
+    };
+    let others = batch.requests.len().saturating_sub(1);
+    if others > 0 {
+        state.throttle.admit(actor.as_ref(), address, others).map_err(Refusal::too_often)?;
+    }
 
     if parts.method != Method::POST {
         for request in &mut batch.requests {
@@ -191,6 +213,14 @@ async fn answer(
                 return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "POST"));
             }
         }
+    }
+
+    if let ([request], false) = (batch.requests.as_mut_slice(), batch.is_array)
+        && parts.method == Method::POST
+        && let Some(token) = single::token(&parts.headers, &parts.uri)
+    {
+        let request = std::mem::replace(request, Request::new(""));
+        return single::run(state, &token, actor, request).map_err(|refused| Refusal::new(refused.0, refused.1));
     }
 
     if let ([request], false) = (batch.requests.as_mut_slice(), batch.is_array)
@@ -208,7 +238,12 @@ async fn answer(
     }
 
     // In a task of its own, so that a client that hangs up cannot cancel it half-way.
-    let run = run(state.clone(), batch.requests, actor, id.to_owned()).in_current_span();
+    let run = run(state.clone(), batch.requests, actor, id.to_owned());
+    let run = async {
+        let _memory = memory;
+        run.await
+    };
+    let run = run.in_current_span();
     let mut outcomes = match state.tasks.spawn(run).await {
         Ok(outcomes) => outcomes,
         Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Error::internal(error))),
@@ -407,27 +442,44 @@ fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
     Ok(())
 }
 
-async fn read_body(headers: &HeaderMap, body: Body, raw: RawBody, limit: usize) -> Result<Bytes, Box<Refusal>> {
+async fn read_body(
+    state: &AppState,
+    headers: &HeaderMap,
+    (body, raw): (Body, RawBody),
+    is_signed_in: bool,
+    memory: &mut Taken,
+) -> Result<Bytes, Box<Refusal>> {
+    let limits = &state.limits;
+    let (limit, setting) = if is_signed_in || limits.max_anonymous_body_bytes >= limits.max_body_bytes {
+        (limits.max_body_bytes, "--max-body-bytes")
+    } else {
+        (limits.max_anonymous_body_bytes, "without a token; --max-anonymous-body-bytes")
+    };
+    let deadline = Instant::now() + Duration::from_secs(limits.max_body_seconds);
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_none_or(|declared| declared <= limit) {
         let mut stream = body.into_data_stream();
         let mut bytes = Vec::new();
         loop {
-            match timeout(PIECE_TIME, stream.next()).await {
+            match timeout_at(deadline.min(Instant::now() + PIECE_TIME), stream.next()).await {
                 Ok(None) => return Ok(bytes.into()),
-                Ok(Some(Ok(chunk))) if chunk.len() <= limit - bytes.len() => bytes.extend_from_slice(&chunk),
+                Ok(Some(Ok(chunk))) if chunk.len() <= limit - bytes.len() => {
+                    state.services.memory.take(memory, chunk.len()).map_err(Refusal::no_memory)?;
+                    bytes.extend_from_slice(&chunk);
+                }
                 Ok(Some(Ok(_))) => break,
                 Ok(Some(Err(_))) => {
                     return Err(Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", "The body broke off.")));
                 }
                 Err(_) => {
-                    let error = Error::bad_input("", "The rest of the body does not come.");
+                    let error =
+                        Error::bad_input("", "The rest of the body does not come in time (--max-body-seconds).");
                     return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).with(CONNECTION, "close"));
                 }
             }
         }
     }
-    let message = format!("The request body has more than {limit} bytes (--max-body-bytes).");
+    let message = format!("The request body has more than {limit} bytes ({setting}).");
     let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message });
     // Who asks whether to send a body at all need not; reading on would tell it to.
     let is_whole = !headers.contains_key(EXPECT)
@@ -448,12 +500,14 @@ async fn drain(raw: RawBody, mut left: usize) -> bool {
     true
 }
 
-fn from_body(body: &[u8], max_batch: usize) -> Result<Batch, Box<Refusal>> {
+fn from_body(body: &[u8], limits: &Limits) -> Result<Batch, Box<Refusal>> {
+    let max_batch = limits.max_batch;
     let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
     let json = std::str::from_utf8(body)
         .map_err(|error| bad_request(Error::bad_input("", format!("The body is not UTF-8: {error}."))))?;
     // RFC 8259, section 8.1: nobody is to write one, and some do.
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
+    values::check(json, limits.max_json_values).map_err(|error| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))?;
     if !json.trim_ascii_start().starts_with('[') {
         let request = operation::read(json).map_err(bad_request)?;
         return Ok(Batch { requests: vec![request], is_array: false });

@@ -15,6 +15,8 @@ mod measure;
 mod operation;
 mod origin;
 pub mod router;
+pub mod single;
 pub mod sse;
 pub mod throttle;
+pub mod values;
 pub mod websocket;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     graphql::{
-        document::{self, Fault, FaultKind},
+        document::{self, Fault, FaultKind, FrontEnd},
         documents::{Documents, Missing, Name, Parsed},
         error::{RETRY_AFTER, outage},
         error_path, guard, variables,
@@ -96,9 +96,12 @@ impl Outcome {
         }
     }
 
-    /// Whether it was refused because the document is valid GraphQL that this schema cannot answer.
+    /// Whether it was refused for nothing but that the document is GraphQL that this schema cannot answer.
     pub fn failed_validation(&self) -> bool {
-        self.refused_for(VALIDATION_FAILED)
+        match self {
+            Self::Ran(_) => false,
+            Self::Refused { errors } => errors.iter().all(|error| code_of(error) == Some(VALIDATION_FAILED)),
+        }
     }
 }
 
@@ -319,7 +322,11 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
             let tokens = guard::check_text(&request.query, limits).map_err(|error| refused(&error))?;
             let draft = front_end.parse(&request.query).map_err(located)?;
             guard::check(&draft.document, limits).map_err(|error| refused(&error))?;
-            let parsed = Arc::new(Parsed { document: front_end.validate(draft).map_err(located)?, tokens });
+            let document = front_end.validate(&draft).map_err(|mut faults| {
+                faults.extend(faults_of_variables(front_end, &draft.document, request));
+                located(faults)
+            })?;
+            let parsed = Arc::new(Parsed { document, tokens });
             documents.remember(&request.query, &parsed);
             parsed
         }
@@ -333,6 +340,12 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
     let kind = operation.ty;
     request.data.insert(parsed);
     Ok((kind, name))
+}
+
+/// What is wrong with the variables besides, if the document is not valid.
+fn faults_of_variables(front_end: &FrontEnd, document: &ExecutableDocument, request: &mut Request) -> Vec<Fault> {
+    let Ok((_, operation)) = choose(document, request.operation_name.as_deref()) else { return Vec::new() };
+    front_end.coerce(document, operation, std::mem::take(&mut request.variables)).err().unwrap_or_default()
 }
 
 /// What is wrong with a document or its variables, as a client reads it.

@@ -35,7 +35,8 @@ use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
-    auth::Verifier, graphiql, health, http, listening::Groups, operation, origin, throttle::Throttle, websocket,
+    auth::Verifier, graphiql, health, http, listening::Groups, operation, origin, single::Streams, throttle::Throttle,
+    websocket,
 };
 use crate::{
     domain::Services,
@@ -78,6 +79,8 @@ pub struct AppState {
     pub limits: Arc<Limits>,
     /// Those who listen, by what they listen to.
     pub groups: Groups,
+    /// Streams that carry several operations each.
+    pub streams: Streams,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
     /// Whether requests can be served.

@@ -84,7 +84,7 @@ impl Format {
     }
 
     /// What opens the answer, so that its client sees at once that it has begun.
-    fn opening(self) -> Bytes {
+    pub fn opening(self) -> Bytes {
         match self {
             Self::Events => Bytes::from_static(b":\n\n"),
             Self::Parts => Bytes::from_static(b"\r\n--graphql"),
@@ -92,7 +92,7 @@ impl Format {
     }
 
     /// What keeps proxies from taking the connection for dead, and notices where it is.
-    fn heartbeat(self) -> Bytes {
+    pub fn heartbeat(self) -> Bytes {
         match self {
             Self::Events => Bytes::from_static(b":\n\n"),
             Self::Parts => part("{}"),
@@ -109,16 +109,21 @@ impl Format {
         }
     }
 
-    fn errors(self, errors: Vec<ServerError>) -> Bytes {
+    /// Errors without data, as JSON.
+    pub fn refused(errors: Vec<ServerError>) -> String {
         #[derive(serde::Serialize)]
         struct Refused {
             errors: Vec<ServerError>,
         }
 
-        let errors = serde_json::to_string(&Refused { errors }).unwrap_or_else(|error| {
+        serde_json::to_string(&Refused { errors }).unwrap_or_else(|error| {
             tracing::error!(%error, "errors could not be written as JSON");
             "{}".to_owned()
-        });
+        })
+    }
+
+    fn errors(self, errors: Vec<ServerError>) -> Bytes {
+        let errors = Self::refused(errors);
         match self {
             Self::Events => self.result(&errors, None),
             // An error beside the payload, and not in it, ends the subscription.

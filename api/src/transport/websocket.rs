@@ -46,6 +46,7 @@ use super::{
     operation, origin,
     router::{AppState, RequestId},
     throttle::{Address, OpenSocket},
+    values,
 };
 use crate::{
     domain::profile,
@@ -369,6 +370,11 @@ impl Socket {
             }
             Some(Err(_)) | None => return Err(End::Gone),
         };
+        let limit = self.state.limits.max_anonymous_body_bytes;
+        if text.len() > limit && !matches!(self.phase, Phase::Acknowledged(_)) {
+            let reason = format!("Before connection_init: at most {limit} bytes (--max-anonymous-body-bytes)");
+            return Err(Close::new(TOO_BIG, reason).into());
+        }
         let message = parse(&text).map_err(|reason| Close::new(BAD_REQUEST, format!("Invalid message: {reason}")))?;
         match message {
             FromClient::ConnectionInit { payload } => {
@@ -478,6 +484,11 @@ impl Socket {
         let Phase::Acknowledged(actor) = &self.phase else {
             return Err(Close::new(UNAUTHORIZED, "Unauthorized: there was no connection_init"));
         };
+        if let Err(error) = values::check(payload, self.state.limits.max_json_values) {
+            let error = operation::refusal(&error, &self.id);
+            self.say(&ToClient::Error { id: &id, payload: &[error] });
+            return Ok(());
+        }
         let request = match operation::read(payload) {
             Ok(request) => request,
             // A text that was cut inside a character is no reason to end what else the client listens to.

@@ -43,7 +43,7 @@ async function hear(client, variables, begun = () => {}) {
     assert.equal(errors, undefined);
     begun();
     text += data.messageStream.text;
-    if (data.messageStream.state !== 'GROWING') return { ...data.messageStream, whole: text };
+    if (data.messageStream.state !== 'STREAMING') return { ...data.messageStream, whole: text };
   }
   assert.fail('the stream has ended before the message');
 }

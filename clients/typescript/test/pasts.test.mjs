@@ -19,7 +19,7 @@ import { headers, newProject, schemaFile, url } from './server.mjs';
 const own = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 const FILE = 'id version content';
-const SESSION = 'id messageCount messages(first: 10) { edges { node { id isFolded session { id messageCount } } } }';
+const SESSION = 'id messageCount messages(first: 10) { edges { node { id isHidden session { id messageCount } } } }';
 const CONFIGURATION = 'id configName';
 const texts = {
   Present: `query pastsPresentQuery($id: ID!) { project(id: $id) { id name revision file(path: "a") { ${FILE} }

@@ -6,7 +6,7 @@ import { ApolloClient, HttpLink, InMemoryCache } from '@apollo/client';
 import { print } from 'graphql';
 import { createClient } from 'graphql-sse';
 
-import { documents, headers, newProject, url } from './server.mjs';
+import { documents, eventually, headers, newProject, url } from './server.mjs';
 
 const query = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]));
 
@@ -47,6 +47,69 @@ test('graphql-sse is told why a subscription is refused', async () => {
   for await (const result of client.iterate({ query: query.ProjectEvents, variables })) results.push(result);
   assert.equal(results.length, 1);
   assert.equal(results[0].errors[0].extensions.code, 'NOT_FOUND');
+  client.dispose();
+});
+
+test('graphql-sse runs everything by one connection', async () => {
+  const requests = [];
+  const fetchFn = (input, init) => {
+    requests.push(init.method);
+    return fetch(input, init);
+  };
+  const client = createClient({
+    url,
+    // The client adds its stream's token to the object that it is given.
+    headers: () => ({ ...headers }),
+    singleConnection: true,
+    fetchFn,
+    retryAttempts: 0,
+    lazyCloseTimeout: 5_000,
+  });
+  for await (const { data } of client.iterate({ query: query.Viewer })) assert.match(data.viewer.email, /@/);
+  const projects = await Promise.all([projectWithSession(), projectWithSession()]);
+  await Promise.all(
+    projects.map(async ({ projectId, say }) => {
+      const heard = [];
+      const variables = { projectId, afterRevision: 0 };
+      for await (const { data } of client.iterate({ query: query.ProjectEvents, variables })) {
+        heard.push([data.projectEvents.revision, data.projectEvents.kind]);
+        if (heard.length === 2) await say('live');
+        if (heard.length === 3) break;
+      }
+      assert.deepEqual(heard, [[1, 'PROJECT_CREATED'], [2, 'SESSION_STARTED'], [3, 'MESSAGE_ADDED']]);
+    }),
+  );
+  const refused = [];
+  const variables = { projectId: crypto.randomUUID() };
+  for await (const result of client.iterate({ query: query.ProjectEvents, variables })) refused.push(result);
+  assert.deepEqual(refused.map(({ errors }) => errors[0].extensions.code), ['NOT_FOUND']);
+  assert.equal(requests.filter((method) => method === 'PUT').length, 1);
+  // The stream itself; each operation is a POST, and each subscription that its listener has left a DELETE.
+  assert.deepEqual(requests.filter((method) => !method || method === 'GET').length, 1);
+  await eventually(() => requests.filter((method) => method === 'DELETE').length === 2, 'both subscriptions have ended');
+  client.dispose();
+});
+
+test('graphql-sse comes back to its one connection after a reconnect', async () => {
+  const { projectId, say } = await projectWithSession();
+  const streams = [];
+  const fetchFn = async (input, init) => {
+    if (init.method && init.method !== 'GET') return fetch(input, init);
+    // What is cut here is cut as a proxy would cut it.
+    const cut = new AbortController();
+    streams.push(cut);
+    init.signal.addEventListener('abort', () => cut.abort());
+    return fetch(input, { ...init, signal: cut.signal });
+  };
+  const client = createClient({ url, headers: () => ({ ...headers }), singleConnection: true, fetchFn, retry: async () => {} });
+  await say('first');
+  const heard = [];
+  for await (const { data } of client.iterate({ query: query.ProjectEvents, variables: { projectId, afterRevision: 2 } })) {
+    heard.push(data.projectEvents.kind);
+    if (heard.length === 1) streams[0].abort();
+    if (heard.length === 2) break;
+  }
+  assert.deepEqual(heard, ['MESSAGE_ADDED', 'MESSAGE_ADDED']);
   client.dispose();
 });
 

@@ -24,7 +24,7 @@ const urql = new Client({
   exchanges: [
     cacheExchange({
       schema,
-      keys: { ProjectStats: embedded, UserPreferences: embedded, ProjectEvent: embedded },
+      keys: { ProjectStats: embedded },
       resolvers: { Project: { files: relayPagination() } },
     }),
     fetchExchange,

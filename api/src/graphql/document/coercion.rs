@@ -194,6 +194,9 @@ impl Variable<'_> {
             (Some(ExtendedType::Enum(known)), Value::String(name)) if known.values.contains_key(name.as_str()) => {
                 Value::String(name)
             }
+            // The document is not valid, which is said elsewhere.
+            (None, value) => value,
+            (Some(known), value) if !known.is_input_type() => value,
             (_, value) => self.unexpected(expected, value),
         }
     }

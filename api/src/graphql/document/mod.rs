@@ -140,22 +140,22 @@ impl FrontEnd {
         Ok(Draft { text, tree, document })
     }
 
-    /// Validates a document that is within the limits.
+    /// Validates a document that is within the limits, and makes the one of it that is executed.
     ///
     /// # Errors
     /// What the schema cannot answer, a stage at a time.
-    pub fn validate(&self, draft: Draft) -> Result<ExecutableDocument, Vec<Fault>> {
-        let Draft { text, tree, mut document } = draft;
-        let invalid = |errors: &DiagnosticList| self::faults(&text, errors, FaultKind::Invalid);
+    pub fn validate(&self, draft: &Draft) -> Result<ExecutableDocument, Vec<Fault>> {
+        let Draft { text, tree, document } = draft;
+        let invalid = |errors: &DiagnosticList| self::faults(text, errors, FaultKind::Invalid);
         let typed = match tree.to_executable(&self.schema) {
             Ok(typed) => typed,
             Err(errors) => {
-                let refused = rules::unsupported_directives(&tree, &text);
+                let refused = rules::unsupported_directives(tree, text);
                 return Err(if refused.is_empty() { invalid(&errors.errors) } else { refused });
             }
         };
-        let long_ids = rules::check(&self.schema, &typed, &text)?;
-        let faults = subscription::check(&self.schema, &typed, &text);
+        let long_ids = rules::check(&self.schema, &typed, text)?;
+        let faults = subscription::check(&self.schema, &typed, text);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -169,12 +169,14 @@ impl FrontEnd {
                 Valid::assume_valid(errors.partial)
             }
         };
-        merging::check(&self.schema, &typed, &text).map_err(|fault| vec![fault])?;
-        if !long_ids.is_empty() {
-            let tokens = lexer::tokens(&text);
-            let converted = tokens.and_then(|tokens| convert::convert(&tree, &tokens, &long_ids));
-            document = converted.map_err(|fault| vec![fault])?;
-        }
+        merging::check(&self.schema, &typed, text).map_err(|fault| vec![fault])?;
+        let mut document = if long_ids.is_empty() {
+            document.clone()
+        } else {
+            let tokens = lexer::tokens(text);
+            let converted = tokens.and_then(|tokens| convert::convert(tree, &tokens, &long_ids));
+            converted.map_err(|fault| vec![fault])?
+        };
         subscription::merge(&mut document);
         Ok(document)
     }

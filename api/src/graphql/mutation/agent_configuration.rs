@@ -14,60 +14,62 @@ use crate::model::json::Json as Text;
 #[derive(Default)]
 pub struct AgentConfigurationMutation;
 
-/// An agent configuration as it is to be. Of what is not required: what is left out stays as it is, and null sets the default
-/// back, `{}` or `[]`. All of it together counts against the limit on texts.
+/// The settings of an agent configuration. An optional field that is absent stays as it is; null resets it to its
+/// default, `{}` or `[]`. All of them together can have as many bytes as the setting `MAX_TEXT_BYTES` allows (1 MiB by
+/// default).
 #[derive(InputObject)]
 struct SaveAgentConfigurationInput {
-    /// The project.
+    /// The project that the configuration is for.
     project_id: ID,
-    /// The configuration. Null makes a new one.
+    /// The configuration to change. Null or absent makes a new one.
     id: Option<ID>,
-    /// The version that the caller saw: where the configuration has another by now, nothing is written and the answer is
-    /// CONFLICT with extensions { currentVersion }.
+    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_version: Option<i32>,
-    /// Its name.
+    /// What people call the configuration; not empty.
     config_name: String,
-    /// What it is for; null removes it.
+    /// What the configuration is for. Null removes it.
     description: MaybeUndefined<String>,
-    /// Who turns speech into text.
+    /// The provider of speech-to-text, such as `deepgram`.
     stt_provider: String,
-    /// By which model.
+    /// The speech-to-text model.
     stt_model: String,
-    /// With which options; as all JSON here, of the client's own shape.
+    /// Options of the speech-to-text model. The client decides its shape, as that of all JSON here.
     stt_config: MaybeUndefined<Json>,
-    /// Who turns text into speech.
+    /// The provider of text-to-speech, such as `elevenlabs`.
     tts_provider: String,
-    /// By which model.
+    /// The text-to-speech model.
     tts_model: String,
-    /// With which options.
+    /// Options of the text-to-speech model.
     tts_config: MaybeUndefined<Json>,
-    /// Who answers.
+    /// The provider of the language model, such as `openai`.
     llm_provider: String,
-    /// By which model.
+    /// The language model.
     llm_model: String,
-    /// With which options.
+    /// Options of the language model.
     llm_config: MaybeUndefined<Json>,
-    /// Who detects that somebody speaks; `silero` by default.
+    /// The provider of voice activity detection; `silero` by default.
     vad_provider: MaybeUndefined<String>,
-    /// With which options.
+    /// Options of voice activity detection.
     vad_config: MaybeUndefined<Json>,
-    /// How the end of a turn is detected.
+    /// Options that say how the end of a turn is detected.
     turn_detection_config: MaybeUndefined<Json>,
-    /// Functions that the agent may call.
+    /// Functions that the agent can call; `[]` by default.
     function_calls: MaybeUndefined<Json>,
-    /// Tools that it is connected to.
+    /// Tools that the agent is connected to; `[]` by default.
     tool_integrations: MaybeUndefined<Json>,
-    /// What it is told to do.
+    /// The instructions that the agent follows.
     agent_instructions: String,
-    /// How it is to be.
+    /// The agent's manner, such as its tone.
     agent_personality: MaybeUndefined<Json>,
-    /// Names of the environment variables that it needs; never their values, which every member would read.
+    /// Names of the environment variables that the agent needs, never their values: every member reads them.
     required_env_vars: MaybeUndefined<Json>,
-    /// Packages that it needs.
+    /// Packages that the agent needs; `[]` by default.
     dependencies: MaybeUndefined<Json>,
-    /// The files that it is made of.
+    /// The files that the agent consists of.
     source_files: MaybeUndefined<Json>,
-    /// Whether it is the one that the project's agent runs by: the one that is makes room. A new one is, unless this says no.
+    /// Whether the project's agent runs with it; the one that did is then inactive. A new configuration is active unless
+    /// this is false.
     is_active: Option<bool>,
 }
 
@@ -121,40 +123,43 @@ impl SaveAgentConfigurationInput {
 /// A configuration that is, or is no longer, to be the active one.
 #[derive(InputObject)]
 struct SetAgentConfigurationActiveInput {
-    /// The configuration.
+    /// The configuration to change.
     id: ID,
-    /// Whether it is the one that the project's agent runs by: the one that is makes room.
+    /// Whether the project's agent runs with it; the one that did is then inactive.
     is_active: bool,
-    /// The version that the caller saw; see `SaveAgentConfigurationInput`.
+    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_version: Option<i32>,
 }
 
 /// A configuration to delete.
 #[derive(InputObject)]
 struct DeleteAgentConfigurationInput {
-    /// The configuration.
+    /// The configuration to delete.
     id: ID,
-    /// The version that the caller saw; see `SaveAgentConfigurationInput`.
+    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_version: Option<i32>,
 }
 
 /// A version of a configuration to go back to.
 #[derive(InputObject)]
 struct RestoreAgentConfigurationInput {
-    /// The configuration.
+    /// The configuration to restore, deleted or not.
     id: ID,
-    /// The version whose settings it gets.
+    /// The number of the version whose settings it gets.
     version: i32,
-    /// The version that the caller saw; see `SaveAgentConfigurationInput`.
+    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_version: Option<i32>,
 }
 
 /// What a write to an agent configuration answers.
 #[derive(SimpleObject)]
 struct AgentConfigurationPayload {
-    /// The configuration.
+    /// The configuration after the write.
     agent_configuration: AgentConfiguration,
-    /// The revision that was made, or the present one where nothing changed.
+    /// The revision that was made, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -170,7 +175,7 @@ impl AgentConfigurationMutation {
     async fn save_agent_configuration(
         &self,
         ctx: &Context<'_>,
-        input: SaveAgentConfigurationInput,
+        #[graphql(desc = "The configuration and its settings.")] input: SaveAgentConfigurationInput,
     ) -> Attempt<AgentConfigurationPayload> {
         attempt(async {
             let save = Save {
@@ -191,7 +196,7 @@ impl AgentConfigurationMutation {
     async fn set_agent_configuration_active(
         &self,
         ctx: &Context<'_>,
-        input: SetAgentConfigurationActiveInput,
+        #[graphql(desc = "The configuration, and whether it is active.")] input: SetAgentConfigurationActiveInput,
     ) -> Attempt<AgentConfigurationPayload> {
         attempt(async {
             let id = AgentConfigurationId::parse(&input.id, "id")?;
@@ -206,7 +211,7 @@ impl AgentConfigurationMutation {
     async fn delete_agent_configuration(
         &self,
         ctx: &Context<'_>,
-        input: DeleteAgentConfigurationInput,
+        #[graphql(desc = "The configuration to delete.")] input: DeleteAgentConfigurationInput,
     ) -> Attempt<AgentConfigurationPayload> {
         attempt(async {
             let id = AgentConfigurationId::parse(&input.id, "id")?;
@@ -221,7 +226,7 @@ impl AgentConfigurationMutation {
     async fn restore_agent_configuration(
         &self,
         ctx: &Context<'_>,
-        input: RestoreAgentConfigurationInput,
+        #[graphql(desc = "The configuration and the version.")] input: RestoreAgentConfigurationInput,
     ) -> Attempt<AgentConfigurationPayload> {
         attempt(async {
             let id = AgentConfigurationId::parse(&input.id, "id")?;

@@ -18,38 +18,38 @@ pub struct ChatMutation;
 /// What a new session is made of.
 #[derive(InputObject)]
 struct StartSessionInput {
-    /// Its project.
+    /// The project to start it in.
     project_id: ID,
-    /// Its title.
+    /// A title to show to people.
     title: Option<String>,
-    /// The client's own data; `{}` where it is left out.
+    /// Data of the client; `{}` by default.
     metadata: Option<Json>,
 }
 
 /// What a write to a session answers.
 #[derive(SimpleObject)]
 struct SessionPayload {
-    /// The session.
+    /// The session after the write.
     session: ChatSession,
-    /// The revision that was made, or the present one where nothing changed.
+    /// The revision that was made, or the present one if nothing changed.
     revision: i32,
 }
 
 /// What a new message is made of.
 #[derive(InputObject)]
 struct AddMessageInput {
-    /// Its session: one of the caller's own that has not ended.
+    /// The session to add it to: one of the caller's own that has not ended.
     session_id: ID,
-    /// Whose voice it is.
+    /// Who speaks.
     role: MessageRole,
-    /// Its text.
+    /// The text, at most as many bytes as the setting `MAX_TEXT_BYTES` allows (1 MiB by default).
     content: String,
-    /// Whether the state of the files belongs to it. An assistant's checkpoint makes a snapshot.
+    /// Whether it marks the present state of the files. A checkpoint of the assistant makes a snapshot.
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
-    /// What the AI knew; its shape is the client's; `{}` where it is left out.
+    /// What the AI knew; `{}` by default.
     context_data: Option<Json>,
-    /// The client's own data; `{}` where it is left out.
+    /// Data of the client; `{}` by default.
     metadata: Option<Json>,
     /// Makes a retry safe: the same key in the same session answers with the first message.
     idempotency_key: Option<String>,
@@ -58,9 +58,9 @@ struct AddMessageInput {
 /// What adding a message answers.
 #[derive(SimpleObject)]
 pub(super) struct MessagePayload {
-    /// The message.
+    /// The message that was added.
     message: ChatMessage,
-    /// The snapshot of an assistant's checkpoint.
+    /// The snapshot that a checkpoint of the assistant made; else null.
     snapshot: Option<ProjectSnapshot>,
     /// The revision that added it.
     revision: i32,
@@ -75,7 +75,11 @@ impl From<Added> for MessagePayload {
 #[Object]
 impl ChatMutation {
     /// Ends the caller's active session of that project, then starts one.
-    async fn start_session(&self, ctx: &Context<'_>, input: StartSessionInput) -> Attempt<SessionPayload> {
+    async fn start_session(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new session.")] input: StartSessionInput,
+    ) -> Attempt<SessionPayload> {
         attempt(async {
             let new = NewSession {
                 project_id: ProjectId::parse(&input.project_id, "projectId")?,
@@ -91,7 +95,11 @@ impl ChatMutation {
     }
 
     /// Ends a session. One that has ended stays as it is.
-    async fn end_session(&self, ctx: &Context<'_>, id: ID) -> Attempt<SessionPayload> {
+    async fn end_session(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The session to end.")] id: ID,
+    ) -> Attempt<SessionPayload> {
         attempt(async {
             let id = SessionId::parse(&id, "id")?;
             let caller = caller(ctx)?;
@@ -104,7 +112,11 @@ impl ChatMutation {
 
     /// Adds a message. An ASSISTANT message with isCheckpoint also makes a snapshot, in the same revision; the snapshot
     /// follows the changes that name the message.
-    async fn add_message(&self, ctx: &Context<'_>, input: AddMessageInput) -> Attempt<MessagePayload> {
+    async fn add_message(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new message.")] input: AddMessageInput,
+    ) -> Attempt<MessagePayload> {
         attempt(async {
             let new = NewMessage {
                 session_id: SessionId::parse(&input.session_id, "sessionId")?,

@@ -10,6 +10,7 @@ use crate::graphql::names::{FileType, SyncMode};
 use crate::graphql::page::int;
 use crate::graphql::scalar::Base64;
 use crate::graphql::types::file::{CodeChange, ProjectFile};
+use crate::graphql::types::project::Project;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::names::ChangeType;
@@ -21,150 +22,152 @@ pub struct FileMutation;
 /// What a new file is made of.
 #[derive(InputObject)]
 struct CreateFileInput {
-    /// Its project.
+    /// The project that the file is in.
     project_id: ID,
-    /// Where it goes. A leading slash, `.` and empty parts are dropped; `..` is refused.
+    /// The path of the new file. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes.
     path: String,
-    /// File or folder. A folder need not be made for what is below it; one that is stays when it is empty.
+    /// A file or a folder. Folders above a file need not be made. A folder that is made stays when it is empty.
     #[graphql(name = "type", default_with = "Some(FileType::File)")]
     file_type: Option<FileType>,
-    /// Its text.
+    /// Its text; empty by default. At most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default).
     content: Option<String>,
-    /// Its bytes, where they are not text; in place of `content`.
+    /// Its bytes, in place of `content`, if they are not text.
     content_base64: Option<Base64>,
-    /// Its language, as editors name it; guessed by the path where it is left out.
+    /// Its language, as editors call it. Without it, it is guessed from the path.
     language: Option<String>,
-    /// The session in which it is made.
+    /// The session in which the file is made.
     session_id: Option<ID>,
-    /// The message for which it is made.
+    /// The message that the file is made for.
     message_id: Option<ID>,
-    /// Why.
+    /// Why the file changes, to show in its history.
     change_description: Option<String>,
 }
 
 /// A file's new contents.
 #[derive(InputObject)]
 struct UpdateFileInput {
-    /// Its project.
+    /// The project that the file is in.
     project_id: ID,
-    /// Where it is.
+    /// The path of the file to change.
     path: String,
-    /// Its new text.
+    /// Its new text, at most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default).
     content: Option<String>,
-    /// Its new bytes, where they are not text; in place of `content`.
+    /// Its new bytes, in place of `content`, if they are not text.
     content_base64: Option<Base64>,
-    /// The version that the caller saw: where the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
     expected_version: Option<i32>,
-    /// The session in which it is changed.
+    /// The session in which the file is changed.
     session_id: Option<ID>,
-    /// The message for which it is changed.
+    /// The message that the file is changed for.
     message_id: Option<ID>,
-    /// Why.
+    /// Why the file changes, to show in its history.
     change_description: Option<String>,
 }
 
 /// A file's, or a folder's, new place.
 #[derive(InputObject)]
 struct RenameFileInput {
-    /// Its project.
+    /// The project that the file is in.
     project_id: ID,
-    /// Where it is.
+    /// The present path.
     path: String,
-    /// Where it goes. What is below a folder goes with it.
+    /// The new path. What is below a folder moves with it.
     new_path: String,
-    /// The version that the caller saw: where the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
     expected_version: Option<i32>,
-    /// The session in which it is moved.
+    /// The session in which the file is moved.
     session_id: Option<ID>,
-    /// The message for which it is moved.
+    /// The message that the file is moved for.
     message_id: Option<ID>,
-    /// Why.
+    /// Why the file changes, to show in its history.
     change_description: Option<String>,
 }
 
 /// A file, or a folder with all that is below it, that goes.
 #[derive(InputObject)]
 struct DeleteFileInput {
-    /// Its project.
+    /// The project that the file is in.
     project_id: ID,
-    /// Where it is.
+    /// The path of the file or folder.
     path: String,
-    /// The version that the caller saw: where the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
     expected_version: Option<i32>,
-    /// The session in which it is deleted.
+    /// The session in which the file is deleted.
     session_id: Option<ID>,
-    /// The message for which it is deleted.
+    /// The message that the file is deleted for.
     message_id: Option<ID>,
-    /// Why.
+    /// Why the file changes, to show in its history.
     change_description: Option<String>,
 }
 
 /// An earlier version that comes back. One of `snapshotId` and `version` names it.
 #[derive(InputObject)]
 struct RevertFileInput {
-    /// The file, deleted or not.
+    /// The file to revert, deleted or not.
     file_id: ID,
-    /// The version by its id.
+    /// The id of the version to go back to.
     snapshot_id: Option<ID>,
-    /// The version by its number.
+    /// The number of the version to go back to.
     version: Option<i32>,
-    /// The version that the caller saw: where the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
     expected_version: Option<i32>,
-    /// The session in which it is changed.
+    /// The session in which the file is changed.
     session_id: Option<ID>,
-    /// The message for which it is changed.
+    /// The message that the file is changed for.
     message_id: Option<ID>,
 }
 
 /// One file of a sync.
 #[derive(InputObject)]
 struct FileInput {
-    /// Where it is.
+    /// The path of the file. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes.
     path: String,
-    /// Its text.
+    /// Its text, at most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default).
     content: Option<String>,
-    /// Its bytes, where they are not text; in place of `content`.
+    /// Its bytes, in place of `content`, if they are not text.
     content_base64: Option<Base64>,
-    /// File or folder.
+    /// Whether it is a file or a folder.
     #[graphql(name = "type", default_with = "Some(FileType::File)")]
     file_type: Option<FileType>,
-    /// Its language, as editors name it; guessed by the path where it is left out.
+    /// Its language, as editors call it. Without it, it is guessed from the path.
     language: Option<String>,
 }
 
 /// Files as they are to be.
 #[derive(InputObject)]
 struct SyncFilesInput {
-    /// The project.
+    /// The project to write to.
     project_id: ID,
-    /// The session in which they are changed.
+    /// The session in which the files are changed.
     session_id: Option<ID>,
-    /// The message for which they are changed.
+    /// The message that the files are changed for.
     message_id: Option<ID>,
-    /// The files, no path twice.
+    /// The files as they are to be, each path once; at most as many as the setting `MAX_SYNC_FILES` allows (5,000 by
+    /// default).
     files: Vec<FileInput>,
-    /// Paths that go, a folder with all that is below it; a path that is not there is skipped. So MERGE deletes too. A path
-    /// that is among `files` as well is BAD_USER_INPUT.
+    /// Paths to delete, a folder with all that is below it, in either mode. A path where nothing is, is skipped. A path
+    /// that is in `files` as well is BAD_USER_INPUT.
     deletes: Option<Vec<String>>,
-    /// What becomes of files that are not given.
+    /// What happens to files that are not given.
     #[graphql(default_with = "Some(SyncMode::Merge)")]
     mode: Option<SyncMode>,
-    /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
+    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_revision: Option<i32>,
-    /// Why.
+    /// Why the files change, to show in their history.
     change_description: Option<String>,
 }
 
 /// What a write to a file answers.
 #[derive(SimpleObject)]
 struct FilePayload {
-    /// The file, as it is now.
+    /// The file after the write.
     file: ProjectFile,
-    /// Its change; null where nothing had to change, and for a folder that nobody made, which has no versions.
+    /// The change of the file itself. Null if nothing changed, and for a folder that was never made: it has no versions.
     change: Option<CodeChange>,
-    /// All changes: its own, and where it is a folder those of what is below it.
+    /// All changes: that of the file, and for a folder those of what is below it.
     changes: Vec<CodeChange>,
-    /// The revision that was made, or the present one where nothing changed.
+    /// The revision that was made, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -182,19 +185,21 @@ impl From<Outcome> for FilePayload {
 /// What a sync answers.
 #[derive(SimpleObject)]
 struct SyncPayload {
-    /// Files that are new.
+    /// The number of files that are new.
     created: i32,
-    /// Files whose contents changed.
+    /// The number of files whose contents changed.
     updated: i32,
-    /// Files that went.
+    /// The number of files that were deleted.
     deleted: i32,
-    /// Files that moved: gone at one path, there at another with the same contents.
+    /// The number of files that moved: gone at one path, and at another with the same contents.
     renamed: i32,
-    /// Given files that were as they are to be.
+    /// The number of given files that were already as they are to be.
     unchanged: i32,
-    /// All changes.
+    /// All changes that were made.
     changes: Vec<CodeChange>,
-    /// The revision that was made, or the present one where nothing changed.
+    /// The project after the write.
+    project: Option<Project>,
+    /// The revision that was made, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -220,7 +225,11 @@ fn content(text: Option<String>, bytes: Option<Base64>, prefix: &str) -> Result<
 #[Object]
 impl FileMutation {
     /// Makes a file or a folder.
-    async fn create_file(&self, ctx: &Context<'_>, input: CreateFileInput) -> Attempt<FilePayload> {
+    async fn create_file(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new file or folder.")] input: CreateFileInput,
+    ) -> Attempt<FilePayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let new = NewFile {
@@ -238,7 +247,11 @@ impl FileMutation {
     }
 
     /// Replaces a file's contents and keeps the old ones as a version. The same contents again change nothing.
-    async fn update_file(&self, ctx: &Context<'_>, input: UpdateFileInput) -> Attempt<FilePayload> {
+    async fn update_file(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The file and its new contents.")] input: UpdateFileInput,
+    ) -> Attempt<FilePayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let named = named(&input.project_id, &input.path, input.expected_version)?;
@@ -252,7 +265,11 @@ impl FileMutation {
     }
 
     /// Moves a file, or a folder with all that is below it.
-    async fn rename_file(&self, ctx: &Context<'_>, input: RenameFileInput) -> Attempt<FilePayload> {
+    async fn rename_file(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The file and its new path.")] input: RenameFileInput,
+    ) -> Attempt<FilePayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let named = named(&input.project_id, &input.path, input.expected_version)?;
@@ -265,7 +282,11 @@ impl FileMutation {
     }
 
     /// Deletes a file, or a folder with all that is below it. Its versions stay.
-    async fn delete_file(&self, ctx: &Context<'_>, input: DeleteFileInput) -> Attempt<FilePayload> {
+    async fn delete_file(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The file to delete.")] input: DeleteFileInput,
+    ) -> Attempt<FilePayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let named = named(&input.project_id, &input.path, input.expected_version)?;
@@ -277,7 +298,11 @@ impl FileMutation {
     }
 
     /// Writes the content of an old version as a new one; brings back a deleted file.
-    async fn revert_file(&self, ctx: &Context<'_>, input: RevertFileInput) -> Attempt<FilePayload> {
+    async fn revert_file(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The file and the version.")] input: RevertFileInput,
+    ) -> Attempt<FilePayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, None)?;
             let id = FileId::parse(&input.file_id, "fileId")?;
@@ -296,7 +321,11 @@ impl FileMutation {
 
     /// Makes the project's files equal to the given ones, in one revision: creates, updates, and, with MIRROR, deletes what
     /// is not given.
-    async fn sync_files(&self, ctx: &Context<'_>, input: SyncFilesInput) -> Attempt<SyncPayload> {
+    async fn sync_files(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The files as they are to be.")] input: SyncFilesInput,
+    ) -> Attempt<SyncPayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let mut files = Vec::with_capacity(input.files.len());
@@ -310,8 +339,9 @@ impl FileMutation {
             }
             let deletes = input.deletes.unwrap_or_default().into_iter().enumerate();
             let deletes = deletes.map(|(at, path)| FilePath::parse(&path, &format!("deletes[{at}]")));
+            let project = ProjectId::parse(&input.project_id, "projectId")?;
             let sync = Sync {
-                project_id: ProjectId::parse(&input.project_id, "projectId")?,
+                project_id: project,
                 files,
                 deletes: deletes.collect::<Result<_>>()?,
                 mirror: input.mode == Some(SyncMode::Mirror),
@@ -320,6 +350,7 @@ impl FileMutation {
             let caller = caller(ctx)?;
             let done = caller.write(|writer| sync::sync(writer, sync, conversation));
             let synced = done.await?;
+            let project = super::project_of(ctx, project).await?;
             let count = |change_type| int(i64::try_from(synced.count(change_type)).unwrap_or(i64::MAX));
             Ok(SyncPayload {
                 created: count(ChangeType::Create),
@@ -328,6 +359,7 @@ impl FileMutation {
                 renamed: count(ChangeType::Rename),
                 unchanged: int(i64::try_from(synced.unchanged).unwrap_or(i64::MAX)),
                 revision: synced.revision,
+                project,
                 changes: synced.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
             })
         })

@@ -17,27 +17,31 @@ pub struct ProfileMutation;
 struct UpdateProfileInput {
     /// The name shown to others.
     full_name: Option<String>,
-    /// Address of the picture shown to others.
+    /// The URL of the picture shown to others.
     avatar_url: Option<String>,
 }
 
 /// What changes of the preferences; what is left out stays.
 #[derive(InputObject)]
 struct UpdatePreferencesInput {
-    /// Theme of the editor, as it names it.
+    /// The theme of the editor, as the editor calls it.
     editor_theme: Option<String>,
-    /// Whether the editor saves by itself.
+    /// Whether the editor saves without being asked.
     auto_save_enabled: Option<bool>,
-    /// The client's own settings for notifications.
+    /// The client's settings for notifications, whole.
     notification_preferences: Option<Json>,
-    /// The client's own settings for its interface.
+    /// The client's settings for its interface, whole.
     ui_preferences: Option<Json>,
 }
 
 #[Object]
 impl ProfileMutation {
     /// Changes the caller's profile.
-    async fn update_profile(&self, ctx: &Context<'_>, input: UpdateProfileInput) -> Attempt<User> {
+    async fn update_profile(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The fields to change.")] input: UpdateProfileInput,
+    ) -> Attempt<User> {
         attempt(async {
             let changes = ProfileChanges { full_name: input.full_name, avatar_url: input.avatar_url };
             let caller = caller(ctx)?;
@@ -48,7 +52,11 @@ impl ProfileMutation {
     }
 
     /// Changes the caller's preferences.
-    async fn update_preferences(&self, ctx: &Context<'_>, input: UpdatePreferencesInput) -> Attempt<UserPreferences> {
+    async fn update_preferences(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The fields to change.")] input: UpdatePreferencesInput,
+    ) -> Attempt<UserPreferences> {
         attempt(async {
             let changes = PreferenceChanges {
                 editor_theme: input.editor_theme,

@@ -17,39 +17,39 @@ pub struct ProjectMutation;
 /// What a new project is made of.
 #[derive(InputObject)]
 struct CreateProjectInput {
-    /// Its name.
+    /// What people call the project; not empty.
     name: String,
-    /// What it is for.
+    /// What the project is for.
     description: Option<String>,
-    /// The prompt it begins with.
+    /// The prompt that the project begins with.
     initial_prompt: String,
-    /// The voice agent's configuration; its shape is the client's.
+    /// The voice agent's configuration. The client decides its shape.
     config: Json,
 }
 
 /// What changes of a project; what is left out stays.
 #[derive(InputObject)]
 struct UpdateProjectInput {
-    /// The project.
+    /// The project to change.
     id: ID,
-    /// Its name.
+    /// What people call the project; not empty.
     name: Option<String>,
-    /// What it is for; null removes it.
+    /// What the project is for. Null removes it.
     description: MaybeUndefined<String>,
-    /// The prompt it began with.
+    /// The prompt that the project began with.
     initial_prompt: Option<String>,
     /// The voice agent's configuration, whole.
     config: Option<Json>,
-    /// Whether it is in use; only its owner sets or lifts DELETED.
+    /// Whether it is in use. Only its owner sets it to DELETED, or from DELETED to another status.
     status: Option<ProjectStatus>,
 }
 
 /// What a write to a project answers.
 #[derive(SimpleObject)]
 pub(super) struct ProjectPayload {
-    /// The project.
+    /// The project after the write.
     project: Project,
-    /// The revision that was made, or the present one where nothing changed.
+    /// The revision that was made, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -61,8 +61,12 @@ impl From<model::Project> for ProjectPayload {
 
 #[Object]
 impl ProjectMutation {
-    /// Makes a project of the caller's.
-    async fn create_project(&self, ctx: &Context<'_>, input: CreateProjectInput) -> Attempt<ProjectPayload> {
+    /// Makes a project that the caller owns.
+    async fn create_project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The new project.")] input: CreateProjectInput,
+    ) -> Attempt<ProjectPayload> {
         attempt(async {
             let new = NewProject {
                 name: input.name,
@@ -78,7 +82,11 @@ impl ProjectMutation {
     }
 
     /// Changes a project's own fields.
-    async fn update_project(&self, ctx: &Context<'_>, input: UpdateProjectInput) -> Attempt<ProjectPayload> {
+    async fn update_project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project and the fields to change.")] input: UpdateProjectInput,
+    ) -> Attempt<ProjectPayload> {
         attempt(async {
             let id = ProjectId::parse(&input.id, "id")?;
             let changes = ProjectChanges {
@@ -100,7 +108,11 @@ impl ProjectMutation {
     }
 
     /// Sets lastAccessedAt; makes no revision.
-    async fn touch_project(&self, ctx: &Context<'_>, id: ID) -> Attempt<ProjectPayload> {
+    async fn touch_project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project that was opened.")] id: ID,
+    ) -> Attempt<ProjectPayload> {
         attempt(async {
             let id = ProjectId::parse(&id, "id")?;
             let caller = caller(ctx)?;
@@ -111,7 +123,11 @@ impl ProjectMutation {
     }
 
     /// Sets status DELETED; updateProject brings it back.
-    async fn delete_project(&self, ctx: &Context<'_>, id: ID) -> Attempt<ProjectPayload> {
+    async fn delete_project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project to delete.")] id: ID,
+    ) -> Attempt<ProjectPayload> {
         attempt(async {
             let id = ProjectId::parse(&id, "id")?;
             let caller = caller(ctx)?;

@@ -18,22 +18,22 @@ pub struct SnapshotMutation;
 /// A name for the present state.
 #[derive(InputObject)]
 struct CreateSnapshotInput {
-    /// The project.
+    /// The project whose present state gets the name.
     project_id: ID,
-    /// The session in which it is made.
+    /// The session in which the snapshot is made.
     session_id: Option<ID>,
-    /// The message for which it is made.
+    /// The message that the snapshot is made for.
     message_id: Option<ID>,
-    /// Its name.
+    /// What to call the state.
     name: Option<String>,
-    /// What it is about.
+    /// What the state is about.
     description: Option<String>,
 }
 
 /// What making a snapshot answers.
 #[derive(SimpleObject)]
 struct SnapshotPayload {
-    /// The snapshot.
+    /// The snapshot that was made.
     snapshot: ProjectSnapshot,
     /// The revision that was made.
     revision: i32,
@@ -42,63 +42,66 @@ struct SnapshotPayload {
 /// A snapshot to go back to.
 #[derive(InputObject)]
 struct RestoreSnapshotInput {
-    /// The snapshot.
+    /// The snapshot to go back to.
     snapshot_id: ID,
-    /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
+    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_revision: Option<i32>,
-    /// What goes back.
+    /// What goes back: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only these files and folders; all where it is left out.
+    /// Only these files, and what is below these folders. Without it all.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out.
+    /// The session whose conversation goes back. Without it, that of the checkpoint.
     session_id: Option<ID>,
 }
 
 /// A revision to go back to.
 #[derive(InputObject)]
 struct RestoreRevisionInput {
-    /// The project.
+    /// The project to restore.
     project_id: ID,
-    /// The revision.
+    /// The number of the revision to go back to.
     revision: i32,
-    /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
+    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_revision: Option<i32>,
-    /// What goes back.
+    /// What goes back: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only these files and folders; all where it is left out.
+    /// Only these files, and what is below these folders. Without it all.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, where one does; a checkpoint's own where it is left out.
+    /// The session whose conversation goes back. Without it, that of the checkpoint.
     session_id: Option<ID>,
 }
 
 /// What of a project goes back.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 enum RestoreScope {
-    /// The files.
+    /// Only the files of the project.
     Files,
-    /// A session: its later messages are folded away from its list, still readable by asking (`includeFolded`).
+    /// Only a session: its later messages are hidden from its list; `includeHidden` still lists them.
     Conversation,
-    /// Both.
+    /// The files and a session.
     Both,
 }
 
 /// A revision to take back.
 #[derive(InputObject)]
 struct UndoInput {
-    /// The project.
+    /// The project to change.
     project_id: ID,
     /// The revision; the newest where it is left out.
     revision: Option<i32>,
-    /// The revision that the caller saw: where the project has another by now, nothing is written and the answer is CONFLICT.
+    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
+    /// CONFLICT.
     expected_revision: Option<i32>,
 }
 
 /// What an undo answers.
 #[derive(SimpleObject)]
 struct UndoPayload {
-    /// The project.
+    /// The project after the write.
     project: Project,
     /// What changed.
     changes: Vec<CodeChange>,
@@ -106,10 +109,10 @@ struct UndoPayload {
     file_count: i32,
     /// SHA-256 over the files now; see `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,
-    /// Messages that are listed again.
-    unfolded_messages: i32,
-    /// Messages that are folded away again: of the undo of an undo.
-    folded_messages: i32,
+    /// The number of hidden messages that are listed again.
+    shown_messages: i32,
+    /// The number of messages that are hidden again, by the undo of an undo.
+    hidden_messages: i32,
     /// The revision that was made.
     revision: i32,
 }
@@ -117,7 +120,7 @@ struct UndoPayload {
 /// What going back answers.
 #[derive(SimpleObject)]
 struct RestorePayload {
-    /// The project.
+    /// The project after the write.
     project: Project,
     /// The state before.
     backup: ProjectSnapshot,
@@ -127,8 +130,8 @@ struct RestorePayload {
     file_count: i32,
     /// SHA-256 over the files now: that of the state gone back to, where all of it was. See `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,
-    /// Messages that were folded away.
-    folded_messages: i32,
+    /// The number of messages that were hidden.
+    hidden_messages: i32,
     /// The revision that was made.
     revision: i32,
 }
@@ -136,7 +139,11 @@ struct RestorePayload {
 #[Object]
 impl SnapshotMutation {
     /// Names the present state of a project.
-    async fn create_snapshot(&self, ctx: &Context<'_>, input: CreateSnapshotInput) -> Attempt<SnapshotPayload> {
+    async fn create_snapshot(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project and the name.")] input: CreateSnapshotInput,
+    ) -> Attempt<SnapshotPayload> {
         attempt(async {
             let conversation = Conversation {
                 session_id: input.session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?,
@@ -158,7 +165,11 @@ impl SnapshotMutation {
 
     /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
     /// named 'Pre-restore backup'. Files that are as they were get no new version. `Project.restorePreview` is the dry run.
-    async fn restore_snapshot(&self, ctx: &Context<'_>, input: RestoreSnapshotInput) -> Attempt<RestorePayload> {
+    async fn restore_snapshot(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The snapshot, and what goes back.")] input: RestoreSnapshotInput,
+    ) -> Attempt<RestorePayload> {
         attempt(async {
             let goal = Goal::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
             restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
@@ -166,8 +177,12 @@ impl SnapshotMutation {
         .await
     }
 
-    /// The same, to any revision.
-    async fn restore_revision(&self, ctx: &Context<'_>, input: RestoreRevisionInput) -> Attempt<RestorePayload> {
+    /// Makes the files equal to those of a revision, as `restoreSnapshot` does.
+    async fn restore_revision(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The revision, and what goes back.")] input: RestoreRevisionInput,
+    ) -> Attempt<RestorePayload> {
         attempt(async {
             let goal = Goal::Revision(ProjectId::parse(&input.project_id, "projectId")?, input.revision);
             restore(ctx, goal, input.scope, input.paths, input.session_id, input.expected_revision).await
@@ -176,10 +191,14 @@ impl SnapshotMutation {
     }
 
     /// Appends the inverse of a revision that changed files or the project's own fields (`updateProject`), a restore or another
-    /// undo included: what it made goes, what it removed comes back, fields are as before; messages that it folded away are
+    /// undo included: what it made goes, what it removed comes back, fields are as before; messages that it hidden are
     /// listed again, and the reverse. Where later changes touch the same files (then with extensions { paths }), fields or
-    /// messages nothing is written, and the answer is CONFLICT. Only its author takes back what folded a conversation.
-    async fn undo(&self, ctx: &Context<'_>, input: UndoInput) -> Attempt<UndoPayload> {
+    /// messages nothing is written, and the answer is CONFLICT. Only its author takes back what hid messages of a conversation.
+    async fn undo(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project and the revision.")] input: UndoInput,
+    ) -> Attempt<UndoPayload> {
         attempt(async {
             let project = ProjectId::parse(&input.project_id, "projectId")?;
             let caller = caller(ctx)?;
@@ -190,8 +209,8 @@ impl SnapshotMutation {
                 changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
                 file_count: undone.file_count,
                 manifest_sha256: hex::encode(undone.manifest),
-                unfolded_messages: count(undone.unfolded),
-                folded_messages: count(undone.folded),
+                shown_messages: count(undone.unfolded),
+                hidden_messages: count(undone.folded),
                 revision: undone.revision,
             })
         })
@@ -231,7 +250,7 @@ async fn restore(
         changes: restored.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
         file_count: restored.file_count,
         manifest_sha256: hex::encode(restored.manifest),
-        folded_messages: count(restored.folded),
+        hidden_messages: count(restored.folded),
         revision: restored.revision,
     })
 }

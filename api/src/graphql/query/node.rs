@@ -9,15 +9,22 @@ use uuid::Uuid;
 use crate::domain::node::{self, Kind};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{FileAt, MomentOf, Past};
+use crate::graphql::loader::{
+    CollaboratorsOf, ConfigurationVersion, EmailInvitationsOf, EventsAfter, FileAt, InvitationInto, MomentOf, Past,
+    Streaming,
+};
 use crate::graphql::page::rows;
 use crate::graphql::types::Node;
-use crate::graphql::types::agent_configuration::AgentConfiguration;
+use crate::graphql::types::agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use crate::graphql::types::chat::{ChatActivity, ChatMessage, ChatSession};
+use crate::graphql::types::collaborator::{Collaborator, EmailInvitation, Invitation};
+use crate::graphql::types::event::ProjectEvent;
 use crate::graphql::types::file::{CodeChange, FileSnapshot, ProjectFile};
+use crate::graphql::types::presence::Presence;
 use crate::graphql::types::profile::{User, UserPreferences};
 use crate::graphql::types::project::Project;
 use crate::graphql::types::snapshot::ProjectSnapshot;
+use crate::graphql::types::streaming_message::StreamingMessage;
 use crate::model::error::{Error, Result};
 use crate::model::event::Moment;
 use crate::model::file::Entry;
@@ -35,8 +42,13 @@ pub struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// Anything by its id; null for what is not there or not for the caller to see.
-    async fn node(&self, ctx: &Context<'_>, id: ID) -> Option<Result<Node>> {
+    /// Anything by its id. Null if there is no such thing, or if the caller cannot see it.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "An id as the API gives it out. `<uuid>@<revision>` reads a thing as of that revision.")]
+        id: ID,
+    ) -> Option<Result<Node>> {
         or_null(async {
             let caller = caller(ctx)?;
             let id = NodeId::parse(&id, "id")?;
@@ -52,13 +64,13 @@ impl NodeQuery {
         .await
     }
 
-    /// Anything by its id, in the order of the ids; null in the place of an id that names nothing that the caller may see, and in
-    /// that of a text that is no id, which is an error besides.
+    /// Things by their ids, in the order of the ids. Null in the place of an id that names nothing that the caller can
+    /// see, and, with an error, in the place of a text that is no id.
     #[graphql(complexity = "rows(ids.len(), child_complexity)")]
     async fn nodes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most 100.")] ids: Vec<ID>,
+        #[graphql(desc = "The ids, at most 100.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Result<Node>>>> {
         let caller = caller(ctx)?;
         if ids.len() > MAX_NODES {
@@ -152,7 +164,31 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
         NodeId::Activity(ReadId { id, at: Some(at) }) => {
             caller.load(Past(*id, *at)).await?.map(|row| ChatActivity(row, Some(*at)).into())
         }
-        _ => None,
+        NodeId::Collaborator(project, user) => {
+            let parts = caller.load(CollaboratorsOf(*project)).await?.unwrap_or_default();
+            parts.into_iter().find(|part| part.user_id == *user).map(|part| Collaborator(part).into())
+        }
+        NodeId::Presence(project, user) => {
+            let presences = Presence::of(caller, *project).await?;
+            presences.into_iter().find(|presence| presence.person.user_id == *user).map(Into::into)
+        }
+        NodeId::Invitation(_, user) if *user != caller.actor.user_id => None,
+        NodeId::Invitation(project, user) => {
+            caller.load(InvitationInto(*project)).await?.map(|row| Invitation(row, *user).into())
+        }
+        NodeId::EmailInvitation(project, email) => {
+            let sent = caller.load(EmailInvitationsOf(*project)).await?.unwrap_or_default();
+            sent.into_iter().find(|sent| sent.email == *email).map(|sent| EmailInvitation(sent).into())
+        }
+        NodeId::Event(project, revision) => {
+            let events = caller.load(EventsAfter(*project, revision.saturating_sub(1), 1)).await?.unwrap_or_default();
+            events.into_iter().find(|event| event.revision == *revision).map(|event| ProjectEvent(event).into())
+        }
+        NodeId::StreamingMessage(id) => caller.load(Streaming(*id)).await?.map(|row| StreamingMessage(row).into()),
+        NodeId::AgentConfigurationVersion(id, version) => {
+            let row = caller.load(ConfigurationVersion(*id, *version)).await?;
+            row.map(|row| AgentConfigurationVersion(row).into())
+        }
     })
 }
 

@@ -12,7 +12,7 @@ pub struct ProfileQuery;
 
 #[Object]
 impl ProfileQuery {
-    /// The caller.
+    /// The user who asks.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<User> {
         let caller = caller(ctx)?;
         let profile = caller.load(caller.actor.user_id).await?;

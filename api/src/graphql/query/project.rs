@@ -26,10 +26,18 @@ fn newest_first() -> ProjectOrder {
 
 #[Object]
 impl ProjectQuery {
-    /// A project that the caller owns or shares; null for any other. With `at`, everything in it is as it was at that
-    /// moment: sessions, messages, files, changes, snapshots, log, totals, and its own fields (name, configuration …). Who is in
-    /// it, and when it was last opened, are always the present ones.
-    async fn project(&self, ctx: &Context<'_>, id: ID, at: Option<MomentInput>) -> Option<Result<Project>> {
+    /// A project that the caller owns or shares; null for any other. With `at` everything in it is as it was at that
+    /// moment: sessions, messages, files, changes, snapshots, log, totals, and its own fields. Its members, and when it
+    /// was last opened, are always the present ones. What is read as of a moment has an id of its own,
+    /// `<uuid>@<revision>`, which reading arguments accept and writing arguments refuse; `present` leads from it to what
+    /// it is now.
+    async fn project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project's id. `<uuid>@<revision>` reads it as of that revision, in place of `at`.")]
+        id: ID,
+        #[graphql(desc = "The moment to read as of. Without it now.")] at: Option<MomentInput>,
+    ) -> Option<Result<Project>> {
         or_null(async {
             let caller = caller(ctx)?;
             let at = match (ReadId::parse(&id, "id")?, at) {
@@ -52,18 +60,26 @@ impl ProjectQuery {
         .await
     }
 
-    /// The caller's own projects and those shared with them (`project_overview`); never the deleted ones unless asked for.
+    /// The caller's own projects and those shared with the caller (the view `project_overview`). Deleted ones are listed
+    /// only if `filter.status` asks for them.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn projects(
         &self,
         ctx: &Context<'_>,
-        filter: Option<ProjectFilter>,
-        #[graphql(default_with = "Some(newest_first())")] order_by: Option<ProjectOrder>,
+        #[graphql(desc = "Which projects to list.")] filter: Option<ProjectFilter>,
+        #[graphql(
+            default_with = "Some(newest_first())",
+            desc = "How to sort them: by default those whose own fields changed last come first."
+        )]
+        order_by: Option<ProjectOrder>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<Project>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let keep = filter.map(model::ProjectFilter::try_from).transpose()?.unwrap_or_default();
@@ -74,16 +90,20 @@ impl ProjectQuery {
         Ok(connection(slice, Total::Projects(keep), Project))
     }
 
-    /// The newest messages of the caller's active projects (`recent_chat_activity`), or of one of them.
+    /// The newest messages of the caller's active projects, newest first (the view `recent_chat_activity`). Hidden
+    /// messages are left out.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn recent_activity(
         &self,
         ctx: &Context<'_>,
-        project_id: Option<ID>,
+        #[graphql(desc = "Keeps messages of this project.")] project_id: Option<ID>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Attempt<Page<ChatActivity>> {
         attempt(async {
             let page = PageArguments::parse(first, after, last, before, page::LIST)?;
@@ -101,7 +121,7 @@ impl ProjectQuery {
         .await
     }
 
-    /// The sums over the caller's own projects (`user_activity_summary`).
+    /// The totals of the caller's own projects that are not deleted (the view `user_activity_summary`).
     async fn activity_summary(&self, ctx: &Context<'_>) -> Attempt<ActivitySummary> {
         attempt(async {
             let summary = project::activity_summary(&*caller(ctx)?.reader.tx().await?).await?;

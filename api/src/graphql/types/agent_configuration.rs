@@ -13,6 +13,7 @@ use crate::graphql::scalar::{Json, Time};
 use crate::model::agent_configuration as model;
 use crate::model::error::Result;
 use crate::model::ids::{ReadId, Within};
+use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 
 /// What a configuration says, which it has in common with its versions.
@@ -20,107 +21,107 @@ struct AgentSettings<'a>(&'a model::AgentSettings);
 
 #[Object]
 impl<'a> AgentSettings<'a> {
-    /// Its name.
+    /// What people call the configuration; never empty.
     async fn config_name(&self) -> &str {
         &self.0.config_name
     }
 
-    /// What it is for.
+    /// What the configuration is for.
     async fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
     }
 
-    /// Who turns speech into text.
+    /// The provider of speech-to-text, such as `deepgram`.
     async fn stt_provider(&self) -> &str {
         &self.0.stt_provider
     }
 
-    /// By which model.
+    /// The speech-to-text model.
     async fn stt_model(&self) -> &str {
         &self.0.stt_model
     }
 
-    /// With which options; as all JSON here, of the client's own shape.
+    /// Options of the speech-to-text model. The client decides its shape, as that of all JSON in a configuration.
     async fn stt_config(&self) -> Json {
         Json(self.0.stt_config.clone())
     }
 
-    /// Who turns text into speech.
+    /// The provider of text-to-speech, such as `elevenlabs`.
     async fn tts_provider(&self) -> &str {
         &self.0.tts_provider
     }
 
-    /// By which model.
+    /// The text-to-speech model.
     async fn tts_model(&self) -> &str {
         &self.0.tts_model
     }
 
-    /// With which options.
+    /// Options of the text-to-speech model.
     async fn tts_config(&self) -> Json {
         Json(self.0.tts_config.clone())
     }
 
-    /// Who answers.
+    /// The provider of the language model, such as `openai`.
     async fn llm_provider(&self) -> &str {
         &self.0.llm_provider
     }
 
-    /// By which model.
+    /// The language model.
     async fn llm_model(&self) -> &str {
         &self.0.llm_model
     }
 
-    /// With which options.
+    /// Options of the language model.
     async fn llm_config(&self) -> Json {
         Json(self.0.llm_config.clone())
     }
 
-    /// Who detects that somebody speaks.
+    /// The provider of voice activity detection, such as `silero`.
     async fn vad_provider(&self) -> &str {
         &self.0.vad_provider
     }
 
-    /// With which options.
+    /// Options of voice activity detection.
     async fn vad_config(&self) -> Json {
         Json(self.0.vad_config.clone())
     }
 
-    /// How the end of a turn is detected.
+    /// Options that say how the end of a turn is detected.
     async fn turn_detection_config(&self) -> Json {
         Json(self.0.turn_detection_config.clone())
     }
 
-    /// Functions that the agent may call.
+    /// Functions that the agent can call: `[]` if there are none.
     async fn function_calls(&self) -> Json {
         Json(self.0.function_calls.clone())
     }
 
-    /// Tools that it is connected to.
+    /// Tools that the agent is connected to: `[]` if there are none.
     async fn tool_integrations(&self) -> Json {
         Json(self.0.tool_integrations.clone())
     }
 
-    /// What it is told to do.
+    /// The instructions that the agent follows.
     async fn agent_instructions(&self) -> &str {
         &self.0.agent_instructions
     }
 
-    /// How it is to be.
+    /// The agent's manner, such as its tone.
     async fn agent_personality(&self) -> Json {
         Json(self.0.agent_personality.clone())
     }
 
-    /// Names of the environment variables that it needs; never their values, which every member would read.
+    /// Names of the environment variables that the agent needs, never their values: every member reads them.
     async fn required_env_vars(&self) -> Json {
         Json(self.0.required_env_vars.clone())
     }
 
-    /// Packages that it needs.
+    /// Packages that the agent needs.
     async fn dependencies(&self) -> Json {
         Json(self.0.dependencies.clone())
     }
 
-    /// The files that it is made of.
+    /// The files that the agent consists of.
     async fn source_files(&self) -> Json {
         Json(self.0.source_files.clone())
     }
@@ -134,6 +135,8 @@ pub struct AgentConfiguration {
     pub until: Option<i32>,
 }
 
+/// A configuration of a project's voice agent. Each save makes a revision and a new version; at most one configuration of
+/// a project is active. Restoring files does not change configurations: `restoreAgentConfiguration` does.
 #[Object]
 impl AgentConfiguration {
     /// Its id: a UUID, the same in all its versions, and `<uuid>@<revision>` for a configuration that is read as of a revision.
@@ -160,44 +163,48 @@ impl AgentConfiguration {
         super::project(ctx, self.row.project_id, self.until).await
     }
 
-    /// Whether it is the one that the project's agent runs by.
+    /// Whether the project's agent runs with it.
     async fn is_active(&self) -> bool {
         self.row.is_active
     }
 
-    /// Whether it is deleted; `restoreAgentConfiguration` brings it back.
+    /// Whether it is deleted. `restoreAgentConfiguration` brings it back.
     async fn is_deleted(&self) -> bool {
         self.row.is_deleted
     }
 
-    /// The number of its versions: what `expectedVersion` guards.
+    /// The number of its newest version, from 1. Pass it as `expectedVersion`.
     async fn version(&self) -> i32 {
         self.row.version
     }
 
-    /// When it was made.
+    /// When it was first saved.
     async fn created_at(&self) -> Time {
         Time(self.row.created_at)
     }
 
-    /// When it last changed.
+    /// When its newest version was made.
     async fn updated_at(&self) -> Time {
         Time(self.row.updated_at)
     }
 
-    /// Who changed it last.
+    /// The user who made its newest version; null if the account is gone.
     async fn updated_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.row.updated_by)).await
     }
 
-    /// Every version, newest first, the present one among them.
+    /// Every version, newest first, the present one included. Of a configuration that is read as of a revision, those up
+    /// to it.
     async fn versions(
         &self,
         ctx: &Context<'_>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<AgentConfigurationVersion>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let part = Part {
@@ -219,24 +226,30 @@ impl Plain for AgentConfigurationVersion {
     }
 }
 
+/// One version of an agent configuration: all of its settings after one save. It never changes.
 #[Object]
 impl AgentConfigurationVersion {
-    /// The id of the configuration.
+    /// Identifies the version among all things: `node` accepts it.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::AgentConfigurationVersion(self.0.id, self.0.version).to_string().into()
+    }
+
+    /// The id of the configuration that it is a version of.
     async fn configuration_id(&self) -> ID {
         self.0.id.0.into()
     }
 
-    /// Its number, from 1.
+    /// Its number, from 1, without gaps.
     async fn version(&self) -> i32 {
         self.0.version
     }
 
-    /// The revision that made it.
+    /// The revision of the project that made it.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// Whether the configuration was active.
+    /// Whether the project's agent ran with the configuration.
     async fn is_active(&self) -> bool {
         self.0.is_active
     }
@@ -251,12 +264,12 @@ impl AgentConfigurationVersion {
         AgentSettings(&self.0.settings)
     }
 
-    /// When it was made.
+    /// When it was saved.
     async fn created_at(&self) -> Time {
         Time(self.0.updated_at)
     }
 
-    /// Who made it.
+    /// The user who saved it; null if the account is gone.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.updated_by)).await
     }

@@ -3,23 +3,25 @@
 use async_graphql::{Context, ID, InputObject, Lookahead, Object};
 
 use super::file::CodeChange;
-use super::growing_message::GrowingMessage;
 use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
+use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt, With};
 use crate::graphql::names::MessageRole;
-use crate::graphql::page::{Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
+use crate::graphql::page::{
+    Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
+};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Json, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
-use crate::model::ids::{ReadId, SessionId, Within};
+use crate::model::ids::{MessageId, ReadId, SessionId, Within};
 use crate::model::names;
 use crate::model::node_id::NodeId;
-use crate::model::page::{self, Page as PageArguments};
+use crate::model::page::{self, Cursor, Key, Page as PageArguments};
 
 /// One conversation within a project. Everybody in the project reads it; its author alone writes in it.
 pub struct ChatSession(pub model::Session);
@@ -30,6 +32,7 @@ impl Plain for ChatSession {
     }
 }
 
+/// One conversation in a project. Every member reads it; only its author writes in it.
 #[Object]
 impl ChatSession {
     /// Its id: a UUID, and `<uuid>@<revision>` for a session that is read as of a revision.
@@ -47,53 +50,58 @@ impl ChatSession {
         super::project(ctx, self.0.project_id, self.at()).await
     }
 
-    /// Whose conversation it is.
+    /// The user whose conversation it is.
     async fn author(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.author_id).await
     }
 
-    /// Its title.
+    /// A title that the client chose.
     async fn title(&self) -> Option<&str> {
         self.0.title.as_deref()
     }
 
-    /// When it began.
+    /// When `startSession` made it.
     async fn started_at(&self) -> Time {
         Time(self.0.started_at)
     }
 
-    /// When it ended; null while it goes on.
+    /// When it ended; null while it is active.
     async fn ended_at(&self) -> Option<Time> {
         self.ended().map(Time)
     }
 
-    /// Whether it goes on. An author has one active session a project: starting another ends it.
+    /// Whether it has not ended. An author has at most one active session in a project: starting another one ends it.
     async fn is_active(&self) -> bool {
         self.ended().is_none()
     }
 
-    /// How many messages it has, those too that going back has folded away.
+    /// The number of its messages, hidden ones included.
     async fn message_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let Some(as_of) = self.0.as_of else { return Ok(self.0.message_count) };
         let keep = MessageFilter { until: Some(as_of.revision), include_folded: true, ..MessageFilter::default() };
         Ok(int(caller(ctx)?.load(Count { parent: self.within(), keep }).await?.unwrap_or_default()))
     }
 
-    /// The client's own data.
+    /// Data of the client; `{}` unless the client gave some.
     async fn metadata(&self) -> Json {
         Json(self.0.metadata.clone())
     }
 
-    /// Oldest first. `last: 50` gives the newest 50.
+    /// Its messages, oldest first. `last: 50` gives the newest 50.
     #[graphql(complexity = "weigh(first, last, page::MESSAGES, child_complexity)")]
     async fn messages(
         &self,
         ctx: &Context<'_>,
-        filter: Option<ChatMessageFilter>,
+        #[graphql(desc = "Which messages to list; without it all that are not hidden.")] filter: Option<
+            ChatMessageFilter,
+        >,
+        #[graphql(
+            desc = "So many rows from the start of the list: 50 if neither `first` nor `last` is given, at most 500."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ChatMessage>> {
         let selected = Messages { filter, page: Paging { first, after, last, before } };
         let at = self.at();
@@ -103,24 +111,37 @@ impl ChatSession {
         Ok(connection(slice, total, |row| ChatMessage(row, at)))
     }
 
-    /// Its checkpoints, oldest first.
-    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
-    async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<ChatMessage>> {
-        let at = self.at();
+    /// Its messages that are checkpoints, oldest first.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
+    async fn checkpoints(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Only those after the checkpoint with this id.")] after: Option<ID>,
+    ) -> Result<Vec<ChatMessage>> {
+        let (caller, at) = (caller(ctx)?, self.at());
+        let mut page = PageArguments::first(part(caller, first)?);
+        if let Some(after) = after {
+            let message = caller.load(ReadId::<MessageId>::parse(&after, "after")?.id).await?;
+            let message = message.filter(|message| message.session_id == self.0.id);
+            let message = message.ok_or_else(|| Error::bad_input("after", "No row of this list has this id."))?;
+            page.after = Some(Cursor(vec![Key::Number(message.revision.into())]));
+        }
         let keep = MessageFilter { is_checkpoint: Some(true), until: at, ..MessageFilter::default() };
-        let slice = caller(ctx)?.load(Part { parent: self.within(), keep, page: PageArguments::all() }).await?;
-        Ok(slice.unwrap_or_default().rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
+        let slice = caller.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
+        whole(caller, first, slice.has_next)?;
+        Ok(slice.rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
     }
 
-    /// The messages that are being written in it, oldest first. They are no part of the history: of an earlier moment there are
-    /// none.
+    /// The messages that are being written in it, oldest first, at most as many as the setting `MAX_GROWING_MESSAGES`
+    /// allows (10 by default). They are not in the history: a session that is read as of a revision has none.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
-    async fn growing_messages(&self, ctx: &Context<'_>) -> Result<Vec<GrowingMessage>> {
+    async fn streaming_messages(&self, ctx: &Context<'_>) -> Result<Vec<StreamingMessage>> {
         if self.0.as_of.is_some() {
             return Ok(Vec::new());
         }
         let rows = caller(ctx)?.load(GrowingIn(self.within())).await?.unwrap_or_default();
-        Ok(rows.into_iter().map(GrowingMessage).collect())
+        Ok(rows.into_iter().map(StreamingMessage).collect())
     }
 }
 
@@ -184,16 +205,18 @@ impl Plain for ChatMessage {
             field,
             "id" | "role"
                 | "content"
+                | "createdAt"
                 | "timestamp"
                 | "revision"
                 | "isCheckpoint"
                 | "contextData"
                 | "metadata"
-                | "isFolded"
+                | "isHidden"
         )
     }
 }
 
+/// One message of a session. Its text never changes.
 #[Object]
 impl ChatMessage {
     /// Its id: a UUID, and `<uuid>@<revision>` for a message that is read as of a revision.
@@ -211,64 +234,75 @@ impl ChatMessage {
         super::session(ctx, self.0.session_id, self.1).await
     }
 
-    /// Who wrote it, or whose AI did.
+    /// The user who wrote it, or whose AI did.
     async fn author(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.author_id).await
     }
 
-    /// Whose voice it is.
+    /// Who speaks.
     async fn role(&self) -> MessageRole {
         self.0.role.into()
     }
 
-    /// Its text.
+    /// The text that was said.
     async fn content(&self, ctx: &Context<'_>) -> Result<&str> {
         caller(ctx)?.reader.answer(self.0.content.len())?;
         Ok(&self.0.content)
     }
 
-    /// When it was added.
+    /// When it was added to the session.
+    async fn created_at(&self) -> Time {
+        Time(self.0.timestamp)
+    }
+
+    /// When it was added to the session.
+    #[graphql(deprecation = "Use `createdAt`, which says the same.")]
     async fn timestamp(&self) -> Time {
         Time(self.0.timestamp)
     }
 
-    /// The revision that added it: its place in the project's history.
+    /// The revision of the project that added it.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// Whether the state of the files belongs to it.
+    /// Whether it marks a state of the files. A checkpoint of the assistant has a `snapshot`.
     async fn is_checkpoint(&self) -> bool {
         self.0.is_checkpoint
     }
 
-    /// What the AI knew, as the client writes it.
+    /// What the AI knew; `{}` unless the client gave some.
     async fn context_data(&self) -> Json {
         Json(self.0.context_data.clone())
     }
 
-    /// The client's own data.
+    /// Data of the client; `{}` unless the client gave some.
     async fn metadata(&self) -> Json {
         Json(self.0.metadata.clone())
     }
 
-    /// Whether going back has folded it away: lists leave it out unless asked by `includeFolded`.
-    async fn is_folded(&self) -> bool {
+    /// Whether a restore of the conversation has hidden it. Lists leave it out unless `includeHidden` is true.
+    async fn is_hidden(&self) -> bool {
         self.0.folded_revision.is_some()
     }
 
-    /// The code changes that were made for this message, in their order.
-    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
-    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
-        let rows = caller(ctx)?
-            .load(ChangesFor(Within { project: self.0.project_id, id: self.0.id }))
-            .await?
-            .unwrap_or_default();
-        let rows = rows.into_iter().filter(|row| self.1.is_none_or(|at| row.revision <= at));
-        Ok(rows.map(CodeChange).collect())
+    /// The code changes that name this message, in the order in which they were made.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
+    async fn changes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
+    ) -> Result<Vec<CodeChange>> {
+        let caller = caller(ctx)?;
+        let key = ChangesFor(Within { project: self.0.project_id, id: self.0.id });
+        let mut rows = caller.load(key).await?.unwrap_or_default();
+        rows.retain(|row| self.1.is_none_or(|at| row.revision <= at));
+        let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
+        Ok(rows.into_iter().map(CodeChange).collect())
     }
 
-    /// The snapshot that this checkpoint made. It follows the changes that are made for the message.
+    /// The snapshot that this checkpoint made. It follows the changes that name the message. Null for any other message.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
             if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
@@ -290,34 +324,35 @@ impl Plain for ChatActivity {
     }
 }
 
+/// A row of the list of recent messages (`recentActivity`, the view `recent_chat_activity`).
 #[Object]
 impl ChatActivity {
-    /// Its id.
+    /// Identifies the row among all things: `node` accepts it.
     pub(super) async fn id(&self) -> ID {
         NodeId::Activity(ReadId { id: self.0.id, at: self.1 }).to_string().into()
     }
 
-    /// The message.
+    /// The whole message.
     async fn message(&self) -> ChatMessage {
         ChatMessage(self.0.clone(), self.1)
     }
 
-    /// Its project.
+    /// The project that the message is in.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
         super::project(ctx, self.0.project_id, self.1).await
     }
 
-    /// Its session.
+    /// The session that the message is in.
     async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
         super::session(ctx, self.0.session_id, self.1).await
     }
 
-    /// Who wrote it, or whose AI did.
+    /// The user who wrote the message, or whose AI did.
     async fn author(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.author_id).await
     }
 
-    /// The first 200 characters.
+    /// The first 200 characters of the message's text.
     async fn excerpt(&self) -> String {
         self.0.content.chars().take(200).collect()
     }
@@ -326,11 +361,11 @@ impl ChatActivity {
 /// Which sessions a list keeps.
 #[derive(InputObject)]
 pub struct ChatSessionFilter {
-    /// Active, or ended.
+    /// True keeps sessions that have not ended, false those that have.
     is_active: Option<bool>,
-    /// Begun at or after this time.
+    /// Keeps sessions that started at this time or later.
     started_after: Option<Time>,
-    /// Begun at or before this time.
+    /// Keeps sessions that started at this time or earlier.
     started_before: Option<Time>,
 }
 
@@ -349,18 +384,18 @@ impl From<ChatSessionFilter> for SessionFilter {
 /// Which messages a list keeps.
 #[derive(InputObject)]
 pub struct ChatMessageFilter {
-    /// Of this voice.
+    /// Keeps messages of this speaker.
     role: Option<MessageRole>,
-    /// Checkpoints, or the others.
+    /// True keeps checkpoints, false the other messages.
     is_checkpoint: Option<bool>,
-    /// With this text, any case.
+    /// Keeps messages that contain this text, in any case; at most 1,000 bytes.
     search: Option<String>,
-    /// Added at or after this time.
+    /// Keeps messages that were added at this time or later.
     after: Option<Time>,
-    /// Added at or before this time.
+    /// Keeps messages that were added at this time or earlier.
     before: Option<Time>,
-    /// Those too that going back has folded away.
-    include_folded: Option<bool>,
+    /// Lists hidden messages as well; false by default.
+    include_hidden: Option<bool>,
 }
 
 impl TryFrom<ChatMessageFilter> for MessageFilter {
@@ -374,7 +409,7 @@ impl TryFrom<ChatMessageFilter> for MessageFilter {
             after: filter.after.map(|time| time.0),
             before: filter.before.map(|time| time.0),
             until: None,
-            include_folded: filter.include_folded.unwrap_or(false),
+            include_folded: filter.include_hidden.unwrap_or(false),
         })
     }
 }

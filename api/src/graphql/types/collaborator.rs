@@ -9,33 +9,41 @@ use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::collaborator as model;
 use crate::model::error::Result;
+use crate::model::ids::UserId;
+use crate::model::node_id::NodeId;
 
 /// Somebody's part in a project.
 pub struct Collaborator(pub model::Collaborator);
 
+/// A user who is in a project, or invited to it, and what the user can do there. The owner is not among them.
 #[Object]
 impl Collaborator {
-    /// Who.
+    /// Identifies the user's part in this project among all things: `node` accepts it.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::Collaborator(self.0.project_id, self.0.user_id).to_string().into()
+    }
+
+    /// The user who is in the project or invited to it.
     async fn user(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.user_id).await
     }
 
-    /// What they may do.
+    /// What the user can do in the project.
     async fn role(&self) -> ProjectRole {
         self.0.role.into()
     }
 
-    /// Who asked them in.
+    /// The user who sent the invitation; null if the account is gone.
     async fn invited_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.invited_by)).await
     }
 
-    /// When they were asked.
+    /// When the invitation was sent.
     async fn invited_at(&self) -> Time {
         Time(self.0.invited_at)
     }
 
-    /// When they said yes; until then they see nothing.
+    /// When the user accepted. Null before that: the user does not see the project yet.
     async fn accepted_at(&self) -> Option<Time> {
         self.0.accepted_at.map(Time)
     }
@@ -44,24 +52,30 @@ impl Collaborator {
 /// An invitation to an e-mail address, as the owner of the project sees it. It says nothing of whether anybody has the address.
 pub struct EmailInvitation(pub model::EmailInvitation);
 
+/// An invitation to an e-mail address, as the project's owner sees it. It does not say whether a user has that address.
 #[Object]
 impl EmailInvitation {
-    /// The address, in lower case.
+    /// Identifies the invitation among all things: `node` accepts it from the project's owner.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::EmailInvitation(self.0.project_id, self.0.email.clone()).to_string().into()
+    }
+
+    /// The e-mail address, in lower case.
     async fn email(&self) -> &str {
         self.0.email.as_str()
     }
 
-    /// What whoever accepts it may do.
+    /// What the user who accepts it can do in the project.
     async fn role(&self) -> ProjectRole {
         self.0.role.into()
     }
 
-    /// Who sent it.
+    /// The user who sent it; null if the account is gone.
     async fn invited_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.invited_by)).await
     }
 
-    /// When.
+    /// When it was sent.
     async fn invited_at(&self) -> Time {
         Time(self.0.invited_at)
     }
@@ -69,7 +83,7 @@ impl EmailInvitation {
 
 /// An invitation that the caller has not answered (`acceptInvitation`, `declineInvitation`). Until they have accepted, this is
 /// all that they see of the project.
-pub struct Invitation(pub model::Invitation);
+pub struct Invitation(pub model::Invitation, pub UserId);
 
 impl Plain for Invitation {
     fn is_plain(_: &str) -> bool {
@@ -77,29 +91,36 @@ impl Plain for Invitation {
     }
 }
 
+/// An invitation that the caller has not answered (`acceptInvitation`, `declineInvitation`). Before the caller accepts,
+/// it is all that they see of the project.
 #[Object]
 impl Invitation {
-    /// The project's id.
+    /// Identifies the invitation among all things: `node` accepts it from the invited user.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::Invitation(self.0.project_id, self.1).to_string().into()
+    }
+
+    /// The id to pass to `acceptInvitation` or `declineInvitation`.
     async fn project_id(&self) -> ID {
         self.0.project_id.0.into()
     }
 
-    /// The project's name.
+    /// What the project is called.
     async fn project_name(&self) -> &str {
         &self.0.project_name
     }
 
-    /// What the caller may do once they have accepted.
+    /// What the caller can do in the project after accepting.
     async fn role(&self) -> ProjectRole {
         self.0.role.into()
     }
 
-    /// Who asked.
+    /// The user who sent it; null if the account is gone.
     async fn invited_by(&self) -> Option<User> {
         self.0.invited_by.clone().map(User)
     }
 
-    /// When.
+    /// When it was sent.
     async fn invited_at(&self) -> Time {
         Time(self.0.invited_at)
     }

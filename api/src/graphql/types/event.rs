@@ -1,67 +1,88 @@
 //! Entries of a project's log.
 
-use async_graphql::{Context, Object};
+use async_graphql::{Context, ID, Object};
 
 use super::agent_configuration::AgentConfigurationVersion;
 use super::chat::{ChatMessage, ChatSession};
 use super::file::CodeChange;
 use super::profile::User;
+use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotMadeAt};
 use crate::graphql::names::EventKind;
-use crate::graphql::page::{UNPAGED, rows};
+use crate::graphql::page::{UNPAGED, cut_by_id, rows, weigh_part};
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::names;
+use crate::model::node_id::NodeId;
 
 /// One entry of a project's log. `kind` says which of the links is set.
 pub struct ProjectEvent(pub Event);
 
-async fn changes(ctx: &Context<'_>, event: &Event) -> Result<Vec<CodeChange>> {
+async fn changes(ctx: &Context<'_>, event: &Event, first: Option<i32>, after: Option<ID>) -> Result<Vec<CodeChange>> {
     use names::EventKind::{FilesChanged, ProjectRestored};
     if !matches!(event.kind, FilesChanged | ProjectRestored) {
         return Ok(Vec::new());
     }
-    let rows = caller(ctx)?.load(ChangesMadeAt(event.project_id, event.revision)).await?.unwrap_or_default();
+    let caller = caller(ctx)?;
+    let rows = caller.load(ChangesMadeAt(event.project_id, event.revision)).await?.unwrap_or_default();
+    if first.is_none() && after.is_none() {
+        // An event is delivered whole, however many files the write changed.
+        return Ok(rows.into_iter().map(CodeChange).collect());
+    }
+    let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
     Ok(rows.into_iter().map(CodeChange).collect())
 }
 
+/// One entry of a project's log: what one revision was. `kind` says which of the links is set.
+/// The entry itself never changes. Its links lead to things as they are now, with their plain ids, so that a client's
+/// cache takes what a live event brings as the present.
 #[Object]
 impl ProjectEvent {
-    /// Its number, from 1, without gaps.
+    /// Identifies the entry among all things: `node` accepts it.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::Event(self.0.project_id, self.0.revision).to_string().into()
+    }
+
+    /// The project as it is now.
+    async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
+        super::project(ctx, self.0.project_id, None).await
+    }
+
+    /// The number of the revision, from 1, without gaps.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// What it was.
+    /// What the revision did.
     async fn kind(&self) -> EventKind {
         self.0.kind.into()
     }
 
-    /// When.
+    /// When the revision was made. Times never decrease along a log.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
 
-    /// Who.
+    /// The user who made the revision; null if the account is gone.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.actor_id)).await
     }
 
-    /// The session it belongs to.
+    /// The session that the revision belongs to.
     async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message it added, or was for.
+    /// The message that the revision added, or that it names.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// The snapshot it made; of a restore, the state before.
+    /// The snapshot that the revision made. Of a restore it is the state before.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
             use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated};
@@ -74,13 +95,19 @@ impl ProjectEvent {
         .await
     }
 
-    /// The files it changed.
-    #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
-    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
-        changes(ctx, &self.0).await
+    /// The changes of files that the revision made; empty if it made none.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
+    async fn changes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many. Without it all that the write made.")] first: Option<i32>,
+        #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
+    ) -> Result<Vec<CodeChange>> {
+        changes(ctx, &self.0, first, after).await
     }
 
-    /// The versions of agent configurations it made: of the one that was saved, and of the one that is active no longer.
+    /// The versions of agent configurations that the revision made: of the one that was saved, and of the one that is no
+    /// longer active.
     async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<AgentConfigurationVersion>> {
         if self.0.kind != names::EventKind::AgentConfigurationChanged {
             return Ok(Vec::new());
@@ -94,36 +121,37 @@ impl ProjectEvent {
 /// All files that one write changed.
 pub struct CodeChangeSet(pub Event);
 
+/// All changes of files that one write made.
 #[Object]
 impl CodeChangeSet {
-    /// The revision.
+    /// The revision of the project that made the changes.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// When.
+    /// When the changes were made.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
 
-    /// Who.
+    /// The user who made the changes; null if the account is gone.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.actor_id)).await
     }
 
-    /// The session it belongs to.
+    /// The session that the changes belong to.
     async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message it was for.
+    /// The message that the changes name.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// The changes, in their order.
+    /// The changes in the order in which they were made.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
-        changes(ctx, &self.0).await
+        changes(ctx, &self.0, None, None).await
     }
 }

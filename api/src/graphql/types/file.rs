@@ -13,7 +13,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsJoined, With};
 use crate::graphql::names::{ChangeType, FileType};
-use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, int, rows, weigh};
+use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, Json, Time};
 use crate::model::diff::{self, Stat};
@@ -83,6 +83,8 @@ impl From<Entry> for ProjectFile {
     }
 }
 
+/// A file or a folder, now or as of a revision. A folder exists if `createFile` or `syncFiles` made it, and as long as
+/// something is below it. A folder that was never made has no versions: it goes with the last of its contents.
 #[Object]
 impl ProjectFile {
     /// Its id: a UUID, the same under every path that it ever had, and `<uuid>@<revision>` for a file that is read as of a
@@ -116,7 +118,7 @@ impl ProjectFile {
         super::project(ctx, self.0.project_id(), self.1).await
     }
 
-    /// Where it is, without a leading slash.
+    /// Its path from the top of the project, without a leading slash.
     async fn path(&self) -> &str {
         self.0.path().as_str()
     }
@@ -126,28 +128,28 @@ impl ProjectFile {
         self.0.path().name()
     }
 
-    /// The folder it is in; null at the top.
+    /// The path of the folder that it is in; null at the top of the project.
     async fn parent_path(&self) -> Option<String> {
         self.0.path().parent().map(|folder| folder.as_str().to_owned())
     }
 
-    /// File or folder.
+    /// Whether it is a file or a folder.
     #[graphql(name = "type")]
     async fn file_type(&self) -> FileType {
         self.0.file().map_or(names::FileType::Folder, |file| file.file_type).into()
     }
 
-    /// Its language, as editors name it: as it was given, or else guessed by the path.
+    /// Its language, as editors call it: as a client gave it, or guessed from the path.
     async fn language(&self) -> Option<&str> {
         self.0.file().and_then(|file| file.language.as_deref())
     }
 
-    /// Size of its contents.
+    /// The size of its contents in bytes; 0 for a folder.
     async fn size_bytes(&self) -> i32 {
         self.0.file().map_or(0, |file| file.size_bytes)
     }
 
-    /// How many versions it had; 0 for a folder that nobody made.
+    /// The number of its newest version, from 1. Pass it as `expectedVersion`. 0 for a folder that was never made.
     async fn version(&self) -> i32 {
         self.0.version()
     }
@@ -157,7 +159,7 @@ impl ProjectFile {
         self.0.hash().map(hex::encode)
     }
 
-    /// Whether it is deleted; `revertFile` brings it back.
+    /// Whether it is deleted. `revertFile` brings it back.
     async fn is_deleted(&self) -> bool {
         match &self.0 {
             Entry::File(file) => file.is_deleted,
@@ -165,7 +167,7 @@ impl ProjectFile {
         }
     }
 
-    /// When it was first made; of a folder that nobody made, when the oldest of what is below it was.
+    /// When it was first made. For a folder that was never made: when the oldest of its contents was made.
     async fn created_at(&self) -> Time {
         match &self.0 {
             Entry::File(file) => Time(file.created_at),
@@ -173,7 +175,7 @@ impl ProjectFile {
         }
     }
 
-    /// When its version was made; of a folder that nobody made, when something below it last changed.
+    /// When its newest version was made. For a folder that was never made: when something below it last changed.
     async fn updated_at(&self) -> Time {
         match &self.0 {
             Entry::File(file) => Time(file.updated_at),
@@ -181,39 +183,53 @@ impl ProjectFile {
         }
     }
 
-    /// The text; null for a folder, a deleted file, and bytes that are not UTF-8 (then `contentBase64` has them).
+    /// Its text. Null for a folder, a deleted file, and bytes that are not UTF-8 (`contentBase64` has those).
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
-    /// The bytes, where they are not UTF-8.
+    /// Its bytes if they are not UTF-8; else null.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
         or_null(base64(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
-    /// Says of each line which version, change, message and author wrote it; empty for a folder, a deleted file, and bytes
-    /// that are not text. Looks at the last 1,000 versions.
-    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
-    async fn blame(&self, ctx: &Context<'_>) -> Result<Vec<BlameRange>> {
+    /// Which version, change, message and author wrote each line, from the first line to the last. Empty for a folder, a
+    /// deleted file, and bytes that are not text. It looks at the last 1,000 versions.
+    #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
+    async fn blame(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many ranges. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only ranges that begin after this line: the `endLine` of the last one that was read.")]
+        after: Option<i32>,
+    ) -> Result<Vec<BlameRange>> {
         let Some(file) = self.0.file() else { return Ok(Vec::new()) };
-        let ranges = caller(ctx)?.load(BlameOf(within(file), file.version)).await?.transpose()?.unwrap_or_default();
+        let caller = caller(ctx)?;
+        let ranges = caller.load(BlameOf(within(file), file.version)).await?.transpose()?.unwrap_or_default();
+        let after = after.map_or(0, |after| usize::try_from(after).unwrap_or_default());
+        let ranges = cut(caller, ranges, first, |range| range.start_line > after)?;
         Ok(ranges.into_iter().map(BlameRange).collect())
     }
 
-    /// Every version, newest first, the present one among them, also of a file that was read as of a moment in the past. A server
-    /// may be set to show saves by one person in quick succession as one, the last: see `FileSnapshot.saves`.
+    /// Every version, newest first, the present one included, also for a file that is read as of a revision. The server
+    /// can show consecutive autosaves as one entry: see `FileSnapshot.coalescedCount`.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn versions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default_with = "Some(false)", desc = "Lists every save, whatever the server is set to.")]
-        every_save: Option<bool>,
+        #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the setting of the server.")]
+        include_coalesced: Option<bool>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
-        let selected = Versions { every_save, page: Paging { first, after, last, before } };
+        let selected = Versions { include_coalesced, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(caller(ctx)?)?;
         let Some(file) = self.0.file() else {
             return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
@@ -233,14 +249,14 @@ impl ProjectFile {
 /// The arguments of `versions`.
 #[derive(InputObject)]
 struct Versions {
-    every_save: Option<bool>,
+    include_coalesced: Option<bool>,
     #[graphql(flatten)]
     page: Paging,
 }
 
 impl Versions {
     fn read(self, caller: &Caller) -> Result<(VersionsJoined, PageArguments)> {
-        Ok((VersionsJoined(caller.join_saves_seconds(self.every_save)), self.page.parse(page::LIST)?))
+        Ok((VersionsJoined(caller.join_saves_seconds(self.include_coalesced)), self.page.parse(page::LIST)?))
     }
 }
 
@@ -257,34 +273,35 @@ impl ProjectFile {
 /// Lines of a file that one version wrote.
 pub struct BlameRange(compare::BlameRange);
 
+/// Lines of a file that follow each other and that one version wrote.
 #[Object]
 impl BlameRange {
-    /// The first line, from 1.
+    /// The number of the first line, from 1.
     async fn start_line(&self) -> i32 {
         int(i64::try_from(self.0.start_line).unwrap_or(i64::MAX))
     }
 
-    /// The last line.
+    /// The number of the last line.
     async fn end_line(&self) -> i32 {
         int(i64::try_from(self.0.end_line).unwrap_or(i64::MAX))
     }
 
-    /// The version that wrote them.
+    /// The version that wrote the lines.
     async fn version(&self) -> FileSnapshot {
         FileSnapshot(self.0.version.clone())
     }
 
-    /// The change that wrote them.
+    /// The change that wrote the lines.
     async fn change(&self) -> CodeChange {
         CodeChange(self.0.version.clone())
     }
 
-    /// The message for which they were written.
+    /// The message that the change names.
     async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
         super::optional_message(ctx, self.0.version.message_id).await
     }
 
-    /// Who wrote them.
+    /// The user who wrote the lines; null if the account is gone.
     async fn author(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         super::optional_user(ctx, self.0.version.created_by).await
     }
@@ -306,50 +323,51 @@ impl Plain for FileSnapshot {
                 | "changeDescription"
                 | "additions"
                 | "deletions"
-                | "saves"
+                | "coalescedCount"
                 | "createdAt"
         )
     }
 }
 
+/// One version of one file (the view `file_version_history`). It never changes.
 #[Object]
 impl FileSnapshot {
-    /// Its id.
+    /// Identifies the version: a UUID.
     pub(super) async fn id(&self) -> ID {
         self.0.id.0.into()
     }
 
-    /// Its file, as it is now.
+    /// The file as it is now.
     async fn file(&self, ctx: &Context<'_>) -> Result<ProjectFile> {
         file_of(ctx, self.0.file_id).await
     }
 
-    /// Its number, from 1.
+    /// Its number, from 1, without gaps.
     async fn version(&self) -> i32 {
         self.0.version
     }
 
-    /// The revision that made it.
+    /// The revision of the project that made it.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// Where the file was.
+    /// The path of the file in this version.
     async fn path(&self) -> &str {
         self.0.path.as_str()
     }
 
-    /// True where this version is the file's deletion.
+    /// Whether this version is the file's deletion.
     async fn is_deletion(&self) -> bool {
         self.0.change_type == names::ChangeType::Delete
     }
 
-    /// The text; null for a folder, a deletion, and bytes that are not UTF-8 (then `contentBase64` has them).
+    /// The text. Null for a folder, a deletion, and bytes that are not UTF-8 (`contentBase64` has those).
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
-    /// The bytes, where they are not UTF-8.
+    /// The bytes if they are not UTF-8; else null.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
         or_null(base64(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
@@ -359,12 +377,12 @@ impl FileSnapshot {
         self.0.hash.map(hex::encode)
     }
 
-    /// Size of the contents.
+    /// The size of the contents in bytes.
     async fn size_bytes(&self) -> i32 {
         self.0.size_bytes
     }
 
-    /// Why, in the writer's words.
+    /// Why the file changed, as the writer described it.
     async fn change_description(&self) -> Option<&str> {
         self.0.change_description.as_deref()
     }
@@ -376,21 +394,20 @@ impl FileSnapshot {
         or_null(unified(ctx, &self.0)).await
     }
 
-    /// Lines it added.
+    /// The number of lines that this version added.
     async fn additions(&self, ctx: &Context<'_>) -> i32 {
         stat(ctx, &self.0).await.additions
     }
 
-    /// Lines it removed.
+    /// The number of lines that this version removed.
     async fn deletions(&self, ctx: &Context<'_>) -> i32 {
         stat(ctx, &self.0).await.deletions
     }
 
-    /// How many saves it stands for in the list in which it was found: 1, or more where the server shows saves as one that
-    /// the same person made in quick succession, outside of any session and without a description. What is compared (`diff`,
-    /// line by line and the old contents, lines added and removed) is then compared with the version before the first of them;
-    /// `everySave` lists them one by one.
-    async fn saves(&self) -> i32 {
+    /// How many autosaves this entry of the list stands for: 1, or more if the server shows consecutive autosaves by one
+    /// user, outside of a session and without a description, as one entry. `diff`, `additions` and `deletions` then
+    /// compare with the version before the first of them. `includeCoalesced` lists them one by one.
+    async fn coalesced_count(&self) -> i32 {
         self.0.saves()
     }
 
@@ -399,7 +416,7 @@ impl FileSnapshot {
         Time(self.0.created_at)
     }
 
-    /// Who made it.
+    /// The user who made it; null if the account is gone.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.created_by)).await
     }
@@ -409,7 +426,7 @@ impl FileSnapshot {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message for which it was made.
+    /// The message that it was made for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
@@ -427,42 +444,43 @@ impl Plain for CodeChange {
                 | "path"
                 | "additions"
                 | "deletions"
-                | "saves"
+                | "coalescedCount"
                 | "changeDescription"
                 | "createdAt"
         )
     }
 }
 
+/// One change of one file: the step that made a version (the view `file_change_history`). It never changes.
 #[Object]
 impl CodeChange {
-    /// Its id.
+    /// Identifies the change: a UUID, which differs from that of the version.
     pub(super) async fn id(&self) -> ID {
         self.0.change_id().0.into()
     }
 
-    /// The revision that made it.
+    /// The revision of the project that made it.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// What it did.
+    /// What it did to the file.
     #[graphql(name = "type")]
     async fn change_type(&self) -> ChangeType {
         self.0.change_type.into()
     }
 
-    /// Its file, as it is now.
+    /// The file as it is now.
     async fn file(&self, ctx: &Context<'_>) -> Result<ProjectFile> {
         file_of(ctx, self.0.file_id).await
     }
 
-    /// Where the file was after the change.
+    /// The path of the file after the change.
     async fn path(&self) -> &str {
         self.0.path.as_str()
     }
 
-    /// Where a rename came from.
+    /// The path of the file before a rename; null for any other change.
     async fn old_path(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async {
             if self.0.change_type != names::ChangeType::Rename {
@@ -473,7 +491,7 @@ impl CodeChange {
         .await
     }
 
-    /// The text before; null where there was none.
+    /// The text before the change; null if there was none.
     async fn old_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async {
             let before = before(ctx, &self.0).await?;
@@ -483,7 +501,7 @@ impl CodeChange {
         .await
     }
 
-    /// The text after; null where there is none.
+    /// The text after the change; null if there is none.
     async fn new_content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
@@ -506,25 +524,24 @@ impl CodeChange {
         .await
     }
 
-    /// Lines it added.
+    /// The number of lines that it added.
     async fn additions(&self, ctx: &Context<'_>) -> i32 {
         stat(ctx, &self.0).await.additions
     }
 
-    /// Lines it removed.
+    /// The number of lines that it removed.
     async fn deletions(&self, ctx: &Context<'_>) -> i32 {
         stat(ctx, &self.0).await.deletions
     }
 
-    /// How many saves it stands for in the list in which it was found: 1, or more where the server shows saves as one that
-    /// the same person made in quick succession, outside of any session and without a description. What is compared (`diff`,
-    /// line by line and the old contents, lines added and removed) is then compared with the version before the first of them;
-    /// `everySave` lists them one by one.
-    async fn saves(&self) -> i32 {
+    /// How many autosaves this entry of the list stands for: 1, or more if the server shows consecutive autosaves by one
+    /// user, outside of a session and without a description, as one entry. `diff`, `additions` and `deletions` then
+    /// compare with the version before the first of them. `includeCoalesced` lists them one by one.
+    async fn coalesced_count(&self) -> i32 {
         self.0.saves()
     }
 
-    /// Why, in the writer's words.
+    /// Why the file changed, as the writer described it.
     async fn change_description(&self) -> Option<&str> {
         self.0.change_description.as_deref()
     }
@@ -534,7 +551,7 @@ impl CodeChange {
         Time(self.0.created_at)
     }
 
-    /// Who made it.
+    /// The user who made it; null if the account is gone.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.created_by)).await
     }
@@ -544,7 +561,7 @@ impl CodeChange {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message for which it was made.
+    /// The message that it was made for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
@@ -601,20 +618,20 @@ async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compar
 }
 
 /// What differs in one file between two revisions.
-#[derive(SimpleObject)]
+#[derive(SimpleObject, Clone)]
 pub struct FileDiff {
-    /// Where the file is at the second (of a deletion: at the first).
+    /// The path of the file at the later revision; for a deletion, at the earlier one.
     path: String,
-    /// Where a renamed file was at the first.
+    /// The path of a renamed file at the earlier revision.
     old_path: Option<String>,
     /// What happened to it.
     #[graphql(name = "type")]
     change_type: ChangeType,
     /// Unified diff (as `diff -u`, 3 lines of context). Null for bytes that are not text.
     diff: Option<String>,
-    /// Lines added.
+    /// The number of lines added.
     additions: i32,
-    /// Lines removed.
+    /// The number of lines removed.
     deletions: i32,
 }
 
@@ -622,6 +639,17 @@ impl FileDiff {
     /// Whether an operation asks for what only the contents say.
     pub(super) fn wants_contents(selected: Lookahead<'_>) -> bool {
         ["diff", "additions", "deletions"].iter().any(|field| selected.field(field).exists())
+    }
+
+    /// The part of a list of differences that is asked for; they are sorted by path.
+    pub(super) fn part(
+        caller: &Caller,
+        diffs: Vec<Self>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Vec<Self>> {
+        let after = after.map(|path| FilePath::parse(&path, "after")).transpose()?;
+        cut(caller, diffs, first, |diff| after.as_ref().is_none_or(|after| diff.path.as_str() > after.as_str()))
     }
 
     pub(super) async fn between(ctx: &Context<'_>, between: Between) -> Result<Vec<Self>> {
@@ -657,15 +685,15 @@ impl From<compare::FileDiff> for FileDiff {
 /// Which changes a list keeps.
 #[derive(InputObject)]
 pub struct CodeChangeFilter {
-    /// Made in this session.
+    /// Keeps changes that were made in this session.
     session_id: Option<ID>,
-    /// Made for this message.
+    /// Keeps changes that name this message.
     message_id: Option<ID>,
-    /// Of this file.
+    /// Keeps changes of this file.
     file_id: Option<ID>,
-    /// Of the file that was at this path after the change.
+    /// Keeps changes after which the file was at this path.
     path: Option<String>,
-    /// Of this kind.
+    /// Keeps changes of this kind.
     #[graphql(name = "type")]
     change_type: Option<ChangeType>,
 }

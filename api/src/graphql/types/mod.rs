@@ -12,22 +12,30 @@ pub mod chat;
 pub mod collaborator;
 pub mod event;
 pub mod file;
-pub mod growing_message;
 pub mod presence;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
+pub mod streaming_message;
 
-use agent_configuration::AgentConfiguration;
+use agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use chat::{ChatActivity, ChatMessage, ChatSession};
+use collaborator::{Collaborator, EmailInvitation, Invitation};
+use event::ProjectEvent;
 use file::{CodeChange, FileSnapshot, ProjectFile};
+use presence::Presence;
 use profile::{User, UserPreferences};
 use project::Project;
 use snapshot::ProjectSnapshot;
+use streaming_message::StreamingMessage;
 
-/// Anything with an id that is unique among all things.
+/// A thing that `node` finds by its id.
 #[derive(Interface)]
-#[graphql(field(name = "id", ty = "ID", desc = "Its id."))]
+#[graphql(field(
+    name = "id",
+    ty = "ID",
+    desc = "Identifies the thing among all things. `<uuid>@<revision>` is the thing as of that revision."
+))]
 pub enum Node {
     /// A user.
     User(User),
@@ -51,6 +59,20 @@ pub enum Node {
     ProjectSnapshot(ProjectSnapshot),
     /// An agent configuration.
     AgentConfiguration(AgentConfiguration),
+    /// A version of an agent configuration.
+    AgentConfigurationVersion(AgentConfigurationVersion),
+    /// An entry of a project's log.
+    ProjectEvent(ProjectEvent),
+    /// A user's part in a project.
+    Collaborator(Collaborator),
+    /// An invitation that the caller has not answered.
+    Invitation(Invitation),
+    /// An invitation to an e-mail address.
+    EmailInvitation(EmailInvitation),
+    /// A user who listens to a project.
+    Presence(Presence),
+    /// A message that is being written.
+    StreamingMessage(StreamingMessage),
 }
 
 /// Loads what a row refers to and what must therefore be there, unless the caller has lost sight of the project since they

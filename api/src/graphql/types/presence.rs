@@ -1,24 +1,51 @@
-//! Who is here.
+//! Who listens to a project now.
 
-use async_graphql::{Context, Object};
+use async_graphql::{Context, ID, Object};
+use futures::future::try_join_all;
 
 use super::profile::User;
+use crate::domain::presence;
+use crate::graphql::context::Caller;
+use crate::graphql::loader::PresencesOf;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
+use crate::model::ids::ProjectId;
+use crate::model::node_id::NodeId;
 use crate::model::presence::Person;
 
-/// Somebody who listens to a project now, at whichever server, in one window or several.
-pub struct PersonHere(pub Person);
+/// A user who listens to a project now, at any server, in one window or several.
+pub struct Presence {
+    pub project: ProjectId,
+    pub person: Person,
+}
 
+/// A user who listens to a project now, at any server, in one window or several.
 #[Object]
-impl PersonHere {
-    /// Who.
-    async fn user(&self, ctx: &Context<'_>) -> Result<User> {
-        super::user(ctx, self.0.user_id).await
+impl Presence {
+    /// Identifies the presence of this user in this project among all things: `node` accepts it while it lasts.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::Presence(self.project, self.person.user_id).to_string().into()
     }
 
-    /// Since when, without a break.
-    async fn since(&self) -> Time {
-        Time(self.0.since)
+    /// The user who listens.
+    async fn user(&self, ctx: &Context<'_>) -> Result<User> {
+        super::user(ctx, self.person.user_id).await
+    }
+
+    /// When the user began to listen. Connections that overlap count as one.
+    async fn joined_at(&self) -> Time {
+        Time(self.person.since)
+    }
+}
+
+impl Presence {
+    /// The users who listen to a project now; the first to come is first.
+    pub async fn of(caller: &Caller, project: ProjectId) -> Result<Vec<Self>> {
+        let presences = caller.load(PresencesOf(project)).await?.unwrap_or_default();
+        let people = presence::who(&caller.services, project, &presences);
+        // A user who was removed just now is left out.
+        let known = try_join_all(people.iter().map(|person| caller.load(person.user_id))).await?;
+        let found = people.into_iter().zip(known);
+        Ok(found.filter_map(|(person, known)| known.map(|_| Self { project, person })).collect())
     }
 }

@@ -14,14 +14,15 @@ use crate::model::profile::{Preferences, Profile};
 /// A user. Others see the name and the picture of those with whom they share a project.
 pub struct User(pub Profile);
 
+/// A user. Others see the name and the picture of a user with whom they share a project.
 #[Object]
 impl User {
-    /// Its id: the `sub` of the user's tokens.
+    /// Identifies the user: the `sub` of their tokens, a UUID.
     pub(super) async fn id(&self) -> ID {
         self.0.id.0.into()
     }
 
-    /// The address of the user's tokens. Null for anyone but the caller.
+    /// The e-mail address in the user's tokens. Null for all users but the caller.
     async fn email(&self, ctx: &Context<'_>) -> Option<&str> {
         self.0.email.as_deref().filter(|_| caller(ctx).is_ok_and(|caller| caller.actor.user_id == self.0.id))
     }
@@ -31,12 +32,12 @@ impl User {
         self.0.full_name.as_deref()
     }
 
-    /// Address of the picture shown to others.
+    /// The URL of the picture shown to others.
     async fn avatar_url(&self) -> Option<&str> {
         self.0.avatar_url.as_deref()
     }
 
-    /// When the service first saw them.
+    /// When the service first saw a token of the user.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
@@ -46,7 +47,7 @@ impl User {
         Time(self.0.updated_at)
     }
 
-    /// Null for anyone but the caller.
+    /// How the user wants their editor. Null for all users but the caller.
     async fn preferences(&self, ctx: &Context<'_>) -> Option<Result<UserPreferences>> {
         or_null(async { UserPreferences::of_profile(caller(ctx)?, &self.0).await }).await
     }
@@ -58,13 +59,13 @@ impl User {
 pub struct UserPreferences {
     #[graphql(skip)]
     user: UserId,
-    /// Theme of the editor, as it names it.
+    /// The theme of the editor, as the editor calls it.
     editor_theme: String,
-    /// Whether the editor saves by itself.
+    /// Whether the editor saves without being asked.
     auto_save_enabled: bool,
-    /// The client's own settings for notifications.
+    /// The client's settings for notifications; `{}` by default.
     notification_preferences: Json,
-    /// The client's own settings for its interface.
+    /// The client's settings for its interface; `{}` by default.
     ui_preferences: Json,
     /// When they last changed.
     updated_at: Time,
@@ -72,12 +73,12 @@ pub struct UserPreferences {
 
 #[ComplexObject]
 impl UserPreferences {
-    /// Their id.
+    /// Identifies the preferences among all things: `node` accepts it from their user.
     pub(super) async fn id(&self) -> ID {
         NodeId::Preferences(self.user).to_string().into()
     }
 
-    /// Whose they are.
+    /// The user whose preferences they are.
     async fn user(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, Some(self.user))).await
     }

@@ -1,34 +1,37 @@
 //! Projects.
 
-use async_graphql::{Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
-use futures::future::try_join_all;
+use async_graphql::{ComplexObject, Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
 
 use super::agent_configuration::AgentConfiguration;
 use super::chat::{ChatSession, ChatSessionFilter};
 use super::collaborator::{Collaborator, EmailInvitation};
 use super::event::ProjectEvent;
 use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
-use super::presence::PersonHere;
+use super::presence::Presence;
 use super::profile::User;
 use super::snapshot::ProjectSnapshot;
 use crate::domain::compare::Between;
-use crate::domain::{access, presence, project};
+use crate::domain::{access, project};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    MomentOf, Part, Past, PresencesOf, SnapshotsUntil, With,
+    MomentOf, Part, Past, SnapshotsUntil, With,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
-use crate::graphql::page::{COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, rows, weigh};
+use crate::graphql::page::{
+    COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, rows, weigh, weigh_part,
+};
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Time};
-use crate::model::agent_configuration::AgentConfigurationFilter;
+use crate::model::agent_configuration::{self, AgentConfigurationFilter};
 use crate::model::chat::SessionFilter;
+use crate::model::collaborator;
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Moment};
 use crate::model::file::{ChangeFilter, Entry, FileFilter, FilesOf};
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId};
+use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
@@ -55,6 +58,7 @@ impl Plain for Project {
     }
 }
 
+/// A voice agent under construction: its configuration, its conversations and its files, in one history.
 #[Object]
 impl Project {
     /// Its id: a UUID, and `<uuid>@<revision>` for a project that is read as of a revision.
@@ -67,37 +71,37 @@ impl Project {
         or_null(async { Ok(caller(ctx)?.load(self.0.id).await?.map(Project)) }).await
     }
 
-    /// Who owns it.
+    /// The user who owns it: a project has one owner.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.owner_id).await
     }
 
-    /// Its name.
+    /// What people call the project; never empty.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// What it is for.
+    /// What the project is for.
     async fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
     }
 
-    /// The prompt it began with.
+    /// The prompt that the project began with.
     async fn initial_prompt(&self) -> &str {
         &self.0.initial_prompt
     }
 
-    /// The voice agent's configuration, as the client writes it.
+    /// The voice agent's configuration. The client decides its shape.
     async fn config(&self) -> Json {
         Json(self.0.config.clone())
     }
 
-    /// Whether it is in use.
+    /// Whether it is in use, archived or deleted.
     async fn status(&self) -> ProjectStatus {
         self.0.status.into()
     }
 
-    /// When it was made.
+    /// When `createProject` made it.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
@@ -117,12 +121,12 @@ impl Project {
         self.newest()
     }
 
-    /// What the caller may do in it.
+    /// What the caller can do in it.
     async fn viewer_role(&self) -> ProjectRole {
         self.0.viewer_role.into()
     }
 
-    /// Its totals.
+    /// Its totals. Those of the present are kept, so that reading them costs no counting.
     async fn stats(&self, ctx: &Context<'_>) -> Result<Row<ProjectStats>> {
         let stats = match self.0.as_of {
             Some(as_of) => {
@@ -149,7 +153,7 @@ impl Project {
         }))
     }
 
-    /// The caller's own active session; null where there is none.
+    /// The caller's own active session in it; null if there is none.
     async fn active_session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
         or_null(async {
             let caller = caller(ctx)?;
@@ -175,11 +179,14 @@ impl Project {
     async fn sessions(
         &self,
         ctx: &Context<'_>,
-        filter: Option<ChatSessionFilter>,
+        #[graphql(desc = "Which sessions to list; without it all.")] filter: Option<ChatSessionFilter>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ChatSession>> {
         let selected = Sessions { filter, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(self.0.as_of)?;
@@ -194,13 +201,19 @@ impl Project {
         Ok(connection(slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
     }
 
-    /// One file or folder by its path, now or as of a revision; null where there was none. A folder is there as long as
-    /// something is below it, whether or not anybody made it.
+    /// The file or folder at a path, now or as of a revision; null if there is none. A folder exists as long as something
+    /// is below it, even if it was never made.
     async fn file(
         &self,
         ctx: &Context<'_>,
+        #[graphql(
+            desc = "The path from the top of the project. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes."
+        )]
         path: String,
-        #[graphql(desc = "The revision to read at; now without one.")] at: Option<i32>,
+        #[graphql(
+            desc = "The revision to read as of: 0 to the project's newest. Without it now, or the moment as of which the project is read."
+        )]
+        at: Option<i32>,
     ) -> Option<Result<ProjectFile>> {
         or_null(async {
             let at = self.at(at, "at")?;
@@ -210,20 +223,26 @@ impl Project {
         .await
     }
 
-    /// Its files and the folders that were made, at any depth, by path, ascending. (`children` lists those folders too that
-    /// are there only because something is below them.)
+    /// Its files and the folders that were made, at any depth, by path, ascending. Folders that exist only because
+    /// something is below them are in `children`.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::FILES, child_complexity)")]
     async fn files(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The revision to read at; now without one.")] at: Option<i32>,
-        #[graphql(desc = "Keeps one folder and what is below it.")] under: Option<String>,
+        #[graphql(
+            desc = "The revision to read as of: 0 to the project's newest. Without it now, or the moment as of which the project is read."
+        )]
+        at: Option<i32>,
+        #[graphql(desc = "Keeps what is at this path or below it.")] under: Option<String>,
         #[graphql(default_with = "Some(false)", desc = "Lists deleted files as well.")] include_deleted: Option<bool>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 500."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
         let selected = Files { at, under, include_deleted, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read()?;
@@ -233,19 +252,26 @@ impl Project {
         Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
-    /// What is directly in a folder, by path, ascending: files and folders, those folders too that nobody made and that are
-    /// there because something is below them. Nothing for a path that is no folder. A file tree asks for the top first, and
-    /// for a folder when it is opened.
+    /// What is directly in a folder, by path, ascending: files and folders, also folders that were never made. Empty for
+    /// a path that is not a folder. One page has 20 entries unless `first` or `last` is given: go on while
+    /// `pageInfo.hasNextPage` is true.
+    #[graphql(complexity = "weigh(first, last, page::FILES, child_complexity)")]
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     async fn children(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The folder; the top of the project without one.")] of: Option<String>,
-        #[graphql(desc = "The revision to read at; now without one.")] at: Option<i32>,
+        #[graphql(desc = "The path of the folder. Without it the top of the project.")] of: Option<String>,
+        #[graphql(
+            desc = "The revision to read as of: 0 to the project's newest. Without it now, or the moment as of which the project is read."
+        )]
+        at: Option<i32>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 500."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
         let page = PageArguments::parse(first, after, last, before, page::FILES)?;
         let keep = ChildrenOf(of.map(|path| FilePath::parse(&path, "of")).transpose()?);
@@ -255,22 +281,25 @@ impl Project {
         Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
-    /// Every change of a file, newest first (`file_change_history`). A server may be set to show saves of a file by one person in
-    /// quick succession as one, the last: see `CodeChange.saves`.
+    /// Every change of a file, newest first (the view `file_change_history`). The server can show consecutive autosaves
+    /// as one entry: see `CodeChange.coalescedCount`.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn changes(
         &self,
         ctx: &Context<'_>,
-        filter: Option<CodeChangeFilter>,
-        #[graphql(default_with = "Some(false)", desc = "Lists every save, whatever the server is set to.")]
-        every_save: Option<bool>,
+        #[graphql(desc = "Which changes to list; without it all.")] filter: Option<CodeChangeFilter>,
+        #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the setting of the server.")]
+        include_coalesced: Option<bool>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<CodeChange>> {
-        let selected = Changes { filter, every_save, page: Paging { first, after, last, before } };
+        let selected = Changes { filter, include_coalesced, page: Paging { first, after, last, before } };
         let (keep, page) = selected.read(caller(ctx)?, self.until())?;
         self.at(keep.until, "filter")?;
         let total = if keep == ChangeFilter::default() {
@@ -282,15 +311,18 @@ impl Project {
         Ok(connection(slice, total, CodeChange))
     }
 
-    /// Its snapshots, newest first: what checkpoints, people and restores have named.
+    /// Its snapshots, newest first: the states that checkpoints, users and restores have named.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn snapshots(
         &self,
         ctx: &Context<'_>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectSnapshot>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
         let slice = caller(ctx)?
@@ -301,27 +333,35 @@ impl Project {
         Ok(connection(slice, total, ProjectSnapshot))
     }
 
-    /// What differs between any two revisions, by path.
-    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
+    /// What differs between two revisions, one entry a file, by path, ascending.
+    #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
         ctx: &Context<'_>,
-        from: i32,
-        #[graphql(desc = "Defaults to now.")] to: Option<i32>,
+        #[graphql(desc = "The earlier revision: 0 to the project's newest.")] from: i32,
+        #[graphql(desc = "The later revision. Without it now.")] to: Option<i32>,
+        #[graphql(desc = "At most so many files. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only files after this path.")] after: Option<String>,
     ) -> Result<Vec<FileDiff>> {
         let from = self.at(Some(from), "from")?.unwrap_or_default();
         let to = self.at(to, "to")?.unwrap_or(self.newest());
         let with_contents = FileDiff::wants_contents(ctx.look_ahead());
-        FileDiff::between(ctx, Between { project: self.0.id, from, to, with_contents }).await
+        let diffs = FileDiff::between(ctx, Between { project: self.0.id, from, to, with_contents }).await?;
+        FileDiff::part(caller(ctx)?, diffs, first, after)
     }
 
-    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision`.
-    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
+    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and
+    /// `restoreRevision`.
+    #[graphql(complexity = "child_complexity.saturating_add(1)")]
     async fn restore_preview(
         &self,
         ctx: &Context<'_>,
-        to: MomentInput,
-        #[graphql(desc = "Only these files and folders.")] paths: Option<Vec<String>>,
+        #[graphql(desc = "The moment to go back to.")] to: MomentInput,
+        #[graphql(desc = "Only these files, and what is below these folders. Without it all.")] paths: Option<
+            Vec<String>,
+        >,
     ) -> Result<RestorePreview> {
         let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
         let paths = parse_paths(paths)?;
@@ -334,13 +374,13 @@ impl Project {
         Ok(RestorePreview { revision: to, diff })
     }
 
-    /// The project's own log: one event a revision, oldest first.
+    /// The project's log: one entry a revision, oldest first.
     #[graphql(complexity = "weigh(first, None, page::EVENTS, child_complexity)")]
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 0)] after_revision: Option<i32>,
-        #[graphql(default = 100, desc = "At most 500.")] first: Option<i32>,
+        #[graphql(default = 0, desc = "Only entries after this revision.")] after_revision: Option<i32>,
+        #[graphql(default = 100, desc = "So many entries, at most 500.")] first: Option<i32>,
     ) -> Result<Vec<ProjectEvent>> {
         let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
         let limit = PageArguments::parse(first, None, None, None, page::EVENTS)?.limit;
@@ -349,49 +389,75 @@ impl Project {
         Ok(events.map(ProjectEvent).collect())
     }
 
-    /// Who else is in it, and who was asked.
-    async fn collaborators(&self, ctx: &Context<'_>) -> Result<Vec<Collaborator>> {
-        let rows = caller(ctx)?.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
+    /// The users who are in the project, its owner not counted, and those who are invited, in the order of their
+    /// invitations.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
+    async fn collaborators(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many. Without it all; the setting `MAX_COLLABORATORS` bounds them.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after the collaborator with this id.")] after: Option<ID>,
+    ) -> Result<Vec<Collaborator>> {
+        let caller = caller(ctx)?;
+        let rows = caller.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
+        let id = |row: &collaborator::Collaborator| NodeId::Collaborator(row.project_id, row.user_id).to_string();
+        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
         Ok(rows.into_iter().map(Collaborator).collect())
     }
 
-    /// Who listens to it now (by any subscription, `whoIsHere` too), at whichever server; who came first comes first. Whoever goes
-    /// is gone at once, unless their connection was cut without a word (then the server finds out by its pings) or their server
-    /// was killed. Servers on one SQLite file do not tell each other: each shows those who listen at itself. Of a project read as of
-    /// a moment nobody is here.
+    /// The users who listen to it now, by any subscription and at any server; the first to come is first. A user who
+    /// stops listening leaves at once; after a lost connection or a killed server it takes some seconds. Servers on one
+    /// SQLite file each show only their own listeners. A project that is read as of a revision has none.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
-    async fn who_is_here(&self, ctx: &Context<'_>) -> Result<Vec<PersonHere>> {
+    async fn presence(&self, ctx: &Context<'_>) -> Result<Vec<Presence>> {
         if self.0.as_of.is_some() {
             return Ok(Vec::new());
         }
-        let caller = caller(ctx)?;
-        let presences = caller.load(PresencesOf(self.0.id)).await?.unwrap_or_default();
-        let people = presence::who(&caller.services, self.0.id, &presences);
-        // Whoever was removed just now is nobody here.
-        let known = try_join_all(people.iter().map(|person| caller.load(person.user_id))).await?;
-        Ok(people.into_iter().zip(known).filter_map(|(person, known)| known.map(|_| PersonHere(person))).collect())
+        Presence::of(caller(ctx)?, self.0.id).await
     }
 
-    /// The invitations to e-mail addresses that nobody has answered yet. Only the owner sees them: for others there are none.
-    async fn email_invitations(&self, ctx: &Context<'_>) -> Result<Vec<EmailInvitation>> {
-        let rows = caller(ctx)?.load(EmailInvitationsOf(self.0.id)).await?.unwrap_or_default();
+    /// The invitations to e-mail addresses that have not been answered, oldest first. Only the owner sees them: for other
+    /// members the list is empty.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
+    async fn email_invitations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many. Without it all; the setting `MAX_COLLABORATORS` bounds them.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after the invitation with this id.")] after: Option<ID>,
+    ) -> Result<Vec<EmailInvitation>> {
+        let caller = caller(ctx)?;
+        let rows = caller.load(EmailInvitationsOf(self.0.id)).await?.unwrap_or_default();
+        let id = |row: &collaborator::EmailInvitation| {
+            NodeId::EmailInvitation(row.project_id, row.email.clone()).to_string()
+        };
+        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
         Ok(rows.into_iter().map(EmailInvitation).collect())
     }
 
-    /// The configurations of its voice agent, oldest first; of a project read as of a moment, that moment's.
+    /// The configurations of its voice agent, oldest first. A project has at most as many as the setting
+    /// `MAX_AGENT_CONFIGURATIONS` allows (100 by default), deleted ones not counted.
+    #[graphql(complexity = "weigh_part(first, child_complexity)")]
     async fn agent_configurations(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default_with = "Some(false)", desc = "Keeps the active one, of which there is at most one.")]
+        #[graphql(default_with = "Some(false)", desc = "True keeps the active configuration; there is at most one.")]
         active_only: Option<bool>,
-        #[graphql(default_with = "Some(false)", desc = "Lists deleted ones as well.")] include_deleted: Option<bool>,
+        #[graphql(default_with = "Some(false)", desc = "Lists deleted configurations as well.")]
+        include_deleted: Option<bool>,
+        #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Only those after the configuration with this id.")] after: Option<ID>,
     ) -> Result<Vec<AgentConfiguration>> {
         let keep = AgentConfigurationFilter {
             active_only: active_only.unwrap_or(false),
             include_deleted: include_deleted.unwrap_or(false),
             at: self.until(),
         };
-        let rows = caller(ctx)?.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+        let caller = caller(ctx)?;
+        let rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+        let id = |row: &agent_configuration::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
+        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
         Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
     }
 }
@@ -433,7 +499,7 @@ impl Files {
 #[derive(InputObject)]
 struct Changes {
     filter: Option<CodeChangeFilter>,
-    every_save: Option<bool>,
+    include_coalesced: Option<bool>,
     #[graphql(flatten)]
     page: Paging,
 }
@@ -442,7 +508,7 @@ impl Changes {
     fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
         let page = self.page.parse(page::LIST)?;
         let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
-        let join_saves_seconds = caller.join_saves_seconds(self.every_save);
+        let join_saves_seconds = caller.join_saves_seconds(self.include_coalesced);
         let until = keep.until.into_iter().chain(until).min();
         Ok((ChangeFilter { until, join_saves_seconds, ..keep }, page))
     }
@@ -495,17 +561,17 @@ impl Project {
     }
 }
 
-/// Names a moment in a project's history, one way or another.
+/// A moment in a project's history. Give exactly one of the fields.
 #[derive(OneofObject)]
 #[graphql(name = "Moment")]
 pub enum MomentInput {
-    /// A revision.
+    /// A moment by its number: 1 to the project's newest revision.
     Revision(i32),
-    /// The last revision at or before a time.
+    /// The last revision at this time or earlier.
     Time(Time),
-    /// The state that belongs to a message: with what was written for it, where it is a checkpoint.
+    /// The state that belongs to this message. If it is a checkpoint, that includes the changes that name it.
     MessageId(ID),
-    /// A snapshot's.
+    /// The state that this snapshot names.
     SnapshotId(ID),
 }
 
@@ -550,27 +616,44 @@ pub fn parse_paths(paths: Option<Vec<String>>) -> Result<Option<Vec<FilePath>>> 
 
 /// What going back would change.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub struct RestorePreview {
-    /// The revision to which it would go back.
+    /// The revision that the project would go back to.
     revision: i32,
-    /// What would change, by path; empty where the files are as they were.
+    #[graphql(skip)]
     diff: Vec<FileDiff>,
+}
+
+#[ComplexObject]
+impl RestorePreview {
+    /// What would change, by path; empty if nothing would.
+    #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
+    async fn diff(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many files. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+    ) -> Result<Vec<FileDiff>> {
+        FileDiff::part(caller(ctx)?, self.diff.clone(), first, after)
+    }
 }
 
 /// A project's totals; those of the present are kept, not counted.
 #[derive(SimpleObject)]
 pub struct ProjectStats {
-    /// Sessions ever started.
+    /// The number of sessions ever started.
     total_sessions: i32,
-    /// Messages in all sessions.
+    /// The number of messages in all sessions, hidden ones included.
     total_messages: i32,
-    /// Live files, folders not counted.
+    /// The number of files that are not deleted, folders not counted.
     total_files: i32,
-    /// Changes of files ever made.
+    /// The number of changes of files ever made.
     total_changes: i32,
-    /// When its newest session began.
+    /// When the newest session started; null if there is none.
     latest_session_at: Option<Time>,
-    /// When anything in it last changed.
+    /// When anything in the project last changed.
     last_activity_at: Time,
 }
 
@@ -583,24 +666,24 @@ impl Plain for ProjectStats {
 /// The sums over the caller's own projects that are not deleted (`user_activity_summary`).
 #[derive(SimpleObject)]
 pub struct ActivitySummary {
-    /// Projects.
+    /// The number of the caller's own projects that are not deleted.
     pub total_projects: i32,
-    /// Sessions ever started.
+    /// The number of sessions ever started in them.
     pub total_sessions: i32,
-    /// Messages in all sessions.
+    /// The number of messages in them.
     pub total_messages: i32,
-    /// Live files.
+    /// The number of files in them that are not deleted.
     pub total_files: i32,
-    /// Changes of files ever made.
+    /// The number of changes of files ever made in them.
     pub total_changes: i32,
-    /// When anything last changed in any of them.
+    /// When anything in them last changed; null if there are none.
     pub last_activity_at: Option<Time>,
 }
 
 /// How projects are sorted.
 #[derive(InputObject)]
 pub struct ProjectOrder {
-    /// By what.
+    /// What to sort by.
     pub field: ProjectOrderField,
     /// Which end comes first.
     #[graphql(default_with = "OrderDirection::Desc")]
@@ -610,15 +693,15 @@ pub struct ProjectOrder {
 /// Which projects a list keeps.
 #[derive(InputObject)]
 pub struct ProjectFilter {
-    /// Of this status; without one, all but the deleted.
+    /// Keeps projects with this status. Without it all but deleted ones.
     status: Option<ProjectStatus>,
-    /// With this text in name or description, any case.
+    /// Keeps projects whose name or description contains this text, in any case; at most 1,000 bytes.
     search: Option<String>,
-    /// Made at or after this time.
+    /// Keeps projects that were made at this time or later.
     created_after: Option<Time>,
-    /// Made at or before this time.
+    /// Keeps projects that were made at this time or earlier.
     created_before: Option<Time>,
-    /// True: only projects that the caller owns. False: only projects that others share with the caller.
+    /// True keeps projects that the caller owns, false those that others share with the caller.
     is_owned: Option<bool>,
 }
 

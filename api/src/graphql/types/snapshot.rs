@@ -10,7 +10,7 @@ use crate::domain::compare::Between;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{Count, Part};
-use crate::graphql::page::{COMPARE, Page, Total, UNPAGED, connection, rows, weigh};
+use crate::graphql::page::{COMPARE, Page, Total, connection, weigh, weigh_part};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
@@ -28,29 +28,30 @@ impl Plain for ProjectSnapshot {
     }
 }
 
+/// A name for a revision of a project: a state to go back to (`restoreSnapshot`).
 #[Object]
 impl ProjectSnapshot {
-    /// Its id.
+    /// Identifies the snapshot: a UUID.
     pub(super) async fn id(&self) -> ID {
         self.0.id.0.into()
     }
 
-    /// Its project.
+    /// The project as it is now.
     async fn project(&self, ctx: &Context<'_>) -> Result<Project> {
         super::project(ctx, self.0.project_id, None).await
     }
 
-    /// The revision it names. A checkpoint's follows what is written for its message.
+    /// The revision that it names. That of a checkpoint follows the changes that name its message.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// Its name.
+    /// What people call the snapshot.
     async fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }
 
-    /// What it is about.
+    /// What the state is about.
     async fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
     }
@@ -60,7 +61,7 @@ impl ProjectSnapshot {
         Time(self.0.created_at)
     }
 
-    /// Who made it.
+    /// The user who made it; null if the account is gone.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.created_by)).await
     }
@@ -70,12 +71,12 @@ impl ProjectSnapshot {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message for which it was made.
+    /// The message that it was made for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// Files in it, folders not counted.
+    /// The number of files in it, folders not counted.
     async fn file_count(&self) -> i32 {
         self.0.file_count
     }
@@ -91,11 +92,14 @@ impl ProjectSnapshot {
     async fn files(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Keeps one folder and what is below it.")] under: Option<String>,
+        #[graphql(desc = "Keeps what is at this path or below it.")] under: Option<String>,
+        #[graphql(
+            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 500."
+        )]
         first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
         let page = PageArguments::parse(first, after, last, before, page::FILES)?;
         let under = under.map(|path| FilePath::parse(&path, "under")).transpose()?;
@@ -106,11 +110,19 @@ impl ProjectSnapshot {
         Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
-    /// From this snapshot to now.
-    #[graphql(complexity = "rows(UNPAGED, child_complexity.saturating_add(COMPARE))")]
-    async fn diff(&self, ctx: &Context<'_>) -> Result<Vec<FileDiff>> {
+    /// What differs between this snapshot and now, one entry a file, by path, ascending.
+    #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
+    async fn diff(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most so many files. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+    ) -> Result<Vec<FileDiff>> {
         let (project, from, to) = (self.0.project_id, self.0.revision, i32::MAX);
         let with_contents = FileDiff::wants_contents(ctx.look_ahead());
-        FileDiff::between(ctx, Between { project, from, to, with_contents }).await
+        let diffs = FileDiff::between(ctx, Between { project, from, to, with_contents }).await?;
+        FileDiff::part(caller(ctx)?, diffs, first, after)
     }
 }

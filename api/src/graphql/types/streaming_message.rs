@@ -12,67 +12,74 @@ use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::growing_message::{self as model, MessageEnd};
 use crate::model::ids::Within;
+use crate::model::node_id::NodeId;
 
 /// A message that is being written (`startMessage`). It is no part of the history before it is finished.
-pub struct GrowingMessage(pub model::GrowingMessage);
+pub struct StreamingMessage(pub model::GrowingMessage);
 
+/// A message that is being written (`startMessage`). It is not in the history before `finishMessage`.
 #[Object]
-impl GrowingMessage {
-    /// The id of the message that it becomes.
+impl StreamingMessage {
+    /// Identifies the streaming message among all things: `node` accepts it while it is being written.
+    pub(super) async fn id(&self) -> ID {
+        NodeId::StreamingMessage(self.0.id).to_string().into()
+    }
+
+    /// The id that the message has once it is finished.
     async fn message_id(&self) -> ID {
         self.0.id.0.into()
     }
 
-    /// Its session.
+    /// The session in which it is being written.
     async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
         super::session(ctx, self.0.session_id, None).await
     }
 
-    /// Who writes it, or whose AI does.
+    /// The user who writes it, or whose AI does.
     async fn author(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.author_id).await
     }
 
-    /// Whose voice it is.
+    /// Who speaks.
     async fn role(&self) -> MessageRole {
         self.0.role.into()
     }
 
-    /// Its text so far. Finished while it was read, it may have none here.
+    /// The text so far. It can be empty if the message was finished meanwhile.
     async fn text(&self, ctx: &Context<'_>) -> Result<String> {
         Ok(caller(ctx)?.load(TextOf(Within { project: self.0.project_id, id: self.0.id })).await?.unwrap_or_default())
     }
 
-    /// How much text there is, in bytes of UTF-8: the `offset` of the next chunk.
+    /// The size of the text so far in bytes of UTF-8: the `offset` of the next chunk.
     async fn length(&self) -> i32 {
         self.0.length
     }
 
-    /// GROWING, or INTERRUPTED where nothing was appended for a time that the server sets (30 seconds by default): then its
-    /// writer has probably gone. It can be continued, finished or discarded all the same.
+    /// STREAMING, or STALLED if nothing was appended for the time that the setting `INTERRUPTED_SECONDS` says (30 seconds
+    /// by default). A stalled message can still be continued, finished or discarded.
     async fn state(&self, ctx: &Context<'_>) -> Result<MessageState> {
         let patience = caller(ctx)?.services.limits.interrupted_seconds;
         let stands = (clock::now() - self.0.last_append_at).num_seconds();
-        let is_interrupted = u64::try_from(stands).is_ok_and(|stands| stands >= patience);
-        Ok(if is_interrupted { MessageState::Interrupted } else { MessageState::Growing })
+        let is_stalled = u64::try_from(stands).is_ok_and(|stands| stands >= patience);
+        Ok(if is_stalled { MessageState::Stalled } else { MessageState::Streaming })
     }
 
-    /// When it began.
+    /// When `startMessage` began it.
     async fn started_at(&self) -> Time {
         Time(self.0.started_at)
     }
 
-    /// When something was last appended.
+    /// When text was last appended.
     async fn last_append_at(&self) -> Time {
         Time(self.0.last_append_at)
     }
 
-    /// What the AI knows, as the client writes it.
+    /// What the AI knows; `{}` unless the client gave some.
     async fn context_data(&self) -> Json {
         Json(self.0.context_data.clone())
     }
 
-    /// The client's own data.
+    /// Data of the client; `{}` unless the client gave some.
     async fn metadata(&self) -> Json {
         Json(self.0.metadata.clone())
     }
@@ -81,38 +88,39 @@ impl GrowingMessage {
 /// A piece of a message's text, as `messageStream` tells it. Put one behind the other they are the text.
 pub struct MessageChunk(pub model::MessageChunk);
 
+/// A piece of a message's text, as `messageStream` delivers it. All pieces one after the other are the text.
 #[Object]
 impl MessageChunk {
-    /// The message's id.
+    /// The id that the message has once it is finished.
     async fn message_id(&self) -> ID {
         self.0.message_id.0.into()
     }
 
-    /// Where the text begins, in bytes of UTF-8.
+    /// Where this piece begins in the text, in bytes of UTF-8.
     async fn offset(&self) -> i32 {
         self.0.offset
     }
 
-    /// The text. The first and the last piece may have none.
+    /// The piece itself. The first and the last piece can be empty.
     async fn text(&self) -> &str {
         &self.0.text
     }
 
-    /// Where the next piece begins: keep it, and pass it as `afterOffset` when you reconnect.
+    /// Where the next piece begins, in bytes of UTF-8. Pass it as `afterOffset` when you reconnect.
     async fn next_offset(&self) -> i32 {
         self.0.offset.saturating_add(i32::try_from(self.0.text.len()).unwrap_or(i32::MAX))
     }
 
-    /// GROWING, or of the last piece FINISHED or DISCARDED.
+    /// STREAMING; for the last piece FINISHED or DISCARDED.
     async fn state(&self) -> MessageState {
         match &self.0.end {
-            None => MessageState::Growing,
+            None => MessageState::Streaming,
             Some(MessageEnd::Finished(_)) => MessageState::Finished,
             Some(MessageEnd::Discarded) => MessageState::Discarded,
         }
     }
 
-    /// The message, once it is finished.
+    /// The finished message; null before that.
     async fn message(&self) -> Option<ChatMessage> {
         match &self.0.end {
             Some(MessageEnd::Finished(message)) => Some((**message).clone().into()),

@@ -1,0 +1,347 @@
+//! Server-sent events of many operations in one answer: `graphql-sse`'s single connection mode
+//! (<https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>), for browsers, which open few connections to a host by
+//! HTTP/1.1. A `PUT` reserves a stream and answers its token, a `GET` opens it, a `POST` with the token runs an operation whose results come
+//! in the stream, a `DELETE` ends one.
+//!
+//! A stream is its user's: every request with its token must have that user's bearer token. It lives in the memory of the server
+//! that reserved it, so behind several servers all requests of a client must come to the same one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_graphql::{Request, Value};
+use axum::{
+    body::{Body, Bytes},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
+use futures::{
+    StreamExt,
+    stream::{self, AbortHandle, Abortable, BoxStream, SelectAll},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Duration, Instant, MissedTickBehavior, interval_at, sleep},
+};
+
+use super::{
+    auth,
+    listening::{self, Step},
+    router::AppState,
+    sse::Format,
+    throttle::OpenSocket,
+};
+use crate::{
+    domain::profile,
+    model::{actor::Actor, clock, error::Error, ids::UserId},
+};
+
+const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
+
+/// How long a stream that was reserved may stay unopened.
+const OPEN_TIME: Duration = Duration::from_secs(30);
+
+/// The streams of a server, by their tokens.
+#[derive(Clone, Default)]
+pub struct Streams(Arc<Mutex<HashMap<String, Arc<Reserved>>>>);
+
+/// A stream that is open, or to be opened.
+struct Reserved {
+    user: Option<UserId>,
+    /// Its place among its user's sockets.
+    _place: Option<OpenSocket>,
+    sender: UnboundedSender<Started>,
+    /// Taken by who opens it.
+    receiver: Mutex<Option<UnboundedReceiver<Started>>>,
+    /// The operations under way, by the client's ids.
+    running: Mutex<HashMap<String, AbortHandle>>,
+}
+
+/// An operation that has been started.
+type Started = (String, BoxStream<'static, Step>);
+
+/// An answer that is not GraphQL's.
+pub struct Refused(pub StatusCode, pub Error);
+
+impl Streams {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Reserved>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, token: &str, actor: Option<&Actor>) -> Result<Arc<Reserved>, Refused> {
+        let found = self.lock().get(token).filter(|found| found.user == actor.map(|actor| actor.user_id)).cloned();
+        found.ok_or_else(|| {
+            let message = "There is no such stream for this user at this server: reserve one by PUT.";
+            Refused(StatusCode::NOT_FOUND, Error::bad_input("x-graphql-event-stream-token", message))
+        })
+    }
+}
+
+impl Reserved {
+    fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token of the stream that a request is for.
+pub fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let by_header = headers.get(TOKEN).and_then(|token| token.to_str().ok()).map(str::to_owned);
+    by_header.or_else(|| parameter(uri, "token")).filter(|token| !token.is_empty())
+}
+
+fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let parameters = axum::extract::Query::<HashMap<String, String>>::try_from_uri(uri).ok()?;
+    parameters.0.get(name).cloned()
+}
+
+/// Whether a request is one of this protocol's that another door would not understand.
+pub fn is_asked_for(method: &Method, headers: &HeaderMap, uri: &Uri) -> bool {
+    match *method {
+        Method::PUT | Method::DELETE => true,
+        Method::GET => token(headers, uri).is_some() && parameter(uri, "query").is_none(),
+        _ => false,
+    }
+}
+
+/// Answers a `PUT`, a `DELETE`, or the `GET` of a stream.
+///
+/// # Errors
+/// Why it is refused.
+pub async fn answer(
+    state: &AppState,
+    method: &Method,
+    headers: &HeaderMap,
+    uri: &Uri,
+    actor: Option<Actor>,
+    id: &str,
+) -> Result<Response, Refused> {
+    let token = token(headers, uri);
+    match (method, token) {
+        (&Method::PUT, _) => reserve(state, actor.as_ref()).await,
+        (_, None) => {
+            let message = "This needs the token of a stream, which a PUT reserves.";
+            Err(Refused(StatusCode::BAD_REQUEST, Error::bad_input("x-graphql-event-stream-token", message)))
+        }
+        (&Method::DELETE, Some(token)) => end(state, &token, actor.as_ref(), uri),
+        (_, Some(token)) => open(state, token, actor, headers, id),
+    }
+}
+
+async fn reserve(state: &AppState, actor: Option<&Actor>) -> Result<Response, Refused> {
+    // Whoever has no token could reserve without an end.
+    let Some(actor) = actor else {
+        let message = "Sign in: send `Authorization: Bearer TOKEN`.";
+        return Err(Refused(StatusCode::UNAUTHORIZED, Error::Unauthenticated(message.to_owned())));
+    };
+    profile::meet(&state.services, actor).await;
+    let place = state.throttle.open_socket(actor.user_id);
+    let place = place.map_err(|error| Refused(StatusCode::TOO_MANY_REQUESTS, error))?;
+    let (sender, receiver) = unbounded_channel();
+    // Nobody can guess it.
+    let token = hex::encode(rand::random::<[u8; 16]>());
+    let reserved = Reserved {
+        user: Some(actor.user_id),
+        _place: Some(place),
+        sender,
+        receiver: Mutex::new(Some(receiver)),
+        running: Mutex::default(),
+    };
+    state.streams.lock().insert(token.clone(), Arc::new(reserved));
+    let (streams, expected) = (state.streams.clone(), token.clone());
+    tokio::spawn(async move {
+        sleep(OPEN_TIME).await;
+        let mut streams = streams.lock();
+        let is_unopened = streams
+            .get(&expected)
+            .is_some_and(|reserved| reserved.receiver.lock().unwrap_or_else(PoisonError::into_inner).is_some());
+        if is_unopened {
+            streams.remove(&expected);
+        }
+    });
+    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+    Ok((StatusCode::CREATED, headers, token).into_response())
+}
+
+fn end(state: &AppState, token: &str, actor: Option<&Actor>, uri: &Uri) -> Result<Response, Refused> {
+    let stream = state.streams.find(token, actor)?;
+    let Some(operation) = parameter(uri, "operationId").filter(|id| !id.is_empty()) else {
+        let error = Error::bad_input("operationId", "This must be the id of the operation that is to end.");
+        return Err(Refused(StatusCode::BAD_REQUEST, error));
+    };
+    if let Some(operation) = stream.running().remove(&operation) {
+        operation.abort();
+    }
+    Ok(StatusCode::OK.into_response())
+}
+
+/// Runs an operation whose results come in a stream.
+///
+/// # Errors
+/// Why it does not; what GraphQL refuses is a result.
+pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request) -> Result<Response, Refused> {
+    let reserved = state.streams.find(token, actor.as_ref())?;
+    let id = match request.extensions.get("operationId") {
+        Some(Value::String(id)) if !id.is_empty() => id.clone(),
+        _ => {
+            let error = Error::bad_input("extensions.operationId", "This must be an id of the client's, as a string.");
+            return Err(Refused(StatusCode::BAD_REQUEST, error));
+        }
+    };
+    let limit = state.limits.max_socket_operations;
+    let (handle, registration) = AbortHandle::new_pair();
+    {
+        let mut running = reserved.running();
+        if running.contains_key(&id) {
+            let error = Error::bad_input("extensions.operationId", "An operation with this id is under way.");
+            return Err(Refused(StatusCode::CONFLICT, error));
+        }
+        if running.len() >= limit {
+            let message = format!("A stream may have {limit} operations under way (--max-socket-operations).");
+            return Err(Refused(StatusCode::TOO_MANY_REQUESTS, Error::RateLimited { message, retry_after: None }));
+        }
+        running.insert(id.clone(), handle);
+    }
+    let steps = match listening::start(state, actor, request, clock::new_id().to_string(), None) {
+        Ok(steps) => steps,
+        Err(errors) => stream::once(async move { Step::Failed(errors) }).boxed(),
+    };
+    let steps = Abortable::new(steps, registration).boxed();
+    // If its stream has just ended, so has the operation.
+    let _ = reserved.sender.send((id, steps));
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+/// Ends everything of a stream when its answer ends, however that is.
+struct Opened {
+    streams: Streams,
+    token: String,
+    stream: Arc<Reserved>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.streams.lock().remove(&self.token);
+        for (_, operation) in self.stream.running().drain() {
+            operation.abort();
+        }
+    }
+}
+
+fn open(
+    state: &AppState,
+    token: String,
+    actor: Option<Actor>,
+    headers: &HeaderMap,
+    id: &str,
+) -> Result<Response, Refused> {
+    if Format::accepted(headers) != Some(Format::Events) {
+        let error = Error::bad_input(ACCEPT.as_str(), "A stream comes as text/event-stream.");
+        return Err(Refused(StatusCode::NOT_ACCEPTABLE, error));
+    }
+    let stream = state.streams.find(&token, actor.as_ref())?;
+    let Some(receiver) = stream.receiver.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let error = Error::bad_input("x-graphql-event-stream-token", "This stream is open already.");
+        return Err(Refused(StatusCode::CONFLICT, error));
+    };
+    let opened = Opened { streams: state.streams.clone(), token, stream };
+    tracing::debug!(request.id = id, "a stream of several operations was opened");
+    let body = body(state.clone(), opened, receiver, auth::time_left(actor.as_ref()));
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, Body::from_stream(body.map(Ok::<_, std::convert::Infallible>))).into_response())
+}
+
+fn body(
+    state: AppState,
+    opened: Opened,
+    mut started: UnboundedReceiver<Started>,
+    token_time: Duration,
+) -> impl futures::Stream<Item = Bytes> {
+    async_stream::stream! {
+        yield Format::Events.opening();
+        let period = Duration::from_secs(state.limits.socket_ping_seconds);
+        let mut heartbeat = interval_at(Instant::now() + period, period);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut expired = std::pin::pin!(sleep(token_time));
+        let mut shutdown = std::pin::pin!(state.shutdown.cancelled());
+        let mut operations: SelectAll<BoxStream<'static, (String, Step)>> = SelectAll::new();
+        loop {
+            let (id, step) = tokio::select! {
+                biased;
+                // Nothing is completed: the client comes back, with a fresh token, and subscribes anew.
+                () = &mut shutdown => return,
+                () = &mut expired => return,
+                Some((id, steps)) = started.recv() => {
+                    operations.push(steps.map(move |step| (id.clone(), step)).boxed());
+                    continue;
+                }
+                Some(step) = operations.next() => step,
+                _ = heartbeat.tick() => {
+                    yield Format::Events.heartbeat();
+                    continue;
+                }
+            };
+            match step {
+                Step::Result(answer) => yield next(&id, &answer.payload),
+                Step::Failed(errors) => {
+                    yield next(&id, &Format::refused(errors));
+                    yield complete(&id);
+                    ended(&opened, &id);
+                }
+                Step::Interrupted => return,
+                Step::Done => {
+                    yield complete(&id);
+                    ended(&opened, &id);
+                }
+            }
+        }
+    }
+}
+
+fn ended(opened: &Opened, id: &str) {
+    if let Some(operation) = opened.stream.running().remove(id) {
+        operation.abort();
+    }
+}
+
+fn next(id: &str, payload: &str) -> Bytes {
+    let id = serde_json::Value::from(id);
+    format!("event: next\ndata: {{\"id\":{id},\"payload\":{payload}}}\n\n").into_bytes().into()
+}
+
+fn complete(id: &str) -> Bytes {
+    let id = serde_json::Value::from(id);
+    format!("event: complete\ndata: {{\"id\":{id}}}\n\n").into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_as_json() {
+        assert_eq!(next("a\"\n", "{}"), "event: next\ndata: {\"id\":\"a\\\"\\n\",\"payload\":{}}\n\n");
+        assert_eq!(complete("1"), "event: complete\ndata: {\"id\":\"1\"}\n\n");
+    }
+
+    #[test]
+    fn the_token_comes_as_a_header_or_a_parameter() {
+        let with = HeaderMap::from_iter([(TOKEN, HeaderValue::from_static("a"))]);
+        let uri = |text: &'static str| Uri::from_static(text);
+        assert_eq!(token(&with, &uri("/graphql?token=b")).as_deref(), Some("a"));
+        assert_eq!(token(&HeaderMap::new(), &uri("/graphql?token=b")).as_deref(), Some("b"));
+        assert_eq!(token(&HeaderMap::new(), &uri("/graphql?token=")), None);
+        assert!(is_asked_for(&Method::GET, &with, &uri("/graphql")));
+        assert!(!is_asked_for(&Method::GET, &with, &uri("/graphql?query=a")));
+        assert!(is_asked_for(&Method::PUT, &HeaderMap::new(), &uri("/graphql")));
+        assert!(!is_asked_for(&Method::POST, &with, &uri("/graphql")));
+    }
+}

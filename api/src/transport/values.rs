@@ -1,0 +1,52 @@
+//! How many values a JSON text has. Each takes memory once it is read, however short it is in the text.
+
+use crate::model::error::{Error, Result};
+
+/// Makes sure that a request has no more values than it may have, before they are read.
+///
+/// # Errors
+/// `PayloadTooLarge` if it has more.
+pub fn check(json: &str, limit: usize) -> Result<()> {
+    // Two bytes are the least that a value takes, with the comma behind it.
+    if json.len() / 2 <= limit || count(json) <= limit {
+        return Ok(());
+    }
+    let message = format!("The JSON of a request may have {limit} values (--max-json-values).");
+    Err(Error::PayloadTooLarge { field: None, message })
+}
+
+/// At least as many as there are: one for each comma, colon, and opening bracket outside of strings.
+fn count(json: &str) -> usize {
+    let (mut values, mut in_string, mut is_escaped) = (1, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b':' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (json, values) in [("1", 1), ("[1,2,3]", 4), (r#"{"a":"b,c:[{\",","d":[]}"#, 5), (r#"["\\",1]"#, 3)] {
+            assert_eq!(count(json), values, "{json}");
+        }
+    }
+
+    #[test]
+    fn too_many_values_are_refused() {
+        let many = format!("[{}1]", "1,".repeat(1_000));
+        assert!(check(&many, 1_002).is_ok());
+        assert!(matches!(check(&many, 1_000), Err(Error::PayloadTooLarge { .. })));
+        // A long text is one value.
+        assert!(check(&format!("[\"{}\"]", ",".repeat(10_000)), 10).is_ok());
+    }
+}

@@ -1,0 +1,51 @@
+// graphql-request: a query, a mutation, batches, errors, and a token that does not hold.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { ClientError, GraphQLClient, gql } from 'graphql-request';
+
+import { documents, headers, newProject, url } from './server.mjs';
+
+const client = new GraphQLClient(url, { headers });
+
+test('a query and a mutation', async () => {
+  const { viewer } = await client.request(documents.Viewer);
+  assert.match(viewer.email, /@/);
+  const { createProject } = await client.request(documents.CreateProject, { input: newProject });
+  assert.equal(createProject.project.name, newProject.name);
+});
+
+test('a query may go by GET, and several at once', async () => {
+  const byGet = new GraphQLClient(url, { headers, method: 'GET' });
+  const { viewer } = await byGet.request(gql`query Viewer { viewer { id } }`);
+  const answers = await client.batchRequests([{ document: '{ viewer { id } }' }, { document: '{ __typename }' }]);
+  assert.deepEqual(answers.map(({ data }) => data), [{ viewer }, { __typename: 'Query' }]);
+});
+
+test('a refusal carries its code and its place', async () => {
+  for (const [document, code] of [
+    ['{ nope }', 'GRAPHQL_VALIDATION_FAILED'],
+    ['{ viewer { id }', 'GRAPHQL_PARSE_FAILED'],
+  ]) {
+    await assert.rejects(client.request(document), (error) => {
+      assert.ok(error instanceof ClientError);
+      assert.equal(error.response.errors[0].extensions.code, code);
+      assert.ok(error.response.errors[0].locations[0].line);
+      return true;
+    });
+  }
+  const variables = { input: [] };
+  await assert.rejects(client.request(documents.CreateProject, variables), (error) => {
+    assert.equal(error.response.errors[0].extensions.code, 'BAD_USER_INPUT');
+    return true;
+  });
+});
+
+test('a token that does not hold is refused', async () => {
+  const wrong = new GraphQLClient(url, { headers: { Authorization: 'Bearer no.such.token' } });
+  await assert.rejects(wrong.request(documents.Viewer), (error) => {
+    assert.equal(error.response.status, 401);
+    assert.equal(error.response.errors[0].extensions.code, 'UNAUTHENTICATED');
+    return true;
+  });
+});
