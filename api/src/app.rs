@@ -449,8 +449,9 @@ impl Target {
     pub(crate) async fn connect(&self, settings: &Settings) -> anyhow::Result<Db> {
         tracing::debug!(database = %self, "connecting");
         let schema = settings.store.database_schema.as_deref();
-        if let Self::Postgres(options) = self {
-            timeout(PROBE_TIME, place::check(options, schema)).await.unwrap_or(Ok(()))?;
+        match self {
+            Self::Sqlite(options) => check_log(options).await.map_err(words)?,
+            Self::Postgres(options) => timeout(PROBE_TIME, place::check(options, schema)).await.unwrap_or(Ok(()))?,
         }
         let error = match Db::connect_in(settings.store.database_url.expose(), schema, &settings.database).await {
             Ok(db) => return Ok(db),

@@ -395,10 +395,10 @@ tests::behind_each_lock! {
             let input = json!({ "sessionId": session, "role": "USER", "content": format!("By {}", client.base()), "idempotencyKey": "one" });
             let added = client.mutate("addMessage", input, "revision message { session { id } }").await.ok();
             assert_eq!(added["addMessage"]["message"]["session"]["id"], json!(session));
-            assert_eq!(added["addMessage"]["revision"], 8);
+            assert_eq!(added["addMessage"]["revision"], 10);
         }
         let made = own_project.write("createFile", json!({ "path": "new.py", "content": "secret = 1\n" }), "revision").await;
-        assert_eq!(made["revision"], 9);
+        assert_eq!(made["revision"], 11);
 
         // A search finds, a cursor leads to, and a total counts nothing of the other's.
         let found = bob.gql("{ projects(filter: { search: \"secret\" }) { totalCount nodes { id } edges { cursor } } }", json!({})).await.ok();
@@ -415,7 +415,7 @@ tests::behind_each_lock! {
             }
         }
         let mut after = project.state().await;
-        assert_eq!(after["revision"], 8);
+        assert_eq!(after["revision"], 10);
         for field in ["revision", "updatedAt", "stats", "events", "sessions"] {
             after[field] = before[field].clone();
         }
@@ -574,7 +574,7 @@ tests::behind_each_lock! {
             emailInvitations { email } collaborators { user { id fullName } role acceptedAt invitedBy { id } } diff(from: 1) { path }";
         let seen = project.of(&eve).ask(everything).await;
         assert_eq!(seen, project.ask(everything).await);
-        assert_eq!(seen["events"].as_array().unwrap().len(), 7);
+        assert_eq!(seen["events"].as_array().unwrap().len(), 9);
         assert_eq!(project.of(&eve).ask("viewerRole activeSession { id }").await, json!({ "viewerRole": "VIEWER", "activeSession": null }));
         for (name, id) in ids.nodes().into_iter().filter(|(name, _)| *name != "UserPreferences") {
             let node = eve.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok();
@@ -656,7 +656,7 @@ tests::behind_each_lock! {
 
         // Each has a session of their own, and says so.
         assert_eq!(project.ask("activeSession { author { id } } ").await["activeSession"]["author"]["id"], user_id("ada@example.com"));
-        let newest = project.ask("events(afterRevision: 8, first: 1) { actor { id fullName email } }").await;
+        let newest = project.ask("events(afterRevision: 10, first: 1) { actor { id fullName email } }").await;
         assert_eq!(newest["events"][0]["actor"], json!({ "id": user_id("bob@example.com"), "fullName": "bob", "email": null }));
 
         // A deleted project is the owner's to bring back.

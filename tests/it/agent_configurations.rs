@@ -172,7 +172,6 @@ tests::on_both! {
             (json!({ "configName": " " }), "BAD_USER_INPUT", "configName"),
             (json!({ "vadProvider": "" }), "BAD_USER_INPUT", "vadProvider"),
             (json!({ "llmModel": "a\u{0}b" }), "BAD_USER_INPUT", "llmModel"),
-            (json!({ "llmConfig": { "a": ["\u{0}"] } }), "BAD_USER_INPUT", "llmConfig"),
             (json!({ "agentInstructions": "x".repeat(1001) }), "PAYLOAD_TOO_LARGE", "agentInstructions"),
             (json!({ "sourceFiles": { "a": "x".repeat(1000) } }), "PAYLOAD_TOO_LARGE", "sourceFiles"),
             (json!({ "expectedVersion": 1 }), "BAD_USER_INPUT", "expectedVersion"),

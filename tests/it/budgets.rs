@@ -87,7 +87,7 @@ tests::on_both! {
         is_refused(&project.client, &messages(&aliases(6, "content"), 1)).await;
         // JSON counts as well.
         let metadata = json!({ "id": project.id, "config": { "text": "c".repeat(BUDGET / 5) } });
-        project.client.mutate("updateProject", metadata, "{ revision }").await.ok();
+        project.client.mutate("updateProject", metadata, "revision").await.ok();
         let of_project = |select: &str| format!("{{ project(id: \"{}\") {{ {select} }} }}", project.id);
         passes(&project.client, &of_project(&aliases(4, "config"))).await;
         is_refused(&project.client, &of_project(&aliases(6, "config"))).await;

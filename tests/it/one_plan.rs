@@ -178,8 +178,8 @@ tests::on_both! {
         assert_eq!(project.state().await, state);
         let session = project.start_session().await;
         let input = json!({ "revision": 2, "scope": "CONVERSATION", "sessionId": session });
-        let restored = project.write("restoreRevision", input, "revision foldedMessages").await;
-        assert_eq!(restored, json!({ "revision": project.revision().await, "foldedMessages": 0 }));
+        let restored = project.write("restoreRevision", input, "revision hiddenMessages").await;
+        assert_eq!(restored, json!({ "revision": project.revision().await, "hiddenMessages": 0 }));
 
         // A misspelt path is none; one that was there once is no mistake.
         for (paths, field) in [(json!(["b"]), "paths[0]"), (json!(["a", "a/b"]), "paths[1]"), (json!(["a", "A"]), "paths[1]")] {

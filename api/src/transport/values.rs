@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn values_are_counted_outside_of_strings() {
-        for (json, values) in [("1", 1), ("[1,2,3]", 4), (r#"{"a":"b,c:[{\",","d":[]}"#, 5), (r#"["\\",1]"#, 3)] {
+        for (json, values) in [("1", 1), ("[1,2,3]", 4), (r#"{"a":"b,c:[{\",","d":[]}"#, 6), (r#"["\\",1]"#, 3)] {
             assert_eq!(count(json), values, "{json}");
         }
     }

@@ -105,7 +105,7 @@ struct UndoInput {
 /// What to do again.
 #[derive(InputObject)]
 struct RedoInput {
-    /// The project.
+    /// The project in which the newest undo is taken back.
     project_id: ID,
     /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
     expected_revision: Option<i32>,
