@@ -586,7 +586,7 @@ tests::behind_each_lock! {
 
         // … and hears, and changes nothing, but may say that they have opened it.
         let mut heard = project.of(&eve).listen(0, "revision").await;
-        for revision in 1..=7 {
+        for revision in 1..=9 {
             assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
         }
         let before = project.state().await;

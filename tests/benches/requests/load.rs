@@ -7,7 +7,11 @@ use std::{
 };
 
 use antiphon::{
-    model::{clock, diff},
+    model::{
+        clock, diff,
+        file::FileMode,
+        patch::{self, Side},
+    },
     storage::blob_codec::{self, Encoding},
 };
 use anyhow::Context;
@@ -355,7 +359,8 @@ pub(crate) async fn load(database: &Database, shape: Shape) -> anyhow::Result<Da
                         ],
                     )
                     .await?;
-                let unified = diff::unified(old, content, before.map(|_| path.as_str()), Some(&path));
+                let side = Side { path: &path, mode: FileMode::File };
+                let unified = patch::unified(old, content, before.map(|_| side), Some(side));
                 diffs.add(&mut loader, &[Cell::Id(&version), Cell::Text(&unified)]).await?;
                 before = Some((content, blob));
             }
