@@ -38,8 +38,8 @@ CREATE TABLE bench_messages (
     content text NOT NULL,
     timestamp timestamptz NOT NULL,
     is_checkpoint boolean NOT NULL,
-    context_data jsonb NOT NULL,
-    metadata jsonb NOT NULL
+    context_data text NOT NULL,
+    metadata text NOT NULL
 );
 CREATE UNIQUE INDEX bench_messages_session ON bench_messages (session_id, revision);
 
