@@ -25,6 +25,18 @@ fn expected(modes: &[(&str, &str)]) -> Vec<(String, Value)> {
 }
 
 tests::on_both! {
+    async fn a_link_leads_somewhere(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Links").await;
+        for (field, value) in [("content", ""), ("content", "a\0b"), ("contentBase64", "YQBi"), ("contentBase64", "")] {
+            let link = json!({ "path": "link", field: value, "mode": "SYMLINK" });
+            let refused = project.mutate("createFile", link.clone(), "revision").await;
+            assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", field), "{link}");
+            let refused = project.mutate("syncFiles", json!({ "files": [link] }), "revision").await;
+            assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", &*format!("files[0].{field}")));
+        }
+        assert_eq!(project.revision().await, 1);
+    }
+
     async fn modes_follow_every_write(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Modes").await;
         project.write("createFile", json!({ "path": "run.sh", "content": "#!/bin/sh\n", "mode": "EXECUTABLE" }), "revision").await;

@@ -218,14 +218,26 @@ fn context(session: Option<ID>, message: Option<ID>, change_description: Option<
 }
 
 /// The one of two ways to give contents that was taken.
-fn content(text: Option<String>, bytes: Option<Base64>, prefix: &str) -> Result<Option<Vec<u8>>> {
-    match (text, bytes) {
+fn content(
+    text: Option<String>,
+    bytes: Option<Base64>,
+    mode: Option<FileMode>,
+    prefix: &str,
+) -> Result<Option<Vec<u8>>> {
+    let field = if bytes.is_some() { "contentBase64" } else { "content" };
+    let content = match (text, bytes) {
         (Some(_), Some(_)) => {
-            Err(Error::bad_input(format!("{prefix}contentBase64"), "Give `content` or `contentBase64`, not both."))
+            return Err(Error::bad_input(format!("{prefix}{field}"), "Give `content` or `contentBase64`, not both."));
         }
-        (Some(text), None) => Ok(Some(text.into_bytes())),
-        (None, bytes) => Ok(bytes.map(|bytes| bytes.0)),
+        (Some(text), None) => Some(text.into_bytes()),
+        (None, bytes) => bytes.map(|bytes| bytes.0),
+    };
+    let leads_nowhere = |content: &Vec<u8>| content.is_empty() || content.contains(&0);
+    if mode == Some(FileMode::Symlink) && content.as_ref().is_some_and(leads_nowhere) {
+        let message = "The contents of a symbolic link are the path to which it leads: not empty, and without NUL.";
+        return Err(Error::bad_input(format!("{prefix}{field}"), message));
     }
+    Ok(content)
 }
 
 #[Object]
@@ -242,7 +254,7 @@ impl FileMutation {
                 project_id: ProjectId::parse(&input.project_id, "projectId")?,
                 path: FilePath::parse(&input.path, "path")?,
                 file_type: input.file_type.unwrap_or(FileType::File).into(),
-                content: content(input.content, input.content_base64, "")?,
+                content: content(input.content, input.content_base64, input.mode, "")?,
                 mode: input.mode.map(Into::into),
                 language: input.language,
             };
@@ -262,7 +274,7 @@ impl FileMutation {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let named = named(&input.project_id, &input.path, input.expected_version)?;
-            let content = content(input.content, input.content_base64, "")?;
+            let content = content(input.content, input.content_base64, input.mode, "")?;
             let mode = input.mode.map(Into::into);
             if content.is_none() && mode.is_none() {
                 return Err(Error::bad_input("content", "Give `content` or `contentBase64`."));
@@ -343,7 +355,7 @@ impl FileMutation {
                 files.push(SyncFile {
                     path: FilePath::parse(&file.path, &format!("files[{at}].path"))?,
                     file_type: file.file_type.unwrap_or(FileType::File).into(),
-                    content: content(file.content, file.content_base64, &format!("files[{at}]."))?,
+                    content: content(file.content, file.content_base64, file.mode, &format!("files[{at}]."))?,
                     mode: file.mode.map(Into::into),
                     language: file.language,
                 });
