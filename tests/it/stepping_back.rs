@@ -88,6 +88,24 @@ tests::on_both! {
         assert_eq!(content(&project, "a").await.as_deref(), Some("one\n"));
     }
 
+    async fn a_step_that_can_no_longer_be_taken_hides_none_before_it(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Hidden").await;
+        sync(&project, &[("old", "1\n")], json!({})).await;
+        let first = sync(&project, &[("f", "1\n")], json!({})).await;
+        sync(&project, &[("f", "2\n")], json!({})).await;
+        sync(&project, &[("f", "1\n")], json!({})).await;
+        // The oldest change of `f` is taken back on purpose, which leaves nothing for the two after it to go back to.
+        undo(&project, json!({ "revision": first })).await;
+        assert_eq!(content(&project, "f").await, None);
+        undo(&project, json!({})).await;
+        assert_eq!(content(&project, "old").await, None);
+        // With nothing else left, what is in the way is named.
+        let answer = refused(&project, "undo", json!({}), "CONFLICT").await;
+        assert_eq!(answer.error()["extensions"]["paths"], json!(["f"]));
+        redo(&project).await;
+        assert_eq!(content(&project, "old").await.as_deref(), Some("1\n"));
+    }
+
     async fn the_log_says_what_takes_back_what(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Links").await;
         let made = sync(&project, &[("a", "one\n")], json!({})).await;

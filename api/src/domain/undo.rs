@@ -129,11 +129,12 @@ impl Taking {
                 Err(Error::bad_input("projectId", "There is nothing to redo."))
             }
             Taken::Newest => {
-                let mut before = i32::MAX;
+                let (mut before, mut in_the_way) = (i32::MAX, None);
                 loop {
                     let candidates = undo::candidates(tx, member, before, LOOKED_AT).await?;
                     let Some(oldest) = candidates.last() else {
-                        return Err(Error::bad_input("projectId", "There is nothing to undo."));
+                        let nothing = || Error::bad_input("projectId", "There is nothing to undo.");
+                        return Err(in_the_way.unwrap_or_else(nothing));
                     };
                     before = *oldest;
                     for revision in candidates {
@@ -141,8 +142,13 @@ impl Taking {
                             continue;
                         }
                         // What later changes have taken back by themselves is no step.
-                        if let Some(taking) = Self::of_revision(write, member, revision).await? {
-                            return Ok(taking);
+                        match Self::of_revision(write, member, revision).await {
+                            Ok(Some(taking)) => return Ok(taking),
+                            Ok(None) => {}
+                            // All newer changes are taken back, so only an undo of something older is in the way: a step that
+                            // no longer can be taken must not hide those before it.
+                            Err(error @ Error::Conflict(_)) => drop(in_the_way.get_or_insert(error)),
+                            Err(error) => return Err(error),
                         }
                     }
                 }
