@@ -91,6 +91,14 @@ tests::on_both! {
         let of_project = |select: &str| format!("{{ project(id: \"{}\") {{ {select} }} }}", project.id);
         passes(&project.client, &of_project(&aliases(4, "config"))).await;
         is_refused(&project.client, &of_project(&aliases(6, "config"))).await;
+        // So does every text of a caller's, wherever it is.
+        let texts = json!({ "id": project.id, "initialPrompt": "d".repeat(BUDGET / 5), "description": "e".repeat(BUDGET / 5),
+            "config": {} });
+        project.client.mutate("updateProject", texts, "revision").await.ok();
+        for field in ["initialPrompt", "description"] {
+            passes(&project.client, &of_project(&aliases(4, field))).await;
+            is_refused(&project.client, &of_project(&aliases(6, field))).await;
+        }
         let count = "{ projects { nodes { stats { totalMessages } } } }";
         assert_eq!(project.client.gql(count, json!({})).await.data["projects"]["nodes"][0]["stats"]["totalMessages"], 6);
         server.stop().await;

@@ -68,6 +68,31 @@ impl ScalarType for Base64 {
     }
 }
 
+/// A text that a caller wrote, which may be long: it counts against the operation's budget each time that it is answered.
+pub struct Text<'t>(pub &'t str);
+
+impl OutputType for Text<'_> {
+    fn type_name() -> Cow<'static, str> {
+        <String as OutputType>::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <String as OutputType>::create_type_info(registry)
+    }
+
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
+        count(ctx, field, self.0.len())?;
+        Ok(Value::String(self.0.to_owned()))
+    }
+}
+
+/// Counts what a field answers.
+fn count(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize) -> ServerResult<()> {
+    let Ok(caller) = caller(ctx) else { return Ok(()) };
+    let counted = caller.reader.answer(bytes);
+    counted.map_err(|error| ctx.set_error_path(async_graphql::Error::from(error).into_server_error(field.pos)))
+}
+
 /// A JSON value, which comes back as it was written. What cannot be kept is refused by the write that it is meant for, which
 /// knows what its argument is called.
 pub struct Json(pub json::Json);
@@ -168,11 +193,7 @@ impl OutputType for Json {
 
     /// A value that cannot be decoded fails alone: it is null, with an error, and its object and list are kept.
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        if let Ok(caller) = caller(ctx) {
-            let counted = caller.reader.answer(self.0.as_str().len());
-            counted
-                .map_err(|error| ctx.set_error_path(async_graphql::Error::from(error).into_server_error(field.pos)))?;
-        }
+        count(ctx, field, self.0.as_str().len())?;
         Ok(match self.0.compact() {
             Ok(text) => Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::String(text))])),
             Err(why) => {

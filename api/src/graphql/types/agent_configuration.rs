@@ -9,7 +9,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::{Part, VersionsUntil};
 use crate::graphql::page::{Page, Total, connection};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Json, Time};
+use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::agent_configuration as model;
 use crate::model::error::Result;
 use crate::model::ids::{ReadId, Within};
@@ -22,13 +22,13 @@ struct AgentSettings<'a>(&'a model::AgentSettings);
 #[Object]
 impl<'a> AgentSettings<'a> {
     /// What people call the configuration; never empty.
-    async fn config_name(&self) -> &str {
-        &self.0.config_name
+    async fn config_name(&self) -> Text<'_> {
+        Text(&self.0.config_name)
     }
 
     /// What the configuration is for.
-    async fn description(&self) -> Option<&str> {
-        self.0.description.as_deref()
+    async fn description(&self) -> Option<Text<'_>> {
+        self.0.description.as_deref().map(Text)
     }
 
     /// The provider of speech-to-text, such as `deepgram`.
@@ -102,8 +102,8 @@ impl<'a> AgentSettings<'a> {
     }
 
     /// The instructions that the agent follows.
-    async fn agent_instructions(&self) -> &str {
-        &self.0.agent_instructions
+    async fn agent_instructions(&self) -> Text<'_> {
+        Text(&self.0.agent_instructions)
     }
 
     /// The agent's manner, such as its tone.

@@ -15,7 +15,7 @@ use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Json, Time};
+use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
@@ -56,8 +56,8 @@ impl ChatSession {
     }
 
     /// A title that the client chose.
-    async fn title(&self) -> Option<&str> {
-        self.0.title.as_deref()
+    async fn title(&self) -> Option<Text<'_>> {
+        self.0.title.as_deref().map(Text)
     }
 
     /// When `startSession` made it.
@@ -245,9 +245,8 @@ impl ChatMessage {
     }
 
     /// The text that was said.
-    async fn content(&self, ctx: &Context<'_>) -> Result<&str> {
-        caller(ctx)?.reader.answer(self.0.content.len())?;
-        Ok(&self.0.content)
+    async fn content(&self) -> Text<'_> {
+        Text(&self.0.content)
     }
 
     /// When it was added to the session.

@@ -17,7 +17,7 @@ use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumb
 use crate::graphql::names::{ChangeType, FileMode, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::{Base64, Json, Time};
+use crate::graphql::scalar::{Base64, Json, Text, Time};
 use crate::model::diff::{self, Stat};
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
@@ -401,8 +401,8 @@ impl FileSnapshot {
     }
 
     /// Why the file changed, as the writer described it.
-    async fn change_description(&self) -> Option<&str> {
-        self.0.change_description.as_deref()
+    async fn change_description(&self) -> Option<Text<'_>> {
+        self.0.change_description.as_deref().map(Text)
     }
 
     /// Unified diff (3 lines of context) from the version before, in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
@@ -571,8 +571,8 @@ impl CodeChange {
     }
 
     /// Why the file changed, as the writer described it.
-    async fn change_description(&self) -> Option<&str> {
-        self.0.change_description.as_deref()
+    async fn change_description(&self) -> Option<Text<'_>> {
+        self.0.change_description.as_deref().map(Text)
     }
 
     /// When it was made.

@@ -24,7 +24,7 @@ use crate::graphql::page::{
     COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, rows, weigh, weigh_part,
 };
 use crate::graphql::row::{Plain, Row};
-use crate::graphql::scalar::{Json, Time};
+use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::agent_configuration::{self, AgentConfigurationFilter};
 use crate::model::chat::SessionFilter;
 use crate::model::collaborator;
@@ -78,18 +78,18 @@ impl Project {
     }
 
     /// What people call the project; never empty.
-    async fn name(&self) -> &str {
-        &self.0.name
+    async fn name(&self) -> Text<'_> {
+        Text(&self.0.name)
     }
 
     /// What the project is for.
-    async fn description(&self) -> Option<&str> {
-        self.0.description.as_deref()
+    async fn description(&self) -> Option<Text<'_>> {
+        self.0.description.as_deref().map(Text)
     }
 
     /// The prompt that the project began with.
-    async fn initial_prompt(&self) -> &str {
-        &self.0.initial_prompt
+    async fn initial_prompt(&self) -> Text<'_> {
+        Text(&self.0.initial_prompt)
     }
 
     /// The voice agent's configuration. The client decides its shape.

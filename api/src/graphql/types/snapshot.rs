@@ -12,7 +12,7 @@ use crate::graphql::error::or_null;
 use crate::graphql::loader::{Count, Part};
 use crate::graphql::page::{COMPARE, Page, Total, connection, weigh, weigh_part};
 use crate::graphql::row::Plain;
-use crate::graphql::scalar::Time;
+use crate::graphql::scalar::{Text, Time};
 use crate::model::error::Result;
 use crate::model::file::{Entry, FileFilter, FilesOf};
 use crate::model::page::{self, Page as PageArguments};
@@ -47,13 +47,13 @@ impl ProjectSnapshot {
     }
 
     /// What people call the snapshot.
-    async fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
+    async fn name(&self) -> Option<Text<'_>> {
+        self.0.name.as_deref().map(Text)
     }
 
     /// What the state is about.
-    async fn description(&self) -> Option<&str> {
-        self.0.description.as_deref()
+    async fn description(&self) -> Option<Text<'_>> {
+        self.0.description.as_deref().map(Text)
     }
 
     /// When it was made.

@@ -7,7 +7,7 @@ use super::profile::User;
 use crate::graphql::context::caller;
 use crate::graphql::loader::TextOf;
 use crate::graphql::names::{MessageRole, MessageState};
-use crate::graphql::scalar::{Json, Time};
+use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::clock;
 use crate::model::error::Result;
 use crate::model::growing_message::{self as model, MessageEnd};
@@ -47,7 +47,10 @@ impl StreamingMessage {
 
     /// The text so far. It can be empty if the message was finished meanwhile.
     async fn text(&self, ctx: &Context<'_>) -> Result<String> {
-        Ok(caller(ctx)?.load(TextOf(Within { project: self.0.project_id, id: self.0.id })).await?.unwrap_or_default())
+        let caller = caller(ctx)?;
+        let text = caller.load(TextOf(Within { project: self.0.project_id, id: self.0.id })).await?.unwrap_or_default();
+        caller.reader.answer(text.len())?;
+        Ok(text)
     }
 
     /// The size of the text so far in bytes of UTF-8: the `offset` of the next chunk.
@@ -102,8 +105,8 @@ impl MessageChunk {
     }
 
     /// The piece itself. The first and the last piece can be empty.
-    async fn text(&self) -> &str {
-        &self.0.text
+    async fn text(&self) -> Text<'_> {
+        Text(&self.0.text)
     }
 
     /// Where the next piece begins, in bytes of UTF-8. Pass it as `afterOffset` when you reconnect.
