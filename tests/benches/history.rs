@@ -19,7 +19,7 @@ use std::{
 };
 
 use antiphon::{
-    app,
+    commands,
     config::{Cli, Command as Antiphon, Settings},
     model::clock,
 };
@@ -114,7 +114,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     // It migrates SQLite.
     Server::start(&database).await.stop().await;
     let (fresh, start) = (size(&database).await?.bytes, Instant::now());
-    let imported = app::import(&settings, &import, &mut |_| {}).await?;
+    let imported = commands::import(&settings, &import, &mut |_| {}).await?;
     let elapsed = start.elapsed().as_secs_f64();
     println!("\n{} on {kind:?}", repository.display());
     println!("  {} commits, {} versions imported in {elapsed:.1} s", imported.commits, imported.versions);
@@ -122,7 +122,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     let project = imported.project.0.to_string();
     let (command, _) = parse(&database, &["export", &project, "--git", export.to_str().context("a path")?])?;
     let Antiphon::Export(wanted) = command else { bail!("no export") };
-    app::export(&settings, &wanted, &mut |_| {}).await?;
+    commands::export(&settings, &wanted, &mut |_| {}).await?;
     let trees = |folder| git(folder, &["log", "--first-parent", "--format=%T", "HEAD"]);
     let (theirs, ours) = (trees(repository)?, trees(export)?);
     // A submodule is a commit elsewhere, and no file.
@@ -163,7 +163,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
         println!("    {bytes:>9} {:>5.2}  {name}", *bytes as f64 / pack as f64);
     }
 
-    let token = app::token(&settings, EMAIL, None, 1)?;
+    let token = commands::token(&settings, EMAIL, None, 1)?;
     for (flags, name) in [(COLD, "nothing in memory"), (&[][..], "32 MiB in memory")] {
         let server = Server::start_with(&database, flags).await;
         let client = server.anonymous().with_token(Some(token.clone()));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use antiphon::{
-    app,
+    commands,
     domain::portability::verify::{UNPROVEN, Verified},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
@@ -42,7 +42,7 @@ fn is_proven(table: &str, column: &str) -> bool {
 
 async fn verify(url: &str) -> anyhow::Result<(Verified, Vec<String>)> {
     let mut wrong = Vec::new();
-    let verified = app::verify(&settings(url, &[]), None, &mut |_, text| wrong.push(text)).await?;
+    let verified = commands::verify(&settings(url, &[]), None, &mut |_, text| wrong.push(text)).await?;
     assert_eq!(verified.problems, wrong.len());
     Ok((verified, wrong))
 }

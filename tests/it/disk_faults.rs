@@ -4,7 +4,7 @@
 
 use std::{env, time::Duration};
 
-use antiphon::app;
+use antiphon::commands;
 use serde_json::Value;
 use tests::{
     client::Client,
@@ -59,7 +59,7 @@ pub(super) async fn says_read_only(client: &Client, expected: bool) {
 pub(super) async fn wrong(database: &Database) -> Vec<String> {
     let mut wrong = Vec::new();
     let report = &mut |_, text| wrong.push(text);
-    app::verify(&settings(&database.url(), &[]), None, report).await.expect("the database can be read");
+    commands::verify(&settings(&database.url(), &[]), None, report).await.expect("the database can be read");
     wrong
 }
 

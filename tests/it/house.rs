@@ -23,7 +23,8 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// The files that see every layer.
-const OUTSIDE: &[&str] = &["app", "doctor", "lib", "main"];
+const OUTSIDE: &[&str] =
+    &["app", "commands", "connection_check", "database_url", "lib", "main", "migrations", "secret"];
 
 /// What stands at the top of the repository, besides dot files.
 const TOP: &[&str] = &[

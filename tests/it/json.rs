@@ -1,7 +1,7 @@
 //! Given JSON in whatever place, when it is written, then it comes back number by number and key by key; what cannot be kept is
 //! refused by its argument's name, and what somebody has broken in the database breaks nothing else.
 
-use antiphon::app;
+use antiphon::commands;
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Response},
@@ -306,7 +306,7 @@ tests::on_both! {
             assert!(answer.errors.iter().all(|error| error["extensions"]["code"] == "INTERNAL"), "{:?}", answer.errors);
 
             let mut problems = Vec::new();
-            let verified = app::verify(&flags(&database.url(), &[]), None, &mut |_, problem| problems.push(problem)).await.unwrap();
+            let verified = commands::verify(&flags(&database.url(), &[]), None, &mut |_, problem| problems.push(problem)).await.unwrap();
             let of = |what: &str, id: &str| problems.iter().any(|problem| problem.starts_with(&format!("{what} {id} is no JSON: ")));
             assert!(of("config of project", &project.id) && of("metadata of session", &session), "{problems:?}");
             assert!(of("metadata of message", &message) && of("llm_config of agent configuration", &configuration), "{problems:?}");

@@ -10,7 +10,8 @@ use std::{
 };
 
 use antiphon::{
-    app::{self, App},
+    app::App,
+    commands,
     config::{Cli, Serve, Settings},
 };
 use serde_json::json;
@@ -86,13 +87,13 @@ fn a_login_without_rights_is_told_what_it_lacks() {
 
         // … reads no whole projects …
         let server = settings(&database.server_url(), &[]);
-        let refusal = app::verify(&server, None, &mut |_, _| {}).await.expect_err("a refusal");
+        let refusal = commands::verify(&server, None, &mut |_, _| {}).await.expect_err("a refusal");
         assert!(
             refusal.to_string().contains("owns no tables") && refusal.to_string().contains("DATABASE_URL"),
             "{refusal:#}"
         );
         let owner = settings(&database.url(), &[]);
-        assert_eq!(app::verify(&owner, None, &mut |_, wrong| panic!("{wrong}")).await.unwrap().problems, 0);
+        assert_eq!(commands::verify(&owner, None, &mut |_, wrong| panic!("{wrong}")).await.unwrap().problems, 0);
 
         // … and one that may not speak for callers does not serve.
         sql(&database.admin_url(), "CREATE ROLE antiphon_mute LOGIN PASSWORD 'antiphon-test'").await;
@@ -140,7 +141,7 @@ fn a_supabase_project_is_taken_as_it_is() {
             let before = sql(&admin, described).await;
             let path = if schema == "public" { String::new() } else { format!("?options=-csearch_path%3D{schema}") };
             let owner = settings(&format!("{}{path}", blank.url()), &[]);
-            app::migrate(&owner).await.unwrap();
+            commands::migrate(&owner).await.unwrap();
             sql(&admin, &SIGN_UP.replace("{schema}", schema)).await;
             sql(
                 &admin,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use antiphon::app;
+use antiphon::commands;
 use sqlx::{Connection, SqliteConnection};
 use tests::{
     database::Kind,
@@ -87,7 +87,7 @@ fn a_file_beside_the_log_of_another_is_not_opened() {
         assert!(fs::metadata(beside("-wal")).unwrap().len() > 0);
         // … when the backup is copied over the file and the log stays, then the file is not opened …
         fs::copy(&backup, &file).unwrap();
-        let refused = app::verify(&settings(&database.url(), &[]), None, &mut |_, _| {}).await;
+        let refused = commands::verify(&settings(&database.url(), &[]), None, &mut |_, _| {}).await;
         let refused = format!("{:?}", refused.expect_err("a file with a log of another"));
         assert!(refused.contains("-wal is another file's"), "{refused}");
         // … and without the log it is the backup.

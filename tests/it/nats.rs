@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use antiphon::{config::Cli, doctor, model::clock};
+use antiphon::{commands, config::Cli, model::clock};
 use serde_json::json;
 use tests::{
     authority::Authority,
@@ -208,7 +208,7 @@ tests::on_sqlite! {
         let Some(mut nats) = Nats::start() else { return };
         let told = async |url: &str| {
             let settings = Cli::parse_from(["antiphon", "--database-url", &database.url(), "--nats-url", url]).settings;
-            doctor::examine(&settings).await.iter().map(ToString::to_string).collect::<String>()
+            commands::examine(&settings).await.iter().map(ToString::to_string).collect::<String>()
         };
         let fine = told(&nats.url()).await;
         assert!(fine.contains("ok       NATS: "), "{fine}");

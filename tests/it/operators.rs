@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use antiphon::{config::Cli, doctor};
+use antiphon::{commands, config::Cli};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tests::{
@@ -251,9 +251,9 @@ tests::on_both! {
 
     async fn the_doctor_finds_nothing_broken_where_a_server_serves(database: Database) {
         Server::start(&database).await.stop().await;
-        let findings = doctor::examine(&settings(&database.server_url(), &[])).await;
+        let findings = commands::examine(&settings(&database.server_url(), &[])).await;
         let told: String = findings.iter().map(ToString::to_string).collect();
-        assert!(!findings.iter().any(doctor::Finding::is_broken), "{told}");
+        assert!(!findings.iter().any(commands::Finding::is_broken), "{told}");
         for part in ["settings", "address", "secret", "database", "migrations"] {
             assert!(told.contains(&format!("ok       {part}: ")), "{told}");
         }
@@ -264,7 +264,7 @@ tests::on_both! {
         let address = taken.local_addr().unwrap().to_string();
         let url = "postgres://nobody:hunter2@127.0.0.1:1/none";
         let wrong = ["antiphon", "--database-url", url, "--jwt-secret", "short", "--listen", &address];
-        let told = doctor::examine(&Cli::parse_from(wrong).settings).await;
+        let told = commands::examine(&Cli::parse_from(wrong).settings).await;
         let told: String = told.iter().map(ToString::to_string).collect();
         for text in ["BROKEN   address: ", "in use", "BROKEN   secret: ", "openssl rand", "BROKEN   database: ", "refused", "what to do: "] {
             assert!(told.contains(text), "{text} is not in {told}");
@@ -274,9 +274,9 @@ tests::on_both! {
 
         // Migrations are missing on PostgreSQL alone: SQLite's are applied, and its file made, by the next start.
         let blank = Database::blank(database.kind()).await;
-        let findings = doctor::examine(&settings(&blank.url(), &["--max-body-bytes", "1000"])).await;
+        let findings = commands::examine(&settings(&blank.url(), &["--max-body-bytes", "1000"])).await;
         let told: String = findings.iter().map(ToString::to_string).collect();
-        assert_eq!(findings.iter().any(doctor::Finding::is_broken), database.file().is_none(), "{told}");
+        assert_eq!(findings.iter().any(commands::Finding::is_broken), database.file().is_none(), "{told}");
         assert!(told.contains("warning  settings: MAX_FILE_BYTES"), "{told}");
         let expected = if database.file().is_some() { "will be made" } else { "BROKEN   migrations: " };
         assert!(told.contains(expected), "{told}");
@@ -286,8 +286,8 @@ tests::on_both! {
 
 /// What the doctor says of a server with these flags on a fresh database, and whether something is broken.
 async fn examined(url: &str, flags: &[&str]) -> (String, bool) {
-    let findings = doctor::examine(&settings(url, flags)).await;
-    (findings.iter().map(ToString::to_string).collect(), findings.iter().any(doctor::Finding::is_broken))
+    let findings = commands::examine(&settings(url, flags)).await;
+    (findings.iter().map(ToString::to_string).collect(), findings.iter().any(commands::Finding::is_broken))
 }
 
 tests::on_sqlite! {

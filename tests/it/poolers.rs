@@ -1,11 +1,7 @@
 //! Given PostgreSQL behind a pooler, when the service is told to use it, then it works, or says why it does not, and no table is
 //! made where it was not asked for.
 
-use antiphon::{
-    app::{self, App},
-    config::Serve,
-    doctor,
-};
+use antiphon::{app::App, commands, config::Serve};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tests::{
     client::Client,
@@ -37,7 +33,7 @@ async fn work(app: App) {
 }
 
 async fn examined(url: &str, flags: &[&str]) -> String {
-    doctor::examine(&settings(url, flags)).await.iter().map(ToString::to_string).collect()
+    commands::examine(&settings(url, flags)).await.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -46,7 +42,7 @@ fn pgbouncer_as_it_is_installed_serves() {
         let database = Database::blank(Kind::Postgres).await;
         let Some(pooler) = PgBouncer::start(&database.url(), &[]) else { return };
         let url = pooler.url(&database.url());
-        app::migrate(&settings(&url, &[])).await.unwrap();
+        commands::migrate(&settings(&url, &[])).await.unwrap();
         assert_eq!(tables(&database).await, ["public"]);
         let told = examined(&url, &[]).await;
         assert!(!told.contains("BROKEN") && told.contains("ok       pooler"), "{told}");
@@ -55,10 +51,11 @@ fn pgbouncer_as_it_is_installed_serves() {
         // The schema needs no start-up option, which this one does not take.
         database.execute("CREATE SCHEMA \"Anti Phon\"").await;
         let flags = ["--database-schema", "Anti Phon"];
-        app::migrate(&settings(&url, &flags)).await.unwrap();
+        commands::migrate(&settings(&url, &flags)).await.unwrap();
         assert_eq!(tables(&database).await, ["Anti Phon", "public"]);
         work(App::start(settings(&url, &flags), Serve::default()).await.unwrap()).await;
-        let refused = app::migrate(&settings(&format!("{url}?options=-csearch_path%3Dpublic"), &[])).await.unwrap_err();
+        let refused =
+            commands::migrate(&settings(&format!("{url}?options=-csearch_path%3Dpublic"), &[])).await.unwrap_err();
         assert!(format!("{refused:#}").contains("unsupported startup parameter: options"), "{refused:#}");
         database.remove().await;
     });
@@ -78,7 +75,7 @@ fn a_pooler_in_transaction_mode_is_refused_with_the_reason() {
             let url = pooler.url(&database.server_url());
             let refused = App::start(settings(&url, &[]), Serve::default()).await.err().expect("refused");
             assert!(format!("{refused:#}").contains("a pooler in transaction mode"), "{more:?}: {refused:#}");
-            let refused = app::migrate(&settings(&pooler.url(&database.url()), &[])).await.unwrap_err();
+            let refused = commands::migrate(&settings(&pooler.url(&database.url()), &[])).await.unwrap_err();
             assert!(format!("{refused:#}").contains("a pooler in transaction mode"), "{more:?}: {refused:#}");
             let told = examined(&url, &[]).await;
             assert!(told.contains("BROKEN") && told.contains("transaction mode"), "{told}");
@@ -93,7 +90,7 @@ fn no_table_is_made_in_a_schema_that_was_not_asked_for() {
         database.execute("CREATE SCHEMA agents").await;
         let Some(pooler) = PgBouncer::start(&database.url(), &["ignore_startup_parameters = options"]) else { return };
         let dropped = format!("{}?options=-csearch_path%3Dagents", pooler.url(&database.url()));
-        let refused = format!("{:#}", app::migrate(&settings(&dropped, &[])).await.unwrap_err());
+        let refused = format!("{:#}", commands::migrate(&settings(&dropped, &[])).await.unwrap_err());
         assert!(refused.contains("\"agents\"") && refused.contains("DATABASE_SCHEMA=agents"), "{refused}");
         assert!(!refused.contains("antiphon-test"), "{refused}");
         assert!(tables(&database).await.is_empty());
@@ -108,10 +105,11 @@ fn no_table_is_made_in_a_schema_that_was_not_asked_for() {
 
         // The setting makes it so, and one for a schema that is not there stops, too.
         let flags = ["--database-schema", "agents"];
-        app::migrate(&settings(&dropped, &flags)).await.unwrap();
+        commands::migrate(&settings(&dropped, &flags)).await.unwrap();
         assert_eq!(tables(&database).await, ["agents"]);
         work(App::start(settings(&dropped, &flags), Serve::default()).await.unwrap()).await;
-        let refused = app::migrate(&settings(&database.url(), &["--database-schema", "missing"])).await.unwrap_err();
+        let refused =
+            commands::migrate(&settings(&database.url(), &["--database-schema", "missing"])).await.unwrap_err();
         assert!(format!("{refused:#}").contains("there is no schema \"missing\""), "{refused:#}");
         assert_eq!(tables(&database).await, ["agents"]);
         database.remove().await;
@@ -124,7 +122,7 @@ fn a_schema_by_the_url_works_where_nothing_drops_it() {
         let database = Database::blank(Kind::Postgres).await;
         database.execute("CREATE SCHEMA agents").await;
         let url = format!("{}?options=-csearch_path%3Dagents", database.url());
-        app::migrate(&settings(&url, &[])).await.unwrap();
+        commands::migrate(&settings(&url, &[])).await.unwrap();
         assert_eq!(tables(&database).await, ["agents"]);
         work(App::start(settings(&url, &[]), Serve::default()).await.unwrap()).await;
         database.remove().await;

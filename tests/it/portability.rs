@@ -10,7 +10,7 @@ use std::{
 };
 
 use antiphon::{
-    app,
+    commands,
     config::{Cli, Command as Antiphon, Export, Import, Settings},
     domain::portability::{
         import::{Imported, Progress},
@@ -196,7 +196,7 @@ pub(super) async fn try_import(
         Progress::Replaced { what, .. } => replaced.push(what),
         Progress::Begins { .. } | Progress::Commit => {}
     };
-    let imported = app::import(&settings, &import, &mut report).await?;
+    let imported = commands::import(&settings, &import, &mut report).await?;
     assert_eq!((imported.skipped, imported.replaced), (skipped.len(), replaced.len()));
     skipped.extend(replaced);
     Ok((imported, skipped))
@@ -211,13 +211,13 @@ pub(super) async fn export(database: &Database, project: &str, more: &[&str]) ->
         panic!()
     };
     let export: Export = export;
-    app::export(&settings, &export, &mut |_| {}).await
+    commands::export(&settings, &export, &mut |_| {}).await
 }
 
 async fn verify(database: &Database) -> (Verified, Vec<String>) {
     let (_, settings) = parse(database, &["verify"]);
     let mut wrong = Vec::new();
-    let verified = app::verify(&settings, None, &mut |_, text| wrong.push(text)).await.unwrap();
+    let verified = commands::verify(&settings, None, &mut |_, text| wrong.push(text)).await.unwrap();
     assert_eq!(verified.problems, wrong.len());
     (verified, wrong)
 }
@@ -230,7 +230,7 @@ pub(super) async fn assert_sound(database: &Database) {
 /// Whom `import` makes the owner: the user whom `antiphon token` names, not the tests' own.
 pub(super) fn owner(server: &Server) -> Client {
     let settings = parse(server.database(), &["verify"]).1;
-    server.anonymous().with_token(Some(app::token(&settings, "ada@example.com", None, 1).unwrap()))
+    server.anonymous().with_token(Some(commands::token(&settings, "ada@example.com", None, 1).unwrap()))
 }
 
 /// The checkpoints of a project as the API tells them, oldest first: message, metadata, manifest and revision.

@@ -1,7 +1,7 @@
 //! Given a database with data, when its migrations are to be taken back, then the operator is told what goes, and it goes only
 //! once they have agreed to that.
 
-use antiphon::app;
+use antiphon::commands;
 use migration::{Migrator, MigratorTrait};
 use serde_json::json;
 use tests::{
@@ -26,7 +26,7 @@ tests::on_both! {
         let all = u32::try_from(Migrator::migrations().len()).unwrap();
         let take_back = async |steps, confirmed| {
             let mut lost = Vec::new();
-            let names = app::take_back(&settings, steps, confirmed, &mut |loss| lost.push(loss)).await;
+            let names = commands::take_back(&settings, steps, confirmed, &mut |loss| lost.push(loss)).await;
             (names.map_err(|error| format!("{error:#}")), lost)
         };
 

@@ -13,9 +13,9 @@ use std::{
 pub use antiphon::model::locks::Locks;
 use antiphon::telemetry::Telemetry;
 use antiphon::{
-    app::{self, App},
+    app::App,
+    commands,
     config::{Cli, Serve, Settings},
-    doctor,
     model::clock,
 };
 use jsonwebtoken::{EncodingKey, Header, encode};
@@ -303,7 +303,7 @@ pub fn serve_if_child() -> bool {
     let flags = env::var(CHILD_FLAGS).unwrap_or_default();
     let settings = settings(&url, &flags.split_whitespace().collect::<Vec<_>>());
     if env::var_os(DOCTOR).is_some() {
-        runtime.block_on(doctor::examine(&settings)).iter().for_each(|finding| print!("{finding}"));
+        runtime.block_on(commands::examine(&settings)).iter().for_each(|finding| print!("{finding}"));
         return true;
     }
     let telemetry = env::var_os(LOG_FORMAT)
@@ -322,7 +322,7 @@ pub fn serve_if_child() -> bool {
 
 /// Migrates a database as its owner.
 pub async fn migrate(database: &Database) {
-    app::migrate(&settings(&database.url(), &[])).await.unwrap_or_else(|error| panic!("{error:#}"));
+    commands::migrate(&settings(&database.url(), &[])).await.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 /// Takes every migration of a database back.
@@ -331,7 +331,7 @@ pub async fn migrate(database: &Database) {
 /// Why that cannot be.
 pub async fn take_back_all(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let all = u32::try_from(Migrator::migrations().len())?;
-    app::take_back(settings, all, true, &mut |_| {}).await
+    commands::take_back(settings, all, true, &mut |_| {}).await
 }
 
 /// What a server under test is told where the flags say nothing else: its secret, and to let each user do as much as they can.

@@ -1,82 +1,39 @@
-//! The commands that migrate the database, and what a server asks of its migrations.
+//! `antiphon migrate`: applies migrations, or takes them back.
 
 use std::collections::BTreeMap;
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::ensure;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+
+use super::terminal::print;
+use crate::{
+    config::Settings,
+    database_url::DatabaseUrl,
+    migrations::{apply, begin, failure, name},
 };
 
-use super::Target;
-use crate::config::{Serve, Settings};
-use crate::storage::db::Db;
-
-/// The key of PostgreSQL's advisory lock on migrating; nothing else of the service's takes such a lock.
-const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"antiphon");
-
-/// The names of the migrations that the database lacks.
-pub(crate) async fn missing(db: &Db) -> anyhow::Result<Vec<String>> {
-    let pending = pending_migrations(db).await.map_err(failure)?;
-    Ok(pending.iter().map(name).collect())
+/// Applies migrations, and prints their names.
+pub(super) async fn run_up(settings: &Settings) -> anyhow::Result<()> {
+    let names = migrate(settings).await?;
+    if names.is_empty() {
+        return print("No migration to be applied.\n");
+    }
+    names.iter().try_for_each(|name| print(&format!("{name} applied\n")))
 }
 
-/// The migrations that the database lacks. A login without rights of its own asks as `authenticated`.
-async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
-    const AS_CALLER: &str = "DO $$ BEGIN
-        IF NOT coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), false) AND EXISTS (
-            SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, 'MEMBER'))
-        THEN SET LOCAL ROLE authenticated; END IF;
-    END $$";
-    if db.is_sqlite() {
-        return Migrator::get_pending_migrations_read_only(db.migrations()).await;
-    }
-    let tx = db.migrations().begin().await?;
-    tx.execute_unprepared(AS_CALLER).await?;
-    let pending = Migrator::get_pending_migrations_read_only(&tx).await?;
-    tx.rollback().await?;
-    Ok(pending)
-}
-
-/// Makes sure that a server finds every table.
-pub(super) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
-    let pending = missing(db).await?;
-    if pending.is_empty() {
-        return Ok(());
-    }
-    if db.is_sqlite() || serve.migrate {
-        let applied = apply(db).await?;
-        tracing::info!(migrations = applied.len(), "the database is up to date");
-        return Ok(());
-    }
-    bail!(
-        "the database lacks these migrations: {}; run `antiphon migrate`, or start with --migrate (MIGRATE=true)",
-        pending.join(", ")
-    )
-}
-
-/// Applies the migrations that the database lacks. Answers their names in the order in which that was done.
+/// Applies the missing migrations. Returns their names in order.
 ///
 /// # Errors
-/// Why that cannot be, for the operator; then nothing has changed.
+/// Why a migration failed; then nothing has changed.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    let db = Target::parse(settings.store.database_url.expose())?.connect(settings).await?;
+    let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect(settings).await?;
     let names = apply(&db).await?;
     db.close().await;
     Ok(names)
 }
 
-async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
-    let tx = begin(db).await.map_err(failure)?;
-    // Only now does nobody else migrate.
-    let names = Migrator::get_pending_migrations(&tx).await.map_err(failure)?.iter().map(name).collect();
-    Migrator::up(&tx, None).await.map_err(failure)?;
-    tx.commit().await.map_err(failure)?;
-    Ok(names)
-}
-
-/// Takes the newest `steps` migrations back, and tells `report` in words what data is lost by that. Where that is not
+/// Takes the newest `steps` migrations back, and tells `report` in for_operator what data is lost by that. Where that is not
 /// `confirmed`, it is undone. Answers the migrations' names in the order in which they are taken back.
 ///
 /// The loss is found by trying: the tables, their rows and values are counted before and after, in one transaction. So no
@@ -90,7 +47,7 @@ pub async fn take_back(
     confirmed: bool,
     report: &mut (dyn FnMut(String) + Send),
 ) -> anyhow::Result<Vec<String>> {
-    let db = Target::parse(settings.store.database_url.expose())?.connect(settings).await?;
+    let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect(settings).await?;
     let tx = begin(&db).await.map_err(failure)?;
     let applied = Migrator::get_applied_migrations(&tx).await.map_err(failure)?;
     let count = applied.len();
@@ -111,23 +68,10 @@ pub async fn take_back(
     db.close().await;
     ensure!(
         confirmed,
-        "nothing has changed: add --yes to take these migrations back, and to lose what is said above: {}",
+        "nothing has changed: add --yes to take these migrations back, and to lose the data listed above: {}",
         names.join(", ")
     );
     Ok(names)
-}
-
-/// Begins a transaction to migrate in, so that it happens as a whole or not at all, and once where two servers start together.
-/// A migration that cannot run inside a transaction (PostgreSQL's CREATE INDEX CONCURRENTLY) would have no place here.
-async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
-    let mode = db.is_sqlite().then_some(SqliteTransactionMode::Immediate);
-    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-    let tx = db.migrations().begin_with_options(options).await?;
-    if !db.is_sqlite() {
-        let lock = format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
-        tx.execute_unprepared(&lock).await?;
-    }
-    Ok(tx)
 }
 
 /// A table's rows, and how many of them have a value in each column.
@@ -169,7 +113,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// In words, what was there before and is not after.
+/// In for_operator, what was there before and is not after.
 fn losses(before: &BTreeMap<String, Counted>, after: &BTreeMap<String, Counted>) -> Vec<String> {
     let mut losses = Vec::new();
     for (table, counted) in before {
@@ -191,17 +135,15 @@ fn number(count: i64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn name(migration: &migration::Migration) -> String {
-    migration.name().to_owned()
-}
-
-/// In words for the operator. The migrator's one error of its own is that the database has migrations which it does not know.
-fn failure(error: DbErr) -> anyhow::Error {
-    match error {
-        DbErr::Custom(_) => anyhow!(
-            "the database has migrations that this version of antiphon does not know: start the version that made them, or \
-             one after it"
-        ),
-        error => anyhow!("cannot migrate: {error}"),
-    }
+/// Takes migrations back, and prints the loss and the names.
+pub(super) async fn run_down(settings: &Settings, steps: u32, confirmed: bool) -> anyhow::Result<()> {
+    let mut printed = Ok(());
+    let mut report = |loss| {
+        if printed.is_ok() {
+            printed = print(&format!("lost: {loss}\n"));
+        }
+    };
+    let names = take_back(settings, steps, confirmed, &mut report).await;
+    printed?;
+    names?.iter().try_for_each(|name| print(&format!("{name} taken back\n")))
 }

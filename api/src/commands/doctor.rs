@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, Row,
     postgres::{PgConnectOptions, PgSslMode},
@@ -25,10 +25,14 @@ use tokio::{
     time::timeout,
 };
 
+use super::terminal::print;
 use crate::{
-    app::{SecretSource, Target, missing, place, refusal, secret_source},
     config::{Settings, listen::Address, read_secret},
+    connection_check,
+    database_url::{DatabaseUrl, refusal},
+    migrations::missing,
     model::clock,
+    secret::{SecretSource, secret_source},
     storage::{wake_up::nats::Servers, writable::refuses_writes},
     transport::{connections::Listener, jwks::Jwks},
 };
@@ -127,7 +131,7 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
         check_metrics_address(metrics, &address, &mut findings).await;
     }
     check_nats(settings, &mut findings).await;
-    match Target::parse(settings.store.database_url.expose()) {
+    match DatabaseUrl::parse(settings.store.database_url.expose()) {
         Err(error) => findings.broken(
             "database",
             format!("{error:#}"),
@@ -148,8 +152,8 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
                 );
             }
             let is_reachable = match &target {
-                Target::Sqlite(options) => check_sqlite(options, &mut findings).await,
-                Target::Postgres(options) => check_postgres(options, settings, &mut findings).await,
+                DatabaseUrl::Sqlite(options) => check_sqlite(options, &mut findings).await,
+                DatabaseUrl::Postgres(options) => check_postgres(options, settings, &mut findings).await,
             };
             if is_reachable {
                 check_migrations(settings, &target, &mut findings).await;
@@ -157,6 +161,16 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
         }
     }
     findings.0
+}
+
+/// Examines the set-up and prints every finding.
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let findings = examine(settings).await;
+    findings.iter().try_for_each(|finding| print(&finding.to_string()))?;
+    match findings.iter().filter(|finding| finding.is_broken()).count() {
+        0 => Ok(()),
+        broken => bail!("{broken} of {} things are broken", findings.len()),
+    }
 }
 
 fn check_settings(settings: &Settings, findings: &mut Findings) {
@@ -321,7 +335,7 @@ async fn check_metrics_address(address: &Address, listen: &Address, findings: &m
     }
 }
 
-fn check_secret(settings: &Settings, target: &Target, findings: &mut Findings) {
+fn check_secret(settings: &Settings, target: &DatabaseUrl, findings: &mut Findings) {
     let why = "without it nobody can sign in, and the server does not start";
     match secret_source(settings, target) {
         Err(error) => findings.broken("secret", format!("{error:#}"), why, "set or correct JWT_SECRET"),
@@ -546,7 +560,7 @@ async fn check_postgres(options: &PgConnectOptions, settings: &Settings, finding
         };
         findings.broken(
             "database",
-            format!("{} cannot be opened: {error}", Target::Postgres(options.clone())),
+            format!("{} cannot be opened: {error}", DatabaseUrl::Postgres(options.clone())),
             "without a database there is nothing to serve",
             advice,
         );
@@ -584,8 +598,12 @@ async fn ask_postgres(options: &PgConnectOptions, settings: &Settings, findings:
     let after = clock::now();
 
     let version: i32 = row.try_get("version")?;
-    let shown =
-        format!("{} answers, version {}.{}", Target::Postgres(options.clone()), version / 10_000, version % 10_000);
+    let shown = format!(
+        "{} answers, version {}.{}",
+        DatabaseUrl::Postgres(options.clone()),
+        version / 10_000,
+        version % 10_000
+    );
     if version < OLDEST_POSTGRES {
         findings.broken(
             "database",
@@ -651,7 +669,9 @@ async fn ask_postgres(options: &PgConnectOptions, settings: &Settings, findings:
         );
     }
     check_pooler(&mut one, options, row.try_get("backend")?, findings).await?;
-    if let Err(error) = place::check_schema(&mut one, options, settings.store.database_schema.as_deref()).await {
+    if let Err(error) =
+        connection_check::check_schema(&mut one, options, settings.store.database_schema.as_deref()).await
+    {
         findings.broken(
             "schema",
             format!("{error:#}"),
@@ -707,7 +727,7 @@ async fn check_pooler(
     Ok(())
 }
 
-async fn check_migrations(settings: &Settings, target: &Target, findings: &mut Findings) {
+async fn check_migrations(settings: &Settings, target: &DatabaseUrl, findings: &mut Findings) {
     let found = async {
         let db = target.connect(settings).await?;
         let is_sqlite = db.is_sqlite();

@@ -1,0 +1,59 @@
+//! `antiphon export`: writes a project's files, or its history as a git repository.
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{open, terminal::print};
+use crate::{
+    config::{Export, Settings},
+    database_url::for_operator,
+    domain::{Services, portability::export},
+    model::ids::ProjectId,
+};
+
+/// Exports a project's files or its history. Returns the lines of the summary, and reports the number of written commits to
+/// `report`.
+///
+/// # Errors
+/// Why the export failed.
+pub async fn export(
+    settings: &Settings,
+    wanted: &Export,
+    report: &mut (dyn FnMut(usize) + Send),
+) -> anyhow::Result<Vec<String>> {
+    let project = ProjectId::parse(&wanted.project, "PROJECT").map_err(for_operator)?;
+    let db = open(settings, true).await?;
+    let (owner, newest) = export::owner(&db, project).await.map_err(for_operator)?;
+    let services = Services::new(db, settings.limits.clone(), &settings.database);
+    let summary = match (&wanted.to, &wanted.git) {
+        (Some(to), _) => {
+            let archived =
+                export::archive(&services, (&owner, newest), project, wanted.at, to).await.map_err(for_operator)?;
+            let renamed = archived.renamed.into_iter().map(|(path, name)| format!("renamed: {path:?} is {name:?}"));
+            let links =
+                archived.plain_links.into_iter().map(|path| format!("no link: {path:?} leads out of the archive"));
+            renamed.chain(links).chain([format!("{} files written to {}", archived.files, to.display())]).collect()
+        }
+        (None, Some(folder)) => {
+            let exported = export::history(&services, &owner, project, folder, report).await.map_err(for_operator)?;
+            let left_out = exported.skipped.into_iter().map(|path| format!("left out: {path}"));
+            let in_history = exported.not_checked_out.into_iter();
+            let in_history = in_history.map(|path| format!("in the history, not checked out: {path:?}"));
+            left_out
+                .chain(in_history)
+                .chain([format!("{} commits written to {}", exported.commits, folder.display())])
+                .collect()
+        }
+        (None, None) => bail!("export what? give --to or --git"),
+    };
+    services.close().await;
+    Ok(summary)
+}
+
+/// Exports, and shows the progress.
+pub(super) async fn run(settings: &Settings, wanted: &Export) -> anyhow::Result<()> {
+    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {pos} commits")?);
+    let summary = export(settings, wanted, &mut |commits| bar.set_position(commits as u64)).await;
+    bar.finish_and_clear();
+    summary?.iter().try_for_each(|line| print(&format!("{line}\n")))
+}

@@ -1,0 +1,76 @@
+//! `antiphon import`: makes a git history a project.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{
+    open,
+    terminal::{note, print},
+};
+use crate::{
+    config::{Import, Settings},
+    database_url::for_operator,
+    domain::{
+        Services,
+        portability::import::{self, Imported, Progress},
+    },
+    model::actor::{Actor, Claims},
+    transport::auth::user_of,
+};
+
+/// Imports a git history and reports its progress to `report`.
+///
+/// # Errors
+/// Why it stopped. Commits imported until then stay, and the next run continues after them.
+pub async fn import(
+    settings: &Settings,
+    import: &Import,
+    report: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<Imported> {
+    let (user_id, email) = user_of(&import.email).map_err(for_operator)?;
+    let claims = Arc::new(Claims { email: Some(email), ..Claims::default() });
+    let actor = Actor { user_id, expires_at: i64::MAX, verified_email: None, claims };
+    let repository = import.git.canonicalize().with_context(|| format!("cannot open {}", import.git.display()))?;
+    let project = import.name.clone().or_else(|| name_of(&repository)).context("choose a --name for the project")?;
+    // These limits bound requests. The operator can spend more.
+    let mut limits = settings.limits.clone();
+    (limits.max_sync_files, limits.max_text_bytes) = (usize::MAX, usize::MAX);
+    let services = Arc::new(Services::new(open(settings, false).await?, limits, &settings.database));
+    let wanted = import::Import { repository, project, branch: import.branch.clone(), max: import.max };
+    let imported = import::import(&services, &actor, wanted, report).await;
+    services.close().await;
+    imported.map_err(for_operator)
+}
+
+/// The name of a repository's folder.
+fn name_of(repository: &Path) -> Option<String> {
+    let folder = repository.ancestors().find(|folder| !folder.ends_with(".git"))?;
+    let name = folder.file_name()?.to_string_lossy();
+    Some(name.strip_suffix(".git").unwrap_or(&name).to_owned())
+}
+
+/// Imports, and shows the progress.
+pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<()> {
+    let bar =
+        ProgressBar::new(0).with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} commits, {eta} left")?);
+    let mut report = |progress| match progress {
+        Progress::Begins { commits, before } => {
+            if before > 0 {
+                note(&bar, &format!("continuing after {before} commits"));
+            }
+            bar.set_length(commits as u64);
+        }
+        Progress::Commit => bar.inc(1),
+        Progress::Skipped { commit, path, why } => note(&bar, &format!("left out: {path:?} of commit {commit}: {why}")),
+        Progress::Replaced { commit, what } => note(&bar, &format!("commit {commit}: {what}")),
+    };
+    let imported = import(settings, wanted, &mut report).await;
+    bar.finish_and_clear();
+    let imported = imported?;
+    print(&format!(
+        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced; {} commits to go\n",
+        imported.project.0, imported.commits, imported.versions, imported.skipped, imported.replaced, imported.left
+    ))
+}

@@ -1,0 +1,86 @@
+//! The commands of the binary, a file each.
+
+use anyhow::ensure;
+
+use crate::{
+    config::{Cli, Command, Serve, Settings},
+    database_url::{DatabaseUrl, for_operator},
+    graphql::schema,
+    migrations::prepare,
+    storage::db::Db,
+    telemetry::Telemetry,
+};
+
+mod doctor;
+mod export;
+mod import;
+mod migrate;
+mod serve;
+mod terminal;
+mod token;
+mod verify;
+
+pub use self::{
+    doctor::{Finding, examine},
+    export::export,
+    import::import,
+    migrate::{migrate, take_back},
+    token::token,
+    verify::verify,
+};
+use terminal::print;
+
+/// Runs the command of the command line.
+///
+/// # Errors
+/// Why it failed, in words for the operator; they hold no secret.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let telemetry = Telemetry::start(cli.settings.observability.log.log_format)?;
+    let result = dispatch(cli).await;
+    telemetry.finish().await;
+    result
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let Cli { command, serve, settings } = cli;
+    let settings = settings.with_files()?;
+    match command {
+        None => serve::run(settings, serve).await,
+        Some(Command::Serve(again)) => {
+            serve::run(settings, Serve { migrate: serve.migrate || again.migrate, ..serve }).await
+        }
+        Some(Command::Migrate { down: None, .. }) => migrate::run_up(&settings).await,
+        Some(Command::Migrate { down: Some(steps), yes }) => migrate::run_down(&settings, steps, yes).await,
+        Some(Command::Token { email, name, hours }) => {
+            print(&format!("{}\n", token(&settings, &email, name.as_deref(), hours)?))
+        }
+        Some(Command::Import(import)) => import::run(&settings, &import).await,
+        Some(Command::Export(export)) => export::run(&settings, &export).await,
+        Some(Command::Verify { project }) => verify::run(&settings, project.as_deref()).await,
+        Some(Command::Doctor) => doctor::run(&settings).await,
+        Some(Command::Schema) => print(&format!("{}\n", schema::sdl(&schema::build(&settings.limits)).trim_end())),
+    }
+}
+
+/// Opens the database for a command that needs its tables. With `must_exist`, a wrong name is an error and makes no new file.
+async fn open(settings: &Settings, must_exist: bool) -> anyhow::Result<Db> {
+    let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
+    if let DatabaseUrl::Sqlite(options) = &target {
+        ensure!(
+            !must_exist || options.get_filename().exists(),
+            "there is no {target}; see --database-url (DATABASE_URL)"
+        );
+    }
+    let db = target.connect(settings).await?;
+    prepare(&db, &Serve::default()).await?;
+    if !db.is_sqlite() {
+        let login = db.login().await.map_err(for_operator)?;
+        ensure!(
+            login.reads_all,
+            "{:?} owns no tables, and this command reads whole projects: give --database-url (DATABASE_URL) the login that \
+             `antiphon migrate` has",
+            login.name
+        );
+    }
+    Ok(db)
+}

@@ -1,0 +1,90 @@
+//! The migrations of a database: which are missing, and how they run.
+
+use anyhow::{anyhow, bail};
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
+
+use crate::config::Serve;
+use crate::storage::db::Db;
+
+/// The key of PostgreSQL's advisory lock on migrating; nothing else of the service's takes such a lock.
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"antiphon");
+
+/// The names of the migrations that the database lacks.
+pub(crate) async fn missing(db: &Db) -> anyhow::Result<Vec<String>> {
+    let pending = pending_migrations(db).await.map_err(failure)?;
+    Ok(pending.iter().map(name).collect())
+}
+
+/// The migrations that the database lacks. A login without rights of its own asks as `authenticated`.
+async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
+    const AS_CALLER: &str = "DO $$ BEGIN
+        IF NOT coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), false) AND EXISTS (
+            SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, 'MEMBER'))
+        THEN SET LOCAL ROLE authenticated; END IF;
+    END $$";
+    if db.is_sqlite() {
+        return Migrator::get_pending_migrations_read_only(db.migrations()).await;
+    }
+    let tx = db.migrations().begin().await?;
+    tx.execute_unprepared(AS_CALLER).await?;
+    let pending = Migrator::get_pending_migrations_read_only(&tx).await?;
+    tx.rollback().await?;
+    Ok(pending)
+}
+
+/// Makes sure that a server finds every table.
+pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
+    let pending = missing(db).await?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    if db.is_sqlite() || serve.migrate {
+        let applied = apply(db).await?;
+        tracing::info!(migrations = applied.len(), "the database is up to date");
+        return Ok(());
+    }
+    bail!(
+        "the database lacks these migrations: {}; run `antiphon migrate`, or start with --migrate (MIGRATE=true)",
+        pending.join(", ")
+    )
+}
+
+pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
+    let tx = begin(db).await.map_err(failure)?;
+    // Only now does nobody else migrate.
+    let names = Migrator::get_pending_migrations(&tx).await.map_err(failure)?.iter().map(name).collect();
+    Migrator::up(&tx, None).await.map_err(failure)?;
+    tx.commit().await.map_err(failure)?;
+    Ok(names)
+}
+
+/// Begins a transaction to migrate in, so that it happens as a whole or not at all, and once where two servers start together.
+/// A migration that cannot run inside a transaction (PostgreSQL's CREATE INDEX CONCURRENTLY) would have no place here.
+pub(crate) async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
+    let mode = db.is_sqlite().then_some(SqliteTransactionMode::Immediate);
+    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+    let tx = db.migrations().begin_with_options(options).await?;
+    if !db.is_sqlite() {
+        let lock = format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        tx.execute_unprepared(&lock).await?;
+    }
+    Ok(tx)
+}
+
+pub(crate) fn name(migration: &migration::Migration) -> String {
+    migration.name().to_owned()
+}
+
+/// In for_operator for the operator. The migrator's one error of its own is that the database has migrations which it does not know.
+pub(crate) fn failure(error: DbErr) -> anyhow::Error {
+    match error {
+        DbErr::Custom(_) => anyhow!(
+            "the database has migrations that this version of antiphon does not know: start the version that made them, or \
+             one after it"
+        ),
+        error => anyhow!("cannot migrate: {error}"),
+    }
+}
