@@ -238,8 +238,8 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
 
 fn lone_surrogate(field: &str) -> Error {
     let message = format!(
-        "`{field}` contains a lone surrogate (an escape from \\ud800 to \\udfff without its other half), which is not valid \
-         Unicode."
+        "`{field}` contains a lone surrogate (an escape from \\ud800 to \\udfff without its other half), which is not \
+         valid Unicode."
     );
     Error::bad_input(field, message)
 }
