@@ -12,7 +12,8 @@ use clap::{Args, builder::FalseyValueParser};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
 pub struct Listen {
-    /// Address to listen on: ADDRESS:PORT, NAME:PORT, :PORT (all addresses), or unix:PATH (a socket of mode 0660; unix:PATH?mode=0666 for another) [default: 127.0.0.1:8080]
+    /// Address to listen on: ADDRESS:PORT, NAME:PORT, :PORT (all addresses), or unix:PATH (a socket of mode 0660;
+    /// unix:PATH?mode=0666 for another) [default: 127.0.0.1:8080]
     #[arg(long = "listen", env = "LISTEN", value_name = "ADDRESS")]
     pub address: Option<Address>,
     /// Port to listen on at all addresses if there is no --listen, as hosting platforms set it. Without a secret or
