@@ -92,7 +92,7 @@ tests::on_sqlite! {
             (json!({ "iss": "https://evil.example" }), "`iss`"),
             (json!({ "aud": "other" }), "`aud`"),
             (json!({ "exp": now - 60 }), "expired"),
-            (json!({ "nbf": now + 60 }), "not hold yet"),
+            (json!({ "nbf": now + 60 }), "not valid yet"),
             (json!({ "sub": "" }), "`sub`"),
             (json!({ "sub": null }), "`sub`"),
             (json!({ "role": "anon" }), "anonymous key"),
