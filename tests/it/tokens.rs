@@ -492,7 +492,7 @@ tests::on_both! {
         // then the log tells of all that, and has none of these in it.
         let log = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(log.contains("listening") && log.contains("answered") && log.contains("socket closed by the server"), "{log}");
+        assert!(log.contains("listening") && log.contains("request completed") && log.contains("socket closed by the server"), "{log}");
         let signature = |token: &str| token.rsplit_once('.').unwrap().1.to_owned();
         let secrets = [
             JWT_SECRET.to_owned(),

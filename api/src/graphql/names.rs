@@ -25,7 +25,7 @@ macro_rules! enums {
 }
 
 enums! {
-    /// Status of a project.
+    /// Whether a project is active, archived or deleted.
     ProjectStatus = names::ProjectStatus {
         /// The project is in use.
         Active,
@@ -63,7 +63,7 @@ enums! {
     FileMode = file::FileMode {
         /// A regular file.
         File,
-        /// An executable file.
+        /// A regular file that can be executed.
         Executable,
         /// A symbolic link; its contents are the target path.
         Symlink,
@@ -87,7 +87,7 @@ enums! {
         ProjectUpdated,
         /// A session started; the previous session of its author ended.
         SessionStarted,
-        /// A session ended.
+        /// A user ended a session.
         SessionEnded,
         /// A message was added, with its snapshot if it is a checkpoint.
         MessageAdded,
