@@ -182,16 +182,16 @@ impl Cli {
     /// # Errors
     /// Invalid arguments, or a request for help.
     pub fn try_parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
-        let words = named_first(without_empty(words.into_iter().map(Into::into).collect()));
+        let words = command_first(without_empty(words.into_iter().map(Into::into).collect()));
         let mut command = command();
         let mut matches = command.try_get_matches_from_mut(words)?;
-        let of_command = matches.subcommand().map(|(_, matches)| matches.clone());
-        let of_command = of_command.unwrap_or_else(|| matches.clone());
+        let command_matches = matches.subcommand().map(|(_, matches)| matches.clone());
+        let command_matches = command_matches.unwrap_or_else(|| matches.clone());
         let line = Line::from_arg_matches_mut(&mut matches).and_then(|line| {
             Ok(Self {
                 command: line.command.map(Command::from),
-                serve: Serve::from_arg_matches(&of_command)?,
-                settings: Settings::from_arg_matches(&of_command)?,
+                serve: Serve::from_arg_matches(&command_matches)?,
+                settings: Settings::from_arg_matches(&command_matches)?,
             })
         });
         line.map_err(|error| error.format(&mut command))
@@ -254,7 +254,7 @@ fn without_empty(words: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// Moves the command's name to the front: options can precede it.
-fn named_first(mut words: Vec<OsString>) -> Vec<OsString> {
+fn command_first(mut words: Vec<OsString>) -> Vec<OsString> {
     let names: Vec<String> = command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     for at in 2..words.len() {
         let is_name =

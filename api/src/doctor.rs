@@ -34,11 +34,11 @@ use crate::{
 };
 
 /// Timeout for anything on this machine or network.
-const ASK_TIME: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Free space below which writes will soon fail, and below which they can fail at once, in KiB.
-const LITTLE_SPACE: u64 = 1024 * 1024;
-const NO_SPACE: u64 = 64 * 1024;
+const LOW_SPACE: u64 = 1024 * 1024;
+const CRITICAL_SPACE: u64 = 64 * 1024;
 
 /// Fewer open files than this are exhausted by the sockets of a few busy users.
 const FEW_OPEN_FILES: u64 = 4096;
@@ -69,7 +69,7 @@ pub struct Finding {
     state: State,
     what: String,
     /// Why it matters, and what to do; `None` if all is well.
-    why_and_do: Option<(String, String)>,
+    explanation: Option<(String, String)>,
 }
 
 impl Finding {
@@ -87,7 +87,7 @@ impl fmt::Display for Finding {
             State::Broken => "BROKEN",
         };
         writeln!(f, "{state:<8} {}: {}", self.part, self.what)?;
-        if let Some((why, advice)) = &self.why_and_do {
+        if let Some((why, advice)) = &self.explanation {
             writeln!(f, "         why it matters: {why}\n         what to do: {advice}")?;
         }
         Ok(())
@@ -99,7 +99,7 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn fine(&mut self, part: &'static str, what: impl Into<String>) {
-        self.0.push(Finding { part, state: State::Fine, what: what.into(), why_and_do: None });
+        self.0.push(Finding { part, state: State::Fine, what: what.into(), explanation: None });
     }
 
     fn warn(&mut self, part: &'static str, what: impl Into<String>, why: &str, advice: &str) {
@@ -111,7 +111,7 @@ impl Findings {
     }
 
     fn add(&mut self, state: State, part: &'static str, what: String, why: &str, advice: &str) {
-        self.0.push(Finding { part, state, what, why_and_do: Some((why.to_owned(), advice.to_owned())) });
+        self.0.push(Finding { part, state, what, explanation: Some((why.to_owned(), advice.to_owned())) });
     }
 }
 
@@ -201,7 +201,7 @@ async fn check_nats(settings: &Settings, findings: &mut Findings) {
             return findings.broken("NATS", error.message(), "the server does not start", advice);
         }
     };
-    match servers.probe(ASK_TIME).await {
+    match servers.probe(CHECK_TIMEOUT).await {
         Ok(()) => findings.fine("NATS", "reachable, and a test message was received"),
         Err(error) => {
             let advice = if error.contains("cert") {
@@ -298,7 +298,7 @@ async fn is_antiphon(address: &Address) -> bool {
             Address::Unix { .. } => Ok(false),
         }
     };
-    matches!(timeout(ASK_TIME, answered).await, Ok(Ok(true)))
+    matches!(timeout(CHECK_TIMEOUT, answered).await, Ok(Ok(true)))
 }
 
 async fn check_metrics_address(address: &Address, listen: &Address, findings: &mut Findings) {
@@ -516,17 +516,17 @@ fn file_system(mounts: &str, folder: &Path) -> Option<(PathBuf, String)> {
 }
 
 async fn check_space(folder: &Path, findings: &mut Findings) {
-    let asked = timeout(ASK_TIME, Command::new("df").arg("-Pk").arg(folder).kill_on_drop(true).output()).await;
+    let asked = timeout(CHECK_TIMEOUT, Command::new("df").arg("-Pk").arg(folder).kill_on_drop(true).output()).await;
     let Ok(Ok(output)) = asked else { return };
     let output = String::from_utf8_lossy(&output.stdout);
     let free = output.lines().nth(1).and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
     let why = "writes fail when the disk is full";
     let advice = "free some space, or move the database to a larger disk";
     match free {
-        Some(free) if free < NO_SPACE => {
+        Some(free) if free < CRITICAL_SPACE => {
             findings.broken("disk", format!("{} MiB free at {}", free / 1024, folder.display()), why, advice);
         }
-        Some(free) if free < LITTLE_SPACE => {
+        Some(free) if free < LOW_SPACE => {
             findings.warn("disk", format!("{} MiB free at {}", free / 1024, folder.display()), why, advice);
         }
         Some(free) => findings.fine("disk", format!("{} GiB free", free / 1024 / 1024)),
@@ -555,7 +555,7 @@ async fn check_postgres(options: &PgConnectOptions, settings: &Settings, finding
         );
         return false;
     }
-    match timeout(ASK_TIME, ask_postgres(options, settings, findings)).await {
+    match timeout(CHECK_TIMEOUT, query_postgres(options, settings, findings)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             findings.broken(
@@ -578,7 +578,11 @@ async fn check_postgres(options: &PgConnectOptions, settings: &Settings, finding
     }
 }
 
-async fn ask_postgres(options: &PgConnectOptions, settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
+async fn query_postgres(
+    options: &PgConnectOptions,
+    settings: &Settings,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     const ABOUT: &str = "SELECT current_setting('server_version_num')::int AS version, pg_backend_pid() AS backend,
         extract(epoch FROM clock_timestamp())::float8 AS now, pg_is_in_recovery() AS is_standby,
         current_setting('default_transaction_read_only')::boolean AS is_read_only,
@@ -727,7 +731,7 @@ async fn check_migrations(settings: &Settings, target: &Target, findings: &mut F
         let mute = login.filter(|login| !login.may_serve && (is_whole || !login.may_migrate));
         Ok((found, is_sqlite, mute))
     };
-    let found = timeout(2 * ASK_TIME, found).await.unwrap_or_else(|_| Err(anyhow!("no answer in time")));
+    let found = timeout(2 * CHECK_TIMEOUT, found).await.unwrap_or_else(|_| Err(anyhow!("no answer in time")));
     let found = found.and_then(|(found, is_sqlite, mute)| {
         let Some(login) = mute else { return Ok(Some((found?, is_sqlite))) };
         findings.broken(

@@ -40,13 +40,13 @@ const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 /// Labels of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOperation {
+struct OperationLabels {
     kind: &'static str,
     name: Name,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOutcome {
+struct OutcomeLabels {
     kind: &'static str,
     name: Name,
     outcome: &'static str,
@@ -54,19 +54,19 @@ struct OfOutcome {
 
 /// Labels of a connection pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfPool {
+struct PoolLabels {
     pool: &'static str,
     state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfAccess {
+struct AccessLabels {
     access: &'static str,
 }
 
 /// Label of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfLane {
+struct QueueLabels {
     lane: &'static str,
 }
 
@@ -78,19 +78,19 @@ pub struct Metrics {
     registry: Registry,
     /// The names that have their own time series.
     names: RwLock<HashSet<Arc<str>>>,
-    operations: Family<OfOutcome, Counter>,
-    durations: Durations<OfOperation>,
-    operation_statements: Family<OfOperation, Counter>,
-    operation_sql: Family<OfOperation, Counter<f64, AtomicU64>>,
+    operations: Family<OutcomeLabels, Counter>,
+    durations: Durations<OperationLabels>,
+    operation_statements: Family<OperationLabels, Counter>,
+    operation_sql: Family<OperationLabels, Counter<f64, AtomicU64>>,
     /// SQL statements sent, without transaction control.
     pub statements: Counter,
     statement_errors: Counter,
     statement_durations: Histogram,
-    pool: Family<OfPool, Gauge>,
-    pool_waiting: Family<OfAccess, Gauge>,
-    pool_waits: Durations<OfAccess>,
-    turns_waiting: Family<OfLane, Gauge>,
-    turn_waits: Durations<OfLane>,
+    pool: Family<PoolLabels, Gauge>,
+    pool_waiting: Family<AccessLabels, Gauge>,
+    pool_waits: Durations<AccessLabels>,
+    turns_waiting: Family<QueueLabels, Gauge>,
+    turn_waits: Durations<QueueLabels>,
     /// CPU-intensive tasks waiting for a processor.
     pub heavy_waiting: Gauge,
     /// Open WebSockets.
@@ -220,12 +220,12 @@ impl Metrics {
     ) {
         let name = self.name(name, is_known);
         if let Some((duration, cost)) = cost {
-            let of = OfOperation { kind, name: name.clone() };
+            let of = OperationLabels { kind, name: name.clone() };
             self.durations.get_or_create(&of).observe(duration.as_secs_f64());
             self.operation_statements.get_or_create(&of).inc_by(cost.statements());
             self.operation_sql.get_or_create(&of).inc_by(cost.sql_time().as_secs_f64());
         }
-        self.operations.get_or_create(&OfOutcome { kind, name, outcome }).inc();
+        self.operations.get_or_create(&OutcomeLabels { kind, name, outcome }).inc();
     }
 
     fn name(&self, name: Option<&str>, is_known: bool) -> Name {
@@ -260,7 +260,7 @@ impl Metrics {
 
     /// Measures how long a transaction waits for its connection.
     pub async fn waiting<T>(&self, access: &'static str, begin: impl Future<Output = T>) -> T {
-        let of = OfAccess { access };
+        let of = AccessLabels { access };
         let started = Instant::now();
         let waiting = Held::new(&self.pool_waiting.get_or_create(&of));
         let begun = begin.await;
@@ -271,7 +271,7 @@ impl Metrics {
 
     /// Measures how long a task waits in a queue.
     pub async fn waiting_turn<T>(&self, lane: &'static str, wait: impl Future<Output = T>) -> T {
-        let of = OfLane { lane };
+        let of = QueueLabels { lane };
         let started = Instant::now();
         let waiting = Held::new(&self.turns_waiting.get_or_create(&of));
         let waited = wait.await;
@@ -283,8 +283,8 @@ impl Metrics {
     /// Sets the number of connections of a pool, and how many of them are idle.
     pub fn pool(&self, pool: &'static str, size: u32, idle: usize) {
         let idle = i64::try_from(idle).unwrap_or(i64::MAX);
-        self.pool.get_or_create(&OfPool { pool, state: "idle" }).set(idle);
-        self.pool.get_or_create(&OfPool { pool, state: "used" }).set((i64::from(size) - idle).max(0));
+        self.pool.get_or_create(&PoolLabels { pool, state: "idle" }).set(idle);
+        self.pool.get_or_create(&PoolLabels { pool, state: "used" }).set((i64::from(size) - idle).max(0));
     }
 
     /// Records the time from a write until a subscriber gets its event.

@@ -28,15 +28,15 @@ const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=off,sea_orm_migration=wa
 
 /// An upper bound for `RUST_LOG`: at lower levels, libraries log the bytes of requests and sockets, which contain
 /// tokens and texts.
-fn at_most() -> Targets {
+fn maximum_levels() -> Targets {
     Targets::new().with_default(LevelFilter::INFO).with_target("antiphon", LevelFilter::TRACE)
 }
 
 /// Timeout for a collector if `OTEL_EXPORTER_OTLP_TIMEOUT` is not set.
-const EXPORT_TIME: Duration = Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest response read from a collector, in bytes.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
 /// Telemetry that must be finished before the process ends.
 #[must_use = "traces that are not sent yet are lost with the process"]
@@ -77,7 +77,7 @@ impl Telemetry {
                 // The same spans as in the log, and none of the libraries: the exporter would trace its own requests.
                 .with_filter(Targets::new().with_target("antiphon", LevelFilter::INFO))
         });
-        let log = log.with_filter(filter).with_filter(at_most());
+        let log = log.with_filter(filter).with_filter(maximum_levels());
         let started = tracing_subscriber::registry().with(log).with(spans).try_init();
         started.map_err(|error| anyhow!("cannot start the log: {error}"))?;
         Ok(Self { traces })
@@ -126,7 +126,7 @@ fn provider() -> anyhow::Result<SdkTracerProvider> {
         env::var(name).ok()?.trim().parse().ok().map(Duration::from_millis)
     });
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(timeout.unwrap_or(EXPORT_TIME)))
+        .timeout_global(Some(timeout.unwrap_or(EXPORT_TIMEOUT)))
         .http_status_as_error(false)
         .max_redirects(0);
     let exporter = SpanExporter::builder()
@@ -149,7 +149,7 @@ impl Collector {
     fn post(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (head, body) = request.into_parts();
         let (head, mut body) = self.0.run(Request::from_parts(head, &body[..]))?.into_parts();
-        let body = body.with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+        let body = body.with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
         Ok(Response::from_parts(head, body.into()))
     }
 }

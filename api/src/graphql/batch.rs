@@ -25,9 +25,6 @@ pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {
     type Value: Clone + Send + 'static;
 
     /// Reads all keys at once. The result lacks keys that do not exist or that the caller cannot access.
-    ///
-    /// # Errors
-    /// As the read.
     fn read(tx: &Tx, keys: &[Self]) -> impl Future<Output = Result<HashMap<Self, Self::Value>>> + Send;
 }
 
@@ -41,9 +38,6 @@ pub struct Wanted {
 
 impl Wanted {
     /// The value for a key. Waits until [`drive`] reads it.
-    ///
-    /// # Errors
-    /// As the read.
     pub async fn load<K: Key>(&self, key: K) -> Result<Option<K::Value>> {
         if let Some(value) = self.take_ready(&key) {
             return Ok(Some(value));
@@ -74,10 +68,10 @@ impl Wanted {
 
     fn ask<K: Key>(&self, key: K, sender: Sender<K>) {
         let mut kinds = lock(&self.kinds);
-        let same = kinds.iter_mut().find_map(|kind| (&mut **kind as &mut dyn Any).downcast_mut::<Asked<K>>());
+        let same = kinds.iter_mut().find_map(|kind| (&mut **kind as &mut dyn Any).downcast_mut::<Pending<K>>());
         match same {
             Some(asked) => asked.0.entry(key).or_default().push(sender),
-            None => kinds.push(Box::new(Asked(HashMap::from([(key, vec![sender])])))),
+            None => kinds.push(Box::new(Pending(HashMap::from([(key, vec![sender])])))),
         }
     }
 
@@ -93,13 +87,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 type Sender<K> = oneshot::Sender<Result<Option<<K as Key>::Value>>>;
 
 /// Keys of one type, and the resolvers that wait for each.
-struct Asked<K: Key>(HashMap<K, Vec<Sender<K>>>);
+struct Pending<K: Key>(HashMap<K, Vec<Sender<K>>>);
 
 trait Kind: Any + Send {
     fn answer(self: Box<Self>, reader: &Reader) -> BoxFuture<'_, ()>;
 }
 
-impl<K: Key> Kind for Asked<K> {
+impl<K: Key> Kind for Pending<K> {
     fn answer(self: Box<Self>, reader: &Reader) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let keys: Vec<K> = self.0.keys().cloned().collect();

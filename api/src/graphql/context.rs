@@ -67,9 +67,6 @@ impl Caller {
     }
 
     /// Runs a write. Later reads of the operation see its result: those of its payload, and those of the next mutation.
-    ///
-    /// # Errors
-    /// As the write.
     pub async fn write<T, W>(&self, write: impl FnOnce(Writer) -> W) -> Result<T>
     where
         T: Send + 'static,

@@ -77,11 +77,11 @@ impl<'d> Finder<'d> {
                 let fields = self.fields(set).into_iter().filter(|field| field.response_key().node == name);
                 fields.into_iter().find_map(|field| self.rest(&field.selection_set.node, &below))
             }
-            None => self.fields(set).into_iter().find_map(|field| self.way_to(field)),
+            None => self.fields(set).into_iter().find_map(|field| self.path_to(field)),
         }
     }
 
-    fn way_to(&self, field: &'d Field) -> Option<Vec<&'d str>> {
+    fn path_to(&self, field: &'d Field) -> Option<Vec<&'d str>> {
         let name = field.response_key().node.as_str();
         let is_it = field.alias.as_ref().unwrap_or(&field.name).pos == self.pos
             || field.name.pos == self.pos
@@ -89,7 +89,7 @@ impl<'d> Finder<'d> {
         if is_it {
             return Some(vec![name]);
         }
-        let below = self.fields(&field.selection_set.node).into_iter().find_map(|field| self.way_to(field))?;
+        let below = self.fields(&field.selection_set.node).into_iter().find_map(|field| self.path_to(field))?;
         Some([vec![name], below].concat())
     }
 

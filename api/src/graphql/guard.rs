@@ -20,8 +20,8 @@ use crate::model::{
 const MAX_BRACKETS: usize = 128;
 
 /// The recursive list fields of introspection, and their deepest nesting, as in graphql-js.
-const CIRCLES: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
-const MAX_CIRCLES: usize = 2;
+const RECURSIVE_LISTS: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
+const MAX_RECURSIVE_LISTS: usize = 2;
 
 /// Fields and fragments together can nest this many times as deep as fields alone.
 pub const NESTING: usize = 2;
@@ -31,9 +31,9 @@ pub const NESTING: usize = 2;
 /// # Errors
 /// `QueryTooComplex` with the name of the setting.
 pub fn check_text(text: &str, limits: &Limits) -> Result<usize> {
-    allowed("has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
+    check_limit("has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
     let (tokens, brackets) = measure(text);
-    allowed("has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
+    check_limit("has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
     if brackets > MAX_BRACKETS {
         return Err(Error::QueryTooComplex(format!(
             "The document nests brackets {brackets} deep; the limit is {MAX_BRACKETS}."
@@ -58,10 +58,10 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
         let variables = operation.variable_definitions.iter().map(|variable| variable.node.directives.len());
         all.directives = all.directives.saturating_add(operation.directives.len()).saturating_add(variables.sum());
     }
-    allowed("nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
+    check_limit("nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
     let selects = "selects, with its fragments expanded,";
-    allowed(selects, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
-    allowed(selects, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
+    check_limit(selects, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
+    check_limit(selects, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
     if all.nesting > limits.max_query_depth.saturating_mul(NESTING) {
         return Err(Error::QueryTooComplex(format!(
             "The document nests fields and fragments {} deep; --max-query-depth allows {}.",
@@ -69,11 +69,11 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
             limits.max_query_depth.saturating_mul(NESTING)
         )));
     }
-    allowed("has", all.aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
-    allowed("has", all.directives, "directives", limits.max_query_directives, "--max-query-directives")?;
-    if all.introspected_lists > MAX_CIRCLES {
+    check_limit("has", all.aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
+    check_limit("has", all.directives, "directives", limits.max_query_directives, "--max-query-directives")?;
+    if all.introspected_lists > MAX_RECURSIVE_LISTS {
         return Err(Error::QueryTooComplex(format!(
-            "The introspection nests {} lists; the limit is {MAX_CIRCLES}.",
+            "The introspection nests {} lists; the limit is {MAX_RECURSIVE_LISTS}.",
             all.introspected_lists
         )));
     }
@@ -83,7 +83,7 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-fn allowed(verb: &str, given: usize, what: &str, max: usize, setting: &str) -> Result<()> {
+fn check_limit(verb: &str, given: usize, what: &str, max: usize, setting: &str) -> Result<()> {
     if given > max {
         return Err(Error::QueryTooComplex(format!("The document {verb} {given} {what}; {setting} allows {max}.")));
     }
@@ -197,7 +197,7 @@ impl<'d> Expander<'d> {
                     cost.depth = cost.depth.saturating_add(1);
                     cost.aliases = cost.aliases.saturating_add(field.alias.is_some().into());
                     let name = field.name.node.as_str();
-                    cost.lists = cost.lists.saturating_add(CIRCLES.contains(&name).into());
+                    cost.lists = cost.lists.saturating_add(RECURSIVE_LISTS.contains(&name).into());
                     if matches!(name, "__schema" | "__type") {
                         cost.introspects = true;
                         cost.introspected_lists = cost.lists;

@@ -147,18 +147,12 @@ pub struct VersionsUntil(pub Option<i32>);
 
 impl Caller {
     /// The value for a key; `None` if it does not exist or the caller has no access to it.
-    ///
-    /// # Errors
-    /// As the read.
     pub async fn load<K: Key>(&self, key: K) -> Result<Option<K::Value>> {
         self.wanted.load(key).await
     }
 
     /// Reads a row together with a page of one of its lists. A later read of that page by its own key then needs no
     /// statement.
-    ///
-    /// # Errors
-    /// As the read.
     pub async fn load_with<I, F, R, P: Parent, T>(&self, key: With<I, F>, parent: impl Fn(&R) -> P) -> Result<Option<R>>
     where
         With<I, F>: Key<Value = (R, Slice<T>)>,
@@ -215,7 +209,7 @@ loaders! {
         Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
     };
     GrowingIn => Vec<GrowingMessage>, |tx, keys| {
-        let sessions = things(tx, keys, |key| key.0).await?;
+        let sessions = objects(tx, keys, |key| key.0).await?;
         let rows = growing_message::of_sessions(tx, &sessions).await?;
         Ok(gather(rows, |row| GrowingIn(Within { project: row.project_id, id: row.session_id })))
     };
@@ -233,7 +227,7 @@ loaders! {
         Ok(index(rows, |row| ConfigurationVersion(row.id, row.version)))
     };
     TextOf => String, |tx, keys| {
-        let messages = things(tx, keys, |key| key.0).await?;
+        let messages = objects(tx, keys, |key| key.0).await?;
         let mut texts: HashMap<MessageId, String> = growing_message::texts(tx, &messages).await?.into_iter().collect();
         Ok(keys.iter().filter_map(|key| Some((*key, texts.remove(&key.0.id)?))).collect())
     };
@@ -357,7 +351,7 @@ loaders! {
         Ok(preferences.map(|preferences| (OwnPreferences, preferences)).into_iter().collect())
     };
     ChangesFor => Vec<FileSnapshot>, |tx, keys| {
-        let messages = things(tx, keys, |key| key.0).await?;
+        let messages = objects(tx, keys, |key| key.0).await?;
         let rows = file::changes_of_messages(tx, &messages).await?;
         let mut found: HashMap<ChangesFor, Vec<FileSnapshot>> = HashMap::new();
         for row in rows {
@@ -538,7 +532,7 @@ async fn projects<'t, K>(tx: &'t Tx, keys: &[K], project: impl Fn(&K) -> Project
     Ok(access::members(tx, keys.iter().map(project)).await?.into_values().collect())
 }
 
-async fn things<'t, K, I: Copy + Eq + Hash>(
+async fn objects<'t, K, I: Copy + Eq + Hash>(
     tx: &'t Tx,
     keys: &[K],
     thing: impl Fn(&K) -> Within<I>,

@@ -54,8 +54,8 @@ impl Budget {
             _ => {
                 let limit = self.limit;
                 return Err(Error::QueryTooComplex(format!(
-                    "An operation can load and return at most {limit} bytes each (--max-operation-bytes): select fewer contents or \
-                     smaller pages."
+                    "An operation can load and return at most {limit} bytes each (--max-operation-bytes): select fewer \
+                     contents or smaller pages."
                 )));
             }
         }

@@ -185,8 +185,8 @@ impl Error {
             Self::NotFound { noun, .. } => format!("There is no such {noun}."),
             Self::Conflict(conflict) => conflict.message.clone(),
             Self::PositionLost(Position::Revision(revision)) => format!(
-                "This position is not in the project's log, which is at revision {revision}: read the project again and \
-                 subscribe from there."
+                "This position is not in the project's log, which is at revision {revision}: read the project again \
+                 and subscribe from there."
             ),
             Self::PositionLost(Position::Length(length)) => {
                 format!("The message has only {length} bytes: discard its text and subscribe from the beginning.")

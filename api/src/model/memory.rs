@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::{Error, Result};
 
 /// Memory is counted in units of this size.
-const PIECE: usize = 1024;
+const UNIT: usize = 1024;
 
 /// The available memory, shared between clones.
 #[derive(Clone)]
@@ -24,8 +24,8 @@ pub struct Taken(Option<OwnedSemaphorePermit>);
 impl Memory {
     /// `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let pieces = (limit / PIECE).clamp(1, Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(pieces)), limit }
+        let units = (limit / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(units)), limit }
     }
 
     /// Half of the machine's memory or of the control group's limit; 1 GiB if neither is known.
@@ -45,12 +45,13 @@ impl Memory {
     /// # Errors
     /// `RateLimited` if not enough is available.
     pub fn take(&self, taken: &mut Taken, bytes: usize) -> Result<()> {
-        let pieces = u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX);
-        let Ok(more) = self.free.clone().try_acquire_many_owned(pieces) else {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let Ok(more) = self.free.clone().try_acquire_many_owned(units) else {
             let limit = self.limit;
             return Err(Error::RateLimited {
                 message: format!(
-                    "The requests of all callers together reached the limit of {limit} bytes (--max-memory-bytes): try again."
+                    "The requests of all callers together reached the limit of {limit} bytes (--max-memory-bytes): try \
+                     again."
                 ),
                 retry_after: Some(1),
             });

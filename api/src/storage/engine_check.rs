@@ -19,7 +19,7 @@ pub struct EngineCheck {
 
 impl EngineCheck {
     /// Returns the rows; records an error as a problem.
-    fn answered(&mut self, what: &str, answer: Result<Vec<QueryResult>>) -> Result<Vec<QueryResult>> {
+    fn rows_or_problem(&mut self, what: &str, answer: Result<Vec<QueryResult>>) -> Result<Vec<QueryResult>> {
         match answer {
             Err(Error::Internal(why) | Error::Unavailable(why)) => {
                 self.problems.push(format!("{what}: {why}"));
@@ -47,15 +47,15 @@ pub async fn run(db: &Db) -> Result<EngineCheck> {
 async fn sqlite(db: &Db, check: &mut EngineCheck) -> Result<()> {
     let operator = db.operator().await?;
     let answer = operator.rows(Sql::new("PRAGMA integrity_check")).await;
-    for row in check.answered("integrity_check", answer)? {
-        let said: String = row.try_get_by_index(0).map_err(fail)?;
-        if said != "ok" {
-            check.problems.extend(said.lines().map(|line| format!("integrity_check: {line}")));
+    for row in check.rows_or_problem("integrity_check", answer)? {
+        let line: String = row.try_get_by_index(0).map_err(fail)?;
+        if line != "ok" {
+            check.problems.extend(line.lines().map(|line| format!("integrity_check: {line}")));
         }
     }
     let answer = operator.rows(Sql::new("PRAGMA foreign_key_check")).await;
     let mut orphans: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for row in check.answered("foreign_key_check", answer)? {
+    for row in check.rows_or_problem("foreign_key_check", answer)? {
         let names = (row.try_get("", "table").map_err(fail)?, row.try_get("", "parent").map_err(fail)?);
         *orphans.entry(names).or_default() += 1;
     }
@@ -105,13 +105,13 @@ async fn postgres(db: &Db, check: &mut EngineCheck) -> Result<()> {
         sql.push(&schema).push(".bt_index_check(").bind(*oid).push("::oid::regclass, true) IS NULL AS checked");
         // A problem is reported as an error, which ends the transaction.
         let answer = db.operator().await?.rows(sql).await;
-        check.answered(&format!("index {name}"), answer)?;
+        check.rows_or_problem(&format!("index {name}"), answer)?;
     }
     for (oid, name) in &tables {
         let mut sql = Sql::new("SELECT msg FROM ");
         sql.push(&schema).push(".verify_heapam(").bind(*oid).push("::oid::regclass)");
         let answer = db.operator().await?.rows(sql).await;
-        for row in check.answered(&format!("table {name}"), answer)? {
+        for row in check.rows_or_problem(&format!("table {name}"), answer)? {
             check.problems.push(format!("table {name}: {}", row.try_get::<String>("", "msg").map_err(fail)?));
         }
     }

@@ -42,8 +42,8 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
     let code = database.code().unwrap_or_default();
     // SQLite's codes are numbers of up to four digits; PostgreSQL's SQLSTATEs have five characters.
     let kind = match code.parse::<i32>() {
-        Ok(number) if code.len() < 5 => of_sqlite(number),
-        _ => of_postgres(&code),
+        Ok(number) if code.len() < 5 => classify_sqlite(number),
+        _ => classify_sqlstate(&code),
     };
     match kind {
         Kind::ReadOnly(why) => {
@@ -97,7 +97,7 @@ const IS_FULL: &str = "the database's disk is full";
 const IS_BROKEN: &str = "the database's disk has errors";
 
 /// By SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
-fn of_postgres(code: &str) -> Kind {
+fn classify_sqlstate(code: &str) -> Kind {
     match code {
         // read_only_sql_transaction, disk_full
         "25006" => return Kind::ReadOnly(IS_READ_ONLY),
@@ -120,7 +120,7 @@ fn of_postgres(code: &str) -> Kind {
 }
 
 /// By result code (<https://www.sqlite.org/rescode.html>); the lowest byte is the primary code.
-fn of_sqlite(code: i32) -> Kind {
+fn classify_sqlite(code: i32) -> Kind {
     /// SQLITE_IOERR_WRITE, _FSYNC, _DIR_FSYNC, _TRUNCATE, _DELETE, _SHMOPEN, _SHMSIZE.
     const WRITING: [i32; 7] = [778, 1034, 1290, 1546, 2570, 4618, 4874];
     match code {
@@ -162,7 +162,7 @@ mod tests {
             ("23514", Kind::Defect),
             ("", Kind::Defect),
         ] {
-            assert_eq!(of_postgres(code), kind, "{code}");
+            assert_eq!(classify_sqlstate(code), kind, "{code}");
         }
         for (code, kind) in [
             (8, Kind::ReadOnly(IS_READ_ONLY)),
@@ -179,7 +179,7 @@ mod tests {
             (275, Kind::Defect),
             (1, Kind::Defect),
         ] {
-            assert_eq!(of_sqlite(code), kind, "{code}");
+            assert_eq!(classify_sqlite(code), kind, "{code}");
         }
     }
 }

@@ -55,7 +55,7 @@ const BY_KEY: [Algorithm; 9] = [
 ];
 
 /// Longest name or picture URL taken from a token, in characters. Longer texts are cut.
-const MAX_CLAIM: usize = 1_000;
+const MAX_CLAIM_CHARS: usize = 1_000;
 
 const BAD_SIGNATURE: &str = "The token's signature is invalid: it was signed with another secret or key.";
 
@@ -175,11 +175,11 @@ impl Verifier {
     /// Checks the signature with the issuer's keys, and fetches them again if none fits. With several issuers the
     /// token's `iss` selects the issuer, and only its keys count.
     async fn decode_by_key(&self, token: &str, header: &Header) -> Result<(serde_json::Value, (usize, Arc<[Key]>))> {
-        let is_of = |trusted: &Trusted| match (&trusted.issuer, unverified_issuer(token)) {
+        let is_issuer = |trusted: &Trusted| match (&trusted.issuer, unverified_issuer(token)) {
             (None, _) => true,
-            (Some(issuer), said) => said.as_ref() == Some(issuer),
+            (Some(issuer), claimed) => claimed.as_ref() == Some(issuer),
         };
-        let of = self.trusted.iter().position(is_of).and_then(|at| Some((at, &self.trusted.get(at)?.jwks)));
+        let of = self.trusted.iter().position(is_issuer).and_then(|at| Some((at, &self.trusted.get(at)?.jwks)));
         let (at, jwks) = of.ok_or_else(|| self.reason(&ErrorKind::InvalidIssuer))?;
         let mut has_refetched = false;
         loop {
@@ -276,18 +276,18 @@ fn unverified_issuer(token: &str) -> Option<String> {
 impl Rules {
     /// Checks the registered claims of a verified token (RFC 7519, section 4.1). `now` is in seconds since the epoch.
     fn check(&self, claims: &serde_json::Value, now: i64) -> Result<()> {
-        let lacks = |claim: &str| refused(&format!("The token has no valid `{claim}`."));
+        let invalid = |claim: &str| refused(&format!("The token has no valid `{claim}`."));
         // RFC 7519 allows fractional seconds.
         let time = |claim: &str| match present(claims, claim) {
             None => Ok(None),
-            Some(time) => time.as_f64().map(Some).ok_or_else(|| lacks(claim)),
+            Some(time) => time.as_f64().map(Some).ok_or_else(|| invalid(claim)),
         };
-        let expires_at = time("exp")?.filter(|time| (0.0..1e15).contains(time)).ok_or_else(|| lacks("exp"))?;
+        let expires_at = time("exp")?.filter(|time| (0.0..1e15).contains(time)).ok_or_else(|| invalid("exp"))?;
         if text(claims, "sub").is_none() {
-            return Err(lacks("sub"));
+            return Err(invalid("sub"));
         }
         if !self.issuers.is_empty() && named(claims, "iss").is_empty() {
-            return Err(lacks("iss"));
+            return Err(invalid("iss"));
         }
         let mut audiences = named(claims, "aud");
         if audiences.is_empty() {
@@ -295,7 +295,7 @@ impl Rules {
             audiences.extend(["client_id", "azp"].into_iter().flat_map(|claim| named(claims, claim)));
         }
         if !self.audiences.is_empty() && audiences.is_empty() {
-            return Err(lacks("aud"));
+            return Err(invalid("aud"));
         }
         let (now, leeway) = (now as f64, LEEWAY as f64);
         if expires_at < now - leeway {
@@ -346,7 +346,7 @@ fn read(claims: &serde_json::Value, accepted: &[String]) -> Result<Actor> {
     let said = Claims {
         email: email.map(str::to_owned),
         full_name: full_name(claims),
-        avatar_url: of_profile(claims, &["picture", "avatar_url"]),
+        avatar_url: profile_claim(claims, &["picture", "avatar_url"]),
         // The cast truncates fractions and saturates.
         issued_at: time("iat").map(|time| time as i64),
     };
@@ -378,25 +378,25 @@ fn check_role(claims: &serde_json::Value, accepted: &[String]) -> Result<()> {
 
 /// The first non-empty one of these claims: at the top level (OpenID Connect Core, section 5.1), then in Supabase's
 /// `user_metadata`.
-fn of_profile(claims: &serde_json::Value, names: &[&str]) -> Option<String> {
+fn profile_claim(claims: &serde_json::Value, names: &[&str]) -> Option<String> {
     let places = [Some(claims), claims.get("user_metadata")];
     places.into_iter().flatten().find_map(|object| names.iter().find_map(|name| clean(text(object, name)?)))
 }
 
 fn full_name(claims: &serde_json::Value) -> Option<String> {
-    let of_parts = || {
-        let parts = [of_profile(claims, &["given_name"]), of_profile(claims, &["family_name"])];
+    let from_parts = || {
+        let parts = [profile_claim(claims, &["given_name"]), profile_claim(claims, &["family_name"])];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(" "))
     };
-    let written = of_profile(claims, &["full_name", "name"]);
-    written.or_else(of_parts).or_else(|| of_profile(claims, &["preferred_username", "nickname"]))
+    let written = profile_claim(claims, &["full_name", "name"]);
+    written.or_else(from_parts).or_else(|| profile_claim(claims, &["preferred_username", "nickname"]))
 }
 
 /// A text for a profile, without characters that cannot be displayed: the databases differ in whether they accept them.
 fn clean(text: &str) -> Option<String> {
     let is_shown = |character: &char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
-    let shown: String = text.chars().filter(is_shown).take(MAX_CLAIM).collect();
+    let shown: String = text.chars().filter(is_shown).take(MAX_CLAIM_CHARS).collect();
     let shown = shown.trim();
     (!shown.is_empty()).then(|| shown.to_owned())
 }

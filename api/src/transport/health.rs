@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{domain::Services, metrics};
 
 /// Timeout of a check.
-const CHECK_TIME: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a result is cached, so that frequent requests do not load the database.
-const HOLDS: Duration = Duration::from_secs(1);
+const CACHE_TIME: Duration = Duration::from_secs(1);
 
 /// Something that readiness depends on.
 pub struct Part {
@@ -76,13 +76,13 @@ impl Health {
     async fn readiness(&self) -> Readiness {
         // Locked during the checks: concurrent requests share one result.
         let mut last = self.last.lock().await;
-        let before = last.as_ref().filter(|(at, _)| at.elapsed() < HOLDS);
+        let before = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME);
         let mut readiness = match before {
             Some((_, readiness)) => readiness.clone(),
             None => {
                 let before = last.take().map(|(_, readiness)| readiness);
                 let parts = join_all(self.parts.iter().map(|part| check(part, before.as_ref())));
-                let (parts, read_only) = tokio::join!(parts, timeout(CHECK_TIME, (self.is_read_only)()));
+                let (parts, read_only) = tokio::join!(parts, timeout(CHECK_TIMEOUT, (self.is_read_only)()));
                 let read_only = read_only.unwrap_or(false);
                 let ready = self.parts.iter().zip(&parts).all(|(part, found)| found.ready || !part.is_needed);
                 let was_read_only = before.as_ref().is_some_and(|before| before.read_only);
@@ -108,10 +108,10 @@ impl Health {
 
 async fn check(part: &Part, before: Option<&Readiness>) -> PartReadiness {
     let name = part.name;
-    let cause = match timeout(CHECK_TIME, (part.check)()).await {
+    let cause = match timeout(CHECK_TIMEOUT, (part.check)()).await {
         Ok(Ok(())) => return PartReadiness { name, ready: true, reason: None },
         Ok(Err(cause)) => cause,
-        Err(_) => format!("no answer within {} seconds", CHECK_TIME.as_secs()),
+        Err(_) => format!("no answer within {} seconds", CHECK_TIMEOUT.as_secs()),
     };
     // Log only the first failure, and only of needed parts: the others log their own failures.
     if part.is_needed && before.is_none_or(|before| before.parts.iter().all(|part| part.name != name || part.ready)) {

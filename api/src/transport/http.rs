@@ -90,7 +90,7 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "1")
     }
 
-    fn too_often(refused: TooOften) -> Box<Self> {
+    fn rate_limited(refused: TooOften) -> Box<Self> {
         let header = Some((RETRY_AFTER, refused.retry_after.into()));
         Box::new(Self { status: StatusCode::TOO_MANY_REQUESTS, error: refused.error, header })
     }
@@ -182,7 +182,7 @@ async fn answer(
 ) -> Result<Response, Box<Refusal>> {
     if single::is_asked_for(&parts.method, &parts.headers, &parts.uri) {
         let actor = caller(state, &parts.headers, address).await?;
-        state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::too_often)?;
+        state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::rate_limited)?;
         let answer = single::answer(state, &parts.method, &parts.headers, &parts.uri, actor, id).await;
         return answer.map_err(|refused| Refusal::new(refused.0, refused.1));
     }
@@ -192,7 +192,7 @@ async fn answer(
     }
     // Authenticate before reading the body, which takes memory.
     let actor = caller(state, &parts.headers, address).await?;
-    state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::too_often)?;
+    state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::rate_limited)?;
     let mut memory = Taken::default();
     let mut batch = if parts.method == Method::POST {
         require_json(&parts.headers)?;
@@ -206,7 +206,7 @@ async fn answer(
     };
     let others = batch.requests.len().saturating_sub(1);
     if others > 0 {
-        state.throttle.admit(actor.as_ref(), address, others).map_err(Refusal::too_often)?;
+        state.throttle.admit(actor.as_ref(), address, others).map_err(Refusal::rate_limited)?;
     }
 
     if parts.method != Method::POST {
@@ -286,7 +286,7 @@ async fn caller(
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
         }
         Err(error) => {
-            state.throttle.failed(address).map_err(Refusal::too_often)?;
+            state.throttle.failed(address).map_err(Refusal::rate_limited)?;
             Err(Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
         }
     }

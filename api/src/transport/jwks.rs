@@ -25,15 +25,15 @@ use tokio::{sync::Mutex, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Timeout for the whole response.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval between fetches, which bounds how long a withdrawn key stays valid; and the interval after a failure.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 const RETRY: Duration = Duration::from_secs(30);
 /// Limit on fetches because of unknown keys: one per interval, with a burst.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-const ASK_AT_ONCE: std::num::NonZeroU32 = std::num::NonZeroU32::new(3).unwrap();
+const REFETCH_INTERVAL: Duration = Duration::from_secs(10);
+const REFETCH_BURST: std::num::NonZeroU32 = std::num::NonZeroU32::new(3).unwrap();
 /// Largest response in bytes, and the number of usable keys kept.
-const MAX_ANSWER_BYTES: u64 = 256 * 1024;
+const MAX_RESPONSE_BYTES: u64 = 256 * 1024;
 const MAX_KEYS: usize = 16;
 /// Accepted size of an RSA modulus in bytes: the minimum is from RFC 7518, section 3.3, the maximum from the library.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
@@ -45,9 +45,9 @@ pub struct Jwks {
     /// `None` until the first successful fetch.
     keys: RwLock<Option<Arc<[Key]>>>,
     /// Number of successful fetches.
-    answers: AtomicU64,
+    fetches: AtomicU64,
     is_failing: AtomicBool,
-    asking: Mutex<()>,
+    fetching: Mutex<()>,
     budget: DefaultDirectRateLimiter,
 }
 
@@ -72,7 +72,7 @@ impl Jwks {
     /// The keys at `url`. Does not fetch them yet.
     pub fn new(url: &str) -> Self {
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(ANSWER_TIME))
+            .timeout_global(Some(TIMEOUT))
             // The operator chose the issuer's address; a redirect must not change it.
             .max_redirects(0)
             .max_idle_connections(1)
@@ -83,11 +83,13 @@ impl Jwks {
             url: url.to_owned(),
             agent,
             keys: RwLock::default(),
-            answers: AtomicU64::new(0),
+            fetches: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
-            asking: Mutex::default(),
+            fetching: Mutex::default(),
             budget: RateLimiter::direct(
-                Quota::with_period(ASK_AGAIN).unwrap_or(Quota::per_minute(ASK_AT_ONCE)).allow_burst(ASK_AT_ONCE),
+                Quota::with_period(REFETCH_INTERVAL)
+                    .unwrap_or(Quota::per_minute(REFETCH_BURST))
+                    .allow_burst(REFETCH_BURST),
             ),
         }
     }
@@ -99,20 +101,20 @@ impl Jwks {
 
     /// Fetches the keys. Keeps the previous keys if this fails.
     pub async fn refresh(self: &Arc<Self>) {
-        let _asking = self.asking.lock().await;
-        self.ask().await;
+        let _guard = self.fetching.lock().await;
+        self.fetch_and_keep().await;
     }
 
     /// Fetches the keys because of a token with an unknown key, within a rate limit. Returns whether a fetch has
     /// succeeded since the call.
     pub async fn ask_again(self: &Arc<Self>) -> bool {
-        let before = self.answers.load(Ordering::Acquire);
-        let _asking = self.asking.lock().await;
+        let before = self.fetches.load(Ordering::Acquire);
+        let _guard = self.fetching.lock().await;
         // A fetch that finished while this call waited counts for both.
-        if self.answers.load(Ordering::Acquire) == before && self.budget.check().is_ok() {
-            self.ask().await;
+        if self.fetches.load(Ordering::Acquire) == before && self.budget.check().is_ok() {
+            self.fetch_and_keep().await;
         }
-        self.answers.load(Ordering::Acquire) != before
+        self.fetches.load(Ordering::Acquire) != before
     }
 
     /// Fetches the keys periodically until the server stops.
@@ -126,11 +128,11 @@ impl Jwks {
         }
     }
 
-    async fn ask(self: &Arc<Self>) {
+    async fn fetch_and_keep(self: &Arc<Self>) {
         let this = self.clone();
         // The fetch completes and is kept even if the request that caused it is cancelled.
-        let asked = spawn_blocking(move || this.keep(this.fetch().map(usable))).await;
-        if let Err(error) = asked {
+        let fetched = spawn_blocking(move || this.keep(this.fetch().map(usable))).await;
+        if let Err(error) = fetched {
             tracing::error!(%error, "fetching the issuer's keys failed");
         }
     }
@@ -145,7 +147,7 @@ impl Jwks {
                 }
                 tracing::debug!(url = self.url, keys = keys.len(), "fetched the token issuer's keys");
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.into());
-                self.answers.fetch_add(1, Ordering::Release);
+                self.fetches.fetch_add(1, Ordering::Release);
             }
             Err(error) => {
                 if !self.is_failing.swap(true, Ordering::Relaxed) {
@@ -172,7 +174,7 @@ impl Jwks {
     fn fetch(&self) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
         let mut answer = self.agent.get(&self.url).call()?;
         ensure!(answer.status().is_success(), "it answers with status {}", answer.status());
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+        let body = answer.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
         read(&body)
     }
 }
@@ -210,9 +212,9 @@ fn key(key: serde_json::Value) -> anyhow::Result<Key> {
     );
     let operations = common.key_operations.as_ref();
     ensure!(operations.is_none_or(|given| given.contains(&KeyOperations::Verify)), "its `key_ops` lack `verify`");
-    let is_meant =
+    let fits_alg =
         |algorithm: &Algorithm| common.key_algorithm.is_none_or(|given| given == KeyAlgorithm::from(*algorithm));
-    let algorithms: Vec<Algorithm> = algorithms(&jwk)?.iter().copied().filter(is_meant).collect();
+    let algorithms: Vec<Algorithm> = algorithms(&jwk)?.iter().copied().filter(fits_alg).collect();
     ensure!(!algorithms.is_empty(), "its `alg` is not supported");
     let decoding = DecodingKey::from_jwk(&jwk).context("it is malformed")?;
     Ok(Key { id: jwk.common.key_id, algorithms, decoding })

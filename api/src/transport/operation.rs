@@ -404,14 +404,14 @@ pub fn settle(
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty());
     for error in response.errors.iter_mut().filter(|error| code_of(error).is_none()) {
-        give_code(error, refused, request_id);
+        add_code(error, refused, request_id);
     }
     if refused { Outcome::Refused { errors: response.errors } } else { Outcome::Ran(response) }
 }
 
 /// The library's errors have no codes, so they are identified by their texts in async-graphql 7.0. A test below checks
 /// these.
-fn give_code(error: &mut ServerError, refused: bool, request_id: &str) {
+fn add_code(error: &mut ServerError, refused: bool, request_id: &str) {
     const BAD_ARGUMENT: &str = "Invalid value for argument ";
     const BAD_VALUE: [&str; 4] =
         [BAD_ARGUMENT, "Invalid default value for argument", "Failed to parse \"", "Expected input type \""];

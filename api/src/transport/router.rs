@@ -51,7 +51,7 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Protect responses from pages of other sites; a response can set its own value. Strict-Transport-Security is left to
 /// the proxy that terminates TLS.
-const HEADERS: [(&str, &str); 6] = [
+const SECURITY_HEADERS: [(&str, &str); 6] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -127,7 +127,7 @@ pub fn router(state: AppState) -> Router {
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(middleware::map_request(without_zstd))
         .layer(cors)
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn(wrap_request))
         .with_state(state)
 }
 
@@ -161,7 +161,7 @@ async fn without_zstd(mut request: Request) -> Request {
 
 /// Wraps every request. Uses the client's `x-request-id` if it is safe to log and to send back. A panic in a handler
 /// becomes an internal error.
-async fn guard(mut request: Request, next: Next) -> Response {
+async fn wrap_request(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_request_id(id));
     let id = given.map_or_else(|| clock::new_id().to_string(), str::to_owned);
     let header = HeaderValue::from_str(&id).ok();
@@ -184,7 +184,7 @@ async fn guard(mut request: Request, next: Next) -> Response {
 
     let headers = response.headers_mut();
     headers.extend(header.map(|id| (X_REQUEST_ID, id)));
-    for (name, value) in HEADERS {
+    for (name, value) in SECURITY_HEADERS {
         let name = HeaderName::from_static(name);
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

@@ -20,9 +20,9 @@ use crate::model::{actor::Actor, error::Error, ids::UserId, limits::Limits};
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Size of a burst, in seconds of the rate.
-const BURST: u32 = 10;
+const BURST_SECONDS: u32 = 10;
 /// Cost of an invalid token, in operations.
-const FAILURE: u32 = 10;
+const FAILURE_COST: u32 = 10;
 
 /// The address that is charged for operations without a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,8 +38,8 @@ pub struct TooOften {
 
 /// Counts the use of each user and address.
 pub struct Throttle {
-    users: Option<Share>,
-    addresses: Option<Share>,
+    users: Option<RateLimit>,
+    addresses: Option<RateLimit>,
     trusted_proxies: usize,
     max_user_sockets: usize,
     max_address_sockets: usize,
@@ -58,8 +58,8 @@ impl Throttle {
     /// A throttle without any use so far.
     pub fn new(limits: &Limits, trusted_proxies: usize) -> Self {
         Self {
-            users: Share::new(limits.max_user_rate, "--max-user-rate"),
-            addresses: Share::new(limits.max_address_rate, "--max-address-rate"),
+            users: RateLimit::new(limits.max_user_rate, "--max-user-rate"),
+            addresses: RateLimit::new(limits.max_address_rate, "--max-address-rate"),
             trusted_proxies,
             max_user_sockets: limits.max_user_sockets,
             max_address_sockets: limits.max_address_sockets,
@@ -106,7 +106,7 @@ impl Throttle {
     /// # Errors
     /// If there were too many; the caller returns this instead of the reason for this token.
     pub fn failed(&self, address: Option<Address>) -> Result<(), TooOften> {
-        address.map_or(Ok(()), |address| charge(self.addresses.as_ref(), address, FAILURE))
+        address.map_or(Ok(()), |address| charge(self.addresses.as_ref(), address, FAILURE_COST))
     }
 
     /// Counts a socket of the user until the returned value is dropped.
@@ -115,7 +115,7 @@ impl Throttle {
     /// `RateLimited` if the user has reached the limit.
     pub fn open_socket(self: &Arc<Self>, user: UserId) -> Result<OpenSocket, Error> {
         let limit = self.max_user_sockets;
-        self.hold(Holder::User(user), limit).ok_or_else(|| Error::RateLimited {
+        self.acquire(Holder::User(user), limit).ok_or_else(|| Error::RateLimited {
             message: format!("A user can have at most {limit} open WebSockets and event streams (--max-user-sockets)."),
             retry_after: None,
         })
@@ -127,7 +127,7 @@ impl Throttle {
     /// `RateLimited` if the address has reached the limit.
     pub fn open_unknown_socket(self: &Arc<Self>, address: Option<Address>) -> Result<Option<OpenSocket>, Error> {
         let limit = self.max_address_sockets;
-        let held = address.map(|address| self.hold(Holder::Address(address), limit).ok_or(limit)).transpose();
+        let held = address.map(|address| self.acquire(Holder::Address(address), limit).ok_or(limit)).transpose();
         held.map_err(|limit| Error::RateLimited {
             message: format!(
                 "An address can have at most {limit} open WebSockets without a known user (--max-address-sockets)."
@@ -136,7 +136,7 @@ impl Throttle {
         })
     }
 
-    fn hold(self: &Arc<Self>, holder: Holder, limit: usize) -> Option<OpenSocket> {
+    fn acquire(self: &Arc<Self>, holder: Holder, limit: usize) -> Option<OpenSocket> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let count = sockets.get(&holder).copied().unwrap_or_default();
         (count < limit).then(|| {
@@ -151,14 +151,14 @@ fn forwarded_for(headers: &HeaderMap, skipped: usize) -> Option<IpAddr> {
     let all = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
     let hops = all(FORWARDED_FOR);
     if !hops.is_empty() {
-        return node(hops.iter().flat_map(|value| value.split(',')).rev().nth(skipped)?);
+        return parse_hop(hops.iter().flat_map(|value| value.split(',')).rev().nth(skipped)?);
     }
     let hops = all(FORWARDED.as_str());
     let hop = hops.iter().flat_map(|value| unquoted(value, ',')).rev().nth(skipped)?;
     let pairs = unquoted(hop, ';');
     let said =
         pairs.iter().filter_map(|pair| pair.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    node(said?.1)
+    parse_hop(said?.1)
 }
 
 /// Splits a header value at separators outside of quotes.
@@ -172,7 +172,7 @@ fn unquoted(value: &str, separator: char) -> Vec<&str> {
 }
 
 /// Parses the address of a hop: with or without quotes and port; IPv6 with or without brackets and zone.
-fn node(text: &str) -> Option<IpAddr> {
+fn parse_hop(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"').trim();
     let address = match text.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?.0,
@@ -202,7 +202,7 @@ impl Drop for OpenSocket {
 
 /// A rate limit with a counter per user or address. The key is 16 bits of a hash with a secret seed, which bounds the
 /// memory. Two users with the same key (one pair in 65,536) share a counter.
-struct Share {
+struct RateLimit {
     limiter: DefaultKeyedRateLimiter<u16>,
     hasher: RandomState,
     burst: NonZeroU32,
@@ -210,17 +210,17 @@ struct Share {
     setting: &'static str,
 }
 
-impl Share {
+impl RateLimit {
     /// `None` if the rate is 0, which means no limit.
     fn new(rate: u32, setting: &'static str) -> Option<Self> {
         let per_second = NonZeroU32::new(rate)?;
-        let burst = per_second.saturating_mul(NonZeroU32::new(BURST)?);
+        let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS)?);
         let limiter = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
         Some(Self { limiter, hasher: RandomState::new(), burst, rate, setting })
     }
 }
 
-fn charge(share: Option<&Share>, who: impl Hash, operations: u32) -> Result<(), TooOften> {
+fn charge(share: Option<&RateLimit>, who: impl Hash, operations: u32) -> Result<(), TooOften> {
     let (Some(share), Some(operations)) = (share, NonZeroU32::new(operations)) else { return Ok(()) };
     let [low, high, ..] = share.hasher.hash_one(who).to_le_bytes();
     // A request above the burst size is charged as a full burst; otherwise it could never succeed.
