@@ -185,7 +185,7 @@ impl Default for Metrics {
         r.register("deliveries", "Subscription results sent", m.deliveries.clone());
         r.register_with_unit(
             "delivery_lag",
-            "Time from a write until a subscriber gets its event",
+            "Time from a write until a connected subscriber gets its event",
             Unit::Seconds,
             m.lag.clone(),
         );

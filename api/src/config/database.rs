@@ -17,9 +17,9 @@ pub struct Store {
     /// File with the database URL, readable only by its owner, instead of --database-url
     #[arg(long, env = "DATABASE_URL_FILE", conflicts_with = "database_url", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
-    /// PostgreSQL schema that contains the tables; it must exist. It is set by a statement on each connection, so that
-    /// it also works behind a pooler that drops start-up options. The default is the first schema of the login's search
-    /// path
+    /// PostgreSQL schema that contains the tables; it must exist. It is set by a statement on each connection, so that it
+    /// also works behind a pooler that drops start-up options. The default is the schema in which the login creates
+    /// tables
     #[arg(long, env = "DATABASE_SCHEMA", value_name = "NAME")]
     pub database_schema: Option<String>,
 }

@@ -51,8 +51,8 @@ pub enum Error {
     QueryTooComplex(String),
     /// The database is read-only at the moment.
     ReadOnly(String),
-    /// A subscriber's position is not in the log: the log is shorter, or has diverged after a restore of the database.
-    /// The client must read the project again and subscribe from there.
+    /// A subscriber's position is not in the log, which ends before it or has diverged since. The client must read the
+    /// project again and subscribe from there.
     PositionLost(Position),
     /// An outage; the same request can succeed later. Clients see `INTERNAL`, and the text goes to the log only.
     Unavailable(String),

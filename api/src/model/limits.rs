@@ -47,7 +47,7 @@ pub struct Limits {
     /// Maximum number of streaming messages per session
     #[arg(long, env = "MAX_GROWING_MESSAGES", default_value_t = 10, global = true, value_name = "N")]
     pub max_growing_messages: usize,
-    /// Time without a new chunk after which a streaming message counts as interrupted, in seconds
+    /// Time without a new chunk after which a streaming message counts as stalled, in seconds
     #[arg(long, env = "INTERRUPTED_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub interrupted_seconds: u64,
     /// Time for which the subscribers of a killed server are still shown as present, in seconds

@@ -53,7 +53,7 @@ use crate::{
 /// Timeout for the next chunk of a request body.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
-/// A body over the size limit is read for this time, up to this multiple of `max_body_bytes` (compressed), and
+/// A body over the size limit is read for up to this time and this multiple of the limit, without decompression, and
 /// discarded: a client that is still writing when the connection closes sees a reset instead of the response.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_FACTOR: usize = 4;
