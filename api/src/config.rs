@@ -1,4 +1,5 @@
-//! The command line and the settings, validated once. Flags win over the environment, and what is empty is not set.
+//! The command line and the settings, validated once. Flags take precedence over environment variables. An empty value
+//! counts as not set.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -23,49 +24,49 @@ pub use self::observability::LogFormat;
 use self::observability::{Log, Observability};
 pub use self::secret::{Secret, read_secret};
 
-/// What the command line says.
+/// The parsed command line.
 #[derive(Clone, Debug)]
 pub struct Cli {
-    /// What to do; `serve` if nothing is said.
+    /// The command; `None` means `serve`.
     pub command: Option<Command>,
-    /// What `serve` takes.
+    /// Options of `serve`.
     pub serve: Serve,
-    /// The settings: those that the command takes, and the environment's.
+    /// The settings, from flags and the environment.
     pub settings: Settings,
 }
 
-/// What the binary can do.
+/// The commands.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Serves the API.
+    /// Serve the API.
     Serve(Serve),
-    /// Applies migrations, or takes steps back.
+    /// Apply migrations, or revert them.
     Migrate {
-        /// How many steps to take back.
+        /// Number of migrations to revert.
         down: Option<u32>,
-        /// Whether to take them back, and not only to say what is lost.
+        /// Whether to revert them instead of only reporting what data is lost.
         yes: bool,
     },
-    /// Prints a bearer token.
+    /// Print a bearer token.
     Token {
-        /// The user's e-mail.
+        /// E-mail address of the user.
         email: String,
-        /// The user's full name.
+        /// Full name of the user.
         name: Option<String>,
-        /// How long it holds.
+        /// Lifetime of the token.
         hours: u32,
     },
-    /// Checks the set-up.
+    /// Check the installation.
     Doctor,
-    /// Prints the GraphQL schema.
+    /// Print the GraphQL schema.
     Schema,
-    /// Makes a git history a project.
+    /// Import a git history as a project.
     Import(Import),
-    /// Writes a project's files or its history.
+    /// Export a project's files or history.
     Export(Export),
-    /// Reads projects back.
+    /// Check the integrity of projects.
     Verify {
-        /// One project's id.
+        /// Id of the only project to check.
         project: Option<String>,
     },
 }
@@ -74,10 +75,10 @@ pub enum Command {
 #[derive(Debug, Parser)]
 #[command(name = "antiphon", version)]
 struct Line {
-    /// What to do; `serve` where nothing is said.
+    /// The command; `serve` by default.
     #[command(subcommand)]
     command: Option<Named>,
-    /// What `serve` takes, for where no command is named.
+    /// Options of `serve` if no command is given.
     #[command(flatten)]
     serve: ServeLine,
 }
@@ -90,17 +91,17 @@ struct ServeLine {
     settings: Settings,
 }
 
-/// The commands, each with the settings that it uses.
+/// The commands with the settings that each uses.
 #[derive(Debug, Subcommand)]
 enum Named {
     /// Serve the API (the default)
     Serve(ServeLine),
-    /// Apply the migrations that the database lacks, or take steps back
+    /// Apply pending migrations, or revert migrations
     Migrate {
-        /// Say what data is lost by taking back this many migrations; with --yes, do so
+        /// Report what data is lost by reverting this many migrations; with --yes, revert them
         #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
         down: Option<u32>,
-        /// Take them back
+        /// Revert them
         #[arg(long, requires = "down")]
         yes: bool,
         #[command(flatten)]
@@ -110,13 +111,13 @@ enum Named {
     },
     /// Print a bearer token for a user of this server (needs its JWT secret)
     Token {
-        /// The user's e-mail; the same e-mail is the same user
+        /// E-mail address of the user; the same address is the same user
         #[arg(long)]
         email: String,
-        /// The user's full name
+        /// Full name of the user
         #[arg(long)]
         name: Option<String>,
-        /// How long the token holds, in hours (at most ten years)
+        /// Lifetime of the token, in hours (at most ten years)
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=87_600))]
         hours: u32,
         #[command(flatten)]
@@ -126,16 +127,17 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
-    /// Check the set-up, and say in words what is wrong and what to do; the exit code is then 1
+    /// Check the installation, and explain each problem and its remedy; exits with 1 if there is one
     Doctor(ServeLine),
     /// Print the GraphQL schema
     Schema,
-    /// Make a git repository's history a project: each commit a checkpoint with its files
+    /// Import a git repository's history as a project: each commit becomes a checkpoint with its files
     ///
-    /// Follows first parents from HEAD, oldest first. Who made a commit and when, its id, other parents and the files' modes are
-    /// in the message's metadata. A symbolic link becomes a file that holds its target; submodules, and files that the service
-    /// does not take, are left out and named. A part of a commit that cannot be read (a missing date, an unknown encoding) is
-    /// replaced by a default and named. Run again, it continues after the last commit imported.
+    /// Follows first parents from HEAD, oldest first. The message's metadata records the commit's id, author,
+    /// committer, times, other parents and file modes. A symbolic link becomes a file that contains its target.
+    /// Submodules, and files that the service does not accept, are left out and reported. An unreadable part of a
+    /// commit (a missing date, an unknown encoding) is replaced by a default and reported. A repeated run continues
+    /// after the last imported commit.
     Import {
         #[command(flatten)]
         import: Import,
@@ -144,7 +146,7 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
-    /// Write a project's files as a zip archive, or its history as a git repository
+    /// Export a project's files as a zip archive, or its history as a git repository
     Export {
         #[command(flatten)]
         export: Export,
@@ -153,9 +155,9 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
-    /// Read every project back, or one, and say what is wrong; the exit code is then 1
+    /// Check the integrity of one or all projects, and report problems; exits with 1 if there is one
     Verify {
-        /// The project's id
+        /// Id of the project
         project: Option<String>,
         #[command(flatten)]
         store: Store,
@@ -165,31 +167,31 @@ enum Named {
 }
 
 impl Cli {
-    /// What the process was started with; ends it with an explanation if that cannot be.
+    /// Parses the arguments of the process. Ends it with an explanation if they are invalid.
     pub fn parse() -> Self {
         Self::parse_from(std::env::args_os())
     }
 
-    /// The same of these words.
+    /// As [`Cli::parse`], for the given arguments.
     pub fn parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Self {
         Self::try_parse_from(words).unwrap_or_else(|error| error.exit())
     }
 
-    /// The same, without ending the process.
+    /// As [`Cli::parse_from`], without ending the process.
     ///
     /// # Errors
-    /// What cannot be, or the help that was asked for.
+    /// Invalid arguments, or a request for help.
     pub fn try_parse_from<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
-        let words = named_first(without_empty(words.into_iter().map(Into::into).collect()));
+        let words = command_first(without_empty(words.into_iter().map(Into::into).collect()));
         let mut command = command();
         let mut matches = command.try_get_matches_from_mut(words)?;
-        let of_command = matches.subcommand().map(|(_, matches)| matches.clone());
-        let of_command = of_command.unwrap_or_else(|| matches.clone());
+        let command_matches = matches.subcommand().map(|(_, matches)| matches.clone());
+        let command_matches = command_matches.unwrap_or_else(|| matches.clone());
         let line = Line::from_arg_matches_mut(&mut matches).and_then(|line| {
             Ok(Self {
                 command: line.command.map(Command::from),
-                serve: Serve::from_arg_matches(&of_command)?,
-                settings: Settings::from_arg_matches(&of_command)?,
+                serve: Serve::from_arg_matches(&command_matches)?,
+                settings: Settings::from_arg_matches(&command_matches)?,
             })
         });
         line.map_err(|error| error.format(&mut command))
@@ -211,8 +213,8 @@ impl From<Named> for Command {
     }
 }
 
-/// The command line. A command shows the options that it uses and takes the other settings, too, so that one set of them does for
-/// all. A variable of the environment that is empty is none.
+/// The command line. Each command lists the options that it uses in its help, and accepts all other settings as well,
+/// so that the same flags work for every command. Ignores empty environment variables.
 fn command() -> clap::Command {
     let command = Line::command().mut_args(|arg| {
         let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| is_blank(&value));
@@ -236,7 +238,7 @@ fn is_blank(value: &OsStr) -> bool {
     value.to_str().is_some_and(|value| value.trim().is_empty())
 }
 
-/// The words without options that are given an empty value, as a script does with a variable that is not set.
+/// Removes options with an empty value, as a script passes for a variable that is not set.
 fn without_empty(words: Vec<OsString>) -> Vec<OsString> {
     let mut kept: Vec<OsString> = Vec::with_capacity(words.len());
     for word in words {
@@ -251,13 +253,13 @@ fn without_empty(words: Vec<OsString>) -> Vec<OsString> {
     kept
 }
 
-/// The words with the name of the command first: options may come before it.
-fn named_first(mut words: Vec<OsString>) -> Vec<OsString> {
+/// Moves the command's name to the front: options can precede it.
+fn command_first(mut words: Vec<OsString>) -> Vec<OsString> {
     let names: Vec<String> = command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     for at in 2..words.len() {
         let is_name =
             words.get(at).and_then(|word| word.to_str()).is_some_and(|word| names.iter().any(|name| name == word));
-        // Not a value that only looks like one.
+        // Skip a value that only looks like a command.
         let before = words.get(..at).unwrap_or_default().to_vec();
         if is_name && command().try_get_matches_from(before).is_ok_and(|matches| matches.subcommand_name().is_none()) {
             let name = words.remove(at);
@@ -268,56 +270,56 @@ fn named_first(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// What `import` takes.
+/// Options of `import`.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Import {
     /// The repository, or a folder in it
     #[arg(long, value_name = "DIR")]
     pub git: PathBuf,
-    /// The branch to import; else what HEAD is
+    /// Branch to import (default: HEAD)
     #[arg(long, value_name = "NAME")]
     pub branch: Option<String>,
-    /// At most this many commits in this run
+    /// Maximum number of commits to import in this run
     #[arg(long, value_name = "N")]
     pub max: Option<usize>,
-    /// E-mail of the project's owner; the same user as a token's
+    /// E-mail address of the project's owner; the same user as a token's
     #[arg(long, default_value = DEV_EMAIL)]
     pub email: String,
-    /// Name of the project; the folder's, where it is not given
+    /// Name of the project (default: the name of the folder)
     #[arg(long)]
     pub name: Option<String>,
 }
 
-/// What `export` takes.
+/// Options of `export`.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Export {
-    /// The project's id
+    /// Id of the project
     pub project: String,
-    /// Archive to write: files and folders, always the same bytes for the same files
+    /// Archive to write; identical files give an identical archive
     #[arg(long, value_name = "FILE.zip", required_unless_present = "git", conflicts_with = "git")]
     pub to: Option<PathBuf>,
-    /// Revision of the archive's files; the newest, where it is not given
+    /// Revision of the files in the archive (default: the newest)
     #[arg(long, value_name = "REVISION", conflicts_with = "git")]
     pub at: Option<i32>,
-    /// Folder, new or empty, to write the history to: each message is a commit with the files that were written for it, its
-    /// text the commit's message; a message without files is a commit without changes; a write that belongs to no message is
-    /// a commit described by its change description. Folders without files are not git's
+    /// New or empty folder to write the history to. Each message becomes a commit with the files written for it and its
+    /// text as the commit message; a message without files becomes an empty commit. A write without a message becomes a
+    /// commit with its change description. Folders without files are left out, as git does not store them
     #[arg(long, value_name = "DIR")]
     pub git: Option<PathBuf>,
 }
 
-/// Whom the link of the dev login signs in.
+/// E-mail address of the user of the dev login.
 pub const DEV_EMAIL: &str = "dev@localhost";
 
-/// What only `serve` takes.
+/// Options of `serve`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Serve {
-    /// Apply pending migrations first (SQLite does so anyway)
+    /// Apply pending migrations first (always done on SQLite)
     #[arg(long, env = "MIGRATE", value_parser = FalseyValueParser::new())]
     pub migrate: bool,
-    /// What keeps from callers what is not theirs. No flag and no variable sets it.
+    /// The authorization layers. Not available as a flag or variable.
     #[arg(skip)]
     pub locks: Locks,
 }
@@ -325,22 +327,22 @@ pub struct Serve {
 /// The settings, by concern.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// Which database.
+    /// The database.
     #[command(flatten)]
     pub store: Store,
     /// Limits on connections to the database.
     #[command(flatten, next_help_heading = "Database")]
     pub database: DatabaseLimits,
-    /// Which tokens hold.
+    /// Authentication.
     #[command(flatten)]
     pub auth: Auth,
-    /// Where the server listens.
+    /// Addresses, web pages and documents.
     #[command(flatten)]
     pub listen: Listen,
-    /// How servers of one database notify each other.
+    /// Notifications between servers.
     #[command(flatten)]
     pub live: Live,
-    /// What the server says of itself.
+    /// Metrics and logs.
     #[command(flatten)]
     pub observability: Observability,
     /// Limits on requests.
@@ -349,10 +351,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings with what their files hold, which must be nobody else's to read.
+    /// Reads the secrets that are given as files. Only the owner may have access to these files.
     ///
     /// # Errors
-    /// Which file is not usable and why, never what is in it.
+    /// The unusable file with the reason, never its content.
     pub fn with_files(mut self) -> anyhow::Result<Self> {
         self.store.read_files()?;
         self.auth.signing.read_files()?;
@@ -375,7 +377,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_secret_may_come_from_a_file_that_is_its_owners_alone() {
+    fn a_secret_can_come_from_a_file_that_only_its_owner_can_read() {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::temp_dir().join(format!("antiphon-setting-{}", crate::model::clock::new_id()));
         std::fs::write(&path, "postgres://u:hunter2@h/d\n").unwrap();
@@ -399,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn several_origins_come_by_comma_or_flag() {
+    fn several_origins_are_given_by_commas_or_repeated_flags() {
         let given =
             ["antiphon", "--allow-origin", "https://a.example,https://b.example", "--allow-origin", "http://c.example"];
         let settings = Cli::try_parse_from(given).unwrap().settings;
@@ -442,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn options_may_come_before_the_command() {
+    fn options_can_precede_the_command() {
         let parsed = |words: &[&str]| Cli::try_parse_from([&["antiphon"], words].concat());
         let cli = parsed(&["--database-url", "sqlite://migrate", "migrate", "--down", "2"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Migrate { down: Some(2), yes: false })));
@@ -450,14 +452,14 @@ mod tests {
         let cli = parsed(&["--jwt-issuer", "schema", "--listen", ":1", "serve"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Serve(_))));
         assert_eq!(cli.settings.auth.signing.jwt_issuer, ["schema"]);
-        // A setting that a command has no use for is taken, as it is from the environment.
+        // A command accepts settings that it does not use, as it does in the environment.
         assert!(parsed(&["--listen", ":1", "schema"]).is_ok() && parsed(&["migrate", "--jwt-secret", "a"]).is_ok());
         assert!(parsed(&["--listen", "nowhere", "schema"]).is_err() && parsed(&["migrate", "--email", "a"]).is_err());
         assert!(parsed(&["nonsense"]).is_err());
     }
 
     #[test]
-    fn what_is_empty_is_not_set() {
+    fn an_empty_value_counts_as_not_set() {
         let settings = settings(&[
             "--jwt-issuer",
             "",
@@ -501,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_several_issuers_are_each_ones_own() {
+    fn several_key_sets_need_one_issuer_each() {
         let sets =
             |words: &[&str]| settings(words).auth.key_sets().map(|sets| sets.len()).map_err(|error| error.to_string());
         let two = "https://a.example/jwks,https://b.example/jwks";

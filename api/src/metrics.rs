@@ -1,7 +1,8 @@
-//! What an operator sees of a running server: counters, gauges and histograms, written as Prometheus reads them. One set for
-//! a server; every layer counts its own work in it.
+//! Metrics for operators: counters, gauges and histograms in Prometheus's format. A server has one set, and every layer
+//! counts its own work.
 //!
-//! To add one, add a field, register it in [`Metrics::default`] with its help text, and count where the thing happens.
+//! To add a metric, add a field, register it in [`Metrics::default`] with its help text, and update it where the event
+//! happens.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -23,85 +24,85 @@ use tracing::Instrument;
 /// The media type of [`Metrics::text`].
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
-/// How many names of operations have time series of their own. Names come from clients, and each costs memory for as long as
-/// the server runs; what comes after these counts as [`OTHER`].
+/// Number of operation names with their own time series. Names come from clients, and each takes memory until the
+/// server stops. All others count as [`OTHER`].
 const MAX_NAMES: usize = 200;
 
-/// The longest name that has a time series of its own, in bytes.
+/// Longest operation name with its own time series, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// Stands for every name beyond [`MAX_NAMES`], and for those of operations that have never succeeded. No operation of a
-/// client's has it: it is no GraphQL name.
+/// Label for all names beyond [`MAX_NAMES`], and for operations that have never succeeded. It is not a valid GraphQL
+/// name, so no client can use it.
 const OTHER: &str = "(other)";
 
-/// Bounds of the buckets of durations, in seconds.
+/// Histogram buckets of durations, in seconds.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// Whose time series it is.
+/// Labels of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOperation {
+struct OperationLabels {
     kind: &'static str,
     name: Name,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOutcome {
+struct OutcomeLabels {
     kind: &'static str,
     name: Name,
     outcome: &'static str,
 }
 
-/// A pool's connections.
+/// Labels of a connection pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfPool {
+struct PoolLabels {
     pool: &'static str,
     state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfAccess {
+struct AccessLabels {
     access: &'static str,
 }
 
-/// What somebody waits for.
+/// Label of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfLane {
+struct QueueLabels {
     lane: &'static str,
 }
 
 type Durations<S> = Family<S, Histogram, fn() -> Histogram>;
 
-/// Everything that is counted.
+/// The metrics of a server.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The names that have time series of their own.
+    /// The names that have their own time series.
     names: RwLock<HashSet<Arc<str>>>,
-    operations: Family<OfOutcome, Counter>,
-    durations: Durations<OfOperation>,
-    operation_statements: Family<OfOperation, Counter>,
-    operation_sql: Family<OfOperation, Counter<f64, AtomicU64>>,
-    /// SQL statements sent, transaction control not counted.
+    operations: Family<OutcomeLabels, Counter>,
+    durations: Durations<OperationLabels>,
+    operation_statements: Family<OperationLabels, Counter>,
+    operation_sql: Family<OperationLabels, Counter<f64, AtomicU64>>,
+    /// SQL statements sent, without transaction control.
     pub statements: Counter,
     statement_errors: Counter,
     statement_durations: Histogram,
-    pool: Family<OfPool, Gauge>,
-    pool_waiting: Family<OfAccess, Gauge>,
-    pool_waits: Durations<OfAccess>,
-    turns_waiting: Family<OfLane, Gauge>,
-    turn_waits: Durations<OfLane>,
-    /// Pieces of work on many bytes that wait for a processor.
+    pool: Family<PoolLabels, Gauge>,
+    pool_waiting: Family<AccessLabels, Gauge>,
+    pool_waits: Durations<AccessLabels>,
+    turns_waiting: Family<QueueLabels, Gauge>,
+    turn_waits: Durations<QueueLabels>,
+    /// CPU-intensive tasks waiting for a processor.
     pub heavy_waiting: Gauge,
-    /// WebSockets that are open.
+    /// Open WebSockets.
     pub sockets: Gauge,
-    /// Subscriptions under way.
+    /// Running subscriptions.
     pub listeners: Gauge,
-    /// Results that went out to listeners.
+    /// Results sent to subscribers.
     pub deliveries: Counter,
     lag: Histogram,
-    /// Bytes of the file contents that were written and were not there already.
+    /// Size of new file contents, in bytes.
     pub blob_bytes: Counter,
-    /// Bytes that were kept for them.
+    /// Their size in storage, in bytes.
     pub blob_stored_bytes: Counter,
     cpu: Counter<f64, AtomicU64>,
     memory: Gauge,
@@ -140,58 +141,63 @@ impl Default for Metrics {
         let r = m.registry.sub_registry_with_prefix("antiphon");
         r.register(
             "operations",
-            "GraphQL operations that ended: OK, or the code of what went wrong. A subscription counts when it ends",
+            "Completed GraphQL operations by outcome: OK or an error code. A subscription counts when it ends",
             m.operations.clone(),
         );
-        r.register_with_unit("operation", "Time of queries and mutations", Unit::Seconds, m.durations.clone());
+        r.register_with_unit("operation", "Duration of queries and mutations", Unit::Seconds, m.durations.clone());
         r.register("operation_statements", "SQL statements of queries and mutations", m.operation_statements.clone());
         r.register_with_unit(
             "operation_sql",
-            "Time that queries and mutations waited for SQL statements",
+            "Time that queries and mutations spent in SQL statements",
             Unit::Seconds,
             m.operation_sql.clone(),
         );
-        r.register("sql_statements", "SQL statements, transaction control not counted", m.statements.clone());
+        r.register("sql_statements", "SQL statements, without transaction control", m.statements.clone());
         r.register("sql_errors", "SQL statements that failed", m.statement_errors.clone());
-        r.register_with_unit("sql_statement", "Time of SQL statements", Unit::Seconds, m.statement_durations.clone());
+        r.register_with_unit(
+            "sql_statement",
+            "Duration of SQL statements",
+            Unit::Seconds,
+            m.statement_durations.clone(),
+        );
         r.register("pool_connections", "Connections to the database", m.pool.clone());
-        r.register("pool_waiting", "Transactions that wait for a connection", m.pool_waiting.clone());
+        r.register("pool_waiting", "Transactions waiting for a connection", m.pool_waiting.clone());
         r.register_with_unit(
             "pool_wait",
-            "Time until a transaction had a connection and had begun",
+            "Time until a transaction got a connection and began",
             Unit::Seconds,
             m.pool_waits.clone(),
         );
         r.register(
             "turns_waiting",
-            "Those who wait for others: to read, to write, for a project, for a processor",
+            "Tasks waiting in a queue: to read, to write, for a project, for a processor",
             m.turns_waiting.clone(),
         );
         r.register_with_unit(
             "turn_wait",
-            "Time that those who had to wait for others waited",
+            "Waiting time of the tasks that had to queue",
             Unit::Seconds,
             m.turn_waits.clone(),
         );
-        r.register("heavy_waiting", "Pieces of work on many bytes that wait for a processor", m.heavy_waiting.clone());
+        r.register("heavy_waiting", "CPU-intensive tasks waiting for a processor", m.heavy_waiting.clone());
         r.register("sockets", "Open WebSockets", m.sockets.clone());
-        r.register("listeners", "Subscriptions under way", m.listeners.clone());
-        r.register("deliveries", "Results of subscriptions", m.deliveries.clone());
+        r.register("listeners", "Running subscriptions", m.listeners.clone());
+        r.register("deliveries", "Subscription results sent", m.deliveries.clone());
         r.register_with_unit(
             "delivery_lag",
-            "Time from a write until a listener that was there has its event",
+            "Time from a write until a connected subscriber gets its event",
             Unit::Seconds,
             m.lag.clone(),
         );
+        r.register_with_unit("blob", "Size of new file contents", Unit::Bytes, m.blob_bytes.clone());
         r.register_with_unit(
-            "blob",
-            "File contents written that were not there yet",
+            "blob_stored",
+            "Size of new file contents in storage",
             Unit::Bytes,
-            m.blob_bytes.clone(),
+            m.blob_stored_bytes.clone(),
         );
-        r.register_with_unit("blob_stored", "What was kept for them", Unit::Bytes, m.blob_stored_bytes.clone());
         if process().is_some() {
-            // Under the names that every exporter gives them.
+            // The conventional names of process metrics.
             let r = m.registry.sub_registry_with_prefix("process");
             r.register_with_unit("cpu", "CPU time of the process", Unit::Seconds, m.cpu.clone());
             r.register_with_unit("resident_memory", "Resident memory of the process", Unit::Bytes, m.memory.clone());
@@ -202,8 +208,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts an operation that has ended. `is_known` says that a signed-in caller's succeeded, so that its name is worth time
-    /// series of its own. `cost` is what it took, where it is one that ends by itself.
+    /// Counts a completed operation. `is_known` means that it succeeded for a signed-in caller, so that its name can
+    /// get its own time series. `cost` is `None` for subscriptions.
     pub fn ended(
         &self,
         kind: &'static str,
@@ -214,12 +220,12 @@ impl Metrics {
     ) {
         let name = self.name(name, is_known);
         if let Some((duration, cost)) = cost {
-            let of = OfOperation { kind, name: name.clone() };
+            let of = OperationLabels { kind, name: name.clone() };
             self.durations.get_or_create(&of).observe(duration.as_secs_f64());
             self.operation_statements.get_or_create(&of).inc_by(cost.statements());
             self.operation_sql.get_or_create(&of).inc_by(cost.sql_time().as_secs_f64());
         }
-        self.operations.get_or_create(&OfOutcome { kind, name, outcome }).inc();
+        self.operations.get_or_create(&OutcomeLabels { kind, name, outcome }).inc();
     }
 
     fn name(&self, name: Option<&str>, is_known: bool) -> Name {
@@ -238,23 +244,23 @@ impl Metrics {
         Name(OTHER.into())
     }
 
-    /// Counts a SQL statement, for the operation that it is sent for too.
+    /// Counts a SQL statement, and adds it to the cost of the current operation.
     pub fn statement(&self, duration: Duration, has_failed: bool) {
         self.statements.inc();
         if has_failed {
             self.statement_errors.inc();
         }
         self.statement_durations.observe(duration.as_secs_f64());
-        // Outside an operation there is none to count it for.
+        // Statements outside of operations have no cost to add to.
         let _ = COST.try_with(|cost| {
             cost.statements.fetch_add(1, Ordering::Relaxed);
             cost.sql_nanoseconds.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         });
     }
 
-    /// Says how long a transaction waited for its connection, and that it waits meanwhile.
+    /// Measures how long a transaction waits for its connection.
     pub async fn waiting<T>(&self, access: &'static str, begin: impl Future<Output = T>) -> T {
-        let of = OfAccess { access };
+        let of = AccessLabels { access };
         let started = Instant::now();
         let waiting = Held::new(&self.pool_waiting.get_or_create(&of));
         let begun = begin.await;
@@ -263,9 +269,9 @@ impl Metrics {
         begun
     }
 
-    /// Says how long somebody waits for others, and that they wait meanwhile.
+    /// Measures how long a task waits in a queue.
     pub async fn waiting_turn<T>(&self, lane: &'static str, wait: impl Future<Output = T>) -> T {
-        let of = OfLane { lane };
+        let of = QueueLabels { lane };
         let started = Instant::now();
         let waiting = Held::new(&self.turns_waiting.get_or_create(&of));
         let waited = wait.await;
@@ -274,19 +280,19 @@ impl Metrics {
         waited
     }
 
-    /// Says how many connections a pool has, and how many of them nobody uses.
+    /// Sets the number of connections of a pool, and how many of them are idle.
     pub fn pool(&self, pool: &'static str, size: u32, idle: usize) {
         let idle = i64::try_from(idle).unwrap_or(i64::MAX);
-        self.pool.get_or_create(&OfPool { pool, state: "idle" }).set(idle);
-        self.pool.get_or_create(&OfPool { pool, state: "used" }).set((i64::from(size) - idle).max(0));
+        self.pool.get_or_create(&PoolLabels { pool, state: "idle" }).set(idle);
+        self.pool.get_or_create(&PoolLabels { pool, state: "used" }).set((i64::from(size) - idle).max(0));
     }
 
-    /// Says how long after its write an event reached a listener.
+    /// Records the time from a write until a subscriber gets its event.
     pub fn lag(&self, lag: Duration) {
         self.lag.observe(lag.as_secs_f64());
     }
 
-    /// Everything counted so far, in Prometheus's text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+    /// All metrics in Prometheus's text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
     pub fn text(&self) -> String {
         if let Some(process) = process() {
             self.cpu.inner().store(process.cpu_seconds.to_bits(), Ordering::Relaxed);
@@ -295,13 +301,13 @@ impl Metrics {
         }
         let mut text = String::new();
         if let Err(error) = prometheus_text::encode(&mut text, &self.registry) {
-            tracing::error!(%error, "the metrics could not be written");
+            tracing::error!(%error, "cannot write the metrics");
         }
         text
     }
 }
 
-/// A name with time series of its own.
+/// A name with its own time series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name(Arc<str>);
 
@@ -311,12 +317,12 @@ impl EncodeLabelValue for Name {
     }
 }
 
-/// Counts itself in a gauge for as long as it lives.
+/// Increments a gauge until it is dropped.
 #[derive(Debug)]
 pub struct Held(Gauge);
 
 impl Held {
-    /// One more.
+    /// Increments the gauge.
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
@@ -329,7 +335,7 @@ impl Drop for Held {
     }
 }
 
-/// What an operation has asked of the database.
+/// The database cost of an operation.
 #[derive(Debug, Default)]
 pub struct Cost {
     statements: AtomicU64,
@@ -337,21 +343,21 @@ pub struct Cost {
     pauses: Mutex<Pauses>,
 }
 
-/// When an operation has waited for others.
+/// Time that an operation has spent waiting for others.
 #[derive(Debug, Default)]
 struct Pauses {
     ended: Duration,
-    /// Since when it waits, and how many of its tasks do.
+    /// The start of the current pause, and the number of waiting tasks.
     current: Option<(Instant, usize)>,
 }
 
 impl Cost {
-    /// Statements sent, transaction control not counted.
+    /// Statements sent, without transaction control.
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
     }
 
-    /// Time until they were answered, summed.
+    /// Sum of the durations of the statements.
     pub fn sql_time(&self) -> Duration {
         Duration::from_nanos(self.sql_nanoseconds.load(Ordering::Relaxed))
     }
@@ -363,7 +369,7 @@ impl Cost {
     }
 }
 
-/// An operation's pause, until it is dropped.
+/// Pauses an operation until it is dropped.
 struct Pause(Arc<Cost>);
 
 impl Pause {
@@ -392,13 +398,13 @@ impl Drop for Pause {
     }
 }
 
-/// Waits for others: the present operation does not spend the time that this takes.
+/// Waits for others. This time does not count against the current operation's time limit.
 pub async fn paused<T>(wait: impl Future<Output = T>) -> T {
     let _pause = COST.try_with(Arc::clone).ok().map(Pause::begin);
     wait.await
 }
 
-/// How long the present operation has waited for others so far.
+/// How long the current operation has waited for others so far.
 pub fn waited() -> Duration {
     let waited = |cost: &Arc<Cost>| {
         let pauses = cost.pauses();
@@ -408,16 +414,16 @@ pub fn waited() -> Duration {
 }
 
 tokio::task_local! {
-    /// The operation that the present task works for.
+    /// The cost of the current task's operation.
     static COST: Arc<Cost>;
 }
 
-/// Counts what the future asks of the database in `cost`.
+/// Adds the statements of a future to `cost`.
 pub async fn counted<T>(cost: Arc<Cost>, work: impl Future<Output = T>) -> T {
     COST.scope(cost, work).await
 }
 
-/// Polls a stream, and counts in `cost` what that asks of the database.
+/// Polls a stream, and adds its statements to `cost`.
 pub fn counted_stream<S: Stream + Unpin>(
     cost: &Arc<Cost>,
     stream: &mut S,
@@ -426,7 +432,7 @@ pub fn counted_stream<S: Stream + Unpin>(
     COST.sync_scope(cost.clone(), || stream.poll_next_unpin(context))
 }
 
-/// Spawns a task that belongs to what the present one does: it is counted and logged as its part.
+/// Spawns a task that is counted and logged as part of the current operation.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     let work = work.in_current_span();
     match COST.try_with(Arc::clone) {
@@ -441,12 +447,12 @@ struct Process {
     open_files: i64,
 }
 
-/// What Linux says of this process (proc(5)); nothing elsewhere.
+/// Resource usage of this process from proc(5); `None` on systems other than Linux.
 fn process() -> Option<Process> {
     /// `sysconf(_SC_CLK_TCK)`, which is 100 on every architecture that Rust runs on.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Behind the command's name, which may hold anything: field 3 and on; 14 and 15 are the ticks.
+    // After the command's name, which can contain anything: field 3 onwards. Fields 14 and 15 are the ticks.
     let mut ticks = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).map(str::parse::<f64>);
     let cpu_seconds = (ticks.next()?.ok()? + ticks.next()?.ok()?) / TICKS_PER_SECOND;
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -464,7 +470,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_clients_take_bounded_room() {
+    fn operation_names_take_bounded_memory() {
         let metrics = Metrics::default();
         let ended = |name: &str, is_known| metrics.ended("query", Some(name), is_known, "OK", None);
         ended("Stranger", false);
@@ -482,7 +488,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn statements_count_for_the_operation_whose_task_they_come_from() {
+    async fn statements_count_for_the_operation_of_their_task() {
         let metrics = Arc::new(Metrics::default());
         let cost = Arc::new(Cost::default());
         let second = Duration::from_secs(1);

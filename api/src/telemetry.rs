@@ -1,8 +1,8 @@
-//! The log and the traces. The log goes to standard error, for people or as one JSON object a line; `RUST_LOG` says how much,
-//! in the words of tracing-subscriber's `EnvFilter`. Traces go to a collector by OTLP over HTTP, where OpenTelemetry's own
-//! variables (`OTEL_EXPORTER_OTLP_ENDPOINT` and the like,
-//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>) name one, and then continue the trace of a caller who says
-//! which it is (W3C Trace Context, <https://www.w3.org/TR/trace-context/>).
+//! The log and the traces. The log goes to standard error, as text or as one JSON object per line; `RUST_LOG` sets its
+//! level, in the syntax of tracing-subscriber's `EnvFilter`. Traces go to a collector by OTLP over HTTP if
+//! OpenTelemetry's own variables (such as `OTEL_EXPORTER_OTLP_ENDPOINT`,
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>) name one. They continue the caller's trace if the
+//! request has one (W3C Trace Context, <https://www.w3.org/TR/trace-context/>).
 
 use std::{
     env,
@@ -22,37 +22,37 @@ use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt
 
 use crate::config::LogFormat;
 
-/// What is logged where `RUST_LOG` is not set. What NATS's client says of each attempt, we say of each outage, and the migrations
-/// that are applied are named in one line.
+/// The filter without `RUST_LOG`. NATS's client logs every attempt to reconnect, and the migration library logs every
+/// migration; this server logs each outage once, and all migrations in one line.
 const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=off,sea_orm_migration=warn";
 
-/// What is logged at most, whatever `RUST_LOG` asks for: below this, libraries log the bytes of requests and of sockets, with the
-/// tokens and texts in them.
-fn at_most() -> Targets {
+/// An upper bound for `RUST_LOG`: at lower levels, libraries log the bytes of requests and sockets, which contain
+/// tokens and texts.
+fn maximum_levels() -> Targets {
     Targets::new().with_default(LevelFilter::INFO).with_target("antiphon", LevelFilter::TRACE)
 }
 
-/// How long a collector may take, where `OTEL_EXPORTER_OTLP_TIMEOUT` does not say.
-const EXPORT_TIME: Duration = Duration::from_secs(10);
+/// Timeout for a collector if `OTEL_EXPORTER_OTLP_TIMEOUT` is not set.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most of a collector's answer that is read, in bytes.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+/// Largest response read from a collector, in bytes.
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
-/// What is to be finished before the process ends.
+/// Telemetry that must be finished before the process ends.
 #[must_use = "traces that are not sent yet are lost with the process"]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
 impl Telemetry {
-    /// Starts the log and, where they are configured, the traces; to be called once, before anything else.
+    /// Starts the log and, if configured, the traces. Must be called once, before anything else.
     ///
     /// # Errors
-    /// A variable is not usable, or something else logs already.
+    /// A variable is invalid, or a logger is already installed.
     pub fn start(format: LogFormat) -> anyhow::Result<Self> {
         let filter = env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
         let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(DEFAULT_FILTER))
-            .context("RUST_LOG is not usable; an example is \"info,antiphon=debug\"")?;
+            .context("RUST_LOG is invalid; an example is \"info,antiphon=debug\"")?;
         let is_text = match format {
             LogFormat::Auto => stderr().is_terminal(),
             LogFormat::Text => true,
@@ -64,7 +64,7 @@ impl Telemetry {
         } else {
             log.json().flatten_event(true).boxed()
         };
-        let traces = if are_traces_wanted() { Some(provider().context("traces cannot be sent")?) } else { None };
+        let traces = if are_traces_wanted() { Some(provider().context("cannot send traces")?) } else { None };
         if traces.is_some() && are_callers_traces_continued() {
             global::set_text_map_propagator(TraceContextPropagator::new());
         }
@@ -74,29 +74,29 @@ impl Telemetry {
                 .with_location(false)
                 .with_threads(false)
                 .with_tracked_inactivity(false)
-                // Whatever is logged, and nothing of the libraries: what sends the traces would trace itself.
+                // The same spans as in the log, and none of the libraries: the exporter would trace its own requests.
                 .with_filter(Targets::new().with_target("antiphon", LevelFilter::INFO))
         });
-        let log = log.with_filter(filter).with_filter(at_most());
+        let log = log.with_filter(filter).with_filter(maximum_levels());
         let started = tracing_subscriber::registry().with(log).with(spans).try_init();
-        started.map_err(|error| anyhow!("the log cannot be started: {error}"))?;
+        started.map_err(|error| anyhow!("cannot start the log: {error}"))?;
         Ok(Self { traces })
     }
 
-    /// Sends the traces that wait to be sent, for some seconds at most.
+    /// Sends the remaining traces, for a few seconds at most.
     pub async fn finish(self) {
         let Some(traces) = self.traces else { return };
-        // It waits for a thread of its own.
+        // It blocks on the exporter's thread.
         match tokio::task::spawn_blocking(move || traces.shutdown()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the last traces could not be sent"),
-            Err(error) => tracing::error!(%error, "the traces could not be ended"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot send the last traces"),
+            Err(error) => tracing::error!(%error, "cannot stop the traces"),
         }
     }
 }
 
-/// Traces are sent where a collector is named; only then, for the specification's default of a collector on this machine would
-/// have every laptop complain that there is none.
+/// Traces are sent only if a collector is named. The specification's default is a collector on this machine, which most
+/// machines do not have.
 fn are_traces_wanted() -> bool {
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|given| given.trim().eq_ignore_ascii_case(value));
     let is_given = |name: &str| env::var(name).is_ok_and(|given| !given.trim().is_empty());
@@ -107,7 +107,7 @@ fn are_traces_wanted() -> bool {
             || is_given("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
 }
 
-/// `OTEL_PROPAGATORS` lists what to read of requests' headers; only W3C's `traceparent` and `tracestate` are understood.
+/// Whether `OTEL_PROPAGATORS` includes `tracecontext`, the only supported propagator.
 fn are_callers_traces_continued() -> bool {
     let given = env::var("OTEL_PROPAGATORS").unwrap_or_default();
     given.trim().is_empty() || given.split(',').any(|name| name.trim().eq_ignore_ascii_case("tracecontext"))
@@ -118,15 +118,15 @@ fn provider() -> anyhow::Result<SdkTracerProvider> {
         let protocol = env::var(name).unwrap_or_default();
         ensure!(
             matches!(protocol.trim(), "" | "http/protobuf"),
-            "{name} is {protocol:?}, and this server speaks http/protobuf alone (port 4318 of most collectors)"
+            "{name} is {protocol:?}, but this server supports only http/protobuf (port 4318 of most collectors)"
         );
     }
     let timeout = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"].into_iter().find_map(|name| {
-        // Milliseconds, as OpenTelemetry has it.
+        // In milliseconds, as OpenTelemetry specifies.
         env::var(name).ok()?.trim().parse().ok().map(Duration::from_millis)
     });
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(timeout.unwrap_or(EXPORT_TIME)))
+        .timeout_global(Some(timeout.unwrap_or(EXPORT_TIMEOUT)))
         .http_status_as_error(false)
         .max_redirects(0);
     let exporter = SpanExporter::builder()
@@ -141,7 +141,7 @@ fn provider() -> anyhow::Result<SdkTracerProvider> {
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
 }
 
-/// Posts to a collector. It blocks, as the exporter has a thread of its own.
+/// HTTP client of the exporter. It can block, since the exporter has its own thread.
 #[derive(Debug)]
 struct Collector(ureq::Agent);
 
@@ -149,7 +149,7 @@ impl Collector {
     fn post(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (head, body) = request.into_parts();
         let (head, mut body) = self.0.run(Request::from_parts(head, &body[..]))?.into_parts();
-        let body = body.with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+        let body = body.with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
         Ok(Response::from_parts(head, body.into()))
     }
 }

@@ -583,7 +583,7 @@ tests::on_sqlite! {
         for (token, word) in [
             (token_with(ada, json!({ "exp": now - 60 })), "expired"),
             (token_with(ada, json!({ "exp": null })), "`exp`"),
-            (token_with(ada, json!({ "nbf": now + 60 })), "not hold yet"),
+            (token_with(ada, json!({ "nbf": now + 60 })), "not valid yet"),
             (token_with(ada, json!({ "aud": "other" })), "`aud`"),
             (token_with(ada, json!({ "aud": null })), "`aud`"),
             (token_with(ada, json!({ "sub": "" })), "`sub`"),

@@ -223,9 +223,9 @@ tests::on_both! {
         let deep = "[".repeat(200) + &"]".repeat(200);
         let before = project.state().await;
         for (value, why) in [
-            (r#"{"a":1,"a":2}"#, "The key \"a\" is there twice."),
-            (r#"{"a":1,"\u0061":1}"#, "The key \"a\" is there twice."),
-            (r#"[{"x":{"y":1,"z":2,"y":1}}]"#, "The key \"y\" is there twice."),
+            (r#"{"a":1,"a":2}"#, "The key \"a\" is duplicated."),
+            (r#"{"a":1,"\u0061":1}"#, "The key \"a\" is duplicated."),
+            (r#"[{"x":{"y":1,"z":2,"y":1}}]"#, "The key \"y\" is duplicated."),
             (r#""\ud83d""#, "A string has a lone surrogate."),
             (r#"{"a":["\ude00\ud83d"]}"#, "A string has a lone surrogate."),
             (r#"{"\ud83d":1}"#, "A string has a lone surrogate."),

@@ -278,7 +278,7 @@ tests::on_both! {
         let told: String = findings.iter().map(ToString::to_string).collect();
         assert_eq!(findings.iter().any(commands::Finding::is_broken), database.file().is_none(), "{told}");
         assert!(told.contains("warning  settings: MAX_FILE_BYTES"), "{told}");
-        let expected = if database.file().is_some() { "will be made" } else { "BROKEN   migrations: " };
+        let expected = if database.file().is_some() { "will be created" } else { "BROKEN   migrations: " };
         assert!(told.contains(expected), "{told}");
         blank.remove().await;
     }
@@ -296,23 +296,23 @@ tests::on_sqlite! {
         let (at, url) = (issuer.url(), database.url());
         let asked = async |secret: &[&str]| examined(&url, &[&["--jwt-jwks-url", &at], secret].concat()).await;
         let (told, is_broken) = asked(NO_SECRET).await;
-        assert!(told.contains("ok       issuer: publishes 2 keys that sign tokens: ES256 ec, EdDSA ed\n"), "{told}");
+        assert!(told.contains("ok       issuer: publishes 2 usable keys: ES256 ec, EdDSA ed\n"), "{told}");
         assert!(!is_broken, "{told}");
 
         let symmetric = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "legacy" });
         let mixed = json!({ "keys": [symmetric, SigningKey::rsa().public()] }).to_string();
         issuer.answers(Answer::Text(mixed));
         let (told, _) = asked(NO_SECRET).await;
-        assert!(told.contains("ok       issuer: publishes 1 keys") && told.contains("left out: it is of a kind"), "{told}");
+        assert!(told.contains("ok       issuer: publishes 1 usable keys") && told.contains("left out: its kind is not supported"), "{told}");
         for (answer, words) in [
             (Answer::Keys(vec![]), "none of the 0 keys"),
             (Answer::Text(json!({ "keys": [symmetric] }).to_string()), "none of the 1 keys"),
-            (Answer::Text("<html>".to_owned()), "is what that calls `jwks_uri`"),
-            (Answer::Text(json!({ "issuer": at, "jwks_uri": at }).to_string()), "is what that calls `jwks_uri`"),
+            (Answer::Text("<html>".to_owned()), "contains it as `jwks_uri`"),
+            (Answer::Text(json!({ "issuer": at, "jwks_uri": at }).to_string()), "contains it as `jwks_uri`"),
             (Answer::Status(404), "/.well-known/jwks.json"),
             (Answer::Status(500), "500"),
-            (Answer::Elsewhere(at.clone()), "redirections are not followed"),
-            (Answer::Nothing, "whether `curl` gets it"),
+            (Answer::Elsewhere(at.clone()), "redirects are not followed"),
+            (Answer::Nothing, "check with `curl`"),
         ] {
             issuer.answers(answer);
             let (told, is_broken) = asked(NO_SECRET).await;
@@ -320,7 +320,7 @@ tests::on_sqlite! {
         }
         issuer.stop().await;
         let (told, is_broken) = asked(NO_SECRET).await;
-        assert!(is_broken && told.contains("refused") && told.contains("whether `curl` gets it"), "{told}");
+        assert!(is_broken && told.contains("refused") && told.contains("check with `curl`"), "{told}");
         // Who has a secret too can sign in without the issuer.
         let (told, is_broken) = asked(&[]).await;
         assert!(!is_broken && told.contains("warning  issuer: "), "{told}");
@@ -335,7 +335,7 @@ tests::on_sqlite! {
         for (mode, broken, words) in [
             (0o600, false, "ok       database: "),
             (0o644, false, "warning  database: "),
-            (0o666, true, "may be written by every user"),
+            (0o666, true, "is writable by every user"),
         ] {
             allow(mode);
             let (told, is_broken) = examined(&database.url(), &[]).await;
@@ -353,9 +353,9 @@ tests::on_sqlite! {
     async fn the_doctor_looks_at_the_servers_own_secret(database: Database) {
         let secret = format!("{}.secret", database.file().unwrap().display());
         let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
-        assert!(!is_broken && told.contains("ok       secret: the server will make its own"), "{told}");
+        assert!(!is_broken && told.contains("ok       secret: the server will generate its own"), "{told}");
         fs::write(&secret, "a secret that others have read by now").unwrap();
-        for (mode, broken, words) in [(0o600, false, "ok       secret: the server has its own"), (0o640, true, "BROKEN   secret: ")] {
+        for (mode, broken, words) in [(0o600, false, "ok       secret: the server uses its own"), (0o640, true, "BROKEN   secret: ")] {
             fs::set_permissions(&secret, Permissions::from_mode(mode)).unwrap();
             let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
             assert!(is_broken == broken && told.contains(words) && !told.contains("others have read"), "{mode:o}: {told}");
@@ -368,8 +368,8 @@ tests::on_sqlite! {
         let server = Server::start(&database).await;
         let own = server.address().to_string();
         for (flags, broken, words) in [
-            (["--listen", own.as_str()].as_slice(), false, "a server of ours answers at"),
-            (&["--listen", "192.0.2.1:8080"], true, "cannot be listened on"),
+            (["--listen", own.as_str()].as_slice(), false, "a running antiphon server listens on"),
+            (&["--listen", "192.0.2.1:8080"], true, "cannot listen on"),
             (&["--listen", "127.0.0.1:8099", "--metrics-listen", "127.0.0.1:8099"], true, "METRICS_LISTEN is the same as LISTEN"),
             (&["--metrics-listen", "0.0.0.0:0"], false, "warning  metrics: 0.0.0.0:0 is reachable from other machines"),
         ] {

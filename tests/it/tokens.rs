@@ -92,7 +92,7 @@ tests::on_sqlite! {
             (json!({ "iss": "https://evil.example" }), "`iss`"),
             (json!({ "aud": "other" }), "`aud`"),
             (json!({ "exp": now - 60 }), "expired"),
-            (json!({ "nbf": now + 60 }), "not hold yet"),
+            (json!({ "nbf": now + 60 }), "not valid yet"),
             (json!({ "sub": "" }), "`sub`"),
             (json!({ "sub": null }), "`sub`"),
             (json!({ "role": "anon" }), "anonymous key"),
@@ -158,7 +158,7 @@ tests::on_sqlite! {
         let_in(asked_with(&server, &token).await);
         issuer.answers(Answer::Keys(vec![SigningKey::ec_next()]));
         let_in(asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await);
-        refused(&asked_with(&server, &token).await, "issuer does not have");
+        refused(&asked_with(&server, &token).await, "issuer does not publish");
         // Once at the start, and once for each token whose key was not there.
         assert_eq!(issuer.asked(), 3);
         server.stop().await;
@@ -172,7 +172,7 @@ tests::on_sqlite! {
             let header = Header { kid: Some(format!("unknown-{number}")), ..Header::new(Algorithm::ES256) };
             let token = SigningKey::ec_next().sign(&header, &claims);
             let server = server.clone();
-            async move { refused(&asked_with(&server, &token).await, "issuer does not have") }
+            async move { refused(&asked_with(&server, &token).await, "issuer does not publish") }
         });
         join_all(flood).await;
         // Three at once, and one more for each ten seconds that this may have taken; and one at the start.
@@ -185,7 +185,7 @@ tests::on_sqlite! {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         issuer.stop().await;
-        refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not have");
+        refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not publish");
         let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         server.stop().await;
     }
@@ -227,7 +227,7 @@ tests::on_sqlite! {
             let issuer = Issuer::start(&[SigningKey::ec()]).await;
             let server = start(&database, &issuer, NO_SECRET).await;
             issuer.answers(wrong);
-            refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not have");
+            refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not publish");
             assert_eq!(issuer.asked(), 2);
             let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
             server.stop().await;
@@ -249,7 +249,7 @@ tests::on_sqlite! {
         }
         let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         assert!(!waiting.is_finished());
-        refused(&waiting.await.unwrap(), "issuer does not have");
+        refused(&waiting.await.unwrap(), "issuer does not publish");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         server.stop().await;
     }
@@ -492,7 +492,7 @@ tests::on_both! {
         // then the log tells of all that, and has none of these in it.
         let log = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(log.contains("listening") && log.contains("answered") && log.contains("socket closed by the server"), "{log}");
+        assert!(log.contains("listening") && log.contains("request completed") && log.contains("socket closed by the server"), "{log}");
         let signature = |token: &str| token.rsplit_once('.').unwrap().1.to_owned();
         let secrets = [
             JWT_SECRET.to_owned(),

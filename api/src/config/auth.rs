@@ -1,4 +1,4 @@
-//! Which tokens hold.
+//! Authentication settings.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,47 +9,54 @@ use clap::{Args, builder::FalseyValueParser};
 
 use super::secret::{Secret, read_secret};
 
-/// What tokens are signed with, and what they must say.
+/// Which tokens are accepted.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sign-in")]
 pub struct Auth {
-    /// What is signed with a secret.
+    /// Tokens signed with a secret, and the required claims.
     #[command(flatten)]
     pub signing: Signing,
-    /// Where the issuer publishes the keys of its tokens (RS, PS and ES 256 to 512, EdDSA), besides the secret or instead of it (Supabase: https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json). Several, with commas between them, if there is an issuer in JWT_ISSUER for each, in the same order
+    /// URL of the issuer's published keys (RS, PS and ES 256 to 512, EdDSA), in addition to the secret or instead of it
+    /// (Supabase: https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json). Several URLs, separated by commas, need
+    /// one issuer each in JWT_ISSUER, in the same order
     #[arg(long, env = "JWT_JWKS_URL", value_delimiter = ',', value_name = "URL", value_parser = jwks_url)]
     pub jwt_jwks_url: Vec<String>,
 }
 
-/// What the server needs to sign tokens of its own, and to know them again.
+/// Settings for signing and verifying tokens.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sign-in")]
 pub struct Signing {
-    /// Secret of HS256 tokens (Supabase: the project's JWT secret), at least 32 bytes; without it, on SQLite and a loopback address, the server makes its own and prints a sign-in link
+    /// Secret of HS256 tokens (Supabase: the project's JWT secret), at least 32 bytes. Without it, on SQLite and a
+    /// loopback address, the server generates its own and prints a sign-in link
     #[arg(long, env = "JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
-    /// File with that secret, which only its owner may read, instead of --jwt-secret
+    /// File with that secret, readable only by its owner, instead of --jwt-secret
     #[arg(long, env = "JWT_SECRET_FILE", conflicts_with = "jwt_secret", value_name = "FILE")]
     pub jwt_secret_file: Option<PathBuf>,
-    /// The `iss` that tokens must have (Supabase: https://PROJECT.supabase.co/auth/v1); one of several, with commas between them
+    /// Required `iss` of tokens (Supabase: https://PROJECT.supabase.co/auth/v1), or several accepted values separated
+    /// by commas
     #[arg(long, env = "JWT_ISSUER", value_delimiter = ',', value_name = "URL")]
     pub jwt_issuer: Vec<String>,
-    /// The `aud` that tokens must have, or, if they have none, their `client_id` or `azp`; one of several, with commas between them
+    /// Required `aud` of tokens, or several accepted values separated by commas. A token without `aud` is checked by
+    /// its `client_id` or `azp`
     #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',', default_value = "authenticated", value_name = "NAME")]
     pub jwt_audience: Vec<String>,
-    /// Accept tokens that were made for any audience, or for none, instead of --jwt-audience: only for an issuer whose tokens are all meant for this server
+    /// Accept tokens with any audience or none, instead of --jwt-audience. Use this only if all tokens of the issuer
+    /// are meant for this server
     #[arg(long, env = "JWT_ANY_AUDIENCE", value_parser = FalseyValueParser::new())]
     pub jwt_any_audience: bool,
-    /// The `role` that a user's token may have, if it has one; one of several, with commas between them, or * for any. Supabase's keys `anon` and `service_role` name no user
+    /// Required `role` of tokens that have one, or several accepted values separated by commas, or * for any.
+    /// Supabase's keys `anon` and `service_role` name no user
     #[arg(long, env = "JWT_ROLES", value_delimiter = ',', default_value = "authenticated", value_name = "ROLE")]
     pub jwt_roles: Vec<String>,
 }
 
 impl Auth {
-    /// Each place of published keys, with the issuer whose tokens they sign if there are several.
+    /// Each URL of published keys, with its issuer if there are several.
     ///
     /// # Errors
-    /// Several places without an issuer for each.
+    /// Several URLs without one issuer each.
     pub fn key_sets(&self) -> anyhow::Result<Vec<(&str, Option<&str>)>> {
         let (urls, issuers) = (&self.jwt_jwks_url, &self.signing.jwt_issuer);
         if let [url] = urls.as_slice() {
@@ -57,8 +64,8 @@ impl Auth {
         }
         ensure!(
             urls.is_empty() || urls.len() == issuers.len(),
-            "JWT_JWKS_URL names {} places and JWT_ISSUER {} issuers: with several there must be one issuer for each place, in the \
-             same order, so that no issuer's keys sign for another",
+            "JWT_JWKS_URL has {} URLs and JWT_ISSUER has {} issuers: several URLs need one issuer each, in the same \
+             order, so that the keys of one issuer cannot sign tokens of another",
             urls.len(),
             issuers.len()
         );
@@ -67,10 +74,10 @@ impl Auth {
 }
 
 impl Signing {
-    /// With what the file holds.
+    /// Reads the secret from its file, if one is given.
     ///
     /// # Errors
-    /// Why the file is not usable, never what is in it.
+    /// Why the file is unusable, never its content.
     pub(super) fn read_files(&mut self) -> anyhow::Result<()> {
         if let Some(path) = &self.jwt_secret_file {
             let read = read_secret(path);
@@ -81,13 +88,13 @@ impl Signing {
     }
 }
 
-/// Whoever can answer in the issuer's place can sign in as anybody, so keys come by https, or from this machine or the
-/// container network beside it, where names have no dots.
+/// Parses a URL of published keys. An attacker who can impersonate the issuer can sign in as any user, so the URL must
+/// be https, or http to this machine or to a host name without dots, as in a container network.
 ///
 /// # Errors
-/// What is wrong with it; clap adds the text itself.
+/// What is wrong; clap adds the value.
 fn jwks_url(text: &str) -> Result<String, String> {
-    let wrong = "it must be an https:// URL; http:// goes to this machine alone, or to a host whose name has no dot";
+    let wrong = "it must be an https:// URL; http:// is allowed only for this machine or a host name without dots";
     let uri: Uri = text.trim().parse().map_err(|_| wrong.to_owned())?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_near = match host.parse::<IpAddr>() {
@@ -107,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_by_https_or_from_near() {
+    fn key_urls_are_https_or_local() {
         for text in [
             "https://p.supabase.co/auth/v1/.well-known/jwks.json",
             "https://10.0.0.1:8443/jwks",

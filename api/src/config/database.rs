@@ -1,4 +1,4 @@
-//! Which database.
+//! Database settings.
 
 use std::path::PathBuf;
 
@@ -7,27 +7,28 @@ use clap::Args;
 
 use super::secret::{Secret, read_secret};
 
-/// Where the database is.
+/// The database.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct Store {
     /// sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite://antiphon.db", hide_env_values = true)]
     pub database_url: Secret,
-    /// File with the database's URL, which only its owner may read, instead of --database-url
+    /// File with the database URL, readable only by its owner, instead of --database-url
     #[arg(long, env = "DATABASE_URL_FILE", conflicts_with = "database_url", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
-    /// PostgreSQL's schema of the tables, which must be there; set by a statement on each connection, so that a pooler that drops start-up
-    /// options does no harm. Without it, the schema is the one in which the login makes tables
+    /// PostgreSQL schema that contains the tables; it must exist. It is set by a statement on each connection, so that it
+    /// also works behind a pooler that drops start-up options. The default is the schema in which the login creates
+    /// tables
     #[arg(long, env = "DATABASE_SCHEMA", value_name = "NAME")]
     pub database_schema: Option<String>,
 }
 
 impl Store {
-    /// With what the file holds.
+    /// Reads the URL from its file, if one is given.
     ///
     /// # Errors
-    /// Why the file is not usable, never what is in it.
+    /// Why the file is unusable, never its content.
     pub(super) fn read_files(&mut self) -> anyhow::Result<()> {
         if let Some(path) = &self.database_url_file {
             let read = read_secret(path);

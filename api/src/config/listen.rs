@@ -1,4 +1,4 @@
-//! Where the server listens, and who may call.
+//! Addresses to listen on, and what callers can use.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,37 +12,40 @@ use clap::{Args, builder::FalseyValueParser};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
 pub struct Listen {
-    /// Address to listen on: ADDRESS:PORT, NAME:PORT, :PORT (all addresses), or unix:PATH (a socket of mode 0660; unix:PATH?mode=0666 for another) [default: 127.0.0.1:8080]
+    /// Address to listen on: ADDRESS:PORT, NAME:PORT, :PORT (all addresses), or unix:PATH (a socket of mode 0660;
+    /// unix:PATH?mode=0666 for another) [default: 127.0.0.1:8080]
     #[arg(long = "listen", env = "LISTEN", value_name = "ADDRESS")]
     pub address: Option<Address>,
-    /// Port to listen on at all addresses if there is no --listen, as hosting platforms say it; without a secret or keys, at 127.0.0.1 alone
+    /// Port to listen on at all addresses if there is no --listen, as hosting platforms set it. Without a secret or
+    /// keys, the server listens only on 127.0.0.1
     #[arg(long, env = "PORT", value_name = "PORT")]
     pub port: Option<u16>,
-    /// Origin of a web page that may call this server, besides its own page; `https://*.example.com` is every host below
-    /// example.com; may be given several times
+    /// Origin of a web page that can call this server, in addition to its own page; `https://*.example.com` matches
+    /// every subdomain of example.com. Can be repeated
     #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub allow_origins: Vec<String>,
-    /// Number of proxies before this server that add the address they see to X-Forwarded-For, or to Forwarded if they remove the other; 0: nobody's word is taken
+    /// Number of proxies in front of this server that append to X-Forwarded-For, or to Forwarded if they remove the
+    /// other; 0: ignore both headers
     #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, value_name = "N")]
     pub trusted_proxies: usize,
-    /// GraphQL documents that requests may name by `documentId`: a folder of ID.graphql files, or a JSON file as relay-compiler,
-    /// graphql-codegen or Apollo write it. Each also has the id sha256:HASH
+    /// GraphQL documents that requests can refer to by `documentId`: a folder of ID.graphql files, or a JSON file as
+    /// written by relay-compiler, graphql-codegen or Apollo. Each document also has the id sha256:HASH
     #[arg(long, env = "DOCUMENTS", value_name = "PATH")]
     pub documents: Option<PathBuf>,
-    /// Answer the registered documents (--documents) and no others
+    /// Accept only registered documents (--documents)
     #[arg(long, env = "DOCUMENTS_ONLY", value_parser = FalseyValueParser::new())]
     pub documents_only: bool,
-    /// How long a server that is told to stop goes on serving, while /readyz says 503 and load balancers look elsewhere, in seconds
+    /// Time to keep serving after a stop signal while /readyz returns 503 and load balancers move away, in seconds
     #[arg(long, env = "DRAIN_SECONDS", default_value_t = 0, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
     pub drain_seconds: u64,
-    /// How long requests under way and sockets then have to end, in seconds; the database has two more to close. Docker kills
-    /// after 10 in all
+    /// Time that running requests and sockets then have to end, in seconds. Closing the database takes up to two more.
+    /// Docker kills a container after 10 seconds in all
     #[arg(long, env = "STOP_SECONDS", default_value_t = 7, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
     pub stop_seconds: u64,
 }
 
 impl Listen {
-    /// Where the server listens; a port alone means all addresses only for one that has a secret or keys.
+    /// The address to listen on. A port alone means all addresses only if the server has a secret or keys.
     pub fn address(&self, has_keys: bool) -> Address {
         let loopback = |port| Address::Tcp { host: Some(Ipv4Addr::LOCALHOST.to_string()), port };
         match (&self.address, self.port) {
@@ -54,27 +57,27 @@ impl Listen {
     }
 }
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A port, at the addresses of a name, or at all.
+    /// A TCP port.
     Tcp {
-        /// An address or a name; all addresses without it.
+        /// An IP address or a host name; `None` for all addresses.
         host: Option<String>,
-        /// The port; 0 is any that is free.
+        /// The port; 0 for any free port.
         port: u16,
     },
-    /// A socket in the file system.
+    /// A Unix socket.
     Unix {
-        /// Its path.
+        /// Path of the socket.
         path: PathBuf,
-        /// Its permissions.
+        /// Permissions of the socket.
         mode: u32,
     },
 }
 
 impl Address {
-    /// Whether only this machine reaches it.
+    /// Whether it is reachable only from this machine.
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Tcp { host: None, .. } => false,
@@ -86,7 +89,7 @@ impl Address {
         }
     }
 
-    /// Whether the other is the same port of the same address.
+    /// Whether both are the same port of the same address.
     pub fn is_same(&self, other: &Self) -> bool {
         self == other && !matches!(self, Self::Tcp { port: 0, .. })
     }
@@ -107,8 +110,8 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "an address is ADDRESS:PORT, NAME:PORT, :PORT, a port, or unix:PATH, for example 127.0.0.1:8080, \
-                             localhost:8080, [::1]:8080, :8080 or unix:/run/antiphon.sock";
+        const WRONG: &str = "an address is ADDRESS:PORT, NAME:PORT, :PORT, a port, or unix:PATH, for example \
+                             127.0.0.1:8080, localhost:8080, [::1]:8080, :8080 or unix:/run/antiphon.sock";
         let text = text.trim();
         let wrong = || WRONG.to_owned();
         if let Some(path) = text.strip_prefix("unix:") {
@@ -132,7 +135,7 @@ impl FromStr for Address {
     }
 }
 
-/// Whether it is an IPv4 address or a name of a host, which has no colon.
+/// Whether it is an IPv4 address or a host name, without a colon.
 fn is_name(host: &str) -> bool {
     host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
@@ -145,22 +148,22 @@ fn socket(text: &str) -> Option<Address> {
     (!path.is_empty() && !Path::new(path).ends_with("..")).then(|| Address::Unix { path: path.into(), mode })
 }
 
-/// An origin as browsers send it (RFC 6454, section 6.2): lower case, without the port that the scheme implies.
+/// Parses an origin as browsers send it (RFC 6454, section 6.2): in lower case, without the default port of the scheme.
 ///
 /// # Errors
-/// What is wrong with it; clap adds the text itself.
+/// What is wrong; clap adds the value.
 fn origin(text: &str) -> Result<String, String> {
     let lower = text.trim().to_ascii_lowercase();
     let uri: Uri = lower.parse().map_err(|_| NO_ORIGIN.to_owned())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(NO_ORIGIN.to_owned()) };
     let host = format!("{scheme}://{}", authority.host());
     let whole = authority.port_u16().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    // A wildcard stands for whatever is below a domain, and not below a top-level one.
+    // A wildcard matches all subdomains of a domain, but not of a top-level domain.
     let is_plain = match authority.host().strip_prefix("*.") {
         Some(domain) => domain.contains('.') && !domain.contains('*'),
         None => !host.contains('*'),
     };
-    // What else was there would never match what a browser sends.
+    // Anything more would never match what a browser sends.
     if lower != whole || !is_plain {
         return Err(NO_ORIGIN.to_owned());
     }
@@ -170,15 +173,15 @@ fn origin(text: &str) -> Result<String, String> {
     })
 }
 
-const NO_ORIGIN: &str = "an origin is scheme://host or scheme://host:port, without a path or a slash at its end, for example \
-                         https://ide.example.com; https://*.example.com is every host below example.com";
+const NO_ORIGIN: &str = "an origin is scheme://host or scheme://host:port, without a path or a trailing slash, for \
+                         example https://ide.example.com; https://*.example.com matches every subdomain of example.com";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_taken_as_a_browser_would_send_it() {
+    fn an_origin_is_normalized_as_browsers_send_it() {
         for (text, sent) in [
             ("https://ide.example.com", "https://ide.example.com"),
             (" HTTPS://IDE.Example.com:443", "https://ide.example.com"),
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_taken_in_each_usual_form() {
+    fn an_address_is_accepted_in_every_usual_form() {
         let tcp = |host: Option<&str>, port| Ok(Address::Tcp { host: host.map(str::to_owned), port });
         for (text, address, shown) in [
             ("127.0.0.1:8080", tcp(Some("127.0.0.1"), 8080), "127.0.0.1:8080"),
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_only_this_machine_reaches_is_known() {
+    fn loopback_addresses_are_recognized() {
         let is_loopback = |text: &str| text.parse::<Address>().unwrap().is_loopback();
         for text in
             ["127.0.0.1:1", "127.0.0.53:0", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1", "LOCALHOST:1", "unix:/a"]

@@ -1,4 +1,4 @@
-//! How servers of one database notify each other.
+//! Notifications between servers of one database.
 
 use clap::{ArgAction, Args};
 
@@ -8,13 +8,17 @@ use super::secret::Secret;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Several servers")]
 pub struct Live {
-    /// NATS by which the servers of one database wake each other's listeners, instead of PostgreSQL's NOTIFY: nats://HOST:PORT or tls://HOST:PORT, USER:PASSWORD@ or TOKEN@ before the host where it asks for one, several servers of a cluster with commas between them. Only ids of projects and their revisions go there
+    /// NATS server for notifications between servers of one database, instead of PostgreSQL's NOTIFY: nats://HOST:PORT
+    /// or tls://HOST:PORT, with USER:PASSWORD@ or TOKEN@ before the host if required; separate the servers of a cluster
+    /// by commas. Messages contain only project ids and revisions
     #[arg(long, env = "NATS_URL", hide_env_values = true, value_name = "URL")]
     pub nats_url: Option<Secret>,
-    /// Whether the servers of one PostgreSQL wake each other's listeners by LISTEN and NOTIFY, for which this one holds a connection of its own. A pooler in transaction mode does not let them through: then only the sweep finds what other servers write
+    /// Whether servers of one PostgreSQL database notify each other by LISTEN and NOTIFY. This takes one connection. It
+    /// does not work through a pooler in transaction mode; then only the sweep finds writes of other servers
     #[arg(long, env = "NOTIFY", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
     pub notify: bool,
-    /// How often the projects that are listened to are compared with the database, in seconds: how late a listener hears what another process wrote, where no notification came
+    /// Interval at which subscribed projects are compared with the database, in seconds: the longest delay until a
+    /// subscriber sees another process's write if no notification arrives
     #[arg(long, env = "SWEEP_SECONDS", default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub sweep_seconds: u64,
 }

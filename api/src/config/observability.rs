@@ -1,4 +1,4 @@
-//! What the server says of itself.
+//! Metrics and logs.
 
 use clap::{Args, ValueEnum};
 
@@ -8,11 +8,11 @@ use super::listen::Address;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Observability")]
 pub struct Observability {
-    /// Address of the operators' own, in the forms of --listen: /metrics, /healthz and /readyz, without TLS or sign-in, so not for the world. Not
-    /// served where it is not given
+    /// Address for operators, in the forms of --listen, with /metrics, /healthz and /readyz. It has no TLS and no
+    /// sign-in, so do not expose it. Not served by default
     #[arg(long, env = "METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<Address>,
-    /// Time from which on a query or mutation is logged as slow, in milliseconds; 0 logs none
+    /// Queries and mutations that take at least this long are logged as slow, in milliseconds; 0 disables this
     #[arg(long, env = "SLOW_OPERATION_MS", default_value_t = 1_000, value_name = "MS")]
     pub slow_operation_ms: u64,
     /// The log.
@@ -20,23 +20,23 @@ pub struct Observability {
     pub log: Log,
 }
 
-/// How the log is written.
+/// Settings of the log.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Observability")]
 pub struct Log {
-    /// How the log is written; RUST_LOG says how much of it
+    /// Format of the log; RUST_LOG sets its level
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 }
 
-/// How the log is written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere
     #[default]
     Auto,
-    /// Lines for people
+    /// Readable lines
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }

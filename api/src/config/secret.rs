@@ -1,4 +1,4 @@
-//! Settings that nobody else may read.
+//! Secret settings.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{anyhow, ensure};
 
-/// The secret in a file, without the line break at its end.
+/// Reads a secret from a file, without the trailing line break.
 ///
 /// # Errors
-/// The file cannot be read, or others than its owner can; then what is in it may be known by now.
+/// The file is unreadable, or other users have access to it, so that the secret may be known to them.
 pub fn read_secret(path: &Path) -> anyhow::Result<Secret> {
     let mut file = File::open(path)?;
     #[cfg(unix)]
@@ -17,8 +17,8 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Secret> {
         let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
         ensure!(
             mode & 0o077 == 0,
-            "others than its owner may read or write it (mode {:04o}, must be 0600 or 0400), so what it holds may be known \
-             by now: make a new one",
+            "other users can read or write it (mode {:04o}, must be 0600 or 0400), so the secret may be known: create \
+             a new one",
             mode & 0o7777
         );
     }
@@ -27,12 +27,12 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Secret> {
     Ok(Secret(text.trim().to_owned()))
 }
 
-/// A setting whose value must not appear in logs.
+/// A setting that must not appear in logs.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The value itself, for the one place that needs it.
+    /// The value.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,6 +1,6 @@
-//! Reads of an operation's resolvers, gathered: what they ask for side by side is read at once, however many rows ask. A
-//! batch begins when all of them wait, and not after some time (as the library's loader has it), so that the number of
-//! statements depends on the operation and not on how fast its resolvers come to their questions.
+//! Batches the reads of an operation's resolvers: keys that are requested concurrently are read by one statement. A
+//! batch starts when all resolvers are waiting, not after a delay as in the library's loader, so that the number of
+//! statements depends only on the operation and not on timing.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -19,47 +19,41 @@ use super::context::Reader;
 use crate::domain::Tx;
 use crate::model::error::{Error, Result};
 
-/// Names something that resolvers ask for.
+/// Key of something that resolvers read.
 pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {
-    /// What is read.
+    /// The value of a key.
     type Value: Clone + Send + 'static;
 
-    /// Reads for all keys at once; one without an answer has nothing, or nothing that the caller may see.
-    ///
-    /// # Errors
-    /// As the read.
+    /// Reads all keys at once. The result lacks keys that do not exist or that the caller cannot access.
     fn read(tx: &Tx, keys: &[Self]) -> impl Future<Output = Result<HashMap<Self, Self::Value>>> + Send;
 }
 
-/// What the resolvers of an operation wait for, by kind, in the order in which the kinds were first asked for.
+/// Pending keys of an operation, by type, in the order of the first request.
 #[derive(Default)]
 pub struct Wanted {
     kinds: Mutex<Vec<Box<dyn Kind>>>,
-    /// Keys with values that were read before anybody asked.
+    /// Keys with values that were read in advance.
     ready: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 impl Wanted {
-    /// What there is for a key. Waits until [`drive`] reads it.
-    ///
-    /// # Errors
-    /// As the read.
+    /// The value for a key. Waits until [`drive`] reads it.
     pub async fn load<K: Key>(&self, key: K) -> Result<Option<K::Value>> {
         if let Some(value) = self.take_ready(&key) {
             return Ok(Some(value));
         }
-        // Not tokio's, which may keep an answer back to let other tasks run: the operation would seem to wait for it.
+        // Tokio's channel can delay a message for cooperative scheduling; then the operation would seem to wait for it.
         let (sender, answer) = oneshot::channel();
         self.ask(key, sender);
-        answer.await.map_err(|_| Error::internal("a read was given up"))?
+        answer.await.map_err(|_| Error::internal("a read was cancelled"))?
     }
 
-    /// Keeps what was read together with something else, for the next who asks for it.
+    /// Stores a value that was read together with something else, for the next request for its key.
     pub fn prepare<K: Key>(&self, key: K, value: K::Value) {
         lock(&self.ready).push(Box::new((key, value)));
     }
 
-    /// Forgets what was prepared: it was read before a write.
+    /// Discards stored values, which were read before a write.
     pub fn forget(&self) {
         lock(&self.ready).clear();
     }
@@ -74,10 +68,10 @@ impl Wanted {
 
     fn ask<K: Key>(&self, key: K, sender: Sender<K>) {
         let mut kinds = lock(&self.kinds);
-        let same = kinds.iter_mut().find_map(|kind| (&mut **kind as &mut dyn Any).downcast_mut::<Asked<K>>());
+        let same = kinds.iter_mut().find_map(|kind| (&mut **kind as &mut dyn Any).downcast_mut::<Pending<K>>());
         match same {
             Some(asked) => asked.0.entry(key).or_default().push(sender),
-            None => kinds.push(Box::new(Asked(HashMap::from([(key, vec![sender])])))),
+            None => kinds.push(Box::new(Pending(HashMap::from([(key, vec![sender])])))),
         }
     }
 
@@ -92,14 +86,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 type Sender<K> = oneshot::Sender<Result<Option<<K as Key>::Value>>>;
 
-/// Keys of one kind, and who asked for each.
-struct Asked<K: Key>(HashMap<K, Vec<Sender<K>>>);
+/// Keys of one type, and the resolvers that wait for each.
+struct Pending<K: Key>(HashMap<K, Vec<Sender<K>>>);
 
 trait Kind: Any + Send {
     fn answer(self: Box<Self>, reader: &Reader) -> BoxFuture<'_, ()>;
 }
 
-impl<K: Key> Kind for Asked<K> {
+impl<K: Key> Kind for Pending<K> {
     fn answer(self: Box<Self>, reader: &Reader) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let keys: Vec<K> = self.0.keys().cloned().collect();
@@ -111,7 +105,7 @@ impl<K: Key> Kind for Asked<K> {
                     Err(error) => Err(error.clone()),
                 };
                 let last = senders.pop();
-                // A resolver that has gone away needs no answer.
+                // Ignore resolvers that no longer wait.
                 for sender in senders {
                     let _ = sender.send(answer.clone());
                 }
@@ -123,7 +117,7 @@ impl<K: Key> Kind for Asked<K> {
     }
 }
 
-/// Runs an operation, and reads what its resolvers want whenever it can go no further.
+/// Runs an operation, and reads the pending keys whenever it cannot proceed otherwise.
 pub async fn drive<T>(wanted: &Wanted, reader: &Reader, operation: impl Future<Output = T>) -> T {
     let mut operation = pin!(operation);
     let mut batch: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
@@ -137,7 +131,7 @@ pub async fn drive<T>(wanted: &Wanted, reader: &Reader, operation: impl Future<O
                 return Poll::Ready(done);
             }
             if woken.again.load(Ordering::SeqCst) {
-                // It has only paused, and asks to be polled again.
+                // The operation has only yielded and will be polled again.
                 return Poll::Pending;
             }
             if batch.is_none() {
@@ -146,7 +140,8 @@ pub async fn drive<T>(wanted: &Wanted, reader: &Reader, operation: impl Future<O
                     return Poll::Pending;
                 }
                 batch = Some(Box::pin(async move {
-                    // Shared by them all, also where the operation does not keep it. Where there is none, each says so.
+                    // Shared by all reads of the batch, even if the operation does not keep it. If it cannot begin,
+                    // each read fails with its own error.
                     let _tx = reader.tx().await;
                     for kind in kinds {
                         kind.answer(reader).await;
@@ -162,7 +157,7 @@ pub async fn drive<T>(wanted: &Wanted, reader: &Reader, operation: impl Future<O
     .await
 }
 
-/// Wakes the task, and remembers that the operation asked for it.
+/// Wakes the task, and records that the operation asked to be polled.
 #[derive(Default)]
 struct Woken {
     again: AtomicBool,

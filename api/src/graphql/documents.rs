@@ -1,6 +1,6 @@
-//! Documents that requests name in place of sending them: registered ones, from a file or a folder of the operator's
-//! (GraphQL over HTTP, appendix "Persisted Documents"), and those that clients had kept, named by their hash (Apollo's automatic
-//! persisted queries: <https://github.com/apollographql/apollo-link-persisted-queries#protocol>).
+//! Documents that requests refer to instead of sending them: registered documents from the operator's file or folder
+//! (GraphQL over HTTP, appendix "Persisted Documents"), and documents stored by clients, identified by their hash
+//! (Apollo's automatic persisted queries: <https://github.com/apollographql/apollo-link-persisted-queries#protocol>).
 
 use std::{
     any::TypeId,
@@ -19,27 +19,27 @@ use sha2::{Digest, Sha256};
 use super::document::FrontEnd;
 use crate::model::{error::Error, limits::Limits};
 
-/// The prefix of a document's id that is the SHA-256 of its text, in lower-case hex.
+/// Prefix of a document id that is the SHA-256 of its text, in lower-case hex.
 const SHA256: &str = "sha256:";
 
-/// What a kept document costs besides its text, in bytes: its key, and the cache's own bookkeeping.
+/// Memory for a stored document besides its text, in bytes: its key, and the cache's overhead.
 const KEPT_BYTES: usize = 256;
 
-/// What a token of a document costs once it is parsed, about, in bytes.
+/// Approximate memory for a token of a parsed document, in bytes.
 const TOKEN_BYTES: usize = 100;
 
-/// How a request names its document. Attach it to a request by [`Name::attach`].
+/// A request's reference to a document. Attached to a request by [`Name::attach`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// By `documentId`.
+    /// `documentId`.
     Id(String),
-    /// By `extensions.persistedQuery.sha256Hash`: if the text comes along and this is its hash, it is kept. Clients also send the
-    /// id of a registered document in it, of any shape.
+    /// `extensions.persistedQuery.sha256Hash`. If the request also contains the text, and this is its hash, the text is
+    /// stored. Clients also send the id of a registered document here, in any format.
     Hash(String),
 }
 
 impl Name {
-    /// Gives the name to a request; one `documentId` is worth more than a hash.
+    /// Attaches the reference to a request. A `documentId` takes precedence over a hash.
     pub fn attach(self, request: &mut Request) {
         request.data.insert(self);
     }
@@ -49,20 +49,20 @@ impl Name {
     }
 }
 
-/// Why a request has no document.
+/// Why a document was not found.
 #[derive(Debug)]
 pub enum Missing {
-    /// Nothing of that name is here (yet).
+    /// No document has this id or hash (yet).
     NotFound,
-    /// This server keeps no documents for clients.
+    /// This server stores no documents of clients.
     NotSupported,
-    /// The request is not one that this server takes.
+    /// The request is invalid or not allowed.
     Refused(Error),
 }
 
-/// The documents that requests may name, and those that were read before.
+/// Registered and stored documents, and the cache of parsed ones.
 pub struct Documents {
-    /// Reads documents.
+    /// The parser and validator.
     pub front_end: FrontEnd,
     registered: HashMap<String, Arc<str>>,
     registered_only: bool,
@@ -70,11 +70,11 @@ pub struct Documents {
     parsed: Cache<String, Arc<Parsed>, Bytes>,
 }
 
-/// A document that was parsed, that the schema can answer, and that may run.
+/// A parsed and valid document within the cost limits.
 pub struct Parsed {
     /// The document.
     pub document: ExecutableDocument,
-    /// How many tokens its text has.
+    /// Number of tokens of its text.
     pub tokens: usize,
 }
 
@@ -86,7 +86,7 @@ impl Weighter<String, Arc<Parsed>> for Bytes {
 
 type Kept = Cache<String, Arc<str>, Bytes>;
 
-/// Weighs a kept document.
+/// Weighs cache entries by their memory.
 #[derive(Clone)]
 struct Bytes;
 
@@ -96,7 +96,7 @@ impl Weighter<String, Arc<str>> for Bytes {
     }
 }
 
-/// A document to be kept, once it is known to be valid.
+/// A document to store if it turns out to be valid.
 #[derive(Clone)]
 pub struct Keep {
     kept: Arc<Kept>,
@@ -105,12 +105,12 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// What is to be kept of a request, for who makes another of it.
+    /// The document to store with a request, if any.
     pub fn of(request: &Request) -> Option<&Self> {
         request.data.get(&TypeId::of::<Self>())?.downcast_ref()
     }
 
-    /// Keeps it.
+    /// Stores the document.
     pub fn keep(&self) {
         if self.kept.peek(&self.hash).is_none() {
             self.kept.insert(self.hash.clone(), self.text.clone());
@@ -119,11 +119,11 @@ impl Keep {
 }
 
 impl Documents {
-    /// The documents of a JSON file or of a folder where one is given, and room for clients' and for parsed ones, all for the
-    /// schema that is printed so. With `registered_only` nothing but the registered ones is answered.
+    /// Loads the registered documents from a JSON file or a folder, if given, and creates the caches for stored and
+    /// parsed documents. `sdl` is the printed schema. With `registered_only`, all other documents are refused.
     ///
     /// # Errors
-    /// For the operator: what cannot be read, or is no document.
+    /// For the operator: a file is unreadable, or a document is invalid.
     pub fn load(sdl: &str, source: Option<&Path>, registered_only: bool, limits: &Limits) -> anyhow::Result<Self> {
         let front_end = FrontEnd::new(sdl)?;
         let mut registered = HashMap::new();
@@ -132,7 +132,7 @@ impl Documents {
             if let Err(faults) = front_end.parse(&text) {
                 let reason =
                     faults.first().map(|fault| format!("{} ({})", fault.message, fault.pos)).unwrap_or_default();
-                bail!("the document {id:?} is no GraphQL: {reason}");
+                bail!("the document {id:?} is not valid GraphQL: {reason}");
             }
             let text = Arc::<str>::from(text);
             for id in [id, format!("{SHA256}{}", hash(&text))] {
@@ -143,48 +143,48 @@ impl Documents {
                 }
             }
         }
-        ensure!(!registered_only || !registered.is_empty(), "there are no documents to answer (--documents)");
+        ensure!(!registered_only || !registered.is_empty(), "there are no registered documents (--documents)");
         let (max_kept_bytes, max_parsed_bytes) = (limits.max_kept_document_bytes, limits.max_parsed_document_bytes);
-        // Most documents are some hundred bytes long; the number only sizes the cache's table.
+        // Most documents have some hundred bytes; the number only sizes the cache's table.
         let kept = (max_kept_bytes > 0 && !registered_only)
             .then(|| Arc::new(Cache::with_weighter(max_kept_bytes / 1024, max_kept_bytes as u64, Bytes)));
         let parsed = Cache::with_weighter(max_parsed_bytes / 4096, max_parsed_bytes as u64, Bytes);
         Ok(Self { front_end, registered, registered_only, kept, parsed })
     }
 
-    /// How many documents are registered.
+    /// Number of registered documents.
     pub fn registered(&self) -> usize {
         self.registered.keys().filter(|id| id.starts_with(SHA256)).count()
     }
 
-    /// The document with this text, where it was parsed before.
+    /// The cached parsed document of a text.
     pub fn parsed(&self, text: &str) -> Option<Arc<Parsed>> {
         self.parsed.get(text)
     }
 
-    /// Remembers a document that may run.
+    /// Caches a parsed document.
     pub fn remember(&self, text: &str, parsed: &Arc<Parsed>) {
         self.parsed.insert(text.to_owned(), parsed.clone());
     }
 
-    /// Puts the text that the request names in its `query`. A text that comes with its name must be what is named.
+    /// Sets `query` to the text of the document that the request refers to. If the request contains both, they must
+    /// match.
     ///
     /// # Errors
-    /// Why there is none; nothing of it depends on who asks.
+    /// Why there is no such document; does not depend on the caller.
     pub fn find(&self, request: &mut Request) -> Result<(), Missing> {
         let wrong = |field: &str, message: &str| Err(Missing::Refused(Error::bad_input(field, message)));
         match Name::of(request) {
-            None if self.registered_only => wrong(
-                "query",
-                "This server answers registered documents alone (--documents-only): send the `documentId` of one.",
-            ),
+            None if self.registered_only => {
+                wrong("query", "This server accepts only registered documents (--documents-only): send a `documentId`.")
+            }
             None => Ok(()),
             Some(Name::Id(id)) => match self.registered.get(id) {
                 Some(text) if request.query.is_empty() || *request.query == **text => {
                     request.query = text.to_string();
                     Ok(())
                 }
-                Some(_) => wrong("query", "`query` is another document than the one that `documentId` names."),
+                Some(_) => wrong("query", "`query` differs from the document with this `documentId`."),
                 None => Err(Missing::NotFound),
             },
             Some(Name::Hash(given)) => {
@@ -210,7 +210,7 @@ impl Documents {
         }
     }
 
-    /// The document that a client has kept by its hash, or is to be kept by it.
+    /// Finds a stored document by its hash, or prepares to store the one in the request.
     fn find_kept(&self, request: &mut Request, given: String) -> Result<(), Missing> {
         let wrong = |field: &str, message: &str| Err(Missing::Refused(Error::bad_input(field, message)));
         if request.query.is_empty() {
@@ -228,7 +228,7 @@ impl Documents {
             None if self.registered_only => {
                 return wrong(
                     "query",
-                    "This server answers registered documents alone (--documents-only), and this is none.",
+                    "This server accepts only registered documents (--documents-only), and this is not one.",
                 );
             }
             Some(kept) if kept.peek(&given).is_none() => {
@@ -245,8 +245,8 @@ fn hash(text: &str) -> String {
     hex::encode(Sha256::digest(text))
 }
 
-/// Ids and texts: of a folder its `.graphql` files by their names; of a JSON file the object that relay-compiler and
-/// graphql-codegen write, or Apollo's manifest
+/// Ids and texts. In a folder each `.graphql` file is a document, with its name as the id. A JSON file is an object as
+/// written by relay-compiler and graphql-codegen, or Apollo's manifest
 /// (<https://www.apollographql.com/docs/graphos/platform/security/persisted-queries#manifest-format>).
 fn read(source: &Path) -> anyhow::Result<Vec<(String, String)>> {
     #[derive(Deserialize)]
@@ -262,7 +262,7 @@ fn read(source: &Path) -> anyhow::Result<Vec<(String, String)>> {
         body: String,
     }
 
-    let cannot = || format!("cannot read the documents of {} (--documents)", source.display());
+    let cannot = || format!("cannot read the documents in {} (--documents)", source.display());
     if !source.is_dir() {
         let text = fs::read_to_string(source).with_context(cannot)?;
         let file = serde_json::from_str(&text)

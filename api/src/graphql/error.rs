@@ -1,4 +1,4 @@
-//! How errors of the service reach clients: a message and `extensions.code`.
+//! Converts errors of the service for clients: a message and `extensions.code`.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::model::merge::Merge;
 
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
-        // An error without a code is one that only the log may read: the transport answers INTERNAL in its place.
+        // An error without a code is for the log only: the transport layer replaces it by INTERNAL.
         match error {
             Error::Internal(cause) => return Self::new(cause),
             Error::Unavailable(cause) => return Self { source: Some(outage()), ..Self::new(cause) },
@@ -24,32 +24,32 @@ impl From<Error> for async_graphql::Error {
     }
 }
 
-/// The extension that says after how many seconds to try again.
+/// Extension with the number of seconds to wait before trying again.
 pub const RETRY_AFTER: &str = "retryAfterSeconds";
 
-/// The source of an error of the library's that is one of ours that passes: an [`Error::Unavailable`] or [`Error::RateLimited`].
+/// Source of a library error that marks it as temporary: an [`Error::Unavailable`] or [`Error::RateLimited`].
 struct Outage;
 
-/// Marks an error as one that passes, for [`is_outage`].
+/// Marks an error as temporary, for [`is_outage`].
 pub fn outage() -> Arc<dyn Any + Send + Sync> {
     Arc::new(Outage)
 }
 
-/// Whether the same operation may succeed when it is tried again.
+/// Whether the same operation can succeed later.
 pub fn is_outage(error: &ServerError) -> bool {
     error.source::<Outage>().is_some()
 }
 
-/// A field that may be null, and that is null where it fails: its siblings are kept (GraphQL specification, section 6.4.4). The
-/// library does so for an `Option<Result<T>>` alone; a `Result<Option<T>>` that fails takes its parent with it.
+/// A nullable field that becomes null if it fails, so that its siblings are kept (GraphQL specification, section
+/// 6.4.4). The library does this only for `Option<Result<T>>`; a failing `Result<Option<T>>` also nulls its parent.
 pub async fn or_null<T>(field: impl Future<Output = Result<Option<T>>>) -> Option<Result<T>> {
     field.await.transpose()
 }
 
-/// What a field of a root answers: null if it fails, so that its siblings are kept. What they have written, nothing takes back.
+/// Result of a root field: null if it fails, so that its siblings are kept. Writes of the siblings stay committed.
 pub type Attempt<T> = Option<Result<T>>;
 
-/// Makes a field of a root of what it does.
+/// Runs a root field.
 pub async fn attempt<T>(field: impl Future<Output = Result<T>>) -> Attempt<T> {
     Some(field.await)
 }

@@ -1,15 +1,16 @@
-//! Paths of errors inside lists. The library cuts them: a list puts its own path in place of the path of an element's field. So rows
-//! keep the whole path beside it ([`keep`]), and for lists of other things the field is found by its place in the document.
+//! Paths of errors inside lists. The library truncates them: a list replaces the path of an element's field by its own.
+//! So rows store the full path in the error ([`keep`]); for other lists the field is found by its position in the
+//! document.
 
 use async_graphql::{
     PathSegment, Pos, ServerError, Value,
     parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet},
 };
 
-/// The extension that holds a whole path until the answer is ready. It never leaves the server.
+/// Extension with the full path until the response is complete. It is never sent to a client.
 const PATH: &str = "\0path";
 
-/// Keeps the path of an error that is about to pass through a list.
+/// Stores the path of an error before it passes through a list.
 pub fn keep(mut error: ServerError) -> ServerError {
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get(PATH).is_none() {
@@ -22,7 +23,7 @@ pub fn keep(mut error: ServerError) -> ServerError {
     error
 }
 
-/// Gives an error its whole path.
+/// Restores the full path of an error.
 pub fn restore(error: &mut ServerError, document: &ExecutableDocument, operation: Option<&str>) {
     if let Some(extensions) = &mut error.extensions
         && let Some(Value::List(path)) = extensions.get(PATH).cloned()
@@ -59,12 +60,12 @@ fn operation_of<'d>(document: &'d ExecutableDocument, name: Option<&str>) -> Opt
 
 struct Finder<'d> {
     document: &'d ExecutableDocument,
-    /// Where the field is that has failed, or a value of its arguments.
+    /// Position of the failed field or of one of its argument values.
     pos: Pos,
 }
 
 impl<'d> Finder<'d> {
-    /// The names below a path that lead to the field.
+    /// The names from the end of `path` to the field.
     fn rest(&self, set: &'d SelectionSet, path: &[PathSegment]) -> Option<Vec<&'d str>> {
         let mut names = path.iter().filter_map(|segment| match segment {
             PathSegment::Field(name) => Some(name.as_str()),
@@ -76,11 +77,11 @@ impl<'d> Finder<'d> {
                 let fields = self.fields(set).into_iter().filter(|field| field.response_key().node == name);
                 fields.into_iter().find_map(|field| self.rest(&field.selection_set.node, &below))
             }
-            None => self.fields(set).into_iter().find_map(|field| self.way_to(field)),
+            None => self.fields(set).into_iter().find_map(|field| self.path_to(field)),
         }
     }
 
-    fn way_to(&self, field: &'d Field) -> Option<Vec<&'d str>> {
+    fn path_to(&self, field: &'d Field) -> Option<Vec<&'d str>> {
         let name = field.response_key().node.as_str();
         let is_it = field.alias.as_ref().unwrap_or(&field.name).pos == self.pos
             || field.name.pos == self.pos
@@ -88,11 +89,11 @@ impl<'d> Finder<'d> {
         if is_it {
             return Some(vec![name]);
         }
-        let below = self.fields(&field.selection_set.node).into_iter().find_map(|field| self.way_to(field))?;
+        let below = self.fields(&field.selection_set.node).into_iter().find_map(|field| self.path_to(field))?;
         Some([vec![name], below].concat())
     }
 
-    /// The fields of a selection, fragments expanded.
+    /// The fields of a selection set with fragments expanded.
     fn fields(&self, set: &'d SelectionSet) -> Vec<&'d Field> {
         let mut fields = Vec::new();
         for selection in &set.items {

@@ -1,5 +1,5 @@
-//! How operations run: their reads are gathered, and they end in time. This goes around the library's execution and is no
-//! extension of it, which would cost a call for every field.
+//! Executes operations with batched reads and a time limit. This wraps the library's execution instead of using an
+//! extension, which would cost a call per field.
 
 use std::borrow::Cow;
 use std::pin::pin;
@@ -21,7 +21,7 @@ use crate::model::limits::Limits;
 pub async fn run(schema: &AppSchema, limits: &Limits, request: Request) -> Response {
     let caller = Caller::of(&request).cloned();
     let operation = async {
-        // It is large, and would be moved on the stack of all who wait for it.
+        // The future is large; boxing avoids moving it on the stack of every caller.
         let operation = Box::pin(schema.execute(request));
         match &caller {
             Some(caller) => batch::drive(&caller.wanted, &caller.reader, operation).await,
@@ -31,7 +31,7 @@ pub async fn run(schema: &AppSchema, limits: &Limits, request: Request) -> Respo
     in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![error]))
 }
 
-/// Runs an operation for as long as it may take, the time not counted in which it waits for others.
+/// Runs an operation within its time limit. Time spent waiting for others does not count.
 async fn in_time<T>(limits: &Limits, operation: impl Future<Output = T>) -> Result<T, ServerError> {
     let seconds = limits.max_operation_seconds;
     let mut operation = pin!(operation);
@@ -47,15 +47,15 @@ async fn in_time<T>(limits: &Limits, operation: impl Future<Output = T>) -> Resu
         }
     }
     let error = async_graphql::Error::from(Error::QueryTooComplex(format!(
-        "The operation takes longer than {seconds} seconds (--max-operation-seconds). What it has begun to write may have \
-         been written."
+        "The operation takes longer than {seconds} seconds (--max-operation-seconds). Writes that it has started may \
+         be completed."
     )));
     let mut ended = ServerError::new(error.message, None);
     ended.extensions = error.extensions;
     Err(ended)
 }
 
-/// An event of a subscription, which runs as an operation of its own.
+/// An event of a subscription, executed like an operation of its own.
 pub struct Run<T>(pub T);
 
 impl<T: OutputType> OutputType for Run<T> {

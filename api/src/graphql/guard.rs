@@ -1,7 +1,7 @@
-//! What an operation may cost, checked before anything else looks at it. Parsing takes time and stack in proportion to the text
-//! and its nesting; what comes after takes time in proportion to the selections once all fragments are expanded, and those can
-//! grow with the power of a document's size. How many rows the selections may bring is weighed later, by the types
-//! (`page::weigh`).
+//! Cost limits of documents, checked before anything else. Parsing takes time and stack proportional to the text and
+//! its nesting. Later steps take time proportional to the selections with all fragments expanded, which can be
+//! exponential in the size of the document. The number of rows that the selections can return is weighed later, by the
+//! types (`page::weigh`).
 
 use std::collections::HashMap;
 
@@ -15,36 +15,37 @@ use crate::model::{
     limits::Limits,
 };
 
-/// Deepest nesting of brackets in a document: the parser keeps each on its stack. As deep as JSON may nest in variables.
+/// Deepest nesting of brackets in a document, which the parser keeps on its stack. The same as the limit for JSON in
+/// variables.
 const MAX_BRACKETS: usize = 128;
 
-/// The lists by which introspection goes round in circles, and how deep they may nest: as graphql-js has it.
-const CIRCLES: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
-const MAX_CIRCLES: usize = 2;
+/// The recursive list fields of introspection, and their deepest nesting, as in graphql-js.
+const RECURSIVE_LISTS: [&str; 4] = ["fields", "interfaces", "possibleTypes", "inputFields"];
+const MAX_RECURSIVE_LISTS: usize = 2;
 
-/// How many times as deep as fields alone fields and fragments together may nest.
+/// Fields and fragments together can nest this many times as deep as fields alone.
 pub const NESTING: usize = 2;
 
-/// Checks a document's text before it is parsed, and answers how many tokens it has.
+/// Checks the text of a document before parsing. Returns its number of tokens.
 ///
 /// # Errors
-/// `QueryTooComplex` naming the setting.
+/// `QueryTooComplex` with the name of the setting.
 pub fn check_text(text: &str, limits: &Limits) -> Result<usize> {
-    allowed("has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
+    check_limit("has", text.len(), "bytes", limits.max_query_bytes, "--max-query-bytes")?;
     let (tokens, brackets) = measure(text);
-    allowed("has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
+    check_limit("has", tokens, "tokens", limits.max_query_tokens, "--max-query-tokens")?;
     if brackets > MAX_BRACKETS {
         return Err(Error::QueryTooComplex(format!(
-            "The document nests brackets {brackets} deep; {MAX_BRACKETS} is the deepest."
+            "The document nests brackets {brackets} deep; the limit is {MAX_BRACKETS}."
         )));
     }
     Ok(tokens)
 }
 
-/// Checks a document once it is parsed.
+/// Checks a parsed document.
 ///
 /// # Errors
-/// `QueryTooComplex` naming the setting; `Forbidden` for introspection where it is off.
+/// `QueryTooComplex` with the name of the setting; `Forbidden` for introspection if it is disabled.
 pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
     let mut expander = Expander { document, known: HashMap::new() };
     let mut all = Cost::default();
@@ -57,10 +58,10 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
         let variables = operation.variable_definitions.iter().map(|variable| variable.node.directives.len());
         all.directives = all.directives.saturating_add(operation.directives.len()).saturating_add(variables.sum());
     }
-    allowed("nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
+    check_limit("nests fields", all.depth, "deep", limits.max_query_depth, "--max-query-depth")?;
     let selects = "selects, with its fragments expanded,";
-    allowed(selects, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
-    allowed(selects, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
+    check_limit(selects, all.selections, "fields and fragments", limits.max_query_fields, "--max-query-fields")?;
+    check_limit(selects, root_fields, "fields of the root", limits.max_root_fields, "--max-root-fields")?;
     if all.nesting > limits.max_query_depth.saturating_mul(NESTING) {
         return Err(Error::QueryTooComplex(format!(
             "The document nests fields and fragments {} deep; --max-query-depth allows {}.",
@@ -68,29 +69,29 @@ pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<()> {
             limits.max_query_depth.saturating_mul(NESTING)
         )));
     }
-    allowed("has", all.aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
-    allowed("has", all.directives, "directives", limits.max_query_directives, "--max-query-directives")?;
-    if all.introspected_lists > MAX_CIRCLES {
+    check_limit("has", all.aliases, "aliases", limits.max_query_aliases, "--max-query-aliases")?;
+    check_limit("has", all.directives, "directives", limits.max_query_directives, "--max-query-directives")?;
+    if all.introspected_lists > MAX_RECURSIVE_LISTS {
         return Err(Error::QueryTooComplex(format!(
-            "The introspection nests {} lists; {MAX_CIRCLES} is the deepest.",
+            "The introspection nests {} lists; the limit is {MAX_RECURSIVE_LISTS}.",
             all.introspected_lists
         )));
     }
     if all.introspects && !limits.introspection {
-        return Err(Error::Forbidden("This server does not tell its schema (--introspection).".to_owned()));
+        return Err(Error::Forbidden("Introspection is disabled on this server (--introspection).".to_owned()));
     }
     Ok(())
 }
 
-fn allowed(verb: &str, given: usize, what: &str, max: usize, setting: &str) -> Result<()> {
+fn check_limit(verb: &str, given: usize, what: &str, max: usize, setting: &str) -> Result<()> {
     if given > max {
         return Err(Error::QueryTooComplex(format!("The document {verb} {given} {what}; {setting} allows {max}.")));
     }
     Ok(())
 }
 
-/// How many tokens a text has (GraphQL specification, section 2.1.6), and how deep its brackets nest. Of a text that is no
-/// GraphQL it may say anything, but never fewer tokens than the parser finds before it stops.
+/// Counts the tokens of a text (GraphQL specification, section 2.1.6), and the nesting of its brackets. For an invalid
+/// text the count can be wrong, but it is never less than the number of tokens that the parser reads before it stops.
 fn measure(text: &str) -> (usize, usize) {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
     let (mut tokens, mut depth, mut deepest) = (0_usize, 0_usize, 0_usize);
@@ -125,14 +126,14 @@ fn measure(text: &str) -> (usize, usize) {
     (tokens, deepest)
 }
 
-/// The length of the string or block string at the start of a text; all of the text where it does not end.
+/// Length of the string or block string at the start of a text; the length of the text if the string does not end.
 fn string_length(text: &[u8]) -> usize {
     let is_block = text.starts_with(b"\"\"\"");
     let (end, escape): (&[u8], &[u8]) = if is_block { (b"\"\"\"", b"\\\"\"\"") } else { (b"\"", b"\\") };
     let mut at = end.len();
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         if rest.starts_with(escape) {
-            // Of a plain string's escape the character behind it goes too.
+            // In a plain string the escape includes the next character.
             at += if is_block { escape.len() } else { 2 };
         } else if rest.starts_with(end) {
             return at + end.len();
@@ -145,21 +146,21 @@ fn string_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// What a selection set costs, its fragments expanded.
+/// Cost of a selection set with fragments expanded.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     selections: usize,
-    /// The fields of the set itself.
+    /// Fields directly in the set.
     own_fields: usize,
     depth: usize,
-    /// The same, each fragment counted as a field.
+    /// Depth with each fragment counted as a field.
     nesting: usize,
     aliases: usize,
     directives: usize,
     introspects: bool,
-    /// How deep the lists nest by which introspection goes round.
+    /// Nesting of the recursive introspection lists.
     lists: usize,
-    /// The same, where it is introspection.
+    /// `lists` within introspection.
     introspected_lists: usize,
 }
 
@@ -177,10 +178,10 @@ impl Cost {
     }
 }
 
-/// Counts each fragment once, however often it is spread.
+/// Computes the cost of each fragment once, however often it is used.
 struct Expander<'d> {
     document: &'d ExecutableDocument,
-    /// `None` while the fragment is being counted.
+    /// `None` while the cost of the fragment is being computed.
     known: HashMap<&'d Name, Option<Cost>>,
 }
 
@@ -196,7 +197,7 @@ impl<'d> Expander<'d> {
                     cost.depth = cost.depth.saturating_add(1);
                     cost.aliases = cost.aliases.saturating_add(field.alias.is_some().into());
                     let name = field.name.node.as_str();
-                    cost.lists = cost.lists.saturating_add(CIRCLES.contains(&name).into());
+                    cost.lists = cost.lists.saturating_add(RECURSIVE_LISTS.contains(&name).into());
                     if matches!(name, "__schema" | "__type") {
                         cost.introspects = true;
                         cost.introspected_lists = cost.lists;
@@ -221,11 +222,11 @@ impl<'d> Expander<'d> {
     fn fragment(&mut self, name: &'d Name) -> Cost {
         match self.known.get(name) {
             Some(Some(known)) => return *known,
-            // It spreads itself, which validation refuses.
+            // The fragment uses itself, which validation refuses.
             Some(None) => return Cost::default(),
             None => {}
         }
-        // Validation says what is missing.
+        // Validation reports the missing fragment.
         let Some(fragment) = self.document.fragments.get(name) else { return Cost::default() };
         self.known.insert(name, None);
         let mut cost = self.cost(&fragment.node.selection_set.node);
@@ -240,7 +241,7 @@ mod tests {
     use super::measure;
 
     #[test]
-    fn tokens_are_counted_as_the_specification_has_them() {
+    fn tokens_are_counted_as_in_the_specification() {
         for (text, tokens, brackets) in [
             ("", 0, 0),
             ("{a}", 3, 1),
@@ -248,7 +249,7 @@ mod tests {
             ("query($a: [Int!]! = [1, -2]) @b { ...C }", 25, 2),
             (r#"{a(b: "c { \" \\", d: """e " \""" { f""")}"#, 11, 2),
             ("{a(b: \"\", c: \"\"\"\"\"\")}", 11, 2),
-            // What is no GraphQL.
+            // Invalid texts.
             ("{\"never ends", 2, 1),
             ("\"ends with the line\n a b", 3, 0),
             ("\"\"\" { { ", 1, 0),

@@ -1,6 +1,6 @@
-//! What resolvers ask for by keys: one statement a kind of thing, however many rows ask. To add a read, give its key a type
-//! here and say how many keys are read at once. A key names the project that its row was found in; whether the caller is a
-//! member of it, the transaction knows or finds out (`storage/access.rs`).
+//! Keys for batched reads: one statement per key type, however many rows need it. To add a read, add a key type here
+//! and its entry in `loaders!`. A key contains the project in which its row was found; the transaction checks whether
+//! the caller is a member of it (`storage/access.rs`).
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -31,133 +31,128 @@ use crate::model::profile::{Preferences, Profile};
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
 
-/// One part of a list of a parent's.
+/// A page of a list of `parent`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Part<P, F> {
-    /// Whose list it is.
+    /// The owner of the list.
     pub parent: P,
-    /// Which rows it keeps.
+    /// Filter of the list.
     pub keep: F,
-    /// Which of those are wanted.
+    /// The page.
     pub page: Page,
 }
 
-/// A list of a parent's, to be counted.
+/// The length of a list of `parent`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Count<P, F> {
-    /// Whose list it is.
+    /// The owner of the list.
     pub parent: P,
-    /// Which rows it keeps.
+    /// Filter of the list.
     pub keep: F,
 }
 
-/// A row by its id, and a part of one of its lists.
+/// A row by its id, together with a page of one of its lists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct With<I, F> {
-    /// The row.
+    /// The id of the row.
     pub id: I,
-    /// Which rows of the list it keeps.
+    /// Filter of the list.
     pub keep: F,
-    /// Which of those are wanted.
+    /// The page.
     pub page: Page,
 }
 
-/// The versions of a file; of saves so many seconds apart at most the last alone, with 0 every one.
+/// The versions of a file, with autosaves coalesced if they are at most this many seconds apart; 0 for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionsJoined(pub u32);
-/// The snapshots of a project, up to a revision where one is given.
+/// The snapshots of a project, up to a revision if one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotsUntil(pub Option<i32>);
 
-/// Something as of a revision.
+/// An object as of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Past<I>(pub I, pub i32);
-/// The contents with a hash, in a project.
+/// The content with a hash, in a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Contents(pub ProjectId, pub Sha256);
 /// A version of a file by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionNumber(pub Within<FileId>, pub i32);
-/// Who wrote the lines of a file as it was in a version.
+/// The authors of the lines of a file in a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlameOf(pub Within<FileId>, pub i32);
-/// What is directly in a folder; in the project, without one.
+/// The entries directly in a folder, or in the root without a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChildrenOf(pub Option<FilePath>);
-/// What is at a path, now or as of a revision.
+/// The entry at a path, now or as of a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileAt(pub Option<i32>, pub ProjectId, pub FilePath);
-/// The snapshot that a revision made.
+/// The snapshot created by a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMadeAt(pub ProjectId, pub i32);
-/// The changes that a revision made.
+/// The changes made by a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesMadeAt(pub ProjectId, pub i32);
-/// Events of a project after a revision, so many at most.
+/// Events of a project after a revision, with a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventsAfter(pub ProjectId, pub i32, pub usize);
-/// The revision that a moment of a project is.
+/// The revision that a moment of a project refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MomentOf(pub ProjectId, pub Moment);
-/// Which revisions of a project take back which.
+/// The undos of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UndosOf(pub ProjectId);
-/// The caller's own preferences.
+/// The preferences of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnPreferences;
-/// The changes that were made for a message.
+/// The changes made for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesFor(pub Within<MessageId>);
-/// The caller's own active session of a project.
+/// The caller's active session in a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ActiveSession(pub ProjectId);
-/// The messages that are being written in a session.
+/// The streaming messages of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrowingIn(pub Within<SessionId>);
-/// A message that is being written, by the id that it will have.
+/// A streaming message by the id that it will have when finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Streaming(pub MessageId);
-/// The caller's unanswered invitation into a project.
+/// The caller's pending invitation to a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InvitationInto(pub ProjectId);
 /// A version of an agent configuration by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConfigurationVersion(pub AgentConfigurationId, pub i32);
-/// The text so far of a message that is being written.
+/// The current text of a streaming message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TextOf(pub Within<MessageId>);
-/// Who listens to a project, as the servers say.
+/// The users present in a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PresencesOf(pub ProjectId);
-/// A project's collaborators.
+/// The collaborators of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CollaboratorsOf(pub ProjectId);
-/// The invitations to e-mail addresses into a project, where it is the caller's.
+/// The pending e-mail invitations of a project that the caller owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EmailInvitationsOf(pub ProjectId);
-/// A project's agent configurations.
+/// The agent configurations of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AgentConfigurationsOf(pub ProjectId, pub AgentConfigurationFilter);
-/// The versions of agent configurations that a revision made.
+/// The versions of agent configurations created by a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConfiguredAt(pub ProjectId, pub i32);
-/// The versions of an agent configuration, up to a revision where one is given.
+/// The versions of an agent configuration, up to a revision if one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionsUntil(pub Option<i32>);
 
 impl Caller {
-    /// What there is for a key; `None` where there is nothing, or nothing that the caller may see.
-    ///
-    /// # Errors
-    /// As the read.
+    /// The value for a key; `None` if it does not exist or the caller has no access to it.
     pub async fn load<K: Key>(&self, key: K) -> Result<Option<K::Value>> {
         self.wanted.load(key).await
     }
 
-    /// The row of a key that reads a list with it. Whoever asks for the list then, by its own key, has it already.
-    ///
-    /// # Errors
-    /// As the read.
+    /// Reads a row together with a page of one of its lists. A later read of that page by its own key then needs no
+    /// statement.
     pub async fn load_with<I, F, R, P: Parent, T>(&self, key: With<I, F>, parent: impl Fn(&R) -> P) -> Result<Option<R>>
     where
         With<I, F>: Key<Value = (R, Slice<T>)>,
@@ -214,7 +209,7 @@ loaders! {
         Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
     };
     GrowingIn => Vec<GrowingMessage>, |tx, keys| {
-        let sessions = things(tx, keys, |key| key.0).await?;
+        let sessions = objects(tx, keys, |key| key.0).await?;
         let rows = growing_message::of_sessions(tx, &sessions).await?;
         Ok(gather(rows, |row| GrowingIn(Within { project: row.project_id, id: row.session_id })))
     };
@@ -232,7 +227,7 @@ loaders! {
         Ok(index(rows, |row| ConfigurationVersion(row.id, row.version)))
     };
     TextOf => String, |tx, keys| {
-        let messages = things(tx, keys, |key| key.0).await?;
+        let messages = objects(tx, keys, |key| key.0).await?;
         let mut texts: HashMap<MessageId, String> = growing_message::texts(tx, &messages).await?.into_iter().collect();
         Ok(keys.iter().filter_map(|key| Some((*key, texts.remove(&key.0.id)?))).collect())
     };
@@ -356,7 +351,7 @@ loaders! {
         Ok(preferences.map(|preferences| (OwnPreferences, preferences)).into_iter().collect())
     };
     ChangesFor => Vec<FileSnapshot>, |tx, keys| {
-        let messages = things(tx, keys, |key| key.0).await?;
+        let messages = objects(tx, keys, |key| key.0).await?;
         let rows = file::changes_of_messages(tx, &messages).await?;
         let mut found: HashMap<ChangesFor, Vec<FileSnapshot>> = HashMap::new();
         for row in rows {
@@ -431,7 +426,7 @@ loaders! {
     };
 }
 
-/// Reads things as of revisions, a statement for as many as one takes.
+/// Reads objects as of revisions, with one statement per [`PARENTS`] keys.
 async fn past<I: Copy + Eq + Hash, T>(
     tx: &Tx,
     keys: &[Past<I>],
@@ -459,10 +454,10 @@ fn gather<K: Eq + Hash, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, Ve
     gathered
 }
 
-/// Parents that one statement takes: SQLite joins at most 500 selects.
+/// Maximum number of parents per statement: SQLite limits compound selects to 500 terms.
 const PARENTS: usize = 200;
 
-/// Reads one key after another: of these, an operation has as many as its document says.
+/// Reads keys one after the other. The number of such keys is limited by the document, not by its rows.
 async fn each<K: Clone + Eq + Hash, V>(
     tx: &Tx,
     keys: &[K],
@@ -477,9 +472,9 @@ async fn each<K: Clone + Eq + Hash, V>(
     Ok(found)
 }
 
-/// Whose lists there are: a project, or something in one.
+/// The owner of a list: a project, or an object in a project.
 pub trait Parent: Copy + Eq + Hash {
-    /// What names it below its project.
+    /// The rest of the key besides its project.
     type Inner: Copy;
 
     fn project(&self) -> ProjectId;
@@ -520,7 +515,7 @@ impl<I: Copy + Eq + Hash> Parent for Within<I> {
     }
 }
 
-/// The parents among these that are in projects of the caller's, as storage takes them.
+/// The parents whose projects the caller is a member of, in the form that storage expects.
 async fn parents<'t, P: Parent>(tx: &'t Tx, of: &[P]) -> Result<Vec<(Member<'t>, P::Inner)>> {
     Ok(member_pairs(access::within(tx, of, P::project).await?, P::inner))
 }
@@ -537,7 +532,7 @@ async fn projects<'t, K>(tx: &'t Tx, keys: &[K], project: impl Fn(&K) -> Project
     Ok(access::members(tx, keys.iter().map(project)).await?.into_values().collect())
 }
 
-async fn things<'t, K, I: Copy + Eq + Hash>(
+async fn objects<'t, K, I: Copy + Eq + Hash>(
     tx: &'t Tx,
     keys: &[K],
     thing: impl Fn(&K) -> Within<I>,
@@ -554,8 +549,8 @@ async fn revisions<'t, K>(
     Ok(member_pairs(access::within(tx, &revisions, |key| key.0).await?, |key| key.1))
 }
 
-/// Reads the same part of the list of every parent: a statement for each different filter and page, of which an
-/// operation has as many as its document says, however many parents there are.
+/// Reads the same page of each parent's list, with one statement per distinct filter and page. The number of these is
+/// limited by the document, not by the number of parents.
 async fn parts<P, F, T>(
     tx: &Tx,
     keys: &[Part<P, F>],
@@ -575,7 +570,7 @@ where
             for (parent, slice) in read(tx, &parents, &keep, &page).await? {
                 found.insert(Part { parent, keep: keep.clone(), page: page.clone() }, slice);
             }
-            // No row says that a list has none there.
+            // Parents without rows have an empty page.
             for key in keys {
                 found.entry(key.clone()).or_insert_with(|| Slice::empty(&page));
             }

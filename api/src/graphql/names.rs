@@ -25,16 +25,16 @@ macro_rules! enums {
 }
 
 enums! {
-    /// Whether a project is in use.
+    /// Whether a project is active, archived or deleted.
     ProjectStatus = names::ProjectStatus {
-        /// It is in use.
+        /// The project is in use.
         Active,
-        /// It is put away; members still read and write it.
+        /// The project is archived; members can still read and write it.
         Archived,
-        /// It is deleted: members read it, nobody writes; its owner can bring it back.
+        /// The project is deleted: members can read it, no one can change it, and its owner can restore it.
         Deleted,
     }
-    /// What a member may do in a project.
+    /// Role of a member in a project.
     ProjectRole = names::ProjectRole {
         /// Can do everything.
         Owner,
@@ -43,13 +43,13 @@ enums! {
         /// Can read.
         Viewer,
     }
-    /// Who speaks in a message.
+    /// Role of the author of a message.
     MessageRole = names::MessageRole {
         /// A person.
         User,
-        /// The AI that the person talks to.
+        /// The AI assistant.
         Assistant,
-        /// The service itself, such as an error that it reports.
+        /// The application itself, for example to report an error.
         System,
     }
     /// A file with contents, or a folder.
@@ -59,54 +59,54 @@ enums! {
         /// It has no contents of its own.
         Folder,
     }
-    /// What a file is to a file system.
+    /// Mode of a file, as in git.
     FileMode = file::FileMode {
-        /// A plain file.
+        /// A regular file.
         File,
-        /// A file that can be run.
+        /// A regular file that can be executed.
         Executable,
-        /// A symbolic link; its contents are the path to which it leads.
+        /// A symbolic link; its contents are the target path.
         Symlink,
     }
     /// What a change did to a file.
     ChangeType = names::ChangeType {
-        /// The file is new, or back after its deletion.
+        /// The file is new, or was restored after its deletion.
         Create,
         /// The contents of the file changed.
         Update,
-        /// The file is deleted.
+        /// The file was deleted.
         Delete,
-        /// It has another path; its contents may have changed as well.
+        /// The path changed, and possibly the contents.
         Rename,
     }
-    /// What a revision of a project was.
+    /// Kind of a revision.
     EventKind = names::EventKind {
-        /// The project was made; it is always revision 1.
+        /// The project was created; this is always revision 1.
         ProjectCreated,
         /// Name, description, prompt, configuration or status changed.
         ProjectUpdated,
-        /// A session started; the one that its author had before ended with it.
+        /// A session started; the previous session of its author ended.
         SessionStarted,
-        /// A conversation came to its end.
+        /// A user ended a session.
         SessionEnded,
-        /// A message was added; a checkpoint's snapshot with it.
+        /// A message was added, with its snapshot if it is a checkpoint.
         MessageAdded,
         /// Files were created, changed, renamed or deleted.
         FilesChanged,
-        /// A user gave the present state a name.
+        /// A user named the current state.
         SnapshotCreated,
-        /// The files were made equal to those of an earlier revision; `snapshot` is the state before.
+        /// The files were restored to an earlier revision; `snapshot` is the state before.
         ProjectRestored,
-        /// A user was invited, joined, left or has another role.
+        /// A user was invited, joined, left, or got another role.
         CollaboratorsChanged,
         /// An agent configuration was saved.
         AgentConfigurationChanged,
     }
-    /// What a list of projects is sorted by.
+    /// Sort key of a list of projects.
     ProjectOrderField = project::ProjectOrderField {
-        /// The name, by the code points of its characters.
+        /// The name, by code points.
         Name,
-        /// When the project was made.
+        /// When the project was created.
         CreatedAt,
         /// When its name, description, prompt, configuration or status last changed.
         UpdatedAt,
@@ -117,7 +117,7 @@ enums! {
     }
 }
 
-/// Which end of a list comes first.
+/// Sort direction.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderDirection {
     /// Smallest or oldest first.
@@ -126,24 +126,24 @@ pub enum OrderDirection {
     Desc,
 }
 
-/// The state of a message that was begun by `startMessage`.
+/// State of a message that was started by `startMessage`.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageState {
     /// The message is being written.
     Streaming,
     /// The message is not finished, and nothing was appended for some time.
     Stalled,
-    /// The message is one of the session.
+    /// The message is complete and part of the session.
     Finished,
-    /// The message was dropped.
+    /// The message was discarded.
     Discarded,
 }
 
-/// What a sync does with files that it does not name.
+/// How a sync treats files that are not in it.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncMode {
-    /// Files that are not given stay.
+    /// Other files are kept.
     Merge,
-    /// Files that are not given are deleted.
+    /// Other files are deleted.
     Mirror,
 }

@@ -19,21 +19,21 @@ use crate::model::project::ProjectFilter;
 /// A page of a list whose rows are `T`.
 pub type Page<T> = Connection<Place, Row<T>, Total>;
 
-/// Makes a connection of a slice.
+/// Converts a slice to a connection.
 pub fn connection<R, T: Plain>(slice: Slice<R>, total: Total, node: impl Fn(R) -> T) -> Page<T> {
     let mut connection = Connection::with_additional_fields(slice.has_previous, slice.has_next, total);
     connection.edges = slice.rows.into_iter().map(|(cursor, row)| Edge::new(Place(cursor), Row(node(row)))).collect();
     connection
 }
 
-/// A row's cursor, written only where an operation selects it.
+/// A row's cursor, encoded only if the operation selects it.
 pub struct Place(Cursor);
 
 impl CursorType for Place {
     type Error = Infallible;
 
     fn decode_cursor(text: &str) -> std::result::Result<Self, Infallible> {
-        // Resolvers read cursors themselves, by [`Cursor::parse`], whose error names the argument.
+        // Resolvers parse cursors themselves by [`Cursor::parse`], whose error contains the argument.
         Ok(Self(Cursor::parse(text, "").unwrap_or(Cursor(Vec::new()))))
     }
 
@@ -42,7 +42,7 @@ impl CursorType for Place {
     }
 }
 
-/// The arguments of every list.
+/// The arguments of a list.
 #[derive(InputObject)]
 pub struct Paging {
     pub first: Option<i32>,
@@ -52,7 +52,7 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// Reads them.
+    /// Parses the arguments.
     ///
     /// # Errors
     /// As [`model::Page::parse`].
@@ -61,8 +61,8 @@ impl Paging {
     }
 }
 
-/// The arguments with which a selection selects one of its fields, before its resolver runs. `None` where it does not, does so
-/// on a condition, or with arguments that the resolver will refuse.
+/// The arguments of a selected field, before its resolver runs. `None` if the field is not selected, is selected
+/// conditionally, or has arguments that its resolver will refuse.
 pub fn arguments<A: InputType>(selected: &Lookahead<'_>, field: &str) -> Option<A> {
     let field = selected.field(field).selection_fields().into_iter().next()?;
     let is_certain = field.directives().is_ok_and(|directives| directives.is_empty());
@@ -70,53 +70,52 @@ pub fn arguments<A: InputType>(selected: &Lookahead<'_>, field: &str) -> Option<
     A::parse(Some(Value::Object(arguments.into_iter().collect()))).ok()
 }
 
-/// Where weights end: sums of them must not run over, however lists are nested.
+/// Upper bound of weights, so that their sums do not overflow in nested lists.
 const MAX_WEIGHT: usize = 1 << 40;
 
-/// What a list costs whose rows cost `row` each, by its arguments. They are not checked yet: a number that is not allowed is
-/// refused later, and weighs as the largest that is.
+/// The cost of a list whose rows cost `row` each. The arguments are not validated yet: an invalid number counts as the
+/// maximum and is refused later.
 pub fn weigh(first: Option<i32>, last: Option<i32>, size: PageSize, row: usize) -> usize {
     let rows =
         first.or(last).map_or(size.default, |rows| usize::try_from(rows).map_or(size.max, |rows| rows.min(size.max)));
     self::rows(rows, row)
 }
 
-/// What a list without pages costs of which so many rows are asked for.
+/// The cost of a list without pages, of which `first` rows are requested.
 pub fn weigh_part(first: Option<i32>, row: usize) -> usize {
     rows(first.map_or(UNPAGED, |first| usize::try_from(first).unwrap_or(UNPAGED)), row)
 }
 
-/// How many rows of a list without pages are wanted, at most.
+/// The maximum number of rows to return from a list without pages.
 ///
 /// # Errors
-/// `BadInput` for a number that is negative or too large.
+/// `BadInput` if `first` is negative or too large.
 pub fn part(caller: &Caller, first: Option<i32>) -> Result<usize> {
     let max = usize::try_from(caller.services.limits.max_list_rows).unwrap_or(usize::MAX);
     match first.map(usize::try_from) {
         None => Ok(max),
         Some(Ok(first)) if first <= max => Ok(first),
         Some(_) => {
-            Err(Error::bad_input("first", format!("`first` is a number from 0 to {max} here (--max-list-rows).")))
+            Err(Error::bad_input("first", format!("`first` must be a number from 0 to {max} (--max-list-rows).")))
         }
     }
 }
 
-/// Refuses a list that is longer than is read at once, unless the caller asked for a part of it.
+/// Refuses a list that exceeds the limit, unless the caller requested a part of it.
 ///
 /// # Errors
-/// `QueryTooComplex` naming the setting.
+/// `QueryTooComplex` with the name of the setting.
 pub fn whole(caller: &Caller, first: Option<i32>, is_longer: bool) -> Result<()> {
     if first.is_some() || !is_longer {
         return Ok(());
     }
     let max = caller.services.limits.max_list_rows;
-    let message = format!(
-        "This list has more than the {max} rows that --max-list-rows allows: read it in parts, by `first` and `after`."
-    );
+    let message =
+        format!("This list has more than {max} rows (--max-list-rows): read it in parts with `first` and `after`.");
     Err(Error::QueryTooComplex(message))
 }
 
-/// Cuts a list without pages to the part that is asked for. `begins` tells the rows before it from the others.
+/// Returns the requested part of a list without pages. `begins` is false for the rows before it.
 ///
 /// # Errors
 /// As [`part`] and [`whole`].
@@ -128,10 +127,10 @@ pub fn cut<T>(caller: &Caller, rows: Vec<T>, first: Option<i32>, begins: impl Fn
     Ok(rows)
 }
 
-/// Cuts a list without pages that is sorted by nothing that its rows say: `after` is the id of the row before.
+/// As [`cut`], for a list without a sort key: `after` is the id of the previous row.
 ///
 /// # Errors
-/// As [`cut`]; `BadInput` for an id of no row of the list.
+/// As [`cut`]; `BadInput` if no row of the list has the id.
 pub fn cut_by_id<T>(
     caller: &Caller,
     rows: Vec<T>,
@@ -149,49 +148,49 @@ pub fn cut_by_id<T>(
     cut(caller, rows.into_iter().skip(start).collect(), first, |_| true)
 }
 
-/// How many rows a list counts that has no pages: as many as it has on a busy day.
+/// Assumed length of a list without pages in cost calculations.
 pub const UNPAGED: usize = 10;
 
-/// What a list of that many rows costs.
+/// The cost of a list with the given number of rows.
 pub fn rows(rows: usize, row: usize) -> usize {
-    // An empty page still has its page info.
+    // An empty page still contains its page info.
     row.saturating_mul(rows.max(1)).saturating_add(1).min(MAX_WEIGHT)
 }
 
-/// What a field costs that compares texts, in fields that only read one.
+/// The cost of a field that compares texts, relative to a plain field.
 pub const COMPARE: usize = 10;
 
-/// How long a list is; counted only when asked.
+/// The length of a list, counted only if selected.
 pub enum Total {
-    /// It is known already.
+    /// Already known.
     Known(i64),
-    /// The caller's projects.
+    /// Projects of the caller.
     Projects(ProjectFilter),
-    /// The messages of the caller's active projects, or of one of them.
+    /// Messages of the caller's active projects, or of one project.
     Recent(Option<ReadId<ProjectId>>),
-    /// A project's sessions.
+    /// Sessions of a project.
     Sessions(Count<ProjectId, SessionFilter>),
-    /// A session's messages.
+    /// Messages of a session.
     Messages(Count<Within<SessionId>, MessageFilter>),
-    /// A project's files.
+    /// Files of a project.
     Files(Count<FilesOf, FileFilter>),
-    /// What is directly in a folder.
+    /// Entries directly in a folder.
     Children(Count<FilesOf, ChildrenOf>),
-    /// A project's changes.
+    /// Changes of a project.
     Changes(Count<ProjectId, ChangeFilter>),
-    /// A file's versions.
+    /// Versions of a file.
     Versions(FileId),
-    /// Those of a file's versions that stay where saves are shown as one.
+    /// Versions of a file with coalesced autosaves.
     JoinedVersions(Count<Within<FileId>, VersionsJoined>),
-    /// The caller's invitations.
+    /// Invitations of the caller.
     Invitations,
-    /// A project's snapshots.
+    /// Snapshots of a project.
     Snapshots(Count<ProjectId, SnapshotsUntil>),
 }
 
 #[Object]
 impl Total {
-    /// How many rows the whole list has, whatever part of it this page is.
+    /// Number of rows in the whole list.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let caller = caller(ctx)?;
         let total = match self {
@@ -213,7 +212,7 @@ impl Total {
     }
 }
 
-/// A count as GraphQL's `Int`, which ends at 2^31 - 1.
+/// A count as GraphQL's `Int`, saturated at 2^31 - 1.
 pub fn int(count: i64) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }

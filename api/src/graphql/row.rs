@@ -1,5 +1,5 @@
-//! Rows of lists. The library makes a future on the heap for every field of every row; most fields of a row only read a value
-//! that is there.
+//! Efficient resolution of list rows. The library allocates a future for every field of every row, but most fields only
+//! read a value in memory.
 
 use std::borrow::Cow;
 
@@ -13,14 +13,14 @@ use futures::future::try_join_all;
 
 use super::error_path;
 
-/// An object of which there are many in an answer.
+/// An object that occurs many times in a result.
 pub trait Plain: ContainerType {
-    /// Whether a field is as a rule there without waiting. One that waits nevertheless is resolved a second time: a wrong
-    /// answer costs time, and never the result.
+    /// Whether a field usually resolves without waiting. This is only a hint: a field that does wait is resolved a
+    /// second time, at the cost of time only.
     fn is_plain(field: &str) -> bool;
 }
 
-/// An object that resolves its plain fields one after the other, and only the others by futures that run side by side.
+/// An object that resolves its plain fields sequentially and only the others concurrently.
 pub struct Row<T>(pub T);
 
 impl<T: Plain> OutputType for Row<T> {
@@ -61,7 +61,7 @@ impl<T: Plain> Row<T> {
             match now {
                 Some(value) => drop(values.insert(key, value?.unwrap_or_default())),
                 None => {
-                    // Its place in the answer.
+                    // Reserve its position in the result.
                     values.insert(key.clone(), Value::Null);
                     waiting.push(async move {
                         let value = row.resolve_field(&ctx.with_field(field)).await?;
@@ -77,7 +77,7 @@ impl<T: Plain> Row<T> {
     }
 }
 
-/// The fields that are selected; none where the library has to bring together fragments, directives, or fields of one name.
+/// The selected fields; `None` if the library has to merge fragments, directives, or fields with the same name.
 fn distinct_fields<'a>(ctx: &ContextSelectionSet<'a>) -> Option<Vec<&'a Positioned<Field>>> {
     let mut fields: Vec<&Positioned<Field>> = Vec::with_capacity(ctx.item.node.items.len());
     for selection in &ctx.item.node.items {

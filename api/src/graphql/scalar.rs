@@ -16,13 +16,13 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use super::context::caller;
 use crate::model::json::{self, MAX_DEPTH};
 
-/// A moment: RFC 3339, given in UTC with microseconds; any offset is taken.
+/// A time in RFC 3339 format: written in UTC with microseconds, accepted with any offset.
 #[derive(Clone, Copy, Debug)]
 pub struct Time(pub DateTime<Utc>);
 
 fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     let Value::String(text) = value else { return None };
-    // Cut to what the databases keep, so that equal times compare as equal.
+    // Truncate to the databases' precision, so that equal times compare as equal.
     Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
 }
 
@@ -31,7 +31,7 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {
         let time = parse_time(&value).map(Self);
-        time.ok_or_else(|| InputValueError::custom("a DateTime is written like 2026-01-31T12:00:00Z"))
+        time.ok_or_else(|| InputValueError::custom("a DateTime has the format 2026-01-31T12:00:00Z"))
     }
 
     fn is_valid(value: &Value) -> bool {
@@ -43,7 +43,7 @@ impl ScalarType for Time {
     }
 }
 
-/// Bytes that are not text: base64 (RFC 4648, section 4) with padding.
+/// Binary data in base64 with padding (RFC 4648, section 4).
 #[derive(Clone, Debug)]
 pub struct Base64(pub Vec<u8>);
 
@@ -68,7 +68,7 @@ impl ScalarType for Base64 {
     }
 }
 
-/// A text that a caller wrote, which may be long: it counts against the operation's budget each time that it is answered.
+/// A text written by a user, which can be long. It counts against the operation's budget each time that it is returned.
 pub struct Text<'t>(pub &'t str);
 
 impl OutputType for Text<'_> {
@@ -86,18 +86,18 @@ impl OutputType for Text<'_> {
     }
 }
 
-/// Counts what a field answers.
+/// Counts the bytes that a field returns.
 fn count(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, bytes: usize) -> ServerResult<()> {
     let Ok(caller) = caller(ctx) else { return Ok(()) };
     let counted = caller.reader.answer(bytes);
     counted.map_err(|error| ctx.set_error_path(async_graphql::Error::from(error).into_server_error(field.pos)))
 }
 
-/// A JSON value, which comes back as it was written. What cannot be kept is refused by the write that it is meant for, which
-/// knows what its argument is called.
+/// A JSON value, returned exactly as written. A value that cannot be stored is refused by the write, which knows the
+/// name of its argument.
 pub struct Json(pub json::Json);
 
-/// The key by which the library knows JSON text that goes into the answer as it is, as serde_json does.
+/// The key with which the library marks raw JSON text, as serde_json does.
 const RAW_VALUE_TOKEN: &str = "$serde_json::private::RawValue";
 
 impl Json {
@@ -124,7 +124,7 @@ impl Json {
     }
 }
 
-/// Adds a value as JSON. Bytes stand for what [`super::variables`] cannot keep.
+/// Appends a value as JSON. Binary values stand for what [`super::variables`] cannot represent.
 fn write(text: &mut String, value: &Value, depth: usize) -> Result<(), Cow<'static, str>> {
     if depth > MAX_DEPTH {
         return Err(format!("{}.", json::TOO_DEEP).into());
@@ -191,13 +191,13 @@ impl OutputType for Json {
         registry.create_output_type::<Self, _>(MetaTypeId::Scalar, |_| Self::describe())
     }
 
-    /// A value that cannot be decoded fails alone: it is null, with an error, and its object and list are kept.
+    /// A value that cannot be decoded fails alone: it becomes null with an error, and its parent is kept.
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         count(ctx, field, self.0.as_str().len())?;
         Ok(match self.0.compact() {
             Ok(text) => Value::Object(IndexMap::from([(Name::new(RAW_VALUE_TOKEN), Value::String(text))])),
             Err(why) => {
-                let cause = format!("the database holds JSON that cannot be decoded: {why}");
+                let cause = format!("the database contains invalid JSON: {why}");
                 ctx.add_error(ctx.set_error_path(ServerError::new(cause, Some(field.pos))));
                 Value::Null
             }
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_written_as_it_was_given() {
+    fn json_is_written_as_given() {
         let number = |text: &str| Value::Number(text.parse().unwrap());
         let fields = [("z", number("-0")), ("a", number("1.0")), ("\n", Value::Enum(Name::new("RED")))];
         let fields = fields.map(|(name, value)| (Name::new(name), value));

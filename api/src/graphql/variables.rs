@@ -1,4 +1,4 @@
-//! Variables and extensions of a request: JSON whose numbers keep their text, and in which what cannot be kept says why.
+//! Parses variables and extensions. Numbers keep their text, and values that cannot be represented carry a reason.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use async_graphql::{Extensions, Name, Number, Value, Variables};
 use crate::model::error::{Error, Result};
 use crate::model::json::{LONE_SURROGATE, MAX_DEPTH, TOO_DEEP, Token, Tokens};
 
-/// The arguments and the fields of arguments that are JSON; nothing else has one of these names.
+/// All arguments and input fields of type JSON. No input of another type has one of these names.
 const JSON_INPUTS: [&str; 16] = [
     "agentPersonality",
     "config",
@@ -28,11 +28,11 @@ const JSON_INPUTS: [&str; 16] = [
     "vadConfig",
 ];
 
-/// The variables of a request. What cannot be kept is replaced by bytes that say why: coercion refuses those by their argument's
-/// name, except in JSON, where the write does that is meant.
+/// Parses the variables of a request. A value that cannot be represented is replaced by binary data with the reason.
+/// Coercion then refuses it with the argument's name; a JSON argument is refused by the write.
 ///
 /// # Errors
-/// `BadInput` if the text is no JSON object.
+/// `BadInput` if the text is not a JSON object.
 pub fn variables(json: &str) -> Result<Variables> {
     let mut variables = Variables::default();
     for (name, value) in object("variables", json)? {
@@ -41,17 +41,17 @@ pub fn variables(json: &str) -> Result<Variables> {
     Ok(variables)
 }
 
-/// The extensions of a request.
+/// Parses the extensions of a request.
 ///
 /// # Errors
-/// `BadInput` if the text is no JSON object.
+/// `BadInput` if the text is not a JSON object.
 pub fn extensions(json: &str) -> Result<Extensions> {
     let mut extensions = Extensions::default();
     extensions.extend(object("extensions", json)?.into_iter().map(|(name, value)| (name.to_string(), value)));
     Ok(extensions)
 }
 
-/// Why a value cannot be kept, if it is one that stands for such, as a sentence.
+/// The reason in a value that cannot be represented, as a sentence.
 pub fn flaw(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::Binary(why) => Some(String::from_utf8_lossy(why)),
@@ -63,7 +63,7 @@ fn flawed(why: &str) -> Value {
     Value::Binary(why.to_owned().into_bytes().into())
 }
 
-/// An array or object that is being read.
+/// An unfinished array or object.
 struct Open {
     kind: Kind,
     flaw: Option<String>,
@@ -74,7 +74,7 @@ enum Kind {
     Object(IndexMap<Name, Value>, String),
 }
 
-/// Reads an object.
+/// Parses an object.
 fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
     let refuse = |why: &str| Error::bad_input(parameter, format!("`{parameter}` must be a JSON object: {why}"));
     let mut tokens = Tokens::new(json);
@@ -83,7 +83,7 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
     while let Some(token) = tokens.next().map_err(|flaw| refuse(&flaw.to_string()))? {
         let closes = matches!(token, Token::EndArray | Token::EndObject);
         if tokens.depth() + usize::from(closes) > MAX_DEPTH {
-            // Left out; the innermost that is kept stands for it.
+            // Skip it, and mark the innermost value that is kept.
             if let Some(inner) = open.last_mut() {
                 inner.flaw.get_or_insert_with(|| format!("{TOO_DEEP}."));
             }
@@ -103,7 +103,7 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
                     match key {
                         Ok(key) => {
                             if fields.contains_key(&*key) {
-                                flaw.get_or_insert_with(|| format!("The key {} is there twice.", shown(&key)));
+                                flaw.get_or_insert_with(|| format!("The key {} is duplicated.", shown(&key)));
                             }
                             *next = key.into_owned();
                         }
@@ -120,7 +120,7 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
             },
             Token::String(Ok(string)) => Value::String(string.into_owned()),
             Token::String(Err(())) => return Err(lone_surrogate(parameter, &open)),
-            // What parses a number's text would write its exponent anew.
+            // Parsing the number would change how its exponent is written.
             Token::Number(number) => Value::Number(Number::from_string_unchecked(number.to_owned())),
             Token::True => Value::Boolean(true),
             Token::False => Value::Boolean(false),
@@ -137,12 +137,13 @@ fn object(parameter: &str, json: &str) -> Result<IndexMap<Name, Value>> {
         Value::Null => Ok(IndexMap::new()),
         value => Err(match flaw(&value) {
             Some(why) => Error::bad_input(parameter, why),
-            None => refuse("this is none."),
+            None => refuse("this is another value."),
         }),
     }
 }
 
-/// Half a character is no text, wherever it is meant to go. In JSON it is named by the argument, elsewhere by its place.
+/// The error for a lone surrogate, which no text can contain. Within JSON it names the argument, elsewhere the exact
+/// position.
 fn lone_surrogate(parameter: &str, open: &[Open]) -> Error {
     let mut field = String::new();
     for (depth, Open { kind, .. }) in open.iter().enumerate().filter(|_| parameter == "variables") {
@@ -152,7 +153,7 @@ fn lone_surrogate(parameter: &str, open: &[Open]) -> Error {
                 field.clone_from(key);
                 break;
             }
-            // Its name is the client's, and says nothing.
+            // The name of this variable is chosen by the client and carries no meaning.
             Kind::Object(_, key) if depth == 0 && open.len() > 1 && key == "input" => {}
             Kind::Object(_, key) => {
                 field.push_str(if field.is_empty() || key.is_empty() { "" } else { "." });
@@ -164,7 +165,7 @@ fn lone_surrogate(parameter: &str, open: &[Open]) -> Error {
     Error::bad_input(field, format!("{LONE_SURROGATE}."))
 }
 
-/// A key as a message shows it.
+/// A key shortened for a message.
 fn shown(key: &str) -> String {
     let mut shown: String = key.chars().take(50).collect();
     if shown.len() < key.len() {
@@ -184,11 +185,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_says_why() {
+    fn unrepresentable_values_carry_a_reason() {
         let deep = "[".repeat(200) + &"]".repeat(200);
         for (json, why) in [
-            (r#"{"b":1,"c":2,"b":3}"#, "The key \"b\" is there twice."),
-            (r#"{"b":{},"b":{}}"#, "The key \"b\" is there twice."),
+            (r#"{"b":1,"c":2,"b":3}"#, "The key \"b\" is duplicated."),
+            (r#"{"b":{},"b":{}}"#, "The key \"b\" is duplicated."),
         ] {
             let read = variables(&format!("{{\"a\":{json}}}")).unwrap();
             assert_eq!(flaw(&read["a"]).as_deref(), Some(why), "{json}");

@@ -1,38 +1,38 @@
-//! Who is asking.
+//! The caller of a request.
 
 use std::sync::Arc;
 
 use super::collaborator::EmailAddress;
 use super::ids::UserId;
 
-/// The caller of a request, as a verified token names them. Every storage function takes one and scopes by it.
+/// The caller, from a verified token. Every storage function takes an actor and limits its result by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// The token's `sub`.
     pub user_id: UserId,
-    /// When the token ends, in seconds since the epoch; what a long-lived connection must respect.
+    /// When the token expires, in seconds since the epoch. Long-lived connections must end then.
     pub expires_at: i64,
-    /// The token's `email`, where the token says that it is the user's own: what an invitation to it asks for.
+    /// The token's `email` if the token states that it is verified. Required for invitations to this address.
     pub verified_email: Option<EmailAddress>,
-    /// What else the token says.
+    /// Other claims of the token.
     pub claims: Arc<Claims>,
 }
 
-/// What a verified token says of its user, for the profile that is made of it.
+/// Claims of a verified token that update the user's profile.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Claims {
     /// The token's `email`.
     pub email: Option<String>,
-    /// Their name.
+    /// Full name.
     pub full_name: Option<String>,
-    /// Their picture.
+    /// URL of the picture.
     pub avatar_url: Option<String>,
-    /// When the token was made, in seconds since the epoch.
+    /// When the token was issued, in seconds since the epoch.
     pub issued_at: Option<i64>,
 }
 
 impl Claims {
-    /// The name that others are shown: the e-mail stands in for one, as in the original's sign-up trigger.
+    /// The name shown to others: the full name, or else the e-mail address.
     pub fn shown_name(&self) -> Option<String> {
         self.full_name.clone().or_else(|| self.email.clone())
     }

@@ -5,80 +5,80 @@ use chrono::{DateTime, Utc};
 use super::ids::{AgentConfigurationId, ProjectId, UserId};
 use super::json::Json;
 
-/// One version of an agent configuration: the present one, or one of the past.
+/// A version of an agent configuration.
 #[derive(Clone, Debug)]
 pub struct AgentConfiguration {
-    /// The configuration's id, the same in all its versions.
+    /// The id of the configuration, the same in all versions.
     pub id: AgentConfigurationId,
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// What it says.
+    /// The settings.
     pub settings: AgentSettings,
-    /// Whether it is the one that the project's agent runs by.
+    /// Whether the project's agent uses this configuration.
     pub is_active: bool,
-    /// Whether this version is its deletion.
+    /// Whether this version is a deletion.
     pub is_deleted: bool,
-    /// The version's number, from 1.
+    /// The version number, from 1.
     pub version: i32,
-    /// The revision that made this version.
+    /// The revision that created this version.
     pub revision: i32,
-    /// When the configuration was first made.
+    /// When the configuration was created.
     pub created_at: DateTime<Utc>,
-    /// When this version was made.
+    /// When this version was created.
     pub updated_at: DateTime<Utc>,
-    /// Who made this version.
+    /// The user who created this version.
     pub updated_by: Option<UserId>,
 }
 
-/// What a configuration says. The shape of the JSON values is the client's.
+/// The content of a configuration. Clients define the structure of the JSON values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentSettings {
-    /// Its name; never empty.
+    /// Name; never empty.
     pub config_name: String,
-    /// What it is for.
+    /// Description.
     pub description: Option<String>,
-    /// Who turns speech into text.
+    /// Provider of speech to text.
     pub stt_provider: String,
-    /// By which model.
+    /// Model of speech to text.
     pub stt_model: String,
-    /// With which options.
+    /// Options of speech to text.
     pub stt_config: Json,
-    /// Who turns text into speech.
+    /// Provider of text to speech.
     pub tts_provider: String,
-    /// By which model.
+    /// Model of text to speech.
     pub tts_model: String,
-    /// With which options.
+    /// Options of text to speech.
     pub tts_config: Json,
-    /// Who answers.
+    /// Provider of the language model.
     pub llm_provider: String,
-    /// By which model.
+    /// The language model.
     pub llm_model: String,
-    /// With which options.
+    /// Options of the language model.
     pub llm_config: Json,
-    /// Who detects that somebody speaks.
+    /// Provider of voice activity detection.
     pub vad_provider: String,
-    /// With which options.
+    /// Options of voice activity detection.
     pub vad_config: Json,
-    /// How the end of a turn is detected.
+    /// Options of turn detection.
     pub turn_detection_config: Json,
-    /// Functions that the agent may call.
+    /// Functions that the agent can call.
     pub function_calls: Json,
-    /// Tools that it is connected to.
+    /// Tools that the agent can use.
     pub tool_integrations: Json,
-    /// What it is told to do.
+    /// Instructions for the agent.
     pub agent_instructions: String,
-    /// How it is to be.
+    /// Personality of the agent.
     pub agent_personality: Json,
-    /// Names of the environment variables that it needs.
+    /// Names of the required environment variables.
     pub required_env_vars: Json,
-    /// Packages that it needs.
+    /// Required packages.
     pub dependencies: Json,
-    /// The files that it is made of.
+    /// Source files of the agent.
     pub source_files: Json,
 }
 
 impl AgentSettings {
-    /// The texts that must be there, each with the name of its argument.
+    /// The required texts with the names of their arguments.
     pub fn names(&self) -> [(&'static str, &String); 8] {
         [
             ("configName", &self.config_name),
@@ -92,7 +92,7 @@ impl AgentSettings {
         ]
     }
 
-    /// The JSON values, each with the name of its argument.
+    /// The JSON values with the names of their arguments.
     pub fn values(&self) -> [(&'static str, &Json); 11] {
         [
             ("sttConfig", &self.stt_config),
@@ -110,13 +110,13 @@ impl AgentSettings {
     }
 }
 
-/// Which configurations of a project a list keeps.
+/// Filter for a project's configurations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AgentConfigurationFilter {
-    /// Only the active one.
+    /// Return only the active one.
     pub active_only: bool,
-    /// The deleted ones as well.
+    /// Include deleted ones.
     pub include_deleted: bool,
-    /// As of this revision; without one, now.
+    /// The revision to read at; `None` is the current one.
     pub at: Option<i32>,
 }

@@ -1,14 +1,14 @@
-//! How many bytes one operation may load from the database, and how many it may answer.
+//! Limits on the bytes that an operation loads from the database and returns.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::error::{Error, Result};
 use super::memory::{Memory, Taken};
 
-/// Memory is taken in steps of this size.
+/// Memory is reserved in steps of this size.
 const STEP: usize = 64 * 1024;
 
-/// What is left for an operation, or for one event of a subscription. Its memory is given back when it is dropped.
+/// The budget of an operation, or of one event of a subscription. Dropping it releases its memory.
 pub struct Budget {
     limit: usize,
     memory: Memory,
@@ -19,26 +19,26 @@ pub struct Budget {
 struct Spent {
     load: usize,
     answer: usize,
-    /// How many bytes of memory are taken.
+    /// Number of reserved bytes.
     reserved: usize,
     taken: Taken,
 }
 
 impl Budget {
-    /// A budget of so many bytes to load and as many to answer.
+    /// A budget of `limit` bytes to load, and as many to return.
     pub fn new(limit: usize, memory: Memory) -> Self {
         Self { limit, memory, spent: Mutex::default() }
     }
 
-    /// Takes bytes that are to be loaded.
+    /// Spends bytes to load.
     ///
     /// # Errors
-    /// `QueryTooComplex` if fewer are left; `RateLimited` if all operations together take too much memory.
+    /// `QueryTooComplex` if the budget is exhausted; `RateLimited` if all operations together use too much memory.
     pub fn load(&self, bytes: usize) -> Result<()> {
         self.spend(bytes, |spent| &mut spent.load)
     }
 
-    /// Takes bytes that are to be in the answer, each time that they are in it.
+    /// Spends bytes to return. Count a value each time that it is selected.
     ///
     /// # Errors
     /// As [`Budget::load`].
@@ -54,8 +54,8 @@ impl Budget {
             _ => {
                 let limit = self.limit;
                 return Err(Error::QueryTooComplex(format!(
-                    "An operation loads at most {limit} bytes, and answers as many (--max-operation-bytes): select fewer \
-                     contents, or smaller pages."
+                    "An operation can load and return at most {limit} bytes each (--max-operation-bytes): select fewer \
+                     contents or smaller pages."
                 )));
             }
         }

@@ -7,122 +7,122 @@ use super::ids::{MessageId, ProjectId, SessionId, UserId};
 use super::json::Json;
 use super::names::MessageRole;
 
-/// One conversation within a project.
+/// A conversation within a project.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Its id.
+    /// The id.
     pub id: SessionId,
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Whose conversation it is; nobody else writes in it.
+    /// The owner of the conversation; only they can write to it.
     pub author_id: UserId,
     /// The revision that started it.
     pub revision: i32,
-    /// Its title.
+    /// The title.
     pub title: Option<String>,
-    /// When it began.
+    /// When it started.
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// How many messages it has.
+    /// Number of messages.
     pub message_count: i32,
-    /// Whether it goes on; an author has one active session a project.
+    /// Whether it has not ended. A user has at most one active session per project.
     pub is_active: bool,
-    /// The client's own data.
+    /// Data of the client.
     pub metadata: Json,
-    /// The moment as of which it was read; `None` is now.
+    /// The revision at which it was read; `None` is the current one.
     pub as_of: Option<AsOf>,
 }
 
-/// One message of a session.
+/// A message of a session.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Its id.
+    /// The id.
     pub id: MessageId,
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Its session.
+    /// The session.
     pub session_id: SessionId,
-    /// Who wrote it, or whose AI did.
+    /// The user who wrote it, or whose AI did.
     pub author_id: UserId,
-    /// The revision that added it: its place in the project's history.
+    /// The revision that added it.
     pub revision: i32,
-    /// Whose voice it is.
+    /// The role of the author.
     pub role: MessageRole,
-    /// Its text.
+    /// The text.
     pub content: String,
     /// When it was added.
     pub timestamp: DateTime<Utc>,
-    /// Whether the state of the files belongs to it.
+    /// Whether it marks a state of the files.
     pub is_checkpoint: bool,
-    /// What the AI knew, as the client writes it.
+    /// The AI's context, in a format defined by the client.
     pub context_data: Json,
-    /// The client's own data.
+    /// Data of the client.
     pub metadata: Json,
-    /// The revision that folded it away; see `restore` in `domain::snapshot`.
+    /// The revision that hid it; see `restore` in `domain::snapshot`.
     pub folded_revision: Option<i32>,
 }
 
-/// What a new session is made of.
+/// Input for a new session.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Its title.
+    /// The title.
     pub title: Option<String>,
-    /// The client's own data.
+    /// Data of the client.
     pub metadata: Option<Json>,
 }
 
-/// What a new message is made of.
+/// Input for a new message.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Its session.
+    /// The session.
     pub session_id: SessionId,
-    /// Whose voice it is.
+    /// The role of the author.
     pub role: MessageRole,
-    /// Its text.
+    /// The text.
     pub content: String,
-    /// Whether the state of the files belongs to it.
+    /// Whether it marks a state of the files.
     pub is_checkpoint: bool,
-    /// What the AI knew.
+    /// The AI's context.
     pub context_data: Option<Json>,
-    /// The client's own data.
+    /// Data of the client.
     pub metadata: Option<Json>,
-    /// Makes a retry safe: the same key in the same session is the same message.
+    /// Makes retries safe: within a session, the same key is the same message.
     pub idempotency_key: Option<String>,
 }
 
-/// Which sessions a list keeps.
+/// Filter for sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionFilter {
-    /// Active, or ended.
+    /// Active or ended.
     pub is_active: Option<bool>,
-    /// Of this user.
+    /// Owned by this user.
     pub author: Option<UserId>,
-    /// Begun at or after this time.
+    /// Started at or after this time.
     pub started_after: Option<DateTime<Utc>>,
-    /// Begun at or before this time.
+    /// Started at or before this time.
     pub started_before: Option<DateTime<Utc>>,
-    /// As they were at this moment.
+    /// The revision to read at; `None` is the current one.
     pub until: Option<AsOf>,
 }
 
-/// Which messages a list keeps.
+/// Filter for messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MessageFilter {
-    /// Of this voice.
+    /// With this role.
     pub role: Option<MessageRole>,
-    /// Checkpoints, or the others.
+    /// Checkpoints, or other messages.
     pub is_checkpoint: Option<bool>,
-    /// With this text, any case.
+    /// Containing this text, case-insensitive.
     pub search: Option<String>,
     /// Added at or after this time.
     pub after: Option<DateTime<Utc>>,
     /// Added at or before this time.
     pub before: Option<DateTime<Utc>>,
-    /// As of this revision.
+    /// Added at or before this revision.
     pub until: Option<i32>,
-    /// Those that a restore folded away too.
+    /// Include hidden messages.
     pub include_folded: bool,
 }

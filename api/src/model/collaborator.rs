@@ -1,4 +1,4 @@
-//! Who is in a project, and who was asked.
+//! Collaborators and invitations.
 
 use chrono::{DateTime, Utc};
 
@@ -7,67 +7,68 @@ use super::ids::{ProjectId, UserId};
 use super::names::ProjectRole;
 use super::profile::Profile;
 
-/// Somebody's part in a project.
+/// A user's membership in a project, or an invitation.
 #[derive(Clone, Debug)]
 pub struct Collaborator {
     /// The project.
     pub project_id: ProjectId,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// What they may do.
+    /// The role.
     pub role: ProjectRole,
-    /// Who asked them in.
+    /// The user who invited them.
     pub invited_by: Option<UserId>,
-    /// When they were asked.
+    /// When they were invited.
     pub invited_at: DateTime<Utc>,
-    /// When they said yes; until then they see nothing.
+    /// When they accepted; before that they have no access.
     pub accepted_at: Option<DateTime<Utc>>,
 }
 
-/// An invitation to an e-mail address, as the owner of the project sees it.
+/// An invitation to an e-mail address, as the project's owner sees it.
 #[derive(Clone, Debug)]
 pub struct EmailInvitation {
     /// The project.
     pub project_id: ProjectId,
     /// The address.
     pub email: EmailAddress,
-    /// What whoever it belongs to may do once they have accepted.
+    /// The role after acceptance.
     pub role: ProjectRole,
-    /// Who asked them in.
+    /// The user who sent it.
     pub invited_by: Option<UserId>,
-    /// When.
+    /// When it was sent.
     pub invited_at: DateTime<Utc>,
 }
 
-/// An invitation as the person invited sees it: of the project no more than its name.
+/// An invitation as the invited user sees it. It reveals only the project's name.
 #[derive(Clone, Debug)]
 pub struct Invitation {
     /// The project.
     pub project_id: ProjectId,
-    /// Its name.
+    /// The name of the project.
     pub project_name: String,
-    /// What they may do once they have accepted.
+    /// The role after acceptance.
     pub role: ProjectRole,
-    /// Who asked them in, without an address.
+    /// The user who sent it, without their e-mail address.
     pub invited_by: Option<Profile>,
-    /// When.
+    /// When it was sent.
     pub invited_at: DateTime<Utc>,
 }
 
-/// Longest address in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
+/// Longest address, in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const MAX_ADDRESS_BYTES: usize = 254;
 
-/// An e-mail address in the one spelling by which addresses are compared: without space around it, its ASCII letters in lower
-/// case. Of other letters the case counts: some have the lower case of an ASCII letter (U+212A, the sign of the kelvin, that of
-/// `k`), and whoever has an address with one would answer to another's.
+/// An e-mail address in the form in which addresses are compared: trimmed, with ASCII letters in lower case. Other
+/// letters keep their case: some have an ASCII letter as their lower case (U+212A, the kelvin sign, becomes `k`), so
+/// that one user's address could match another's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    /// Reads an address. Whether it takes mail is not asked: only its owner's token can answer to it.
+    /// Parses an address. It is not checked whether it receives mail: only a token with this address can accept the
+    /// invitation.
     ///
     /// # Errors
-    /// `BadInput` naming `field` for what cannot be one.
+    /// `BadInput` with `field` if it is not an e-mail address.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
         let address = text.trim().to_ascii_lowercase();
         let is_one = address.len() <= MAX_ADDRESS_BYTES
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_have_one_spelling() {
+    fn addresses_are_normalized() {
         let address = EmailAddress::parse(" Ada@Example.COM\n", "email").unwrap();
         assert_eq!(address.as_str(), "ada@example.com");
         assert_ne!(EmailAddress::parse("\u{212a}ate@example.com", "email").unwrap().as_str(), "kate@example.com");

@@ -1,109 +1,112 @@
-//! The one error type of the service.
+//! The error type of the service.
 //!
-//! It has no `Display` on purpose: async-graphql turns anything with `Display` into client text, so a stray `?` on a
-//! database error inside a resolver must not compile. What a client may read is [`Error::message`]; what only the log
-//! may read is [`Error::cause`].
+//! It deliberately has no `Display`: async-graphql sends anything with `Display` to the client, so a stray `?` on a
+//! database error in a resolver must not compile. Clients see [`Error::message`]; only the log sees [`Error::cause`].
+//!
+//! Every function that returns it can fail with `Unavailable` or `Internal`; `# Errors` sections mention only other
+//! errors.
 
 use std::time::Duration;
 
 use super::merge::Merge;
 
-/// Why a request was refused, as the closed set of codes in the API's `extensions.code`.
+/// Why a request was refused. The variants correspond to the API's values of `extensions.code`.
 #[derive(Clone, Debug)]
 pub enum Error {
-    /// No caller, or a token that does not hold.
+    /// No token, or an invalid one.
     Unauthenticated(String),
-    /// The caller sees the thing and may not change it.
+    /// The caller can read the object but not change it.
     Forbidden(String),
-    /// There is no such thing, or the caller may not know of it.
+    /// The object does not exist, or the caller has no access to it.
     NotFound {
-        /// The kind of thing ("project").
+        /// The kind of object ("project").
         noun: &'static str,
-        /// The argument that named it.
+        /// The argument with its id.
         field: String,
     },
-    /// An argument is not usable; `field` is its path within the arguments ("files[3].path").
+    /// An argument is invalid; `field` is its path within the arguments ("files[3].path").
     BadInput {
         /// Path of the argument.
         field: String,
-        /// What is wrong with it and what would be right.
+        /// What is wrong, and what is valid.
         message: String,
     },
-    /// The guard that the caller gave no longer holds, or another write came first.
+    /// A precondition of the caller failed, or another write came first.
     Conflict(Box<Conflict>),
     /// Something exceeds a size limit.
     PayloadTooLarge {
-        /// Path of the argument; `None` where it is the request as a whole.
+        /// Path of the argument; `None` for the request as a whole.
         field: Option<String>,
-        /// What is too large; names the setting.
+        /// What is too large, with the name of the setting.
         message: String,
     },
-    /// Too many requests, or others were first for too long; the message names the setting.
+    /// Too many requests, or too long a wait for other requests; the message names the setting.
     RateLimited {
-        /// What there was too much of.
+        /// Which limit was exceeded.
         message: String,
-        /// After how many seconds to try again, where that is known.
+        /// Seconds to wait before trying again, if known.
         retry_after: Option<u64>,
     },
-    /// The operation costs too much; the message names the setting.
+    /// The operation exceeds the cost limits; the message names the setting.
     QueryTooComplex(String),
-    /// The database takes no writes at the moment; reads work.
+    /// The database is read-only at the moment.
     ReadOnly(String),
-    /// A listener's position is not in the log: the log ends before it, or has gone another way since. They must read the
-    /// project again and listen from there.
+    /// A subscriber's position is not in the log, which ends before it or has diverged since. The client must read the
+    /// project again and subscribe from there.
     PositionLost(Position),
-    /// An outage: the same may work when it is tried again. To clients it is `INTERNAL`; the text goes to the log alone.
+    /// An outage; the same request can succeed later. Clients see `INTERNAL`, and the text goes to the log only.
     Unavailable(String),
-    /// A defect, or damaged data: the same fails again. The text goes to the log and never to the client.
+    /// A defect, or damaged data; the same request fails again. Clients see `INTERNAL`, and the text goes to the log
+    /// only.
     Internal(String),
 }
 
-/// Where the present is, for a listener whose position is not there any more.
+/// The current end of what a subscriber follows, if its position is lost.
 #[derive(Clone, Copy, Debug)]
 pub enum Position {
-    /// The project's present revision.
+    /// The project's current revision.
     Revision(i32),
-    /// How many bytes a growing message has.
+    /// The length of a streaming message, in bytes.
     Length(i32),
 }
 
-/// What is there now, for a caller whose guard failed.
+/// The current state, for a caller whose precondition failed.
 #[derive(Clone, Debug, Default)]
 pub struct Conflict {
-    /// What the caller's write ran into.
+    /// What the write conflicts with.
     pub message: String,
-    /// The argument that no longer holds, where it is one.
+    /// The argument whose precondition failed.
     pub field: Option<&'static str>,
-    /// The file's present version, where `expectedVersion` failed.
+    /// The file's current version if `expectedVersion` failed.
     pub current_version: Option<i32>,
-    /// The project's present revision, where `expectedRevision` failed.
+    /// The project's current revision if `expectedRevision` failed.
     pub current_revision: Option<i32>,
-    /// Lower-case hex SHA-256 of the file's present content, where there is one.
+    /// Lower-case hex SHA-256 of the file's current content.
     pub current_hash: Option<String>,
-    /// How much text the growing message has, in bytes, where that is not where a chunk begins.
+    /// The streaming message's length in bytes, if a chunk does not start there.
     pub current_length: Option<i32>,
-    /// The paths in question, where there are several.
+    /// The affected paths, if there are several.
     pub paths: Vec<String>,
-    /// What comes of bringing both changes of a text together.
+    /// The result of merging both changes of a text.
     pub merge: Option<Merge>,
-    /// The files that differ, where the guard was on the whole project.
+    /// The conflicting files, if the precondition was on the whole project.
     pub files: Vec<FileConflict>,
 }
 
-/// One file in which a sync ran into another write.
+/// A file in which a sync conflicts with another write.
 #[derive(Clone, Debug)]
 pub struct FileConflict {
-    /// Where it is.
+    /// The path.
     pub path: String,
-    /// Its present version; `None` where it is gone.
+    /// The current version; `None` if it is deleted.
     pub current_version: Option<i32>,
-    /// Lower-case hex SHA-256 of its present content.
+    /// Lower-case hex SHA-256 of the current content.
     pub current_hash: Option<String>,
-    /// What comes of bringing both changes of a text together.
+    /// The result of merging both changes of a text.
     pub merge: Option<Merge>,
 }
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -112,12 +115,12 @@ impl Error {
         Self::BadInput { field: field.into(), message: message.into() }
     }
 
-    /// An `Internal` from anything that can describe itself to the log.
+    /// An `Internal` with a cause for the log.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         Self::Internal(cause.to_string())
     }
 
-    /// A `NotFound` for the `noun` that the argument `field` names.
+    /// A `NotFound` for the `noun` whose id is in the argument `field`.
     pub fn not_found(noun: &'static str, field: impl Into<String>) -> Self {
         Self::NotFound { noun, field: field.into() }
     }
@@ -127,14 +130,14 @@ impl Error {
         Self::PayloadTooLarge { field: Some(field.into()), message: message.into() }
     }
 
-    /// A `RateLimited` for somebody who has waited for others for `--database-acquire-seconds`; `what` they were first at.
+    /// A `RateLimited` after waiting for other requests for `--database-acquire-seconds`; `what` starts the message.
     pub fn busy(what: &str, waited: Duration) -> Self {
         let seconds = waited.as_secs();
         let message = format!("{what} for {seconds} seconds (--database-acquire-seconds): try again in {seconds} s.");
         Self::RateLimited { message, retry_after: Some(seconds) }
     }
 
-    /// A `Conflict` of the argument `field` with what is there.
+    /// A `Conflict` of the argument `field` with the current state.
     pub fn conflict(field: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict(Box::new(Conflict { message: message.into(), field: Some(field), ..Conflict::default() }))
     }
@@ -156,7 +159,7 @@ impl Error {
         }
     }
 
-    /// What only the log may read, of an error that clients see as `INTERNAL`.
+    /// The cause for the log, of an error that clients see as `INTERNAL`.
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Unavailable(cause) | Self::Internal(cause) => Some(cause),
@@ -164,12 +167,12 @@ impl Error {
         }
     }
 
-    /// Whether the same may work later, for a listener who can wait: the database is away or busy.
+    /// Whether a subscriber can wait until the same succeeds: the database is unavailable or busy.
     pub fn is_passing(&self) -> bool {
         self.cause().is_some() || matches!(self, Self::RateLimited { .. })
     }
 
-    /// The text a client may read.
+    /// The message for the client.
     pub fn message(&self) -> String {
         match self {
             Self::Unauthenticated(message)
@@ -182,19 +185,19 @@ impl Error {
             Self::NotFound { noun, .. } => format!("There is no such {noun}."),
             Self::Conflict(conflict) => conflict.message.clone(),
             Self::PositionLost(Position::Revision(revision)) => format!(
-                "This position is not in the project's log, which is at revision {revision}: read the project again, and \
-                 listen from there."
+                "This position is not in the project's log, which is at revision {revision}: read the project again \
+                 and subscribe from there."
             ),
             Self::PositionLost(Position::Length(length)) => {
-                format!("The message has no more than {length} bytes: forget its text, and listen from the beginning.")
+                format!("The message has only {length} bytes: discard its text and subscribe from the beginning.")
             }
             Self::Unavailable(_) | Self::Internal(_) => {
-                "Something went wrong on our side; the request id finds it in the log.".to_owned()
+                "Internal error; the log has the cause under the request id.".to_owned()
             }
         }
     }
 
-    /// The same error, named for the argument at `field` where it is a `BadInput` (whose own path goes below it).
+    /// Prefixes the path of a `BadInput` with `parent`.
     pub fn under(self, parent: &str) -> Self {
         match self {
             Self::BadInput { field, message } => Self::BadInput { field: format!("{parent}.{field}"), message },

@@ -7,37 +7,37 @@ use chrono::{DateTime, Utc};
 use super::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use super::names::EventKind;
 
-/// One revision: who did what, when, and for which conversation.
+/// An entry of the log.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Its number.
+    /// The revision.
     pub revision: i32,
-    /// What it was.
+    /// The kind of change.
     pub kind: EventKind,
-    /// When.
+    /// When it was written.
     pub created_at: DateTime<Utc>,
-    /// Who.
+    /// The user who made the change.
     pub actor_id: Option<UserId>,
     /// The session it belongs to.
     pub session_id: Option<SessionId>,
-    /// The message it added, or was for.
+    /// The message that it added, or that it was made for.
     pub message_id: Option<MessageId>,
 }
 
-/// Which revisions of a project take back which.
+/// Which revisions of a project undo which.
 #[derive(Clone, Debug, Default)]
 pub struct Undos {
     undoes: BTreeMap<i32, Vec<i32>>,
     undone_by: BTreeMap<i32, i32>,
-    /// Of each revision that takes back others, whether a change is gone by it, and not there again.
+    /// For each undo, whether it removes a change (true) or restores one (false).
     is_undo_of_change: BTreeMap<i32, bool>,
 }
 
 impl Undos {
-    /// From pairs of a revision and one that it takes back. What a revision takes back is there again once that revision is
-    /// itself taken back.
+    /// Builds the relation from pairs of an undo and a revision that it undoes. If an undo is undone itself, the
+    /// changes that it undid are present again.
     pub fn new(pairs: &[(i32, i32)]) -> Self {
         let mut undos = Self::default();
         for (revision, undone) in pairs {
@@ -47,7 +47,7 @@ impl Undos {
             let is_redo = undone.iter().any(|undone| undos.is_undo_of_change.get(undone) == Some(&true));
             undos.is_undo_of_change.insert(*revision, !is_redo);
         }
-        // The newest first: of those nothing is taken back later.
+        // Newest first: the newest undo is not undone by a later one.
         for (revision, undone) in undos.undoes.iter().rev() {
             if !undos.undone_by.contains_key(revision) {
                 for undone in undone {
@@ -58,22 +58,23 @@ impl Undos {
         undos
     }
 
-    /// What a revision takes back, oldest first; nothing unless it is an undo.
+    /// The revisions that `revision` undoes, oldest first; empty unless it is an undo.
     pub fn undoes(&self, revision: i32) -> &[i32] {
         self.undoes.get(&revision).map_or(&[], Vec::as_slice)
     }
 
-    /// The revision by which another is taken back now.
+    /// The revision that currently undoes `revision`.
     pub fn undone_by(&self, revision: i32) -> Option<i32> {
         self.undone_by.get(&revision).copied()
     }
 
-    /// Whether a revision is an undo.
+    /// Whether `revision` is an undo.
     pub fn is_undo(&self, revision: i32) -> bool {
         self.undoes.contains_key(&revision)
     }
 
-    /// The undos that are not themselves taken back, newest first. What takes back an undo is a redo, and none of them.
+    /// The undos in effect, newest first: those that are not undone themselves. A redo, which undoes an undo, is not
+    /// one of them.
     pub fn standing(&self) -> impl Iterator<Item = i32> {
         self.undoes.keys().rev().copied().filter(|revision| {
             self.undone_by(*revision).is_none() && self.is_undo_of_change.get(revision).copied().unwrap_or_default()
@@ -81,25 +82,25 @@ impl Undos {
     }
 }
 
-/// A revision, with its time.
+/// A revision and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AsOf {
-    /// Its number.
+    /// The revision.
     pub revision: i32,
-    /// When it was made.
+    /// When it was written.
     pub time: DateTime<Utc>,
 }
 
-/// A name for a moment in a project's history.
+/// A reference to a point in a project's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
     /// A revision.
     Revision(i32),
     /// The last revision at or before a time.
     Time(DateTime<Utc>),
-    /// The state that belongs to a message: with what was written for it, where it is a checkpoint.
+    /// The state of a message: for a checkpoint, with the files written for it.
     Message(MessageId),
-    /// A snapshot's.
+    /// The revision of a snapshot.
     Snapshot(ProjectSnapshotId),
 }
 
@@ -108,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_back_is_there_again_once_that_is_taken_back() {
-        // 5 takes back 4, 6 takes back 3, 7 brings 3 back, 8 takes back 2 and 3.
+    fn undoing_an_undo_restores_the_change() {
+        // 5 undoes 4, 6 undoes 3, 7 restores 3, 8 undoes 2 and 3.
         let undos = Undos::new(&[(5, 4), (6, 3), (7, 6), (8, 2), (8, 3)]);
         let by: Vec<Option<i32>> = (1..=8).map(|revision| undos.undone_by(revision)).collect();
         assert_eq!(by, [None, Some(8), Some(8), Some(5), None, Some(7), None, None]);

@@ -9,20 +9,20 @@ use super::path::FilePath;
 /// SHA-256 of a file's bytes.
 pub type Hash = [u8; 32];
 
-/// What a file is to a file system, besides its contents.
+/// The file type, as in git.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FileMode {
-    /// A plain file.
+    /// A regular file.
     #[default]
     File,
-    /// A file that can be run.
+    /// An executable file.
     Executable,
-    /// A symbolic link; the contents are the path to which it leads.
+    /// A symbolic link; its content is the target path.
     Symlink,
 }
 
 impl FileMode {
-    /// The number that the database keeps.
+    /// The number stored in the database.
     pub fn stored(self) -> i16 {
         match self {
             Self::File => 0,
@@ -31,12 +31,12 @@ impl FileMode {
         }
     }
 
-    /// The mode with a number that the database kept; `None` for a number that is not one of ours.
+    /// The mode for a stored number; `None` if it is unknown.
     pub fn from_stored(number: i16) -> Option<Self> {
         [Self::File, Self::Executable, Self::Symlink].into_iter().find(|mode| mode.stored() == number)
     }
 
-    /// The mode as git writes it.
+    /// The mode in git's notation.
     pub fn as_git(self) -> &'static str {
         match self {
             Self::File => "100644",
@@ -45,7 +45,7 @@ impl FileMode {
         }
     }
 
-    /// The mode that git means; what git takes for a file counts as one.
+    /// The mode for git's notation; other modes count as regular files.
     pub fn from_git(text: &str) -> Self {
         match text {
             "100755" => Self::Executable,
@@ -55,61 +55,61 @@ impl FileMode {
     }
 }
 
-/// A file at one moment: now, or as of a revision.
+/// A file, now or as of a revision.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// Its identity, the same under every path it ever had.
+    /// The id, which stays the same when the file is renamed.
     pub id: FileId,
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Where it is.
+    /// The path.
     pub path: FilePath,
     /// File or folder.
     pub file_type: FileType,
-    /// Its language, as editors name it.
+    /// The language id for editors.
     pub language: Option<String>,
-    /// Size of its contents.
+    /// Size of the content.
     pub size_bytes: i32,
-    /// How many versions it had at that moment.
+    /// Number of versions at that time.
     pub version: i32,
-    /// Hash of its contents; `None` for a folder and for a deleted file.
+    /// Hash of the content; `None` for a folder and for a deleted file.
     pub hash: Option<Hash>,
-    /// What it is to a file system.
+    /// The mode.
     pub mode: FileMode,
     /// Whether it is deleted.
     pub is_deleted: bool,
-    /// When it was first made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When this version was made.
+    /// When this version was created.
     pub updated_at: DateTime<Utc>,
 }
 
-/// A folder that nobody made: it is there because something is below it, and goes with the last of that.
+/// An implicit folder: it exists because there is something below it, and disappears with the last of that.
 #[derive(Clone, Debug)]
 pub struct Folder {
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Where it is.
+    /// The path.
     pub path: FilePath,
-    /// Whether it has just gone.
+    /// Whether it has just disappeared.
     pub is_deleted: bool,
-    /// When the oldest of what is below it was made.
+    /// When the oldest entry below it was created.
     pub created_at: DateTime<Utc>,
     /// When something below it last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// What is at a path: a file or a folder with a row and versions of its own, or a folder without.
+/// What is at a path: a file or folder with a row and versions, or an implicit folder.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    /// A file, or a folder that was made.
+    /// A file or an explicitly created folder.
     File(File),
-    /// A folder that is there because something is below it.
+    /// An implicit folder.
     Folder(Folder),
 }
 
 impl Entry {
-    /// What has a row.
+    /// The file or created folder.
     pub fn file(&self) -> Option<&File> {
         match self {
             Self::File(file) => Some(file),
@@ -117,7 +117,7 @@ impl Entry {
         }
     }
 
-    /// Its project.
+    /// The project.
     pub fn project_id(&self) -> ProjectId {
         match self {
             Self::File(file) => file.project_id,
@@ -125,7 +125,7 @@ impl Entry {
         }
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &FilePath {
         match self {
             Self::File(file) => &file.path,
@@ -133,58 +133,58 @@ impl Entry {
         }
     }
 
-    /// Hash of its contents.
+    /// Hash of the content.
     pub fn hash(&self) -> Option<Hash> {
         self.file().and_then(|file| file.hash)
     }
 
-    /// How many versions it had; a folder without a row has none.
+    /// Number of versions; 0 for an implicit folder.
     pub fn version(&self) -> i32 {
         self.file().map_or(0, |file| file.version)
     }
 }
 
-/// One version of one file, which is also the change that made it.
+/// A version of a file, which is also the change that created it.
 #[derive(Clone, Debug)]
 pub struct FileSnapshot {
-    /// The version's id.
+    /// The id of the version.
     pub id: FileSnapshotId,
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Its file.
+    /// The file.
     pub file_id: FileId,
-    /// The revision that made it.
+    /// The revision that created it.
     pub revision: i32,
-    /// Its number, from 1.
+    /// The version number, from 1.
     pub version: i32,
-    /// The version of the file that it is compared with; 0 without one. The one before it, or where a list shows saves as one,
-    /// the one before the first of them.
+    /// The base version for comparison, or 0: the previous version, or with coalesced autosaves the version before the
+    /// first of them.
     pub follows: i32,
-    /// Where the file was.
+    /// The path of the file.
     pub path: FilePath,
-    /// What the change did.
+    /// The kind of change.
     pub change_type: ChangeType,
-    /// Lines the change added.
+    /// Number of added lines.
     pub additions: i32,
-    /// Lines the change removed.
+    /// Number of removed lines.
     pub deletions: i32,
-    /// Hash of the contents; `None` for a folder and a deletion.
+    /// Hash of the content; `None` for a folder and a deletion.
     pub hash: Option<Hash>,
-    /// Size of the contents, in bytes.
+    /// Size of the content, in bytes.
     pub size_bytes: i32,
-    /// What the file was to a file system.
+    /// The mode of the file.
     pub mode: FileMode,
-    /// The version of the file whose lines this one brings back.
+    /// The version whose lines this one restores.
     pub restores: Option<i32>,
-    /// Why, in the writer's words.
+    /// The writer's description of the change.
     pub change_description: Option<String>,
-    /// When.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// Who.
+    /// The user who created it.
     pub created_by: Option<UserId>,
-    /// In which session.
+    /// The session it was created in.
     pub session_id: Option<SessionId>,
-    /// For which message.
+    /// The message it was created for.
     pub message_id: Option<MessageId>,
 }
 
@@ -194,13 +194,13 @@ impl FileSnapshot {
         self.id.into()
     }
 
-    /// How many saves it stands for.
+    /// Number of versions that this entry stands for; more than 1 for coalesced autosaves.
     pub fn saves(&self) -> i32 {
         self.version - self.follows
     }
 }
 
-/// Which changes a list keeps.
+/// Filter for changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ChangeFilter {
     /// Made in this session.
@@ -215,24 +215,24 @@ pub struct ChangeFilter {
     pub change_type: Option<ChangeType>,
     /// Made at or before this revision.
     pub until: Option<i32>,
-    /// Of saves so many seconds apart at most the last alone; 0 keeps every one.
+    /// Return only the last of consecutive autosaves that are at most this many seconds apart; 0 returns all.
     pub join_saves_seconds: u32,
 }
 
-/// The files of a project at one moment.
+/// The files of a project at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FilesOf {
     /// The project.
     pub project: ProjectId,
-    /// As of this revision; now without one.
+    /// The revision; `None` is the current one.
     pub at: Option<i32>,
 }
 
-/// Which files a list keeps.
+/// Filter for files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileFilter {
-    /// Below this folder, and the folder itself.
+    /// This folder and everything below it.
     pub under: Option<FilePath>,
-    /// The deleted ones too.
+    /// Include deleted files.
     pub include_deleted: bool,
 }

@@ -1,4 +1,4 @@
-//! Ids: one type a noun, parsed once at the door, so that they cannot be mixed up.
+//! Ids: one type per kind of object, parsed once at the API boundary, so that they cannot be confused.
 
 use uuid::Uuid;
 
@@ -12,10 +12,11 @@ macro_rules! ids {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// Reads the id of something that is written to, or that has no past of its own.
+            /// Parses the id of an object, without a revision.
             ///
             /// # Errors
-            /// `BadInput` naming `field` if the text is not a UUID; of an id as of a revision it names the plain one.
+            /// `BadInput` with `field` if the text is not a UUID. If it is an id with a revision, the message contains
+            /// the id without it.
             pub fn parse(text: &str, field: &str) -> Result<Self> {
                 Ok(Self(parse_uuid(text, field)?))
             }
@@ -36,7 +37,7 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A user: the `sub` of their token.
+    /// A user: the `sub` of the token.
     UserId,
     /// A project.
     ProjectId,
@@ -44,11 +45,11 @@ ids! {
     SessionId,
     /// A chat message.
     MessageId,
-    /// A file's identity, the same under every path it ever had.
+    /// A file, which keeps its id when it is renamed.
     FileId,
-    /// One version of one file.
+    /// A version of a file.
     FileSnapshotId,
-    /// The step that made one version of one file.
+    /// The change that created a version of a file.
     CodeChangeId,
     /// A named revision of a project.
     ProjectSnapshotId,
@@ -56,7 +57,7 @@ ids! {
     AgentConfigurationId,
 }
 
-/// Something in a project, by its id.
+/// An object in a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Within<I> {
     /// The project.
@@ -65,21 +66,21 @@ pub struct Within<I> {
     pub id: I,
 }
 
-/// Something as a reader names it: as it is now, or as of a revision. What is read as of a revision has an id of its own, so
-/// that no client's cache takes the past for the present.
+/// An id for reading, now or as of a revision. An object as of a revision has its own id, so that a client's cache does
+/// not confuse it with the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReadId<I> {
-    /// The thing.
+    /// The object.
     pub id: I,
-    /// The revision as of which it is read; `None` is now.
+    /// The revision to read at; `None` is the current one.
     pub at: Option<i32>,
 }
 
 impl<I: From<Uuid>> ReadId<I> {
-    /// Reads an id as [`ReadId`] is written.
+    /// Parses the format that `Display` writes.
     ///
     /// # Errors
-    /// `BadInput` naming `field` for any other text.
+    /// `BadInput` with `field` for any other text.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
         let (plain, at) = split_revision(text).map_or((text, None), |(plain, at)| (plain, Some(at)));
         Ok(Self { id: parse_uuid(plain, field)?.into(), at })
@@ -93,25 +94,25 @@ impl<I: Copy + Into<Uuid>> std::fmt::Display for ReadId<I> {
     }
 }
 
-/// Splits `<id>@<revision>`. A revision has one spelling, so that nothing has two ids.
+/// Splits `<id>@<revision>`. Accepts only one spelling of a revision, so that no object has two ids.
 fn split_revision(text: &str) -> Option<(&str, i32)> {
     let (plain, number) = text.rsplit_once('@')?;
     let at: i32 = number.parse().ok()?;
     (at >= 0 && at.to_string() == number).then_some((plain, at))
 }
 
-/// A folder that is there because something is below it has no row, and so no UUID: its id is its project's, a slash, and
-/// its path; as of a revision, the revision follows the project's.
+/// The id of an implicit folder, which has no row and therefore no UUID: the project's id, a slash, and the path. The
+/// project's id can contain a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderId {
-    /// The project, with the revision as of which the folder is read.
+    /// The project, with the revision to read at.
     pub project: ReadId<ProjectId>,
-    /// Where the folder is.
+    /// The path of the folder.
     pub path: FilePath,
 }
 
 impl FolderId {
-    /// Reads an id as [`FolderId`] is written; `None` for any other text.
+    /// Parses the format that `Display` writes; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (project, rest) = text.split_once('/')?;
         let id = Self { project: ReadId::parse(project, "id").ok()?, path: FilePath::parse(rest, "id").ok()? };
@@ -125,10 +126,10 @@ impl std::fmt::Display for FolderId {
     }
 }
 
-/// Reads a UUID as clients send it: hyphenated, either case.
+/// Parses a UUID as clients send it: with hyphens, in upper or lower case.
 ///
 /// # Errors
-/// `BadInput` naming `field` where the text is anything else.
+/// `BadInput` with `field` for any other text.
 pub fn parse_uuid(text: &str, field: &str) -> Result<Uuid> {
     match Uuid::try_parse(text) {
         Ok(id) if text.len() == uuid::fmt::Hyphenated::LENGTH => Ok(id),
@@ -136,7 +137,7 @@ pub fn parse_uuid(text: &str, field: &str) -> Result<Uuid> {
             && parse_uuid(plain, field).is_ok() =>
         {
             let message = format!(
-                "This id names something as it was at revision {at}, which nothing can change. The id of what it is now is `{plain}`."
+                "This id refers to revision {at}, which cannot be changed. The id of the current object is `{plain}`."
             );
             Err(Error::bad_input(field, message))
         }
@@ -144,13 +145,13 @@ pub fn parse_uuid(text: &str, field: &str) -> Result<Uuid> {
     }
 }
 
-/// The error for a text that is no id of what is asked for.
+/// The error for a text that is not an id of the expected kind.
 pub fn not_an_id(field: &str) -> Error {
-    Error::bad_input(field, "This is not an id as the API gives them out.")
+    Error::bad_input(field, "This is not an id of this API.")
 }
 
-/// A code change is the step that made a file's version, so it lives in the version's row. Its id is the version's own
-/// (a UUID of version 7) with the UUID version set to 8 (RFC 9562, section 5.8: free for an application's use).
+/// A code change is stored in the row of the file version that it created. Its id is the version's id (a UUID of
+/// version 7) with the UUID version set to 8 (RFC 9562, section 5.8: for application use).
 impl From<FileSnapshotId> for CodeChangeId {
     fn from(id: FileSnapshotId) -> Self {
         Self(with_version(id.0, 0x80))
@@ -164,7 +165,7 @@ impl From<CodeChangeId> for FileSnapshotId {
 }
 
 impl CodeChangeId {
-    /// Whether an id could be a code change's at all: of all ids that the service makes, only theirs are of version 8.
+    /// Whether an id can belong to a code change: only those have UUID version 8.
     pub fn is_one(id: Uuid) -> bool {
         id.get_version_num() == 8
     }

@@ -1,14 +1,14 @@
-//! JSON values as their text: number by number and key by key as they were written.
+//! JSON values as text, which keeps numbers and the order of keys exactly as written.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// How deep arrays and objects nest at most, in what is written and in what is read back.
+/// Maximum nesting of arrays and objects, when writing and when reading back.
 pub const MAX_DEPTH: usize = 128;
 
-/// A JSON value. What the database holds is not looked at before it is needed, so that a value that cannot be decoded stands
-/// in the way of nothing else.
+/// A JSON value. A value from the database is not parsed until it is needed, so that a damaged value affects nothing
+/// else.
 #[derive(Clone, Debug)]
 pub struct Json {
     text: Arc<str>,
@@ -31,41 +31,41 @@ impl Json {
         Self { text: text.into(), flaw: None }
     }
 
-    /// A value that cannot be kept, and why, as a sentence.
+    /// A value that cannot be stored, with the reason as a sentence.
     pub fn flawed(why: &str) -> Self {
         Self { text: "null".into(), flaw: Some(why.into()) }
     }
 
-    /// A value of the service's own.
+    /// Serializes a value.
     pub fn of(value: &serde_json::Value) -> Self {
         Self::stored(value.to_string())
     }
 
-    /// Its text.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Why it cannot be kept, as a sentence.
+    /// Why it cannot be stored, as a sentence.
     pub fn flaw(&self) -> Option<&str> {
         self.flaw.as_deref()
     }
 
-    /// Its text without white space between the tokens.
+    /// The text without white space between tokens.
     ///
     /// # Errors
-    /// Why it is no JSON, as a sentence.
+    /// Why it is not JSON, as a sentence.
     pub fn compact(&self) -> Result<String, String> {
         compact(&self.text).map_err(|flaw| flaw.to_string())
     }
 
-    /// The value for the service's own use; null if it cannot be decoded.
+    /// Parses the value; null if that fails.
     pub fn value(&self) -> serde_json::Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 }
 
-/// Values are the same if they are written in the same way, white space apart.
+/// Compares the spelling of values, ignoring white space.
 impl PartialEq for Json {
     fn eq(&self, other: &Self) -> bool {
         self.flaw.is_none() && other.flaw.is_none() && (self.text == other.text || is_same(&self.text, &other.text))
@@ -82,7 +82,7 @@ impl From<Json> for String {
     }
 }
 
-/// Adds a string as a JSON token.
+/// Appends a string as a JSON token.
 pub fn write_string(text: &mut String, string: &str) {
     text.push('"');
     for character in string.chars() {
@@ -105,7 +105,7 @@ pub fn write_string(text: &mut String, string: &str) {
 fn compact(text: &str) -> Result<String, Flaw> {
     let mut compact = String::with_capacity(text.len());
     let mut tokens = Tokens::new(text);
-    // Whether the last token ended a value, after which the next one needs a comma.
+    // Whether the last token ended a value; then the next value needs a comma.
     let mut after_value = false;
     while let Some(token) = tokens.next()? {
         let closes = matches!(token, Token::EndArray | Token::EndObject);
@@ -137,7 +137,7 @@ fn compact(text: &str) -> Result<String, Flaw> {
     Ok(compact)
 }
 
-/// Why a text is no JSON, or none that can be kept.
+/// Why a text is not JSON, or cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}, at byte {at}.")]
 pub struct Flaw {
@@ -145,13 +145,13 @@ pub struct Flaw {
     at: usize,
 }
 
-/// Half a surrogate pair is no character, and no text can hold it.
+/// A lone surrogate is not a character, so no text can contain it.
 pub const LONE_SURROGATE: &str = "A string has a lone surrogate";
 
-/// What nests deeper than [`MAX_DEPTH`].
+/// Nesting exceeds [`MAX_DEPTH`].
 pub const TOO_DEEP: &str = "Arrays and objects nest deeper than 128 levels";
 
-/// A token of JSON. A string is `Err` if it has a lone surrogate.
+/// A JSON token. A string is `Err` if it contains a lone surrogate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Token<'t> {
     /// `[`
@@ -162,11 +162,11 @@ pub enum Token<'t> {
     Object,
     /// `}`
     EndObject,
-    /// The name of an object's next value.
+    /// The key of an object's next value.
     Key(Result<Cow<'t, str>, ()>),
     /// A string.
     String(Result<Cow<'t, str>, ()>),
-    /// A number as it is written.
+    /// A number as written.
     Number(&'t str),
     /// `true`
     True,
@@ -176,7 +176,7 @@ pub enum Token<'t> {
     Null,
 }
 
-/// Reads a text token by token (RFC 8259), in time and memory that grow with its length alone. Nesting costs a byte a level.
+/// Tokenizes a text (RFC 8259) in time and memory linear in its length. Nesting takes one byte per level.
 pub struct Tokens<'t> {
     text: &'t str,
     at: usize,
@@ -197,38 +197,38 @@ enum Expected {
     ValueOrEnd,
     /// The first key of an object, or its end.
     KeyOrEnd,
-    /// What follows a value: a comma, the end of its array or object, or of the text.
+    /// After a value: a comma, the end of the array or object, or the end of the text.
     Next,
 }
 
 impl<'t> Tokens<'t> {
-    /// Reads `text` from its beginning.
+    /// Starts at the beginning of `text`.
     pub fn new(text: &'t str) -> Self {
         Self { text, at: 0, open: Vec::new(), expected: Expected::Value }
     }
 
-    /// How many arrays and objects are open.
+    /// Number of open arrays and objects.
     pub fn depth(&self) -> usize {
         self.open.len()
     }
 
-    /// What is wrong at the place that has been reached.
+    /// An error at the current position.
     pub fn flaw(&self, what: &'static str) -> Flaw {
         Flaw { what, at: self.at }
     }
 
-    /// The next token; `None` at the end of the one value that the text is.
+    /// The next token; `None` at the end of the text's single value.
     ///
     /// # Errors
-    /// What is wrong with the text, and where.
-    // An iterator would be asked for more after an error.
+    /// A syntax error with its position.
+    // Not an iterator: callers could continue after an error.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Token<'t>>, Flaw> {
         self.skip_space();
         if self.expected == Expected::Next {
             match (self.open.last(), self.peek()) {
                 (None, None) => return Ok(None),
-                (None, Some(_)) => return Err(self.flaw("There is more after the value")),
+                (None, Some(_)) => return Err(self.flaw("There is extra text after the value")),
                 (Some(Open::Array), Some(b']')) => return Ok(Some(self.close(Token::EndArray))),
                 (Some(Open::Object), Some(b'}')) => return Ok(Some(self.close(Token::EndObject))),
                 (Some(open), Some(b',')) => {
@@ -330,7 +330,7 @@ impl<'t> Tokens<'t> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
-        // Nothing follows a leading zero.
+        // A number cannot continue after a leading zero.
         if self.peek() == Some(b'0') {
             self.at += 1;
         } else {
@@ -379,7 +379,7 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// The character that an escape stands for; `None` if it is half a surrogate pair.
+    /// The escaped character; `None` for a lone surrogate.
     fn escape(&mut self) -> Result<Option<char>, Flaw> {
         self.at += 1;
         let sign = self.peek();
@@ -400,7 +400,7 @@ impl<'t> Tokens<'t> {
                 self.at += 2;
                 let second = self.unit()?;
                 if !(0xdc00..0xe000).contains(&second) {
-                    // It is a character of its own, or the first half of the next.
+                    // It is a separate character, or the first half of the next one.
                     self.at = before;
                     return Ok(None);
                 }
@@ -429,9 +429,10 @@ mod tests {
         Json::stored(text).compact()
     }
 
-    /// The kinds of JSONTestSuite (<https://github.com/nst/JSONTestSuite>): `y_`, `n_`, and `i_` as this service decides them.
+    /// Cases of JSONTestSuite (<https://github.com/nst/JSONTestSuite>): `y_`, `n_`, and `i_` with this service's
+    /// decisions.
     #[test]
-    fn what_is_json_is_taken_and_what_is_not_is_refused() {
+    fn valid_json_is_accepted_and_anything_else_refused() {
         let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         for (text, expected) in [
             // Arrays.
@@ -442,7 +443,7 @@ mod tests {
             ("[1,null,null,null,2]", "[1,null,null,null,2]"),
             ("[null, 1, \"1\", {}]", "[null,1,\"1\",{}]"),
             ("[2] ", "[2]"),
-            // Numbers keep every letter.
+            // Numbers keep their spelling.
             ("123e65", "123e65"),
             ("0e+1", "0e+1"),
             ("0E1", "0E1"),
@@ -606,7 +607,7 @@ mod tests {
             "\"x\"x",
             "\"\\u+123\"",
             "\"\\u 123\"",
-            // Half surrogate pairs.
+            // Lone surrogates.
             "\"\\uDADA\"",
             "\"\\uD888\\u1234\"",
             "\"\\uD800\\n\"",
@@ -658,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_the_same_way_is_the_same() {
+    fn values_with_the_same_spelling_are_equal() {
         let same = |this: &str, other: &str| Json::stored(this) == Json::stored(other);
         assert!(same("{\"a\":1,\"b\":[]}", "{\"a\": 1, \"b\": [ ]}") && same("\"\\u0041\"", "\"A\""));
         for (this, other) in
@@ -689,7 +690,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
         #[test]
-        fn json_stays_what_it_is(text in json(), space in "[ \t\r\n]{0,3}") {
+        fn compacting_keeps_the_value(text in json(), space in "[ \t\r\n]{0,3}") {
             let compact = read(&text).unwrap();
             prop_assert_eq!(&read(&format!("{space}{text}{space}")).unwrap(), &compact);
             prop_assert_eq!(&read(&compact).unwrap(), &compact);
@@ -698,7 +699,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_judged_otherwise_than_by_a_parser(text in "[\\[\\]{},:\" \\\\u0dDcC8e.+1-]{0,24}") {
+        fn the_tokenizer_accepts_what_serde_json_accepts(text in "[\\[\\]{},:\" \\\\u0dDcC8e.+1-]{0,24}") {
             prop_assert_eq!(read(&text).is_ok(), serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
         }
     }

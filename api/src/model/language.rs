@@ -1,9 +1,9 @@
-//! Which language an editor should show a file in.
+//! Detects the language of a file for editors.
 
 use super::path::FilePath;
 
-/// The language of a file by its name, as VS Code and Monaco name it (their "language identifiers"); none where the
-/// name says nothing. To teach it one more, add a line.
+/// The language of a file by its name, as a "language identifier" of VS Code and Monaco; `None` if the name is unknown.
+/// To support another language, add a line.
 pub fn language_of(path: &FilePath) -> Option<&'static str> {
     let name = path.name().to_lowercase();
     let by_name = match name.as_str() {

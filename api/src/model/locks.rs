@@ -1,14 +1,14 @@
-//! The two locks on everything that is a project's.
+//! The two authorization layers.
 
-/// What keeps from a caller what is not theirs. No setting changes it: a test shows that each lock holds alone, and a bench
-/// what the second costs.
+/// Which authorization layers are active. Not a setting: tests verify each layer alone, and a benchmark measures the
+/// cost of the second one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Locks {
-    /// The conditions in the service's statements and, on PostgreSQL, row-level security.
+    /// The conditions in the SQL statements and, on PostgreSQL, row-level security.
     #[default]
     Both,
-    /// The statements' conditions alone.
+    /// Only the conditions in the SQL statements.
     Application,
-    /// Row-level security alone.
+    /// Only row-level security.
     Database,
 }

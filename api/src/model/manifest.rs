@@ -1,9 +1,9 @@
-//! The fingerprint of a project's files, by which a restore proves itself.
+//! A hash over all files of a project, which verifies a restore.
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 over `path NUL hex-sha256 LF` (lower-case hex) of every given file, in the byte order of the paths, whatever
-/// order they come in. Folders are not part of it.
+/// SHA-256 over `path NUL hex-sha256 LF` (lower-case hex) for each file, sorted by the bytes of the paths. Folders are
+/// not included.
 pub fn manifest<'a>(files: impl Iterator<Item = (&'a str, &'a [u8; 32])>) -> [u8; 32] {
     let mut files: Vec<_> = files.collect();
     files.sort_unstable();
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_the_hash_of_the_sorted_listing() {
+    fn a_manifest_is_the_hash_of_the_sorted_listing() {
         let (one, two): ([u8; 32], [u8; 32]) = (Sha256::digest("1").into(), Sha256::digest("2").into());
         let hex_one = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b";
         let hex_two = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35";
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_is_the_hash_of_nothing() {
+    fn the_manifest_of_no_files_is_the_hash_of_nothing() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(hex::encode(manifest(std::iter::empty())), empty);
     }

@@ -1,4 +1,4 @@
-//! How much memory the bodies and the operations of all callers take together.
+//! Limits the memory that all request bodies and operations use together.
 
 use std::fs;
 use std::sync::Arc;
@@ -7,28 +7,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{Error, Result};
 
-/// Memory is counted in pieces of this size.
-const PIECE: usize = 1024;
+/// Memory is counted in units of this size.
+const UNIT: usize = 1024;
 
-/// What is free. Clones share it.
+/// The available memory, shared between clones.
 #[derive(Clone)]
 pub struct Memory {
     free: Arc<Semaphore>,
     limit: usize,
 }
 
-/// Memory that is given back when this is dropped.
+/// Reserved memory. Dropping it releases the memory.
 #[derive(Default)]
 pub struct Taken(Option<OwnedSemaphorePermit>);
 
 impl Memory {
-    /// So many bytes.
+    /// `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let pieces = (limit / PIECE).clamp(1, Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(pieces)), limit }
+        let units = (limit / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(units)), limit }
     }
 
-    /// Half of what the machine has, or of what the process may use of it; 1 GiB if the system does not say.
+    /// Half of the machine's memory or of the control group's limit; 1 GiB if neither is known.
     pub fn half_of_the_machine() -> usize {
         const UNKNOWN: usize = 2 << 30;
         let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
@@ -40,17 +40,18 @@ impl Memory {
         [machine, group].into_iter().flatten().min().unwrap_or(UNKNOWN) / 2
     }
 
-    /// Adds bytes to what is taken.
+    /// Reserves more memory.
     ///
     /// # Errors
-    /// `RateLimited` if fewer are free.
+    /// `RateLimited` if not enough is available.
     pub fn take(&self, taken: &mut Taken, bytes: usize) -> Result<()> {
-        let pieces = u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX);
-        let Ok(more) = self.free.clone().try_acquire_many_owned(pieces) else {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let Ok(more) = self.free.clone().try_acquire_many_owned(units) else {
             let limit = self.limit;
             return Err(Error::RateLimited {
                 message: format!(
-                    "The requests of all callers take {limit} bytes together (--max-memory-bytes) and no more: try again."
+                    "The requests of all callers together reached the limit of {limit} bytes (--max-memory-bytes): try \
+                     again."
                 ),
                 retry_after: Some(1),
             });
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_given_back() {
+    fn dropping_releases_the_memory() {
         let memory = Memory::new(10_000);
         let mut taken = Taken::default();
         memory.take(&mut taken, 5_000).unwrap();
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_has_memory() {
+    fn the_memory_of_the_machine_is_detected() {
         assert!(Memory::half_of_the_machine() > 1 << 20);
     }
 }

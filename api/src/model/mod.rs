@@ -1,4 +1,4 @@
-//! Pure values: what the service talks about, with its rules, and no I/O.
+//! Data types of the service with their rules, without I/O.
 
 pub mod actor;
 pub mod agent_configuration;

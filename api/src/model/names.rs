@@ -1,4 +1,4 @@
-//! Closed sets of words, with the spelling that the database keeps.
+//! Enumerations with their representation in the database.
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? })+) => {$(
@@ -7,12 +7,12 @@ macro_rules! names {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
-            /// The word as the database keeps it.
+            /// The text stored in the database.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
 
-            /// The value of a word that the database kept; `None` where it is not one of ours.
+            /// The value for a stored text; `None` if it is unknown.
             pub fn from_stored(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }
@@ -21,63 +21,63 @@ macro_rules! names {
 }
 
 impl EventKind {
-    /// What a revision must be to be taken back.
+    /// Kinds of revisions that can be undone.
     pub const UNDOABLE: [Self; 3] = [Self::FilesChanged, Self::ProjectRestored, Self::ProjectUpdated];
 }
 
 names! {
-    /// What has become of a project.
+    /// Status of a project.
     ProjectStatus {
         /// In use.
         Active = "active",
-        /// Put away; still readable and writable.
+        /// Archived; still readable and writable.
         Archived = "archived",
-        /// Deleted; its owner can bring it back.
+        /// Deleted; the owner can restore it.
         Deleted = "deleted",
     }
-    /// What a member may do in a project.
+    /// Role of a collaborator.
     ProjectRole {
-        /// Everything.
+        /// Full access.
         Owner = "owner",
-        /// Reads and writes.
+        /// Can read and write.
         Editor = "editor",
-        /// Reads.
+        /// Can read.
         Viewer = "viewer",
     }
-    /// Whose voice a message has.
+    /// Role of a message's author.
     MessageRole {
-        /// The person.
+        /// The user.
         User = "user",
         /// The AI.
         Assistant = "assistant",
-        /// The service around them.
+        /// The application.
         System = "system",
     }
-    /// A file with contents, or a folder.
+    /// File or folder.
     FileType {
-        /// Has contents.
+        /// Has content.
         File = "file",
-        /// Has none.
+        /// Has no content.
         Folder = "folder",
     }
-    /// What a change did to a file.
+    /// Kind of a change to a file.
     ChangeType {
-        /// The file is new, or back after its deletion.
+        /// The file is new, or restored after its deletion.
         Create = "create",
-        /// Its contents changed.
+        /// The content changed.
         Update = "update",
-        /// It is gone.
+        /// The file was deleted.
         Delete = "delete",
-        /// It has another path; its contents may have changed as well.
+        /// The path changed, and possibly the content.
         Rename = "rename",
     }
-    /// What a revision of a project was.
+    /// Kind of a revision.
     EventKind {
         /// Revision 1.
         ProjectCreated = "PROJECT_CREATED",
         /// Name, description, prompt, configuration or status changed.
         ProjectUpdated = "PROJECT_UPDATED",
-        /// A session began (and the author's former one ended).
+        /// A session started (and the author's previous one ended).
         SessionStarted = "SESSION_STARTED",
         /// A session ended.
         SessionEnded = "SESSION_ENDED",
@@ -85,11 +85,11 @@ names! {
         MessageAdded = "MESSAGE_ADDED",
         /// Files were created, changed, renamed or deleted.
         FilesChanged = "FILES_CHANGED",
-        /// Somebody named the present state.
+        /// The current state was named.
         SnapshotCreated = "SNAPSHOT_CREATED",
-        /// The files were made equal to those of an earlier revision.
+        /// The files were restored to an earlier revision.
         ProjectRestored = "PROJECT_RESTORED",
-        /// Somebody was invited, joined, left or has another role.
+        /// Someone was invited, joined, left, or got another role.
         CollaboratorsChanged = "COLLABORATORS_CHANGED",
         /// An agent configuration was saved.
         AgentConfigurationChanged = "AGENT_CONFIGURATION_CHANGED",

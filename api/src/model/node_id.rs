@@ -1,5 +1,5 @@
-//! Ids that are unique among everything: what `node` takes. What has a row with a UUID has that; the id of anything else says
-//! what it is and which.
+//! Globally unique ids, as `node` accepts them. An object with a row has its UUID; the id of any other object starts
+//! with its kind.
 
 use std::fmt;
 
@@ -9,38 +9,38 @@ use super::collaborator::EmailAddress;
 use super::error::Result;
 use super::ids::{AgentConfigurationId, FolderId, MessageId, ProjectId, ReadId, UserId, not_an_id};
 
-/// The id of anything.
+/// The id of any object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeId {
-    /// Of what has a row with an id of its own, now or as of a revision.
+    /// An object with its own row and id, now or as of a revision.
     Row(ReadId<Uuid>),
-    /// Of a folder that has no row.
+    /// An implicit folder.
     Folder(FolderId),
-    /// A user's preferences.
+    /// The preferences of a user.
     Preferences(UserId),
-    /// A user's part in a project.
+    /// The membership of a user in a project.
     Collaborator(ProjectId, UserId),
-    /// A user who listens to a project.
+    /// The presence of a user in a project.
     Presence(ProjectId, UserId),
-    /// A user's invitation into a project, as that user sees it.
+    /// An invitation as the invited user sees it.
     Invitation(ProjectId, UserId),
     /// An invitation to an e-mail address, as the project's owner sees it.
     EmailInvitation(ProjectId, EmailAddress),
     /// An entry of a project's log.
     Event(ProjectId, i32),
-    /// A message in the list of recent ones, now or as of a revision.
+    /// A message in the list of recent activity, now or as of a revision.
     Activity(ReadId<MessageId>),
-    /// A message that is being written. Finished, it is a message with a plain id.
+    /// A streaming message. When finished, it is a message with a plain id.
     StreamingMessage(MessageId),
     /// A version of an agent configuration.
     AgentConfigurationVersion(AgentConfigurationId, i32),
 }
 
 impl NodeId {
-    /// Reads an id as [`NodeId`] is written.
+    /// Parses the format that `Display` writes.
     ///
     /// # Errors
-    /// `BadInput` naming `field` for any other text.
+    /// `BadInput` with `field` for any other text.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
         let parsed = match text.split_once(':') {
             Some((kind, rest)) => Self::of_kind(kind, rest),
@@ -51,12 +51,12 @@ impl NodeId {
 
     fn of_kind(kind: &str, rest: &str) -> Option<Self> {
         fn uuid<I: From<Uuid>>(text: &str) -> Option<I> {
-            // Without a revision: what has these ids has no past of its own.
+            // Without a revision: these objects have no history.
             ReadId::parse(text, "id").ok().filter(|id| id.at.is_none()).map(|id| id.id)
         }
         let pair = || rest.split_once(':');
         let members = || pair().and_then(|(project, user)| Some((uuid(project)?, uuid(user)?)));
-        // A number has one spelling, so that nothing has two ids.
+        // Accept only one spelling of a number, so that no object has two ids.
         let numbered = || {
             let (id, number) = pair()?;
             let parsed: i32 = number.parse().ok()?;
@@ -112,7 +112,7 @@ mod tests {
     const B: &str = "0192d3c4-0000-7000-8000-00000000000b";
 
     #[test]
-    fn an_id_is_read_as_it_was_written() {
+    fn parsing_and_formatting_round_trip() {
         for id in [
             A.to_owned(),
             format!("{A}@0"),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn invalid_ids_are_refused() {
         for id in [
             String::new(),
             "nonsense".to_owned(),

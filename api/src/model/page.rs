@@ -1,5 +1,5 @@
-//! Pages of lists: the arguments of Relay's connections, parsed once, and keyset cursors (a cursor names the sort key of
-//! a row, so it stays valid while rows are added). <https://relay.dev/graphql/connections.htm>
+//! Pages of lists: the arguments of Relay connections, parsed once, and keyset cursors. A cursor contains the sort key
+//! of a row, so it stays valid when rows are added. <https://relay.dev/graphql/connections.htm>
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,31 +9,31 @@ use uuid::Uuid;
 
 use super::error::{Error, Result};
 
-/// Which part of a list is wanted.
+/// The requested part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
-    /// How many rows, at most.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// Whether the caller said how many.
+    /// Whether the caller gave the number.
     pub is_counted: bool,
-    /// Whether they are counted from the list's end.
+    /// Whether rows are counted from the end of the list.
     pub from_end: bool,
-    /// Only what comes after this row.
+    /// Only rows after this one.
     pub after: Option<Cursor>,
-    /// Only what comes before this row.
+    /// Only rows before this one.
     pub before: Option<Cursor>,
 }
 
-/// How long a page of some list may be.
+/// Page sizes of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSize {
-    /// Where the caller does not say.
+    /// Default size.
     pub default: usize,
-    /// At most.
+    /// Maximum size.
     pub max: usize,
 }
 
-/// Lists in general.
+/// Most lists.
 pub const LIST: PageSize = PageSize { default: 20, max: 100 };
 /// Messages of a session.
 pub const MESSAGES: PageSize = PageSize { default: 50, max: 500 };
@@ -44,10 +44,11 @@ pub const FILES: PageSize = PageSize { default: 20, max: 500 };
 pub const EVENTS: PageSize = PageSize { default: 100, max: 500 };
 
 impl Page {
-    /// Reads a connection's arguments.
+    /// Parses the arguments of a connection.
     ///
     /// # Errors
-    /// `BadInput` naming the argument: a negative or too large `first`/`last`, both at once, a cursor of another list.
+    /// `BadInput` with the argument: a negative or too large `first` or `last`, both of them, or a cursor of another
+    /// list.
     pub fn parse(
         first: Option<i32>,
         after: Option<String>,
@@ -56,7 +57,7 @@ impl Page {
         size: PageSize,
     ) -> Result<Self> {
         let (field, count) = match (first, last) {
-            (Some(_), Some(_)) => return Err(Error::bad_input("last", "Give `first` or `last`, not both.")),
+            (Some(_), Some(_)) => return Err(Error::bad_input("last", "Use either `first` or `last`, not both.")),
             (None, Some(last)) => ("last", Some(last)),
             (first, None) => ("first", first),
         };
@@ -64,7 +65,7 @@ impl Page {
             None => size.default,
             Some(Ok(limit)) if limit <= size.max => limit,
             Some(_) => {
-                return Err(Error::bad_input(field, format!("`{field}` is a number from 0 to {} here.", size.max)));
+                return Err(Error::bad_input(field, format!("`{field}` must be a number from 0 to {}.", size.max)));
             }
         };
         let cursor = |text: Option<String>, field: &str| text.map(|text| Cursor::parse(&text, field)).transpose();
@@ -87,35 +88,37 @@ impl Page {
         Self { from_end: true, ..Self::first(limit) }
     }
 
-    /// The whole of a list that its caller knows to be short.
+    /// All rows, for a list that the caller knows to be short.
     pub fn all() -> Self {
         Self::first(usize::MAX >> 2)
     }
 }
 
-/// Longest text that is searched for, in bytes; SQLite takes patterns of 50,000, in which some characters are escaped.
+/// Longest search text, in bytes. SQLite limits patterns to 50,000 bytes, and escaping makes them longer.
 const MAX_SEARCH_BYTES: usize = 1_000;
 
-/// Reads a text to search for; an empty one searches for nothing.
+/// Parses a search text; an empty one means no search.
 ///
 /// # Errors
-/// `BadInput` naming `field` for a text that is too long, or that no row can contain.
+/// `BadInput` with `field` for a text that is too long, or that no row can contain.
 pub fn search(text: Option<String>, field: &str) -> Result<Option<String>> {
     let text = text.filter(|text| !text.is_empty());
     match &text {
-        Some(text) if text.contains('\0') => Err(Error::bad_input(field, "No text contains the character NUL.")),
+        Some(text) if text.contains('\0') => {
+            Err(Error::bad_input(field, "A search text cannot contain the character NUL."))
+        }
         Some(text) if text.len() > MAX_SEARCH_BYTES => {
-            Err(Error::bad_input(field, format!("A text to search for has at most {MAX_SEARCH_BYTES} bytes.")))
+            Err(Error::bad_input(field, format!("A search text can have at most {MAX_SEARCH_BYTES} bytes.")))
         }
         _ => Ok(text),
     }
 }
 
-/// A row's place in a list: the values it is sorted by.
+/// The position of a row in a list: the values of its sort keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cursor(pub Vec<Key>);
 
-/// One value that a list is sorted by.
+/// The value of a sort key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// A revision or a version.
@@ -124,7 +127,7 @@ pub enum Key {
     /// A name or a path.
     #[serde(rename = "s")]
     Text(String),
-    /// A moment.
+    /// A time.
     #[serde(rename = "t")]
     Time(DateTime<Utc>),
     /// An id, which breaks ties.
@@ -133,7 +136,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// Whether a row can have it; PostgreSQL does not even compare with what it cannot hold.
+    /// Whether a row can have this value. PostgreSQL fails on a comparison with a value that it cannot store.
     fn is_possible(&self) -> bool {
         match self {
             Self::Text(text) => !text.contains('\0'),
@@ -144,10 +147,10 @@ impl Key {
 }
 
 impl Cursor {
-    /// Reads a cursor that [`Cursor::encode`] wrote.
+    /// Parses a cursor from [`Cursor::encode`].
     ///
     /// # Errors
-    /// `BadInput` naming `field` where the text is anything else.
+    /// `BadInput` with `field` for any other text.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
         URL_SAFE_NO_PAD
             .decode(text)
@@ -158,25 +161,25 @@ impl Cursor {
             .ok_or_else(|| Self::foreign(field))
     }
 
-    /// The error for a cursor that is not one of this list.
+    /// The error for a cursor of another list.
     pub fn foreign(field: &str) -> Error {
-        Error::bad_input(field, "This is not a cursor of this list: pass back what `pageInfo` or an edge gave you.")
+        Error::bad_input(field, "This is not a cursor of this list: use a cursor from its `pageInfo` or edges.")
     }
 
-    /// The cursor as clients see it; nothing in it is theirs to read.
+    /// The opaque text for clients.
     pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self.0).unwrap_or_default())
     }
 }
 
-/// The rows of a page, in the list's order.
+/// The rows of a page, in the order of the list.
 #[derive(Clone, Debug)]
 pub struct Slice<T> {
-    /// The rows, each with its place.
+    /// The rows with their positions.
     pub rows: Vec<(Cursor, T)>,
-    /// Whether the list goes on behind them.
+    /// Whether more rows follow.
     pub has_next: bool,
-    /// Whether the list has something before them.
+    /// Whether rows precede these.
     pub has_previous: bool,
 }
 
@@ -187,9 +190,10 @@ impl<T> Default for Slice<T> {
 }
 
 impl<T> Slice<T> {
-    /// Cuts the rows that a query for `page` gave (one more than asked for, from the end backwards) to the page. Whether there is
-    /// more is as the specification says: of the rows between the cursors where the caller counts in that direction, and else
-    /// beyond the cursor, which was given out for a row.
+    /// Builds a page from query results, which contain one row more than requested, in reverse order if counted from
+    /// the end. Following the specification: in the direction of counting, `has_next` or `has_previous` is about the
+    /// rows between the cursors; in the other direction it is true if there is a cursor, since a cursor belongs to a
+    /// row.
     pub fn cut(mut rows: Vec<(Cursor, T)>, page: &Page) -> Self {
         let more = rows.len() > page.limit;
         rows.truncate(page.limit);
@@ -201,7 +205,7 @@ impl<T> Slice<T> {
         Self { rows, has_next: more || is_beyond, has_previous: page.after.is_some() }
     }
 
-    /// The page of a list that has no rows there.
+    /// The page of an empty list.
     pub fn empty(page: &Page) -> Self {
         Self::cut(Vec::new(), page)
     }

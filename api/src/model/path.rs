@@ -1,33 +1,36 @@
-//! Paths of files within a project: normalised once at the door, compared byte by byte ever after.
+//! Paths of files within a project, normalized once at the API boundary and compared by bytes.
 
 use super::error::{Error, Result};
 
-/// Longest path, in bytes of UTF-8, after normalising.
+/// Longest normalized path, in bytes of UTF-8.
 pub const MAX_PATH_BYTES: usize = 1024;
 
-/// The path of a file or folder within a project: segments joined by `/`, none of them empty, `.` or `..`, without
-/// control characters. Letter case, the Unicode normal form and backslashes count as they are written. The order is
-/// that of the bytes, as in a manifest.
+/// The path of a file or folder within a project: segments separated by `/`, none of which is empty, `.` or `..`,
+/// without control characters. Letter case, Unicode normalization and backslashes are significant. Paths are ordered by
+/// bytes, as in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(String);
 
 impl FilePath {
-    /// Reads a path as clients send it: `/src//./a.py` and `src/a.py` are one path.
+    /// Parses a path from a client: `/src//./a.py` and `src/a.py` are the same path.
     ///
     /// # Errors
-    /// `BadInput` naming `field` where the path leaves the project (`..`), names nothing, holds a control character
-    /// or is too long.
+    /// `BadInput` with `field` if the path leaves the project (`..`), is empty, contains a control character, or is too
+    /// long.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
         if let Some(control) = text.chars().find(|c| c.is_control()) {
             let code = u32::from(control);
-            return Err(Error::bad_input(field, format!("A path holds no control characters; this has U+{code:04X}.")));
+            return Err(Error::bad_input(
+                field,
+                format!("A path cannot contain control characters; this one has U+{code:04X}."),
+            ));
         }
         let mut path = String::new();
         for segment in text.split('/') {
             match segment {
                 "" | "." => continue,
                 ".." => {
-                    let message = "A path has no '..' segment: write it from the project's root.";
+                    let message = "A path cannot contain '..': start at the project's root.";
                     return Err(Error::bad_input(field, message));
                 }
                 _ if path.is_empty() => path.push_str(segment),
@@ -37,47 +40,50 @@ impl FilePath {
                 }
             }
             if path.len() > MAX_PATH_BYTES {
-                return Err(Error::bad_input(field, format!("A path has at most {MAX_PATH_BYTES} bytes of UTF-8.")));
+                return Err(Error::bad_input(
+                    field,
+                    format!("A path can have at most {MAX_PATH_BYTES} bytes of UTF-8."),
+                ));
             }
         }
         if path.is_empty() {
-            return Err(Error::bad_input(field, "A path names a file or folder, such as 'src/main.py'."));
+            return Err(Error::bad_input(field, "A path must name a file or folder, such as 'src/main.py'."));
         }
         Ok(Self(path))
     }
 
-    /// A path read back from the database, where only parsed ones are written.
+    /// A path from the database, which contains only parsed ones.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The path as text, `src/main.py`.
+    /// The path as text, such as `src/main.py`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The last segment, `main.py`.
+    /// The last segment, such as `main.py`.
     pub fn name(&self) -> &str {
         self.0.rsplit_once('/').map_or(self.as_str(), |(_, name)| name)
     }
 
-    /// The folder it is in; none at the project's root.
+    /// The folder that contains it; `None` at the project's root.
     pub fn parent(&self) -> Option<Self> {
         self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
     }
 
-    /// The folders above it, the nearest first, without itself.
+    /// The folders above it, nearest first.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
     }
 
-    /// Whether it lies strictly below `folder`.
+    /// Whether it is below `folder`.
     pub fn is_under(&self, folder: &Self) -> bool {
         self.below(folder).is_some()
     }
 
-    /// Where it lands when `from` becomes `to`; none where it is neither `from` nor below it, or where the new path
-    /// would be longer than [`MAX_PATH_BYTES`].
+    /// The new path when `from` is moved to `to`. `None` if this path is neither `from` nor below it, or if the new
+    /// path exceeds [`MAX_PATH_BYTES`].
     pub fn rebase(&self, from: &Self, to: &Self) -> Option<Self> {
         if self == from {
             return Some(to.clone());
@@ -115,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_path_are_one_path() {
+    fn spellings_of_a_path_are_normalized() {
         for text in ["a/b.py", "/a/b.py", "./a/b.py", "//a///b.py/", "a/./b.py", "/./a/b.py/."] {
             assert_eq!(path(text).as_str(), "a/b.py", "{text:?}");
         }
     }
 
     #[test]
-    fn what_is_no_spelling_counts() {
+    fn distinct_names_stay_distinct() {
         for (one, other) in [("a.py", "A.py"), ("\u{e9}", "e\u{301}"), ("a/b", "a\\b"), ("a", "a "), ("a", ".a")] {
             assert_ne!(path(one), path(other));
         }
@@ -132,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_is_wrong() {
+    fn refusals_state_the_reason() {
         for text in ["..", "../a", "a/../b", "a/..", "/.."] {
             assert!(refusal(text).contains("'..'"), "{text:?}");
         }
         for text in ["", "/", ".", "./", "//./"] {
-            assert!(refusal(text).contains("names a file"), "{text:?}");
+            assert!(refusal(text).contains("name a file"), "{text:?}");
         }
         for text in ["a\0", "a\nb", "\u{7f}", "a/\u{85}", "a\r"] {
             assert!(refusal(text).contains("control"), "{text:?}");
@@ -149,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn order_is_that_of_the_bytes() {
+    fn paths_are_ordered_by_bytes() {
         let mut paths = ["b", "a/b", "a.py", "a", "B", "\u{e9}", "\u{1f600}", "\u{ffff}"].map(path);
         paths.sort();
         assert_eq!(paths.map(|p| p.0), ["B", "a", "a.py", "a/b", "b", "\u{e9}", "\u{ffff}", "\u{1f600}"]);
     }
 
     #[test]
-    fn family() {
+    fn name_parent_and_ancestors() {
         let deep = path("a/b/c.py");
         assert_eq!((deep.name(), path("c.py").name()), ("c.py", "c.py"));
         assert_eq!((deep.parent(), path("c.py").parent()), (Some(path("a/b")), None));
@@ -166,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn moving_a_folder_moves_what_is_below() {
+    fn moving_a_folder_moves_everything_below() {
         assert_eq!(path("a/b/c").rebase(&path("a"), &path("x/y")), Some(path("x/y/b/c")));
         assert_eq!(path("a").rebase(&path("a"), &path("x")), Some(path("x")));
         assert_eq!(path("a/b").rebase(&path("a"), &path("a/sub")), Some(path("a/sub/b")));
@@ -178,7 +184,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
-        fn a_parsed_path_is_normal(text in "[ab./\\\\é\u{2028}\u{0}\n]{0,12}") {
+        fn a_parsed_path_is_normalized(text in "[ab./\\\\é\u{2028}\u{0}\n]{0,12}") {
             if let Ok(parsed) = FilePath::parse(&text, "path") {
                 prop_assert_eq!(&path(parsed.as_str()), &parsed);
                 prop_assert!(parsed.as_str().split('/').all(|s| !matches!(s, "" | "." | "..")));

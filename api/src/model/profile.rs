@@ -5,40 +5,40 @@ use chrono::{DateTime, Utc};
 use super::ids::UserId;
 use super::json::Json;
 
-/// A user as the service knows them.
+/// A user's profile.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The `sub` of their token.
+    /// The `sub` of the user's token.
     pub id: UserId,
-    /// E-mail address of their token.
+    /// The e-mail address from the user's token.
     pub email: Option<String>,
     /// Name shown to others.
     pub full_name: Option<String>,
-    /// Picture shown to others.
+    /// URL of the picture shown to others.
     pub avatar_url: Option<String>,
-    /// When the service first saw them.
+    /// When the user was first seen.
     pub created_at: DateTime<Utc>,
     /// When the profile last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// How a user wants their editor.
+/// A user's preferences for the editor.
 #[derive(Clone, Debug)]
 pub struct Preferences {
     /// Theme of the editor.
     pub editor_theme: String,
-    /// Whether the editor saves by itself.
+    /// Whether the editor saves automatically.
     pub auto_save_enabled: bool,
-    /// The client's own settings for notifications.
+    /// Notification settings, in a format defined by the client.
     pub notification_preferences: Json,
-    /// The client's own settings for its interface.
+    /// Interface settings, in a format defined by the client.
     pub ui_preferences: Json,
     /// When they last changed.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Preferences {
-    /// Of a user who has set none.
+    /// The defaults, for a user without stored preferences.
     pub fn unset(at: DateTime<Utc>) -> Self {
         Self {
             editor_theme: "vs-dark".to_owned(),
@@ -50,24 +50,24 @@ impl Preferences {
     }
 }
 
-/// Changes to a profile; what is `None` stays.
+/// Changes to a profile; `None` keeps the value.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChanges {
     /// New name.
     pub full_name: Option<String>,
-    /// New picture.
+    /// New picture URL.
     pub avatar_url: Option<String>,
 }
 
-/// Changes to preferences; what is `None` stays.
+/// Changes to preferences; `None` keeps the value.
 #[derive(Clone, Debug, Default)]
 pub struct PreferenceChanges {
     /// New theme.
     pub editor_theme: Option<String>,
     /// Whether to save automatically.
     pub auto_save_enabled: Option<bool>,
-    /// New settings for notifications.
+    /// New notification settings.
     pub notification_preferences: Option<Json>,
-    /// New settings for the interface.
+    /// New interface settings.
     pub ui_preferences: Option<Json>,
 }

@@ -1,4 +1,4 @@
-//! A project, with the counts of its overview.
+//! Projects and their statistics.
 
 use chrono::{DateTime, Utc};
 
@@ -7,80 +7,80 @@ use super::ids::{ProjectId, UserId};
 use super::json::Json;
 use super::names::{ProjectRole, ProjectStatus};
 
-/// A project as one of its members sees it.
+/// A project as seen by one of its collaborators.
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// Its id.
+    /// The id.
     pub id: ProjectId,
-    /// Who owns it.
+    /// The owner.
     pub owner_id: UserId,
-    /// What the reader may do in it.
+    /// The reader's role.
     pub viewer_role: ProjectRole,
-    /// Its name; never empty.
+    /// The name; never empty.
     pub name: String,
-    /// What it is for.
+    /// The description.
     pub description: Option<String>,
-    /// The prompt it began with.
+    /// The initial prompt.
     pub initial_prompt: String,
-    /// The voice agent's configuration, as the client writes it.
+    /// The voice agent's configuration, in a format defined by the client.
     pub config: Json,
-    /// Whether it is in use.
+    /// The status.
     pub status: ProjectStatus,
     /// The newest revision.
     pub revision: i32,
-    /// Sessions ever started.
+    /// Number of sessions, including ended ones.
     pub session_count: i32,
-    /// Messages in all sessions.
+    /// Number of messages in all sessions.
     pub message_count: i32,
-    /// Live files, folders not counted.
+    /// Number of files, without folders and deleted files.
     pub file_count: i32,
-    /// Changes of files ever made.
+    /// Number of changes to files.
     pub change_count: i32,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When its own fields last changed.
     pub updated_at: DateTime<Utc>,
-    /// When a member last opened it.
+    /// When a collaborator last opened it.
     pub last_accessed_at: DateTime<Utc>,
-    /// When its newest session began.
+    /// When its newest session started.
     pub last_session_at: Option<DateTime<Utc>>,
     /// When anything in it last changed.
     pub last_activity_at: DateTime<Utc>,
-    /// The moment as of which what is below it is read; `None` is now.
+    /// The revision at which nested fields are read; `None` is the current one.
     pub as_of: Option<AsOf>,
 }
 
-/// A project's totals.
+/// Statistics of a project.
 #[derive(Clone, Debug)]
 pub struct Stats {
-    /// Sessions ever started.
+    /// Number of sessions, including ended ones.
     pub sessions: i32,
-    /// Messages in all sessions.
+    /// Number of messages in all sessions.
     pub messages: i32,
-    /// Live files, folders not counted.
+    /// Number of files, without folders and deleted files.
     pub files: i32,
-    /// Changes of files ever made.
+    /// Number of changes to files.
     pub changes: i32,
-    /// When the newest session began.
+    /// When the newest session started.
     pub last_session_at: Option<DateTime<Utc>>,
     /// When anything last changed.
     pub last_activity_at: DateTime<Utc>,
 }
 
-/// What a new project is made of.
+/// Input for a new project.
 #[derive(Clone, Debug)]
 pub struct NewProject {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What it is for.
+    /// The description.
     pub description: Option<String>,
-    /// The prompt it begins with.
+    /// The initial prompt.
     pub initial_prompt: String,
     /// The voice agent's configuration.
     pub config: Json,
 }
 
-/// Changes to a project; what is `None` stays.
+/// Changes to a project; `None` keeps the value.
 #[derive(Clone, Debug, Default)]
 pub struct ProjectChanges {
     /// New name.
@@ -95,48 +95,48 @@ pub struct ProjectChanges {
     pub status: Option<ProjectStatus>,
 }
 
-/// Which projects a list keeps.
+/// Filter for projects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ProjectFilter {
-    /// Of this status; without one, all but the deleted.
+    /// With this status; by default all but deleted ones.
     pub status: Option<ProjectStatus>,
-    /// With this text in name or description, any case.
+    /// With this text in the name or description, case-insensitive.
     pub search: Option<String>,
-    /// Made at or after this time.
+    /// Created at or after this time.
     pub created_after: Option<DateTime<Utc>>,
-    /// Made at or before this time.
+    /// Created at or before this time.
     pub created_before: Option<DateTime<Utc>>,
-    /// The reader's own, or those that others share with them.
+    /// Owned by the reader, or shared with the reader.
     pub is_owned: Option<bool>,
 }
 
-/// What a list of projects is sorted by.
+/// Sort order of projects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProjectOrderField {
-    /// The name, by its characters' codes.
+    /// The name, by code points.
     Name,
-    /// When it was made.
+    /// When it was created.
     CreatedAt,
     /// When its own fields last changed.
     UpdatedAt,
-    /// When a member last opened it.
+    /// When a collaborator last opened it.
     LastAccessedAt,
     /// When anything in it last changed.
     LastActivityAt,
 }
 
-/// The sums over a user's own projects.
+/// Totals over a user's own projects.
 #[derive(Clone, Debug, Default)]
 pub struct ActivitySummary {
-    /// Projects that are not deleted.
+    /// Number of projects, without deleted ones.
     pub projects: i64,
-    /// Their sessions.
+    /// Number of sessions.
     pub sessions: i64,
-    /// Their messages.
+    /// Number of messages.
     pub messages: i64,
-    /// Their live files.
+    /// Number of files, without deleted ones.
     pub files: i64,
-    /// Their changes.
+    /// Number of changes.
     pub changes: i64,
     /// When anything last changed in any of them.
     pub last_activity_at: Option<DateTime<Utc>>,

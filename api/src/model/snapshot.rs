@@ -4,41 +4,41 @@ use super::file::Hash;
 use super::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use chrono::{DateTime, Utc};
 
-/// A name for a revision of a project: what one click goes back to.
+/// A named revision of a project, which can be restored.
 #[derive(Clone, Debug)]
 pub struct ProjectSnapshot {
-    /// Its id.
+    /// The id.
     pub id: ProjectSnapshotId,
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// The revision it names; a checkpoint's follows what is written for its message.
+    /// The named revision. For a checkpoint it advances with the files written for its message.
     pub revision: i32,
-    /// The revision that made it.
+    /// The revision that created the snapshot.
     pub created_revision: i32,
-    /// Its name.
+    /// The name.
     pub name: Option<String>,
-    /// What it is about.
+    /// The description.
     pub description: Option<String>,
-    /// Files in it, folders not counted.
+    /// Number of files, without folders.
     pub file_count: i32,
-    /// Hash over all paths and contents: see `model::manifest`.
+    /// Hash over all paths and contents; see `model::manifest`.
     pub manifest: Hash,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// Who made it.
+    /// The user who created it.
     pub created_by: Option<UserId>,
-    /// In which session.
+    /// The session it was created in.
     pub session_id: Option<SessionId>,
-    /// For which message.
+    /// The message it belongs to.
     pub message_id: Option<MessageId>,
 }
 
-/// The name of the snapshot that a checkpoint makes at a time.
+/// The name of an automatic snapshot for a checkpoint.
 pub fn automatic_name(at: DateTime<Utc>) -> String {
     at.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()
 }
 
-/// The name of the snapshot of an imported commit: the first line of its message that says something.
+/// The name of the snapshot for an imported commit: the first non-empty line of its message.
 pub fn first_line(message: &str) -> Option<String> {
     message.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

@@ -1,15 +1,15 @@
-//! What the bytes of a file say, for people to read: the bytes themselves stay as they are.
+//! Decodes the content of a file for display. The stored bytes are not changed.
 
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// Bytes at the beginning of a file in which it may declare its encoding.
+/// Size of the part at the beginning of a file that can declare an encoding, in bytes.
 const HEAD: usize = 1_024;
 
-/// The text of a file: UTF-8, or else decoded as its byte order mark says, or as its first two lines declare (`coding: latin-1`
-/// as in Python and Emacs, `fileencoding=` as in Vim, `encoding="…"` as in XML). `None` for all other bytes, and for those that
-/// are not what they declare.
+/// The text of a file: UTF-8, or else decoded according to its byte order mark or to a declaration in its first two
+/// lines (`coding: latin-1` as in Python and Emacs, `fileencoding=` as in Vim, `encoding="…"` as in XML). `None` if no
+/// encoding is declared or the bytes are invalid in it.
 pub fn shown(bytes: &[u8]) -> Option<Cow<'_, str>> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Some(Cow::Borrowed(text));
@@ -23,7 +23,7 @@ pub fn shown(bytes: &[u8]) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text.into_owned()))
 }
 
-/// The encoding that the first two lines declare, where it is another than UTF-8 and has ASCII's letters.
+/// The encoding declared in the first two lines, if it is ASCII-compatible and not UTF-8.
 fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = bytes.get(..HEAD.min(bytes.len()))?;
     let mut lines = head.split(|byte| *byte == b'\n').take(2).map(String::from_utf8_lossy);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_shown_as_they_say_they_are() {
+    fn bytes_are_decoded_as_declared() {
         for (bytes, text) in [
             (&b"plain"[..], Some("plain")),
             ("\u{feff}größe".as_bytes(), Some("\u{feff}größe")),
@@ -54,7 +54,7 @@ mod tests {
                 Some("#!/usr/bin/python\n# vim: set fileencoding=cp1251 :\nП"),
             ),
             (b"<?xml version='1.0' encoding='ISO-8859-1'?>\xe9", Some("<?xml version='1.0' encoding='ISO-8859-1'?>é")),
-            // Nothing declared, too late, nonsense, and not what it says.
+            // No declaration, a late one, an unknown or wrong encoding, and invalid bytes.
             (b"\xf6", None),
             (b"\n\n# coding: latin-1\n\xf6", None),
             (b"# coding: klingon\n\xf6", None),

@@ -1,8 +1,8 @@
-//! The application's lock: who is a member of a project.
+//! The application's authorization layer: membership in projects.
 //!
-//! A statement that starts from ids which a caller chose, or from the caller alone, is a *door*: it has the condition
-//! [`is_member`] or [`memberships`] in it. What lies below a project is read by functions that take a [`Member`], and none
-//! of their statements asks again.
+//! A statement that starts from ids chosen by the caller, or from the caller, is a *door*: it contains the condition
+//! [`is_member`] or [`memberships`]. Functions that read below a project take a [`Member`] instead, and their
+//! statements do not check again.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::marker::PhantomData;
@@ -16,8 +16,8 @@ use super::sql::Sql;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, Within};
 
-/// Proof that the actor of a transaction is a member of a project. It borrows the transaction: what the next one may see, the
-/// database is asked again.
+/// Proof that the actor of a transaction is a member of a project. It borrows the transaction, because the next one
+/// must check again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member<'t> {
     project: ProjectId,
@@ -37,8 +37,8 @@ impl From<Member<'_>> for Value {
     }
 }
 
-/// The projects of which a transaction knows that its actor is a member. A reading transaction sees one state of the database,
-/// and a writing one holds the project's lock, so what it has found stays true until it ends.
+/// Projects for which a transaction has verified the membership. This stays true until it ends: a reading transaction
+/// sees one state of the database, and a writing one holds the project's revision lock.
 #[derive(Debug, Default)]
 pub(in crate::storage) struct Proven(Mutex<HashSet<ProjectId>>);
 
@@ -48,20 +48,17 @@ impl Proven {
     }
 }
 
-/// Notes that a door has opened on these projects: its statement had the condition and answered with their rows.
+/// Records verified projects: a statement with the condition has returned rows of them.
 pub(super) fn opened(tx: &Tx, projects: impl IntoIterator<Item = ProjectId>) {
     tx.proven.lock().extend(projects);
 }
 
-/// The proofs for those of these projects of which the actor is a member. Only projects that no door of the transaction has
-/// opened yet are looked up.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Proofs for the given projects that the actor is a member of. Looks up only projects that the transaction has not
+/// verified yet.
 pub async fn members(tx: &Tx, projects: impl IntoIterator<Item = ProjectId>) -> Result<HashMap<ProjectId, Member<'_>>> {
     let asked: HashSet<ProjectId> = projects.into_iter().collect();
     let me = tx.me();
-    // With this lock off, the other one alone decides what each statement finds.
+    // With this layer disabled, row-level security alone restricts each statement.
     if me.scopes {
         let unknown: Vec<ProjectId> = {
             let proven = tx.proven.lock();
@@ -81,26 +78,20 @@ pub async fn members(tx: &Tx, projects: impl IntoIterator<Item = ProjectId>) -> 
     Ok(known.map(|project| (project, Member { project, transaction: PhantomData })).collect())
 }
 
-/// The proof for one project; `None` where the actor is no member of it.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The proof for a project; `None` if the actor is not a member.
 pub async fn member(tx: &Tx, project: ProjectId) -> Result<Option<Member<'_>>> {
     Ok(members(tx, [project]).await?.remove(&project))
 }
 
-/// The proof for a project that the actor must be a member of.
+/// As [`member`], for a required membership.
 ///
 /// # Errors
-/// `NotFound` where they are none.
+/// `NotFound` if the actor is not a member.
 pub async fn required(tx: &Tx, project: ProjectId) -> Result<Member<'_>> {
     member(tx, project).await?.ok_or_else(|| Error::not_found("project", "id"))
 }
 
-/// Those of these keys that lie in projects of the actor's, each with the proof.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The given keys whose projects the actor is a member of, each with the proof.
 pub async fn within<'t, K: Clone>(
     tx: &'t Tx,
     keys: &[K],
@@ -110,9 +101,9 @@ pub async fn within<'t, K: Clone>(
     Ok(keys.iter().filter_map(|key| Some((*members.get(&project(key))?, key.clone()))).collect())
 }
 
-/// Adds the condition that `me` is a member of the project whose id is in `column`: its owner, or a collaborator who accepted.
-/// `IS TRUE` keeps PostgreSQL from joining: it would take the few projects of one user for few of the rows, and read and sort a
-/// whole history for a page of it.
+/// Adds the condition that `me` is a member of the project in `column`: its owner, or a collaborator who has accepted.
+/// `IS TRUE` prevents PostgreSQL from turning it into a join: it would assume that a user's few projects have few rows,
+/// and read and sort a whole history for one page.
 pub(super) fn is_member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut Sql {
     if !me.scopes {
         return sql.push("TRUE");
@@ -122,7 +113,7 @@ pub(super) fn is_member<'s>(sql: &'s mut Sql, column: &str, me: Me) -> &'s mut S
     sql.push(" AND c.accepted_at IS NOT NULL)))) IS TRUE")
 }
 
-/// Adds the ids of the projects that `me` is a member of, as a sub-select.
+/// Adds a subselect of the projects that `me` is a member of.
 pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     if !me.scopes {
         return sql.push("(SELECT id FROM projects)");
@@ -132,19 +123,19 @@ pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push(" AND accepted_at IS NOT NULL)")
 }
 
-/// Adds the condition that a row is one of these things in the projects that they are in.
+/// Adds the condition that a row is one of `things`, by project and id.
 pub(super) fn among<I: Copy + Into<Uuid>>(sql: &mut Sql, (project, id): (&str, &str), things: &[(Member<'_>, I)]) {
     sql.push(id).push(" IN ").list(things.iter().map(|(_, id)| (*id).into())).push(" AND ");
     inside(sql, project, things);
 }
 
-/// Adds the condition that a column has one of the projects of these things.
+/// Adds the condition that `column` is the project of one of `things`.
 pub(super) fn inside<K>(sql: &mut Sql, column: &str, things: &[(Member<'_>, K)]) {
     let projects: BTreeSet<ProjectId> = things.iter().map(|(member, _)| member.project).collect();
     sql.push(column).push(" IN ").list(projects.into_iter().map(|id| id.0));
 }
 
-/// Reads how many there are of something in a thing: the columns `project_id`, `parent` and `n`.
+/// Reads a count per object from the columns `project_id`, `parent` and `n`.
 pub(super) fn counted<I>(row: &QueryResult, id: impl Fn(Uuid) -> I) -> Result<(Within<I>, i64)> {
     let of = |column: &str| row.try_get::<Uuid>("", column).map_err(fail);
     let thing = Within { project: ProjectId(of("project_id")?), id: id(of("parent")?) };

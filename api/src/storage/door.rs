@@ -1,4 +1,4 @@
-//! A row by its id, and one of its lists, by one statement: what an operation that begins at the row asks first.
+//! Reads a row by its id together with one of its lists in one statement. Operations often start with this.
 
 use sea_orm::{EntityTrait, IdenStatic, Iterable, QueryResult};
 use uuid::Uuid;
@@ -10,11 +10,11 @@ use crate::model::error::Result;
 use crate::model::ids::ProjectId;
 use crate::model::page::{Cursor, Page, Slice};
 
-/// What the columns of the row are called in the statement, whose list may have the same ones.
+/// Prefix of the row's columns in the result, since the list can have columns of the same names.
 pub(super) const PREFIX: &str = "door_";
 
-/// Adds the columns of a row, except `left_out`: JSON and texts that would be repeated in each row of the list, and come as null
-/// or empty.
+/// Adds the columns of a row. The columns in `left_out`, JSON and texts, would be repeated in each row of the list, so
+/// they are replaced by null or an empty string.
 pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, alias: &str, left_out: &[(E::Column, LeftOut)]) {
     for (index, column) in E::Column::iter().enumerate() {
         let name = column.as_str();
@@ -29,28 +29,28 @@ pub(super) fn columns<E: EntityTrait>(sql: &mut Sql, alias: &str, left_out: &[(E
     }
 }
 
-/// What stands in for a column that is left out.
+/// Replacement for a column that is left out.
 #[derive(Clone, Copy)]
 pub(super) enum LeftOut {
     Text,
     Json,
 }
 
-/// The list of a row.
+/// A list of the row.
 pub(super) struct List<'p, T> {
     pub(super) order: Order,
     pub(super) page: &'p Page,
-    /// Adds `SELECT …`, ending inside a `WHERE`. Its columns have an `id` and a `project_id`.
+    /// Adds `SELECT …`, ending inside a `WHERE`. The columns include `id` and `project_id`.
     pub(super) select: &'p (dyn Fn(&mut Sql) + Sync),
-    /// Reads one row of it.
+    /// Reads a row of the list.
     pub(super) read: &'p (dyn Fn(&QueryResult) -> Result<(Cursor, T)> + Sync),
 }
 
-/// Reads a row, which `door` selects (ending inside a `WHERE`, with the condition that the actor is a member), and its list,
-/// which is read if the row is.
+/// Reads a row and its list. `door` selects the row (ending inside a `WHERE`, with the membership condition); the list
+/// is read only if the row is found.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub(super) async fn open<R, T>(
     tx: &Tx,
     door: impl FnOnce(&mut Sql),
@@ -73,7 +73,7 @@ pub(super) async fn open<R, T>(
             rows.push(read(found)?);
         }
     }
-    // A join keeps no order.
+    // A join does not preserve the order.
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));
     if order.is_backwards(page) {
         rows.reverse();

@@ -1,4 +1,4 @@
-//! What the database engine itself says of its tables and indexes.
+//! Integrity checks of the database engine.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use super::db::{Db, Operator, fail};
 use super::sql::Sql;
 use crate::model::error::{Error, Result};
 
-/// What came of it.
+/// Result of the checks.
 #[derive(Debug, Default)]
 pub struct EngineCheck {
-    /// What was checked and what was not, in words.
+    /// What was checked and what was not.
     pub notes: Vec<String>,
-    /// What is wrong, in words.
+    /// What is wrong.
     pub problems: Vec<String>,
 }
 
 impl EngineCheck {
-    /// What was answered; a refusal is a problem.
-    fn answered(&mut self, what: &str, answer: Result<Vec<QueryResult>>) -> Result<Vec<QueryResult>> {
+    /// Returns the rows; records an error as a problem.
+    fn rows_or_problem(&mut self, what: &str, answer: Result<Vec<QueryResult>>) -> Result<Vec<QueryResult>> {
         match answer {
             Err(Error::Internal(why) | Error::Unavailable(why)) => {
                 self.problems.push(format!("{what}: {why}"));
@@ -30,10 +30,10 @@ impl EngineCheck {
     }
 }
 
-/// Runs the engine's own checks, as far as the login may.
+/// Runs the engine's own checks, as far as the login has the rights.
 ///
 /// # Errors
-/// `Internal` where the database cannot be asked. What it refuses to read is a problem in the answer.
+/// If the database is unavailable. Failing checks are problems in the result.
 pub async fn run(db: &Db) -> Result<EngineCheck> {
     let mut check = EngineCheck::default();
     if db.is_sqlite() {
@@ -47,52 +47,53 @@ pub async fn run(db: &Db) -> Result<EngineCheck> {
 async fn sqlite(db: &Db, check: &mut EngineCheck) -> Result<()> {
     let operator = db.operator().await?;
     let answer = operator.rows(Sql::new("PRAGMA integrity_check")).await;
-    for row in check.answered("integrity_check", answer)? {
-        let said: String = row.try_get_by_index(0).map_err(fail)?;
-        if said != "ok" {
-            check.problems.extend(said.lines().map(|line| format!("integrity_check: {line}")));
+    for row in check.rows_or_problem("integrity_check", answer)? {
+        let line: String = row.try_get_by_index(0).map_err(fail)?;
+        if line != "ok" {
+            check.problems.extend(line.lines().map(|line| format!("integrity_check: {line}")));
         }
     }
     let answer = operator.rows(Sql::new("PRAGMA foreign_key_check")).await;
     let mut orphans: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for row in check.answered("foreign_key_check", answer)? {
+    for row in check.rows_or_problem("foreign_key_check", answer)? {
         let names = (row.try_get("", "table").map_err(fail)?, row.try_get("", "parent").map_err(fail)?);
         *orphans.entry(names).or_default() += 1;
     }
     let orphans = orphans.iter().map(|((table, parent), count)| {
-        format!("foreign_key_check: {count} rows of {table} refer to rows of {parent} that are not there")
+        format!("foreign_key_check: {count} rows of {table} refer to missing rows of {parent}")
     });
     check.problems.extend(orphans);
     check.notes.push(
-        "SQLite has checked its file (integrity_check, foreign_key_check); it keeps no checksums of its pages, so a changed \
-         letter in a text passes"
+        "SQLite has checked its file (integrity_check, foreign_key_check); it has no page checksums, so a changed \
+         letter in a text is not detected"
             .to_owned(),
     );
     Ok(())
 }
 
 async fn postgres(db: &Db, check: &mut EngineCheck) -> Result<()> {
-    // Where amcheck is, if it is there and this login may use it.
-    const ASKED: &str = "SELECT current_setting('data_checksums') = 'on' AS has_checksums, \
-         (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
-         WHERE e.extname = 'amcheck' AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid \
-         AND p.proname IN ('bt_index_check', 'verify_heapam') AND NOT has_function_privilege(p.oid, 'EXECUTE'))) AS amcheck";
+    // The schema of amcheck, if it is installed and this login can use it.
+    const ASKED: &str = "SELECT current_setting('data_checksums') = 'on' AS has_checksums, (SELECT \
+                         quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
+                         WHERE e.extname = 'amcheck' AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = \
+                         n.oid AND p.proname IN ('bt_index_check', 'verify_heapam') AND NOT \
+                         has_function_privilege(p.oid, 'EXECUTE'))) AS amcheck";
     let operator = db.operator().await?;
     let asked = operator.rows(Sql::new(ASKED)).await?;
     let Some(asked) = asked.first() else { return Ok(()) };
     let has_checksums: bool = asked.try_get("", "has_checksums").map_err(fail)?;
     check.notes.push(
         if has_checksums {
-            "PostgreSQL's data checksums are on: it checks each page that it reads from the disk"
+            "PostgreSQL's data checksums are on: each page is checked when it is read from disk"
         } else {
-            "PostgreSQL's data checksums are off: it does not notice a page that changed on the disk (pg_checksums --enable)"
+            "PostgreSQL's data checksums are off: a page that changed on disk is not detected (pg_checksums --enable)"
         }
         .to_owned(),
     );
     let Some(schema) = asked.try_get::<Option<String>>("", "amcheck").map_err(fail)? else {
         check.notes.push(
-            "PostgreSQL has not compared its indexes with its tables: that takes CREATE EXTENSION amcheck, and GRANT EXECUTE \
-             on its functions bt_index_check and verify_heapam to this login"
+            "PostgreSQL has not compared its indexes with its tables: this requires CREATE EXTENSION amcheck, and \
+             GRANT EXECUTE on its functions bt_index_check and verify_heapam to this login"
                 .to_owned(),
         );
         return Ok(());
@@ -102,15 +103,15 @@ async fn postgres(db: &Db, check: &mut EngineCheck) -> Result<()> {
     for (oid, name) in &indexes {
         let mut sql = Sql::new("SELECT ");
         sql.push(&schema).push(".bt_index_check(").bind(*oid).push("::oid::regclass, true) IS NULL AS checked");
-        // What is wrong is an error, which ends the transaction.
+        // A problem is reported as an error, which ends the transaction.
         let answer = db.operator().await?.rows(sql).await;
-        check.answered(&format!("index {name}"), answer)?;
+        check.rows_or_problem(&format!("index {name}"), answer)?;
     }
     for (oid, name) in &tables {
         let mut sql = Sql::new("SELECT msg FROM ");
         sql.push(&schema).push(".verify_heapam(").bind(*oid).push("::oid::regclass)");
         let answer = db.operator().await?.rows(sql).await;
-        for row in check.answered(&format!("table {name}"), answer)? {
+        for row in check.rows_or_problem(&format!("table {name}"), answer)? {
             check.problems.push(format!("table {name}: {}", row.try_get::<String>("", "msg").map_err(fail)?));
         }
     }

@@ -1,4 +1,4 @@
-//! What a failure of the database is to the service, told by the database's own codes and never by its words.
+//! Classifies database errors, by their codes and never by their texts.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 use super::db::OverBudget;
 use crate::model::error::{Conflict, Error};
 
-/// What a database says when it fails is for the log; whether the same may work when it is tried again, and whether it is
-/// writing alone that fails, is for whoever asked.
+/// Converts a database error. Its text goes to the log; the caller only learns whether the same can succeed later, and
+/// whether only writes fail.
 pub fn fail(error: DbErr) -> Error {
     match &error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => outage(&error),
@@ -22,7 +22,7 @@ pub fn fail(error: DbErr) -> Error {
     }
 }
 
-/// The same, of an error of the driver's.
+/// As [`fail`], for an error of the driver.
 pub fn fail_of(error: &sqlx::Error) -> Error {
     let database = match error {
         sqlx::Error::Database(database) => database,
@@ -40,31 +40,31 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
         _ => return Error::Internal(format!("database: {error}")),
     };
     let code = database.code().unwrap_or_default();
-    // SQLite's codes are numbers of up to four digits, PostgreSQL's SQLSTATEs have five characters.
+    // SQLite's codes are numbers of up to four digits; PostgreSQL's SQLSTATEs have five characters.
     let kind = match code.parse::<i32>() {
-        Ok(number) if code.len() < 5 => of_sqlite(number),
-        _ => of_postgres(&code),
+        Ok(number) if code.len() < 5 => classify_sqlite(number),
+        _ => classify_sqlstate(&code),
     };
     match kind {
         Kind::ReadOnly(why) => {
-            tracing::warn!(code = &*code, %error, "the database takes no writes");
-            Error::ReadOnly(format!("Nothing can be written at the moment, reading works: {why}."))
+            tracing::warn!(code = &*code, %error, "the database refused a write as read-only");
+            Error::ReadOnly(format!("Only reads are possible at the moment: {why}."))
         }
         Kind::Outage => outage(error),
         Kind::Conflict => {
-            tracing::warn!(code = &*code, %error, "two writes met");
+            tracing::warn!(code = &*code, %error, "two writes conflicted");
             Error::Conflict(Box::new(Conflict {
-                message: "Another write came first, and this one does not fit what is there now: try again.".to_owned(),
+                message: "This write conflicts with an earlier one: try again.".to_owned(),
                 ..Conflict::default()
             }))
         }
         Kind::Forbidden => {
             tracing::warn!(code = &*code, %error, "row-level security refused a write");
-            Error::Forbidden("You may not do this, or not any more.".to_owned())
+            Error::Forbidden("You do not have permission for this (any more).".to_owned())
         }
         Kind::Busy => Error::RateLimited {
             message:
-                "Another server has been writing for too long (on PostgreSQL: --database-acquire-seconds): try again."
+                "Another server has blocked writes for too long (on PostgreSQL: --database-acquire-seconds): try again."
                     .to_owned(),
             retry_after: Some(1),
         },
@@ -78,15 +78,15 @@ fn outage(error: &impl std::fmt::Display) -> Error {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
-    /// It cannot be written to; why.
+    /// The database is read-only; the reason.
     ReadOnly(&'static str),
-    /// The same may work when it is tried again.
+    /// The same can succeed later.
     Outage,
     /// Another write came first.
     Conflict,
-    /// Row-level security refuses it: the caller has lost the right to it meanwhile.
+    /// Row-level security refused it: the caller has lost the permission in the meantime.
     Forbidden,
-    /// Another transaction has held what is wanted for too long.
+    /// Another transaction has held a lock for too long.
     Busy,
     /// The same fails again.
     Defect,
@@ -94,10 +94,10 @@ enum Kind {
 
 const IS_READ_ONLY: &str = "the database is read-only";
 const IS_FULL: &str = "the database's disk is full";
-const IS_BROKEN: &str = "the database's disk fails";
+const IS_BROKEN: &str = "the database's disk has errors";
 
 /// By SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
-fn of_postgres(code: &str) -> Kind {
+fn classify_sqlstate(code: &str) -> Kind {
     match code {
         // read_only_sql_transaction, disk_full
         "25006" => return Kind::ReadOnly(IS_READ_ONLY),
@@ -113,20 +113,20 @@ fn of_postgres(code: &str) -> Kind {
         _ => {}
     }
     match code.get(..2) {
-        // Connection exceptions, rollbacks of one of two that met, insufficient resources, an operator's intervention.
+        // Connection exceptions, rollback after a serialization failure, insufficient resources, operator intervention.
         Some("08" | "40" | "53" | "57") => Kind::Outage,
         _ => Kind::Defect,
     }
 }
 
-/// By result code (<https://www.sqlite.org/rescode.html>); what is above the lowest byte makes it more exact.
-fn of_sqlite(code: i32) -> Kind {
+/// By result code (<https://www.sqlite.org/rescode.html>); the lowest byte is the primary code.
+fn classify_sqlite(code: i32) -> Kind {
     /// SQLITE_IOERR_WRITE, _FSYNC, _DIR_FSYNC, _TRUNCATE, _DELETE, _SHMOPEN, _SHMSIZE.
     const WRITING: [i32; 7] = [778, 1034, 1290, 1546, 2570, 4618, 4874];
     match code {
         // SQLITE_CONSTRAINT_FOREIGNKEY, _PRIMARYKEY, _UNIQUE
         787 | 1555 | 2067 => return Kind::Conflict,
-        // SQLITE_BUSY, _BUSY_RECOVERY: another process has the file.
+        // SQLITE_BUSY, _BUSY_RECOVERY: another process holds the lock.
         5 | 261 => return Kind::Busy,
         _ => {}
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_is_told_by_the_code_alone() {
+    fn failures_are_classified_by_code() {
         for (code, kind) in [
             ("25006", Kind::ReadOnly(IS_READ_ONLY)),
             ("53100", Kind::ReadOnly(IS_FULL)),
@@ -162,7 +162,7 @@ mod tests {
             ("23514", Kind::Defect),
             ("", Kind::Defect),
         ] {
-            assert_eq!(of_postgres(code), kind, "{code}");
+            assert_eq!(classify_sqlstate(code), kind, "{code}");
         }
         for (code, kind) in [
             (8, Kind::ReadOnly(IS_READ_ONLY)),
@@ -179,7 +179,7 @@ mod tests {
             (275, Kind::Defect),
             (1, Kind::Defect),
         ] {
-            assert_eq!(of_sqlite(code), kind, "{code}");
+            assert_eq!(classify_sqlite(code), kind, "{code}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SQL as text with its values, for what both databases can be asked in the same words.
+//! SQL text with its values, in the common syntax of both databases.
 
 use sea_orm::{DbBackend, Statement, Value};
 
@@ -6,7 +6,7 @@ use crate::model::error::Result;
 use crate::model::json::Json;
 use crate::model::page::{Cursor, Key, Page};
 
-/// A statement under construction. `$1`, `$2` … are placeholders on both databases.
+/// A statement under construction. Both databases use `$1`, `$2` … as placeholders.
 pub(super) struct Sql {
     text: String,
     values: Vec<Value>,
@@ -17,12 +17,12 @@ impl Sql {
         Self { text: text.to_owned(), values: Vec::new() }
     }
 
-    /// A whole statement with the values of its placeholders, in their order.
+    /// A complete statement with the values of its placeholders, in order.
     pub(super) fn with(text: &str, values: impl IntoIterator<Item = Value>) -> Self {
         Self { text: text.to_owned(), values: values.into_iter().collect() }
     }
 
-    /// A call of one of the database's functions.
+    /// A call of a database function.
     pub(super) fn call(function: &str, values: impl IntoIterator<Item = Value>) -> Self {
         let mut sql = Self::new("SELECT ");
         let mut open = "(";
@@ -35,13 +35,13 @@ impl Sql {
         sql
     }
 
-    /// Adds text. It must not contain what a caller sent: that is [`Sql::bind`]'s.
+    /// Adds text, which must not contain user input; use [`Sql::bind`] for that.
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
     }
 
-    /// Puts text before and after what is there.
+    /// Adds text before and after the current text.
     pub(super) fn around(&mut self, before: &str, after: &str) {
         self.text = format!("{before}{}{after}", self.text);
     }
@@ -61,11 +61,11 @@ impl Sql {
             self.push(open).bind(value);
             open = ", ";
         }
-        // No row is in an empty list; `IN ()` is an error on PostgreSQL.
+        // An empty list matches no row; `IN ()` is an error on PostgreSQL.
         self.push(if open == "(" { "(NULL)" } else { ")" })
     }
 
-    /// Adds `columns IN ((a1, b1), …)`; no row is in an empty list.
+    /// Adds `columns IN ((a1, b1), …)`; an empty list matches no row.
     pub(super) fn pairs<A: Into<Value>, B: Into<Value>>(
         &mut self,
         columns: &str,
@@ -101,7 +101,7 @@ impl Sql {
 }
 
 impl Sql {
-    /// Adds the condition that `column` contains `text` literally, in any case.
+    /// Adds the condition that `column` contains `text` literally, case-insensitive.
     pub(super) fn contains(&mut self, column: &str, text: &str) -> &mut Self {
         let mut pattern = String::from("%");
         for character in text.chars() {
@@ -111,12 +111,12 @@ impl Sql {
             pattern.push(character);
         }
         pattern.push('%');
-        // Both sides by the database, whose idea of case may be narrower than Rust's.
+        // The database converts both sides, since its case rules can be narrower than Rust's.
         self.push("lower(").push(column).push(") LIKE lower(").bind(pattern).push(") ESCAPE '\\'")
     }
 }
 
-/// The statements that insert rows into a table, of as many as one statement takes; `end` follows each.
+/// The statements that insert rows into a table in batches; `end` is appended to each.
 pub(super) fn insert<const N: usize>(
     table: &str,
     columns: [&str; N],
@@ -134,10 +134,10 @@ pub(super) fn insert<const N: usize>(
     statements
 }
 
-/// SQLite takes 32,766 values in a statement, and no table here has more than 16 columns.
+/// SQLite limits a statement to 32,766 values, and no table has more than 16 columns.
 pub(super) const ROWS_PER_STATEMENT: usize = 2_000;
 
-/// The order of a list: the columns (or expressions) it is sorted by, all in one direction, the last unique.
+/// The sort order of a list: columns or expressions, all in the same direction, the last of them unique.
 #[derive(Clone, Copy)]
 pub(super) struct Order {
     pub(super) columns: &'static [(&'static str, KeyKind)],
@@ -165,8 +165,8 @@ impl KeyKind {
 }
 
 impl Order {
-    /// Adds ` AND …` for the page's cursors, the order, and a limit of one row more than the page has, by which
-    /// [`crate::model::page::Slice::cut`] knows whether the list goes on.
+    /// Adds ` AND …` for the page's cursors, the order, and a limit of one row more than the page, so that
+    /// [`crate::model::page::Slice::cut`] can detect whether the list continues.
     pub(super) fn page(self, sql: &mut Sql, page: &Page) -> Result<()> {
         self.between(sql, page)?;
         self.sorted(sql, page);
@@ -195,12 +195,12 @@ impl Order {
         sql.push(" LIMIT ").bind(i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1);
     }
 
-    /// Whether the rows of a page come in descending order.
+    /// Whether the rows of a page are read in descending order.
     pub(super) fn is_backwards(self, page: &Page) -> bool {
         self.descending != page.from_end
     }
 
-    /// Adds the order, from the end where the page is.
+    /// Adds the order, reversed if the page is counted from the end.
     pub(super) fn order(self, sql: &mut Sql, page: &Page) {
         let descending = self.is_backwards(page);
         sql.push(" ORDER BY ");
@@ -210,8 +210,8 @@ impl Order {
     }
 }
 
-/// Asks for the same page of each parent's list in one statement: `select` adds the parent's own rows, ending inside a
-/// `WHERE`. (A window function would read every row of a parent for the few that are wanted.)
+/// Selects the same page of each parent's list in one statement: `select` adds the rows of one parent, ending inside a
+/// `WHERE`. (A window function would read all rows of a parent.)
 pub(super) fn pages<P: Copy>(
     parents: &[P],
     order: Order,
@@ -225,7 +225,7 @@ pub(super) fn pages<P: Copy>(
     union(parents, list)
 }
 
-/// Joins one `SELECT`, with its own order and limit, for each parent; without any it has no rows.
+/// Combines one `SELECT` per parent, each with its own order and limit; returns no rows without parents.
 pub(super) fn union<P: Copy>(parents: &[P], mut select: impl FnMut(&mut Sql, P) -> Result<()>) -> Result<Sql> {
     let mut sql = Sql::new(if parents.is_empty() { "SELECT 1 WHERE FALSE" } else { "" });
     for (index, parent) in parents.iter().enumerate() {
@@ -236,7 +236,7 @@ pub(super) fn union<P: Copy>(parents: &[P], mut select: impl FnMut(&mut Sql, P) 
     Ok(sql)
 }
 
-/// JSON is text to the database: its own kinds of JSON write numbers and the order of keys anew.
+/// JSON is stored as text: the databases' own JSON types would change numbers and the order of keys.
 impl From<Json> for Value {
     fn from(json: Json) -> Self {
         String::from(json).into()

@@ -1,9 +1,10 @@
-//! Who is calling: bearer tokens as Supabase and others issue them (JSON Web Tokens, RFC 7519), from the `Authorization`
-//! header or from a payload on a WebSocket.
+//! Authentication by bearer tokens (JSON Web Tokens, RFC 7519), as Supabase and other providers issue them, from the
+//! `Authorization` header or from the payload of a WebSocket message.
 //!
-//! A token is signed with a shared secret (HS256) or with a key that its issuer publishes (see `jwks.rs`); a server may know
-//! both at once, as while a Supabase project moves from the one to the other. The token's header chooses between what the server
-//! has and never adds to it: a key verifies the algorithms of its kind, or the one that it names (RFC 8725, sections 2.1 and 3.1).
+//! A token is signed with a shared secret (HS256) or with a key that its issuer publishes (see `jwks.rs`). A server can
+//! have both, for example while a Supabase project migrates from one to the other. The token's header selects among the
+//! server's keys and never adds to them: a key verifies the algorithms of its kind, or the one that it names (RFC 8725,
+//! sections 2.1 and 3.1).
 
 use std::sync::Arc;
 
@@ -25,20 +26,22 @@ use crate::model::{
     ids::UserId,
 };
 
-/// How far the clocks of the issuer and of this server may be apart, in seconds.
+/// Tolerated clock difference between the issuer and this server, in seconds.
 const LEEWAY: u64 = 5;
 
-/// Longest token that is looked at, in bytes.
+/// Tokens longer than this are refused unread, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// How many tokens are remembered that hold, and the longest of them, in bytes: what a token says takes no more memory than it.
+/// Capacity of the cache of valid tokens, and the longest token in it, in bytes. A token's claims take no more memory
+/// than the token.
 const MAX_REMEMBERED: usize = 4_096;
 const MAX_REMEMBERED_BYTES: usize = 4 * 1024;
 
-/// The role of signed-in users; Supabase's other roles are its service key (`service_role`) and its public key (`anon`).
+/// Role of signed-in users. Supabase's other roles are those of its service key (`service_role`) and public key
+/// (`anon`).
 const ROLE: &str = "authenticated";
 
-/// What an issuer's keys may sign by.
+/// Algorithms accepted for published keys.
 const BY_KEY: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -51,54 +54,54 @@ const BY_KEY: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// Most characters of a name or an address of a picture that are taken from a token.
-const MAX_CLAIM: usize = 1_000;
+/// Longest name or picture URL taken from a token, in characters. Longer texts are cut.
+const MAX_CLAIM_CHARS: usize = 1_000;
 
-const BAD_SIGNATURE: &str = "The token's signature does not hold: it was signed with another secret or key.";
+const BAD_SIGNATURE: &str = "The token's signature is invalid: it was signed with another secret or key.";
 
-/// Namespace of the user ids that [`Verifier::issue`] derives from e-mails (UUID version 5, RFC 9562 section 5.5).
-/// Changing it would make every user of a self-signed server somebody else.
+/// Namespace of the user ids that [`Verifier::issue`] derives from e-mail addresses (UUID version 5, RFC 9562, section
+/// 5.5). Changing it would give every user of a self-signed server another id.
 const USERS: Uuid = Uuid::from_u128(0x6d735a91_aa60_43a3_bad1_68490226f906);
 
-/// Namespace of the ids of users whose `sub` is no UUID: of the `iss`, a line feed and the `sub`. Changing it would make each of
-/// them somebody else.
+/// Namespace of the user ids derived from `iss`, a line feed and `sub`, if `sub` is not a UUID. Changing it would give
+/// each of these users another id.
 const SUBJECTS: Uuid = Uuid::from_u128(0x0a1c4c1e_5b57_4f6e_9d0d_3c6f0e1b8a52);
 
-/// What the claims of a token must say.
+/// Requirements for the claims of a token.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Each `iss` that is trusted; any if there is none.
+    /// Accepted values of `iss`; empty: any.
     pub issuers: Vec<String>,
-    /// The `aud` that this server answers to, each of them; any if there is none.
+    /// Accepted values of `aud`; empty: any.
     pub audiences: Vec<String>,
-    /// The `role` that a user may have; `*` is any. A token need not have one.
+    /// Accepted values of `role`; `*` accepts any. A token without a role is accepted.
     pub roles: Vec<String>,
 }
 
-/// The published keys that are trusted, and whose tokens they sign.
+/// Published keys that are trusted.
 #[derive(Clone)]
 pub struct Trusted {
-    /// The `iss` of those tokens, if there are several issuers.
+    /// The `iss` of tokens signed with these keys; required if there are several issuers.
     pub issuer: Option<String>,
     /// The keys.
     pub jwks: Arc<Jwks>,
 }
 
-/// Verifies bearer tokens, and issues them for servers that sign their own.
+/// Verifies bearer tokens, and issues them for servers with a secret.
 pub struct Verifier {
     secret: Option<Secret>,
     trusted: Vec<Trusted>,
     rules: Rules,
-    /// Tokens that hold, by their SHA-256: looking one up takes a time that says nothing of any other.
+    /// Valid tokens by their SHA-256: the time of a lookup reveals nothing about other tokens.
     remembered: Cache<[u8; 32], Remembered>,
 }
 
-/// What is known of a token that holds. A signature by a public key takes longer to check than most operations take.
+/// The result for a valid token. Checking a public-key signature takes longer than most operations.
 #[derive(Clone)]
 struct Remembered {
     actor: Actor,
-    /// The issuer's keys by one of which it is signed, and whose these are; none for one that is signed with the secret, which
-    /// does not change.
+    /// The issuer's key set at the time of the check, with its index in `trusted`. `None` for a token signed with the
+    /// secret, which does not change.
     keys: Option<(usize, Arc<[Key]>)>,
 }
 
@@ -108,7 +111,8 @@ struct Secret {
 }
 
 impl Verifier {
-    /// A verifier for tokens signed with `secret` by HS256, or by one of the published keys, whose claims are as `rules` say.
+    /// A verifier for tokens that are signed with `secret` (HS256) or with a published key, and whose claims follow
+    /// `rules`.
     pub fn new(secret: Option<&[u8]>, trusted: Vec<Trusted>, rules: Rules) -> Self {
         Self {
             secret: secret.map(|secret| Secret {
@@ -121,23 +125,23 @@ impl Verifier {
         }
     }
 
-    /// Whose a token is, once it is known to hold.
+    /// Verifies a token and returns its user.
     ///
     /// # Errors
-    /// `Unauthenticated`, whose message says what is wrong with the token and never repeats it; `Internal` where the issuer
-    /// whose keys would say has not answered yet.
+    /// `Unauthenticated` with the reason, which never repeats the token; `Internal` if the issuer's keys have not been
+    /// fetched yet.
     pub async fn verify(&self, token: &str) -> Result<Actor> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(refused("The token is too long to be one."));
+            return Err(refused("The token is too long."));
         }
         let digest = Sha256::digest(token).into();
         if let Some(actor) = self.recall(&digest, clock::now().timestamp()) {
             return Ok(actor);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|error| self.reason(error.kind()))?;
-        // Extensions that a reader must understand (RFC 7515, section 4.1.11); this one understands none.
+        // Extensions that a recipient must understand (RFC 7515, section 4.1.11). None is supported.
         if header.crit.is_some() {
-            return Err(refused("The token has a `crit` header, of which nothing is understood here."));
+            return Err(refused("The token has a `crit` header, and its extensions are not supported."));
         }
         let (claims, keys) = match (header.alg, &self.secret) {
             (Algorithm::HS256, Some(secret)) => {
@@ -158,8 +162,8 @@ impl Verifier {
         Ok(actor)
     }
 
-    /// Whose a token is that was verified before. It is verified again once it has expired, with the leeway of that, and once
-    /// the issuer has said its keys anew.
+    /// The user of a token that was verified before. A token is verified again after its `exp` (the leeway applies only
+    /// there), and after the issuer's keys were fetched again.
     fn recall(&self, digest: &[u8; 32], now: i64) -> Option<Actor> {
         let Remembered { actor, keys } = self.remembered.get(digest)?;
         let is_current = keys.is_none_or(|(at, then)| {
@@ -168,16 +172,16 @@ impl Verifier {
         (is_current && now < actor.expires_at).then_some(actor)
     }
 
-    /// Checks the signature by a key of its issuer's, which may have one that it did not have when it was last asked. Among
-    /// several issuers it is the `iss` that says whose keys count, and no other's do.
+    /// Checks the signature with the issuer's keys, and fetches them again if none fits. With several issuers the
+    /// token's `iss` selects the issuer, and only its keys count.
     async fn decode_by_key(&self, token: &str, header: &Header) -> Result<(serde_json::Value, (usize, Arc<[Key]>))> {
-        let is_of = |trusted: &Trusted| match (&trusted.issuer, said_issuer(token)) {
+        let is_issuer = |trusted: &Trusted| match (&trusted.issuer, unverified_issuer(token)) {
             (None, _) => true,
-            (Some(issuer), said) => said.as_ref() == Some(issuer),
+            (Some(issuer), claimed) => claimed.as_ref() == Some(issuer),
         };
-        let of = self.trusted.iter().position(is_of).and_then(|at| Some((at, &self.trusted.get(at)?.jwks)));
+        let of = self.trusted.iter().position(is_issuer).and_then(|at| Some((at, &self.trusted.get(at)?.jwks)));
         let (at, jwks) = of.ok_or_else(|| self.reason(&ErrorKind::InvalidIssuer))?;
-        let mut has_asked = false;
+        let mut has_refetched = false;
         loop {
             let keys = jwks.keys();
             let mut has_failed = false;
@@ -191,43 +195,45 @@ impl Verifier {
                     Err(error) => return Err(self.reason(error.kind())),
                 }
             }
-            // Where the token names its key and the key says no, there is nothing to ask.
+            // The token names its key and that key does not verify it: new keys cannot help.
             let is_settled = has_failed && header.kid.is_some();
-            if is_settled || has_asked || !jwks.ask_again().await {
+            if is_settled || has_refetched || !jwks.ask_again().await {
                 return Err(match keys {
-                    None => Error::internal("the issuer of the tokens has not said its keys yet"),
+                    None => Error::internal("the token issuer's keys have not been fetched yet"),
                     Some(_) if has_failed => refused(BAD_SIGNATURE),
-                    Some(_) => refused("The token is signed with a key that its issuer does not have."),
+                    Some(_) => refused("The token is signed with a key that its issuer does not publish."),
                 });
             }
-            has_asked = true;
+            has_refetched = true;
         }
     }
 
-    /// What the client may know of why its token does not hold.
+    /// The reason that the client sees.
     fn reason(&self, kind: &ErrorKind) -> Error {
         match kind {
             ErrorKind::InvalidSignature => refused(BAD_SIGNATURE),
-            ErrorKind::InvalidIssuer => refused("The token's `iss` is not the one this server trusts."),
+            ErrorKind::InvalidIssuer => refused("The token's `iss` is not trusted by this server."),
             ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
                 refused(match (&self.secret, self.trusted.is_empty()) {
                     (_, true) => "The token must be signed with HS256.",
-                    (None, false) => "The token must be signed by RS, PS, ES (256 or 384) or EdDSA.",
-                    (Some(_), false) => "The token must be signed by HS256, RS, PS, ES (256 or 384) or EdDSA.",
+                    (None, false) => "The token must be signed with RS, PS, ES (256 or 384) or EdDSA.",
+                    (Some(_), false) => "The token must be signed with HS256, RS, PS, ES (256 or 384) or EdDSA.",
                 })
             }
             _ => refused("This is not a token: a bearer token is a signed JSON Web Token with the claims of a user."),
         }
     }
 
-    /// A token of our own, with the claims that Supabase's have, for the `token` command and the dev login. The same
-    /// e-mail, in whatever case, is the same user. It holds for `hours` hours.
+    /// Issues a token with the claims of a Supabase token, valid for `hours` hours, for the `token` command and the dev
+    /// login. The same e-mail address, in upper or lower case, is the same user.
     ///
     /// # Errors
-    /// `BadInput` for something that is no e-mail address; `Internal` where there is no secret to sign with.
+    /// `BadInput` if the e-mail address is invalid; `Internal` if the server has no secret.
     pub fn issue(&self, email: &str, name: Option<&str>, hours: u32) -> Result<String> {
         let secret = self.secret.as_ref().ok_or_else(|| {
-            Error::internal("this server has no secret to sign tokens with: only their issuer makes them (JWT_SECRET)")
+            Error::internal(
+                "this server has no secret to sign tokens with (JWT_SECRET): only the issuer can create them",
+            )
         })?;
         let (user, email) = user_of(email)?;
         let now = clock::now();
@@ -251,7 +257,7 @@ impl Verifier {
     }
 }
 
-/// The claims of a token whose signature holds, read as any JSON. What they say is [`Rules`]' to judge.
+/// The claims of a token with a valid signature, as any JSON. [`Rules`] checks them.
 fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> jsonwebtoken::errors::Result<serde_json::Value> {
     let mut signature_alone = Validation::new(algorithm);
     signature_alone.validate_exp = false;
@@ -260,63 +266,63 @@ fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> jsonwebtoken:
     Ok(jsonwebtoken::decode(token, key, &signature_alone)?.claims)
 }
 
-/// The `iss` that a token says, before anything of it is known to hold.
-fn said_issuer(token: &str) -> Option<String> {
+/// The `iss` of a token that is not verified yet.
+fn unverified_issuer(token: &str) -> Option<String> {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
 impl Rules {
-    /// Checks what verified claims say of themselves (RFC 7519, section 4.1), at that many seconds of the epoch.
+    /// Checks the registered claims of a verified token (RFC 7519, section 4.1). `now` is in seconds since the epoch.
     fn check(&self, claims: &serde_json::Value, now: i64) -> Result<()> {
-        let lacks = |claim: &str| refused(&format!("The token lacks a usable `{claim}`."));
-        // RFC 7519 allows fractions of seconds.
+        let invalid = |claim: &str| refused(&format!("The token has no valid `{claim}`."));
+        // RFC 7519 allows fractional seconds.
         let time = |claim: &str| match present(claims, claim) {
             None => Ok(None),
-            Some(time) => time.as_f64().map(Some).ok_or_else(|| lacks(claim)),
+            Some(time) => time.as_f64().map(Some).ok_or_else(|| invalid(claim)),
         };
-        let expires_at = time("exp")?.filter(|time| (0.0..1e15).contains(time)).ok_or_else(|| lacks("exp"))?;
+        let expires_at = time("exp")?.filter(|time| (0.0..1e15).contains(time)).ok_or_else(|| invalid("exp"))?;
         if text(claims, "sub").is_none() {
-            return Err(lacks("sub"));
+            return Err(invalid("sub"));
         }
         if !self.issuers.is_empty() && named(claims, "iss").is_empty() {
-            return Err(lacks("iss"));
+            return Err(invalid("iss"));
         }
         let mut audiences = named(claims, "aud");
         if audiences.is_empty() {
-            // Whom the token was made for, in the words of those who leave `aud` out (Cognito's access tokens, Clerk).
+            // Providers that leave out `aud` name the audience in these claims (Cognito's access tokens, Clerk).
             audiences.extend(["client_id", "azp"].into_iter().flat_map(|claim| named(claims, claim)));
         }
         if !self.audiences.is_empty() && audiences.is_empty() {
-            return Err(lacks("aud"));
+            return Err(invalid("aud"));
         }
         let (now, leeway) = (now as f64, LEEWAY as f64);
         if expires_at < now - leeway {
             return Err(refused("The token has expired."));
         }
         if time("nbf")?.is_some_and(|begins_at| begins_at > now + leeway) {
-            return Err(refused("The token does not hold yet."));
+            return Err(refused("The token is not valid yet."));
         }
         let is_among = |said: &[&str], known: &[String]| {
             known.is_empty() || known.iter().any(|known| said.contains(&known.as_str()))
         };
         if !is_among(&named(claims, "iss"), &self.issuers) {
-            return Err(refused("The token's `iss` is not the one this server trusts."));
+            return Err(refused("The token's `iss` is not trusted by this server."));
         }
         if !is_among(&audiences, &self.audiences) {
-            return Err(refused("The token's `aud` is not this server's."));
+            return Err(refused("The token's `aud` does not name this server."));
         }
         Ok(())
     }
 }
 
-/// A text that is there, and not empty.
+/// The string at `key`, if it is not empty.
 fn text<'c>(object: &'c serde_json::Value, key: &str) -> Option<&'c str> {
     object.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// The texts of a claim that is one or several.
+/// The strings of a claim that is a string or an array.
 fn named<'c>(claims: &'c serde_json::Value, claim: &str) -> Vec<&'c str> {
     match claims.get(claim) {
         Some(serde_json::Value::Array(values)) => values.iter().filter_map(serde_json::Value::as_str).collect(),
@@ -325,7 +331,7 @@ fn named<'c>(claims: &'c serde_json::Value, claim: &str) -> Vec<&'c str> {
     }
 }
 
-/// What verified claims say of their user.
+/// Reads the user from verified claims.
 fn read(claims: &serde_json::Value, accepted: &[String]) -> Result<Actor> {
     check_role(claims, accepted)?;
     let subject = text(claims, "sub").unwrap_or_default();
@@ -340,8 +346,8 @@ fn read(claims: &serde_json::Value, accepted: &[String]) -> Result<Actor> {
     let said = Claims {
         email: email.map(str::to_owned),
         full_name: full_name(claims),
-        avatar_url: of_profile(claims, &["picture", "avatar_url"]),
-        // The cast cuts fractions off and saturates.
+        avatar_url: profile_claim(claims, &["picture", "avatar_url"]),
+        // The cast truncates fractions and saturates.
         issued_at: time("iat").map(|time| time as i64),
     };
     let expires_at = time("exp").unwrap_or_default() as i64;
@@ -370,47 +376,48 @@ fn check_role(claims: &serde_json::Value, accepted: &[String]) -> Result<()> {
     }
 }
 
-/// The first of these claims that says something: the issuer's own (OpenID Connect Core, section 5.1), or else those in
-/// Supabase's `user_metadata`.
-fn of_profile(claims: &serde_json::Value, names: &[&str]) -> Option<String> {
+/// The first non-empty one of these claims: at the top level (OpenID Connect Core, section 5.1), then in Supabase's
+/// `user_metadata`.
+fn profile_claim(claims: &serde_json::Value, names: &[&str]) -> Option<String> {
     let places = [Some(claims), claims.get("user_metadata")];
     places.into_iter().flatten().find_map(|object| names.iter().find_map(|name| clean(text(object, name)?)))
 }
 
 fn full_name(claims: &serde_json::Value) -> Option<String> {
-    let of_parts = || {
-        let parts = [of_profile(claims, &["given_name"]), of_profile(claims, &["family_name"])];
+    let from_parts = || {
+        let parts = [profile_claim(claims, &["given_name"]), profile_claim(claims, &["family_name"])];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(" "))
     };
-    let written = of_profile(claims, &["full_name", "name"]);
-    written.or_else(of_parts).or_else(|| of_profile(claims, &["preferred_username", "nickname"]))
+    let written = profile_claim(claims, &["full_name", "name"]);
+    written.or_else(from_parts).or_else(|| profile_claim(claims, &["preferred_username", "nickname"]))
 }
 
-/// A text as a profile may have it: no character that cannot be shown, which one database would take and another not.
+/// A text for a profile, without characters that cannot be displayed: the databases differ in whether they accept them.
 fn clean(text: &str) -> Option<String> {
     let is_shown = |character: &char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
-    let shown: String = text.chars().filter(is_shown).take(MAX_CLAIM).collect();
+    let shown: String = text.chars().filter(is_shown).take(MAX_CLAIM_CHARS).collect();
     let shown = shown.trim();
     (!shown.is_empty()).then(|| shown.to_owned())
 }
 
-/// Whether a token says that its address is its user's own. A top-level `email_verified` (OpenID Connect Core, section 5.1) is
-/// the issuer's word and decides; some write it as a text. Supabase has it in `user_metadata` alone, which users may write to, but
-/// it puts an address into `email` only once it is confirmed, unless the operator has switched confirmation off.
+/// Whether the token's e-mail address is verified. A top-level `email_verified` (OpenID Connect Core, section 5.1)
+/// comes from the issuer and decides; some issuers write it as a string. Supabase sets it only in `user_metadata`,
+/// which users can write, but it puts an address into `email` only after confirmation, unless the operator has disabled
+/// confirmation.
 fn has_verified_email(claims: &serde_json::Value) -> bool {
     let is_true = |value: &serde_json::Value| {
         value.as_bool().unwrap_or_else(|| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true")))
     };
-    let says_so = |object: &serde_json::Value| present(object, "email_verified").map(is_true);
-    says_so(claims).or_else(|| claims.get("user_metadata").and_then(says_so)).unwrap_or(false)
+    let stated = |object: &serde_json::Value| present(object, "email_verified").map(is_true);
+    stated(claims).or_else(|| claims.get("user_metadata").and_then(stated)).unwrap_or(false)
         && !present(claims, "is_anonymous").is_some_and(is_true)
 }
 
-/// The user that our own tokens name for an e-mail address, and the address as they spell it.
+/// The user id of an e-mail address in self-issued tokens, and the address as they spell it.
 ///
 /// # Errors
-/// `BadInput` for something that is no e-mail address.
+/// `BadInput` if the address is invalid.
 pub fn user_of(email: &str) -> Result<(UserId, String)> {
     let email = email.trim().to_lowercase();
     if !email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()) {
@@ -419,10 +426,10 @@ pub fn user_of(email: &str) -> Result<(UserId, String)> {
     Ok((UserId(Uuid::new_v5(&USERS, email.as_bytes())), email))
 }
 
-/// The token in a request's `Authorization` header; none where there is no such header.
+/// The token in the `Authorization` header; `None` if there is no such header.
 ///
 /// # Errors
-/// `Unauthenticated` where the header is there and is no single `Bearer` token (RFC 6750, section 2.1).
+/// `Unauthenticated` if the header is not a single `Bearer` token (RFC 6750, section 2.1).
 pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -433,7 +440,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     after_scheme(value)
 }
 
-/// How long a caller's token still holds: at most a year, since a sleep cannot be of any length, and that without a caller.
+/// Time until the token expires, at most a year because a timer has a maximum; a year without a token.
 pub fn time_left(actor: Option<&Actor>) -> std::time::Duration {
     const LONGEST: u64 = 365 * 24 * 3600;
     let left = actor.map(|actor| actor.expires_at.saturating_sub(clock::now().timestamp()));
@@ -441,11 +448,12 @@ pub fn time_left(actor: Option<&Actor>) -> std::time::Duration {
     std::time::Duration::from_secs(left.min(LONGEST))
 }
 
-/// The token in the payload of a `connection_init` or a `ping`, in any of the shapes that clients use: `{"Authorization": "Bearer …"}` (or
-/// `authorization`), the same inside `{"headers": …}`, or `{"token": "…"}`; none where it has none of them.
+/// The token in the payload of a `connection_init` or a `ping`, in any of the shapes that clients use:
+/// `{"Authorization": "Bearer …"}` (or `authorization`), the same inside `{"headers": …}`, or `{"token": "…"}`. `None`
+/// without any of these.
 ///
 /// # Errors
-/// `Unauthenticated` where one of them is there and holds no token.
+/// `Unauthenticated` if one of them is malformed.
 pub fn from_payload(payload: &serde_json::Value) -> Result<Option<&str>> {
     for object in [Some(payload), payload.get("headers")].into_iter().flatten() {
         for key in ["Authorization", "authorization"] {
@@ -466,7 +474,7 @@ fn present<'a>(object: &'a serde_json::Value, key: &str) -> Option<&'a serde_jso
     object.get(key).filter(|value| !value.is_null())
 }
 
-/// The token of an `Authorization` value: what follows the scheme, which must be `Bearer` in any case of its letters.
+/// The token of an `Authorization` value, after the scheme, which must be `Bearer` (case-insensitive).
 fn after_scheme(value: &str) -> Result<Option<&str>> {
     match value.trim().split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(Some(token.trim())),
@@ -500,7 +508,7 @@ mod tests {
     }
 
     fn verify(verifier: &Verifier, token: &str) -> Result<Actor> {
-        verifier.verify(token).now_or_never().expect("a secret needs no waiting")
+        verifier.verify(token).now_or_never().expect("a token signed with the secret is verified without waiting")
     }
 
     fn signed(claims: &serde_json::Value, algorithm: Algorithm, secret: &[u8]) -> String {
@@ -532,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_issued_verifies_and_names_the_same_user_for_the_same_email() {
+    fn an_issued_token_verifies_and_an_email_always_names_the_same_user() {
         let verifier = verifier();
         let ada = verify(&verifier, &verifier.issue("Ada@Example.com", Some("Ada"), 1).unwrap()).unwrap();
         let again = verify(&verifier, &verifier.issue("ada@example.com ", None, 1).unwrap()).unwrap();
@@ -547,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_remembered_until_it_expires_and_none_that_does_not_hold() {
+    fn valid_tokens_are_cached_until_they_expire_and_invalid_ones_never() {
         let verifier = verifier();
         let digest = |token: &str| <[u8; 32]>::from(Sha256::digest(token));
         let token = verifier.issue("ada@example.com", None, 1).unwrap();
@@ -567,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_for_a_server_with_an_issuer_needs_it() {
+    fn the_iss_must_match_if_the_server_names_an_issuer() {
         let strict = Verifier::new(Some(SECRET), Vec::new(), rules(&["https://x.supabase.co/auth/v1"]));
         assert_eq!(verdict(&strict, json!({ "iss": "https://x.supabase.co/auth/v1" })), "ok");
         assert!(verdict(&strict, json!({ "iss": "https://y.supabase.co/auth/v1" })).contains("`iss`"));
@@ -576,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_do_not_hold_are_refused_by_name() {
+    fn a_refusal_names_the_invalid_claim() {
         let verifier = verifier();
         let now = clock::now().timestamp();
         assert_eq!(verdict(&verifier, json!({})), "ok");
@@ -587,7 +595,7 @@ mod tests {
             (json!({ "exp": now - 60 }), "expired"),
             (json!({ "exp": null }), "`exp`"),
             (json!({ "exp": "tomorrow" }), "`exp`"),
-            (json!({ "nbf": now + 60 }), "not hold yet"),
+            (json!({ "nbf": now + 60 }), "not valid yet"),
             (json!({ "aud": "other" }), "`aud`"),
             (json!({ "aud": null }), "`aud`"),
             (json!({ "sub": null }), "`sub`"),
@@ -606,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn only_hs256_by_our_secret_holds() {
+    fn only_hs256_with_the_servers_secret_is_accepted() {
         let verifier = verifier();
         let claims = claims(json!({}));
         assert!(verify(&verifier, &signed(&claims, Algorithm::HS256, b"another secret")).is_err());
@@ -622,7 +630,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_verified_where_the_issuer_says_so() {
+    fn an_address_is_verified_if_the_issuer_states_it() {
         let verifier = verifier();
         let email = |change: serde_json::Value| {
             let token = signed(&claims(change), Algorithm::HS256, SECRET);
@@ -656,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_found_where_clients_put_them() {
+    fn tokens_are_found_in_every_supported_place() {
         let header = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, value.parse().unwrap());

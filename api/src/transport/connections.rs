@@ -1,5 +1,5 @@
-//! Connections, by HTTP/1.1: accepted, and let go when nothing comes of them. axum's own loop waits for the head of a request for
-//! as long as it takes.
+//! Accepts HTTP/1.1 connections, and closes those on which no request arrives. axum's own loop has no timeout for the
+//! head of a request.
 
 use std::{
     io::{self, ErrorKind},
@@ -29,19 +29,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::config::listen::Address;
 
-/// How long nothing is accepted after that has failed for want of something, such as files that may be open.
+/// Pause after a failed accept, for example when the limit on open files is reached.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What accepts connections.
+/// A listening socket.
 pub enum Listener {
-    /// At an address.
+    /// A TCP address.
     Tcp(TcpListener),
-    /// At a path.
+    /// A Unix socket.
     #[cfg(unix)]
     Unix(UnixSocket),
 }
 
-/// A socket in the file system, which goes with the value.
+/// A Unix socket. Dropping it deletes its file.
 #[cfg(unix)]
 pub struct UnixSocket {
     listener: tokio::net::UnixListener,
@@ -56,14 +56,11 @@ impl Drop for UnixSocket {
 }
 
 impl Listener {
-    /// Listens at an address: a name may have several, and all are listened at.
-    ///
-    /// # Errors
-    /// As the system says.
+    /// Listens at an address. A name can have several addresses; all of them are used.
     pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
         match address {
             Address::Tcp { host: None, port } => {
-                // Linux takes IPv4 there, too.
+                // On Linux this accepts IPv4 as well.
                 let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).await {
                     Err(error) if error.kind() != ErrorKind::AddrInUse => {
                         TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).await
@@ -80,7 +77,7 @@ impl Listener {
                     }
                     match TcpListener::bind(address).await {
                         Ok(listener) => listeners.push(listener),
-                        // A name may have an address of a kind that this machine has not.
+                        // A name can have addresses of a kind that this machine does not support.
                         Err(error) if error.kind() == ErrorKind::AddrNotAvailable && !listeners.is_empty() => {}
                         Err(error) => return Err(error),
                     }
@@ -93,7 +90,7 @@ impl Listener {
             #[cfg(unix)]
             Address::Unix { path, mode } => {
                 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-                // A server that was killed has left its socket there, and nobody answers.
+                // A killed server leaves its socket behind. If nothing accepts connections there, delete it.
                 if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
                     match tokio::net::UnixStream::connect(path).await {
                         Ok(_) => return Err(ErrorKind::AddrInUse.into()),
@@ -110,7 +107,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens; `None` for a path.
+    /// The local address; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -123,14 +120,14 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Small messages of a subscription must not wait for the acknowledgement of the one before.
+                // Small messages of a subscription must not wait for the acknowledgement of the previous one.
                 let _ = stream.set_nodelay(true);
                 Ok((Box::new(stream), peer))
             }
             #[cfg(unix)]
             Self::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
-                // It is on this machine.
+                // The peer is on this machine.
                 Ok((Box::new(stream), (Ipv4Addr::LOCALHOST, 0).into()))
             }
         }
@@ -141,12 +138,12 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Serves whoever connects, until `shutdown`; then ends with the last request that is under way. A connection on which no whole
-/// head of a request comes within `head_time`, neither the first nor after an answer, is closed.
+/// Serves connections until `shutdown`, then waits for the running requests. Closes a connection if the head of a
+/// request does not arrive within `head_time`, both initially and after a response.
 pub async fn serve(listener: Listener, router: Router, head_time: Duration, shutdown: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_time);
-    // Names of headers have no case, but some clients compare them as they are written.
+    // Header names are case-insensitive, but some clients compare them literally.
     http.title_case_headers(true).preserve_header_case(true);
     let connections = TaskTracker::new();
     loop {
@@ -158,10 +155,10 @@ pub async fn serve(listener: Listener, router: Router, head_time: Duration, shut
             Ok((stream, peer)) => {
                 connections.spawn(serve_one(stream, peer, router.clone(), http.clone(), shutdown.clone()));
             }
-            // Whoever it was has gone.
+            // The client has already disconnected.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
+                tracing::error!(%error, "cannot accept connections");
                 sleep(PAUSE).await;
             }
         }
@@ -181,7 +178,7 @@ async fn serve_one(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        // How the client writes `Sec-WebSocket-Protocol` is how it looks for it in the answer.
+        // Some clients look for `Sec-WebSocket-Protocol` in the response in the same letter case as they sent it.
         let upgrade = request.headers().contains_key(UPGRADE).then(|| request.extensions().clone());
         let answer = router.call(request);
         async move {
@@ -201,6 +198,6 @@ async fn serve_one(
         }
     };
     if let Err(error) = served {
-        tracing::trace!(%error, %peer, "a connection has ended");
+        tracing::trace!(%error, %peer, "a connection ended with an error");
     }
 }

@@ -1,12 +1,12 @@
-//! GraphiQL at `/`, with the files that it needs under `/graphiql/`. Its own URLs are relative, so that it works below a path,
-//! behind a proxy that takes that path away.
+//! GraphiQL at `/`, with its files under `/graphiql/`. Its URLs are relative, so that it works behind a proxy that
+//! strips a path prefix.
 //!
-//! The page and its script are ours (`api/graphiql/`). GraphiQL, React and the WebSocket client are npm's prebuilt
-//! files: `build.rs` embeds them, and then the page loads nothing from any other host. A binary that was built without
-//! npm names the same files on a CDN, by exact version and hash, and says so on the page.
+//! The page and its script are part of this repository (`api/graphiql/`). GraphiQL, React and the WebSocket client are
+//! prebuilt npm files: `build.rs` embeds them, and then the page loads nothing from other hosts. A binary built without
+//! npm loads the same files from a CDN, pinned by version and hash, and states this on the page.
 //!
-//! To add an example tab: write `api/graphiql/examples/NN-name.graphql` with its variables beside it in
-//! `NN-name.json`, and name it in [`EXAMPLES`].
+//! To add an example tab: write `api/graphiql/examples/NN-name.graphql` and its variables in `NN-name.json`, and add
+//! the name to [`EXAMPLES`].
 
 use std::sync::LazyLock;
 
@@ -25,27 +25,27 @@ use sha2::{Digest, Sha256};
 
 include!(concat!(env!("OUT_DIR"), "/graphiql_assets.rs"));
 
-/// A file of an npm package that the page needs, in the order of loading.
+/// A file of an npm package, in loading order.
 struct Asset {
-    /// Its name under `/graphiql/`, version included.
+    /// Name under `/graphiql/`, including the version.
     name: &'static str,
-    /// The same bytes on the CDN.
+    /// URL of the same file on the CDN.
     cdn: &'static str,
-    /// SHA-384 of the bytes, as <https://www.w3.org/TR/SRI/> writes it.
+    /// SHA-384 of the file, in the format of <https://www.w3.org/TR/SRI/>.
     integrity: &'static str,
-    /// The bytes, where the build had npm.
+    /// The content, if the build had npm.
     bytes: Option<&'static [u8]>,
 }
 
 /// An example tab.
 pub struct Example {
-    /// The file's name, without an extension.
+    /// The file's name without extension.
     pub name: &'static str,
-    /// A GraphQL document with one operation or more, to be run in their order.
+    /// A GraphQL document with one or more operations, to be run in order.
     pub document: &'static str,
-    /// The variables of all its operations, as JSON. A string `PASTE-<NOUN>-ID` stands for the `id` of the field
-    /// `<noun>` (project, session, message, file, snapshot, agentConfiguration), or the field `<noun>Id`, in the last mutation
-    /// payload that had one.
+    /// The variables of all its operations, as JSON. A string `PASTE-<NOUN>-ID` is replaced by the `id` of the field
+    /// `<noun>` (project, session, message, file, snapshot, agentConfiguration) or by the field `<noun>Id` of the last
+    /// mutation payload that had one.
     pub variables: &'static str,
 }
 
@@ -59,7 +59,7 @@ macro_rules! example {
     };
 }
 
-/// The example tabs, from left to right: they can be run one after the other, on an empty database.
+/// The example tabs from left to right. They can be run in this order on an empty database.
 pub const EXAMPLES: &[Example] = &[
     example!("01-who-am-i"),
     example!("02-create-project"),
@@ -76,28 +76,28 @@ pub const EXAMPLES: &[Example] = &[
 
 const CDN: &str = "https://cdn.jsdelivr.net";
 
-/// For files that keep their name when they change: the browser asks each time, and mostly hears 304.
+/// For files that keep their name when they change: the browser revalidates each time.
 const REVALIDATE: &str = "no-cache";
-/// For files whose name says their version.
+/// For files with a version in their name.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
-/// The page, by whether this binary has its own copy of the npm files.
+/// The page, with embedded files or with the CDN.
 static PAGE: LazyLock<Document> = LazyLock::new(|| Document::new(page_html(embedded()), "text/html; charset=utf-8"));
 static SCRIPT: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("../../graphiql/page.js"), JAVASCRIPT));
 static STYLE: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("../../graphiql/page.css"), CSS));
-/// The licenses of what npm gave; empty where this binary has nothing of it.
+/// The licenses of the npm packages; empty if they are not embedded.
 static LICENSE_TEXTS: LazyLock<Document> = LazyLock::new(|| Document::new(LICENSES, "text/plain; charset=utf-8"));
 static TABS: LazyLock<Document> = LazyLock::new(|| Document::new(examples_json(), "application/json"));
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// The routes `/` and `/graphiql/{file}`. They need no state and no caller: nothing on them is secret.
+/// The routes `/` and `/graphiql/{file}`. They are public.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/", get(page)).route("/graphiql/{file}", get(asset))
 }
 
-/// `GET /`: the page.
+/// `GET /`.
 async fn page(request: HeaderMap) -> Response {
     let mut response = PAGE.answer(&request);
     let headers = response.headers_mut();
@@ -107,7 +107,7 @@ async fn page(request: HeaderMap) -> Response {
     response
 }
 
-/// `GET /graphiql/{file}`: what the page loads. 404 for any other name.
+/// `GET /graphiql/{file}`.
 async fn asset(Path(file): Path<String>, request: HeaderMap) -> Response {
     match file.as_str() {
         "page.js" => SCRIPT.answer(&request),
@@ -126,7 +126,7 @@ async fn asset(Path(file): Path<String>, request: HeaderMap) -> Response {
 
 const NO_SNIFFING: (axum::http::HeaderName, &str) = (X_CONTENT_TYPE_OPTIONS, "nosniff");
 
-/// A file of ours, made once.
+/// A file of this repository with its headers.
 struct Document {
     content_type: &'static str,
     etag: String,
@@ -140,7 +140,7 @@ impl Document {
         Self { content_type, etag, body: text.into() }
     }
 
-    /// 200 with the file, or 304 where the browser has it already.
+    /// 200 with the file, or 304 if the browser's copy is current.
     fn answer(&self, request: &HeaderMap) -> Response {
         let known = request.get(IF_NONE_MATCH).is_some_and(|etag| etag.as_bytes() == self.etag.as_bytes());
         let (status, body) =
@@ -151,7 +151,7 @@ impl Document {
     }
 }
 
-/// Whether the build had npm.
+/// Whether the npm files are embedded.
 fn embedded() -> bool {
     ASSETS.iter().all(|asset| asset.bytes.is_some())
 }
@@ -182,17 +182,17 @@ fn page_html(embedded: bool) -> String {
         .replace("<!-- notice -->", notice)
 }
 
-/// What the page may load and call (<https://www.w3.org/TR/CSP3/>).
+/// The Content-Security-Policy of the page (<https://www.w3.org/TR/CSP3/>).
 fn content_security_policy(embedded: bool) -> String {
     let cdn = if embedded { String::new() } else { format!(" {CDN}") };
-    // GraphiQL's style sheet carries its fonts and a few images as data: URLs.
+    // GraphiQL's style sheet contains its fonts and a few images as data: URLs.
     format!(
         "default-src 'none'; script-src 'self'{cdn}; style-src 'self'{cdn}; img-src 'self' data:; font-src data:; \
          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 }
 
-/// The example tabs as the page's script reads them.
+/// The example tabs as the page's script expects them.
 fn examples_json() -> String {
     let tabs: Vec<_> = EXAMPLES
         .iter()
@@ -210,16 +210,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_files_have_the_hashes_that_the_cdn_page_asks_for() {
+    fn embedded_files_have_the_hashes_of_the_cdn_page() {
         for asset in ASSETS {
             let Some(bytes) = asset.bytes else { continue };
             let hash = format!("sha384-{}", BASE64_STANDARD.encode(Sha384::digest(bytes)));
-            assert_eq!(hash, asset.integrity, "{}: mend api/graphiql/assets.tsv", asset.name);
+            assert_eq!(hash, asset.integrity, "{}: correct api/graphiql/assets.tsv", asset.name);
         }
     }
 
     #[test]
-    fn what_is_embedded_comes_with_its_licenses() {
+    fn embedded_packages_come_with_their_licenses() {
         for asset in ASSETS.iter().filter(|asset| asset.bytes.is_some()) {
             let package = asset.name.rsplit_once('-').unwrap().0;
             assert!(LICENSES.contains(&format!("── {package} ──")), "{package}");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cdn_page_checks_every_file_and_says_where_it_loads_from() {
+    fn the_cdn_page_pins_every_file_and_states_its_source() {
         let page = page_html(false);
         assert_eq!(page.matches("integrity=\"sha384-").count(), ASSETS.len());
         assert_eq!(page.matches(CDN).count(), ASSETS.len());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unchanged_page_answers_304_and_an_unknown_file_404() {
+    async fn an_unchanged_page_returns_304_and_an_unknown_file_404() {
         let first = page(HeaderMap::new()).await;
         assert_eq!(first.status(), StatusCode::OK);
         let mut again = HeaderMap::new();

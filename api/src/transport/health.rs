@@ -1,5 +1,5 @@
-//! What operators and their machines ask: `/healthz` (the process lives), `/readyz` (requests can be served; where not, which
-//! part is to blame, and whether nothing can be written) and `/metrics` (Prometheus), which is served at an address of its own alone.
+//! Endpoints for operators: `/healthz` (liveness), `/readyz` (readiness, with the failing part and whether the database
+//! is read-only) and `/metrics` (Prometheus), which is served only at its own address.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,27 +23,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{domain::Services, metrics};
 
-/// How long a part may take to say that it is ready.
-const CHECK_TIME: Duration = Duration::from_secs(2);
-/// For how long an answer holds: whoever asks more often costs the database nothing.
-const HOLDS: Duration = Duration::from_secs(1);
+/// Timeout of a check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a result is cached, so that frequent requests do not load the database.
+const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// Something that works or not.
+/// Something that readiness depends on.
 pub struct Part {
-    /// What it is.
+    /// Name in the response.
     pub name: &'static str,
-    /// Whether requests can be served only where it works.
+    /// Whether the server is not ready if the check fails.
     pub is_needed: bool,
-    /// What anybody may know of it where it does not work.
+    /// Public reason if the check fails.
     pub amiss: &'static str,
-    /// Finds out; the error is for the log.
+    /// The check. Its error goes to the log only.
     pub check: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
 
-/// Finds out whether the database takes no writes; where it does not answer, that is a part's to say.
+/// Checks whether the database is read-only; false if it does not answer, which another part reports.
 pub type IsReadOnly = Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
-/// Knows whether the server is ready.
+/// Readiness of the server.
 pub struct Health {
     is_read_only: IsReadOnly,
     parts: Vec<Part>,
@@ -68,28 +68,28 @@ struct PartReadiness {
 }
 
 impl Health {
-    /// Ready when all parts that are needed are and `draining` is not cancelled.
+    /// The server is ready if all needed parts are and `draining` is not cancelled.
     pub fn new(parts: Vec<Part>, is_read_only: IsReadOnly, draining: CancellationToken) -> Self {
         Self { is_read_only, parts, draining, last: Mutex::default() }
     }
 
     async fn readiness(&self) -> Readiness {
-        // Held while asking: who comes meanwhile gets the same answer.
+        // Locked during the checks: concurrent requests share one result.
         let mut last = self.last.lock().await;
-        let before = last.as_ref().filter(|(at, _)| at.elapsed() < HOLDS);
+        let before = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME);
         let mut readiness = match before {
             Some((_, readiness)) => readiness.clone(),
             None => {
                 let before = last.take().map(|(_, readiness)| readiness);
-                let parts = join_all(self.parts.iter().map(|part| ask(part, before.as_ref())));
-                let (parts, read_only) = tokio::join!(parts, timeout(CHECK_TIME, (self.is_read_only)()));
+                let parts = join_all(self.parts.iter().map(|part| check(part, before.as_ref())));
+                let (parts, read_only) = tokio::join!(parts, timeout(CHECK_TIMEOUT, (self.is_read_only)()));
                 let read_only = read_only.unwrap_or(false);
                 let ready = self.parts.iter().zip(&parts).all(|(part, found)| found.ready || !part.is_needed);
                 let was_read_only = before.as_ref().is_some_and(|before| before.read_only);
                 if read_only && !was_read_only {
-                    tracing::warn!("the database takes no writes: reads are served");
+                    tracing::warn!("the database is read-only; only reads are served");
                 } else if was_read_only && !read_only {
-                    tracing::info!("the database takes writes again");
+                    tracing::info!("the database accepts writes again");
                 }
                 let readiness = Readiness { ready, read_only, parts };
                 if readiness.ready && before.is_some_and(|before| !before.ready) {
@@ -106,14 +106,14 @@ impl Health {
     }
 }
 
-async fn ask(part: &Part, before: Option<&Readiness>) -> PartReadiness {
+async fn check(part: &Part, before: Option<&Readiness>) -> PartReadiness {
     let name = part.name;
-    let cause = match timeout(CHECK_TIME, (part.check)()).await {
+    let cause = match timeout(CHECK_TIMEOUT, (part.check)()).await {
         Ok(Ok(())) => return PartReadiness { name, ready: true, reason: None },
         Ok(Err(cause)) => cause,
-        Err(_) => format!("no answer within {} seconds", CHECK_TIME.as_secs()),
+        Err(_) => format!("no answer within {} seconds", CHECK_TIMEOUT.as_secs()),
     };
-    // Once, and not at every look; what is not needed says so itself.
+    // Log only the first failure, and only of needed parts: the others log their own failures.
     if part.is_needed && before.is_none_or(|before| before.parts.iter().all(|part| part.name != name || part.ready)) {
         tracing::warn!(part = name, cause, "not ready");
     }
@@ -125,7 +125,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(health: Arc<Health>) -> Router<S
     Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz)).with_state(health)
 }
 
-/// The routes of the operators' own address.
+/// The routes of the operators' address.
 pub fn operator_routes(health: Arc<Health>, services: Arc<Services>) -> Router {
     let page = || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], services.metrics_text()) };
     routes(health).route("/metrics", get(page))

@@ -1,10 +1,11 @@
-//! `POST /graphql` and `GET /graphql`: GraphQL over HTTP as the working draft (<https://graphql.github.io/graphql-over-http/draft/>)
-//! has it, over the library's request and response types. The library's own service does much of it differently: it runs
-//! mutations by GET, takes bodies of any size and type, and answers 200 to what it cannot parse.
+//! `POST /graphql` and `GET /graphql`: GraphQL over HTTP according to the working draft
+//! (<https://graphql.github.io/graphql-over-http/draft/>), with the library's request and response types. The library's
+//! own HTTP service deviates from the draft: it runs mutations by GET, accepts bodies of any size and type, and answers
+//! 200 to bodies that it cannot parse.
 //!
-//! Statuses. A request that is no GraphQL-over-HTTP request has a 4xx status whatever the client accepts. One that is, and
-//! that GraphQL refuses, has 400 (422 where the document fails validation) for clients that accept
-//! `application/graphql-response+json`, and 200 for those that accept `application/json` alone.
+//! Status codes: a request that is not a GraphQL-over-HTTP request gets a 4xx status, whatever the client accepts. A
+//! well-formed request that GraphQL refuses gets 400 (422 if the document fails validation) if the client accepts
+//! `application/graphql-response+json`, and 200 if it accepts `application/json` only.
 
 use std::{
     net::SocketAddr,
@@ -49,22 +50,22 @@ use crate::{
     model::{actor::Actor, error::Error, memory::Taken},
 };
 
-/// How long the next piece of a body may take to come.
+/// Timeout for the next chunk of a request body.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
-/// How long, and how many times `max_body_bytes`, a body that is refused for its size is read on as it comes, and no more
-/// decompressed: a client that is still writing when the connection closes sees a reset instead of the answer.
+/// A body over the size limit is read for up to this time and this multiple of the limit, without decompression, and
+/// discarded: a client that is still writing when the connection closes sees a reset instead of the response.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_FACTOR: usize = 4;
 
-/// A media type that an answer may have.
+/// Media type of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Media {
     GraphqlResponse,
     Json,
 }
 
-/// Why a request never became an operation.
+/// A request that was refused before it became an operation.
 struct Refusal {
     status: StatusCode,
     error: Error,
@@ -89,19 +90,19 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "1")
     }
 
-    fn too_often(refused: TooOften) -> Box<Self> {
+    fn rate_limited(refused: TooOften) -> Box<Self> {
         let header = Some((RETRY_AFTER, refused.retry_after.into()));
         Box::new(Self { status: StatusCode::TOO_MANY_REQUESTS, error: refused.error, header })
     }
 }
 
-/// The requests of one HTTP request, and whether they came as an array.
+/// The operations of one HTTP request, and whether they came as an array.
 struct Batch {
     requests: Vec<Request>,
     is_array: bool,
 }
 
-/// A body as it comes from the client, for who has given up on what it decompresses to.
+/// The body before decompression. It stays readable after a reader has given up on the decompressed stream.
 #[derive(Clone)]
 pub struct RawBody(Arc<Mutex<BodyDataStream>>);
 
@@ -112,11 +113,11 @@ impl RawBody {
     }
 }
 
-/// Keeps hold of the body before anything decompresses it, and names its coding as who does that knows it.
+/// Keeps the body before decompression, and normalizes the name of its content coding for the decompression layer.
 pub async fn keep_raw_body(request: axum::extract::Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if let Some(coding) = parts.headers.get_mut(CONTENT_ENCODING) {
-        // RFC 9110, section 8.4.1: in any case, and by its older name too.
+        // RFC 9110, section 8.4.1: names are case-insensitive, and `x-gzip` is equivalent to `gzip`.
         let lower = coding.to_str().unwrap_or_default().to_ascii_lowercase();
         if let Some(known) = ["zstd", "br", "gzip", "x-gzip", "identity"].into_iter().find(|known| **known == *lower) {
             *coding = HeaderValue::from_static(if known == "x-gzip" { "gzip" } else { known });
@@ -128,7 +129,7 @@ pub async fn keep_raw_body(request: axum::extract::Request, next: Next) -> Respo
     next.run(axum::extract::Request::from_parts(parts, body)).await
 }
 
-/// Answers `/graphql`, whatever the method.
+/// Handles `/graphql` for every method.
 pub async fn graphql(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
@@ -137,7 +138,7 @@ pub async fn graphql(
     request: axum::extract::Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    // Hasura and Apollo have their sockets here.
+    // Hasura and Apollo open WebSockets at this path.
     if parts.method == Method::GET && websocket::is_asked_for(&parts.headers) {
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
         return websocket::upgrade(
@@ -181,17 +182,17 @@ async fn answer(
 ) -> Result<Response, Box<Refusal>> {
     if single::is_asked_for(&parts.method, &parts.headers, &parts.uri) {
         let actor = caller(state, &parts.headers, address).await?;
-        state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::too_often)?;
+        state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::rate_limited)?;
         let answer = single::answer(state, &parts.method, &parts.headers, &parts.uri, actor, id).await;
         return answer.map_err(|refused| Refusal::new(refused.0, refused.1));
     }
     if ![Method::GET, Method::HEAD, Method::POST].contains(&parts.method) {
-        let error = Error::bad_input("", "GraphQL comes by POST, and queries by GET too.");
+        let error = Error::bad_input("", "Send GraphQL operations by POST, or queries by GET.");
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST, PUT, DELETE"));
     }
-    // Before the body, which takes memory.
+    // Authenticate before reading the body, which takes memory.
     let actor = caller(state, &parts.headers, address).await?;
-    state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::too_often)?;
+    state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::rate_limited)?;
     let mut memory = Taken::default();
     let mut batch = if parts.method == Method::POST {
         require_json(&parts.headers)?;
@@ -205,13 +206,13 @@ async fn answer(
     };
     let others = batch.requests.len().saturating_sub(1);
     if others > 0 {
-        state.throttle.admit(actor.as_ref(), address, others).map_err(Refusal::too_often)?;
+        state.throttle.admit(actor.as_ref(), address, others).map_err(Refusal::rate_limited)?;
     }
 
     if parts.method != Method::POST {
         for request in &mut batch.requests {
             if let Ok((OperationType::Mutation, _)) = operation::prepare(request, &state.documents, &state.limits) {
-                let error = Error::bad_input("query", "Mutations come by POST alone.");
+                let error = Error::bad_input("query", "Mutations must be sent by POST.");
                 return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "POST"));
             }
         }
@@ -239,7 +240,7 @@ async fn answer(
         });
     }
 
-    // In a task of its own, so that a client that hangs up cannot cancel it half-way.
+    // Runs in a separate task, so that a client that disconnects cannot cancel it halfway.
     let run = run(state.clone(), batch.requests, actor, id.to_owned());
     let run = async {
         let _memory = memory;
@@ -268,7 +269,7 @@ async fn answer(
     }
 }
 
-/// Whose token the request has, where it has one.
+/// The actor of the request's token, if there is a token.
 async fn caller(
     state: &AppState,
     headers: &HeaderMap,
@@ -285,13 +286,13 @@ async fn caller(
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
         }
         Err(error) => {
-            state.throttle.failed(address).map_err(Refusal::too_often)?;
+            state.throttle.failed(address).map_err(Refusal::rate_limited)?;
             Err(Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
         }
     }
 }
 
-/// Runs the operations of one request in their order, so that one sees what the one before it wrote.
+/// Runs the operations of one request in order, so that each sees the writes of the previous one.
 async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: String) -> Vec<Outcome> {
     let run = async {
         let mut outcomes = Vec::with_capacity(requests.len());
@@ -301,7 +302,7 @@ async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: 
         }
         outcomes
     };
-    // Before: what is asked for may be the profile, which follows the token.
+    // Update the profile from the token first: an operation can read it.
     if let Some(actor) = &actor {
         profile::meet(&state.services, actor).await;
     }
@@ -320,7 +321,7 @@ async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, 
     if kind == OperationType::Subscription {
         let error = Error::bad_input(
             "query",
-            "Subscriptions come by WebSocket, at /graphql/ws, or here to who accepts text/event-stream.",
+            "Send subscriptions by WebSocket to /graphql/ws, or here with `Accept: text/event-stream`.",
         );
         return operation::refusal(&error, id).into();
     }
@@ -337,7 +338,7 @@ async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, 
     outcome
 }
 
-/// The status of an answer (the draft's section "Status Codes").
+/// The HTTP status of an outcome (the draft's section "Status Codes").
 fn status(outcome: &Outcome, media: Media) -> StatusCode {
     if outcome.refused_for("INTERNAL") {
         StatusCode::INTERNAL_SERVER_ERROR
@@ -366,20 +367,20 @@ fn reply(status: StatusCode, media: Media, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response(),
         Err(error) => {
-            tracing::error!(%error, "an answer could not be written as JSON");
+            tracing::error!(%error, "cannot serialize the response as JSON");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-/// The media type to answer in (RFC 9110, section 12.5.1): what the client weighs highest; where it does not care,
-/// `application/json`, which every client reads. None where it accepts neither.
+/// The media type of the response (RFC 9110, section 12.5.1): the one that the client weighs highest. Without a
+/// preference it is `application/json`, which every client reads. `None` if the client accepts neither.
 fn negotiate(headers: &HeaderMap) -> Option<Media> {
     let mut ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if ranges.peek().is_none() {
         return Some(Media::Json);
     }
-    // For each type, how exactly it was named and with what weight; the more exact naming counts.
+    // For each type, how exactly the range named it, and its weight. The most exact range wins.
     let mut graphql = (0, 0.0);
     let mut json = (0, 0.0);
     for range in ranges.flat_map(|value| value.split(',')) {
@@ -423,7 +424,7 @@ fn names_utf8(charset: &str) -> bool {
     charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// A page of another site can send forms and text without asking, JSON only where CORS allows it: so nothing else goes.
+/// Only JSON is accepted: a page of another site can send forms and text without a CORS preflight, but not JSON.
 fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
     let unsupported = |message: &str| {
         Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Error::bad_input("content-type", message)))
@@ -439,7 +440,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
         return unsupported("The charset must be UTF-8.");
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return unsupported("The body may be compressed once, by zstd, br or gzip.");
+        return unsupported("The body can be compressed once, with zstd, br or gzip.");
     }
     Ok(())
 }
@@ -471,11 +472,10 @@ async fn read_body(
                 }
                 Ok(Some(Ok(_))) => break,
                 Ok(Some(Err(_))) => {
-                    return Err(Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", "The body broke off.")));
+                    return Err(Refusal::new(StatusCode::BAD_REQUEST, Error::bad_input("", "The body is incomplete.")));
                 }
                 Err(_) => {
-                    let error =
-                        Error::bad_input("", "The rest of the body does not come in time (--max-body-seconds).");
+                    let error = Error::bad_input("", "The body did not arrive in time (--max-body-seconds).");
                     return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).with(CONNECTION, "close"));
                 }
             }
@@ -483,14 +483,14 @@ async fn read_body(
     }
     let message = format!("The request body has more than {limit} bytes ({setting}).");
     let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message });
-    // Who asks whether to send a body at all need not; reading on would tell it to.
+    // With `Expect: 100-continue` do not drain: reading would make hyper send 100 Continue.
     let is_whole = !headers.contains_key(EXPECT)
         && timeout(DRAIN_TIME, drain(raw, limit.saturating_mul(DRAIN_FACTOR))).await == Ok(true);
-    // What is left of it would pass for the next request.
+    // The rest of the body would be read as the next request.
     Err(if is_whole { refusal } else { refusal.with(CONNECTION, "close") })
 }
 
-/// Reads a body on and forgets it; says whether it had ended before there were too many bytes.
+/// Reads and discards a body. Returns whether it ended within the limit.
 async fn drain(raw: RawBody, mut left: usize) -> bool {
     let mut stream = raw.stream();
     while let Some(Ok(chunk)) = stream.next().await {
@@ -506,7 +506,7 @@ fn from_body(body: &[u8], max_batch: usize, max_values: usize) -> Result<Batch, 
     let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
     let json = std::str::from_utf8(body)
         .map_err(|error| bad_request(Error::bad_input("", format!("The body is not UTF-8: {error}."))))?;
-    // RFC 8259, section 8.1: nobody is to write one, and some do.
+    // RFC 8259, section 8.1: a sender must not add a byte order mark, but some do.
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     values::check(json, max_values).map_err(|error| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))?;
     if !json.trim_ascii_start().starts_with('[') {
@@ -519,7 +519,7 @@ fn from_body(body: &[u8], max_batch: usize, max_values: usize) -> Result<Batch, 
         return Err(bad_request(Error::bad_input("", "The batch is empty.")));
     }
     if requests.len() > max_batch {
-        let message = format!("The batch has {} operations, and may have {max_batch} (--max-batch).", requests.len());
+        let message = format!("The batch has {} operations; the limit is {max_batch} (--max-batch).", requests.len());
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message }));
     }
     let requests = requests.iter().map(|raw| operation::read(raw.get()).map_err(bad_request));
@@ -539,9 +539,9 @@ fn from_query(uri: &Uri) -> Result<Request, Box<Refusal>> {
 
     let bad_request = |error| Refusal::new(StatusCode::BAD_REQUEST, error);
     let Query(parameters) = Query::<Parameters>::try_from_uri(uri).map_err(|_| {
-        bad_request(Error::bad_input("", "The query string has a parameter twice, or is not URL-encoded."))
+        bad_request(Error::bad_input("", "The query string repeats a parameter, or is not URL-encoded."))
     })?;
-    // The draft lets a GET say "none" by an empty value.
+    // The draft allows an empty value for an absent parameter.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     operation::request(operation::Parameters {
         query: given(parameters.query),
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_has_the_type_that_the_client_weighs_highest() {
+    fn negotiate_picks_the_media_type_with_the_highest_weight() {
         use Media::{GraphqlResponse, Json};
         const BOTH: &str = "application/json, application/graphql-response+json";
         for (accept, media) in [
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn only_uncompressed_json_in_utf8_is_read() {
+    fn only_uncompressed_utf8_json_is_accepted() {
         for (content_type, is_read) in [
             ("application/json", true),
             ("Application/JSON ; Charset=\"utf-8\"", true),
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_one_request_or_a_batch_of_a_few() {
+    fn a_body_is_one_request_or_a_limited_batch() {
         const ONE: &str = r#"{"query":"{a}"}"#;
         let read = |body: &str| from_body(body.as_bytes(), 2, 100).map(|batch| (batch.requests.len(), batch.is_array));
         let refused = |body: &str| read(body).err().map(|refusal| (refusal.status.as_u16(), refusal.error.code()));
@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn a_get_may_say_none_by_an_empty_value() {
+    fn an_empty_query_parameter_is_absent() {
         let request =
             from_query(&Uri::from_static("/graphql?query=%7Ba%7D&operationName=&variables=%7B%22b%22:1%7D")).ok();
         let request = request.unwrap();

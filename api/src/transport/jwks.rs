@@ -1,9 +1,9 @@
-//! The public keys of an issuer, as it publishes them (JSON Web Key Set, RFC 7517, section 5): kept in memory, asked for
-//! again every few minutes and where a token names a key that is not among them.
+//! The public keys of a token issuer (JSON Web Key Set, RFC 7517, section 5). The keys are kept in memory and fetched
+//! every few minutes, and also if a token names an unknown key.
 //!
-//! What the issuer last said counts for as long as it cannot be asked: that it is down stops nobody who holds a token. Which
-//! algorithm a key verifies is the key's to say (RFC 8725, section 3.1), and only the algorithms of [`algorithms`] exist here:
-//! a shared secret in such a set would be a secret that everyone knows.
+//! If the issuer is unreachable, the last known keys stay valid, so that users with tokens are not affected. A key
+//! determines which algorithms it verifies (RFC 8725, section 3.1), and only the algorithms of [`algorithms`] are
+//! supported: a symmetric key in a published set would be a public secret.
 
 use std::{
     sync::{
@@ -24,56 +24,56 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long the issuer may take to answer, in all.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// How often it is asked, so that a key which it withdraws does not hold for longer; and how soon again after it has failed.
+/// Timeout for the whole response.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between fetches, which bounds how long a withdrawn key stays valid; and the interval after a failure.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 const RETRY: Duration = Duration::from_secs(30);
-/// How often it is asked because of tokens with unknown keys: once in such a time, and a few times at once.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-const ASK_AT_ONCE: std::num::NonZeroU32 = std::num::NonZeroU32::new(3).unwrap();
-/// Largest answer that is read, in bytes, and most keys that are kept of it.
-const MAX_ANSWER_BYTES: u64 = 256 * 1024;
+/// Limit on fetches because of unknown keys: one per interval, with a burst.
+const REFETCH_INTERVAL: Duration = Duration::from_secs(10);
+const REFETCH_BURST: std::num::NonZeroU32 = std::num::NonZeroU32::new(3).unwrap();
+/// Largest response in bytes, and the number of usable keys kept.
+const MAX_RESPONSE_BYTES: u64 = 256 * 1024;
 const MAX_KEYS: usize = 16;
-/// Size of an RSA modulus, in bytes: at least as RFC 7518, section 3.3, has it, at most what the library verifies with.
+/// Accepted size of an RSA modulus in bytes: the minimum is from RFC 7518, section 3.3, the maximum from the library.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
 
 /// The keys of one issuer.
 pub struct Jwks {
     url: String,
     agent: ureq::Agent,
-    /// None until the issuer has answered once.
+    /// `None` until the first successful fetch.
     keys: RwLock<Option<Arc<[Key]>>>,
-    /// How many times it has.
-    answers: AtomicU64,
+    /// Number of successful fetches.
+    fetches: AtomicU64,
     is_failing: AtomicBool,
-    asking: Mutex<()>,
+    fetching: Mutex<()>,
     budget: DefaultDirectRateLimiter,
 }
 
 /// A key that verifies tokens.
 pub struct Key {
-    /// What tokens call it.
+    /// The `kid`.
     pub id: Option<String>,
-    /// The algorithms that it verifies: the one that it names, or those of its kind.
+    /// The algorithms that it verifies: the one in `alg`, or all of its kind.
     pub algorithms: Vec<Algorithm>,
     /// The key itself.
     pub decoding: DecodingKey,
 }
 
 impl Key {
-    /// Whether a token with this header may have been signed by this key.
+    /// Whether this key can have signed a token with this header.
     pub fn may_have_signed(&self, header: &Header) -> bool {
         self.algorithms.contains(&header.alg) && (header.kid.is_none() || header.kid == self.id)
     }
 }
 
 impl Jwks {
-    /// The keys at a URL. Nothing is asked yet.
+    /// The keys at `url`. Does not fetch them yet.
     pub fn new(url: &str) -> Self {
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(ANSWER_TIME))
-            // Who the issuer is was said by the operator, and not by whoever answers there.
+            .timeout_global(Some(TIMEOUT))
+            // The operator chose the issuer's address; a redirect must not change it.
             .max_redirects(0)
             .max_idle_connections(1)
             .user_agent(concat!("antiphon/", env!("CARGO_PKG_VERSION")))
@@ -83,39 +83,41 @@ impl Jwks {
             url: url.to_owned(),
             agent,
             keys: RwLock::default(),
-            answers: AtomicU64::new(0),
+            fetches: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
-            asking: Mutex::default(),
+            fetching: Mutex::default(),
             budget: RateLimiter::direct(
-                Quota::with_period(ASK_AGAIN).unwrap_or(Quota::per_minute(ASK_AT_ONCE)).allow_burst(ASK_AT_ONCE),
+                Quota::with_period(REFETCH_INTERVAL)
+                    .unwrap_or(Quota::per_minute(REFETCH_BURST))
+                    .allow_burst(REFETCH_BURST),
             ),
         }
     }
 
-    /// What the issuer last said; `None` where it has said nothing yet.
+    /// The last known keys; `None` before the first successful fetch.
     pub fn keys(&self) -> Option<Arc<[Key]>> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks the issuer, and keeps what it says. Where it says nothing usable, what it said before stays.
+    /// Fetches the keys. Keeps the previous keys if this fails.
     pub async fn refresh(self: &Arc<Self>) {
-        let _asking = self.asking.lock().await;
-        self.ask().await;
+        let _guard = self.fetching.lock().await;
+        self.fetch_and_keep().await;
     }
 
-    /// Asks the issuer because of a token with an unknown key, unless that happens too often. Says whether there is an answer
-    /// newer than the call.
+    /// Fetches the keys because of a token with an unknown key, within a rate limit. Returns whether a fetch has
+    /// succeeded since the call.
     pub async fn ask_again(self: &Arc<Self>) -> bool {
-        let before = self.answers.load(Ordering::Acquire);
-        let _asking = self.asking.lock().await;
-        // Whoever asked while this one waited has the answer for both.
-        if self.answers.load(Ordering::Acquire) == before && self.budget.check().is_ok() {
-            self.ask().await;
+        let before = self.fetches.load(Ordering::Acquire);
+        let _guard = self.fetching.lock().await;
+        // A fetch that finished while this call waited counts for both.
+        if self.fetches.load(Ordering::Acquire) == before && self.budget.check().is_ok() {
+            self.fetch_and_keep().await;
         }
-        self.answers.load(Ordering::Acquire) != before
+        self.fetches.load(Ordering::Acquire) != before
     }
 
-    /// Asks the issuer from time to time, until the server stops.
+    /// Fetches the keys periodically until the server stops.
     pub async fn keep_fresh(self: Arc<Self>, stopped: CancellationToken) {
         loop {
             let pause = if self.is_failing.load(Ordering::Relaxed) { RETRY } else { REFRESH };
@@ -126,12 +128,12 @@ impl Jwks {
         }
     }
 
-    async fn ask(self: &Arc<Self>) {
+    async fn fetch_and_keep(self: &Arc<Self>) {
         let this = self.clone();
-        // What is on its way is kept, even where the request that asked for it has gone.
-        let asked = spawn_blocking(move || this.keep(this.fetch().map(usable))).await;
-        if let Err(error) = asked {
-            tracing::error!(%error, "asking for the issuer's keys broke off");
+        // The fetch completes and is kept even if the request that caused it is cancelled.
+        let fetched = spawn_blocking(move || this.keep(this.fetch().map(usable))).await;
+        if let Err(error) = fetched {
+            tracing::error!(%error, "fetching the issuer's keys failed");
         }
     }
 
@@ -139,32 +141,31 @@ impl Jwks {
         match answer {
             Ok(keys) => {
                 if keys.is_empty() {
-                    tracing::warn!(url = self.url, "the issuer of the tokens has no key that signs them");
+                    tracing::warn!(url = self.url, "the token issuer publishes no usable key");
                 } else if self.is_failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!(url = self.url, "the issuer of the tokens answers again");
+                    tracing::info!(url = self.url, "the token issuer is reachable again");
                 }
-                tracing::debug!(url = self.url, keys = keys.len(), "the issuer's keys are read");
+                tracing::debug!(url = self.url, keys = keys.len(), "fetched the token issuer's keys");
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.into());
-                self.answers.fetch_add(1, Ordering::Release);
+                self.fetches.fetch_add(1, Ordering::Release);
             }
             Err(error) => {
                 if !self.is_failing.swap(true, Ordering::Relaxed) {
                     let error = format!("{error:#}");
-                    let so = match self.keys() {
-                        Some(_) => "the keys that it last had go on to count",
-                        None => "until it answers, no token that it signed is accepted",
+                    let consequence = match self.keys() {
+                        Some(_) => "the last known keys stay valid",
+                        None => "tokens signed by it are refused until it answers",
                     };
-                    tracing::warn!(url = self.url, error, "cannot read the keys of the tokens' issuer; {so}");
+                    tracing::warn!(url = self.url, error, "cannot fetch the token issuer's keys; {consequence}");
                 }
             }
         }
     }
 
-    /// Asks the issuer, for whoever wants to know what is there, and keeps nothing of it: each key, or why it verifies no
-    /// token.
+    /// Fetches the keys for diagnosis and does not keep them. Returns each key, or why it is unusable.
     ///
     /// # Errors
-    /// Why there is no key set to be had.
+    /// If there is no key set.
     pub async fn look(self: &Arc<Self>) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
         let this = self.clone();
         spawn_blocking(move || this.fetch()).await?
@@ -172,14 +173,14 @@ impl Jwks {
 
     fn fetch(&self) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
         let mut answer = self.agent.get(&self.url).call()?;
-        ensure!(answer.status().is_success(), "it answers {}", answer.status());
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+        ensure!(answer.status().is_success(), "it answers with status {}", answer.status());
+        let body = answer.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
         read(&body)
     }
 }
 
-/// The keys of a set. One that verifies no token is no error of the set's, whatever is wrong with it: sets may hold keys for
-/// anything, and kinds of keys that are yet to be invented.
+/// The keys of a set. An unusable key is not an error: a set can contain keys for other purposes, and kinds of keys
+/// that do not exist yet.
 fn read(json: &[u8]) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
     #[derive(Deserialize)]
     struct Set {
@@ -187,7 +188,7 @@ fn read(json: &[u8]) -> anyhow::Result<Vec<anyhow::Result<Key>>> {
     }
 
     let set: Set =
-        serde_json::from_slice(json).map_err(|error| anyhow!("its answer is no JSON Web Key Set: {error}"))?;
+        serde_json::from_slice(json).map_err(|error| anyhow!("its response is not a JSON Web Key Set: {error}"))?;
     Ok(set.keys.into_iter().map(key).collect())
 }
 
@@ -195,7 +196,7 @@ fn usable(set: Vec<anyhow::Result<Key>>) -> Vec<Key> {
     let keys = set.into_iter().filter_map(|key| match key {
         Ok(key) => Some(key),
         Err(error) => {
-            tracing::debug!(error = format!("{error:#}"), "a key of the issuer's verifies no token");
+            tracing::debug!(error = format!("{error:#}"), "ignored a key of the token issuer");
             None
         }
     });
@@ -205,18 +206,21 @@ fn usable(set: Vec<anyhow::Result<Key>>) -> Vec<Key> {
 fn key(key: serde_json::Value) -> anyhow::Result<Key> {
     let jwk: Jwk = serde_json::from_value(key)?;
     let common = &jwk.common;
-    ensure!(common.public_key_use.as_ref().is_none_or(|given| *given == PublicKeyUse::Signature), "its use is another");
+    ensure!(
+        common.public_key_use.as_ref().is_none_or(|given| *given == PublicKeyUse::Signature),
+        "its `use` is not `sig`"
+    );
     let operations = common.key_operations.as_ref();
-    ensure!(operations.is_none_or(|given| given.contains(&KeyOperations::Verify)), "its operations are others");
-    let is_meant =
+    ensure!(operations.is_none_or(|given| given.contains(&KeyOperations::Verify)), "its `key_ops` lack `verify`");
+    let fits_alg =
         |algorithm: &Algorithm| common.key_algorithm.is_none_or(|given| given == KeyAlgorithm::from(*algorithm));
-    let algorithms: Vec<Algorithm> = algorithms(&jwk)?.iter().copied().filter(is_meant).collect();
-    ensure!(!algorithms.is_empty(), "its algorithm is another");
+    let algorithms: Vec<Algorithm> = algorithms(&jwk)?.iter().copied().filter(fits_alg).collect();
+    ensure!(!algorithms.is_empty(), "its `alg` is not supported");
     let decoding = DecodingKey::from_jwk(&jwk).context("it is malformed")?;
     Ok(Key { id: jwk.common.key_id, algorithms, decoding })
 }
 
-/// The algorithms that a key can be for, by its kind.
+/// The algorithms of a key's kind.
 fn algorithms(key: &Jwk) -> anyhow::Result<&'static [Algorithm]> {
     const RSA: &[Algorithm] =
         &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
@@ -230,15 +234,18 @@ fn algorithms(key: &Jwk) -> anyhow::Result<&'static [Algorithm]> {
             let (bytes, algorithms): (usize, &[Algorithm]) = match key.curve {
                 EllipticCurve::P256 => (32, &[Algorithm::ES256]),
                 EllipticCurve::P384 => (48, &[Algorithm::ES384]),
-                _ => bail!("its curve is not used here"),
+                _ => bail!("its curve is not supported"),
             };
             for coordinate in [&key.x, &key.y] {
-                ensure!(BASE64_URL_SAFE_NO_PAD.decode(coordinate)?.len() == bytes, "it is no point of its curve");
+                ensure!(
+                    BASE64_URL_SAFE_NO_PAD.decode(coordinate)?.len() == bytes,
+                    "its coordinates have the wrong length"
+                );
             }
             Ok(algorithms)
         }
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Ok(&[Algorithm::EdDSA]),
-        _ => bail!("it is of a kind that is not used here"),
+        _ => bail!("its kind is not supported"),
     }
 }
 
@@ -253,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_for_tokens_are_left_out() {
+    fn unusable_keys_are_left_out() {
         let ec = |change: serde_json::Value| {
             // The base point of P-256 (FIPS 186-4, D.1.2.3).
             let mut key = json!({
@@ -293,13 +300,13 @@ mod tests {
         let rsa =
             |bytes: usize| json!([{ "kty": "RSA", "n": BASE64_URL_SAFE_NO_PAD.encode(vec![255; bytes]), "e": "AQAB" }]);
         assert_eq!([128, 256, 512, 513].map(|bytes| count(rsa(bytes))), [0, 1, 1, 0]);
-        // One that cannot be read takes no other with it.
+        // An unreadable key does not affect the others.
         assert_eq!(count(json!([5, {}, ec(json!({}))[0], { "kty": "future" }])), 1);
         assert_eq!(count(vec![ec(json!({}))[0].clone(); MAX_KEYS + 1].into()), MAX_KEYS);
     }
 
     #[test]
-    fn what_is_no_key_set_is_an_error_and_an_empty_one_is_not() {
+    fn an_invalid_key_set_is_an_error_and_an_empty_one_is_not() {
         for text in ["", "<html>", "{}", "[]", "{\"keys\":{}}", "null"] {
             assert!(read(text.as_bytes()).is_err(), "{text}");
         }

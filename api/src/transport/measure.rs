@@ -1,5 +1,5 @@
-//! What an operator learns of each operation, whichever door it came by: its span, its place in the metrics, and a line in
-//! the log where it was slow. Nothing that a client sent is in it but the operation's name.
+//! Observability of operations, for all endpoints: a span, metrics, and a log line for a slow operation. Of what the
+//! client sent, only the operation's name is recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use futures::Stream;
 use super::{operation::Outcome, router::AppState};
 use crate::metrics::{Cost, Held, Metrics, counted, counted_stream};
 
-/// Longest name of an operation in a span or the log, in characters.
+/// Longest operation name in a span or the log, in characters.
 const MAX_NAME: usize = 100;
 
 impl AppState {
-    /// An operation that begins now.
+    /// Starts to measure an operation.
     pub(super) fn measure(
         &self,
         kind: OperationType,
@@ -25,13 +25,13 @@ impl AppState {
         Measured::begin(self.services.metrics(), kind, name, is_signed_in, request_id, self.slow_operation)
     }
 
-    /// Counts what never became an operation.
+    /// Counts a request that was refused before it became an operation.
     pub(super) fn refused(&self, outcome: &Outcome) {
         self.services.metrics().ended("none", None, false, outcome.code(), None);
     }
 }
 
-/// An operation under way. Dropped before it has ended, it was given up: its client went away, or it panicked.
+/// A running operation. Dropping it before it has ended means that the client disconnected or that it panicked.
 pub struct Measured {
     metrics: Arc<Metrics>,
     kind: &'static str,
@@ -47,7 +47,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// An operation that begins now. One that takes at least `slow` is logged; zero logs none.
+    /// Starts to measure an operation. An operation that takes at least `slow` is logged; zero disables this.
     fn begin(
         metrics: &Arc<Metrics>,
         kind: OperationType,
@@ -86,12 +86,12 @@ impl Measured {
         }
     }
 
-    /// Runs a query or mutation as this operation.
+    /// Runs a query or mutation within the span, and counts its cost.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> T {
         counted(self.cost.clone(), tracing::Instrument::instrument(work, self.span.clone())).await
     }
 
-    /// Answers a stream of results that runs as this operation.
+    /// Wraps a stream of results, so that it runs within the span and its cost is counted.
     pub fn run_stream<S: Stream + Unpin>(&self, mut results: S) -> impl Stream<Item = S::Item> + use<S> {
         let (cost, span) = (self.cost.clone(), self.span.clone());
         futures::stream::poll_fn(move |context| {
@@ -100,17 +100,17 @@ impl Measured {
         })
     }
 
-    /// Counts a result that goes to a listener.
+    /// Counts a result sent to a subscriber.
     pub fn delivered(&self) {
         self.metrics.deliveries.inc();
     }
 
-    /// Whether it is a subscription.
+    /// Whether this is a subscription.
     pub fn listens(&self) -> bool {
         self.listens.is_some()
     }
 
-    /// Says how it ended, in the words of [`Outcome::code`]. What is said after that is not counted.
+    /// Records the outcome, as [`Outcome::code`] names it. Later calls have no effect.
     pub fn ended(&mut self, outcome: &'static str) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
@@ -138,7 +138,7 @@ impl Drop for Measured {
         self.ended(if std::thread::panicking() {
             "INTERNAL"
         } else if self.listens() {
-            // Which is how most of them end: the client has heard enough.
+            // The usual end of a subscription: the client stops it.
             "OK"
         } else {
             "CANCELLED"

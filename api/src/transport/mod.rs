@@ -1,8 +1,8 @@
-//! The doors: HTTP, server-sent events and WebSocket, who is calling, and nothing of what the service does.
+//! The endpoints: HTTP, server-sent events and WebSocket, with authentication and rate limits. No business logic.
 //!
-//! To add a door, write a file that reads its requests into [`operation::read`] or the like, runs them through
-//! [`operation::prepare`] and the schema as a [`measure::Measured`], gives every answer to [`operation::settle`], and mount it
-//! in [`router`].
+//! To add an endpoint: read requests with [`operation::read`] or [`operation::request`], run them through
+//! [`operation::prepare`] and the schema as a [`measure::Measured`], pass every response to [`operation::settle`], and
+//! mount the endpoint in [`router`].
 
 pub mod auth;
 pub mod connections;

@@ -1,5 +1,5 @@
-//! One GraphQL operation, whichever door it came by: its parameters read strictly, the checks that the library leaves
-//! out, and answers in which every error has a code and none has more to say than a client may read.
+//! A GraphQL operation, independent of the endpoint: strict parameter parsing, checks that the library omits, and
+//! responses in which every error has a code and reveals no internals.
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use crate::{
     },
 };
 
-/// The document is no GraphQL.
+/// The document has a syntax error.
 const PARSE_FAILED: &str = "GRAPHQL_PARSE_FAILED";
-/// The document is GraphQL that this schema cannot answer.
+/// The document is not valid for this schema.
 const VALIDATION_FAILED: &str = "GRAPHQL_VALIDATION_FAILED";
 const BAD_USER_INPUT: &str = "BAD_USER_INPUT";
 const QUERY_TOO_COMPLEX: &str = "QUERY_TOO_COMPLEX";
-/// Clients know these two by their messages, and some by their codes
+/// Clients identify these two by their messages, and some by their codes
 /// (<https://github.com/apollographql/apollo-link-persisted-queries#protocol>).
 const DOCUMENT_NOT_FOUND: (&str, &str) = ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound");
 const DOCUMENTS_NOT_SUPPORTED: (&str, &str) = ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported");
 
 pub const INTERNAL: &str = "INTERNAL";
-/// The database takes no writes at the moment.
+/// The database is read-only at the moment.
 const READ_ONLY: &str = "READ_ONLY";
 
-/// Every code that an error can have.
+/// Every possible error code.
 const CODES: [&str; 13] = [
     "UNAUTHENTICATED",
     "FORBIDDEN",
@@ -56,21 +56,21 @@ const CODES: [&str; 13] = [
     VALIDATION_FAILED,
 ];
 
-/// What became of an operation.
+/// The outcome of an operation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Outcome {
-    /// It ran. Its `data` is null where an error reached the root.
+    /// It ran. `data` is null if an error propagated to the root.
     Ran(Response),
-    /// It was refused before it ran, so there is no `data` (GraphQL specification, section 7.1: a request error).
+    /// It was refused before it ran, so there is no `data` (a request error: GraphQL specification, section 7.1).
     Refused {
-        /// Why; at least one.
+        /// The reasons, at least one.
         errors: Vec<ServerError>,
     },
 }
 
 impl Outcome {
-    /// `OK`, or the code of what went wrong; `INTERNAL` before any other.
+    /// `OK` or an error code; `INTERNAL` takes precedence.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Ran(response) => code_of_all(&response.errors),
@@ -78,7 +78,7 @@ impl Outcome {
         }
     }
 
-    /// After how many seconds to try again, if it failed because others were first.
+    /// The longest retry delay that the errors state, in seconds.
     pub fn retry_after(&self) -> Option<u64> {
         let (Self::Refused { errors } | Self::Ran(Response { errors, .. })) = self;
         let seconds = |error: &ServerError| match error.extensions.as_ref()?.get(RETRY_AFTER)? {
@@ -88,7 +88,7 @@ impl Outcome {
         errors.iter().filter_map(seconds).max()
     }
 
-    /// Whether a request error of this code is among the reasons for the refusal.
+    /// Whether it was refused with this code.
     pub fn refused_for(&self, code: &str) -> bool {
         match self {
             Self::Ran(_) => false,
@@ -96,7 +96,7 @@ impl Outcome {
         }
     }
 
-    /// Whether it was refused for nothing but that the document is GraphQL that this schema cannot answer.
+    /// Whether all errors are validation errors.
     pub fn failed_validation(&self) -> bool {
         match self {
             Self::Ran(_) => false,
@@ -117,7 +117,7 @@ impl From<ServerError> for Outcome {
     }
 }
 
-/// An error of ours as a client reads it. `INTERNAL` carries the request id, and its cause goes to the log here.
+/// Converts an error for the client. `INTERNAL` carries the request id, and its cause is logged here.
 pub fn refusal(error: &Error, request_id: &str) -> ServerError {
     if let Some(cause) = error.cause() {
         tracing::error!(request.id = request_id, cause, "internal error");
@@ -138,17 +138,17 @@ pub fn refusal(error: &Error, request_id: &str) -> ServerError {
     refusal
 }
 
-/// The answer to an operation that panicked: the client learns the request id, the log the rest.
+/// The error for a panic: the client gets the request id, the log gets the rest.
 pub fn panicked(panic: &(dyn Any + Send), request_id: &str) -> ServerError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     refusal(&Error::Internal(format!("panic: {text}")), request_id)
 }
 
-/// Reads the parameters of one request as JSON (GraphQL over HTTP, "Request Parameters").
+/// Parses the parameters of one request from JSON (GraphQL over HTTP, "Request Parameters").
 ///
 /// # Errors
-/// `BadInput` naming the parameter that is not what it must be.
+/// `BadInput` with the invalid parameter.
 pub fn read(json: &str) -> Result<Request, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -165,7 +165,7 @@ pub fn read(json: &str) -> Result<Request, Error> {
         extensions: Option<&'a RawValue>,
     }
 
-    // serde would read an array as a struct by position.
+    // serde would accept an array for a struct, by position.
     if !json.trim_ascii_start().starts_with('{') {
         return Err(Error::bad_input("", "A GraphQL request is a JSON object with a `query`."));
     }
@@ -189,11 +189,11 @@ pub fn read(json: &str) -> Result<Request, Error> {
 
 /// The parameters of a request.
 pub struct Parameters<'a> {
-    /// The document, or none where the request names it.
+    /// The document; `None` if the request refers to a stored one.
     pub query: Option<String>,
     /// The id of a registered document.
     pub document_id: Option<String>,
-    /// Which of the document's operations.
+    /// The operation to run, if the document has several.
     pub operation_name: Option<String>,
     /// JSON text.
     pub variables: Option<&'a str>,
@@ -201,10 +201,10 @@ pub struct Parameters<'a> {
     pub extensions: Option<&'a str>,
 }
 
-/// A request of its parameters.
+/// Builds a request from its parameters.
 ///
 /// # Errors
-/// `BadInput` naming the parameter that is not what it must be.
+/// `BadInput` with the invalid parameter.
 pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     let mut extensions = Extensions::default();
     if let Some(json) = parameters.extensions {
@@ -219,7 +219,7 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
         (Some(query), _) => query,
         (None, Some(_)) => String::new(),
         (None, None) => {
-            let message = "There is no `query`, which holds the GraphQL document, nor a `documentId`.";
+            let message = "The request needs a GraphQL document in `query`, or a `documentId`.";
             return Err(Error::bad_input("query", message));
         }
     };
@@ -227,7 +227,7 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     if let Some(name) = name {
         name.attach(&mut request);
     }
-    // An empty name is none.
+    // An empty name counts as absent.
     request.operation_name = parameters.operation_name.filter(|name| !name.is_empty());
     request.extensions = extensions;
     if let Some(json) = parameters.variables {
@@ -238,14 +238,13 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
 
 fn lone_surrogate(field: &str) -> Error {
     let message = format!(
-        "`{field}` has a string with a lone surrogate, half of a character (an escape from \\ud800 to \\udfff), which is no \
-         Unicode text."
+        "`{field}` contains a lone surrogate (an escape from \\ud800 to \\udfff without its other half), which is not \
+         valid Unicode."
     );
     Error::bad_input(field, message)
 }
 
-/// Whether JSON escapes half of a surrogate pair without the other half, as JavaScript does with a text that was cut inside a
-/// character.
+/// Whether JSON contains an escaped lone surrogate, as JavaScript writes for a string that was cut inside a character.
 pub fn has_lone_surrogate(json: &str) -> bool {
     let bytes = json.as_bytes();
     let unit = |at: usize| {
@@ -275,7 +274,8 @@ pub fn has_lone_surrogate(json: &str) -> bool {
     false
 }
 
-/// The hash in `extensions.persistedQuery`, of the protocol's version 1. It may be the id of a registered document, of any shape.
+/// The hash in `extensions.persistedQuery` (version 1 of the protocol). It can also be the id of a registered document,
+/// in any format.
 fn hash_of(kept: &Value) -> Result<String, Error> {
     let Value::Object(kept) = kept else {
         return Err(Error::bad_input("extensions.persistedQuery", "This must be an object."));
@@ -290,15 +290,14 @@ fn hash_of(kept: &Value) -> Result<String, Error> {
     }
 }
 
-/// The type and the name of the operation that a request is for, or why there is none.
+/// The operation's type and name, or the request errors.
 type Prepared = Result<(OperationType, Option<String>), Vec<ServerError>>;
 
-/// Finds the document where it is named, checks what it may cost, reads it (if no request has sent it before), chooses the
-/// operation, and coerces its variables. Returns the operation's type and its name. A request that is prepared again is not
-/// read again.
+/// Loads the document if the request refers to one, checks its cost limits, parses and validates it (unless cached),
+/// selects the operation, and coerces its variables. Preparing a request again returns the first result.
 ///
 /// # Errors
-/// Request errors with their codes, fit for the client; at least one.
+/// Request errors for the client, at least one.
 pub fn prepare(request: &mut Request, documents: &Documents, limits: &Limits) -> Prepared {
     if let Some(prepared) = request.data.get(&TypeId::of::<Prepared>()).and_then(|any| any.downcast_ref::<Prepared>()) {
         return prepared.clone();
@@ -342,13 +341,13 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
     Ok((kind, name))
 }
 
-/// What is wrong with the variables besides, if the document is not valid.
+/// Errors in the variables, reported together with those of an invalid document.
 fn faults_of_variables(front_end: &FrontEnd, document: &ExecutableDocument, request: &mut Request) -> Vec<Fault> {
     let Ok((_, operation)) = choose(document, request.operation_name.as_deref()) else { return Vec::new() };
     front_end.coerce(document, operation, std::mem::take(&mut request.variables)).err().unwrap_or_default()
 }
 
-/// What is wrong with a document or its variables, as a client reads it.
+/// Converts faults of a document or its variables for the client.
 fn located(faults: Vec<Fault>) -> Vec<ServerError> {
     let located = faults.into_iter().map(|fault| {
         let error = match fault.kind {
@@ -376,7 +375,7 @@ fn choose<'a>(
             let mut all = operations.iter();
             match (all.next(), all.next()) {
                 (Some((name, operation)), None) => Ok((Some(name.to_string()), &operation.node)),
-                _ => refuse("The document has several operations: `operationName` must say which.".to_owned()),
+                _ => refuse("The document has several operations: `operationName` must select one.".to_owned()),
             }
         }
         (DocumentOperations::Single(_), Some(_)) => {
@@ -390,8 +389,8 @@ pub fn document_of(request: &Request) -> Option<Arc<Parsed>> {
     request.data.get(&TypeId::of::<Arc<Parsed>>())?.downcast_ref::<Arc<Parsed>>().cloned()
 }
 
-/// What came of an executed operation, fit for the client: errors of the library get the code it does not give and their whole
-/// paths, and an error of unknown origin is told to the log alone.
+/// Converts the response of an executed operation for the client: the library's errors get a code and complete paths,
+/// and an error of unknown origin goes to the log only.
 pub fn settle(
     mut response: Response,
     document: Option<&Arc<Parsed>>,
@@ -405,22 +404,26 @@ pub fn settle(
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty());
     for error in response.errors.iter_mut().filter(|error| code_of(error).is_none()) {
-        give_code(error, refused, request_id);
+        add_code(error, refused, request_id);
     }
     if refused { Outcome::Refused { errors: response.errors } } else { Outcome::Ran(response) }
 }
 
-/// The library's errors have no codes, only texts; these are the texts of async-graphql 7.0, and a test below knows them.
-fn give_code(error: &mut ServerError, refused: bool, request_id: &str) {
+/// The library's errors have no codes, so they are identified by their texts in async-graphql 7.0. A test below checks
+/// these.
+fn add_code(error: &mut ServerError, refused: bool, request_id: &str) {
     const BAD_ARGUMENT: &str = "Invalid value for argument ";
     const BAD_VALUE: [&str; 4] =
         [BAD_ARGUMENT, "Invalid default value for argument", "Failed to parse \"", "Expected input type \""];
     const TOO_COMPLEX: [(&str, &str); 2] = [
         (
             "Query is too complex.",
-            "The operation may bring too many values (--max-query-complexity): ask for fewer fields or smaller pages.",
+            "The operation can return too many values (--max-query-complexity): request fewer fields or smaller pages.",
         ),
-        ("The recursion depth of the query cannot be greater", "The operation is nested too deep (--max-query-depth)."),
+        (
+            "The recursion depth of the query cannot be greater",
+            "The operation is nested too deeply (--max-query-depth).",
+        ),
     ];
     let mut extensions = error.extensions.take().unwrap_or_default();
     if BAD_VALUE.iter().any(|start| error.message.starts_with(start)) {
@@ -441,8 +444,8 @@ fn give_code(error: &mut ServerError, refused: bool, request_id: &str) {
     error.extensions = Some(extensions);
 }
 
-/// The argument that a validation message is about, as our own errors name arguments: `"input.files.3.path", expected type
-/// "String"` is `files[3].path`, and `"input", field "name" of type …` is `name`.
+/// The argument that a validation message refers to, named as in our own errors: `"input.files.3.path", expected type
+/// "String"` becomes `files[3].path`, and `"input", field "name" of type …` becomes `name`.
 fn argument_path(reason: &str) -> Option<String> {
     let (path, rest) = reason.strip_prefix('"')?.split_once('"')?;
     let missing = rest.strip_prefix(", field \"").or_else(|| rest.strip_prefix(", unknown field \""));
@@ -478,7 +481,7 @@ fn coded(code: &str, message: impl Into<String>) -> ServerError {
     error
 }
 
-/// `OK`, or the code of what went wrong; `INTERNAL` before any other.
+/// `OK` or an error code; `INTERNAL` takes precedence.
 pub fn code_of_all(errors: &[ServerError]) -> &'static str {
     let known = |error| CODES.into_iter().find(|code| code_of(error) == Some(code)).unwrap_or(INTERNAL);
     let mut codes = errors.iter().map(known);
@@ -540,7 +543,7 @@ mod tests {
         <Flags as clap::Parser>::parse_from(["test"].iter().chain(flags)).limits
     }
 
-    /// The answer to a request, as JSON.
+    /// The response to a request, as JSON.
     async fn answer(parameters: serde_json::Value) -> serde_json::Value {
         let limits = limits(&["--max-query-depth=5"]);
         let schema = Schema::build(Query, EmptyMutation, EmptySubscription).limit_complexity(20).finish();
@@ -557,7 +560,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_error_has_a_code_and_a_request_error_no_data() {
+    async fn every_error_has_a_code_and_a_request_error_has_no_data() {
         let nested = format!("{}leak{}", "{itself".repeat(6), "}".repeat(6)).replace("itselfleak", "itself{leak}");
         let wide: String = (0..30).map(|at| format!(" f{at}: echo(text: \"\")")).collect();
         for (query, code) in [
@@ -580,7 +583,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_variable_is_named_like_any_other_argument() {
+    async fn an_invalid_variable_is_named_like_any_other_argument() {
         let take = "query($input: Input!) { take(input: $input) }";
         for (query, variables, field) in [
             (take, json!({}), "input"),
@@ -603,7 +606,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_of_unknown_origin_is_told_to_the_log_alone() {
+    async fn an_error_of_unknown_origin_goes_to_the_log_only() {
         let answer = answer(json!({ "query": "{ leak }" })).await;
         assert_eq!(answer["errors"][0]["extensions"], json!({ "code": "INTERNAL", "requestId": "id-1" }));
         assert_eq!((&answer["data"], &answer["errors"][0]["path"]), (&json!(null), &json!(["leak"])));
@@ -611,7 +614,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_syntax_error_says_what_was_expected_and_where() {
+    async fn a_syntax_error_states_what_was_expected_and_where() {
         let answer = answer(json!({ "query": "{\n  echo(" })).await;
         let message = answer["errors"][0]["message"].as_str().unwrap();
         assert!(message.starts_with("Syntax error: expected ") && !message.contains('\n'), "{message}");
@@ -619,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_surrogate_pair_is_found_wherever_it_is() {
+    fn lone_surrogates_are_found_anywhere() {
         for json in [
             r#""\ud83d""#,
             r#""a\ude00b""#,

@@ -1,7 +1,7 @@
-//! Whose pages may call this server: origins as browsers send them, of which the setting names each, or all below a domain
+//! Which origins can call this server: each setting is an origin as browsers send it, or all subdomains of a domain
 //! (`https://*.example.com`).
 
-/// Whether an origin is one of those that are allowed.
+/// Whether `origin` matches one of `allowed`.
 pub fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     let origin = origin.to_ascii_lowercase();
     allowed.iter().any(|allowed| {
@@ -16,7 +16,7 @@ pub fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     })
 }
 
-/// Whether this is a part of a host's name, between two dots.
+/// Whether this is a label of a host name.
 fn is_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
@@ -26,7 +26,7 @@ mod tests {
     use super::is_allowed;
 
     #[test]
-    fn a_wildcard_stands_for_whatever_is_below_a_domain() {
+    fn a_wildcard_matches_all_subdomains() {
         let allowed =
             ["https://ide.example.com", "https://*.example.app", "http://*.local.test:3000"].map(str::to_owned);
         for origin in [

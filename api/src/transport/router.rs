@@ -1,5 +1,5 @@
-//! The routes, and what holds for all of them: a request id, a span, security headers, CORS, and an answer where a
-//! handler panics.
+//! The routes, and what applies to all of them: a request id, a span, security headers, CORS, and an error response if
+//! a handler panics.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -46,12 +46,12 @@ use crate::{
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest request id that is taken from a client, in bytes.
+/// Longest request id accepted from a client, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// What keeps other sites' pages apart from this server's answers, where an answer has no policy of its own. That it comes by
-/// https alone is for the proxy to say which ends it (Strict-Transport-Security).
-const HEADERS: [(&str, &str); 6] = [
+/// Protect responses from pages of other sites; a response can set its own value. Strict-Transport-Security is left to
+/// the proxy that terminates TLS.
+const SECURITY_HEADERS: [(&str, &str); 6] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -59,42 +59,43 @@ const HEADERS: [(&str, &str); 6] = [
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
 ];
-/// Smallest answer that is compressed, in bytes.
+/// Smallest response that is compressed, in bytes.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
 
-/// What the doors need to know.
+/// State shared by all endpoints.
 #[derive(Clone)]
 pub struct AppState {
-    /// The schema that operations run against.
+    /// The schema that executes the operations.
     pub schema: AppSchema,
-    /// The documents that operations may name.
+    /// Known documents.
     pub documents: Arc<Documents>,
-    /// The use cases behind it.
+    /// The use cases.
     pub services: Arc<Services>,
-    /// Says whose a token is.
+    /// Verifies bearer tokens.
     pub verifier: Arc<Verifier>,
-    /// How often who may ask.
+    /// Rate limits.
     pub throttle: Arc<Throttle>,
     /// Limits on requests.
     pub limits: Arc<Limits>,
-    /// Those who listen, by what they listen to.
+    /// Shared subscriptions.
     pub groups: Groups,
-    /// Streams that carry several operations each.
+    /// Event streams in single-connection mode.
     pub streams: Streams,
-    /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").
+    /// Origins of other sites whose pages can call this server, as browsers send them ("https://ide.example.com").
     pub allow_origins: Arc<[String]>,
-    /// Whether requests can be served.
+    /// Readiness of the server.
     pub health: Arc<health::Health>,
-    /// From which time on an operation counts as slow and is logged; zero: none.
+    /// Operations that take at least this long are logged; zero: none.
     pub slow_operation: Duration,
-    /// Cancelled when the server stops: WebSockets close by it.
+    /// Cancelled when the server stops; closes WebSockets.
     pub shutdown: CancellationToken,
-    /// What must end before the process does: sockets that say goodbye, and operations whose client has hung up. After
-    /// `shutdown`, close it and wait for it (for a bounded time: a peer may take some seconds to answer a close).
+    /// Tasks that must end before the process does: sockets that are closing, and operations whose client has
+    /// disconnected. After `shutdown`, close it and wait for it with a timeout, since a peer can take seconds to answer
+    /// a close.
     pub tasks: TaskTracker,
 }
 
-/// The id of a request, in the `x-request-id` header of its answer and in the log.
+/// The id of a request, in the `x-request-id` header of its response and in the log.
 #[derive(Clone)]
 pub struct RequestId(pub String);
 
@@ -104,7 +105,8 @@ pub fn router(state: AppState) -> Router {
     let is_allowed =
         move |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(|origin| origin::is_allowed(origin, &origins));
     let may_have_credentials = is_allowed.clone();
-    // Clients send headers of their own (traces, their names, `Last-Event-ID`): an allowed page may send any, and credentials.
+    // Clients send headers of their own (traces, names, `Last-Event-ID`): allowed pages can send any header, and
+    // credentials.
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(is_allowed))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
@@ -112,7 +114,7 @@ pub fn router(state: AppState) -> Router {
         .allow_credentials(AllowCredentials::predicate(may_have_credentials))
         .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(Duration::from_secs(3600));
-    // Who reads a body counts its bytes as they come out of its decompression.
+    // `http::graphql` limits the size of the decompressed body.
     let graphql = any(http::graphql)
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(middleware::from_fn(http::keep_raw_body));
@@ -121,22 +123,22 @@ pub fn router(state: AppState) -> Router {
         .route("/graphql", graphql)
         .route("/graphql/ws", get(websocket::upgrade))
         .merge(health::routes(state.health.clone()))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "There is nothing here: GraphQL is at /graphql.\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })
         .layer(CompressionLayer::new().compress_when(is_worth_compressing()))
         .layer(middleware::map_request(without_zstd))
         .layer(cors)
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn(wrap_request))
         .with_state(state)
 }
 
-/// Which answers are compressed: not what fits into a packet, and no stream, whose parts must not wait for each other.
+/// Compresses responses that do not fit into a packet, except streams, whose parts must not wait for each other.
 fn is_worth_compressing() -> impl Predicate {
     SizeAbove::new(MIN_COMPRESSED_BYTES)
         .and(NotForContentType::const_new("text/event-stream"))
         .and(NotForContentType::const_new("multipart/"))
 }
 
-/// Leaves zstd to clients that accept nothing else: some accept it that cannot read it.
+/// Removes zstd from the accepted codings if the client accepts another: some clients accept zstd but cannot read it.
 async fn without_zstd(mut request: Request) -> Request {
     let values = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let accepted: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
@@ -157,16 +159,16 @@ async fn without_zstd(mut request: Request) -> Request {
     request
 }
 
-/// Wraps every request. A client may name its request itself; what it sends as `x-request-id` is taken where it is safe to
-/// log and to send back. A panic anywhere below is answered like any other error of ours.
-async fn guard(mut request: Request, next: Next) -> Response {
+/// Wraps every request. Uses the client's `x-request-id` if it is safe to log and to send back. A panic in a handler
+/// becomes an internal error.
+async fn wrap_request(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_request_id(id));
     let id = given.map_or_else(|| clock::new_id().to_string(), str::to_owned);
     let header = HeaderValue::from_str(&id).ok();
-    // The path alone: a query string may hold variables.
+    // The path only: a query string can contain variables.
     let span = tracing::info_span!("request", otel.name = format!("{} {}", request.method(), request.uri().path()), http.method = %request.method(), url.path = request.uri().path(), request.id = id);
     let caller = global::get_text_map_propagator(|known| known.extract(&HeaderExtractor(request.headers())));
-    // Refused where no traces are sent.
+    // Fails if tracing is not configured.
     let _ = span.set_parent(caller);
     request.extensions_mut().insert(RequestId(id.clone()));
 
@@ -178,11 +180,11 @@ async fn guard(mut request: Request, next: Next) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, Json(errors)).into_response()
     });
     let elapsed_ms = started.elapsed().as_millis();
-    tracing::debug!(http.status = response.status().as_u16(), elapsed_ms, "answered");
+    tracing::debug!(http.status = response.status().as_u16(), elapsed_ms, "request completed");
 
     let headers = response.headers_mut();
     headers.extend(header.map(|id| (X_REQUEST_ID, id)));
-    for (name, value) in HEADERS {
+    for (name, value) in SECURITY_HEADERS {
         let name = HeaderName::from_static(name);
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

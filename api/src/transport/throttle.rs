@@ -1,8 +1,8 @@
-//! How often who may ask, and how many sockets a user may have, or an address as long as nobody has said who they are.
+//! Rate limits, and limits on open sockets per user, or per address until the user is known.
 //!
-//! An operation counts against its user where its token holds, and else against the address it came from. So the failures of
-//! one behind a shared address never shut out another who is signed in there, and a user gains nothing by many addresses.
-//! This is no layer around the doors: who is to be charged is known only once the token has been looked at.
+//! An operation with a valid token counts against its user, any other against the address it came from. So failures
+//! behind a shared address never block a signed-in user there, and a user gains nothing by using many addresses. This
+//! is not a middleware layer, because the user is known only after the token has been verified.
 
 use std::{
     collections::HashMap,
@@ -19,47 +19,47 @@ use crate::model::{actor::Actor, error::Error, ids::UserId, limits::Limits};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// How many seconds' worth may come at once.
-const BURST: u32 = 10;
-/// What a token that does not hold counts as, in operations.
-const FAILURE: u32 = 10;
+/// Size of a burst, in seconds of the rate.
+const BURST_SECONDS: u32 = 10;
+/// Cost of an invalid token, in operations.
+const FAILURE_COST: u32 = 10;
 
-/// Who is charged for an operation that comes without a valid token; none where it cannot be told apart from others.
+/// The address that is charged for operations without a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Address(IpAddr);
 
-/// A refusal, and when to come again.
+/// A refusal because of a rate limit.
 pub struct TooOften {
     /// `RateLimited`, with the setting's name.
     pub error: Error,
-    /// In whole seconds, at least one.
+    /// When to try again, in whole seconds, at least one.
     pub retry_after: u64,
 }
 
-/// What everyone has used up of their share.
+/// Counts the use of each user and address.
 pub struct Throttle {
-    users: Option<Share>,
-    addresses: Option<Share>,
+    users: Option<RateLimit>,
+    addresses: Option<RateLimit>,
     trusted_proxies: usize,
     max_user_sockets: usize,
     max_address_sockets: usize,
     sockets: Mutex<HashMap<Holder, usize>>,
 }
 
-/// Whose a socket is.
+/// The owner of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Holder {
     User(UserId),
-    /// It has not been said yet.
+    /// The user is not known yet.
     Address(Address),
 }
 
 impl Throttle {
-    /// Nobody has used up anything.
+    /// A throttle without any use so far.
     pub fn new(limits: &Limits, trusted_proxies: usize) -> Self {
         Self {
-            users: Share::new(limits.max_user_rate, "--max-user-rate"),
-            addresses: Share::new(limits.max_address_rate, "--max-address-rate"),
+            users: RateLimit::new(limits.max_user_rate, "--max-user-rate"),
+            addresses: RateLimit::new(limits.max_address_rate, "--max-address-rate"),
             trusted_proxies,
             max_user_sockets: limits.max_user_sockets,
             max_address_sockets: limits.max_address_sockets,
@@ -67,18 +67,18 @@ impl Throttle {
         }
     }
 
-    /// The address behind a connection from `peer`. Where proxies are trusted, it is what the outermost of them saw, by
-    /// `X-Forwarded-For` or, without that, by `Forwarded` (RFC 7239); what a client writes into the header itself stands left of
-    /// that, and is not looked at. A loopback peer without a trusted proxy
-    /// is a proxy that nobody has spoken of, or the operator: it is everyone, and so it is no one to charge.
+    /// The client address of a connection from `peer`. With trusted proxies it is the address that the outermost one
+    /// saw, from `X-Forwarded-For` or else from `Forwarded` (RFC 7239). Anything to the left of it was sent by the
+    /// client and is ignored. Returns `None` for a loopback peer without a trusted proxy: it is the operator, or a
+    /// proxy that is not configured, which would charge all clients as one.
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Address> {
         let trusted = self.trusted_proxies.checked_sub(1);
         let hop = trusted.and_then(|skipped| forwarded_for(headers, skipped));
-        // A proxy that has written something else than an address is one for all that it says so of.
+        // Otherwise a proxy that writes something other than an address would exempt its clients from the limits.
         let is_forwarded =
             trusted.is_some() && (headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED));
         let address = match hop.unwrap_or(peer).to_canonical() {
-            // A household or a machine has all of a /64.
+            // A household or a machine usually owns a whole /64.
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
                 if address.is_loopback() { address.into() } else { Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into() }
@@ -88,10 +88,10 @@ impl Throttle {
         (is_forwarded || !address.is_loopback()).then_some(Address(address))
     }
 
-    /// Charges for operations that are about to run.
+    /// Charges for operations before they run.
     ///
     /// # Errors
-    /// Where that would be too many in too short a time; then nothing is charged.
+    /// If they exceed the rate; then nothing is charged.
     pub fn admit(&self, actor: Option<&Actor>, address: Option<Address>, operations: usize) -> Result<(), TooOften> {
         let operations = u32::try_from(operations).unwrap_or(u32::MAX);
         match (actor, address) {
@@ -101,42 +101,42 @@ impl Throttle {
         }
     }
 
-    /// Charges for a token that does not hold.
+    /// Charges for an invalid token.
     ///
     /// # Errors
-    /// Where there were too many of them; then that is the answer, and not what is wrong with this one.
+    /// If there were too many; the caller returns this instead of the reason for this token.
     pub fn failed(&self, address: Option<Address>) -> Result<(), TooOften> {
-        address.map_or(Ok(()), |address| charge(self.addresses.as_ref(), address, FAILURE))
+        address.map_or(Ok(()), |address| charge(self.addresses.as_ref(), address, FAILURE_COST))
     }
 
-    /// Counts a socket of the user's, until what is returned is dropped.
+    /// Counts a socket of the user until the returned value is dropped.
     ///
     /// # Errors
-    /// `RateLimited`, where the user has as many as there may be.
+    /// `RateLimited` if the user has reached the limit.
     pub fn open_socket(self: &Arc<Self>, user: UserId) -> Result<OpenSocket, Error> {
         let limit = self.max_user_sockets;
-        self.hold(Holder::User(user), limit).ok_or_else(|| Error::RateLimited {
-            message: format!("A user may have {limit} WebSockets and event streams open (--max-user-sockets)."),
+        self.acquire(Holder::User(user), limit).ok_or_else(|| Error::RateLimited {
+            message: format!("A user can have at most {limit} open WebSockets and event streams (--max-user-sockets)."),
             retry_after: None,
         })
     }
 
-    /// Counts a socket of nobody's yet against its address, likewise; none where that cannot be told apart from others.
+    /// Counts a socket whose user is not known yet against its address. `None` without an address to charge.
     ///
     /// # Errors
-    /// `RateLimited`, where the address has as many as there may be.
+    /// `RateLimited` if the address has reached the limit.
     pub fn open_unknown_socket(self: &Arc<Self>, address: Option<Address>) -> Result<Option<OpenSocket>, Error> {
         let limit = self.max_address_sockets;
-        let held = address.map(|address| self.hold(Holder::Address(address), limit).ok_or(limit)).transpose();
+        let held = address.map(|address| self.acquire(Holder::Address(address), limit).ok_or(limit)).transpose();
         held.map_err(|limit| Error::RateLimited {
             message: format!(
-                "An address may have {limit} WebSockets open whose user is not known (--max-address-sockets)."
+                "An address can have at most {limit} open WebSockets without a known user (--max-address-sockets)."
             ),
             retry_after: None,
         })
     }
 
-    fn hold(self: &Arc<Self>, holder: Holder, limit: usize) -> Option<OpenSocket> {
+    fn acquire(self: &Arc<Self>, holder: Holder, limit: usize) -> Option<OpenSocket> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let count = sockets.get(&holder).copied().unwrap_or_default();
         (count < limit).then(|| {
@@ -146,22 +146,22 @@ impl Throttle {
     }
 }
 
-/// The address in the last but `skipped` hop of the headers that proxies append to.
+/// The address in the forwarding headers, `skipped` hops from the right.
 fn forwarded_for(headers: &HeaderMap, skipped: usize) -> Option<IpAddr> {
     let all = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
     let hops = all(FORWARDED_FOR);
     if !hops.is_empty() {
-        return node(hops.iter().flat_map(|value| value.split(',')).rev().nth(skipped)?);
+        return parse_hop(hops.iter().flat_map(|value| value.split(',')).rev().nth(skipped)?);
     }
     let hops = all(FORWARDED.as_str());
     let hop = hops.iter().flat_map(|value| unquoted(value, ',')).rev().nth(skipped)?;
     let pairs = unquoted(hop, ';');
     let said =
         pairs.iter().filter_map(|pair| pair.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    node(said?.1)
+    parse_hop(said?.1)
 }
 
-/// The parts of a header's value, which a separator within quotes does not end.
+/// Splits a header value at separators outside of quotes.
 fn unquoted(value: &str, separator: char) -> Vec<&str> {
     let mut is_quoted = false;
     let ends = move |character: char| {
@@ -171,18 +171,18 @@ fn unquoted(value: &str, separator: char) -> Vec<&str> {
     value.split(ends).collect()
 }
 
-/// The address of a hop: quoted or not, with or without a port, and IPv6 in brackets or not, with or without a zone.
-fn node(text: &str) -> Option<IpAddr> {
+/// Parses the address of a hop: with or without quotes and port; IPv6 with or without brackets and zone.
+fn parse_hop(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"').trim();
     let address = match text.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?.0,
-        // An IPv4 address with a port has one colon, an IPv6 address more.
+        // An IPv4 address with a port has one colon, an IPv6 address has more.
         None => text.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(text, |(address, _)| address),
     };
     address.split('%').next()?.parse().ok()
 }
 
-/// A socket that is counted.
+/// A counted socket.
 pub struct OpenSocket {
     throttle: Arc<Throttle>,
     holder: Holder,
@@ -200,9 +200,9 @@ impl Drop for OpenSocket {
     }
 }
 
-/// What each of many may use. They are told apart by 16 bits of a hash that nobody outside can know, so that its memory has a
-/// bound however many come; two that fall together, one pair in 65,536, have one share between them.
-struct Share {
+/// A rate limit with a counter per user or address. The key is 16 bits of a hash with a secret seed, which bounds the
+/// memory. Two users with the same key (one pair in 65,536) share a counter.
+struct RateLimit {
     limiter: DefaultKeyedRateLimiter<u16>,
     hasher: RandomState,
     burst: NonZeroU32,
@@ -210,20 +210,20 @@ struct Share {
     setting: &'static str,
 }
 
-impl Share {
-    /// None where the rate is 0: no limit.
+impl RateLimit {
+    /// `None` if the rate is 0, which means no limit.
     fn new(rate: u32, setting: &'static str) -> Option<Self> {
         let per_second = NonZeroU32::new(rate)?;
-        let burst = per_second.saturating_mul(NonZeroU32::new(BURST)?);
+        let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS)?);
         let limiter = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
         Some(Self { limiter, hasher: RandomState::new(), burst, rate, setting })
     }
 }
 
-fn charge(share: Option<&Share>, who: impl Hash, operations: u32) -> Result<(), TooOften> {
+fn charge(share: Option<&RateLimit>, who: impl Hash, operations: u32) -> Result<(), TooOften> {
     let (Some(share), Some(operations)) = (share, NonZeroU32::new(operations)) else { return Ok(()) };
     let [low, high, ..] = share.hasher.hash_one(who).to_le_bytes();
-    // What is more than a burst can ever be is charged as one.
+    // A request above the burst size is charged as a full burst; otherwise it could never succeed.
     let charged = share.limiter.check_key_n(&u16::from_le_bytes([low, high]), operations.min(share.burst));
     let Ok(Err(not_yet)) = charged else { return Ok(()) };
     let wait = not_yet.wait_time_from(share.limiter.clock().now());
@@ -231,7 +231,7 @@ fn charge(share: Option<&Share>, who: impl Hash, operations: u32) -> Result<(), 
     let retry_after = retry_after.max(1);
     let (rate, burst, setting) = (share.rate, share.burst, share.setting);
     let message =
-        format!("There may be {rate} a second, and {burst} at once ({setting}): try again in {retry_after} s.");
+        format!("The limit is {rate} per second and {burst} at once ({setting}). Try again in {retry_after} s.");
     let error = Error::RateLimited { message, retry_after: Some(retry_after) };
     Err(TooOften { error, retry_after })
 }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_what_the_outermost_trusted_proxy_saw() {
+    fn the_address_is_the_one_that_the_outermost_trusted_proxy_saw() {
         let seen = |trusted: usize, peer: &str, forwarded: &[&str]| {
             let forwarded = forwarded.iter().map(|value| ("x-forwarded-for".parse().unwrap(), value.parse().unwrap()));
             let address = throttle(1, 1, trusted).address(peer.parse().unwrap(), &forwarded.collect());
@@ -284,13 +284,13 @@ mod tests {
             assert_eq!(seen(0, loopback, &["198.51.100.7"]), "nobody");
             assert_eq!(seen(1, loopback, &[]), "nobody");
             assert_eq!(seen(1, loopback, &["127.0.0.1"]), "127.0.0.1");
-            // What is no address is no way around the limits.
+            // A value that is not an address must not bypass the limits.
             assert_ne!(seen(1, loopback, &["unknown"]), "nobody");
         }
     }
 
     #[test]
-    fn an_address_may_come_by_the_standard_header() {
+    fn the_address_can_come_from_the_forwarded_header() {
         let seen = |trusted: usize, forwarded: &[(&str, &str)]| {
             let forwarded = forwarded.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
             let address = throttle(1, 1, trusted).address("192.0.2.1".parse().unwrap(), &forwarded.collect());
@@ -311,12 +311,12 @@ mod tests {
             assert_eq!(seen(0, &[("forwarded", said)]), "192.0.2.1", "{said}");
         }
         assert_eq!(seen(2, &[("forwarded", "for=203.0.113.9"), ("forwarded", "for=198.51.100.7")]), "203.0.113.9");
-        // A proxy that writes the one may pass on whatever its client wrote into the other.
+        // A proxy that writes one header can pass on the client's value of the other.
         assert_eq!(seen(1, &[("forwarded", "for=203.0.113.9"), ("x-forwarded-for", "198.51.100.7")]), "198.51.100.7");
     }
 
     #[test]
-    fn each_user_and_each_address_has_a_share_of_its_own() {
+    fn each_user_and_each_address_has_its_own_limit() {
         let throttle = throttle(1, 1, 0);
         let actor = |id: u128| Actor {
             user_id: UserId(uuid::Uuid::from_u128(id)),
@@ -325,7 +325,7 @@ mod tests {
             claims: Arc::default(),
         };
         let address = |last: u8| throttle.address(IpAddr::from([192, 0, 2, last]), &HeaderMap::new());
-        // A user's share is ten at once, by whatever address, and what an address has used up is nothing to it.
+        // A user has a burst of ten from any address; the use of the address does not count against it.
         assert!(throttle.failed(address(1)).is_ok());
         assert!(throttle.failed(address(1)).is_err());
         assert!(throttle.admit(None, address(1), 1).is_err());
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn many_who_ask_once_cost_a_bounded_memory_and_nothing_is_limited_by_0() {
+    fn many_addresses_take_bounded_memory_and_0_means_no_limit() {
         let throttle = throttle(0, 1, 0);
         for number in 0_u32..200_000 {
             let peer = IpAddr::from(number.wrapping_mul(2_654_435_761).to_be_bytes());
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_or_an_address_has_only_so_many_sockets_and_a_closed_one_makes_room() {
+    fn sockets_per_user_and_per_address_are_limited_and_closing_one_frees_a_place() {
         let throttle = throttle(1, 1, 0);
         let throttle = Arc::new(Throttle { max_user_sockets: 2, max_address_sockets: 1, ..throttle });
         let [ada, bob] = [1, 2].map(|id| UserId(uuid::Uuid::from_u128(id)));
@@ -375,7 +375,7 @@ mod tests {
         drop(first);
         assert!(throttle.open_socket(ada).is_ok());
 
-        // Until its user is known, it is its address's.
+        // Until its user is known, a socket counts against its address.
         let [here, there] = [1, 2].map(|last| throttle.address(IpAddr::from([192, 0, 2, last]), &HeaderMap::new()));
         let first = throttle.open_unknown_socket(here).ok().unwrap();
         let refused = throttle.open_unknown_socket(here).err().unwrap();

@@ -1,21 +1,21 @@
-//! How many values a JSON text has. Each takes memory once it is read, however short it is in the text.
+//! Limits the number of values in a JSON text: each takes memory once parsed, however short its text is.
 
 use crate::model::error::{Error, Result};
 
-/// Makes sure that a request has no more values than it may have, before they are read.
+/// Checks the number of values before the JSON is parsed.
 ///
 /// # Errors
-/// `PayloadTooLarge` if it has more.
+/// `PayloadTooLarge` if there are more than `limit`.
 pub fn check(json: &str, limit: usize) -> Result<()> {
-    // Two bytes are the least that a value takes, with the comma behind it.
+    // A value takes at least two bytes, with the comma after it.
     if json.len() / 2 <= limit || count(json) <= limit {
         return Ok(());
     }
-    let message = format!("The JSON of a request may have {limit} values (--max-json-values).");
+    let message = format!("The JSON of a request can have at most {limit} values (--max-json-values).");
     Err(Error::PayloadTooLarge { field: None, message })
 }
 
-/// At least as many as there are: one for each comma, colon, and opening bracket outside of strings.
+/// An upper bound: one for each comma, colon, and opening bracket outside of strings.
 fn count(json: &str) -> usize {
     let (mut values, mut in_string, mut is_escaped) = (1, false, false);
     for byte in json.bytes() {
@@ -46,7 +46,7 @@ mod tests {
         let many = format!("[{}1]", "1,".repeat(1_000));
         assert!(check(&many, 1_002).is_ok());
         assert!(matches!(check(&many, 1_000), Err(Error::PayloadTooLarge { .. })));
-        // A long text is one value.
+        // A long string is one value.
         assert!(check(&format!("[\"{}\"]", ",".repeat(10_000)), 10).is_ok());
     }
 }
