@@ -15,6 +15,7 @@ pub mod ids;
 pub mod json;
 pub mod language;
 pub mod limits;
+mod line_diff;
 pub mod locks;
 pub mod manifest;
 pub mod memory;
