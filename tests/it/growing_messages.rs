@@ -1,6 +1,6 @@
-//! Given a message that is written bit by bit, when chunks come again, late, all at once or not any more, and when servers and
-//! clients die meanwhile, then whoever listens hears the text once and in order, nothing that was acknowledged is lost, and
-//! the history knows of it once it is finished.
+//! Given a streaming message, when chunks are repeated, late, concurrent or rejected, and when servers and clients die
+//! meanwhile, then subscribers receive the text once and in order, no acknowledged text is lost, and the history
+//! contains the message once it is finished.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 const STREAM: &str = "subscription($id: ID!, $after: Int) { messageStream(messageId: $id, afterOffset: $after) {
     messageId offset text nextOffset state message { id content revision } } }";
 
-/// Of several languages, with characters that are made of others.
+/// Text in several languages, with characters that consist of several code points.
 const PIECES: [&str; 8] =
     ["Hello", ", ", "wörld ", "\u{1f469}", "\u{200d}\u{1f4bb}", " e", "\u{301}\r\n", "```py\nprint(\"\\u{1f}\")\n```"];
 
@@ -33,7 +33,7 @@ async fn append(client: &Client, id: &str, offset: i64, text: &str) -> Response 
     client.mutate("appendToMessage", json!({ "messageId": id, "offset": offset, "text": text }), "length").await
 }
 
-/// Appends what must be taken; answers the length.
+/// Appends a chunk that must be accepted; returns the new length.
 #[track_caller]
 fn grow(client: &Client, id: &str, offset: i64, text: &str) -> impl Future<Output = i64> + Send {
     let (client, id, text) = (client.clone(), id.to_owned(), text.to_owned());
@@ -59,12 +59,12 @@ async fn listen(client: &Client, id: &str, after: i64) -> Subscription {
     client.subscribe(STREAM, json!({ "id": id, "after": after })).await
 }
 
-/// The next piece.
+/// The next chunk.
 async fn piece(heard: &mut Subscription) -> Value {
     heard.event().await["messageStream"].take()
 }
 
-/// Hears a message from a place on to its end: the text, and the last piece.
+/// Receives a message from an offset to its end: the text, and the last chunk.
 async fn hear(mut heard: Subscription, from: i64) -> (String, Value) {
     let (mut so_far, mut at) = (String::new(), from);
     loop {
@@ -81,7 +81,7 @@ async fn hear(mut heard: Subscription, from: i64) -> (String, Value) {
     }
 }
 
-/// What is growing in a session.
+/// The streaming messages of a session.
 async fn growing(client: &Client, session: &str, select: &str) -> Value {
     let query =
         format!("query($id: ID!) {{ node(id: $id) {{ ... on ChatSession {{ streamingMessages {{ {select} }} }} }} }}");
@@ -97,7 +97,7 @@ fn refused(answer: &Response, code: &str, field: &str, length: Option<i64>) {
 }
 
 tests::on_both! {
-    async fn an_answer_grows_and_is_one_revision_once_it_is_finished(server: Server) {
+    async fn a_streamed_message_is_one_revision_once_it_is_finished(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Growing").await;
         let session = project.start_session().await;
@@ -115,7 +115,7 @@ tests::on_both! {
         }
         let whole = PIECES.concat();
 
-        // Until then it is no part of the history, and is read where it is.
+        // Until then it is not part of the history, and is read from its session.
         assert_eq!(project.state().await, before);
         let shown = growing(&ada, &session, "messageId text length state role author { fullName } session { id } contextData metadata").await;
         assert_eq!(shown, json!([{ "messageId": id, "text": whole, "length": at, "state": "STREAMING", "role": "ASSISTANT",
@@ -135,7 +135,7 @@ tests::on_both! {
         assert_eq!((heard, &last["state"]), (whole.clone(), &json!("FINISHED")));
         assert_eq!(last["message"], json!({ "id": id, "content": whole, "revision": 3 }));
 
-        // It is a message like any other, once; and again everything answers the same.
+        // Afterwards it is an ordinary message, and repeated requests return the same.
         assert_eq!(ada.mutate("finishMessage", input, select).await.ok(), done);
         assert_eq!(growing(&ada, &session, "messageId").await, json!([]));
         let state = project.ask("revision stats { totalMessages } sessions { nodes { messageCount } } events(afterRevision: 2) { kind message { id } }").await;
@@ -146,7 +146,7 @@ tests::on_both! {
         project.write("syncFiles", json!({ "messageId": id, "files": [{ "path": "a.py", "content": "1" }] }), "revision").await;
     }
 
-    async fn a_chunk_counts_once_and_in_its_place(server: Server) {
+    async fn a_chunk_is_applied_once_at_its_offset(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Chunks").await;
         let session = project.start_session().await;
@@ -154,11 +154,11 @@ tests::on_both! {
         assert_eq!(grow(&ada, &id, 0, "héllo ").await, 7);
         assert_eq!(grow(&ada, &id, 7, "world").await, 12);
 
-        // What comes again is acknowledged, in whatever pieces, with the length that there is.
+        // Repeated text is acknowledged with the current length, however it is split.
         for (offset, text) in [(7, "world"), (0, "héllo "), (0, "héllo world"), (0, "h"), (1, "éllo w"), (11, "d"), (12, "")] {
             assert_eq!(grow(&ada, &id, offset, text).await, 12, "{text:?} at {offset}");
         }
-        // What is not there, or not all of it, is not.
+        // Text that differs from the stored text, or that leaves a gap, is refused.
         for (offset, text) in [(0, "hello"), (2, "llo"), (7, "World"), (7, "world!"), (0, "héllo world and more"), (13, "!"), (500, ""), (3, "")] {
             refused(&append(&ada, &id, offset, text).await, "CONFLICT", "offset", Some(12));
         }
@@ -173,7 +173,7 @@ tests::on_both! {
             assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["field"]), (&json!("BAD_USER_INPUT"), &json!("afterOffset")));
         }
 
-        // It is finished as what it is said to be; what comes late then is acknowledged where it is in it.
+        // It finishes only with the stated length; late chunks are then acknowledged if the text contains them.
         let wrong = ada.mutate("finishMessage", json!({ "messageId": id, "length": 13 }), "revision").await;
         refused(&wrong, "CONFLICT", "length", Some(12));
         finish(&ada, &id).await.ok();
@@ -181,7 +181,7 @@ tests::on_both! {
         refused(&append(&ada, &id, 12, "!").await, "CONFLICT", "messageId", Some(12));
         refused(&discard(&ada, &id).await, "CONFLICT", "messageId", Some(12));
 
-        // A start under the same key is the same message, then and later.
+        // A start with the same key returns the same message, before and after it is finished.
         let input = json!({ "sessionId": session, "role": "ASSISTANT", "idempotencyKey": "one", "metadata": { "a": 1 } });
         let first = ada.mutate("startMessage", input.clone(), "messageId length").await.ok();
         let id = text(&first["startMessage"]["messageId"]);
@@ -193,7 +193,7 @@ tests::on_both! {
         let said = json!({ "sessionId": session, "role": "ASSISTANT", "content": "Other", "idempotencyKey": "one" });
         assert_eq!(ada.mutate("addMessage", said, "message { id }").await.ok()["addMessage"]["message"]["id"], json!(id));
 
-        // One that is discarded was never there; its listener is told.
+        // A discarded message leaves no trace; its subscriber is notified.
         let id = start(&ada, &session).await;
         grow(&ada, &id, 0, "No, ").await;
         let heard = tokio::spawn(hear(listen(&ada, &id, 0).await, 0));
@@ -206,7 +206,7 @@ tests::on_both! {
         assert_eq!(growing(&ada, &session, "messageId").await, json!([]));
     }
 
-    async fn an_event_stream_goes_on_where_it_was_cut(server: Server) {
+    async fn an_event_stream_resumes_where_it_was_cut(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "By HTTP").await;
         let session = project.start_session().await;
@@ -233,9 +233,9 @@ tests::on_both! {
         assert_eq!(event(&mut again).await, "event: complete\ndata:");
     }
 
-    async fn many_small_chunks_cost_the_same_from_first_to_last(database: Database) {
+    async fn many_small_chunks_cost_the_same_from_the_first_to_the_last(database: Database) {
         const CHUNKS: i64 = 5_000;
-        // The one who does not read answers no ping either.
+        // The client that does not read does not answer pings either.
         let server = Server::start_with(&database, &["--socket-ping-seconds=3600"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Long").await;
@@ -252,20 +252,20 @@ tests::on_both! {
             whole.push_str(&chunk);
             assert_eq!(length, whole.len() as i64);
             if n == 10 || n == CHUNKS - 10 {
-                // One that nobody has read of yet may be read meanwhile.
+                // A chunk that no subscriber has read yet can be read in between.
                 costs.push(server.statements() - before);
             }
         }
         assert!(costs.iter().all(|cost| *cost <= 3 + 4), "{costs:?}");
         finish(&ada, &id).await.ok();
 
-        // Whoever has not read meanwhile hears all of it all the same.
+        // A subscriber that has not read in the meantime still receives all of the text.
         let heard = timeout(Duration::from_secs(60), hear(stopped, 0)).await.expect("an end");
         assert_eq!(heard.0, whole);
         server.stop().await;
     }
 
-    async fn writers_that_run_into_each_other_lose_nothing(server: Server) {
+    async fn concurrent_writers_lose_nothing(server: Server) {
         const WRITERS: usize = 6;
         const EACH: usize = 20;
         let ada = server.user("ada@example.com");
@@ -315,7 +315,7 @@ tests::on_both! {
         assert_eq!(heard.await.unwrap().0, whole);
     }
 
-    async fn whoever_finishes_first_finishes_for_all(server: Server) {
+    async fn the_first_finish_counts_for_all(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Twice").await;
         let session = project.start_session().await;
@@ -326,7 +326,7 @@ tests::on_both! {
             let (one, other) = (one.ok(), other.ok());
             assert_eq!(one, other);
             let content = text(&one["finishMessage"]["message"]["content"]);
-            // The chunk is in it, or was refused.
+            // The chunk is in the text, or was refused.
             let taken = chunk.errors.is_empty();
             assert_eq!(content, if taken { "All of it" } else { "All " }, "{round}: {chunk:?}");
             if !taken {
@@ -336,7 +336,7 @@ tests::on_both! {
         assert_eq!(project.revision().await, 12);
     }
 
-    async fn what_is_left_standing_is_interrupted_and_can_go_on(database: Database) {
+    async fn an_abandoned_message_stalls_and_can_continue(database: Database) {
         let server = Server::start_with(&database, &["--interrupted-seconds=1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Interrupted").await;
@@ -349,10 +349,10 @@ tests::on_both! {
                 }
                 sleep(Duration::from_millis(20)).await;
             }
-            panic!("it is not {expected}");
+            panic!("the state did not become {expected}");
         };
         state("STALLED").await;
-        // A word of nothing says that the writer is there.
+        // An empty chunk shows that the writer is alive.
         grow(&ada, &id, 0, "").await;
         state("STREAMING").await;
         state("STALLED").await;
@@ -362,7 +362,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn sessions_and_projects_end_with_a_word(server: Server) {
+    async fn streaming_messages_end_with_their_session_or_project(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         bob.gql("{ viewer { id } }", json!({})).await.ok();
         let project = Project::create(&ada, "Ended").await;
@@ -378,7 +378,7 @@ tests::on_both! {
         assert_eq!(discard(&bob, &id).await.error_code(), "FORBIDDEN");
         discard(&ada, &id).await.ok();
 
-        // The owner clears away what others have left; others do not.
+        // The owner can discard messages that others have abandoned; other members cannot.
         let of_bob = project.of(&bob).start_session().await;
         let id = start(&bob, &of_bob).await;
         for answer in [append(&ada, &id, 0, "x").await, finish(&ada, &id).await] {
@@ -389,7 +389,7 @@ tests::on_both! {
         discard(&ada, &id).await.ok();
         assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
 
-        // Who is removed hears no more of it.
+        // A removed member receives nothing more.
         let own = project.start_session().await;
         let id = start(&ada, &own).await;
         let mut heard = listen(&bob, &id, 0).await;
@@ -407,7 +407,7 @@ tests::on_both! {
         refused(&ada.mutate("startMessage", json!({ "sessionId": own, "role": "USER" }), "length").await, "CONFLICT", "sessionId", None);
     }
 
-    async fn whoever_listens_hears_which_answers_are_being_written(database: Database) {
+    async fn subscribers_receive_the_list_of_streaming_messages(database: Database) {
         let server = Server::start(&database).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         bob.gql("{ viewer { id } }", json!({})).await.ok();
@@ -415,7 +415,7 @@ tests::on_both! {
         database.add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
         let session = project.start_session().await;
         let query = "subscription($id: ID!) { streamingMessages(projectId: $id) { messageId text session { id } } }";
-        // On PostgreSQL he is somewhere else.
+        // On PostgreSQL Bob uses another server.
         let other = if database.kind() == Kind::Postgres { Some(Server::start(&database).await) } else { None };
         let there = other.as_ref().unwrap_or(&server).user("bob@example.com");
         let mut heard = there.subscribe(query, json!({ "id": project.id })).await;
@@ -425,7 +425,7 @@ tests::on_both! {
         let one = start(&ada, &session).await;
         let shown = |id: &str, text: &str| json!({ "messageId": id, "text": text, "session": { "id": session } });
         assert_eq!(which().await, json!([shown(&one, "")]));
-        // That it grows is not told again, nor what else is written.
+        // Appended text and other writes send no new list.
         grow(&ada, &one, 0, "So far").await;
         project.create_file("a.py", "").await;
         let two = start(&ada, &session).await;
@@ -435,7 +435,7 @@ tests::on_both! {
         discard(&ada, &two).await.ok();
         assert_eq!(which().await, json!([]));
 
-        // Who is removed hears no more of it.
+        // A removed member receives nothing more.
         let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
         start(&ada, &session).await;
@@ -447,7 +447,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn limits_are_named(database: Database) {
+    async fn errors_name_the_limits(database: Database) {
         let flags = ["--max-chunk-bytes=10", "--max-text-bytes=35", "--max-growing-messages=2"];
         let server = Server::start_with(&database, &flags).await;
         let ada = server.user("ada@example.com");
@@ -472,8 +472,8 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_message_grows_at_one_server_and_is_heard_at_another(database: Database) {
-        // By notification on PostgreSQL; two processes on one SQLite file have their sweeps.
+    async fn a_message_streamed_at_one_server_is_received_at_another(database: Database) {
+        // PostgreSQL uses notifications; two processes on one SQLite file depend on their sweeps.
         let sweep = if database.kind() == Kind::Sqlite { "--sweep-seconds=1" } else { "--sweep-seconds=3600" };
         let (one, other) = (Server::start_with(&database, &[sweep]).await, Server::start_with(&database, &[sweep]).await);
         let (ada, there) = (one.user("ada@example.com"), other.user("ada@example.com"));
@@ -483,7 +483,7 @@ tests::on_both! {
         let mut heard = listen(&there, &id, 0).await;
         assert_eq!(piece(&mut heard).await["state"], "STREAMING");
         let mut whole = String::new();
-        // It is heard while it grows: nothing else wakes anybody here.
+        // Chunks arrive while the message is streamed: nothing else wakes the subscribers here.
         for chunk in ["One, ", "two, ", "three, "] {
             grow(&ada, &id, whole.len() as i64, chunk).await;
             assert_eq!(piece(&mut heard).await["text"], chunk);
@@ -492,12 +492,12 @@ tests::on_both! {
         let begun = whole.len() as i64;
         let heard = tokio::spawn(hear(heard, begun));
         for n in 0..100 {
-            // Whoever writes, at whichever server.
+            // Both servers accept chunks.
             let (writer, chunk) = ([&ada, &there][n % 2], format!("{n} "));
             grow(writer, &id, whole.len() as i64, &chunk).await;
             whole.push_str(&chunk);
         }
-        // Who comes back goes on where they were, at the other server.
+        // A client that reconnects to the other server continues at its offset.
         let (rest, last) = {
             let mut cut = listen(&ada, &id, 0).await;
             let next = number(&piece(&mut cut).await["nextOffset"]);
@@ -515,14 +515,14 @@ tests::on_both! {
         other.stop().await;
     }
 
-    async fn a_message_that_grows_at_one_server_is_heard_at_another_by_nats(database: Database) {
+    async fn a_message_streamed_at_one_server_is_received_at_another_by_nats(database: Database) {
         let Some(mut nats) = Nats::start() else { return };
         let url = nats.url();
-        // The sweep comes too late to be of any help.
+        // The sweep runs too rarely to help.
         let flags = ["--sweep-seconds=3600", "--nats-url", &url];
         let (one, other) = (Server::start_with(&database, &flags).await, Server::start_with(&database, &flags).await);
         let (ada, there) = (one.user("ada@example.com"), other.user("ada@example.com"));
-        // One that tells the others nothing.
+        // A server that sends no notifications.
         let mute = Server::start_with(&database, &["--sweep-seconds=3600", "--notify=false"]).await;
         let project = Project::create(&ada, "By NATS").await;
         let session = project.start_session().await;
@@ -534,7 +534,7 @@ tests::on_both! {
             assert_eq!(piece(&mut heard).await["text"], chunk);
         }
 
-        // While NATS is away whoever writes is served as ever; what nobody was told of is heard once it is back.
+        // While NATS is down, writes are served as usual; missed notifications are made up for once it is back.
         nats.kill();
         grow(&ada, &id, 10, "three, ").await;
         nats.resume();
@@ -552,7 +552,7 @@ tests::on_both! {
         let message = json!({ "id": id, "content": "One, two, three, four, five, six", "revision": 3 });
         assert_eq!((&last["state"], &last["message"]), (&json!("FINISHED"), &message));
 
-        // There is no event of one that is discarded.
+        // A discarded message has no event in the log.
         let id = start(&there, &session).await;
         let mut heard = listen(&ada, &id, 0).await;
         assert_eq!(piece(&mut heard).await["state"], "STREAMING");
@@ -563,7 +563,7 @@ tests::on_both! {
         }
     }
 
-    async fn what_was_acknowledged_outlives_the_server(database: Database) {
+    async fn acknowledged_chunks_survive_the_server(database: Database) {
         let mut whole = String::new();
         let mut message: Option<(String, String)> = None;
         for _ in 0..4 {
@@ -581,7 +581,7 @@ tests::on_both! {
             let shown = growing(&ada, &session, "messageId text length").await;
             assert_eq!(each(&shown, "messageId"), [json!(id)]);
             let found = text(&shown[0]["text"]);
-            // The one that was under way may be in it.
+            // The chunk that was under way can be in the text.
             assert!(found.starts_with(&whole), "{found:?} is not {whole:?} and perhaps more");
             assert_eq!(shown[0]["length"], found.len());
             whole = found;
