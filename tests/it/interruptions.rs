@@ -1,5 +1,5 @@
-//! Given listeners whose database fails them or loses the end of its log, then what they are told is whole, in order and once,
-//! and who stands where there is no log any more is told so.
+//! Given subscribers whose database fails or loses the end of its log, then they receive complete events, in order and
+//! once, and a subscriber whose position is gone gets an error for it.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tokio::time::sleep;
 
 /// How often all of the server's connections are cut.
 const CUTS: usize = 130;
-/// How long a listener may hear nothing.
+/// The longest time without an event.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Asks until it is answered; the answer to what was asked may have been lost.
+/// Repeats the request until it succeeds: a response can have been lost.
 async fn persist(client: &Client, query: &str, variables: Value) -> Value {
     for _ in 0..2_000 {
         let answer = client.gql(query, variables.clone()).await;
@@ -29,17 +29,17 @@ async fn persist(client: &Client, query: &str, variables: Value) -> Value {
         }
         sleep(Duration::from_millis(5)).await;
     }
-    panic!("nothing comes of {query}");
+    panic!("no success of {query}");
 }
 
-/// Cuts the connections by which the server asks something just now, but not those by which it hears of others' writes.
+/// Cuts the connections that are executing a statement, but not those that receive notifications.
 async fn cut(admin: &mut PgConnection) -> usize {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
         AND usename = 'antiphon_server' AND query NOT ILIKE 'listen%' AND state <> 'idle'";
     sqlx::raw_sql(sql).fetch_all(admin).await.unwrap().len()
 }
 
-/// Whether an event of the log has all that it must.
+/// Whether an event of the log is complete.
 fn is_whole(event: &Value) -> bool {
     match event["kind"].as_str() {
         Some("MESSAGE_ADDED") => event["message"]["content"].is_string(),
@@ -73,7 +73,7 @@ async fn hear_some(mut heard: Subscription, field: &str, whole: fn(&Value) -> bo
     }
 }
 
-/// Hears all by a stream of events, coming back where it ends.
+/// Receives everything as server-sent events, and reconnects when the stream ends.
 async fn hear_by_events(mut stream: Stream, last: i64) {
     let mut heard = 1;
     while heard < last {
@@ -87,7 +87,7 @@ async fn hear_by_events(mut stream: Stream, last: i64) {
     }
 }
 
-/// Hears all by parts.
+/// Receives everything as multipart responses.
 async fn hear_by_parts(mut stream: Stream, last: i64) {
     let mut heard = 1;
     while heard < last {
@@ -104,7 +104,7 @@ async fn hear_by_parts(mut stream: Stream, last: i64) {
     }
 }
 
-/// Hears a message's text to its end.
+/// Receives a message's text to its end.
 async fn hear_text(mut heard: Subscription) -> String {
     let mut text = String::new();
     loop {
@@ -119,7 +119,7 @@ async fn hear_text(mut heard: Subscription) -> String {
     }
 }
 
-/// Takes the end of a log away, as a standby does that takes over without it.
+/// Deletes the end of a log, as after a failover to a standby that lacks it.
 async fn lose_after(database: &Database, project: &str, revision: i64) {
     let id = database.uuid(project);
     let sql = format!(
@@ -131,7 +131,7 @@ async fn lose_after(database: &Database, project: &str, revision: i64) {
     tamper(database, &sql).await;
 }
 
-/// Makes the newest entry of a log another one, as after such a loss as many writes do as were lost.
+/// Replaces the newest entry of a log, as after a loss that is followed by as many writes as were lost.
 async fn fork_at(database: &Database, project: &str, revision: i64) {
     let id = database.uuid(project);
     let at = format!(
@@ -144,7 +144,7 @@ async fn fork_at(database: &Database, project: &str, revision: i64) {
     tamper(database, &sql).await;
 }
 
-/// Does what only a failure can: the rules hold for who writes.
+/// Makes a change that triggers would refuse, as only a failure can.
 async fn tamper(database: &Database, sql: &str) {
     match database.kind() {
         Kind::Sqlite => drop(database.execute(&format!("BEGIN; {sql} COMMIT")).await),
@@ -161,7 +161,7 @@ async fn write(project: &Project, text: &str) -> i64 {
     number(&project.client.mutate("updateProject", input, "revision").await.ok()["updateProject"]["revision"])
 }
 
-/// That a subscription ends because its position is lost, and at which revision the project is.
+/// Expects the subscription to end because its position is lost; returns the project's present revision.
 async fn lost(heard: &mut Subscription) -> i64 {
     let errors = heard.next_within(PATIENCE).await.expect("an error").expect_err("a lost position");
     assert_eq!(errors[0]["extensions"]["code"], "POSITION_LOST", "{errors:?}");
@@ -170,8 +170,8 @@ async fn lost(heard: &mut Subscription) -> i64 {
 }
 
 tests::on_both! {
-    async fn events_are_told_whole_while_connections_are_cut(database: Database) {
-        // SQLite has no connections that anybody could cut.
+    async fn events_stay_complete_while_connections_are_cut(database: Database) {
+        // SQLite has no connections to cut.
         if database.kind() == Kind::Sqlite {
             return;
         }
@@ -181,7 +181,8 @@ tests::on_both! {
         let session = project.start_session().await;
         let growing = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
         let growing = text(&growing["startMessage"]["messageId"]);
-        // Two share a run, one is told what only they may see, and one by each other door and of each other kind.
+        // Two subscribers share an execution, one reads private fields, and one uses each other transport and each
+        // other kind of subscription.
         let shared = [project.listen(1, WHOLE).await, project.listen(1, WHOLE).await];
         let own = project.listen(1, &format!("{WHOLE} session {{ project {{ viewerRole }} }}")).await;
         let query = format!("subscription($id: ID!) {{ projectEvents(projectId: $id, afterRevision: 1) {{ {WHOLE} }} }}");
@@ -212,7 +213,7 @@ tests::on_both! {
             let append = "mutation($input: AppendToMessageInput!) { appendToMessage(input: $input) { length } }";
             let input = json!({ "messageId": growing, "offset": offset, "text": "chunk " });
             offset = number(&persist(&ada, append, json!({ "input": input })).await["appendToMessage"]["length"]);
-            // Those who listen are being told of it.
+            // While subscribers are being served.
             for _ in 0..10 {
                 cuts += cut(&mut admin).await;
                 sleep(Duration::from_millis(2)).await;
@@ -261,7 +262,7 @@ tests::on_both! {
         assert_eq!(heard.event().await["projectEvents"]["revision"], 3);
     }
 
-    async fn listeners_of_a_log_that_lost_its_end_are_told(database: Database) {
+    async fn subscribers_of_a_log_that_lost_its_end_get_an_error(database: Database) {
         let server = Server::start_with(&database, &["--sweep-seconds", "1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Forked").await;
@@ -277,12 +278,12 @@ tests::on_both! {
             heard
         };
 
-        // Given listeners who have heard 8, when the log ends at 5, then they are told so …
+        // Given subscribers at revision 8, when the log ends at 5, then they get an error …
         let (mut one, mut other) = (listen("revision").await, listen(own).await);
         lose_after(&database, &project.id, 5).await;
         assert_eq!((lost(&mut one).await, lost(&mut other).await), (5, 5));
 
-        // … also where it is as long as before, and another …
+        // … also if the log is as long as before, with other entries …
         for n in 6..=8 {
             write(&project, &format!("another {n}")).await;
         }
@@ -292,7 +293,7 @@ tests::on_both! {
             assert_eq!(lost(heard).await, 8);
         }
 
-        // … and who listens from there hears what comes.
+        // … and a subscription from there receives new events.
         let mut heard = project.listen(8, "revision").await;
         write(&project, "next").await;
         assert_eq!(heard.event().await["projectEvents"]["revision"], 9);

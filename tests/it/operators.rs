@@ -1,4 +1,5 @@
-//! Given a server, when an operator asks how it does, then it says so: alive, ready, what it has done, and why it cannot start.
+//! Given a server, when an operator checks it, then it reports whether it is alive and ready, what it has done, and why
+//! it cannot start.
 
 use std::{
     fs::{self, Permissions},
@@ -28,7 +29,7 @@ async fn ready(client: &tests::client::Client) -> (u16, Value) {
     (answer.status, serde_json::from_slice(&answer.body).unwrap())
 }
 
-/// Waits until the server says that of itself.
+/// Waits until the server reports this.
 async fn said_within_time(client: &tests::client::Client, expected: (u16, Value)) {
     let asked = async {
         loop {
@@ -36,7 +37,7 @@ async fn said_within_time(client: &tests::client::Client, expected: (u16, Value)
             if said == expected {
                 return;
             }
-            // For as long as an answer holds.
+            // An answer of `/readyz` is cached for this long.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -45,7 +46,7 @@ async fn said_within_time(client: &tests::client::Client, expected: (u16, Value)
     }
 }
 
-/// The value of a time series, by how its line starts; 0 where there is none.
+/// The value of a time series, by the start of its line; 0 if it is missing.
 async fn metric(server: &Server, series: &str) -> f64 {
     let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -55,18 +56,18 @@ async fn metric(server: &Server, series: &str) -> f64 {
 }
 
 tests::on_both! {
-    async fn a_server_that_is_ready_says_so_part_by_part(server: Server) {
+    async fn a_ready_server_reports_each_part(server: Server) {
         let anonymous = server.anonymous();
         let alive = anonymous.send("GET", "/healthz", &[], "").await.unwrap();
         assert_eq!((alive.status, &alive.body[..]), (200, &b"ok\n"[..]));
         let is_alone = server.database().file().is_some();
         let names: &[&str] = if is_alone { &["database", "migrations", "server"] } else { &["database", "migrations", "bus", "server"] };
         let parts: Vec<_> = names.iter().map(|name| json!({ "name": name, "ready": true })).collect();
-        // The bus comes a little later than the server.
+        // The bus connects a little later than the server starts.
         said_within_time(&anonymous, (200, json!({ "ready": true, "readOnly": false, "parts": parts }))).await;
     }
 
-    async fn a_database_that_is_not_migrated_is_named_and_nothing_of_it_told(server: Server) {
+    async fn a_database_that_is_not_migrated_is_reported_without_details(server: Server) {
         server.database().execute("DELETE FROM seaql_migrations").await;
         let (status, said) = ready(&server.anonymous()).await;
         assert_eq!((status, &said["ready"], &said["parts"][0]["ready"]), (503, &json!(false), &json!(true)));
@@ -76,7 +77,7 @@ tests::on_both! {
         assert_eq!(alive.status, 200);
     }
 
-    async fn what_operations_cost_is_counted_by_their_names(database: Database) {
+    async fn operation_costs_are_counted_by_operation_name(database: Database) {
         let server = Server::start_with(&database, &METRICS).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Counted").await;
@@ -84,7 +85,7 @@ tests::on_both! {
         for _ in 0..3 {
             ada.gql(document, json!({})).await.ok();
         }
-        // A name is worth a series of its own only once a signed-in caller's operation of it has succeeded.
+        // A name gets a series of its own only after an operation of a signed-in caller with that name has succeeded.
         server.anonymous().gql("query Stranger { projects { nodes { name } } }", json!({})).await;
         server.anonymous().gql("query Broken {", json!({})).await;
         let named = |metric: &str| format!("antiphon_{metric}{{kind=\"query\",name=\"Names\"}}");
@@ -96,12 +97,12 @@ tests::on_both! {
         assert_eq!(metric(&server, other).await, 1.0);
         let broken = r#"antiphon_operations_total{kind="none",name="",outcome="GRAPHQL_PARSE_FAILED"}"#;
         assert_eq!(metric(&server, broken).await, 1.0);
-        // Nor is what never came to be an operation forgotten.
+        // Requests that never became operations are counted too.
         server.anonymous().with_token(Some("x".to_owned())).gql("query Names { __typename }", json!({})).await;
         let nobody = r#"antiphon_operations_total{kind="none",name="",outcome="UNAUTHENTICATED"}"#;
         assert_eq!(metric(&server, nobody).await, 1.0);
 
-        // A write's statements count though it has a task of its own.
+        // A write's statements count although it runs in a task of its own.
         let before = server.statements();
         project.create_file("a.py", &"x\n".repeat(1000)).await;
         let sent = (server.statements() - before) as f64;
@@ -116,7 +117,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn listeners_and_what_they_hear_are_counted(database: Database) {
+    async fn subscribers_and_deliveries_are_counted(database: Database) {
         let server = Server::start_with(&database, &METRICS).await;
         let project = Project::create(&server.user("ada@example.com"), "Heard").await;
         project.create_file("before.py", "1\n").await;
@@ -124,7 +125,7 @@ tests::on_both! {
         heard.event().await;
         assert_eq!(metric(&server, "antiphon_listeners").await, 1.0);
         assert_eq!(metric(&server, "antiphon_sockets").await, 1.0);
-        // What was written before somebody listened says nothing of how fast it came.
+        // Events from before the subscription do not count in the delivery lag.
         assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 0.0);
         project.create_file("after.py", "2\n").await;
         heard.event().await;
@@ -136,11 +137,11 @@ tests::on_both! {
 }
 
 tests::on_sqlite! {
-    async fn the_metrics_are_not_for_everybody(server: Server) {
+    async fn the_metrics_are_only_on_the_operators_address(server: Server) {
         assert_eq!(server.anonymous().send("GET", "/metrics", &[], "").await.unwrap().status, 404);
     }
 
-    async fn a_server_that_drains_serves_on_and_says_that_it_is_not_ready(database: Database) {
+    async fn a_draining_server_keeps_serving_and_reports_not_ready(database: Database) {
         let server = Server::start_with(&database, &["--drain-seconds", "2"]).await;
         let ada = server.user("ada@example.com");
         ada.gql("{ viewer { id } }", json!({})).await.ok();
@@ -166,7 +167,7 @@ tests::on_sqlite! {
     }
 }
 
-/// Takes what is posted to it, as a collector of traces would; answers where it listens and the bodies.
+/// Receives POST requests as a collector of traces does; returns its URL and the bodies.
 fn collector() -> (String, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -204,13 +205,13 @@ tests::on_both! {
         ada.gql(document, json!({ "input": input })).await.ok();
         let log = child.stop();
 
-        // Protobuf has texts as they are.
+        // Protobuf contains texts as they are.
         let sent: Vec<u8> = bodies.try_iter().flatten().collect();
         let sent = String::from_utf8_lossy(&sent);
         for text in ["GraphQL mutation Traced", "POST /graphql", "service.name", "antiphon"] {
             assert!(sent.contains(text), "{text} was not sent");
         }
-        // The test executable that the child is says a word of its own at its end.
+        // The child is a test executable, which prints a line of its own at its end.
         let slow = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let slow: Vec<Value> = slow.filter(|line| line["message"] == "slow operation").collect();
         let traced = slow.iter().find(|line| line["span"]["graphql.operation.name"] == "Traced").expect("a slow operation");
@@ -221,7 +222,7 @@ tests::on_both! {
         }
     }
 
-    async fn a_callers_trace_goes_on_here(database: Database) {
+    async fn a_callers_trace_is_continued(database: Database) {
         const TRACE: [u8; 16] = *b"\x4b\xf9\x2f\x35\x77\xb3\x4d\xa6\xa3\xce\x92\x9d\x0e\x0e\x47\x36";
         const CALLER: [u8; 8] = *b"\x00\xf0\x67\xaa\x0b\xa9\x02\xb7";
         let holds = |sent: &[u8], bytes: &[u8]| sent.windows(bytes.len()).any(|window| window == bytes);
@@ -242,14 +243,14 @@ tests::on_both! {
         };
         let sent = asked(&[], "01").await;
         assert!(holds(&sent, b"GraphQL query Traced") && holds(&sent, &TRACE) && holds(&sent, &CALLER));
-        // The caller says that this trace is not to be recorded; the two that are nobody's are.
+        // The caller's trace has its sampling flag off; the two without a caller's trace are recorded.
         let sent = asked(&[], "00").await;
         assert!(holds(&sent, b"GraphQL query Traced") && !holds(&sent, &TRACE));
         let sent = asked(&[("OTEL_PROPAGATORS", "none")], "01").await;
         assert!(holds(&sent, b"GraphQL query Traced") && !holds(&sent, &TRACE));
     }
 
-    async fn the_doctor_finds_nothing_broken_where_a_server_serves(database: Database) {
+    async fn the_doctor_finds_nothing_broken_if_a_server_serves(database: Database) {
         Server::start(&database).await.stop().await;
         let findings = commands::examine(&settings(&database.server_url(), &[])).await;
         let told: String = findings.iter().map(ToString::to_string).collect();
@@ -259,7 +260,7 @@ tests::on_both! {
         }
     }
 
-    async fn the_doctor_says_what_is_broken_and_what_to_do(database: Database) {
+    async fn the_doctor_reports_problems_and_remedies(database: Database) {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         let url = "postgres://nobody:hunter2@127.0.0.1:1/none";
@@ -272,7 +273,7 @@ tests::on_both! {
         assert!(!told.contains("hunter2"), "{told}");
         drop(taken);
 
-        // Migrations are missing on PostgreSQL alone: SQLite's are applied, and its file made, by the next start.
+        // Only on PostgreSQL are migrations missing: the next start creates the SQLite file and migrates it.
         let blank = Database::blank(database.kind()).await;
         let findings = commands::examine(&settings(&blank.url(), &["--max-body-bytes", "1000"])).await;
         let told: String = findings.iter().map(ToString::to_string).collect();
@@ -284,14 +285,14 @@ tests::on_both! {
     }
 }
 
-/// What the doctor says of a server with these flags on a fresh database, and whether something is broken.
+/// The doctor's report for a server with these flags on a fresh database, and whether something is broken.
 async fn examined(url: &str, flags: &[&str]) -> (String, bool) {
     let findings = commands::examine(&settings(url, flags)).await;
     (findings.iter().map(ToString::to_string).collect(), findings.iter().any(commands::Finding::is_broken))
 }
 
 tests::on_sqlite! {
-    async fn the_doctor_asks_the_issuer_for_its_keys(database: Database) {
+    async fn the_doctor_requests_the_issuers_keys(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec(), SigningKey::ed()]).await;
         let (at, url) = (issuer.url(), database.url());
         let asked = async |secret: &[&str]| examined(&url, &[&["--jwt-jwks-url", &at], secret].concat()).await;
@@ -321,14 +322,14 @@ tests::on_sqlite! {
         issuer.stop().await;
         let (told, is_broken) = asked(NO_SECRET).await;
         assert!(is_broken && told.contains("refused") && told.contains("check with `curl`"), "{told}");
-        // Who has a secret too can sign in without the issuer.
+        // With a secret, users can sign in without the issuer.
         let (told, is_broken) = asked(&[]).await;
         assert!(!is_broken && told.contains("warning  issuer: "), "{told}");
     }
 }
 
 tests::on_sqlite! {
-    async fn the_doctor_looks_at_the_database_file(database: Database) {
+    async fn the_doctor_checks_the_database_file(database: Database) {
         let file = database.file().unwrap();
         let allow = |mode: u32| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
         Server::start(&database).await.stop().await;
@@ -350,7 +351,7 @@ tests::on_sqlite! {
         assert!(is_broken && told.contains("the folder of") && told.contains("does not exist"), "{told}");
     }
 
-    async fn the_doctor_looks_at_the_servers_own_secret(database: Database) {
+    async fn the_doctor_checks_the_servers_own_secret(database: Database) {
         let secret = format!("{}.secret", database.file().unwrap().display());
         let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
         assert!(!is_broken && told.contains("ok       secret: the server will generate its own"), "{told}");
@@ -364,7 +365,7 @@ tests::on_sqlite! {
         assert!(is_broken && told.contains("loopback") && told.contains("JWT_JWKS_URL"), "{told}");
     }
 
-    async fn the_doctor_looks_at_the_addresses(database: Database) {
+    async fn the_doctor_checks_the_addresses(database: Database) {
         let server = Server::start(&database).await;
         let own = server.address().to_string();
         for (flags, broken, words) in [
@@ -381,7 +382,7 @@ tests::on_sqlite! {
 }
 
 #[test]
-fn the_doctor_looks_at_the_login_and_the_connections() {
+fn the_doctor_checks_the_login_and_the_connections() {
     tests::server::run_with_database(Kind::Postgres, async |database: Database| {
         let (told, is_broken) = examined(&database.server_url(), &["--database-connections", "1000"]).await;
         assert!(!is_broken && told.contains("ok       role: ") && told.contains("ok       clock: "), "{told}");
@@ -394,7 +395,7 @@ fn the_doctor_looks_at_the_login_and_the_connections() {
         let wrong = database.server_url().replace("antiphon-test", "hunter2");
         let (told, is_broken) = examined(&wrong, &[]).await;
         assert!(is_broken && told.contains("check user and password") && !told.contains("hunter2"), "{told}");
-        // One that nobody lets speak for callers.
+        // A login that cannot take the callers' role.
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         sqlx::raw_sql("CREATE ROLE antiphon_mute LOGIN PASSWORD 'antiphon-test'").execute(&mut admin).await.unwrap();
         let mute = database.server_url().replace("antiphon_server", "antiphon_mute");
@@ -405,7 +406,7 @@ fn the_doctor_looks_at_the_login_and_the_connections() {
 }
 
 #[test]
-fn a_server_says_what_of_the_database_is_gone_and_that_it_is_back() {
+fn a_server_reports_which_part_of_the_database_fails_and_recovers() {
     tests::server::run_with_database(Kind::Postgres, async |_| {
         let database = Database::alone().await;
         let server = Server::start(&database).await;
@@ -429,7 +430,7 @@ fn a_server_says_what_of_the_database_is_gone_and_that_it_is_back() {
             sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut admin).await.unwrap();
         };
         said_within_time(&client, says(200, "", "", "")).await;
-        // Requests are served without the bus, so that no load balancer need look elsewhere.
+        // Requests are served without the bus, so load balancers keep the server in use.
         end("query LIKE 'LISTEN%'", false).await;
         said_within_time(&client, says(200, "", "", late)).await;
         server.user("ada@example.com").gql("{ viewer { id } }", json!({})).await.ok();

@@ -17,7 +17,7 @@ const SECONDS: i64 = 5;
 const JOIN: [&str; 1] = ["--join-saves-seconds=5"];
 const STEPS: usize = 60;
 
-/// The fields of a row in either list; coalescing changes only `compared`.
+/// The fields of a row in either list.
 const ROW: &str = "id revision path additions deletions diff changeDescription createdAt createdBy { id } session { id } message { id } coalescedCount";
 
 /// A save: the row that lists it, and what only the model needs.
