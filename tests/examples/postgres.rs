@@ -1,5 +1,5 @@
-//! A fresh PostgreSQL with everything that a server needs, for as long as standard input is open:
-//! `cargo run -p tests --example postgres` prints the URL of a server's login. It goes with the process.
+//! Runs a fresh PostgreSQL with everything that a server needs, until standard input closes: `cargo run -p tests
+//! --example postgres` prints the URL of a server's login. It ends with the process.
 
 use std::io::{self, Read};
 

@@ -5,8 +5,8 @@
 //! cargo run -p tests --example replay -- http://127.0.0.1:8080 TOKEN STREAM.jsonl
 //! ```
 //!
-//! In place of a file (the format is that of the module `workload`) `agent-session` and `edges` name the streams that the
-//! tests replay.
+//! `agent-session` and `edges`, instead of a file, name the streams that the tests replay. The file format is described
+//! in the module `workload`.
 
 use std::{
     env, fs,
