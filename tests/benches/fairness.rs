@@ -1,11 +1,12 @@
-//! What a user notices of others who want all of the database: the times of their reads and writes, and how many of them fail.
+//! Measures the effect of heavy users on another user: the times of that user's reads and writes, and how many of them
+//! fail.
 //!
 //! ```text
 //! cargo bench -p tests --bench fairness -- [SECONDS]
 //! ```
 //!
-//! One user has 40 writers on a project whose row is locked (PostgreSQL; on SQLite nothing else can lock it), another sends 20
-//! syncs of 5,000 files side by side, again and again. The third reads and writes in a project of their own, 50 times a second.
+//! One user has 40 writers on a project whose row is locked (PostgreSQL only), and another repeatedly sends 20
+//! concurrent syncs of 5,000 files. The third reads and writes in a project of their own, 50 times a second.
 
 use std::{
     env,
@@ -44,7 +45,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What became of the others' requests.
+/// The outcomes of the other users' requests.
 #[derive(Default)]
 struct Others {
     over: AtomicBool,

@@ -1,14 +1,16 @@
-//! What listening costs: a thousand listeners of one project through a burst of writes, next to a bare WebSocket of axum's that
-//! broadcasts the same bytes; what a write costs with and without them; and what a listener takes who hears nothing.
+//! Measures the cost of subscriptions: a thousand subscribers of one project during a burst of writes, compared with a
+//! bare WebSocket of axum that broadcasts the same bytes; the cost of a write with and without them; and the memory of
+//! an idle subscriber.
 //!
 //! ```text
 //! ulimit -n 20000; cargo bench -p tests --bench listeners -- [LISTENERS] [IDLE]
 //! ```
 //!
-//! Servers and the bare broadcast are processes of their own; the listeners are in this one, and read frames as lean as that
-//! goes, since they share the machine with what is measured. The listeners are of ten people. Times of a delivery run from
-//! before its write was sent. The writes of one project come one after the other, so no more can be delivered than they make:
-//! on PostgreSQL it takes more than a thousand listeners to find out what the server can deliver.
+//! The servers and the bare broadcast are child processes. The subscribers are in this process, and read frames with as
+//! little work as possible, since they share the machine with the measured processes. They belong to ten users. The
+//! time of a delivery starts before its write is sent. The writes of one project run one after the other, so the rate
+//! of writes limits the rate of deliveries: on PostgreSQL it takes more than a thousand subscribers to reach the
+//! server's own limit.
 
 use std::{
     env, fs,
@@ -50,12 +52,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const WRITES: usize = 200;
 const WRITERS: usize = 4;
 const PEOPLE: usize = 10;
-/// Writes whose time is taken, one after the other, and how far apart they begin: a server that has just been busy is quicker.
+/// How many writes are timed, one after the other, and the time between their starts: a server that was just busy is
+/// faster.
 const TIMED: usize = 100;
 const APART: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tells this executable to be the bare broadcast.
+/// Makes this executable run the bare broadcast.
 const BARE: &str = "ANTIPHON_BENCH_BARE";
 
 fn main() -> anyhow::Result<()> {
@@ -78,7 +81,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What listeners have heard together.
+/// What all subscribers have received.
 #[derive(Default)]
 struct Heard {
     count: AtomicUsize,
@@ -135,7 +138,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         timeout(PATIENCE, done).await.with_context(|| format!("{} heard", heard.count.load(Ordering::Relaxed)))
     };
 
-    // One after the other, each heard by all before the next.
+    // One after the other, each received by all before the next.
     let together = timed_writes(&ada, &session, async |n| all(n + 1).await.expect("all hear it")).await?;
     println!(
         "  a write   {:.2} ms alone, {:.2} ms with {listeners} listeners: {:.2} x",
@@ -162,7 +165,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     }
     all(WRITES).await?;
     let (time, cpu) = (start.elapsed(), processor(server.id())? - cpu);
-    // Of this the writes themselves are part.
+    // This includes the writes themselves.
     let ours = report("antiphon", &heard, listeners, time, cpu);
     println!(
         "  resident  {:.1} MiB before, {:.1} MiB after",
@@ -183,7 +186,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         "revision": 1_234, "kind": "MESSAGE_ADDED", "createdAt": "2026-01-01T00:00:00.000000Z",
         "actor": { "id": session, "fullName": "person-0" },
         "message": { "id": session, "role": "USER", "content": format!("0 1 {}", "x".repeat(200)) } } } });
-    // As the server orders it.
+    // With the members in the server's order.
     let event = format!(r#"{{"type":"next","id":"1","payload":{payload}}}"#);
     let (start, cpu) = (Instant::now(), processor(bare.process.id())?);
     let publish = Client::new(&format!("http://{}", bare.address), None);
@@ -205,7 +208,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, done).await.context("the bare broadcast does not arrive")?;
+    timeout(PATIENCE, done).await.context("the bare broadcast is not received")?;
     let (time, cpu) = (start.elapsed(), processor(bare.process.id())? - cpu);
     let theirs = report("bare axum", &heard, listeners, time, cpu);
     println!("  of the bare broadcast's deliveries: {:.2}", ours / theirs);
@@ -224,7 +227,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         let init = json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {}", tokens[n % PEOPLE]) } });
         let subscribe = json!({ "type": "subscribe", "id": "1", "payload": payload });
         let mut socket = open(&host, "/graphql/ws", &[init.to_string(), subscribe.to_string()]).await?;
-        // Heard the last event: it listens.
+        // The last event has arrived, so the subscription is attached.
         while !socket.next().await?.windows(10).any(|bytes| bytes == b"\"revision\"") {}
         sockets.push(socket);
     }
@@ -273,7 +276,7 @@ fn mib(bytes: f64) -> f64 {
     bytes / 1024.0 / 1024.0
 }
 
-/// Counts what a socket hears, for as long as the task lives.
+/// Counts the events of a socket, as long as the task runs.
 fn hear(
     mut socket: Frames,
     heard: Arc<Heard>,
@@ -297,7 +300,7 @@ fn hear(
     })
 }
 
-/// A WebSocket whose frames are read and nothing else.
+/// A WebSocket that only reads frames.
 struct Frames {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -353,7 +356,7 @@ impl Frames {
     }
 }
 
-/// The bare broadcast's process.
+/// The process of the bare broadcast.
 struct Bare {
     process: Child,
     address: String,
@@ -376,7 +379,7 @@ impl Drop for Bare {
     }
 }
 
-/// Sends what is posted to all who are connected, until standard input ends.
+/// Sends each posted body to all connected clients, until standard input ends.
 async fn broadcast_bare() -> anyhow::Result<()> {
     let (sender, _) = broadcast::channel::<Utf8Bytes>(1_024);
     let publisher = sender.clone();
