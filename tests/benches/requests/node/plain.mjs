@@ -1,6 +1,7 @@
 // A server written by hand with `http` and `pg`: the caller's role and claims, one statement that returns JSON, commit.
 //
-//   POST /WORK with {"target", "content", "number"}. The bench passes the statements, and sends the same ones directly to the database.
+//   POST /WORK with {"target", "content", "number"}. The bench passes the statements, and sends the same ones directly to
+//   the database.
 import http from 'node:http';
 import pg from 'pg';
 import { announce, claimsOf } from './caller.mjs';
