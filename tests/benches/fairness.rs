@@ -67,7 +67,7 @@ impl Others {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn say(&self, what: &str) {
+    fn print(&self, what: &str) {
         let [done, limited, failed] = [&self.done, &self.limited, &self.failed].map(|n| n.load(Ordering::Relaxed));
         println!("  {what}: {done} done, {limited} RATE_LIMITED, {failed} failed");
     }
@@ -135,8 +135,8 @@ async fn measure(kind: Kind, time: Duration) -> anyhow::Result<()> {
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
         println!("  {what}: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms", at(0.5), at(0.99), at(1.0));
     }
-    writers.say("40 writers on one project");
-    syncs.say("20 syncs of 5,000 files");
+    writers.print("40 writers on one project");
+    syncs.print("20 syncs of 5,000 files");
     drop(holder);
     for task in tasks {
         task.await?;

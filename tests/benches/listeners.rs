@@ -125,7 +125,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     let mut tasks = Vec::new();
     for n in 0..listeners {
         let socket = open(&host, "/graphql/ws", &listen(&tokens[n % PEOPLE])).await?;
-        tasks.push(hear(socket, heard.clone(), starts.clone(), attached.clone()));
+        tasks.push(count_events(socket, heard.clone(), starts.clone(), attached.clone()));
     }
     attaching.wait_for(|attached| *attached == listeners).await?;
     let all = async |writes: usize| {
@@ -156,7 +156,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         tokio::spawn(async move {
             for n in 0..WRITES / WRITERS {
                 starts.lock().expect("no panic").push(Instant::now());
-                say(&ada, &session, &format!("{writer} {n} {}", "x".repeat(200))).await.expect("a write");
+                add_message(&ada, &session, &format!("{writer} {n} {}", "x".repeat(200))).await.expect("a write");
             }
         })
     });
@@ -180,7 +180,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     let mut tasks = Vec::new();
     for _ in 0..listeners {
         let socket = open(&bare.address, "/ws", &[]).await?;
-        tasks.push(hear(socket, heard.clone(), starts.clone(), attached.clone()));
+        tasks.push(count_events(socket, heard.clone(), starts.clone(), attached.clone()));
     }
     let payload = json!({ "data": { "projectEvents": {
         "revision": 1_234, "kind": "MESSAGE_ADDED", "createdAt": "2026-01-01T00:00:00.000000Z",
@@ -237,7 +237,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     Ok(())
 }
 
-async fn say(client: &Client, session: &str, content: &str) -> anyhow::Result<()> {
+async fn add_message(client: &Client, session: &str, content: &str) -> anyhow::Result<()> {
     let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
     let input = json!({ "sessionId": session, "role": "USER", "content": content });
     client.request(query, json!({ "input": input })).await?.data().map(drop)
@@ -250,7 +250,7 @@ async fn timed_writes(client: &Client, session: &str, heard: impl AsyncFn(usize)
     for n in 0..TIMED {
         ticks.tick().await;
         let start = Instant::now();
-        say(client, session, &format!("timed {n}")).await?;
+        add_message(client, session, &format!("timed {n}")).await?;
         times.push(start.elapsed());
         heard(n).await;
     }
@@ -277,7 +277,7 @@ fn mib(bytes: f64) -> f64 {
 }
 
 /// Counts the events of a socket, as long as the task runs.
-fn hear(
+fn count_events(
     mut socket: Frames,
     heard: Arc<Heard>,
     starts: Arc<Mutex<Vec<Instant>>>,

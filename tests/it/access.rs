@@ -80,7 +80,7 @@ impl Ids {
     }
 
     /// For every root field of the schema, a query that would read the project: the arguments and the selection.
-    fn questions(&self) -> BTreeMap<&'static str, (String, &'static str)> {
+    fn queries(&self) -> BTreeMap<&'static str, (String, &'static str)> {
         let Self { project, .. } = self;
         let every = [
             project,
@@ -213,7 +213,7 @@ const OF_AUTHORS: [&str; 6] =
 const OF_VIEWERS: [&str; 2] = ["touchProject", "leaveProject"];
 
 /// The error code that a mutation of a project returns to this caller; empty if it succeeds.
-fn answer_to(person: &str, mutation: &str) -> &'static str {
+fn expected_code(person: &str, mutation: &str) -> &'static str {
     match person {
         "anonymous" => "UNAUTHENTICATED",
         "invited" if OF_THE_INVITED.contains(&mutation) => "",
@@ -291,7 +291,7 @@ tests::behind_each_lock! {
         let ids = Ids::nowhere();
         let mut changes = keys(&ids.changes());
         changes.extend(OF_THE_CALLER.map(|(name, ..)| name.to_owned()));
-        assert_eq!(names(&schema["__schema"]["queryType"]["fields"]), keys(&ids.questions()));
+        assert_eq!(names(&schema["__schema"]["queryType"]["fields"]), keys(&ids.queries()));
         assert_eq!(names(&schema["__schema"]["mutationType"]["fields"]), changes);
         assert_eq!(names(&schema["__schema"]["subscriptionType"]["fields"]), keys(&ids.subscriptions()));
         let mut nodes = keys(&ids.nodes());
@@ -302,21 +302,21 @@ tests::behind_each_lock! {
 
     async fn every_field_gives_each_role_the_expected_answer(server: Server) {
         let (mut ran, mut wrong) = (0, Vec::new());
-        let mut cell = |person: &str, door: &str, found: &str, expected: &str| {
+        let mut cell = |person: &str, field: &str, found: &str, expected: &str| {
             ran += 1;
             if found != expected {
-                wrong.push(format!("{door} answers the {person} {found:?} and not {expected:?}"));
+                wrong.push(format!("{field} as {person}: {found:?} instead of {expected:?}"));
             }
         };
-        let mut doors = 0;
+        let mut fields = 0;
         for person in PEOPLE {
             let (client, ids) = project_with(&server, person).await;
             let is_member = ["viewer", "editor", "owner"].contains(&person);
             let seen = if person == "anonymous" { "UNAUTHENTICATED" } else if is_member { "it" } else { "nothing" };
-            doors = 0;
+            fields = 0;
 
             // Queries, by root field and by id …
-            for (name, (arguments, select)) in ids.questions() {
+            for (name, (arguments, select)) in ids.queries() {
                 let answer = client.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
                 let shown = answer.data[name].to_string();
                 let found = match code(&answer) {
@@ -332,7 +332,7 @@ tests::behind_each_lock! {
                     _ => seen,
                 };
                 cell(person, name, found, expected);
-                doors += 1;
+                fields += 1;
             }
             for (name, id) in ids.nodes() {
                 let answer = client.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await;
@@ -344,7 +344,7 @@ tests::behind_each_lock! {
                 };
                 let is_anothers = name == "UserPreferences" && is_member && person != "owner";
                 cell(person, name, found, if is_anothers { "nothing" } else { seen });
-                doors += 1;
+                fields += 1;
             }
 
             // … subscriptions …
@@ -355,8 +355,8 @@ tests::behind_each_lock! {
                     Some(Err(errors)) => text(&errors[0]["extensions"]["code"]),
                     None => "an end".to_owned(),
                 };
-                cell(person, name, &found, if is_member { "it" } else { answer_to(person, name) });
-                doors += 1;
+                cell(person, name, &found, if is_member { "it" } else { expected_code(person, name) });
+                fields += 1;
             }
 
             // … and mutations. A mutation that succeeds runs in a project of its own.
@@ -364,23 +364,23 @@ tests::behind_each_lock! {
                 let input: Value = serde_json::from_str(input).unwrap();
                 let answer = change(&client, name, &json!({ "input": input }), select).await;
                 cell(person, name, code(&answer), if person == "anonymous" { "UNAUTHENTICATED" } else { "" });
-                doors += 1;
+                fields += 1;
             }
             let mut fresh = (client, ids);
             for name in keys(&fresh.1.changes()) {
                 let (variables, select) = fresh.1.changes().remove(name.as_str()).unwrap();
                 let answer = change(&fresh.0, &name, &variables, select).await;
-                let expected = answer_to(person, &name);
+                let expected = expected_code(person, &name);
                 cell(person, &name, code(&answer), expected);
                 if expected.is_empty() {
                     fresh = project_with(&server, person).await;
                 }
-                doors += 1;
+                fields += 1;
             }
         }
-        eprintln!("{doors} fields, {} callers: {ran} combinations ran", PEOPLE.len());
+        eprintln!("{fields} fields, {} callers: {ran} combinations ran", PEOPLE.len());
         assert_eq!(wrong, Vec::<String>::new());
-        assert_eq!(ran, doors * PEOPLE.len());
+        assert_eq!(ran, fields * PEOPLE.len());
     }
 
     async fn two_projects_with_equal_contents_stay_separate(server: Server) {
@@ -428,7 +428,7 @@ tests::behind_each_lock! {
         let project = Project { client: server.user("ada@example.com"), id: ids.project.clone() };
         let before = project.state().await;
         let nobody = server.anonymous();
-        for (name, (arguments, select)) in ids.questions() {
+        for (name, (arguments, select)) in ids.queries() {
             let answer = nobody.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
             assert_eq!((answer.error_code(), answer.errors.len()), ("UNAUTHENTICATED", 1), "{name}: {answer:?}");
             assert!(answer.data.is_null() || answer.data[name].is_null(), "{name}: {answer:?}");
@@ -460,8 +460,8 @@ tests::behind_each_lock! {
         let before = project.state().await;
 
         // By query …
-        let asked = theirs.questions();
-        for (name, (arguments, select)) in nothing.questions() {
+        let asked = theirs.queries();
+        for (name, (arguments, select)) in nothing.queries() {
             let of_nothing = bob.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
             let (arguments, select) = &asked[name];
             let of_theirs = bob.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;

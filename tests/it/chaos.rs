@@ -130,7 +130,7 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
 
 /// The faults, one after the other.
 #[derive(Clone, Copy)]
-enum Blow {
+enum Fault {
     Kill,
     RestartDatabase,
     RestartNats,
@@ -171,16 +171,16 @@ fn survive(flags: &[&str], mut nats: Option<Nats>) {
         let writer = |writer| tokio::spawn(write(servers.clone(), session.clone(), writer, done.clone()));
         let writers: Vec<_> = (0..WRITERS).map(writer).collect();
 
-        let mut blows = vec![Blow::Kill; KILLS];
-        blows.insert(3, Blow::RestartDatabase);
+        let mut blows = vec![Fault::Kill; KILLS];
+        blows.insert(3, Fault::RestartDatabase);
         if nats.is_some() {
-            blows.insert(2, Blow::RestartNats);
+            blows.insert(2, Fault::RestartNats);
         }
         for (at, blow) in blows.iter().enumerate() {
             progress.wait_for(|done| *done >= WRITES * (at + 1) / (blows.len() + 1)).await.unwrap();
             match (blow, &mut nats) {
-                (Blow::RestartDatabase, _) => database.restart().await,
-                (Blow::RestartNats, Some(nats)) => {
+                (Fault::RestartDatabase, _) => database.restart().await,
+                (Fault::RestartNats, Some(nats)) => {
                     nats.kill();
                     nats.resume();
                 }

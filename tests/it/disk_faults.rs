@@ -101,7 +101,7 @@ fn survive(fault: Fault) {
             ledger.answered(on).await;
             disk.fail(fault);
             ledger.answered(on + 1 + random.below(WRITERS * WRITES / 2 - 1)).await;
-            disk.mend();
+            disk.repair();
             writers.await.unwrap();
             recover(&ledger, &client).await;
             compare(std::slice::from_ref(&ledger), &client, "while serving", 1).await;
@@ -175,7 +175,7 @@ async fn fill_the_disk(rounds: usize) -> Option<Tally> {
             }
         }
         ledger.write_at_once(&client, WRITERS, 1).await;
-        disk.give_back();
+        disk.free();
         recover(&ledger, &client).await;
         compare(std::slice::from_ref(&ledger), &client, "while serving", 1).await;
         server.kill();

@@ -35,7 +35,7 @@ async fn append(client: &Client, id: &str, offset: i64, text: &str) -> Response 
 
 /// Appends a chunk that must be accepted; returns the new length.
 #[track_caller]
-fn grow(client: &Client, id: &str, offset: i64, text: &str) -> impl Future<Output = i64> + Send {
+fn append_ok(client: &Client, id: &str, offset: i64, text: &str) -> impl Future<Output = i64> + Send {
     let (client, id, text) = (client.clone(), id.to_owned(), text.to_owned());
     let caller = std::panic::Location::caller();
     async move {
@@ -60,15 +60,15 @@ async fn listen(client: &Client, id: &str, after: i64) -> Subscription {
 }
 
 /// The next chunk.
-async fn piece(heard: &mut Subscription) -> Value {
+async fn next_chunk(heard: &mut Subscription) -> Value {
     heard.event().await["messageStream"].take()
 }
 
 /// Receives a message from an offset to its end: the text, and the last chunk.
-async fn hear(mut heard: Subscription, from: i64) -> (String, Value) {
+async fn receive(mut heard: Subscription, from: i64) -> (String, Value) {
     let (mut so_far, mut at) = (String::new(), from);
     loop {
-        let piece = piece(&mut heard).await;
+        let piece = next_chunk(&mut heard).await;
         assert_eq!(piece["offset"], at, "{piece}");
         so_far.push_str(piece["text"].as_str().unwrap());
         at = from + so_far.len() as i64;
@@ -82,7 +82,7 @@ async fn hear(mut heard: Subscription, from: i64) -> (String, Value) {
 }
 
 /// The streaming messages of a session.
-async fn growing(client: &Client, session: &str, select: &str) -> Value {
+async fn streaming_messages(client: &Client, session: &str, select: &str) -> Value {
     let query =
         format!("query($id: ID!) {{ node(id: $id) {{ ... on ChatSession {{ streamingMessages {{ {select} }} }} }} }}");
     client.gql(&query, json!({ "id": session })).await.ok()["node"]["streamingMessages"].take()
@@ -104,12 +104,12 @@ tests::on_both! {
         let before = project.state().await;
         let id = start(&ada, &session).await;
         let mut early = listen(&ada, &id, 0).await;
-        let first = piece(&mut early).await;
+        let first = next_chunk(&mut early).await;
         assert_eq!(first, json!({ "messageId": id, "offset": 0, "text": "", "nextOffset": 0, "state": "STREAMING", "message": null }));
-        let early = tokio::spawn(hear(early, 0));
+        let early = tokio::spawn(receive(early, 0));
         let mut at = 0;
         for text in PIECES {
-            let length = grow(&ada, &id, at, text).await;
+            let length = append_ok(&ada, &id, at, text).await;
             assert_eq!(length, at + text.len() as i64);
             at = length;
         }
@@ -117,12 +117,12 @@ tests::on_both! {
 
         // Until then it is not part of the history, and is read from its session.
         assert_eq!(project.state().await, before);
-        let shown = growing(&ada, &session, "messageId text length state role author { fullName } session { id } contextData metadata").await;
+        let shown = streaming_messages(&ada, &session, "messageId text length state role author { fullName } session { id } contextData metadata").await;
         assert_eq!(shown, json!([{ "messageId": id, "text": whole, "length": at, "state": "STREAMING", "role": "ASSISTANT",
             "author": { "fullName": "ada" }, "session": { "id": session }, "contextData": {}, "metadata": {} }]));
         let from = PIECES[..3].concat().len() as i64;
         let mut late = listen(&ada, &id, from).await;
-        let rest = piece(&mut late).await;
+        let rest = next_chunk(&mut late).await;
         assert_eq!(rest["text"], PIECES[3..].concat());
         drop(late);
 
@@ -137,11 +137,11 @@ tests::on_both! {
 
         // Afterwards it is an ordinary message, and repeated requests return the same.
         assert_eq!(ada.mutate("finishMessage", input, select).await.ok(), done);
-        assert_eq!(growing(&ada, &session, "messageId").await, json!([]));
+        assert_eq!(streaming_messages(&ada, &session, "messageId").await, json!([]));
         let state = project.ask("revision stats { totalMessages } sessions { nodes { messageCount } } events(afterRevision: 2) { kind message { id } }").await;
         assert_eq!(state, json!({ "revision": 3, "stats": { "totalMessages": 1 }, "sessions": { "nodes": [{ "messageCount": 1 }] },
             "events": [{ "kind": "MESSAGE_ADDED", "message": { "id": id } }] }));
-        let (heard, last) = hear(listen(&ada, &id, from).await, from).await;
+        let (heard, last) = receive(listen(&ada, &id, from).await, from).await;
         assert_eq!((heard.as_str(), &last["message"]["id"]), (&whole[from as usize..], &json!(id)));
         project.write("syncFiles", json!({ "messageId": id, "files": [{ "path": "a.py", "content": "1" }] }), "revision").await;
     }
@@ -151,12 +151,12 @@ tests::on_both! {
         let project = Project::create(&ada, "Chunks").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        assert_eq!(grow(&ada, &id, 0, "héllo ").await, 7);
-        assert_eq!(grow(&ada, &id, 7, "world").await, 12);
+        assert_eq!(append_ok(&ada, &id, 0, "héllo ").await, 7);
+        assert_eq!(append_ok(&ada, &id, 7, "world").await, 12);
 
         // Repeated text is acknowledged with the current length, however it is split.
         for (offset, text) in [(7, "world"), (0, "héllo "), (0, "héllo world"), (0, "h"), (1, "éllo w"), (11, "d"), (12, "")] {
-            assert_eq!(grow(&ada, &id, offset, text).await, 12, "{text:?} at {offset}");
+            assert_eq!(append_ok(&ada, &id, offset, text).await, 12, "{text:?} at {offset}");
         }
         // Text that differs from the stored text, or that leaves a gap, is refused.
         for (offset, text) in [(0, "hello"), (2, "llo"), (7, "World"), (7, "world!"), (0, "héllo world and more"), (13, "!"), (500, ""), (3, "")] {
@@ -165,7 +165,7 @@ tests::on_both! {
         refused(&append(&ada, &id, -1, "x").await, "BAD_USER_INPUT", "offset", None);
         refused(&append(&ada, &id, 12, "a\0b").await, "BAD_USER_INPUT", "text", None);
         refused(&append(&ada, &id, i64::from(i32::MAX), "x").await, "PAYLOAD_TOO_LARGE", "text", None);
-        assert_eq!(growing(&ada, &session, "text length").await, json!([{ "text": "héllo world", "length": 12 }]));
+        assert_eq!(streaming_messages(&ada, &session, "text length").await, json!([{ "text": "héllo world", "length": 12 }]));
         let errors = listen(&ada, &id, 13).await.next().await.expect("an answer").expect_err("a refusal");
         assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["currentLength"]), (&json!("POSITION_LOST"), &json!(12)));
         for offset in [-1, 2] {
@@ -177,7 +177,7 @@ tests::on_both! {
         let wrong = ada.mutate("finishMessage", json!({ "messageId": id, "length": 13 }), "revision").await;
         refused(&wrong, "CONFLICT", "length", Some(12));
         finish(&ada, &id).await.ok();
-        assert_eq!(grow(&ada, &id, 7, "world").await, 12);
+        assert_eq!(append_ok(&ada, &id, 7, "world").await, 12);
         refused(&append(&ada, &id, 12, "!").await, "CONFLICT", "messageId", Some(12));
         refused(&discard(&ada, &id).await, "CONFLICT", "messageId", Some(12));
 
@@ -185,7 +185,7 @@ tests::on_both! {
         let input = json!({ "sessionId": session, "role": "ASSISTANT", "idempotencyKey": "one", "metadata": { "a": 1 } });
         let first = ada.mutate("startMessage", input.clone(), "messageId length").await.ok();
         let id = text(&first["startMessage"]["messageId"]);
-        grow(&ada, &id, 0, "abc").await;
+        append_ok(&ada, &id, 0, "abc").await;
         let again = json!({ "messageId": id, "length": 3 });
         assert_eq!(ada.mutate("startMessage", input.clone(), "messageId length").await.ok()["startMessage"], again);
         finish(&ada, &id).await.ok();
@@ -195,15 +195,15 @@ tests::on_both! {
 
         // A discarded message leaves no trace; its subscriber is notified.
         let id = start(&ada, &session).await;
-        grow(&ada, &id, 0, "No, ").await;
-        let heard = tokio::spawn(hear(listen(&ada, &id, 0).await, 0));
+        append_ok(&ada, &id, 0, "No, ").await;
+        let heard = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
         discard(&ada, &id).await.ok();
         let ended = timeout(Duration::from_secs(20), heard).await.expect("an end").unwrap_or_default();
         assert!(ended.1.is_null() || ended.1["state"] == "DISCARDED", "{ended:?}");
         refused(&append(&ada, &id, 4, "x").await, "NOT_FOUND", "messageId", None);
         refused(&finish(&ada, &id).await, "NOT_FOUND", "messageId", None);
         refused(&discard(&ada, &id).await, "NOT_FOUND", "messageId", None);
-        assert_eq!(growing(&ada, &session, "messageId").await, json!([]));
+        assert_eq!(streaming_messages(&ada, &session, "messageId").await, json!([]));
     }
 
     async fn an_event_stream_resumes_where_it_was_cut(server: Server) {
@@ -211,7 +211,7 @@ tests::on_both! {
         let project = Project::create(&ada, "By HTTP").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        grow(&ada, &id, 0, "h\u{e9}llo").await;
+        append_ok(&ada, &id, 0, "h\u{e9}llo").await;
         let body = json!({ "query": "subscription($id: ID!) { messageStream(messageId: $id) { text state } }", "variables": { "id": id } });
         let event = async |heard: &mut tests::client::Stream| loop {
             let block = heard.until("\n\n").await.expect("an event");
@@ -219,17 +219,17 @@ tests::on_both! {
                 return block;
             }
         };
-        let told = |at: i64, text: &str, state: &str| {
+        let chunk_event = |at: i64, text: &str, state: &str| {
             format!("id: {at}\nevent: next\ndata: {{\"data\":{{\"messageStream\":{{\"text\":\"{text}\",\"state\":\"{state}\"}}}}}}")
         };
         let mut heard = ada.stream("text/event-stream", &[], &body).await;
-        assert_eq!(event(&mut heard).await, told(6, "h\u{e9}llo", "STREAMING"));
-        grow(&ada, &id, 6, " you").await;
-        assert_eq!(event(&mut heard).await, told(10, " you", "STREAMING"));
+        assert_eq!(event(&mut heard).await, chunk_event(6, "h\u{e9}llo", "STREAMING"));
+        append_ok(&ada, &id, 6, " you").await;
+        assert_eq!(event(&mut heard).await, chunk_event(10, " you", "STREAMING"));
         drop(heard);
         finish(&ada, &id).await.ok();
         let mut again = ada.stream("text/event-stream", &[("last-event-id", "6")], &body).await;
-        assert_eq!(event(&mut again).await, told(10, " you", "FINISHED"));
+        assert_eq!(event(&mut again).await, chunk_event(10, " you", "FINISHED"));
         assert_eq!(event(&mut again).await, "event: complete\ndata:");
     }
 
@@ -243,12 +243,12 @@ tests::on_both! {
         let id = start(&ada, &session).await;
         let mut costs = Vec::new();
         let mut stopped = listen(&ada, &id, 0).await;
-        assert_eq!(piece(&mut stopped).await["text"], "");
+        assert_eq!(next_chunk(&mut stopped).await["text"], "");
         let mut whole = String::new();
         for n in 0..CHUNKS {
             let before = server.statements();
             let chunk = format!("{n:07} é");
-            let length = grow(&ada, &id, whole.len() as i64, &chunk).await;
+            let length = append_ok(&ada, &id, whole.len() as i64, &chunk).await;
             whole.push_str(&chunk);
             assert_eq!(length, whole.len() as i64);
             if n == 10 || n == CHUNKS - 10 {
@@ -260,7 +260,7 @@ tests::on_both! {
         finish(&ada, &id).await.ok();
 
         // A subscriber that has not read in the meantime still receives all of the text.
-        let heard = timeout(Duration::from_secs(60), hear(stopped, 0)).await.expect("an end");
+        let heard = timeout(Duration::from_secs(60), receive(stopped, 0)).await.expect("an end");
         assert_eq!(heard.0, whole);
         server.stop().await;
     }
@@ -272,7 +272,7 @@ tests::on_both! {
         let project = Project::create(&ada, "Crowded").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        let heard = tokio::spawn(hear(listen(&ada, &id, 0).await, 0));
+        let heard = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
         let writer = |writer: usize| {
             let (ada, id) = (ada.clone(), id.clone());
             tokio::spawn(async move {
@@ -321,7 +321,7 @@ tests::on_both! {
         let session = project.start_session().await;
         for round in 0..10 {
             let id = start(&ada, &session).await;
-            grow(&ada, &id, 0, "All ").await;
+            append_ok(&ada, &id, 0, "All ").await;
             let (one, other, chunk) = tokio::join!(finish(&ada, &id), finish(&ada, &id), append(&ada, &id, 4, "of it"));
             let (one, other) = (one.ok(), other.ok());
             assert_eq!(one, other);
@@ -344,7 +344,7 @@ tests::on_both! {
         let id = start(&ada, &session).await;
         let state = async |expected: &str| {
             for _ in 0..200 {
-                if growing(&ada, &session, "state").await == json!([{ "state": expected }]) {
+                if streaming_messages(&ada, &session, "state").await == json!([{ "state": expected }]) {
                     return;
                 }
                 sleep(Duration::from_millis(20)).await;
@@ -353,10 +353,10 @@ tests::on_both! {
         };
         state("STALLED").await;
         // An empty chunk shows that the writer is alive.
-        grow(&ada, &id, 0, "").await;
+        append_ok(&ada, &id, 0, "").await;
         state("STREAMING").await;
         state("STALLED").await;
-        grow(&ada, &id, 0, "Then").await;
+        append_ok(&ada, &id, 0, "Then").await;
         let done = finish(&ada, &id).await.ok();
         assert_eq!(done["finishMessage"]["message"]["content"], "Then");
         server.stop().await;
@@ -369,12 +369,12 @@ tests::on_both! {
         server.database().add_collaborator(&project.id, "bob@example.com", "editor", true).await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        grow(&ada, &id, 0, "So far").await;
+        append_ok(&ada, &id, 0, "So far").await;
         ada.mutate_id("endSession", &session, "revision").await.ok();
         refused(&append(&ada, &id, 6, "!").await, "CONFLICT", "messageId", None);
         refused(&finish(&ada, &id).await, "CONFLICT", "messageId", None);
         refused(&ada.mutate("startMessage", json!({ "sessionId": session, "role": "USER" }), "length").await, "CONFLICT", "sessionId", None);
-        assert_eq!(growing(&bob, &session, "text").await, json!([{ "text": "So far" }]));
+        assert_eq!(streaming_messages(&bob, &session, "text").await, json!([{ "text": "So far" }]));
         assert_eq!(discard(&bob, &id).await.error_code(), "FORBIDDEN");
         discard(&ada, &id).await.ok();
 
@@ -385,18 +385,18 @@ tests::on_both! {
             assert_eq!(answer.error_code(), "FORBIDDEN", "{answer:?}");
         }
         let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
         discard(&ada, &id).await.ok();
-        assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
+        assert_eq!(next_chunk(&mut heard).await["state"], "DISCARDED");
 
         // A removed member receives nothing more.
         let own = project.start_session().await;
         let id = start(&ada, &own).await;
         let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
         let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
-        grow(&ada, &id, 0, "A secret").await;
+        append_ok(&ada, &id, 0, "A secret").await;
         let errors = heard.next().await.expect("an answer").expect_err("an end");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
 
@@ -426,7 +426,7 @@ tests::on_both! {
         let shown = |id: &str, text: &str| json!({ "messageId": id, "text": text, "session": { "id": session } });
         assert_eq!(which().await, json!([shown(&one, "")]));
         // Appended text and other writes send no new list.
-        grow(&ada, &one, 0, "So far").await;
+        append_ok(&ada, &one, 0, "So far").await;
         project.create_file("a.py", "").await;
         let two = start(&ada, &session).await;
         assert_eq!(which().await, json!([shown(&one, "So far"), shown(&two, "")]));
@@ -460,10 +460,10 @@ tests::on_both! {
         };
         named(append(&ada, &id, 0, "12345678901").await, "PAYLOAD_TOO_LARGE", "--max-chunk-bytes").await;
         for at in [0, 10, 20] {
-            grow(&ada, &id, at, "1234567890").await;
+            append_ok(&ada, &id, at, "1234567890").await;
         }
         named(append(&ada, &id, 30, "123456").await, "PAYLOAD_TOO_LARGE", "--max-text-bytes").await;
-        grow(&ada, &id, 30, "12345").await;
+        append_ok(&ada, &id, 30, "12345").await;
         start(&ada, &session).await;
         let third = json!({ "sessionId": session, "role": "USER" });
         named(ada.mutate("startMessage", third.clone(), "length").await, "CONFLICT", "--max-growing-messages").await;
@@ -481,29 +481,29 @@ tests::on_both! {
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
         let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
         let mut whole = String::new();
         // Chunks arrive while the message is streamed: nothing else wakes the subscribers here.
         for chunk in ["One, ", "two, ", "three, "] {
-            grow(&ada, &id, whole.len() as i64, chunk).await;
-            assert_eq!(piece(&mut heard).await["text"], chunk);
+            append_ok(&ada, &id, whole.len() as i64, chunk).await;
+            assert_eq!(next_chunk(&mut heard).await["text"], chunk);
             whole.push_str(chunk);
         }
         let begun = whole.len() as i64;
-        let heard = tokio::spawn(hear(heard, begun));
+        let heard = tokio::spawn(receive(heard, begun));
         for n in 0..100 {
             // Both servers accept chunks.
             let (writer, chunk) = ([&ada, &there][n % 2], format!("{n} "));
-            grow(writer, &id, whole.len() as i64, &chunk).await;
+            append_ok(writer, &id, whole.len() as i64, &chunk).await;
             whole.push_str(&chunk);
         }
         // A client that reconnects to the other server continues at its offset.
         let (rest, last) = {
             let mut cut = listen(&ada, &id, 0).await;
-            let next = number(&piece(&mut cut).await["nextOffset"]);
+            let next = number(&next_chunk(&mut cut).await["nextOffset"]);
             drop(cut);
-            let again = tokio::spawn(hear(listen(&there, &id, next).await, next));
-            grow(&ada, &id, whole.len() as i64, "last").await;
+            let again = tokio::spawn(receive(listen(&there, &id, next).await, next));
+            append_ok(&ada, &id, whole.len() as i64, "last").await;
             whole.push_str("last");
             finish(&ada, &id).await.ok();
             let (rest, last) = again.await.unwrap();
@@ -528,36 +528,36 @@ tests::on_both! {
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
         let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
         for (at, chunk) in [(0, "One, "), (5, "two, ")] {
-            grow(&ada, &id, at, chunk).await;
-            assert_eq!(piece(&mut heard).await["text"], chunk);
+            append_ok(&ada, &id, at, chunk).await;
+            assert_eq!(next_chunk(&mut heard).await["text"], chunk);
         }
 
         // While NATS is down, writes are served as usual; missed notifications are made up for once it is back.
         nats.kill();
-        grow(&ada, &id, 10, "three, ").await;
+        append_ok(&ada, &id, 10, "three, ").await;
         nats.resume();
-        assert_eq!(piece(&mut heard).await["text"], "three, ");
+        assert_eq!(next_chunk(&mut heard).await["text"], "three, ");
         nats.kill();
-        grow(&mute.user("ada@example.com"), &id, 17, "four, ").await;
+        append_ok(&mute.user("ada@example.com"), &id, 17, "four, ").await;
         nats.resume();
-        assert_eq!(piece(&mut heard).await["text"], "four, ");
+        assert_eq!(next_chunk(&mut heard).await["text"], "four, ");
         for (at, chunk) in [(23, "five, "), (29, "six")] {
-            grow(&ada, &id, at, chunk).await;
-            assert_eq!(piece(&mut heard).await["text"], chunk);
+            append_ok(&ada, &id, at, chunk).await;
+            assert_eq!(next_chunk(&mut heard).await["text"], chunk);
         }
         finish(&ada, &id).await.ok();
-        let last = piece(&mut heard).await;
+        let last = next_chunk(&mut heard).await;
         let message = json!({ "id": id, "content": "One, two, three, four, five, six", "revision": 3 });
         assert_eq!((&last["state"], &last["message"]), (&json!("FINISHED"), &message));
 
         // A discarded message has no event in the log.
         let id = start(&there, &session).await;
         let mut heard = listen(&ada, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
         discard(&there, &id).await.ok();
-        assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
+        assert_eq!(next_chunk(&mut heard).await["state"], "DISCARDED");
         for server in [one, other, mute] {
             server.stop().await;
         }
@@ -578,7 +578,7 @@ tests::on_both! {
                     message.insert((session, id)).clone()
                 }
             };
-            let shown = growing(&ada, &session, "messageId text length").await;
+            let shown = streaming_messages(&ada, &session, "messageId text length").await;
             assert_eq!(each(&shown, "messageId"), [json!(id)]);
             let found = text(&shown[0]["text"]);
             // The chunk that was under way can be in the text.
@@ -587,7 +587,7 @@ tests::on_both! {
             whole = found;
             for n in 0..20 {
                 let chunk = format!("é{n} ");
-                grow(&ada, &id, whole.len() as i64, &chunk).await;
+                append_ok(&ada, &id, whole.len() as i64, &chunk).await;
                 whole.push_str(&chunk);
             }
             let (client, under_way, at) = (ada.clone(), id.clone(), whole.len() as i64);

@@ -301,7 +301,7 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
     ]
 }
 
-async fn is_well(project: &Project) -> bool {
+async fn is_healthy(project: &Project) -> bool {
     project.ask("name").await["name"] == "Kept"
 }
 
@@ -353,9 +353,9 @@ fn each_document_is_answered_or_refused_quickly_and_in_little_memory() {
     server::run_with_database(Kind::Sqlite, async |database: Database| {
         let mut child = ChildServer::start(&database);
         let project = Project::create(&child.user("ada@example.com"), "Kept").await;
-        assert!(is_well(&project).await);
+        assert!(is_healthy(&project).await);
         send_all(&project, child.id()).await;
-        assert!(is_well(&project).await);
+        assert!(is_healthy(&project).await);
         child.kill();
     });
 }
@@ -384,7 +384,7 @@ tests::on_sqlite! {
             }
             assert_eq!(given, code, "{name}");
         }
-        assert!(is_well(&project).await);
+        assert!(is_healthy(&project).await);
     }
 
     async fn an_operation_that_takes_too_long_is_ended(database: Database) {

@@ -54,7 +54,7 @@ fn is_whole(event: &Value) -> bool {
 const WHOLE: &str =
     "revision kind actor { fullName } message { content session { id } } changes { path diff newContent }";
 
-async fn hear_all(mut heard: Subscription, from: i64, last: i64) {
+async fn receive_all(mut heard: Subscription, from: i64, last: i64) {
     for revision in from + 1..=last {
         let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
         let event = event.unwrap_or_else(|errors| panic!("{errors:?}"))["projectEvents"].take();
@@ -63,7 +63,7 @@ async fn hear_all(mut heard: Subscription, from: i64, last: i64) {
     }
 }
 
-async fn hear_some(mut heard: Subscription, field: &str, whole: fn(&Value) -> bool, mut revisions: Vec<i64>) {
+async fn receive_some(mut heard: Subscription, field: &str, whole: fn(&Value) -> bool, mut revisions: Vec<i64>) {
     revisions.reverse();
     while let Some(revision) = revisions.pop() {
         let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
@@ -74,7 +74,7 @@ async fn hear_some(mut heard: Subscription, field: &str, whole: fn(&Value) -> bo
 }
 
 /// Receives everything as server-sent events, and reconnects when the stream ends.
-async fn hear_by_events(mut stream: Stream, last: i64) {
+async fn receive_by_events(mut stream: Stream, last: i64) {
     let mut heard = 1;
     while heard < last {
         let block = stream.until("\n\n").await.expect("the stream goes on");
@@ -88,7 +88,7 @@ async fn hear_by_events(mut stream: Stream, last: i64) {
 }
 
 /// Receives everything as multipart responses.
-async fn hear_by_parts(mut stream: Stream, last: i64) {
+async fn receive_by_parts(mut stream: Stream, last: i64) {
     let mut heard = 1;
     while heard < last {
         let part = stream.until("\r\n--graphql").await.expect("the stream goes on");
@@ -105,7 +105,7 @@ async fn hear_by_parts(mut stream: Stream, last: i64) {
 }
 
 /// Receives a message's text to its end.
-async fn hear_text(mut heard: Subscription) -> String {
+async fn receive_text(mut heard: Subscription) -> String {
     let mut text = String::new();
     loop {
         let chunk = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
@@ -194,7 +194,7 @@ tests::on_both! {
         let query = "subscription($id: ID!) { codeChanged(projectId: $id, afterRevision: 1) { revision changes { path newContent } } }";
         let code = ada.subscribe(query, json!({ "id": project.id })).await;
         let query = "subscription($id: ID!) { messageStream(messageId: $id) { offset text state message { content } } }";
-        let stream = tokio::spawn(hear_text(ada.subscribe(query, json!({ "id": growing })).await));
+        let stream = tokio::spawn(receive_text(ada.subscribe(query, json!({ "id": growing })).await));
         let query = "subscription($id: ID!) { presence(projectId: $id) { user { fullName } } }";
         let mut present = ada.subscribe(query, json!({ "id": project.id })).await;
 
@@ -235,13 +235,13 @@ tests::on_both! {
         let last = log.len() as i64;
         let of = |kind: &str| log.iter().filter(|event| event["kind"] == kind).map(|event| number(&event["revision"])).collect::<Vec<_>>();
         for heard in shared {
-            hear_all(heard, 1, last).await;
+            receive_all(heard, 1, last).await;
         }
-        hear_all(own, 1, last).await;
-        hear_by_events(events, last).await;
-        hear_by_parts(parts, last).await;
-        hear_some(messages, "messageAdded", |message| message["content"].is_string() && message["author"]["fullName"] == "ada", of("MESSAGE_ADDED")).await;
-        hear_some(code, "codeChanged", |change| change["changes"][0]["newContent"].is_string(), of("FILES_CHANGED")).await;
+        receive_all(own, 1, last).await;
+        receive_by_events(events, last).await;
+        receive_by_parts(parts, last).await;
+        receive_some(messages, "messageAdded", |message| message["content"].is_string() && message["author"]["fullName"] == "ada", of("MESSAGE_ADDED")).await;
+        receive_some(code, "codeChanged", |change| change["changes"][0]["newContent"].is_string(), of("FILES_CHANGED")).await;
         assert_eq!(stream.await.unwrap(), "chunk ".repeat(offset as usize / 6));
         let people = present.event().await;
         assert_eq!(people["presence"], json!([{ "user": { "fullName": "ada" } }]));

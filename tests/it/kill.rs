@@ -47,7 +47,7 @@ tests::on_both! {
             // Given a replay that is killed while it writes …
             let client = server.user("ada@example.com");
             let mut replay = Replay::begin(&client, "Killed").await.unwrap();
-            let (tell, mut told) = watch::channel(0);
+            let (progress, mut watcher) = watch::channel(0);
             let writer = tokio::spawn({
                 let stream = stream.clone();
                 async move {
@@ -55,12 +55,12 @@ tests::on_both! {
                         if let Err(error) = replay.turn(turn).await {
                             return (replay, error);
                         }
-                        tell.send_replace(turn.seq);
+                        progress.send_replace(turn.seq);
                     }
                     panic!("the server was not killed");
                 }
             });
-            let _ = told.wait_for(|done| *done >= turns).await;
+            let _ = watcher.wait_for(|done| *done >= turns).await;
             server.kill();
             let (replay, error) = writer.await.unwrap();
             assert!(replay.done.len() >= turns as usize, "ended before it was killed: {error:#}");

@@ -47,7 +47,7 @@ fn write_at_once(project: &Project, session: &str) -> Vec<JoinHandle<()>> {
 }
 
 /// Receives revisions of a subscription up to the last.
-async fn hear(mut subscription: Subscription, last: i64) -> Vec<(i64, Value)> {
+async fn receive(mut subscription: Subscription, last: i64) -> Vec<(i64, Value)> {
     let mut heard = Vec::new();
     while heard.last().is_none_or(|(revision, _)| *revision < last) {
         let event = subscription.event().await["projectEvents"].take();
@@ -93,7 +93,7 @@ tests::on_both! {
                 sleep(Duration::from_millis(1)).await;
             }
             let seen = [0, project.revision().await, 1, project.revision().await / 2, project.revision().await][n as usize];
-            listeners.push((seen, tokio::spawn(hear(project.listen(seen, "revision kind").await, last))));
+            listeners.push((seen, tokio::spawn(receive(project.listen(seen, "revision kind").await, last))));
         }
         for writer in writers {
             writer.await.unwrap();
@@ -319,11 +319,11 @@ tests::on_both! {
             for n in 0..5 {
                 let before = server.statements();
                 project.create_file(&format!("{wanted}-{n}.py"), "a").await;
-                let mut told = Vec::new();
+                let mut received = Vec::new();
                 for listener in &mut listeners {
-                    told.push(listener.event().await);
+                    received.push(listener.event().await);
                 }
-                assert!(told.iter().all(|one| *one == told[0]) && told[0]["projectEvents"]["changes"][0]["path"].is_string());
+                assert!(received.iter().all(|one| *one == received[0]) && received[0]["projectEvents"]["changes"][0]["path"].is_string());
                 fewest = fewest.min(server.statements() - before);
             }
             costs.push(fewest);
@@ -342,9 +342,9 @@ tests::on_both! {
         let mut of_bob = project.of(&bob).listen(1, select).await;
         for revision in 2..=4 {
             project.start_session().await;
-            let told = |email: Value, role: &str| json!({ "revision": revision, "actor": { "email": email }, "session": { "project": { "viewerRole": role } } });
-            assert_eq!(of_ada.event().await["projectEvents"], told(json!("ada@example.com"), "OWNER"));
-            assert_eq!(of_bob.event().await["projectEvents"], told(Value::Null, "VIEWER"));
+            let expected = |email: Value, role: &str| json!({ "revision": revision, "actor": { "email": email }, "session": { "project": { "viewerRole": role } } });
+            assert_eq!(of_ada.event().await["projectEvents"], expected(json!("ada@example.com"), "OWNER"));
+            assert_eq!(of_bob.event().await["projectEvents"], expected(Value::Null, "VIEWER"));
         }
     }
 

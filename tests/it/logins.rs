@@ -177,7 +177,7 @@ fn a_supabase_project_works_as_it_is() {
             assert_eq!(sql(&admin, &open.replace("{schema}", schema)).await, Vec::<String>::new(), "{schema}");
 
             // … and existing objects stay, also when the migrations are rolled back.
-            server::take_back_all(&owner).await.unwrap();
+            server::roll_back_all(&owner).await.unwrap();
             assert_eq!(sql(&admin, described).await, before);
             assert_eq!(sql(&admin, "SELECT email FROM auth.users").await, ["ada@example.com"]);
             blank.remove().await;
@@ -273,7 +273,7 @@ fn an_outdated_database_is_reported_to_both_kinds_of_login() {
     run_with_database(Kind::Postgres, async |database| {
         // Given a database whose last migrations were rolled back …
         let owner = settings(&database.url(), &[]);
-        let taken = server::take_back_all(&owner).await.unwrap();
+        let taken = server::roll_back_all(&owner).await.unwrap();
         assert!(text(&json!(taken[taken.len() - 1])).contains("tables"));
         for url in [database.url(), database.server_url()] {
             let started = App::start(settings(&url, &[]), Serve::default()).await;

@@ -32,7 +32,7 @@ struct Version {
 }
 
 type State = BTreeMap<String, File>;
-type Folded = BTreeSet<usize>;
+type Hidden = BTreeSet<usize>;
 
 /// Every state as a whole, keyed by file id.
 #[derive(Default)]
@@ -45,7 +45,7 @@ struct Model {
     session: String,
     messages: Vec<usize>,
     /// The messages that are hidden at each revision, from 0.
-    folded: Vec<Folded>,
+    hidden: Vec<Hidden>,
     versions: BTreeMap<String, Vec<Version>>,
     /// The project's name and description at each revision, from 0.
     fields: Vec<[Value; 2]>,
@@ -59,7 +59,7 @@ enum Expected {
     /// New files, whose ids are not known yet, in addition to this state.
     New(State, Vec<File>),
     /// One more revision, with these files and these hidden messages.
-    Folded(State, Folded),
+    Hidden(State, Hidden),
     /// One more message.
     Message,
     /// One more revision, with these values of the project's own fields.
@@ -99,8 +99,8 @@ impl Model {
     }
 
     /// Appends a state. Unchanged files get no new version.
-    fn append(&mut self, state: State, folded: Folded, undoable: bool) {
-        self.folded.push(folded);
+    fn append(&mut self, state: State, hidden: Hidden, undoable: bool) {
+        self.hidden.push(hidden);
         let revision = self.states.len();
         let before = self.states.last().cloned().unwrap_or_default();
         let ids: BTreeSet<&String> = before.keys().chain(state.keys()).collect();
@@ -215,29 +215,29 @@ impl Model {
         if state == *self.now() { Expected::Unchanged } else { Self::valid(state) }
     }
 
-    fn now_folded(&self) -> Folded {
-        self.folded.last().cloned().unwrap_or_default()
+    fn now_hidden(&self) -> Hidden {
+        self.hidden.last().cloned().unwrap_or_default()
     }
 
     /// The session goes back to a revision, optionally with the files.
-    fn fold(&self, to: usize, with_files: bool) -> Expected {
+    fn hide(&self, to: usize, with_files: bool) -> Expected {
         match self.states.get(to) {
             Some(state) if to > 0 => {
-                let mut folded = self.now_folded();
-                folded.extend(self.messages.iter().filter(|message| **message > to));
+                let mut hidden = self.now_hidden();
+                hidden.extend(self.messages.iter().filter(|message| **message > to));
                 let state = if with_files { state.clone() } else { self.now().clone() };
-                if state == *self.now() && folded == self.now_folded() {
+                if state == *self.now() && hidden == self.now_hidden() {
                     return Expected::Unchanged;
                 }
-                Expected::Folded(state, folded)
+                Expected::Hidden(state, hidden)
             }
             _ => Expected::Refused("BAD_USER_INPUT"),
         }
     }
 
     /// The messages that a revision hid or showed again.
-    fn refolded(&self, revision: usize) -> Folded {
-        self.folded[revision - 1].symmetric_difference(&self.folded[revision]).copied().collect()
+    fn changed_hidden(&self, revision: usize) -> Hidden {
+        self.hidden[revision - 1].symmetric_difference(&self.hidden[revision]).copied().collect()
     }
 
     /// The result of going back to a state.
@@ -251,7 +251,7 @@ impl Model {
 
     /// One file after a change of it is undone. `Err(true)` if texts would have to be merged, which this model does not
     /// do.
-    fn taken_back(before: Option<&File>, after: Option<&File>, now: Option<&File>) -> Result<Option<File>, bool> {
+    fn undone_file(before: Option<&File>, after: Option<&File>, now: Option<&File>) -> Result<Option<File>, bool> {
         if now == after {
             return Ok(before.cloned());
         }
@@ -295,8 +295,11 @@ impl Model {
             if versions.iter().all(|version| version.revision != revision) {
                 continue;
             }
-            match Self::taken_back(self.states[revision - 1].get(id), self.states[revision].get(id), self.now().get(id))
-            {
+            match Self::undone_file(
+                self.states[revision - 1].get(id),
+                self.states[revision].get(id),
+                self.now().get(id),
+            ) {
                 Ok(Some(file)) => state.insert(id.clone(), file),
                 Ok(None) => state.remove(id),
                 Err(needs_merge) => {
@@ -309,18 +312,18 @@ impl Model {
         if skipped || refused {
             return if skipped { Expected::Skipped } else { Expected::Refused("CONFLICT") };
         }
-        let (left, now) = (&self.folded[revision], self.now_folded());
-        let folded: Folded = now
+        let (left, now) = (&self.hidden[revision], self.now_hidden());
+        let hidden: Hidden = now
             .symmetric_difference(
-                &self.refolded(revision).into_iter().filter(|m| left.contains(m) == now.contains(m)).collect(),
+                &self.changed_hidden(revision).into_iter().filter(|m| left.contains(m) == now.contains(m)).collect(),
             )
             .copied()
             .collect();
-        if state == *self.now() && folded == now {
+        if state == *self.now() && hidden == now {
             return Expected::Refused("CONFLICT");
         }
         match Self::valid(state) {
-            Expected::State(state) => Expected::Folded(state, folded),
+            Expected::State(state) => Expected::Hidden(state, hidden),
             refused => refused,
         }
     }
@@ -329,7 +332,7 @@ impl Model {
     fn conversation(&self, at: usize) -> Value {
         let messages = self.messages.iter().filter(|message| **message <= at);
         let all: Vec<Value> = messages
-            .map(|message| json!({ "revision": message, "isHidden": self.folded[at].contains(message) }))
+            .map(|message| json!({ "revision": message, "isHidden": self.hidden[at].contains(message) }))
             .collect();
         let listed: Vec<&Value> = all.iter().filter(|message| message["isHidden"] == false).collect();
         json!({ "all": { "nodes": all }, "messages": { "totalCount": listed.len(), "nodes": listed } })
@@ -450,7 +453,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
             let (to, with_files) = (moment(random, model), random.below(2) == 0);
             let scope = if with_files { "BOTH" } else { "CONVERSATION" };
             let input = json!({ "revision": to, "scope": scope, "sessionId": model.session });
-            ("restoreRevision", input, model.fold(to, with_files))
+            ("restoreRevision", input, model.hide(to, with_files))
         }
         18..=19 => {
             let mut fields = model.fields[model.revision()].clone();
@@ -494,23 +497,23 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
     match expected {
         Expected::Refused(_) | Expected::Skipped => {}
         Expected::Unchanged => assert_eq!(number(&answer.data[name]["revision"]), before as i64, "{said}"),
-        Expected::State(state) => model.append(state, model.now_folded(), true),
+        Expected::State(state) => model.append(state, model.now_hidden(), true),
         Expected::Fields(fields) => {
-            model.append(model.now().clone(), model.now_folded(), true);
+            model.append(model.now().clone(), model.now_hidden(), true);
             *model.fields.last_mut().unwrap() = fields;
         }
         Expected::Message => {
-            model.append(model.now().clone(), model.now_folded(), false);
+            model.append(model.now().clone(), model.now_hidden(), false);
             model.messages.push(model.revision());
         }
-        Expected::Folded(state, folded) => {
-            let count = |new: &Folded, old: &Folded| json!(new.difference(old).count());
-            let (answer, before) = (&answer.data[name], model.now_folded());
-            assert_eq!(answer["hiddenMessages"], count(&folded, &before), "{said}");
+        Expected::Hidden(state, hidden) => {
+            let count = |new: &Hidden, old: &Hidden| json!(new.difference(old).count());
+            let (answer, before) = (&answer.data[name], model.now_hidden());
+            assert_eq!(answer["hiddenMessages"], count(&hidden, &before), "{said}");
             if name == "undo" {
-                assert_eq!(answer["shownMessages"], count(&before, &folded), "{said}");
+                assert_eq!(answer["shownMessages"], count(&before, &hidden), "{said}");
             }
-            model.append(state, folded, true);
+            model.append(state, hidden, true);
         }
         Expected::New(mut state, new) => {
             for file in new {
@@ -536,7 +539,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
                 );
                 state.insert(text(&made["id"]), file);
             }
-            model.append(state, model.now_folded(), true);
+            model.append(state, model.now_hidden(), true);
         }
     }
     if model.revision() > before {
@@ -649,7 +652,7 @@ tests::on_both! {
             let mut model = Model {
                 states: vec![State::new(); 3],
                 undoable: vec![false; 3],
-                folded: vec![Folded::new(); 3],
+                hidden: vec![Hidden::new(); 3],
                 fields: vec![fields; 3],
                 session: project.start_session().await,
                 ..Model::default()

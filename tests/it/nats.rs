@@ -73,7 +73,7 @@ tests::on_both! {
 tests::on_sqlite! {
     async fn writes_during_a_pending_nats_subscription_are_received(database: Database) {
         let Some(nats) = Nats::start() else { return };
-        let (url, held_up) = detour(&nats).await;
+        let (url, held_up) = delayed_proxy(&nats).await;
         let (one, other) = (start(&database, &url).await, start(&database, &nats.url()).await);
         let project = Project::create(&one.user("ada@example.com"), "Held up").await;
         let (first, mut wire) = (Project::create(&project.client, "First").await, Wire::connect(&nats).await);
@@ -167,8 +167,8 @@ tests::on_sqlite! {
         let (file, url, wrong) = (authority.file(), nats.url(), impostor.url());
         let trusting = ("SSL_CERT_FILE", file.to_str().unwrap());
         let [by_tls, by_impostor] = [&url, &wrong].map(|url| [("NATS_URL", url.as_str()), ("SWEEP_SECONDS", "3600"), trusting]);
-        let told = examine(&database, &by_tls);
-        assert!(told.contains("ok       NATS: "), "{told}");
+        let report = examine(&database, &by_tls);
+        assert!(report.contains("ok       NATS: "), "{report}");
         let (one, other) = (ChildServer::start_with(&database, &by_tls), ChildServer::start_with(&database, &by_tls));
         let project = Project::create(&one.user("ada@example.com"), "By TLS").await;
         let elsewhere = project.of(&other.user("ada@example.com"));
@@ -181,9 +181,9 @@ tests::on_sqlite! {
 
         // The system does not trust the test authority; and a certificate for another name is refused.
         for (variables, why) in [(&by_tls[..2], "UnknownIssuer"), (&by_impostor[..], "not valid for name")] {
-            let told = examine(&database, variables);
+            let report = examine(&database, variables);
             for text in ["BROKEN   NATS: ", why, "SSL_CERT_FILE"] {
-                assert!(told.contains(text), "{text} is not in {told}");
+                assert!(report.contains(text), "{text} is not in {report}");
             }
             let path = std::env::temp_dir().join(format!("antiphon-log-{}", clock::new_id()));
             let child = ChildServer::start_logging(&database, variables, File::create(&path).unwrap());
@@ -207,21 +207,21 @@ tests::on_sqlite! {
 
     async fn the_doctor_checks_nats(database: Database) {
         let Some(mut nats) = Nats::start() else { return };
-        let told = async |url: &str| {
+        let report = async |url: &str| {
             let settings = Cli::parse_from(["antiphon", "--database-url", &database.url(), "--nats-url", url]).settings;
             commands::examine(&settings).await.iter().map(ToString::to_string).collect::<String>()
         };
-        let fine = told(&nats.url()).await;
+        let fine = report(&nats.url()).await;
         assert!(fine.contains("ok       NATS: "), "{fine}");
-        let refused = told(&nats.url().replace("p%40ss", "hunter2")).await;
+        let refused = report(&nats.url().replace("p%40ss", "hunter2")).await;
         assert!(refused.contains("BROKEN   NATS: ") && refused.contains("authorization"), "{refused}");
         nats.kill();
-        let away = told(&nats.url()).await;
+        let away = report(&nats.url()).await;
         assert!(away.contains("BROKEN   NATS: ") && away.contains("what to do: "), "{away}");
-        let none = told("nats://me:hunter2@").await;
+        let none = report("nats://me:hunter2@").await;
         assert!(none.contains("BROKEN   NATS: ") && none.contains("NATS_URL"), "{none}");
-        for told in [refused, away, none] {
-            assert!(!told.contains("hunter2") && !told.contains(PASSWORD), "{told}");
+        for report in [refused, away, none] {
+            assert!(!report.contains("hunter2") && !report.contains(PASSWORD), "{report}");
         }
     }
 }
@@ -237,7 +237,7 @@ async fn logged(path: &Path, text: &str) {
 }
 
 /// A proxy to NATS that can hold back what the server sends.
-async fn detour(nats: &Nats) -> (String, watch::Sender<bool>) {
+async fn delayed_proxy(nats: &Nats) -> (String, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (who, address) =
         nats.url().rsplit_once('@').map(|(who, address)| (who.to_owned(), address.to_owned())).unwrap();
@@ -276,12 +276,12 @@ impl Wire {
             nats.url().rsplit_once('@').map(|(user, address)| (user.to_owned(), address.to_owned())).unwrap();
         let mut wire = Self(BufReader::new(TcpStream::connect(address).await.unwrap()));
         let who = json!({ "user": USER, "pass": PASSWORD, "verbose": false, "headers": true, "no_responders": true });
-        wire.say(&format!("CONNECT {who}\r\nSUB answer 1\r\n")).await;
+        wire.send(&format!("CONNECT {who}\r\nSUB answer 1\r\n")).await;
         wire
     }
 
     /// Sends a command, and returns everything that NATS sends before the answer to a ping.
-    async fn say(&mut self, text: &str) -> String {
+    async fn send(&mut self, text: &str) -> String {
         self.0.get_mut().write_all(format!("{text}PING\r\n").as_bytes()).await.unwrap();
         let mut said = String::new();
         while !said.ends_with("PONG\r\n") {
@@ -295,13 +295,13 @@ impl Wire {
     }
 
     async fn publish(&mut self, project: &str, payload: &str) {
-        self.say(&format!("PUB antiphon.project.{project} {}\r\n{payload}\r\n", payload.len())).await;
+        self.send(&format!("PUB antiphon.project.{project} {}\r\n{payload}\r\n", payload.len())).await;
     }
 
     /// Whether NATS has a subscription to the project.
     async fn has_listeners(&mut self, project: &str) -> bool {
         // NATS answers a request without subscribers with the status 503.
-        let said = self.say(&format!("PUB antiphon.project.{project} answer 1\r\n0\r\n")).await;
+        let said = self.send(&format!("PUB antiphon.project.{project} answer 1\r\n0\r\n")).await;
         !said.contains("NATS/1.0 503")
     }
 

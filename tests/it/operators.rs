@@ -30,7 +30,7 @@ async fn ready(client: &tests::client::Client) -> (u16, Value) {
 }
 
 /// Waits until the server reports this.
-async fn said_within_time(client: &tests::client::Client, expected: (u16, Value)) {
+async fn wait_until_reported(client: &tests::client::Client, expected: (u16, Value)) {
     let asked = async {
         loop {
             let said = ready(client).await;
@@ -64,7 +64,7 @@ tests::on_both! {
         let names: &[&str] = if is_alone { &["database", "migrations", "server"] } else { &["database", "migrations", "bus", "server"] };
         let parts: Vec<_> = names.iter().map(|name| json!({ "name": name, "ready": true })).collect();
         // The bus connects a little later than the server starts.
-        said_within_time(&anonymous, (200, json!({ "ready": true, "readOnly": false, "parts": parts }))).await;
+        wait_until_reported(&anonymous, (200, json!({ "ready": true, "readOnly": false, "parts": parts }))).await;
     }
 
     async fn a_database_that_is_not_migrated_is_reported_without_details(server: Server) {
@@ -218,7 +218,7 @@ tests::on_both! {
         assert!(traced["statements"].as_u64().unwrap() >= 3 && traced["elapsed_ms"].as_u64().unwrap() >= 1, "{traced}");
         let token = ada.token().unwrap();
         for secret in ["swordfish", "secret-path", "createFile", token, token.rsplit('.').next().unwrap()] {
-            assert!(!log.contains(secret) && !sent.contains(secret), "{secret} is told");
+            assert!(!log.contains(secret) && !sent.contains(secret), "{secret} is visible");
         }
     }
 
@@ -253,10 +253,10 @@ tests::on_both! {
     async fn the_doctor_finds_nothing_broken_if_a_server_serves(database: Database) {
         Server::start(&database).await.stop().await;
         let findings = commands::examine(&settings(&database.server_url(), &[])).await;
-        let told: String = findings.iter().map(ToString::to_string).collect();
-        assert!(!findings.iter().any(commands::Finding::is_broken), "{told}");
+        let report: String = findings.iter().map(ToString::to_string).collect();
+        assert!(!findings.iter().any(commands::Finding::is_broken), "{report}");
         for part in ["settings", "address", "secret", "database", "migrations"] {
-            assert!(told.contains(&format!("ok       {part}: ")), "{told}");
+            assert!(report.contains(&format!("ok       {part}: ")), "{report}");
         }
     }
 
@@ -265,22 +265,22 @@ tests::on_both! {
         let address = taken.local_addr().unwrap().to_string();
         let url = "postgres://nobody:hunter2@127.0.0.1:1/none";
         let wrong = ["antiphon", "--database-url", url, "--jwt-secret", "short", "--listen", &address];
-        let told = commands::examine(&Cli::parse_from(wrong).settings).await;
-        let told: String = told.iter().map(ToString::to_string).collect();
+        let report = commands::examine(&Cli::parse_from(wrong).settings).await;
+        let report: String = report.iter().map(ToString::to_string).collect();
         for text in ["BROKEN   address: ", "in use", "BROKEN   secret: ", "openssl rand", "BROKEN   database: ", "refused", "what to do: "] {
-            assert!(told.contains(text), "{text} is not in {told}");
+            assert!(report.contains(text), "{text} is not in {report}");
         }
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!report.contains("hunter2"), "{report}");
         drop(taken);
 
         // Only on PostgreSQL are migrations missing: the next start creates the SQLite file and migrates it.
         let blank = Database::blank(database.kind()).await;
         let findings = commands::examine(&settings(&blank.url(), &["--max-body-bytes", "1000"])).await;
-        let told: String = findings.iter().map(ToString::to_string).collect();
-        assert_eq!(findings.iter().any(commands::Finding::is_broken), database.file().is_none(), "{told}");
-        assert!(told.contains("warning  settings: MAX_FILE_BYTES"), "{told}");
+        let report: String = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(findings.iter().any(commands::Finding::is_broken), database.file().is_none(), "{report}");
+        assert!(report.contains("warning  settings: MAX_FILE_BYTES"), "{report}");
         let expected = if database.file().is_some() { "will be created" } else { "BROKEN   migrations: " };
-        assert!(told.contains(expected), "{told}");
+        assert!(report.contains(expected), "{report}");
         blank.remove().await;
     }
 }
@@ -296,15 +296,15 @@ tests::on_sqlite! {
         let issuer = Issuer::start(&[SigningKey::ec(), SigningKey::ed()]).await;
         let (at, url) = (issuer.url(), database.url());
         let asked = async |secret: &[&str]| examined(&url, &[&["--jwt-jwks-url", &at], secret].concat()).await;
-        let (told, is_broken) = asked(NO_SECRET).await;
-        assert!(told.contains("ok       issuer: publishes 2 usable keys: ES256 ec, EdDSA ed\n"), "{told}");
-        assert!(!is_broken, "{told}");
+        let (report, is_broken) = asked(NO_SECRET).await;
+        assert!(report.contains("ok       issuer: publishes 2 usable keys: ES256 ec, EdDSA ed\n"), "{report}");
+        assert!(!is_broken, "{report}");
 
         let symmetric = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "legacy" });
         let mixed = json!({ "keys": [symmetric, SigningKey::rsa().public()] }).to_string();
         issuer.answers(Answer::Text(mixed));
-        let (told, _) = asked(NO_SECRET).await;
-        assert!(told.contains("ok       issuer: publishes 1 usable keys") && told.contains("left out: its kind is not supported"), "{told}");
+        let (report, _) = asked(NO_SECRET).await;
+        assert!(report.contains("ok       issuer: publishes 1 usable keys") && report.contains("left out: its kind is not supported"), "{report}");
         for (answer, words) in [
             (Answer::Keys(vec![]), "none of the 0 keys"),
             (Answer::Text(json!({ "keys": [symmetric] }).to_string()), "none of the 1 keys"),
@@ -316,15 +316,15 @@ tests::on_sqlite! {
             (Answer::Nothing, "check with `curl`"),
         ] {
             issuer.answers(answer);
-            let (told, is_broken) = asked(NO_SECRET).await;
-            assert!(is_broken && told.contains("BROKEN   issuer: ") && told.contains(words), "{words}: {told}");
+            let (report, is_broken) = asked(NO_SECRET).await;
+            assert!(is_broken && report.contains("BROKEN   issuer: ") && report.contains(words), "{words}: {report}");
         }
         issuer.stop().await;
-        let (told, is_broken) = asked(NO_SECRET).await;
-        assert!(is_broken && told.contains("refused") && told.contains("check with `curl`"), "{told}");
+        let (report, is_broken) = asked(NO_SECRET).await;
+        assert!(is_broken && report.contains("refused") && report.contains("check with `curl`"), "{report}");
         // With a secret, users can sign in without the issuer.
-        let (told, is_broken) = asked(&[]).await;
-        assert!(!is_broken && told.contains("warning  issuer: "), "{told}");
+        let (report, is_broken) = asked(&[]).await;
+        assert!(!is_broken && report.contains("warning  issuer: "), "{report}");
     }
 }
 
@@ -339,30 +339,30 @@ tests::on_sqlite! {
             (0o666, true, "is writable by every user"),
         ] {
             allow(mode);
-            let (told, is_broken) = examined(&database.url(), &[]).await;
-            assert!(is_broken == broken && told.contains(words), "{mode:o}: {told}");
+            let (report, is_broken) = examined(&database.url(), &[]).await;
+            assert!(is_broken == broken && report.contains(words), "{mode:o}: {report}");
         }
         allow(0o600);
         fs::write(&file, "no database, whatever its name says".repeat(100)).unwrap();
-        let (told, is_broken) = examined(&database.url(), &[]).await;
-        assert!(is_broken && told.contains("BROKEN   database: ") && told.contains("not a database"), "{told}");
+        let (report, is_broken) = examined(&database.url(), &[]).await;
+        assert!(is_broken && report.contains("BROKEN   database: ") && report.contains("not a database"), "{report}");
         let nowhere = file.parent().unwrap().join("nowhere/antiphon.db");
-        let (told, is_broken) = examined(&format!("sqlite://{}", nowhere.display()), &[]).await;
-        assert!(is_broken && told.contains("the folder of") && told.contains("does not exist"), "{told}");
+        let (report, is_broken) = examined(&format!("sqlite://{}", nowhere.display()), &[]).await;
+        assert!(is_broken && report.contains("the folder of") && report.contains("does not exist"), "{report}");
     }
 
     async fn the_doctor_checks_the_servers_own_secret(database: Database) {
         let secret = format!("{}.secret", database.file().unwrap().display());
-        let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
-        assert!(!is_broken && told.contains("ok       secret: the server will generate its own"), "{told}");
+        let (report, is_broken) = examined(&database.url(), NO_SECRET).await;
+        assert!(!is_broken && report.contains("ok       secret: the server will generate its own"), "{report}");
         fs::write(&secret, "a secret that others have read by now").unwrap();
         for (mode, broken, words) in [(0o600, false, "ok       secret: the server uses its own"), (0o640, true, "BROKEN   secret: ")] {
             fs::set_permissions(&secret, Permissions::from_mode(mode)).unwrap();
-            let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
-            assert!(is_broken == broken && told.contains(words) && !told.contains("others have read"), "{mode:o}: {told}");
+            let (report, is_broken) = examined(&database.url(), NO_SECRET).await;
+            assert!(is_broken == broken && report.contains(words) && !report.contains("others have read"), "{mode:o}: {report}");
         }
-        let (told, is_broken) = examined(&database.url(), &[NO_SECRET, &["--listen", "0.0.0.0:0"]].concat()).await;
-        assert!(is_broken && told.contains("loopback") && told.contains("JWT_JWKS_URL"), "{told}");
+        let (report, is_broken) = examined(&database.url(), &[NO_SECRET, &["--listen", "0.0.0.0:0"]].concat()).await;
+        assert!(is_broken && report.contains("loopback") && report.contains("JWT_JWKS_URL"), "{report}");
     }
 
     async fn the_doctor_checks_the_addresses(database: Database) {
@@ -374,8 +374,8 @@ tests::on_sqlite! {
             (&["--listen", "127.0.0.1:8099", "--metrics-listen", "127.0.0.1:8099"], true, "METRICS_LISTEN is the same as LISTEN"),
             (&["--metrics-listen", "0.0.0.0:0"], false, "warning  metrics: 0.0.0.0:0 is reachable from other machines"),
         ] {
-            let (told, is_broken) = examined(&database.url(), flags).await;
-            assert!(is_broken == broken && told.contains(words), "{flags:?}: {told}");
+            let (report, is_broken) = examined(&database.url(), flags).await;
+            assert!(is_broken == broken && report.contains(words), "{flags:?}: {report}");
         }
         server.stop().await;
     }
@@ -384,24 +384,25 @@ tests::on_sqlite! {
 #[test]
 fn the_doctor_checks_the_login_and_the_connections() {
     tests::server::run_with_database(Kind::Postgres, async |database: Database| {
-        let (told, is_broken) = examined(&database.server_url(), &["--database-connections", "1000"]).await;
-        assert!(!is_broken && told.contains("ok       role: ") && told.contains("ok       clock: "), "{told}");
+        let (report, is_broken) = examined(&database.server_url(), &["--database-connections", "1000"]).await;
+        assert!(!is_broken && report.contains("ok       role: ") && report.contains("ok       clock: "), "{report}");
         assert!(
-            told.contains("ok       pooler: ") && told.contains("warning  connections: DATABASE_CONNECTIONS is 1000"),
-            "{told}"
+            report.contains("ok       pooler: ")
+                && report.contains("warning  connections: DATABASE_CONNECTIONS is 1000"),
+            "{report}"
         );
-        let (told, _) = examined(&database.admin_url(), &[]).await;
-        assert!(told.contains("warning  role: the login is a superuser"), "{told}");
+        let (report, _) = examined(&database.admin_url(), &[]).await;
+        assert!(report.contains("warning  role: the login is a superuser"), "{report}");
         let wrong = database.server_url().replace("antiphon-test", "hunter2");
-        let (told, is_broken) = examined(&wrong, &[]).await;
-        assert!(is_broken && told.contains("check user and password") && !told.contains("hunter2"), "{told}");
+        let (report, is_broken) = examined(&wrong, &[]).await;
+        assert!(is_broken && report.contains("check user and password") && !report.contains("hunter2"), "{report}");
         // A login that cannot take the callers' role.
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         sqlx::raw_sql("CREATE ROLE antiphon_mute LOGIN PASSWORD 'antiphon-test'").execute(&mut admin).await.unwrap();
         let mute = database.server_url().replace("antiphon_server", "antiphon_mute");
-        let (told, is_broken) = examined(&mute, &[]).await;
+        let (report, is_broken) = examined(&mute, &[]).await;
         sqlx::raw_sql("DROP ROLE antiphon_mute").execute(&mut admin).await.unwrap();
-        assert!(is_broken && told.contains("GRANT authenticated TO \"antiphon_mute\""), "{told}");
+        assert!(is_broken && report.contains("GRANT authenticated TO \"antiphon_mute\""), "{report}");
     });
 }
 
@@ -429,17 +430,17 @@ fn a_server_reports_which_part_of_the_database_fails_and_recovers() {
                 format!("ALTER ROLE antiphon_server {word}; SELECT pg_terminate_backend(pid) {of} AND {backends}");
             sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut admin).await.unwrap();
         };
-        said_within_time(&client, says(200, "", "", "")).await;
+        wait_until_reported(&client, says(200, "", "", "")).await;
         // Requests are served without the bus, so load balancers keep the server in use.
         end("query LIKE 'LISTEN%'", false).await;
-        said_within_time(&client, says(200, "", "", late)).await;
+        wait_until_reported(&client, says(200, "", "", late)).await;
         server.user("ada@example.com").gql("{ viewer { id } }", json!({})).await.ok();
         end("true", false).await;
         let no_answer = "the database does not answer";
-        said_within_time(&client, says(503, no_answer, "the database is not the one of this version", late)).await;
+        wait_until_reported(&client, says(503, no_answer, "the database is not the one of this version", late)).await;
         assert_eq!(client.send("GET", "/healthz", &[], "").await.unwrap().status, 200);
         end("true", true).await;
-        said_within_time(&client, says(200, "", "", "")).await;
+        wait_until_reported(&client, says(200, "", "", "")).await;
         server.user("ada@example.com").gql("{ viewer { id } }", json!({})).await.ok();
         server.stop().await;
     });

@@ -44,8 +44,8 @@ fn pgbouncer_with_its_default_settings_serves() {
         let url = pooler.url(&database.url());
         commands::migrate(&settings(&url, &[])).await.unwrap();
         assert_eq!(tables(&database).await, ["public"]);
-        let told = examined(&url, &[]).await;
-        assert!(!told.contains("BROKEN") && told.contains("ok       pooler"), "{told}");
+        let report = examined(&url, &[]).await;
+        assert!(!report.contains("BROKEN") && report.contains("ok       pooler"), "{report}");
         work(App::start(settings(&url, &[]), Serve::default()).await.unwrap()).await;
 
         // The schema setting needs no start-up option, which this pooler refuses.
@@ -77,8 +77,8 @@ fn a_pooler_in_transaction_mode_is_refused_with_the_reason() {
             assert!(format!("{refused:#}").contains("a pooler in transaction mode"), "{more:?}: {refused:#}");
             let refused = commands::migrate(&settings(&pooler.url(&database.url()), &[])).await.unwrap_err();
             assert!(format!("{refused:#}").contains("a pooler in transaction mode"), "{more:?}: {refused:#}");
-            let told = examined(&url, &[]).await;
-            assert!(told.contains("BROKEN") && told.contains("transaction mode"), "{told}");
+            let report = examined(&url, &[]).await;
+            assert!(report.contains("BROKEN") && report.contains("transaction mode"), "{report}");
         }
     });
 }
@@ -99,8 +99,8 @@ fn no_table_is_created_in_the_wrong_schema() {
             .err()
             .expect("refused");
         assert!(format!("{refused:#}").contains("DATABASE_SCHEMA=agents"), "{refused:#}");
-        let told = examined(&dropped, &[]).await;
-        assert!(told.contains("DATABASE_SCHEMA=agents") && told.contains("BROKEN"), "{told}");
+        let report = examined(&dropped, &[]).await;
+        assert!(report.contains("DATABASE_SCHEMA=agents") && report.contains("BROKEN"), "{report}");
         assert!(tables(&database).await.is_empty());
 
         // The setting selects the schema, and a missing schema prevents the start.

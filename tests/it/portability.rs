@@ -444,7 +444,7 @@ tests::on_both! {
             "mutation($input: StartSessionInput!) { startSession(input: $input) { session { id } } }",
             json!({ "projectId": project }),
         ).await["startSession"]["session"]["id"].clone();
-        let say = async |role: &str, content: &str| {
+        let add_message = async |role: &str, content: &str| {
             let checkpoint = role == "ASSISTANT";
             let input = json!({ "sessionId": session, "role": role, "content": content, "isCheckpoint": checkpoint });
             let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { message { id } revision } }";
@@ -456,12 +456,12 @@ tests::on_both! {
             let query = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
             write(query, input).await["syncFiles"]["revision"].clone()
         };
-        say("USER", "Make an agent, please.\n").await;
-        let first = say("ASSISTANT", "Here it is.").await["message"]["id"].clone();
+        add_message("USER", "Make an agent, please.\n").await;
+        let first = add_message("ASSISTANT", "Here it is.").await["message"]["id"].clone();
         sync(&first, json!([{ "path": "main.py", "content": "1\n" }, { "path": "docs", "type": "FOLDER" }]), json!([]), Value::Null).await;
         let moment = sync(&Value::Null, json!([{ "path": "main.py", "content": "2\n" }]), json!([]), json!("Autosave")).await;
         sync(&first, json!([{ "path": ".git/config", "content": "evil" }, { "path": "a.py", "content": "a\n" }]), json!([]), Value::Null).await;
-        let second = say("ASSISTANT", "Tidied up.").await["message"]["id"].clone();
+        let second = add_message("ASSISTANT", "Tidied up.").await["message"]["id"].clone();
         sync(&second, json!([{ "path": "b.py", "content": "a\n" }]), json!(["a.py", "not there"]), Value::Null).await;
         write(
             "mutation($input: RestoreRevisionInput!) { restoreRevision(input: $input) { revision } }",
@@ -482,7 +482,7 @@ tests::on_both! {
         assert!(said[0].contains(".git/config") && said.len() == 2, "{said:?}");
         let exported = Repository(to);
         let commits = exported.commits();
-        let told: Vec<_> = commits
+        let found: Vec<_> = commits
             .iter()
             .map(|commit| (exported.message(commit), exported.files(commit).into_keys().collect::<Vec<_>>().join(" ")))
             .collect();
@@ -494,7 +494,7 @@ tests::on_both! {
             ("Restore an earlier state", "main.py"),
         ];
         let expected: Vec<_> = expected.iter().map(|(text, files)| ((*text).to_owned(), (*files).to_owned())).collect();
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
         assert_eq!(exported.git(&["log", "-1", "--format=%an <%ae>"]), "ada <ada@example.com>");
         assert_sound(server.database()).await;
 
@@ -598,10 +598,10 @@ tests::on_both! {
         let session = project.start_session().await;
         let before = project.revision().await;
         project.add_message(&session, "Forget this", false).await;
-        let fold = json!({ "revision": before, "scope": "CONVERSATION", "sessionId": session });
-        project.write("restoreRevision", fold.clone(), "revision").await;
+        let restore = json!({ "revision": before, "scope": "CONVERSATION", "sessionId": session });
+        project.write("restoreRevision", restore.clone(), "revision").await;
         project.write("undo", json!({}), "revision").await;
-        project.write("restoreRevision", fold, "revision").await;
+        project.write("restoreRevision", restore, "revision").await;
         server.stop().await;
         assert_sound(&database).await;
 

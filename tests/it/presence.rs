@@ -55,7 +55,7 @@ async fn watch(project: &Project) -> Subscription {
 }
 
 /// Receives presence until these users are present.
-async fn hear(heard: &mut Subscription, expected: &[&str]) {
+async fn receive_until(heard: &mut Subscription, expected: &[&str]) {
     loop {
         let event = heard.event().await;
         let people = Value::Array(each(&event["presence"], "user"));
@@ -113,21 +113,21 @@ tests::on_both! {
             json!({ "id": user_id(ADA), "fullName": "ada", "email": null }),
             json!({ "id": user_id(BOB), "fullName": "bob", "email": BOB }),
         ]);
-        hear(&mut seen, &["ada", "bob"]).await;
+        receive_until(&mut seen, &["ada", "bob"]).await;
         // Writes are not published to them.
         project.create_file("a.py", "").await;
         drop(of_bob);
-        hear(&mut seen, &["ada"]).await;
+        receive_until(&mut seen, &["ada"]).await;
 
         // A removed member is no longer present, and their subscription ends.
         let mut of_bob = watch(&project.of(&bob)).await;
         of_bob.event().await;
-        hear(&mut seen, &["ada", "bob"]).await;
+        receive_until(&mut seen, &["ada", "bob"]).await;
         let whom = json!({ "projectId": project.id, "userId": user_id(BOB) });
         project.client.mutate_with("removeCollaborator", whom, "revision").await.ok();
         let errors = of_bob.next().await.expect("an answer").expect_err("an end");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
-        hear(&mut seen, &["ada"]).await;
+        receive_until(&mut seen, &["ada"]).await;
         assert_eq!(project.of(&bob).ask("presence { joinedAt }").await, Value::Null);
     }
 
@@ -141,9 +141,9 @@ tests::on_both! {
         let (project, _) = shared(&one).await;
         let there = project.of(&other.user(BOB));
         let mut seen = watch(&project).await;
-        hear(&mut seen, &["ada"]).await;
+        receive_until(&mut seen, &["ada"]).await;
         let of_bob = there.listen(0, "revision").await;
-        hear(&mut seen, &["ada", "bob"]).await;
+        receive_until(&mut seen, &["ada", "bob"]).await;
         until(&there, &["ada", "bob"]).await;
         // A user at both servers counts once.
         let also = project.of(&one.user(BOB)).listen(0, "revision").await;
@@ -151,14 +151,14 @@ tests::on_both! {
         sleep(Duration::from_millis(500)).await;
         assert_eq!(here(&there).await, [json!("ada"), json!("bob")]);
         drop(also);
-        hear(&mut seen, &["ada"]).await;
+        receive_until(&mut seen, &["ada"]).await;
 
         // A killed server sends no more heartbeats.
         let mut child = ChildServer::start_with_flags(&database, &quick);
         let of_bob = project.of(&child.user(BOB)).listen(0, "revision").await;
-        hear(&mut seen, &["ada", "bob"]).await;
+        receive_until(&mut seen, &["ada", "bob"]).await;
         child.kill();
-        hear(&mut seen, &["ada"]).await;
+        receive_until(&mut seen, &["ada"]).await;
         until(&there, &["ada"]).await;
         drop(of_bob);
 

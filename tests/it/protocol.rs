@@ -47,7 +47,7 @@ impl Project {
     }
 
     /// Adds a message, and returns its revision.
-    pub async fn say(&self, content: &str) -> u64 {
+    pub async fn add_message(&self, content: &str) -> u64 {
         let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
         let input = json!({ "sessionId": self.session, "role": "USER", "content": content });
         let data = self.owner.gql(query, json!({ "input": input })).await.ok();
@@ -483,7 +483,7 @@ tests::on_sqlite! {
         let project = Project::create(&server.user("ada@example.com")).await;
         let say = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
         let input = json!({ "input": { "sessionId": project.session, "role": "USER", "content": "unsaid" } });
-        let before = project.say("said").await;
+        let before = project.add_message("said").await;
         let long = "é".repeat(200);
         for (id, query, variables) in [
             ("same", VIEWER, json!({})),
@@ -502,7 +502,7 @@ tests::on_sqlite! {
             assert!(if id == long { whole.starts_with(&reason) } else { reason == whole }, "{reason}");
         }
         // The refused operation has not run.
-        assert_eq!(project.say("next").await, before + 1);
+        assert_eq!(project.add_message("next").await, before + 1);
     }
 
     async fn an_error_at_run_time_ends_an_operation_without_complete_and_frees_its_id(server: Server) {
@@ -518,7 +518,7 @@ tests::on_sqlite! {
         let answer = socket.message().await;
         assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!("1")), "{answer}");
         assert_eq!(answer["payload"][0]["extensions"]["code"], "NOT_FOUND", "{answer}");
-        project.say("unheard").await;
+        project.add_message("unheard").await;
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
         socket.start("1", VIEWER, json!({})).await;
         assert!(is_next(&socket.message().await, "1"));
@@ -528,7 +528,7 @@ tests::on_sqlite! {
     async fn a_stream_ends_when_its_client_completes_it(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         for n in 0..100 {
-            project.say(&n.to_string().repeat(5_000)).await;
+            project.add_message(&n.to_string().repeat(5_000)).await;
         }
         let mut socket = project.owner.greeted().await;
         for round in 0..10 {
@@ -564,7 +564,7 @@ tests::on_sqlite! {
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "1" }));
         // … and no result is sent, although the write is done: a started write always runs to its end.
         sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
-        assert_eq!(project.say("later").await, 4);
+        assert_eq!(project.add_message("later").await, 4);
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
     }
 
@@ -591,14 +591,14 @@ tests::on_sqlite! {
         assert!(is_next(&socket.message().await, "1"));
         socket.send(json!({ "type": "complete", "id": "1" })).await;
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
-        let revision = project.say("unheard").await;
+        let revision = project.add_message("unheard").await;
         // An unknown or completed id is no error.
         socket.send(json!({ "type": "complete", "id": "1" })).await;
         socket.send(json!({ "type": "complete", "id": "never" })).await;
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
 
         socket.start("1", EVENTS, project.events_after(revision)).await;
-        project.say("heard").await;
+        project.add_message("heard").await;
         let event = socket.message().await;
         assert!(is_next(&event, "1"), "{event}");
         assert_eq!(event["payload"]["data"]["projectEvents"]["message"]["content"], "heard");
@@ -611,7 +611,7 @@ tests::on_sqlite! {
         socket.start("one", EVENTS, one.events_after(2)).await;
         socket.start("two", EVENTS, two.events_after(2)).await;
         for (project, id) in [(&one, "one"), (&two, "two"), (&one, "one")] {
-            project.say(id).await;
+            project.add_message(id).await;
             let event = socket.message().await;
             assert!(is_next(&event, id), "{event}");
             assert_eq!(event["payload"]["data"]["projectEvents"]["message"]["content"], id);

@@ -163,9 +163,9 @@ const WRITES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// A connection with the server's login.
-pub(crate) struct Door(PgConnection);
+pub(crate) struct LoginConnection(PgConnection);
 
-impl Door {
+impl LoginConnection {
     pub(crate) async fn open(database: &Database) -> Self {
         Self(PgConnection::connect(&database.server_url()).await.unwrap())
     }
@@ -347,7 +347,7 @@ impl History {
     }
 }
 
-fn who(list: &[(&'static str, &'static [&'static str])], table: &str) -> BTreeSet<&'static str> {
+fn callers_of(list: &[(&'static str, &'static [&'static str])], table: &str) -> BTreeSet<&'static str> {
     list.iter().filter(|(name, _)| *name == table).flat_map(|(_, people)| people.iter().copied()).collect()
 }
 
@@ -428,7 +428,7 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let database = server.database();
-        let mut door = Door::open(database).await;
+        let mut connection = LoginConnection::open(database).await;
         let mut asked = 0;
         for relation in relations(database, "rvmp").await {
             let count = format!("SELECT count(*) FROM {relation}");
@@ -444,7 +444,7 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
                     None if is_member => None,
                     None => Some(0),
                 };
-                let seen = door.run(email, &count).await;
+                let seen = connection.run(email, &count).await;
                 match expected {
                     Some(expected) => assert_eq!(seen, Ok(expected), "{relation} as {person}"),
                     None => assert!(seen.clone().is_ok_and(|rows| rows > 0), "{relation} as {person}: {seen:?}"),
@@ -456,12 +456,13 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
 
         // The e-mail addresses of people who share a project are not visible; a caller's own is.
         for (person, email) in PEOPLE {
-            let denied = door.run(email, "SELECT count(email) FROM user_profiles").await;
+            let denied = connection.run(email, "SELECT count(email) FROM user_profiles").await;
             assert_eq!(denied, Err(DENIED.to_owned()), "{person}");
-            let own = door.run(email, "SELECT count(*) FROM (SELECT my_email() AS e) AS x WHERE e IS NOT NULL").await;
+            let own =
+                connection.run(email, "SELECT count(*) FROM (SELECT my_email() AS e) AS x WHERE e IS NOT NULL").await;
             assert_eq!(own, Ok(i64::from(email.is_some())), "{person}");
         }
-        assert_eq!(door.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(5));
+        assert_eq!(connection.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(5));
 
         // Functions that only the service itself can call.
         let heads = format!("SELECT count(*) FROM project_heads(ARRAY['{}']::uuid[])", project.id);
@@ -472,22 +473,22 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
         );
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
             for sql in [&heads, &here] {
-                assert_eq!(door.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
+                assert_eq!(connection.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
             }
         }
-        for (function, sql, told) in FUNCTIONS {
+        for (function, sql, expected_rows) in FUNCTIONS {
             let sql = sql.replace("$1", &format!("'{}'", project.id));
             for (person, email) in PEOPLE {
                 if !MEMBERS.contains(&person) {
-                    assert_eq!(door.run(email, &sql).await, Ok(0), "{function} as {person}");
+                    assert_eq!(connection.run(email, &sql).await, Ok(0), "{function} as {person}");
                 }
             }
-            assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(told), "{function}");
+            assert_eq!(connection.run(Some("ada@example.com"), &sql).await, Ok(expected_rows), "{function}");
         }
 
         // Missing claims, a missing user, and claims left from the previous transaction give no access.
         for claims in ["", "{}", "{\"sub\":null}"] {
-            let mut tx = door.0.begin().await.unwrap();
+            let mut tx = connection.0.begin().await.unwrap();
             let sql = format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = '{claims}'");
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
             let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM projects").fetch_one(&mut *tx).await.unwrap();
@@ -502,7 +503,7 @@ fn only_permitted_callers_write() {
         let project = fill(&server).await;
         let database = server.database();
         let before = project.state().await;
-        let mut door = Door::open(database).await;
+        let mut connection = LoginConnection::open(database).await;
         let tables = relations(database, "rp").await;
 
         // Update: each column of each table by itself.
@@ -516,7 +517,7 @@ fn only_permitted_callers_write() {
         for row in &columns {
             let [table, column] = row.as_slice() else { panic!("{row:?}") };
             for (person, email) in PEOPLE {
-                match door.run(email, &format!("UPDATE {table} SET {column} = {column}")).await {
+                match connection.run(email, &format!("UPDATE {table} SET {column} = {column}")).await {
                     Ok(0) => {}
                     Ok(_) => drop(changed.entry((table.clone(), person)).or_default().insert(column.clone())),
                     Err(code) => assert!(
@@ -539,8 +540,8 @@ fn only_permitted_callers_write() {
         for table in &tables {
             let insert = copy_of(database, table, None).await;
             for (person, email) in PEOPLE {
-                let added = door.run(email, &insert).await;
-                if who(ADDITIONS, table).contains(person) {
+                let added = connection.run(email, &insert).await;
+                if callers_of(ADDITIONS, table).contains(person) {
                     assert!(
                         added == Ok(1) || (table.starts_with("user_") && added == Err("23505".to_owned())),
                         "{table} as {person}: {added:?}"
@@ -557,7 +558,7 @@ fn only_permitted_callers_write() {
         for (_, call, people) in WRITES {
             for (person, email) in PEOPLE {
                 let expected = if people.contains(&person) { Ok(1) } else { Err(DENIED.to_owned()) };
-                let called = door.run(email, &history.fill(&format!("SELECT count(*) FROM {call}"))).await;
+                let called = connection.run(email, &history.fill(&format!("SELECT count(*) FROM {call}"))).await;
                 assert_eq!(called, expected, "{call} as {person}");
             }
         }
@@ -565,12 +566,12 @@ fn only_permitted_callers_write() {
         // Delete.
         for table in relations(database, "rpv").await {
             for (person, email) in PEOPLE {
-                match door.run(email, &format!("DELETE FROM {table}")).await {
+                match connection.run(email, &format!("DELETE FROM {table}")).await {
                     Ok(0) => {}
-                    Ok(_) => assert!(who(DELETIONS, &table).contains(person), "{table} as {person}"),
+                    Ok(_) => assert!(callers_of(DELETIONS, &table).contains(person), "{table} as {person}"),
                     Err(code) => assert!(code == DENIED || code == "55000", "{table} as {person}: {code}"),
                 }
-                let truncated = door.run(email, &format!("TRUNCATE {table} CASCADE")).await;
+                let truncated = connection.run(email, &format!("TRUNCATE {table} CASCADE")).await;
                 assert!(
                     truncated == Err(DENIED.to_owned()) || truncated == Err("42809".to_owned()),
                     "{table} as {person}: {truncated:?}"
@@ -586,7 +587,7 @@ fn times_that_the_service_cannot_read_are_refused() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let database = server.database();
-        let mut door = Door::open(database).await;
+        let mut connection = LoginConnection::open(database).await;
         let columns = rows(
             database,
             "SELECT c.relname::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
@@ -601,7 +602,7 @@ fn times_that_the_service_cannot_read_are_refused() {
                 for (person, email) in PEOPLE {
                     let insert = copy_of(database, table, Some((column, at))).await;
                     for sql in [format!("UPDATE {table} SET {column} = '{at}'"), insert] {
-                        let done = door.run(email, &sql).await;
+                        let done = connection.run(email, &sql).await;
                         assert!(done == Ok(0) || done == Err(DENIED.to_owned()), "{sql} as {person}: {done:?}");
                     }
                 }
@@ -617,14 +618,14 @@ fn times_that_the_service_cannot_read_are_refused() {
                     project.id
                 ),
             ] {
-                assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(1), "{sql}");
+                assert_eq!(connection.run(Some("ada@example.com"), &sql).await, Ok(1), "{sql}");
             }
             let touched = format!(
                 "SELECT touch_project('{}', '{at}'); SELECT count(*) FROM projects
                 WHERE last_accessed_at BETWEEN now() - interval '1 day' AND now() + interval '2 minutes'",
                 project.id
             );
-            assert_eq!(door.run(Some("vic@example.com"), &touched).await, Ok(1), "{touched}");
+            assert_eq!(connection.run(Some("vic@example.com"), &touched).await, Ok(1), "{touched}");
         }
     });
 }
@@ -633,11 +634,11 @@ fn times_that_the_service_cannot_read_are_refused() {
 fn only_permitted_callers_change_memberships() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut door = Door::open(server.database()).await;
+        let mut connection = LoginConnection::open(server.database()).await;
         let id = &project.id;
         let user = |name: &str| format!("'{}'", user_id(&format!("{name}@example.com")));
         let mut check = async |name: &str, sql: String, expected: Result<i64, &str>| {
-            let done = door.run(Some(&format!("{name}@example.com")), &sql).await;
+            let done = connection.run(Some(&format!("{name}@example.com")), &sql).await;
             assert_eq!(done, expected.map_err(str::to_owned), "{name}: {sql}");
         };
         let role = |of: &str, role: &str| {

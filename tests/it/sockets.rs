@@ -33,7 +33,7 @@ tests::on_sqlite! {
         assert!(text(&answer["payload"][0]["message"]).contains("--max-socket-operations"));
 
         // The other operations continue, and a completed one makes room.
-        project.say("on").await;
+        project.add_message("on").await;
         let mut heard = [text(&socket.message().await["id"]), text(&socket.message().await["id"])];
         heard.sort();
         assert_eq!(heard, ["1", "2"]);
@@ -48,7 +48,7 @@ tests::on_sqlite! {
         let project = Project::create(&server.user("ada@example.com")).await;
         let large = "x".repeat(10_000);
         for _ in 0..EVENTS_THERE {
-            project.say(&large).await;
+            project.add_message(&large).await;
         }
         let mut socket = project.owner.greeted().await;
         socket.start("hot", EVENTS, project.events_after(0)).await;
@@ -106,7 +106,7 @@ tests::on_sqlite! {
         let (ada, large) = (server.user("ada@example.com"), "x".repeat(500_000));
         let write = async |project: &Project| {
             for _ in 0..WRITES {
-                project.say(&large).await;
+                project.add_message(&large).await;
             }
         };
         // The memory that the writes themselves take.
@@ -141,7 +141,7 @@ tests::on_sqlite! {
         let large = "x".repeat(100_000);
         let started = Instant::now();
         for _ in 0..MESSAGES {
-            project.say(&large).await;
+            project.add_message(&large).await;
         }
         assert!(started.elapsed() < Duration::from_secs(50), "the server gives a silent peer up after a minute");
         // … when they read at last, then every revision arrives, once and in order, and so do later ones.
@@ -150,7 +150,7 @@ tests::on_sqlite! {
                 assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
             }
         }
-        let revision = project.say("and on").await;
+        let revision = project.add_message("and on").await;
         for listener in &mut listeners {
             assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
         }
@@ -165,7 +165,7 @@ tests::on_sqlite! {
         for _ in 0..5 {
             alive.pinged().await;
         }
-        project.say("still here").await;
+        project.add_message("still here").await;
         assert!(is_next(&alive.message().await, "1"));
         // The other client has not answered any ping.
         assert_eq!(dead.next().await, Frame::Gone);
@@ -184,7 +184,7 @@ tests::on_sqlite! {
         assert!((3..=4).contains(&late), "ended after {late} seconds");
 
         // A client that reconnects with a new token misses nothing.
-        project.say("meanwhile").await;
+        project.add_message("meanwhile").await;
         let mut again = project.owner.subscribe(EVENTS, project.events_after(2)).await;
         assert_eq!(again.event().await["projectEvents"]["message"]["content"], "meanwhile");
     }
@@ -225,7 +225,7 @@ tests::on_sqlite! {
 
         let server = Server::start(&database).await;
         let project = Project { owner: server.user("ada@example.com"), ..project };
-        project.say("to the next server").await;
+        project.add_message("to the next server").await;
         let mut listener = project.owner.subscribe(EVENTS, project.events_after(2)).await;
         assert_eq!(listener.event().await["projectEvents"]["message"]["content"], "to the next server");
         server.stop().await;

@@ -24,20 +24,20 @@ tests::on_both! {
         server.stop().await;
         let settings = settings(&database.url(), &[]);
         let all = u32::try_from(Migrator::migrations().len()).unwrap();
-        let take_back = async |steps, confirmed| {
+        let roll_back = async |steps, confirmed| {
             let mut lost = Vec::new();
             let names = commands::take_back(&settings, steps, confirmed, &mut |loss| lost.push(loss)).await;
             (names.map_err(|error| format!("{error:#}")), lost)
         };
 
         // The losses are reported, with the option that permits them, and nothing has changed …
-        let (refused, lost) = take_back(all, false).await;
+        let (refused, lost) = roll_back(all, false).await;
         let refused = refused.unwrap_err();
         assert!(refused.contains("nothing has changed") && refused.contains("--yes"), "{refused}");
         for loss in ["table chat_messages with 3 rows", "table projects with 1 row", "table blobs with 1 row"] {
             assert!(lost.iter().any(|lost| lost == loss), "{loss}: {lost:?}");
         }
-        let (refused, lost) = take_back(1, false).await;
+        let (refused, lost) = roll_back(1, false).await;
         assert!(refused.is_err() && !lost.iter().any(|loss| loss.contains("chat_messages with")), "{lost:?}");
         let server = Server::start(&database).await;
         let project = project.of(&server.user("ada@example.com"));
@@ -45,13 +45,13 @@ tests::on_both! {
         server.stop().await;
 
         // … a number of migrations that is too large is refused …
-        let (refused, lost) = take_back(all + 1, true).await;
+        let (refused, lost) = roll_back(all + 1, true).await;
         let refused = refused.unwrap_err();
         assert!(refused.contains(&format!("--down {}", all + 1)) && refused.contains(&format!("{all} migrations")), "{refused}");
         assert_eq!(lost, [""; 0]);
 
         // … and with the option they are rolled back, and can be applied again.
-        let (taken, lost) = take_back(all, true).await;
+        let (taken, lost) = roll_back(all, true).await;
         assert_eq!(taken.unwrap().len(), all as usize);
         assert!(lost.contains(&"table chat_messages with 3 rows".to_owned()), "{lost:?}");
         server::migrate(&database).await;

@@ -17,7 +17,7 @@ const BOB: &str = "bob@example.com";
 const EVE: &str = "eve@example.com";
 
 /// A user with a profile: the server has seen a token of theirs.
-async fn seen(server: &Server, email: &str) -> Client {
+async fn known_user(server: &Server, email: &str) -> Client {
     let client = server.user(email);
     client.gql("{ viewer { id } }", json!({})).await.ok();
     client
@@ -41,7 +41,7 @@ async fn invite_email(project: &Project, email: &str, role: &str) -> Response {
 }
 
 /// Starts a message and returns its id.
-async fn grow(client: &Client, session: &str) -> String {
+async fn start_message(client: &Client, session: &str) -> String {
     let input = json!({ "sessionId": session, "role": "ASSISTANT" });
     text(&client.mutate("startMessage", input, "messageId").await.ok()["startMessage"]["messageId"])
 }
@@ -65,7 +65,7 @@ async fn remove(project: &Project, client: &Client, email: &str) -> Response {
 
 /// Makes a user a member.
 async fn join(project: &Project, server: &Server, email: &str, role: &str) -> Client {
-    let client = seen(server, email).await;
+    let client = known_user(server, email).await;
     invite(project, email, role).await.ok();
     accept(project, &client).await.ok();
     client
@@ -102,8 +102,8 @@ const ROLES: [&str; 5] = ["stranger", "invited", "viewer", "editor", "owner"];
 
 impl Scene {
     async fn new(server: &Server, role: &str) -> Self {
-        let ada = seen(server, ADA).await;
-        seen(server, EVE).await;
+        let ada = known_user(server, ADA).await;
+        known_user(server, EVE).await;
         let project = Project::create(&ada, "Ours").await;
         let file = project.create_file("a.py", "one\n").await;
         project.update_file("a.py", "two\n").await;
@@ -119,9 +119,9 @@ impl Scene {
                 own = project.of(&server.user("carol@example.com")).start_session().await;
                 ada
             }
-            "stranger" => seen(server, "actor@example.com").await,
+            "stranger" => known_user(server, "actor@example.com").await,
             "invited" => {
-                let actor = seen(server, "actor@example.com").await;
+                let actor = known_user(server, "actor@example.com").await;
                 invite(&project, "actor@example.com", "EDITOR").await.ok();
                 actor
             }
@@ -139,8 +139,8 @@ impl Scene {
             "viewer" | "editor" => (actor.clone(), project.client.clone()),
             _ => (project.client.clone(), project.client.clone()),
         };
-        let growing = grow(&mine, own_session).await;
-        let growing_elsewhere = grow(&others, &own).await;
+        let growing = start_message(&mine, own_session).await;
+        let growing_elsewhere = start_message(&others, &own).await;
         if role == "viewer" {
             let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
             project.mutate("changeCollaboratorRole", input, "revision").await.ok();
@@ -325,7 +325,7 @@ tests::on_both! {
 
     async fn an_invitation_shows_the_inviter_and_the_project_name_only(server: Server) {
         let ada = server.user(ADA);
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
         let project = Project::create(&ada, "Together").await;
         project.create_file("secret.py", "secret\n").await;
         assert_eq!(invitations(&bob).await["totalCount"], 0);
@@ -337,7 +337,7 @@ tests::on_both! {
         let node = json!({ "projectId": project.id, "projectName": "Together", "role": "EDITOR",
             "invitedBy": { "id": user_id(ADA), "fullName": "ada", "email": null, "preferences": null } });
         assert_eq!(invitations(&bob).await, json!({ "totalCount": 1, "nodes": [node] }));
-        assert_eq!(invitations(&seen(&server, EVE).await).await["totalCount"], 0);
+        assert_eq!(invitations(&known_user(&server, EVE).await).await["totalCount"], 0);
         assert_eq!(project.of(&bob).ask("id").await, Value::Null);
         let inviter = bob.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": user_id(ADA) })).await.ok();
         assert_eq!(inviter, json!({ "node": null }));
@@ -360,7 +360,7 @@ tests::on_both! {
 
     async fn a_user_who_declined_can_be_invited_again(server: Server) {
         let ada = server.user(ADA);
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
         let project = Project::create(&ada, "Together").await;
         invite(&project, BOB, "EDITOR").await.ok();
         let declined = of_ids(&project, &bob, "declineInvitation", None, "projectId").await.ok();
@@ -386,7 +386,7 @@ tests::on_both! {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
         let bob = join(&project, &server, BOB, "VIEWER").await;
-        seen(&server, EVE).await;
+        known_user(&server, EVE).await;
         let before = project.state().await;
         for (name, email) in [("inviteCollaborator", EVE), ("changeCollaboratorRole", BOB)] {
             let answer = project.mutate(name, json!({ "userId": user_id(email), "role": "OWNER" }), "revision").await;
@@ -433,7 +433,7 @@ tests::on_both! {
     async fn an_address_can_be_invited_before_its_owner_is_known(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Together").await;
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
 
         // The answer does not reveal whether the address has an account.
         let mut answers = Vec::new();
@@ -518,7 +518,7 @@ tests::on_both! {
         // Given Bob, who is invited by address, and two members whose profiles show that address because their issuer
         // let them set it …
         invite_email(&project, BOB, "EDITOR").await.ok();
-        let mut posing = Vec::new();
+        let mut impostors = Vec::new();
         for email in ["mallory@example.com", "trudy@example.com"] {
             let claims = json!({ "email": BOB, "user_metadata": { "email": BOB, "email_verified": false, "full_name": "Bob" } });
             let client = server.anonymous().with_token(Some(token_with(email, claims)));
@@ -526,12 +526,12 @@ tests::on_both! {
             assert_eq!(viewer, json!({ "viewer": { "email": BOB } }));
             invite(&project, email, "EDITOR").await.ok();
             accept(&project, &client).await.ok();
-            posing.push(client);
+            impostors.push(client);
         }
         // … when one leaves and the other is removed, then Bob is still invited.
-        of_ids(&project, &posing[0], "leaveProject", None, "revision").await.ok();
+        of_ids(&project, &impostors[0], "leaveProject", None, "revision").await.ok();
         remove(&project, &ada, "trudy@example.com").await.ok();
-        for client in &posing {
+        for client in &impostors {
             assert_eq!(invitations(client).await["totalCount"], 0);
             refused(&accept(&project, client).await, "NOT_FOUND", "projectId");
         }
@@ -649,7 +649,7 @@ tests::on_both! {
     async fn concurrent_invitations_and_answers_count_once(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Busy").await;
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
         let together = |n: usize| futures::future::join_all((0..n).map(|_| invite(&project, BOB, "EDITOR")));
         let revisions = together(8).await;
         assert!(revisions.iter().all(|answer| answer.errors.is_empty() && answer.data["inviteCollaborator"]["revision"] == 2));
@@ -681,7 +681,7 @@ tests::on_both! {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Small").await;
         for email in [BOB, EVE, "carol@example.com"] {
-            seen(&server, email).await;
+            known_user(&server, email).await;
         }
         invite(&project, BOB, "EDITOR").await.ok();
         invite_email(&project, EVE, "EDITOR").await.ok();

@@ -8,23 +8,23 @@ use tests::{
     server::{Server, run_with_server, user_id},
 };
 
-use crate::row_security::{DENIED, Door, History, fill, rows};
+use crate::row_security::{DENIED, History, LoginConnection, fill, rows};
 
 /// A project for forbidden attempts, with a connection to its database.
 struct Trial {
-    door: Door,
+    connection: LoginConnection,
     id: String,
 }
 
 impl Trial {
-    /// Runs statements as a user, as [`Door::run`] does; `$name` stands for that user's id, and `$project` for the
+    /// Runs statements as a user, as [`LoginConnection::run`] does; `$name` stands for that user's id, and `$project` for the
     /// project's.
     async fn check(&mut self, name: &str, sql: &str, expected: Result<i64, &str>) {
         let mut filled = sql.replace("$project", &format!("'{}'", self.id));
         for name in ["ada", "amy", "eve", "fay", "ivy", "sue", "vic"] {
             filled = filled.replace(&format!("${name}"), &format!("'{}'", user_id(&format!("{name}@example.com"))));
         }
-        let done = self.door.run(Some(&format!("{name}@example.com")), &filled).await;
+        let done = self.connection.run(Some(&format!("{name}@example.com")), &filled).await;
         assert_eq!(done, expected.map_err(str::to_owned), "{name}: {sql}");
     }
 }
@@ -33,7 +33,7 @@ impl Trial {
 fn inviters_and_former_members_cannot_be_faked() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
 
         // The inviter is the caller (the owner), or stays unchanged.
         let vic = "UPDATE project_collaborators SET $ WHERE user_id = $vic";
@@ -94,7 +94,7 @@ fn an_old_invitation_by_address_admits_no_former_member_and_its_deletion_is_rest
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let database = server.database();
-        let mut trial = Trial { door: Door::open(database).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(database).await, id: project.id.clone() };
         let ways = [
             "SELECT count(*) FROM pending_invitations",
             "SELECT count(*) FROM project_invitations",
@@ -103,7 +103,7 @@ fn an_old_invitation_by_address_admits_no_former_member_and_its_deletion_is_rest
         ];
         let join = "INSERT INTO project_collaborators VALUES ($project, $fay, 'viewer', $ada, $at, now())";
         // Given an invitation to her address from before she left, and then one from after it.
-        for (at, told, joined) in [("left_at", 0, Err(DENIED)), ("left_at + interval '1 second'", 1, Ok(1))] {
+        for (at, expected_rows, joined) in [("left_at", 0, Err(DENIED)), ("left_at + interval '1 second'", 1, Ok(1))] {
             let invited = format!(
                 "INSERT INTO project_invitations SELECT f.project_id, 'fay@example.com', 'viewer', p.user_id, {at}
                  FROM project_former_collaborators f JOIN projects p ON p.id = f.project_id
@@ -111,7 +111,7 @@ fn an_old_invitation_by_address_admits_no_former_member_and_its_deletion_is_rest
             );
             assert_eq!(database.execute(&invited).await, 1);
             for way in ways {
-                trial.check("fay", way, Ok(told)).await;
+                trial.check("fay", way, Ok(expected_rows)).await;
             }
             let at = "SELECT invited_at::text FROM project_invitations WHERE email = 'fay@example.com'";
             let join = join.replace("$at", &format!("'{}'", rows(database, at).await[0][0]));
@@ -131,7 +131,7 @@ fn an_owner_can_only_end_the_sessions_of_others() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         project.of(&server.user("eve@example.com")).start_session().await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
         let end = "UPDATE chat_sessions SET is_active = false, ended_at = now() WHERE user_id = $eve";
         let revive = "UPDATE chat_sessions SET is_active = true, ended_at = NULL WHERE user_id = $eve";
         trial.check("ada", end, Ok(1)).await;
@@ -149,7 +149,7 @@ fn an_owner_can_only_end_the_sessions_of_others() {
 fn a_revision_is_the_next_one_and_has_one_event() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
         let present = project.revision().await;
         let record = |kind: &str, revision: i64, at: &str| {
             format!("SELECT count(*) FROM record_revision($project, {revision}, {at}, '{kind}', NULL, NULL, NULL)")
@@ -211,7 +211,7 @@ fn a_write_of_files_stays_in_its_project_and_follows_the_newest_versions() {
         let others = Project::create(&server.user("sue@example.com"), "Another's").await;
         others.create_file("a.py", "theirs\n").await;
         let database = server.database();
-        let mut trial = Trial { door: Door::open(database).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(database).await, id: project.id.clone() };
         let next = project.revision().await + 1;
         let of = async |project: &str| {
             let sql = format!(
@@ -260,7 +260,7 @@ fn a_write_of_files_stays_in_its_project_and_follows_the_newest_versions() {
 fn only_the_author_writes_messages_and_only_in_an_active_session() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
         let history = History::of(server.database(), &project).await;
         let add = history.fill(
             "SELECT count(*) FROM add_message($project, $next, now(), gen_random_uuid(), $session, 'user', 'Hi', false, '{}', '{}',

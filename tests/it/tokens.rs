@@ -28,7 +28,7 @@ async fn asked_with(server: &Server, token: &str) -> Response {
 }
 
 #[track_caller]
-fn let_in(answer: Response) {
+fn assert_accepted(answer: Response) {
     assert_eq!(answer.ok()["viewer"]["email"], "ada@example.com");
 }
 
@@ -53,10 +53,10 @@ tests::on_sqlite! {
         let issuer = Issuer::start(&keys).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         for key in &keys {
-            let_in(asked_with(&server, &key.token("ada@example.com")).await);
+            assert_accepted(asked_with(&server, &key.token("ada@example.com")).await);
             // A token does not have to name its key.
             let unnamed = key.sign(&Header::new(key.algorithm), &claims_of("ada@example.com", json!({})));
-            let_in(asked_with(&server, &unnamed).await);
+            assert_accepted(asked_with(&server, &unnamed).await);
         }
         let mut socket = server.anonymous().with_token(Some(keys[1].token("ada@example.com"))).greeted().await;
         socket.start("1", VIEWER, json!({})).await;
@@ -71,8 +71,8 @@ tests::on_sqlite! {
     async fn a_secret_and_published_keys_work_together(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, &[]).await;
-        let_in(asked_with(&server, &token("ada@example.com")).await);
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         server.stop().await;
     }
 
@@ -88,7 +88,7 @@ tests::on_sqlite! {
             }
             SigningKey::ec().sign(&Header { kid: Some("ec".to_owned()), ..Header::new(Algorithm::ES256) }, &all)
         };
-        let_in(asked_with(&server, &signed(json!({}))).await);
+        assert_accepted(asked_with(&server, &signed(json!({}))).await);
         for (claims, word) in [
             (json!({ "iss": "https://evil.example" }), "`iss`"),
             (json!({ "aud": "other" }), "`aud`"),
@@ -148,7 +148,7 @@ tests::on_sqlite! {
             refused(&asked_with(&server, &token).await, "");
         }
         assert_eq!(elsewhere.asked(), 0);
-        let_in(asked_with(&server, &genuine).await);
+        assert_accepted(asked_with(&server, &genuine).await);
         server.stop().await;
     }
 
@@ -156,9 +156,9 @@ tests::on_sqlite! {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         let token = SigningKey::ec().token("ada@example.com");
-        let_in(asked_with(&server, &token).await);
+        assert_accepted(asked_with(&server, &token).await);
         issuer.answers(Answer::Keys(vec![SigningKey::ec_next()]));
-        let_in(asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await);
         refused(&asked_with(&server, &token).await, "issuer does not publish");
         // One request at the start, and one for each token with an unknown key.
         assert_eq!(issuer.asked(), 3);
@@ -178,7 +178,7 @@ tests::on_sqlite! {
         join_all(flood).await;
         // One request at the start, three in a burst, and one more for each ten seconds that this test can take.
         assert!((2..=6).contains(&issuer.asked()), "{}", issuer.asked());
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         server.stop().await;
     }
 
@@ -187,7 +187,7 @@ tests::on_sqlite! {
         let server = start(&database, &issuer, NO_SECRET).await;
         issuer.stop().await;
         refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not publish");
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         server.stop().await;
     }
 
@@ -197,7 +197,7 @@ tests::on_sqlite! {
         let address = issuer.stop().await;
         let server = Server::start_with(&database, &["--jwt-jwks-url", &url]).await;
         // The secret needs no issuer.
-        let_in(asked_with(&server, &token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &token("ada@example.com")).await);
         let token = SigningKey::ec().token("ada@example.com");
         let bearer = format!("Bearer {token}");
         let answer = post(&server.anonymous(), &[("authorization", &bearer)], VIEWER).await;
@@ -209,7 +209,7 @@ tests::on_sqlite! {
         assert_eq!(code, 1013);
 
         let _issuer = Issuer::start_at(address, &[SigningKey::ec()]).await;
-        let_in(asked_with(&server, &token).await);
+        assert_accepted(asked_with(&server, &token).await);
         server.stop().await;
     }
 
@@ -230,7 +230,7 @@ tests::on_sqlite! {
             issuer.answers(wrong);
             refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not publish");
             assert_eq!(issuer.asked(), 2);
-            let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+            assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
             server.stop().await;
         }
         assert_eq!(good.asked(), 0);
@@ -248,7 +248,7 @@ tests::on_sqlite! {
         while issuer.asked() < 2 {
             tokio::task::yield_now().await;
         }
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         assert!(!waiting.is_finished());
         refused(&waiting.await.unwrap(), "issuer does not publish");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());

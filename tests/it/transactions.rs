@@ -14,7 +14,7 @@ use tests::{
 const READ: &str = "query($id: ID!) { project(id: $id) { revision sessions { nodes { messageCount } } } }";
 
 /// Sends this many messages at once; returns the codes of those that failed.
-async fn say(project: &Project, session: &str, count: usize) -> Vec<String> {
+async fn add_messages(project: &Project, session: &str, count: usize) -> Vec<String> {
     let one = async |n: usize| {
         let input = json!({ "sessionId": session, "role": "USER", "content": format!("{n}") });
         project.client.mutate("addMessage", input, "revision").await
@@ -44,7 +44,7 @@ fn reads_and_writes_succeed_after_connections_were_cut() {
         let session = project.start_session().await;
         for round in 1..=5 {
             // Given many idle connections …
-            assert_eq!(say(&project, &session, 16).await, [""; 0]);
+            assert_eq!(add_messages(&project, &session, 16).await, [""; 0]);
             // … when all are cut, then each request is served, on whichever connection it starts.
             cut(server.database()).await;
             let reads = join_all((0..24).map(|_| read(&project.client, &project.id)));
@@ -52,7 +52,7 @@ fn reads_and_writes_succeed_after_connections_were_cut() {
                 assert_eq!(number(&seen["sessions"]["nodes"][0]["messageCount"]), 32 * round - 16);
             }
             cut(server.database()).await;
-            assert_eq!(say(&project, &session, 16).await, [""; 0]);
+            assert_eq!(add_messages(&project, &session, 16).await, [""; 0]);
         }
     });
 }
@@ -67,7 +67,7 @@ fn concurrent_writers_do_not_depend_on_the_default_isolation_level() {
         let server = Server::start(&database).await;
         let project = Project::create(&server.user("ada@example.com"), "Met").await;
         let session = project.start_session().await;
-        assert_eq!(say(&project, &session, 40).await, [""; 0]);
+        assert_eq!(add_messages(&project, &session, 40).await, [""; 0]);
         server.stop().await;
     });
 }
@@ -113,23 +113,23 @@ fn nothing_is_written_once_the_file_at_the_path_is_another() {
     run_with_server(Kind::Sqlite, async |server: Server| {
         let project = Project::create(&server.user("ada@example.com"), "Moved").await;
         let session = project.start_session().await;
-        assert_eq!(say(&project, &session, 1).await, [""; 0]);
+        assert_eq!(add_messages(&project, &session, 1).await, [""; 0]);
         let file = server.database().file().unwrap();
         let aside = file.with_extension("aside");
 
         // Given that the file is moved away, then writes are refused and reads continue …
         std::fs::rename(&file, &aside).unwrap();
-        assert_eq!(say(&project, &session, 3).await, ["READ_ONLY"; 3]);
+        assert_eq!(add_messages(&project, &session, 3).await, ["READ_ONLY"; 3]);
         assert_eq!(number(&read(&project.client, &project.id).await["sessions"]["nodes"][0]["messageCount"]), 1);
         assert!(!file.exists(), "the server has created another file");
 
         // … also with another file in its place, until the file is back.
         std::fs::write(&file, "").unwrap();
-        assert_eq!(say(&project, &session, 3).await, ["READ_ONLY"; 3]);
+        assert_eq!(add_messages(&project, &session, 3).await, ["READ_ONLY"; 3]);
         let reads = join_all((0..20).map(|_| read(&project.client, &project.id))).await;
         assert!(reads.iter().all(|seen| number(&seen["sessions"]["nodes"][0]["messageCount"]) == 1));
         std::fs::rename(&aside, &file).unwrap();
-        assert_eq!(say(&project, &session, 3).await, [""; 0]);
+        assert_eq!(add_messages(&project, &session, 3).await, [""; 0]);
         assert_eq!(number(&read(&project.client, &project.id).await["sessions"]["nodes"][0]["messageCount"]), 4);
     });
 }

@@ -95,9 +95,9 @@ tests::on_both! {
         now!();
         // Undo, and undo of the undo: each revision keeps its own hidden messages.
         let restored = number(&restored["revision"]);
-        for (revision, folded, unfolded) in [(restored, 0, 1), (restored + 2, 1, 0), (restored + 3, 0, 1)] {
+        for (revision, hidden, shown) in [(restored, 0, 1), (restored + 2, 1, 0), (restored + 3, 0, 1)] {
             let undone = project.write("undo", json!({ "revision": revision }), "hiddenMessages shownMessages").await;
-            assert_eq!(undone, json!({ "hiddenMessages": folded, "shownMessages": unfolded }));
+            assert_eq!(undone, json!({ "hiddenMessages": hidden, "shownMessages": shown }));
             now!();
         }
         for change in [json!({ "name": "Renamed" }), json!({ "config": { "voice": "alloy" }, "description": "Once" }),
@@ -271,7 +271,7 @@ tests::on_both! {
 
     async fn a_session_is_restored_alone_or_with_the_files(server: Server) {
         let ada = server.user("ada@example.com");
-        let project = Project::create(&ada, "Folded").await;
+        let project = Project::create(&ada, "Hidden").await;
         let session = project.start_session().await;
         project.add_message(&session, "one", false).await;
         let checkpoint = project.add_message(&session, "two", true).await;

@@ -177,7 +177,7 @@ impl Database {
 /// # Panics
 /// If PostgreSQL is required and missing, or does not start.
 pub fn postgres_is_here() -> bool {
-    static TOLD: OnceLock<()> = OnceLock::new();
+    static WARNED: OnceLock<()> = OnceLock::new();
     if cluster().is_none() {
         let required = ["CI", "ANTIPHON_REQUIRE_POSTGRES"].into_iter().find(|name| env::var_os(name).is_some());
         if let Some(name) = required {
@@ -186,7 +186,7 @@ pub fn postgres_is_here() -> bool {
             );
         }
         // Directly to the terminal: libtest would capture it.
-        TOLD.get_or_init(|| {
+        WARNED.get_or_init(|| {
             let _ = io::stderr().write_all(
                 b"\n*** LEFT OUT: every test on PostgreSQL. Its binaries are not here (initdb in PATH or \
                   /usr/lib/postgresql/*/bin);\n*** the tests named `postgres` pass without having tested anything.\n\n",
@@ -279,7 +279,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// A user (uid, gid) for PostgreSQL, which refuses to run as root.
-pub(crate) fn anyone_but_root() -> anyhow::Result<(u32, u32)> {
+pub(crate) fn unprivileged_user() -> anyhow::Result<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd")?;
     let find = |name: &str| {
         let mut fields = users.lines().map(|line| line.split(':')).find(|line| line.clone().next() == Some(name))?;
@@ -308,7 +308,7 @@ impl Cluster {
         // up.
         keeper.env("LC_ALL", "C").process_group(0);
         if fs::metadata(&folder.0)?.uid() == 0 {
-            let (user, group) = anyone_but_root()?;
+            let (user, group) = unprivileged_user()?;
             chown(&folder.0, Some(user), Some(group))?;
             chown(&password, Some(user), Some(group))?;
             keeper.uid(user).gid(group);

@@ -86,7 +86,7 @@ impl FaultyDisk {
     ///
     /// # Panics
     /// If the control file cannot be written.
-    pub fn mend(&self) {
+    pub fn repair(&self) {
         self.control([0; 3]);
     }
 
@@ -131,8 +131,8 @@ impl SmallDisk {
         &self.0.0
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.path().join("ballast")
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
     }
 
     /// Fills all the space that is left.
@@ -140,7 +140,7 @@ impl SmallDisk {
     /// # Panics
     /// If the filler file cannot be written for another reason.
     pub fn fill(&self) {
-        let mut file = OpenOptions::new().append(true).create(true).open(self.ballast()).expect("the ballast");
+        let mut file = OpenOptions::new().append(true).create(true).open(self.filler()).expect("the filler");
         for size in [65_536, 4_096, 512, 1] {
             let full = loop {
                 if let Err(error) = file.write_all(&vec![b'x'; size]) {
@@ -155,8 +155,8 @@ impl SmallDisk {
     ///
     /// # Panics
     /// If the filler file does not exist.
-    pub fn give_back(&self) {
-        fs::remove_file(self.ballast()).expect("the ballast");
+    pub fn free(&self) {
+        fs::remove_file(self.filler()).expect("the filler");
     }
 }
 

@@ -57,14 +57,14 @@ impl Nats {
     /// # Panics
     /// If the binary is required and missing.
     pub fn stopped() -> Option<Self> {
-        static TOLD: OnceLock<()> = OnceLock::new();
+        static WARNED: OnceLock<()> = OnceLock::new();
         let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
         // Debian's binary is in a folder that is only in root's PATH.
         let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
         let Some(binary) = folders.find_map(|folder| folder.join("nats-server").canonicalize().ok()) else {
             assert!(env::var_os("CI").is_none(), "nats-server is not here, and CI is set");
             // Directly to the terminal: libtest would capture it.
-            TOLD.get_or_init(|| {
+            WARNED.get_or_init(|| {
                 let _ = io::stderr().write_all(
                     b"\n*** LEFT OUT: every test with NATS, for lack of nats-server (Debian's package of that name).\n\n",
                 );

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::database::{Folder, anyone_but_root};
+use crate::database::{Folder, unprivileged_user};
 
 /// Runs the pooler until standard input closes, that is, until the test process ends.
 const KEEPER: &str = r#""$@" >log 2>&1 & read -r _; kill -9 $!; wait"#;
@@ -35,13 +35,13 @@ impl PgBouncer {
     /// # Panics
     /// If it is required and missing, or does not start.
     pub fn start(url: &str, settings: &[&str]) -> Option<Self> {
-        static TOLD: OnceLock<()> = OnceLock::new();
+        static WARNED: OnceLock<()> = OnceLock::new();
         let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
         let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
         let Some(binary) = folders.find_map(|folder| folder.join("pgbouncer").canonicalize().ok()) else {
             assert!(env::var_os("CI").is_none(), "pgbouncer is not here, and CI is set");
             // Directly to the terminal: libtest would capture it.
-            TOLD.get_or_init(|| {
+            WARNED.get_or_init(|| {
                 let _ = io::stderr().write_all(
                     b"\n*** LEFT OUT: every test with pgbouncer, for lack of it (Debian's package of that name).\n\n",
                 );
@@ -71,7 +71,7 @@ impl PgBouncer {
         keeper.args(["-c", KEEPER, "keeper"]).arg(binary).arg(folder.0.join("ini")).current_dir(&folder.0);
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
-            let (user, group) = anyone_but_root().expect("somebody");
+            let (user, group) = unprivileged_user().expect("somebody");
             for path in [folder.0.clone(), folder.0.join("ini"), folder.0.join("users")] {
                 chown(path, Some(user), Some(group)).expect("an owner");
             }

@@ -145,7 +145,7 @@ impl Replay {
             };
             self.write(mutation, kind, "", input).await?;
         }
-        let (message, snapshot) = self.say(turn).await?;
+        let (message, snapshot) = self.add_message(turn).await?;
         if turn.rollback_to.is_none() {
             self.change(turn, &message).await?;
         }
@@ -248,7 +248,7 @@ impl Replay {
     }
 
     /// Adds the turn's message; returns its id and its snapshot.
-    async fn say(&mut self, turn: &Turn) -> anyhow::Result<(String, Option<String>)> {
+    async fn add_message(&mut self, turn: &Turn) -> anyhow::Result<(String, Option<String>)> {
         let input = json!({
             "sessionId": self.session, "role": "ASSISTANT", "content": turn.content,
             "isCheckpoint": turn.is_checkpoint, "metadata": { "seq": turn.seq },

@@ -330,7 +330,7 @@ pub async fn migrate(database: &Database) {
 ///
 /// # Errors
 /// If a migration cannot be rolled back.
-pub async fn take_back_all(settings: &Settings) -> anyhow::Result<Vec<String>> {
+pub async fn roll_back_all(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let all = u32::try_from(Migrator::migrations().len())?;
     commands::take_back(settings, all, true, &mut |_| {}).await
 }
@@ -347,9 +347,9 @@ pub const NO_SECRET: &[&str] = &["--jwt-secret", ""];
 /// # Panics
 /// If the flags are invalid.
 pub fn settings(database_url: &str, flags: &[&str]) -> Settings {
-    let unsaid = SETTINGS.iter().filter(|(name, _)| !flags.contains(name));
+    let defaults = SETTINGS.iter().filter(|(name, _)| !flags.contains(name));
     let given = ["antiphon", "--database-url", database_url].into_iter();
-    let given = given.chain(unsaid.flat_map(|(name, value)| [*name, *value])).chain(flags.iter().copied());
+    let given = given.chain(defaults.flat_map(|(name, value)| [*name, *value])).chain(flags.iter().copied());
     let mut settings = Cli::try_parse_from(given).unwrap_or_else(|error| panic!("{error}")).settings;
     let secret = &mut settings.auth.signing.jwt_secret;
     *secret = secret.take().filter(|secret| !secret.expose().is_empty());
