@@ -280,9 +280,9 @@ async fn measure_writes(kind: Kind) -> anyhow::Result<()> {
             project.write("restoreRevision", json!({ "revision": to }), "revision").await;
             samples.push(start.elapsed());
         }
-        println!("  going back in all of 200 files, with {name}: {:.1} ms", median(&samples));
+        println!("  restoring all of 200 files, with {name}: {:.1} ms", median(&samples));
         if flags.is_empty() {
-            println!("  looking for renames, as far as it does: {:.0} ms", renames(&project).await);
+            println!("  detecting renames, up to its limit: {:.0} ms", renames(&project).await);
         }
         server.stop().await;
         database.remove().await;

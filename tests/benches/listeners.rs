@@ -139,7 +139,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     };
 
     // One after the other, each received by all before the next.
-    let together = timed_writes(&ada, &session, async |n| all(n + 1).await.expect("all hear it")).await?;
+    let together = timed_writes(&ada, &session, async |n| all(n + 1).await.expect("all receive it")).await?;
     println!(
         "  a write   {:.2} ms alone, {:.2} ms with {listeners} listeners: {:.2} x",
         ms(alone),

@@ -98,7 +98,7 @@ async fn measure(stream: &Stream, kind: Kind) -> anyhow::Result<()> {
     let changes = stream.turns.iter().flat_map(|turn| &turn.changes);
     let versions = changes.filter(|change| !matches!(change, Change::Delete { .. })).count() as u64;
     println!(
-        "  {versions} versions ({} rows), database {} bytes, fresh {}: {} bytes a version, {} without the fresh one",
+        "  {versions} versions ({} rows), database {} bytes, fresh {}: {} bytes per version, {} without the size of an empty database",
         full.rows,
         full.bytes,
         empty.bytes,
@@ -185,7 +185,7 @@ async fn growth(client: &Client, stream: &Stream, whole: Replay) -> anyhow::Resu
         );
     }
     write /= median(&writes[1]);
-    println!("    growth with the history alone: write {write:.2}, rollback {:.2}", rollback / median(&rollbacks[1]));
+    println!("    growth with only the history: write {write:.2}, rollback {:.2}", rollback / median(&rollbacks[1]));
     Ok(())
 }
 

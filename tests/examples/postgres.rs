@@ -8,7 +8,7 @@ use tests::database::{Database, Kind, postgres_is_here};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    ensure!(postgres_is_here(), "there is no PostgreSQL here");
+    ensure!(postgres_is_here(), "PostgreSQL is missing");
     println!("{}", Database::create(Kind::Postgres).await.server_url());
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())

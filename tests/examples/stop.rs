@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let process = format!("/proc/{pid}/stat");
     let is_there = || std::fs::read_to_string(&process);
-    is_there().context("no such process on this Linux")?;
+    is_there().context("no such process")?;
 
     let begun = Instant::now();
     ensure!(Command::new("kill").args(["-TERM", &pid.to_string()]).status()?.success(), "the signal was not sent");

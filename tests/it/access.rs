@@ -391,7 +391,7 @@ tests::behind_each_lock! {
 
         // Each project stores the same bytes for itself, and the same paths and keys are new to each.
         let blobs = server.database().execute("UPDATE blobs SET depth = depth").await;
-        assert_eq!(blobs, 4, "two versions for each of two");
+        assert_eq!(blobs, 4, "two versions for each of two projects");
         for (session, client) in [(&theirs.session, &ada), (&own.session, &bob)] {
             let input = json!({ "sessionId": session, "role": "USER", "content": format!("By {}", client.base()), "idempotencyKey": "one" });
             let added = client.mutate("addMessage", input, "revision message { session { id } }").await.ok();

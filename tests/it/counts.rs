@@ -172,7 +172,7 @@ tests::on_both! {
             assert!(cost <= 3, "again at {n} takes {cost}");
         }
         let finish = count(&server, async { ada.mutate("finishMessage", json!({ "messageId": id }), "revision").await.ok() }).await;
-        assert!(finish <= 8, "to finish takes {finish}");
+        assert!(finish <= 8, "finishing takes {finish}");
     }
 
     async fn a_sync_of_twenty_files_takes_few_statements(server: Server) {

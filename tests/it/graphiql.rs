@@ -79,13 +79,13 @@ tests::on_both! {
         assert_eq!(finished["message"]["content"], "The agent says hello now.");
         // The subscription of the third tab has received everything, in order.
         assert_eq!(answers["Listen"]["projectEvents"]["revision"], 1);
-        let listener = listeners.get_mut("Listen").expect("a tab that listens");
+        let listener = listeners.get_mut("Listen").expect("a tab with a subscription");
         let last = finished["revision"].as_u64().unwrap();
         for revision in 2..=last {
             assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
         }
         // So has the subscription of the last tab, in chunks of any size.
-        let listener = listeners.get_mut("MessageStream").expect("a tab that listens");
+        let listener = listeners.get_mut("MessageStream").expect("a tab with a subscription");
         let (mut heard, mut state) = (String::new(), json!("STREAMING"));
         while state == "STREAMING" {
             let piece = listener.event().await["messageStream"].take();

@@ -29,7 +29,7 @@ async fn persist(client: &Client, query: &str, variables: Value) -> Value {
         }
         sleep(Duration::from_millis(5)).await;
     }
-    panic!("no success of {query}");
+    panic!("no success with {query}");
 }
 
 /// Cuts the connections that are executing a statement, but not those that receive notifications.
@@ -77,7 +77,7 @@ async fn receive_some(mut heard: Subscription, field: &str, whole: fn(&Value) ->
 async fn receive_by_events(mut stream: Stream, last: i64) {
     let mut heard = 1;
     while heard < last {
-        let block = stream.until("\n\n").await.expect("the stream goes on");
+        let block = stream.until("\n\n").await.expect("the stream continues");
         let Some(data) = block.lines().find_map(|line| line.strip_prefix("data: ")) else { continue };
         let event: Value = serde_json::from_str(data).unwrap();
         assert!(event["errors"].is_null(), "{event}");
@@ -91,7 +91,7 @@ async fn receive_by_events(mut stream: Stream, last: i64) {
 async fn receive_by_parts(mut stream: Stream, last: i64) {
     let mut heard = 1;
     while heard < last {
-        let part = stream.until("\r\n--graphql").await.expect("the stream goes on");
+        let part = stream.until("\r\n--graphql").await.expect("the stream continues");
         let Some((_, data)) = part.split_once("\r\n\r\n") else { continue };
         let event: Value = serde_json::from_str(data).unwrap();
         if event == json!({}) {

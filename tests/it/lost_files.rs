@@ -88,7 +88,7 @@ fn a_file_next_to_the_wal_of_another_is_not_opened() {
         // … when the backup is copied over the file and the WAL stays, then the file is not opened …
         fs::copy(&backup, &file).unwrap();
         let refused = commands::verify(&settings(&database.url(), &[]), None, &mut |_, _| {}).await;
-        let refused = format!("{:?}", refused.expect_err("a file with a log of another"));
+        let refused = format!("{:?}", refused.expect_err("a file with another file's WAL"));
         assert!(refused.contains("-wal is another file's"), "{refused}");
         // … and without the WAL it is the backup.
         fs::remove_file(beside("-wal")).unwrap();

@@ -343,7 +343,7 @@ tests::on_sqlite! {
             assert!(is_broken == broken && report.contains(words), "{mode:o}: {report}");
         }
         allow(0o600);
-        fs::write(&file, "no database, whatever its name says".repeat(100)).unwrap();
+        fs::write(&file, "not a database, despite its name".repeat(100)).unwrap();
         let (report, is_broken) = examined(&database.url(), &[]).await;
         assert!(is_broken && report.contains("BROKEN   database: ") && report.contains("not a database"), "{report}");
         let nowhere = file.parent().unwrap().join("nowhere/antiphon.db");

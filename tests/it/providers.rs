@@ -45,7 +45,7 @@ fn providers() -> Vec<Provider> {
             avatar_url: Some("https://a/2.png"),
         },
         Provider {
-            name: "Clerk, a session token as it is",
+            name: "Clerk, a default session token",
             key: SigningKey::rsa(),
             flags: &["--jwt-issuer", "https://clerk.example.com", "--jwt-audience", "https://ide.example.com"],
             claims: json!({ "azp": "https://ide.example.com", "fva": [0, -1], "iss": "https://clerk.example.com", "sid": "sess_2abc", "sts": "active",
@@ -56,7 +56,7 @@ fn providers() -> Vec<Provider> {
             avatar_url: None,
         },
         Provider {
-            name: "Clerk, with claims and a role of one's own",
+            name: "Clerk, with custom claims and a custom role",
             key: SigningKey::rsa(),
             flags: &["--jwt-any-audience", "--jwt-roles", "member,admin"],
             claims: json!({ "iss": "https://x.clerk.accounts.dev", "sub": "user_2NNEqL2nrIRdJ194ndJqAHwEfxC", "role": "admin", "email": ADA,

@@ -181,7 +181,7 @@ impl LoginConnection {
         let opening = format!("SET LOCAL ROLE authenticated; {claims}");
         sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut *tx).await.unwrap();
         let refused = |error: sqlx::Error| {
-            let error = error.into_database_error().expect("an answer of the database's");
+            let error = error.into_database_error().expect("an answer of the database");
             error.code().expect("a code").into_owned()
         };
         let (first, sql) = sql.rsplit_once("; ").unwrap_or(("", sql));

@@ -213,7 +213,7 @@ fn compare(name: &str, wanted: &TypeKind, found: &TypeKind, missing: &mut Missin
             let names = |members: &[Positioned<Name>]| members.iter().map(|name| name.node.clone()).collect::<Vec<_>>();
             same(name, &names(&wanted.members), &names(&found.members), missing);
         }
-        _ => missing.push((name.to_owned(), "is of another kind".to_owned())),
+        _ => missing.push((name.to_owned(), "is a different kind of type".to_owned())),
     }
 }
 
@@ -265,7 +265,7 @@ fn inputs(
     for Positioned { node: new, .. } in found.iter().filter(|new| !wanted.iter().any(|w| w.node.name == new.node.name))
     {
         if !new.ty.node.nullable && new.default_value.is_none() {
-            missing.push((place(&new.name.node), "is new and must be given".to_owned()));
+            missing.push((place(&new.name.node), "is new and required".to_owned()));
         }
     }
 }

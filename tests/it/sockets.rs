@@ -143,7 +143,7 @@ tests::on_sqlite! {
         for _ in 0..MESSAGES {
             project.add_message(&large).await;
         }
-        assert!(started.elapsed() < Duration::from_secs(50), "the server gives a silent peer up after a minute");
+        assert!(started.elapsed() < Duration::from_secs(50), "the server drops a silent peer after a minute");
         // … when they read at last, then every revision arrives, once and in order, and so do later ones.
         for listener in &mut listeners {
             for revision in 1..=MESSAGES + 2 {
@@ -198,7 +198,7 @@ tests::on_sqlite! {
         assert_eq!(closed(socket.next().await).0, 1000);
         assert_eq!(socket.next().await, Frame::Gone);
         let stop = timeout(Duration::from_secs(3), server.stop()).await;
-        assert!(stop.is_ok(), "the socket's task is still there");
+        assert!(stop.is_ok(), "the socket's task still runs");
     }
 
     async fn a_stopping_server_closes_with_1001_and_subscribers_continue_elsewhere(database: Database) {

@@ -228,7 +228,7 @@ impl Scene {
             }
             "`removeCollaborator` of oneself" => json!({ "projectId": project, "userId": me }),
             "`leaveProject`" | "`acceptInvitation`" | "`declineInvitation`" => json!({ "projectId": project }),
-            _ => panic!("this test does not know the action {action} of the table in ARCHITECTURE.md"),
+            _ => panic!("this test does not support the action {action} of the table in ARCHITECTURE.md"),
         };
         (name, variables)
     }

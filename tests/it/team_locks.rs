@@ -230,8 +230,8 @@ fn a_write_of_files_stays_in_its_project_and_follows_the_newest_versions() {
             ("a new file", write_one(next, "gen_random_uuid()", 1, &own[2], NOTHING), Ok(1)),
             ("another's file", write_one(next, &theirs[1], version + 1, &own[2], NOTHING), Err(DENIED)),
             ("another's content", write_one(next, &own[1], version + 1, &theirs[2], NOTHING), Err(DENIED)),
-            ("a version again", write_one(next, &own[1], version, &own[2], NOTHING), Err(DENIED)),
-            ("a version left out", write_one(next, &own[1], version + 2, &own[2], NOTHING), Err(DENIED)),
+            ("a repeated version", write_one(next, &own[1], version, &own[2], NOTHING), Err(DENIED)),
+            ("a skipped version", write_one(next, &own[1], version + 2, &own[2], NOTHING), Err(DENIED)),
             ("another revision", write_one(next + 1, &own[1], version + 1, &own[2], NOTHING), Err(DENIED)),
         ] {
             for name in ["ada", "eve"] {

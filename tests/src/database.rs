@@ -167,7 +167,7 @@ impl Database {
     /// Drops the database. After a failed test it stays until the process ends.
     pub async fn remove(self) {
         if let Place::Named { cluster, name } = &*self.0 {
-            cluster.execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("the database goes");
+            cluster.execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("the database can be dropped");
         }
     }
 }
@@ -182,14 +182,14 @@ pub fn postgres_is_here() -> bool {
         let required = ["CI", "ANTIPHON_REQUIRE_POSTGRES"].into_iter().find(|name| env::var_os(name).is_some());
         if let Some(name) = required {
             panic!(
-                "PostgreSQL's binaries are not here (initdb in PATH or /usr/lib/postgresql/*/bin), and {name} is set"
+                "PostgreSQL's binaries are missing (initdb in PATH or /usr/lib/postgresql/*/bin), and {name} is set"
             );
         }
         // Directly to the terminal: libtest would capture it.
         WARNED.get_or_init(|| {
             let _ = io::stderr().write_all(
-                b"\n*** LEFT OUT: every test on PostgreSQL. Its binaries are not here (initdb in PATH or \
-                  /usr/lib/postgresql/*/bin);\n*** the tests named `postgres` pass without having tested anything.\n\n",
+                b"\n*** SKIPPED: every test on PostgreSQL. Its binaries are missing (initdb in PATH or \
+                  /usr/lib/postgresql/*/bin);\n*** the tests named `postgres` pass without testing anything.\n\n",
             );
         });
     }

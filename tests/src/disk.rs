@@ -122,7 +122,7 @@ impl SmallDisk {
             return Some(Self(folder));
         }
         // Directly to the terminal: libtest would capture it.
-        let _ = io::stderr().write_all(b"\n*** LEFT OUT: a really full disk. This process cannot mount a tmpfs.\n\n");
+        let _ = io::stderr().write_all(b"\n*** SKIPPED: tests on a full disk. This process cannot mount a tmpfs.\n\n");
         None
     }
 

@@ -71,7 +71,7 @@ impl SigningKey {
 
     /// The public key, as an issuer publishes it.
     pub fn public(&self) -> Value {
-        let jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).expect("a public half");
+        let jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).expect("a public key");
         let mut jwk = serde_json::to_value(jwk).expect("JSON");
         (jwk["kid"], jwk["use"]) = (json!(self.id), json!("sig"));
         jwk

@@ -144,7 +144,7 @@ impl Ledger {
     /// Waits until this many writes have ended.
     pub async fn answered(&self, count: usize) {
         let mut answered = self.0.answered.subscribe();
-        answered.wait_for(|answered| *answered >= count).await.expect("the ledger is here");
+        answered.wait_for(|answered| *answered >= count).await.expect("the ledger exists");
     }
 
     /// How many writes have ended.

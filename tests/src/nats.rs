@@ -62,11 +62,11 @@ impl Nats {
         // Debian's binary is in a folder that is only in root's PATH.
         let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
         let Some(binary) = folders.find_map(|folder| folder.join("nats-server").canonicalize().ok()) else {
-            assert!(env::var_os("CI").is_none(), "nats-server is not here, and CI is set");
+            assert!(env::var_os("CI").is_none(), "nats-server is missing, and CI is set");
             // Directly to the terminal: libtest would capture it.
             WARNED.get_or_init(|| {
                 let _ = io::stderr().write_all(
-                    b"\n*** LEFT OUT: every test with NATS, for lack of nats-server (Debian's package of that name).\n\n",
+                    b"\n*** SKIPPED: every test with NATS. nats-server is missing (Debian's package of that name).\n\n",
                 );
             });
             return None;

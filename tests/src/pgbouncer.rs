@@ -39,11 +39,11 @@ impl PgBouncer {
         let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
         let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
         let Some(binary) = folders.find_map(|folder| folder.join("pgbouncer").canonicalize().ok()) else {
-            assert!(env::var_os("CI").is_none(), "pgbouncer is not here, and CI is set");
+            assert!(env::var_os("CI").is_none(), "pgbouncer is missing, and CI is set");
             // Directly to the terminal: libtest would capture it.
             WARNED.get_or_init(|| {
                 let _ = io::stderr().write_all(
-                    b"\n*** LEFT OUT: every test with pgbouncer, for lack of it (Debian's package of that name).\n\n",
+                    b"\n*** SKIPPED: every test with pgbouncer. It is missing (Debian's package of that name).\n\n",
                 );
             });
             return None;

@@ -83,12 +83,12 @@ impl Socket {
                     }
                     Some(Ok(Message::Close(None))) => return Frame::Close(1005, String::new()),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Ok(other)) => panic!("a frame that the protocol does not have: {other:?}"),
+                    Some(Ok(other)) => panic!("an unexpected frame: {other:?}"),
                     Some(Err(_)) | None => return Frame::Gone,
                 }
             }
         };
-        timeout(patience, frame).await.unwrap_or_else(|_| panic!("nothing came within {patience:?}"))
+        timeout(patience, frame).await.unwrap_or_else(|_| panic!("nothing arrived within {patience:?}"))
     }
 
     /// Waits for a WebSocket ping, and answers it.
@@ -198,12 +198,12 @@ impl Subscription {
                     Some("error") => {
                         self.end = Some(End::Error);
                         let errors = message["payload"].as_array().cloned();
-                        return Some(Err(errors.unwrap_or_else(|| panic!("errors that are no list: {message}"))));
+                        return Some(Err(errors.unwrap_or_else(|| panic!("errors that are not a list: {message}"))));
                     }
                     Some("complete") => self.end = Some(End::Complete),
                     Some("ping") => self.socket.send(json!({ "type": "pong" })).await,
                     Some("pong") => {}
-                    _ => panic!("a message that the protocol does not have: {message}"),
+                    _ => panic!("an unexpected message: {message}"),
                 },
                 Frame::Close(code, reason) => self.end = Some(End::Close(code, reason)),
                 Frame::Gone => self.end = Some(End::Gone),

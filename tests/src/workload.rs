@@ -280,7 +280,7 @@ pub fn agent_session(seed: u64) -> Stream {
 
     let mut stream = Maker::new(format!("agent-session {seed}"));
     let mut files: Files = paths.iter().take(8).map(|path| (path.clone(), random.document().into())).collect();
-    stream.turn("Set the project up", &files, &[]);
+    stream.turn("Set up the project", &files, &[]);
     while stream.seq() < 300 {
         if stream.seq().is_multiple_of(35) {
             files = stream.roll_back(stream.seq() - 2 - random.below(25) as u32);
@@ -350,7 +350,7 @@ pub fn edges(seed: u64) -> Stream {
     let odd = "emoji 👩\u{200d}💻 \u{2028} \u{feff} \u{b} \u{1b}[31m \u{fffd} \u{10ffff}\n";
     put(&mut files, "odd.txt", odd);
     put(&mut files, "twin.txt", odd);
-    stream.turn("Odd characters, the same at two paths", &files, &[]);
+    stream.turn("Unusual characters, the same at two paths", &files, &[]);
 
     let mut line: String = (0..9_000).map(|_| format!("{:09},", random.below(1_000_000_000))).collect();
     put(&mut files, "line.js", &line);

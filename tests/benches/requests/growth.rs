@@ -40,7 +40,7 @@ pub(crate) async fn measure(options: &Options, kind: Kind) -> anyhow::Result<()>
         let ours = Contender { who: Who::Ours, ground, server: Some((child.base().to_owned(), child.id())) };
         running.push((database, child, ours));
     }
-    println!("      CPU ms a request (server + database)      of the usual");
+    println!("      CPU ms per request (server + database)      of the usual");
     for work in WORKS {
         let mut runs = vec![Vec::new(); running.len()];
         if work == Work::Restore {

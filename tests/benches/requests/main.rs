@@ -207,7 +207,7 @@ async fn group_commit(options: &Options, ours: Option<&Contender>) -> anyhow::Re
     }
     let (alone, together) = (Figures::median(&alone), Figures::median(&together));
     println!(
-        "  writers: 1 write {:.0} messages a second ({:.3} CPU ms each), {CONNECTIONS} write {:.0} ({:.3}): {:.2}x",
+        "  writers: one client writes {:.0} messages per second ({:.3} CPU ms each), {CONNECTIONS} clients {:.0} ({:.3}): {:.2}x",
         alone.rate,
         alone.total(),
         together.rate,

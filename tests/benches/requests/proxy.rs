@@ -61,7 +61,7 @@ impl Proxy {
                 database.set_nodelay(true)?;
                 tokio::spawn(carry(client, database, shared.clone()));
             }
-            #[expect(unreachable_code, reason = "it gives the block its type")]
+            #[expect(unreachable_code, reason = "gives the block its type")]
             anyhow::Ok(())
         });
         Ok(Self { counters, url: proxied })
