@@ -1,4 +1,4 @@
-// The db package: the IDE's own calls, and their results.
+// The db package: the IDE's own calls, and what each of them answers.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -22,7 +22,7 @@ const node = (...args) =>
     throw new Error(`${message}\n${stdout}${stderr}`);
   });
 
-// Installed as in a separate application.
+// Installed as in an application of its own.
 const installed = join(folder, 'node_modules/antiphon-db');
 await mkdir(installed, { recursive: true });
 await cp(own('db/package.json'), join(installed, 'package.json'));
@@ -48,7 +48,7 @@ const CALLS = [
   'createCodeChange', 'getProjectCodeChanges', 'getRecentActivity', 'getProjectStats', 'syncVirtualFileSystemToDatabase',
 ];
 
-// The calls that these tests have made; the module of the usage has the same object.
+// Which of them these tests have made; the usage's module has the same object.
 const made = new Set();
 for (const name of CALLS) {
   const call = db[name];
@@ -59,7 +59,7 @@ for (const name of CALLS) {
   };
 }
 
-test('every documented call exists, and every document is valid', async () => {
+test('every call of the original is there, and every document is one of the schema', async () => {
   assert.deepEqual(CALLS.filter((name) => typeof db[name] !== 'function'), []);
   const schema = buildSchema(await readFile(schemaFile, 'utf8'));
   for (const [name, text] of Object.entries(texts)) assert.deepEqual(validate(schema, parse(text)), [], name);
@@ -76,7 +76,7 @@ async function compile(name) {
   await node(own('node_modules/typescript/bin/tsc'), '-p', folder);
 }
 
-test("the class is assignable to the documented signatures, and vice versa", async () => {
+test("the class is assignable to the original's signatures, and they to it", async () => {
   await cp(own('original.ts'), join(folder, 'original.ts'));
   await compile('original.ts');
 });
@@ -85,8 +85,8 @@ test("the documentation's usage runs word for word, and compiles strictly", asyn
   const names = ['project', 'session', 'userMessage', 'assistantMessage', 'file', 'updatedFile', 'snapshots', 'snapshot', 'stats', 'activity', 'projects'];
   await writeFile(join(folder, 'usage.ts'), `${await readFile(own('usage.ts'), 'utf8')}\nexport { ${names} };\n`);
   await compile('usage.ts');
-  // The documentation reverts to the second state of a file after a single edit, when only one such state exists. So
-  // the test makes another edit in between.
+  // The documentation reverts to the second state of a file that it has edited once: there is one such state, so a second edit
+  // comes between.
   const { getFileSnapshots } = db;
   db.getFileSnapshots = async (fileId) => {
     db.getFileSnapshots = getFileSnapshots;
@@ -107,18 +107,18 @@ test("the documentation's usage runs word for word, and compiles strictly", asyn
   assert.deepEqual([usage.activity[0].message_role, usage.activity[0].message_content], ['assistant', "I'll create a voice agent for you..."]);
   assert.ok(usage.projects.data.some(({ id, total_messages }) => id === project.id && total_messages === 2));
 
-  // The resulting state of the project.
+  // And what the story leaves behind.
   const files = await db.getProjectFiles(project.id);
   assert.deepEqual(files.map(({ file_path, content }) => [file_path, content]), [['main.py', '...'], ['utils.py', '...']]);
   const changes = await db.getProjectCodeChanges(project.id);
   assert.deepEqual(changes.map(({ change_type }) => change_type), ['create', 'update', 'update', 'update', 'update', 'create']);
   assert.equal(changes[0].change_description, 'Updated voice agent implementation');
   const names_ = (await db.getProjectSnapshots(project.id)).map(({ snapshot_name }) => snapshot_name);
-  // The files equal those of the snapshot, so the restore has changed nothing.
+  // The files are those of the snapshot already, so going back to it has changed nothing.
   assert.ok(!names_.includes('Pre-restore backup'), String(names_));
 });
 
-test('pages are as documented', async () => {
+test('pages are those of the original', async () => {
   const { id } = await db.createProject({ name: 'Pages', initial_prompt: 'p', config: {} });
   const session = await db.createChatSession({ project_id: id });
   for (let n = 1; n <= 7; n += 1) {
@@ -144,7 +144,7 @@ test('pages are as documented', async () => {
   assert.deepEqual(sessions.data.map((each) => each.id), [session.id]);
 });
 
-test('pages work in either direction, and by any column', async () => {
+test('pages go either way, and by any column', async () => {
   const { id } = await db.createProject({ name: 'Orders', initial_prompt: 'p', config: {} });
   const session = await db.createChatSession({ project_id: id, title: 'b' });
   for (let n = 1; n <= 5; n += 1) {
@@ -161,7 +161,7 @@ test('pages work in either direction, and by any column', async () => {
   assert.deepEqual(await titles({ sort_order: 'asc' }), ['b', 'a']);
   assert.deepEqual(await titles({ sort_by: 'title', sort_order: 'desc' }), ['b', 'a']);
 
-  // The most recently opened project comes first, whatever has changed since in others.
+  // The project that was opened last is the first, whatever was changed since in others.
   const names = ['one', 'two', 'three'].map((name) => `order ${name}`);
   const made = [];
   for (const name of names) made.push(await db.createProject({ name, initial_prompt: 'p', config: {} }));
@@ -177,7 +177,7 @@ test('pages work in either direction, and by any column', async () => {
   for (const sort_by of ['status', 'total_messages', 'id', 'last_activity', 'name']) assert.equal((await order({ sort_by })).length, 3);
 });
 
-test('the other calls work as documented', async () => {
+test('the other calls do what they did', async () => {
   const me = await db.getUserProfile();
   assert.deepEqual(await db.getCurrentUser(), { id: me.id, email: me.email });
   assert.equal(await db.getCurrentUserId(), me.id);
@@ -214,7 +214,7 @@ test('the other calls work as documented', async () => {
   await db.updateProjectFile(id, { file_path: 'src/a.py', content: 'c' }, second.id, checkpoint.id);
   const states = await db.getFileSnapshots(file.id);
   assert.deepEqual(states.map(({ content, version, message_id, change_description }) => [content, version, message_id, change_description]), [['b', 2, checkpoint.id, null], ['a', 1, null, 'b']]);
-  // A revert to the newest state undoes the last change.
+  // What was just done is undone by going to the newest state.
   assert.equal((await db.revertFileToSnapshot(file.id, states[0].id)).content, 'b');
 
   const snapshot = { file_id: file.id, project_id: id, session_id: null, message_id: null, content: 'a', version: 1, change_description: 'b', diff_content: null, created_by_user_id: null };
@@ -248,7 +248,7 @@ test('the other calls work as documented', async () => {
   assert.equal(await db.deleteProject(id), undefined);
 });
 
-test('missing objects have the documented results', async () => {
+test('what is not there is answered as it was there', async () => {
   const none = crypto.randomUUID();
   const empty = (limit) => ({ data: [], pagination: { page: 1, limit, total: 0, total_pages: 0, has_next: false, has_prev: false } });
   assert.equal(await db.getProject(none), null);
@@ -263,7 +263,7 @@ test('missing objects have the documented results', async () => {
 });
 
 test('each instance has its own identity, and a call has one throughout', async () => {
-  // Given two services in one process, and a token that changes with each call …
+  // Given two services of one process, and a token that is another at each call …
   const nobody = new DatabaseService({ url });
   assert.equal(await nobody.getCurrentUser(), null);
   await refused(nobody.getCurrentUserId(), 'UNAUTHENTICATED');
@@ -278,14 +278,14 @@ test('each instance has its own identity, and a call has one throughout', async 
       return fetch(to, init);
     },
   });
-  // … when a call takes several requests, then all of them are for the same user.
+  // … when a call takes several requests, then all of them are the same user's.
   await service.getUserProjects();
   assert.ok(tokens.length > 1 && tokens.every((token) => token === `Bearer ${process.env.TOKEN}`), String(tokens.length));
   await refused(service.getUserProjects(), 'UNAUTHENTICATED');
   assert.equal(await new DatabaseService().getCurrentUserId(), await db.getCurrentUserId());
 });
 
-test('an unreachable server and an invalid response have their own errors', async () => {
+test('a server that cannot be reached, and one that is none, are named', async () => {
   const problem = async (connection) => {
     const error = await new DatabaseService(connection).getUserProfile().catch((error) => error);
     assert.ok(error instanceof AntiphonError);
@@ -299,6 +299,6 @@ test('an unreachable server and an invalid response have their own errors', asyn
   assert.deepEqual(await problem(answer(200, '{"data":null}')), ['NETWORK', 200, false]);
 });
 
-test('every call has been tested', () => {
+test('no call is left untried', () => {
   assert.deepEqual(CALLS.filter((name) => !made.has(name)), []);
 });
