@@ -83,7 +83,7 @@ fn main() -> anyhow::Result<()> {
 
 /// What all subscribers have received.
 #[derive(Default)]
-struct Heard {
+struct Received {
     count: AtomicUsize,
     delays: Mutex<Vec<Duration>>,
 }
@@ -109,7 +109,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
 
     let alone = timed_writes(&ada, &session, async |_| {}).await?;
     let starts: Arc<Mutex<Vec<Instant>>> = Arc::default();
-    let heard = Arc::new(Heard::default());
+    let received = Arc::new(Received::default());
     let (attached, mut attaching) = watch::channel(0);
     let attached = Arc::new(attached);
     let before = project.revision().await;
@@ -125,17 +125,17 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     let mut tasks = Vec::new();
     for n in 0..listeners {
         let socket = open(&host, "/graphql/ws", &listen(&tokens[n % PEOPLE])).await?;
-        tasks.push(count_events(socket, heard.clone(), starts.clone(), attached.clone()));
+        tasks.push(count_events(socket, received.clone(), starts.clone(), attached.clone()));
     }
     attaching.wait_for(|attached| *attached == listeners).await?;
     let all = async |writes: usize| {
         let wanted = writes * listeners;
         let done = async {
-            while heard.count.load(Ordering::Relaxed) < wanted {
+            while received.count.load(Ordering::Relaxed) < wanted {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(PATIENCE, done).await.with_context(|| format!("{} heard", heard.count.load(Ordering::Relaxed)))
+        timeout(PATIENCE, done).await.with_context(|| format!("{} received", received.count.load(Ordering::Relaxed)))
     };
 
     // One after the other, each received by all before the next.
@@ -147,9 +147,9 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         together.as_secs_f64() / alone.as_secs_f64()
     );
 
-    let base = heard.count.swap(0, Ordering::Relaxed);
-    ensure!(base == TIMED * listeners, "{base} heard");
-    heard.delays.lock().expect("no panic").clear();
+    let base = received.count.swap(0, Ordering::Relaxed);
+    ensure!(base == TIMED * listeners, "{base} received");
+    received.delays.lock().expect("no panic").clear();
     let (start, cpu) = (Instant::now(), processor(server.id())?);
     let writers = (0..WRITERS).map(|writer| {
         let (ada, session, starts) = (ada.clone(), session.clone(), starts.clone());
@@ -166,7 +166,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     all(WRITES).await?;
     let (time, cpu) = (start.elapsed(), processor(server.id())? - cpu);
     // This includes the writes themselves.
-    let ours = report("antiphon", &heard, listeners, time, cpu);
+    let ours = report("antiphon", &received, listeners, time, cpu);
     println!(
         "  resident  {:.1} MiB before, {:.1} MiB after",
         mib(resident_before),
@@ -175,12 +175,12 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     drop(tasks);
 
     let bare = Bare::start()?;
-    let heard = Arc::new(Heard::default());
+    let received = Arc::new(Received::default());
     let starts: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let mut tasks = Vec::new();
     for _ in 0..listeners {
         let socket = open(&bare.address, "/ws", &[]).await?;
-        tasks.push(count_events(socket, heard.clone(), starts.clone(), attached.clone()));
+        tasks.push(count_events(socket, received.clone(), starts.clone(), attached.clone()));
     }
     let payload = json!({ "data": { "projectEvents": {
         "revision": 1_234, "kind": "MESSAGE_ADDED", "createdAt": "2026-01-01T00:00:00.000000Z",
@@ -204,13 +204,13 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     }
     let wanted = WRITES * listeners;
     let done = async {
-        while heard.count.load(Ordering::Relaxed) < wanted {
+        while received.count.load(Ordering::Relaxed) < wanted {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     timeout(PATIENCE, done).await.context("the bare broadcast is not received")?;
     let (time, cpu) = (start.elapsed(), processor(bare.process.id())? - cpu);
-    let theirs = report("bare axum", &heard, listeners, time, cpu);
+    let theirs = report("bare axum", &received, listeners, time, cpu);
     println!("  of the bare broadcast's deliveries: {:.2}", ours / theirs);
     drop((tasks, bare));
 
@@ -244,7 +244,7 @@ async fn add_message(client: &Client, session: &str, content: &str) -> anyhow::R
 }
 
 /// The median time of writes, one after the other.
-async fn timed_writes(client: &Client, session: &str, heard: impl AsyncFn(usize)) -> anyhow::Result<Duration> {
+async fn timed_writes(client: &Client, session: &str, received: impl AsyncFn(usize)) -> anyhow::Result<Duration> {
     let mut times = Vec::new();
     let mut ticks = tokio::time::interval(APART);
     for n in 0..TIMED {
@@ -252,15 +252,15 @@ async fn timed_writes(client: &Client, session: &str, heard: impl AsyncFn(usize)
         let start = Instant::now();
         add_message(client, session, &format!("timed {n}")).await?;
         times.push(start.elapsed());
-        heard(n).await;
+        received(n).await;
     }
     times.sort();
     Ok(times[TIMED / 2])
 }
 
-fn report(name: &str, heard: &Heard, listeners: usize, time: Duration, cpu: f64) -> f64 {
+fn report(name: &str, received: &Received, listeners: usize, time: Duration, cpu: f64) -> f64 {
     let deliveries = (WRITES * listeners) as f64;
-    let mut delays = heard.delays.lock().expect("no panic");
+    let mut delays = received.delays.lock().expect("no panic");
     delays.sort();
     let p99 = delays.get(delays.len() * 99 / 100).copied().unwrap_or_default();
     let (rate, each) = (deliveries / time.as_secs_f64(), cpu * 1e6 / deliveries);
@@ -279,7 +279,7 @@ fn mib(bytes: f64) -> f64 {
 /// Counts the events of a socket, as long as the task runs.
 fn count_events(
     mut socket: Frames,
-    heard: Arc<Heard>,
+    received: Arc<Received>,
     starts: Arc<Mutex<Vec<Instant>>>,
     attached: Arc<watch::Sender<usize>>,
 ) -> JoinHandle<()> {
@@ -289,10 +289,10 @@ fn count_events(
             if frame.starts_with(br#"{"type":"next""#) {
                 let start = starts.lock().expect("no panic").get(count).copied();
                 if let Some(start) = start {
-                    heard.delays.lock().expect("no panic").push(start.elapsed());
+                    received.delays.lock().expect("no panic").push(start.elapsed());
                     count += 1;
                 }
-                heard.count.fetch_add(1, Ordering::Relaxed);
+                received.count.fetch_add(1, Ordering::Relaxed);
             } else if frame.starts_with(br#"{"type":"connection_ack""#) {
                 attached.send_modify(|attached| *attached += 1);
             }

@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
         report.turns, report.checkpoints, report.rollbacks
     );
     println!("{} versions read back with their SHA-256", report.versions);
-    println!("{} revisions heard, each once and in order", report.writes);
+    println!("{} revisions received, each once and in order", report.writes);
     println!("{:.1} s for {} writes and the checks between them", report.elapsed.as_secs_f64(), report.writes);
     Ok(())
 }

@@ -349,8 +349,8 @@ tests::behind_each_lock! {
 
             // … subscriptions …
             for (name, arguments) in ids.subscriptions() {
-                let mut heard = client.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
-                let found = match heard.next().await {
+                let mut subscription = client.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
+                let found = match subscription.next().await {
                     Some(Ok(_)) => "it".to_owned(),
                     Some(Err(errors)) => text(&errors[0]["extensions"]["code"]),
                     None => "an end".to_owned(),
@@ -443,10 +443,10 @@ tests::behind_each_lock! {
             assert_eq!(answer.error_code(), "UNAUTHENTICATED", "{name}: {answer:?}");
         }
         for (name, arguments) in ids.subscriptions() {
-            let mut heard = nobody.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
-            let errors = heard.next().await.expect("an answer").expect_err("a refusal");
+            let mut subscription = nobody.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
+            let errors = subscription.next().await.expect("an answer").expect_err("a refusal");
             assert_eq!(errors[0]["extensions"]["code"], "UNAUTHENTICATED", "{name}: {errors:?}");
-            assert_eq!(heard.next().await, None);
+            assert_eq!(subscription.next().await, None);
         }
         assert_eq!(project.state().await, before);
     }
@@ -512,15 +512,15 @@ tests::behind_each_lock! {
         // … and by subscription.
         let silence = nothing.subscriptions();
         for (name, arguments) in theirs.subscriptions() {
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             for arguments in [&arguments, &silence[name]] {
                 let mut subscription = bob.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
                 let errors = subscription.next().await.expect("an answer").expect_err("a refusal");
                 assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
                 assert_eq!(subscription.next().await, None);
-                heard.push(json!([errors[0]["message"], errors[0]["extensions"]]));
+                received.push(json!([errors[0]["message"], errors[0]["extensions"]]));
             }
-            assert_eq!(heard[0], heard[1], "{name}");
+            assert_eq!(received[0], received[1], "{name}");
         }
 
         // Their lists and totals cover only their own projects.
@@ -586,9 +586,9 @@ tests::behind_each_lock! {
         assert_eq!(lists, json!({ "projects": { "totalCount": 1 }, "recentActivity": { "totalCount": 1 }, "activitySummary": { "totalProjects": 0 } }));
 
         // … and subscribe, and change nothing except that they have opened the project.
-        let mut heard = project.of(&eve).listen(0, "revision").await;
+        let mut subscription = project.of(&eve).listen(0, "revision").await;
         for revision in 1..=9 {
-            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         let before = project.state().await;
         for (name, (variables, select)) in ids.changes() {
@@ -613,9 +613,9 @@ tests::behind_each_lock! {
         let id = server.database().uuid(&ids.project);
         server.database().execute(&format!("DELETE FROM project_collaborators WHERE project_id = {id}")).await;
         assert_eq!(project.of(&eve).ask("id").await, Value::Null);
-        let errors = heard.next().await.expect("an end").expect_err("a refusal");
+        let errors = subscription.next().await.expect("an end").expect_err("a refusal");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
-        assert_eq!(heard.next().await, None);
+        assert_eq!(subscription.next().await, None);
     }
 
     async fn an_editor_changes_everything_except_what_is_the_owners(server: Server) {

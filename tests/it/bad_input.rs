@@ -696,12 +696,12 @@ tests::on_both! {
             ("messageAdded(sessionId: $id, afterRevision: $after) { revision }", &world.session, json!(1000), "POSITION_LOST", ""),
         ] {
             let query = format!("subscription($id: ID!, $after: Int) {{ {query} }}");
-            let mut heard = world.ada.subscribe(&query, json!({ "id": id, "after": after })).await;
-            let errors = heard.next().await.expect("an answer").expect_err("a refusal");
+            let mut subscription = world.ada.subscribe(&query, json!({ "id": id, "after": after })).await;
+            let errors = subscription.next().await.expect("an answer").expect_err("a refusal");
             let extensions = &errors[0]["extensions"];
             let said = extensions["field"].as_str().unwrap_or_default();
             assert_eq!((&extensions["code"], said), (&json!(code), field), "{query} {id}: {errors:?}");
-            assert_eq!(heard.next().await, None);
+            assert_eq!(subscription.next().await, None);
         }
     }
 

@@ -83,9 +83,9 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
     let mut random = Random(listener as u64);
     let mut cuts: Vec<i64> = (0..CUTS).map(|_| random.below(last as usize - 10) as i64).collect();
     cuts.sort_unstable();
-    let mut heard = 0_i64;
+    let mut received = 0_i64;
     let mut tries = listener;
-    while heard < last {
+    while received < last {
         tries += 1;
         let mut request =
             format!("{}/graphql/ws", servers.base(tries).replacen("http", "ws", 1)).into_client_request().unwrap();
@@ -95,7 +95,7 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
             continue;
         };
         connections.fetch_add(1, Ordering::Relaxed);
-        let variables = json!({ "id": project, "after": heard });
+        let variables = json!({ "id": project, "after": received });
         for message in [
             json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {}", token(person)) } }),
             json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } }),
@@ -103,9 +103,10 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
             // If the socket is dead already, the next read fails.
             let _ = socket.send(Message::text(message.to_string())).await;
         }
-        while heard < last {
+        while received < last {
             let next = timeout(PATIENCE, socket.next()).await;
-            let next = next.unwrap_or_else(|_| panic!("subscriber {listener} received nothing after revision {heard}"));
+            let next =
+                next.unwrap_or_else(|_| panic!("subscriber {listener} received nothing after revision {received}"));
             let Some(Ok(message)) = next else { break };
             let Message::Text(text) = message else { continue };
             let message: Value = serde_json::from_str(&text).expect("JSON");
@@ -117,9 +118,9 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
                 _ => break,
             }
             let revision = number(&message["payload"]["data"]["projectEvents"]["revision"]);
-            assert_eq!(revision, heard + 1, "listener {listener}: {text}");
-            heard = revision;
-            if cuts.first().is_some_and(|cut| *cut < heard) {
+            assert_eq!(revision, received + 1, "listener {listener}: {text}");
+            received = revision;
+            if cuts.first().is_some_and(|cut| *cut < received) {
                 cuts.remove(0);
                 break;
             }

@@ -36,8 +36,8 @@ tests::on_both! {
         let project = Project::create(&ada, "Damaged").await;
         project.create_file("fine.py", "fine\n").await;
         let file = project.create_file("damaged.py", "0123456789abcdef\n").await;
-        let mut heard = project.listen(2, "revision changes { newContent }").await;
-        heard.event().await;
+        let mut subscription = project.listen(2, "revision changes { newContent }").await;
+        subscription.event().await;
         damage_blob_of_size(&database, 17).await;
 
         // Reading them is an error, and the rest of the answer is complete …
@@ -55,11 +55,11 @@ tests::on_both! {
         // … and everything else works.
         project.update_file("fine.py", "finer\n").await;
         project.write("renameFile", json!({ "path": "damaged.py", "newPath": "moved.py" }), "revision").await;
-        assert_eq!(heard.event().await["projectEvents"], json!({ "revision": 4, "changes": [{ "newContent": "finer\n" }] }));
-        let errors = heard.next().await.expect("an event").expect_err("an error");
+        assert_eq!(subscription.event().await["projectEvents"], json!({ "revision": 4, "changes": [{ "newContent": "finer\n" }] }));
+        let errors = subscription.next().await.expect("an event").expect_err("an error");
         assert_eq!(errors[0]["extensions"]["code"], "INTERNAL");
         project.update_file("fine.py", "finest\n").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 6);
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 6);
         let versions = ada.gql("query($id: ID!) { node(id: $id) { ... on ProjectFile { versions { totalCount } } } }", json!({ "id": file }));
         assert_eq!(versions.await.ok()["node"]["versions"]["totalCount"], 2);
         server.stop().await;

@@ -107,8 +107,8 @@ tests::on_both! {
             { "type": "RENAME", "path": "lib/python/main.py", "oldPath": "src/main.py" },
         ]);
         assert_eq!(moved["changes"], expected);
-        let heard = listener.event().await["projectEvents"].take();
-        assert_eq!(heard, json!({ "revision": moved["revision"], "changes": expected }));
+        let event = listener.event().await["projectEvents"].take();
+        assert_eq!(event, json!({ "revision": moved["revision"], "changes": expected }));
         assert_eq!(project.ask("file(path: \"src\") { id }").await["file"], Value::Null);
 
         // Changes of letter case only, and moves to its parent and back.

@@ -86,12 +86,12 @@ tests::on_both! {
         }
         // So has the subscription of the last tab, in chunks of any size.
         let listener = listeners.get_mut("MessageStream").expect("a tab with a subscription");
-        let (mut heard, mut state) = (String::new(), json!("STREAMING"));
+        let (mut text, mut state) = (String::new(), json!("STREAMING"));
         while state == "STREAMING" {
             let piece = listener.event().await["messageStream"].take();
-            heard.push_str(piece["text"].as_str().unwrap());
+            text.push_str(piece["text"].as_str().unwrap());
             state = piece["state"].clone();
         }
-        assert_eq!((heard.as_str(), state), ("The agent says hello now.", json!("FINISHED")));
+        assert_eq!((text.as_str(), state), ("The agent says hello now.", json!("FINISHED")));
     }
 }

@@ -60,22 +60,22 @@ async fn listen(client: &Client, id: &str, after: i64) -> Subscription {
 }
 
 /// The next chunk.
-async fn next_chunk(heard: &mut Subscription) -> Value {
-    heard.event().await["messageStream"].take()
+async fn next_chunk(subscription: &mut Subscription) -> Value {
+    subscription.event().await["messageStream"].take()
 }
 
 /// Receives a message from an offset to its end: the text, and the last chunk.
-async fn receive(mut heard: Subscription, from: i64) -> (String, Value) {
+async fn receive(mut subscription: Subscription, from: i64) -> (String, Value) {
     let (mut so_far, mut at) = (String::new(), from);
     loop {
-        let piece = next_chunk(&mut heard).await;
+        let piece = next_chunk(&mut subscription).await;
         assert_eq!(piece["offset"], at, "{piece}");
         so_far.push_str(piece["text"].as_str().unwrap());
         at = from + so_far.len() as i64;
         assert_eq!(piece["nextOffset"], at);
         if piece["state"] != "STREAMING" {
-            assert_eq!(heard.next().await, None);
-            assert_eq!(heard.end(), Some(&End::Complete));
+            assert_eq!(subscription.next().await, None);
+            assert_eq!(subscription.end(), Some(&End::Complete));
             return (so_far, piece);
         }
     }
@@ -131,8 +131,8 @@ tests::on_both! {
         let done = ada.mutate("finishMessage", input.clone(), select).await.ok();
         assert_eq!(done["finishMessage"], json!({ "revision": 3, "snapshot": { "revision": 3, "message": { "id": id } },
             "message": { "id": id, "content": whole, "isCheckpoint": true, "metadata": { "tokens": 8 }, "session": { "id": session } } }));
-        let (heard, last) = early.await.unwrap();
-        assert_eq!((heard, &last["state"]), (whole.clone(), &json!("FINISHED")));
+        let (received, last) = early.await.unwrap();
+        assert_eq!((received, &last["state"]), (whole.clone(), &json!("FINISHED")));
         assert_eq!(last["message"], json!({ "id": id, "content": whole, "revision": 3 }));
 
         // Afterwards it is an ordinary message, and repeated requests return the same.
@@ -141,8 +141,8 @@ tests::on_both! {
         let state = project.ask("revision stats { totalMessages } sessions { nodes { messageCount } } events(afterRevision: 2) { kind message { id } }").await;
         assert_eq!(state, json!({ "revision": 3, "stats": { "totalMessages": 1 }, "sessions": { "nodes": [{ "messageCount": 1 }] },
             "events": [{ "kind": "MESSAGE_ADDED", "message": { "id": id } }] }));
-        let (heard, last) = receive(listen(&ada, &id, from).await, from).await;
-        assert_eq!((heard.as_str(), &last["message"]["id"]), (&whole[from as usize..], &json!(id)));
+        let (received, last) = receive(listen(&ada, &id, from).await, from).await;
+        assert_eq!((received.as_str(), &last["message"]["id"]), (&whole[from as usize..], &json!(id)));
         project.write("syncFiles", json!({ "messageId": id, "files": [{ "path": "a.py", "content": "1" }] }), "revision").await;
     }
 
@@ -196,9 +196,9 @@ tests::on_both! {
         // A discarded message leaves no trace; its subscriber is notified.
         let id = start(&ada, &session).await;
         append_ok(&ada, &id, 0, "No, ").await;
-        let heard = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
+        let received = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
         discard(&ada, &id).await.ok();
-        let ended = timeout(Duration::from_secs(20), heard).await.expect("an end").unwrap_or_default();
+        let ended = timeout(Duration::from_secs(20), received).await.expect("an end").unwrap_or_default();
         assert!(ended.1.is_null() || ended.1["state"] == "DISCARDED", "{ended:?}");
         refused(&append(&ada, &id, 4, "x").await, "NOT_FOUND", "messageId", None);
         refused(&finish(&ada, &id).await, "NOT_FOUND", "messageId", None);
@@ -213,8 +213,8 @@ tests::on_both! {
         let id = start(&ada, &session).await;
         append_ok(&ada, &id, 0, "h\u{e9}llo").await;
         let body = json!({ "query": "subscription($id: ID!) { messageStream(messageId: $id) { text state } }", "variables": { "id": id } });
-        let event = async |heard: &mut tests::client::Stream| loop {
-            let block = heard.until("\n\n").await.expect("an event");
+        let event = async |stream: &mut tests::client::Stream| loop {
+            let block = stream.until("\n\n").await.expect("an event");
             if block != ":" {
                 return block;
             }
@@ -222,11 +222,11 @@ tests::on_both! {
         let chunk_event = |at: i64, text: &str, state: &str| {
             format!("id: {at}\nevent: next\ndata: {{\"data\":{{\"messageStream\":{{\"text\":\"{text}\",\"state\":\"{state}\"}}}}}}")
         };
-        let mut heard = ada.stream("text/event-stream", &[], &body).await;
-        assert_eq!(event(&mut heard).await, chunk_event(6, "h\u{e9}llo", "STREAMING"));
+        let mut stream = ada.stream("text/event-stream", &[], &body).await;
+        assert_eq!(event(&mut stream).await, chunk_event(6, "h\u{e9}llo", "STREAMING"));
         append_ok(&ada, &id, 6, " you").await;
-        assert_eq!(event(&mut heard).await, chunk_event(10, " you", "STREAMING"));
-        drop(heard);
+        assert_eq!(event(&mut stream).await, chunk_event(10, " you", "STREAMING"));
+        drop(stream);
         finish(&ada, &id).await.ok();
         let mut again = ada.stream("text/event-stream", &[("last-event-id", "6")], &body).await;
         assert_eq!(event(&mut again).await, chunk_event(10, " you", "FINISHED"));
@@ -260,8 +260,8 @@ tests::on_both! {
         finish(&ada, &id).await.ok();
 
         // A subscriber that has not read in the meantime still receives all of the text.
-        let heard = timeout(Duration::from_secs(60), receive(stopped, 0)).await.expect("an end");
-        assert_eq!(heard.0, whole);
+        let received = timeout(Duration::from_secs(60), receive(stopped, 0)).await.expect("an end");
+        assert_eq!(received.0, whole);
         server.stop().await;
     }
 
@@ -272,7 +272,7 @@ tests::on_both! {
         let project = Project::create(&ada, "Crowded").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        let heard = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
+        let received = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
         let writer = |writer: usize| {
             let (ada, id) = (ada.clone(), id.clone());
             tokio::spawn(async move {
@@ -312,7 +312,7 @@ tests::on_both! {
             }
         }
         assert_eq!(whole.len(), (0..WRITERS * EACH).map(|n| format!("<{}.{}>", n / EACH, n % EACH).len()).sum::<usize>());
-        assert_eq!(heard.await.unwrap().0, whole);
+        assert_eq!(received.await.unwrap().0, whole);
     }
 
     async fn the_first_finish_counts_for_all(server: Server) {
@@ -384,20 +384,20 @@ tests::on_both! {
         for answer in [append(&ada, &id, 0, "x").await, finish(&ada, &id).await] {
             assert_eq!(answer.error_code(), "FORBIDDEN", "{answer:?}");
         }
-        let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&bob, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         discard(&ada, &id).await.ok();
-        assert_eq!(next_chunk(&mut heard).await["state"], "DISCARDED");
+        assert_eq!(next_chunk(&mut subscription).await["state"], "DISCARDED");
 
         // A removed member receives nothing more.
         let own = project.start_session().await;
         let id = start(&ada, &own).await;
-        let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&bob, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
         append_ok(&ada, &id, 0, "A secret").await;
-        let errors = heard.next().await.expect("an answer").expect_err("an end");
+        let errors = subscription.next().await.expect("an answer").expect_err("an end");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
 
         ada.mutate_id("deleteProject", &project.id, "revision").await.ok();
@@ -418,8 +418,8 @@ tests::on_both! {
         // On PostgreSQL Bob uses another server.
         let other = if database.kind() == Kind::Postgres { Some(Server::start(&database).await) } else { None };
         let there = other.as_ref().unwrap_or(&server).user("bob@example.com");
-        let mut heard = there.subscribe(query, json!({ "id": project.id })).await;
-        let mut which = async || heard.event().await["streamingMessages"].take();
+        let mut subscription = there.subscribe(query, json!({ "id": project.id })).await;
+        let mut which = async || subscription.event().await["streamingMessages"].take();
         assert_eq!(which().await, json!([]));
 
         let one = start(&ada, &session).await;
@@ -439,7 +439,7 @@ tests::on_both! {
         let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
         start(&ada, &session).await;
-        let errors = heard.next().await.expect("an answer").expect_err("an end");
+        let errors = subscription.next().await.expect("an answer").expect_err("an end");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
         if let Some(other) = other {
             other.stop().await;
@@ -480,17 +480,17 @@ tests::on_both! {
         let project = Project::create(&ada, "Two servers").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&there, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         let mut whole = String::new();
         // Chunks arrive while the message is streamed: nothing else wakes the subscribers here.
         for chunk in ["One, ", "two, ", "three, "] {
             append_ok(&ada, &id, whole.len() as i64, chunk).await;
-            assert_eq!(next_chunk(&mut heard).await["text"], chunk);
+            assert_eq!(next_chunk(&mut subscription).await["text"], chunk);
             whole.push_str(chunk);
         }
         let begun = whole.len() as i64;
-        let heard = tokio::spawn(receive(heard, begun));
+        let received = tokio::spawn(receive(subscription, begun));
         for n in 0..100 {
             // Both servers accept chunks.
             let (writer, chunk) = ([&ada, &there][n % 2], format!("{n} "));
@@ -510,7 +510,7 @@ tests::on_both! {
             (format!("{}{rest}", &whole[..next as usize]), last)
         };
         assert_eq!((rest.as_str(), &last["state"]), (whole.as_str(), &json!("FINISHED")));
-        assert_eq!(heard.await.unwrap().0, whole[begun as usize..]);
+        assert_eq!(received.await.unwrap().0, whole[begun as usize..]);
         one.stop().await;
         other.stop().await;
     }
@@ -527,37 +527,37 @@ tests::on_both! {
         let project = Project::create(&ada, "By NATS").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&there, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         for (at, chunk) in [(0, "One, "), (5, "two, ")] {
             append_ok(&ada, &id, at, chunk).await;
-            assert_eq!(next_chunk(&mut heard).await["text"], chunk);
+            assert_eq!(next_chunk(&mut subscription).await["text"], chunk);
         }
 
         // While NATS is down, writes are served as usual; missed notifications are made up for once it is back.
         nats.kill();
         append_ok(&ada, &id, 10, "three, ").await;
         nats.resume();
-        assert_eq!(next_chunk(&mut heard).await["text"], "three, ");
+        assert_eq!(next_chunk(&mut subscription).await["text"], "three, ");
         nats.kill();
         append_ok(&mute.user("ada@example.com"), &id, 17, "four, ").await;
         nats.resume();
-        assert_eq!(next_chunk(&mut heard).await["text"], "four, ");
+        assert_eq!(next_chunk(&mut subscription).await["text"], "four, ");
         for (at, chunk) in [(23, "five, "), (29, "six")] {
             append_ok(&ada, &id, at, chunk).await;
-            assert_eq!(next_chunk(&mut heard).await["text"], chunk);
+            assert_eq!(next_chunk(&mut subscription).await["text"], chunk);
         }
         finish(&ada, &id).await.ok();
-        let last = next_chunk(&mut heard).await;
+        let last = next_chunk(&mut subscription).await;
         let message = json!({ "id": id, "content": "One, two, three, four, five, six", "revision": 3 });
         assert_eq!((&last["state"], &last["message"]), (&json!("FINISHED"), &message));
 
         // A discarded message has no event in the log.
         let id = start(&there, &session).await;
-        let mut heard = listen(&ada, &id, 0).await;
-        assert_eq!(next_chunk(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&ada, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         discard(&there, &id).await.ok();
-        assert_eq!(next_chunk(&mut heard).await["state"], "DISCARDED");
+        assert_eq!(next_chunk(&mut subscription).await["state"], "DISCARDED");
         for server in [one, other, mute] {
             server.stop().await;
         }

@@ -164,7 +164,12 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
         ),
         ("fragments that double", request(explosion(30, 2, "__typename")), COMPLEX, "--max-query-fields"),
         ("fragments by ten", request(explosion(31, 10, "viewer { id }")), COMPLEX, "--max-query-fields"),
-        ("fragments that end in a missing one", request(explosion(40, 10, "...Missing")), COMPLEX, "--max-query-fields"),
+        (
+            "fragments that end in a missing one",
+            request(explosion(40, 10, "...Missing")),
+            COMPLEX,
+            "--max-query-fields",
+        ),
         (
             "circular fragments",
             request("{ ...A } fragment A on Query { ...B ...B } fragment B on Query { ...A ...A }"),

@@ -54,19 +54,21 @@ fn is_whole(event: &Value) -> bool {
 const WHOLE: &str =
     "revision kind actor { fullName } message { content session { id } } changes { path diff newContent }";
 
-async fn receive_all(mut heard: Subscription, from: i64, last: i64) {
+async fn receive_all(mut subscription: Subscription, from: i64, last: i64) {
     for revision in from + 1..=last {
-        let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let event =
+            subscription.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", subscription.end()));
         let event = event.unwrap_or_else(|errors| panic!("{errors:?}"))["projectEvents"].take();
         assert_eq!(event["revision"], revision);
         assert!(is_whole(&event) && event["actor"]["fullName"] == "ada", "{event}");
     }
 }
 
-async fn receive_some(mut heard: Subscription, field: &str, whole: fn(&Value) -> bool, mut revisions: Vec<i64>) {
+async fn receive_some(mut subscription: Subscription, field: &str, whole: fn(&Value) -> bool, mut revisions: Vec<i64>) {
     revisions.reverse();
     while let Some(revision) = revisions.pop() {
-        let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let event =
+            subscription.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", subscription.end()));
         let event = event.unwrap_or_else(|errors| panic!("{errors:?}"))[field].take();
         assert_eq!(event["revision"], revision, "{event}");
         assert!(whole(&event), "{event}");
@@ -75,40 +77,41 @@ async fn receive_some(mut heard: Subscription, field: &str, whole: fn(&Value) ->
 
 /// Receives everything as server-sent events, and reconnects when the stream ends.
 async fn receive_by_events(mut stream: Stream, last: i64) {
-    let mut heard = 1;
-    while heard < last {
+    let mut revision = 1;
+    while revision < last {
         let block = stream.until("\n\n").await.expect("the stream continues");
         let Some(data) = block.lines().find_map(|line| line.strip_prefix("data: ")) else { continue };
         let event: Value = serde_json::from_str(data).unwrap();
         assert!(event["errors"].is_null(), "{event}");
-        heard += 1;
-        assert_eq!(event["data"]["projectEvents"]["revision"], heard, "{event}");
+        revision += 1;
+        assert_eq!(event["data"]["projectEvents"]["revision"], revision, "{event}");
         assert!(is_whole(&event["data"]["projectEvents"]), "{event}");
     }
 }
 
 /// Receives everything as multipart responses.
 async fn receive_by_parts(mut stream: Stream, last: i64) {
-    let mut heard = 1;
-    while heard < last {
+    let mut revision = 1;
+    while revision < last {
         let part = stream.until("\r\n--graphql").await.expect("the stream continues");
         let Some((_, data)) = part.split_once("\r\n\r\n") else { continue };
         let event: Value = serde_json::from_str(data).unwrap();
         if event == json!({}) {
             continue;
         }
-        heard += 1;
+        revision += 1;
         assert!(event["payload"]["errors"].is_null(), "{event}");
-        assert_eq!(event["payload"]["data"]["projectEvents"]["revision"], heard, "{event}");
+        assert_eq!(event["payload"]["data"]["projectEvents"]["revision"], revision, "{event}");
         assert!(is_whole(&event["payload"]["data"]["projectEvents"]), "{event}");
     }
 }
 
 /// Receives a message's text to its end.
-async fn receive_text(mut heard: Subscription) -> String {
+async fn receive_text(mut subscription: Subscription) -> String {
     let mut text = String::new();
     loop {
-        let chunk = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let chunk =
+            subscription.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", subscription.end()));
         let chunk = chunk.unwrap_or_else(|errors| panic!("{errors:?}"))["messageStream"].take();
         assert_eq!(chunk["offset"], text.len(), "{chunk}");
         text.push_str(chunk["text"].as_str().unwrap());
@@ -162,10 +165,10 @@ async fn write(project: &Project, text: &str) -> i64 {
 }
 
 /// Expects the subscription to end because its position is lost; returns the project's present revision.
-async fn lost(heard: &mut Subscription) -> i64 {
-    let errors = heard.next_within(PATIENCE).await.expect("an error").expect_err("a lost position");
+async fn lost(subscription: &mut Subscription) -> i64 {
+    let errors = subscription.next_within(PATIENCE).await.expect("an error").expect_err("a lost position");
     assert_eq!(errors[0]["extensions"]["code"], "POSITION_LOST", "{errors:?}");
-    assert_eq!(heard.next().await, None);
+    assert_eq!(subscription.next().await, None);
     number(&errors[0]["extensions"]["revision"])
 }
 
@@ -234,8 +237,8 @@ tests::on_both! {
         }
         let last = log.len() as i64;
         let of = |kind: &str| log.iter().filter(|event| event["kind"] == kind).map(|event| number(&event["revision"])).collect::<Vec<_>>();
-        for heard in shared {
-            receive_all(heard, 1, last).await;
+        for subscription in shared {
+            receive_all(subscription, 1, last).await;
         }
         receive_all(own, 1, last).await;
         receive_by_events(events, last).await;
@@ -254,12 +257,12 @@ tests::on_both! {
         let session = project.start_session().await;
         let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 3) { revision } }";
         let mut messages = ada.subscribe(query, json!({ "id": session })).await;
-        for heard in [&mut project.listen(3, "revision").await, &mut messages] {
-            assert_eq!(lost(heard).await, 2);
+        for subscription in [&mut project.listen(3, "revision").await, &mut messages] {
+            assert_eq!(lost(subscription).await, 2);
         }
-        let mut heard = project.listen(2, "revision").await;
+        let mut subscription = project.listen(2, "revision").await;
         write(&project, "next").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 3);
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 3);
     }
 
     async fn subscribers_of_a_log_that_lost_its_end_get_an_error(database: Database) {
@@ -271,11 +274,11 @@ tests::on_both! {
         }
         let own = "revision session { project { viewerRole } }";
         let listen = async |select: &str| {
-            let mut heard = project.listen(5, select).await;
+            let mut subscription = project.listen(5, select).await;
             for revision in 6..=8 {
-                assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+                assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
             }
-            heard
+            subscription
         };
 
         // Given subscribers at revision 8, when the log ends at 5, then they get an error …
@@ -289,14 +292,14 @@ tests::on_both! {
         }
         let mut again = [listen("revision").await, listen(own).await];
         fork_at(&database, &project.id, 8).await;
-        for heard in &mut again {
-            assert_eq!(lost(heard).await, 8);
+        for subscription in &mut again {
+            assert_eq!(lost(subscription).await, 8);
         }
 
         // … and a subscription from there receives new events.
-        let mut heard = project.listen(8, "revision").await;
+        let mut subscription = project.listen(8, "revision").await;
         write(&project, "next").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 9);
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 9);
         server.stop().await;
     }
 }

@@ -206,12 +206,12 @@ tests::on_both! {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Heard").await;
         let session = project.start_session().await;
-        let mut heard = project.listen(project.revision().await, "message { metadata }").await;
+        let mut subscription = project.listen(project.revision().await, "message { metadata }").await;
         // Values that this client itself would interpret are left out.
         for value in VALUES.into_iter().filter(|value| !value.contains("serde_json")) {
             ask(&ada, "mutation($s: ID!, $m: JSON) { addMessage(input: {sessionId: $s, role: USER, content: \"a\", metadata: $m}) { revision } }",
                 &format!("{{\"s\":\"{session}\",\"m\":{value}}}")).await.ok();
-            let event = heard.event().await;
+            let event = subscription.event().await;
             assert_eq!(event["projectEvents"]["message"]["metadata"], serde_json::from_str::<Value>(value).unwrap());
         }
     }

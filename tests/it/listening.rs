@@ -48,12 +48,12 @@ fn write_at_once(project: &Project, session: &str) -> Vec<JoinHandle<()>> {
 
 /// Receives revisions of a subscription up to the last.
 async fn receive(mut subscription: Subscription, last: i64) -> Vec<(i64, Value)> {
-    let mut heard = Vec::new();
-    while heard.last().is_none_or(|(revision, _)| *revision < last) {
+    let mut received = Vec::new();
+    while received.last().is_none_or(|(revision, _)| *revision < last) {
         let event = subscription.event().await["projectEvents"].take();
-        heard.push((number(&event["revision"]), event["kind"].clone()));
+        received.push((number(&event["revision"]), event["kind"].clone()));
     }
-    heard
+    received
 }
 
 /// Waits until the server has attached this subscriber: from then on it receives all writes.
@@ -69,8 +69,8 @@ async fn attached(project: &Project, query: &str) -> Subscription {
             )
             .await
             .ok();
-        let heard = tokio::time::timeout(Duration::from_millis(200), subscription.event()).await;
-        if heard.is_ok() {
+        let received = tokio::time::timeout(Duration::from_millis(200), subscription.event()).await;
+        if received.is_ok() {
             return subscription;
         }
     }
@@ -121,10 +121,10 @@ tests::on_both! {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Live").await;
         project.create_file("before.py", "").await;
-        let mut heard = attached(&project, "subscription($id: ID!) { projectEvents(projectId: $id) { revision kind changes { path } } }").await;
+        let mut subscription = attached(&project, "subscription($id: ID!) { projectEvents(projectId: $id) { revision kind changes { path } } }").await;
         project.create_file("after.py", "").await;
         let event = loop {
-            let event = heard.event().await["projectEvents"].take();
+            let event = subscription.event().await["projectEvents"].take();
             if event["kind"] != "PROJECT_UPDATED" {
                 break event;
             }
@@ -142,19 +142,19 @@ tests::on_both! {
         for round in 0..200 {
             // Whatever kinds it subscribes to.
             let kinds = [json!(null), json!(["FILES_CHANGED"])][round % 2].clone();
-            let mut heard = ada.subscribe(query, json!({ "id": project.id, "kinds": kinds })).await;
-            let attached = heard.event().await["projectEvents"].take();
+            let mut subscription = ada.subscribe(query, json!({ "id": project.id, "kinds": kinds })).await;
+            let attached = subscription.event().await["projectEvents"].take();
             let revision = project.update_file("a.py", &round.to_string()).await;
             assert_eq!(attached["revision"], revision - 1);
-            let event = heard.event().await["projectEvents"].take();
+            let event = subscription.event().await["projectEvents"].take();
             assert_eq!(event, json!({ "revision": revision, "kind": "FILES_CHANGED" }));
         }
 
         // From a past position, the entry at that position is repeated; before the first entry there is none.
         for (after, revisions) in [(1, [1, 2]), (0, [1, 2])] {
-            let mut heard = ada.subscribe(query, json!({ "id": project.id, "after": after })).await;
+            let mut subscription = ada.subscribe(query, json!({ "id": project.id, "after": after })).await;
             for revision in revisions {
-                assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+                assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
             }
         }
     }
@@ -224,11 +224,11 @@ tests::on_both! {
         project.create_file("a.py", "1").await;
         project.update_file("a.py", "2").await;
         project.write("renameFile", json!({ "path": "a.py", "newPath": "b.py" }), "revision").await;
-        let mut heard = project.listen(1, "changes { path oldContent newContent file { path content } }").await;
+        let mut subscription = project.listen(1, "changes { path oldContent newContent file { path content } }").await;
         let now = json!({ "path": "b.py", "content": "2" });
         for (path, old, new) in [("a.py", Value::Null, "1"), ("a.py", json!("1"), "2"), ("b.py", json!("2"), "2")] {
             let expected = json!([{ "path": path, "oldContent": old, "newContent": new, "file": now }]);
-            assert_eq!(heard.event().await["projectEvents"]["changes"], expected);
+            assert_eq!(subscription.event().await["projectEvents"]["changes"], expected);
         }
     }
 
@@ -236,21 +236,21 @@ tests::on_both! {
         let server = Server::start(&database).await;
         let project = Project::create(&server.user("ada@example.com"), "Restarted").await;
         project.create_file("a.py", "1").await;
-        let mut heard = project.listen(0, "revision").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 2);
+        let mut subscription = project.listen(0, "revision").await;
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 1);
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 2);
 
         // The server stops during a subscription: the subscriber is notified, and misses nothing after it reconnects
         // with its position.
         server.stop().await;
-        assert_eq!(heard.next().await, None);
+        assert_eq!(subscription.next().await, None);
         let server = Server::start(&database).await;
         let project = project.of(&server.user("ada@example.com"));
         project.update_file("a.py", "2").await;
-        let mut heard = project.listen(2, "revision").await;
+        let mut subscription = project.listen(2, "revision").await;
         project.update_file("a.py", "3").await;
         for revision in [3, 4] {
-            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         server.stop().await;
     }
@@ -258,7 +258,7 @@ tests::on_both! {
     async fn a_subscriber_receives_writes_of_another_server(database: Database) {
         let (one, other) = (Server::start(&database).await, Server::start(&database).await);
         let project = Project::create(&one.user("ada@example.com"), "Two servers").await;
-        let mut heard = project.listen(1, "revision").await;
+        let mut subscription = project.listen(1, "revision").await;
         let elsewhere = project.of(&other.user("ada@example.com"));
         for n in 0..5 {
             elsewhere.create_file(&format!("there/{n}"), "").await;
@@ -266,7 +266,7 @@ tests::on_both! {
         }
         elsewhere.create_file("last", "").await;
         for revision in 2..=12 {
-            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         one.stop().await;
         other.stop().await;
@@ -281,18 +281,18 @@ tests::on_both! {
         let (one, other) = (Server::start_with(&database, &never).await, Server::start_with(&database, &never).await);
         let project = Project::create(&one.user("ada@example.com"), "Notified").await;
         let elsewhere = project.of(&other.user("ada@example.com"));
-        let mut heard = project.listen(0, "revision").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
+        let mut subscription = project.listen(0, "revision").await;
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 1);
         for n in 2..=4 {
             elsewhere.create_file(&format!("{n}"), "").await;
-            assert_eq!(heard.event().await["projectEvents"]["revision"], n);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], n);
         }
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'listen%'";
         assert!(sqlx::raw_sql(cut).execute(&mut admin).await.unwrap().rows_affected() >= 2);
         for n in 5..=7 {
             elsewhere.create_file(&format!("{n}"), "").await;
-            assert_eq!(heard.event().await["projectEvents"]["revision"], n);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], n);
         }
         one.stop().await;
         other.stop().await;
@@ -310,9 +310,9 @@ tests::on_both! {
         for wanted in [1, 20] {
             while listeners.len() < wanted {
                 let project = project.of([&ada, &bob][listeners.len() % 2]);
-                let mut heard = project.listen(project.revision().await - 1, SELECT).await;
-                heard.event().await;
-                listeners.push(heard);
+                let mut subscription = project.listen(project.revision().await - 1, SELECT).await;
+                subscription.event().await;
+                listeners.push(subscription);
             }
             // A subscriber that has just read the past can still be on its own when the first of these is written.
             let mut fewest = u64::MAX;

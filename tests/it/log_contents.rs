@@ -20,13 +20,13 @@ async fn use_every_door(client: &Client, base: &str) {
     let project = Project::create(client, &mark("name")).await;
     let input = json!({ "id": project.id, "description": mark("description"), "config": { MARK: mark("config") } });
     client.mutate("updateProject", input, "revision").await.ok();
-    let mut heard = project.listen(0, "revision message { content metadata }").await;
+    let mut events = project.listen(0, "revision message { content metadata }").await;
     let session = project.start_session().await;
     let input = json!({ "sessionId": session, "role": "USER", "content": mark("message"), "metadata": { "a": MARK }, "contextData": { MARK: 1 } });
     client.mutate("addMessage", input, "message { content metadata contextData }").await.ok();
     project.create_file(&format!("{MARK}.py"), &mark("file")).await;
     for _ in 0..3 {
-        heard.event().await;
+        events.event().await;
     }
     let started = project
         .client

@@ -31,7 +31,7 @@ async fn start(database: &Database, url: &str) -> Server {
     Server::start_with(database, &[&NEVER[..], &["--nats-url", url]].concat()).await
 }
 
-async fn heard(listener: &mut Subscription, revision: i64) {
+async fn expect_revision(listener: &mut Subscription, revision: i64) {
     assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
 }
 
@@ -42,10 +42,10 @@ tests::on_both! {
         let project = Project::create(&one.user("ada@example.com"), "Woken").await;
         let elsewhere = project.of(&other.user("ada@example.com"));
         let mut listener = project.listen(0, "revision").await;
-        heard(&mut listener, 1).await;
+        expect_revision(&mut listener, 1).await;
         for revision in 2..=10 {
             elsewhere.create_file(&format!("{revision}"), "").await;
-            heard(&mut listener, revision).await;
+            expect_revision(&mut listener, revision).await;
         }
 
         // While NATS is down, writes and readiness checks are answered as usual.
@@ -56,14 +56,14 @@ tests::on_both! {
         assert_eq!(one.anonymous().send("GET", "/readyz", &[], "").await.unwrap().status, 200);
         project.create_file("14", "").await;
         for revision in 11..=14 {
-            heard(&mut listener, revision).await;
+            expect_revision(&mut listener, revision).await;
         }
         elsewhere.create_file("15", "").await;
         nats.resume();
-        heard(&mut listener, 15).await;
+        expect_revision(&mut listener, 15).await;
         for revision in 16..=20 {
             elsewhere.create_file(&format!("{revision}"), "").await;
-            heard(&mut listener, revision).await;
+            expect_revision(&mut listener, revision).await;
         }
         one.stop().await;
         other.stop().await;
@@ -78,21 +78,21 @@ tests::on_sqlite! {
         let project = Project::create(&one.user("ada@example.com"), "Held up").await;
         let (first, mut wire) = (Project::create(&project.client, "First").await, Wire::connect(&nats).await);
         let mut listener = first.listen(0, "revision").await;
-        heard(&mut listener, 1).await;
+        expect_revision(&mut listener, 1).await;
         wire.wait_for(&first.id, true).await;
 
         // Given a subscriber that has received everything, of a project to which NATS has no subscription yet …
         held_up.send_replace(true);
         let mut listener = project.listen(0, "revision").await;
-        heard(&mut listener, 1).await;
+        expect_revision(&mut listener, 1).await;
         project.create_file("here", "").await;
-        heard(&mut listener, 2).await;
+        expect_revision(&mut listener, 2).await;
         // … when another server writes, and NATS delivers that notification to no server, then it is received once NATS
         // has the subscription.
         project.of(&other.user("ada@example.com")).create_file("there", "").await;
         assert!(!wire.has_listeners(&project.id).await);
         held_up.send_replace(false);
-        heard(&mut listener, 3).await;
+        expect_revision(&mut listener, 3).await;
         one.stop().await;
         other.stop().await;
     }
@@ -105,13 +105,13 @@ tests::on_sqlite! {
         let project = Project::create(&one.user("ada@example.com"), "Early").await;
         let mut listener = project.listen(1, "revision").await;
         project.create_file("here", "").await;
-        heard(&mut listener, 2).await;
+        expect_revision(&mut listener, 2).await;
         let elsewhere = project.of(&other.user("ada@example.com"));
         elsewhere.create_file("there", "").await;
         nats.resume();
-        heard(&mut listener, 3).await;
+        expect_revision(&mut listener, 3).await;
         elsewhere.create_file("there again", "").await;
-        heard(&mut listener, 4).await;
+        expect_revision(&mut listener, 4).await;
         one.stop().await;
         other.stop().await;
     }
@@ -123,9 +123,9 @@ tests::on_sqlite! {
         let mut wire = Wire::connect(&nats).await;
         assert!(!wire.has_listeners(&project.id).await);
         let mut listener = project.listen(0, "revision").await;
-        heard(&mut listener, 1).await;
+        expect_revision(&mut listener, 1).await;
         project.create_file("a.py", "").await;
-        heard(&mut listener, 2).await;
+        expect_revision(&mut listener, 2).await;
         wire.wait_for(&project.id, true).await;
         drop(listener);
         wire.wait_for(&project.id, false).await;
@@ -138,7 +138,7 @@ tests::on_sqlite! {
         }
         for revision in 3..=5 {
             project.create_file(&revision.to_string(), "").await;
-            heard(&mut listener, revision).await;
+            expect_revision(&mut listener, revision).await;
         }
         server.stop().await;
     }
@@ -151,7 +151,7 @@ tests::on_sqlite! {
             let project = Project::create(&child.user("ada@example.com"), "Refused").await;
             let mut listener = project.listen(1, "revision").await;
             project.create_file("a.py", "").await;
-            heard(&mut listener, 2).await;
+            expect_revision(&mut listener, 2).await;
             let log = child.stop();
             assert!(log.contains(said), "{said}");
             for secret in [PASSWORD, "p%40ss", "hunter2"] {
@@ -173,10 +173,10 @@ tests::on_sqlite! {
         let project = Project::create(&one.user("ada@example.com"), "By TLS").await;
         let elsewhere = project.of(&other.user("ada@example.com"));
         let mut listener = project.listen(0, "revision").await;
-        heard(&mut listener, 1).await;
+        expect_revision(&mut listener, 1).await;
         for revision in 2..=4 {
             elsewhere.create_file(&format!("{revision}"), "").await;
-            heard(&mut listener, revision).await;
+            expect_revision(&mut listener, revision).await;
         }
 
         // The system does not trust the test authority; and a certificate for another name is refused.
@@ -190,7 +190,7 @@ tests::on_sqlite! {
             let project = Project::create(&child.user("ada@example.com"), "Refused").await;
             let mut listener = project.listen(1, "revision").await;
             project.create_file("a.py", "").await;
-            heard(&mut listener, 2).await;
+            expect_revision(&mut listener, 2).await;
             logged(&path, why).await;
             child.stop();
             fs::remove_file(&path).unwrap();

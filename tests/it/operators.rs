@@ -121,17 +121,17 @@ tests::on_both! {
         let server = Server::start_with(&database, &METRICS).await;
         let project = Project::create(&server.user("ada@example.com"), "Heard").await;
         project.create_file("before.py", "1\n").await;
-        let mut heard = project.listen(1, "revision").await;
-        heard.event().await;
+        let mut subscription = project.listen(1, "revision").await;
+        subscription.event().await;
         assert_eq!(metric(&server, "antiphon_listeners").await, 1.0);
         assert_eq!(metric(&server, "antiphon_sockets").await, 1.0);
         // Events from before the subscription do not count in the delivery lag.
         assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 0.0);
         project.create_file("after.py", "2\n").await;
-        heard.event().await;
+        subscription.event().await;
         assert_eq!(metric(&server, "antiphon_deliveries_total").await, 2.0);
         assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 1.0);
-        drop(heard);
+        drop(subscription);
         server.stop().await;
     }
 }

@@ -224,15 +224,15 @@ tests::on_both! {
 
         // A subscription with such an id receives the later events, with ids of the present.
         let query = "subscription($id: ID!) { projectEvents(projectId: $id) { revision message { id } changes { file { id version } } } }";
-        let mut heard = ada.subscribe(query, json!({ "id": past(&p) })).await;
-        let event = heard.event().await["projectEvents"].take();
+        let mut subscription = ada.subscribe(query, json!({ "id": past(&p) })).await;
+        let event = subscription.event().await["projectEvents"].take();
         assert_eq!(event, json!({ "revision": then + 1, "message": { "id": message }, "changes": [{ "file": { "id": file, "version": 2 } }] }));
         let query = "subscription($id: ID!) { messageAdded(sessionId: $id) { id content } }";
-        let mut heard = ada.subscribe(query, json!({ "id": past(&session) })).await;
-        assert_eq!(heard.event().await["messageAdded"]["content"], "More");
+        let mut subscription = ada.subscribe(query, json!({ "id": past(&session) })).await;
+        assert_eq!(subscription.event().await["messageAdded"]["content"], "More");
         let query = "subscription($id: ID!) { codeChanged(projectId: $id) { revision } }";
-        let mut heard = ada.subscribe(query, json!({ "id": past(&p) })).await;
-        assert_eq!(heard.event().await["codeChanged"]["revision"], then + 1);
+        let mut subscription = ada.subscribe(query, json!({ "id": past(&p) })).await;
+        assert_eq!(subscription.event().await["codeChanged"]["revision"], then + 1);
     }
 
     async fn every_writing_argument_refuses_an_id_of_the_past_and_names_the_plain_one(server: Server) {

@@ -21,14 +21,14 @@ async fn tables(database: &Database) -> Vec<String> {
 async fn work(app: App) {
     let ada = Client::new(&format!("http://{}", app.address().unwrap()), Some(token("ada@example.com")));
     let project = Project::create(&ada, "Pooled").await;
-    let mut heard = project.listen(0, "revision").await;
+    let mut subscription = project.listen(0, "revision").await;
     project.create_file("a.py", "a\n").await;
-    assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
-    assert_eq!(heard.event().await["projectEvents"]["revision"], 2);
+    assert_eq!(subscription.event().await["projectEvents"]["revision"], 1);
+    assert_eq!(subscription.event().await["projectEvents"]["revision"], 2);
     for _ in 0..20 {
         assert_eq!(project.contents().await, [("a.py".to_owned(), "a\n".to_owned())]);
     }
-    drop(heard);
+    drop(subscription);
     app.stop().await;
 }
 

@@ -55,9 +55,9 @@ async fn watch(project: &Project) -> Subscription {
 }
 
 /// Receives presence until these users are present.
-async fn receive_until(heard: &mut Subscription, expected: &[&str]) {
+async fn receive_until(subscription: &mut Subscription, expected: &[&str]) {
     loop {
-        let event = heard.event().await;
+        let event = subscription.event().await;
         let people = Value::Array(each(&event["presence"], "user"));
         if each(&people, "fullName") == expected {
             return;
@@ -75,8 +75,8 @@ tests::on_both! {
         let one = project.listen(0, "revision").await;
         let mut other = project.client.subscribe("subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 0) { id } }", json!({ "id": session })).await;
         until(&of_bob, &["ada"]).await;
-        let mut heard = of_bob.listen(0, "revision").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
+        let mut subscription = of_bob.listen(0, "revision").await;
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 1);
         until(&project, &["ada", "bob"]).await;
         let seen = of_bob.ask("presence { user { id email } }").await;
         assert_eq!(seen["presence"][0]["user"], json!({ "id": user_id(ADA), "email": null }));
@@ -92,7 +92,7 @@ tests::on_both! {
         assert_eq!(here(&project).await, [json!("ada"), json!("bob")]);
         drop(other);
         until(&project, &["bob"]).await;
-        drop(heard);
+        drop(subscription);
         until(&project, &[]).await;
         let mut after = project.state().await;
         for field in ["revision", "stats", "events", "sessions"] {

@@ -768,9 +768,9 @@ fn no_read_or_write_scans_a_large_table() {
             let content = format!("secret = {}\n", project.revision().await);
             project.update_file("secret.py", &content).await;
         }
-        let mut heard = project.listen(0, "revision").await;
-        assert_eq!(number(&heard.event().await["projectEvents"]["revision"]), 1);
-        drop(heard);
+        let mut subscription = project.listen(0, "revision").await;
+        assert_eq!(number(&subscription.event().await["projectEvents"]["revision"]), 1);
+        drop(subscription);
         server.stop().await;
 
         // … then it has scanned none of these tables sequentially.

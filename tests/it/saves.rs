@@ -374,9 +374,9 @@ tests::on_both! {
             "stats": { "totalChanges": 5 },
             "events": (1..=6).map(|n| json!({ "revision": n, "changes": if n == 1 { json!([]) } else { json!([{ "coalescedCount": 1 }]) } })).collect::<Vec<_>>(),
         }));
-        let mut heard = project.listen(4, "revision changes { diff coalescedCount }").await;
+        let mut subscription = project.listen(4, "revision changes { diff coalescedCount }").await;
         for (revision, old, new) in [(5, 2, 3), (6, 3, 4)] {
-            let event = heard.event().await["projectEvents"].take();
+            let event = subscription.event().await["projectEvents"].take();
             assert_eq!(event["revision"], revision);
             assert_eq!(event["changes"], json!([{ "coalescedCount": 1, "diff": format!("diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{old}\n+{new}\n") }]));
         }

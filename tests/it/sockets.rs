@@ -34,9 +34,9 @@ tests::on_sqlite! {
 
         // The other operations continue, and a completed one makes room.
         project.add_message("on").await;
-        let mut heard = [text(&socket.message().await["id"]), text(&socket.message().await["id"])];
-        heard.sort();
-        assert_eq!(heard, ["1", "2"]);
+        let mut received = [text(&socket.message().await["id"]), text(&socket.message().await["id"])];
+        received.sort();
+        assert_eq!(received, ["1", "2"]);
         socket.send(json!({ "type": "complete", "id": "1" })).await;
         socket.start("3", VIEWER, json!({})).await;
         assert!(is_next(&socket.message().await, "3"));

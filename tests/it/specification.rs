@@ -275,14 +275,14 @@ tests::on_sqlite! {
             "e: projectEvents(projectId: $id, ready: true) @include(if: true) { revision ...G } } fragment G on ProjectEvent { kind",
         ] {
             let query = format!("subscription($id: ID!) {{ {selection} }}");
-            let mut heard = project.client.subscribe(&query, json!({ "id": project.id })).await;
-            let event = heard.event().await;
+            let mut subscription = project.client.subscribe(&query, json!({ "id": project.id })).await;
+            let event = subscription.event().await;
             assert!(event["e"]["revision"].is_u64() && event["e"]["kind"].is_string(), "{selection}: {event}");
         }
         for selection in ["__typename", "projectEvents(projectId: $id) { revision } presence(projectId: $id) { user { id } }"] {
             let query = format!("subscription($id: ID!) {{ {selection} }}");
-            let mut heard = project.client.subscribe(&query, json!({ "id": project.id })).await;
-            let errors = heard.next().await.unwrap().unwrap_err();
+            let mut subscription = project.client.subscribe(&query, json!({ "id": project.id })).await;
+            let errors = subscription.next().await.unwrap().unwrap_err();
             assert_eq!(errors[0]["extensions"]["code"], INVALID, "{selection}");
         }
     }

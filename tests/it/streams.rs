@@ -55,14 +55,14 @@ async fn part(stream: &mut Stream) -> Option<Value> {
 tests::on_both! {
     async fn an_event_stream_replays_and_continues_live(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Events").await;
-        let mut heard = listen(&project.client, EVENTS, &project, json!(0), &[]).await;
-        assert_eq!((heard.status, heard.header("content-type")), (200, "text/event-stream; charset=utf-8"));
-        assert_eq!(event(&mut heard).await.unwrap(), next(1, "PROJECT_CREATED"));
+        let mut stream = listen(&project.client, EVENTS, &project, json!(0), &[]).await;
+        assert_eq!((stream.status, stream.header("content-type")), (200, "text/event-stream; charset=utf-8"));
+        assert_eq!(event(&mut stream).await.unwrap(), next(1, "PROJECT_CREATED"));
         project.create_file("a.py", "").await;
-        assert_eq!(event(&mut heard).await.unwrap(), next(2, "FILES_CHANGED"));
+        assert_eq!(event(&mut stream).await.unwrap(), next(2, "FILES_CHANGED"));
 
         // On a reconnect, the header of an `EventSource` gives the position, and takes precedence over the document.
-        drop(heard);
+        drop(stream);
         project.start_session().await;
         let mut again = listen(&project.client, EVENTS, &project, json!(0), &[("last-event-id", "2")]).await;
         assert_eq!(event(&mut again).await.unwrap(), next(3, "SESSION_STARTED"));
@@ -70,12 +70,12 @@ tests::on_both! {
 
     async fn multipart_replays_and_continues_live(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Parts").await;
-        let mut heard = listen(&project.client, PARTS, &project, json!(0), &[]).await;
-        assert_eq!((heard.status, heard.header("content-type")), (200, r#"multipart/mixed;boundary="graphql";subscriptionSpec="1.0""#));
+        let mut stream = listen(&project.client, PARTS, &project, json!(0), &[]).await;
+        assert_eq!((stream.status, stream.header("content-type")), (200, r#"multipart/mixed;boundary="graphql";subscriptionSpec="1.0""#));
         let data = |revision: i64, kind: &str| json!({ "payload": { "data": { "projectEvents": { "revision": revision, "kind": kind } } } });
-        assert_eq!(part(&mut heard).await.unwrap(), data(1, "PROJECT_CREATED"));
+        assert_eq!(part(&mut stream).await.unwrap(), data(1, "PROJECT_CREATED"));
         project.create_file("a.py", "").await;
-        assert_eq!(part(&mut heard).await.unwrap(), data(2, "FILES_CHANGED"));
+        assert_eq!(part(&mut stream).await.unwrap(), data(2, "FILES_CHANGED"));
     }
 
     async fn a_removed_member_receives_nothing_more_over_any_transport(server: Server) {

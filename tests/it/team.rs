@@ -596,8 +596,8 @@ tests::on_both! {
             loop {
                 match listener.next().await {
                     Some(Ok(data)) => {
-                        let heard = data.as_object().unwrap().values().next().map(|event| number(&event["revision"]));
-                        assert!(heard < Some(left), "{data}");
+                        let revision = data.as_object().unwrap().values().next().map(|event| number(&event["revision"]));
+                        assert!(revision < Some(left), "{data}");
                     }
                     Some(Err(errors)) => {
                         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
@@ -634,16 +634,16 @@ tests::on_both! {
         let bob = join(&project, &server, BOB, "EDITOR").await;
         let theirs = project.of(&bob);
         let session = theirs.start_session().await;
-        let mut heard = theirs.listen(project.revision().await, "kind session { id }").await;
+        let mut subscription = theirs.listen(project.revision().await, "kind session { id }").await;
         let input = json!({ "userId": user_id(BOB), "role": "VIEWER" });
         project.mutate("changeCollaboratorRole", input.clone(), "revision").await.ok();
-        assert_eq!(heard.event().await["projectEvents"], json!({ "kind": "COLLABORATORS_CHANGED", "session": { "id": session } }));
+        assert_eq!(subscription.event().await["projectEvents"], json!({ "kind": "COLLABORATORS_CHANGED", "session": { "id": session } }));
         assert_eq!(theirs.mutate("createFile", json!({ "path": "a.py" }), "revision").await.error_code(), "FORBIDDEN");
         assert_eq!(theirs.ask("sessions { nodes { isActive } }").await["sessions"]["nodes"], json!([{ "isActive": false }]));
         let at = project.revision().await;
         assert_eq!(project.mutate("changeCollaboratorRole", input, "revision").await.ok()["changeCollaboratorRole"]["revision"], at);
         project.create_file("a.py", "").await;
-        assert_eq!(heard.event().await["projectEvents"]["kind"], "FILES_CHANGED");
+        assert_eq!(subscription.event().await["projectEvents"]["kind"], "FILES_CHANGED");
     }
 
     async fn concurrent_invitations_and_answers_count_once(server: Server) {

@@ -35,9 +35,9 @@ tests::on_both! {
         // … with a subscription, which receives its creation …
         let project = Project { client: ada.clone(), id: text(&made["project"]["id"]) };
         let mut events = project.listen(0, EVENT).await;
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(1), &json!("PROJECT_CREATED")));
-        assert_eq!(heard["actor"]["id"], user_id("ada@example.com"));
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(1), &json!("PROJECT_CREATED")));
+        assert_eq!(event["actor"]["id"], user_id("ada@example.com"));
         let query = "subscription($id: ID!) { codeChanged(projectId: $id, afterRevision: 0) {
             revision actor { id } session { id } message { id } changes { type path diff } } }";
         let mut code = ada.subscribe(query, json!({ "id": project.id })).await;
@@ -51,9 +51,9 @@ tests::on_both! {
         assert_eq!(started["session"]["messageCount"], 0);
         assert_eq!(started["session"]["endedAt"], Value::Null);
         assert_eq!(started["session"]["project"]["id"], project.id);
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(2), &json!("SESSION_STARTED")));
-        assert_eq!(heard["session"]["id"], session);
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(2), &json!("SESSION_STARTED")));
+        assert_eq!(event["session"]["id"], session);
 
         // … and its messages, the second a checkpoint.
         let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 0) {
@@ -72,13 +72,13 @@ tests::on_both! {
                 "revision": revision, "contextData": {} });
             assert_eq!((&added["message"], &added["revision"]), (&expected, &json!(revision)));
             assert_eq!(added["snapshot"].is_object(), is_checkpoint);
-            let heard = messages.event().await["messageAdded"].take();
+            let event = messages.event().await["messageAdded"].take();
             for field in ["id", "revision", "role", "content", "isCheckpoint"] {
-                assert_eq!(heard[field], expected[field]);
+                assert_eq!(event[field], expected[field]);
             }
-            let heard = events.event().await["projectEvents"].take();
-            assert_eq!((&heard["kind"], &heard["message"]["id"]), (&json!("MESSAGE_ADDED"), &json!(assistant)));
-            assert_eq!(heard["snapshot"].is_object(), is_checkpoint);
+            let event = events.event().await["projectEvents"].take();
+            assert_eq!((&event["kind"], &event["message"]["id"]), (&json!("MESSAGE_ADDED"), &json!(assistant)));
+            assert_eq!(event["snapshot"].is_object(), is_checkpoint);
         }
 
         // A file is created …
@@ -93,11 +93,11 @@ tests::on_both! {
         assert_eq!(made["file"], expected);
         assert_eq!(made["change"]["type"], "CREATE");
         assert_eq!((&made["change"]["oldContent"], &made["change"]["newContent"]), (&Value::Null, &json!(hello)));
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(5), &json!("FILES_CHANGED")));
-        assert_eq!(each(&heard["changes"], "newContent"), [hello]);
-        let heard = code.event().await["codeChanged"].take();
-        assert_eq!((&heard["revision"], &heard["message"]), (&json!(5), &Value::Null));
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(5), &json!("FILES_CHANGED")));
+        assert_eq!(each(&event["changes"], "newContent"), [hello]);
+        let event = code.event().await["codeChanged"].take();
+        assert_eq!((&event["revision"], &event["message"]), (&json!(5), &Value::Null));
 
         // … and changed for the message; the old version is kept …
         let greeting = "print(\"Hello, Voice Assistant!\")";
@@ -111,11 +111,11 @@ tests::on_both! {
         let diff = format!("diff --git a/main.py b/main.py\n--- a/main.py\n+++ b/main.py\n@@ -1 +1 @@\n-{hello}\n\\ No newline at end of file\n\
             +{greeting}\n\\ No newline at end of file\n");
         assert_eq!(updated["change"]["diff"], diff);
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!(each(&heard["changes"], "changeDescription"), ["Updated greeting message"]);
-        let heard = code.event().await["codeChanged"].take();
-        assert_eq!((&heard["message"]["id"], &heard["session"]["id"]), (&json!(assistant), &json!(session)));
-        assert_eq!(each(&heard["changes"], "diff"), [diff]);
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!(each(&event["changes"], "changeDescription"), ["Updated greeting message"]);
+        let event = code.event().await["codeChanged"].take();
+        assert_eq!((&event["message"]["id"], &event["session"]["id"]), (&json!(assistant), &json!(session)));
+        assert_eq!(each(&event["changes"], "diff"), [diff]);
 
         // … so that it can be reverted.
         let query = "query($id: ID!) { node(id: $id) { ... on ProjectFile { versions {
@@ -163,9 +163,9 @@ tests::on_both! {
         assert_eq!(snapshot["snapshot"]["description"], "First working version with basic functionality");
         assert_eq!((&snapshot["snapshot"]["revision"], &snapshot["snapshot"]["fileCount"]), (&json!(9), &json!(2)));
         assert_eq!(snapshot["snapshot"]["message"]["id"], assistant);
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(9), &json!("SNAPSHOT_CREATED")));
-        assert_eq!(heard["snapshot"]["name"], "Working Voice Agent v1.0");
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(9), &json!("SNAPSHOT_CREATED")));
+        assert_eq!(event["snapshot"]["name"], "Working Voice Agent v1.0");
 
         // … is changed …
         project.update_file("utils.py", "broken").await;
@@ -179,10 +179,10 @@ tests::on_both! {
         assert_eq!(restored["backup"], json!({ "name": "Pre-restore backup", "revision": 10 }));
         assert_eq!(restored["changes"], json!([{ "path": "utils.py", "newContent": "x = 1\n" }]));
         assert_eq!((&restored["revision"], &restored["project"]["revision"]), (&json!(11), &json!(11)));
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(11), &json!("PROJECT_RESTORED")));
-        assert_eq!(heard["snapshot"]["name"], "Pre-restore backup");
-        assert_eq!(each(&heard["changes"], "newContent"), ["x = 1\n"]);
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(11), &json!("PROJECT_RESTORED")));
+        assert_eq!(event["snapshot"]["name"], "Pre-restore backup");
+        assert_eq!(each(&event["changes"], "newContent"), ["x = 1\n"]);
         assert_eq!(code.event().await["codeChanged"]["revision"], 11);
 
         // The totals cover all of this …
@@ -224,14 +224,14 @@ tests::on_both! {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Mine").await;
         let mut events = project.listen(1, "revision kind").await;
-        let mut heard = async || events.event().await["projectEvents"].take();
+        let mut next_event = async || events.event().await["projectEvents"].take();
 
         let input = json!({ "id": project.id, "name": "Ours", "description": "For two", "config": { "voice": "echo" } });
         let updated = ada.mutate("updateProject", input, "revision project { name description config initialPrompt }").await.ok();
         let expected = json!({ "name": "Ours", "description": "For two", "config": { "voice": "echo" },
             "initialPrompt": "You are a helpful assistant." });
         assert_eq!(updated["updateProject"], json!({ "revision": 2, "project": expected }));
-        assert_eq!(heard().await, json!({ "revision": 2, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(next_event().await, json!({ "revision": 2, "kind": "PROJECT_UPDATED" }));
 
         let before = project.ask("lastAccessedAt updatedAt").await;
         let touched = ada.mutate_id("touchProject", &project.id, "revision project { lastAccessedAt updatedAt }").await.ok();
@@ -241,7 +241,7 @@ tests::on_both! {
 
         let deleted = ada.mutate_id("deleteProject", &project.id, "revision project { status }").await.ok();
         assert_eq!(deleted["deleteProject"], json!({ "revision": 3, "project": { "status": "DELETED" } }));
-        assert_eq!(heard().await, json!({ "revision": 3, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(event().await, json!({ "revision": 3, "kind": "PROJECT_UPDATED" }));
         let again = ada.mutate_id("deleteProject", &project.id, "revision").await.ok();
         assert_eq!(again["deleteProject"]["revision"], 3);
         let listed = async |filter: Value| {
@@ -254,7 +254,7 @@ tests::on_both! {
 
         let input = json!({ "id": project.id, "status": "ACTIVE" });
         assert_eq!(ada.mutate("updateProject", input, "revision").await.ok()["updateProject"]["revision"], 4);
-        assert_eq!(heard().await, json!({ "revision": 4, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(event().await, json!({ "revision": 4, "kind": "PROJECT_UPDATED" }));
         assert_eq!(listed(Value::Null).await, there);
     }
 

@@ -363,18 +363,18 @@ impl Listener {
             revision kind changes { path type } } }";
         let mut events = client.subscribe(query, json!({ "id": project })).await;
         Self(tokio::spawn(async move {
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             loop {
                 let event = match events.next_within(Duration::from_secs(60)).await {
                     Some(Ok(mut data)) => data["projectEvents"].take(),
-                    Some(Err(errors)) => bail!("after revision {:?}: {errors:?}", heard.last()),
-                    None => bail!("after revision {:?}: {:?}", heard.last(), events.end()),
+                    Some(Err(errors)) => bail!("after revision {:?}: {errors:?}", received.last()),
+                    None => bail!("after revision {:?}: {:?}", received.last(), events.end()),
                 };
-                heard.push(event["revision"].as_u64().context("no revision")? as u32);
+                received.push(event["revision"].as_u64().context("no revision")? as u32);
                 let changes = event["changes"].as_array().context("no changes")?;
                 match event["kind"].as_str() {
                     Some("FILES_CHANGED") => ensure!(!changes.is_empty(), "{event} without what changed"),
-                    Some("PROJECT_UPDATED") => return Ok(heard),
+                    Some("PROJECT_UPDATED") => return Ok(received),
                     _ => {}
                 }
             }
@@ -386,14 +386,14 @@ impl Listener {
     /// # Errors
     /// If one was not.
     pub async fn check(self, last: u32) -> anyhow::Result<()> {
-        let heard = self.0.await?.context("the listener")?;
-        let wrong = heard.iter().copied().zip(1..).find(|(heard, expected)| heard != expected);
+        let received = self.0.await?.context("the listener")?;
+        let wrong = received.iter().copied().zip(1..).find(|(received, expected)| received != expected);
         ensure!(
             wrong.is_none(),
-            "heard revision {:?}",
-            wrong.map(|(heard, expected)| format!("{heard} for {expected}"))
+            "received revision {:?}",
+            wrong.map(|(received, expected)| format!("{received} for {expected}"))
         );
-        ensure!(heard.len() == last as usize, "heard {} revisions of {last}", heard.len());
+        ensure!(received.len() == last as usize, "received {} revisions of {last}", received.len());
         Ok(())
     }
 }

@@ -87,7 +87,7 @@ async fn carry(client: TcpStream, database: TcpStream, counters: Arc<Counters>) 
     let (mut from_database, mut to_database) = database.into_split();
     // Whether the database was the last to send.
     let answered = Arc::new(AtomicBool::new(true));
-    let (heard, counted) = (answered.clone(), counters.clone());
+    let (database_answered, counted) = (answered.clone(), counters.clone());
     let back = async move {
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -95,7 +95,7 @@ async fn carry(client: TcpStream, database: TcpStream, counters: Arc<Counters>) 
             if length == 0 {
                 return anyhow::Ok(());
             }
-            heard.store(true, Ordering::SeqCst);
+            database_answered.store(true, Ordering::SeqCst);
             counted.bytes.fetch_add(length as u64, Ordering::SeqCst);
             to_client.write_all(&buffer[..length]).await?;
         }
