@@ -28,7 +28,7 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// Of a project with one object of every kind.
+    /// The ids of a new project with one object of every kind.
     pub(crate) async fn of(client: &Client, email: &str) -> Self {
         let project = Project::create(client, "A secret name").await;
         let session = project.start_session().await;

@@ -241,7 +241,7 @@ tests::on_both! {
 
         let deleted = ada.mutate_id("deleteProject", &project.id, "revision project { status }").await.ok();
         assert_eq!(deleted["deleteProject"], json!({ "revision": 3, "project": { "status": "DELETED" } }));
-        assert_eq!(event().await, json!({ "revision": 3, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(next_event().await, json!({ "revision": 3, "kind": "PROJECT_UPDATED" }));
         let again = ada.mutate_id("deleteProject", &project.id, "revision").await.ok();
         assert_eq!(again["deleteProject"]["revision"], 3);
         let listed = async |filter: Value| {
@@ -254,7 +254,7 @@ tests::on_both! {
 
         let input = json!({ "id": project.id, "status": "ACTIVE" });
         assert_eq!(ada.mutate("updateProject", input, "revision").await.ok()["updateProject"]["revision"], 4);
-        assert_eq!(event().await, json!({ "revision": 4, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(next_event().await, json!({ "revision": 4, "kind": "PROJECT_UPDATED" }));
         assert_eq!(listed(Value::Null).await, there);
     }
 

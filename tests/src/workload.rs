@@ -231,7 +231,6 @@ enum Line {
     Change {
         seq: u32,
         op: String,
-        /// Its path.
         path: String,
         old_path: Option<String>,
         content: Option<String>,
@@ -247,7 +246,6 @@ enum Line {
 
 fn change(
     op: &str,
-    /// Its path.
     path: String,
     old_path: Option<String>,
     content: Option<String>,
