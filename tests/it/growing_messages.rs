@@ -1,6 +1,6 @@
-//! Given a message that is written bit by bit, when chunks come again, late, all at once or not any more, and when servers and
-//! clients die meanwhile, then whoever listens hears the text once and in order, nothing that was acknowledged is lost, and
-//! the history knows of it once it is finished.
+//! Given a streaming message, when chunks are repeated, late, concurrent or rejected, and when servers and clients die
+//! meanwhile, then subscribers receive the text once and in order, no acknowledged text is lost, and the history
+//! contains the message once it is finished.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 const STREAM: &str = "subscription($id: ID!, $after: Int) { messageStream(messageId: $id, afterOffset: $after) {
     messageId offset text nextOffset state message { id content revision } } }";
 
-/// Of several languages, with characters that are made of others.
+/// Text in several languages, with characters that consist of several code points.
 const PIECES: [&str; 8] =
     ["Hello", ", ", "wörld ", "\u{1f469}", "\u{200d}\u{1f4bb}", " e", "\u{301}\r\n", "```py\nprint(\"\\u{1f}\")\n```"];
 
@@ -33,9 +33,9 @@ async fn append(client: &Client, id: &str, offset: i64, text: &str) -> Response 
     client.mutate("appendToMessage", json!({ "messageId": id, "offset": offset, "text": text }), "length").await
 }
 
-/// Appends what must be taken; answers the length.
+/// Appends a chunk that must be accepted; returns the new length.
 #[track_caller]
-fn grow(client: &Client, id: &str, offset: i64, text: &str) -> impl Future<Output = i64> + Send {
+fn append_ok(client: &Client, id: &str, offset: i64, text: &str) -> impl Future<Output = i64> + Send {
     let (client, id, text) = (client.clone(), id.to_owned(), text.to_owned());
     let caller = std::panic::Location::caller();
     async move {
@@ -59,30 +59,30 @@ async fn listen(client: &Client, id: &str, after: i64) -> Subscription {
     client.subscribe(STREAM, json!({ "id": id, "after": after })).await
 }
 
-/// The next piece.
-async fn piece(heard: &mut Subscription) -> Value {
-    heard.event().await["messageStream"].take()
+/// The next chunk.
+async fn next_chunk(subscription: &mut Subscription) -> Value {
+    subscription.event().await["messageStream"].take()
 }
 
-/// Hears a message from a place on to its end: the text, and the last piece.
-async fn hear(mut heard: Subscription, from: i64) -> (String, Value) {
+/// Receives a message from an offset to its end: the text, and the last chunk.
+async fn receive(mut subscription: Subscription, from: i64) -> (String, Value) {
     let (mut so_far, mut at) = (String::new(), from);
     loop {
-        let piece = piece(&mut heard).await;
+        let piece = next_chunk(&mut subscription).await;
         assert_eq!(piece["offset"], at, "{piece}");
         so_far.push_str(piece["text"].as_str().unwrap());
         at = from + so_far.len() as i64;
         assert_eq!(piece["nextOffset"], at);
         if piece["state"] != "STREAMING" {
-            assert_eq!(heard.next().await, None);
-            assert_eq!(heard.end(), Some(&End::Complete));
+            assert_eq!(subscription.next().await, None);
+            assert_eq!(subscription.end(), Some(&End::Complete));
             return (so_far, piece);
         }
     }
 }
 
-/// What is growing in a session.
-async fn growing(client: &Client, session: &str, select: &str) -> Value {
+/// The streaming messages of a session.
+async fn streaming_messages(client: &Client, session: &str, select: &str) -> Value {
     let query =
         format!("query($id: ID!) {{ node(id: $id) {{ ... on ChatSession {{ streamingMessages {{ {select} }} }} }} }}");
     client.gql(&query, json!({ "id": session })).await.ok()["node"]["streamingMessages"].take()
@@ -97,32 +97,32 @@ fn refused(answer: &Response, code: &str, field: &str, length: Option<i64>) {
 }
 
 tests::on_both! {
-    async fn an_answer_grows_and_is_one_revision_once_it_is_finished(server: Server) {
+    async fn a_streamed_message_is_one_revision_once_it_is_finished(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Growing").await;
         let session = project.start_session().await;
         let before = project.state().await;
         let id = start(&ada, &session).await;
         let mut early = listen(&ada, &id, 0).await;
-        let first = piece(&mut early).await;
+        let first = next_chunk(&mut early).await;
         assert_eq!(first, json!({ "messageId": id, "offset": 0, "text": "", "nextOffset": 0, "state": "STREAMING", "message": null }));
-        let early = tokio::spawn(hear(early, 0));
+        let early = tokio::spawn(receive(early, 0));
         let mut at = 0;
         for text in PIECES {
-            let length = grow(&ada, &id, at, text).await;
+            let length = append_ok(&ada, &id, at, text).await;
             assert_eq!(length, at + text.len() as i64);
             at = length;
         }
         let whole = PIECES.concat();
 
-        // Until then it is no part of the history, and is read where it is.
+        // Until then it is not part of the history, and is read from its session.
         assert_eq!(project.state().await, before);
-        let shown = growing(&ada, &session, "messageId text length state role author { fullName } session { id } contextData metadata").await;
+        let shown = streaming_messages(&ada, &session, "messageId text length state role author { fullName } session { id } contextData metadata").await;
         assert_eq!(shown, json!([{ "messageId": id, "text": whole, "length": at, "state": "STREAMING", "role": "ASSISTANT",
             "author": { "fullName": "ada" }, "session": { "id": session }, "contextData": {}, "metadata": {} }]));
         let from = PIECES[..3].concat().len() as i64;
         let mut late = listen(&ada, &id, from).await;
-        let rest = piece(&mut late).await;
+        let rest = next_chunk(&mut late).await;
         assert_eq!(rest["text"], PIECES[3..].concat());
         drop(late);
 
@@ -131,41 +131,41 @@ tests::on_both! {
         let done = ada.mutate("finishMessage", input.clone(), select).await.ok();
         assert_eq!(done["finishMessage"], json!({ "revision": 3, "snapshot": { "revision": 3, "message": { "id": id } },
             "message": { "id": id, "content": whole, "isCheckpoint": true, "metadata": { "tokens": 8 }, "session": { "id": session } } }));
-        let (heard, last) = early.await.unwrap();
-        assert_eq!((heard, &last["state"]), (whole.clone(), &json!("FINISHED")));
+        let (received, last) = early.await.unwrap();
+        assert_eq!((received, &last["state"]), (whole.clone(), &json!("FINISHED")));
         assert_eq!(last["message"], json!({ "id": id, "content": whole, "revision": 3 }));
 
-        // It is a message like any other, once; and again everything answers the same.
+        // Afterwards it is an ordinary message, and repeated requests return the same.
         assert_eq!(ada.mutate("finishMessage", input, select).await.ok(), done);
-        assert_eq!(growing(&ada, &session, "messageId").await, json!([]));
+        assert_eq!(streaming_messages(&ada, &session, "messageId").await, json!([]));
         let state = project.ask("revision stats { totalMessages } sessions { nodes { messageCount } } events(afterRevision: 2) { kind message { id } }").await;
         assert_eq!(state, json!({ "revision": 3, "stats": { "totalMessages": 1 }, "sessions": { "nodes": [{ "messageCount": 1 }] },
             "events": [{ "kind": "MESSAGE_ADDED", "message": { "id": id } }] }));
-        let (heard, last) = hear(listen(&ada, &id, from).await, from).await;
-        assert_eq!((heard.as_str(), &last["message"]["id"]), (&whole[from as usize..], &json!(id)));
+        let (received, last) = receive(listen(&ada, &id, from).await, from).await;
+        assert_eq!((received.as_str(), &last["message"]["id"]), (&whole[from as usize..], &json!(id)));
         project.write("syncFiles", json!({ "messageId": id, "files": [{ "path": "a.py", "content": "1" }] }), "revision").await;
     }
 
-    async fn a_chunk_counts_once_and_in_its_place(server: Server) {
+    async fn a_chunk_is_applied_once_at_its_offset(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Chunks").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        assert_eq!(grow(&ada, &id, 0, "héllo ").await, 7);
-        assert_eq!(grow(&ada, &id, 7, "world").await, 12);
+        assert_eq!(append_ok(&ada, &id, 0, "héllo ").await, 7);
+        assert_eq!(append_ok(&ada, &id, 7, "world").await, 12);
 
-        // What comes again is acknowledged, in whatever pieces, with the length that there is.
+        // Repeated text is acknowledged with the current length, however it is split.
         for (offset, text) in [(7, "world"), (0, "héllo "), (0, "héllo world"), (0, "h"), (1, "éllo w"), (11, "d"), (12, "")] {
-            assert_eq!(grow(&ada, &id, offset, text).await, 12, "{text:?} at {offset}");
+            assert_eq!(append_ok(&ada, &id, offset, text).await, 12, "{text:?} at {offset}");
         }
-        // What is not there, or not all of it, is not.
+        // Text that differs from the stored text, or that leaves a gap, is refused.
         for (offset, text) in [(0, "hello"), (2, "llo"), (7, "World"), (7, "world!"), (0, "héllo world and more"), (13, "!"), (500, ""), (3, "")] {
             refused(&append(&ada, &id, offset, text).await, "CONFLICT", "offset", Some(12));
         }
         refused(&append(&ada, &id, -1, "x").await, "BAD_USER_INPUT", "offset", None);
         refused(&append(&ada, &id, 12, "a\0b").await, "BAD_USER_INPUT", "text", None);
         refused(&append(&ada, &id, i64::from(i32::MAX), "x").await, "PAYLOAD_TOO_LARGE", "text", None);
-        assert_eq!(growing(&ada, &session, "text length").await, json!([{ "text": "héllo world", "length": 12 }]));
+        assert_eq!(streaming_messages(&ada, &session, "text length").await, json!([{ "text": "héllo world", "length": 12 }]));
         let errors = listen(&ada, &id, 13).await.next().await.expect("an answer").expect_err("a refusal");
         assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["currentLength"]), (&json!("POSITION_LOST"), &json!(12)));
         for offset in [-1, 2] {
@@ -173,19 +173,19 @@ tests::on_both! {
             assert_eq!((&errors[0]["extensions"]["code"], &errors[0]["extensions"]["field"]), (&json!("BAD_USER_INPUT"), &json!("afterOffset")));
         }
 
-        // It is finished as what it is said to be; what comes late then is acknowledged where it is in it.
+        // It finishes only with the stated length; late chunks are then acknowledged if the text contains them.
         let wrong = ada.mutate("finishMessage", json!({ "messageId": id, "length": 13 }), "revision").await;
         refused(&wrong, "CONFLICT", "length", Some(12));
         finish(&ada, &id).await.ok();
-        assert_eq!(grow(&ada, &id, 7, "world").await, 12);
+        assert_eq!(append_ok(&ada, &id, 7, "world").await, 12);
         refused(&append(&ada, &id, 12, "!").await, "CONFLICT", "messageId", Some(12));
         refused(&discard(&ada, &id).await, "CONFLICT", "messageId", Some(12));
 
-        // A start under the same key is the same message, then and later.
+        // A start with the same key returns the same message, before and after it is finished.
         let input = json!({ "sessionId": session, "role": "ASSISTANT", "idempotencyKey": "one", "metadata": { "a": 1 } });
         let first = ada.mutate("startMessage", input.clone(), "messageId length").await.ok();
         let id = text(&first["startMessage"]["messageId"]);
-        grow(&ada, &id, 0, "abc").await;
+        append_ok(&ada, &id, 0, "abc").await;
         let again = json!({ "messageId": id, "length": 3 });
         assert_eq!(ada.mutate("startMessage", input.clone(), "messageId length").await.ok()["startMessage"], again);
         finish(&ada, &id).await.ok();
@@ -193,49 +193,49 @@ tests::on_both! {
         let said = json!({ "sessionId": session, "role": "ASSISTANT", "content": "Other", "idempotencyKey": "one" });
         assert_eq!(ada.mutate("addMessage", said, "message { id }").await.ok()["addMessage"]["message"]["id"], json!(id));
 
-        // One that is discarded was never there; its listener is told.
+        // A discarded message leaves no trace; its subscriber is notified.
         let id = start(&ada, &session).await;
-        grow(&ada, &id, 0, "No, ").await;
-        let heard = tokio::spawn(hear(listen(&ada, &id, 0).await, 0));
+        append_ok(&ada, &id, 0, "No, ").await;
+        let received = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
         discard(&ada, &id).await.ok();
-        let ended = timeout(Duration::from_secs(20), heard).await.expect("an end").unwrap_or_default();
+        let ended = timeout(Duration::from_secs(20), received).await.expect("an end").unwrap_or_default();
         assert!(ended.1.is_null() || ended.1["state"] == "DISCARDED", "{ended:?}");
         refused(&append(&ada, &id, 4, "x").await, "NOT_FOUND", "messageId", None);
         refused(&finish(&ada, &id).await, "NOT_FOUND", "messageId", None);
         refused(&discard(&ada, &id).await, "NOT_FOUND", "messageId", None);
-        assert_eq!(growing(&ada, &session, "messageId").await, json!([]));
+        assert_eq!(streaming_messages(&ada, &session, "messageId").await, json!([]));
     }
 
-    async fn an_event_stream_goes_on_where_it_was_cut(server: Server) {
+    async fn an_event_stream_resumes_where_it_was_cut(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "By HTTP").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        grow(&ada, &id, 0, "h\u{e9}llo").await;
+        append_ok(&ada, &id, 0, "h\u{e9}llo").await;
         let body = json!({ "query": "subscription($id: ID!) { messageStream(messageId: $id) { text state } }", "variables": { "id": id } });
-        let event = async |heard: &mut tests::client::Stream| loop {
-            let block = heard.until("\n\n").await.expect("an event");
+        let event = async |stream: &mut tests::client::Stream| loop {
+            let block = stream.until("\n\n").await.expect("an event");
             if block != ":" {
                 return block;
             }
         };
-        let told = |at: i64, text: &str, state: &str| {
+        let chunk_event = |at: i64, text: &str, state: &str| {
             format!("id: {at}\nevent: next\ndata: {{\"data\":{{\"messageStream\":{{\"text\":\"{text}\",\"state\":\"{state}\"}}}}}}")
         };
-        let mut heard = ada.stream("text/event-stream", &[], &body).await;
-        assert_eq!(event(&mut heard).await, told(6, "h\u{e9}llo", "STREAMING"));
-        grow(&ada, &id, 6, " you").await;
-        assert_eq!(event(&mut heard).await, told(10, " you", "STREAMING"));
-        drop(heard);
+        let mut stream = ada.stream("text/event-stream", &[], &body).await;
+        assert_eq!(event(&mut stream).await, chunk_event(6, "h\u{e9}llo", "STREAMING"));
+        append_ok(&ada, &id, 6, " you").await;
+        assert_eq!(event(&mut stream).await, chunk_event(10, " you", "STREAMING"));
+        drop(stream);
         finish(&ada, &id).await.ok();
         let mut again = ada.stream("text/event-stream", &[("last-event-id", "6")], &body).await;
-        assert_eq!(event(&mut again).await, told(10, " you", "FINISHED"));
+        assert_eq!(event(&mut again).await, chunk_event(10, " you", "FINISHED"));
         assert_eq!(event(&mut again).await, "event: complete\ndata:");
     }
 
-    async fn many_small_chunks_cost_the_same_from_first_to_last(database: Database) {
+    async fn many_small_chunks_cost_the_same_from_the_first_to_the_last(database: Database) {
         const CHUNKS: i64 = 5_000;
-        // The one who does not read answers no ping either.
+        // The client that does not read does not answer pings either.
         let server = Server::start_with(&database, &["--socket-ping-seconds=3600"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Long").await;
@@ -243,36 +243,36 @@ tests::on_both! {
         let id = start(&ada, &session).await;
         let mut costs = Vec::new();
         let mut stopped = listen(&ada, &id, 0).await;
-        assert_eq!(piece(&mut stopped).await["text"], "");
+        assert_eq!(next_chunk(&mut stopped).await["text"], "");
         let mut whole = String::new();
         for n in 0..CHUNKS {
             let before = server.statements();
             let chunk = format!("{n:07} é");
-            let length = grow(&ada, &id, whole.len() as i64, &chunk).await;
+            let length = append_ok(&ada, &id, whole.len() as i64, &chunk).await;
             whole.push_str(&chunk);
             assert_eq!(length, whole.len() as i64);
             if n == 10 || n == CHUNKS - 10 {
-                // One that nobody has read of yet may be read meanwhile.
+                // A chunk that no subscriber has read yet can be read in between.
                 costs.push(server.statements() - before);
             }
         }
         assert!(costs.iter().all(|cost| *cost <= 3 + 4), "{costs:?}");
         finish(&ada, &id).await.ok();
 
-        // Whoever has not read meanwhile hears all of it all the same.
-        let heard = timeout(Duration::from_secs(60), hear(stopped, 0)).await.expect("an end");
-        assert_eq!(heard.0, whole);
+        // A subscriber that has not read in the meantime still receives all of the text.
+        let received = timeout(Duration::from_secs(60), receive(stopped, 0)).await.expect("an end");
+        assert_eq!(received.0, whole);
         server.stop().await;
     }
 
-    async fn writers_that_run_into_each_other_lose_nothing(server: Server) {
+    async fn concurrent_writers_lose_nothing(server: Server) {
         const WRITERS: usize = 6;
         const EACH: usize = 20;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Crowded").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        let heard = tokio::spawn(hear(listen(&ada, &id, 0).await, 0));
+        let received = tokio::spawn(receive(listen(&ada, &id, 0).await, 0));
         let writer = |writer: usize| {
             let (ada, id) = (ada.clone(), id.clone());
             tokio::spawn(async move {
@@ -312,21 +312,21 @@ tests::on_both! {
             }
         }
         assert_eq!(whole.len(), (0..WRITERS * EACH).map(|n| format!("<{}.{}>", n / EACH, n % EACH).len()).sum::<usize>());
-        assert_eq!(heard.await.unwrap().0, whole);
+        assert_eq!(received.await.unwrap().0, whole);
     }
 
-    async fn whoever_finishes_first_finishes_for_all(server: Server) {
+    async fn the_first_finish_counts_for_all(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Twice").await;
         let session = project.start_session().await;
         for round in 0..10 {
             let id = start(&ada, &session).await;
-            grow(&ada, &id, 0, "All ").await;
+            append_ok(&ada, &id, 0, "All ").await;
             let (one, other, chunk) = tokio::join!(finish(&ada, &id), finish(&ada, &id), append(&ada, &id, 4, "of it"));
             let (one, other) = (one.ok(), other.ok());
             assert_eq!(one, other);
             let content = text(&one["finishMessage"]["message"]["content"]);
-            // The chunk is in it, or was refused.
+            // The chunk is in the text, or was refused.
             let taken = chunk.errors.is_empty();
             assert_eq!(content, if taken { "All of it" } else { "All " }, "{round}: {chunk:?}");
             if !taken {
@@ -336,7 +336,7 @@ tests::on_both! {
         assert_eq!(project.revision().await, 12);
     }
 
-    async fn what_is_left_standing_is_interrupted_and_can_go_on(database: Database) {
+    async fn an_abandoned_message_stalls_and_can_continue(database: Database) {
         let server = Server::start_with(&database, &["--interrupted-seconds=1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Interrupted").await;
@@ -344,60 +344,60 @@ tests::on_both! {
         let id = start(&ada, &session).await;
         let state = async |expected: &str| {
             for _ in 0..200 {
-                if growing(&ada, &session, "state").await == json!([{ "state": expected }]) {
+                if streaming_messages(&ada, &session, "state").await == json!([{ "state": expected }]) {
                     return;
                 }
                 sleep(Duration::from_millis(20)).await;
             }
-            panic!("it is not {expected}");
+            panic!("the state did not become {expected}");
         };
         state("STALLED").await;
-        // A word of nothing says that the writer is there.
-        grow(&ada, &id, 0, "").await;
+        // An empty chunk shows that the writer is alive.
+        append_ok(&ada, &id, 0, "").await;
         state("STREAMING").await;
         state("STALLED").await;
-        grow(&ada, &id, 0, "Then").await;
+        append_ok(&ada, &id, 0, "Then").await;
         let done = finish(&ada, &id).await.ok();
         assert_eq!(done["finishMessage"]["message"]["content"], "Then");
         server.stop().await;
     }
 
-    async fn sessions_and_projects_end_with_a_word(server: Server) {
+    async fn streaming_messages_end_with_their_session_or_project(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         bob.gql("{ viewer { id } }", json!({})).await.ok();
         let project = Project::create(&ada, "Ended").await;
         server.database().add_collaborator(&project.id, "bob@example.com", "editor", true).await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        grow(&ada, &id, 0, "So far").await;
+        append_ok(&ada, &id, 0, "So far").await;
         ada.mutate_id("endSession", &session, "revision").await.ok();
         refused(&append(&ada, &id, 6, "!").await, "CONFLICT", "messageId", None);
         refused(&finish(&ada, &id).await, "CONFLICT", "messageId", None);
         refused(&ada.mutate("startMessage", json!({ "sessionId": session, "role": "USER" }), "length").await, "CONFLICT", "sessionId", None);
-        assert_eq!(growing(&bob, &session, "text").await, json!([{ "text": "So far" }]));
+        assert_eq!(streaming_messages(&bob, &session, "text").await, json!([{ "text": "So far" }]));
         assert_eq!(discard(&bob, &id).await.error_code(), "FORBIDDEN");
         discard(&ada, &id).await.ok();
 
-        // The owner clears away what others have left; others do not.
+        // The owner can discard messages that others have abandoned; other members cannot.
         let of_bob = project.of(&bob).start_session().await;
         let id = start(&bob, &of_bob).await;
         for answer in [append(&ada, &id, 0, "x").await, finish(&ada, &id).await] {
             assert_eq!(answer.error_code(), "FORBIDDEN", "{answer:?}");
         }
-        let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&bob, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         discard(&ada, &id).await.ok();
-        assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
+        assert_eq!(next_chunk(&mut subscription).await["state"], "DISCARDED");
 
-        // Who is removed hears no more of it.
+        // A removed member receives nothing more.
         let own = project.start_session().await;
         let id = start(&ada, &own).await;
-        let mut heard = listen(&bob, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&bob, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
-        grow(&ada, &id, 0, "A secret").await;
-        let errors = heard.next().await.expect("an answer").expect_err("an end");
+        append_ok(&ada, &id, 0, "A secret").await;
+        let errors = subscription.next().await.expect("an answer").expect_err("an end");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
 
         ada.mutate_id("deleteProject", &project.id, "revision").await.ok();
@@ -407,7 +407,7 @@ tests::on_both! {
         refused(&ada.mutate("startMessage", json!({ "sessionId": own, "role": "USER" }), "length").await, "CONFLICT", "sessionId", None);
     }
 
-    async fn whoever_listens_hears_which_answers_are_being_written(database: Database) {
+    async fn subscribers_receive_the_list_of_streaming_messages(database: Database) {
         let server = Server::start(&database).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         bob.gql("{ viewer { id } }", json!({})).await.ok();
@@ -415,18 +415,18 @@ tests::on_both! {
         database.add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
         let session = project.start_session().await;
         let query = "subscription($id: ID!) { streamingMessages(projectId: $id) { messageId text session { id } } }";
-        // On PostgreSQL he is somewhere else.
+        // On PostgreSQL Bob uses another server.
         let other = if database.kind() == Kind::Postgres { Some(Server::start(&database).await) } else { None };
         let there = other.as_ref().unwrap_or(&server).user("bob@example.com");
-        let mut heard = there.subscribe(query, json!({ "id": project.id })).await;
-        let mut which = async || heard.event().await["streamingMessages"].take();
+        let mut subscription = there.subscribe(query, json!({ "id": project.id })).await;
+        let mut which = async || subscription.event().await["streamingMessages"].take();
         assert_eq!(which().await, json!([]));
 
         let one = start(&ada, &session).await;
         let shown = |id: &str, text: &str| json!({ "messageId": id, "text": text, "session": { "id": session } });
         assert_eq!(which().await, json!([shown(&one, "")]));
-        // That it grows is not told again, nor what else is written.
-        grow(&ada, &one, 0, "So far").await;
+        // Appended text and other writes send no new list.
+        append_ok(&ada, &one, 0, "So far").await;
         project.create_file("a.py", "").await;
         let two = start(&ada, &session).await;
         assert_eq!(which().await, json!([shown(&one, "So far"), shown(&two, "")]));
@@ -435,11 +435,11 @@ tests::on_both! {
         discard(&ada, &two).await.ok();
         assert_eq!(which().await, json!([]));
 
-        // Who is removed hears no more of it.
+        // A removed member receives nothing more.
         let whom = json!({ "projectId": project.id, "userId": tests::server::user_id("bob@example.com") });
         ada.mutate_with("removeCollaborator", whom, "revision").await.ok();
         start(&ada, &session).await;
-        let errors = heard.next().await.expect("an answer").expect_err("an end");
+        let errors = subscription.next().await.expect("an answer").expect_err("an end");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
         if let Some(other) = other {
             other.stop().await;
@@ -447,7 +447,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn limits_are_named(database: Database) {
+    async fn errors_name_the_limits(database: Database) {
         let flags = ["--max-chunk-bytes=10", "--max-text-bytes=35", "--max-growing-messages=2"];
         let server = Server::start_with(&database, &flags).await;
         let ada = server.user("ada@example.com");
@@ -460,10 +460,10 @@ tests::on_both! {
         };
         named(append(&ada, &id, 0, "12345678901").await, "PAYLOAD_TOO_LARGE", "--max-chunk-bytes").await;
         for at in [0, 10, 20] {
-            grow(&ada, &id, at, "1234567890").await;
+            append_ok(&ada, &id, at, "1234567890").await;
         }
         named(append(&ada, &id, 30, "123456").await, "PAYLOAD_TOO_LARGE", "--max-text-bytes").await;
-        grow(&ada, &id, 30, "12345").await;
+        append_ok(&ada, &id, 30, "12345").await;
         start(&ada, &session).await;
         let third = json!({ "sessionId": session, "role": "USER" });
         named(ada.mutate("startMessage", third.clone(), "length").await, "CONFLICT", "--max-growing-messages").await;
@@ -472,98 +472,98 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_message_grows_at_one_server_and_is_heard_at_another(database: Database) {
-        // By notification on PostgreSQL; two processes on one SQLite file have their sweeps.
+    async fn a_message_streamed_at_one_server_is_received_at_another(database: Database) {
+        // PostgreSQL uses notifications; two processes on one SQLite file depend on their sweeps.
         let sweep = if database.kind() == Kind::Sqlite { "--sweep-seconds=1" } else { "--sweep-seconds=3600" };
         let (one, other) = (Server::start_with(&database, &[sweep]).await, Server::start_with(&database, &[sweep]).await);
         let (ada, there) = (one.user("ada@example.com"), other.user("ada@example.com"));
         let project = Project::create(&ada, "Two servers").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&there, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         let mut whole = String::new();
-        // It is heard while it grows: nothing else wakes anybody here.
+        // Chunks arrive while the message is streamed: nothing else wakes the subscribers here.
         for chunk in ["One, ", "two, ", "three, "] {
-            grow(&ada, &id, whole.len() as i64, chunk).await;
-            assert_eq!(piece(&mut heard).await["text"], chunk);
+            append_ok(&ada, &id, whole.len() as i64, chunk).await;
+            assert_eq!(next_chunk(&mut subscription).await["text"], chunk);
             whole.push_str(chunk);
         }
         let begun = whole.len() as i64;
-        let heard = tokio::spawn(hear(heard, begun));
+        let received = tokio::spawn(receive(subscription, begun));
         for n in 0..100 {
-            // Whoever writes, at whichever server.
+            // Both servers accept chunks.
             let (writer, chunk) = ([&ada, &there][n % 2], format!("{n} "));
-            grow(writer, &id, whole.len() as i64, &chunk).await;
+            append_ok(writer, &id, whole.len() as i64, &chunk).await;
             whole.push_str(&chunk);
         }
-        // Who comes back goes on where they were, at the other server.
+        // A client that reconnects to the other server continues at its offset.
         let (rest, last) = {
             let mut cut = listen(&ada, &id, 0).await;
-            let next = number(&piece(&mut cut).await["nextOffset"]);
+            let next = number(&next_chunk(&mut cut).await["nextOffset"]);
             drop(cut);
-            let again = tokio::spawn(hear(listen(&there, &id, next).await, next));
-            grow(&ada, &id, whole.len() as i64, "last").await;
+            let again = tokio::spawn(receive(listen(&there, &id, next).await, next));
+            append_ok(&ada, &id, whole.len() as i64, "last").await;
             whole.push_str("last");
             finish(&ada, &id).await.ok();
             let (rest, last) = again.await.unwrap();
             (format!("{}{rest}", &whole[..next as usize]), last)
         };
         assert_eq!((rest.as_str(), &last["state"]), (whole.as_str(), &json!("FINISHED")));
-        assert_eq!(heard.await.unwrap().0, whole[begun as usize..]);
+        assert_eq!(received.await.unwrap().0, whole[begun as usize..]);
         one.stop().await;
         other.stop().await;
     }
 
-    async fn a_message_that_grows_at_one_server_is_heard_at_another_by_nats(database: Database) {
+    async fn a_message_streamed_at_one_server_is_received_at_another_by_nats(database: Database) {
         let Some(mut nats) = Nats::start() else { return };
         let url = nats.url();
-        // The sweep comes too late to be of any help.
+        // The sweep runs too rarely to help.
         let flags = ["--sweep-seconds=3600", "--nats-url", &url];
         let (one, other) = (Server::start_with(&database, &flags).await, Server::start_with(&database, &flags).await);
         let (ada, there) = (one.user("ada@example.com"), other.user("ada@example.com"));
-        // One that tells the others nothing.
+        // A server that sends no notifications.
         let mute = Server::start_with(&database, &["--sweep-seconds=3600", "--notify=false"]).await;
         let project = Project::create(&ada, "By NATS").await;
         let session = project.start_session().await;
         let id = start(&ada, &session).await;
-        let mut heard = listen(&there, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&there, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         for (at, chunk) in [(0, "One, "), (5, "two, ")] {
-            grow(&ada, &id, at, chunk).await;
-            assert_eq!(piece(&mut heard).await["text"], chunk);
+            append_ok(&ada, &id, at, chunk).await;
+            assert_eq!(next_chunk(&mut subscription).await["text"], chunk);
         }
 
-        // While NATS is away whoever writes is served as ever; what nobody was told of is heard once it is back.
+        // While NATS is down, writes are served as usual; missed notifications are made up for once it is back.
         nats.kill();
-        grow(&ada, &id, 10, "three, ").await;
+        append_ok(&ada, &id, 10, "three, ").await;
         nats.resume();
-        assert_eq!(piece(&mut heard).await["text"], "three, ");
+        assert_eq!(next_chunk(&mut subscription).await["text"], "three, ");
         nats.kill();
-        grow(&mute.user("ada@example.com"), &id, 17, "four, ").await;
+        append_ok(&mute.user("ada@example.com"), &id, 17, "four, ").await;
         nats.resume();
-        assert_eq!(piece(&mut heard).await["text"], "four, ");
+        assert_eq!(next_chunk(&mut subscription).await["text"], "four, ");
         for (at, chunk) in [(23, "five, "), (29, "six")] {
-            grow(&ada, &id, at, chunk).await;
-            assert_eq!(piece(&mut heard).await["text"], chunk);
+            append_ok(&ada, &id, at, chunk).await;
+            assert_eq!(next_chunk(&mut subscription).await["text"], chunk);
         }
         finish(&ada, &id).await.ok();
-        let last = piece(&mut heard).await;
+        let last = next_chunk(&mut subscription).await;
         let message = json!({ "id": id, "content": "One, two, three, four, five, six", "revision": 3 });
         assert_eq!((&last["state"], &last["message"]), (&json!("FINISHED"), &message));
 
-        // There is no event of one that is discarded.
+        // A discarded message has no event in the log.
         let id = start(&there, &session).await;
-        let mut heard = listen(&ada, &id, 0).await;
-        assert_eq!(piece(&mut heard).await["state"], "STREAMING");
+        let mut subscription = listen(&ada, &id, 0).await;
+        assert_eq!(next_chunk(&mut subscription).await["state"], "STREAMING");
         discard(&there, &id).await.ok();
-        assert_eq!(piece(&mut heard).await["state"], "DISCARDED");
+        assert_eq!(next_chunk(&mut subscription).await["state"], "DISCARDED");
         for server in [one, other, mute] {
             server.stop().await;
         }
     }
 
-    async fn what_was_acknowledged_outlives_the_server(database: Database) {
+    async fn acknowledged_chunks_survive_the_server(database: Database) {
         let mut whole = String::new();
         let mut message: Option<(String, String)> = None;
         for _ in 0..4 {
@@ -578,16 +578,16 @@ tests::on_both! {
                     message.insert((session, id)).clone()
                 }
             };
-            let shown = growing(&ada, &session, "messageId text length").await;
+            let shown = streaming_messages(&ada, &session, "messageId text length").await;
             assert_eq!(each(&shown, "messageId"), [json!(id)]);
             let found = text(&shown[0]["text"]);
-            // The one that was under way may be in it.
+            // The chunk that was under way can be in the text.
             assert!(found.starts_with(&whole), "{found:?} is not {whole:?} and perhaps more");
             assert_eq!(shown[0]["length"], found.len());
             whole = found;
             for n in 0..20 {
                 let chunk = format!("é{n} ");
-                grow(&ada, &id, whole.len() as i64, &chunk).await;
+                append_ok(&ada, &id, whole.len() as i64, &chunk).await;
                 whole.push_str(&chunk);
             }
             let (client, under_way, at) = (ada.clone(), id.clone(), whole.len() as i64);

@@ -1,5 +1,5 @@
-//! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
-//! See the `tests` crate for how to write one.
+//! Every test of the public API, in one binary: each additional binary would have to be linked and started on its own.
+//! The `tests` crate describes how to write a test.
 
 mod access;
 mod addresses;
@@ -70,13 +70,13 @@ mod travel;
 mod turns;
 mod usage;
 
-/// Not a test: what a server in a process of its own does, once this binary has been started again for it.
+/// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.
 #[test]
 fn serve_child() {
     tests::server::serve_if_child();
 }
 
-/// A file that nobody names is a file that nobody runs.
+/// A file that `main.rs` does not name would never run.
 #[test]
 fn every_file_of_tests_is_part_of_this_binary() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it");

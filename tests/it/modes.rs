@@ -1,5 +1,5 @@
-//! Given files that can be run and links, when they are written, moved, deleted, brought back, packed and exported, then their modes
-//! go with them.
+//! Given executable files and links, when they are written, moved, deleted, restored, archived and exported, then their
+//! modes are kept.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use tests::{
     server::Server,
 };
 
-/// Path and mode of every file, and how many versions it has.
+/// Path and mode of every file.
 async fn modes(project: &Project) -> Vec<(String, Value)> {
     let files = project.ask("files { nodes { path mode } }").await;
     let files = files["files"]["nodes"].as_array().unwrap().clone();
@@ -25,7 +25,7 @@ fn expected(modes: &[(&str, &str)]) -> Vec<(String, Value)> {
 }
 
 tests::on_both! {
-    async fn a_link_leads_somewhere(server: Server) {
+    async fn a_link_has_a_target(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Links").await;
         for (field, value) in [("content", ""), ("content", "a\0b"), ("contentBase64", "YQBi"), ("contentBase64", "")] {
             let link = json!({ "path": "link", field: value, "mode": "SYMLINK" });
@@ -47,7 +47,7 @@ tests::on_both! {
         assert_eq!(modes(&project).await, expected(&start));
         let then = project.revision().await;
 
-        // A write of contents keeps it; a mode alone is a version without lines.
+        // A write of contents keeps the mode; a change of the mode alone is a version without line changes.
         project.update_file("run.sh", "#!/bin/sh\nexit\n").await;
         let changed = project.write("updateFile", json!({ "path": "plain", "mode": "EXECUTABLE" }),
             "file { mode version content } change { type additions deletions diff file { mode } }").await;
@@ -69,7 +69,7 @@ tests::on_both! {
         assert_eq!(mirrored["renamed"], 1);
         assert_eq!(modes(&project).await, expected(&[("link", "SYMLINK"), ("plain", "FILE"), ("sbin/run", "EXECUTABLE")]));
 
-        // Deleted and taken back, reverted, restored.
+        // Deleted and undone, reverted, restored.
         for path in ["link", "sbin/run"] {
             project.write("deleteFile", json!({ "path": path }), "revision").await;
         }
@@ -89,14 +89,14 @@ tests::on_both! {
         let reverted = project.client.gql(query, json!({ "id": chmod["file"]["id"], "version": version - 1 })).await.ok();
         assert_eq!(reverted["revertFile"]["file"]["mode"], "EXECUTABLE");
 
-        // An edit since and a mode taken back go together; two modes do not.
+        // A later edit and an undone mode combine; two mode changes conflict.
         let chmod = project.write("updateFile", json!({ "path": "plain", "mode": "EXECUTABLE" }), "revision").await;
         project.update_file("plain", "2\n").await;
         project.write("undo", json!({ "revision": chmod["revision"] }), "revision").await;
         assert_eq!(project.ask("file(path: \"plain\") { mode content }").await["file"], json!({ "mode": "FILE", "content": "2\n" }));
         let versions = project.ask("file(path: \"plain\") { versions(first: 2) { nodes { mode } } }").await;
         assert_eq!(each(&versions["file"]["versions"]["nodes"], "mode"), ["FILE", "EXECUTABLE"]);
-        // What was deleted is made anew as a plain file, and a folder has no mode.
+        // A deleted file that is created again is a plain file, and a folder has no mode.
         project.write("deleteFile", json!({ "path": "run.sh" }), "revision").await;
         project.create_file("run.sh", "new\n").await;
         assert_eq!(project.ask("file(path: \"run.sh\") { mode }").await["file"]["mode"], "FILE");
@@ -108,11 +108,12 @@ tests::on_both! {
 }
 
 tests::on_both! {
-    async fn text_in_other_encodings_is_shown_and_its_bytes_stay(server: Server) {
+    async fn text_in_other_encodings_is_shown_and_its_bytes_are_kept(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Encodings").await;
         let session = project.start_session().await;
         let (one, two) = (project.add_message(&session, "One", true).await, project.add_message(&session, "Two", true).await);
-        // "größe\n" and "größe\nzwei\n" as UTF-16 with its mark, and "# coding: latin-1\nö\n" with and without an umlaut more.
+        // "größe\n" and "größe\nzwei\n" as UTF-16 with a byte order mark, and "# coding: latin-1\nö\n" with and without
+        // another umlaut.
         for (path, first, second, before, after) in [
             ("utf16", "//5nAHIA9gDfAGUACgA=", "//5nAHIA9gDfAGUACgB6AHcAZQBpAAoA", "größe\n", "größe\nzwei\n"),
             ("latin.py", "IyBjb2Rpbmc6IGxhdGluLTEK9go=", "IyBjb2Rpbmc6IGxhdGluLTEK9gr8Cg==", "# coding: latin-1\nö\n", "# coding: latin-1\nö\nü\n"),
@@ -131,13 +132,13 @@ tests::on_both! {
             assert_eq!((&change["additions"], &change["deletions"]), (&json!(1), &json!(0)));
             assert!(text(&change["diff"]).ends_with(&format!("\n+{}", after.strip_prefix(before).unwrap())), "{change}");
         }
-        // What says nothing of itself is no text.
+        // Bytes without a declared encoding are not text.
         let bytes = project.write("createFile", json!({ "path": "bytes", "contentBase64": "9go=" }), "file { content } change { diff }").await;
         assert_eq!(bytes, json!({ "file": { "content": null }, "change": { "diff": null } }));
     }
 }
 
-/// Applies a patch to what is in a folder.
+/// Applies a patch to the files in a folder.
 fn apply(program: &str, folder: &Path, patch: &str) {
     let file = folder.with_extension("patch");
     std::fs::write(&file, patch).unwrap();

@@ -1,5 +1,5 @@
-//! Given repositories and projects that are odd or hostile, when they are imported and exported, then nothing that they name
-//! is run, everything that git can read is taken, and the rest is named.
+//! Given unusual or hostile repositories and projects, when they are imported and exported, then no program that they
+//! name runs, everything that git can read is imported, and the rest is reported.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use tests::{
 use crate::portability::{Folder, Repository, assert_sound, checkpoints, export, import, owner, try_import};
 
 impl Repository {
-    /// Writes a commit object as it is, without git's checks, on top of the present one, and makes it the branch's tip.
+    /// Writes a raw commit object on top of the present commit, without git's checks, and makes it the branch's tip.
     fn commit_raw(&self, head: &str, message: &[u8]) {
         let (tree, parent) = (self.git(&["rev-parse", "HEAD^{tree}"]), self.git(&["rev-parse", "HEAD"]));
         let mut git = Command::new("git");
@@ -31,8 +31,8 @@ impl Repository {
 }
 
 tests::on_both! {
-    async fn commits_that_are_not_well_formed_are_read_as_git_reads_them(database: Database) {
-        // Given commits that no git of today would write …
+    async fn malformed_commits_are_read_as_git_reads_them(database: Database) {
+        // Given commits that present-day git would not write …
         let folder = Folder::new();
         let repository = Repository::init(folder.path("odd"));
         repository.write("a.py", "1\n").commit("First\n");
@@ -49,7 +49,7 @@ tests::on_both! {
         let head = format!("author {good}\ncommitter {good}\nencoding cp1251\n");
         repository.commit_raw(&head, b"\n\xcf\xf0\xe8\xe2\xe5\xf2\n");
 
-        // … when they are imported, then each is a checkpoint, and what was replaced is named …
+        // … when they are imported, then each is a checkpoint, and replaced values are reported …
         let (imported, named) = try_import(&database, &repository.0, "odd", &[]).await.unwrap();
         assert_eq!(imported.commits, 10);
         assert_eq!(
@@ -87,7 +87,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_branch_is_imported_by_its_name_and_an_empty_repository_is_refused_in_words(database: Database) {
+    async fn a_branch_is_imported_by_name_and_an_empty_repository_is_refused(database: Database) {
         let folder = Folder::new();
         let empty = Repository::init(folder.path("empty"));
         let refused = try_import(&database, &empty.0, "empty", &[]).await.unwrap_err().to_string();
@@ -121,7 +121,7 @@ tests::on_both! {
         assert!((0..archive.len()).all(|at| archive.by_index(at).unwrap().enclosed_name().is_some()));
     }
 
-    async fn names_that_guard_other_systems_do_not_stop_an_export(server: Server) {
+    async fn names_that_are_special_to_git_do_not_stop_an_export(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Names").await;
         let long = "n".repeat(297);
@@ -143,7 +143,7 @@ tests::on_both! {
 }
 
 #[tokio::test]
-async fn a_repository_names_no_program_that_is_run() {
+async fn programs_that_a_repository_names_do_not_run() {
     let database = Database::create(Kind::Sqlite).await;
     let folder = Folder::new();
     let repository = Repository::init(folder.path("hostile"));

@@ -1,4 +1,4 @@
-// graphql-request: a query, a mutation, batches, errors, and a token that does not hold.
+// graphql-request: a query, a mutation, batches, errors, and an invalid token.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -15,14 +15,14 @@ test('a query and a mutation', async () => {
   assert.equal(createProject.project.name, newProject.name);
 });
 
-test('a query may go by GET, and several at once', async () => {
+test('a query can use GET, and several queries one request', async () => {
   const byGet = new GraphQLClient(url, { headers, method: 'GET' });
   const { viewer } = await byGet.request(gql`query Viewer { viewer { id } }`);
   const answers = await client.batchRequests([{ document: '{ viewer { id } }' }, { document: '{ __typename }' }]);
   assert.deepEqual(answers.map(({ data }) => data), [{ viewer }, { __typename: 'Query' }]);
 });
 
-test('a refusal carries its code and its place', async () => {
+test('an error contains its code and its location', async () => {
   for (const [document, code] of [
     ['{ nope }', 'GRAPHQL_VALIDATION_FAILED'],
     ['{ viewer { id }', 'GRAPHQL_PARSE_FAILED'],
@@ -41,7 +41,7 @@ test('a refusal carries its code and its place', async () => {
   });
 });
 
-test('a token that does not hold is refused', async () => {
+test('an invalid token is refused', async () => {
   const wrong = new GraphQLClient(url, { headers: { Authorization: 'Bearer no.such.token' } });
   await assert.rejects(wrong.request(documents.Viewer), (error) => {
     assert.equal(error.response.status, 401);
