@@ -72,16 +72,9 @@ export class Call {
     return new Call(url, bearer || null, fetch);
   }
 
-  /** The id that the token names, if it is one that can be read. */
-  get subject(): string | null {
-    try {
-      const [, claims = ''] = (this.#token ?? '').split('.');
-      const text = atob(claims.replaceAll('-', '+').replaceAll('_', '/'));
-      const { sub } = JSON.parse(text) as { sub?: unknown };
-      return typeof sub === 'string' ? sub : null;
-    } catch {
-      return null;
-    }
+  /** Where the requests go and for whom: equal for calls of one user. */
+  get caller(): string {
+    return JSON.stringify([this.#url, this.#token]);
   }
 
   get isSignedIn(): boolean {

@@ -69,6 +69,9 @@ async function ifThere(call: Promise<unknown>): Promise<void> {
   }
 }
 
+/** The sessions that are being started, by who starts what. */
+const starting = new Map<string, Promise<types.ChatSession>>();
+
 export class DatabaseService {
   readonly #own: Connection | null;
 
@@ -228,15 +231,22 @@ export class DatabaseService {
 
   // ── sessions and messages ──
 
-  /** Ends the caller's active session of the project, then starts one. */
+  /**
+   * Ends the caller's active session of the project, then starts one. Equal calls at the same time (React's strict mode runs an
+   * effect twice) start one session: of two, one would be ended at once.
+   */
   async createChatSession(values: {
     project_id: string;
     title?: string;
     metadata?: types.JsonObject;
   }): Promise<types.ChatSession> {
     const input = { projectId: values.project_id, ...given({ title: text(values.title), metadata: values.metadata }) };
-    const started = (await (await this.#begin()).ask('StartSession', { input })).startSession;
-    return rows.session(found(started, 'project').session);
+    const call = await this.#begin();
+    const key = JSON.stringify([call.caller, input]);
+    const start = async () => rows.session(found((await call.ask('StartSession', { input })).startSession, 'project').session);
+    const started = starting.get(key) ?? start().finally(() => starting.delete(key));
+    starting.set(key, started);
+    return { ...(await started) };
   }
 
   async getChatSession(sessionId: string): Promise<types.ChatSession | null> {

@@ -248,6 +248,24 @@ test('the other calls do what they did', async () => {
   assert.equal(await db.deleteProject(id), undefined);
 });
 
+test('a session that is started twice at once is one session', async () => {
+  const { id } = await db.createProject({ name: 'Twice', initial_prompt: 'p', config: {} });
+  const start = (values = {}) => db.createChatSession({ project_id: id, title: 'Editor', ...values });
+  // The caller writes to the one that it has kept, whichever of them that is.
+  const [first, second, third] = await Promise.all([start(), start(), new DatabaseService().createChatSession({ project_id: id, title: 'Editor' })]);
+  assert.deepEqual([second, third], [first, first]);
+  for (const session of [first, second]) await db.createChatMessage({ session_id: session.id, role: 'user', content: 'Hello' });
+  // One after the other they are two, and the first has ended; so are two of different titles.
+  const next = await start();
+  assert.notEqual(next.id, first.id);
+  assert.equal((await db.getChatSession(first.id)).is_active, false);
+  const others = await Promise.all([start({ title: 'Voice' }), start()]);
+  assert.equal(new Set(others.map((each) => each.id)).size, 2);
+  // A refusal is not kept.
+  await refused(db.createChatSession({ project_id: crypto.randomUUID() }), 'NOT_FOUND');
+  await refused(db.createChatMessage({ session_id: first.id, role: 'user', content: 'Late' }), 'CONFLICT');
+});
+
 test('what is not there is answered as it was there', async () => {
   const none = crypto.randomUUID();
   const empty = (limit) => ({ data: [], pagination: { page: 1, limit, total: 0, total_pages: 0, has_next: false, has_prev: false } });
