@@ -1,34 +1,18 @@
 // The db package: the IDE's own calls, and what each of them answers.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { buildSchema, parse, validate } from 'graphql';
 
+import { install, own } from './package.mjs';
 import { schemaFile, url } from './server.mjs';
 
-const own = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
-const folder = await mkdtemp(join(tmpdir(), 'antiphon-db-'));
-after(() => rm(folder, { recursive: true, force: true }));
-
-const run = promisify(execFile);
-const node = (...args) =>
-  run(process.execPath, args, { cwd: folder }).catch(({ stdout, stderr, message }) => {
-    throw new Error(`${message}\n${stdout}${stderr}`);
-  });
-
-// Installed as in an application of its own.
-const installed = join(folder, 'node_modules/antiphon-db');
-await mkdir(installed, { recursive: true });
-await cp(own('db/package.json'), join(installed, 'package.json'));
-await node(own('db/build.mjs'), join(installed, 'dist'));
-const { AntiphonError, connect, DatabaseService, db } = await import(pathToFileURL(join(installed, 'dist/index.js')));
-const { texts } = await import(pathToFileURL(join(installed, 'dist/generated.js')));
+const { folder, node, entry } = await install();
+const { AntiphonError, connect, DatabaseService, db } = await entry('index');
+const { documents } = await entry('documents');
 connect({ url, token: () => process.env.TOKEN });
 
 const refused = async (call, code) => {
@@ -62,7 +46,7 @@ for (const name of CALLS) {
 test('every call of the original is there, and every document is one of the schema', async () => {
   assert.deepEqual(CALLS.filter((name) => typeof db[name] !== 'function'), []);
   const schema = buildSchema(await readFile(schemaFile, 'utf8'));
-  for (const [name, text] of Object.entries(texts)) assert.deepEqual(validate(schema, parse(text)), [], name);
+  for (const [name, text] of Object.entries(documents)) assert.deepEqual(validate(schema, parse(text)), [], name);
 });
 
 /** Compiles a module that uses the installed package, as strictly as an application can. */
@@ -162,11 +146,12 @@ test('pages go either way, and by any column', async () => {
   assert.deepEqual(await titles({ sort_by: 'title', sort_order: 'desc' }), ['b', 'a']);
 
   // The project that was opened last is the first, whatever was changed since in others.
-  const names = ['one', 'two', 'three'].map((name) => `order ${name}`);
+  const tag = `order ${crypto.randomUUID()}`;
+  const names = ['one', 'two', 'three'].map((name) => `${tag} ${name}`);
   const made = [];
   for (const name of names) made.push(await db.createProject({ name, initial_prompt: 'p', config: {} }));
   const order = async (pagination) =>
-    (await db.getUserProjects({ search: 'order ', created_after: '2020-01-01', created_before: '2100-01-01 00:00:00' }, pagination)).data.map(({ name }) => name);
+    (await db.getUserProjects({ search: tag, created_after: '2020-01-01', created_before: '2100-01-01 00:00:00' }, pagination)).data.map(({ name }) => name.replace(tag, 'order'));
   assert.deepEqual(await order(), ['order three', 'order two', 'order one']);
   await db.updateProjectAccess(made[0].id);
   assert.deepEqual(await order(), ['order one', 'order three', 'order two']);
