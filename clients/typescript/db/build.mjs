@@ -12,9 +12,9 @@ import { Kind, parse, print, stripIgnoredCharacters, visit } from 'graphql';
 
 const own = (path) => fileURLToPath(new URL(path, import.meta.url));
 const out = process.argv[2] ?? own('dist');
-const SOURCES = ['arguments.ts', 'client.ts', 'connection.ts', 'index.ts', 'live.ts', 'rows.ts', 'service.ts', 'types.ts'];
-const DOCUMENTS = ['operations.graphql', 'live.graphql'];
-const ENTRIES = ['index', 'documents'];
+const SOURCES = ['additions.ts', 'arguments.ts', 'client.ts', 'connection.ts', 'index.ts', 'live.ts', 'rows.ts', 'service.ts', 'transfer.ts', 'types.ts'];
+const DOCUMENTS = ['operations.graphql', 'live.graphql', 'api.graphql'];
+const ENTRIES = ['index', 'documents', 'transfer'];
 
 const document = parse((await Promise.all(DOCUMENTS.map((name) => readFile(own(name), 'utf8')))).join('\n'));
 const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
@@ -37,14 +37,32 @@ const types = await codegen({
   pluginMap: { 'typescript-operations': typescriptOperations },
   config: { strictScalars: true, scalars: { DateTime: 'string', Base64: 'string', JSON: 'unknown' }, skipTypename: true },
 });
-const names = operations.map(({ name, operation }) => [name.value, operation[0].toUpperCase() + operation.slice(1)]);
-const map = names.map(([name, kind]) => `  ${name}: [${name}${kind}, ${name}${kind}Variables];`);
+const capital = (word) => word[0].toUpperCase() + word.slice(1);
+const names = operations.map(({ name, operation }) => [name.value, capital(name.value) + capital(operation)]);
+const map = names.map(([name, kind]) => `  ${name}: [${kind}, ${kind}Variables];`);
 const texts = operations.map((each) => `  ${each.name.value}: ${JSON.stringify(textOf(each))},`);
+
+/** An operation of api.graphql as a method: its result is the field that it is named after, at the root or below it. */
+function method({ name: { value: name }, selectionSet, variableDefinitions }) {
+  const [root] = selectionSet.selections;
+  const isRoot = root.name.value === name;
+  const field = `Operations['${name}'][0]['${root.name.value}']`;
+  const result = isRoot ? `NonNullable<${field}>` : `NonNullable<${field}>['${name}']`;
+  const takesInput = variableDefinitions[0]?.variable.name.value === 'input';
+  const isOptional = variableDefinitions.every(({ type }) => type.kind !== Kind.NON_NULL_TYPE);
+  const values = `Operations['${name}'][1]${takesInput ? "['input']" : ''}`;
+  return `  ${name}(${takesInput ? 'input' : 'variables'}${isOptional ? '?' : ''}: ${values}): Promise<${result}>;`;
+}
+const methods = operations.filter(({ name, operation }) => /^[a-z]/.test(name.value) && operation !== 'subscription').map(method);
 const generated = [
   types,
   '/** The results and variables of the operations, by their names. */',
   'export interface Operations {',
   ...map,
+  '}',
+  '/** The calls of `db.api`. */',
+  'export interface Api {',
+  ...methods,
   '}',
   '/** The texts of the operations, with their types: pass them to `db.query`. */',
   'export const documents = {',

@@ -65,6 +65,11 @@ export class Client {
     return Call.begin(this.#own ?? shared);
   }
 
+  /** One operation of the package's own. */
+  protected async ask<Name extends keyof Operations>(name: Name, variables: Variables): Promise<Operations[Name][0]> {
+    return (await this.begin()).ask(name, variables);
+  }
+
   /** Runs a query or a mutation. Throws if any part of it fails: `AntiphonError.data` has the parts that did not. */
   async query<Result = any, V = Variables>(document: TypedDocument<Result, V> | string, ...[variables, options]: Values<V>): Promise<Result> {
     const call = await this.begin();

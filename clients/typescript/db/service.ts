@@ -1,6 +1,7 @@
 // The original service's class, over GraphQL: the same calls, arguments and rows.
 import { given, id, messageId, mustBe, mustFitPath, text, time, upper } from './arguments.js';
-import { Client, found, ofKind } from './client.js';
+import { Additions } from './additions.js';
+import { found, ofKind } from './client.js';
 import {
   AntiphonError,
   type Call,
@@ -51,7 +52,7 @@ async function ifThere(call: Promise<unknown>): Promise<void> {
 /** The sessions that are being started, by who starts what. */
 const starting = new Map<string, Promise<types.ChatSession>>();
 
-export class DatabaseService extends Client {
+export class DatabaseService extends Additions {
   // ── people ──
 
   /** The signed-in user; null if there is none. */
@@ -112,12 +113,12 @@ export class DatabaseService extends Client {
   }): Promise<types.Project> {
     const { name, description, initial_prompt: initialPrompt, config } = values;
     const input = { name, initialPrompt, config, ...given({ description: text(description) }) };
-    const made = (await (await this.begin()).ask('CreateProject', { input })).createProject;
+    const made = (await this.ask('CreateProject', { input })).createProject;
     return rows.project(found(made, 'project').project);
   }
 
   async getProject(projectId: string): Promise<types.Project | null> {
-    const row = (await (await this.begin()).ask('Project', { id: projectId })).project;
+    const row = (await this.ask('Project', { id: projectId })).project;
     return row ? rows.overview(row) : null;
   }
 
@@ -146,11 +147,11 @@ export class DatabaseService extends Client {
 
   /** Notes that the project has been opened. */
   async updateProjectAccess(projectId: string): Promise<void> {
-    await ifThere((await this.begin()).ask('TouchProject', { id: projectId }));
+    await ifThere(this.ask('TouchProject', { id: projectId }));
   }
 
   async deleteProject(projectId: string): Promise<void> {
-    await ifThere((await this.begin()).ask('DeleteProject', { id: projectId }));
+    await ifThere(this.ask('DeleteProject', { id: projectId }));
   }
 
   /** The caller's own projects. */
@@ -211,17 +212,17 @@ export class DatabaseService extends Client {
   }
 
   async getChatSession(sessionId: string): Promise<types.ChatSession | null> {
-    const row = ofKind((await (await this.begin()).ask('Session', { id: sessionId })).node);
+    const row = ofKind((await this.ask('Session', { id: sessionId })).node);
     return row && 'id' in row ? rows.session(row) : null;
   }
 
   async getActiveSession(projectId: string): Promise<types.ChatSession | null> {
-    const row = (await (await this.begin()).ask('ActiveSession', { id: projectId })).project?.activeSession;
+    const row = (await this.ask('ActiveSession', { id: projectId })).project?.activeSession;
     return row ? rows.session(row) : null;
   }
 
   async endChatSession(sessionId: string): Promise<types.ChatSession> {
-    const ended = (await (await this.begin()).ask('EndSession', { id: sessionId })).endSession;
+    const ended = (await this.ask('EndSession', { id: sessionId })).endSession;
     return rows.session(found(ended, 'session').session);
   }
 
@@ -257,7 +258,7 @@ export class DatabaseService extends Client {
     const { session_id: sessionId, role, content } = values;
     const { is_checkpoint: isCheckpoint, context_data: contextData, metadata } = values;
     const input = { sessionId, role: upper(role), content, ...given({ isCheckpoint, contextData, metadata }) };
-    const added = (await (await this.begin()).ask('AddMessage', { input })).addMessage;
+    const added = (await this.ask('AddMessage', { input })).addMessage;
     return rows.message(found(added, 'session').message);
   }
 
@@ -290,7 +291,7 @@ export class DatabaseService extends Client {
   }
 
   async getCheckpointMessages(sessionId: string): Promise<types.ChatMessage[]> {
-    const node = ofKind((await (await this.begin()).ask('Checkpoints', { id: sessionId })).node);
+    const node = ofKind((await this.ask('Checkpoints', { id: sessionId })).node);
     return node && 'checkpoints' in node ? node.checkpoints.map(rows.message) : [];
   }
 
@@ -311,7 +312,7 @@ export class DatabaseService extends Client {
     mustFitPath(path, name, parent);
     const content = type === 'folder' ? values.content || undefined : values.content;
     const input = { projectId, path, type: upper(type), ...given({ content, language: values.language || undefined }) };
-    const made = (await (await this.begin()).ask('CreateFile', { input })).createFile;
+    const made = (await this.ask('CreateFile', { input })).createFile;
     return rows.file(found(made, 'project').file);
   }
 
@@ -340,7 +341,7 @@ export class DatabaseService extends Client {
   }
 
   async getProjectFile(projectId: string, filePath: string): Promise<types.ProjectFile | null> {
-    const row = (await (await this.begin()).ask('File', { id: projectId, path: filePath })).project?.file;
+    const row = (await this.ask('file', { projectId, path: filePath })).project?.file;
     return row ? rows.file(row) : null;
   }
 
@@ -357,12 +358,12 @@ export class DatabaseService extends Client {
       messageId: messageId(ofMessage),
     });
     const input = { projectId, path, content, ...context };
-    const updated = (await (await this.begin()).ask('UpdateFile', { input })).updateFile;
+    const updated = (await this.ask('UpdateFile', { input })).updateFile;
     return rows.file(found(updated, 'file').file);
   }
 
   async deleteProjectFile(projectId: string, filePath: string): Promise<void> {
-    await ifThere((await this.begin()).ask('DeleteFile', { input: { projectId, path: filePath } }));
+    await ifThere(this.ask('DeleteFile', { input: { projectId, path: filePath } }));
   }
 
   /**
@@ -408,7 +409,7 @@ export class DatabaseService extends Client {
   }
 
   async revertFileToSnapshot(fileId: string, snapshotId: string): Promise<types.ProjectFile> {
-    const reverted = (await (await this.begin()).ask('RevertFile', { input: { fileId, snapshotId } })).revertFile;
+    const reverted = (await this.ask('RevertFile', { input: { fileId, snapshotId } })).revertFile;
     return rows.file(found(reverted, 'file').file);
   }
 
@@ -441,7 +442,7 @@ export class DatabaseService extends Client {
       messageId: messageId(ofMessage),
       changeDescription: description || undefined,
     });
-    await call.ask('SyncFiles', { input: { projectId, files: inputs, ...context } });
+    await call.ask('syncFiles', { input: { projectId, files: inputs, ...context } });
   }
 
   // ── snapshots and changes ──
@@ -497,7 +498,7 @@ export class DatabaseService extends Client {
 
   /** The state before becomes a snapshot named "Pre-restore backup". */
   async restoreProjectSnapshot(snapshotId: string): Promise<void> {
-    await (await this.begin()).ask('RestoreSnapshot', { input: { snapshotId } });
+    await this.ask('restoreSnapshot', { input: { snapshotId } });
   }
 
   /**
@@ -560,7 +561,7 @@ export class DatabaseService extends Client {
   }
 
   async getProjectStats(projectId: string): Promise<types.ProjectStats> {
-    const row = (await (await this.begin()).ask('Project', { id: projectId })).project;
+    const row = (await this.ask('Project', { id: projectId })).project;
     return {
       project: row ? rows.project(row) : null,
       totalSessions: row?.stats.totalSessions ?? 0,

@@ -289,3 +289,19 @@ export interface Presence {
   avatar_url: string | null;
   joined_at: string;
 }
+
+/** What a write to files belongs to. */
+export interface WriteContext {
+  session_id?: string | undefined;
+  message_id?: string | undefined;
+  change_description?: string | undefined;
+}
+
+/** A message that is written piece by piece. */
+export interface MessageStart {
+  session_id: string;
+  role: MessageRole;
+  is_checkpoint?: boolean | undefined;
+  context_data?: JsonObject | undefined;
+  metadata?: JsonObject | undefined;
+}

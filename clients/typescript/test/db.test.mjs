@@ -7,10 +7,11 @@ import { pathToFileURL } from 'node:url';
 
 import { buildSchema, parse, validate } from 'graphql';
 
-import { install, own } from './package.mjs';
+import { compile, install, own } from './package.mjs';
 import { schemaFile, url } from './server.mjs';
 
-const { folder, node, entry } = await install();
+const app = await install();
+const { folder, entry } = app;
 const { AntiphonError, connect, DatabaseService, db } = await entry('index');
 const { documents } = await entry('documents');
 connect({ url, token: () => process.env.TOKEN });
@@ -49,26 +50,15 @@ test('every call of the original is there, and every document is one of the sche
   for (const [name, text] of Object.entries(documents)) assert.deepEqual(validate(schema, parse(text)), [], name);
 });
 
-/** Compiles a module that uses the installed package, as strictly as an application can. */
-async function compile(name) {
-  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-  const compilerOptions = {
-    strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, target: 'es2022', module: 'nodenext',
-    lib: ['es2023', 'dom'], types: [], rootDir: '.', outDir: 'out',
-  };
-  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [name] }));
-  await node(own('node_modules/typescript/bin/tsc'), '-p', folder);
-}
-
 test("the class is assignable to the original's signatures, and they to it", async () => {
   await cp(own('original.ts'), join(folder, 'original.ts'));
-  await compile('original.ts');
+  await compile(app, 'original.ts');
 });
 
 test("the documentation's usage runs word for word, and compiles strictly", async () => {
   const names = ['project', 'session', 'userMessage', 'assistantMessage', 'file', 'updatedFile', 'snapshots', 'snapshot', 'stats', 'activity', 'projects'];
   await writeFile(join(folder, 'usage.ts'), `${await readFile(own('usage.ts'), 'utf8')}\nexport { ${names} };\n`);
-  await compile('usage.ts');
+  await compile(app, 'usage.ts');
   // The documentation reverts to the second state of a file that it has edited once: there is one such state, so a second edit
   // comes between.
   const { getFileSnapshots } = db;

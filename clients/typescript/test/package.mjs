@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect as connectTo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -28,15 +28,26 @@ export async function install() {
   return { folder, installed, node, entry };
 }
 
-/** The token of the tests' user with another end. */
-export async function tokenFor(seconds) {
+/** The token of the tests' user with another end, or with other claims. */
+export async function tokenFor(seconds, claims = {}) {
   const { TOKEN, JWT_SECRET, DATABASE_URL } = process.env;
   const secret = JWT_SECRET || (await readFile(`${DATABASE_URL.replace('sqlite://', '')}.secret`, 'utf8')).trim();
-  const [head, claims] = TOKEN.split('.');
+  const [head, present] = TOKEN.split('.');
   const exp = Math.floor(Date.now() / 1_000) + seconds;
-  const own = { ...JSON.parse(Buffer.from(claims, 'base64url')), exp };
+  const own = { ...JSON.parse(Buffer.from(present, 'base64url')), exp, ...claims };
   const text = `${head}.${Buffer.from(JSON.stringify(own)).toString('base64url')}`;
   return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+}
+
+/** Compiles modules that use the installed package, as strictly as an application can. */
+export async function compile({ folder, node }, ...files) {
+  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+  const compilerOptions = {
+    strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, target: 'es2022',
+    module: 'nodenext', lib: ['es2023', 'dom', 'dom.iterable'], types: [], rootDir: '.', outDir: 'out',
+  };
+  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }));
+  await node(own('node_modules/typescript/bin/tsc'), '-p', folder);
 }
 
 /** A proxy before the server that can cut every connection that goes by it. */
