@@ -12,9 +12,9 @@ import { Kind, parse, print, stripIgnoredCharacters, visit } from 'graphql';
 
 const own = (path) => fileURLToPath(new URL(path, import.meta.url));
 const out = process.argv[2] ?? own('dist');
-const SOURCES = ['additions.ts', 'arguments.ts', 'client.ts', 'connection.ts', 'index.ts', 'live.ts', 'rows.ts', 'service.ts', 'transfer.ts', 'types.ts'];
+const SOURCES = ['additions.ts', 'arguments.ts', 'client.ts', 'connection.ts', 'index.ts', 'live.ts', 'react.ts', 'rows.ts', 'service.ts', 'transfer.ts', 'types.ts'];
 const DOCUMENTS = ['operations.graphql', 'live.graphql', 'api.graphql'];
-const ENTRIES = ['index', 'documents', 'transfer'];
+const ENTRIES = ['index', 'documents', 'react', 'transfer'];
 
 const document = parse((await Promise.all(DOCUMENTS.map((name) => readFile(own(name), 'utf8')))).join('\n'));
 const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
@@ -91,14 +91,14 @@ try {
     types: [],
   };
   await writeFile(join(work, 'package.json'), '{ "type": "module" }');
-  await writeFile(join(work, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['index.ts'] }));
+  await writeFile(join(work, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['index.ts', 'react.ts'] }));
   execFileSync(process.execPath, [own('../node_modules/typescript/bin/tsc'), '-p', work], { stdio: 'inherit' });
   await build({
     entryPoints: ENTRIES.map((name) => join(work, `${name}.ts`)),
     outdir: out,
     bundle: true,
     // The entries share their modules by importing each other.
-    external: ENTRIES.map((name) => `./${name}.js`),
+    external: ['react', ...ENTRIES.map((name) => `./${name}.js`)],
     format: 'esm',
     target: 'es2022',
     minify: true,
