@@ -39,7 +39,7 @@ pub struct Limits {
     #[arg(long, env = "MAX_FILE_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_file_bytes: usize,
     /// Largest text other than a file (a message, a prompt, a JSON value), in bytes
-    #[arg(long, env = "MAX_TEXT_BYTES", default_value_t = 1024 * 1024, global = true, value_name = "BYTES")]
+    #[arg(long, env = "MAX_TEXT_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_text_bytes: usize,
     /// Largest chunk by which a message grows, in bytes
     #[arg(long, env = "MAX_CHUNK_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]
@@ -70,7 +70,7 @@ pub struct Limits {
     #[arg(long, env = "MAX_AGENT_CONFIGURATIONS", default_value_t = 100, global = true, value_name = "N")]
     pub max_agent_configurations: usize,
     /// Largest HTTP request body or WebSocket message, in bytes
-    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
+    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 64 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_body_bytes: usize,
     /// Largest HTTP request body without a token, in bytes, decompressed
     #[arg(long, env = "MAX_ANONYMOUS_BODY_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]
