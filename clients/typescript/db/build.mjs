@@ -12,9 +12,9 @@ import { Kind, parse, print, stripIgnoredCharacters, visit } from 'graphql';
 
 const own = (path) => fileURLToPath(new URL(path, import.meta.url));
 const out = process.argv[2] ?? own('dist');
-const SOURCES = ['additions.ts', 'arguments.ts', 'client.ts', 'connection.ts', 'index.ts', 'live.ts', 'react.ts', 'rows.ts', 'service.ts', 'transfer.ts', 'types.ts'];
+const SOURCES = ['additions.ts', 'arguments.ts', 'client.ts', 'connection.ts', 'index.ts', 'live.ts', 'print.ts', 'react.ts', 'rows.ts', 'service.ts', 'transfer.ts', 'types.ts'];
 const DOCUMENTS = ['operations.graphql', 'live.graphql', 'api.graphql'];
-const ENTRIES = ['index', 'documents', 'react', 'transfer'];
+const ENTRIES = ['index', 'documents', 'print', 'react', 'transfer'];
 
 const document = parse((await Promise.all(DOCUMENTS.map((name) => readFile(own(name), 'utf8')))).join('\n'));
 const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);

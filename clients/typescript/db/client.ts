@@ -31,12 +31,10 @@ export interface TypedDocument<Result, Values> {
   __apiType?: (variables: Values) => Result;
 }
 
-/** The text of a document. */
-function textOf(document: unknown): string {
+/** The text of a document. What prints a parsed one is loaded when it is first needed. */
+async function textOf(document: unknown): Promise<string> {
   if (typeof document === 'string' || document instanceof String) return document.toString();
-  const { loc } = document as { loc?: { source?: { body?: string } } };
-  if (loc?.source?.body) return loc.source.body;
-  throw refuse('document', "This document has no text: pass a string, such as `print(document)` of the package graphql.");
+  return (await import('./print.js')).print(document as Parameters<typeof import('./print.js').print>[0]);
 }
 
 /** Variables may be left out if none must be given. */
@@ -73,7 +71,7 @@ export class Client {
   /** Runs a query or a mutation. Throws if any part of it fails: `AntiphonError.data` has the parts that did not. */
   async query<Result = any, V = Variables>(document: TypedDocument<Result, V> | string, ...[variables, options]: Values<V>): Promise<Result> {
     const call = await this.begin();
-    return call.run(textOf(document), variables ?? {}, options?.signal) as Promise<Result>;
+    return call.run(await textOf(document), variables ?? {}, options?.signal) as Promise<Result>;
   }
 
   /** The project's present revision: pass it as `afterRevision` to miss nothing from here on. */

@@ -202,12 +202,24 @@ export class Call {
     }
   }
 
-  /** The first rows of a list, at most `max`, and how many there are in all. */
-  async rows<Node, Row>(list: List<Node, Row>, max = Infinity): Promise<{ rows: Row[]; total: number }> {
-    const rows: Row[] = [];
-    let cursor: string | null = null;
+  /** A part of a list, at most `count` rows. Contents that are too large for one answer come in smaller parts. */
+  async #part<Node, Row>(list: List<Node, Row>, count: number, cursor: string | null, rows: boolean): Promise<Part<Node>> {
     for (;;) {
-      const part: Part<Node> = await list.ask(range(list, Math.min(max - rows.length, list.size), cursor, true));
+      const first = Math.min(count, list.size);
+      try {
+        return await list.ask(range(list, first, cursor, rows));
+      } catch (error) {
+        if (!(error instanceof AntiphonError && error.code === 'QUERY_TOO_COMPLEX') || first === 1) throw error;
+        list.size = Math.ceil(first / 8);
+      }
+    }
+  }
+
+  /** The rows of a list after a cursor, at most `max`, and how many there are in all. */
+  async rows<Node, Row>(list: List<Node, Row>, max = Infinity, cursor: string | null = null): Promise<{ rows: Row[]; total: number }> {
+    const rows: Row[] = [];
+    for (;;) {
+      const part: Part<Node> = await this.#part(list, max - rows.length, cursor, true);
       const nodes = (part?.nodes ?? []).map((node) => list.row(node));
       rows.push(...(list.isReversed ? nodes.reverse() : nodes));
       cursor = next(list, part);
@@ -224,24 +236,13 @@ export class Call {
     let cursor: string | null = null;
     let isOver = false;
     for (let left = (page - 1) * limit; left > 0 && !isOver; left -= list.size) {
-      const part: Part<Node> = await list.ask(range(list, Math.min(left, list.size), cursor, false));
-      const end = next(list, part);
+      const end: string | null = next(list, await this.#part(list, left, cursor, false));
       isOver = end === null;
       cursor = end ?? cursor;
     }
-    const data: Row[] = [];
-    let total = 0;
-    do {
-      const part: Part<Node> = await list.ask(range(list, Math.min(limit - data.length, list.size), cursor, true));
-      total = part?.totalCount ?? 0;
-      if (isOver) break;
-      const nodes = (part?.nodes ?? []).map((node) => list.row(node));
-      data.push(...(list.isReversed ? nodes.reverse() : nodes));
-      const end = next(list, part);
-      isOver = end === null;
-      cursor = end;
-    } while (data.length < limit && !isOver);
-    return paginated(data, total, page, limit);
+    // Past the end only the total is wanted.
+    const { rows, total } = await this.rows(list, isOver ? 1 : limit, cursor);
+    return paginated(isOver ? [] : rows, total, page, limit);
   }
 }
 

@@ -255,6 +255,34 @@ test('what is not there is answered as it was there', async () => {
   await refused(db.createProjectFile(none, { file_path: 'a', file_name: 'a', file_type: 'file' }), 'NOT_FOUND');
 });
 
+test('what is too large for one answer comes in several, and what is too large for the server is named', async () => {
+  const { id } = await db.createProject({ name: 'Large', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  const names = Array.from({ length: 9 }, (_, n) => `${n}.md`);
+  await db.syncVirtualFileSystemToDatabase(id, '', '', names.map((name) => ({ path: name, name, content: name, type: 'file' })));
+  for (const content of names) await db.createChatMessage({ session_id: session.id, role: 'user', content });
+  // A server whose answers have room for three contents.
+  const sizes = [];
+  const small = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    const { first, rows = true } = JSON.parse(init.body).variables;
+    sizes.push(first);
+    if (first > 3 && rows) return Response.json({ data: null, errors: [{ message: 'too much', extensions: { code: 'QUERY_TOO_COMPLEX' } }] });
+    return fetch(to, init);
+  } });
+  assert.deepEqual((await small.getProjectFiles(id)).map(({ content }) => content), names);
+  assert.deepEqual(sizes, [500, 63, 8, ...Array(9).fill(1)]);
+  assert.equal((await small.getProjectCodeChanges(id)).length, 9);
+  const messages = async (page) => (await small.getSessionMessages(session.id, {}, { page, limit: 5 })).data.map(({ content }) => content);
+  assert.deepEqual([await messages(1), await messages(2), await messages(3)], [names.slice(0, 5), names.slice(5), []]);
+
+  const knowledge = 'k'.repeat(8 << 20);
+  const message = await db.createChatMessage({ session_id: session.id, role: 'user', content: knowledge });
+  assert.equal(message.content, knowledge);
+  const error = await db.createChatMessage({ session_id: session.id, role: 'user', content: 'k'.repeat(11 << 20) }).catch((error) => error);
+  assert.deepEqual([error.code, error.extensions.field], ['PAYLOAD_TOO_LARGE', 'content']);
+  assert.match(error.message, /--max-text-bytes/);
+});
+
 test('each instance has its own identity, and a call has one throughout', async () => {
   // Given two services of one process, and a token that is another at each call …
   const nobody = new DatabaseService({ url });
