@@ -18,8 +18,8 @@ const lower = <T extends string>(name: T) => name.toLowerCase() as Lowercase<T>;
 export const profile = (row: ProfileRowFragment): types.UserProfile => ({
   id: row.id,
   email: row.email ?? '',
-  full_name: row.fullName ?? null,
-  avatar_url: row.avatarUrl ?? null,
+  full_name: row.fullName || null,
+  avatar_url: row.avatarUrl || null,
   created_at: row.createdAt,
   updated_at: row.updatedAt,
 });

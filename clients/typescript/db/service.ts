@@ -1,5 +1,5 @@
 // The original service's class, over GraphQL: the same calls, arguments and rows.
-import { given, id, messageId, mustBe, mustFitPath, text, time, upper } from './arguments.js';
+import { given, id, messageId, mustBe, mustFitPath, partsOf, text, time, upper } from './arguments.js';
 import { Additions } from './additions.js';
 import { found, ofKind } from './client.js';
 import {
@@ -99,7 +99,9 @@ export class DatabaseService extends Additions {
       const { email } = (await call.ask('Profile', {})).viewer;
       mustBe('email', values.email, email, "A profile's address is the token's: change it where the user signs in.");
     }
-    const input = given({ fullName: values.full_name, avatarUrl: values.avatar_url });
+    // The API has no null here: an empty text is none.
+    const none = (value: string | null | undefined) => (value === null ? '' : value);
+    const input = given({ fullName: none(values.full_name), avatarUrl: none(values.avatar_url) });
     return rows.profile(found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile'));
   }
 
@@ -162,7 +164,7 @@ export class DatabaseService extends Additions {
     const call = await this.begin();
     const { sort_by: column = 'updated_at', sort_order: order = 'desc' } = pagination;
     const filter = given({
-      status: filters.status && upper(filters.status),
+      status: filters.status ? upper(filters.status) : undefined,
       search: filters.search || undefined,
       createdAfter: time(filters.created_after),
       createdBefore: time(filters.created_before),
@@ -270,7 +272,7 @@ export class DatabaseService extends Additions {
   ): Promise<types.Paginated<types.ChatMessage>> {
     const call = await this.begin();
     const filter = given({
-      role: filters.role && upper(filters.role),
+      role: filters.role ? upper(filters.role) : undefined,
       isCheckpoint: filters.is_checkpoint,
       search: filters.search || undefined,
       after: time(filters.timestamp_after),
@@ -435,7 +437,7 @@ export class DatabaseService extends Additions {
     }
     const inputs = real.flatMap(({ path, content }) => {
       if (typeof content === 'string') return [{ path, content }];
-      return present.has(path.replace(/^\/+/, '')) ? [] : [{ path, content: '' }];
+      return present.has(partsOf(path).join('/')) ? [] : [{ path, content: '' }];
     });
     const context = given({
       sessionId: id(sessionId),

@@ -241,6 +241,33 @@ test('a session that is started twice at once is one session', async () => {
   await refused(db.createChatMessage({ session_id: first.id, role: 'user', content: 'Late' }), 'CONFLICT');
 });
 
+test('arguments in every form that the original takes', async () => {
+  const { id } = await db.createProject({ name: `Forms ${crypto.randomUUID()}`, initial_prompt: 'p', config: {} });
+  const { name } = await db.getProject(id);
+  const count = async (filters) => (await db.getUserProjects({ search: name, ...filters })).pagination.total;
+  for (const early of ['2020-01-01', '2020-01-01T10:00', '2020-01-01 10:00', '2020-01-01 10:00:00+01', '2020-01-01T10:00:00+0100', '2020-01-01T10:00:00.123456', '2020-01-01T10:00:00.123456-05:30', '2020-01-01T10:00Z', 'Wed Jan 01 2020', new Date(0).toISOString(), new Date(0).toUTCString()]) {
+    assert.equal(await count({ created_after: early }), 1, early);
+    assert.equal(await count({ created_before: early }), 0, early);
+  }
+  await refused(count({ created_after: 'yesterday' }), 'BAD_USER_INPUT');
+  assert.equal(await count({ status: '', created_after: '', created_before: '' }), 1);
+  const session = await db.createChatSession({ project_id: id });
+  assert.equal((await db.getSessionMessages(session.id, { role: '', search: '', timestamp_after: '' })).pagination.total, 0);
+
+  // A file without content stays as it is, however its path is written.
+  const file = { file_path: 'src/x.py', file_name: 'x.py', file_type: 'file', content: 'keep' };
+  await db.createProjectFile(id, file);
+  for (const path of ['src/x.py', '/src/x.py', './src/x.py', 'src//x.py', 'src/./x.py', 'src/x.py/']) {
+    await db.syncVirtualFileSystemToDatabase(id, '', '', [{ path, name: 'x.py', type: 'file' }]);
+    assert.equal((await db.getProjectFile(id, 'src/x.py')).content, 'keep', path);
+  }
+
+  // A picture can be taken away, a name cannot, and that is said.
+  assert.equal((await db.updateUserProfile({ avatar_url: 'https://example.com/a.png' })).avatar_url, 'https://example.com/a.png');
+  for (const avatar_url of ['', null]) assert.equal((await db.updateUserProfile({ avatar_url })).avatar_url, null);
+  for (const full_name of ['', null]) await refused(db.updateUserProfile({ full_name }), 'BAD_USER_INPUT');
+});
+
 test('what is not there is answered as it was there', async () => {
   const none = crypto.randomUUID();
   const empty = (limit) => ({ data: [], pagination: { page: 1, limit, total: 0, total_pages: 0, has_next: false, has_prev: false } });
