@@ -1,4 +1,5 @@
-// The db package's tarball: what it declares, what it is in empty applications, and that it works in other runtimes.
+// The db package's tarball: what it declares, what it is in empty applications, and that it works in other runtimes. It is built
+// with what `npm ci` installs in ../typescript.
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
