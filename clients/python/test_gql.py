@@ -1,8 +1,14 @@
 """`gql` over HTTP and WebSocket (aiohttp and websockets transports), against a running server."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
 import os
+import time
 import unittest
+from pathlib import Path
 
 from gql import Client, gql
 from gql.transport.aiohttp import AIOHTTPTransport
@@ -37,6 +43,16 @@ def sockets(token=TOKEN, path="/graphql"):
     url = BASE_URL.replace("http", "ws", 1) + path
     yield WebsocketsTransport(url=url, headers={"Authorization": f"Bearer {token}"})
     yield AIOHTTPWebsocketsTransport(url=url, init_payload={"Authorization": f"Bearer {token}"})
+
+
+def with_end(seconds):
+    """The tests' token with another end, counted from now."""
+    secret = os.environ.get("JWT_SECRET") or Path(os.environ["DATABASE_URL"].removeprefix("sqlite://") + ".secret").read_text().strip()
+    head, claims, _ = TOKEN.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()  # noqa: E731
+    text = f"{head}.{encode(json.dumps(claims | {'exp': int(time.time()) + seconds}).encode())}"
+    return f"{text}.{encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest())}"
 
 
 async def ask(transport, document, **variables):
@@ -87,7 +103,8 @@ class Gql(unittest.IsolatedAsyncioTestCase):
         # The last character of a signature can have unused bits; one in the middle has none.
         middle = len(TOKEN) - 20
         wrong = TOKEN[:middle] + ("A" if TOKEN[middle] != "A" else "B") + TOKEN[middle + 1 :]
-        for transport in [http(wrong), *sockets(wrong)]:
+        expired = with_end(-60)
+        for transport in [http(wrong), *sockets(wrong), http(expired), *sockets(expired)]:
             with self.assertRaises(Exception) as refused:
                 await asyncio.wait_for(ask(transport, VIEWER), 10)
             self.assertNotIsInstance(refused.exception, asyncio.TimeoutError)

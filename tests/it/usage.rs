@@ -220,6 +220,27 @@ tests::on_both! {
         assert_eq!(found, expected);
     }
 
+    async fn knowledge_of_eight_mebibytes_is_accepted_by_default(server: Server) {
+        let ada = server.user("ada@example.com");
+        let knowledge = "k".repeat(8 << 20);
+        let input = json!({ "name": "Large", "initialPrompt": knowledge, "config": { "knowledge": knowledge } });
+        ada.mutate("createProject", input, "revision").await.ok();
+        let project = Project::create(&ada, "Knowledge").await;
+        let session = project.start_session().await;
+        project.add_message(&session, &knowledge, false).await;
+        let files: Vec<_> = (0..5).map(|n| json!({ "path": format!("{n}.md"), "content": format!("{n}{knowledge}") })).collect();
+        let synced = project.mutate("syncFiles", json!({ "files": files }), "created").await.ok();
+        assert_eq!(synced["syncFiles"]["created"], 5);
+
+        // What is larger is refused by the name of the setting.
+        let larger = "k".repeat((10 << 20) + 1);
+        let input = json!({ "sessionId": session, "role": "USER", "content": larger });
+        let refused = ada.mutate("addMessage", input, "revision").await;
+        assert_eq!(refused.error_code(), "PAYLOAD_TOO_LARGE");
+        let message = text(&refused.error()["message"]);
+        assert!(message.contains("--max-text-bytes allows 10485760"), "{message}");
+    }
+
     async fn a_project_is_changed_opened_deleted_and_restored(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Mine").await;

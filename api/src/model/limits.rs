@@ -39,7 +39,7 @@ pub struct Limits {
     #[arg(long, env = "MAX_FILE_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_file_bytes: usize,
     /// Maximum size of any other text (a message, a prompt, a JSON value), in bytes
-    #[arg(long, env = "MAX_TEXT_BYTES", default_value_t = 1024 * 1024, global = true, value_name = "BYTES")]
+    #[arg(long, env = "MAX_TEXT_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_text_bytes: usize,
     /// Maximum size of a chunk of a streaming message, in bytes
     #[arg(long, env = "MAX_CHUNK_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]
@@ -71,7 +71,7 @@ pub struct Limits {
     #[arg(long, env = "MAX_AGENT_CONFIGURATIONS", default_value_t = 100, global = true, value_name = "N")]
     pub max_agent_configurations: usize,
     /// Maximum size of an HTTP request body or WebSocket message, in bytes
-    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES")]
+    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 64 * 1024 * 1024, global = true, value_name = "BYTES")]
     pub max_body_bytes: usize,
     /// Maximum size of an HTTP request body without a token, in bytes after decompression
     #[arg(long, env = "MAX_ANONYMOUS_BODY_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 
 import { ClientError, GraphQLClient, gql } from 'graphql-request';
 
+import { tokenFor } from './package.mjs';
 import { documents, headers, newProject, url } from './server.mjs';
 
 const client = new GraphQLClient(url, { headers });
@@ -41,11 +42,13 @@ test('an error contains its code and its location', async () => {
   });
 });
 
-test('an invalid token is refused', async () => {
-  const wrong = new GraphQLClient(url, { headers: { Authorization: 'Bearer no.such.token' } });
-  await assert.rejects(wrong.request(documents.Viewer), (error) => {
-    assert.equal(error.response.status, 401);
-    assert.equal(error.response.errors[0].extensions.code, 'UNAUTHENTICATED');
-    return true;
-  });
+test('an invalid or expired token is refused', async () => {
+  for (const token of ['no.such.token', await tokenFor(-60)]) {
+    const wrong = new GraphQLClient(url, { headers: { Authorization: `Bearer ${token}` } });
+    await assert.rejects(wrong.request(documents.Viewer), (error) => {
+      assert.equal(error.response.status, 401);
+      assert.equal(error.response.errors[0].extensions.code, 'UNAUTHENTICATED');
+      return true;
+    });
+  }
 });

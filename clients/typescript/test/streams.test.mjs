@@ -6,6 +6,7 @@ import { ApolloClient, HttpLink, InMemoryCache } from '@apollo/client';
 import { print } from 'graphql';
 import { createClient } from 'graphql-sse';
 
+import { tokenFor } from './package.mjs';
 import { documents, eventually, headers, newProject, url } from './server.mjs';
 
 const query = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]));
@@ -111,6 +112,19 @@ test('graphql-sse restores its single connection after a reconnect', async () =>
   }
   assert.deepEqual(heard, ['MESSAGE_ADDED', 'MESSAGE_ADDED']);
   client.dispose();
+});
+
+test('graphql-sse is refused with a wrong and an expired token, on one connection and on several', async () => {
+  for (const token of ['no.such.token', await tokenFor(-60)]) {
+    for (const singleConnection of [true, false]) {
+      const client = createClient({ url, headers: () => ({ Authorization: `Bearer ${token}` }), singleConnection, retryAttempts: 0 });
+      const results = (async () => {
+        for await (const result of client.iterate({ query: query.Viewer })) assert.fail(JSON.stringify(result));
+      })();
+      await assert.rejects(results, ({ response }) => response?.status === 401);
+      client.dispose();
+    }
+  }
 });
 
 test('Apollo receives events with multipart', async () => {
