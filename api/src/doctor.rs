@@ -676,7 +676,7 @@ fn check_role(row: &sqlx::postgres::PgRow, findings: &mut Findings) -> anyhow::R
         "role",
         format!("the login {right}"),
         "each transaction gives those rights up, but whoever gets hold of the login reads every project",
-        "let the server log in as a role made for it, which owns nothing (README, \"Two logins\")",
+        "let the server log in as a role made for it, which owns nothing (docs/postgres.md, \"Two logins\")",
     );
     Ok(())
 }
