@@ -7,7 +7,7 @@ use std::{
 
 use antiphon::{
     app::{self, App},
-    config::{Cli, Command, Export, Import, Serve, Settings},
+    config::{self, Cli, Command, Export, Import, Serve, Settings},
     doctor,
     domain::portability::import::Progress,
     graphql::schema,
@@ -63,6 +63,8 @@ async fn obey(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Export(export)) => run_export(&settings, &export).await,
         Some(Command::Verify { project }) => run_verify(&settings, project.as_deref()).await,
         Some(Command::Doctor) => run_doctor(&settings).await,
+        Some(Command::Completions { shell }) => print(&String::from_utf8_lossy(&config::completions(shell))),
+        Some(Command::Man { command }) => print(&String::from_utf8_lossy(&config::manual(command.as_deref())?)),
         Some(Command::Schema) => print(&format!("{}\n", schema::sdl(&schema::build(&settings.limits)).trim_end())),
     }
 }
