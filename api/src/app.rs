@@ -287,7 +287,7 @@ async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
         tracing::warn!(
             login = name,
             "row-level security holds, since every transaction gives up the login's own rights, but this login could read all \
-             projects: let the server have one that owns nothing (README, \"Two logins\")"
+             projects: let the server have one that owns nothing (docs/postgres.md, \"Two logins\")"
         );
     }
     Ok(())

@@ -8,6 +8,7 @@
 //   CHROMIUM    the browser (default /usr/bin/chromium)
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, request as ask } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -16,6 +17,21 @@ import { chromium } from 'playwright-core';
 const { BASE_URL, TOKEN, SCREENSHOT, CHROMIUM = '/usr/bin/chromium' } = process.env;
 assert.ok(BASE_URL && TOKEN, 'set BASE_URL and TOKEN');
 const origin = new URL(BASE_URL).origin;
+
+// A proxy that has the server below a path, which it removes, and redirects nothing.
+const proxy = createServer((from, to) => {
+  if (!/^\/api(\/|$)/.test(from.url)) return to.writeHead(404).end();
+  const path = from.url.slice('/api'.length) || '/';
+  const { host } = new URL(BASE_URL);
+  from.pipe(
+    ask(`${origin}${path}`, { method: from.method, headers: { ...from.headers, host } }, (answer) => {
+      to.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(to);
+    }),
+  );
+});
+await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+const below = `http://127.0.0.1:${proxy.address().port}`;
 
 const profile = await mkdtemp(join(tmpdir(), 'antiphon-graphiql-'));
 const browser = await chromium.launchPersistentContext(profile, {
@@ -42,7 +58,7 @@ browser.on('weberror', (error) => problems.push(`page: ${error.error().message}`
 browser.on('requestfailed', (request) => problems.push(`failed: ${request.url()} ${request.failure()?.errorText}`));
 browser.on('request', (request) => {
   const url = new URL(request.url());
-  if (url.protocol !== 'data:' && url.origin !== origin) problems.push(`another host: ${url}`);
+  if (url.protocol !== 'data:' && ![origin, below].includes(url.origin)) problems.push(`another host: ${url}`);
 });
 
 /** Waits until the displayed response satisfies `test`, and returns it. */
@@ -160,12 +176,22 @@ try {
   await answer(listener, ({ data }) => data?.viewer?.id);
 
   assert.deepEqual(problems, []);
-  console.log('GraphiQL: query, mutation, live event, streaming message and reload work; no error, no other host.');
+
+  // Given a sign-in link below a path, without the slash at the end, then the page works there, too.
+  const moved = await browser.newPage();
+  await moved.goto(`${below}/api#token=${TOKEN}`);
+  await tab(moved, 'WhoAmI').waitFor();
+  assert.equal(moved.url(), `${below}/api/`);
+  await run(moved, 'WhoAmI');
+  await answer(moved, ({ data }) => data?.viewer?.id);
+
+  console.log('GraphiQL: query, mutation, live event, streaming message, reload and a path work; no error, no other host.');
 } catch (error) {
   // The browser's problems are often the cause.
   console.error(problems.join('\n'));
   throw error;
 } finally {
   await browser.close();
+  proxy.close();
   await rm(profile, { recursive: true, force: true });
 }

@@ -29,13 +29,21 @@ const OUTSIDE: &[&str] =
 /// The entries at the top of the repository, except dot files.
 const TOP: &[&str] = &[
     "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
+    "Dockerfile",
+    "LICENSE",
     "README.md",
     "SECURITY.md",
     "api",
     "clients",
+    "compose.yaml",
+    "deploy",
+    "docs",
     "entity",
+    "examples",
     "migration",
     "schema.graphql",
     "tests",
@@ -43,6 +51,9 @@ const TOP: &[&str] = &[
 
 /// The most lines of a source file, without its unit tests.
 const MAX_LINES: usize = 800;
+
+/// The most lines of README.md, so that a newcomer reads it to the end.
+const MAX_README_LINES: usize = 150;
 
 /// Names of places and things outside the repository, which mean nothing to its readers. Each is in two pieces, because
 /// otherwise this file would fail its own test.
@@ -143,6 +154,109 @@ fn the_repository_names_nothing_outside_itself() {
         }
     }
     assert!(problems.is_empty(), "names of things outside the repository:\n{problems}");
+}
+
+#[test]
+fn readme_is_short() {
+    let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(
+        lines <= MAX_README_LINES,
+        "README.md has {lines} lines, and at most {MAX_README_LINES} are read to the end"
+    );
+}
+
+#[test]
+fn every_link_of_a_document_resolves() {
+    let mut problems = String::new();
+    for path in files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for (line, target) in links(&text) {
+            if let Some(problem) = broken(&path, &text, &target) {
+                writeln!(problems, "{}:{line}: {target}: {problem}", display(&path)).unwrap();
+            }
+        }
+    }
+    assert!(problems.is_empty(), "links that lead nowhere:\n{problems}");
+}
+
+#[test]
+fn every_document_is_linked() {
+    let documents: Vec<_> = files()
+        .into_iter()
+        .filter(|path| {
+            path.starts_with(root().join("docs")) && path.extension().is_some_and(|extension| extension == "md")
+        })
+        .collect();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let linked: Vec<_> = links(&readme).into_iter().map(|(_, target)| root().join(target)).collect();
+    let strangers: Vec<_> = documents.iter().filter(|path| !linked.contains(path)).map(|path| display(path)).collect();
+    assert!(strangers.is_empty(), "README.md does not lead to {strangers:?}");
+}
+
+#[test]
+fn a_broken_link_is_found() {
+    let text = "# A b\n[one](docs/api.md) `[no](x)` [two](#a-b) ![three](nowhere.png)\n    [code](x)\n```\n[code](x)\n```\n\
+                [four](#c) [five](docs/api.md#nothing) [six](https://example.com/x)";
+    let readme = root().join("README.md");
+    let found: Vec<_> = links(text).into_iter().filter(|(_, target)| broken(&readme, text, target).is_some()).collect();
+    let expected = [(2, "nowhere.png"), (7, "#c"), (7, "docs/api.md#nothing")];
+    assert_eq!(found, expected.map(|(line, target)| (line, target.to_owned())));
+}
+
+#[test]
+fn every_setting_of_the_documents_is_one() {
+    let help = antiphon::config::Cli::try_parse_from(["antiphon", "serve", "--help"]).unwrap_err().to_string();
+    let text = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let (_, settings) = text.split_once("## Settings").unwrap();
+    let (settings, _) = settings.split_once("\n## ").unwrap();
+    let rows = settings.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let names: Vec<_> = rows.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`')).collect();
+    assert!(names.len() > 40, "{names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !help.contains(&format!("[env: {name}"))).collect();
+    assert!(missing.is_empty(), "docs/operating.md names settings that there are not: {missing:?}");
+}
+
+/// The links and pictures of a Markdown text, outside of code, with their lines.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let (mut links, mut is_code) = (Vec::new(), false);
+    for (number, line) in text.lines().enumerate() {
+        is_code ^= line.trim_start().starts_with("```");
+        if is_code || line.starts_with("    ") {
+            continue;
+        }
+        let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        for (at, _) in prose.match_indices("](") {
+            let target = prose[at + 2..].split(')').next().unwrap_or_default();
+            links.push((number + 1, target.to_owned()));
+        }
+    }
+    links
+}
+
+/// What is wrong with a link of a document. Other sites are not asked.
+fn broken(document: &Path, text: &str, target: &str) -> Option<&'static str> {
+    if target.contains("://") {
+        return None;
+    }
+    let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+    let path = if file.is_empty() { document.to_owned() } else { document.parent().unwrap().join(file) };
+    if !path.exists() {
+        return Some("there is no such file");
+    }
+    let anchor = anchor?;
+    let other = if file.is_empty() { text.to_owned() } else { fs::read_to_string(path).unwrap_or_default() };
+    let headings = other.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let has = headings.map(anchor_of).any(|heading| heading == anchor);
+    (!has).then_some("there is no such heading")
+}
+
+/// The anchor that a heading gets: small letters, dashes for blanks, and no other signs.
+fn anchor_of(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    kept.chars()
+        .filter(|sign| sign.is_alphanumeric() || " -_".contains(*sign))
+        .map(|sign| if sign == ' ' { '-' } else { sign })
+        .collect()
 }
 
 /// Whether the line contains the word. A path counts only as an absolute one, and not within another path or a URL.

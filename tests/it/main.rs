@@ -13,6 +13,7 @@ mod counts;
 mod damage;
 mod database;
 mod database_faults;
+mod deploy;
 mod disk_faults;
 mod documents;
 mod doors;

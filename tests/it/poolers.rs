@@ -1,7 +1,11 @@
 //! Given PostgreSQL behind a pooler, when the service uses it, then it works, or reports why it does not, and no table
 //! is created in the wrong schema.
 
-use antiphon::{app::App, commands, config::Serve};
+use antiphon::{
+    app::App,
+    commands,
+    config::{Cli, Serve},
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tests::{
     client::Client,
@@ -112,6 +116,33 @@ fn no_table_is_created_in_the_wrong_schema() {
             commands::migrate(&settings(&database.url(), &["--database-schema", "missing"])).await.unwrap_err();
         assert!(format!("{refused:#}").contains("there is no schema \"missing\""), "{refused:#}");
         assert_eq!(tables(&database).await, ["agents"]);
+        database.remove().await;
+    });
+}
+
+#[test]
+fn a_schema_with_an_odd_name_works_or_is_refused_in_words() {
+    run_with_database(Kind::Postgres, async |_| {
+        let database = Database::blank(Kind::Postgres).await;
+        for name in ["o'x", "a''b", "$user", "$$", "pg_temp", "a{uuid}b"] {
+            let refused =
+                Cli::try_parse_from(["antiphon", "migrate", "--database-schema", name]).unwrap_err().to_string();
+            assert!(refused.contains("CREATE SCHEMA antiphon"), "{name}: {refused}");
+        }
+        // However it is asked for.
+        database.execute("CREATE SCHEMA \"o'x\"; CREATE SCHEMA \"a\"\"b, c\"").await;
+        let url = format!("{}?options=-csearch_path%3D%22o'x%22", database.url());
+        let refused = format!("{:#}", commands::migrate(&settings(&url, &[])).await.unwrap_err());
+        assert!(refused.contains("\"o'x\"") && refused.contains("apostrophe"), "{refused}");
+        let examined = examined(&url, &[]).await;
+        assert!(examined.contains("BROKEN") && examined.contains("apostrophe"), "{examined}");
+        assert!(tables(&database).await.is_empty());
+
+        let flags = ["--database-schema", "a\"b, c"];
+        commands::migrate(&settings(&database.url(), &flags)).await.unwrap();
+        assert_eq!(tables(&database).await, ["a\"b, c"]);
+        // The server's login has no rights in it by itself.
+        work(App::start(settings(&database.server_url(), &flags), Serve::default()).await.unwrap()).await;
         database.remove().await;
     });
 }

@@ -25,6 +25,7 @@ pub mod disk;
 pub mod issuer;
 pub mod ledger;
 pub mod nats;
+pub mod nginx;
 pub mod pgbouncer;
 pub mod project;
 pub mod replay;

@@ -708,7 +708,7 @@ fn check_role(row: &sqlx::postgres::PgRow, findings: &mut Findings) -> anyhow::R
         "role",
         format!("the login {right}"),
         "each transaction gives up those rights, but anyone who obtains the login's password can read every project",
-        "use a separate login for the server, which owns nothing (README, \"Two logins\")",
+        "use a separate login for the server, which owns nothing (docs/postgres.md, \"Two logins\")",
     );
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 
 use crate::{
-    config::{Cli, Command, Serve, Settings},
+    config::{self, Cli, Command, Serve, Settings},
     database_url::{DatabaseUrl, for_operator},
     graphql::schema,
     migrations::prepare,
@@ -58,6 +58,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Export(export)) => export::run(&settings, &export).await,
         Some(Command::Verify { project }) => verify::run(&settings, project.as_deref()).await,
         Some(Command::Doctor) => doctor::run(&settings).await,
+        Some(Command::Completions { shell }) => print(&String::from_utf8_lossy(&config::completions(shell))),
+        Some(Command::Man { command }) => print(&String::from_utf8_lossy(&config::manual(command.as_deref())?)),
         Some(Command::Schema) => print(&format!("{}\n", schema::sdl(&schema::build(&settings.limits)).trim_end())),
     }
 }
