@@ -17,8 +17,8 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
-use super::growing_message::Growths;
 use super::presence::{self, Attendance, People};
+use super::streaming_message::Growths;
 use super::{Services, Tx, access};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
@@ -423,7 +423,7 @@ impl Cursor {
         self.feed.get()
     }
 
-    /// The revision, or of a growing message how much of it was handed on; none before the subscription has begun.
+    /// The revision, or of a streaming message how much of it was handed on; none before the subscription has begun.
     pub fn at(&self) -> Option<i32> {
         self.at.get().map(|at| at.load(Ordering::Relaxed))
     }

@@ -25,7 +25,6 @@ pub mod compare;
 mod edit;
 pub mod events;
 pub mod file;
-pub mod growing_message;
 pub mod heavy;
 pub mod node;
 pub mod past;
@@ -36,6 +35,7 @@ pub mod presence;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
+pub mod streaming_message;
 pub mod sync;
 mod turns;
 pub mod undo;
@@ -54,8 +54,8 @@ pub struct Services {
     db: Db,
     /// Wakes the listeners of a project after each write.
     pub hub: events::Hub,
-    /// Spares other servers a wake-up for every chunk of a growing message.
-    wake_ups: growing_message::WakeUps,
+    /// Spares other servers a wake-up for every chunk of a streaming message.
+    wake_ups: streaming_message::WakeUps,
     /// Who listens here.
     here: Arc<presence::Here>,
     /// What requests may contain.

@@ -63,7 +63,7 @@ pub enum Error {
 pub enum Position {
     /// The project's present revision.
     Revision(i32),
-    /// How many bytes a growing message has.
+    /// How many bytes a streaming message has.
     Length(i32),
 }
 
@@ -80,7 +80,7 @@ pub struct Conflict {
     pub current_revision: Option<i32>,
     /// Lower-case hex SHA-256 of the file's present content, where there is one.
     pub current_hash: Option<String>,
-    /// How much text the growing message has, in bytes, where that is not where a chunk begins.
+    /// How much text the streaming message has, in bytes, where that is not where a chunk begins.
     pub current_length: Option<i32>,
     /// The paths in question, where there are several.
     pub paths: Vec<String>,

@@ -45,9 +45,9 @@ pub struct Limits {
     #[arg(long, env = "MAX_CHUNK_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]
     pub max_chunk_bytes: usize,
     /// Most messages that may be growing in one session
-    #[arg(long, env = "MAX_GROWING_MESSAGES", default_value_t = 10, global = true, value_name = "N")]
-    pub max_growing_messages: usize,
-    /// How long a growing message may stand still before it is said to be interrupted, in seconds
+    #[arg(long, env = "MAX_STREAMING_MESSAGES", default_value_t = 10, global = true, value_name = "N")]
+    pub max_streaming_messages: usize,
+    /// How long a streaming message may stand still before it is said to be interrupted, in seconds
     #[arg(long, env = "INTERRUPTED_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub interrupted_seconds: u64,
     /// How long somebody who listened at a server that was killed is still said to be here by others, in seconds

@@ -11,7 +11,7 @@ use super::types::chat::ChatMessage;
 use super::types::event::{CodeChangeSet, ProjectEvent};
 use super::types::presence::Presence;
 use super::types::streaming_message::{MessageChunk, StreamingMessage};
-use crate::domain::{events, growing_message, presence};
+use crate::domain::{events, presence, streaming_message};
 use crate::model::error::Result;
 use crate::model::ids::{MessageId, ProjectId, ReadId, SessionId};
 use crate::model::names;
@@ -88,7 +88,7 @@ impl Subscription {
         let caller = caller(ctx)?;
         let id = ReadId::<MessageId>::parse(&message_id, "messageId")?.id;
         let chunks =
-            growing_message::listen(&caller.services, &caller.actor, caller.cursor()?, id, after_offset).await?;
+            streaming_message::listen(&caller.services, &caller.actor, caller.cursor()?, id, after_offset).await?;
         Ok(chunks.map(|chunk| chunk.map(MessageChunk).map(Run)))
     }
 
@@ -103,7 +103,7 @@ impl Subscription {
         let caller = caller(ctx)?;
         let project = ReadId::<ProjectId>::parse(&project_id, "projectId")?.id;
         let growing =
-            growing_message::listen_to_project(&caller.services, &caller.actor, caller.cursor()?, project).await?;
+            streaming_message::listen_to_project(&caller.services, &caller.actor, caller.cursor()?, project).await?;
         Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(StreamingMessage).collect()).map(Run)))
     }
 

@@ -1,7 +1,7 @@
 //! Messages that are being written. Their text is kept as it grows, so that a server or a client that dies loses nothing of
 //! what was acknowledged; in the history there is only what was finished, as one message and one revision.
 //!
-//! Those who listen to a growing message on one server share a [`Growth`]: its text is read once a wake-up, and each listener
+//! Those who listen to a streaming message on one server share a [`Growth`]: its text is read once a wake-up, and each listener
 //! takes from it what comes after what they have. So a slow one gets more at once, and nothing waits for anybody. A wake-up is
 //! the project's: it says that something beside the log may have changed, and costs those who listen to the log nothing.
 
@@ -22,20 +22,20 @@ use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::clock;
 use crate::model::error::{Conflict, Error, Position, Result};
-use crate::model::growing_message::{
-    Finish, GrowingMessage, Grown, MessageChunk, MessageEnd, NewChunk, NewGrowingMessage,
-};
 use crate::model::ids::{MessageId, ProjectId};
 use crate::model::json::Json;
 use crate::model::names::ProjectStatus;
-pub use crate::storage::growing_message::{by_ids, of_sessions, texts};
+use crate::model::streaming_message::{
+    Finish, MessageChunk, MessageEnd, NewChunk, NewStreamingMessage, Progress, StreamingMessage,
+};
 use crate::storage::project;
-use crate::storage::{chat as messages, growing_message as growing};
+pub use crate::storage::streaming_message::{by_ids, of_sessions, texts};
+use crate::storage::{chat as messages, streaming_message as storage};
 
 /// How often other servers are woken for a project in which messages grow.
 const WAKE_UP_PERIOD: Duration = Duration::from_millis(50);
 
-/// The argument that names a growing message.
+/// The argument that names a streaming message.
 const FIELD: &str = "messageId";
 
 fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -66,7 +66,7 @@ fn wake(services: &Arc<Services>, project: ProjectId) {
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended, a deleted project, or
 /// too many messages that are growing; `PayloadTooLarge` for a value over the limit.
-pub async fn start(writer: Writer, new: NewGrowingMessage) -> Result<Grown> {
+pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress> {
     let limits = writer.limits();
     check_json(limits, "contextData", new.context_data.as_ref())?;
     check_json(limits, "metadata", new.metadata.as_ref())?;
@@ -85,15 +85,15 @@ pub async fn start(writer: Writer, new: NewGrowingMessage) -> Result<Grown> {
     if !place.is_active {
         return Err(chat::ended("sessionId"));
     }
-    let most = limits.max_growing_messages;
+    let most = limits.max_streaming_messages;
     if usize::try_from(place.growing).is_ok_and(|growing| growing >= most) {
         let message = format!(
-            "{most} messages are growing in this session (--max-growing-messages): finish or discard one first."
+            "{most} messages are being streamed in this session (--max-streaming-messages): finish or discard one first."
         );
         return Err(Error::conflict("sessionId", message));
     }
     let now = clock::now();
-    let message = GrowingMessage {
+    let message = StreamingMessage {
         id: MessageId(clock::new_id()),
         project_id: place.project_id,
         session_id: new.session_id,
@@ -105,21 +105,21 @@ pub async fn start(writer: Writer, new: NewGrowingMessage) -> Result<Grown> {
         context_data: new.context_data.clone().unwrap_or_else(Json::object),
         metadata: new.metadata.clone().unwrap_or_else(Json::object),
     };
-    if growing::insert(&tx, &message, new.idempotency_key.clone()).await? {
+    if storage::insert(&tx, &message, new.idempotency_key.clone()).await? {
         tx.commit().await?;
         writer.knows(message.id.0, place.project_id);
         wake(&writer.services, place.project_id);
-        return Ok(Grown { message_id: message.id, length: 0 });
+        return Ok(Progress { message_id: message.id, length: 0 });
     }
     // Somebody else has begun it at the same time.
     tx.rollback().await?;
     let tx = writer.read().await?;
     let begun = begun(&tx, &self::place(&tx, &new, &writer.actor).await?).await?;
-    begun.ok_or_else(|| Error::internal("a growing message vanished"))
+    begun.ok_or_else(|| Error::internal("a streaming message vanished"))
 }
 
-async fn place(tx: &Tx, new: &NewGrowingMessage, author: &Actor) -> Result<growing::Place> {
-    let place = growing::place(tx, new.session_id, new.idempotency_key.as_deref()).await?;
+async fn place(tx: &Tx, new: &NewStreamingMessage, author: &Actor) -> Result<storage::Place> {
+    let place = storage::place(tx, new.session_id, new.idempotency_key.as_deref()).await?;
     let place = place.ok_or_else(|| Error::not_found("session", "sessionId"))?;
     policy::may_write(place.role)?;
     policy::may_write_in_session(place.author_id, author.user_id)?;
@@ -127,13 +127,13 @@ async fn place(tx: &Tx, new: &NewGrowingMessage, author: &Actor) -> Result<growi
 }
 
 /// How far the message is that has been begun under the same key.
-async fn begun(tx: &Tx, place: &growing::Place) -> Result<Option<Grown>> {
+async fn begun(tx: &Tx, place: &storage::Place) -> Result<Option<Progress>> {
     if let Some((message_id, length)) = place.started {
-        return Ok(Some(Grown { message_id, length }));
+        return Ok(Some(Progress { message_id, length }));
     }
     let Some(message_id) = place.finished else { return Ok(None) };
     let message = message(tx, message_id).await?.ok_or_else(|| Error::internal("a message vanished"))?;
-    Ok(Some(Grown { message_id, length: length_of(&message.content) }))
+    Ok(Some(Progress { message_id, length: length_of(&message.content) }))
 }
 
 async fn message(tx: &Tx, id: MessageId) -> Result<Option<Message>> {
@@ -151,7 +151,7 @@ fn length_of(text: &str) -> i32 {
 /// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where the text is not what is there, or begins after its
 /// end, and where the message is finished, its session has ended or its project is deleted; `BadInput` for an offset that
 /// cannot be; `PayloadTooLarge` over a limit.
-pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Grown> {
+pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let limits = writer.limits();
     check_text(limits, "text", &chunk.text)?;
     let (size, most) = (chunk.text.len(), limits.max_chunk_bytes);
@@ -169,20 +169,20 @@ pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Grown> {
     };
     let message_id = chunk.message_id;
     let tx = writer.open().await?;
-    if let Some(project) = growing::append(&tx, &chunk, end - chunk.offset, clock::now()).await? {
+    if let Some(project) = storage::append(&tx, &chunk, end - chunk.offset, clock::now()).await? {
         tx.commit().await?;
         wake(&writer.services, project);
-        return Ok(Grown { message_id, length: end });
+        return Ok(Progress { message_id, length: end });
     }
     let length = repeated(&tx, &chunk, &writer.actor).await?;
     tx.rollback().await?;
-    Ok(Grown { message_id, length })
+    Ok(Progress { message_id, length })
 }
 
 /// How long a message is in which this text is where it was sent to, or why it cannot be.
 async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
     let id = chunk.message_id;
-    let Some(state) = growing::state(tx, id, chunk.offset).await? else {
+    let Some(state) = storage::state(tx, id, chunk.offset).await? else {
         let message = message(tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
         policy::may_write_in_session(message.author_id, author.user_id)?;
         return if is_at(&message.content, chunk.offset, &chunk.text) {
@@ -228,7 +228,7 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
     }))
 }
 
-/// Makes a growing message one of the history, as [`chat::add_message`] would. One that is finished stays as it is.
+/// Makes a streaming message one of the history, as [`chat::add_message`] would. One that is finished stays as it is.
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where it has not that length, its session has ended or its
@@ -236,19 +236,19 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
 pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
     let id = finish.message_id;
-    let write = match writer.begin(Target::GrowingMessage(id), ("message", FIELD)).await {
+    let write = match writer.begin(Target::StreamingMessage(id), ("message", FIELD)).await {
         Err(Error::NotFound { .. }) => return finished(&writer.read().await?, id, &writer.actor).await,
         begun => begun?,
     };
     let tx = &write.tx;
-    let Some((held, key)) = growing::hold(tx, id).await? else {
+    let Some((held, key)) = storage::hold(tx, id).await? else {
         if let Some(others) = by_ids(tx, &[id]).await?.first() {
             policy::may_write_in_session(others.author_id, writer.actor.user_id)?;
         }
         let added = finished(tx, id, &writer.actor).await?;
         return write.unchanged(added).await;
     };
-    let (text, _) = growing::text_from(tx, id, 0).await?.unwrap_or_default();
+    let (text, _) = storage::text_from(tx, id, 0).await?.unwrap_or_default();
     let length = length_of(&text);
     if finish.length.is_some_and(|expected| expected != length) {
         let message = format!("The message has {length} bytes.");
@@ -277,7 +277,7 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
         metadata: finish.metadata.unwrap_or(held.metadata),
         folded_revision: None,
     };
-    growing::remove(tx, id).await?;
+    storage::remove(tx, id).await?;
     chat::add(write, message, key).await
 }
 
@@ -288,19 +288,19 @@ async fn finished(tx: &Tx, id: MessageId, author: &Actor) -> Result<Added> {
     chat::added_before(tx, message).await
 }
 
-/// Lets nothing come of a growing message.
+/// Lets nothing come of a streaming message.
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but its author and the project's owner; `Conflict` where it is finished.
 pub async fn discard(writer: Writer, id: MessageId) -> Result<()> {
     let tx = writer.open().await?;
-    let Some(state) = growing::state(&tx, id, 0).await? else {
+    let Some(state) = storage::state(&tx, id, 0).await? else {
         let message = message(&tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
         policy::may_write_in_session(message.author_id, writer.actor.user_id)?;
         return Err(conflict(FIELD, "The message is finished.".to_owned(), length_of(&message.content)));
     };
     policy::may_discard(state.role, state.author_id, writer.actor.user_id)?;
-    if !growing::remove(&tx, id).await? {
+    if !storage::remove(&tx, id).await? {
         return Err(Error::not_found("message", FIELD));
     }
     tx.commit().await?;
@@ -314,7 +314,7 @@ pub(super) struct Growths {
     /// Those whose text is listened to.
     heard: Mutex<HashMap<MessageId, Weak<Growth>>>,
     /// Which there are, and by which count of the feed; held by who reads for all.
-    present: tokio::sync::Mutex<Option<(u64, Vec<GrowingMessage>)>>,
+    present: tokio::sync::Mutex<Option<(u64, Vec<StreamingMessage>)>>,
 }
 
 impl Growths {
@@ -363,7 +363,7 @@ impl Growth {
             (length_of(&known.text), known.read.is_none())
         };
         let tx = services.read_for_all(actor).await?;
-        if let Some((text, length)) = growing::text_from(&tx, self.id, from).await? {
+        if let Some((text, length)) = storage::text_from(&tx, self.id, from).await? {
             let mut known = lock_of(&self.known);
             if length < from {
                 known.lost = Some(length);
@@ -470,7 +470,7 @@ pub async fn listen_to_project(
     actor: &Actor,
     cursor: &Cursor,
     project: ProjectId,
-) -> Result<impl Stream<Item = Result<Vec<GrowingMessage>>> + use<>> {
+) -> Result<impl Stream<Item = Result<Vec<StreamingMessage>>> + use<>> {
     let feed = services.hub.feed(project);
     let mut beside = feed.beside();
     feed.read_members(services, actor).await?;
@@ -494,7 +494,12 @@ pub async fn listen_to_project(
 }
 
 /// Reads which messages are growing, if nobody has since the feed was stirred.
-async fn look_at_project(services: &Services, actor: &Actor, feed: &Feed, stirred: u64) -> Result<Vec<GrowingMessage>> {
+async fn look_at_project(
+    services: &Services,
+    actor: &Actor,
+    feed: &Feed,
+    stirred: u64,
+) -> Result<Vec<StreamingMessage>> {
     feed.read_members(services, actor).await?;
     let mut present = feed.growing.present.lock().await;
     if let Some((then, growing)) = &*present
@@ -502,7 +507,7 @@ async fn look_at_project(services: &Services, actor: &Actor, feed: &Feed, stirre
     {
         return Ok(growing.clone());
     }
-    let growing = growing::of_project(&services.read_for_all(actor).await?, feed.project()).await?;
+    let growing = storage::of_project(&services.read_for_all(actor).await?, feed.project()).await?;
     *present = Some((stirred, growing.clone()));
     Ok(growing)
 }

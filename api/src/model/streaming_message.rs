@@ -11,7 +11,7 @@ use super::names::MessageRole;
 
 /// A message that is being written.
 #[derive(Clone, Debug)]
-pub struct GrowingMessage {
+pub struct StreamingMessage {
     /// Its id, and that of the message that it becomes.
     pub id: MessageId,
     /// Its project.
@@ -36,7 +36,7 @@ pub struct GrowingMessage {
 
 /// What a message that is to be written is made of.
 #[derive(Clone, Debug)]
-pub struct NewGrowingMessage {
+pub struct NewStreamingMessage {
     /// Its session.
     pub session_id: SessionId,
     /// Whose voice it is.
@@ -75,7 +75,7 @@ pub struct Finish {
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grown {
+pub struct Progress {
     /// The message.
     pub message_id: MessageId,
     /// How much text there is, in bytes.

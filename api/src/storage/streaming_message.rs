@@ -9,13 +9,13 @@ use super::db::{Tx, fail, unknown};
 use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::error::Result;
-use crate::model::growing_message::{GrowingMessage, NewChunk};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::json::Json;
 use crate::model::names::{MessageRole, ProjectRole, ProjectStatus};
+use crate::model::streaming_message::{NewChunk, StreamingMessage};
 
-fn growing(row: growing_messages::Model) -> Result<GrowingMessage> {
-    Ok(GrowingMessage {
+fn streaming(row: growing_messages::Model) -> Result<StreamingMessage> {
+    Ok(StreamingMessage {
         id: MessageId(row.id),
         project_id: ProjectId(row.project_id),
         session_id: SessionId(row.session_id),
@@ -29,16 +29,16 @@ fn growing(row: growing_messages::Model) -> Result<GrowingMessage> {
     })
 }
 
-async fn all(tx: &Tx, sql: Sql) -> Result<Vec<GrowingMessage>> {
+async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
     let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
-    rows.into_iter().map(growing).collect()
+    rows.into_iter().map(streaming).collect()
 }
 
-/// The growing messages among `ids` that the actor may see.
+/// The streaming messages among `ids` that the actor may see.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<GrowingMessage>> {
+pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me());
@@ -47,29 +47,29 @@ pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<GrowingMessage>> {
     Ok(found)
 }
 
-/// The growing messages of these sessions, oldest first.
+/// The streaming messages of these sessions, oldest first.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<GrowingMessage>> {
+pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE ");
     access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
     sql.push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
 
-/// The growing messages of a project of the actor's, oldest first.
+/// The streaming messages of a project of the actor's, oldest first.
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<GrowingMessage>> {
+pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.project_id = ");
     sql.bind(project.0).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
 
-/// The texts so far of these growing messages. One without text is left out.
+/// The texts so far of these streaming messages. One without text is left out.
 ///
 /// # Errors
 /// `Internal` where the database fails.
@@ -89,7 +89,7 @@ pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<
     Ok(texts)
 }
 
-/// The text of a growing message from a place at which a chunk begins, and how many bytes all of it has; `None` where there is no
+/// The text of a streaming message from a place at which a chunk begins, and how many bytes all of it has; `None` where there is no
 /// such message (any more).
 ///
 /// # Errors
@@ -123,7 +123,7 @@ pub struct Place {
     pub role: ProjectRole,
     /// How many messages are being written in it.
     pub growing: i64,
-    /// The growing message that already has the idempotency key, and how far it is.
+    /// The streaming message that already has the idempotency key, and how far it is.
     pub started: Option<(MessageId, i32)>,
     /// The finished one.
     pub finished: Option<MessageId>,
@@ -166,7 +166,7 @@ fn status(text: &str) -> Result<ProjectStatus> {
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn insert(tx: &Tx, new: &GrowingMessage, idempotency_key: Option<String>) -> Result<bool> {
+pub async fn insert(tx: &Tx, new: &StreamingMessage, idempotency_key: Option<String>) -> Result<bool> {
     let mut sql = Sql::new(
         "INSERT INTO growing_messages (id, project_id, session_id, user_id, role, length, started_at, last_append_at, \
          context_data, metadata, idempotency_key) VALUES (",
@@ -223,7 +223,7 @@ pub struct State {
     pub text: String,
 }
 
-/// Reads, in one statement, how a growing message is that the actor may see, with its text from the chunk on that holds the
+/// Reads, in one statement, how a streaming message is that the actor may see, with its text from the chunk on that holds the
 /// byte at `offset`.
 ///
 /// # Errors
@@ -254,21 +254,21 @@ pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>>
     }))
 }
 
-/// Holds on to a growing message of the actor's until the transaction ends, so that it cannot grow meanwhile. Answers it with
+/// Locks a streaming message of the actor until the transaction ends, so that no text is appended. Returns it with
 /// its idempotency key; `None` where it is not there (any more).
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(GrowingMessage, Option<String>)>> {
+pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(StreamingMessage, Option<String>)>> {
     let mut sql = Sql::new("UPDATE growing_messages SET length = length WHERE id = ");
     sql.bind(id.0).push(" AND user_id = ").bind(tx.me()).push(" RETURNING *");
     let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let key = row.idempotency_key.clone();
-    Ok(Some((growing(row)?, key)))
+    Ok(Some((streaming(row)?, key)))
 }
 
-/// Removes a growing message that the actor may see, with its text; false where it is not there (any more).
+/// Removes a streaming message that the actor may see, with its text; false where it is not there (any more).
 ///
 /// # Errors
 /// `Internal` where the database fails.
