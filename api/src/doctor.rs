@@ -28,8 +28,9 @@ use tokio::{
 use crate::{
     app::{SecretSource, Target, missing, place, refusal, secret_source},
     config::{Settings, listen::Address, read_secret},
+    live::bus::nats::Servers,
     model::clock,
-    storage::{wake_up::nats::Servers, writable::refuses_writes},
+    storage::writable::refuses_writes,
     transport::{connections::Listener, jwks::Jwks},
 };
 

@@ -5,6 +5,7 @@ pub mod config;
 pub mod doctor;
 pub mod domain;
 pub mod graphql;
+pub mod live;
 pub mod metrics;
 pub mod model;
 pub mod storage;

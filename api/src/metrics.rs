@@ -98,6 +98,8 @@ pub struct Metrics {
     pub listeners: Gauge,
     /// Results that went out to listeners.
     pub deliveries: Counter,
+    /// Bytes of results that are kept for listeners, or on their way to them.
+    pub result_bytes: Gauge,
     lag: Histogram,
     /// Bytes of the file contents that were written and were not there already.
     pub blob_bytes: Counter,
@@ -130,6 +132,7 @@ impl Default for Metrics {
             sockets: Gauge::default(),
             listeners: Gauge::default(),
             deliveries: Counter::default(),
+            result_bytes: Gauge::default(),
             lag: durations(),
             blob_bytes: Counter::default(),
             blob_stored_bytes: Counter::default(),
@@ -177,6 +180,12 @@ impl Default for Metrics {
         r.register("sockets", "Open WebSockets", m.sockets.clone());
         r.register("listeners", "Subscriptions under way", m.listeners.clone());
         r.register("deliveries", "Results of subscriptions", m.deliveries.clone());
+        r.register_with_unit(
+            "subscription_result",
+            "Results of subscriptions that are kept or on their way",
+            Unit::Bytes,
+            m.result_bytes.clone(),
+        );
         r.register_with_unit(
             "delivery_lag",
             "Time from a write until a listener that was there has its event",
@@ -326,6 +335,25 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Counts bytes in a gauge for as long as it lives.
+#[derive(Debug)]
+pub struct HeldBytes(Gauge, i64);
+
+impl HeldBytes {
+    /// So many more.
+    pub fn new(gauge: &Gauge, bytes: usize) -> Self {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        gauge.inc_by(bytes);
+        Self(gauge.clone(), bytes)
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.0.dec_by(self.1);
     }
 }
 

@@ -1,71 +1,34 @@
-//! Messages that are being written. Their text is kept as it grows, so that a server or a client that dies loses nothing of
-//! what was acknowledged; in the history there is only what was finished, as one message and one revision.
-//!
-//! Those who listen to a streaming message on one server share a [`Growth`]: its text is read once a wake-up, and each listener
-//! takes from it what comes after what they have. So a slow one gets more at once, and nothing waits for anybody. A wake-up is
-//! the project's: it says that something beside the log may have changed, and costs those who listen to the log nothing.
-
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
-
-use futures::Stream;
-use tokio::time::sleep;
+//! Streaming messages: their text is kept as it is appended, so that a server or a client that dies loses nothing of what was
+//! acknowledged. The history has only what was finished, as one message and one revision.
 
 use super::chat::{self, Added};
-use super::events::{Cursor, Feed, gone};
 use super::project::Target;
 use super::write::project_is_deleted;
-use super::{Services, Tx, Writer, check_json, check_name, check_text, policy};
-use crate::metrics;
+use super::{Tx, Writer, check_json, check_name, check_text, policy};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::clock;
-use crate::model::error::{Conflict, Error, Position, Result};
+use crate::model::error::{Conflict, Error, Result};
+use crate::model::event::Change;
 use crate::model::ids::{MessageId, ProjectId};
 use crate::model::json::Json;
 use crate::model::names::ProjectStatus;
-use crate::model::streaming_message::{
-    Finish, MessageChunk, MessageEnd, NewChunk, NewStreamingMessage, Progress, StreamingMessage,
-};
-use crate::storage::project;
+use crate::model::streaming_message::{Finish, NewChunk, NewStreamingMessage, Progress, StreamingMessage};
 pub use crate::storage::streaming_message::{by_ids, of_sessions, texts};
 use crate::storage::{chat as messages, streaming_message as storage};
-
-/// How often other servers are woken for a project in which messages grow.
-const WAKE_UP_PERIOD: Duration = Duration::from_millis(50);
 
 /// The argument that names a streaming message.
 const FIELD: &str = "messageId";
 
-fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn publish(writer: &Writer, project: ProjectId) {
+    (writer.services.publish)(project, Change::SideChange);
 }
 
-/// The projects of which other servers are to be told at the end of the period.
-#[derive(Default)]
-pub struct WakeUps(Mutex<HashSet<ProjectId>>);
-
-/// Tells everybody who listens that a message has grown: those on this server at once, the others at the end of a period.
-fn wake(services: &Arc<Services>, project: ProjectId) {
-    if let Some(feed) = services.hub.feed_of(project) {
-        feed.stir();
-    }
-    if lock_of(&services.wake_ups.0).insert(project) {
-        let services = services.clone();
-        metrics::spawn(async move {
-            sleep(WAKE_UP_PERIOD).await;
-            lock_of(&services.wake_ups.0).remove(&project);
-            services.hub.wake_beside(project);
-        });
-    }
-}
-
-/// Begins a message. Answers it, or how far it is that has been begun under the same idempotency key.
+/// Begins a message. Returns it, or the progress of the one that was begun under the same idempotency key.
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended, a deleted project, or
-/// too many messages that are growing; `PayloadTooLarge` for a value over the limit.
+/// too many streaming messages; `PayloadTooLarge` for a value over the limit.
 pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress> {
     let limits = writer.limits();
     check_json(limits, "contextData", new.context_data.as_ref())?;
@@ -75,9 +38,9 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
     }
     let tx = writer.open().await?;
     let place = place(&tx, &new, &writer.actor).await?;
-    if let Some(grown) = begun(&tx, &place).await? {
+    if let Some(progress) = begun(&tx, &place).await? {
         tx.rollback().await?;
-        return Ok(grown);
+        return Ok(progress);
     }
     if place.status == ProjectStatus::Deleted {
         return Err(project_is_deleted("sessionId"));
@@ -86,7 +49,7 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
         return Err(chat::ended("sessionId"));
     }
     let most = limits.max_streaming_messages;
-    if usize::try_from(place.growing).is_ok_and(|growing| growing >= most) {
+    if usize::try_from(place.streaming).is_ok_and(|streaming| streaming >= most) {
         let message = format!(
             "{most} messages are being streamed in this session (--max-streaming-messages): finish or discard one first."
         );
@@ -108,10 +71,10 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
     if storage::insert(&tx, &message, new.idempotency_key.clone()).await? {
         tx.commit().await?;
         writer.knows(message.id.0, place.project_id);
-        wake(&writer.services, place.project_id);
+        publish(&writer, place.project_id);
         return Ok(Progress { message_id: message.id, length: 0 });
     }
-    // Somebody else has begun it at the same time.
+    // Another began it at the same time.
     tx.rollback().await?;
     let tx = writer.read().await?;
     let begun = begun(&tx, &self::place(&tx, &new, &writer.actor).await?).await?;
@@ -126,7 +89,7 @@ async fn place(tx: &Tx, new: &NewStreamingMessage, author: &Actor) -> Result<sto
     Ok(place)
 }
 
-/// How far the message is that has been begun under the same key.
+/// The progress of the message that was begun under the same key.
 async fn begun(tx: &Tx, place: &storage::Place) -> Result<Option<Progress>> {
     if let Some((message_id, length)) = place.started {
         return Ok(Some(Progress { message_id, length }));
@@ -145,11 +108,11 @@ fn length_of(text: &str) -> i32 {
     i32::try_from(text.len()).unwrap_or(i32::MAX)
 }
 
-/// Adds text at the end of a message. Text that is there already, at the place where it was sent before, is acknowledged.
+/// Appends text to a message. Text that is there already at its offset is acknowledged.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where the text is not what is there, or begins after its
-/// end, and where the message is finished, its session has ended or its project is deleted; `BadInput` for an offset that
+/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` if the text is not what is there, or begins after its
+/// end, and if the message is finished, its session has ended or its project is deleted; `BadInput` for an offset that
 /// cannot be; `PayloadTooLarge` over a limit.
 pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let limits = writer.limits();
@@ -171,7 +134,7 @@ pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let tx = writer.open().await?;
     if let Some(project) = storage::append(&tx, &chunk, end - chunk.offset, clock::now()).await? {
         tx.commit().await?;
-        wake(&writer.services, project);
+        publish(&writer, project);
         return Ok(Progress { message_id, length: end });
     }
     let length = repeated(&tx, &chunk, &writer.actor).await?;
@@ -179,7 +142,7 @@ pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     Ok(Progress { message_id, length })
 }
 
-/// How long a message is in which this text is where it was sent to, or why it cannot be.
+/// The length of a message that has this text at its offset, or why it has not.
 async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
     let id = chunk.message_id;
     let Some(state) = storage::state(tx, id, chunk.offset).await? else {
@@ -204,7 +167,7 @@ async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
         return Err(chat::ended(FIELD));
     }
     let message = if chunk.offset == length {
-        // What stood in its way then is not so now.
+        // What was in its way is over now.
         "Another write came first; send the chunk again.".to_owned()
     } else if chunk.offset > length {
         format!("The message has {length} bytes: the next chunk begins there, and something is missing in between.")
@@ -228,10 +191,10 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
     }))
 }
 
-/// Makes a streaming message one of the history, as [`chat::add_message`] would. One that is finished stays as it is.
+/// Adds a streaming message to the history, as [`chat::add_message`] would. One that is finished stays as it is.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` where it has not that length, its session has ended or its
+/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` if it has not that length, its session has ended or its
 /// project is deleted; `PayloadTooLarge` for a value over the limit.
 pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
@@ -288,10 +251,10 @@ async fn finished(tx: &Tx, id: MessageId, author: &Actor) -> Result<Added> {
     chat::added_before(tx, message).await
 }
 
-/// Lets nothing come of a streaming message.
+/// Drops a streaming message.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but its author and the project's owner; `Conflict` where it is finished.
+/// `NotFound`; `Forbidden` for anyone but its author and the project's owner; `Conflict` if it is finished.
 pub async fn discard(writer: Writer, id: MessageId) -> Result<()> {
     let tx = writer.open().await?;
     let Some(state) = storage::state(&tx, id, 0).await? else {
@@ -304,210 +267,6 @@ pub async fn discard(writer: Writer, id: MessageId) -> Result<()> {
         return Err(Error::not_found("message", FIELD));
     }
     tx.commit().await?;
-    wake(&writer.services, state.project_id);
+    publish(&writer, state.project_id);
     Ok(())
-}
-
-/// What listeners of a project share of the messages that grow there.
-#[derive(Default)]
-pub(super) struct Growths {
-    /// Those whose text is listened to.
-    heard: Mutex<HashMap<MessageId, Weak<Growth>>>,
-    /// Which there are, and by which count of the feed; held by who reads for all.
-    present: tokio::sync::Mutex<Option<(u64, Vec<StreamingMessage>)>>,
-}
-
-impl Growths {
-    fn growth(&self, id: MessageId) -> Arc<Growth> {
-        let mut all = lock_of(&self.heard);
-        all.retain(|_, growth| growth.strong_count() > 0);
-        let known = all.get(&id).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let growth = Arc::new(Growth { id, reading: tokio::sync::Mutex::default(), known: Mutex::default() });
-            all.insert(id, Arc::downgrade(&growth));
-            growth
-        })
-    }
-}
-
-/// A message that is listened to while it grows.
-struct Growth {
-    id: MessageId,
-    /// Held by who reads for all.
-    reading: tokio::sync::Mutex<()>,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// When it was read, by the feed's count; none before the first time.
-    read: Option<u64>,
-    text: String,
-    /// How long it turned out to be when it was shorter than what had been read.
-    lost: Option<i32>,
-    end: Option<MessageEnd>,
-}
-
-impl Growth {
-    /// Reads what is new, if nobody has since the feed was stirred that many times. The actor must be a member.
-    async fn read(&self, services: &Services, actor: &Actor, project: ProjectId, stirred: u64) -> Result<()> {
-        let _reading = self.reading.lock().await;
-        let (from, is_new) = {
-            let known = lock_of(&self.known);
-            if let Some(length) = known.lost {
-                return Err(Error::PositionLost(Position::Length(length)));
-            }
-            if known.end.is_some() || known.read.is_some_and(|read| read >= stirred) {
-                return Ok(());
-            }
-            (length_of(&known.text), known.read.is_none())
-        };
-        let tx = services.read_for_all(actor).await?;
-        if let Some((text, length)) = storage::text_from(&tx, self.id, from).await? {
-            let mut known = lock_of(&self.known);
-            if length < from {
-                known.lost = Some(length);
-                return Err(Error::PositionLost(Position::Length(length)));
-            }
-            known.text.push_str(&text);
-            known.read = Some(stirred);
-            return Ok(());
-        }
-        let end = match message(&tx, self.id).await? {
-            Some(message) => MessageEnd::Finished(Box::new(message)),
-            None if is_new => return Err(Error::not_found("message", FIELD)),
-            // It looks the same to whoever may not look any more, and that is theirs alone.
-            None if !project::members(&tx, project).await?.contains(&actor.user_id) => return Err(gone()),
-            None => MessageEnd::Discarded,
-        };
-        let mut known = lock_of(&self.known);
-        if let MessageEnd::Finished(message) = &end {
-            known.text.clone_from(&message.content);
-        }
-        known.end = Some(end);
-        Ok(())
-    }
-
-    /// What comes after a place in the text, with what has become of the message.
-    ///
-    /// # Errors
-    /// `PositionLost` where the text ends before that place; `BadInput` where it is no place between characters.
-    fn after(&self, offset: i32) -> Result<(String, Option<MessageEnd>)> {
-        let known = lock_of(&self.known);
-        if offset > length_of(&known.text) {
-            return Err(Error::PositionLost(Position::Length(length_of(&known.text))));
-        }
-        let rest = usize::try_from(offset).ok().and_then(|offset| known.text.get(offset..));
-        let rest = rest.ok_or_else(|| {
-            let message = format!("The message has {} bytes, and no character begins there.", known.text.len());
-            Error::bad_input("afterOffset", message)
-        })?;
-        Ok((rest.to_owned(), known.end.clone()))
-    }
-}
-
-/// A message's text from a place on, as it grows: first what there is, then each piece once and in order, and at last what has
-/// become of the message.
-///
-/// # Errors
-/// `NotFound` where the actor cannot see the message; `BadInput` for an offset that is not there. The stream ends with an error
-/// where the actor is no member any more, or the database fails.
-pub async fn listen(
-    services: &Arc<Services>,
-    actor: &Actor,
-    cursor: &Arc<Cursor>,
-    id: MessageId,
-    after_offset: Option<i32>,
-) -> Result<impl Stream<Item = Result<MessageChunk>> + use<>> {
-    let tx = services.read(actor).await?;
-    let project = match by_ids(&tx, &[id]).await?.first() {
-        Some(growing) => growing.project_id,
-        None => message(&tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?.project_id,
-    };
-    drop(tx);
-    let feed = services.hub.feed(project);
-    let mut beside = feed.beside();
-    let growth = feed.growing.growth(id);
-    let stirred = *beside.borrow_and_update();
-    look(services, actor, &feed, &growth, stirred).await?;
-    let mut at = cursor.at().or(after_offset).unwrap_or(0);
-    growth.after(at)?;
-    cursor.attend(services, &feed, actor.user_id);
-    let (services, actor, cursor) = (services.clone(), actor.clone(), cursor.clone());
-    Ok(async_stream::try_stream! {
-        let mut is_first = !cursor.has_told();
-        loop {
-            let (text, end) = growth.after(at)?;
-            let is_last = end.is_some();
-            if is_first || is_last || !text.is_empty() {
-                is_first = false;
-                let offset = at;
-                at = at.saturating_add(length_of(&text));
-                cursor.advance(at);
-                yield MessageChunk { message_id: id, offset, text, end };
-            }
-            if is_last || beside.changed().await.is_err() {
-                break;
-            }
-            let stirred = *beside.borrow_and_update();
-            look(&services, &actor, &feed, &growth, stirred).await?;
-        }
-    })
-}
-
-/// Reads what is new of a message, for one who may still hear it.
-async fn look(services: &Services, actor: &Actor, feed: &Feed, growth: &Growth, stirred: u64) -> Result<()> {
-    feed.read_members(services, actor).await?;
-    growth.read(services, actor, feed.project(), stirred).await
-}
-
-/// The messages that are growing in a project of the actor's, and then again whenever one has begun or ended.
-///
-/// # Errors
-/// `NotFound` where the actor is no member (any more); the stream ends with an error where the database fails.
-pub async fn listen_to_project(
-    services: &Arc<Services>,
-    actor: &Actor,
-    cursor: &Cursor,
-    project: ProjectId,
-) -> Result<impl Stream<Item = Result<Vec<StreamingMessage>>> + use<>> {
-    let feed = services.hub.feed(project);
-    let mut beside = feed.beside();
-    feed.read_members(services, actor).await?;
-    cursor.attend(services, &feed, actor.user_id);
-    let (services, actor) = (services.clone(), actor.clone());
-    Ok(async_stream::try_stream! {
-        let mut told: Option<Vec<MessageId>> = None;
-        loop {
-            let stirred = *beside.borrow_and_update();
-            let growing = look_at_project(&services, &actor, &feed, stirred).await?;
-            let ids: Vec<_> = growing.iter().map(|message| message.id).collect();
-            if told.as_ref() != Some(&ids) {
-                told = Some(ids);
-                yield growing;
-            }
-            if beside.changed().await.is_err() {
-                break;
-            }
-        }
-    })
-}
-
-/// Reads which messages are growing, if nobody has since the feed was stirred.
-async fn look_at_project(
-    services: &Services,
-    actor: &Actor,
-    feed: &Feed,
-    stirred: u64,
-) -> Result<Vec<StreamingMessage>> {
-    feed.read_members(services, actor).await?;
-    let mut present = feed.growing.present.lock().await;
-    if let Some((then, growing)) = &*present
-        && *then >= stirred
-    {
-        return Ok(growing.clone());
-    }
-    let growing = storage::of_project(&services.read_for_all(actor).await?, feed.project()).await?;
-    *present = Some((stirred, growing.clone()));
-    Ok(growing)
 }

@@ -1,50 +1,55 @@
 //! What an operation knows: its caller, the services, and its view of the database.
 
 use std::any::TypeId;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_graphql::{DataContext, Request};
 use tokio::sync::Mutex;
 
 use super::batch::Wanted;
-use crate::domain::events::Cursor;
 use crate::domain::{Services, Tx, Writer};
+use crate::live::Live;
+use crate::live::source::Item;
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 
-/// Attaches to an operation what its resolvers need. Operations without a caller can be introspected and nothing else. With a
-/// cursor it is one run of a subscription: from where that stands to the newest revision.
+/// What an event of a subscription is executed for: an item of its topic, or the error that came in its place.
+pub type Delivered = Result<Arc<Item>>;
+
+/// Attaches to an operation what its resolvers need. Operations without a caller can be introspected and nothing else. An
+/// event of a subscription is an operation of its own, with what it is for.
 pub fn attach(
     request: Request,
     services: &Arc<Services>,
+    live: &Arc<Live>,
     actor: Option<Actor>,
-    cursor: Option<Arc<Cursor>>,
+    delivered: Option<Delivered>,
 ) -> Request {
     let Some(actor) = actor else { return request };
     let reader = Reader {
         services: services.clone(),
         actor: actor.clone(),
-        // Between two events of a subscription its client may take its time: a run must not hold on to a connection, nor to
-        // what the database was like.
-        keeps: cursor.is_none(),
         budget: Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone())),
         current: Mutex::default(),
     };
-    request.data(Arc::new(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor }))
+    let (services, live) = (services.clone(), live.clone());
+    request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered }))
 }
 
 /// The caller of an operation and their view of the database.
 pub struct Caller {
     /// The use cases.
     pub services: Arc<Services>,
+    /// Those who listen.
+    pub live: Arc<Live>,
     /// Who asks.
     pub actor: Actor,
     /// The operation's view of the database.
     pub reader: Reader,
     /// Gathers the reads of resolvers that run side by side into one statement a kind.
     pub wanted: Wanted,
-    cursor: Option<Arc<Cursor>>,
+    delivered: Option<Delivered>,
 }
 
 impl Caller {
@@ -58,12 +63,13 @@ impl Caller {
         if include_coalesced.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
     }
 
-    /// Where the listener stands, of a subscription.
+    /// What an event of a subscription is executed for.
     ///
     /// # Errors
-    /// `Internal` where the operation is something else.
-    pub fn cursor(&self) -> Result<&Arc<Cursor>> {
-        self.cursor.as_ref().ok_or_else(|| Error::internal("a subscription was executed like a query"))
+    /// The error that came in its place; `Internal` if the operation is no subscription.
+    pub fn delivered(&self) -> Result<Arc<Item>> {
+        let none = || Err(Error::internal("a subscription was executed like a query"));
+        self.delivered.clone().unwrap_or_else(none)
     }
 
     /// Runs a write. Reads after it see what it has written: its payload's, and the next mutation's.
@@ -77,7 +83,7 @@ impl Caller {
     {
         // Before the write, so that an operation that waits for its turn to write holds no connection.
         self.wanted.forget();
-        *self.reader.current.lock().await = Current::default();
+        *self.reader.current.lock().await = None;
         self.services.write(&self.actor, write).await
     }
 }
@@ -95,15 +101,8 @@ pub fn caller<'c>(ctx: &impl DataContext<'c>) -> Result<&'c Caller> {
 pub struct Reader {
     services: Arc<Services>,
     actor: Actor,
-    keeps: bool,
     budget: Arc<Budget>,
-    current: Mutex<Current>,
-}
-
-#[derive(Default)]
-struct Current {
-    shared: Weak<Tx>,
-    kept: Option<Arc<Tx>>,
+    current: Mutex<Option<Arc<Tx>>>,
 }
 
 impl Reader {
@@ -129,12 +128,11 @@ impl Reader {
     /// `Internal` where no connection can be had.
     pub async fn tx(&self) -> Result<Arc<Tx>> {
         let mut current = self.current.lock().await;
-        if let Some(tx) = current.shared.upgrade() {
-            return Ok(tx);
+        if let Some(tx) = &*current {
+            return Ok(tx.clone());
         }
         let tx = Arc::new(self.services.read(&self.actor).await?.within(self.budget.clone()));
-        current.shared = Arc::downgrade(&tx);
-        current.kept = self.keeps.then(|| tx.clone());
+        *current = Some(tx.clone());
         Ok(tx)
     }
 }

@@ -11,9 +11,10 @@ use super::context::Caller;
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::snapshot::Preview;
 use crate::domain::{
-    Member, Tx, access, agent_configuration, chat, collaborator, events, file, past, presence, profile, project,
-    snapshot, streaming_message, undo,
+    Member, Tx, access, agent_configuration, chat, collaborator, events, file, past, profile, project, snapshot,
+    streaming_message, undo,
 };
+use crate::live::presence;
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::collaborator::{Collaborator, EmailInvitation, Invitation};

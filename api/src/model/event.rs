@@ -12,18 +12,29 @@ use super::names::EventKind;
 pub struct Event {
     /// Its project.
     pub project_id: ProjectId,
-    /// Its number.
+    /// What identifies it in the project.
     pub revision: i32,
-    /// What it was.
+    /// What was done.
     pub kind: EventKind,
     /// When.
     pub created_at: DateTime<Utc>,
-    /// Who.
+    /// The user who did it.
     pub actor_id: Option<UserId>,
     /// The session it belongs to.
     pub session_id: Option<SessionId>,
     /// The message it added, or was for.
     pub message_id: Option<MessageId>,
+}
+
+/// What has changed in a project, as its listeners are notified of it. It carries no data: they read what is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The log has reached a revision.
+    Advanced(i32),
+    /// Something has changed that is not in the log.
+    SideChange,
+    /// Notifications may have been lost: everything is to be read again.
+    Resync,
 }
 
 /// Which revisions of a project take back which.

@@ -28,6 +28,11 @@ impl Memory {
         Self { free: Arc::new(Semaphore::new(pieces)), limit }
     }
 
+    /// How many bytes there are in all.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Half of what the machine has, or of what the process may use of it; 1 GiB if the system does not say.
     pub fn half_of_the_machine() -> usize {
         const UNKNOWN: usize = 2 << 30;

@@ -27,7 +27,6 @@ pub mod snapshot;
 mod sql;
 pub mod streaming_message;
 pub mod undo;
-pub mod wake_up;
 pub mod writable;
 
 use std::collections::HashMap;

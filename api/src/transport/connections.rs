@@ -27,6 +27,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::read_limit::{Limited, ReadLimit};
 use crate::config::listen::Address;
 
 /// How long nothing is accepted after that has failed for want of something, such as files that may be open.
@@ -179,8 +180,11 @@ async fn serve_one(
     shutdown: CancellationToken,
 ) {
     let router = TowerToHyperService::new(router);
+    let limit = ReadLimit::default();
+    let stream = Limited::new(stream, limit.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(limit.clone());
         // How the client writes `Sec-WebSocket-Protocol` is how it looks for it in the answer.
         let upgrade = request.headers().contains_key(UPGRADE).then(|| request.extensions().clone());
         let answer = router.call(request);

@@ -35,12 +35,13 @@ use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
-    auth::Verifier, graphiql, health, http, listening::Groups, operation, origin, single::Streams, throttle::Throttle,
+    auth::Verifier, executor::Executor, graphiql, health, http, operation, origin, single::Streams, throttle::Throttle,
     websocket,
 };
 use crate::{
     domain::Services,
-    graphql::{documents::Documents, schema::AppSchema},
+    graphql::documents::Documents,
+    live::fan_out::SharedSubscriptions,
     model::{clock, limits::Limits},
 };
 
@@ -65,8 +66,8 @@ const MIN_COMPRESSED_BYTES: u64 = 1024;
 /// What the doors need to know.
 #[derive(Clone)]
 pub struct AppState {
-    /// The schema that operations run against.
-    pub schema: AppSchema,
+    /// What executes operations.
+    pub executor: Executor,
     /// The documents that operations may name.
     pub documents: Arc<Documents>,
     /// The use cases behind it.
@@ -77,8 +78,8 @@ pub struct AppState {
     pub throttle: Arc<Throttle>,
     /// Limits on requests.
     pub limits: Arc<Limits>,
-    /// Those who listen, by what they listen to.
-    pub groups: Groups,
+    /// Subscriptions that several listeners share.
+    pub shared_subscriptions: SharedSubscriptions,
     /// Streams that carry several operations each.
     pub streams: Streams,
     /// Origins of other sites' pages that may call this server, as browsers send them ("https://ide.example.com").

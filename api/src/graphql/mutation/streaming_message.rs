@@ -1,4 +1,4 @@
-//! Messages that are being written.
+//! Streaming messages.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
@@ -79,14 +79,14 @@ struct StreamingMessagePayload {
 }
 
 impl StreamingMessagePayload {
-    async fn of(ctx: &Context<'_>, grown: Progress) -> Result<Self> {
+    async fn of(ctx: &Context<'_>, progress: Progress) -> Result<Self> {
         // A writer that appends often need not read back what it wrote.
         let streaming_message = if ctx.look_ahead().field("streamingMessage").exists() {
-            caller(ctx)?.load(Streaming(grown.message_id)).await?.map(StreamingMessage)
+            caller(ctx)?.load(Streaming(progress.message_id)).await?.map(StreamingMessage)
         } else {
             None
         };
-        Ok(Self { message_id: grown.message_id.0.into(), streaming_message, length: grown.length })
+        Ok(Self { message_id: progress.message_id.0.into(), streaming_message, length: progress.length })
     }
 }
 

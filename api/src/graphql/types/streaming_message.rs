@@ -1,4 +1,4 @@
-//! Messages that are being written.
+//! Streaming messages.
 
 use async_graphql::{Context, ID, Object};
 
@@ -88,7 +88,7 @@ impl StreamingMessage {
     }
 }
 
-/// A piece of a message's text, as `messageStream` tells it. Put one behind the other they are the text.
+/// A piece of a message's text.
 pub struct MessageChunk(pub model::MessageChunk);
 
 /// A piece of a message's text, as `messageStream` delivers it. All pieces one after the other are the text.
