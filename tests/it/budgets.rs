@@ -187,6 +187,141 @@ fn the_messages_of_an_unauthenticated_socket_are_limited() {
     });
 }
 
+/// Opens a WebSocket by hand.
+async fn handshake(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let head = "GET /graphql/ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        sec-websocket-protocol: graphql-transport-ws\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+/// The start of a text of `length` bytes as a client's frames have it, in fragments if there are several.
+fn frames(length: u64, fragments: usize, sent: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for fragment in 0..fragments {
+        // A text, then what continues it; none is the last but a single one.
+        bytes.push(if fragments == 1 { 0x81 } else { u8::from(fragment == 0) });
+        // Masked by zeros.
+        bytes.push(0xff);
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.resize(bytes.len() + sent, b' ');
+    }
+    bytes
+}
+
+#[test]
+fn a_message_before_connection_init_is_refused_while_it_comes() {
+    run_with_server(Kind::Sqlite, async |server| {
+        // Given the start of a message of 10 MiB, and fragments without an end …
+        for bytes in [frames(10_485_760, 1, 100_000), frames(10_000, 10, 10_000), frames(100, 1_000, 100)] {
+            let mut stream = handshake(&server).await;
+            stream.write_all(&bytes).await.unwrap();
+            // … then the server waits for no more.
+            let mut head = [0; 4];
+            timeout(Duration::from_secs(5), stream.read_exact(&mut head)).await.expect("it is refused").unwrap();
+            assert_eq!((head[0], u16::from_be_bytes([head[2], head[3]])), (0x88, 1009));
+            let mut reason = vec![0; usize::from(head[1]) - 2];
+            stream.read_exact(&mut reason).await.unwrap();
+            assert!(String::from_utf8_lossy(&reason).contains("--max-anonymous-body-bytes"));
+        }
+        // A socket that has said who it is may send more.
+        let mut socket = server.user("ada@example.com").greeted().await;
+        for id in ["1", "2"] {
+            let query = "query($text: String) { a: __typename @skip(if: false) b: __typename }";
+            socket
+                .start(id, query.replace("($text: String)", "").as_str(), json!({ "text": "a".repeat(200_000) }))
+                .await;
+            assert_eq!(socket.message().await["type"], "next");
+            assert_eq!(socket.message().await["type"], "complete");
+        }
+    });
+}
+
+/// Bytes of the results of subscriptions that a server holds.
+async fn result_bytes(server: &Server) -> f64 {
+    let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
+    let line = text(&answer).lines().find_map(|line| line.strip_prefix("antiphon_subscription_result_bytes "));
+    line.expect("the metric is there").parse().unwrap()
+}
+
+tests::on_both! {
+    async fn results_of_all_shared_subscriptions_have_one_budget(database: Database) {
+        const SOCKETS: usize = 10;
+        const SUBSCRIPTIONS: usize = 10;
+        const MEMORY: usize = 32 * 1024 * 1024;
+        const MESSAGE: usize = 256 * 1024;
+        let flags = [&format!("--max-memory-bytes={MEMORY}"), "--metrics-listen=127.0.0.1:0"];
+        let server = Server::start_with(&database, &flags).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Echoes").await;
+        let session = project.start_session().await;
+        let revision = project.revision().await;
+
+        // Given subscriptions that differ in one alias, of which half are on sockets that nobody reads …
+        let mut sockets = Vec::new();
+        for socket in 0..SOCKETS {
+            let mut greeted = ada.greeted().await;
+            for n in 0..SUBSCRIPTIONS {
+                let query = format!("subscription($id: ID!, $after: Int) {{
+                    messageAdded(sessionId: $id, afterRevision: $after) {{ a{socket}x{n}: content }} }}");
+                greeted.start(&n.to_string(), &query, json!({ "id": session, "after": revision })).await;
+            }
+            sockets.push(greeted);
+        }
+        for letter in ["a", "b", "c"] {
+            project.add_message(&session, &letter.repeat(MESSAGE), false).await;
+        }
+
+        // … then those who read receive everything, in order, and all results together take no more than the budget.
+        let read = sockets.split_off(SOCKETS / 2);
+        let mut readers: Vec<_> = read.into_iter().zip(SOCKETS / 2..).map(|(mut greeted, socket)| tokio::spawn(async move {
+            let mut received = [0; SUBSCRIPTIONS];
+            while received.iter().sum::<usize>() < 3 * SUBSCRIPTIONS {
+                let message = match greeted.next_within(Duration::from_secs(60)).await {
+                    Frame::Message(message) => message,
+                    other => panic!("{other:?} after {received:?}"),
+                };
+                let n: usize = message["id"].as_str().unwrap().parse().unwrap();
+                let content = message["payload"]["data"]["messageAdded"][format!("a{socket}x{n}")].as_str().unwrap();
+                let letter = ["a", "b", "c"][received[n]];
+                assert!(content.len() == MESSAGE && content.starts_with(letter), "{n}: {}", content.len());
+                received[n] += 1;
+            }
+            greeted
+        })).collect();
+        let mut most: f64 = 0.0;
+        while !readers.iter().all(|reader| reader.is_finished()) {
+            most = most.max(result_bytes(&server).await);
+        }
+        for reader in readers.drain(..) {
+            sockets.push(reader.await.unwrap());
+        }
+        assert!(most > 0.0 && most <= MEMORY as f64, "{most}");
+        // What is kept for those who are behind is a part of it.
+        let slow = (SOCKETS / 2 * 5 * MESSAGE) as f64;
+        let rest = result_bytes(&server).await;
+        assert!(rest <= (MEMORY / 8) as f64 + slow, "{rest}");
+
+        // Nothing is left of it once the sockets are closed.
+        drop(sockets);
+        let gone = async {
+            while result_bytes(&server).await > 0.0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.expect("results go with their sockets");
+        server.stop().await;
+    }
+}
+
 #[test]
 fn a_slow_body_is_ended() {
     run_with_database(Kind::Sqlite, async |database| {

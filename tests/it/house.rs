@@ -12,8 +12,13 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A layer of `api/src` (a folder or a file), the other layers that it can use, and the crates that it must not use.
 /// Modules that are not listed here can use everything.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
-    ("transport", &["graphql", "domain", "model", "config", "metrics"], &["entity", "migration", "sea_orm", "sqlx"]),
-    ("graphql", &["domain", "model", "metrics"], &["axum", "entity", "migration", "sea_orm", "sqlx"]),
+    (
+        "transport",
+        &["graphql", "live", "domain", "model", "config", "metrics"],
+        &["entity", "migration", "sea_orm", "sqlx"],
+    ),
+    ("graphql", &["live", "domain", "model", "metrics"], &["axum", "entity", "migration", "sea_orm", "sqlx"]),
+    ("live", &["domain", "storage", "model", "metrics"], &["axum", "entity", "migration", "sea_orm"]),
     ("domain", &["storage", "model", "metrics"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
     ("storage", &["model", "metrics"], &["async_graphql", "axum", "migration"]),
     ("model", &[], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),

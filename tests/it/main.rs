@@ -20,7 +20,7 @@ mod doors;
 mod faults;
 mod folders;
 mod graphiql;
-mod growing_messages;
+
 mod harness;
 mod history;
 mod hostile;
@@ -61,6 +61,7 @@ mod siblings;
 mod sockets;
 mod specification;
 mod stepping_back;
+mod streaming_messages;
 mod streams;
 mod taking_back;
 mod team;

@@ -133,7 +133,7 @@ tests::on_sqlite! {
         // Messages of other programs do no harm.
         let mut listener = project.listen(2, "revision").await;
         wire.wait_for(&project.id, true).await;
-        for nonsense in ["", "x", "-1", "9999999999", "2147483647", "0"] {
+        for nonsense in ["", "x", "7", "@-1", "@9999999999", "@2147483647", "@0", "side", "resync"] {
             wire.publish(&project.id, nonsense).await;
         }
         for revision in 3..=5 {

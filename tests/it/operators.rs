@@ -421,7 +421,7 @@ fn a_server_reports_which_part_of_the_database_fails_and_recovers() {
                 [part("database", database), part("migrations", migrations), part("bus", bus), part("server", "")];
             (status, json!({ "ready": status == 200, "readOnly": false, "parts": parts }))
         };
-        let late = "what other servers write is heard late, by the sweep";
+        let late = "what other servers write is delivered late, by the sweep";
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         let mut end = async |backends: &str, can_come_back: bool| {
             let word = if can_come_back { "LOGIN" } else { "NOLOGIN" };

@@ -30,10 +30,11 @@ use crate::{
     config::{Settings, listen::Address, read_secret},
     connection_check,
     database_url::{DatabaseUrl, refusal},
+    live::bus::nats::Servers,
     migrations::missing,
     model::clock,
     secret::{SecretSource, secret_source},
-    storage::{wake_up::nats::Servers, writable::refuses_writes},
+    storage::writable::refuses_writes,
     transport::{connections::Listener, jwks::Jwks},
 };
 

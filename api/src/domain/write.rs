@@ -12,7 +12,7 @@ use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::{Conflict, Error, Result};
-use crate::model::event::Event;
+use crate::model::event::{Change, Event};
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::limits::Limits;
 use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
@@ -301,12 +301,12 @@ pub(super) struct Closed {
 }
 
 impl Closed {
-    /// Commits, then wakes the project's listeners.
+    /// Commits, then notifies the project's listeners.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
         self.tx.commit().await?;
         drop(self.turn);
         self.services.note_write(false);
-        self.services.hub.wake(self.locked.id, self.locked.revision);
+        (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));
         Ok(value)
     }
 }

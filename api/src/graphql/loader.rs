@@ -11,16 +11,16 @@ use super::context::Caller;
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::snapshot::Preview;
 use crate::domain::{
-    Member, Tx, access, agent_configuration, chat, collaborator, events, file, growing_message, past, presence,
-    profile, project, snapshot, undo,
+    Member, Tx, access, agent_configuration, chat, collaborator, events, file, past, profile, project, snapshot,
+    streaming_message, undo,
 };
+use crate::live::presence;
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::collaborator::{Collaborator, EmailInvitation, Invitation};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment, Undos};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
-use crate::model::growing_message::GrowingMessage;
 use crate::model::ids::{
     AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within,
 };
@@ -30,6 +30,7 @@ use crate::model::presence::Presence;
 use crate::model::profile::{Preferences, Profile};
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
+use crate::model::streaming_message::StreamingMessage;
 
 /// A page of a list of `parent`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,7 +114,7 @@ pub struct ChangesFor(pub Within<MessageId>);
 pub struct ActiveSession(pub ProjectId);
 /// The streaming messages of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GrowingIn(pub Within<SessionId>);
+pub struct StreamingIn(pub Within<SessionId>);
 /// A streaming message by the id that it will have when finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Streaming(pub MessageId);
@@ -208,14 +209,14 @@ loaders! {
         let projects = projects(tx, keys, |key| key.0).await?;
         Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
     };
-    GrowingIn => Vec<GrowingMessage>, |tx, keys| {
+    StreamingIn => Vec<StreamingMessage>, |tx, keys| {
         let sessions = objects(tx, keys, |key| key.0).await?;
-        let rows = growing_message::of_sessions(tx, &sessions).await?;
-        Ok(gather(rows, |row| GrowingIn(Within { project: row.project_id, id: row.session_id })))
+        let rows = streaming_message::of_sessions(tx, &sessions).await?;
+        Ok(gather(rows, |row| StreamingIn(Within { project: row.project_id, id: row.session_id })))
     };
-    Streaming => GrowingMessage, |tx, keys| {
+    Streaming => StreamingMessage, |tx, keys| {
         let ids: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
-        Ok(index(growing_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
+        Ok(index(streaming_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
     };
     InvitationInto => Invitation, |tx, keys| {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
@@ -228,7 +229,7 @@ loaders! {
     };
     TextOf => String, |tx, keys| {
         let messages = objects(tx, keys, |key| key.0).await?;
-        let mut texts: HashMap<MessageId, String> = growing_message::texts(tx, &messages).await?.into_iter().collect();
+        let mut texts: HashMap<MessageId, String> = streaming_message::texts(tx, &messages).await?.into_iter().collect();
         Ok(keys.iter().filter_map(|key| Some((*key, texts.remove(&key.0.id)?))).collect())
     };
     PresencesOf => Vec<Presence>, |tx, keys| {

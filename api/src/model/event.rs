@@ -26,6 +26,17 @@ pub struct Event {
     pub message_id: Option<MessageId>,
 }
 
+/// A notification that a project has changed. It carries no data: subscribers read the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The log has reached a revision.
+    Advanced(i32),
+    /// Something that is not in the log has changed.
+    SideChange,
+    /// Notifications can be lost: read everything again.
+    Resync,
+}
+
 /// Which revisions of a project undo which.
 #[derive(Clone, Debug, Default)]
 pub struct Undos {

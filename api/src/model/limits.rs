@@ -45,8 +45,8 @@ pub struct Limits {
     #[arg(long, env = "MAX_CHUNK_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES")]
     pub max_chunk_bytes: usize,
     /// Maximum number of streaming messages per session
-    #[arg(long, env = "MAX_GROWING_MESSAGES", default_value_t = 10, global = true, value_name = "N")]
-    pub max_growing_messages: usize,
+    #[arg(long, env = "MAX_STREAMING_MESSAGES", default_value_t = 10, global = true, value_name = "N")]
+    pub max_streaming_messages: usize,
     /// Time without a new chunk after which a streaming message counts as stalled, in seconds
     #[arg(long, env = "INTERRUPTED_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub interrupted_seconds: u64,

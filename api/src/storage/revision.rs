@@ -31,7 +31,7 @@ pub enum Target {
     /// By one of its agent configurations.
     AgentConfiguration(AgentConfigurationId),
     /// By a message that is being written in one of its sessions.
-    GrowingMessage(MessageId),
+    StreamingMessage(MessageId),
 }
 
 impl Target {
@@ -43,7 +43,7 @@ impl Target {
             Self::File(id) => ("file", id.0, "project_files"),
             Self::Snapshot(id) => ("snapshot", id.0, "project_snapshots"),
             Self::AgentConfiguration(id) => ("configuration", id.0, "agent_configurations"),
-            Self::GrowingMessage(id) => ("growing_message", id.0, "growing_messages"),
+            Self::StreamingMessage(id) => ("growing_message", id.0, "growing_messages"),
         }
     }
 

@@ -38,6 +38,7 @@ use tracing::Instrument;
 use super::{
     auth,
     operation::{self, Outcome},
+    read_limit::ReadLimit,
     router::{AppState, RequestId},
     single,
     sse::{self, Format},
@@ -134,6 +135,7 @@ pub async fn graphql(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(raw): Extension<RawBody>,
+    Extension(read_limit): Extension<ReadLimit>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
@@ -144,6 +146,7 @@ pub async fn graphql(
         return websocket::upgrade(
             State(state),
             Extension(RequestId(id)),
+            Extension(read_limit),
             ConnectInfo(peer),
             parts.headers,
             parts.uri,
@@ -328,8 +331,8 @@ async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, 
     let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
     let keep = Keep::of(&request).cloned();
     let document = operation::document_of(&request);
-    let request = context::attach(request, &state.services, actor.cloned(), None);
-    let response = measured.run(execution::run(&state.schema, &state.limits, request)).await;
+    let request = context::attach(request, &state.services, &state.executor.live, actor.cloned(), None);
+    let response = measured.run(execution::run(&state.executor.schema, &state.limits, request)).await;
     let outcome = operation::settle(response, document.as_ref(), name.as_deref(), id);
     if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
         keep.keep();

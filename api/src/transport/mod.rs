@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod connections;
+pub mod executor;
 pub mod graphiql;
 pub mod health;
 pub mod http;
@@ -14,6 +15,7 @@ pub mod listening;
 mod measure;
 mod operation;
 mod origin;
+pub mod read_limit;
 pub mod router;
 pub mod single;
 pub mod sse;

@@ -9,7 +9,7 @@ use super::snapshot::ProjectSnapshot;
 use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt, With};
+use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotMadeAt, StreamingIn, With};
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
@@ -133,14 +133,14 @@ impl ChatSession {
         Ok(slice.rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
     }
 
-    /// The messages that are being written in it, oldest first, at most as many as the setting `MAX_GROWING_MESSAGES`
+    /// The messages that are being written in it, oldest first, at most as many as the setting `MAX_STREAMING_MESSAGES`
     /// allows (10 by default). They are not in the history: a session that is read as of a revision has none.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn streaming_messages(&self, ctx: &Context<'_>) -> Result<Vec<StreamingMessage>> {
         if self.0.as_of.is_some() {
             return Ok(Vec::new());
         }
-        let rows = caller(ctx)?.load(GrowingIn(self.within())).await?.unwrap_or_default();
+        let rows = caller(ctx)?.load(StreamingIn(self.within())).await?.unwrap_or_default();
         Ok(rows.into_iter().map(StreamingMessage).collect())
     }
 }

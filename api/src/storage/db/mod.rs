@@ -169,7 +169,7 @@ impl Db {
     }
 
     /// How to connect to it, if this is PostgreSQL.
-    pub(super) fn postgres(&self) -> Option<PgConnectOptions> {
+    pub fn postgres(&self) -> Option<PgConnectOptions> {
         if self.is_sqlite() { None } else { postgres_options(&self.url).ok() }
     }
 

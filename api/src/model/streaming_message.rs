@@ -1,6 +1,4 @@
-//! Messages that are being written: text that grows, and is no part of the history before it is finished.
-//!
-//! Places in the text are counted in bytes of UTF-8, as its size is.
+//! Streaming messages: text that is appended, and is not in the history before it is finished. Offsets are bytes of UTF-8.
 
 use chrono::{DateTime, Utc};
 
@@ -9,24 +7,24 @@ use super::ids::{MessageId, ProjectId, SessionId, UserId};
 use super::json::Json;
 use super::names::MessageRole;
 
-/// A message that is being written.
+/// A message that is being streamed.
 #[derive(Clone, Debug)]
-pub struct GrowingMessage {
-    /// Its id, and that of the message that it becomes.
+pub struct StreamingMessage {
+    /// Also the id of the message that it becomes.
     pub id: MessageId,
-    /// Its project.
+    /// The project of the session.
     pub project_id: ProjectId,
     /// Its session.
     pub session_id: SessionId,
-    /// Who writes it, or whose AI does.
+    /// The user who writes it, or whose AI does.
     pub author_id: UserId,
-    /// Whose voice it is.
+    /// Who speaks.
     pub role: MessageRole,
-    /// How much text there is, in bytes: where the next chunk begins.
+    /// The size of the text, in bytes: where the next chunk begins.
     pub length: i32,
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// When it last grew, or was said to be alive.
+    /// When text was last appended, if only an empty one.
     pub last_append_at: DateTime<Utc>,
     /// What the AI knows.
     pub context_data: Json,
@@ -34,12 +32,12 @@ pub struct GrowingMessage {
     pub metadata: Json,
 }
 
-/// What a message that is to be written is made of.
+/// A message that is to be started.
 #[derive(Clone, Debug)]
-pub struct NewGrowingMessage {
+pub struct NewStreamingMessage {
     /// Its session.
     pub session_id: SessionId,
-    /// Whose voice it is.
+    /// Who speaks.
     pub role: MessageRole,
     /// What the AI knows.
     pub context_data: Option<Json>,
@@ -54,9 +52,9 @@ pub struct NewGrowingMessage {
 pub struct NewChunk {
     /// The message.
     pub message_id: MessageId,
-    /// Where it begins.
+    /// Where it begins, in bytes.
     pub offset: i32,
-    /// The text; without any the message is only said to be alive.
+    /// An empty text only shows that the writer is still there.
     pub text: String,
 }
 
@@ -65,24 +63,24 @@ pub struct NewChunk {
 pub struct Finish {
     /// The message.
     pub message_id: MessageId,
-    /// How much text there must be, in bytes.
+    /// The size that the text must have, in bytes.
     pub length: Option<i32>,
     /// Whether the state of the files belongs to it.
     pub is_checkpoint: bool,
-    /// The client's own data, in place of what was given at the start.
+    /// The client's own data, which replaces that of the start.
     pub metadata: Option<Json>,
 }
 
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grown {
+pub struct Progress {
     /// The message.
     pub message_id: MessageId,
-    /// How much text there is, in bytes.
+    /// The size of the text, in bytes.
     pub length: i32,
 }
 
-/// A piece of a message's text, as a listener hears it.
+/// A piece of a message's text, as a listener receives it.
 #[derive(Clone, Debug)]
 pub struct MessageChunk {
     /// The message.
@@ -91,15 +89,15 @@ pub struct MessageChunk {
     pub offset: i32,
     /// The text.
     pub text: String,
-    /// What has become of the message, where it grows no more; nothing comes after that.
+    /// What became of the message; it is the last piece then.
     pub end: Option<MessageEnd>,
 }
 
-/// How a message has ceased to grow.
+/// What became of a streaming message.
 #[derive(Clone, Debug)]
 pub enum MessageEnd {
     /// It is a message now.
     Finished(Box<Message>),
-    /// Nothing came of it.
+    /// It was dropped.
     Discarded,
 }

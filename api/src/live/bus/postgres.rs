@@ -1,4 +1,4 @@
-//! Wake-ups by `LISTEN` and `NOTIFY`.
+//! Notifications by `LISTEN` and `NOTIFY`.
 //!
 //! A server notifies after its commit and not in the transaction (by a trigger, say): PostgreSQL lets only one transaction at
 //! a time commit that has notified anything, so that sixteen writers together commit four times fewer a second.
@@ -10,46 +10,44 @@ use anyhow::anyhow;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
-use super::{Outbox, PAUSE, WakeUp, parse};
+use super::{Notification, PAUSE, PendingNotifications, Received, change_of, project_of, text_of};
 use crate::storage::db::Db;
-use crate::storage::sql::Sql;
+use crate::storage::event;
 
 const CHANNEL: &str = "antiphon";
 
 /// How long a server's notification to itself may take before the log says that none arrive.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(options: &PgConnectOptions, db: &Db, outbox: &Outbox, heard: impl Fn(WakeUp)) {
-    tokio::join!(send(db, outbox), receive(options, db, &outbox.works, heard));
+pub(super) async fn run(
+    options: &PgConnectOptions,
+    db: &Db,
+    pending: &PendingNotifications,
+    receive: impl Fn(Received),
+) {
+    tokio::join!(send(db, pending), listen(options, db, &pending.works, receive));
 }
 
-async fn send(db: &Db, outbox: &Outbox) {
+async fn send(db: &Db, pending: &PendingNotifications) {
     loop {
-        let reached = outbox.take().await.reached.into_iter();
-        let payloads: Vec<String> = reached.map(|(project, revision)| format!("{}:{revision}", project.0)).collect();
+        let changes = pending.take().await.changes.into_iter();
+        let payloads: Vec<String> =
+            changes.map(|(project, change)| format!("{}:{}", project.0, text_of(change))).collect();
         if payloads.is_empty() {
             continue;
         }
         if let Err(error) = notify(db, &payloads).await {
-            // The others find it by their sweep.
+            // The others find the changes by their sweep.
             tracing::warn!(%error, "other servers could not be notified");
         }
     }
 }
 
 async fn notify(db: &Db, payloads: &[String]) -> anyhow::Result<()> {
-    let mut sql = Sql::new("SELECT ");
-    for (index, payload) in payloads.iter().enumerate() {
-        sql.push(if index == 0 { "pg_notify(" } else { ", pg_notify(" })
-            .bind(CHANNEL)
-            .push(", ")
-            .bind(payload.as_str())
-            .push(")");
-    }
-    db.run_as_nobody(sql).await.map_err(|error| anyhow!("{error:?}"))
+    event::notify(db, CHANNEL, payloads).await.map_err(|error| anyhow!("{error:?}"))
 }
 
-async fn receive(options: &PgConnectOptions, db: &Db, works: &AtomicBool, heard: impl Fn(WakeUp)) {
+async fn listen(options: &PgConnectOptions, db: &Db, works: &AtomicBool, receive: impl Fn(Received)) {
     loop {
         let listener = async {
             // For one connection, which it opens again when it is lost.
@@ -63,9 +61,9 @@ async fn receive(options: &PgConnectOptions, db: &Db, works: &AtomicBool, heard:
         let error = match listener.await {
             Ok(listener) => {
                 tracing::debug!("listening for notifications of other servers");
-                // What was notified while nobody listened is gone.
-                heard(WakeUp::LookAtAll);
-                take(listener, works, &heard).await.into()
+                // Notifications of the time without a connection are gone.
+                receive(Received::ResyncAll);
+                take(listener, works, &receive).await.into()
             }
             Err(error) => error,
         };
@@ -76,7 +74,7 @@ async fn receive(options: &PgConnectOptions, db: &Db, works: &AtomicBool, heard:
 }
 
 /// Takes notifications until that fails.
-async fn take(mut listener: PgListener, works: &AtomicBool, heard: &impl Fn(WakeUp)) -> sqlx::Error {
+async fn take(mut listener: PgListener, works: &AtomicBool, receive: &impl Fn(Received)) -> sqlx::Error {
     let mut is_proven = false;
     loop {
         let next = listener.try_recv();
@@ -85,12 +83,12 @@ async fn take(mut listener: PgListener, works: &AtomicBool, heard: &impl Fn(Wake
         works.store(next.is_ok(), Ordering::Relaxed);
         match next {
             Ok(Ok(Some(notification))) => {
-                if let Some(wake_up) = read(notification.payload()) {
-                    heard(wake_up);
+                if let Some(notification) = read(notification.payload()) {
+                    receive(Received::One(notification));
                 }
             }
             // The connection was lost, and is there again.
-            Ok(Ok(None)) => heard(WakeUp::LookAtAll),
+            Ok(Ok(None)) => receive(Received::ResyncAll),
             Ok(Err(error)) => return error,
             Err(_) => tracing::warn!(
                 "notifications do not arrive, as through a pooler in transaction mode: other servers' writes are found by the \
@@ -100,20 +98,24 @@ async fn take(mut listener: PgListener, works: &AtomicBool, heard: &impl Fn(Wake
     }
 }
 
-fn read(payload: &str) -> Option<WakeUp> {
-    let (project, revision) = payload.split_once(':')?;
-    Some(WakeUp::Reached(parse(project)?, revision.parse().ok()?))
+fn read(payload: &str) -> Option<Notification> {
+    let (project, change) = payload.split_once(':')?;
+    Some(Notification { project: project_of(project)?, change: change_of(change)? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::Change;
 
     #[test]
-    fn what_is_no_wake_up_is_passed_over() {
+    fn other_payloads_are_ignored() {
         let id = "0198f3a0-0000-7000-8000-000000000001";
-        assert_eq!(read(&format!("{id}:7")), parse(id).map(|project| WakeUp::Reached(project, 7)));
-        for payload in ["", "7", id, &format!("{id}:"), &format!("{id}:x"), ":7", "x:7"] {
+        let project = project_of(id).unwrap();
+        let read_as = |change| Some(Notification { project, change });
+        assert_eq!(read(&format!("{id}:@7")), read_as(Change::Advanced(7)));
+        assert_eq!(read(&format!("{id}:side")), read_as(Change::SideChange));
+        for payload in ["", "7", id, &format!("{id}:"), &format!("{id}:x"), &format!("{id}:7"), ":@7", "x:@7"] {
             assert_eq!(read(payload), None, "{payload}");
         }
     }

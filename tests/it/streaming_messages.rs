@@ -448,7 +448,7 @@ tests::on_both! {
     }
 
     async fn errors_name_the_limits(database: Database) {
-        let flags = ["--max-chunk-bytes=10", "--max-text-bytes=35", "--max-growing-messages=2"];
+        let flags = ["--max-chunk-bytes=10", "--max-text-bytes=35", "--max-streaming-messages=2"];
         let server = Server::start_with(&database, &flags).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Limits").await;
@@ -466,7 +466,7 @@ tests::on_both! {
         append_ok(&ada, &id, 30, "12345").await;
         start(&ada, &session).await;
         let third = json!({ "sessionId": session, "role": "USER" });
-        named(ada.mutate("startMessage", third.clone(), "length").await, "CONFLICT", "--max-growing-messages").await;
+        named(ada.mutate("startMessage", third.clone(), "length").await, "CONFLICT", "--max-streaming-messages").await;
         finish(&ada, &id).await.ok();
         ada.mutate("startMessage", third, "length").await.ok();
         server.stop().await;

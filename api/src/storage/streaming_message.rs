@@ -1,4 +1,4 @@
-//! `growing_messages` and `growing_chunks`: messages that are being written.
+//! `growing_messages` and `growing_chunks`: streaming messages and their texts.
 
 use chrono::{DateTime, Utc};
 use entity::growing_messages;
@@ -9,13 +9,13 @@ use super::db::{Tx, fail, unknown};
 use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::error::Result;
-use crate::model::growing_message::{GrowingMessage, NewChunk};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::json::Json;
 use crate::model::names::{MessageRole, ProjectRole, ProjectStatus};
+use crate::model::streaming_message::{NewChunk, StreamingMessage};
 
-fn growing(row: growing_messages::Model) -> Result<GrowingMessage> {
-    Ok(GrowingMessage {
+fn streaming(row: growing_messages::Model) -> Result<StreamingMessage> {
+    Ok(StreamingMessage {
         id: MessageId(row.id),
         project_id: ProjectId(row.project_id),
         session_id: SessionId(row.session_id),
@@ -29,16 +29,16 @@ fn growing(row: growing_messages::Model) -> Result<GrowingMessage> {
     })
 }
 
-async fn all(tx: &Tx, sql: Sql) -> Result<Vec<GrowingMessage>> {
+async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
     let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
-    rows.into_iter().map(growing).collect()
+    rows.into_iter().map(streaming).collect()
 }
 
-/// The growing messages among `ids` that the actor may see.
+/// The streaming messages among `ids` that the actor may see.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<GrowingMessage>> {
+/// As the database.
+pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me());
@@ -47,32 +47,32 @@ pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<GrowingMessage>> {
     Ok(found)
 }
 
-/// The growing messages of these sessions, oldest first.
+/// The streaming messages of these sessions, oldest first.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<GrowingMessage>> {
+/// As the database.
+pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE ");
     access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
     sql.push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
 
-/// The growing messages of a project of the actor's, oldest first.
+/// The streaming messages of a project of the actor's, oldest first.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<GrowingMessage>> {
+/// As the database.
+pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.project_id = ");
     sql.bind(project.0).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
 }
 
-/// The texts so far of these growing messages. One without text is left out.
+/// The texts so far of these streaming messages. One without text is left out.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<(MessageId, String)>> {
     let mut sql = Sql::new("SELECT c.message_id, c.text FROM growing_chunks c WHERE ");
     access::among(&mut sql, ("c.project_id", "c.message_id"), messages);
@@ -89,11 +89,11 @@ pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<
     Ok(texts)
 }
 
-/// The text of a growing message from a place at which a chunk begins, and how many bytes all of it has; `None` where there is no
+/// The text of a streaming message from a place at which a chunk begins, and how many bytes all of it has; `None` if there is no
 /// such message (any more).
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(String, i32)>> {
     let mut sql =
         Sql::new("SELECT c.text, g.length FROM growing_messages g LEFT JOIN growing_chunks c ON c.message_id = g.id ");
@@ -109,7 +109,7 @@ pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(Stri
     Ok(Some((text, length)))
 }
 
-/// What a message that is to be written must know of its session.
+/// What a message that is to be started must know of its session.
 pub struct Place {
     /// Its project.
     pub project_id: ProjectId,
@@ -122,8 +122,8 @@ pub struct Place {
     /// What the actor may do there.
     pub role: ProjectRole,
     /// How many messages are being written in it.
-    pub growing: i64,
-    /// The growing message that already has the idempotency key, and how far it is.
+    pub streaming: i64,
+    /// The streaming message that already has the idempotency key, and how far it is.
     pub started: Option<(MessageId, i32)>,
     /// The finished one.
     pub finished: Option<MessageId>,
@@ -132,11 +132,11 @@ pub struct Place {
 /// Reads, in one statement, what a message that is to be written must know of its session.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -> Result<Option<Place>> {
     let mut sql = Sql::new("SELECT s.project_id, s.user_id, s.is_active, projects.status, ");
     role_of(&mut sql, tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
-    sql.push("(SELECT count(*) FROM growing_messages n WHERE n.session_id = s.id) AS growing ");
+    sql.push("(SELECT count(*) FROM growing_messages n WHERE n.session_id = s.id) AS streaming ");
     sql.push("FROM chat_sessions s JOIN projects ON projects.id = s.project_id ");
     sql.push("LEFT JOIN growing_messages g ON g.session_id = s.id AND g.idempotency_key = ");
     sql.bind(idempotency_key.map(str::to_owned));
@@ -152,7 +152,7 @@ pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -
         is_active: row.try_get("", "is_active").map_err(fail)?,
         status: status(&row.try_get::<String>("", "status").map_err(fail)?)?,
         role: role(&row.try_get::<String>("", "role").map_err(fail)?)?,
-        growing: row.try_get("", "growing").map_err(fail)?,
+        streaming: row.try_get("", "streaming").map_err(fail)?,
         started: id("started")?.map(MessageId).zip(length),
         finished: id("finished")?.map(MessageId),
     }))
@@ -162,11 +162,11 @@ fn status(text: &str) -> Result<ProjectStatus> {
     ProjectStatus::from_stored(text).ok_or_else(|| unknown("project status", text))
 }
 
-/// Begins a message of the actor's; false where another has the idempotency key by now.
+/// Begins a message of the actor's; false if another has the idempotency key by now.
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn insert(tx: &Tx, new: &GrowingMessage, idempotency_key: Option<String>) -> Result<bool> {
+/// As the database.
+pub async fn insert(tx: &Tx, new: &StreamingMessage, idempotency_key: Option<String>) -> Result<bool> {
     let mut sql = Sql::new(
         "INSERT INTO growing_messages (id, project_id, session_id, user_id, role, length, started_at, last_append_at, \
          context_data, metadata, idempotency_key) VALUES (",
@@ -180,10 +180,10 @@ pub async fn insert(tx: &Tx, new: &GrowingMessage, idempotency_key: Option<Strin
 }
 
 /// Adds a chunk of `bytes` bytes to a message of the actor's that ends where it begins, in a session that goes on, of a project
-/// in which they write. Answers the project; `None` where any of that is not so, which [`state`] then says.
+/// in which they write. Returns the project; `None` if any of that is not so, for which [`state`] has the reason.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -> Result<Option<ProjectId>> {
     let (id, me) = (chunk.message_id.0, tx.me());
     let mut sql = Sql::new("UPDATE growing_messages SET length = length + ");
@@ -203,7 +203,7 @@ pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -
     Ok(Some(ProjectId(project)))
 }
 
-/// What says whether a message may grow.
+/// What decides whether text may be appended to a message.
 pub struct State {
     /// Its project.
     pub project_id: ProjectId,
@@ -223,11 +223,11 @@ pub struct State {
     pub text: String,
 }
 
-/// Reads, in one statement, how a growing message is that the actor may see, with its text from the chunk on that holds the
+/// Reads, in one statement, how a streaming message is that the actor may see, with its text from the chunk on that holds the
 /// byte at `offset`.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>> {
     let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, s.is_active, projects.status, ");
     role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM growing_messages g ");
@@ -254,24 +254,24 @@ pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>>
     }))
 }
 
-/// Holds on to a growing message of the actor's until the transaction ends, so that it cannot grow meanwhile. Answers it with
-/// its idempotency key; `None` where it is not there (any more).
+/// Locks a streaming message of the actor until the transaction ends, so that no text is appended. Returns it with
+/// its idempotency key; `None` if it is not there (any more).
 ///
 /// # Errors
-/// `Internal` where the database fails.
-pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(GrowingMessage, Option<String>)>> {
+/// As the database.
+pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(StreamingMessage, Option<String>)>> {
     let mut sql = Sql::new("UPDATE growing_messages SET length = length WHERE id = ");
     sql.bind(id.0).push(" AND user_id = ").bind(tx.me()).push(" RETURNING *");
     let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let key = row.idempotency_key.clone();
-    Ok(Some((growing(row)?, key)))
+    Ok(Some((streaming(row)?, key)))
 }
 
-/// Removes a growing message that the actor may see, with its text; false where it is not there (any more).
+/// Removes a streaming message that the actor may see, with its text; false if it is not there (any more).
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn remove(tx: &Tx, id: MessageId) -> Result<bool> {
     let mut sql = Sql::new("DELETE FROM growing_messages WHERE id = ");
     sql.bind(id.0).push(" AND ");

@@ -1,10 +1,10 @@
-//! Wake-ups by NATS (core NATS, nothing is kept there): each project has a subject, `antiphon.project.ID`, to which whoever has
-//! written to it publishes the revision, and to which a server subscribes while somebody listens there.
+//! Notifications by NATS (core NATS, nothing is kept there): each project has a subject, `antiphon.project.ID`, to which a server
+//! publishes what it has written, and to which a server subscribes while somebody listens there.
 //!
-//! What is published before a subscription has reached NATS is not heard. So a server has a subject of its own as well,
-//! `antiphon.server.ID`: what it publishes there comes back behind the subscriptions that it made before, and only then does it
-//! look at what it may have missed. NATS may be away at any time, from the start on: what is written meanwhile is found by the
-//! sweep, and everything is looked at again once it is back.
+//! What is published before a subscription has reached NATS is lost. So a server has a subject of its own as well,
+//! `antiphon.server.ID`: what it publishes there comes back behind the subscriptions that it made before, and then it reads again
+//! what it may have missed. NATS may be away at any time, from the start on: the sweep finds what is written meanwhile, and
+//! everything is read again once NATS is back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Outbox, PAUSE, Waiting, WakeUp, parse};
+use super::{Notification, PAUSE, PendingNotifications, Received, Waiting, change_of, project_of, text_of};
 use crate::model::clock;
 use crate::model::error::{Error, Result};
+use crate::model::event::Change;
 use crate::model::ids::ProjectId;
 
 /// How often NATS is asked whether it is still there; after three times without an answer it is not.
@@ -29,10 +30,10 @@ const PING_PERIOD: Duration = Duration::from_secs(10);
 /// How long after a failure NATS is tried again: longer each time, up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(4);
 
-/// How many wake-ups of one project may wait to be heard; of a surplus, NATS's client says that it was lost.
-const MAX_UNHEARD: usize = 256;
+/// How many notifications of one project may wait; NATS's client reports that it dropped a surplus.
+const MAX_UNREAD: usize = 256;
 
-/// Where NATS is, and who we are there.
+/// The addresses of NATS, and the login.
 #[derive(Clone)]
 pub struct Servers {
     /// Without credentials: the client logs them.
@@ -49,7 +50,7 @@ enum Login {
 }
 
 impl Servers {
-    /// Reads `nats://HOST:PORT` or `tls://HOST:PORT`, with `USER:PASSWORD@` or `TOKEN@` before the host where NATS asks for it;
+    /// Reads `nats://HOST:PORT` or `tls://HOST:PORT`, with `USER:PASSWORD@` or `TOKEN@` before the host if NATS asks for it;
     /// several servers of one cluster with commas between them.
     ///
     /// # Errors
@@ -89,7 +90,7 @@ impl Servers {
         let options = ConnectOptions::new()
             .name("antiphon")
             .ping_interval(PING_PERIOD)
-            .subscription_capacity(MAX_UNHEARD)
+            .subscription_capacity(MAX_UNREAD)
             .reconnect_delay_callback(|attempts| {
                 PAUSE.saturating_mul(u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX)).min(MAX_PAUSE)
             });
@@ -105,12 +106,12 @@ impl Servers {
     /// # Errors
     /// What is wrong, for the operator.
     pub async fn probe(&self, time: Duration) -> std::result::Result<(), String> {
-        let said = Arc::new(watch::Sender::new(None));
+        let reported = Arc::new(watch::Sender::new(None));
         let options = self.options().max_reconnects(self.addresses.len()).event_callback({
-            let said = said.clone();
+            let reported = reported.clone();
             move |event| {
                 if let Event::ServerError(error) = event {
-                    said.send_replace(Some(error.to_string()));
+                    reported.send_replace(Some(error.to_string()));
                 }
                 std::future::ready(())
             }
@@ -118,12 +119,12 @@ impl Servers {
         let asked = async {
             let client = options.connect(&self.addresses).await.map_err(|error| error.to_string())?;
             let own = own_subject();
-            let mut heard = client.subscribe(own.clone()).await.map_err(|error| error.to_string())?;
+            let mut returned = client.subscribe(own.clone()).await.map_err(|error| error.to_string())?;
             client.publish(own, "".into()).await.map_err(|error| error.to_string())?;
-            heard.next().await.map(|_| ()).ok_or_else(|| "the connection has ended".to_owned())
+            returned.next().await.map(|_| ()).ok_or_else(|| "the connection has ended".to_owned())
         };
         let answer = timeout(time, asked).await;
-        answer.unwrap_or_else(|_| Err(said.borrow().clone().unwrap_or_else(|| "no answer".to_owned())))
+        answer.unwrap_or_else(|_| Err(reported.borrow().clone().unwrap_or_else(|| "no answer".to_owned())))
     }
 }
 
@@ -135,24 +136,25 @@ fn subject_of(project: ProjectId) -> String {
     format!("antiphon.project.{}", project.0)
 }
 
-pub(super) async fn run(servers: &Servers, outbox: &Outbox, heard: impl Fn(WakeUp)) {
+pub(super) async fn run(servers: &Servers, pending: &PendingNotifications, receive: impl Fn(Received)) {
     // Counts the times that anything may have been missed.
     let missed = Arc::new(watch::Sender::new(0_u64));
     let mut may_have_missed = missed.subscribe();
-    let client = connect(servers, missed, outbox.works.clone()).await;
+    let client = connect(servers, missed, pending.works.clone()).await;
     let own = own_subject();
-    let mut subscriptions = Subscriptions { client: client.clone(), streams: SelectAll::new(), heard: HashMap::new() };
-    // Commands to the client wait while NATS is away, and fail only where it can never come back.
+    let mut subscriptions =
+        Subscriptions { client: client.clone(), streams: SelectAll::new(), projects: HashMap::new() };
+    // Commands to the client wait while NATS is away, and fail only if it can never come back.
     let ended = async {
         let from_us = client.subscribe(own.clone()).await?;
         subscriptions.streams.push(from_us.map(|message| (None, message)).boxed());
         loop {
             tokio::select! {
-                waiting = outbox.take() => subscriptions.send(waiting, &own).await?,
+                waiting = pending.take() => subscriptions.send(waiting, &own).await?,
                 Ok(()) = may_have_missed.changed() => client.publish(own.clone(), "".into()).await?,
                 Some((project, message)) = subscriptions.streams.next() => {
-                    if let Some(wake_up) = read(project, &message.payload) {
-                        heard(wake_up);
+                    if let Some(received) = read(project, &message.payload) {
+                        receive(received);
                     }
                 }
             }
@@ -160,19 +162,19 @@ pub(super) async fn run(servers: &Servers, outbox: &Outbox, heard: impl Fn(WakeU
     };
     let ended: std::result::Result<(), async_nats::Error> = ended.await;
     if let Err(error) = ended {
-        tracing::error!(%error, "nothing more is heard of other servers by NATS");
+        tracing::error!(%error, "no more notifications of other servers by NATS");
     }
 }
 
 async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<AtomicBool>) -> Client {
-    let has_told = Arc::new(AtomicBool::new(false));
-    let told = has_told.clone();
+    let has_warned = Arc::new(AtomicBool::new(false));
+    let warned = has_warned.clone();
     let mut options = servers.options().event_callback(move |event| {
         match event {
             Event::Connected => {
                 tracing::info!("connected to NATS");
                 works.store(true, Ordering::Relaxed);
-                told.store(false, Ordering::Relaxed);
+                warned.store(false, Ordering::Relaxed);
                 missed.send_modify(|missed| *missed += 1);
             }
             Event::SlowConsumer(_) => missed.send_modify(|missed| *missed += 1),
@@ -181,7 +183,7 @@ async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<
                     works.store(false, Ordering::Relaxed);
                 }
                 // Once, and not at every attempt.
-                if !told.swap(true, Ordering::Relaxed) {
+                if !warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%event, "NATS is away: other servers' writes are found by the sweep");
                 }
             }
@@ -194,40 +196,40 @@ async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<
             Ok(client) => return client,
             Err(error) => tracing::warn!(%error, "NATS is away: other servers' writes are found by the sweep"),
         }
-        // From here on the client tries by itself, and of an attempt that fails says only how and not why.
-        has_told.store(true, Ordering::Relaxed);
+        // From here on the client tries by itself, and reports less of a failure.
+        has_warned.store(true, Ordering::Relaxed);
         options = options.retry_on_initial_connect();
         sleep(PAUSE).await;
     }
 }
 
-/// What a server hears by NATS.
+/// What a server subscribes to.
 struct Subscriptions {
     client: Client,
     /// Of the project, or without one of the server itself.
     streams: SelectAll<BoxStream<'static, (Option<ProjectId>, Message)>>,
-    heard: HashMap<ProjectId, AbortHandle>,
+    projects: HashMap<ProjectId, AbortHandle>,
 }
 
 impl Subscriptions {
     async fn send(&mut self, waiting: Waiting, own: &str) -> std::result::Result<(), async_nats::Error> {
-        for (project, is_heard) in waiting.heard {
-            if !is_heard {
-                if let Some(subscription) = self.heard.remove(&project) {
+        for (project, is_wanted) in waiting.subscriptions {
+            if !is_wanted {
+                if let Some(subscription) = self.projects.remove(&project) {
                     subscription.abort();
                 }
                 continue;
             }
-            if !self.heard.contains_key(&project) {
+            if !self.projects.contains_key(&project) {
                 let subscriber: Subscriber = self.client.subscribe(subject_of(project)).await?;
                 let (messages, handle) = stream::abortable(subscriber);
                 self.streams.push(messages.map(move |message| (Some(project), message)).boxed());
-                self.heard.insert(project, handle);
+                self.projects.insert(project, handle);
             }
             self.client.publish(own.to_owned(), project.0.to_string().into()).await?;
         }
-        for (project, revision) in waiting.reached {
-            self.client.publish(subject_of(project), revision.to_string().into()).await?;
+        for (project, change) in waiting.changes {
+            self.client.publish(subject_of(project), text_of(change).into()).await?;
         }
         // What comes meanwhile goes out together.
         self.client.flush().await?;
@@ -235,13 +237,14 @@ impl Subscriptions {
     }
 }
 
-fn read(project: Option<ProjectId>, payload: &[u8]) -> Option<WakeUp> {
+fn read(project: Option<ProjectId>, payload: &[u8]) -> Option<Received> {
     let payload = std::str::from_utf8(payload).ok()?;
-    match project {
-        Some(project) => Some(WakeUp::Reached(project, payload.parse().ok()?)),
-        None if payload.is_empty() => Some(WakeUp::LookAtAll),
-        None => Some(WakeUp::LookAgain(parse(payload)?)),
-    }
+    let notification = match project {
+        Some(project) => Notification { project, change: change_of(payload)? },
+        None if payload.is_empty() => return Some(Received::ResyncAll),
+        None => Notification { project: project_of(payload)?, change: Change::Resync },
+    };
+    Some(Received::One(notification))
 }
 
 #[cfg(test)]
@@ -275,12 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_wake_up_is_passed_over() {
+    fn other_payloads_are_ignored() {
         let project = ProjectId(Uuid::from_u128(1));
-        assert_eq!(read(Some(project), b"7"), Some(WakeUp::Reached(project, 7)));
-        assert_eq!(read(None, b""), Some(WakeUp::LookAtAll));
-        assert_eq!(read(None, project.0.to_string().as_bytes()), Some(WakeUp::LookAgain(project)));
-        for payload in [&b""[..], b"x", b"9999999999", b"\xff", b"7 "] {
+        let one = |change| Some(Received::One(Notification { project, change }));
+        assert_eq!(read(Some(project), b"@7"), one(Change::Advanced(7)));
+        assert_eq!(read(Some(project), b"side"), one(Change::SideChange));
+        assert_eq!(read(None, b""), Some(Received::ResyncAll));
+        assert_eq!(read(None, project.0.to_string().as_bytes()), one(Change::Resync));
+        for payload in [&b""[..], b"x", b"7", b"@9999999999", b"\xff", b"@7 "] {
             assert_eq!(read(Some(project), payload), None, "{payload:?}");
         }
         for payload in [&b"x"[..], b"7", b"\xff"] {
