@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::database::{Folder, anyone_but_root};
+use crate::database::{Folder, unprivileged_user};
 
 /// Runs nginx for as long as its standard input is open, which it is as long as the test process lives.
 const KEEPER: &str = r#""$@" >log 2>&1 & read -r _; kill -TERM $!; wait"#;
@@ -74,7 +74,7 @@ impl Nginx {
         keeper.args(["-c", "nginx.conf", "-e", "stderr"]).current_dir(&folder.0);
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
-            let (user, group) = anyone_but_root().expect("somebody");
+            let (user, group) = unprivileged_user().expect("somebody");
             for path in [folder.0.clone(), folder.0.join("nginx.conf"), folder.0.join("site.conf")] {
                 chown(path, Some(user), Some(group)).expect("an owner");
             }
