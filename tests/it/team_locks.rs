@@ -2,6 +2,8 @@
 //! does not do, then the database's authorization layer refuses them by itself: fake inviters, fake departures, other
 //! users' sessions, and fake log entries.
 
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tests::{
     database::Kind,
     project::Project,
@@ -190,6 +192,30 @@ fn a_revision_is_the_next_one_and_has_one_event() {
                 trial.check(stranger, &lock, Ok(0)).await;
             }
         }
+    });
+}
+
+#[test]
+fn a_write_of_a_file_reads_no_other_contents_and_versions_of_its_project() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = Project::create(&server.user("ada@example.com"), "Large").await;
+        let files: Vec<_> = (0..300).map(|n| json!({ "path": format!("{n}.py"), "content": format!("{n}") })).collect();
+        project.mutate("syncFiles", json!({ "files": files }), "revision").await.ok();
+        let write = format!(
+            "BEGIN; SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', true);
+             SELECT write_files(p.id, p.revision + 1, p.last_activity_at, 'FILES_CHANGED', NULL, NULL, NULL, '{{\\xaa}}', '{{1}}', '{{0}}',
+                 '{{0}}', '{{0}}', '{{a}}', ARRAY[f.id], ARRAY[f.file_path], '{{file}}', '{{python}}', '{{2}}', '{{\\xaa}}',
+                 ARRAY[gen_random_uuid()], '{{update}}', '{{1}}', '{{1}}', NULL, NULL, NULL)
+             FROM projects p JOIN project_files f ON f.project_id = p.id AND f.file_path = '7.py' WHERE p.id = '{}';
+             SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint AS read FROM pg_stat_xact_user_tables
+             WHERE relname IN ('blobs', 'file_snapshots')",
+            user_id("ada@example.com"),
+            project.id
+        );
+        let mut connection = PgConnection::connect(&server.database().url()).await.expect("a connection");
+        let answers = sqlx::raw_sql(AssertSqlSafe(write)).fetch_all(&mut connection).await.expect("a write");
+        let read: i64 = answers.last().unwrap().get("read");
+        assert!((1..20).contains(&read), "{read} rows of 300");
     });
 }
 

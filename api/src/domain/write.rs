@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::turns::{ProjectTurn, Size};
+use super::turns::ProjectTurn;
 use super::{Services, Tx, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
@@ -19,6 +19,7 @@ use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project};
 use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
+use crate::storage::db::Size;
 use crate::storage::file_write::{self, FileChanges};
 use crate::storage::profile;
 use crate::storage::project;
@@ -69,7 +70,7 @@ impl Writer {
     /// A transaction that writes what is no revision of any project.
     pub(super) async fn open(&self) -> Result<Tx> {
         let turn = self.services.turns.write(self.actor.user_id, self.size).await?;
-        Ok(self.services.db.write(&self.actor).await?.holding(turn))
+        Ok(self.services.db.write(&self.actor, self.size).await?.holding(turn))
     }
 
     /// The same, of one whose writes are large.
@@ -167,7 +168,7 @@ impl Writer {
     ) -> Result<Option<Write>> {
         let (db, now) = (&self.services.db, clock::now());
         let own = self.services.turns.write(self.actor.user_id, self.size).await?;
-        let begin = revision::begin(db, &self.actor, target, purpose, named, now);
+        let begin = revision::begin(db, (&self.actor, self.size), target, purpose, named, now);
         // On SQLite the turn was waited for above.
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         Ok(begun.map(|(tx, locked)| self.holding(turn, tx.holding(own), locked)))
