@@ -22,6 +22,7 @@ mod m20261129_000016_head_times;
 mod m20261129_000020_exact;
 mod m20261129_000030_exact_json;
 mod m20261129_000031_profile_sources;
+mod m20261129_000044_named_snapshots;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000020_exact::Migration),
             Box::new(m20261129_000030_exact_json::Migration),
             Box::new(m20261129_000031_profile_sources::Migration),
+            Box::new(m20261129_000044_named_snapshots::Migration),
         ]
     }
 }

@@ -34,6 +34,7 @@ mod logins;
 mod lost_files;
 mod model;
 mod modes;
+mod named_snapshots;
 mod nats;
 mod nodes;
 mod odd_repositories;

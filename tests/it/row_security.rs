@@ -56,6 +56,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ),
     ("projects", "config description initial_prompt name status updated_at user_id", &["editor", "owner"]),
     // Their own part, of which a guard lets nobody change by themselves what the owner said; the owner everybody's.
+    ("project_snapshots", "deleted_revision description name", &["editor", "owner"]),
     ("project_collaborators", "accepted_at invited_at invited_by role", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", "invited_at invited_by role", &["owner"]),
     (
@@ -237,10 +238,15 @@ pub(crate) async fn fill(server: &Server) -> Project {
     project.create_file("secret.py", "secret = 1\n").await;
     let input = serde_json::json!({ "path": "secret.py", "content": "secret = 2\n", "messageId": message });
     project.write("updateFile", input, "revision").await;
-    project.write("createSnapshot", serde_json::json!({ "name": "A secret snapshot" }), "revision").await;
+    let named = serde_json::json!({ "name": "A secret snapshot" });
+    let named = project.write("createSnapshot", named, "snapshot { id }").await["snapshot"]["id"].take();
+    let renamed = serde_json::json!({ "snapshotId": named, "description": "A secret state" });
+    ada.mutate("updateSnapshot", renamed, "revision").await.ok();
     let described = serde_json::json!({ "id": project.id, "description": "A secret description" });
     ada.mutate("updateProject", described, "revision").await.ok();
-    project.write("undo", serde_json::json!({}), "revision").await;
+    for step in ["undo", "undo", "redo"] {
+        project.write(step, serde_json::json!({}), "revision").await;
+    }
     let database = server.database();
     for (email, role, accepted) in
         [("ivy@example.com", "editor", false), ("vic@example.com", "viewer", true), ("eve@example.com", "editor", true)]

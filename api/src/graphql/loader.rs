@@ -29,7 +29,7 @@ use crate::model::path::FilePath;
 use crate::model::presence::Presence;
 use crate::model::profile::{Preferences, Profile};
 use crate::model::project::Project;
-use crate::model::snapshot::ProjectSnapshot;
+use crate::model::snapshot::{ProjectSnapshot, SnapshotFilter};
 
 /// One part of a list of a parent's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,9 +65,6 @@ pub struct With<I, F> {
 /// The versions of a file; of saves so many seconds apart at most the last alone, with 0 every one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VersionsJoined(pub u32);
-/// The snapshots of a project, up to a revision where one is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SnapshotsUntil(pub Option<i32>);
 
 /// Something as of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,9 +84,9 @@ pub struct ChildrenOf(pub Option<FilePath>);
 /// What is at a path, now or as of a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileAt(pub Option<i32>, pub ProjectId, pub FilePath);
-/// The snapshot that a revision made.
+/// The snapshot that a revision made, renamed or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SnapshotMadeAt(pub ProjectId, pub i32);
+pub struct SnapshotOfEvent(pub ProjectId, pub i32);
 /// The changes that a revision made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesMadeAt(pub ProjectId, pub i32);
@@ -289,10 +286,10 @@ loaders! {
         }
         Ok(found)
     };
-    SnapshotMadeAt => ProjectSnapshot, |tx, keys| {
+    SnapshotOfEvent => ProjectSnapshot, |tx, keys| {
         let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
-        let rows = snapshot::by_created_revisions(tx, &revisions).await?;
-        Ok(index(rows, |row| SnapshotMadeAt(row.project_id, row.created_revision)))
+        let rows = snapshot::by_revisions(tx, &revisions).await?;
+        Ok(rows.into_iter().map(|(revision, row)| (SnapshotOfEvent(row.project_id, revision), row)).collect())
     };
     ChangesMadeAt => Vec<FileSnapshot>, |tx, keys| {
         let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
@@ -375,8 +372,8 @@ loaders! {
     With<ProjectId, ChangeFilter> => (Project, Slice<FileSnapshot>), |tx, keys| {
         each(tx, keys, async |tx, key| file::project_with_changes(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<ProjectId, SnapshotsUntil> => (Project, Slice<ProjectSnapshot>), |tx, keys| {
-        each(tx, keys, async |tx, key| snapshot::project_with_page(tx, key.id, key.keep.0, &key.page).await).await
+    With<ProjectId, SnapshotFilter> => (Project, Slice<ProjectSnapshot>), |tx, keys| {
+        each(tx, keys, async |tx, key| snapshot::project_with_page(tx, key.id, &key.keep, &key.page).await).await
     };
     With<SessionId, MessageFilter> => (Session, Slice<Message>), |tx, keys| {
         each(tx, keys, async |tx, key| chat::session_with_messages(tx, key.id, &key.keep, &key.page).await).await
@@ -423,11 +420,11 @@ loaders! {
     Count<Within<FileId>, VersionsJoined> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep: &VersionsJoined| file::joined_versions_count(tx, parents, keep.0).await).await
     };
-    Part<ProjectId, SnapshotsUntil> => Slice<ProjectSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep: &SnapshotsUntil, page| snapshot::page(tx, &members(parents), keep.0, page).await).await
+    Part<ProjectId, SnapshotFilter> => Slice<ProjectSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep, page| snapshot::page(tx, &members(parents), keep, page).await).await
     };
-    Count<ProjectId, SnapshotsUntil> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep: &SnapshotsUntil| snapshot::count(tx, &members(parents), keep.0).await).await
+    Count<ProjectId, SnapshotFilter> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep| snapshot::count(tx, &members(parents), keep).await).await
     };
 }
 

@@ -95,6 +95,10 @@ enums! {
         FilesChanged,
         /// A user gave the present state a name.
         SnapshotCreated,
+        /// A user changed the name or the description of a snapshot.
+        SnapshotUpdated,
+        /// A user deleted a snapshot; the state that it named stays.
+        SnapshotDeleted,
         /// The files were made equal to those of an earlier revision; `snapshot` is the state before.
         ProjectRestored,
         /// A user was invited, joined, left or has another role.

@@ -6,7 +6,7 @@ use async_graphql::connection::{Connection, CursorType, Edge};
 use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
 
 use super::context::{Caller, caller};
-use super::loader::{ChildrenOf, Count, SnapshotsUntil, VersionsJoined};
+use super::loader::{ChildrenOf, Count, VersionsJoined};
 use super::row::{Plain, Row};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
@@ -15,6 +15,7 @@ use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, Within};
 use crate::model::page::{self as model, Cursor, PageSize, Slice};
 use crate::model::project::ProjectFilter;
+use crate::model::snapshot::SnapshotFilter;
 
 /// A page of a list whose rows are `T`.
 pub type Page<T> = Connection<Place, Row<T>, Total>;
@@ -186,7 +187,7 @@ pub enum Total {
     /// The caller's invitations.
     Invitations,
     /// A project's snapshots.
-    Snapshots(Count<ProjectId, SnapshotsUntil>),
+    Snapshots(Count<ProjectId, SnapshotFilter>),
 }
 
 #[Object]

@@ -87,6 +87,10 @@ names! {
         FilesChanged = "FILES_CHANGED",
         /// Somebody named the present state.
         SnapshotCreated = "SNAPSHOT_CREATED",
+        /// Somebody changed the name or the description of a snapshot.
+        SnapshotUpdated = "SNAPSHOT_UPDATED",
+        /// Somebody deleted a snapshot.
+        SnapshotDeleted = "SNAPSHOT_DELETED",
         /// The files were made equal to those of an earlier revision.
         ProjectRestored = "PROJECT_RESTORED",
         /// Somebody was invited, joined, left or has another role.

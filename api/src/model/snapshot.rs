@@ -33,6 +33,26 @@ pub struct ProjectSnapshot {
     pub message_id: Option<MessageId>,
 }
 
+/// Which snapshots a list keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SnapshotFilter {
+    /// Those that this revision had.
+    pub until: Option<i32>,
+    /// Those whose name or description contains this text, in any case.
+    pub search: Option<String>,
+    /// Those that were made for this message.
+    pub message: Option<MessageId>,
+}
+
+/// What changes of a snapshot; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotChanges {
+    /// Its name.
+    pub name: Option<Option<String>>,
+    /// What it is about.
+    pub description: Option<Option<String>>,
+}
+
 /// The name of the snapshot that a checkpoint makes at a time.
 pub fn automatic_name(at: DateTime<Utc>) -> String {
     at.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()

@@ -18,6 +18,7 @@ pub mod project_files;
 pub mod project_former_collaborators;
 pub mod project_invitations;
 pub mod project_members;
+pub mod project_snapshot_changes;
 pub mod project_snapshots;
 pub mod project_undos;
 pub mod project_versions;

@@ -16,6 +16,7 @@ pub use super::project_files::Entity as ProjectFiles;
 pub use super::project_former_collaborators::Entity as ProjectFormerCollaborators;
 pub use super::project_invitations::Entity as ProjectInvitations;
 pub use super::project_members::Entity as ProjectMembers;
+pub use super::project_snapshot_changes::Entity as ProjectSnapshotChanges;
 pub use super::project_snapshots::Entity as ProjectSnapshots;
 pub use super::project_undos::Entity as ProjectUndos;
 pub use super::project_versions::Entity as ProjectVersions;

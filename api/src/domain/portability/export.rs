@@ -266,7 +266,7 @@ pub async fn history(
 
 /// Whether an entry of the log that names a message is the message itself or a write to its files.
 fn writes_for_message(event: &Event) -> bool {
-    event.kind != EventKind::SnapshotCreated
+    !matches!(event.kind, EventKind::SnapshotCreated | EventKind::SnapshotUpdated | EventKind::SnapshotDeleted)
 }
 
 /// The revision of the last write for each message: there its commit has its place, as its snapshot does.

@@ -9,7 +9,7 @@ use super::snapshot::ProjectSnapshot;
 use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt, With};
+use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotOfEvent, With};
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
@@ -307,7 +307,7 @@ impl ChatMessage {
             if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
                 return Ok(None);
             }
-            let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+            let key = SnapshotOfEvent(self.0.project_id, self.0.revision);
             Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
         })
         .await

@@ -10,7 +10,7 @@ use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotMadeAt};
+use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotOfEvent};
 use crate::graphql::names::EventKind;
 use crate::graphql::page::{UNPAGED, cut_by_id, rows, weigh_part};
 use crate::graphql::scalar::Time;
@@ -82,14 +82,16 @@ impl ProjectEvent {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// The snapshot that the revision made. Of a restore it is the state before.
+    /// The snapshot that the revision made, renamed or deleted, as it is now. Of a restore it is the state before. Null once it is
+    /// deleted, except in the entry of the deletion: nothing else finds a deleted snapshot.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
-            use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated};
-            if !matches!(self.0.kind, MessageAdded | ProjectRestored | SnapshotCreated) {
+            use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated, SnapshotDeleted, SnapshotUpdated};
+            let of_snapshots = [MessageAdded, ProjectRestored, SnapshotCreated, SnapshotUpdated, SnapshotDeleted];
+            if !of_snapshots.contains(&self.0.kind) {
                 return Ok(None);
             }
-            let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+            let key = SnapshotOfEvent(self.0.project_id, self.0.revision);
             Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
         })
         .await
