@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use super::edit::{Content, Edit, Heads, check_tree};
 use super::{Member, Tx};
-use crate::model::diff;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::file::{FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId, SessionId};
-use crate::model::merge::{MAX_STEPS, Merge, merge};
+use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
 use crate::model::names::FileType;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef, Chains};
@@ -366,7 +365,7 @@ impl TakingBack {
         if !merged.clean {
             return Err(Some(merged));
         }
-        let content = Content::bytes(merged.text.into_bytes());
+        let content = Content::bytes(merged.into_bytes());
         let hash = content.hash();
         Ok(Wanted { hash, content, restores: before.restores, ..kept })
     }
@@ -374,7 +373,7 @@ impl TakingBack {
     fn merge_texts(&mut self, base: &Wanted, now: &Wanted, sent: &Wanted) -> Option<Merge> {
         let [base, now, sent] = [base, now, sent].map(|side| self.bytes(&side.content));
         let (base, now, sent) = (base?, now?, sent?);
-        merge(diff::text_of(&base)?, diff::text_of(&now)?, diff::text_of(&sent)?, &mut self.steps)
+        merge_contents(&base, &now, &sent, &mut self.steps)
     }
 
     fn bytes(&mut self, content: &Content) -> Option<Arc<Vec<u8>>> {
