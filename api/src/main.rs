@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Where not even this can be said, the exit code says it.
             let _ = writeln!(stderr(), "antiphon: {error:#}");
@@ -33,14 +33,17 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(cli.settings.observability.log.log_format)?;
     let done = obey(cli).await;
     telemetry.finish().await;
     done
 }
 
-async fn obey(cli: Cli) -> anyhow::Result<()> {
+/// The exit code of an import by which something stays as it is here although a commit changed it too.
+const CONFLICTS: u8 = 3;
+
+async fn obey(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { command, serve, settings } = cli;
     let settings = settings.with_files()?;
     match command {
@@ -51,20 +54,22 @@ async fn obey(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Migrate { down: None, .. }) => {
             let names = app::migrate(&settings).await?;
             if names.is_empty() {
-                return print("No migration to be applied.\n");
+                print("No migration to be applied.\n")
+            } else {
+                names.iter().try_for_each(|name| print(&format!("{name} applied\n")))
             }
-            names.iter().try_for_each(|name| print(&format!("{name} applied\n")))
         }
         Some(Command::Migrate { down: Some(steps), yes }) => take_back(&settings, steps, yes).await,
         Some(Command::Token { email, name, hours }) => {
             print(&format!("{}\n", app::token(&settings, &email, name.as_deref(), hours)?))
         }
-        Some(Command::Import(import)) => run_import(&settings, &import).await,
+        Some(Command::Import(import)) => return run_import(&settings, &import).await,
         Some(Command::Export(export)) => run_export(&settings, &export).await,
         Some(Command::Verify { project }) => run_verify(&settings, project.as_deref()).await,
         Some(Command::Doctor) => run_doctor(&settings).await,
         Some(Command::Schema) => print(&format!("{}\n", schema::sdl(&schema::build(&settings.limits)).trim_end())),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn take_back(settings: &Settings, steps: u32, confirmed: bool) -> anyhow::Result<()> {
@@ -79,7 +84,7 @@ async fn take_back(settings: &Settings, steps: u32, confirmed: bool) -> anyhow::
     names?.iter().try_for_each(|name| print(&format!("{name} taken back\n")))
 }
 
-async fn run_import(settings: &Settings, import: &Import) -> anyhow::Result<()> {
+async fn run_import(settings: &Settings, import: &Import) -> anyhow::Result<ExitCode> {
     let bar =
         ProgressBar::new(0).with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} commits, {eta} left")?);
     let mut report = |progress| match progress {
@@ -91,15 +96,25 @@ async fn run_import(settings: &Settings, import: &Import) -> anyhow::Result<()> 
         }
         Progress::Commit => bar.inc(1),
         Progress::Skipped { commit, path, why } => say(&bar, &format!("left out: {path:?} of commit {commit}: {why}")),
+        Progress::Kept { commit, path, why } => {
+            say(&bar, &format!("conflict: {path:?} of commit {commit}: {why} What is here stays."));
+        }
         Progress::Replaced { commit, what } => say(&bar, &format!("commit {commit}: {what}")),
     };
     let imported = app::import(settings, import, &mut report).await;
     bar.finish_and_clear();
     let imported = imported?;
     print(&format!(
-        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced; {} commits to go\n",
-        imported.project.0, imported.commits, imported.versions, imported.skipped, imported.replaced, imported.left
-    ))
+        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced, {} conflicts; {} commits to go\n",
+        imported.project.0,
+        imported.commits,
+        imported.versions,
+        imported.skipped,
+        imported.replaced,
+        imported.kept,
+        imported.left
+    ))?;
+    Ok(if imported.kept > 0 { ExitCode::from(CONFLICTS) } else { ExitCode::SUCCESS })
 }
 
 async fn run_export(settings: &Settings, export: &Export) -> anyhow::Result<()> {

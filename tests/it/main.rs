@@ -52,6 +52,7 @@ mod protocol;
 mod providers;
 mod read_only;
 mod renames;
+mod repeated_imports;
 mod replay;
 mod row_security;
 mod rows;

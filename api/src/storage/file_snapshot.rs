@@ -323,3 +323,40 @@ pub async fn versions_until(
     sql.push(") q ON q.project_id = w.project_id AND q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
     tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, version(row)?))).collect()
 }
+
+/// A version of a file that was not only imported.
+pub struct EditedVersion {
+    /// The file.
+    pub file: FileId,
+    /// Where the version is.
+    pub path: FilePath,
+    /// Whether an import wrote it: for a message that names a commit.
+    pub is_imported: bool,
+    /// Whether the file goes with it.
+    pub is_deletion: bool,
+}
+
+/// All versions, oldest first, of the files that have one which no import wrote.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn of_edited_files(tx: &Tx, project: Member<'_>) -> Result<Vec<EditedVersion>> {
+    const IMPORTED: &str = "EXISTS (SELECT 1 FROM chat_messages m WHERE m.id = e.message_id \
+        AND CAST(m.metadata AS text) LIKE '%\"commit\":%')";
+    const EVENTS: &str =
+        " v JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE v.project_id = ";
+    let mut sql = Sql::new("SELECT v.file_id, v.path, v.change_type, ");
+    sql.push(IMPORTED).push(" AS is_imported FROM file_snapshots").push(EVENTS).bind(project);
+    sql.push(" AND v.file_id IN (SELECT v.file_id FROM file_snapshots").push(EVENTS).bind(project);
+    sql.push(" AND NOT ").push(IMPORTED).push(") ORDER BY v.revision");
+    let version = |row: &QueryResult| {
+        let change_type: String = get(row, "change_type")?;
+        Ok(EditedVersion {
+            file: FileId(get(row, "file_id")?),
+            path: FilePath::from_stored(get(row, "path")?),
+            is_imported: get(row, "is_imported")?,
+            is_deletion: change_type == ChangeType::Delete.as_str(),
+        })
+    };
+    tx.rows(sql).await?.iter().map(version).collect()
+}
