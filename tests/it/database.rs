@@ -92,6 +92,7 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::project_invitations::Entity).await,
         select(db, entity::project_snapshot_changes::Entity).await,
         select(db, entity::project_snapshots::Entity).await,
+        select(db, entity::project_undone_files::Entity).await,
         select(db, entity::project_undos::Entity).await,
         select(db, entity::project_versions::Entity).await,
         select(db, entity::projects::Entity).await,

@@ -20,6 +20,7 @@ pub mod project_invitations;
 pub mod project_members;
 pub mod project_snapshot_changes;
 pub mod project_snapshots;
+pub mod project_undone_files;
 pub mod project_undos;
 pub mod project_versions;
 pub mod projects;

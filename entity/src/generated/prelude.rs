@@ -18,6 +18,7 @@ pub use super::project_invitations::Entity as ProjectInvitations;
 pub use super::project_members::Entity as ProjectMembers;
 pub use super::project_snapshot_changes::Entity as ProjectSnapshotChanges;
 pub use super::project_snapshots::Entity as ProjectSnapshots;
+pub use super::project_undone_files::Entity as ProjectUndoneFiles;
 pub use super::project_undos::Entity as ProjectUndos;
 pub use super::project_versions::Entity as ProjectVersions;
 pub use super::projects::Entity as Projects;

@@ -50,6 +50,7 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub project_members: HasMany<super::project_members::Entity>,
     #[sea_orm(has_many)]
+    pub project_undone_files: HasMany<super::project_undone_files::Entity>,
     #[sea_orm(has_many)]
     pub project_undos: HasMany<super::project_undos::Entity>,
     #[sea_orm(has_many)]
