@@ -129,12 +129,18 @@ tests::on_both! {
         for path in paths {
             project.create_file(path, "x\n").await;
         }
+        for path in [".gitmodules", "a/.GitModules"] {
+            let link = json!({ "path": path, "content": "fine.py", "mode": "SYMLINK" });
+            project.write("createFile", link, "revision").await;
+        }
         project.create_file(".gitattributes", "* filter=lfs text eol=crlf\n").await;
         let folder = Folder::new();
         let to = folder.path("exported");
         let said = export(server.database(), &project.id, &["--git", to.to_str().unwrap()]).await.unwrap();
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].contains("not checked out") && said[0].contains(&long), "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said[0].contains("left out") && said[0].contains(".gitmodules"), "{said:?}");
+        assert!(said[1].contains("left out") && said[1].contains("a/.GitModules"), "{said:?}");
+        assert!(said[2].contains("not checked out") && said[2].contains(&long), "{said:?}");
         let exported = Repository(to.clone());
         let files = exported.files("HEAD");
         assert!(paths.iter().all(|path| files.contains_key(*path)), "{:?}", files.keys());

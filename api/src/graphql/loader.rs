@@ -62,9 +62,14 @@ pub struct With<I, F> {
     pub page: Page,
 }
 
-/// The versions of a file; of saves so many seconds apart at most the last alone, with 0 every one.
+/// Which versions of a file a list keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VersionsJoined(pub u32);
+pub struct VersionsKept {
+    /// Of saves so many seconds apart at most the last alone, with 0 every one.
+    pub join_saves_seconds: u32,
+    /// Those that this revision had.
+    pub until: Option<i32>,
+}
 
 /// Something as of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -378,7 +383,7 @@ loaders! {
     With<SessionId, MessageFilter> => (Session, Slice<Message>), |tx, keys| {
         each(tx, keys, async |tx, key| chat::session_with_messages(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<FileId, VersionsJoined> => (File, Slice<FileSnapshot>), |tx, keys| {
+    With<FileId, VersionsKept> => (File, Slice<FileSnapshot>), |tx, keys| {
         each(tx, keys, async |tx, key| file::file_with_versions(tx, key.id, &key.page).await).await
     };
     Part<ProjectId, SessionFilter> => Slice<Session>, |tx, keys| {
@@ -411,14 +416,14 @@ loaders! {
     Count<ProjectId, ChangeFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| file::changes_count(tx, &members(parents), keep).await).await
     };
-    Part<Within<FileId>, VersionsJoined> => Slice<FileSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep: &VersionsJoined, page| match keep.0 {
-            0 => file::versions_page(tx, parents, page).await,
-            seconds => file::joined_versions_page(tx, parents, seconds, page).await,
+    Part<Within<FileId>, VersionsKept> => Slice<FileSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep: &VersionsKept, page| match (keep.join_saves_seconds, keep.until) {
+            (0, None) => file::versions_page(tx, parents, page).await,
+            (seconds, until) => file::joined_versions_page(tx, parents, (seconds, until), page).await,
         }).await
     };
-    Count<Within<FileId>, VersionsJoined> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep: &VersionsJoined| file::joined_versions_count(tx, parents, keep.0).await).await
+    Count<Within<FileId>, VersionsKept> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep: &VersionsKept| file::joined_versions_count(tx, parents, (keep.join_saves_seconds, keep.until)).await).await
     };
     Part<ProjectId, SnapshotFilter> => Slice<ProjectSnapshot>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep, page| snapshot::page(tx, &members(parents), keep, page).await).await

@@ -6,7 +6,7 @@ use async_graphql::connection::{Connection, CursorType, Edge};
 use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
 
 use super::context::{Caller, caller};
-use super::loader::{ChildrenOf, Count, VersionsJoined};
+use super::loader::{ChildrenOf, Count, VersionsKept};
 use super::row::{Plain, Row};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
@@ -183,7 +183,7 @@ pub enum Total {
     /// A file's versions.
     Versions(FileId),
     /// Those of a file's versions that stay where saves are shown as one.
-    JoinedVersions(Count<Within<FileId>, VersionsJoined>),
+    JoinedVersions(Count<Within<FileId>, VersionsKept>),
     /// The caller's invitations.
     Invitations,
     /// A project's snapshots.

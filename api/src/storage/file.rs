@@ -210,7 +210,7 @@ fn keep_files(sql: &mut Sql, at: Option<i32>, keep: &FileFilter) {
 }
 
 /// Adds the condition that a path is below a folder: from "folder/" up to, but not with, "folder0", since '0' follows '/'.
-fn below<'s>(sql: &'s mut Sql, path: &str, folder: &FilePath) -> &'s mut Sql {
+pub(super) fn below<'s>(sql: &'s mut Sql, path: &str, folder: &FilePath) -> &'s mut Sql {
     sql.push("(").push(path).push(" > ").bind(format!("{}/", folder.as_str())).push(" AND ").push(path).push(" < ");
     sql.bind(format!("{}0", folder.as_str())).push(")")
 }

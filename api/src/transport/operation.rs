@@ -236,7 +236,8 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     Ok(request)
 }
 
-fn lone_surrogate(field: &str) -> Error {
+/// The error for a string with half of a character.
+pub fn lone_surrogate(field: &str) -> Error {
     let message = format!(
         "`{field}` has a string with a lone surrogate, half of a character (an escape from \\ud800 to \\udfff), which is no \
          Unicode text."

@@ -325,6 +325,12 @@ impl History<'_> {
                     .push(format!("{path:?} at revision {}: git keeps {part:?} for itself", change.revision));
                 continue;
             }
+            let is_modules = path.split('/').any(|part| part.eq_ignore_ascii_case(".gitmodules"));
+            if is_modules && change.mode == FileMode::Symlink {
+                let skipped = format!("{path:?} at revision {}: git takes no such link", change.revision);
+                self.exported.skipped.push(skipped);
+                continue;
+            }
             let place = Place { file: change.file_id, hash, size: change.size_bytes, mode: change.mode };
             self.tree.insert(path.to_owned(), place);
             self.paths.insert(change.file_id, path.to_owned());

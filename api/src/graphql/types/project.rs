@@ -567,7 +567,7 @@ impl Project {
     fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
         match at {
             Some(at) if !(0..=self.newest()).contains(&at) => {
-                Err(Error::bad_input(field, format!("The project has revisions 0 to {}.", self.newest())))
+                Err(Error::bad_input(field, format!("Give a revision from 0, before the first, to {}.", self.newest())))
             }
             None => Ok(self.until()),
             at => Ok(at),
