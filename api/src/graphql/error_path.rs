@@ -1,5 +1,6 @@
 //! Paths of errors inside lists. The library cuts them: a list puts its own path in place of the path of an element's field. So rows
-//! keep the whole path beside it ([`keep`]), and for lists of other things the field is found by its place in the document.
+//! keep the whole path beside it ([`keep`]), and for lists of other things the field is found by its place in the document. That finds
+//! no index, so lists that can be in an element of such a list have rows.
 
 use async_graphql::{
     PathSegment, Pos, ServerError, Value,
@@ -32,7 +33,8 @@ pub fn restore(error: &mut ServerError, document: &ExecutableDocument, operation
             error.extensions = None;
         }
         error.path = path.into_iter().filter_map(segment).collect();
-    } else if let (Some(PathSegment::Index(_)), Some(pos)) = (error.path.last(), error.locations.first())
+    }
+    if let (Some(PathSegment::Index(_)), Some(pos)) = (error.path.last(), error.locations.first())
         && let Some(operation) = operation_of(document, operation)
     {
         let rest = Finder { document, pos: *pos }.rest(&operation.selection_set.node, &error.path);

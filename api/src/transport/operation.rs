@@ -355,6 +355,11 @@ fn located(faults: Vec<Fault>) -> Vec<ServerError> {
         let error = match fault.kind {
             FaultKind::Syntax => coded(PARSE_FAILED, fault.message),
             FaultKind::Invalid => coded(VALIDATION_FAILED, fault.message),
+            FaultKind::Literal(field) => {
+                let mut error = coded(VALIDATION_FAILED, fault.message);
+                error.extensions.get_or_insert_default().set("field", field);
+                error
+            }
             FaultKind::Input(field) => input_error(&field, fault.message),
         };
         ServerError { locations: vec![fault.pos], ..error }

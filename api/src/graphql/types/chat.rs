@@ -14,7 +14,7 @@ use crate::graphql::names::MessageRole;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
-use crate::graphql::row::Plain;
+use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
@@ -292,13 +292,13 @@ impl ChatMessage {
         ctx: &Context<'_>,
         #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
-    ) -> Result<Vec<CodeChange>> {
+    ) -> Result<Vec<Row<CodeChange>>> {
         let caller = caller(ctx)?;
         let key = ChangesFor(Within { project: self.0.project_id, id: self.0.id });
         let mut rows = caller.load(key).await?.unwrap_or_default();
         rows.retain(|row| self.1.is_none_or(|at| row.revision <= at));
         let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
-        Ok(rows.into_iter().map(CodeChange).collect())
+        Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
     }
 
     /// The snapshot that this checkpoint made. It follows the changes that name the message. Null for any other message.
