@@ -135,6 +135,8 @@ impl Ids {
             ("syncFiles", input(json!({ "projectId": project, "files": [{ "path": "a.py" }] }))),
             ("createSnapshot", input(json!({ "projectId": project }))),
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
+            ("updateSnapshot", input(json!({ "snapshotId": snapshot, "name": "Taken" }))),
+            ("deleteSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("restoreRevision", input(json!({ "projectId": project, "revision": 2 }))),
             ("undo", input(json!({ "projectId": project, "revision": 5 }))),
             ("redo", input(json!({ "projectId": project }))),
@@ -645,7 +647,7 @@ tests::behind_each_lock! {
         ids.session = project.of(&bob).start_session().await;
         let changes = ids.changes();
         for name in ["updateProject", "touchProject", "startSession", "createFile", "updateFile", "revertFile", "renameFile",
-            "restoreRevision", "createSnapshot", "restoreSnapshot", "deleteFile", "syncFiles", "saveAgentConfiguration",
+            "restoreRevision", "createSnapshot", "restoreSnapshot", "updateSnapshot", "deleteSnapshot", "deleteFile", "syncFiles", "saveAgentConfiguration",
             "setAgentConfigurationActive", "restoreAgentConfiguration", "deleteAgentConfiguration"] {
             let (variables, select) = &changes[name];
             change(&bob, name, variables, select).await.data().unwrap_or_else(|error| panic!("{name}: {error:#}"));

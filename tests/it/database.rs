@@ -90,7 +90,9 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::project_files::Entity).await,
         select(db, entity::project_former_collaborators::Entity).await,
         select(db, entity::project_invitations::Entity).await,
+        select(db, entity::project_snapshot_changes::Entity).await,
         select(db, entity::project_snapshots::Entity).await,
+        select(db, entity::project_undone_files::Entity).await,
         select(db, entity::project_undos::Entity).await,
         select(db, entity::project_versions::Entity).await,
         select(db, entity::projects::Entity).await,
@@ -183,6 +185,10 @@ tests::on_both! {
         project.write("restoreRevision", input, "revision").await;
         ada.mutate("updateProject", json!({ "id": project.id, "name": "Read back whole" }), "revision").await.ok();
         project.write("undo", json!({}), "revision").await;
+        project.create_file("taken_back.py", "1\n").await;
+        project.write("undo", json!({}), "revision").await;
+        let named = project.write("createSnapshot", json!({}), "snapshot { id }").await["snapshot"]["id"].take();
+        ada.mutate("updateSnapshot", json!({ "snapshotId": named, "name": "Read back" }), "revision").await.ok();
 
         // … and of its team …
         project.write("saveAgentConfiguration", settings("Agent"), "revision").await;

@@ -230,7 +230,7 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
             INPUT,
             "",
         ),
-        ("a page beyond 2^31", request("{ projects(first: 2147483648) { totalCount } }"), INPUT, ""),
+        ("a page beyond 2^31", request("{ projects(first: 2147483648) { totalCount } }"), INVALID, ""),
         (
             "nested pages",
             of_project("sessions(first: 100) { nodes { messages(first: 500) { nodes { content } } } }"),

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::{
-    project::{Project, each, text},
+    project::{Project, each, number, text},
     server::Server,
 };
 
@@ -130,9 +130,35 @@ tests::on_both! {
             let change = &changed["change"];
             assert_eq!((&change["oldContent"], &change["newContent"]), (&json!(before), &json!(after)));
             assert_eq!((&change["additions"], &change["deletions"]), (&json!(1), &json!(0)));
-            assert!(text(&change["diff"]).ends_with(&format!("\n+{}", after.strip_prefix(before).unwrap())), "{change}");
+            let diff = text(&change["diff"]);
+            assert!(diff.ends_with(&format!("\n+{}", after.strip_prefix(before).unwrap())), "{change}");
+            let coding = if path == "utf16" { "UTF-16LE" } else { "windows-1252" };
+            let note = format!("Shown in UTF-8, and no patch of the bytes: encoding {coding}\ndiff --git ");
+            assert!(diff.starts_with(&note), "{diff}");
         }
-        // Bytes without a declared encoding are not text.
+        // A stale write says what a merge gives, as bytes of the same encoding.
+        let utf_16 = |text: &str| {
+            use base64::Engine as _;
+            let bytes: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        };
+        let stale = json!({ "path": "utf16", "contentBase64": utf_16("grösse\n"), "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        assert_eq!(answer.error_code(), "CONFLICT");
+        let marked = "<<<<<<< ours\ngröße\nzwei\n||||||| original\ngröße\n=======\ngrösse\n>>>>>>> theirs\n";
+        let merge = json!({ "clean": false, "content": marked, "encoding": "UTF-16LE", "contentBase64": utf_16(marked) });
+        assert_eq!(answer.error()["extensions"]["merge"], merge);
+        project.write("createFile", json!({ "path": "wide", "contentBase64": utf_16("a\nb\nö\n") }), "revision").await;
+        project.write("updateFile", json!({ "path": "wide", "contentBase64": utf_16("A\nb\nö\n") }), "revision").await;
+        let stale = json!({ "path": "wide", "contentBase64": utf_16("a\nb\nÖ\n"), "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        let merge = json!({ "clean": true, "content": "A\nb\nÖ\n", "encoding": "UTF-16LE", "contentBase64": utf_16("A\nb\nÖ\n") });
+        assert_eq!(answer.error()["extensions"]["merge"], merge);
+        // And an undo keeps what was changed since in other lines.
+        let changed = project.write("updateFile", json!({ "path": "wide", "contentBase64": utf_16("A\nb\nÖ\n") }), "revision").await;
+        project.write("undo", json!({ "revision": number(&changed["revision"]) - 1 }), "revision").await;
+        assert_eq!(project.ask("file(path: \"wide\") { contentBase64 }").await["file"]["contentBase64"], utf_16("a\nb\nÖ\n"));
+        // What says nothing of itself is no text.
         let bytes = project.write("createFile", json!({ "path": "bytes", "contentBase64": "9go=" }), "file { content } change { diff }").await;
         assert_eq!(bytes, json!({ "file": { "content": null }, "change": { "diff": null } }));
     }
@@ -240,4 +266,52 @@ fn put(folder: &Path, file: &Value) {
     std::fs::write(&path, text(&file["content"])).unwrap();
     let bits = if file["mode"] == "EXECUTABLE" { 0o755 } else { 0o644 };
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).unwrap();
+}
+
+/// Unpacks an archive by a program of others.
+fn unpack(archive: &Path, to: &Path) -> String {
+    std::fs::create_dir_all(to).unwrap();
+    // Python's own unpacking drops modes and links, so that this does what `unzip` does with them.
+    let program = "import os, sys, zipfile
+archive, to = zipfile.ZipFile(sys.argv[1]), sys.argv[2]
+assert archive.testzip() is None
+for entry in archive.infolist():
+    mode, path = entry.external_attr >> 16, os.path.join(to, entry.filename)
+    if mode & 0o170000 == 0o120000:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.symlink(archive.read(entry).decode(), path)
+    else:
+        archive.extract(entry, to)
+        os.chmod(path, mode & 0o777)
+";
+    let (archive, folder) = (archive.to_str().unwrap(), to.to_str().unwrap());
+    let unzip = Command::new("unzip").args(["-q", archive, "-d", folder]).output();
+    let unpacked = match unzip {
+        Ok(unpacked) => unpacked,
+        Err(_) => Command::new("python3").args(["-c", program, archive, folder]).output().unwrap(),
+    };
+    String::from_utf8_lossy(&[unpacked.stdout, unpacked.stderr].concat()).into_owned()
+}
+
+tests::on_both! {
+    async fn other_programs_unpack_an_archive_with_links(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Archive").await;
+        let files = json!([
+            { "path": "bin/run", "content": "#!/bin/sh\n", "mode": "EXECUTABLE" },
+            { "path": "bin/again", "content": "run", "mode": "SYMLINK" },
+            { "path": "größe", "content": "bin/run", "mode": "SYMLINK" },
+            { "path": "up/down", "content": "../plain", "mode": "SYMLINK" },
+            { "path": "plain", "content": "1\n" },
+        ]);
+        project.write("syncFiles", json!({ "files": files }), "revision").await;
+        let folder = crate::portability::Folder::new();
+        let to = folder.path("a.zip");
+        crate::portability::export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        let unpacked = folder.path("unpacked");
+        assert_eq!(unpack(&to, &unpacked), "");
+        let mut found = Vec::new();
+        tree(&unpacked, "", &mut found);
+        let expected = project.ask("files { nodes { path mode content } }").await["files"]["nodes"].take();
+        assert_eq!(json!(found), expected);
+    }
 }

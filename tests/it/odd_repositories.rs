@@ -87,6 +87,81 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn histories_of_every_shape_keep_their_trees_and_messages(database: Database) {
+        let folder = Folder::new();
+        for shape in ["octopus", "submodule", "notes", "nothing", "case", "links"] {
+            // Given a history of that shape …
+            let repository = Repository::init(folder.path(shape));
+            repository.write("a.py", "1").write("Case.txt", "case\n").write("run", "#!/bin/sh\n").commit("First, and no line feed");
+            match shape {
+                "octopus" => {
+                    for side in ["b", "c", "d"] {
+                        repository.git(&["checkout", "-q", "-b", side, "trunk"]);
+                        repository.write(side, format!("{side}\n")).commit(&format!("On {side}\n"));
+                    }
+                    repository.git(&["checkout", "-q", "trunk"]);
+                    repository.write("trunk", "trunk\n").commit("On the trunk\n");
+                    repository.git(&["merge", "-q", "--no-ff", "-m", "An octopus", "b", "c", "d"]);
+                }
+                "submodule" => {
+                    let object = repository.git(&["rev-parse", "HEAD"]);
+                    for path in ["module", "a.py"] {
+                        repository.git(&["rm", "-q", "--cached", "--ignore-unmatch", path]);
+                        repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{object},{path}")]);
+                        repository.git(&["commit", "-q", "-m", path]);
+                    }
+                    repository.git(&["rm", "-q", "--cached", "a.py"]);
+                    repository.git(&["add", "a.py"]);
+                    repository.git(&["commit", "-q", "-m", "A file again"]);
+                }
+                "notes" => drop(repository.git(&["notes", "add", "-m", "A note", "HEAD"])),
+                "nothing" => {
+                    repository.git(&["rm", "-q", "-r", "."]);
+                    repository.git(&["commit", "-q", "-m", "Nothing is left\n"]);
+                    repository.commit("");
+                    repository.write("back", "back\n").commit("Back\n");
+                }
+                "case" => {
+                    repository.git(&["mv", "Case.txt", "case.txt"]);
+                    repository.commit("A rename by case\n");
+                    repository.write("CASE/x", "x\n").write("case/x", "x\n");
+                    repository.git(&["mv", "case.txt", "Case"]);
+                    repository.commit("Names that differ by case\n");
+                }
+                _ => {
+                    std::os::unix::fs::symlink("a.py", repository.0.join("link")).unwrap();
+                    repository.commit("A link\n");
+                    fs::remove_file(repository.0.join("link")).unwrap();
+                    repository.write("link", "a.py").commit("A file with the same bytes\n");
+                    repository.git(&["mv", "run", "link/../ran"]);
+                    repository.git(&["update-index", "--chmod=+x", "ran"]);
+                    repository.git(&["commit", "-q", "-m", "Moved, and executable"]);
+                    repository.git(&["checkout", "-q", "--", "."]);
+                }
+            }
+            let commits = repository.commits();
+
+            // … when it is imported and exported, then trees and messages are the same, but for the submodules that are named.
+            let (imported, named) = try_import(&database, &repository.0, shape, &[]).await.unwrap();
+            assert_eq!(imported.commits, commits.len(), "{shape}");
+            assert_eq!(named.iter().filter(|line| line.contains("It is a submodule")).count(), named.len(), "{named:?}");
+            assert_eq!(!named.is_empty(), shape == "submodule", "{named:?}");
+            assert_sound(&database).await;
+            let to = folder.path(&format!("{shape}-exported"));
+            export(&database, &imported.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
+            let exported = Repository(to);
+            let found = exported.commits();
+            assert_eq!(found.len(), commits.len(), "{shape}");
+            for (ours, theirs) in found.iter().zip(&commits) {
+                assert_eq!(exported.message(ours), repository.message(theirs), "{shape}");
+                assert_eq!(exported.files(ours), repository.files(theirs), "{shape}: {}", repository.message(theirs));
+            }
+            if shape != "submodule" {
+                assert_eq!(exported.trees(), repository.trees(), "{shape}");
+            }
+        }
+    }
+
     async fn a_branch_is_imported_by_name_and_an_empty_repository_is_refused(database: Database) {
         let folder = Folder::new();
         let empty = Repository::init(folder.path("empty"));
@@ -129,12 +204,18 @@ tests::on_both! {
         for path in paths {
             project.create_file(path, "x\n").await;
         }
+        for path in [".gitmodules", "a/.GitModules"] {
+            let link = json!({ "path": path, "content": "fine.py", "mode": "SYMLINK" });
+            project.write("createFile", link, "revision").await;
+        }
         project.create_file(".gitattributes", "* filter=lfs text eol=crlf\n").await;
         let folder = Folder::new();
         let to = folder.path("exported");
         let said = export(server.database(), &project.id, &["--git", to.to_str().unwrap()]).await.unwrap();
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].contains("not checked out") && said[0].contains(&long), "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said[0].contains("left out") && said[0].contains(".gitmodules"), "{said:?}");
+        assert!(said[1].contains("left out") && said[1].contains("a/.GitModules"), "{said:?}");
+        assert!(said[2].contains("not checked out") && said[2].contains(&long), "{said:?}");
         let exported = Repository(to.clone());
         let files = exported.files("HEAD");
         assert!(paths.iter().all(|path| files.contains_key(*path)), "{:?}", files.keys());

@@ -107,6 +107,7 @@ tests::behind_each_lock! {
             ("CodeChangeFilter.sessionId", "project(id: $own) { changes(filter: { sessionId: $id }) { totalCount edges { cursor } } }"),
             ("CodeChangeFilter.messageId", "project(id: $own) { changes(filter: { messageId: $id }) { totalCount edges { cursor } } }"),
             ("CodeChangeFilter.fileId", "project(id: $own) { changes(filter: { fileId: $id }) { totalCount edges { cursor } } }"),
+            ("ProjectSnapshotFilter.messageId", "project(id: $own) { snapshots(filter: { messageId: $id }) { totalCount edges { cursor } } }"),
             ("ChatSession.checkpoints.after", "project(id: $own) { sessions(first: 1) { nodes { checkpoints(first: 1, after: $id) { content } } } }"),
             ("ChatMessage.changes.after", "project(id: $own) { sessions(first: 1) { nodes { messages(first: 1) { nodes { changes(first: 1, after: $id) { path } } } } } }"),
             ("ProjectEvent.changes.after", "project(id: $own) { events { changes(first: 1, after: $id) { path } } }"),

@@ -115,6 +115,19 @@ tests::on_both! {
         assert_eq!(seen, json!({ "__typename": "ProjectFile", "id": folder, "path": "src", "version": 0, "content": null,
             "isDeleted": false, "present": { "id": format!("{p}/src"), "version": 0 }, "project": { "id": past(&p), "revision": then } }));
 
+        // A file of the past has the versions of then, and a list takes a folder of the past.
+        let query = format!("versions: file(path: \"src/a.py\", at: {then}) {{ versions {{ totalCount nodes {{ version }} pageInfo {{ hasNextPage hasPreviousPage }} }} }}
+            last: file(path: \"src/a.py\", at: {then}) {{ versions(last: 1) {{ nodes {{ version }} }} }} now: file(path: \"src/a.py\") {{ versions {{ totalCount }} }}");
+        let read = project.ask(&query).await;
+        let only = json!({ "totalCount": 1, "nodes": [{ "version": 1 }], "pageInfo": { "hasNextPage": false, "hasPreviousPage": false } });
+        assert_eq!(read["versions"]["versions"], only);
+        assert_eq!((&read["last"]["versions"]["nodes"], &read["now"]["versions"]["totalCount"]), (&json!([{ "version": 1 }]), &json!(2)));
+        for (folder, count) in [(folder.clone(), 1), (format!("{p}/src"), 2), (format!("{p}/nowhere"), 0), (format!("{file}/src"), 0)] {
+            let query = "query($id: ID!, $folder: ID!) { project(id: $id) { changes(filter: { fileId: $folder }) { totalCount nodes { path } } } }";
+            let read = project.client.gql(query, json!({ "id": p, "folder": folder })).await.ok();
+            assert_eq!(read["project"]["changes"]["totalCount"], count, "{folder}");
+        }
+
         // The present links to itself; a deleted object has no present.
         assert_eq!(node(&project, &file).await["present"], json!({ "id": file, "version": 2 }));
         project.write("deleteFile", json!({ "path": "src/a.py" }), "revision").await;

@@ -132,7 +132,7 @@ impl Repository {
     }
 
     /// A commit's message, byte for byte.
-    fn message(&self, commit: &str) -> String {
+    pub(super) fn message(&self, commit: &str) -> String {
         let object = String::from_utf8(self.git_bytes(&["cat-file", "commit", commit])).unwrap();
         object.split_once("\n\n").unwrap().1.to_owned()
     }
@@ -190,15 +190,18 @@ pub(super) async fn try_import(
     let base = ["import", "--git", git.to_str().unwrap(), "--name", name, "--email", "Ada@example.com"];
     let (Antiphon::Import(import), settings) = parse(database, &[&base, more].concat()) else { panic!() };
     let import: Import = import;
-    let (mut skipped, mut replaced) = (Vec::new(), Vec::new());
+    let (mut skipped, mut replaced, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut report = |progress| match progress {
         Progress::Skipped { path, why, .. } => skipped.push(format!("{path}: {why}")),
         Progress::Replaced { what, .. } => replaced.push(what),
+        Progress::Kept { path, why, .. } => kept.push(format!("{path}: {why}")),
         Progress::Begins { .. } | Progress::Commit => {}
     };
     let imported = commands::import(&settings, &import, &mut report).await?;
-    assert_eq!((imported.skipped, imported.replaced), (skipped.len(), replaced.len()));
+    let counts = (imported.skipped, imported.replaced, imported.kept);
+    assert_eq!(counts, (skipped.len(), replaced.len(), kept.len()));
     skipped.extend(replaced);
+    skipped.extend(kept);
     Ok((imported, skipped))
 }
 

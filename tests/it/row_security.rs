@@ -55,6 +55,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
         EVERYBODY,
     ),
     ("projects", "config description initial_prompt name status updated_at user_id", &["editor", "owner"]),
+    ("project_snapshots", "deleted_revision description name", &["editor", "owner"]),
     // Each caller's own membership; the owner changes all of them. A trigger stops callers from changing what the owner
     // decided.
     ("project_collaborators", "accepted_at invited_at invited_by role", &["invited", "viewer", "editor", "owner"]),
@@ -238,10 +239,15 @@ pub(crate) async fn fill(server: &Server) -> Project {
     project.create_file("secret.py", "secret = 1\n").await;
     let input = serde_json::json!({ "path": "secret.py", "content": "secret = 2\n", "messageId": message });
     project.write("updateFile", input, "revision").await;
-    project.write("createSnapshot", serde_json::json!({ "name": "A secret snapshot" }), "revision").await;
+    let named = serde_json::json!({ "name": "A secret snapshot" });
+    let named = project.write("createSnapshot", named, "snapshot { id }").await["snapshot"]["id"].take();
+    let renamed = serde_json::json!({ "snapshotId": named, "description": "A secret state" });
+    ada.mutate("updateSnapshot", renamed, "revision").await.ok();
     let described = serde_json::json!({ "id": project.id, "description": "A secret description" });
     ada.mutate("updateProject", described, "revision").await.ok();
-    project.write("undo", serde_json::json!({}), "revision").await;
+    for step in ["undo", "undo", "redo"] {
+        project.write(step, serde_json::json!({}), "revision").await;
+    }
     let database = server.database();
     for (email, role, accepted) in
         [("ivy@example.com", "editor", false), ("vic@example.com", "viewer", true), ("eve@example.com", "editor", true)]

@@ -76,7 +76,7 @@ tests::on_both! {
             ("__typename @aa", INVALID),
             ("__typename(a: 1)", INVALID),
             ("...F", INVALID),
-            ("x: updateProject(input: { id: \"a\", status: \"ACTIVE\" }) { revision }", INPUT),
+            ("x: updateProject(input: { id: \"a\", status: \"ACTIVE\" }) { revision }", INVALID),
             ("x: updateProject(input: { id: \"a\", id: \"b\" }) { revision }", INVALID),
             ("x: updateProject(input: { id: \"a\", config: $a }) { revision }", INVALID),
             ("x: updateProject(input: { id: \"a\", config: { b: [$a] } }) { revision }", INVALID),
@@ -133,12 +133,22 @@ tests::on_both! {
         let project = Project::create(&server.user("ada@example.com"), "Paths").await;
         project.create_file("a.py", "one\n").await;
         project.create_file("b.py", "one\n").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Two files", true).await;
+        for path in ["c.py", "d.py"] {
+            project.write("createFile", json!({ "path": path, "messageId": message }), "revision").await;
+        }
+        project.write("saveAgentConfiguration", tests::project::settings("Agent"), "revision").await;
         let ada = &project.client;
         for (query, path) in [
             ("{ projects(first: 1) { nodes { f: files(at: 99999) { totalCount } } } }", json!(["projects", "nodes", 0, "f"])),
             ("{ projects(first: 1) { edges { node { ...F } } } } fragment F on Project { name g: files(at: 99999) { totalCount } }", json!(["projects", "edges", 0, "node", "g"])),
             ("{ projects(first: 1) { nodes { id files { nodes { path v: versions(first: -1) { totalCount } } } } } }", json!(["projects", "nodes", 0, "files", "nodes", 0, "v"])),
             ("{ p: projects(first: 1) { nodes { ... { ... on Project { files(first: -5) { totalCount } } } } } }", json!(["p", "nodes", 0, "files"])),
+            ("{ projects(first: 1) { nodes { events(first: 2) { changes(first: 1) { file { v: versions(first: -1) { totalCount } } } } } } }", json!(["projects", "nodes", 0, "events", 1, "changes", 0, "file", "v"])),
+            ("{ projects(first: 1) { nodes { sessions(first: 1) { nodes { checkpoints(first: 1) { changes(first: 1) { file { v: versions(first: -1) { totalCount } } } } } } } } }",
+                json!(["projects", "nodes", 0, "sessions", "nodes", 0, "checkpoints", 0, "changes", 0, "file", "v"])),
+            ("{ projects(first: 1) { nodes { agentConfigurations(first: 1) { v: versions(first: -1) { totalCount } } } } }", json!(["projects", "nodes", 0, "agentConfigurations", 0, "v"])),
         ] {
             let answer = ada.gql(query, json!({})).await;
             assert!(paths(&answer).contains(&path), "{query}: {:?}", answer.errors);
@@ -165,7 +175,8 @@ tests::on_sqlite! {
             ("query($a: ID) { node(id: $a) { id } }", INVALID),
             ("query($a: ID = null) { node(id: $a) { id } }", INVALID),
             ("{ viewer { x: id ...F } } fragment F on User { x: email }", INVALID),
-            ("{ projects(filter: { status: \"ACTIVE\" }) { totalCount } }", INPUT),
+            ("{ projects(filter: { status: \"ACTIVE\" }) { totalCount } }", INVALID),
+            ("{ projects(first: \"x\") { totalCount } }", INVALID),
             ("{ projects(filter: { search: \"a\", search: \"b\" }) { totalCount } }", INVALID),
             ("query ( ) { viewer { id } }", SYNTAX),
             ("{ viewer { ...on } } fragment on on User { id }", SYNTAX),
@@ -176,7 +187,7 @@ tests::on_sqlite! {
             ("{ node(id: 99999999999999999999) { id } }", "ok"),
             ("{ projects(first: -0) { totalCount } }", "ok"),
             ("{ viewer { ...F } } fragment F on User { id ...F }", INVALID),
-            ("{ project(id: \"a\", at: { revision: 1, messageId: \"a\" }) { id } }", INPUT),
+            ("{ project(id: \"a\", at: { revision: 1, messageId: \"a\" }) { id } }", INVALID),
             ("query($r: Int) { project(id: \"a\", at: { revision: $r }) { id } }", INVALID),
             ("{ viewer { ... @defer { id } } }", INVALID),
             ("type A { b: Int }", INVALID),

@@ -262,4 +262,56 @@ tests::on_both! {
         assert_ne!(folder["file"]["id"], made["file"]["id"]);
         assert_eq!(folder["file"]["version"], 1);
     }
+
+    async fn what_was_gone_when_the_rest_was_taken_back_is_in_reach_once_it_is_back(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        sync(&project, &[("a", "a1\n"), ("b", "b1\n")], json!({})).await;
+        let both = sync(&project, &[("a", "a2\n"), ("b", "b2\n")], json!({})).await;
+        let by_hand = sync(&project, &[("a", "a1\n")], json!({})).await;
+        // `a` is as before already, so this takes back `b` alone …
+        let taken = undo(&project, json!({ "revision": both })).await;
+        assert_eq!(each(&taken["changes"], "path"), ["b"]);
+        // … and the step that takes back the hand's change brings back that of `a`, which is the next step.
+        let taken = undo(&project, json!({})).await;
+        assert_eq!((each(&taken["changes"], "path"), content(&project, "a").await.as_deref()), (vec![json!("a")], Some("a2\n")));
+        assert_eq!(each(&project.ask("events(afterRevision: 3) { undoneBy }").await["events"], "undoneBy")[0], json!(taken["revision"]));
+        assert!(by_hand > both);
+        let taken = undo(&project, json!({})).await;
+        assert_eq!((each(&taken["changes"], "path"), content(&project, "a").await.as_deref()), (vec![json!("a")], Some("a1\n")));
+        assert_eq!(content(&project, "b").await.as_deref(), Some("b1\n"));
+        // Then the first revision, and no more: nothing goes round.
+        undo(&project, json!({})).await;
+        assert_eq!(project.contents().await, []);
+        refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
+        // And all of it again, step by step.
+        for _ in 0..4 {
+            redo(&project).await;
+        }
+        assert_eq!(project.contents().await, [("a".to_owned(), "a1\n".to_owned()), ("b".to_owned(), "b2\n".to_owned())]);
+        refused(&project, "redo", json!({}), "BAD_USER_INPUT").await;
+    }
+
+    async fn an_undo_of_a_message_takes_back_each_change_once(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Done", false).await;
+        let of = json!({ "sessionId": session, "messageId": message });
+        sync(&project, &[("a", "a1\n"), ("b", "b1\n")], of.clone()).await;
+        sync(&project, &[("a", "a2\n"), ("c", "c\n")], of.clone()).await;
+        sync(&project, &[("a", "a1\n")], of).await;
+        undo(&project, json!({})).await;
+        assert_eq!(content(&project, "a").await.as_deref(), Some("a2\n"));
+        let taken = undo(&project, json!({ "messageId": message })).await;
+        assert_eq!(each(&taken["changes"], "path"), ["a", "b", "c"]);
+        assert_eq!(project.contents().await, []);
+        refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
+        refused(&project, "undo", json!({ "messageId": message }), "CONFLICT").await;
+        // What somebody makes by hand as it was is theirs, and not the message's.
+        sync(&project, &[("b", "b1\n")], json!({})).await;
+        refused(&project, "undo", json!({ "messageId": message }), "CONFLICT").await;
+        undo(&project, json!({})).await;
+        redo(&project).await;
+        redo(&project).await;
+        assert_eq!(project.contents().await.len(), 3);
+    }
 }

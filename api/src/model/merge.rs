@@ -1,8 +1,10 @@
 //! Three-way merges of texts, for a writer whose guard failed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::line_diff::{Change, changes};
+use super::text::{Coding, decoded};
 
 /// What comes of bringing two changes of one text together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,55 @@ pub struct Merge {
     /// Both changes; where they touch each other, both sides between conflict markers as git writes them (`<<<<<<< ours` is
     /// what is there now, `>>>>>>> theirs` what the caller sent).
     pub text: String,
+    /// The same in the coding of the file, if that is another than UTF-8.
+    pub encoded: Option<Encoded>,
+}
+
+/// A text in another coding than UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The coding.
+    pub coding: Coding,
+    /// The text in it.
+    pub bytes: Vec<u8>,
+}
+
+impl Merge {
+    /// The contents that the file has with this merge.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.encoded.map_or(self.text.into_bytes(), |encoded| encoded.bytes)
+    }
+}
+
+/// Merges contents. Texts in other codings than UTF-8 are decoded, and their merge is encoded as they are. `None` for what is not
+/// text, for texts that do not come back as they were, and if it takes too long.
+pub fn merge_contents(base: &[u8], now: &[u8], sent: &[u8], steps: &mut u64) -> Option<Merge> {
+    let [base, now, sent] = [base, now, sent].map(|bytes| {
+        let (text, coding) = decoded(bytes)?;
+        let is_exact = coding == Coding::UTF_8 || coding.encode(&text).as_deref() == Some(bytes);
+        is_exact.then_some((text, coding))
+    });
+    let (base, now, sent) = (base?, now?, sent?);
+    let coding = coding_of([&base, &now, &sent])?;
+    let merged = merge(&base.0, &now.0, &sent.0, steps)?;
+    if coding == Coding::UTF_8 {
+        return Some(merged);
+    }
+    let bytes = coding.encode(&merged.text)?;
+    Some(Merge { encoded: Some(Encoded { coding, bytes }), ..merged })
+}
+
+/// The coding of a merge: that of all three texts, or the one to which a side has changed. ASCII alone is text of any coding that
+/// contains it.
+fn coding_of(texts: [&(Cow<'_, str>, Coding); 3]) -> Option<Coding> {
+    let is_any = |(text, coding): &(Cow<'_, str>, Coding)| *coding == Coding::UTF_8 && text.is_ascii();
+    let other = texts.iter().find(|text| !is_any(text) && text.1.is_ascii_compatible()).map(|text| text.1);
+    let [base, now, sent] = texts.map(|text| if is_any(text) { other.unwrap_or(Coding::UTF_8) } else { text.1 });
+    match (now == base, sent == base) {
+        (true, _) => Some(sent),
+        (_, true) => Some(now),
+        _ => (now == sent).then_some(now),
+    }
 }
 
 /// Steps that the merges of one request can take: about half a second.
@@ -28,7 +79,7 @@ pub fn merge(base: &str, now: &str, sent: &str, steps: &mut u64) -> Option<Merge
     let texts = Texts { base: split(base), now: split(now), sent: split(sent) };
     let hunks = texts.hunks(&ours, &theirs);
     let clean = hunks.iter().all(|hunk| hunk.from != From::Both);
-    Some(Merge { clean, text: texts.write(&hunks) })
+    Some(Merge { clean, text: texts.write(&hunks), encoded: None })
 }
 
 /// From which side a part of a merge comes.
@@ -211,9 +262,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn texts_in_other_codings_merge_in_them() {
+        let utf_16 = |text: &str| -> Vec<u8> {
+            std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+        };
+        let merged = |base: &[u8], now: &[u8], sent: &[u8]| merge_contents(base, now, sent, &mut 1_000_000);
+        let both = merged(&utf_16("a\nö\nc\n"), &utf_16("A\nö\nc\n"), &utf_16("a\nö\nC\n")).unwrap();
+        assert!(both.clean);
+        assert_eq!(both.clone().into_bytes(), utf_16("A\nö\nC\n"));
+        assert_eq!(both.encoded.unwrap().coding.name(), "UTF-16LE");
+        let torn = merged(&utf_16("a\n"), &utf_16("b\n"), &utf_16("c\n")).unwrap();
+        assert!(!torn.clean && torn.text.starts_with("<<<<<<< ours\nb\n"));
+        assert_eq!(torn.clone().into_bytes(), utf_16(&torn.text));
+
+        let latin = |lines: &[u8]| [&b"# coding: latin-1\n"[..], lines].concat();
+        let both = merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin(b"a\nb\nC\n")).unwrap();
+        assert_eq!((both.clean, both.into_bytes()), (true, latin(b"\xe4\nb\nC\n")));
+        // One side has changed the coding; both have, differently; a character that the coding lacks; bytes that are no text.
+        let both = merged(&utf_16("a\nb\nö\n"), &utf_16("A\nb\nö\n"), "a\nb\nü\n".as_bytes()).unwrap();
+        assert_eq!((both.clean, both.into_bytes()), (true, "A\nb\nü\n".as_bytes().to_vec()));
+        assert_eq!(merged(&utf_16("ö\n"), "ö\n".as_bytes(), &latin(b"\xf6\n")), None);
+        assert_eq!(merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin("a\nb\n日\n".as_bytes())), None);
+        assert_eq!(merged(b"\xff", b"a", b"b"), None);
+    }
+
+    #[test]
     fn changes_of_different_lines_come_together() {
         let merged = merge("a\nb\nc\nd\ne\n", "A\nb\nc\nd\ne\n", "a\nb\nc\nd\nE\n", &mut MAX_STEPS.clone());
-        assert_eq!(merged, Some(Merge { clean: true, text: "A\nb\nc\nd\nE\n".to_owned() }));
+        assert_eq!(merged, Some(Merge { clean: true, text: "A\nb\nc\nd\nE\n".to_owned(), encoded: None }));
     }
 
     #[test]
@@ -288,7 +364,7 @@ mod tests {
         let options = ["merge-file", "-p", "-q", "--diff3", "-L", "ours", "-L", "original", "-L", "theirs"];
         let output =
             Command::new("git").args(options).args(["now", "base", "sent"]).current_dir(folder).output().ok()?;
-        Some(Merge { clean: output.status.success(), text: String::from_utf8(output.stdout).unwrap() })
+        Some(Merge { clean: output.status.success(), text: String::from_utf8(output.stdout).unwrap(), encoded: None })
     }
 
     fn compare(triple: &[String; 3]) {

@@ -98,7 +98,7 @@ fn named(sql: &mut Sql, moment: Moment) {
         Moment::Revision(revision) => sql.push(" AND e.revision = ").bind(revision),
         Moment::Time(time) => sql.push(" AND e.created_at <= ").bind(time),
         Moment::Snapshot(id) => {
-            sql.push(" AND e.revision = (SELECT s.revision FROM project_snapshots s WHERE s.project_id = e.project_id AND s.id = ");
+            sql.push(" AND e.revision = (SELECT s.revision FROM project_snapshots s WHERE s.project_id = e.project_id AND s.deleted_revision IS NULL AND s.id = ");
             sql.bind(id.0).push(")")
         }
         Moment::Message(id) => {

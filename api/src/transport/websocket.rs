@@ -140,6 +140,12 @@ enum ToClient<'a> {
         id: &'a str,
         payload: &'a [ServerError],
     },
+    /// The error of an operation whose id is no text, and is named as it was sent.
+    #[serde(rename = "error")]
+    ErrorOfBrokenId {
+        id: &'a RawValue,
+        payload: &'a [ServerError],
+    },
     Complete {
         id: &'a str,
     },
@@ -387,7 +393,10 @@ impl Socket {
         if text.len() > limit && !matches!(self.phase, Phase::Acknowledged(_)) {
             return Err(self.too_big_before_init().into());
         }
-        let message = parse(&text).map_err(|reason| Close::new(BAD_REQUEST, format!("Invalid message: {reason}")))?;
+        let message = match parse(&text) {
+            Ok(message) => message,
+            Err(reason) => return self.unreadable(&text, &reason).map_err(End::from),
+        };
         match message {
             FromClient::ConnectionInit { payload } => {
                 if matches!(self.phase, Phase::Acknowledged(_)) {
@@ -420,6 +429,15 @@ impl Socket {
     fn too_big_before_init(&self) -> Close {
         let limit = self.state.limits.max_anonymous_body_bytes;
         Close::new(TOO_BIG, format!("Before connection_init: at most {limit} bytes (--max-anonymous-body-bytes)"))
+    }
+
+    /// Handles an unreadable message. If only its id is invalid, the operation gets an error; otherwise the socket closes.
+    fn unreadable(&mut self, text: &str, reason: &str) -> Result<(), Close> {
+        let id = broken_id(text).filter(|_| matches!(self.phase, Phase::Acknowledged(_)));
+        let Some(id) = id else { return Err(Close::new(BAD_REQUEST, format!("Invalid message: {reason}"))) };
+        let error = operation::refusal(&operation::lone_surrogate("id"), &self.id);
+        self.say(&ToClient::ErrorOfBrokenId { id, payload: &[error] });
+        Ok(())
     }
 
     async fn initialise(&mut self, payload: &serde_json::Value) -> Result<(), Close> {
@@ -624,6 +642,19 @@ fn parse(text: &str) -> Result<FromClient<'_>, String> {
         "complete" => Ok(FromClient::Complete { id: id()? }),
         _ => Err("its type is not one of the protocol's".to_owned()),
     }
+}
+
+/// The id of a `subscribe` message that cannot be read because the id has half of a character.
+fn broken_id(text: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        r#type: String,
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let Fields { r#type, id } = serde_json::from_str(text).ok()?;
+    let is_broken = id.get().starts_with('"') && operation::has_lone_surrogate(id.get());
+    (is_broken && r#type == "subscribe").then_some(id)
 }
 
 /// How many bytes a message has, as far as it is a result.

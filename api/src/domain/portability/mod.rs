@@ -5,4 +5,5 @@ mod commit;
 pub mod export;
 mod git;
 pub mod import;
+mod present;
 pub mod verify;

@@ -9,12 +9,12 @@ use super::snapshot::ProjectSnapshot;
 use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotMadeAt, StreamingIn, With};
+use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
-use crate::graphql::row::Plain;
+use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
@@ -292,13 +292,13 @@ impl ChatMessage {
         ctx: &Context<'_>,
         #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
-    ) -> Result<Vec<CodeChange>> {
+    ) -> Result<Vec<Row<CodeChange>>> {
         let caller = caller(ctx)?;
         let key = ChangesFor(Within { project: self.0.project_id, id: self.0.id });
         let mut rows = caller.load(key).await?.unwrap_or_default();
         rows.retain(|row| self.1.is_none_or(|at| row.revision <= at));
         let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
-        Ok(rows.into_iter().map(CodeChange).collect())
+        Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
     }
 
     /// The snapshot that this checkpoint made. It follows the changes that name the message. Null for any other message.
@@ -307,7 +307,7 @@ impl ChatMessage {
             if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
                 return Ok(None);
             }
-            let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+            let key = SnapshotOfEvent(self.0.project_id, self.0.revision);
             Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
         })
         .await
