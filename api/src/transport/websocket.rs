@@ -436,7 +436,7 @@ impl Socket {
         let id = broken_id(text).filter(|_| matches!(self.phase, Phase::Acknowledged(_)));
         let Some(id) = id else { return Err(Close::new(BAD_REQUEST, format!("Invalid message: {reason}"))) };
         let error = operation::refusal(&operation::lone_surrogate("id"), &self.id);
-        self.say(&ToClient::ErrorOfBrokenId { id, payload: &[error] });
+        self.send_message(&ToClient::ErrorOfBrokenId { id, payload: &[error] });
         Ok(())
     }
 
