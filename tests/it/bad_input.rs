@@ -794,21 +794,4 @@ tests::on_both! {
         assert_eq!(world.state().await, before);
         server.stop().await;
     }
-
-    async fn mutations_of_one_operation_succeed_or_fail_independently(server: Server) {
-        // Mutations of one operation run one after the other, and each is independent.
-        let world = World::new(&server).await;
-        let query = "mutation($id: ID!) {
-            one: createFile(input: { projectId: $id, path: \"one\" }) { revision }
-            two: createFile(input: { projectId: $id, path: \"one\" }) { revision }
-            three: createFile(input: { projectId: $id, path: \"three\" }) { revision } }";
-        let before = world.project.revision().await;
-        let answer = world.ada.gql(query, json!({ "id": world.project.id })).await;
-        assert_eq!(answer.error_code(), "CONFLICT");
-        let events = world.project.ask(&format!("events(afterRevision: {before}) {{ revision }} files {{ nodes {{ path }} }}")).await;
-        let written = events["events"].as_array().unwrap().len();
-        assert_eq!(world.project.revision().await, before + written as i64);
-        let paths = each(&events["files"]["nodes"], "path");
-        assert_eq!(paths.iter().filter(|path| **path == "one").count(), 1);
-    }
 }
