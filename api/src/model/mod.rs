@@ -27,5 +27,6 @@ pub mod path;
 pub mod presence;
 pub mod profile;
 pub mod project;
+pub mod setting;
 pub mod snapshot;
 pub mod text;
