@@ -5,4 +5,5 @@ mod commit;
 pub mod export;
 mod git;
 pub mod import;
+mod output;
 pub mod verify;
