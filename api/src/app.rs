@@ -17,21 +17,24 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::{DEV_EMAIL, Serve, Settings, listen::Address},
     database_url::{DatabaseUrl, for_operator},
-    domain::{Services, events},
+    domain::Services,
     graphql::{documents::Documents, schema},
+    live::{
+        Live,
+        bus::{Bus, nats},
+        channel::Channels,
+        fan_out::{Results, SharedSubscriptions},
+    },
     migrations::{missing, prepare},
     model::locks::Locks,
     secret::{SecretSource, has_keys, secret_source, verifier},
-    storage::{
-        db::Db,
-        wake_up::{Bus, nats},
-    },
+    storage::db::Db,
     transport::{
         auth::Trusted,
         connections::{self, Listener},
+        executor::Executor,
         health::{Health, Part, operator_routes},
         jwks::Jwks,
-        listening::Groups,
         router::{AppState, router},
         single::Streams,
         throttle::Throttle,
@@ -50,12 +53,13 @@ pub struct App {
     metrics_address: Option<SocketAddr>,
     sign_in_link: Option<String>,
     services: Arc<Services>,
+    live: Arc<Live>,
     servers: Vec<JoinHandle<()>>,
     draining: CancellationToken,
     drain_time: Duration,
     stop_time: Duration,
     /// Keeps listeners in step with other servers.
-    awake: JoinHandle<Option<()>>,
+    in_step: JoinHandle<Option<()>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -118,8 +122,13 @@ impl App {
 
         let draining = CancellationToken::new();
         let bus = Bus::choose(&db, settings.live.notify, nats);
-        let services = Arc::new(Services::new(db.clone(), settings.limits.clone(), &settings.database));
-        let mut parts = parts(&db, bus.is_some().then(|| services.clone()));
+        let channels = Channels::default();
+        let published = channels.clone();
+        let services = Services::new(db.clone(), settings.limits.clone(), &settings.database)
+            .publishing_to(move |project, change| published.publish(project, change));
+        let services = Arc::new(services);
+        let live = Arc::new(Live::new(services.clone(), db.clone(), channels));
+        let mut parts = parts(&db, bus.is_some().then(|| live.clone()));
         parts.extend(issuer(key_sets, has_secret));
         let asked = services.clone();
         let is_read_only = move || {
@@ -129,14 +138,15 @@ impl App {
             async move { asked.await.unwrap_or(false) }.boxed()
         };
         let health = Arc::new(Health::new(parts, Box::new(is_read_only), draining.clone()));
+        let results = Results::new(services.memory.clone(), services.metrics().clone());
         let router = router(AppState {
-            schema,
+            executor: Executor { schema, services: services.clone(), live: live.clone(), results: results.clone() },
             documents: Arc::new(documents),
             services: services.clone(),
             verifier: Arc::new(verifier),
             throttle: Arc::new(Throttle::new(&settings.limits, listen.trusted_proxies)),
             limits: Arc::new(settings.limits.clone()),
-            groups: Groups::default(),
+            shared_subscriptions: SharedSubscriptions::new(results, tasks.clone()),
             streams: Streams::default(),
             allow_origins: listen.allow_origins.clone().into(),
             health: health.clone(),
@@ -145,8 +155,8 @@ impl App {
             tasks: tasks.clone(),
         });
         let head_time = Duration::from_secs(services.limits.max_head_seconds);
-        let awake = events::keep_awake(services.clone(), bus, Duration::from_secs(settings.live.sweep_seconds));
-        let awake = tokio::spawn(shutdown.clone().run_until_cancelled_owned(awake));
+        let in_step = live.clone().keep_in_step(bus, Duration::from_secs(settings.live.sweep_seconds));
+        let in_step = tokio::spawn(shutdown.clone().run_until_cancelled_owned(in_step));
         let serve_on =
             |listener, router| tokio::spawn(connections::serve(listener, router, head_time, shutdown.clone()));
         let mut servers: Vec<_> = listeners.into_iter().map(|listener| serve_on(listener, router.clone())).collect();
@@ -163,7 +173,8 @@ impl App {
             sign_in_link,
             services,
             servers,
-            awake,
+            live,
+            in_step,
             draining,
             drain_time,
             stop_time,
@@ -200,14 +211,18 @@ impl App {
         self.shutdown.cancel();
         let quiet = async {
             // Only then can no request start another task.
-            let _ = tokio::join!(join_all(self.servers), self.awake);
+            let _ = tokio::join!(join_all(self.servers), self.in_step);
             self.tasks.close();
             self.tasks.wait().await;
         };
         if timeout(self.stop_time, quiet).await.is_err() {
             tracing::warn!("some requests or sockets have not ended in time");
         }
-        if timeout(CLOSE_TIME, self.services.close()).await.is_err() {
+        let closed = async {
+            self.live.close().await;
+            self.services.close().await;
+        };
+        if timeout(CLOSE_TIME, closed).await.is_err() {
             tracing::warn!("some transactions have not ended in time; the database rolls them back");
         }
         tracing::info!("stopped");
@@ -230,15 +245,15 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// What `/readyz` speaks of. `hearing` are the services of a server that has a bus.
-fn parts(db: &Db, hearing: Option<Arc<Services>>) -> Vec<Part> {
+/// What `/readyz` speaks of. `live` is that of a server that has a bus.
+fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
     let (database, migrations) = (db.clone(), db.clone());
-    let bus = hearing.map(|services| Part {
+    let bus = live.map(|live| Part {
         name: "bus",
         is_needed: Box::new(|| false),
-        amiss: "what other servers write is heard late, by the sweep",
+        amiss: "what other servers write is delivered late, by the sweep",
         check: Box::new(move || {
-            let works = services.hub.hears_others();
+            let works = live.receives_notifications();
             async move { if works { Ok(()) } else { Err("it does not work".to_owned()) } }.boxed()
         }),
     });
@@ -305,7 +320,7 @@ async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
         tracing::warn!(
             login = name,
             "row-level security holds, since every transaction gives up the login's own rights, but this login could read all \
-             projects: let the server have one that owns nothing (README, \"Two logins\")"
+             projects: let the server have one that owns nothing (docs/postgres.md, \"Two logins\")"
         );
     }
     Ok(())

@@ -4,7 +4,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::locks::Locks;
@@ -61,6 +63,16 @@ pub enum Command {
     Doctor,
     /// Print the GraphQL schema.
     Schema,
+    /// Print a script that completes the command line.
+    Completions {
+        /// The shell that the script is for.
+        shell: Shell,
+    },
+    /// Print a manual page.
+    Man {
+        /// The command that the page is about; the program as a whole if there is none.
+        command: Option<String>,
+    },
     /// Import a git history as a project.
     Import(Import),
     /// Export a project's files or history.
@@ -132,6 +144,16 @@ enum Named {
     Doctor(ServeLine),
     /// Print the GraphQL schema
     Schema,
+    /// Print a script that completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print a manual page, for man(1)
+    Man {
+        /// The command that the page is about; the program as a whole if there is none
+        command: Option<String>,
+    },
     /// Import a git repository's history as a project: each commit becomes a checkpoint with its files
     ///
     /// Follows first parents from HEAD, oldest first. The message's metadata records the commit's id, author,
@@ -207,6 +229,8 @@ impl From<Named> for Command {
             Named::Migrate { down, yes, .. } => Self::Migrate { down, yes },
             Named::Token { email, name, hours, .. } => Self::Token { email, name, hours },
             Named::Schema => Self::Schema,
+            Named::Completions { shell } => Self::Completions { shell },
+            Named::Man { command } => Self::Man { command },
             Named::Import { import, .. } => Self::Import(import),
             Named::Export { export, .. } => Self::Export(export),
             Named::Verify { project, .. } => Self::Verify { project },
@@ -233,6 +257,29 @@ fn command() -> clap::Command {
         }
         command
     })
+}
+
+/// A script that completes the command line in a shell.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "antiphon", &mut script);
+    script
+}
+
+/// A manual page: of a command, or of the program with its commands and all settings.
+///
+/// # Errors
+/// There is no such command.
+pub fn manual(name: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let mut whole = command();
+    whole.build();
+    let of = match name {
+        Some(name) => whole.find_subcommand(name).cloned().with_context(|| format!("there is no command {name:?}"))?,
+        None => whole,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(of).render(&mut page)?;
+    Ok(page)
 }
 
 fn is_blank(value: &OsStr) -> bool {
@@ -443,6 +490,28 @@ mod tests {
                 assert!(!help.contains(other), "{command}: {other}");
             }
         }
+    }
+
+    #[test]
+    fn completions_and_the_manual_name_commands_and_settings() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = String::from_utf8(completions(shell)).unwrap();
+            for word in ["doctor", "database-url", "--git", "completions"] {
+                let word = if shell == Shell::Fish { word.trim_start_matches('-') } else { word };
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+        let page = |name| String::from_utf8(manual(name).unwrap()).unwrap();
+        let (whole, migrate) = (page(None), page(Some("migrate")));
+        for word in [".TH antiphon 1", "antiphon\\-doctor(1)", "DATABASE_URL", "MAX_USER_RATE"] {
+            assert!(whole.contains(word), "{word}: {whole}");
+        }
+        assert!(
+            migrate.starts_with(".ie") && migrate.contains(".TH antiphon-migrate 1") && migrate.contains("down"),
+            "{migrate}"
+        );
+        assert!(!migrate.contains("MAX_USER_RATE"), "{migrate}");
+        assert!(manual(Some("nonsense")).is_err());
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use tokio::time::timeout;
 
+use crate::config::database::schema_name;
 use crate::model::clock;
 use crate::storage::db::set_schema;
 
@@ -72,7 +73,6 @@ pub(crate) async fn check_schema(
     schema: Option<&str>,
 ) -> anyhow::Result<()> {
     let of_options = options.get_options().and_then(search_path);
-    let Some(asked) = schema.map(str::to_owned).or(of_options) else { return Ok(()) };
     if let Some(schema) = schema {
         sqlx::raw_sql(AssertSqlSafe(set_schema(schema))).execute(&mut *connection).await?;
     }
@@ -81,6 +81,10 @@ pub(crate) async fn check_schema(
     let row = sqlx::raw_sql(settings).fetch_one(&mut *connection).await?;
     let (used, path): (Option<String>, String) = (row.try_get("schema")?, row.try_get("path")?);
     let found = used.or_else(|| first(&path));
+    if let Some(found) = &found {
+        schema_name(found).map_err(|why| anyhow!(why))?;
+    }
+    let Some(asked) = schema.map(str::to_owned).or(of_options) else { return Ok(()) };
     let exists =
         format!("SELECT count(*) > 0 AS found FROM pg_namespace WHERE nspname = '{}'", asked.replace('\'', "''"));
     let is_there: bool = sqlx::raw_sql(AssertSqlSafe(exists)).fetch_one(connection).await?.try_get("found")?;
@@ -108,12 +112,29 @@ fn search_path(options: &str) -> Option<String> {
 fn first(path: &str) -> Option<String> {
     let path = path.trim_start_matches(['\'', '\\', ' ']);
     let name = match path.strip_prefix('"') {
-        Some(quoted) => quoted.split_once('"')?.0,
+        Some(quoted) => unquoted(quoted)?,
         None => {
-            path.split(|character: char| character == ',' || character.is_whitespace()).next()?.trim_end_matches('\'')
+            let name = path.split(|character: char| character == ',' || character.is_whitespace()).next()?;
+            name.trim_end_matches('\'').to_owned()
         }
     };
-    (!name.is_empty() && name != "$user").then(|| name.to_owned())
+    (!name.is_empty() && name != "$user").then_some(name)
+}
+
+/// The name before the quotation mark that ends it; two of them are one of the name.
+fn unquoted(mut rest: &str) -> Option<String> {
+    let mut name = String::new();
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some(name),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +153,8 @@ mod tests {
             ("-c search_path=", None),
             ("-c search_path='a'", Some("a")),
             ("-c search_path=\"a b\",c", Some("a b")),
+            ("-c search_path=\"a\"\"b\",c", Some("a\"b")),
+            ("-c search_path=\"o'x\"", Some("o'x")),
         ] {
             assert_eq!(search_path(options).as_deref(), schema, "{options}");
         }

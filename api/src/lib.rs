@@ -7,6 +7,7 @@ mod connection_check;
 mod database_url;
 pub mod domain;
 pub mod graphql;
+pub mod live;
 pub mod metrics;
 mod migrations;
 pub mod model;

@@ -101,6 +101,8 @@ pub struct Metrics {
     pub listeners: Gauge,
     /// Results sent to subscribers.
     pub deliveries: Counter,
+    /// Subscription results kept for subscribers or on their way to them, in bytes.
+    pub result_bytes: Gauge,
     lag: Histogram,
     /// Size of new file contents, in bytes.
     pub blob_bytes: Counter,
@@ -134,6 +136,7 @@ impl Default for Metrics {
             sockets: Gauge::default(),
             listeners: Gauge::default(),
             deliveries: Counter::default(),
+            result_bytes: Gauge::default(),
             lag: durations(),
             blob_bytes: Counter::default(),
             blob_stored_bytes: Counter::default(),
@@ -187,6 +190,12 @@ impl Default for Metrics {
         r.register("sockets", "Open WebSockets", m.sockets.clone());
         r.register("listeners", "Running subscriptions", m.listeners.clone());
         r.register("deliveries", "Subscription results sent", m.deliveries.clone());
+        r.register_with_unit(
+            "subscription_result",
+            "Results of subscriptions that are kept or on their way",
+            Unit::Bytes,
+            m.result_bytes.clone(),
+        );
         r.register_with_unit(
             "delivery_lag",
             "Time from a write until a connected subscriber gets its event",
@@ -336,6 +345,25 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Bytes counted in a gauge until this value is dropped.
+#[derive(Debug)]
+pub struct HeldBytes(Gauge, i64);
+
+impl HeldBytes {
+    /// Adds `bytes`.
+    pub fn new(gauge: &Gauge, bytes: usize) -> Self {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        gauge.inc_by(bytes);
+        Self(gauge.clone(), bytes)
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.0.dec_by(self.1);
     }
 }
 

@@ -1,13 +1,14 @@
-// Drives GraphiQL on a running server in Chromium, as a person would: who am I, create a project, listen in one
-// window and write in another, and hear a message grow in a third. Fails on any console error, on a blocked load, and on
-// a request to another host.
+// Drives GraphiQL on a running server in Chromium as a user would: reads the viewer, creates a project, subscribes in
+// one window and writes in another, and streams a message to a third. Fails on any console error, failed request, or
+// request to another host.
 //
-//   BASE_URL    the server, such as http://127.0.0.1:8080
+//   BASE_URL    the server, for example http://127.0.0.1:8080
 //   TOKEN       a bearer token that it accepts
-//   SCREENSHOT  where to save a picture with a live event in it (optional)
+//   SCREENSHOT  the file for a screenshot with a live event (optional)
 //   CHROMIUM    the browser (default /usr/bin/chromium)
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, request as ask } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -16,6 +17,21 @@ import { chromium } from 'playwright-core';
 const { BASE_URL, TOKEN, SCREENSHOT, CHROMIUM = '/usr/bin/chromium' } = process.env;
 assert.ok(BASE_URL && TOKEN, 'set BASE_URL and TOKEN');
 const origin = new URL(BASE_URL).origin;
+
+// A proxy that has the server below a path, which it removes, and redirects nothing.
+const proxy = createServer((from, to) => {
+  if (!/^\/api(\/|$)/.test(from.url)) return to.writeHead(404).end();
+  const path = from.url.slice('/api'.length) || '/';
+  const { host } = new URL(BASE_URL);
+  from.pipe(
+    ask(`${origin}${path}`, { method: from.method, headers: { ...from.headers, host } }, (answer) => {
+      to.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(to);
+    }),
+  );
+});
+await new Promise((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+const below = `http://127.0.0.1:${proxy.address().port}`;
 
 const profile = await mkdtemp(join(tmpdir(), 'antiphon-graphiql-'));
 const browser = await chromium.launchPersistentContext(profile, {
@@ -42,10 +58,10 @@ browser.on('weberror', (error) => problems.push(`page: ${error.error().message}`
 browser.on('requestfailed', (request) => problems.push(`failed: ${request.url()} ${request.failure()?.errorText}`));
 browser.on('request', (request) => {
   const url = new URL(request.url());
-  if (url.protocol !== 'data:' && url.origin !== origin) problems.push(`another host: ${url}`);
+  if (url.protocol !== 'data:' && ![origin, below].includes(url.origin)) problems.push(`another host: ${url}`);
 });
 
-/** Waits until the answer on screen satisfies `test`, and gives it. */
+/** Waits until the displayed response satisfies `test`, and returns it. */
 async function answer(page, test) {
   const deadline = Date.now() + 20_000;
   let text = '';
@@ -55,17 +71,17 @@ async function answer(page, test) {
       const value = JSON.parse(text);
       if (test(value)) return value;
     } catch {
-      // Nothing there yet, or half an answer.
+      // Empty, or not complete yet.
     }
     await page.waitForTimeout(50);
   }
-  throw new Error(`no such answer in time; on screen: ${text}`);
+  throw new Error(`timeout while waiting for a response; displayed: ${text}`);
 }
 
-/** The tab of that title, which is the name of its first operation. */
+/** The tab with this title, which is the name of its first operation. */
 const tab = (page, title) => page.locator('.graphiql-tab-button').getByText(title, { exact: true });
 
-/** Goes to a tab by its title. */
+/** Opens a tab by its title. */
 async function openTab(page, title) {
   await tab(page, title).click();
   await page.waitForFunction(
@@ -74,9 +90,9 @@ async function openTab(page, title) {
   );
 }
 
-/** Runs the operation of that name in the tab that is open. */
+/** Runs the operation with this name in the open tab. */
 async function run(page, operation) {
-  // GraphiQL reads the document a moment after it is shown; before that it would run the tab before.
+  // GraphiQL parses the document a moment after it is shown; until then it would run the previous tab.
   const found = await page.waitForFunction((name) => {
     const editor = document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror;
     const operation = editor.operations?.find((candidate) => candidate.name?.value === name);
@@ -90,17 +106,17 @@ async function run(page, operation) {
 }
 
 try {
-  // Given: a person who opens the sign-in link.
+  // Given a user who opens the sign-in link.
   const listener = await browser.newPage();
   await listener.goto(`${origin}/#token=${TOKEN}`);
   await tab(listener, 'WhoAmI').waitFor();
-  assert.equal(await listener.evaluate(() => location.hash), '', 'the token stays out of the address bar');
+  assert.equal(await listener.evaluate(() => location.hash), '', 'the token is removed from the address bar');
   const docs = listener.getByRole('button', { name: /Documentation Explorer/ });
   await docs.click();
   await listener.getByText('Subscription', { exact: true }).first().waitFor();
   await docs.click();
 
-  // When they run the first two tabs, then the answers are theirs.
+  // When they run the first two tabs, then the responses are for them.
   await run(listener, 'WhoAmI');
   await answer(listener, ({ data }) => data?.viewer?.id);
   await openTab(listener, 'CreateProject');
@@ -108,7 +124,7 @@ try {
   const created = await answer(listener, ({ data }) => data?.createProject?.project?.id);
   assert.equal(created.data.createProject.revision, 1);
 
-  // When one window listens and a second one, opened from it, writes, then the first shows each event.
+  // When one window subscribes and a second one, opened from it, writes, then the first shows each event.
   await openTab(listener, 'Listen');
   await run(listener, 'Listen');
   await answer(listener, ({ data }) => data?.projectEvents?.kind === 'PROJECT_CREATED');
@@ -127,7 +143,8 @@ try {
   const heard = await answer(listener, ({ data }) => data?.projectEvents?.kind === 'MESSAGE_ADDED');
   assert.equal(heard.data.projectEvents.revision, 3);
 
-  // When a message grows in that window, then a third one, opened from it, hears each piece, and who is here.
+  // When a message is streamed in that window, then a third one, opened from it, receives each chunk, and presence is
+  // shown.
   await openTab(writer, 'StartMessage');
   await run(writer, 'StartMessage');
   await answer(writer, ({ data }) => data?.startMessage?.messageId);
@@ -159,12 +176,22 @@ try {
   await answer(listener, ({ data }) => data?.viewer?.id);
 
   assert.deepEqual(problems, []);
-  console.log('GraphiQL: query, mutation, live event, growing message and reload work; no error, no other host.');
+
+  // Given a sign-in link below a path, without the slash at the end, then the page works there, too.
+  const moved = await browser.newPage();
+  await moved.goto(`${below}/api#token=${TOKEN}`);
+  await tab(moved, 'WhoAmI').waitFor();
+  assert.equal(moved.url(), `${below}/api/`);
+  await run(moved, 'WhoAmI');
+  await answer(moved, ({ data }) => data?.viewer?.id);
+
+  console.log('GraphiQL: query, mutation, live event, streaming message, reload and a path work; no error, no other host.');
 } catch (error) {
-  // What the browser said is often the cause.
+  // The browser's problems are often the cause.
   console.error(problems.join('\n'));
   throw error;
 } finally {
   await browser.close();
+  proxy.close();
   await rm(profile, { recursive: true, force: true });
 }

@@ -1,5 +1,5 @@
-// The signatures of the original service, written from its documentation: the compiler holds them and ours against each other, in
-// both directions.
+// The signatures that existing callers of the database service rely on, from its documentation: the compiler checks
+// that they and the package's are assignable to each other.
 import { DatabaseService, db } from 'antiphon-db';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
@@ -141,7 +141,7 @@ export const made: Original = new DatabaseService();
 export const instance: Original = db;
 export const ours: Pick<DatabaseService, keyof Original> = theirs;
 
-// Parameters and results of each, without the bivariance that methods have.
+// Parameters and results of each method, without the bivariance of methods.
 type Strict<T> = { [K in keyof T]: T[K] extends (...args: infer A) => infer R ? [(args: A) => void, R] : never };
 type Wide<A, B> = Strict<A> extends Strict<B> ? true : { [K in keyof A & keyof B]: Strict<A>[K] extends Strict<B>[K] ? never : K };
 export const takesAllThatTheirsTook: Wide<Pick<DatabaseService, keyof Original>, Original> = true;

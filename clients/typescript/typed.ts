@@ -1,5 +1,5 @@
-// Never run: the compiler reads it, with the types that graphql-codegen makes of operations.graphql beside it. What must
-// not compile is marked, and the compiler fails where it does.
+// Never run: the compiler checks it against the types that graphql-codegen generates from operations.graphql. Code that
+// must not compile is marked; the compiler reports marked code that does.
 import { ApolloClient, HttpLink, InMemoryCache } from '@apollo/client';
 import type { ResultOf, VariablesOf } from '@graphql-typed-document-node/core';
 import { Client, fetchExchange } from '@urql/core';
@@ -23,16 +23,16 @@ export async function page(id: string): Promise<string> {
   const created: string = project.createdAt;
   const role: 'OWNER' | 'EDITOR' | 'VIEWER' = project.viewerRole;
   const messages: number = project.stats.totalMessages;
-  // @ts-expect-error: an e-mail may be missing.
+  // @ts-expect-error: the e-mail can be null.
   const email: string = project.owner.email;
-  // @ts-expect-error: nobody asked for the description.
+  // @ts-expect-error: the description is not selected.
   const description = project.description;
   return [project.name, project.revision + 1, created, role, messages, email, description].join();
 }
 
 export async function paths(id: string): Promise<string[]> {
   const { data } = await urql.query(ProjectFilesDocument, { id, first: 100, after: null });
-  // @ts-expect-error: an id must be given.
+  // @ts-expect-error: the id is required.
   await urql.query(ProjectFilesDocument, { first: 100 });
   return data?.project?.files.edges.map(({ node }) => `${node.path} ${node.content?.length ?? 'no text'}`) ?? [];
 }

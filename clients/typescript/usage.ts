@@ -1,4 +1,4 @@
-// The calls of the IDE as its documentation shows them, word for word: only the import is another.
+// The calls of the IDE, word for word as in its documentation except for the import.
 import { db } from 'antiphon-db';
 
 // Create a new project

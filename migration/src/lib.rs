@@ -22,6 +22,9 @@ mod m20261129_000016_head_times;
 mod m20261129_000020_exact;
 mod m20261129_000030_exact_json;
 mod m20261129_000031_profile_sources;
+mod m20261129_000032_lookups;
+mod m20261129_000044_named_snapshots;
+mod m20261129_000045_undone_files;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -48,6 +51,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000020_exact::Migration),
             Box::new(m20261129_000030_exact_json::Migration),
             Box::new(m20261129_000031_profile_sources::Migration),
+            Box::new(m20261129_000032_lookups::Migration),
+            Box::new(m20261129_000044_named_snapshots::Migration),
+            Box::new(m20261129_000045_undone_files::Migration),
         ]
     }
 }

@@ -1,11 +1,12 @@
-//! What a user notices of others who want all of the database: the times of their reads and writes, and how many of them fail.
+//! Measures the effect of heavy users on another user: the times of that user's reads and writes, and how many of them
+//! fail.
 //!
 //! ```text
 //! cargo bench -p tests --bench fairness -- [SECONDS]
 //! ```
 //!
-//! One user has 40 writers on a project whose row is locked (PostgreSQL; on SQLite nothing else can lock it), another sends 20
-//! syncs of 5,000 files side by side, again and again. The third reads and writes in a project of their own, 50 times a second.
+//! One user has 40 writers on a project whose row is locked (PostgreSQL only), and another repeatedly sends 20
+//! concurrent syncs of 5,000 files. The third reads and writes in a project of their own, 50 times a second.
 
 use std::{
     env,
@@ -44,7 +45,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What became of the others' requests.
+/// The outcomes of the other users' requests.
 #[derive(Default)]
 struct Others {
     over: AtomicBool,
@@ -66,7 +67,7 @@ impl Others {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn say(&self, what: &str) {
+    fn print(&self, what: &str) {
         let [done, limited, failed] = [&self.done, &self.limited, &self.failed].map(|n| n.load(Ordering::Relaxed));
         println!("  {what}: {done} done, {limited} RATE_LIMITED, {failed} failed");
     }
@@ -134,8 +135,8 @@ async fn measure(kind: Kind, time: Duration) -> anyhow::Result<()> {
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
         println!("  {what}: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms", at(0.5), at(0.99), at(1.0));
     }
-    writers.say("40 writers on one project");
-    syncs.say("20 syncs of 5,000 files");
+    writers.print("40 writers on one project");
+    syncs.print("20 syncs of 5,000 files");
     drop(holder);
     for task in tasks {
         task.await?;

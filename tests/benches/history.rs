@@ -1,12 +1,13 @@
-//! What a long history costs, on each database: bytes next to git's, and the time to read old versions and to go back.
+//! Measures the cost of a long history on each database: bytes compared with git's, and the time to read old versions
+//! and to restore.
 //!
 //! ```text
 //! cargo bench -p tests --bench history -- [REPOSITORY …]
 //! ```
 //!
-//! Each git repository is imported, exported again and compared commit by commit; without one a history is made. Git's
-//! bytes are those of the export, which is exactly the imported history, after `git gc --aggressive`: pack and index. Times
-//! are those of requests over HTTP on a server that keeps no contents in memory, unless said otherwise.
+//! Each git repository is imported, exported again and compared commit by commit; without an argument a history is
+//! generated. Git's bytes are the pack and index of the export, which equals the imported history, after `git gc
+//! --aggressive`. Times are those of HTTP requests to a server without a content cache, unless stated otherwise.
 
 use std::{
     env,
@@ -39,9 +40,9 @@ use tests::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EMAIL: &str = "ada@example.com";
-/// Files whose versions are read: those with the most versions.
+/// How many files are read: those with the most versions.
 const READ_FILES: usize = 20;
-/// How often each of them is read, and how often the project goes back.
+/// How often each of them is read, and how often the project is restored.
 const ROUNDS: usize = 5;
 const COLD: &[&str] = &["--content-cache-bytes", "0"];
 
@@ -74,7 +75,7 @@ fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A repository of the session of an AI: a commit for each turn.
+/// A repository generated from an AI's session: a commit for each turn.
 fn made(folder: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir(folder)?;
     git(folder, &["init", "-q", "-b", "main"])?;
@@ -111,7 +112,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     let path = repository.to_str().context("a path that is not UTF-8")?;
     let (command, settings) = parse(&database, &["import", "--git", path, "--name", "history", "--email", EMAIL])?;
     let Antiphon::Import(import) = command else { bail!("no import") };
-    // It migrates SQLite.
+    // Migrates SQLite.
     Server::start(&database).await.stop().await;
     let (fresh, start) = (size(&database).await?.bytes, Instant::now());
     let imported = commands::import(&settings, &import, &mut |_| {}).await?;
@@ -125,7 +126,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     commands::export(&settings, &wanted, &mut |_| {}).await?;
     let trees = |folder| git(folder, &["log", "--first-parent", "--format=%T", "HEAD"]);
     let (theirs, ours) = (trees(repository)?, trees(export)?);
-    // A submodule is a commit elsewhere, and no file.
+    // A submodule is a commit of another repository, not a file.
     let files = |folder, tree: &str| -> anyhow::Result<Vec<String>> {
         let all = git(folder, &["ls-tree", "-r", tree])?;
         Ok(all.lines().filter(|line| !line.starts_with("160000 ")).map(str::to_owned).collect())
@@ -139,7 +140,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
         }
     }
     println!(
-        "  exported: {equal} of {} commits have the same tree, {without} more but for submodules",
+        "  exported: {equal} of {} commits have the same tree, {without} more except for submodules",
         theirs.lines().count()
     );
 
@@ -153,7 +154,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     }
     let whole = size(&database).await?;
     println!(
-        "  database {} bytes, {} a version; git's pack and index {pack}: {:.2} times, {:.2} beyond an empty one",
+        "  database {} bytes, {} a version; git's pack and index {pack}: {:.2} times, {:.2} without the size of an empty database",
         whole.bytes,
         whole.bytes / (imported.versions as u64).max(1),
         whole.bytes as f64 / pack as f64,
@@ -164,7 +165,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     }
 
     let token = commands::token(&settings, EMAIL, None, 1)?;
-    for (flags, name) in [(COLD, "nothing in memory"), (&[][..], "32 MiB in memory")] {
+    for (flags, name) in [(COLD, "without a cache"), (&[][..], "with a cache of 32 MiB")] {
         let server = Server::start_with(&database, flags).await;
         let client = server.anonymous().with_token(Some(token.clone()));
         println!("  ms, with {name}                    median   worst   (times the newest)");
@@ -175,7 +176,7 @@ async fn measure(repository: &Path, export: &Path, kind: Kind) -> anyhow::Result
     Ok(())
 }
 
-/// Reads old versions, and goes back.
+/// Reads old versions, and restores.
 async fn read(client: &Client, project: &str) -> anyhow::Result<()> {
     let query = "query($id: ID!, $after: String) { project(id: $id) { files(first: 500, after: $after) {
         pageInfo { hasNextPage endCursor } nodes { id version type } } } }";
@@ -242,7 +243,7 @@ async fn read(client: &Client, project: &str) -> anyhow::Result<()> {
         }
     }
     let newest = median(&samples[0]);
-    let names = ["the newest version", "the middle version", "the oldest version", "going half back"];
+    let names = ["the newest version", "the middle version", "the oldest version", "restoring the middle revision"];
     for (name, samples) in names.iter().zip(&samples) {
         let worst = samples.iter().max().copied().unwrap_or_default().as_secs_f64() * 1e3;
         let middle = median(samples);
@@ -252,10 +253,10 @@ async fn read(client: &Client, project: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What writes of a known size take.
+/// Measures writes of a known size.
 async fn measure_writes(kind: Kind) -> anyhow::Result<()> {
     println!("\nmade projects on {kind:?}");
-    for (flags, name) in [(COLD, "nothing in memory"), (&[][..], "32 MiB in memory")] {
+    for (flags, name) in [(COLD, "without a cache"), (&[][..], "with a cache of 32 MiB")] {
         let database = Database::create(kind).await;
         let server = Server::start_with(&database, flags).await;
         let project = Project::create(&server.user(EMAIL), "Two hundred").await;
@@ -279,9 +280,9 @@ async fn measure_writes(kind: Kind) -> anyhow::Result<()> {
             project.write("restoreRevision", json!({ "revision": to }), "revision").await;
             samples.push(start.elapsed());
         }
-        println!("  going back in all of 200 files, with {name}: {:.1} ms", median(&samples));
+        println!("  restoring all of 200 files, with {name}: {:.1} ms", median(&samples));
         if flags.is_empty() {
-            println!("  looking for renames, as far as it does: {:.0} ms", renames(&project).await);
+            println!("  detecting renames, up to its limit: {:.0} ms", renames(&project).await);
         }
         server.stop().await;
         database.remove().await;
@@ -289,8 +290,8 @@ async fn measure_writes(kind: Kind) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How much longer a sync of new files takes where as many go, in milliseconds: its lines are short, which takes longest to
-/// compare, and no two files are alike.
+/// How many milliseconds longer a sync of new files takes if as many files are deleted: their lines are short, which
+/// takes longest to compare, and no two files are similar.
 async fn renames(project: &Project) -> f64 {
     let files = |round: usize| {
         let files = (0..12_usize).map(|n| {
@@ -310,7 +311,7 @@ async fn renames(project: &Project) -> f64 {
     times[1] - times[0]
 }
 
-/// Milliseconds.
+/// In milliseconds.
 fn median(samples: &[Duration]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();

@@ -1,14 +1,16 @@
-//! What listening costs: a thousand listeners of one project through a burst of writes, next to a bare WebSocket of axum's that
-//! broadcasts the same bytes; what a write costs with and without them; and what a listener takes who hears nothing.
+//! Measures the cost of subscriptions: a thousand subscribers of one project during a burst of writes, compared with a
+//! bare WebSocket of axum that broadcasts the same bytes; the cost of a write with and without them; and the memory of
+//! an idle subscriber.
 //!
 //! ```text
 //! ulimit -n 20000; cargo bench -p tests --bench listeners -- [LISTENERS] [IDLE]
 //! ```
 //!
-//! Servers and the bare broadcast are processes of their own; the listeners are in this one, and read frames as lean as that
-//! goes, since they share the machine with what is measured. The listeners are of ten people. Times of a delivery run from
-//! before its write was sent. The writes of one project come one after the other, so no more can be delivered than they make:
-//! on PostgreSQL it takes more than a thousand listeners to find out what the server can deliver.
+//! The servers and the bare broadcast are child processes. The subscribers are in this process, and read frames with as
+//! little work as possible, since they share the machine with the measured processes. They belong to ten users. The
+//! time of a delivery starts before its write is sent. The writes of one project run one after the other, so the rate
+//! of writes limits the rate of deliveries: on PostgreSQL it takes more than a thousand subscribers to reach the
+//! server's own limit.
 
 use std::{
     env, fs,
@@ -50,12 +52,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const WRITES: usize = 200;
 const WRITERS: usize = 4;
 const PEOPLE: usize = 10;
-/// Writes whose time is taken, one after the other, and how far apart they begin: a server that has just been busy is quicker.
+/// How many writes are timed, one after the other, and the time between their starts: a server that was just busy is
+/// faster.
 const TIMED: usize = 100;
 const APART: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tells this executable to be the bare broadcast.
+/// Makes this executable run the bare broadcast.
 const BARE: &str = "ANTIPHON_BENCH_BARE";
 
 fn main() -> anyhow::Result<()> {
@@ -78,9 +81,9 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What listeners have heard together.
+/// What all subscribers have received.
 #[derive(Default)]
-struct Heard {
+struct Received {
     count: AtomicUsize,
     delays: Mutex<Vec<Duration>>,
 }
@@ -106,7 +109,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
 
     let alone = timed_writes(&ada, &session, async |_| {}).await?;
     let starts: Arc<Mutex<Vec<Instant>>> = Arc::default();
-    let heard = Arc::new(Heard::default());
+    let received = Arc::new(Received::default());
     let (attached, mut attaching) = watch::channel(0);
     let attached = Arc::new(attached);
     let before = project.revision().await;
@@ -122,21 +125,21 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     let mut tasks = Vec::new();
     for n in 0..listeners {
         let socket = open(&host, "/graphql/ws", &listen(&tokens[n % PEOPLE])).await?;
-        tasks.push(hear(socket, heard.clone(), starts.clone(), attached.clone()));
+        tasks.push(count_events(socket, received.clone(), starts.clone(), attached.clone()));
     }
     attaching.wait_for(|attached| *attached == listeners).await?;
     let all = async |writes: usize| {
         let wanted = writes * listeners;
         let done = async {
-            while heard.count.load(Ordering::Relaxed) < wanted {
+            while received.count.load(Ordering::Relaxed) < wanted {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(PATIENCE, done).await.with_context(|| format!("{} heard", heard.count.load(Ordering::Relaxed)))
+        timeout(PATIENCE, done).await.with_context(|| format!("{} received", received.count.load(Ordering::Relaxed)))
     };
 
-    // One after the other, each heard by all before the next.
-    let together = timed_writes(&ada, &session, async |n| all(n + 1).await.expect("all hear it")).await?;
+    // One after the other, each received by all before the next.
+    let together = timed_writes(&ada, &session, async |n| all(n + 1).await.expect("all receive it")).await?;
     println!(
         "  a write   {:.2} ms alone, {:.2} ms with {listeners} listeners: {:.2} x",
         ms(alone),
@@ -144,16 +147,16 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         together.as_secs_f64() / alone.as_secs_f64()
     );
 
-    let base = heard.count.swap(0, Ordering::Relaxed);
-    ensure!(base == TIMED * listeners, "{base} heard");
-    heard.delays.lock().expect("no panic").clear();
+    let base = received.count.swap(0, Ordering::Relaxed);
+    ensure!(base == TIMED * listeners, "{base} received");
+    received.delays.lock().expect("no panic").clear();
     let (start, cpu) = (Instant::now(), processor(server.id())?);
     let writers = (0..WRITERS).map(|writer| {
         let (ada, session, starts) = (ada.clone(), session.clone(), starts.clone());
         tokio::spawn(async move {
             for n in 0..WRITES / WRITERS {
                 starts.lock().expect("no panic").push(Instant::now());
-                say(&ada, &session, &format!("{writer} {n} {}", "x".repeat(200))).await.expect("a write");
+                add_message(&ada, &session, &format!("{writer} {n} {}", "x".repeat(200))).await.expect("a write");
             }
         })
     });
@@ -162,8 +165,8 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     }
     all(WRITES).await?;
     let (time, cpu) = (start.elapsed(), processor(server.id())? - cpu);
-    // Of this the writes themselves are part.
-    let ours = report("antiphon", &heard, listeners, time, cpu);
+    // This includes the writes themselves.
+    let ours = report("antiphon", &received, listeners, time, cpu);
     println!(
         "  resident  {:.1} MiB before, {:.1} MiB after",
         mib(resident_before),
@@ -172,18 +175,18 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     drop(tasks);
 
     let bare = Bare::start()?;
-    let heard = Arc::new(Heard::default());
+    let received = Arc::new(Received::default());
     let starts: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let mut tasks = Vec::new();
     for _ in 0..listeners {
         let socket = open(&bare.address, "/ws", &[]).await?;
-        tasks.push(hear(socket, heard.clone(), starts.clone(), attached.clone()));
+        tasks.push(count_events(socket, received.clone(), starts.clone(), attached.clone()));
     }
     let payload = json!({ "data": { "projectEvents": {
         "revision": 1_234, "kind": "MESSAGE_ADDED", "createdAt": "2026-01-01T00:00:00.000000Z",
         "actor": { "id": session, "fullName": "person-0" },
         "message": { "id": session, "role": "USER", "content": format!("0 1 {}", "x".repeat(200)) } } } });
-    // As the server orders it.
+    // With the members in the server's order.
     let event = format!(r#"{{"type":"next","id":"1","payload":{payload}}}"#);
     let (start, cpu) = (Instant::now(), processor(bare.process.id())?);
     let publish = Client::new(&format!("http://{}", bare.address), None);
@@ -201,13 +204,13 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     }
     let wanted = WRITES * listeners;
     let done = async {
-        while heard.count.load(Ordering::Relaxed) < wanted {
+        while received.count.load(Ordering::Relaxed) < wanted {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, done).await.context("the bare broadcast does not arrive")?;
+    timeout(PATIENCE, done).await.context("the bare broadcast is not received")?;
     let (time, cpu) = (start.elapsed(), processor(bare.process.id())? - cpu);
-    let theirs = report("bare axum", &heard, listeners, time, cpu);
+    let theirs = report("bare axum", &received, listeners, time, cpu);
     println!("  of the bare broadcast's deliveries: {:.2}", ours / theirs);
     drop((tasks, bare));
 
@@ -224,7 +227,7 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
         let init = json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {}", tokens[n % PEOPLE]) } });
         let subscribe = json!({ "type": "subscribe", "id": "1", "payload": payload });
         let mut socket = open(&host, "/graphql/ws", &[init.to_string(), subscribe.to_string()]).await?;
-        // Heard the last event: it listens.
+        // The last event has arrived, so the subscription is attached.
         while !socket.next().await?.windows(10).any(|bytes| bytes == b"\"revision\"") {}
         sockets.push(socket);
     }
@@ -234,30 +237,30 @@ async fn measure(kind: Kind, listeners: usize, idle: usize) -> anyhow::Result<()
     Ok(())
 }
 
-async fn say(client: &Client, session: &str, content: &str) -> anyhow::Result<()> {
+async fn add_message(client: &Client, session: &str, content: &str) -> anyhow::Result<()> {
     let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
     let input = json!({ "sessionId": session, "role": "USER", "content": content });
     client.request(query, json!({ "input": input })).await?.data().map(drop)
 }
 
 /// The median time of writes, one after the other.
-async fn timed_writes(client: &Client, session: &str, heard: impl AsyncFn(usize)) -> anyhow::Result<Duration> {
+async fn timed_writes(client: &Client, session: &str, received: impl AsyncFn(usize)) -> anyhow::Result<Duration> {
     let mut times = Vec::new();
     let mut ticks = tokio::time::interval(APART);
     for n in 0..TIMED {
         ticks.tick().await;
         let start = Instant::now();
-        say(client, session, &format!("timed {n}")).await?;
+        add_message(client, session, &format!("timed {n}")).await?;
         times.push(start.elapsed());
-        heard(n).await;
+        received(n).await;
     }
     times.sort();
     Ok(times[TIMED / 2])
 }
 
-fn report(name: &str, heard: &Heard, listeners: usize, time: Duration, cpu: f64) -> f64 {
+fn report(name: &str, received: &Received, listeners: usize, time: Duration, cpu: f64) -> f64 {
     let deliveries = (WRITES * listeners) as f64;
-    let mut delays = heard.delays.lock().expect("no panic");
+    let mut delays = received.delays.lock().expect("no panic");
     delays.sort();
     let p99 = delays.get(delays.len() * 99 / 100).copied().unwrap_or_default();
     let (rate, each) = (deliveries / time.as_secs_f64(), cpu * 1e6 / deliveries);
@@ -273,10 +276,10 @@ fn mib(bytes: f64) -> f64 {
     bytes / 1024.0 / 1024.0
 }
 
-/// Counts what a socket hears, for as long as the task lives.
-fn hear(
+/// Counts the events of a socket, as long as the task runs.
+fn count_events(
     mut socket: Frames,
-    heard: Arc<Heard>,
+    received: Arc<Received>,
     starts: Arc<Mutex<Vec<Instant>>>,
     attached: Arc<watch::Sender<usize>>,
 ) -> JoinHandle<()> {
@@ -286,10 +289,10 @@ fn hear(
             if frame.starts_with(br#"{"type":"next""#) {
                 let start = starts.lock().expect("no panic").get(count).copied();
                 if let Some(start) = start {
-                    heard.delays.lock().expect("no panic").push(start.elapsed());
+                    received.delays.lock().expect("no panic").push(start.elapsed());
                     count += 1;
                 }
-                heard.count.fetch_add(1, Ordering::Relaxed);
+                received.count.fetch_add(1, Ordering::Relaxed);
             } else if frame.starts_with(br#"{"type":"connection_ack""#) {
                 attached.send_modify(|attached| *attached += 1);
             }
@@ -297,7 +300,7 @@ fn hear(
     })
 }
 
-/// A WebSocket whose frames are read and nothing else.
+/// A WebSocket that only reads frames.
 struct Frames {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -353,7 +356,7 @@ impl Frames {
     }
 }
 
-/// The bare broadcast's process.
+/// The process of the bare broadcast.
 struct Bare {
     process: Child,
     address: String,
@@ -376,7 +379,7 @@ impl Drop for Bare {
     }
 }
 
-/// Sends what is posted to all who are connected, until standard input ends.
+/// Sends each posted body to all connected clients, until standard input ends.
 async fn broadcast_bare() -> anyhow::Result<()> {
     let (sender, _) = broadcast::channel::<Utf8Bytes>(1_024);
     let publisher = sender.clone();

@@ -1,17 +1,18 @@
-//! What a session of an AI costs, on each database: writes a second, bytes of the whole database a version, and whether a
-//! write or a rollback grows with the history.
+//! Measures the cost of an AI's session on each database: writes per second, bytes of the whole database per version,
+//! and whether the time of a write or a rollback grows with the history.
 //!
 //! ```text
 //! cargo bench -p tests --bench session -- [STREAM.jsonl …]
 //! ```
 //!
-//! Without a file the folder in `ANTIPHON_STREAMS` is read, and without that a stream is made. Both databases write to disk
-//! before they acknowledge (PostgreSQL with its own defaults, SQLite with `synchronous = FULL`).
+//! Without a file the streams are read from the folder in `ANTIPHON_STREAMS`; if that is not set either, a stream is
+//! generated. Both databases write to disk before they acknowledge (PostgreSQL with its own defaults, SQLite with
+//! `synchronous = FULL`).
 //!
-//! Growth is measured between projects with the same files: one with the whole stream behind it, and one that begins with
-//! the state before the stream's last 29 turns. What differs is the history alone. A third, with the stream's first 30
-//! turns, shows what fewer files do. They take turns, and there are several of each, so that the samples themselves do not
-//! become the history.
+//! Growth is measured between projects with the same files: one with the whole stream as its history, and one that
+//! starts with the state before the stream's last 29 turns. They differ only in their history. A third project, with
+//! the stream's first 30 turns, shows the effect of fewer files. The measurements alternate between them, with several
+//! projects of each kind, so that the samples themselves do not become the history.
 
 use std::{
     env, fs,
@@ -34,12 +35,12 @@ use tests::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Projects of each kind, and what each of them is made to do.
+/// Projects of each kind, and the writes to each of them.
 const COPIES: usize = 4;
 const WRITES: usize = 6;
 const ROLLBACKS: usize = 3;
 
-/// Checkpoints of the project that has a short history.
+/// Checkpoints of the project with a short history.
 const FEW: usize = 30;
 /// How many turns a rollback goes back.
 const BACK: usize = 15;
@@ -85,19 +86,19 @@ async fn measure(stream: &Stream, kind: Kind) -> anyhow::Result<()> {
 
     println!("\n{} on {kind:?}", stream.name);
     println!(
-        "  {} turns, {} writes in {:.1} s: {:.0} writes/s, {:.1} statements a write",
+        "  {} turns, {} writes in {:.1} s: {:.0} writes/s, {:.1} statements per write",
         stream.turns.len(),
         whole.revision,
         elapsed.as_secs_f64(),
         f64::from(whole.revision) / elapsed.as_secs_f64(),
         statements as f64 / f64::from(whole.revision),
     );
-    // Contents that the stream writes, as it counts them itself: what a rollback or a deletion adds to the tables is a cost
-    // of these, and does not divide it.
+    // Contents that the stream itself writes. A rollback or a deletion adds rows too: these are part of the cost of the
+    // versions, but do not count as versions.
     let changes = stream.turns.iter().flat_map(|turn| &turn.changes);
     let versions = changes.filter(|change| !matches!(change, Change::Delete { .. })).count() as u64;
     println!(
-        "  {versions} versions ({} rows), database {} bytes, fresh {}: {} bytes a version, {} without the fresh one",
+        "  {versions} versions ({} rows), database {} bytes, fresh {}: {} bytes per version, {} without the size of an empty database",
         full.rows,
         full.bytes,
         empty.bytes,
@@ -122,7 +123,7 @@ async fn replay(client: &Client, stream: &Stream) -> anyhow::Result<(Replay, Dur
     Ok((replay, start.elapsed()))
 }
 
-/// A project under measurement.
+/// A measured project.
 struct Subject {
     project: Replay,
     session: String,
@@ -184,7 +185,7 @@ async fn growth(client: &Client, stream: &Stream, whole: Replay) -> anyhow::Resu
         );
     }
     write /= median(&writes[1]);
-    println!("    growth with the history alone: write {write:.2}, rollback {:.2}", rollback / median(&rollbacks[1]));
+    println!("    growth with only the history: write {write:.2}, rollback {:.2}", rollback / median(&rollbacks[1]));
     Ok(())
 }
 
@@ -200,7 +201,8 @@ fn copy(turn: &Turn) -> Turn {
     }
 }
 
-/// A stream that comes to the same files in [`FEW`] turns: one that makes what is there before the last ones, and these.
+/// A stream that results in the same files in [`FEW`] turns: one turn that creates the state before the last ones, and
+/// the last ones.
 fn last_turns(stream: &Stream) -> anyhow::Result<Stream> {
     let (before, last) = stream.turns.split_at(stream.turns.len() + 1 - FEW);
     let mut files = Files::new();
@@ -208,7 +210,7 @@ fn last_turns(stream: &Stream) -> anyhow::Result<Stream> {
     let start = before.last().context("turns before the last ones")?;
     let changes = files.into_iter().map(|(path, content)| Change::Create { path, content }).collect();
     let start = Turn { changes, rollback_to: None, is_checkpoint: true, ..copy(start) };
-    // Where a turn went back, its changes are written.
+    // A turn that rolled back becomes ordinary changes.
     let last = last.iter().map(|turn| Turn { rollback_to: None, ..copy(turn) });
     Ok(Stream { name: "last".into(), turns: [start].into_iter().chain(last).collect() })
 }
@@ -253,7 +255,7 @@ impl Subject {
         Ok(elapsed)
     }
 
-    /// Goes to the state after a turn, and says how many files that changed.
+    /// Restores the state after a turn; returns the time and how many files changed.
     async fn restore(&self, client: &Client, turn: u32) -> anyhow::Result<(Duration, usize)> {
         let done = self.project.done.get(&turn).context("no such turn")?;
         let query =
@@ -271,7 +273,7 @@ impl Subject {
     }
 }
 
-/// Seconds.
+/// In seconds.
 fn median(samples: &[Duration]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();

@@ -5,8 +5,8 @@
 //! cargo run -p tests --example replay -- http://127.0.0.1:8080 TOKEN STREAM.jsonl
 //! ```
 //!
-//! In place of a file (the format is that of the module `workload`) `agent-session` and `edges` name the streams that the
-//! tests replay.
+//! `agent-session` and `edges`, instead of a file, name the streams that the tests replay. The file format is described
+//! in the module `workload`.
 
 use std::{
     env, fs,
@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
         report.turns, report.checkpoints, report.rollbacks
     );
     println!("{} versions read back with their SHA-256", report.versions);
-    println!("{} revisions heard, each once and in order", report.writes);
+    println!("{} revisions received, each once and in order", report.writes);
     println!("{:.1} s for {} writes and the checks between them", report.elapsed.as_secs_f64(), report.writes);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Measures how long a server takes to stop while many listen to it, from the signal to the end of its process:
-//! `cargo run -p tests --example stop -- URL TOKEN PID [LISTENERS]`.
+//! Measures how long a server with many subscribers takes to stop, from the signal to the end of its process: `cargo
+//! run -p tests --example stop -- URL TOKEN PID [LISTENERS]`.
 
 use std::{process::Command, time::Instant};
 
@@ -8,16 +8,16 @@ use clap::Parser;
 use serde_json::json;
 use tests::{client::Client, project::Project};
 
-/// Opens sockets, stops the server, and waits until it has gone.
+/// Opens sockets, stops the server, and waits until its process has ended.
 #[derive(Parser)]
 struct Arguments {
     /// The server's `http://HOST:PORT`
     url: String,
     /// A user's token
     token: String,
-    /// The server's process
+    /// The server's process id
     pid: u32,
-    /// How many listen, each on a socket of its own
+    /// The number of subscribers, each on a socket of its own
     #[arg(default_value_t = 1_000)]
     listeners: usize,
 }
@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let process = format!("/proc/{pid}/stat");
     let is_there = || std::fs::read_to_string(&process);
-    is_there().context("no such process on this Linux")?;
+    is_there().context("no such process")?;
 
     let begun = Instant::now();
     ensure!(Command::new("kill").args(["-TERM", &pid.to_string()]).status()?.success(), "the signal was not sent");

@@ -1,5 +1,6 @@
-//! Given somebody's project, when others ask for it by any door, then who is no member sees nothing of it, not even that it
-//! is there; a viewer reads all and changes nothing; an editor changes all but the project's existence.
+//! Given a user's project, when others use any field of the API, then a stranger sees nothing of it, not even its
+//! existence; a viewer reads all of it and changes nothing; an editor changes everything except the project's
+//! existence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use tests::{
 
 pub(crate) const NOWHERE: &str = "0192f3a4-5b6c-7d8e-9f00-112233445566";
 
-/// What of a project can be named.
+/// The ids of a project's objects.
 pub(crate) struct Ids {
     pub(crate) project: String,
     pub(crate) session: String,
@@ -27,7 +28,7 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// Of a project with one of everything in it.
+    /// The ids of a new project with one object of every kind.
     pub(crate) async fn of(client: &Client, email: &str) -> Self {
         let project = Project::create(client, "A secret name").await;
         let session = project.start_session().await;
@@ -61,7 +62,7 @@ impl Ids {
         }
     }
 
-    /// Of nothing.
+    /// Ids of no objects.
     fn nowhere() -> Self {
         let id = || NOWHERE.to_owned();
         Self {
@@ -78,8 +79,8 @@ impl Ids {
         }
     }
 
-    /// What every root field of the schema would be asked with to get at the project: the arguments, and what to select.
-    fn questions(&self) -> BTreeMap<&'static str, (String, &'static str)> {
+    /// For every root field of the schema, a query that would read the project: the arguments and the selection.
+    fn queries(&self) -> BTreeMap<&'static str, (String, &'static str)> {
         let Self { project, .. } = self;
         let every = [
             project,
@@ -107,7 +108,7 @@ impl Ids {
         ])
     }
 
-    /// What every mutation of the schema would be sent to change the project, and what to select.
+    /// For every mutation of the schema, an input that would change the project, and the selection.
     pub(crate) fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
         let Self { project, session, file, snapshot, configuration, growing, user, .. } = self;
         let saved = settings("Taken");
@@ -134,6 +135,8 @@ impl Ids {
             ("syncFiles", input(json!({ "projectId": project, "files": [{ "path": "a.py" }] }))),
             ("createSnapshot", input(json!({ "projectId": project }))),
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
+            ("updateSnapshot", input(json!({ "snapshotId": snapshot, "name": "Taken" }))),
+            ("deleteSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("restoreRevision", input(json!({ "projectId": project, "revision": 2 }))),
             ("undo", input(json!({ "projectId": project, "revision": 5 }))),
             ("redo", input(json!({ "projectId": project }))),
@@ -153,7 +156,7 @@ impl Ids {
         ])
     }
 
-    /// What every subscription would be started with to hear of the project.
+    /// For every subscription of the schema, its arguments for the project.
     pub(crate) fn subscriptions(&self) -> BTreeMap<&'static str, String> {
         let Self { project, session, growing, .. } = self;
         BTreeMap::from([
@@ -166,7 +169,7 @@ impl Ids {
         ])
     }
 
-    /// An id of every type of node.
+    /// An id of every node type.
     pub(crate) fn nodes(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("User", self.user.clone()),
@@ -187,17 +190,17 @@ impl Ids {
     }
 }
 
-/// Mutations that are about the caller and no project.
+/// Mutations that concern the caller and no project.
 const OF_THE_CALLER: [(&str, &str, &str); 3] = [
     ("createProject", "{ \"name\": \"New\", \"initialPrompt\": \"\", \"config\": {} }", "{ revision }"),
     ("updateProfile", "{ \"fullName\": \"New\" }", "{ id }"),
     ("updatePreferences", "{ \"editorTheme\": \"new\" }", "{ updatedAt }"),
 ];
 
-/// Who asks, as what they are in the project.
+/// The callers, named after their roles in the project.
 const PEOPLE: [&str; 6] = ["anonymous", "stranger", "invited", "viewer", "editor", "owner"];
 
-/// Mutations of a project that take more, or less, than being one who writes.
+/// Mutations of a project that need more, or less, than write access.
 const OF_OWNERS: [&str; 7] = [
     "deleteProject",
     "inviteCollaborator",
@@ -211,31 +214,31 @@ const OF_AUTHORS: [&str; 6] =
     ["addMessage", "endSession", "startMessage", "appendToMessage", "finishMessage", "discardMessage"];
 const OF_VIEWERS: [&str; 2] = ["touchProject", "leaveProject"];
 
-/// What a mutation of a project answers to whom; empty: that it is done.
-fn answer_to(person: &str, mutation: &str) -> &'static str {
+/// The error code that a mutation of a project returns to this caller; empty if it succeeds.
+fn expected_code(person: &str, mutation: &str) -> &'static str {
     match person {
         "anonymous" => "UNAUTHENTICATED",
         "invited" if OF_THE_INVITED.contains(&mutation) => "",
         "viewer" | "editor" if mutation == "acceptInvitation" => "",
         "viewer" | "editor" | "owner" if OF_THE_INVITED.contains(&mutation) => "NOT_FOUND",
-        // What the tests ask is about the owner, who is in the project already, and stays.
+        // The tests' inputs name the owner, who is a member already and stays one.
         "owner" if mutation == "withdrawEmailInvitation" => "NOT_FOUND",
         "owner" if mutation == "inviteCollaborator" => "BAD_USER_INPUT",
         "owner" if ["changeCollaboratorRole", "removeCollaborator", "leaveProject"].contains(&mutation) => "CONFLICT",
         "stranger" | "invited" => "NOT_FOUND",
         "viewer" if !OF_VIEWERS.contains(&mutation) => "FORBIDDEN",
-        // The session of the tests is the owner's.
+        // The session in the tests is the owner's.
         "editor" if OF_OWNERS.contains(&mutation) || OF_AUTHORS.contains(&mutation) => "FORBIDDEN",
         _ => "",
     }
 }
 
-/// The code of the first error, and empty where there is none.
+/// The code of the first error; empty if there is none.
 pub(crate) fn code(answer: &Response) -> &str {
     if answer.errors.is_empty() { "" } else { answer.error_code() }
 }
 
-/// A project of Ada's with everything in it, and somebody who is this in it.
+/// A project of Ada's with one object of every kind, and a user with this role in it.
 async fn project_with(server: &Server, person: &str) -> (Client, Ids) {
     let ada = server.user("ada@example.com");
     let ids = Ids::of(&ada, "ada@example.com").await;
@@ -256,14 +259,14 @@ async fn project_with(server: &Server, person: &str) -> (Client, Ids) {
     (client, ids)
 }
 
-/// Mutations of the invited: there is something for them in what is otherwise not there.
+/// Mutations for invited users: they find their invitation in a project that is otherwise not found.
 const OF_THE_INVITED: [&str; 2] = ["acceptInvitation", "declineInvitation"];
 
 pub(crate) async fn change(client: &Client, name: &str, variables: &Value, select: &str) -> Response {
     client.gql(&tests::project::mutation(name, variables, select), variables.clone()).await
 }
 
-/// The names of the root fields of a kind, and of the types of node, as the server says.
+/// The names of the root fields of each kind and of the node types, from the server.
 async fn introspect(client: &Client) -> Value {
     let query = "{ __schema { queryType { fields { name } } mutationType { fields { name } } subscriptionType { fields { name } } }
         __type(name: \"Node\") { possibleTypes { name } } }";
@@ -278,49 +281,49 @@ fn keys<T>(map: &BTreeMap<&'static str, T>) -> BTreeSet<String> {
     map.keys().map(|name| (*name).to_owned()).collect()
 }
 
-/// Errors without the place in the document.
+/// Errors without their locations in the document.
 pub(crate) fn errors(answer: &Response) -> Vec<Value> {
     let bare = |error: &Value| json!([error["message"], error["path"], error["extensions"]]);
     answer.errors.iter().map(bare).collect()
 }
 
 tests::behind_each_lock! {
-    async fn these_tests_know_every_door(server: Server) {
+    async fn these_tests_cover_every_field_of_the_schema(server: Server) {
         let schema = introspect(&server.user("ada@example.com")).await;
         let ids = Ids::nowhere();
         let mut changes = keys(&ids.changes());
         changes.extend(OF_THE_CALLER.map(|(name, ..)| name.to_owned()));
-        assert_eq!(names(&schema["__schema"]["queryType"]["fields"]), keys(&ids.questions()));
+        assert_eq!(names(&schema["__schema"]["queryType"]["fields"]), keys(&ids.queries()));
         assert_eq!(names(&schema["__schema"]["mutationType"]["fields"]), changes);
         assert_eq!(names(&schema["__schema"]["subscriptionType"]["fields"]), keys(&ids.subscriptions()));
         let mut nodes = keys(&ids.nodes());
-        // Those about people beside the owner are in `nodes.rs`.
+        // `nodes.rs` tests the nodes about people other than the owner.
         nodes.extend(["Collaborator", "EmailInvitation", "Invitation", "Presence"].map(str::to_owned));
         assert_eq!(names(&schema["__type"]["possibleTypes"]), nodes);
     }
 
-    async fn every_door_answers_everybody_as_it_should(server: Server) {
+    async fn every_field_gives_each_role_the_expected_answer(server: Server) {
         let (mut ran, mut wrong) = (0, Vec::new());
-        let mut cell = |person: &str, door: &str, found: &str, expected: &str| {
+        let mut cell = |person: &str, field: &str, found: &str, expected: &str| {
             ran += 1;
             if found != expected {
-                wrong.push(format!("{door} answers the {person} {found:?} and not {expected:?}"));
+                wrong.push(format!("{field} as {person}: {found:?} instead of {expected:?}"));
             }
         };
-        let mut doors = 0;
+        let mut fields = 0;
         for person in PEOPLE {
             let (client, ids) = project_with(&server, person).await;
             let is_member = ["viewer", "editor", "owner"].contains(&person);
             let seen = if person == "anonymous" { "UNAUTHENTICATED" } else if is_member { "it" } else { "nothing" };
-            doors = 0;
+            fields = 0;
 
-            // What is there, by its root field and by its id …
-            for (name, (arguments, select)) in ids.questions() {
+            // Queries, by root field and by id …
+            for (name, (arguments, select)) in ids.queries() {
                 let answer = client.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
                 let shown = answer.data[name].to_string();
                 let found = match code(&answer) {
                     "" if [&ids.project, "A secret message", "A secret name"].iter().any(|told| shown.contains(told)) => "it",
-                    // What a member has in common with the owner: nothing else is asked for here.
+                    // Fields that members and the owner share are not compared further.
                     "" if ["viewer", "activitySummary"].contains(&name) => seen,
                     "" => "nothing",
                     code => code,
@@ -331,7 +334,7 @@ tests::behind_each_lock! {
                     _ => seen,
                 };
                 cell(person, name, found, expected);
-                doors += 1;
+                fields += 1;
             }
             for (name, id) in ids.nodes() {
                 let answer = client.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await;
@@ -343,54 +346,54 @@ tests::behind_each_lock! {
                 };
                 let is_anothers = name == "UserPreferences" && is_member && person != "owner";
                 cell(person, name, found, if is_anothers { "nothing" } else { seen });
-                doors += 1;
+                fields += 1;
             }
 
-            // … what happens …
+            // … subscriptions …
             for (name, arguments) in ids.subscriptions() {
-                let mut heard = client.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
-                let found = match heard.next().await {
+                let mut subscription = client.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
+                let found = match subscription.next().await {
                     Some(Ok(_)) => "it".to_owned(),
                     Some(Err(errors)) => text(&errors[0]["extensions"]["code"]),
                     None => "an end".to_owned(),
                 };
-                cell(person, name, &found, if is_member { "it" } else { answer_to(person, name) });
-                doors += 1;
+                cell(person, name, &found, if is_member { "it" } else { expected_code(person, name) });
+                fields += 1;
             }
 
-            // … and what may be done, each in a project of its own where it is done.
+            // … and mutations. A mutation that succeeds runs in a project of its own.
             for (name, input, select) in OF_THE_CALLER {
                 let input: Value = serde_json::from_str(input).unwrap();
                 let answer = change(&client, name, &json!({ "input": input }), select).await;
                 cell(person, name, code(&answer), if person == "anonymous" { "UNAUTHENTICATED" } else { "" });
-                doors += 1;
+                fields += 1;
             }
             let mut fresh = (client, ids);
             for name in keys(&fresh.1.changes()) {
                 let (variables, select) = fresh.1.changes().remove(name.as_str()).unwrap();
                 let answer = change(&fresh.0, &name, &variables, select).await;
-                let expected = answer_to(person, &name);
+                let expected = expected_code(person, &name);
                 cell(person, &name, code(&answer), expected);
                 if expected.is_empty() {
                     fresh = project_with(&server, person).await;
                 }
-                doors += 1;
+                fields += 1;
             }
         }
-        eprintln!("{doors} doors, {} people: {ran} cells ran", PEOPLE.len());
+        eprintln!("{fields} fields, {} callers: {ran} combinations ran", PEOPLE.len());
         assert_eq!(wrong, Vec::<String>::new());
-        assert_eq!(ran, doors * PEOPLE.len());
+        assert_eq!(ran, fields * PEOPLE.len());
     }
 
-    async fn what_two_projects_have_alike_is_kept_apart(server: Server) {
+    async fn two_projects_with_equal_contents_stay_separate(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let (theirs, own) = (Ids::of(&ada, "ada@example.com").await, Ids::of(&bob, "bob@example.com").await);
         let (project, own_project) = (Project { client: ada.clone(), id: theirs.project.clone() }, Project { client: bob.clone(), id: own.project.clone() });
         let before = project.state().await;
 
-        // The same bytes are kept for each, and the same paths and keys are new to each.
+        // Each project stores the same bytes for itself, and the same paths and keys are new to each.
         let blobs = server.database().execute("UPDATE blobs SET depth = depth").await;
-        assert_eq!(blobs, 4, "two versions for each of two");
+        assert_eq!(blobs, 4, "two versions for each of two projects");
         for (session, client) in [(&theirs.session, &ada), (&own.session, &bob)] {
             let input = json!({ "sessionId": session, "role": "USER", "content": format!("By {}", client.base()), "idempotencyKey": "one" });
             let added = client.mutate("addMessage", input, "revision message { session { id } }").await.ok();
@@ -400,7 +403,7 @@ tests::behind_each_lock! {
         let made = own_project.write("createFile", json!({ "path": "new.py", "content": "secret = 1\n" }), "revision").await;
         assert_eq!(made["revision"], 11);
 
-        // A search finds, a cursor leads to, and a total counts nothing of the other's.
+        // Searches, cursors and totals do not reach the other project.
         let found = bob.gql("{ projects(filter: { search: \"secret\" }) { totalCount nodes { id } edges { cursor } } }", json!({})).await.ok();
         assert_eq!(found["projects"]["nodes"], json!([{ "id": own.project }]));
         assert_eq!(found["projects"]["totalCount"], 1);
@@ -422,12 +425,12 @@ tests::behind_each_lock! {
         assert_eq!(after, before);
     }
 
-    async fn nobody_gets_in_without_a_token(server: Server) {
+    async fn every_field_refuses_callers_without_a_token(server: Server) {
         let ids = Ids::of(&server.user("ada@example.com"), "ada@example.com").await;
         let project = Project { client: server.user("ada@example.com"), id: ids.project.clone() };
         let before = project.state().await;
         let nobody = server.anonymous();
-        for (name, (arguments, select)) in ids.questions() {
+        for (name, (arguments, select)) in ids.queries() {
             let answer = nobody.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
             assert_eq!((answer.error_code(), answer.errors.len()), ("UNAUTHENTICATED", 1), "{name}: {answer:?}");
             assert!(answer.data.is_null() || answer.data[name].is_null(), "{name}: {answer:?}");
@@ -442,15 +445,15 @@ tests::behind_each_lock! {
             assert_eq!(answer.error_code(), "UNAUTHENTICATED", "{name}: {answer:?}");
         }
         for (name, arguments) in ids.subscriptions() {
-            let mut heard = nobody.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
-            let errors = heard.next().await.expect("an answer").expect_err("a refusal");
+            let mut subscription = nobody.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
+            let errors = subscription.next().await.expect("an answer").expect_err("a refusal");
             assert_eq!(errors[0]["extensions"]["code"], "UNAUTHENTICATED", "{name}: {errors:?}");
-            assert_eq!(heard.next().await, None);
+            assert_eq!(subscription.next().await, None);
         }
         assert_eq!(project.state().await, before);
     }
 
-    async fn a_stranger_cannot_tell_it_from_nothing(server: Server) {
+    async fn a_stranger_cannot_tell_a_project_from_a_missing_one(server: Server) {
         let ada = server.user("ada@example.com");
         let bob = server.user("bob@example.com");
         let theirs = Ids::of(&ada, "ada@example.com").await;
@@ -458,9 +461,9 @@ tests::behind_each_lock! {
         let project = Project { client: ada.clone(), id: theirs.project.clone() };
         let before = project.state().await;
 
-        // By question …
-        let asked = theirs.questions();
-        for (name, (arguments, select)) in nothing.questions() {
+        // By query …
+        let asked = theirs.queries();
+        for (name, (arguments, select)) in nothing.queries() {
             let of_nothing = bob.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
             let (arguments, select) = &asked[name];
             let of_theirs = bob.gql(&format!("{{ {name}{arguments} {select} }}"), json!({})).await;
@@ -473,7 +476,7 @@ tests::behind_each_lock! {
             assert_eq!(seen["node"], json!({ "__typename": name, "id": id }));
         }
 
-        // … by change …
+        // … by mutation …
         let sent = nothing.changes();
         for (name, (variables, select)) in theirs.changes() {
             let of_theirs = change(&bob, name, &variables, select).await;
@@ -482,7 +485,7 @@ tests::behind_each_lock! {
             assert_eq!((&of_theirs.data, errors(&of_theirs)), (&of_nothing.data, errors(&of_nothing)), "{name}");
         }
 
-        // … by naming it in something of their own …
+        // … by naming its ids in their own project …
         let own = Ids::of(&bob, "bob@example.com").await;
         let own_project = Project { client: bob.clone(), id: own.project.clone() };
         for (field, id) in [("sessionId", &theirs.session), ("messageId", &theirs.message)] {
@@ -508,21 +511,21 @@ tests::behind_each_lock! {
             assert_eq!(found["changes"], json!({ "totalCount": 0, "nodes": [] }));
         }
 
-        // … and by ear.
+        // … and by subscription.
         let silence = nothing.subscriptions();
         for (name, arguments) in theirs.subscriptions() {
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             for arguments in [&arguments, &silence[name]] {
                 let mut subscription = bob.subscribe(&format!("subscription {{ {name}{arguments} }}"), json!({})).await;
                 let errors = subscription.next().await.expect("an answer").expect_err("a refusal");
                 assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
                 assert_eq!(subscription.next().await, None);
-                heard.push(json!([errors[0]["message"], errors[0]["extensions"]]));
+                received.push(json!([errors[0]["message"], errors[0]["extensions"]]));
             }
-            assert_eq!(heard[0], heard[1], "{name}");
+            assert_eq!(received[0], received[1], "{name}");
         }
 
-        // Their lists and totals are of their own.
+        // Their lists and totals cover only their own projects.
         let query = "{ projects { totalCount nodes { id } } recentActivity { totalCount nodes { project { id } } }
             activitySummary { totalProjects totalMessages totalFiles } }";
         let seen = bob.gql(query, json!({})).await.ok();
@@ -532,7 +535,7 @@ tests::behind_each_lock! {
         assert_eq!(project.state().await, before);
     }
 
-    async fn somebody_invited_is_a_stranger_until_they_accept(server: Server) {
+    async fn an_invited_user_is_a_stranger_until_they_accept(server: Server) {
         let ada = server.user("ada@example.com");
         let bob = server.user("bob@example.com");
         bob.gql("{ viewer { id } }", json!({})).await.ok();
@@ -554,7 +557,7 @@ tests::behind_each_lock! {
         assert_eq!(asked["collaborators"], expected);
     }
 
-    async fn a_viewer_reads_all_and_changes_nothing(server: Server) {
+    async fn a_viewer_reads_everything_and_changes_nothing(server: Server) {
         let ada = server.user("ada@example.com");
         let eve = server.user("eve@example.com");
         eve.gql("{ viewer { id } }", json!({})).await.ok();
@@ -562,7 +565,7 @@ tests::behind_each_lock! {
         let project = Project { client: ada.clone(), id: ids.project.clone() };
         server.database().add_collaborator(&ids.project, "eve@example.com", "viewer", true).await;
 
-        // Reads …
+        // They read …
         let everything = "id name revision status initialPrompt config owner { id fullName }
             stats { totalSessions totalMessages totalFiles totalChanges }
             sessions { totalCount nodes { id author { id } messages { nodes { id content author { id } changes { id } snapshot { id } } } } }
@@ -584,10 +587,10 @@ tests::behind_each_lock! {
         let lists = eve.gql(query, json!({})).await.ok();
         assert_eq!(lists, json!({ "projects": { "totalCount": 1 }, "recentActivity": { "totalCount": 1 }, "activitySummary": { "totalProjects": 0 } }));
 
-        // … and hears, and changes nothing, but may say that they have opened it.
-        let mut heard = project.of(&eve).listen(0, "revision").await;
+        // … and subscribe, and change nothing except that they have opened the project.
+        let mut subscription = project.of(&eve).listen(0, "revision").await;
         for revision in 1..=9 {
-            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         let before = project.state().await;
         for (name, (variables, select)) in ids.changes() {
@@ -599,7 +602,7 @@ tests::behind_each_lock! {
         assert_eq!(project.state().await, before);
         change(&eve, "touchProject", &ids.changes()["touchProject"].0, "{ revision }").await.ok();
 
-        // What is another's own stays so, in both directions.
+        // Personal data stays private, in both directions.
         let own = "email preferences { editorTheme }";
         for (client, id) in [(&ada, user_id("eve@example.com")), (&eve, user_id("ada@example.com"))] {
             let query = format!("query($id: ID!) {{ node(id: $id) {{ ... on User {{ id {own} }} }} }}");
@@ -608,16 +611,16 @@ tests::behind_each_lock! {
         }
         assert_eq!(project.of(&eve).ask(&format!("owner {{ {own} }}")).await["owner"], json!({ "email": null, "preferences": null }));
 
-        // Once removed they are a stranger, and what they listened to ends.
+        // Once removed, they are a stranger, and their subscription ends.
         let id = server.database().uuid(&ids.project);
         server.database().execute(&format!("DELETE FROM project_collaborators WHERE project_id = {id}")).await;
         assert_eq!(project.of(&eve).ask("id").await, Value::Null);
-        let errors = heard.next().await.expect("an end").expect_err("a refusal");
+        let errors = subscription.next().await.expect("an end").expect_err("a refusal");
         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
-        assert_eq!(heard.next().await, None);
+        assert_eq!(subscription.next().await, None);
     }
 
-    async fn an_editor_changes_all_but_what_is_the_owners(server: Server) {
+    async fn an_editor_changes_everything_except_what_is_the_owners(server: Server) {
         let ada = server.user("ada@example.com");
         let bob = server.user("bob@example.com");
         bob.gql("{ viewer { id } }", json!({})).await.ok();
@@ -625,7 +628,7 @@ tests::behind_each_lock! {
         server.database().add_collaborator(&ids.project, "bob@example.com", "editor", true).await;
         let project = Project { client: ada.clone(), id: ids.project.clone() };
 
-        // What is the owner's, or the author's …
+        // Operations of the owner or of an author are refused …
         let before = project.state().await;
         let others = ids.changes();
         for name in ["deleteProject", "addMessage", "endSession", "inviteCollaborator", "inviteByEmail", "withdrawEmailInvitation",
@@ -640,11 +643,11 @@ tests::behind_each_lock! {
         }
         assert_eq!(project.state().await, before);
 
-        // … and all the rest, in an order in which each finds what it needs.
+        // … and all others succeed, in an order in which each finds the objects it needs.
         ids.session = project.of(&bob).start_session().await;
         let changes = ids.changes();
         for name in ["updateProject", "touchProject", "startSession", "createFile", "updateFile", "revertFile", "renameFile",
-            "restoreRevision", "createSnapshot", "restoreSnapshot", "deleteFile", "syncFiles", "saveAgentConfiguration",
+            "restoreRevision", "createSnapshot", "restoreSnapshot", "updateSnapshot", "deleteSnapshot", "deleteFile", "syncFiles", "saveAgentConfiguration",
             "setAgentConfigurationActive", "restoreAgentConfiguration", "deleteAgentConfiguration"] {
             let (variables, select) = &changes[name];
             change(&bob, name, variables, select).await.data().unwrap_or_else(|error| panic!("{name}: {error:#}"));
@@ -654,12 +657,12 @@ tests::behind_each_lock! {
             change(&bob, name, &ids.changes()[name].0, "{ revision }").await.ok();
         }
 
-        // Each has a session of their own, and says so.
+        // Each user has a session of their own, with their name on it.
         assert_eq!(project.ask("activeSession { author { id } } ").await["activeSession"]["author"]["id"], user_id("ada@example.com"));
         let newest = project.ask("events(afterRevision: 10, first: 1) { actor { id fullName email } }").await;
         assert_eq!(newest["events"][0]["actor"], json!({ "id": user_id("bob@example.com"), "fullName": "bob", "email": null }));
 
-        // A deleted project is the owner's to bring back.
+        // Only the owner can restore a deleted project.
         ada.mutate_id("deleteProject", &ids.project, "revision").await.ok();
         let back = json!({ "id": ids.project, "status": "ACTIVE" });
         assert_eq!(bob.mutate("updateProject", back.clone(), "revision").await.error_code(), "FORBIDDEN");

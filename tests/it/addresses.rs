@@ -1,5 +1,5 @@
-//! Given the addresses by which servers are reached, when somebody comes there, by themselves or by way of proxies, then they are
-//! served and known for who they are.
+//! Given the addresses of a server, when clients connect, directly or through proxies, then they are served and
+//! identified by their own addresses.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-/// What is answered to a request as it is, up to its end or the first pause.
+/// Sends a raw request, and returns the response up to its end or the first pause.
 async fn raw(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -29,7 +29,7 @@ async fn raw(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> 
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A WebSocket's handshake with these headers.
+/// A WebSocket handshake with these headers.
 fn handshake(headers: &str) -> String {
     format!(
         "GET /graphql/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -38,7 +38,7 @@ fn handshake(headers: &str) -> String {
 }
 
 tests::on_sqlite! {
-    async fn each_form_of_an_address_is_listened_at(database: Database) {
+    async fn the_server_listens_on_each_form_of_an_address(database: Database) {
         for (listen, reached) in [
             ("127.0.0.1:0", "127.0.0.1"),
             (":0", "127.0.0.1"),
@@ -57,7 +57,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_port_alone_is_for_everybody_if_there_is_a_secret(database: Database) {
+    async fn a_port_alone_listens_on_all_interfaces_if_there_is_a_secret(database: Database) {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         let mut given = settings(&database.url(), &["--port", &free]);
         given.listen.address = None;
@@ -71,7 +71,7 @@ tests::on_sqlite! {
         app.stop().await;
     }
 
-    async fn a_socket_in_the_file_system_is_served(database: Database) {
+    async fn a_unix_socket_is_served(database: Database) {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::temp_dir().join(format!("antiphon-{}.sock", antiphon::model::clock::new_id()));
         let listen = format!("unix:{}", path.display());
@@ -91,7 +91,7 @@ tests::on_sqlite! {
         let upgraded = raw(UnixStream::connect(&path).await.unwrap(), &handshake("Host: x\r\n")).await;
         assert!(upgraded.starts_with("HTTP/1.1 101"), "{upgraded}");
 
-        // Two cannot have it, and one that was killed leaves it to the next.
+        // Two servers cannot share it, and after a kill the next server can use it.
         let refused = App::start(given.clone(), Serve::default()).await.err().unwrap();
         assert!(format!("{refused:#}").contains(&listen), "{refused:#}");
         app.stop().await;
@@ -105,7 +105,7 @@ tests::on_sqlite! {
         std::fs::remove_file(&path).unwrap();
     }
 
-    async fn the_page_works_below_a_path(database: Database) {
+    async fn the_page_works_below_a_base_path(database: Database) {
         let server = Server::start(&database).await;
         let client = server.anonymous();
         let page = client.send("GET", "/", &[], "").await.unwrap();
@@ -149,7 +149,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn addresses_behind_a_proxy_are_told_apart_however_they_are_written(database: Database) {
+    async fn addresses_behind_a_proxy_are_distinguished_in_every_notation(database: Database) {
         let flags = ["--trusted-proxies", "1", "--max-address-rate", "1"];
         for (name, [one, other]) in [
             ("x-forwarded-for", ["203.0.113.8:41234", "203.0.113.9:41234"]),

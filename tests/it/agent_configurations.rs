@@ -1,5 +1,5 @@
-//! Given configurations of a project's agent, when they are saved, switched, deleted and brought back, then every state stays
-//! readable, one at most is active, and the log says what changed.
+//! Given configurations of a project's agent, when they are saved, activated, deleted and restored, then every state
+//! stays readable, at most one is active, and the log states what changed.
 
 use serde_json::{Value, json};
 use tests::{
@@ -18,7 +18,7 @@ async fn save(project: &Project, input: Value) -> Value {
         .await
 }
 
-/// Makes one; answers its id.
+/// Creates a configuration; returns its id.
 async fn make(project: &Project, name: &str) -> String {
     text(&save(project, settings(name)).await["agentConfiguration"]["id"])
 }
@@ -45,7 +45,7 @@ fn refused(answer: &Response, code: &str, field: &str) {
 }
 
 tests::on_both! {
-    async fn a_new_one_says_what_was_given_and_the_defaults(server: Server) {
+    async fn a_new_configuration_has_the_given_values_and_the_defaults(server: Server) {
         let project = Project::create(&server.user(ADA), "Agent").await;
         let select = "id configName description sttProvider sttModel sttConfig ttsProvider ttsModel ttsConfig llmProvider llmModel llmConfig
             vadProvider vadConfig turnDetectionConfig functionCalls toolIntegrations agentInstructions agentPersonality
@@ -66,7 +66,7 @@ tests::on_both! {
         assert_eq!(project.client.gql(&query, json!({ "id": id })).await.ok()["node"], expected);
         assert_eq!(project.ask(&format!("agentConfigurations {{ {select} }}")).await["agentConfigurations"], json!([expected]));
 
-        // What is left out of a save stays, null sets the default back, and the same again is nothing.
+        // Fields that a save omits stay, `null` restores the default, and saving the same again changes nothing.
         let id = text(id);
         let change = json!({ "id": id, "llmConfig": { "temperature": 0.5 }, "description": "Greets", "functionCalls": [{ "name": "f" }] });
         save(&project, with(settings("First"), change)).await;
@@ -78,13 +78,13 @@ tests::on_both! {
         assert_eq!(project.revision().await, 4);
     }
 
-    async fn one_at_most_is_active(server: Server) {
+    async fn at_most_one_configuration_is_active(server: Server) {
         let project = Project::create(&server.user(ADA), "Agent").await;
         let (one, two) = (make(&project, "One").await, make(&project, "Two").await);
         let both = json!([{ "configName": "One", "version": 2, "isActive": false }, { "configName": "Two", "version": 1, "isActive": true }]);
         assert_eq!(listed(&project, "").await, both);
         assert_eq!(listed(&project, "(activeOnly: true)").await, json!([both[1]]));
-        // The log says what that revision did, to both.
+        // The log shows the effect of that revision on both.
         let event = project.ask("events(afterRevision: 2) { kind actor { fullName } agentConfigurationVersions { configName version isActive } changes { id } }").await;
         assert_eq!(event["events"], json!([{ "kind": "AGENT_CONFIGURATION_CHANGED", "actor": { "fullName": "ada" },
             "agentConfigurationVersions": both, "changes": [] }]));
@@ -98,7 +98,7 @@ tests::on_both! {
         save(&project, with(settings("Three"), json!({ "isActive": false }))).await;
         assert_eq!(listed(&project, "(activeOnly: true)").await, json!([]));
 
-        // Many who each make theirs the active one.
+        // Many concurrent writers, each activating a configuration.
         let writers = (0..6).map(|n| {
             let (project, id) = (project.clone(), [&one, &two][n % 2].clone());
             async move { save(&project, with(settings(&format!("Of {n}")), json!({ "id": id, "isActive": true }))).await }
@@ -108,7 +108,7 @@ tests::on_both! {
         assert_eq!(project.revision().await, 12);
     }
 
-    async fn every_state_stays_readable_and_comes_back(server: Server) {
+    async fn every_state_stays_readable_and_can_be_restored(server: Server) {
         let project = Project::create(&server.user(ADA), "Agent").await;
         let id = make(&project, "First").await;
         save(&project, with(settings("Second"), json!({ "id": id, "description": "Two" }))).await;
@@ -122,7 +122,7 @@ tests::on_both! {
         refused(&project.mutate("saveAgentConfiguration", with(settings("New"), json!({ "id": id })), "revision").await, "NOT_FOUND", "id");
         refused(&of_one(&project, "setAgentConfigurationActive", &id, json!({ "isActive": true })).await, "NOT_FOUND", "id");
 
-        // Brought back as it first was: inactive, since another may be active by now.
+        // Restored in its first state it is inactive, since another one can be active by now.
         refused(&of_one(&project, "restoreAgentConfiguration", &id, json!({ "version": 7 })).await, "NOT_FOUND", "version");
         let back = of_one(&project, "restoreAgentConfiguration", &id, json!({ "version": 1 })).await.ok();
         assert_eq!(back["restoreAgentConfiguration"]["agentConfiguration"], json!({ "version": 4, "isActive": false, "isDeleted": false, "configName": "First" }));
@@ -134,7 +134,7 @@ tests::on_both! {
         assert_eq!(versions["nodes"][1], json!({ "version": 3, "configName": "Second", "description": "Two", "isActive": false, "isDeletion": true, "revision": 5 }));
         assert_eq!(versions["pageInfo"]["hasNextPage"], true);
 
-        // Any moment has its own, and none of a later one; a restore of files leaves them alone.
+        // Each revision has its own configurations, and none of a later one; a restore of files leaves them alone.
         for (at, expected) in [
             (1, json!([])),
             (2, json!([{ "configName": "First", "version": 1, "isActive": true, "versions": { "totalCount": 1, "nodes": [{ "version": 1 }] } }])),
@@ -152,7 +152,7 @@ tests::on_both! {
         assert!(!undone.errors.is_empty(), "{undone:?}");
     }
 
-    async fn what_cannot_be_saved_is_refused(database: Database) {
+    async fn invalid_configurations_are_refused(database: Database) {
         let server = Server::start_with(&database, &["--max-text-bytes=1000"]).await;
         let project = Project::create(&server.user(ADA), "Agent").await;
         let other = Project::create(&server.user(ADA), "Other").await;
@@ -181,7 +181,7 @@ tests::on_both! {
         }
         let conflict = save(json!({ "id": id, "expectedVersion": 0 })).await;
         assert_eq!(conflict.error()["extensions"]["currentVersion"], 1);
-        // Each part fits, and all of it does not.
+        // Each part fits, but all of it does not.
         let large = save(json!({ "agentInstructions": "x".repeat(900), "sourceFiles": { "a": "x".repeat(900) } })).await;
         assert_eq!(large.error_code(), "PAYLOAD_TOO_LARGE");
         assert!(large.error()["message"].as_str().unwrap().contains("--max-text-bytes"));

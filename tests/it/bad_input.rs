@@ -1,5 +1,5 @@
-//! Given requests that ask for what cannot be, when they arrive, then each gets its typed error with the argument named, and
-//! nothing is written.
+//! Given invalid requests, when they arrive, then each gets its typed error with the argument named, and nothing is
+//! written.
 
 use serde_json::{Value, json};
 use tests::{
@@ -10,19 +10,19 @@ use tests::{
 };
 
 const NOWHERE: &str = "0192f3a4-5b6c-7d8e-9f00-112233445566";
-/// A member of the project, and somebody whom the server knows and the project does not.
+/// `MEMBER` is a member of the project. `OTHER` is a known user without access to it.
 const MEMBER: &str = "member@example.com";
 const OTHER: &str = "other@example.com";
 const FLAGS: &[&str] =
     &["--max-file-bytes=1000", "--max-text-bytes=3000", "--max-sync-files=3", "--max-body-bytes=60000"];
 const BAD_PATHS: &[&str] = &["", "/", ".", "..", "../a.py", "a/../../b.py", "a\0b", "a\nb", "a\u{7f}b"];
 
-/// JSON that nests deeper than can be kept.
+/// JSON that nests deeper than the limit.
 fn too_deep() -> Value {
     (0..200).fold(json!([]), |inner, _| json!([inner]))
 }
 
-/// Somebody's projects, with one of everything in them.
+/// A user's projects, with one object of every kind in them.
 struct World {
     ada: Client,
     project: Project,
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// An input with which the mutation would write something, with other values, or without those that are null.
+    /// An input with which the mutation would write something. `patch` sets other values; null removes a value.
     fn input(&self, mutation: &str, patch: Value) -> Value {
         let project = &self.project.id;
         let mut input = match mutation {
@@ -127,6 +127,8 @@ impl World {
             "syncFiles" => json!({ "projectId": project, "files": [{ "path": "a.py", "content": "new" }] }),
             "createSnapshot" => json!({ "projectId": project, "name": "New" }),
             "restoreSnapshot" => json!({ "snapshotId": self.snapshot }),
+            "updateSnapshot" => json!({ "snapshotId": self.snapshot, "name": "New" }),
+            "deleteSnapshot" => json!({ "snapshotId": self.snapshot }),
             "restoreRevision" => json!({ "projectId": project, "revision": 2 }),
             "undo" => json!({ "projectId": project, "revision": 3 }),
             "redo" => json!({ "projectId": project }),
@@ -146,7 +148,7 @@ impl World {
         input
     }
 
-    /// All that a write could have changed.
+    /// Everything that a write could change.
     async fn state(&self) -> Value {
         let query = "{ projects { totalCount } activitySummary { totalMessages totalChanges }
             viewer { updatedAt fullName preferences { updatedAt editorTheme } } }";
@@ -154,7 +156,7 @@ impl World {
         json!([mine, self.project.state().await, self.other.state().await, self.deleted.state().await])
     }
 
-    /// What a write would most likely have changed.
+    /// The values that a write most likely changes.
     async fn revisions(&self) -> Value {
         let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Project { revision stats { lastActivityAt } } } }";
         let ids = [&self.project, &self.other, &self.deleted].map(|project| &project.id);
@@ -173,7 +175,7 @@ impl World {
         let answer = self.ada.mutate(mutation, input, select).await;
         let shown = patch.to_string().chars().take(200).collect::<String>();
         refused(&answer, code, field, &format!("{mutation} {shown}"));
-        assert_eq!(self.revisions().await, before, "{mutation} {shown} was refused and has written");
+        assert_eq!(self.revisions().await, before, "{mutation} {shown} was refused but wrote something");
         answer
     }
 
@@ -192,7 +194,7 @@ impl World {
 }
 
 fn refused(answer: &Response, code: &str, field: &str, what: &str) {
-    assert!(!answer.errors.is_empty(), "{what} went well: {}", answer.data);
+    assert!(!answer.errors.is_empty(), "{what} succeeded: {}", answer.data);
     let extensions = &answer.errors[0]["extensions"];
     assert_eq!((&extensions["code"], &extensions["field"]), (&json!(code), &json!(field)), "{what}: {answer:?}");
     assert!(answer.status < 500, "{what}: {answer:?}");
@@ -201,7 +203,7 @@ fn refused(answer: &Response, code: &str, field: &str, what: &str) {
 }
 
 tests::on_both! {
-    async fn ids_name_something_or_nothing_happens(server: Server) {
+    async fn unknown_ids_are_refused_and_change_nothing(server: Server) {
         let world = World::new(&server).await;
         let inputs = [
             ("updateProject", "id", ""),
@@ -233,6 +235,8 @@ tests::on_both! {
             ("createSnapshot", "sessionId", ""),
             ("createSnapshot", "messageId", ""),
             ("restoreSnapshot", "snapshotId", ""),
+            ("updateSnapshot", "snapshotId", ""),
+            ("deleteSnapshot", "snapshotId", ""),
             ("restoreRevision", "projectId", ""),
             ("undo", "projectId", ""), ("undo", "messageId", ""), ("redo", "projectId", ""),
             ("inviteCollaborator", "projectId", ""),
@@ -278,7 +282,7 @@ tests::on_both! {
             }
             assert_eq!(world.state().await, before, "{mutation}");
         }
-        // Every mutation that takes an id is here.
+        // Every mutation that takes an id is tried here.
         let schema = world.ada.gql("{ __schema { mutationType { fields { name } } } }", json!({})).await.ok();
         for name in each(&schema["__schema"]["mutationType"]["fields"], "name") {
             let is_tried = inputs.iter().map(|(mutation, ..)| *mutation).chain(arguments.iter().map(|(mutation, ..)| *mutation)).any(|mutation| name == mutation);
@@ -301,7 +305,7 @@ tests::on_both! {
         assert_eq!(world.ada.gql(query, json!({ "id": NOWHERE })).await.ok(), nothing);
     }
 
-    async fn what_belongs_elsewhere_is_not_found_here(server: Server) {
+    async fn objects_of_another_project_are_not_found(server: Server) {
         let world = World::new(&server).await;
         let their_version = world.other.ask("file(path: \"a.py\") { versions { nodes { id } } }").await;
         let their_version = their_version["file"]["versions"]["nodes"][0]["id"].clone();
@@ -311,13 +315,15 @@ tests::on_both! {
             ("revertFile", json!({ "version": 3 }), "NOT_FOUND", "version"),
             ("revertFile", json!({ "version": -1 }), "NOT_FOUND", "version"),
             ("restoreSnapshot", json!({ "snapshotId": their_version }), "NOT_FOUND", "snapshotId"),
+            ("updateSnapshot", json!({ "snapshotId": their_version }), "NOT_FOUND", "snapshotId"),
+            ("deleteSnapshot", json!({ "snapshotId": their_version }), "NOT_FOUND", "snapshotId"),
             ("restoreSnapshot", json!({ "snapshotId": world.project.id }), "NOT_FOUND", "snapshotId"),
             ("startSession", json!({ "projectId": world.session }), "NOT_FOUND", "projectId"),
             ("addMessage", json!({ "sessionId": world.project.id }), "NOT_FOUND", "sessionId"),
             ("startMessage", json!({ "sessionId": world.project.id }), "NOT_FOUND", "sessionId"),
             ("startMessage", json!({ "idempotencyKey": " " }), "BAD_USER_INPUT", "idempotencyKey"),
             ("appendToMessage", json!({ "messageId": world.session }), "NOT_FOUND", "messageId"),
-            // A message that was never written bit by bit is finished.
+            // A message that was not streamed is already finished.
             ("appendToMessage", json!({ "messageId": world.message }), "CONFLICT", "messageId"),
             ("finishMessage", json!({ "length": 7 }), "CONFLICT", "length"),
             ("updateFile", json!({ "path": "nowhere.py" }), "NOT_FOUND", "path"),
@@ -370,7 +376,7 @@ tests::on_both! {
         assert_eq!(world.project.ask(&select).await["changes"], json!({ "totalCount": 0, "nodes": [] }));
     }
 
-    async fn a_deleted_project_takes_nothing(server: Server) {
+    async fn a_deleted_project_refuses_writes(server: Server) {
         let world = World::new(&server).await;
         let (project, id) = (&world.deleted, &world.deleted.id);
         let session = project.start_session().await;
@@ -390,6 +396,8 @@ tests::on_both! {
             ("syncFiles", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("createSnapshot", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("restoreSnapshot", json!({ "snapshotId": snapshot }), "CONFLICT", "snapshotId"),
+            ("updateSnapshot", json!({ "snapshotId": snapshot, "name": "New" }), "CONFLICT", "snapshotId"),
+            ("deleteSnapshot", json!({ "snapshotId": snapshot }), "CONFLICT", "snapshotId"),
             ("restoreRevision", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("undo", json!({ "projectId": id }), "CONFLICT", "projectId"),
             ("updateProject", json!({ "id": id }), "CONFLICT", "id"),
@@ -443,7 +451,7 @@ tests::on_both! {
         }
     }
 
-    async fn the_tree_of_files_stays_a_tree(server: Server) {
+    async fn files_and_folders_always_form_a_tree(server: Server) {
         let world = World::new(&server).await;
         let sync = |files: Value| json!({ "files": files });
         let file = |path: &str| json!({ "path": path, "content": "new" });
@@ -468,7 +476,7 @@ tests::on_both! {
         ]).await;
     }
 
-    async fn guards_say_what_is_there_now(server: Server) {
+    async fn failed_preconditions_return_the_current_state(server: Server) {
         let world = World::new(&server).await;
         let current = world.project.revision().await;
         for mutation in ["updateFile", "renameFile", "deleteFile", "revertFile"] {
@@ -499,7 +507,7 @@ tests::on_both! {
         world.ada.mutate("syncFiles", input, "revision").await.ok();
     }
 
-    async fn values_are_what_they_must_be(server: Server) {
+    async fn invalid_values_are_refused(server: Server) {
         let world = World::new(&server).await;
         let bad = "BAD_USER_INPUT";
         let deep = too_deep();
@@ -549,6 +557,10 @@ tests::on_both! {
             ("createSnapshot", json!({ "name": "" }), bad, "name"),
             ("createSnapshot", json!({ "name": " " }), bad, "name"),
             ("createSnapshot", json!({ "description": "a\0b" }), bad, "description"),
+            ("updateSnapshot", json!({ "name": "" }), bad, "name"),
+            ("updateSnapshot", json!({ "name": " " }), bad, "name"),
+            ("updateSnapshot", json!({ "name": "a\0b" }), bad, "name"),
+            ("updateSnapshot", json!({ "description": "a\0b" }), bad, "description"),
             ("undo", json!({ "revision": "three" }), bad, "revision"),
             ("undo", json!({ "expectedRevision": 1.5 }), bad, "expectedRevision"),
             ("undo", json!({ "nothing": 1 }), bad, "nothing"),
@@ -584,7 +596,7 @@ tests::on_both! {
         }
     }
 
-    async fn lists_are_asked_for_by_their_own_cursors_in_pages(server: Server) {
+    async fn lists_accept_only_their_own_cursors_and_bounded_pages(server: Server) {
         let world = World::new(&server).await;
         let session = format!("node(id: \"{}\") {{ ... on ChatSession", world.session);
         let snapshot = format!("node(id: \"{}\") {{ ... on ProjectSnapshot", world.snapshot);
@@ -613,7 +625,7 @@ tests::on_both! {
             let list = if parent.is_empty() { data["list"].take() } else { data[&parent[..parent.find('(').unwrap()]]["list"].take() };
             cursors.push(text(&list["edges"][0]["cursor"]));
         }
-        // Cursors that this service would never write.
+        // Cursors that this service never writes.
         let forged = |keys: Value| {
             use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
             URL_SAFE_NO_PAD.encode(keys.to_string())
@@ -621,7 +633,7 @@ tests::on_both! {
         let nul = forged(json!([{ "s": "a\0b" }, { "i": NOWHERE }]));
         let old = forged(json!([{ "t": "-200000-01-01T00:00:00Z" }, { "i": NOWHERE }]));
         for (at, (list, parent)) in lists.iter().enumerate() {
-            // Rows of the other kind have places of other kinds.
+            // Rows of another kind have cursors of another kind.
             let foreign = if cursors[at].len() > 30 { cursors[8].clone() } else { cursors[0].clone() };
             for (arguments, field) in [
                 ("first: -1".to_owned(), "first"),
@@ -642,7 +654,7 @@ tests::on_both! {
         }
     }
 
-    async fn questions_have_answers_only_where_there_is_something_to_ask(server: Server) {
+    async fn queries_with_invalid_arguments_are_refused(server: Server) {
         let world = World::new(&server).await;
         let bad = "BAD_USER_INPUT";
         for (select, field) in [
@@ -681,7 +693,7 @@ tests::on_both! {
         }
     }
 
-    async fn what_cannot_be_listened_to_is_refused_at_once(server: Server) {
+    async fn invalid_subscriptions_are_refused_at_once(server: Server) {
         let world = World::new(&server).await;
         let now = world.project.revision().await;
         for (query, id, after, code, field) in [
@@ -696,16 +708,16 @@ tests::on_both! {
             ("messageAdded(sessionId: $id, afterRevision: $after) { revision }", &world.session, json!(1000), "POSITION_LOST", ""),
         ] {
             let query = format!("subscription($id: ID!, $after: Int) {{ {query} }}");
-            let mut heard = world.ada.subscribe(&query, json!({ "id": id, "after": after })).await;
-            let errors = heard.next().await.expect("an answer").expect_err("a refusal");
+            let mut subscription = world.ada.subscribe(&query, json!({ "id": id, "after": after })).await;
+            let errors = subscription.next().await.expect("an answer").expect_err("a refusal");
             let extensions = &errors[0]["extensions"];
             let said = extensions["field"].as_str().unwrap_or_default();
             assert_eq!((&extensions["code"], said), (&json!(code), field), "{query} {id}: {errors:?}");
-            assert_eq!(heard.next().await, None);
+            assert_eq!(subscription.next().await, None);
         }
     }
 
-    async fn what_is_too_large_is_refused_by_name(database: Database) {
+    async fn oversized_values_are_refused_with_their_argument_named(database: Database) {
         let server = Server::start_with(&database, FLAGS).await;
         let world = World::new(&server).await;
         let large = "PAYLOAD_TOO_LARGE";
@@ -735,23 +747,25 @@ tests::on_both! {
             ("updateFile", json!({ "changeDescription": text }), large, "changeDescription"),
             ("createSnapshot", json!({ "name": text }), large, "name"),
             ("createSnapshot", json!({ "description": text }), large, "description"),
+            ("updateSnapshot", json!({ "name": text }), large, "name"),
+            ("updateSnapshot", json!({ "description": text }), large, "description"),
             ("updateProfile", json!({ "fullName": text }), large, "fullName"),
             ("updatePreferences", json!({ "uiPreferences": json }), large, "uiPreferences"),
             ("saveAgentConfiguration", json!({ "configName": text }), large, "configName"),
             ("saveAgentConfiguration", json!({ "agentInstructions": text }), large, "agentInstructions"),
             ("saveAgentConfiguration", json!({ "toolIntegrations": json }), large, "toolIntegrations"),
         ]).await;
-        // Each part would fit, and all of them do not.
+        // Each part fits, but together they do not.
         let parts = json!({ "agentInstructions": &text[1_000..], "llmConfig": { "text": &text[1_500..] } });
         let answer = world.ada.mutate("saveAgentConfiguration", world.input("saveAgentConfiguration", parts), "revision").await;
         assert_eq!((answer.error_code(), &answer.error()["extensions"]["field"]), (large, &Value::Null));
-        // To the byte.
+        // The limit is exact to the byte.
         world.project.update_file("a.py", &file[1..]).await;
         world.ada.mutate("addMessage", world.input("addMessage", json!({ "content": &text[1..] })), "revision").await.ok();
         server.stop().await;
     }
 
-    async fn a_body_that_is_none_writes_nothing(database: Database) {
+    async fn an_invalid_body_writes_nothing(database: Database) {
         let server = Server::start_with(&database, FLAGS).await;
         let world = World::new(&server).await;
         let bearer = format!("Bearer {}", world.ada.token().unwrap());
@@ -781,8 +795,8 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_batch_of_mutations_stops_nowhere_half_way(server: Server) {
-        // Mutations of one operation run one after the other; each stands for itself.
+    async fn mutations_of_one_operation_succeed_or_fail_independently(server: Server) {
+        // Mutations of one operation run one after the other, and each is independent.
         let world = World::new(&server).await;
         let query = "mutation($id: ID!) {
             one: createFile(input: { projectId: $id, path: \"one\" }) { revision }

@@ -1,4 +1,4 @@
-//! Given a file that many have written, when somebody asks who wrote which line, then each line names its version, change,
+//! Given a file that many have written, when somebody requests its blame, then each line names its version, change,
 //! message and author.
 
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn blame(project: &Project, path: &str) -> Vec<(i64, i64, i64)> {
 }
 
 tests::on_both! {
-    async fn every_line_names_who_wrote_it_and_for_what(server: Server) {
+    async fn every_line_names_its_author_and_message(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Blamed").await;
         let session = project.start_session().await;
         let (first, second) = (project.add_message(&session, "First", true).await, project.add_message(&session, "Second", true).await);
@@ -60,11 +60,11 @@ tests::on_both! {
         assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1)]);
         project.update_file("lib/b", "1\nB\n3\n").await;
         assert_eq!(blame(&project, "lib/b").await, [(1, 1, 1), (2, 2, 3), (3, 3, 1)]);
-        // What a revert brings back keeps who wrote it.
+        // Lines that a revert restores keep their author.
         let query = "mutation($id: ID!) { revertFile(input: { fileId: $id, version: 1 }) { revision } }";
         project.client.gql(query, json!({ "id": file })).await.ok();
         assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1)]);
-        // So does what is brought back from its deletion.
+        // So do lines that are restored after a deletion.
         project.write("deleteFile", json!({ "path": "lib/b" }), "revision").await;
         project.client.gql(query, json!({ "id": file })).await.ok();
         assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1)]);
@@ -72,7 +72,7 @@ tests::on_both! {
         assert_eq!(blame(&project, "lib/b").await, [(1, 3, 1), (4, 4, 7)]);
     }
 
-    async fn blame_of_an_earlier_moment_is_of_that_moment(server: Server) {
+    async fn blame_at_a_past_revision_covers_that_revision(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Then").await;
         project.create_file("a", "1\n2\n").await;
         project.update_file("a", "1\ntwo\n").await;
@@ -87,7 +87,7 @@ tests::on_both! {
         }
     }
 
-    async fn what_has_no_lines_has_no_blame(server: Server) {
+    async fn files_without_lines_have_no_blame(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Lines").await;
         project.write("createFile", json!({ "path": "folder", "type": "FOLDER" }), "revision").await;
         project.create_file("empty", "").await;
@@ -95,7 +95,8 @@ tests::on_both! {
         for path in ["folder", "empty", "bytes"] {
             assert_eq!(blame(&project, path).await, [], "{path}");
         }
-        // Bytes that become text are new as a whole; an emptied file begins anew; line ends belong to their lines.
+        // Binary contents that become text are entirely new, an emptied file starts anew, and line ends belong to their
+        // lines.
         project.update_file("bytes", "1\n2\n").await;
         assert_eq!(blame(&project, "bytes").await, [(1, 2, 2)]);
         project.update_file("bytes", "").await;
@@ -110,9 +111,9 @@ tests::on_both! {
         assert_eq!(deleted["node"]["blame"], json!([]));
     }
 
-    async fn files_together_have_the_blame_that_each_has_alone(server: Server) {
+    async fn several_files_together_have_the_same_blame_as_alone(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Together").await;
-        // More than is held in memory at once.
+        // More than fits into memory at once.
         let long = "x".repeat(9 * 1024 * 1024);
         for path in ["a", "b", "c"] {
             project.create_file(path, &format!("{path}{long}\n")).await;
@@ -127,7 +128,7 @@ tests::on_both! {
         }
     }
 
-    async fn lines_between_are_kept_whatever_happens_around_them(server: Server) {
+    async fn unchanged_lines_keep_their_author_whatever_happens_around_them(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Long").await;
         let lines: Vec<String> = (0..60).map(|n| format!("line {n}")).collect();
         project.create_file("a", &(lines.join("\n") + "\n")).await;

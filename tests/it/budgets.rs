@@ -1,5 +1,5 @@
-//! Given a budget of bytes for an operation, when more is loaded or answered than it has, then the operation is refused before that
-//! takes memory, and the error names the setting.
+//! Given a budget of bytes for an operation, when it loads or returns more, then it is refused before that takes
+//! memory, and the error names the setting.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ tests::on_both! {
         let (server, project) = start(&database).await;
         let (ada, id) = (&project.client, &project.id);
         for n in 0..4 {
-            // Different, so that each is a content of its own.
+            // Different texts, so that each is a content of its own.
             project.create_file(&format!("f{n}"), &format!("{n}\n{}", "a".repeat(BUDGET * 3 / 10))).await;
         }
         let files = |select: &str, first: usize| format!("{{ project(id: \"{id}\") {{ files(first: {first}) {{ nodes {{ {select} }} }} }} }}");
@@ -58,7 +58,7 @@ tests::on_both! {
         let file = |select: &str| format!("{{ project(id: \"{id}\") {{ file(path: \"f0\") {{ {select} }} }} }}");
         passes(ada, &file(&aliases(3, "content"))).await;
         is_refused(ada, &file(&aliases(4, "content"))).await;
-        // The same for what is made of contents.
+        // The same for diffs and other values computed from contents.
         let changes = |select: &str| format!("{{ project(id: \"{id}\") {{ changes(first: 1) {{ nodes {{ {select} }} }} }} }}");
         passes(ada, &changes("diff newContent oldContent")).await;
         for field in ["diff", "newContent", "lineChanges"] {
@@ -66,12 +66,12 @@ tests::on_both! {
         }
         passes(ada, &format!("{{ project(id: \"{id}\") {{ diff(from: 3, to: 4) {{ diff }} }} }}")).await;
         is_refused(ada, &format!("{{ project(id: \"{id}\") {{ {} }} }}", aliases(4, "diff(from: 3, to: 4) { diff }"))).await;
-        // What is refused has cost the server nothing that others would miss.
+        // A refused operation leaves other requests unaffected.
         passes(ada, &files("path content", 3)).await;
         server.stop().await;
     }
 
-    async fn messages_are_counted_as_they_are_read_and_as_they_are_answered(database: Database) {
+    async fn messages_are_counted_when_read_and_when_returned(database: Database) {
         let (server, project) = start(&database).await;
         let session = project.start_session().await;
         for _ in 0..6 {
@@ -81,7 +81,7 @@ tests::on_both! {
             format!("{{ node(id: \"{session}\") {{ ... on ChatSession {{ messages(first: {first}) {{ nodes {{ {select} }} }} }} }} }}")
         };
         passes(&project.client, &messages("id content", 3)).await;
-        // Also what is not selected is read.
+        // Fields that are not selected are read, too.
         is_refused(&project.client, &messages("id", 6)).await;
         passes(&project.client, &messages(&aliases(4, "content"), 1)).await;
         is_refused(&project.client, &messages(&aliases(6, "content"), 1)).await;
@@ -91,7 +91,7 @@ tests::on_both! {
         let of_project = |select: &str| format!("{{ project(id: \"{}\") {{ {select} }} }}", project.id);
         passes(&project.client, &of_project(&aliases(4, "config"))).await;
         is_refused(&project.client, &of_project(&aliases(6, "config"))).await;
-        // So does every text of a caller's, wherever it is.
+        // So does every text that callers write, in every place.
         let texts = json!({ "id": project.id, "initialPrompt": "d".repeat(BUDGET / 5), "description": "e".repeat(BUDGET / 5),
             "config": {} });
         project.client.mutate("updateProject", texts, "revision").await.ok();
@@ -121,7 +121,7 @@ fn padded(bytes: usize) -> String {
 }
 
 tests::on_both! {
-    async fn a_body_of_a_stranger_is_small(database: Database) {
+    async fn the_body_of_an_anonymous_request_is_limited(database: Database) {
         let server = Server::start(&database).await;
         let (ada, nobody) = (server.user("ada@example.com"), server.anonymous());
         assert_eq!(post(&nobody, padded(60_000)).await.status, 200);
@@ -129,7 +129,7 @@ tests::on_both! {
         assert_eq!(large.status, 413);
         assert!(text(&large).contains("--max-anonymous-body-bytes"), "{}", text(&large));
         assert_eq!(post(&ada, padded(70_000)).await.status, 200);
-        // A token that does not hold is refused whatever comes after it.
+        // An invalid token is refused whatever the body is.
         let wrong = post(&nobody.with_token(Some("nonsense".to_owned())), padded(70_000)).await;
         assert_eq!(wrong.status, 401);
         server.stop().await;
@@ -143,7 +143,7 @@ tests::on_both! {
         let refused = post(&ada, many.to_string()).await;
         assert_eq!(refused.status, 413);
         assert!(text(&refused).contains("--max-json-values"), "{}", text(&refused));
-        // On a socket the operation ends, and no other.
+        // On a socket only this operation ends.
         let mut socket = ada.greeted().await;
         socket.send(json!({ "id": "1", "type": "subscribe", "payload": many })).await;
         let answer = socket.message().await;
@@ -153,7 +153,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn what_all_take_together_has_an_end(database: Database) {
+    async fn the_memory_of_all_operations_together_is_limited(database: Database) {
         let server = Server::start_with(&database, &["--max-memory-bytes=2000000"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Large").await;
@@ -167,7 +167,7 @@ tests::on_both! {
         let contents = |first: usize| format!("{{ project(id: \"{}\") {{ files(first: {first}) {{ nodes {{ content }} }} }} }}", project.id);
         let refused = ada.gql(&contents(3), json!({})).await;
         assert_eq!(refused.error()["extensions"]["code"], "RATE_LIMITED", "{}", refused.error());
-        // Whatever was taken is given back.
+        // All memory is released again.
         for _ in 0..5 {
             passes(&ada, &contents(2)).await;
             assert_eq!(post(&ada, padded(1_500_000)).await.status, 200);
@@ -177,25 +177,160 @@ tests::on_both! {
 }
 
 #[test]
-fn a_socket_that_has_not_said_who_it_is_sends_little() {
+fn the_messages_of_an_unauthenticated_socket_are_limited() {
     run_with_server(Kind::Sqlite, async |server| {
         let mut socket = server.anonymous().socket().await;
         socket.send(json!({ "type": "connection_init", "payload": { "text": "a".repeat(70_000) } })).await;
-        let Frame::Close(code, reason) = socket.next().await else { panic!("it goes on") };
+        let Frame::Close(code, reason) = socket.next().await else { panic!("the socket stays open") };
         assert_eq!(code, 1009);
         assert!(reason.contains("--max-anonymous-body-bytes"), "{reason}");
     });
 }
 
+/// Opens a WebSocket by hand.
+async fn handshake(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let head = "GET /graphql/ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        sec-websocket-protocol: graphql-transport-ws\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+/// The start of a text of `length` bytes as a client's frames have it, in fragments if there are several.
+fn frames(length: u64, fragments: usize, sent: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for fragment in 0..fragments {
+        // A text, then what continues it; none is the last but a single one.
+        bytes.push(if fragments == 1 { 0x81 } else { u8::from(fragment == 0) });
+        // Masked by zeros.
+        bytes.push(0xff);
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.resize(bytes.len() + sent, b' ');
+    }
+    bytes
+}
+
 #[test]
-fn a_body_that_drips_ends() {
+fn a_message_before_connection_init_is_refused_while_it_comes() {
+    run_with_server(Kind::Sqlite, async |server| {
+        // Given the start of a message of 10 MiB, and fragments without an end …
+        for bytes in [frames(10_485_760, 1, 100_000), frames(10_000, 10, 10_000), frames(100, 1_000, 100)] {
+            let mut stream = handshake(&server).await;
+            stream.write_all(&bytes).await.unwrap();
+            // … then the server waits for no more.
+            let mut head = [0; 4];
+            timeout(Duration::from_secs(5), stream.read_exact(&mut head)).await.expect("it is refused").unwrap();
+            assert_eq!((head[0], u16::from_be_bytes([head[2], head[3]])), (0x88, 1009));
+            let mut reason = vec![0; usize::from(head[1]) - 2];
+            stream.read_exact(&mut reason).await.unwrap();
+            assert!(String::from_utf8_lossy(&reason).contains("--max-anonymous-body-bytes"));
+        }
+        // A socket that has said who it is may send more.
+        let mut socket = server.user("ada@example.com").greeted().await;
+        for id in ["1", "2"] {
+            let query = "query($text: String) { a: __typename @skip(if: false) b: __typename }";
+            socket
+                .start(id, query.replace("($text: String)", "").as_str(), json!({ "text": "a".repeat(200_000) }))
+                .await;
+            assert_eq!(socket.message().await["type"], "next");
+            assert_eq!(socket.message().await["type"], "complete");
+        }
+    });
+}
+
+/// Bytes of the results of subscriptions that a server holds.
+async fn result_bytes(server: &Server) -> f64 {
+    let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
+    let line = text(&answer).lines().find_map(|line| line.strip_prefix("antiphon_subscription_result_bytes "));
+    line.expect("the metric is there").parse().unwrap()
+}
+
+tests::on_both! {
+    async fn results_of_all_shared_subscriptions_have_one_budget(database: Database) {
+        const SOCKETS: usize = 10;
+        const SUBSCRIPTIONS: usize = 10;
+        const MEMORY: usize = 32 * 1024 * 1024;
+        const MESSAGE: usize = 256 * 1024;
+        let flags = [&format!("--max-memory-bytes={MEMORY}"), "--metrics-listen=127.0.0.1:0"];
+        let server = Server::start_with(&database, &flags).await;
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Echoes").await;
+        let session = project.start_session().await;
+        let revision = project.revision().await;
+
+        // Given subscriptions that differ in one alias, of which half are on sockets that nobody reads …
+        let mut sockets = Vec::new();
+        for socket in 0..SOCKETS {
+            let mut greeted = ada.greeted().await;
+            for n in 0..SUBSCRIPTIONS {
+                let query = format!("subscription($id: ID!, $after: Int) {{
+                    messageAdded(sessionId: $id, afterRevision: $after) {{ a{socket}x{n}: content }} }}");
+                greeted.start(&n.to_string(), &query, json!({ "id": session, "after": revision })).await;
+            }
+            sockets.push(greeted);
+        }
+        for letter in ["a", "b", "c"] {
+            project.add_message(&session, &letter.repeat(MESSAGE), false).await;
+        }
+
+        // … then those who read receive everything, in order, and all results together take no more than the budget.
+        let read = sockets.split_off(SOCKETS / 2);
+        let mut readers: Vec<_> = read.into_iter().zip(SOCKETS / 2..).map(|(mut greeted, socket)| tokio::spawn(async move {
+            let mut received = [0; SUBSCRIPTIONS];
+            while received.iter().sum::<usize>() < 3 * SUBSCRIPTIONS {
+                let message = match greeted.next_within(Duration::from_secs(60)).await {
+                    Frame::Message(message) => message,
+                    other => panic!("{other:?} after {received:?}"),
+                };
+                let n: usize = message["id"].as_str().unwrap().parse().unwrap();
+                let content = message["payload"]["data"]["messageAdded"][format!("a{socket}x{n}")].as_str().unwrap();
+                let letter = ["a", "b", "c"][received[n]];
+                assert!(content.len() == MESSAGE && content.starts_with(letter), "{n}: {}", content.len());
+                received[n] += 1;
+            }
+            greeted
+        })).collect();
+        let mut most: f64 = 0.0;
+        while !readers.iter().all(|reader| reader.is_finished()) {
+            most = most.max(result_bytes(&server).await);
+        }
+        for reader in readers.drain(..) {
+            sockets.push(reader.await.unwrap());
+        }
+        assert!(most > 0.0 && most <= MEMORY as f64, "{most}");
+        // What is kept for those who are behind is a part of it.
+        let slow = (SOCKETS / 2 * 5 * MESSAGE) as f64;
+        let rest = result_bytes(&server).await;
+        assert!(rest <= (MEMORY / 8) as f64 + slow, "{rest}");
+
+        // Nothing is left of it once the sockets are closed.
+        drop(sockets);
+        let gone = async {
+            while result_bytes(&server).await > 0.0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.expect("results go with their sockets");
+        server.stop().await;
+    }
+}
+
+#[test]
+fn a_slow_body_is_ended() {
     run_with_database(Kind::Sqlite, async |database| {
         let server = Server::start_with(&database, &["--max-body-seconds=1"]).await;
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
         let (mut reader, mut writer) = stream.into_split();
-        // It never stops for long.
+        // It never pauses for long.
         let drip = tokio::spawn(async move {
             while writer.write_all(b" ").await.is_ok() {
                 sleep(Duration::from_millis(50)).await;

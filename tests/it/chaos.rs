@@ -1,5 +1,6 @@
-//! Given two servers on one PostgreSQL and listeners on both, when connections are cut, a server is killed again and again and
-//! the database restarts, and NATS where they have it, then every listener ends with every revision once and in order.
+//! Given two servers on one PostgreSQL and subscribers on both, when connections are cut, a server is killed again and
+//! again, and the database (and NATS, if used) restarts, then every subscriber ends with every revision once and in
+//! order.
 
 use std::{
     sync::{
@@ -28,18 +29,18 @@ use tokio_tungstenite::{
 const LISTENERS: usize = 20;
 const WRITERS: usize = 4;
 const WRITES: usize = 2_000;
-/// How often each listener's connection is cut: 100 times in all.
+/// How often each subscriber's connection is cut: 100 times in all.
 const CUTS: usize = 5;
 const KILLS: usize = 5;
 
-/// How long a listener may hear nothing, or a write may fail, before something is wrong.
+/// The longest time without an event or a successful write.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// How long somebody waits who was refused before they come again.
+/// How long a refused client waits before it tries again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const PEOPLE: [&str; 3] = ["ada@example.com", "bob@example.com", "eve@example.com"];
 
-/// Where the servers are at the moment; one that is dead still has its address.
+/// The present addresses of the servers; a dead server keeps its address.
 #[derive(Clone)]
 struct Servers(Arc<Mutex<[String; 2]>>);
 
@@ -49,7 +50,7 @@ impl Servers {
     }
 }
 
-/// Writes its share, each once, to whichever server takes it.
+/// Writes its share of messages, each once, to any server that accepts it.
 async fn write(servers: Servers, session: String, writer: usize, done: Arc<watch::Sender<usize>>) {
     let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
     for n in 0..WRITES / WRITERS {
@@ -66,14 +67,14 @@ async fn write(servers: Servers, session: String, writer: usize, done: Arc<watch
                 tries += 1;
             }
         };
-        timeout(PATIENCE, written).await.expect("somebody takes the write");
+        timeout(PATIENCE, written).await.expect("a server accepts the write");
         done.send_modify(|done| *done += 1);
     }
 }
 
-/// Hears everything up to the last revision, coming back wherever its connection ends.
+/// Receives everything up to the last revision, and reconnects whenever its connection ends.
 async fn listen(servers: Servers, project: String, listener: usize, last: i64, connections: Arc<AtomicUsize>) {
-    // The viewer's own address is somebody else's null: those share nothing with others.
+    // The viewer's own address is null for others: these subscribers share nothing with others.
     let select = ["revision", "revision message { content }", "revision actor { email }"][listener % 3];
     let query = format!(
         "subscription($id: ID!, $after: Int) {{ projectEvents(projectId: $id, afterRevision: $after) {{ {select} }} }}"
@@ -82,9 +83,9 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
     let mut random = Random(listener as u64);
     let mut cuts: Vec<i64> = (0..CUTS).map(|_| random.below(last as usize - 10) as i64).collect();
     cuts.sort_unstable();
-    let mut heard = 0_i64;
+    let mut received = 0_i64;
     let mut tries = listener;
-    while heard < last {
+    while received < last {
         tries += 1;
         let mut request =
             format!("{}/graphql/ws", servers.base(tries).replacen("http", "ws", 1)).into_client_request().unwrap();
@@ -94,31 +95,32 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
             continue;
         };
         connections.fetch_add(1, Ordering::Relaxed);
-        let variables = json!({ "id": project, "after": heard });
+        let variables = json!({ "id": project, "after": received });
         for message in [
             json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {}", token(person)) } }),
             json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } }),
         ] {
-            // Where the socket is dead already, reading says so.
+            // If the socket is dead already, the next read fails.
             let _ = socket.send(Message::text(message.to_string())).await;
         }
-        while heard < last {
+        while received < last {
             let next = timeout(PATIENCE, socket.next()).await;
-            let next = next.unwrap_or_else(|_| panic!("listener {listener} heard nothing after revision {heard}"));
+            let next =
+                next.unwrap_or_else(|_| panic!("subscriber {listener} received nothing after revision {received}"));
             let Some(Ok(message)) = next else { break };
             let Message::Text(text) = message else { continue };
             let message: Value = serde_json::from_str(&text).expect("JSON");
             match message["type"].as_str() {
                 Some("connection_ack") => continue,
-                // The database was away while it was executed: what was not told is asked for again.
+                // The database was down during the execution: reconnect and request the missed events again.
                 Some("next") if message["payload"]["errors"].is_array() => break,
                 Some("next") => {}
                 _ => break,
             }
             let revision = number(&message["payload"]["data"]["projectEvents"]["revision"]);
-            assert_eq!(revision, heard + 1, "listener {listener}: {text}");
-            heard = revision;
-            if cuts.first().is_some_and(|cut| *cut < heard) {
+            assert_eq!(revision, received + 1, "listener {listener}: {text}");
+            received = revision;
+            if cuts.first().is_some_and(|cut| *cut < received) {
                 cuts.remove(0);
                 break;
             }
@@ -127,9 +129,9 @@ async fn listen(servers: Servers, project: String, listener: usize, last: i64, c
     assert!(cuts.is_empty());
 }
 
-/// What happens to the servers, one after the other.
+/// The faults, one after the other.
 #[derive(Clone, Copy)]
-enum Blow {
+enum Fault {
     Kill,
     RestartDatabase,
     RestartNats,
@@ -170,16 +172,16 @@ fn survive(flags: &[&str], mut nats: Option<Nats>) {
         let writer = |writer| tokio::spawn(write(servers.clone(), session.clone(), writer, done.clone()));
         let writers: Vec<_> = (0..WRITERS).map(writer).collect();
 
-        let mut blows = vec![Blow::Kill; KILLS];
-        blows.insert(3, Blow::RestartDatabase);
+        let mut blows = vec![Fault::Kill; KILLS];
+        blows.insert(3, Fault::RestartDatabase);
         if nats.is_some() {
-            blows.insert(2, Blow::RestartNats);
+            blows.insert(2, Fault::RestartNats);
         }
         for (at, blow) in blows.iter().enumerate() {
             progress.wait_for(|done| *done >= WRITES * (at + 1) / (blows.len() + 1)).await.unwrap();
             match (blow, &mut nats) {
-                (Blow::RestartDatabase, _) => database.restart().await,
-                (Blow::RestartNats, Some(nats)) => {
+                (Fault::RestartDatabase, _) => database.restart().await,
+                (Fault::RestartNats, Some(nats)) => {
                     nats.kill();
                     nats.resume();
                 }
@@ -204,17 +206,17 @@ fn survive(flags: &[&str], mut nats: Option<Nats>) {
 }
 
 #[test]
-fn every_listener_hears_every_revision_once_and_in_order_through_anything() {
+fn every_subscriber_receives_every_revision_once_and_in_order_through_all_faults() {
     survive(&["--sweep-seconds", "2"], None);
 }
 
 #[test]
-fn the_same_where_no_notification_ever_arrives() {
+fn the_same_without_notifications() {
     survive(&["--sweep-seconds", "1", "--notify", "false"], None);
 }
 
 #[test]
-fn the_same_by_nats() {
+fn the_same_with_nats() {
     let Some(nats) = Nats::start() else { return };
     survive(&["--sweep-seconds", "2", "--nats-url", &nats.url()], Some(nats));
 }

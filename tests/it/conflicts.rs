@@ -1,5 +1,5 @@
-//! Given several writers who say what they saw, when they write at once, then nobody's work is lost: who was late is told what
-//! is there, and what comes of bringing both together.
+//! Given several writers who state the version they read, when they write at once, then no work is lost: a late writer
+//! receives the present state and a merge of both changes.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn extensions(answer: &Response) -> &Value {
     &answer.error()["extensions"]
 }
 
-/// Text, version and revision of a file.
+/// Text and version of a file.
 async fn read(project: &Project, path: &str) -> (String, i64) {
     let query = "query($id: ID!, $path: String!) { project(id: $id) { file(path: $path) { version content } } }";
     let data = project.client.gql(query, json!({ "id": project.id, "path": path })).await.ok();
@@ -28,7 +28,7 @@ async fn read(project: &Project, path: &str) -> (String, i64) {
 }
 
 tests::on_both! {
-    async fn a_stale_writer_is_given_both_changes_merged(server: Server) {
+    async fn a_stale_writer_receives_a_merge_of_both_changes(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Merged").await;
         project.create_file("a", "1\n2\n3\n4\n5\n").await;
         project.update_file("a", "one\n2\n3\n4\n5\n").await;
@@ -42,7 +42,7 @@ tests::on_both! {
         assert_eq!(shown["merge"], json!({ "clean": true, "content": "one\n2\n3\n4\nfive\n" }));
         assert_eq!(project.state().await, before);
 
-        // What was offered can be sent as it is.
+        // The offered merge can be sent as it is.
         let merged = json!({ "path": "a", "content": shown["merge"]["content"], "expectedVersion": shown["currentVersion"] });
         let updated = project.write("updateFile", merged, "file { version content }").await;
         assert_eq!(updated["file"], json!({ "version": 3, "content": "one\n2\n3\n4\nfive\n" }));
@@ -62,14 +62,14 @@ tests::on_both! {
         assert!(order.is_sorted(), "{lines:?}");
     }
 
-    async fn a_merge_keeps_line_ends_and_what_is_no_text_has_none(server: Server) {
+    async fn a_merge_keeps_line_ends_and_binary_contents_have_no_merge(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Bytes").await;
         project.create_file("a", "1\r\n2\r\n3\r\n4\r\n5").await;
         project.update_file("a", "one\r\n2\r\n3\r\n4\r\n5").await;
         let stale = json!({ "path": "a", "content": "1\r\n2\r\n3\r\n4\r\nfive", "expectedVersion": 1 });
         let answer = project.mutate("updateFile", stale, "revision").await;
         assert_eq!(extensions(&answer)["merge"], json!({ "clean": true, "content": "one\r\n2\r\n3\r\n4\r\nfive" }));
-        // The same change twice is no quarrel.
+        // The same change on both sides is no conflict.
         let same = json!({ "path": "a", "content": "one\r\n2\r\n3\r\n4\r\n5", "expectedVersion": 1 });
         let answer = project.mutate("updateFile", same, "revision").await;
         assert_eq!(extensions(&answer)["merge"], json!({ "clean": true, "content": "one\r\n2\r\n3\r\n4\r\n5" }));
@@ -82,13 +82,13 @@ tests::on_both! {
         let answer = project.mutate("updateFile", stale, "revision").await;
         assert_eq!(extensions(&answer)["merge"], Value::Null);
         assert_eq!(extensions(&answer)["currentVersion"], 2);
-        // A version that never was has nothing to merge from.
+        // A version that never existed has nothing to merge from.
         for expected in [0, -1, 99, i64::from(i32::MAX)] {
             let stale = json!({ "path": "a", "content": "x", "expectedVersion": expected });
             let answer = project.mutate("updateFile", stale, "revision").await;
             assert_eq!(extensions(&answer)["merge"], Value::Null);
         }
-        // Other writes have the guard too.
+        // Other writes have the precondition too.
         for (name, mut input) in [("deleteFile", json!({})), ("renameFile", json!({ "newPath": "c" }))] {
             input["path"] = json!("a");
             input["expectedVersion"] = json!(1);
@@ -109,13 +109,13 @@ tests::on_both! {
         let sync = |content: &str, seen: i64| json!({ "files": [{ "path": "a", "content": content }], "expectedRevision": seen });
         let synced = project.write("syncFiles", sync("2\n", seen), "updated revision").await;
         assert_eq!(synced["updated"], 1);
-        // A large one too, which is prepared before its project is locked.
+        // A large sync too, which is prepared before its project is locked.
         let many: Vec<Value> = (0..300).map(|n| json!({ "path": format!("many/{n}"), "content": format!("{n}") })).collect();
         project.add_message(&session, "Hello again", false).await;
         let large = json!({ "files": many, "expectedRevision": synced["revision"] });
         assert_eq!(project.write("syncFiles", large.clone(), "created").await["created"], 300);
 
-        // Files that the sync leaves alone count, and are listed.
+        // Files that the sync does not change are compared and listed too.
         let seen = project.revision().await;
         project.update_file("b", "2\n").await;
         project.write("deleteFile", json!({ "path": "many/7" }), "revision").await;
@@ -190,7 +190,7 @@ tests::on_both! {
         }
     }
 
-    async fn two_rewrites_of_everything_are_refused_soon(server: Server) {
+    async fn two_complete_rewrites_are_refused_quickly(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Rewritten").await;
         let text = |who: &str| (0..19_900).map(|line| format!("{who} {line}\n")).collect::<String>();
         project.create_file("a", &text("base")).await;
@@ -202,7 +202,7 @@ tests::on_both! {
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     }
 
-    async fn eight_writers_with_guards_lose_nothing(server: Server) {
+    async fn eight_writers_with_preconditions_lose_nothing(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Hammered").await;
         let file = project.create_file("a", "").await;
@@ -213,7 +213,7 @@ tests::on_both! {
                 for write in 0..WRITES {
                     let (mut now, mut version) = read(&project, "a").await;
                     loop {
-                        // Each adds a line to what it saw, so that a lost update would lose a line.
+                        // Each writer adds a line to the text it read, so a lost update would lose a line.
                         let content = format!("{now}{writer}.{write}\n");
                         let input = json!({ "path": "a", "content": content, "expectedVersion": version });
                         let answer = project.mutate("updateFile", input, "file { version }").await;
@@ -237,9 +237,9 @@ tests::on_both! {
             accepted.extend(writes);
             refusals += refused;
         }
-        assert!(refusals > 0, "nobody met anybody");
+        assert!(refusals > 0, "no writes collided");
 
-        // Every accepted text is a version, and the versions are those.
+        // Every accepted text is a version, and there are no other versions.
         accepted.sort();
         let query = "query($id: ID!) { node(id: $id) { ... on ProjectFile { version content versions(first: 100) { nodes { version revision content } } } } }";
         let file = ada.gql(query, json!({ "id": file })).await.ok()["node"].take();
@@ -259,9 +259,9 @@ tests::on_both! {
         assert_eq!(revisions, (2..=all + 1).rev().map(Value::from).collect::<Vec<_>>());
     }
 
-    async fn eight_writers_send_what_they_are_offered(server: Server) {
+    async fn eight_writers_send_the_offered_merges(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Offered").await;
-        // A paragraph of its own for each, so that every merge is clean.
+        // Each writer has a paragraph of its own, so every merge is clean.
         let blank = (0..WRITERS).map(|writer| format!("<{writer}>\n\n\n\n</{writer}>\n")).collect::<String>();
         project.create_file("a", &blank).await;
         let writers = (0..WRITERS).map(|writer| {

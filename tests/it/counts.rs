@@ -1,5 +1,5 @@
-//! Given projects small and large, when the same is asked of them, then it takes the same number of SQL statements: as many as
-//! the request's shape says, whatever the history and however many the rows.
+//! Given small and large projects, when the same operation runs on them, then it takes the same number of SQL
+//! statements: the number depends on the request's shape, and not on the history or the number of rows.
 
 use serde_json::{Value, json};
 use tests::{
@@ -8,10 +8,10 @@ use tests::{
     server::{Server, user_id},
 };
 
-/// For requests that want more at once than anybody should.
+/// For requests above the default cost limits.
 const WIDE: [&str; 1] = ["--max-query-complexity=10000000"];
 
-/// How many statements something takes.
+/// How many statements an operation takes.
 async fn count(server: &Server, of: impl Future) -> u64 {
     let before = server.statements();
     of.await;
@@ -32,7 +32,7 @@ async fn sync(project: &Project, conversation: &Value, round: usize) {
     project.write("syncFiles", input, "revision created updated").await;
 }
 
-/// A project with so many sessions, messages, files, versions of a file and snapshots.
+/// A project with this many sessions, messages, files, versions of a file and snapshots.
 async fn filled(server: &Server, rows: usize) -> Project {
     let project = Project::create(&server.user("ada@example.com"), &format!("Of {rows}")).await;
     let mut session = String::new();
@@ -50,7 +50,7 @@ async fn filled(server: &Server, rows: usize) -> Project {
     project
 }
 
-/// A project with so many members, people who are asked in by id and by address, and versions of so many agent configurations.
+/// A project with this many members, invitations by id and by address, and versions of this many agent configurations.
 async fn teamed(server: &Server, rows: usize) -> Project {
     let project = Project::create(&server.user("ada@example.com"), &format!("Team of {rows}")).await;
     for n in 0..rows {
@@ -76,7 +76,7 @@ async fn teamed(server: &Server, rows: usize) -> Project {
 }
 
 tests::on_both! {
-    async fn a_team_of_thirty_takes_as_many_as_a_team_of_one(database: Database) {
+    async fn a_team_of_thirty_takes_as_many_statements_as_a_team_of_one(database: Database) {
         let flags = [WIDE[0], "--max-collaborators=100", "--max-agent-configurations=100"];
         let server = Server::start_with(&database, &flags).await;
         let (small, large) = (teamed(&server, 1).await, teamed(&server, 30).await);
@@ -90,12 +90,12 @@ tests::on_both! {
             let counts = [count(&server, small.ask(select)).await, count(&server, large.ask(select)).await];
             assert_eq!(counts[0], counts[1], "{what}");
             assert!(counts[0] <= 8, "{what} take {counts:?}");
-            // A member is shown no addresses, and so nobody who sent them.
+            // A member sees no addresses, so their inviters are not read either.
             let member = large.of(&server.user("member7@example.com"));
             assert!(count(&server, member.ask(select)).await <= counts[0], "{what} for a member");
         }
 
-        // What the invited see: `asked0` is asked into two projects, and `asked29` into the larger one.
+        // What invited users see: `asked0` is invited to two projects, and `asked29` to the larger one.
         let query = "{ invitations(first: 50) { totalCount nodes { projectName role invitedBy { fullName } } } }";
         let mut seen = Vec::new();
         for (email, total) in [("asked29@example.com", 1), ("asked0@example.com", 2)] {
@@ -106,8 +106,7 @@ tests::on_both! {
         assert_eq!(seen[0], seen[1]);
         assert!(seen[0] <= 2, "{seen:?}");
 
-        // What is written to a team and to a configuration.
-        // Whose profile is written, and not only about to be.
+        // Writes to a team and to a configuration. The user's profile is already stored, and not only queued.
         let query = "mutation { updateProfile(input: { fullName: \"Late\" }) { id } }";
         server.user("late@example.com").gql(query, json!({})).await.ok();
         let mut written = Vec::new();
@@ -135,14 +134,14 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_message_takes_at_most_five_and_a_checkpoint_six(server: Server) {
+    async fn a_message_takes_at_most_four_statements_and_a_checkpoint_six(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Messages").await;
         sync(&project, &json!({}), 0).await;
         let session = project.start_session().await;
-        // The first time that somebody writes in a session, its project is looked up for the queue.
+        // The first write in a session looks up its project for the queue.
         message(&project, &session, false).await;
         let first = [count(&server, message(&project, &session, false)).await, count(&server, message(&project, &session, true)).await];
-        // A checkpoint reads the files and adds its snapshot; on PostgreSQL a function adds all rows.
+        // A checkpoint reads the files and adds its snapshot; on PostgreSQL one function adds all rows.
         let most = if server.database().file().is_some() { [4, 6] } else { [2, 3] };
         assert!(first[0] <= most[0] && first[1] <= most[1], "{first:?}");
         for n in 0..300 {
@@ -152,7 +151,7 @@ tests::on_both! {
         assert_eq!(last, first);
     }
 
-    async fn a_chunk_takes_two_however_long_its_message_is(server: Server) {
+    async fn a_chunk_takes_two_statements_whatever_the_length_of_its_message(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Chunks").await;
         let session = project.start_session().await;
@@ -167,16 +166,16 @@ tests::on_both! {
             costs.push(count(&server, async { append(n).await.ok() }).await);
         }
         assert!(costs.iter().all(|cost| *cost == 2), "{costs:?}");
-        // Again, from the beginning or the end, and where nothing fits.
+        // Repeated chunks from the beginning or the end, and a chunk that does not fit.
         for n in [0, 299, 400] {
             let cost = count(&server, append(n)).await;
             assert!(cost <= 3, "again at {n} takes {cost}");
         }
         let finish = count(&server, async { ada.mutate("finishMessage", json!({ "messageId": id }), "revision").await.ok() }).await;
-        assert!(finish <= 8, "to finish takes {finish}");
+        assert!(finish <= 8, "finishing takes {finish}");
     }
 
-    async fn a_sync_of_twenty_files_takes_at_most_twelve(server: Server) {
+    async fn a_sync_of_twenty_files_takes_few_statements(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Files").await;
         let session = project.start_session().await;
         let checkpoint = json!({ "sessionId": session, "messageId": project.add_message(&session, "Go", true).await });
@@ -191,7 +190,7 @@ tests::on_both! {
         }
         assert!(changed.iter().all(|count| *count <= most), "20 changed files take {changed:?}");
 
-        // However long the files' history, and whatever else there is.
+        // Whatever the length of the files' history, and whatever else exists.
         for round in 10..80 {
             sync(&project, &nobody, round).await;
         }
@@ -203,10 +202,10 @@ tests::on_both! {
         }
         assert_eq!(later, changed);
         let same = count(&server, sync(&project, &checkpoint, 102)).await;
-        assert!(same <= 3, "nothing takes {same}");
+        assert!(same <= 3, "a sync without changes takes {same}");
     }
 
-    async fn going_back_takes_the_same_from_near_and_far(server: Server) {
+    async fn a_restore_takes_the_same_statements_from_near_and_far(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Back").await;
         let session = project.start_session().await;
         let mut revisions = Vec::new();
@@ -222,7 +221,7 @@ tests::on_both! {
         assert!(near <= 16, "a rollback takes {near}");
     }
 
-    async fn a_list_of_thirty_takes_as_many_as_a_list_of_one(database: Database) {
+    async fn a_list_of_thirty_takes_as_many_statements_as_a_list_of_one(database: Database) {
         let server = Server::start_with(&database, &WIDE).await;
         let (small, large) = (filled(&server, 2).await, filled(&server, 30).await);
         for (what, select) in [
@@ -250,7 +249,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_row_and_its_list_take_one(database: Database) {
+    async fn a_row_and_its_list_take_one_statement(database: Database) {
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");
         let (projects, messages, files, changes) = (
@@ -268,13 +267,13 @@ tests::on_both! {
             for n in 0..rows {
                 project.add_message(&session, &format!("{n}"), false).await;
             }
-            // Diffs that were made are kept.
+            // Computed diffs are cached.
             ada.gql(changes, json!({ "id": project.id })).await.ok();
             for (query, id, most) in [(projects, &project.id, 1), (messages, &session, 1), (files, &project.id, 2), (changes, &project.id, 1)] {
                 let cost = count(&server, async { ada.gql(query, json!({ "id": id })).await.ok() }).await;
                 assert!(cost <= most, "{cost} with {rows} rows: {query}");
             }
-            // The same rows as when the parent is read before its list.
+            // The same rows as if the parent is read before its list.
             for (list, below) in [
                 ("files(first: 7)", "id path version"), ("changes(first: 7)", "id path revision"),
                 ("sessions(first: 7)", "id messageCount"), ("snapshots(first: 7)", "id revision"),
@@ -292,7 +291,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_diff_that_was_made_lately_takes_no_more_than_its_row(server: Server) {
+    async fn a_recent_diff_takes_no_more_statements_than_its_row(server: Server) {
         let project = filled(&server, 5).await;
         let (rows, diffs) = ("changes(first: 100) { nodes { path } }", "changes(first: 100) { nodes { diff } }");
         let first = project.ask(diffs).await;
@@ -302,7 +301,7 @@ tests::on_both! {
         assert_eq!(project.ask(diffs).await, first);
     }
 
-    async fn fifteen_projects_take_as_many_as_one(database: Database) {
+    async fn fifteen_projects_take_as_many_statements_as_one(database: Database) {
         let server = Server::start_with(&database, &WIDE).await;
         let ada = server.user("ada@example.com");
         let queries = [

@@ -1,5 +1,5 @@
-//! Given a database in which a bit has flipped, when it is verified, then the engine or the rules find that, or it is in what
-//! `verify` says that nothing proves.
+//! Given a database in which a bit has flipped, when it is verified, then the database engine or the rules find the
+//! damage, or it is in a column that `verify` reports as unproven.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 const FLIPS: usize = 60;
 
-/// What checksums or rules prove: no change of it may pass.
+/// Columns that checksums or rules prove: every change in them must be found.
 const PROVEN: &[(&str, &str)] = &[
     ("blobs", "data sha256 size encoding depth base_id"),
     ("file_snapshots", "file_id revision superseded_revision version blob_id"),
@@ -47,7 +47,7 @@ async fn verify(url: &str) -> anyhow::Result<(Verified, Vec<String>)> {
     Ok((verified, wrong))
 }
 
-/// Every value of every table: of each column, in the order of its rows.
+/// Every value of every table: the values of each column, in row order.
 async fn dump(file: &Path) -> sqlx::Result<BTreeMap<(String, String), Vec<String>>> {
     let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await?;
     let columns = "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'";
@@ -71,7 +71,7 @@ fn flip(file: &Path, byte: u64, bit: usize) {
     file.write_all_at(&value, byte).unwrap();
 }
 
-/// A file with a session's work in it, and nothing else: no free pages, no log beside it.
+/// A file that contains only a session's data: no free pages, no WAL.
 async fn compact(database: &Database) -> std::path::PathBuf {
     let server = Server::start(database).await;
     let mut replay = Replay::begin(&server.user("ada@example.com"), "Damaged").await.unwrap();
@@ -88,7 +88,7 @@ async fn compact(database: &Database) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_flipped_bit_is_found_or_is_where_nothing_is_proven() {
+fn a_flipped_bit_is_found_or_is_in_an_unproven_column() {
     run_with_database(Kind::Sqlite, async |database| {
         let original = compact(&database).await;
         let before = dump(&original).await.unwrap();
@@ -131,7 +131,7 @@ fn a_flipped_bit_is_found_or_is_where_nothing_is_proven() {
 }
 
 #[test]
-fn sqlites_own_check_is_part_of_verifying() {
+fn verify_includes_sqlites_own_check() {
     run_with_database(Kind::Sqlite, async |database| {
         let original = compact(&database).await;
         let url = format!("sqlite://{}", original.display());
@@ -140,7 +140,7 @@ fn sqlites_own_check_is_part_of_verifying() {
         assert!(verified.notes.iter().any(|note| note.contains("integrity_check")), "{:?}", verified.notes);
         assert!(verified.notes.iter().any(|note| note == UNPROVEN));
 
-        // An index is nothing that the rules read. Its newest cell is at the end of its page.
+        // The rules do not read indexes. The index's newest cell is at the end of its page.
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
         let place = "SELECT rootpage * (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = 'projects_user'";
         let end: i64 = sqlx::query_scalar(place).fetch_one(&mut connection).await.unwrap();
@@ -152,7 +152,7 @@ fn sqlites_own_check_is_part_of_verifying() {
 }
 
 #[test]
-fn postgresqls_own_check_is_part_of_verifying_where_it_may_be() {
+fn verify_includes_postgresqls_own_check_if_permitted() {
     run_with_database(Kind::Postgres, async |database| {
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");
@@ -168,13 +168,13 @@ fn postgresqls_own_check_is_part_of_verifying_where_it_may_be() {
         assert_eq!(wrong, [""; 0]);
         assert!(verified.notes.iter().any(|note| note.contains("(amcheck)")), "{:?}", verified.notes);
 
-        // Given a row that an index does not have …
+        // Given a row that is missing in an index …
         let index = "UPDATE pg_index SET indisready = {} WHERE indexrelid = 'projects_user'::regclass";
         sqlx::raw_sql(AssertSqlSafe(index.replace("{}", "false"))).execute(&mut admin).await.unwrap();
         let update = "SET enable_indexscan = off; SET enable_bitmapscan = off; UPDATE projects SET updated_at = now()";
         sqlx::raw_sql(update).execute(&mut admin).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(index.replace("{}", "true"))).execute(&mut admin).await.unwrap();
-        // … then that is said.
+        // … then it is reported.
         let (_, wrong) = verify(&database.url()).await.unwrap();
         assert!(wrong.iter().any(|wrong| wrong.starts_with("index projects_user")), "{wrong:?}");
         server.stop().await;
@@ -182,7 +182,7 @@ fn postgresqls_own_check_is_part_of_verifying_where_it_may_be() {
 }
 
 #[test]
-fn access_that_nobody_gave_or_took_is_found() {
+fn inconsistent_memberships_are_found() {
     run_with_database(Kind::Postgres, async |database| {
         let server = Server::start(&database).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));

@@ -1,4 +1,4 @@
-//! Given either database, when the migrations go up and down, then nothing is left behind; the entities are those of the
+//! Given either database, when the migrations run up and down, then nothing is left behind; the entities match the
 //! tables, and each of them can be read.
 
 use std::{
@@ -21,7 +21,7 @@ use tests::{
     workload,
 };
 
-/// What makes a database's schema, named and defined, but for the migrations' own table.
+/// The objects of a database's schema, by name and definition, without the migrations' own table.
 const OBJECTS: [(Kind, &str); 2] = [
     (
         Kind::Sqlite,
@@ -63,7 +63,7 @@ async fn objects(db: &DatabaseConnection, kind: Kind) -> Objects {
     rows.filter(|(name, _): &(String, String)| !name.contains("seaql_migrations")).collect()
 }
 
-/// The names of the tables and views of which there is to be an entity.
+/// The names of the tables and views that need an entity.
 async fn tables(db: &DatabaseConnection, kind: Kind) -> Vec<String> {
     let relation = |(name, definition): (&String, &String)| match (kind, name.split_once(' ')?, definition.get(..1)) {
         (Kind::Sqlite, ("table" | "view", name), _) => Some(name.to_owned()),
@@ -90,7 +90,9 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::project_files::Entity).await,
         select(db, entity::project_former_collaborators::Entity).await,
         select(db, entity::project_invitations::Entity).await,
+        select(db, entity::project_snapshot_changes::Entity).await,
         select(db, entity::project_snapshots::Entity).await,
+        select(db, entity::project_undone_files::Entity).await,
         select(db, entity::project_undos::Entity).await,
         select(db, entity::project_versions::Entity).await,
         select(db, entity::projects::Entity).await,
@@ -105,7 +107,7 @@ async fn select_all(db: &DatabaseConnection) -> BTreeMap<String, usize> {
         select(db, entity::views::user_activity_summary::Entity).await,
     ]);
     if db.get_database_backend() == DbBackend::Postgres {
-        // A SQLite file has one server, which knows without a table, and no row-level security.
+        // SQLite has no row-level security, and its single server keeps presence without a table.
         selected
             .extend([select(db, entity::presences::Entity).await, select(db, entity::project_members::Entity).await]);
     }
@@ -124,7 +126,7 @@ async fn connect(database: &Database) -> Db {
 }
 
 tests::on_both! {
-    async fn migrations_go_up_and_down_and_leave_nothing_behind(database: Database) {
+    async fn migrations_run_up_and_down_and_leave_nothing_behind(database: Database) {
         let kind = database.kind();
         let database = Database::blank(kind).await;
         let connection = connect(&database).await;
@@ -139,13 +141,13 @@ tests::on_both! {
         }
         assert_eq!(schemas[0], Objects::new());
 
-        // … when they are taken back one by one, then each leaves what was there before it …
+        // … when the migrations are rolled back one by one, then each restores the schema from before it …
         for schema in schemas.iter().rev().skip(1) {
             Migrator::down(db, Some(1)).await.unwrap();
             assert_eq!(objects(db, kind).await, *schema);
         }
 
-        // … and they go up again, to the same, and down at once.
+        // … and they can be applied again, and rolled back all at once.
         Migrator::up(db, None).await.unwrap();
         assert_eq!(objects(db, kind).await, schemas[schemas.len() - 1]);
         Migrator::down(db, None).await.unwrap();
@@ -168,7 +170,7 @@ tests::on_both! {
     }
 
     async fn every_entity_can_be_selected_with_rows_in_it(server: Server) {
-        // Given what a user writes in a short session …
+        // Given the writes of a short session …
         let ada = server.user("ada@example.com");
         let mut replay = Replay::begin(&ada, "Read back").await.unwrap();
         for turn in workload::agent_session(3).turns.iter().take(3) {
@@ -183,8 +185,12 @@ tests::on_both! {
         project.write("restoreRevision", input, "revision").await;
         ada.mutate("updateProject", json!({ "id": project.id, "name": "Read back whole" }), "revision").await.ok();
         project.write("undo", json!({}), "revision").await;
+        project.create_file("taken_back.py", "1\n").await;
+        project.write("undo", json!({}), "revision").await;
+        let named = project.write("createSnapshot", json!({}), "snapshot { id }").await["snapshot"]["id"].take();
+        ada.mutate("updateSnapshot", json!({ "snapshotId": named, "name": "Read back" }), "revision").await.ok();
 
-        // … and with those whom they ask in …
+        // … and of its team …
         project.write("saveAgentConfiguration", settings("Agent"), "revision").await;
         for email in ["bob@example.com", "eve@example.com"] {
             let other = server.user(email);
@@ -196,7 +202,7 @@ tests::on_both! {
         ada.mutate_with("removeCollaborator", bob, "revision").await.ok();
         project.write("inviteByEmail", json!({ "email": "carol@example.com", "role": "VIEWER" }), "revision").await;
 
-        // … while an answer is being written, and somebody listens at a server …
+        // … while a message is streamed, and a subscription is open on a server …
         let session = project.start_session().await;
         let started = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
         let chunk = json!({ "messageId": started["startMessage"]["messageId"], "offset": 0, "text": "So far" });
@@ -212,9 +218,10 @@ tests::on_both! {
         let empty: Vec<_> = counts.into_iter().filter(|(_, rows)| *rows == 0).map(|(name, _)| name).collect();
         assert_eq!(empty, [""; 0]);
 
-        // And none is lost where a migration makes their tables anew.
+        // No row is lost when a migration rebuilds its table.
         let is_sqlite = server.database().kind() == Kind::Sqlite;
-        // On a connection of its own: PostgreSQL answers no statement that it prepared while a column had another type.
+        // On a connection of its own: PostgreSQL refuses statements that were prepared before a column changed its
+        // type.
         let rows = async || {
             let connection = connect(server.database()).await;
             let db = connection.migrations();
@@ -235,8 +242,8 @@ tests::on_both! {
     }
 }
 
-/// Asks the generator itself (from SQLite it would make integers of 64 bits of all). The variable says to write the entities
-/// where they belong, in place of comparing them.
+/// Runs the generator itself (on PostgreSQL, because from SQLite it would turn every integer into 64 bits).
+/// `REGENERATE_ENTITIES` makes it write the entities to their place instead of comparing them.
 #[test]
 fn the_entities_are_those_of_the_migrated_database() {
     const REGENERATE: &str = "REGENERATE_ENTITIES";
@@ -247,14 +254,14 @@ fn the_entities_are_those_of_the_migrated_database() {
             Some(_) => kept.clone(),
             None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("generated"),
         };
-        // The generator calls rustfmt, which is to find the same settings there, and no file of a table that is gone stays.
+        // The generator calls rustfmt, which must find the same settings there. Files of dropped tables must not stay.
         let _ = fs::remove_dir_all(&made);
         fs::create_dir_all(&made).unwrap();
         if made != kept {
             fs::copy(root.join(".rustfmt.toml"), made.join(".rustfmt.toml")).unwrap();
         }
 
-        // The generator tells all of it to standard output, past the capture of libtest.
+        // The generator logs to standard output, which libtest does not capture.
         let _quiet = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
         let (url, out) = (database.url(), made.to_str().unwrap());
         let command = ["sea-orm-cli", "generate", "entity", "-u", &url, "--entity-format", "dense", "-o", out];

@@ -1,5 +1,6 @@
-//! Given a server on PostgreSQL, when its connections are cut, the database restarts, takes no writes, or has another isolation
-//! level than is usual, then what was acknowledged is there, what was refused is not, and no caller hears of what can be mended.
+//! Given a server on PostgreSQL, when its connections are cut, or the database restarts, refuses writes, or has an
+//! unusual isolation level, then acknowledged writes are stored, refused ones are not, and callers see no fault that
+//! the server can repair.
 
 use std::sync::{
     Arc,
@@ -26,12 +27,12 @@ async fn admin(database: &Database) -> PgConnection {
     PgConnection::connect(&database.admin_url()).await.expect("a connection")
 }
 
-/// Runs SQL as a superuser; answers how many rows there were.
+/// Runs SQL as a superuser; returns the number of rows.
 async fn sql(connection: &mut PgConnection, sql: &str) -> usize {
     sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}")).len()
 }
 
-/// Sets what holds for connections from now on, and cuts the others.
+/// Changes a setting for new connections, and cuts the present ones.
 async fn set(database: &Database, connection: &mut PgConnection, setting: &str, value: &str) {
     let name = database.url().rsplit('/').next().unwrap().to_owned();
     sql(connection, &format!("ALTER DATABASE {name} SET {setting} = {value}")).await;
@@ -45,7 +46,7 @@ const CUT_ONE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WH
     AND pid <> pg_backend_pid() AND state IN ('active', 'idle in transaction') ORDER BY random() LIMIT 1";
 
 #[test]
-fn nothing_is_lost_where_connections_are_cut() {
+fn nothing_is_lost_if_connections_are_cut() {
     run_with_database(Kind::Postgres, async |database| {
         let server = Server::start(&database).await;
         let client = server.user("ada@example.com");
@@ -91,7 +92,7 @@ fn a_restart_of_the_database_fails_no_later_write() {
         let mut ledgers = Vec::new();
         let rounds = rounds(3);
         for _ in 0..rounds {
-            // Given as many connections as there may be …
+            // Given the maximum number of open connections …
             let ledger = Ledger::begin(&client).await;
             let read = || {
                 let client = client.clone();
@@ -102,7 +103,7 @@ fn a_restart_of_the_database_fails_no_later_write() {
             for read in (0..50).map(|_| read()).collect::<Vec<_>>() {
                 read.await.unwrap().ok();
             }
-            // … when all of them are dead, then nobody notices.
+            // … when all of them are dead, then no request fails.
             database.restart().await;
             ledger.write_at_once(&client, 25, 1).await;
             for read in (0..25).map(|_| read()).collect::<Vec<_>>() {
@@ -119,7 +120,7 @@ fn a_restart_of_the_database_fails_no_later_write() {
 }
 
 #[test]
-fn a_database_that_takes_no_writes_for_a_while_is_read_and_says_so() {
+fn a_database_that_refuses_writes_for_a_while_is_still_read_and_reported() {
     run_with_database(Kind::Postgres, async |database| {
         let server = Server::start(&database).await;
         let client = server.user("ada@example.com");
@@ -134,7 +135,7 @@ fn a_database_that_takes_no_writes_for_a_while_is_read_and_says_so() {
                 assert_eq!(fate, Fate::Refused("READ_ONLY".to_owned()));
             }
             says_read_only(&client, true).await;
-            // Users read who were seen before, and who were not.
+            // Known and new users can read.
             client.gql("{ projects { nodes { name } } }", json!({})).await.ok();
             let stranger = server.user(&format!("{}@example.com", ledger.count() + all.acknowledged));
             stranger.gql("{ projects { nodes { name } } }", json!({})).await.ok();
@@ -167,9 +168,9 @@ fn the_isolation_level_of_the_database_makes_no_difference() {
     });
 }
 
-/// Readers, whose answers count while connections are cut: what is read is whole or refused.
+/// While connections are cut, the answers of readers are counted.
 #[test]
-fn what_is_read_while_connections_are_cut_is_whole_or_refused() {
+fn reads_during_cut_connections_are_complete_or_refused() {
     run_with_database(Kind::Postgres, async |database| {
         let server = Server::start(&database).await;
         let client = server.user("ada@example.com");
@@ -210,7 +211,7 @@ fn what_is_read_while_connections_are_cut_is_whole_or_refused() {
             let (some, others) = reader.await.unwrap();
             (whole, refused) = (whole + some, refused + others);
         }
-        println!("PostgreSQL, {cut} backends of readers terminated: {whole} answers whole, {refused} refused");
+        println!("PostgreSQL, {cut} backends of readers terminated: {whole} answers complete, {refused} refused");
         assert!(whole > 0);
         server.stop().await;
     });

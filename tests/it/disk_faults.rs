@@ -1,6 +1,6 @@
-//! Given a server on a SQLite file, when its disk fails or is full, or the server is killed, then what was acknowledged is
-//! there, what was refused is not, and writes go on once they can. `ANTIPHON_FAULT_ROUNDS` says how many rounds (100 takes a
-//! few minutes).
+//! Given a server on a SQLite file, when its disk fails or is full, or the server is killed, then acknowledged writes
+//! are stored, refused ones are not, and writes continue once they can. `ANTIPHON_FAULT_ROUNDS` sets the number of
+//! rounds (100 takes a few minutes).
 
 use std::{env, time::Duration};
 
@@ -19,14 +19,14 @@ use tokio::time::Instant;
 const WRITERS: usize = 4;
 const WRITES: usize = 6;
 
-/// How long writes may be refused after their reason has gone.
+/// How long writes can be refused after the fault has ended.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn rounds(usual: usize) -> usize {
     env::var("ANTIPHON_FAULT_ROUNDS").ok().map_or(usual, |rounds| rounds.parse().expect("a number"))
 }
 
-/// Writes until one is acknowledged, and then five times more, each of which must be.
+/// Writes until one is acknowledged, and then five times more, all of which must be acknowledged.
 pub(super) async fn recover(ledger: &Ledger, client: &Client) {
     let begun = Instant::now();
     loop {
@@ -41,7 +41,7 @@ pub(super) async fn recover(ledger: &Ledger, client: &Client) {
     }
 }
 
-/// Waits until `/readyz` says that, which it may have asked a moment ago.
+/// Waits until `/readyz` reports this; its answer can be cached for a moment.
 pub(super) async fn says_read_only(client: &Client, expected: bool) {
     let begun = Instant::now();
     loop {
@@ -55,7 +55,7 @@ pub(super) async fn says_read_only(client: &Client, expected: bool) {
     }
 }
 
-/// What `verify` finds wrong.
+/// The problems that `verify` finds.
 pub(super) async fn wrong(database: &Database) -> Vec<String> {
     let mut wrong = Vec::new();
     let report = &mut |_, text| wrong.push(text);
@@ -63,7 +63,7 @@ pub(super) async fn wrong(database: &Database) -> Vec<String> {
     wrong
 }
 
-/// Compares the ledgers with what is there, and fails where one was not honest.
+/// Compares the ledgers with the database, and fails if one acknowledgement or refusal was wrong.
 pub(super) async fn compare(ledgers: &[Ledger], client: &Client, when: &str, rounds: usize) -> Tally {
     let mut all = Tally { rounds, ..Tally::default() };
     let mut differences = Vec::new();
@@ -82,7 +82,7 @@ fn start(database: &Database, disk: &FaultyDisk) -> ChildServer {
     ChildServer::start_with(database, &variables)
 }
 
-/// Rounds of one kind of fault, and a `kill -9` after every fifth.
+/// Rounds of one kind of fault, with a `kill -9` after every fifth.
 fn survive(fault: Fault) {
     run_with_database(Kind::Sqlite, async |database| {
         let disk = FaultyDisk::build();
@@ -101,7 +101,7 @@ fn survive(fault: Fault) {
             ledger.answered(on).await;
             disk.fail(fault);
             ledger.answered(on + 1 + random.below(WRITERS * WRITES / 2 - 1)).await;
-            disk.mend();
+            disk.repair();
             writers.await.unwrap();
             recover(&ledger, &client).await;
             compare(std::slice::from_ref(&ledger), &client, "while serving", 1).await;
@@ -119,22 +119,22 @@ fn survive(fault: Fault) {
         server.stop();
         assert_eq!(wrong(&database).await, [""; 0]);
         println!("SQLite, {fault:?}: {restarted}");
-        assert!(disk.failed() > 0 && restarted.refused > 0, "the fault was not felt: {}", disk.failed());
+        assert!(disk.failed() > 0 && restarted.refused > 0, "the fault had no effect: {}", disk.failed());
     });
 }
 
 #[test]
-fn nothing_is_lost_where_writes_to_the_disk_fail() {
+fn nothing_is_lost_if_writes_to_the_disk_fail() {
     survive(Fault::Write);
 }
 
 #[test]
-fn nothing_is_lost_where_the_disk_does_not_sync() {
+fn nothing_is_lost_if_the_disk_does_not_sync() {
     survive(Fault::Sync);
 }
 
 #[test]
-fn nothing_is_lost_where_files_cannot_grow() {
+fn nothing_is_lost_if_files_cannot_grow() {
     survive(Fault::Full);
 }
 
@@ -144,7 +144,7 @@ fn nothing_is_lost_on_a_full_disk() {
         let mut all = Tally::default();
         let mut left = rounds(5);
         while left > 0 {
-            // A file that holds more rounds than these fills the disk by itself.
+            // A file with more rounds than this fills the disk by itself.
             let some = left.min(10);
             left -= some;
             match fill_the_disk(some).await {
@@ -157,7 +157,7 @@ fn nothing_is_lost_on_a_full_disk() {
     });
 }
 
-/// Rounds of a full disk on a fresh one; none where there can be none.
+/// Rounds of a full disk on a fresh file system; none if it cannot be mounted.
 async fn fill_the_disk(rounds: usize) -> Option<Tally> {
     let disk = SmallDisk::mount(3)?;
     let database = Database::file_in(disk.path());
@@ -168,14 +168,14 @@ async fn fill_the_disk(rounds: usize) -> Option<Tally> {
         let ledger = Ledger::begin(&client).await;
         ledger.write_at_once(&client, WRITERS, 1).await;
         disk.fill();
-        // The WAL has room of its own to be used up.
+        // The WAL has free space of its own that must be used up first.
         for _ in 0..100 {
             if matches!(ledger.write(&client).await, Fate::Refused(_)) {
                 break;
             }
         }
         ledger.write_at_once(&client, WRITERS, 1).await;
-        disk.give_back();
+        disk.free();
         recover(&ledger, &client).await;
         compare(std::slice::from_ref(&ledger), &client, "while serving", 1).await;
         server.kill();
@@ -188,7 +188,7 @@ async fn fill_the_disk(rounds: usize) -> Option<Tally> {
 }
 
 #[test]
-fn nothing_is_lost_where_the_server_is_killed() {
+fn nothing_is_lost_if_the_server_is_killed() {
     run_with_database(Kind::Sqlite, async |database| {
         let mut server = ChildServer::start(&database);
         let rounds = rounds(5);

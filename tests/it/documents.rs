@@ -1,5 +1,5 @@
-//! Documents that requests name: Apollo's automatic persisted queries, and registered documents as GraphQL over HTTP's appendix
-//! has them.
+//! Documents that requests refer to by name: Apollo's automatic persisted queries, and registered documents as in the
+//! appendix of GraphQL over HTTP.
 
 use std::{fs, path::PathBuf};
 
@@ -26,12 +26,12 @@ fn named(hash: &str) -> Value {
     json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } })
 }
 
-/// The code of what is refused, `ok` of what is not.
+/// The error code of a refused request, `ok` otherwise.
 fn outcome(answer: &Response) -> &str {
     if answer.errors.is_empty() { "ok" } else { answer.error_code() }
 }
 
-/// A folder that goes with the test's database.
+/// A folder next to the test's database.
 fn folder(database: &Database, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("antiphon-documents-{}-{name}", sha256(database.url())));
     fs::create_dir_all(&folder).unwrap();
@@ -42,17 +42,17 @@ fn folder(database: &Database, name: &str, files: &[(&str, &str)]) -> PathBuf {
 }
 
 tests::on_sqlite! {
-    async fn a_document_that_was_sent_once_is_known_by_its_hash(server: Server) {
+    async fn a_document_that_was_sent_once_can_be_sent_by_hash(server: Server) {
         let ada = server.user("ada@example.com");
         let hash = sha256(QUERY);
         let answer = post(&ada, json!({ "extensions": named(&hash) })).await;
-        // The words and the status that clients know: Apollo's go by either, urql by the message.
+        // The message and status that clients check: Apollo's clients use either, urql the message.
         assert_eq!((answer.status, outcome(&answer), &answer.error()["message"]), (200, NOT_FOUND, &json!("PersistedQueryNotFound")));
         assert_eq!(outcome(&post(&ada, json!({ "query": QUERY, "extensions": named(&hash) })).await), "ok");
         let answer = post(&ada, json!({ "extensions": named(&hash) })).await;
         assert_eq!(answer.ok()["viewer"]["email"], "ada@example.com");
 
-        // By GET, on a socket, in a batch; and whose it was makes no difference.
+        // By GET, on a socket and in a batch, and for every user.
         let eve = server.user("eve@example.com");
         let bearer = format!("Bearer {}", eve.token().unwrap());
         let extensions = format!("%7B%22persistedQuery%22:%7B%22version%22:1,%22sha256Hash%22:%22{}%22%7D%7D", hash.to_uppercase());
@@ -65,14 +65,14 @@ tests::on_sqlite! {
         assert_eq!(socket.message().await["type"], "complete");
         socket.send(json!({ "type": "subscribe", "id": "2", "payload": { "extensions": named(&sha256("other")) } })).await;
         assert_eq!(socket.message().await["payload"][0]["extensions"]["code"], NOT_FOUND);
-        // A mutation may be named by GET, and is not run.
+        // A mutation can be named by GET, but does not run.
         let rename = "mutation { updateProfile(input: { fullName: \"By GET\" }) { id } }";
         assert_eq!(outcome(&post(&ada, json!({ "query": rename, "extensions": named(&sha256(rename)) })).await), "ok");
         let answer = eve.send("GET", &path.replace(&hash.to_uppercase(), &sha256(rename)), &[("authorization", &bearer)], "").await;
         assert_eq!(answer.unwrap().status, 405);
     }
 
-    async fn a_document_is_known_by_its_hash_whichever_door_it_came_by(server: Server) {
+    async fn a_document_can_be_sent_by_hash_over_every_transport(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Listened").await;
         let known = async |query: &str| outcome(&post(&ada, json!({ "extensions": named(&sha256(query)) })).await) != NOT_FOUND;
@@ -96,7 +96,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn only_what_is_valid_and_named_rightly_is_kept(server: Server) {
+    async fn only_valid_documents_with_the_right_hash_are_stored(server: Server) {
         let ada = server.user("ada@example.com");
         for (query, code) in [
             ("{", "GRAPHQL_PARSE_FAILED"),
@@ -121,7 +121,7 @@ tests::on_sqlite! {
             let answer = post(&ada, json!({ "query": QUERY, "extensions": wrong })).await;
             assert_eq!((answer.status, outcome(&answer)), (400, "BAD_USER_INPUT"), "{wrong}");
         }
-        // What is no hash could be the id of a registered document, and is none here.
+        // A malformed hash could be the id of a registered document, but none has this id.
         for wrong in [named("abc"), named(&format!("{}g", &hash[1..]))] {
             let answer = post(&ada, json!({ "query": QUERY, "extensions": wrong })).await;
             assert_eq!((outcome(&answer), answer.field()), ("BAD_USER_INPUT", "extensions.persistedQuery.sha256Hash"), "{wrong}");
@@ -130,7 +130,7 @@ tests::on_sqlite! {
         assert_eq!(outcome(&post(&ada, json!({ "documentId": 5 })).await), "BAD_USER_INPUT");
     }
 
-    async fn what_is_kept_has_its_room(database: Database) {
+    async fn the_storage_of_documents_is_limited(database: Database) {
         let server = Server::start_with(&database, &["--max-kept-document-bytes=100000"]).await;
         let ada = server.user("ada@example.com");
         let query = |n: usize| format!("{{ viewer {{ email }} }} # {n} {}", "x".repeat(2_000));
@@ -156,7 +156,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn registered_documents_are_answered_and_no_others_where_the_operator_says_so(database: Database) {
+    async fn only_registered_documents_are_answered_if_so_configured(database: Database) {
         let name = "query Name { viewer { email } }\n";
         let as_folder = folder(&database, "folder", &[("Name.graphql", name), ("README.md", "not one")]);
         let object = json!({ "Name": name }).to_string();
@@ -192,7 +192,8 @@ tests::on_sqlite! {
             server.stop().await;
         }
 
-        // Ids of any shape, by whichever way a client sends them (graphql-codegen's client-preset and Apollo's link).
+        // Ids of any form, sent in every way that clients use (the client preset of graphql-codegen, and Apollo's
+        // link).
         let by_codegen = json!({ format!("sha256:{}", sha256("other")): name, "An id": QUERY }).to_string();
         let files_too = folder(&database, "codegen", &[("documents.json", &by_codegen)]);
         let source = files_too.join("documents.json");
@@ -218,7 +219,7 @@ tests::on_sqlite! {
         }
         fs::remove_dir_all(files_too).unwrap();
 
-        // Beside others, it is one document more.
+        // Without the restriction, registered documents are additional.
         let server = Server::start_with(&database, &["--documents", as_folder.to_str().unwrap()]).await;
         let ada = server.user("ada@example.com");
         assert_eq!(outcome(&post(&ada, json!({ "documentId": "Name" })).await), "ok");

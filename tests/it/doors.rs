@@ -1,5 +1,5 @@
-//! The doors as the clients find them that are written for other servers: a WebSocket at `/graphql`, header names in the usual
-//! case, and `graphql-sse`'s single connection mode.
+//! The interfaces that clients of other servers expect: a WebSocket at `/graphql`, header names in the usual case, and
+//! the single connection mode of `graphql-sse`.
 
 use serde_json::{Value, json};
 use tests::{
@@ -15,7 +15,7 @@ use tokio::{
 
 const STREAM_TOKEN: &str = "x-graphql-event-stream-token";
 
-/// The head of the answer to a WebSocket's handshake.
+/// The head of the response to a WebSocket handshake.
 async fn handshake(server: &Server, path: &str, protocol_header: &str) -> String {
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let request = format!(
@@ -53,7 +53,7 @@ async fn run(client: &Client, stream: &str, id: &str, query: &str, variables: Va
     ask(client, "POST", "/graphql", Some(stream), body).await.status
 }
 
-/// The next event of a stream: its kind and its data.
+/// The next event of a stream: its type and its data.
 async fn event(stream: &mut Stream) -> Option<(String, Value)> {
     loop {
         let text = stream.until("\n\n").await?;
@@ -74,17 +74,17 @@ async fn open(client: &Client, token: &str) -> Stream {
 }
 
 tests::on_sqlite! {
-    async fn a_socket_is_opened_where_other_servers_have_theirs(server: Server) {
+    async fn a_socket_can_be_opened_at_graphql(server: Server) {
         for path in ["/graphql/ws", "/graphql"] {
             let answer = handshake(&server, path, "Sec-WebSocket-Protocol").await;
             assert!(answer.starts_with("HTTP/1.1 101 "), "{path}: {answer}");
         }
-        // Without an upgrade it is what it was.
+        // Without an upgrade, the path works as before.
         let answer = server.anonymous().send("GET", "/graphql?query=%7B__typename%7D", &[], "").await.unwrap();
         assert_eq!(answer.graphql().unwrap().ok()["__typename"], "Query");
     }
 
-    async fn names_of_headers_are_written_as_clients_look_for_them(server: Server) {
+    async fn header_names_have_the_usual_case(server: Server) {
         for name in ["Sec-WebSocket-Protocol", "sec-websocket-protocol", "SEC-WEBSOCKET-PROTOCOL"] {
             let answer = handshake(&server, "/graphql/ws", name).await;
             assert!(answer.contains(&format!("\r\n{name}: graphql-transport-ws\r\n")), "{answer}");
@@ -101,7 +101,7 @@ tests::on_sqlite! {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Streamed").await;
         let token = reserve(&ada).await;
-        // What is asked for before the stream is open comes when it is.
+        // The results of an operation that starts before the stream is open arrive once it is.
         assert_eq!(run(&ada, &token, "1", "{ viewer { email } }", json!({})).await, 202);
         let mut stream = open(&ada, &token).await;
         let next = |id: &str, data: Value| ("next".to_owned(), json!({ "id": id, "payload": { "data": data } }));
@@ -118,7 +118,7 @@ tests::on_sqlite! {
         assert_eq!(ask(&ada, "DELETE", "/graphql?operationId=b", Some(&token), Value::Null).await.status, 200);
         project.create_file("a.py", "one\n").await;
         assert_eq!(event(&mut stream).await, Some(next("a", json!({ "projectEvents": { "revision": 2 } }))));
-        // What is refused is a result, and its id may be used again.
+        // A refusal is a result, and its id can be used again.
         for _ in 0..2 {
             assert_eq!(run(&ada, &token, "c", "{ nope }", json!({})).await, 202);
             let (kind, refused) = event(&mut stream).await.unwrap();
@@ -128,12 +128,12 @@ tests::on_sqlite! {
         }
         assert_eq!(ask(&ada, "POST", "/graphql", Some(&token), json!({ "query": "{ viewer { id } }" })).await.status, 400);
         assert_eq!(ask(&ada, "DELETE", "/graphql", Some(&token), Value::Null).await.status, 400);
-        // There is one answer for a token.
+        // A token has only one stream.
         let second = stream_of(&ada, &token).await;
         assert_eq!(second.status, 409);
     }
 
-    async fn a_stream_is_its_users_alone(server: Server) {
+    async fn a_stream_belongs_to_its_user(server: Server) {
         let (ada, eve) = (server.user("ada@example.com"), server.user("eve@example.com"));
         assert_eq!(ask(&server.anonymous(), "PUT", "/graphql", None, Value::Null).await.status, 401);
         let token = reserve(&ada).await;
@@ -148,17 +148,17 @@ tests::on_sqlite! {
         assert_eq!(run(&ada, &token, "1", "{ viewer { id } }", json!({})).await, 202);
         assert_eq!(event(&mut stream).await.unwrap().0, "next");
         drop(stream);
-        // Who has left the stream has ended it.
+        // Closing the stream's connection ends it.
         for _ in 0..100 {
             if run(&ada, &token, "2", "{ viewer { id } }", json!({})).await == 404 {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        panic!("the stream is still there");
+        panic!("the stream still exists");
     }
 
-    async fn a_stream_has_its_bounds_and_ends_with_its_token(database: Database) {
+    async fn a_stream_has_limits_and_ends_with_its_token(database: Database) {
         let server = Server::start_with(&database, &["--max-user-sockets=2", "--max-socket-operations=2"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Bounded").await;

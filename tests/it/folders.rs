@@ -1,5 +1,5 @@
-//! Given files in folders that nobody made, and folders that somebody did, when the folders are listed, moved, deleted and
-//! brought back, then they behave as folders.
+//! Given implicit folders (only files below them) and explicitly created ones, when they are listed, moved, deleted and
+//! restored, then they behave as folders.
 
 use serde_json::{Value, json};
 use tests::{
@@ -31,7 +31,7 @@ async fn filled(server: &Server, name: &str) -> Project {
 }
 
 tests::on_both! {
-    async fn a_folder_is_there_as_long_as_something_is_below_it(server: Server) {
+    async fn an_implicit_folder_exists_as_long_as_something_is_below_it(server: Server) {
         let project = filled(&server, "Listed").await;
         let top = children(&project, "").await;
         assert_eq!(each(&top["nodes"], "path"), ["readme", "src", "src-2", "src.py", "\u{e9}t\u{e9}"]);
@@ -46,7 +46,7 @@ tests::on_both! {
             assert_eq!(none, json!({ "totalCount": 0, "nodes": [] }), "{nowhere}");
         }
 
-        // It is found by its path and by its id, and has nothing but that.
+        // It is found by its path and by its id, and has only these fields.
         let lib = project.ask(&format!("file(path: \"src/lib\") {{ {ENTRY} language sizeBytes contentBase64 createdAt updatedAt
             blame {{ startLine }} versions {{ totalCount nodes {{ id }} }} }}")).await["file"].take();
         let shown = json!([lib["path"], lib["name"], lib["parentPath"], lib["type"], lib["version"], lib["hash"], lib["content"], lib["isDeleted"]]);
@@ -60,7 +60,7 @@ tests::on_both! {
         let found = project.client.gql(node, json!({ "id": lib["id"] })).await.ok();
         assert_eq!(found["node"], json!({ "id": lib["id"], "path": "src/lib" }));
         assert_eq!(each(&found["nodes"], "id"), [lib["id"].clone(), lib["id"].clone()]);
-        // To anybody else it is not there.
+        // Other users do not find it.
         let eve = server.user("eve@example.com");
         assert_eq!(eve.gql(node, json!({ "id": lib["id"] })).await.ok()["node"], Value::Null);
         assert_eq!(project.of(&eve).ask("children { totalCount }").await, Value::Null);
@@ -74,7 +74,7 @@ tests::on_both! {
         let last = children(&project, &format!("(last: 1, before: {after})")).await;
         assert_eq!(each(&last["nodes"], "path"), ["readme"]);
 
-        // With the last file the folder goes, unless it was made; then it stays, as itself.
+        // An implicit folder disappears with its last file; an explicit one stays, with its own id.
         let then = project.revision().await;
         project.write("createFile", json!({ "path": "src/lib", "type": "FOLDER" }), "revision").await;
         assert_eq!(project.client.gql(node, json!({ "id": lib["id"] })).await.ok()["node"], Value::Null);
@@ -85,19 +85,19 @@ tests::on_both! {
         let gone = project.write("deleteFile", json!({ "path": "src/lib" }), "file { version } change { path }").await;
         assert_eq!(gone, json!({ "file": { "version": 2 }, "change": { "path": "src/lib" } }));
         assert_eq!(each(&children(&project, "").await["nodes"], "path"), ["readme", "src-2", "src.py", "\u{e9}t\u{e9}"]);
-        // Each moment has its own tree.
+        // Each revision has its own tree.
         assert_eq!(without_moment(&children(&project, &format!("(at: {then})")).await, then), top);
         let found = project.ask(&format!("file(path: \"src/lib\", at: {then}) {{ {ENTRY} }} now: file(path: \"src/lib\") {{ id }}")).await;
         assert_eq!((&without_moment(&found["file"], then), &found["now"]), (&src["nodes"][0], &Value::Null));
     }
 
-    async fn a_folder_moves_and_goes_with_what_is_in_it(server: Server) {
+    async fn a_folder_moves_and_is_deleted_with_its_contents(server: Server) {
         let project = filled(&server, "Moved").await;
         let mut listener = project.listen(project.revision().await, "revision changes { type path oldPath }").await;
         let before = project.contents().await;
         let select = "file { path type version isDeleted } change { path } changes { type path oldPath } revision";
 
-        // Moved: one revision, and every listener hears of all of it.
+        // Moved: one revision, and every subscriber receives all of it.
         let moved = project.write("renameFile", json!({ "path": "src", "newPath": "lib/python" }), select).await;
         assert_eq!(moved["file"], json!({ "path": "lib/python", "type": "FOLDER", "version": 0, "isDeleted": false }));
         assert_eq!(moved["change"], Value::Null);
@@ -107,18 +107,18 @@ tests::on_both! {
             { "type": "RENAME", "path": "lib/python/main.py", "oldPath": "src/main.py" },
         ]);
         assert_eq!(moved["changes"], expected);
-        let heard = listener.event().await["projectEvents"].take();
-        assert_eq!(heard, json!({ "revision": moved["revision"], "changes": expected }));
+        let event = listener.event().await["projectEvents"].take();
+        assert_eq!(event, json!({ "revision": moved["revision"], "changes": expected }));
         assert_eq!(project.ask("file(path: \"src\") { id }").await["file"], Value::Null);
 
-        // By letter case alone, and to where it was, up and down.
+        // Changes of letter case only, and moves to its parent and back.
         for (from, to) in [("lib", "Lib"), ("Lib/python", "Lib/Python"), ("Lib/Python", "Lib"), ("Lib", "src")] {
             project.write("renameFile", json!({ "path": from, "newPath": to }), "revision").await;
             listener.event().await;
         }
         assert_eq!(project.contents().await, before);
 
-        // Nowhere else than where there is nothing.
+        // A folder moves only to a free path.
         project.write("createFile", json!({ "path": "made", "type": "FOLDER" }), "revision").await;
         listener.event().await;
         for (from, to, code, field) in [
@@ -139,7 +139,7 @@ tests::on_both! {
         refused(&project, "updateFile", json!({ "path": "src", "content": "" }), "BAD_USER_INPUT", "path").await;
         refused(&project, "syncFiles", json!({ "files": [{ "path": "src", "content": "" }] }), "CONFLICT", "files").await;
         refused(&project, "deleteFile", json!({ "path": "sr" }), "NOT_FOUND", "path").await;
-        // A folder that nobody made has no version to guard.
+        // An implicit folder has no version for a precondition.
         for (name, input) in [("deleteFile", json!({ "path": "src" })), ("renameFile", json!({ "path": "src", "newPath": "b" }))] {
             let mut input = input;
             input["expectedVersion"] = json!(1);
@@ -150,7 +150,7 @@ tests::on_both! {
         let same = project.write("renameFile", json!({ "path": "src", "newPath": "src/" }), "revision changes { path }").await;
         assert_eq!(same, json!({ "revision": project.revision().await, "changes": [] }));
 
-        // Deleted, and everything comes back by an undo.
+        // Deleted, and an undo restores everything.
         let gone = project.write("deleteFile", json!({ "path": "src" }), select).await;
         assert_eq!(gone["file"], json!({ "path": "src", "type": "FOLDER", "version": 0, "isDeleted": true }));
         assert_eq!(each(&gone["changes"], "path"), ["src/lib/a.py", "src/lib/b.py", "src/main.py"]);
@@ -162,13 +162,13 @@ tests::on_both! {
         let after = project.contents().await;
         assert_eq!(after.iter().filter(|(path, _)| path != "made").cloned().collect::<Vec<_>>(), before);
 
-        // A sync deletes it too, and a file takes its place in the same revision.
+        // A sync deletes it too, and a file takes its path in the same revision.
         let sync = json!({ "files": [{ "path": "src", "content": "a file\n" }], "deletes": ["src/main.py", "src/lib", "nowhere"] });
         let synced = project.write("syncFiles", sync, "created deleted").await;
         assert_eq!(synced, json!({ "created": 1, "deleted": 3 }));
         assert_eq!(project.ask("file(path: \"src\") { type }").await["file"]["type"], "FILE");
 
-        // What does not fit is blamed on the argument that says it.
+        // The error of a mismatch names its argument.
         let made = project.ask("file(path: \"made\") { id }").await["file"]["id"].take();
         project.write("deleteFile", json!({ "path": "made" }), "revision").await;
         let deleted = project.revision().await;
@@ -180,7 +180,7 @@ tests::on_both! {
         assert_eq!((answer.error_code(), answer.field()), ("CONFLICT", "fileId"));
         assert_eq!(text(&answer.error()["extensions"]["paths"][0]), "made");
 
-        // Somebody who only reads moves and deletes no folder, a stranger finds none.
+        // A viewer cannot move or delete a folder, and a stranger finds none.
         let eve = project.of(&server.user("eve@example.com"));
         for (name, input) in [("deleteFile", json!({ "path": "src" })), ("renameFile", json!({ "path": "src", "newPath": "b" }))] {
             assert_eq!(eve.mutate(name, input, "revision").await.error_code(), "NOT_FOUND");

@@ -1,4 +1,4 @@
-//! The example tabs of the page at `/`, run as a person who clicks through them would, from the first to the last.
+//! The example tabs of the page at `/`, run in order as a user would click through them.
 
 use std::collections::HashMap;
 
@@ -6,14 +6,14 @@ use antiphon::transport::graphiql::EXAMPLES;
 use serde_json::{Map, Value, json};
 use tests::server::Server;
 
-/// The operations of a document, in their order: their kind and their name.
+/// The operations of a document, in order: their kind and their name.
 fn operations(document: &str) -> Vec<(&str, &str)> {
     let starts = document.lines().filter_map(|line| line.split_once(' '));
     let starts = starts.filter(|(kind, _)| ["query", "mutation", "subscription"].contains(kind));
     starts.map(|(kind, rest)| (kind, rest.split(['(', ' ', '{']).next().unwrap_or_default())).collect()
 }
 
-/// The variables, each `PASTE-<NOUN>-ID` replaced by the last id of that noun where there is one, as the page does.
+/// The variables, with each `PASTE-<NOUN>-ID` replaced by the last id of that noun, if there is one, as the page does.
 fn filled(value: &Value, ids: &HashMap<String, String>) -> Value {
     match value {
         Value::String(text) => json!(ids.get(text).unwrap_or(text)),
@@ -24,7 +24,7 @@ fn filled(value: &Value, ids: &HashMap<String, String>) -> Value {
 }
 
 tests::on_both! {
-    async fn every_example_works_in_its_turn(server: Server) {
+    async fn every_example_works_in_order(server: Server) {
         let ada = server.user("ada@example.com");
         let mut ids = HashMap::new();
         let mut answers = Map::new();
@@ -56,7 +56,7 @@ tests::on_both! {
             }
         }
 
-        // The story that the tabs' comments tell.
+        // The results that the tabs' comments promise.
         assert_eq!(answers["CreateProject"]["createProject"]["revision"], 1);
         assert_eq!(answers["RevertFile"]["revertFile"]["file"]["version"], 3);
         assert_eq!(answers["RevertFile"]["revertFile"]["file"]["content"], "print(\"Hello, World!\")\n");
@@ -77,21 +77,21 @@ tests::on_both! {
         assert_eq!((here.as_array().map(Vec::len), &here[0]["user"]["fullName"]), (Some(1), &json!("ada")));
         let finished = &answers["FinishMessage"]["finishMessage"];
         assert_eq!(finished["message"]["content"], "The agent says hello now.");
-        // And the listener of the third tab has heard all of it, in order.
+        // The subscription of the third tab has received everything, in order.
         assert_eq!(answers["Listen"]["projectEvents"]["revision"], 1);
-        let listener = listeners.get_mut("Listen").expect("a tab that listens");
+        let listener = listeners.get_mut("Listen").expect("a tab with a subscription");
         let last = finished["revision"].as_u64().unwrap();
         for revision in 2..=last {
             assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
         }
-        // As has the one of the last tab, in whatever pieces.
-        let listener = listeners.get_mut("MessageStream").expect("a tab that listens");
-        let (mut heard, mut state) = (String::new(), json!("STREAMING"));
+        // So has the subscription of the last tab, in chunks of any size.
+        let listener = listeners.get_mut("MessageStream").expect("a tab with a subscription");
+        let (mut text, mut state) = (String::new(), json!("STREAMING"));
         while state == "STREAMING" {
             let piece = listener.event().await["messageStream"].take();
-            heard.push_str(piece["text"].as_str().unwrap());
+            text.push_str(piece["text"].as_str().unwrap());
             state = piece["state"].clone();
         }
-        assert_eq!((heard.as_str(), state), ("The agent says hello now.", json!("FINISHED")));
+        assert_eq!((text.as_str(), state), ("The agent says hello now.", json!("FINISHED")));
     }
 }

@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests take for granted.
+//! Tests of the harness itself.
 
 use serde_json::json;
 use tests::{
@@ -7,7 +7,7 @@ use tests::{
 };
 
 tests::on_both! {
-    async fn two_servers_on_one_database_see_the_same(database: Database) {
+    async fn two_servers_on_one_database_show_the_same_data(database: Database) {
         let (one, other) = (Server::start(&database).await, Server::start(&database).await);
         assert_ne!(one.address(), other.address());
         let id = |data: serde_json::Value| data["viewer"]["id"].clone();

@@ -1,5 +1,5 @@
-//! Given files that are made, changed, moved, deleted and brought back, then every step can be read, compared and undone, and
-//! every byte comes back as it went in.
+//! Given files that are created, changed, moved, deleted and restored, then every step can be read, compared and
+//! undone, and every byte comes back as it was written.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use tests::{
     workload::sha256,
 };
 
-/// Contents that follow each other, each another kind of step.
+/// Successive contents, each a different kind of step.
 const STEPS: &[&str] = &[
     "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n",
     "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nTEN\n",
@@ -28,7 +28,7 @@ const STEPS: &[&str] = &[
     "",
 ];
 
-/// Applies a unified diff as strictly as can be: every line and every count must fit.
+/// Applies a unified diff strictly: every line and every count must match.
 fn patch(old: &str, diff: &str) -> String {
     let old: Vec<&str> = old.split_inclusive('\n').collect();
     let (mut new, mut at) = (Vec::<String>::new(), 0);
@@ -62,7 +62,7 @@ fn patch(old: &str, diff: &str) -> String {
     new.concat()
 }
 
-/// The same from `lineChanges`: replaces and checks every line that it names.
+/// The same from `lineChanges`: replaces and checks every line.
 fn replace_lines(old: &str, changes: &Value) -> Vec<String> {
     let lines = |text: &str| text.split_terminator('\n').map(str::to_owned).collect::<Vec<_>>();
     let (old, mut new, mut at) = (lines(old), Vec::new(), 0);
@@ -91,7 +91,7 @@ async fn node(client: &Client, kind: &str, id: &Value, select: &str) -> Value {
     client.gql(&query, json!({ "id": id })).await.ok()["node"].take()
 }
 
-/// The kinds and paths of a list of changes.
+/// The types and paths of a list of changes.
 fn steps(changes: &Value) -> Vec<(String, String)> {
     changes.as_array().unwrap().iter().map(|change| (text(&change["type"]), text(&change["path"]))).collect()
 }
@@ -141,13 +141,13 @@ tests::on_both! {
             assert_eq!((&change["additions"], &change["deletions"]), (&json!(count("insert")), &json!(count("delete"))));
             assert_eq!((&version["additions"], &version["deletions"]), (&change["additions"], &change["deletions"]));
 
-            // The same content again is no step.
+            // Writing the same content again is no step.
             if at == STEPS.len() - 1 {
                 let same = project.write("updateFile", json!({ "path": "notes.txt", "content": content }), "revision change { id } file { version }").await;
                 assert_eq!(same, json!({ "revision": at + 2, "change": null, "file": { "version": at + 1 } }));
             }
         }
-        // Equal runs are shortened to three lines.
+        // Runs of equal lines are shortened to three lines of context.
         let expected = json!([
             { "op": "equal", "oldStart": 7, "newStart": 7, "lines": ["seven", "eight", "nine"] },
             { "op": "delete", "oldStart": 10, "newStart": 10, "lines": ["ten"] },
@@ -170,7 +170,7 @@ tests::on_both! {
         assert_eq!(project.ask("diff(from: 10, to: 15) { path }").await["diff"], json!([]));
     }
 
-    async fn bytes_that_are_no_text_come_back_as_they_went_in(server: Server) {
+    async fn binary_contents_come_back_as_they_were_written(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Bytes").await;
         let all: Vec<u8> = (0..=255).collect();
@@ -186,7 +186,7 @@ tests::on_both! {
         assert_eq!(files[1]["file"]["content"], String::from_utf8(nul).unwrap());
         assert_eq!(files[1]["file"]["contentBase64"], Value::Null);
 
-        // From bytes to text and back.
+        // From binary to text and back.
         project.update_file("all.bin", "text now\n").await;
         let changed: Vec<u8> = all.iter().rev().copied().collect();
         project.write("updateFile", json!({ "path": "all.bin", "contentBase64": STANDARD.encode(&changed) }), "revision").await;
@@ -200,12 +200,12 @@ tests::on_both! {
         let reverted = ada.mutate("revertFile", json!({ "fileId": files[0]["file"]["id"], "version": 1 }), "file { contentBase64 }").await.ok();
         assert_eq!(reverted["revertFile"]["file"]["contentBase64"], STANDARD.encode(&all));
 
-        // Text in base64 is text.
+        // Text sent in Base64 is text.
         project.write("createFile", json!({ "path": "a.txt", "contentBase64": STANDARD.encode("Ä\r\n") }), "revision").await;
         assert_eq!(project.ask("file(path: \"a.txt\") { content contentBase64 }").await["file"], json!({ "content": "Ä\r\n", "contentBase64": null }));
     }
 
-    async fn files_and_folders_move_with_their_past(server: Server) {
+    async fn files_and_folders_move_with_their_history(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Moves").await;
         project.write("createFile", json!({ "path": "src", "type": "FOLDER" }), "revision").await;
@@ -225,13 +225,13 @@ tests::on_both! {
         assert!(text(&moved["change"]["diff"]).contains("rename from src/a.py\nrename to main.py\n"));
         assert_eq!(project.ask("file(path: \"src/a.py\") { id }").await["file"], Value::Null);
 
-        // To where it is already: nothing happens.
+        // A move to the present path changes nothing.
         let before = project.state().await;
         let same = project.write("renameFile", json!({ "path": "main.py", "newPath": "/main.py" }), "change { id } file { version }").await;
         assert_eq!(same, json!({ "change": null, "file": { "version": 2 } }));
         assert_eq!(project.state().await, before);
 
-        // A folder takes along what is below it, and nothing that is only called alike.
+        // A folder moves with everything below it, but not with paths that only share its prefix.
         let input = json!({ "path": "src", "newPath": "lib/new" });
         let moved = project.write("renameFile", input, "revision file { path type } change { oldPath }").await;
         assert_eq!(moved["file"], json!({ "path": "lib/new", "type": "FOLDER" }));
@@ -242,7 +242,7 @@ tests::on_both! {
         let expected = json!([{ "type": "RENAME", "path": "lib/new", "oldPath": "src" }, { "type": "RENAME", "path": "lib/new/deep/b.py", "oldPath": "src/deep/b.py" }]);
         assert_eq!(events["events"][0]["changes"], expected);
 
-        // Between two revisions a move is a move, with its edits.
+        // Between two revisions a move is one change, with its edits.
         project.update_file("lib/new/deep/b.py", "b = 2\n").await;
         let diff = project.ask("diff(from: 5) { path oldPath type diff }").await["diff"].take();
         assert_eq!(each(&diff, "path"), ["lib/new", "lib/new/deep/b.py", "main.py"]);
@@ -250,12 +250,12 @@ tests::on_both! {
         assert_eq!(each(&diff, "type"), ["RENAME"; 3]);
         assert_eq!(patch("b = 1\n", &text(&diff[1]["diff"])), "b = 2\n");
 
-        // A version is reverted by its content; the place stays.
+        // Reverting to a version restores its content; the path stays.
         let reverted = ada.mutate("revertFile", json!({ "fileId": id, "version": 1 }), "change { id } file { path version }").await.ok();
         assert_eq!(reverted["revertFile"], json!({ "change": null, "file": { "path": "main.py", "version": 2 } }));
     }
 
-    async fn what_is_deleted_is_still_in_the_past(server: Server) {
+    async fn deleted_files_stay_in_the_history(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Deleted").await;
         let first = project.create_file("a.py", "first\n").await;
@@ -272,14 +272,14 @@ tests::on_both! {
         let again = project.mutate("deleteFile", json!({ "path": "a.py" }), "revision").await;
         assert_eq!(again.error_code(), "NOT_FOUND");
 
-        // What is made there again is the same file, with its deletion in its past …
+        // A file that is created at the same path is the same file, with its deletion in its history …
         let second = project.create_file("a.py", "second\n").await;
         assert_eq!(first, second);
         let revert = async |id: &str, version: i64, select: &str| ada.mutate("revertFile", json!({ "fileId": id, "version": version }), select).await;
         let deletion = revert(&first, 2, "revision").await;
         assert_eq!((deletion.error_code(), deletion.field()), ("BAD_USER_INPUT", "version"));
 
-        // … and comes back from it, where nothing else has taken its place.
+        // … and can be restored from there, if no other file has taken its path.
         project.write("deleteFile", json!({ "path": "a.py" }), "revision").await;
         project.create_file("b.py", "second\n").await;
         project.write("renameFile", json!({ "path": "b.py", "newPath": "a.py" }), "revision").await;
@@ -292,7 +292,7 @@ tests::on_both! {
         assert_eq!(each(&versions["versions"]["nodes"], "isDeletion"), [false, true, false, true, false]);
         assert_eq!(each(&versions["versions"]["nodes"], "content"), [json!("first\n"), Value::Null, json!("second\n"), Value::Null, json!("first\n")]);
 
-        // A folder goes with all that is in it.
+        // A folder is deleted with all its contents.
         let gone = project.write("deleteFile", json!({ "path": "docs" }), "revision file { path isDeleted }").await;
         assert_eq!(gone["file"], json!({ "path": "docs", "isDeleted": true }));
         assert_eq!(project.contents().await, pairs(&[("a.py", "first\n"), ("b.py", "second\n")]));
@@ -300,7 +300,7 @@ tests::on_both! {
         assert_eq!(stats, json!({ "stats": { "totalFiles": 2, "totalChanges": 12 }, "files": { "totalCount": 4 } }));
     }
 
-    async fn a_sync_does_no_more_than_it_must(server: Server) {
+    async fn a_sync_writes_only_differences(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Sync").await;
         let select = "created updated deleted renamed unchanged revision changes { type path oldPath }";
         let sync = async |files: &[(&str, &str)], mode: &str| {
@@ -324,7 +324,7 @@ tests::on_both! {
         assert_eq!(mirrored["changes"][2]["oldPath"], "docs/c");
         assert_eq!(project.contents().await, pairs(&[("b", "two"), ("e", "5"), ("moved/c", "3")]));
 
-        // Files and folders change places.
+        // Files and folders swap places.
         let turned = sync(&[("b/x", "two"), ("moved", "3")], "MIRROR").await;
         assert_eq!(counts(&turned), [0, 0, 1, 2, 0]);
         assert_eq!(project.contents().await, pairs(&[("b/x", "two"), ("moved", "3")]));
@@ -333,7 +333,7 @@ tests::on_both! {
         assert_eq!(counts(&sync(&[], "MIRROR").await), [0, 0, 2, 0, 0]);
         assert_eq!(project.contents().await, []);
 
-        // Many files in deep folders are as good as a few.
+        // Many files in deep folders work as well as a few.
         let deep = "d/".repeat(400);
         let files: Vec<(String, &str)> = (0..150).map(|n| (format!("{n}/{deep}x"), "deep")).collect();
         let files: Vec<(&str, &str)> = files.iter().map(|(path, content)| (path.as_str(), *content)).collect();
@@ -367,7 +367,7 @@ tests::on_both! {
         assert_eq!(after["files"]["nodes"], json!([{ "path": "a.py", "content": "v2\n" }, { "path": "c.py", "content": "new\n" }]));
         assert_ne!(after["manifestSha256"], before["manifestSha256"]);
 
-        // Writes for nobody, for another message or in its session alone leave it where it is.
+        // Writes for no message, for another message or only for the session do not move the snapshot.
         let second = json!(project.add_message(&session, "I write v3", true).await);
         project.update_file("a.py", "v2.5\n").await;
         project.write("updateFile", json!({ "path": "a.py", "content": "v3\n", "sessionId": session, "messageId": second }), "revision").await;
@@ -375,20 +375,20 @@ tests::on_both! {
         assert_eq!(snapshot(&first).await, after);
         assert_eq!(snapshot(&second).await["files"]["nodes"][0]["content"], "v3\n");
 
-        // So a rollback to "I write v2" gives v2.
+        // So a rollback to "I write v2" restores v2.
         let restored = ada.mutate("restoreSnapshot", json!({ "snapshotId": after["id"] }), "revision").await.ok();
         assert_eq!(project.contents().await, pairs(&[("a.py", "v2\n"), ("c.py", "new\n")]));
         let made = project.write("createSnapshot", json!({}), "snapshot { manifestSha256 name }").await;
         assert_eq!(made["snapshot"], json!({ "manifestSha256": after["manifestSha256"], "name": null }));
         assert_eq!(number(&restored["restoreSnapshot"]["revision"]) + 1, project.revision().await);
 
-        // A user's checkpoint, and an assistant's plain message, make none.
+        // A user's checkpoint, and an assistant's message without the checkpoint flag, create no snapshot.
         let input = json!({ "sessionId": session, "role": "USER", "content": "Mine", "isCheckpoint": true });
         let added = ada.mutate("addMessage", input, "snapshot { id } message { isCheckpoint snapshot { id } }").await.ok();
         assert_eq!(added["addMessage"], json!({ "snapshot": null, "message": { "isCheckpoint": true, "snapshot": null } }));
     }
 
-    async fn a_restore_gives_the_state_exactly_and_touches_nothing_else(server: Server) {
+    async fn a_restore_gives_the_exact_state_and_changes_nothing_else(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Restore").await;
         let kept = project.create_file("kept.py", "kept\n").await;
@@ -429,15 +429,15 @@ tests::on_both! {
         let ids = project.ask("kept: file(path: \"kept.py\") { id version } moved: file(path: \"moved.py\") { id version } deleted: file(path: \"deleted.py\") { id version }").await;
         assert_eq!(ids["kept"], json!({ "id": kept, "version": 1 }));
         assert_eq!(ids["moved"], json!({ "id": moved, "version": 4 }));
-        // Made, deleted, made again, and gone back.
+        // Created, deleted, created again, and restored.
         assert_eq!(ids["deleted"], json!({ "id": deleted, "version": 4 }));
         assert_eq!(project.ask(&format!("diff(from: {at}) {{ path }}")).await["diff"], json!([]));
 
-        // … and back again, by the backup …
+        // … and back again, from the backup …
         ada.mutate("restoreSnapshot", json!({ "snapshotId": backup }), "revision").await.ok();
         assert_eq!(project.contents().await, now);
 
-        // … and to any revision, the first and the last among them.
+        // … and to any revision, including the first and the last.
         let input = json!({ "revision": 1 });
         let emptied = project.write("restoreRevision", input, "revision changes { type } project { stats { totalFiles } }").await;
         assert_eq!(emptied["project"]["stats"]["totalFiles"], 0);
@@ -449,7 +449,7 @@ tests::on_both! {
         let same = project.write("restoreRevision", json!({ "revision": present, "expectedRevision": present }), "revision backup { revision } changes { id }").await;
         assert_eq!(same, json!({ "revision": present, "backup": { "revision": present }, "changes": [] }));
 
-        // History has only grown.
+        // The history has only grown.
         for (revision, contents) in [(at, &then), (last, &now), (last + 1, &then), (last + 2, &now)] {
             let files = project.ask(&format!("files(at: {revision}, first: 100) {{ nodes {{ path content }} }}")).await;
             let files = files["files"]["nodes"].as_array().unwrap().clone();
@@ -459,7 +459,7 @@ tests::on_both! {
         assert_eq!(node(&ada, "ProjectFile", &json!(kept), "versions { totalCount }").await["versions"]["totalCount"], 3);
     }
 
-    async fn a_retry_with_its_key_is_the_first_message(server: Server) {
+    async fn a_retry_with_the_same_key_returns_the_first_message(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Retry").await;
         let session = project.start_session().await;
@@ -476,12 +476,12 @@ tests::on_both! {
         let other = add(&session, "First", "key 2").await;
         assert_eq!((&other["revision"], &other["message"]["content"]), (&json!(4), &json!("First")));
 
-        // All at once: one of them is the message.
+        // Concurrent retries return one message.
         let answers = futures::future::join_all((0..8).map(|_| add(&session, "At once", "key 3"))).await;
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
         assert_eq!(project.revision().await, 5);
 
-        // Another session has keys of its own, and one that has ended still answers for what was said in it.
+        // Keys belong to a session, and an ended session still answers for its own.
         let next = project.start_session().await;
         assert_eq!(add(&next, "Next", "key 1").await["message"]["content"], "Next");
         assert_eq!(add(&session, "Too late", "key 1").await, first);
@@ -489,7 +489,7 @@ tests::on_both! {
         assert_eq!(ada.mutate("addMessage", input, "revision").await.error_code(), "CONFLICT");
     }
 
-    async fn a_person_has_one_active_session_in_a_project(server: Server) {
+    async fn a_user_has_one_active_session_in_a_project(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Sessions").await;
         let other = Project::create(&ada, "Other").await;
@@ -512,13 +512,13 @@ tests::on_both! {
         assert_eq!(project.state().await, before);
         assert_eq!(project.ask("activeSession { id }").await["activeSession"], Value::Null);
 
-        // However many are started at once.
+        // However many sessions start at once.
         futures::future::join_all((0..6).map(|_| project.start_session())).await;
         let active = project.ask("sessions(filter: { isActive: true }) { totalCount } revision").await;
         assert_eq!(active, json!({ "sessions": { "totalCount": 1 }, "revision": 10 }));
     }
 
-    async fn what_changes_nothing_makes_no_revision(server: Server) {
+    async fn a_write_without_changes_makes_no_revision(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Still").await;
         project.create_file("a.py", "a\n").await;
@@ -542,7 +542,7 @@ tests::on_both! {
         assert_eq!(after, before);
     }
 
-    async fn values_of_the_clients_come_back_as_they_are(server: Server) {
+    async fn values_of_clients_come_back_unchanged(server: Server) {
         let ada = server.user("ada@example.com");
         let config = json!({ "text": "\\u0000 as text, \"quoted\" \u{2028}", "number": 1.5, "large": 9007199254740993_i64,
             "list": [1, [], {}, null, true], "": "empty name", "deep": { "deep": { "deep": [{ "deep": "" }] } } });
@@ -560,7 +560,7 @@ tests::on_both! {
         let message = node(&ada, "ChatMessage", &id, "content role contextData metadata").await;
         assert_eq!(message, json!({ "content": content, "role": "SYSTEM", "contextData": config, "metadata": [1] }));
 
-        // null takes a description away, and leaves what is left out.
+        // `null` clears a description; an omitted field stays.
         let input = json!({ "id": project.id, "description": null });
         let updated = ada.mutate("updateProject", input, "project { name description }").await.ok();
         assert_eq!(updated["updateProject"]["project"], json!({ "name": " A  name ", "description": null }));

@@ -1,5 +1,5 @@
-//! Hostile documents, after the lists of graphql-armor, graphql-cop and others: each is answered or refused at once, by the limit
-//! that it breaks, and whoever asks next is answered as before.
+//! Hostile documents, after the lists of graphql-armor, graphql-cop and others: each is answered or refused at once by
+//! the limit that it exceeds, and later requests are answered as before.
 
 use std::{
     fmt::Write,
@@ -14,10 +14,10 @@ use tests::{
     server::{self, ChildServer, Server, memory},
 };
 
-/// How long an answer may take: where nothing is optimised and other tests run beside this one, longer.
+/// How long a response can take. Longer in debug builds, where other tests also run at the same time.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20_000 } else { 100 });
 
-/// By how much each may raise the peak of the server's memory, in bytes.
+/// How much each document can raise the peak of the server's memory, in bytes.
 const MEMORY: u64 = 50_000_000;
 
 fn request(query: impl Into<String>) -> Value {
@@ -35,7 +35,8 @@ fn explosion(levels: usize, spreads: usize, end: &str) -> String {
     document
 }
 
-/// A name, the request, and the code that it is refused with (empty: it is answered) and, of limits, the setting that it names.
+/// A name, the request, the code that it is refused with (empty: it is answered) and, for limits, the setting that the
+/// error names.
 fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str)> {
     const COMPLEX: &str = "QUERY_TOO_COMPLEX";
     const INVALID: &str = "GRAPHQL_VALIDATION_FAILED";
@@ -58,7 +59,7 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
         ),
         ("aliases below the root", of_project(&numbered(101, "a#: name ")), COMPLEX, "--max-query-aliases"),
         (
-            "aliases of what costs much",
+            "aliases of an expensive field",
             request(format!("{{ {} }}", numbered(1_000, "a#: viewer { id } "))),
             COMPLEX,
             "--max-root-fields",
@@ -81,8 +82,8 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
         ),
         ("a batch", batch(11), "PAYLOAD_TOO_LARGE", "--max-batch"),
         ("a large batch", batch(10_000), "PAYLOAD_TOO_LARGE", "--max-batch"),
-        ("a field again and again", of_project(&many(1_000, "name ")), "", ""),
-        ("a field too often", of_project(&many(3_000, "name ")), COMPLEX, "--max-query-fields"),
+        ("a repeated field", of_project(&many(1_000, "name ")), "", ""),
+        ("a field repeated too often", of_project(&many(3_000, "name ")), COMPLEX, "--max-query-fields"),
         (
             "directives",
             request(format!("{{ __typename {} }}", many(51, "@include(if: true) "))),
@@ -150,7 +151,7 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
         ),
         ("brackets of objects", request(format!("{{ a(b: {}) }}", nested(2_000, "{a:", "1", "}"))), COMPLEX, "128"),
         (
-            "brackets just below",
+            "brackets just below the limit",
             request(format!("{{ viewer {{ id(b: {}) }} }}", nested(120, "[", "", "]"))),
             INVALID,
             "",
@@ -163,29 +164,34 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
         ),
         ("fragments that double", request(explosion(30, 2, "__typename")), COMPLEX, "--max-query-fields"),
         ("fragments by ten", request(explosion(31, 10, "viewer { id }")), COMPLEX, "--max-query-fields"),
-        ("fragments of nothing", request(explosion(40, 10, "...Missing")), COMPLEX, "--max-query-fields"),
         (
-            "fragments in a circle",
+            "fragments that end in a missing one",
+            request(explosion(40, 10, "...Missing")),
+            COMPLEX,
+            "--max-query-fields",
+        ),
+        (
+            "circular fragments",
             request("{ ...A } fragment A on Query { ...B ...B } fragment B on Query { ...A ...A }"),
             INVALID,
             "",
         ),
-        ("a fragment in itself", request("{ ...A } fragment A on Query { ...A }"), INVALID, ""),
+        ("a fragment that spreads itself", request("{ ...A } fragment A on Query { ...A }"), INVALID, ""),
         (
-            "a circle by the way of a field",
+            "circular fragments through a field",
             request("{ viewer { ...A } } fragment A on User { ... on User { ...A } }"),
             INVALID,
             "",
         ),
         (
-            "a circle that nobody enters",
+            "circular fragments that are not used",
             request(format!("{{ __typename }} {}", numbered(200, "fragment F# on Query { ...F# ...F# } "))),
             INVALID,
             "",
         ),
         ("a long chain of fragments", request(explosion(700, 1, "__typename")), COMPLEX, "--max-query-depth"),
         (
-            "fragments that nobody spreads",
+            "fragments that are not used",
             request(format!("{{ __typename }} {}", numbered(1_000, "fragment F# on Query { a } "))),
             INVALID,
             "",
@@ -198,13 +204,13 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
             "--max-query-tokens",
         ),
         (
-            "variables within reason",
+            "a usual number of variables",
             request(format!("query({}) {{ __typename }}", numbered(2_000, "$v#: Int "))),
             INVALID,
             "",
         ),
         ("arguments", request(format!("{{ viewer({}) {{ id }} }}", numbered(2_000, "a#: 1 "))), INVALID, ""),
-        ("fields that are not there", request(format!("{{ viewer {{ {} }} }}", numbered(1_900, "nam# "))), INVALID, ""),
+        ("unknown fields", request(format!("{{ viewer {{ {} }} }}", numbered(1_900, "nam# "))), INVALID, ""),
         (
             "a huge integer",
             request(format!("{{ projects(first: {}) {{ totalCount }} }}", many(100_000, "9"))),
@@ -224,27 +230,27 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
             INPUT,
             "",
         ),
-        ("a page beyond 2^31", request("{ projects(first: 2147483648) { totalCount } }"), INPUT, ""),
+        ("a page beyond 2^31", request("{ projects(first: 2147483648) { totalCount } }"), INVALID, ""),
         (
-            "pages in pages",
+            "nested pages",
             of_project("sessions(first: 100) { nodes { messages(first: 500) { nodes { content } } } }"),
             COMPLEX,
             "--max-query-complexity",
         ),
         (
-            "pages in pages, by variable",
+            "nested pages, by variable",
             json!({ "query": "query($n: Int) { projects(first: $n) { nodes { sessions(last: $n) { nodes { messages(first: $n) { nodes { id } } } } } } }", "variables": { "n": 100 } }),
             COMPLEX,
             "--max-query-complexity",
         ),
         (
-            "pages in pages, by default",
+            "nested pages, by default",
             request("{ projects { nodes { sessions { nodes { messages { nodes { changes { diff } } } } } } } }"),
             COMPLEX,
             "--max-query-complexity",
         ),
         (
-            "pages round and round",
+            "pages in circles",
             request(format!(
                 "{{ viewer {{ id }} projects {{ nodes {{ {} }} }} }}",
                 nested(4, "sessions { nodes { project { ", "id", " } } }")
@@ -278,13 +284,13 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
         ),
         ("a long string", request(format!("{{ node(id: \"{}\") {{ id }} }}", many(250_000, "x"))), INPUT, ""),
         (
-            "a string too long",
+            "a string that is too long",
             request(format!("{{ node(id: \"{}\") {{ id }} }}", many(300_000, "x"))),
             COMPLEX,
             "--max-query-bytes",
         ),
-        ("nothing but commas", request(format!("{{ __typename }}{}", many(250_000, ","))), "", ""),
-        ("nothing but comments", request(format!("{}{{ __typename }}", many(120_000, "#\n"))), "", ""),
+        ("only commas", request(format!("{{ __typename }}{}", many(250_000, ","))), "", ""),
+        ("only comments", request(format!("{}{{ __typename }}", many(120_000, "#\n"))), "", ""),
         ("a string that never ends", request(format!("{{ node(id: \"{}", many(250_000, "x"))), SYNTAX, ""),
         ("a block string that never ends", request(format!("{{ node(id: \"\"\"{}", many(120_000, "\\\""))), SYNTAX, ""),
         ("a long name", request(format!("{{ {} }}", many(250_000, "x"))), INVALID, ""),
@@ -300,11 +306,11 @@ fn corpus(project: &str) -> Vec<(&'static str, Value, &'static str, &'static str
     ]
 }
 
-async fn is_well(project: &Project) -> bool {
+async fn is_healthy(project: &Project) -> bool {
     project.ask("name").await["name"] == "Kept"
 }
 
-/// Sends all, and prints a line for each: how long it took, by how much it raised the memory of the server, and the sizes.
+/// Sends all documents, and prints for each the time, the rise of the server's peak memory, and the sizes.
 async fn send_all(project: &Project, process: u32) {
     let bearer = format!("Bearer {}", project.client.token().unwrap());
     let headers = [
@@ -340,26 +346,27 @@ async fn send_all(project: &Project, process: u32) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Makes the peak of a process's memory what it has now, and answers that. Where that is not allowed, the peak is of all time.
+/// Resets the peak of a process's memory to its present use, and returns that. If this is not allowed, the peak covers
+/// the whole lifetime.
 fn forget_peak_memory(process: u32) -> Option<u64> {
     let _ = std::fs::write(format!("/proc/{process}/clear_refs"), "5");
     memory(process, "VmHWM:")
 }
 
 #[test]
-fn each_is_answered_or_refused_at_once_and_in_little_memory() {
+fn each_document_is_answered_or_refused_quickly_and_in_little_memory() {
     server::run_with_database(Kind::Sqlite, async |database: Database| {
         let mut child = ChildServer::start(&database);
         let project = Project::create(&child.user("ada@example.com"), "Kept").await;
-        assert!(is_well(&project).await);
+        assert!(is_healthy(&project).await);
         send_all(&project, child.id()).await;
-        assert!(is_well(&project).await);
+        assert!(is_healthy(&project).await);
         child.kill();
     });
 }
 
 tests::on_sqlite! {
-    async fn a_socket_refuses_the_same(server: Server) {
+    async fn a_socket_refuses_the_same_documents(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Kept").await;
         let mut socket = project.client.greeted().await;
         for (at, (name, request, code, _)) in corpus(&project.id).into_iter().enumerate() {
@@ -382,13 +389,13 @@ tests::on_sqlite! {
             }
             assert_eq!(given, code, "{name}");
         }
-        assert!(is_well(&project).await);
+        assert!(is_healthy(&project).await);
     }
 
-    async fn what_takes_too_long_is_ended(database: Database) {
+    async fn an_operation_that_takes_too_long_is_ended(database: Database) {
         let server = Server::start_with(&database, &["--max-operation-seconds=1"]).await;
         let project = Project::create(&server.user("ada@example.com"), "Kept").await;
-        // Somebody else writes meanwhile, so this write cannot begin.
+        // Another connection holds the write lock, so this write cannot start.
         let options = SqliteConnectOptions::new().filename(database.file().unwrap());
         let mut blocker = SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::query("BEGIN IMMEDIATE").execute(&mut blocker).await.unwrap();
@@ -399,7 +406,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn a_server_in_production_tells_no_schema(database: Database) {
+    async fn introspection_can_be_turned_off(database: Database) {
         let server = Server::start_with(&database, &["--introspection=false"]).await;
         let ada = server.user("ada@example.com");
         for query in [

@@ -1,5 +1,5 @@
-//! The house rules of ARCHITECTURE.md that no compiler checks: who imports whom, what stands at the top, what every file says
-//! of itself, and what none may say.
+//! The rules of ARCHITECTURE.md that the compiler does not check: which layer imports which, which files are at the top
+//! of the repository, how source files begin, and which words they must not contain.
 
 use std::{
     fmt::Write,
@@ -9,11 +9,16 @@ use std::{
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A layer of `api/src` (a folder, or a file beside them), the layers that it may use besides itself, and the crates that it
-/// must not use. What is not listed here sees everything.
+/// A layer of `api/src` (a folder or a file), the other layers that it can use, and the crates that it must not use.
+/// Modules that are not listed here can use everything.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
-    ("transport", &["graphql", "domain", "model", "config", "metrics"], &["entity", "migration", "sea_orm", "sqlx"]),
-    ("graphql", &["domain", "model", "metrics"], &["axum", "entity", "migration", "sea_orm", "sqlx"]),
+    (
+        "transport",
+        &["graphql", "live", "domain", "model", "config", "metrics"],
+        &["entity", "migration", "sea_orm", "sqlx"],
+    ),
+    ("graphql", &["live", "domain", "model", "metrics"], &["axum", "entity", "migration", "sea_orm", "sqlx"]),
+    ("live", &["domain", "storage", "model", "metrics"], &["axum", "entity", "migration", "sea_orm"]),
     ("domain", &["storage", "model", "metrics"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
     ("storage", &["model", "metrics"], &["async_graphql", "axum", "migration"]),
     ("model", &[], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
@@ -22,30 +27,41 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("telemetry", &["config", "model"], &["async_graphql", "axum", "entity", "migration", "sea_orm", "sqlx"]),
 ];
 
-/// The files that see every layer.
+/// The files that can use every layer.
 const OUTSIDE: &[&str] =
     &["app", "commands", "connection_check", "database_url", "lib", "main", "migrations", "secret"];
 
-/// What stands at the top of the repository, besides dot files.
+/// The entries at the top of the repository, except dot files.
 const TOP: &[&str] = &[
     "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
+    "Dockerfile",
+    "LICENSE",
     "README.md",
     "SECURITY.md",
     "api",
     "clients",
+    "compose.yaml",
+    "deploy",
+    "docs",
     "entity",
+    "examples",
     "migration",
     "schema.graphql",
     "tests",
 ];
 
-/// Most lines of a source file, its unit tests not counted.
+/// The most lines of a source file, without its unit tests.
 const MAX_LINES: usize = 800;
 
-/// Words of places and things outside the repository, which would mean nothing to its reader. Each is in two pieces, or this
-/// file would not pass.
+/// The most lines of README.md, so that a newcomer reads it to the end.
+const MAX_README_LINES: usize = 150;
+
+/// Names of places and things outside the repository, which mean nothing to its readers. Each is in two pieces, because
+/// otherwise this file would fail its own test.
 const FOREIGN: &[&str] = &[
     concat!("issue", " #"),
     concat!("/work", "/"),
@@ -59,7 +75,7 @@ const FOREIGN: &[&str] = &[
 ];
 
 #[test]
-fn layers_import_what_they_may() {
+fn layers_import_only_permitted_layers() {
     let source = root().join("api/src");
     let mut breaches = String::new();
     for path in files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
@@ -71,16 +87,16 @@ fn layers_import_what_they_may() {
             writeln!(breaches, "{}:{line}: {breach}", display(&path)).unwrap();
         }
     }
-    assert!(breaches.is_empty(), "who may import whom (ARCHITECTURE.md, tests/it/house.rs):\n{breaches}");
+    assert!(breaches.is_empty(), "forbidden imports (ARCHITECTURE.md, tests/it/house.rs):\n{breaches}");
 }
 
 #[test]
-fn a_breach_is_found_however_it_is_written() {
+fn every_form_of_a_forbidden_import_is_found() {
     let find = |module: &[&str], code: &str| {
         let module: Vec<_> = module.iter().map(|name| (*name).to_owned()).collect();
         breaches_of(code, &module).into_iter().map(|(line, _)| line).collect::<Vec<_>>()
     };
-    // Given ways to name what a layer must not see, then each is found, on its line …
+    // Given several ways to name forbidden items, then each is found, on its line …
     assert_eq!(find(&["graphql", "types", "file"], "use crate::{\n    domain::file,\n    storage::db,\n};"), [3]);
     assert_eq!(find(&["graphql", "types", "file"], "use super::super::super::storage::db;"), [1]);
     assert_eq!(find(&["graphql"], "fn f() {\n    g(&[crate::storage::db::now()])\n}"), [2]);
@@ -89,7 +105,7 @@ fn a_breach_is_found_however_it_is_written() {
     assert_eq!(find(&["model", "clock"], "macro_rules! m { () => { $crate::domain::now() } }"), [1]);
     assert_eq!(find(&["model", "clock"], "mod tests { use super::super::super::domain::now; }"), [1]);
     assert_eq!(find(&["nowhere"], "use crate::model::clock;"), [0]);
-    // … and what a layer may see, or only speaks of, is not.
+    // … and permitted items, and names in comments and strings, are not.
     assert_eq!(find(&["graphql", "types"], "// crate::storage\n/// [`crate::storage`]\nuse crate::domain;"), [0; 0]);
     assert_eq!(
         find(&["model", "clock"], "mod tests { use super::super::page::Page; fn f() { \"axum::x\"; } }"),
@@ -103,7 +119,7 @@ fn a_breach_is_found_however_it_is_written() {
 }
 
 #[test]
-fn only_what_is_listed_stands_at_the_top() {
+fn the_top_of_the_repository_holds_only_listed_entries() {
     let strangers: Vec<_> =
         children(root(), &ignored()).into_iter().filter(|path| !TOP.contains(&name(path))).collect();
     let strangers: Vec<_> = strangers.iter().map(|path| name(path)).filter(|name| !name.starts_with('.')).collect();
@@ -111,12 +127,12 @@ fn only_what_is_listed_stands_at_the_top() {
 }
 
 #[test]
-fn every_source_file_says_what_it_is_and_is_of_a_size_to_read() {
+fn every_source_file_begins_with_a_description_and_is_not_too_long() {
     let mut problems = String::new();
     for path in files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
         let text = fs::read_to_string(&path).unwrap();
         if !text.starts_with("//! ") {
-            writeln!(problems, "{}:1: begins without a `//!` that says what the file is", display(&path)).unwrap();
+            writeln!(problems, "{}:1: does not begin with a `//!` that describes the file", display(&path)).unwrap();
         }
         let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
         if lines > MAX_LINES {
@@ -127,10 +143,10 @@ fn every_source_file_says_what_it_is_and_is_of_a_size_to_read() {
 }
 
 #[test]
-fn the_repository_speaks_of_itself_alone() {
+fn the_repository_names_nothing_outside_itself() {
     let mut problems = String::new();
     for path in files() {
-        // What is not text is nobody's to read, and Cargo.lock is written by cargo.
+        // Skip binary files, and Cargo.lock, which cargo writes.
         let Ok(text) = fs::read_to_string(&path) else { continue };
         if path == root().join("Cargo.lock") {
             continue;
@@ -142,10 +158,113 @@ fn the_repository_speaks_of_itself_alone() {
             }
         }
     }
-    assert!(problems.is_empty(), "names that mean nothing to whoever reads the repository:\n{problems}");
+    assert!(problems.is_empty(), "names of things outside the repository:\n{problems}");
 }
 
-/// Whether the line holds the word, a path as an absolute one (so not `network/` + the rest, nor an URL's path).
+#[test]
+fn readme_is_short() {
+    let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(
+        lines <= MAX_README_LINES,
+        "README.md has {lines} lines, and at most {MAX_README_LINES} are read to the end"
+    );
+}
+
+#[test]
+fn every_link_of_a_document_resolves() {
+    let mut problems = String::new();
+    for path in files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for (line, target) in links(&text) {
+            if let Some(problem) = broken(&path, &text, &target) {
+                writeln!(problems, "{}:{line}: {target}: {problem}", display(&path)).unwrap();
+            }
+        }
+    }
+    assert!(problems.is_empty(), "links that lead nowhere:\n{problems}");
+}
+
+#[test]
+fn every_document_is_linked() {
+    let documents: Vec<_> = files()
+        .into_iter()
+        .filter(|path| {
+            path.starts_with(root().join("docs")) && path.extension().is_some_and(|extension| extension == "md")
+        })
+        .collect();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let linked: Vec<_> = links(&readme).into_iter().map(|(_, target)| root().join(target)).collect();
+    let strangers: Vec<_> = documents.iter().filter(|path| !linked.contains(path)).map(|path| display(path)).collect();
+    assert!(strangers.is_empty(), "README.md does not lead to {strangers:?}");
+}
+
+#[test]
+fn a_broken_link_is_found() {
+    let text = "# A b\n[one](docs/api.md) `[no](x)` [two](#a-b) ![three](nowhere.png)\n    [code](x)\n```\n[code](x)\n```\n\
+                [four](#c) [five](docs/api.md#nothing) [six](https://example.com/x)";
+    let readme = root().join("README.md");
+    let found: Vec<_> = links(text).into_iter().filter(|(_, target)| broken(&readme, text, target).is_some()).collect();
+    let expected = [(2, "nowhere.png"), (7, "#c"), (7, "docs/api.md#nothing")];
+    assert_eq!(found, expected.map(|(line, target)| (line, target.to_owned())));
+}
+
+#[test]
+fn every_setting_of_the_documents_is_one() {
+    let help = antiphon::config::Cli::try_parse_from(["antiphon", "serve", "--help"]).unwrap_err().to_string();
+    let text = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let (_, settings) = text.split_once("## Settings").unwrap();
+    let (settings, _) = settings.split_once("\n## ").unwrap();
+    let rows = settings.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let names: Vec<_> = rows.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`')).collect();
+    assert!(names.len() > 40, "{names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !help.contains(&format!("[env: {name}"))).collect();
+    assert!(missing.is_empty(), "docs/operating.md names settings that there are not: {missing:?}");
+}
+
+/// The links and pictures of a Markdown text, outside of code, with their lines.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let (mut links, mut is_code) = (Vec::new(), false);
+    for (number, line) in text.lines().enumerate() {
+        is_code ^= line.trim_start().starts_with("```");
+        if is_code || line.starts_with("    ") {
+            continue;
+        }
+        let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        for (at, _) in prose.match_indices("](") {
+            let target = prose[at + 2..].split(')').next().unwrap_or_default();
+            links.push((number + 1, target.to_owned()));
+        }
+    }
+    links
+}
+
+/// What is wrong with a link of a document. Other sites are not asked.
+fn broken(document: &Path, text: &str, target: &str) -> Option<&'static str> {
+    if target.contains("://") {
+        return None;
+    }
+    let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+    let path = if file.is_empty() { document.to_owned() } else { document.parent().unwrap().join(file) };
+    if !path.exists() {
+        return Some("there is no such file");
+    }
+    let anchor = anchor?;
+    let other = if file.is_empty() { text.to_owned() } else { fs::read_to_string(path).unwrap_or_default() };
+    let headings = other.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let has = headings.map(anchor_of).any(|heading| heading == anchor);
+    (!has).then_some("there is no such heading")
+}
+
+/// The anchor that a heading gets: small letters, dashes for blanks, and no other signs.
+fn anchor_of(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    kept.chars()
+        .filter(|sign| sign.is_alphanumeric() || " -_".contains(*sign))
+        .map(|sign| if sign == ' ' { '-' } else { sign })
+        .collect()
+}
+
+/// Whether the line contains the word. A path counts only as an absolute one, and not within another path or a URL.
 fn names(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         !word.starts_with('/')
@@ -153,14 +272,14 @@ fn names(line: &str, word: &str) -> bool {
     })
 }
 
-/// What in a file's code breaks the rules of its layer, with the line.
+/// The forbidden paths in a file's code, with their lines.
 fn breaches_of(code: &str, module: &[String]) -> Vec<(usize, String)> {
     let layer = module.first().map_or("", String::as_str);
     if OUTSIDE.contains(&layer) {
         return Vec::new();
     }
     let Some((_, layers, crates)) = LAYERS.iter().find(|(name, ..)| *name == layer) else {
-        return vec![(0, format!("`{layer}` is no layer that LAYERS knows"))];
+        return vec![(0, format!("`{layer}` is not in LAYERS"))];
     };
     let mut paths = Vec::new();
     collect_paths(code.parse().unwrap(), module, &[], &mut paths);
@@ -177,8 +296,8 @@ fn breaches_of(code: &str, module: &[String]) -> Vec<(usize, String)> {
     paths.map(|(line, path)| (line, format!("{} ({rule})", path.join("::")))).collect()
 }
 
-/// Finds the paths in `use` declarations and everywhere else (comments and strings are no tokens), with their lines. Those of
-/// this crate come out as `crate::…`, whichever way they are written. `prefix` is what stands before a `use` group.
+/// Finds the paths in `use` declarations and everywhere else (comments and strings are no tokens), with their lines.
+/// Paths of this crate become `crate::…`, however they are written. `prefix` is the path before a `use` group.
 fn collect_paths(tokens: TokenStream, module: &[String], prefix: &[String], found: &mut Vec<(usize, Vec<String>)>) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     let ident = |at: usize| match tokens.get(at) {
@@ -232,7 +351,7 @@ fn collect_paths(tokens: TokenStream, module: &[String], prefix: &[String], foun
     }
 }
 
-/// `self::…` and `super::…` as `crate::…`.
+/// Turns `self::…` and `super::…` into `crate::…`.
 fn absolute(path: Vec<String>, module: &[String]) -> Vec<String> {
     let ups = path.iter().take_while(|segment| *segment == "super").count();
     let rest = match path.first().map(String::as_str) {
@@ -262,7 +381,7 @@ fn ignored() -> Vec<String> {
     text.lines().map(str::to_owned).chain([".git".to_owned()]).collect()
 }
 
-/// What is in a folder and not ignored.
+/// The entries of a folder that are not ignored.
 fn children(folder: &Path, ignored: &[String]) -> Vec<PathBuf> {
     let is_ignored = |path: &Path| {
         ignored.iter().any(|pattern| match pattern.as_bytes() {

@@ -1,5 +1,5 @@
-//! GraphQL over HTTP as clients, browsers and proxies meet it: media types and statuses of the working draft
-//! (<https://graphql.github.io/graphql-over-http/draft/>), caps, request ids, CORS, security headers, and tokens.
+//! GraphQL over HTTP for clients, browsers and proxies: media types and statuses of the working draft
+//! (<https://graphql.github.io/graphql-over-http/draft/>), limits, request ids, CORS, security headers and tokens.
 
 use std::{
     future::pending,
@@ -27,7 +27,7 @@ const VIEWER: &str = "{ viewer { email fullName } }";
 const GRAPHQL: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
 
-/// A POST of that text, as a client that reads both media types and prefers the newer.
+/// A POST of that text, as from a client that reads both media types and prefers the newer one.
 async fn post(client: &Client, body: &str, headers: &[(&str, &str)]) -> Raw {
     let mut all = vec![("content-type", JSON), ("accept", "application/graphql-response+json, application/json;q=0.9")];
     all.retain(|(name, _)| !headers.iter().any(|(given, _)| given == name));
@@ -35,12 +35,12 @@ async fn post(client: &Client, body: &str, headers: &[(&str, &str)]) -> Raw {
     client.send("POST", "/graphql", &all, body.to_owned()).await.unwrap()
 }
 
-/// The same, of a query.
+/// The same for a query.
 async fn ask(client: &Client, query: &str, headers: &[(&str, &str)]) -> Raw {
     post(client, &json!({ "query": query }).to_string(), headers).await
 }
 
-/// The first error's code; empty where there is no error.
+/// The first error's code; empty if there is no error.
 fn code(answer: &Raw) -> String {
     let error = answer.graphql().unwrap().errors.into_iter().next().unwrap_or_default();
     error["extensions"]["code"].as_str().unwrap_or_default().to_owned()
@@ -56,7 +56,7 @@ fn path(parameters: &[(&str, &str)]) -> String {
 // ───────────────────────────── media types and statuses ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn the_answer_has_the_type_that_was_asked_for(server: Server) {
+    async fn the_response_has_the_requested_media_type(server: Server) {
         let client = server.anonymous();
         for (accept, status, content_type) in [
             ("", 200, JSON),
@@ -76,7 +76,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn what_graphql_refuses_has_a_status_of_its_own_where_the_client_can_read_it(server: Server) {
+    async fn graphql_request_errors_have_their_own_status_in_the_new_media_type(server: Server) {
         let client = server.user("ada@example.com");
         let bearer = format!("Bearer {}", client.token().unwrap());
         let authorization = ("authorization", bearer.as_str());
@@ -95,13 +95,13 @@ tests::on_sqlite! {
             assert_eq!((answer.status, code(&answer).as_str()), (status, expected), "{body}");
             let has_data = serde_json::from_slice::<Value>(&answer.body).unwrap().get("data").is_some();
             assert_eq!(has_data, status == 200, "a request error has no data: {body}");
-            // Who reads application/json alone may take any other status for a proxy's.
+            // Clients that read only `application/json` could mistake another status for a proxy's.
             let answer = post(&client, &body, &[authorization, ("accept", JSON)]).await;
             assert_eq!((answer.status, code(&answer).as_str()), (200, expected), "{body}");
         }
     }
 
-    async fn a_field_that_fails_is_null_and_its_siblings_are_kept(server: Server) {
+    async fn a_failed_field_is_null_and_its_siblings_are_kept(server: Server) {
         let client = server.user("ada@example.com");
         let create = "mutation { createProject(input: { name: \"A\", initialPrompt: \"B\", config: {} }) { project { id } } }";
         let id = client.gql(create, json!({})).await.ok()["createProject"]["project"]["id"].clone();
@@ -125,7 +125,7 @@ tests::on_sqlite! {
         assert!(text.contains(r#"{"b":"Query","a":{"fullName":"ada","email":"#), "the order of the query: {text}");
     }
 
-    async fn what_is_no_graphql_request_is_refused_whoever_asks(server: Server) {
+    async fn an_invalid_graphql_request_is_refused_for_every_media_type(server: Server) {
         let client = server.anonymous();
         for body in ["", "text", "5", "null", "[]", "[1]", "{}", "{\"query\":", r#"{"query":5}"#,
             r#"{"query":"{a}","variables":[]}"#, r#"{"query":"{a}","operationName":1}"#, r#"{"query":"{a}","extensions":""}"#,
@@ -142,7 +142,7 @@ tests::on_sqlite! {
         assert_eq!((answer.status, code(&answer).as_str()), (400, "BAD_USER_INPUT"));
     }
 
-    async fn only_json_is_read(server: Server) {
+    async fn only_json_bodies_are_accepted(server: Server) {
         let client = server.anonymous();
         for content_type in
             ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", GRAPHQL,
@@ -161,9 +161,9 @@ tests::on_sqlite! {
         assert_eq!(ask(&client, "{ __typename }", &[("content-type", "APPLICATION/JSON;charset=UTF-8")]).await.status, 200);
     }
 
-    async fn an_event_stream_is_for_who_takes_no_json_or_subscribes(server: Server) {
+    async fn an_event_stream_is_sent_for_subscriptions_or_if_json_is_not_accepted(server: Server) {
         let client = server.user("ada@example.com");
-        // As urql, Apollo, graphql-sse and a browser's EventSource ask.
+        // The `Accept` headers of urql, Apollo, graphql-sse and a browser's `EventSource`.
         for (accept, content_type) in [
             ("application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed", GRAPHQL),
             ("multipart/mixed;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9", GRAPHQL),
@@ -177,7 +177,7 @@ tests::on_sqlite! {
         assert_eq!(ask(&client, "{ __typename }", &[("accept", "text/event-stream;q=0")]).await.status, 406);
     }
 
-    async fn a_query_may_come_by_get_and_a_mutation_may_not(server: Server) {
+    async fn get_runs_queries_but_no_mutations(server: Server) {
         let client = server.user("ada@example.com");
         let bearer = format!("Bearer {}", client.token().unwrap());
         let headers = [("authorization", bearer.as_str()), ("accept", GRAPHQL)];
@@ -208,7 +208,7 @@ tests::on_sqlite! {
         assert_eq!((head.status, head.body.len()), (200, 0));
     }
 
-    async fn other_methods_and_other_places_are_not_there(server: Server) {
+    async fn other_methods_and_paths_are_refused(server: Server) {
         let client = server.anonymous();
         for method in ["PATCH", "TRACE"] {
             let answer = client.send(method, "/graphql", &[("content-type", JSON)], "{}").await.unwrap();
@@ -221,10 +221,10 @@ tests::on_sqlite! {
     }
 }
 
-// ───────────────────────────── caps ─────────────────────────────
+// ───────────────────────────── limits ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn a_batch_runs_in_its_order_and_has_its_cap(database: Database) {
+    async fn a_batch_runs_in_order_and_its_size_is_limited(database: Database) {
         let server = Server::start_with(&database, &["--max-batch", "3"]).await;
         let client = server.user("ada@example.com");
         let bearer = format!("Bearer {}", client.token().unwrap());
@@ -242,13 +242,13 @@ tests::on_sqlite! {
         let answer = post(&client, &json!([rename, rename, rename, rename]).to_string(), &headers).await;
         assert_eq!((answer.status, code(&answer).as_str()), (413, "PAYLOAD_TOO_LARGE"));
         assert!(answer.graphql().unwrap().error()["message"].as_str().unwrap().contains("--max-batch"));
-        // One that is no request at all: none of them runs.
+        // If one entry is not a request, none of them runs.
         assert_eq!(post(&client, &json!([rename, 5]).to_string(), &headers).await.status, 400);
         assert_eq!(client.gql(VIEWER, json!({})).await.ok()["viewer"]["fullName"], "Ada L.");
         server.stop().await;
     }
 
-    async fn a_body_over_the_limit_is_refused_and_the_setting_is_named(database: Database) {
+    async fn a_body_over_the_limit_is_refused_and_the_error_names_the_setting(database: Database) {
         let server = Server::start_with(&database, &["--max-body-bytes", "1000"]).await;
         let client = server.anonymous();
         let of_size = |bytes: usize| {
@@ -262,7 +262,7 @@ tests::on_sqlite! {
             assert!(answer.graphql().unwrap().error()["message"].as_str().unwrap().contains("--max-body-bytes"));
         }
 
-        // Who asks first whether to send so much hears no before it has.
+        // A client that sends `Expect: 100-continue` gets the refusal before it sends the body.
         let mut connection = TcpStream::connect(server.address()).await.unwrap();
         let head = "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
                     content-length: 100000\r\n\r\n";
@@ -271,7 +271,7 @@ tests::on_sqlite! {
         connection.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
 
-        // The same where no length is declared.
+        // The same for a body without a declared length.
         let mut connection = TcpStream::connect(server.address()).await.unwrap();
         let chunk = format!("1f4\r\n{}\r\n", " ".repeat(500));
         let request = format!(
@@ -288,7 +288,7 @@ tests::on_sqlite! {
 
 // ───────────────────────────── compression ─────────────────────────────
 
-/// The bytes, compressed as a client would.
+/// Compresses the bytes as a client does.
 fn compress(encoding: &str, bytes: &[u8]) -> Vec<u8> {
     match encoding {
         "zstd" => zstd::encode_all(bytes, 3).unwrap(),
@@ -318,7 +318,7 @@ fn decompress(encoding: &str, bytes: &[u8]) -> Vec<u8> {
 const ENCODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 
 tests::on_sqlite! {
-    async fn bodies_are_compressed_both_ways(server: Server) {
+    async fn requests_and_responses_are_compressed(server: Server) {
         let client = server.anonymous();
         let short = json!({ "query": "{ __typename }" }).to_string();
         let long = json!({ "query": "{ __schema { types { name description } } }" }).to_string();
@@ -333,7 +333,7 @@ tests::on_sqlite! {
             assert_eq!(decompress(encoding, &answer.body), plain.body);
             let shouted = encoding.to_uppercase();
             let headers = [("content-type", JSON), ("content-encoding", shouted.as_str()), ("accept-encoding", encoding)];
-            // What fits into a packet gains nothing.
+            // A response that fits into one packet is not compressed.
             let answer = client.send("POST", "/graphql", &headers, compress(encoding, short.as_bytes())).await.unwrap();
             assert_eq!((answer.status, answer.header("content-encoding")), (200, ""));
 
@@ -345,7 +345,7 @@ tests::on_sqlite! {
         let older = [("content-type", JSON), ("content-encoding", "X-GZip")];
         let answer = client.send("POST", "/graphql", &older, compress("gzip", short.as_bytes())).await.unwrap();
         assert_eq!(answer.status, 200);
-        // Some clients accept zstd that cannot read it.
+        // Some clients accept zstd although they cannot read it.
         for (accepted, chosen) in [
             ("gzip, deflate, br, zstd", "br"),
             ("zstd, gzip;q=0.1", "gzip"),
@@ -392,7 +392,7 @@ tests::on_sqlite! {
     }
 
     async fn a_large_body_is_decompressed_in_turn_beside_the_threads_that_serve(database: Database) {
-        let server = Server::start_with(&database, &["--metrics-listen", "127.0.0.1:0"]).await;
+        let server = Server::start_with(&database, &["--metrics-listen", "127.0.0.1:0", "--max-body-bytes=1000000"]).await;
         let ada = server.user("ada@example.com");
         let turns = async || {
             let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
@@ -404,7 +404,7 @@ tests::on_sqlite! {
         for encoding in ENCODINGS {
             let before = turns().await;
             let headers = [("content-type", JSON), ("content-encoding", encoding), ("authorization", bearer.as_str())];
-            for (bytes, status) in [(200_000_000, 413), (200_000, 200)] {
+            for (bytes, status) in [(5_000_000, 413), (200_000, 200)] {
                 let body = format!("{{\"query\":\"{{ __typename }}\"{}}}", " ".repeat(bytes));
                 let body = compress(encoding, body.as_bytes());
                 let answer = ada.send("POST", "/graphql", &headers, body).await.unwrap();
@@ -415,7 +415,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn the_limit_on_bodies_is_on_what_comes_out_of_them(database: Database) {
+    async fn the_body_limit_applies_to_decompressed_bytes(database: Database) {
         let server = Server::start_with(&database, &["--max-body-bytes=100000", "--max-anonymous-body-bytes=100000"]).await;
         let body = |bytes: usize| format!("{{\"query\":\"{{ __typename }}\"{}}}", " ".repeat(bytes - 26));
         for encoding in ENCODINGS {
@@ -432,12 +432,12 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn a_bomb_is_decompressed_up_to_the_limit_and_no_further(database: Database) {
+    async fn a_decompression_bomb_is_decompressed_only_up_to_the_limit(database: Database) {
         const LIMIT: usize = 1_000_000;
         let child = ChildServer::start_with_flags(&database, &["--max-body-bytes", "1000000"]);
         let mut connection = TcpStream::connect(child.base().strip_prefix("http://").unwrap()).await.unwrap();
         for encoding in ENCODINGS {
-            // Of gzip and zstd, one after the other is one body.
+            // Concatenated gzip or zstd streams are one body.
             let bomb = compress(encoding, &vec![b' '; 5 * LIMIT]).repeat(40);
             assert!(bomb.len() < LIMIT, "{encoding}: {} bytes", bomb.len());
             let before = memory(child.id(), "VmHWM:");
@@ -452,7 +452,7 @@ tests::on_sqlite! {
             let grown = before.zip(memory(child.id(), "VmHWM:")).map(|(before, after)| after - before);
             assert!(grown.is_none_or(|grown| grown < 20 * LIMIT as u64), "{encoding}: {grown:?}");
 
-            // All of it has been read, as it came: the connection is of use to who asks next.
+            // The whole request body was read, so the connection can be reused.
             let query = r#"{"query":"{ __typename }"}"#;
             let length = query.len();
             let request = format!("POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{query}");
@@ -461,7 +461,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_body_without_end_is_answered_and_its_connection_closed(database: Database) {
+    async fn an_endless_body_is_answered_and_its_connection_closed(database: Database) {
         let server = Server::start_with(&database, &["--max-body-bytes", "1000"]).await;
         let mut connection = TcpStream::connect(server.address()).await.unwrap();
         let (mut answer, mut request) = connection.split();
@@ -469,7 +469,7 @@ tests::on_sqlite! {
         request.write_all(head).await.unwrap();
         let chunk = format!("1f4\r\n{}\r\n", " ".repeat(500));
         let mut said = Vec::new();
-        // Until the server has had enough.
+        // Until the server closes the connection.
         let writes = async { while request.write_all(chunk.as_bytes()).await.is_ok() {} };
         let (_, _) = tokio::join!(writes, answer.read_to_end(&mut said));
         let said = String::from_utf8(said).unwrap();
@@ -479,11 +479,11 @@ tests::on_sqlite! {
 }
 
 tests::on_sqlite! {
-    async fn a_connection_on_which_no_request_comes_is_closed_and_one_that_listens_is_not(database: Database) {
+    async fn idle_connections_are_closed_but_subscriptions_are_not(database: Database) {
         let server = Server::start_with(&database, &["--max-head-seconds=1"]).await;
         let project = Project::create(&server.user("ada@example.com"), "Heard").await;
         let mut listener = project.listen(1, "revision").await;
-        // Nothing, half a head, one that goes on and on, and one request that is answered.
+        // No bytes, half a head, a head that never ends, and one request that is answered.
         let request = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
         let closed = ["", &request[..9], &request[..request.len() - 2], request].map(async |said| {
             let mut connection = TcpStream::connect(server.address()).await.unwrap();
@@ -497,7 +497,7 @@ tests::on_sqlite! {
                 pending::<()>().await
             };
             tokio::select! {
-                // Whoever goes on writing may find the connection reset.
+                // A client that keeps writing can find the connection reset.
                 _ = answers.read_to_end(&mut answer) => {}
                 () = goes_on => {}
             }
@@ -506,14 +506,14 @@ tests::on_sqlite! {
         let closed = timeout(Duration::from_secs(20), futures::future::join_all(closed)).await.expect("all are closed");
         assert!(closed[..3].iter().all(|answer| !answer.contains(" 200 ")), "{closed:?}");
         assert!(closed[3].starts_with("HTTP/1.1 200 "), "{closed:?}");
-        // Whoever listens has asked long ago, and hears on.
+        // The subscription's request is long complete, so its connection stays open.
         project.create_file("a.py", "").await;
         assert_eq!(listener.event().await["projectEvents"]["revision"], 2);
         server.stop().await;
     }
 }
 
-/// One answer with a body of declared length.
+/// Reads one response with a body of declared length.
 async fn answer_on(connection: &mut TcpStream) -> String {
     let mut answer = String::new();
     let mut length = None;
@@ -533,7 +533,7 @@ async fn answer_on(connection: &mut TcpStream) -> String {
 // ───────────────────────────── request ids, CORS, security headers ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn every_answer_carries_a_request_id_the_clients_own_where_it_is_safe(server: Server) {
+    async fn every_response_carries_a_request_id_and_keeps_a_safe_one_of_the_client(server: Server) {
         let client = server.anonymous();
         let one = ask(&client, "{ __typename }", &[]).await.header("x-request-id").to_owned();
         let other = client.send("GET", "/nothing", &[], "").await.unwrap().header("x-request-id").to_owned();
@@ -546,7 +546,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn pages_of_other_sites_are_kept_out(server: Server) {
+    async fn pages_of_other_sites_have_no_cors_access(server: Server) {
         let client = server.anonymous();
         let origin = ("origin", "https://evil.example.com");
         let preflight = [origin, ("access-control-request-method", "POST"),
@@ -558,7 +558,7 @@ tests::on_sqlite! {
         assert_eq!(answer.header("access-control-allow-credentials"), "");
     }
 
-    async fn pages_of_sites_that_are_named_are_let_in(database: Database) {
+    async fn pages_of_allowed_sites_have_cors_access(database: Database) {
         const HEADERS: &str = "authorization,content-type,x-request-id,last-event-id,traceparent,tracestate,baggage,cache-control,\
             apollographql-client-name,apollo-require-preflight,x-whatever-comes-next";
         let flags = ["--allow-origin=https://ide.example.com,https://*.example.app", "--allow-origin", "http://localhost:5173"];
@@ -581,7 +581,7 @@ tests::on_sqlite! {
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, site));
             assert_eq!(answer.header("access-control-allow-credentials"), "true");
             assert_eq!(answer.header("access-control-expose-headers").to_lowercase(), "x-request-id,retry-after");
-            // A refusal must be readable too.
+            // Pages must be able to read refusals too.
             let refused = ask(&client, "{ __typename }", &[origin, ("authorization", "Bearer x")]).await;
             assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, site));
         }
@@ -592,12 +592,12 @@ tests::on_sqlite! {
         let answer = ask(&client, "{ __typename }", &[("origin", "https://evil.example.com")]).await;
         assert_eq!(answer.header("access-control-allow-origin"), "");
         assert_eq!(answer.header("access-control-allow-credentials"), "");
-        // Caches must not give the one site's answer to the other.
+        // Caches must not serve one site's response to another.
         assert!(answer.header("vary").to_lowercase().contains("origin"), "{}", answer.header("vary"));
         server.stop().await;
     }
 
-    async fn every_answer_has_the_security_headers(server: Server) {
+    async fn every_response_has_the_security_headers(server: Server) {
         let client = server.anonymous();
         for path in ["/", "/graphiql/page.js", "/graphql", "/graphql/ws", "/healthz", "/nothing"] {
             let answer = client.send("GET", path, &[], "").await.unwrap();
@@ -610,9 +610,9 @@ tests::on_sqlite! {
     }
 }
 
-// ───────────────────────────── who is calling ─────────────────────────────
+// ───────────────────────────── authentication ─────────────────────────────
 
-/// A token with these claims changed, signed in another way.
+/// A token with these claims changed, and signed with another algorithm or secret.
 fn signed(claims: Value, algorithm: Algorithm, secret: &str) -> String {
     let good = token_with("ada@example.com", claims);
     let claims = BASE64_URL_SAFE_NO_PAD.decode(good.split('.').nth(1).unwrap()).unwrap();
@@ -621,7 +621,7 @@ fn signed(claims: Value, algorithm: Algorithm, secret: &str) -> String {
 }
 
 tests::on_sqlite! {
-    async fn a_token_that_does_not_hold_has_401_and_says_why(server: Server) {
+    async fn an_invalid_token_is_answered_with_401_and_the_reason(server: Server) {
         let client = server.anonymous();
         let ada = "ada@example.com";
         let now = clock::now().timestamp();
@@ -672,12 +672,12 @@ tests::on_sqlite! {
             assert_eq!(ask(&client, "{ __typename }", headers).await.status, 401, "{headers:?}");
         }
         assert_eq!(ask(&client, VIEWER, &[("authorization", &bearer)]).await.status, 200);
-        // None of the refused ones has made anybody a profile.
+        // The refused tokens have created no profile.
         let data = client.with_token(Some(good)).gql(VIEWER, json!({})).await.ok();
         assert_eq!(data["viewer"]["email"], ada);
     }
 
-    async fn a_token_must_be_of_the_issuer_and_the_audience_that_the_server_trusts(database: Database) {
+    async fn a_token_needs_a_trusted_issuer_and_audience(database: Database) {
         let flags = ["--jwt-issuer", "https://x.supabase.co/auth/v1", "--jwt-audience", "antiphon"];
         let server = Server::start_with(&database, &flags).await;
         let asked = async |claims: Value| {
@@ -697,7 +697,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn without_a_token_the_schema_may_be_read_and_nothing_else(server: Server) {
+    async fn without_a_token_only_the_schema_can_be_read(server: Server) {
         let client = server.anonymous();
         let schema = client.gql("{ __schema { queryType { name } } }", json!({})).await.ok();
         assert_eq!(schema["__schema"]["queryType"]["name"], "Query");
@@ -707,7 +707,7 @@ tests::on_sqlite! {
 }
 
 tests::on_both! {
-    async fn the_first_token_of_a_user_makes_their_profile(server: Server) {
+    async fn the_first_token_of_a_user_creates_their_profile(server: Server) {
         let asked = async |email: &str, claims: Value| {
             let client = server.anonymous().with_token(Some(token_with(email, claims)));
             let query = "{ viewer { id email fullName avatarUrl preferences { editorTheme } } }";
@@ -723,11 +723,11 @@ tests::on_both! {
             "preferences": { "editorTheme": "vs-dark" },
         });
         assert_eq!(ada, expected);
-        // A later token changes what it says, and nothing else.
+        // A later token updates only the claims that it contains.
         let later = asked("ada@example.com", json!({ "user_metadata": { "full_name": "Ada King" } })).await;
         assert_eq!((&later["fullName"], &later["avatarUrl"]), (&json!("Ada King"), &expected["avatarUrl"]));
 
-        // Identity providers write `name`; some tokens have none, and the e-mail stands in for it.
+        // Identity providers send `name`. Some tokens have no name, and the e-mail address replaces it.
         let bob = asked("bob@example.com", json!({ "user_metadata": { "name": "Bob" } })).await;
         assert_eq!(bob["fullName"], "Bob");
         let eve = asked("eve@example.com", json!({ "user_metadata": null })).await;
@@ -736,7 +736,7 @@ tests::on_both! {
         assert_eq!((&nobody["email"], &nobody["fullName"]), (&Value::Null, &Value::Null));
     }
 
-    async fn the_first_tokens_of_a_user_may_come_at_once(server: Server) {
+    async fn the_first_tokens_of_a_user_can_arrive_at_once(server: Server) {
         let asked = (0..20).map(|_| async {
             server.user("ada@example.com").gql(VIEWER, json!({})).await.ok()["viewer"]["email"].clone()
         });

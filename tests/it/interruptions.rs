@@ -1,5 +1,5 @@
-//! Given listeners whose database fails them or loses the end of its log, then what they are told is whole, in order and once,
-//! and who stands where there is no log any more is told so.
+//! Given subscribers whose database fails or loses the end of its log, then they receive complete events, in order and
+//! once, and a subscriber whose position is gone gets an error for it.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tokio::time::sleep;
 
 /// How often all of the server's connections are cut.
 const CUTS: usize = 130;
-/// How long a listener may hear nothing.
+/// The longest time without an event.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Asks until it is answered; the answer to what was asked may have been lost.
+/// Repeats the request until it succeeds: a response can have been lost.
 async fn persist(client: &Client, query: &str, variables: Value) -> Value {
     for _ in 0..2_000 {
         let answer = client.gql(query, variables.clone()).await;
@@ -29,17 +29,17 @@ async fn persist(client: &Client, query: &str, variables: Value) -> Value {
         }
         sleep(Duration::from_millis(5)).await;
     }
-    panic!("nothing comes of {query}");
+    panic!("no success with {query}");
 }
 
-/// Cuts the connections by which the server asks something just now, but not those by which it hears of others' writes.
+/// Cuts the connections that are executing a statement, but not those that receive notifications.
 async fn cut(admin: &mut PgConnection) -> usize {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
         AND usename = 'antiphon_server' AND query NOT ILIKE 'listen%' AND state <> 'idle'";
     sqlx::raw_sql(sql).fetch_all(admin).await.unwrap().len()
 }
 
-/// Whether an event of the log has all that it must.
+/// Whether an event of the log is complete.
 fn is_whole(event: &Value) -> bool {
     match event["kind"].as_str() {
         Some("MESSAGE_ADDED") => event["message"]["content"].is_string(),
@@ -54,61 +54,64 @@ fn is_whole(event: &Value) -> bool {
 const WHOLE: &str =
     "revision kind actor { fullName } message { content session { id } } changes { path diff newContent }";
 
-async fn hear_all(mut heard: Subscription, from: i64, last: i64) {
+async fn receive_all(mut subscription: Subscription, from: i64, last: i64) {
     for revision in from + 1..=last {
-        let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let event =
+            subscription.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", subscription.end()));
         let event = event.unwrap_or_else(|errors| panic!("{errors:?}"))["projectEvents"].take();
         assert_eq!(event["revision"], revision);
         assert!(is_whole(&event) && event["actor"]["fullName"] == "ada", "{event}");
     }
 }
 
-async fn hear_some(mut heard: Subscription, field: &str, whole: fn(&Value) -> bool, mut revisions: Vec<i64>) {
+async fn receive_some(mut subscription: Subscription, field: &str, whole: fn(&Value) -> bool, mut revisions: Vec<i64>) {
     revisions.reverse();
     while let Some(revision) = revisions.pop() {
-        let event = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let event =
+            subscription.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", subscription.end()));
         let event = event.unwrap_or_else(|errors| panic!("{errors:?}"))[field].take();
         assert_eq!(event["revision"], revision, "{event}");
         assert!(whole(&event), "{event}");
     }
 }
 
-/// Hears all by a stream of events, coming back where it ends.
-async fn hear_by_events(mut stream: Stream, last: i64) {
-    let mut heard = 1;
-    while heard < last {
-        let block = stream.until("\n\n").await.expect("the stream goes on");
+/// Receives everything as server-sent events, and reconnects when the stream ends.
+async fn receive_by_events(mut stream: Stream, last: i64) {
+    let mut revision = 1;
+    while revision < last {
+        let block = stream.until("\n\n").await.expect("the stream continues");
         let Some(data) = block.lines().find_map(|line| line.strip_prefix("data: ")) else { continue };
         let event: Value = serde_json::from_str(data).unwrap();
         assert!(event["errors"].is_null(), "{event}");
-        heard += 1;
-        assert_eq!(event["data"]["projectEvents"]["revision"], heard, "{event}");
+        revision += 1;
+        assert_eq!(event["data"]["projectEvents"]["revision"], revision, "{event}");
         assert!(is_whole(&event["data"]["projectEvents"]), "{event}");
     }
 }
 
-/// Hears all by parts.
-async fn hear_by_parts(mut stream: Stream, last: i64) {
-    let mut heard = 1;
-    while heard < last {
-        let part = stream.until("\r\n--graphql").await.expect("the stream goes on");
+/// Receives everything as multipart responses.
+async fn receive_by_parts(mut stream: Stream, last: i64) {
+    let mut revision = 1;
+    while revision < last {
+        let part = stream.until("\r\n--graphql").await.expect("the stream continues");
         let Some((_, data)) = part.split_once("\r\n\r\n") else { continue };
         let event: Value = serde_json::from_str(data).unwrap();
         if event == json!({}) {
             continue;
         }
-        heard += 1;
+        revision += 1;
         assert!(event["payload"]["errors"].is_null(), "{event}");
-        assert_eq!(event["payload"]["data"]["projectEvents"]["revision"], heard, "{event}");
+        assert_eq!(event["payload"]["data"]["projectEvents"]["revision"], revision, "{event}");
         assert!(is_whole(&event["payload"]["data"]["projectEvents"]), "{event}");
     }
 }
 
-/// Hears a message's text to its end.
-async fn hear_text(mut heard: Subscription) -> String {
+/// Receives a message's text to its end.
+async fn receive_text(mut subscription: Subscription) -> String {
     let mut text = String::new();
     loop {
-        let chunk = heard.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", heard.end()));
+        let chunk =
+            subscription.next_within(PATIENCE).await.unwrap_or_else(|| panic!("ended: {:?}", subscription.end()));
         let chunk = chunk.unwrap_or_else(|errors| panic!("{errors:?}"))["messageStream"].take();
         assert_eq!(chunk["offset"], text.len(), "{chunk}");
         text.push_str(chunk["text"].as_str().unwrap());
@@ -119,7 +122,7 @@ async fn hear_text(mut heard: Subscription) -> String {
     }
 }
 
-/// Takes the end of a log away, as a standby does that takes over without it.
+/// Deletes the end of a log, as after a failover to a standby that lacks it.
 async fn lose_after(database: &Database, project: &str, revision: i64) {
     let id = database.uuid(project);
     let sql = format!(
@@ -131,7 +134,7 @@ async fn lose_after(database: &Database, project: &str, revision: i64) {
     tamper(database, &sql).await;
 }
 
-/// Makes the newest entry of a log another one, as after such a loss as many writes do as were lost.
+/// Replaces the newest entry of a log, as after a loss that is followed by as many writes as were lost.
 async fn fork_at(database: &Database, project: &str, revision: i64) {
     let id = database.uuid(project);
     let at = format!(
@@ -144,7 +147,7 @@ async fn fork_at(database: &Database, project: &str, revision: i64) {
     tamper(database, &sql).await;
 }
 
-/// Does what only a failure can: the rules hold for who writes.
+/// Makes a change that triggers would refuse, as only a failure can.
 async fn tamper(database: &Database, sql: &str) {
     match database.kind() {
         Kind::Sqlite => drop(database.execute(&format!("BEGIN; {sql} COMMIT")).await),
@@ -161,17 +164,17 @@ async fn write(project: &Project, text: &str) -> i64 {
     number(&project.client.mutate("updateProject", input, "revision").await.ok()["updateProject"]["revision"])
 }
 
-/// That a subscription ends because its position is lost, and at which revision the project is.
-async fn lost(heard: &mut Subscription) -> i64 {
-    let errors = heard.next_within(PATIENCE).await.expect("an error").expect_err("a lost position");
+/// Expects the subscription to end because its position is lost; returns the project's present revision.
+async fn lost(subscription: &mut Subscription) -> i64 {
+    let errors = subscription.next_within(PATIENCE).await.expect("an error").expect_err("a lost position");
     assert_eq!(errors[0]["extensions"]["code"], "POSITION_LOST", "{errors:?}");
-    assert_eq!(heard.next().await, None);
+    assert_eq!(subscription.next().await, None);
     number(&errors[0]["extensions"]["revision"])
 }
 
 tests::on_both! {
-    async fn events_are_told_whole_while_connections_are_cut(database: Database) {
-        // SQLite has no connections that anybody could cut.
+    async fn events_stay_complete_while_connections_are_cut(database: Database) {
+        // SQLite has no connections to cut.
         if database.kind() == Kind::Sqlite {
             return;
         }
@@ -181,7 +184,8 @@ tests::on_both! {
         let session = project.start_session().await;
         let growing = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
         let growing = text(&growing["startMessage"]["messageId"]);
-        // Two share a run, one is told what only they may see, and one by each other door and of each other kind.
+        // Two subscribers share an execution, one reads private fields, and one uses each other transport and each
+        // other kind of subscription.
         let shared = [project.listen(1, WHOLE).await, project.listen(1, WHOLE).await];
         let own = project.listen(1, &format!("{WHOLE} session {{ project {{ viewerRole }} }}")).await;
         let query = format!("subscription($id: ID!) {{ projectEvents(projectId: $id, afterRevision: 1) {{ {WHOLE} }} }}");
@@ -193,7 +197,7 @@ tests::on_both! {
         let query = "subscription($id: ID!) { codeChanged(projectId: $id, afterRevision: 1) { revision changes { path newContent } } }";
         let code = ada.subscribe(query, json!({ "id": project.id })).await;
         let query = "subscription($id: ID!) { messageStream(messageId: $id) { offset text state message { content } } }";
-        let stream = tokio::spawn(hear_text(ada.subscribe(query, json!({ "id": growing })).await));
+        let stream = tokio::spawn(receive_text(ada.subscribe(query, json!({ "id": growing })).await));
         let query = "subscription($id: ID!) { presence(projectId: $id) { user { fullName } } }";
         let mut present = ada.subscribe(query, json!({ "id": project.id })).await;
 
@@ -212,7 +216,7 @@ tests::on_both! {
             let append = "mutation($input: AppendToMessageInput!) { appendToMessage(input: $input) { length } }";
             let input = json!({ "messageId": growing, "offset": offset, "text": "chunk " });
             offset = number(&persist(&ada, append, json!({ "input": input })).await["appendToMessage"]["length"]);
-            // Those who listen are being told of it.
+            // While subscribers are being served.
             for _ in 0..10 {
                 cuts += cut(&mut admin).await;
                 sleep(Duration::from_millis(2)).await;
@@ -233,14 +237,14 @@ tests::on_both! {
         }
         let last = log.len() as i64;
         let of = |kind: &str| log.iter().filter(|event| event["kind"] == kind).map(|event| number(&event["revision"])).collect::<Vec<_>>();
-        for heard in shared {
-            hear_all(heard, 1, last).await;
+        for subscription in shared {
+            receive_all(subscription, 1, last).await;
         }
-        hear_all(own, 1, last).await;
-        hear_by_events(events, last).await;
-        hear_by_parts(parts, last).await;
-        hear_some(messages, "messageAdded", |message| message["content"].is_string() && message["author"]["fullName"] == "ada", of("MESSAGE_ADDED")).await;
-        hear_some(code, "codeChanged", |change| change["changes"][0]["newContent"].is_string(), of("FILES_CHANGED")).await;
+        receive_all(own, 1, last).await;
+        receive_by_events(events, last).await;
+        receive_by_parts(parts, last).await;
+        receive_some(messages, "messageAdded", |message| message["content"].is_string() && message["author"]["fullName"] == "ada", of("MESSAGE_ADDED")).await;
+        receive_some(code, "codeChanged", |change| change["changes"][0]["newContent"].is_string(), of("FILES_CHANGED")).await;
         assert_eq!(stream.await.unwrap(), "chunk ".repeat(offset as usize / 6));
         let people = present.event().await;
         assert_eq!(people["presence"], json!([{ "user": { "fullName": "ada" } }]));
@@ -253,15 +257,15 @@ tests::on_both! {
         let session = project.start_session().await;
         let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 3) { revision } }";
         let mut messages = ada.subscribe(query, json!({ "id": session })).await;
-        for heard in [&mut project.listen(3, "revision").await, &mut messages] {
-            assert_eq!(lost(heard).await, 2);
+        for subscription in [&mut project.listen(3, "revision").await, &mut messages] {
+            assert_eq!(lost(subscription).await, 2);
         }
-        let mut heard = project.listen(2, "revision").await;
+        let mut subscription = project.listen(2, "revision").await;
         write(&project, "next").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 3);
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 3);
     }
 
-    async fn listeners_of_a_log_that_lost_its_end_are_told(database: Database) {
+    async fn subscribers_of_a_log_that_lost_its_end_get_an_error(database: Database) {
         let server = Server::start_with(&database, &["--sweep-seconds", "1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Forked").await;
@@ -270,32 +274,32 @@ tests::on_both! {
         }
         let own = "revision session { project { viewerRole } }";
         let listen = async |select: &str| {
-            let mut heard = project.listen(5, select).await;
+            let mut subscription = project.listen(5, select).await;
             for revision in 6..=8 {
-                assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+                assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
             }
-            heard
+            subscription
         };
 
-        // Given listeners who have heard 8, when the log ends at 5, then they are told so …
+        // Given subscribers at revision 8, when the log ends at 5, then they get an error …
         let (mut one, mut other) = (listen("revision").await, listen(own).await);
         lose_after(&database, &project.id, 5).await;
         assert_eq!((lost(&mut one).await, lost(&mut other).await), (5, 5));
 
-        // … also where it is as long as before, and another …
+        // … also if the log is as long as before, with other entries …
         for n in 6..=8 {
             write(&project, &format!("another {n}")).await;
         }
         let mut again = [listen("revision").await, listen(own).await];
         fork_at(&database, &project.id, 8).await;
-        for heard in &mut again {
-            assert_eq!(lost(heard).await, 8);
+        for subscription in &mut again {
+            assert_eq!(lost(subscription).await, 8);
         }
 
-        // … and who listens from there hears what comes.
-        let mut heard = project.listen(8, "revision").await;
+        // … and a subscription from there receives new events.
+        let mut subscription = project.listen(8, "revision").await;
         write(&project, "next").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 9);
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 9);
         server.stop().await;
     }
 }

@@ -1,5 +1,5 @@
-//! Given JSON in whatever place, when it is written, then it comes back number by number and key by key; what cannot be kept is
-//! refused by its argument's name, and what somebody has broken in the database breaks nothing else.
+//! Given JSON in any place, when it is written, then it comes back with the same numbers and keys; invalid JSON is
+//! refused with the argument's name, and JSON that was damaged in the database affects nothing else.
 
 use antiphon::commands;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ const VALUES: [&str; 14] = [
     "-1.50",
 ];
 
-/// Sends an operation with variables as that text, and answers the text.
+/// Sends an operation with variables as raw text, and returns the raw response.
 async fn send(client: &Client, query: &str, variables: &str) -> String {
     let body = format!("{{\"query\":{},\"variables\":{variables}}}", json!(query));
     let bearer = format!("Bearer {}", client.token().unwrap());
@@ -35,26 +35,26 @@ async fn send(client: &Client, query: &str, variables: &str) -> String {
     String::from_utf8(client.send("POST", "/graphql", &headers, body).await.unwrap().body.to_vec()).unwrap()
 }
 
-/// The same, as an answer.
+/// The same, as a parsed response.
 async fn ask(client: &Client, query: &str, variables: &str) -> Response {
     let mut body: Value = serde_json::from_str(&send(client, query, variables).await).unwrap();
     let errors = body["errors"].as_array().cloned().unwrap_or_default();
     Response { status: 200, data: body["data"].take(), errors }
 }
 
-/// A text as SQLite's and PostgreSQL's SQL write it.
+/// A text as a literal of SQLite's and PostgreSQL's SQL.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// What of a JSON text SQL alone can write.
+/// Invalid JSON texts that only SQL can write.
 fn broken() -> [String; 7] {
     let texts = ["{", "{\"a\":1,}", "", "NaN", "\"\\ud83d\"", "[1] 2"].map(str::to_owned);
     let [a, b, c, d, e, f] = texts;
     [a, b, c, d, e, f, "[".repeat(200) + &"]".repeat(200)]
 }
 
-/// A small generator of numbers, the same in every run.
+/// A small random generator, the same in every run.
 struct Chance(u64);
 
 impl Chance {
@@ -87,7 +87,7 @@ impl Chance {
         let count = self.below(6);
         let string: String =
             (0..count).map(|_| characters[usize::try_from(self.below(characters.len() as u64)).unwrap()]).collect();
-        // As serde_json escapes it, but for two.
+        // As serde_json escapes it, except for two characters.
         json!(string).to_string().replace("\\b", "\\u0008").replace("\\f", "\\u000c")
     }
 
@@ -118,7 +118,7 @@ impl Chance {
 }
 
 tests::on_both! {
-    async fn json_comes_back_as_it_was_written_wherever_that_was(server: Server) {
+    async fn json_comes_back_as_it_was_written_in_every_place(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Exact").await;
         let session = project.start_session().await;
@@ -170,7 +170,7 @@ tests::on_both! {
         }
     }
 
-    async fn random_json_comes_back_and_writing_it_back_changes_nothing(server: Server) {
+    async fn random_json_comes_back_and_rewriting_it_changes_nothing(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Random").await;
         let update = "mutation($id: ID!, $c: JSON) { updateProject(input: {id: $id, config: $c}) { revision project { config } } }";
@@ -185,7 +185,7 @@ tests::on_both! {
                 revisions.push(serde_json::from_str::<Value>(&answer).unwrap()["data"]["updateProject"]["revision"].clone());
             }
             assert_eq!((revisions[0].clone(), revisions[1].clone()), (json!(round + 2), json!(round + 2)), "{value}");
-            // The state before is kept as it was, too.
+            // The previous state is kept unchanged, too.
             let past = format!("query($id: ID!) {{ project(id: $id, at: {{ revision: {} }}) {{ config }} }}", round + 1);
             let past = send(&ada, &past, &json!({ "id": project.id }).to_string()).await;
             assert!(past.contains(&format!("\"config\":{before}}}")), "{before}: {past}");
@@ -202,21 +202,21 @@ tests::on_both! {
         assert!(made.contains(config), "{made}");
     }
 
-    async fn listeners_receive_json_as_it_was_written(server: Server) {
+    async fn subscribers_receive_json_as_it_was_written(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Heard").await;
         let session = project.start_session().await;
-        let mut heard = project.listen(project.revision().await, "message { metadata }").await;
-        // What this client itself takes for something else is left out.
+        let mut subscription = project.listen(project.revision().await, "message { metadata }").await;
+        // Values that this client itself would interpret are left out.
         for value in VALUES.into_iter().filter(|value| !value.contains("serde_json")) {
             ask(&ada, "mutation($s: ID!, $m: JSON) { addMessage(input: {sessionId: $s, role: USER, content: \"a\", metadata: $m}) { revision } }",
                 &format!("{{\"s\":\"{session}\",\"m\":{value}}}")).await.ok();
-            let event = heard.event().await;
+            let event = subscription.event().await;
             assert_eq!(event["projectEvents"]["message"]["metadata"], serde_json::from_str::<Value>(value).unwrap());
         }
     }
 
-    async fn what_cannot_be_kept_is_refused_by_its_name(server: Server) {
+    async fn json_that_cannot_be_stored_is_refused_with_the_argument_named(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Refused").await;
         let session = project.start_session().await;
@@ -260,7 +260,7 @@ tests::on_both! {
         assert_eq!(project.state().await, before);
     }
 
-    async fn what_the_database_has_broken_is_null_alone_named_and_overwritten(database: Database) {
+    async fn damaged_json_is_null_alone_and_is_reported_and_can_be_overwritten(database: Database) {
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Broken").await;
@@ -325,7 +325,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn white_space_in_the_database_is_no_change(server: Server) {
+    async fn white_space_in_stored_json_is_no_change(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Spaced").await;
         server.database().execute("UPDATE projects SET config = '{\"b\": 1.0,\n  \"a\": [ 1, 2 ]}'").await;

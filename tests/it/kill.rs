@@ -1,5 +1,5 @@
-//! Given a write under way, when the server dies or its client goes away, then what was acknowledged is there, and what was
-//! not is there as a whole or not at all.
+//! Given a write under way, when the server dies or its client disconnects, then acknowledged writes are stored, and
+//! others are stored completely or not at all.
 
 use std::sync::Arc;
 
@@ -40,14 +40,14 @@ async fn revision(client: &Client, project: &str) -> u64 {
 }
 
 tests::on_both! {
-    async fn what_was_acknowledged_survives_a_killed_server(database: Database) {
+    async fn acknowledged_writes_survive_a_killed_server(database: Database) {
         let stream = Arc::new(workload::agent_session(2));
         let mut server = ChildServer::start(&database);
         for turns in [3, 10, 20] {
             // Given a replay that is killed while it writes …
             let client = server.user("ada@example.com");
             let mut replay = Replay::begin(&client, "Killed").await.unwrap();
-            let (tell, mut told) = watch::channel(0);
+            let (progress, mut watcher) = watch::channel(0);
             let writer = tokio::spawn({
                 let stream = stream.clone();
                 async move {
@@ -55,23 +55,24 @@ tests::on_both! {
                         if let Err(error) = replay.turn(turn).await {
                             return (replay, error);
                         }
-                        tell.send_replace(turn.seq);
+                        progress.send_replace(turn.seq);
                     }
-                    panic!("nobody has killed the server");
+                    panic!("the server was not killed");
                 }
             });
-            let _ = told.wait_for(|done| *done >= turns).await;
+            let _ = watcher.wait_for(|done| *done >= turns).await;
             server.kill();
             let (replay, error) = writer.await.unwrap();
             assert!(replay.done.len() >= turns as usize, "ended before it was killed: {error:#}");
             assert!(error.chain().any(|cause| cause.is::<hyper::Error>() || cause.is::<legacy::Error>()), "{error:#}");
 
-            // … when the server starts again on what is left …
+            // … when the server starts again on the same database …
             server = ChildServer::start(&database);
             let client = server.user("ada@example.com");
             let replay = replay.continue_as(&client);
 
-            // … then all that it acknowledged is there, and at most the write under way besides; and it goes on.
+            // … then all acknowledged writes are stored, and at most the write under way in addition; and the replay
+            // continues.
             let now = revision(&client, &replay.id).await;
             let acknowledged = u64::from(replay.revision);
             assert!(now == acknowledged || now == acknowledged + 1, "revision {now}, acknowledged {acknowledged}");
@@ -85,14 +86,14 @@ tests::on_both! {
         }
     }
 
-    async fn a_client_that_hangs_up_leaves_all_of_its_write_or_nothing(database: Database) {
+    async fn a_disconnected_clients_write_is_stored_completely_or_not_at_all(database: Database) {
         const FILES: u64 = 40;
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");
         let project = Replay::begin(&ada, "Hung up").await.unwrap().id;
         let before = revision(&ada, &project).await;
 
-        // Given clients that go away in the middle of their request, or of the answer, at another moment each …
+        // Given clients that disconnect during their request or the response, each at another moment …
         let mut whole = 0;
         let attempts = 24;
         for attempt in 0..attempts {
@@ -116,7 +117,7 @@ tests::on_both! {
                 connection.write_all(body.as_bytes()).await.unwrap();
                 whole += 1;
             }
-            // The reads are there to pass the time of a few round trips, so that some hang up later than others.
+            // The reads take the time of a few round trips, so some clients disconnect later than others.
             for _ in 0..attempt / 4 {
                 revision(&ada, &project).await;
             }
@@ -126,12 +127,12 @@ tests::on_both! {
             }
         }
 
-        // … when all that was under way has ended …
+        // … when all requests have ended …
         server.stop().await;
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");
 
-        // … then each of them has left all of its files and one revision, or nothing.
+        // … then each client has left all of its files in one revision, or nothing.
         let mut written = 0;
         for attempt in 0..attempts {
             let query = "query($id: ID!, $under: String!) { project(id: $id) {
@@ -140,8 +141,8 @@ tests::on_both! {
             let nodes = data["project"]["files"]["nodes"].as_array().unwrap();
             let files = nodes.iter().filter(|file| file["type"] == "FILE").count() as u64;
             assert!(files == 0 || files == FILES, "attempt {attempt} has left {files} files");
-            assert!(files == 0 || attempt % 4 != 3, "half a request has been carried out");
-            assert!(files == FILES || attempt % 8 != 0, "attempt {attempt} was answered and is not there");
+            assert!(files == 0 || attempt % 4 != 3, "part of a request was executed");
+            assert!(files == FILES || attempt % 8 != 0, "attempt {attempt} was acknowledged but is not stored");
             written += files / FILES;
         }
         assert!(written <= whole);

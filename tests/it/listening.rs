@@ -1,5 +1,5 @@
-//! Given listeners who come, go and come back while others write, then each hears every revision that it asked for once and in
-//! order, and nothing else.
+//! Given subscribers who connect, leave and return while others write, then each receives every requested revision once
+//! and in order, and nothing else.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -18,7 +18,7 @@ use tokio::{task::JoinHandle, time::sleep};
 const WRITERS: usize = 4;
 const WRITES: usize = 50;
 
-/// Writes as several people at once would: files and messages, each another path.
+/// Concurrent writers: files and messages, each with a path of its own.
 fn write_at_once(project: &Project, session: &str) -> Vec<JoinHandle<()>> {
     let writer = |writer: usize| {
         let (project, session) = (project.clone(), session.to_owned());
@@ -46,17 +46,17 @@ fn write_at_once(project: &Project, session: &str) -> Vec<JoinHandle<()>> {
     (0..WRITERS).map(writer).collect()
 }
 
-/// Hears revisions of a subscription up to the last.
-async fn hear(mut subscription: Subscription, last: i64) -> Vec<(i64, Value)> {
-    let mut heard = Vec::new();
-    while heard.last().is_none_or(|(revision, _)| *revision < last) {
+/// Receives revisions of a subscription up to the last.
+async fn receive(mut subscription: Subscription, last: i64) -> Vec<(i64, Value)> {
+    let mut received = Vec::new();
+    while received.last().is_none_or(|(revision, _)| *revision < last) {
         let event = subscription.event().await["projectEvents"].take();
-        heard.push((number(&event["revision"]), event["kind"].clone()));
+        received.push((number(&event["revision"]), event["kind"].clone()));
     }
-    heard
+    received
 }
 
-/// Waits until the server has attached this listener: it then hears of what is written.
+/// Waits until the server has attached this subscriber: from then on it receives all writes.
 async fn attached(project: &Project, query: &str) -> Subscription {
     let mut subscription = project.client.subscribe(query, json!({ "id": project.id })).await;
     for _ in 0..50 {
@@ -69,44 +69,44 @@ async fn attached(project: &Project, query: &str) -> Subscription {
             )
             .await
             .ok();
-        let heard = tokio::time::timeout(Duration::from_millis(200), subscription.event()).await;
-        if heard.is_ok() {
+        let received = tokio::time::timeout(Duration::from_millis(200), subscription.event()).await;
+        if received.is_ok() {
             return subscription;
         }
     }
-    panic!("nothing is heard");
+    panic!("nothing was received");
 }
 
 tests::on_both! {
-    async fn whoever_joins_hears_all_of_it_once_and_in_order(server: Server) {
+    async fn a_subscriber_receives_every_revision_once_and_in_order(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Busy").await;
         let session = project.start_session().await;
         let last = 2 + (WRITERS * WRITES) as i64;
         let writers = write_at_once(&project, &session);
 
-        // Given listeners that come while all of them write, each having seen another part of it …
+        // Given subscribers that connect while all writers write, each with a different position …
         let mut listeners = Vec::new();
         for n in 0..5 {
-            // Somewhere in the midst of it, another place for each and in each run.
+            // At a different moment for each subscriber, and in each run.
             while project.revision().await < 10 + n * 35 {
                 sleep(Duration::from_millis(1)).await;
             }
             let seen = [0, project.revision().await, 1, project.revision().await / 2, project.revision().await][n as usize];
-            listeners.push((seen, tokio::spawn(hear(project.listen(seen, "revision kind").await, last))));
+            listeners.push((seen, tokio::spawn(receive(project.listen(seen, "revision kind").await, last))));
         }
         for writer in writers {
             writer.await.unwrap();
         }
         assert_eq!(project.revision().await, last);
 
-        // … then none has missed anything, heard anything twice, or out of order.
+        // … then none has missed an event, received one twice or out of order.
         for (seen, listener) in listeners {
             let revisions: Vec<i64> = listener.await.unwrap().into_iter().map(|(revision, _)| revision).collect();
             assert_eq!(revisions, (seen + 1..=last).collect::<Vec<_>>());
         }
 
-        // The messages are heard alone, in the same order.
+        // A subscription to messages receives them alone, in the same order.
         let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 0) { revision content } }";
         let mut messages = ada.subscribe(query, json!({ "id": session })).await;
         let expected = project.ask("sessions { nodes { messages(first: 100) { nodes { revision content } } } }").await;
@@ -117,14 +117,14 @@ tests::on_both! {
         }
     }
 
-    async fn a_listener_without_a_past_hears_only_what_comes(server: Server) {
+    async fn a_subscriber_without_a_position_receives_only_new_events(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Live").await;
         project.create_file("before.py", "").await;
-        let mut heard = attached(&project, "subscription($id: ID!) { projectEvents(projectId: $id) { revision kind changes { path } } }").await;
+        let mut subscription = attached(&project, "subscription($id: ID!) { projectEvents(projectId: $id) { revision kind changes { path } } }").await;
         project.create_file("after.py", "").await;
         let event = loop {
-            let event = heard.event().await["projectEvents"].take();
+            let event = subscription.event().await["projectEvents"].take();
             if event["kind"] != "PROJECT_UPDATED" {
                 break event;
             }
@@ -133,28 +133,28 @@ tests::on_both! {
         assert_eq!(event["revision"], project.revision().await);
     }
 
-    async fn who_waits_to_be_attached_hears_what_they_write_then(server: Server) {
+    async fn a_subscriber_that_waits_for_ready_receives_its_later_writes(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Ready").await;
         project.create_file("a.py", "").await;
         let query = "subscription($id: ID!, $kinds: [EventKind!], $after: Int) {
             projectEvents(projectId: $id, kinds: $kinds, afterRevision: $after, ready: true) { revision kind } }";
         for round in 0..200 {
-            // Whatever else they want to hear.
+            // Whatever kinds it subscribes to.
             let kinds = [json!(null), json!(["FILES_CHANGED"])][round % 2].clone();
-            let mut heard = ada.subscribe(query, json!({ "id": project.id, "kinds": kinds })).await;
-            let attached = heard.event().await["projectEvents"].take();
+            let mut subscription = ada.subscribe(query, json!({ "id": project.id, "kinds": kinds })).await;
+            let attached = subscription.event().await["projectEvents"].take();
             let revision = project.update_file("a.py", &round.to_string()).await;
             assert_eq!(attached["revision"], revision - 1);
-            let event = heard.event().await["projectEvents"].take();
+            let event = subscription.event().await["projectEvents"].take();
             assert_eq!(event, json!({ "revision": revision, "kind": "FILES_CHANGED" }));
         }
 
-        // From a place in the past on, it is that place that is told again; before the first entry there is none.
+        // From a past position, the entry at that position is repeated; before the first entry there is none.
         for (after, revisions) in [(1, [1, 2]), (0, [1, 2])] {
-            let mut heard = ada.subscribe(query, json!({ "id": project.id, "after": after })).await;
+            let mut subscription = ada.subscribe(query, json!({ "id": project.id, "after": after })).await;
             for revision in revisions {
-                assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+                assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
             }
         }
     }
@@ -190,7 +190,7 @@ tests::on_both! {
         assert!(silence.is_err(), "{silence:?}");
     }
 
-    async fn who_asks_for_some_kinds_hears_those(server: Server) {
+    async fn a_filter_by_kind_selects_events(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Kinds").await;
         let session = project.start_session().await;
@@ -218,46 +218,47 @@ tests::on_both! {
         }
     }
 
-    async fn an_event_shows_what_it_was_and_not_what_came_later(server: Server) {
+    async fn an_event_shows_the_state_of_its_own_revision(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Past").await;
         project.create_file("a.py", "1").await;
         project.update_file("a.py", "2").await;
         project.write("renameFile", json!({ "path": "a.py", "newPath": "b.py" }), "revision").await;
-        let mut heard = project.listen(1, "changes { path oldContent newContent file { path content } }").await;
+        let mut subscription = project.listen(1, "changes { path oldContent newContent file { path content } }").await;
         let now = json!({ "path": "b.py", "content": "2" });
         for (path, old, new) in [("a.py", Value::Null, "1"), ("a.py", json!("1"), "2"), ("b.py", json!("2"), "2")] {
             let expected = json!([{ "path": path, "oldContent": old, "newContent": new, "file": now }]);
-            assert_eq!(heard.event().await["projectEvents"]["changes"], expected);
+            assert_eq!(subscription.event().await["projectEvents"]["changes"], expected);
         }
     }
 
-    async fn a_listener_goes_on_with_the_server_that_comes_after(database: Database) {
+    async fn a_subscriber_continues_with_the_next_server(database: Database) {
         let server = Server::start(&database).await;
         let project = Project::create(&server.user("ada@example.com"), "Restarted").await;
         project.create_file("a.py", "1").await;
-        let mut heard = project.listen(0, "revision").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 2);
+        let mut subscription = project.listen(0, "revision").await;
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 1);
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 2);
 
-        // The server goes while a listener listens: it is told, and misses nothing of what it knows how to ask for.
+        // The server stops during a subscription: the subscriber is notified, and misses nothing after it reconnects
+        // with its position.
         server.stop().await;
-        assert_eq!(heard.next().await, None);
+        assert_eq!(subscription.next().await, None);
         let server = Server::start(&database).await;
         let project = project.of(&server.user("ada@example.com"));
         project.update_file("a.py", "2").await;
-        let mut heard = project.listen(2, "revision").await;
+        let mut subscription = project.listen(2, "revision").await;
         project.update_file("a.py", "3").await;
         for revision in [3, 4] {
-            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         server.stop().await;
     }
 
-    async fn a_listener_hears_what_another_server_writes(database: Database) {
+    async fn a_subscriber_receives_writes_of_another_server(database: Database) {
         let (one, other) = (Server::start(&database).await, Server::start(&database).await);
         let project = Project::create(&one.user("ada@example.com"), "Two servers").await;
-        let mut heard = project.listen(1, "revision").await;
+        let mut subscription = project.listen(1, "revision").await;
         let elsewhere = project.of(&other.user("ada@example.com"));
         for n in 0..5 {
             elsewhere.create_file(&format!("there/{n}"), "").await;
@@ -265,14 +266,14 @@ tests::on_both! {
         }
         elsewhere.create_file("last", "").await;
         for revision in 2..=12 {
-            assert_eq!(heard.event().await["projectEvents"]["revision"], revision);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], revision);
         }
         one.stop().await;
         other.stop().await;
     }
 
-    async fn a_notification_is_enough_and_one_that_was_lost_is_made_up_for(database: Database) {
-        // SQLite has none: there the sweep is all there is.
+    async fn a_notification_is_enough_and_a_lost_one_is_made_up_for(database: Database) {
+        // SQLite has no notifications: only the sweep.
         if database.kind() == Kind::Sqlite {
             return;
         }
@@ -280,24 +281,24 @@ tests::on_both! {
         let (one, other) = (Server::start_with(&database, &never).await, Server::start_with(&database, &never).await);
         let project = Project::create(&one.user("ada@example.com"), "Notified").await;
         let elsewhere = project.of(&other.user("ada@example.com"));
-        let mut heard = project.listen(0, "revision").await;
-        assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
+        let mut subscription = project.listen(0, "revision").await;
+        assert_eq!(subscription.event().await["projectEvents"]["revision"], 1);
         for n in 2..=4 {
             elsewhere.create_file(&format!("{n}"), "").await;
-            assert_eq!(heard.event().await["projectEvents"]["revision"], n);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], n);
         }
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'listen%'";
         assert!(sqlx::raw_sql(cut).execute(&mut admin).await.unwrap().rows_affected() >= 2);
         for n in 5..=7 {
             elsewhere.create_file(&format!("{n}"), "").await;
-            assert_eq!(heard.event().await["projectEvents"]["revision"], n);
+            assert_eq!(subscription.event().await["projectEvents"]["revision"], n);
         }
         one.stop().await;
         other.stop().await;
     }
 
-    async fn many_listeners_cost_the_statements_of_one(database: Database) {
+    async fn many_subscribers_cost_the_statements_of_one(database: Database) {
         const SELECT: &str = "revision actor { fullName } changes { path diff } message { content }";
         let server = Server::start_with(&database, &["--sweep-seconds", "3600", "--notify", "false"]).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
@@ -309,20 +310,20 @@ tests::on_both! {
         for wanted in [1, 20] {
             while listeners.len() < wanted {
                 let project = project.of([&ada, &bob][listeners.len() % 2]);
-                let mut heard = project.listen(project.revision().await - 1, SELECT).await;
-                heard.event().await;
-                listeners.push(heard);
+                let mut subscription = project.listen(project.revision().await - 1, SELECT).await;
+                subscription.event().await;
+                listeners.push(subscription);
             }
-            // One who has heard the past may not have joined the others yet when the first of these is written.
+            // A subscriber that has just read the past can still be on its own when the first of these is written.
             let mut fewest = u64::MAX;
             for n in 0..5 {
                 let before = server.statements();
                 project.create_file(&format!("{wanted}-{n}.py"), "a").await;
-                let mut told = Vec::new();
+                let mut received = Vec::new();
                 for listener in &mut listeners {
-                    told.push(listener.event().await);
+                    received.push(listener.event().await);
                 }
-                assert!(told.iter().all(|one| *one == told[0]) && told[0]["projectEvents"]["changes"][0]["path"].is_string());
+                assert!(received.iter().all(|one| *one == received[0]) && received[0]["projectEvents"]["changes"][0]["path"].is_string());
                 fewest = fewest.min(server.statements() - before);
             }
             costs.push(fewest);
@@ -331,7 +332,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn who_may_see_more_is_told_more_and_nobody_else(server: Server) {
+    async fn private_fields_reach_only_callers_who_can_see_them(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let project = Project::create(&ada, "Own").await;
         bob.gql("{ viewer { id } }", json!({})).await.ok();
@@ -341,14 +342,14 @@ tests::on_both! {
         let mut of_bob = project.of(&bob).listen(1, select).await;
         for revision in 2..=4 {
             project.start_session().await;
-            let told = |email: Value, role: &str| json!({ "revision": revision, "actor": { "email": email }, "session": { "project": { "viewerRole": role } } });
-            assert_eq!(of_ada.event().await["projectEvents"], told(json!("ada@example.com"), "OWNER"));
-            assert_eq!(of_bob.event().await["projectEvents"], told(Value::Null, "VIEWER"));
+            let expected = |email: Value, role: &str| json!({ "revision": revision, "actor": { "email": email }, "session": { "project": { "viewerRole": role } } });
+            assert_eq!(of_ada.event().await["projectEvents"], expected(json!("ada@example.com"), "OWNER"));
+            assert_eq!(of_bob.event().await["projectEvents"], expected(Value::Null, "VIEWER"));
         }
     }
 
-    async fn what_listeners_share_is_the_same_for_every_member(database: Database) {
-        // More fields at once than a client may ask for.
+    async fn shared_fields_are_the_same_for_every_member(database: Database) {
+        // More fields at once than the default cost limit allows.
         let server = Server::start_with(&database, &["--max-query-complexity=10000000"]).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let project = Project::create(&ada, "Same").await;
@@ -359,7 +360,7 @@ tests::on_both! {
         bob.gql("{ viewer { id } }", json!({})).await.ok();
         server.database().add_collaborator(&project.id, "bob@example.com", "viewer", true).await;
 
-        // Every field that may be shared, three levels deep.
+        // Every field that can be shared, three levels deep.
         let query = "{ __schema { types { name fields { name args { type { kind } } type { name ofType { name ofType { name ofType { name } } } } } } } }";
         let schema = ada.gql(query, json!({})).await.ok();
         let types: HashMap<&str, &Value> =
@@ -374,7 +375,7 @@ tests::on_both! {
     }
 }
 
-/// Every field of a type that listeners share, so many levels deep.
+/// Every field of a type that subscribers share, to this depth.
 fn selection(types: &HashMap<&str, &Value>, name: &str, levels: usize) -> String {
     let mut selected = Vec::new();
     for field in types[name].as_array().unwrap() {

@@ -1,5 +1,5 @@
-//! Given a server that logs as much as it can, when it is used by every door, and misused, then its log has no token, no secret and
-//! nothing of what people write.
+//! Given a server that logs as much as possible, when every transport is used and misused, then its log contains no
+//! token, no secret and no user content.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use tests::{
     socket::Socket,
 };
 
-/// Is in everything that is sent.
+/// Part of everything that the test sends.
 const MARK: &str = "swordfish";
 
 async fn use_every_door(client: &Client, base: &str) {
@@ -20,13 +20,13 @@ async fn use_every_door(client: &Client, base: &str) {
     let project = Project::create(client, &mark("name")).await;
     let input = json!({ "id": project.id, "description": mark("description"), "config": { MARK: mark("config") } });
     client.mutate("updateProject", input, "revision").await.ok();
-    let mut heard = project.listen(0, "revision message { content metadata }").await;
+    let mut events = project.listen(0, "revision message { content metadata }").await;
     let session = project.start_session().await;
     let input = json!({ "sessionId": session, "role": "USER", "content": mark("message"), "metadata": { "a": MARK }, "contextData": { MARK: 1 } });
     client.mutate("addMessage", input, "message { content metadata contextData }").await.ok();
     project.create_file(&format!("{MARK}.py"), &mark("file")).await;
     for _ in 0..3 {
-        heard.event().await;
+        events.event().await;
     }
     let started = project
         .client
@@ -42,7 +42,8 @@ async fn use_every_door(client: &Client, base: &str) {
     client.mutate("updateProfile", json!({ "fullName": mark("full name") }), "fullName").await.ok();
     client.mutate("inviteByEmail", json!({ "email": format!("{MARK}@example.com") }), "revision").await;
 
-    // As a query string, a batch, a stream of events, parts, a persisted document, a socket with the token in the handshake.
+    // As a query string, a batch, an event stream, multipart, a persisted document, and a socket with the token in the
+    // handshake.
     let bearer = format!("Bearer {}", client.token().unwrap());
     let authorized = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let query = format!("/graphql?query=%7Bprojects(filter:%7Bsearch:%22{MARK}%22%7D)%7Bnodes%7Bname%7D%7D%7D");
@@ -63,7 +64,7 @@ async fn use_every_door(client: &Client, base: &str) {
     socket.start("1", "{ projects { nodes { name config } } }", json!({})).await;
     socket.message().await;
 
-    // What is refused: documents, variables, headers, tokens, frames, bodies.
+    // Refused requests: documents, variables, headers, tokens, frames, bodies.
     for body in [
         format!("{{\"query\":\"{{ {MARK}\"}}"),
         format!("{{\"query\":\"{{ {MARK}(a: 1) }}\"}}"),
@@ -105,14 +106,14 @@ async fn use_every_door(client: &Client, base: &str) {
 }
 
 tests::on_both! {
-    async fn nothing_that_people_write_or_sign_in_with_is_logged_at_any_level(database: Database) {
+    async fn no_content_and_no_credentials_are_logged_at_any_level(database: Database) {
         let path = std::env::temp_dir().join(format!("antiphon-log-{}", antiphon::model::clock::new_id()));
         for level in ["trace", "trace,tungstenite=trace,tokio_tungstenite=trace,hyper=trace,sqlx=trace"] {
             let server = ChildServer::start_logging(&database, &[("RUST_LOG", level)], fs::File::create(&path).unwrap());
             let email = format!("{MARK}@example.com");
             let client = server.user(&email);
             use_every_door(&client, server.base()).await;
-            // A token that names nothing, and one with more in it.
+            // A token whose user has no name, and one with more claims.
             let odd = token_with(&email, json!({ "user_metadata": { "full_name": MARK }, "sub": format!("{MARK}|1") }));
             client.with_token(Some(odd.clone())).gql("{ viewer { fullName } }", json!({})).await.ok();
             // JSON that cannot be read.
@@ -131,7 +132,7 @@ tests::on_both! {
         fs::remove_file(&path).unwrap();
     }
 
-    async fn a_first_start_says_in_one_line_what_was_migrated(database: Database) {
+    async fn a_first_start_logs_the_migrations_in_one_line(database: Database) {
         let blank = Database::blank(database.kind()).await;
         let path = std::env::temp_dir().join(format!("antiphon-log-{}", antiphon::model::clock::new_id()));
         if blank.file().is_none() {

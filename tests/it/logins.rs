@@ -1,5 +1,6 @@
-//! Given PostgreSQL as people have it (one login for all, a login that owns nothing, Supabase with its roles and its users), when
-//! the service migrates and serves it, then it takes what is there, says what is missing, and costs a round trip.
+//! Given usual PostgreSQL set-ups (one login for everything, a login that owns nothing, Supabase with its roles and
+//! users), when the service migrates and serves the database, then it uses the existing objects, reports what is
+//! missing, and takes few round trips.
 
 use std::{
     net::SocketAddr,
@@ -44,7 +45,7 @@ fn with_login(url: &str, login: &str) -> String {
     format!("postgres://{login}:antiphon-test@{place}")
 }
 
-/// Two people, of whom one works and the other sees nothing of it.
+/// One user works, and another sees nothing of it.
 async fn work(client: impl Fn(&str) -> Client) {
     let (ada, bob) = (client("ada@example.com"), client("bob@example.com"));
     let project = Project::create(&ada, "Mine").await;
@@ -73,19 +74,19 @@ fn one_login_migrates_and_serves() {
 }
 
 #[test]
-fn a_login_without_rights_is_told_what_it_lacks() {
+fn a_login_without_rights_gets_an_error_that_names_them() {
     run_with_database(Kind::Postgres, async |database| {
         let refused = async |url: &str| {
             let started = App::start(settings(url, &[]), Serve::default()).await;
             format!("{:#}", started.err().expect("a refusal"))
         };
-        // It migrates nothing, and says so …
+        // It does not migrate, and reports that …
         let blank = Database::blank(database.kind()).await;
         let missing = refused(&blank.server_url()).await;
         assert!(missing.contains("row_security") && missing.contains("antiphon migrate"), "{missing}");
         blank.remove().await;
 
-        // … reads no whole projects …
+        // … does not verify, which reads all rows …
         let server = settings(&database.server_url(), &[]);
         let refusal = commands::verify(&server, None, &mut |_, _| {}).await.expect_err("a refusal");
         assert!(
@@ -95,7 +96,7 @@ fn a_login_without_rights_is_told_what_it_lacks() {
         let owner = settings(&database.url(), &[]);
         assert_eq!(commands::verify(&owner, None, &mut |_, wrong| panic!("{wrong}")).await.unwrap().problems, 0);
 
-        // … and one that may not speak for callers does not serve.
+        // … and a login that cannot take the callers' role does not serve.
         sql(&database.admin_url(), "CREATE ROLE antiphon_mute LOGIN PASSWORD 'antiphon-test'").await;
         let mute = refused(&with_login(&database.url(), "antiphon_mute")).await;
         assert!(mute.contains("GRANT authenticated TO \"antiphon_mute\""), "{mute}");
@@ -103,8 +104,8 @@ fn a_login_without_rights_is_told_what_it_lacks() {
     });
 }
 
-/// What a Supabase project has before anybody comes: the schema of its users with its function, default privileges that open
-/// every new table to everybody, a login that may only become one of the three roles, and often a trigger that makes profiles.
+/// A new Supabase project: the schema of its users with its function, default privileges that open every new table to
+/// everyone, a login that can only become one of three roles, and often a trigger that creates profiles.
 const SUPABASE: &str = "
     CREATE SCHEMA auth;
     CREATE TABLE auth.users (id uuid PRIMARY KEY, email text, raw_user_meta_data jsonb);
@@ -131,7 +132,7 @@ const SIGN_UP: &str = "
     CREATE TRIGGER on_auth_user_created AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION auth.handle_new_user();";
 
 #[test]
-fn a_supabase_project_is_taken_as_it_is() {
+fn a_supabase_project_works_as_it_is() {
     run_with_database(Kind::Postgres, async |database| {
         for schema in ["agents", "public"] {
             let blank = Database::blank(database.kind()).await;
@@ -152,18 +153,18 @@ fn a_supabase_project_is_taken_as_it_is() {
             )
             .await;
 
-            // Its roles, its function, and its login serve …
+            // Its roles, function and login are used …
             let url = format!("{}{path}", with_login(&blank.url(), "authenticator"));
             let app = App::start(settings(&url, &[]), Serve::default()).await.unwrap();
             let client = Client::new(&format!("http://{}", app.address().unwrap()), None);
             work(|email| client.with_token(Some(token(email)))).await;
             let named =
                 client.with_token(Some(token("ada@example.com"))).gql("{ viewer { fullName } }", json!({})).await.ok();
-            // The profile follows the token, whoever made it.
+            // The profile follows the token, even if a trigger has created it.
             assert_eq!(named["viewer"]["fullName"], "ada");
             app.stop().await;
 
-            // … nothing is open that the default privileges opened …
+            // … the default privileges have opened nothing …
             let open = "SELECT format('%s: %s', r, c.oid::regclass) FROM pg_class c, unnest(ARRAY['anon', 'service_role']) r
                 WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'v', 'S')
                   AND CASE relkind WHEN 'S' THEN has_sequence_privilege(r, c.oid, 'USAGE, SELECT, UPDATE')
@@ -175,8 +176,8 @@ fn a_supabase_project_is_taken_as_it_is() {
                     WHEN 'r' THEN has_table_privilege('authenticated', c.oid, 'TRUNCATE, REFERENCES, TRIGGER') ELSE false END";
             assert_eq!(sql(&admin, &open.replace("{schema}", schema)).await, Vec::<String>::new(), "{schema}");
 
-            // … and what was there stays, also when the migrations are taken back.
-            server::take_back_all(&owner).await.unwrap();
+            // … and existing objects stay, also when the migrations are rolled back.
+            server::roll_back_all(&owner).await.unwrap();
             assert_eq!(sql(&admin, described).await, before);
             assert_eq!(sql(&admin, "SELECT email FROM auth.users").await, ["ada@example.com"]);
             blank.remove().await;
@@ -185,7 +186,7 @@ fn a_supabase_project_is_taken_as_it_is() {
     });
 }
 
-/// Stands between a server and its database, and counts how often the server waits for an answer.
+/// A proxy between a server and its database that counts how often the server waits for an answer.
 async fn count_round_trips(database: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
@@ -219,8 +220,8 @@ async fn count_round_trips(database: SocketAddr) -> (SocketAddr, Arc<AtomicU64>)
     (address, count)
 }
 
-/// The fewest round trips that something takes, of so many times: what one side says in two parts may count twice, and a connection
-/// that comes back may be asked whether it is well.
+/// The fewest round trips in several runs: a message that is sent in two parts can count twice, and a returned
+/// connection can be checked.
 async fn least_trips(count: &AtomicU64, mut of: impl AsyncFnMut(usize)) -> u64 {
     let mut least = u64::MAX;
     for n in 0..15 {
@@ -240,7 +241,7 @@ fn a_message_takes_three_round_trips_and_a_sync_five() {
             let (proxy, count) = count_round_trips(address).await;
             let url = if locks == Locks::Both { database.server_url() } else { database.url() };
             let url = url.replace(&address.to_string(), &proxy.to_string());
-            // Nobody waits for the notifications of other servers, which a message may or may not meet.
+            // Notifications of other servers, which could coincide with a message, are off.
             let flags = ["--database-connections", "1", "--notify", "false"];
             let server = Server::start_behind(&database, &url, &flags, locks).await;
             let project = Project::create(&server.user("ada@example.com"), "Counted").await;
@@ -260,7 +261,7 @@ fn a_message_takes_three_round_trips_and_a_sync_five() {
                 project.write("syncFiles", json!({ "files": files, "sessionId": session }), "revision").await;
             });
             let sync = sync.await;
-            // Begin and lock, write, commit; a write of files reads the files and their contents in between.
+            // Begin and lock, write, commit; a write of files also reads the files and their contents.
             assert_eq!([message, update, sync], [3, 5, 5], "{locks:?}");
             server.stop().await;
         }
@@ -268,18 +269,18 @@ fn a_message_takes_three_round_trips_and_a_sync_five() {
 }
 
 #[test]
-fn a_database_of_before_says_so_to_a_login_of_either_kind() {
+fn an_outdated_database_is_reported_to_both_kinds_of_login() {
     run_with_database(Kind::Postgres, async |database| {
-        // Given one whose last migrations were taken back …
+        // Given a database whose last migrations were rolled back …
         let owner = settings(&database.url(), &[]);
-        let taken = server::take_back_all(&owner).await.unwrap();
+        let taken = server::roll_back_all(&owner).await.unwrap();
         assert!(text(&json!(taken[taken.len() - 1])).contains("tables"));
         for url in [database.url(), database.server_url()] {
             let started = App::start(settings(&url, &[]), Serve::default()).await;
             let refusal = format!("{:#}", started.err().expect("a refusal"));
             assert!(refusal.contains("antiphon migrate"), "{refusal}");
         }
-        // … when it is migrated again, then both serve.
+        // … when it is migrated again, then both logins can serve.
         server::migrate(&database).await;
         for url in [database.url(), database.server_url()] {
             App::start(settings(&url, &[]), Serve::default()).await.unwrap().stop().await;

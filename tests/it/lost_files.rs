@@ -1,5 +1,5 @@
-//! Given a server on a SQLite file, when the file is deleted or another takes its place, then nothing is acknowledged that nobody
-//! would find again.
+//! Given a server on a SQLite file, when the file is deleted or replaced, then no write is acknowledged that would be
+//! lost.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ fn moved(file: &Path) -> PathBuf {
     file.with_extension("moved")
 }
 
-/// Nothing is acknowledged that goes into a file which nobody will open again.
+/// No write is acknowledged if it goes to a file that is no longer at the database's path.
 fn refuse_without_the_file(replace: fn(&Path)) {
     run_with_database(Kind::Sqlite, async |database| {
         let file = database.file().unwrap();
@@ -31,18 +31,18 @@ fn refuse_without_the_file(replace: fn(&Path)) {
         let client = server.user("ada@example.com");
         let ledger = Ledger::begin(&client).await;
         ledger.write_at_once(&client, WRITERS, WRITES).await;
-        // Given a file that is another one, or none …
+        // Given a replaced or missing file …
         fs::copy(&file, file.with_extension("copy")).unwrap();
         fs::rename(&file, moved(&file)).unwrap();
         replace(&file);
-        // … then no write is acknowledged, and the server says so …
+        // … then no write is acknowledged, and the server reports the problem …
         for _ in 0..5 {
             let fate = ledger.write(&client).await;
             assert!(matches!(fate, Fate::Refused(_)), "{fate:?}");
         }
         assert_eq!(ledger.codes().iter().filter(|code| *code != "READ_ONLY").count(), 0, "{:?}", ledger.codes());
         says_read_only(&client, true).await;
-        // … and with the file back, everything is there.
+        // … and once the file is back, everything is stored.
         server.kill();
         fs::rename(moved(&file), &file).unwrap();
         server = ChildServer::start(&database);
@@ -65,14 +65,14 @@ fn nothing_is_acknowledged_once_the_file_is_replaced() {
 }
 
 #[test]
-fn a_file_beside_the_log_of_another_is_not_opened() {
+fn a_file_next_to_the_wal_of_another_is_not_opened() {
     run_with_database(Kind::Sqlite, async |database| {
         let file = database.file().unwrap();
         let beside = |end: &str| PathBuf::from(format!("{}{end}", file.display()));
         let mut server = ChildServer::start(&database);
         Ledger::begin(&server.user("ada@example.com")).await.write_at_once(&server.user("ada@example.com"), 2, 5).await;
         server.stop();
-        // Given a backup, a database that has gone on since, and a server that is killed …
+        // Given a backup, a database with later writes, and a server that is killed …
         let backup = file.with_extension("backup");
         fs::copy(&file, &backup).unwrap();
         server = ChildServer::start(&database);
@@ -85,12 +85,12 @@ fn a_file_beside_the_log_of_another_is_not_opened() {
         ledger.write_at_once(&client, WRITERS, 25).await;
         server.kill();
         assert!(fs::metadata(beside("-wal")).unwrap().len() > 0);
-        // … when the backup is copied over the file and the log stays, then the file is not opened …
+        // … when the backup is copied over the file and the WAL stays, then the file is not opened …
         fs::copy(&backup, &file).unwrap();
         let refused = commands::verify(&settings(&database.url(), &[]), None, &mut |_, _| {}).await;
-        let refused = format!("{:?}", refused.expect_err("a file with a log of another"));
+        let refused = format!("{:?}", refused.expect_err("a file with another file's WAL"));
         assert!(refused.contains("-wal is another file's"), "{refused}");
-        // … and without the log it is the backup.
+        // … and without the WAL it is the backup.
         fs::remove_file(beside("-wal")).unwrap();
         fs::remove_file(beside("-shm")).unwrap();
         assert_eq!(wrong(&database).await, [""; 0]);

@@ -1,5 +1,5 @@
-//! Every test that goes through the front door, in one binary (each binary more would be linked and started on its own).
-//! See the `tests` crate for how to write one.
+//! Every test of the public API, in one binary: each additional binary would have to be linked and started on its own.
+//! The `tests` crate describes how to write a test.
 
 mod access;
 mod addresses;
@@ -13,13 +13,14 @@ mod counts;
 mod damage;
 mod database;
 mod database_faults;
+mod deploy;
 mod disk_faults;
 mod documents;
 mod doors;
 mod faults;
 mod folders;
 mod graphiql;
-mod growing_messages;
+
 mod harness;
 mod history;
 mod hostile;
@@ -34,6 +35,7 @@ mod logins;
 mod lost_files;
 mod model;
 mod modes;
+mod named_snapshots;
 mod nats;
 mod nodes;
 mod odd_repositories;
@@ -51,6 +53,7 @@ mod protocol;
 mod providers;
 mod read_only;
 mod renames;
+mod repeated_imports;
 mod replay;
 mod row_security;
 mod rows;
@@ -60,6 +63,7 @@ mod siblings;
 mod sockets;
 mod specification;
 mod stepping_back;
+mod streaming_messages;
 mod streams;
 mod taking_back;
 mod team;
@@ -70,13 +74,13 @@ mod travel;
 mod turns;
 mod usage;
 
-/// Not a test: what a server in a process of its own does, once this binary has been started again for it.
+/// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.
 #[test]
 fn serve_child() {
     tests::server::serve_if_child();
 }
 
-/// A file that nobody names is a file that nobody runs.
+/// A file that `main.rs` does not name would never run.
 #[test]
 fn every_file_of_tests_is_part_of_this_binary() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it");

@@ -1,5 +1,5 @@
-//! Given any sequence of writes to files, in a conversation that goes on, back and forth, when it is carried out here and in a
-//! model that stores every state whole, then both say the same after every step, and of every moment since.
+//! Given any sequence of writes to files in a session, with undo and restore, when it runs on the service and on a
+//! model that stores every state as a whole, then both agree after every step and on every past revision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,17 @@ use tests::{
 
 const SEQUENCES: u64 = 6;
 const STEPS: usize = 60;
-/// Few, so that the sequences run into themselves.
+/// Few, so that the sequences often collide.
 const PLACES: &[&str] = &["a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "f/a", "f"];
 
-/// A live file, or a folder where it has no text.
+/// A live file, or a folder if it has no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct File {
     path: String,
     text: Option<String>,
 }
 
-/// One version of a file: the revision that made it, where it was, and what it was; `None` of its deletion.
+/// One version of a file: the revision that made it, its path and its text; `None` for a deletion.
 #[derive(Clone, Debug)]
 struct Version {
     revision: usize,
@@ -32,41 +32,41 @@ struct Version {
 }
 
 type State = BTreeMap<String, File>;
-type Folded = BTreeSet<usize>;
+type Hidden = BTreeSet<usize>;
 
-/// Every state whole, by the files' identities.
+/// Every state as a whole, keyed by file id.
 #[derive(Default)]
 struct Model {
     /// The state at each revision, from 0.
     states: Vec<State>,
-    /// Whether the revision may be undone.
+    /// Whether the revision can be undone.
     undoable: Vec<bool>,
-    /// The conversation, and the revisions of its messages.
+    /// The session, and the revisions of its messages.
     session: String,
     messages: Vec<usize>,
-    /// Which messages are folded away at each revision, from 0.
-    folded: Vec<Folded>,
+    /// The messages that are hidden at each revision, from 0.
+    hidden: Vec<Hidden>,
     versions: BTreeMap<String, Vec<Version>>,
     /// The project's name and description at each revision, from 0.
     fields: Vec<[Value; 2]>,
 }
 
-/// What the model says about a step.
+/// The model's prediction for a step.
 #[derive(Debug)]
 enum Expected {
-    /// One revision more, with this state.
+    /// One more revision, with this state.
     State(State),
-    /// New files, whose identities are not known yet, beside this state.
+    /// New files, whose ids are not known yet, in addition to this state.
     New(State, Vec<File>),
-    /// One revision more, with these files and these messages folded away.
-    Folded(State, Folded),
+    /// One more revision, with these files and these hidden messages.
+    Hidden(State, Hidden),
     /// One more message.
     Message,
-    /// One revision more, with the project's own fields like this.
+    /// One more revision, with these values of the project's own fields.
     Fields([Value; 2]),
-    /// Nothing to write.
+    /// No change.
     Unchanged,
-    /// Not for this model to say.
+    /// The model does not predict this step.
     Skipped,
     Refused(&'static str),
 }
@@ -75,7 +75,7 @@ fn is_under(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// A path is one thing, and below a file is nothing.
+/// Paths are unique, and nothing is below a file.
 fn is_tree<'f>(files: impl Iterator<Item = &'f File> + Clone) -> bool {
     let mut paths = BTreeSet::new();
     files.clone().all(|file| paths.insert(&file.path))
@@ -98,9 +98,9 @@ impl Model {
         self.now().iter().find(|(_, file)| file.path == path)
     }
 
-    /// Appends a state; files that are as they were get no new version.
-    fn append(&mut self, state: State, folded: Folded, undoable: bool) {
-        self.folded.push(folded);
+    /// Appends a state. Unchanged files get no new version.
+    fn append(&mut self, state: State, hidden: Hidden, undoable: bool) {
+        self.hidden.push(hidden);
         let revision = self.states.len();
         let before = self.states.last().cloned().unwrap_or_default();
         let ids: BTreeSet<&String> = before.keys().chain(state.keys()).collect();
@@ -120,7 +120,7 @@ impl Model {
         if is_tree(state.values()) { Expected::State(state) } else { Expected::Refused("CONFLICT") }
     }
 
-    /// The file that was deleted last at a path, of a kind: what is made there is that file again.
+    /// The file of this kind that was last deleted at this path: creating one there restores its id.
     fn deleted_at(&self, path: &str, is_file: bool) -> Option<&String> {
         let was_file = |versions: &[Version]| {
             versions.iter().any(|version| version.file.as_ref().is_some_and(|file| file.text.is_some()))
@@ -159,7 +159,7 @@ impl Model {
         }
     }
 
-    /// Whether there is a file or a folder; a folder is there when something is below it.
+    /// Whether a file or folder exists at the path. A folder exists if something is below it.
     fn is_there(&self, path: &str) -> bool {
         self.now().values().any(|file| file.path == path || is_under(&file.path, path))
     }
@@ -215,32 +215,32 @@ impl Model {
         if state == *self.now() { Expected::Unchanged } else { Self::valid(state) }
     }
 
-    fn now_folded(&self) -> Folded {
-        self.folded.last().cloned().unwrap_or_default()
+    fn now_hidden(&self) -> Hidden {
+        self.hidden.last().cloned().unwrap_or_default()
     }
 
-    /// The conversation goes back, and the files with it or not.
-    fn fold(&self, to: usize, with_files: bool) -> Expected {
+    /// The session goes back to a revision, optionally with the files.
+    fn hide(&self, to: usize, with_files: bool) -> Expected {
         match self.states.get(to) {
             Some(state) if to > 0 => {
-                let mut folded = self.now_folded();
-                folded.extend(self.messages.iter().filter(|message| **message > to));
+                let mut hidden = self.now_hidden();
+                hidden.extend(self.messages.iter().filter(|message| **message > to));
                 let state = if with_files { state.clone() } else { self.now().clone() };
-                if state == *self.now() && folded == self.now_folded() {
+                if state == *self.now() && hidden == self.now_hidden() {
                     return Expected::Unchanged;
                 }
-                Expected::Folded(state, folded)
+                Expected::Hidden(state, hidden)
             }
             _ => Expected::Refused("BAD_USER_INPUT"),
         }
     }
 
-    /// Messages that a revision folded away or listed again.
-    fn refolded(&self, revision: usize) -> Folded {
-        self.folded[revision - 1].symmetric_difference(&self.folded[revision]).copied().collect()
+    /// The messages that a revision hid or showed again.
+    fn changed_hidden(&self, revision: usize) -> Hidden {
+        self.hidden[revision - 1].symmetric_difference(&self.hidden[revision]).copied().collect()
     }
 
-    /// What going back to a state gives.
+    /// The result of going back to a state.
     fn restore(&self, to: usize) -> Expected {
         match self.states.get(to) {
             Some(state) if to > 0 && state == self.now() => Expected::Unchanged,
@@ -249,8 +249,9 @@ impl Model {
         }
     }
 
-    /// One file once a change of it is taken back. `Err(true)` where texts would have to be merged, which this model does not do.
-    fn taken_back(before: Option<&File>, after: Option<&File>, now: Option<&File>) -> Result<Option<File>, bool> {
+    /// One file after a change of it is undone. `Err(true)` if texts would have to be merged, which this model does not
+    /// do.
+    fn undone_file(before: Option<&File>, after: Option<&File>, now: Option<&File>) -> Result<Option<File>, bool> {
         if now == after {
             return Ok(before.cloned());
         }
@@ -294,8 +295,11 @@ impl Model {
             if versions.iter().all(|version| version.revision != revision) {
                 continue;
             }
-            match Self::taken_back(self.states[revision - 1].get(id), self.states[revision].get(id), self.now().get(id))
-            {
+            match Self::undone_file(
+                self.states[revision - 1].get(id),
+                self.states[revision].get(id),
+                self.now().get(id),
+            ) {
                 Ok(Some(file)) => state.insert(id.clone(), file),
                 Ok(None) => state.remove(id),
                 Err(needs_merge) => {
@@ -308,27 +312,27 @@ impl Model {
         if skipped || refused {
             return if skipped { Expected::Skipped } else { Expected::Refused("CONFLICT") };
         }
-        let (left, now) = (&self.folded[revision], self.now_folded());
-        let folded: Folded = now
+        let (left, now) = (&self.hidden[revision], self.now_hidden());
+        let hidden: Hidden = now
             .symmetric_difference(
-                &self.refolded(revision).into_iter().filter(|m| left.contains(m) == now.contains(m)).collect(),
+                &self.changed_hidden(revision).into_iter().filter(|m| left.contains(m) == now.contains(m)).collect(),
             )
             .copied()
             .collect();
-        if state == *self.now() && folded == now {
+        if state == *self.now() && hidden == now {
             return Expected::Refused("CONFLICT");
         }
         match Self::valid(state) {
-            Expected::State(state) => Expected::Folded(state, folded),
+            Expected::State(state) => Expected::Hidden(state, hidden),
             refused => refused,
         }
     }
 
-    /// Revision and fold of every message at a revision, as the service would list them.
+    /// Revision and hidden state of every message at a revision, as the service lists them.
     fn conversation(&self, at: usize) -> Value {
         let messages = self.messages.iter().filter(|message| **message <= at);
         let all: Vec<Value> = messages
-            .map(|message| json!({ "revision": message, "isHidden": self.folded[at].contains(message) }))
+            .map(|message| json!({ "revision": message, "isHidden": self.hidden[at].contains(message) }))
             .collect();
         let listed: Vec<&Value> = all.iter().filter(|message| message["isHidden"] == false).collect();
         json!({ "all": { "nodes": all }, "messages": { "totalCount": listed.len(), "nodes": listed } })
@@ -342,7 +346,7 @@ impl Model {
         (manifest(files), count)
     }
 
-    /// Path and type of what is directly in a folder.
+    /// Path and type of the direct children of a folder.
     fn children(state: &State, folder: &str) -> Vec<Value> {
         let mut children = BTreeMap::new();
         for file in state.values() {
@@ -360,7 +364,7 @@ impl Model {
         children.into_iter().map(|(path, kind)| json!({ "path": path, "type": kind })).collect()
     }
 
-    /// Path, identity, type, contents, as the service would list them.
+    /// Path, id, type and content, as the service lists them.
     fn listing(state: &State) -> Vec<Value> {
         let mut files: Vec<_> = state.iter().map(|(id, file)| (&file.path, id, &file.text)).collect();
         files.sort();
@@ -376,10 +380,10 @@ const CONVERSATION: &str = "all: messages(first: 500, filter: { includeHidden: t
     messages(first: 500) { totalCount nodes { revision isHidden } }";
 const FILE: &str = "id path type content hash";
 
-/// Does one random step, on both sides; answers what it was.
+/// Runs one random step on both sides, and returns its description.
 async fn step(random: &mut Random, project: &Project, model: &mut Model) -> String {
     let place = |random: &mut Random| PLACES[random.below(PLACES.len())].to_owned();
-    // Somewhere something is, three times of four.
+    // In three of four cases an existing path.
     let taken = |random: &mut Random, model: &Model| {
         let live: Vec<&File> = model.now().values().collect();
         if live.is_empty() || random.below(4) == 0 {
@@ -392,7 +396,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
         (0..random.below(4)).map(|_| format!("line {}\n", random.below(5))).collect()
     };
     let moment = |random: &mut Random, model: &Model| {
-        // Mostly the last few: an older revision has mostly been written over.
+        // Mostly one of the last revisions: older changes have usually been overwritten.
         if random.below(3) == 0 {
             random.below(model.revision() + 2)
         } else {
@@ -449,7 +453,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
             let (to, with_files) = (moment(random, model), random.below(2) == 0);
             let scope = if with_files { "BOTH" } else { "CONVERSATION" };
             let input = json!({ "revision": to, "scope": scope, "sessionId": model.session });
-            ("restoreRevision", input, model.fold(to, with_files))
+            ("restoreRevision", input, model.hide(to, with_files))
         }
         18..=19 => {
             let mut fields = model.fields[model.revision()].clone();
@@ -493,23 +497,23 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
     match expected {
         Expected::Refused(_) | Expected::Skipped => {}
         Expected::Unchanged => assert_eq!(number(&answer.data[name]["revision"]), before as i64, "{said}"),
-        Expected::State(state) => model.append(state, model.now_folded(), true),
+        Expected::State(state) => model.append(state, model.now_hidden(), true),
         Expected::Fields(fields) => {
-            model.append(model.now().clone(), model.now_folded(), true);
+            model.append(model.now().clone(), model.now_hidden(), true);
             *model.fields.last_mut().unwrap() = fields;
         }
         Expected::Message => {
-            model.append(model.now().clone(), model.now_folded(), false);
+            model.append(model.now().clone(), model.now_hidden(), false);
             model.messages.push(model.revision());
         }
-        Expected::Folded(state, folded) => {
-            let count = |new: &Folded, old: &Folded| json!(new.difference(old).count());
-            let (answer, before) = (&answer.data[name], model.now_folded());
-            assert_eq!(answer["hiddenMessages"], count(&folded, &before), "{said}");
+        Expected::Hidden(state, hidden) => {
+            let count = |new: &Hidden, old: &Hidden| json!(new.difference(old).count());
+            let (answer, before) = (&answer.data[name], model.now_hidden());
+            assert_eq!(answer["hiddenMessages"], count(&hidden, &before), "{said}");
             if name == "undo" {
-                assert_eq!(answer["shownMessages"], count(&before, &folded), "{said}");
+                assert_eq!(answer["shownMessages"], count(&before, &hidden), "{said}");
             }
-            model.append(state, folded, true);
+            model.append(state, hidden, true);
         }
         Expected::New(mut state, new) => {
             for file in new {
@@ -525,7 +529,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
                     file.path
                 );
                 if let Some(again) = again {
-                    assert_eq!(made["id"], **again, "{said}: {} is made again", file.path);
+                    assert_eq!(made["id"], **again, "{said}: {} gets a new id instead of its old one", file.path);
                 }
                 assert_eq!(
                     made["version"],
@@ -535,7 +539,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
                 );
                 state.insert(text(&made["id"]), file);
             }
-            model.append(state, model.now_folded(), true);
+            model.append(state, model.now_hidden(), true);
         }
     }
     if model.revision() > before {
@@ -560,7 +564,7 @@ async fn send(project: &Project, name: &str, mut input: Value, select: &str) -> 
     project.mutate(name, input, select).await
 }
 
-/// The listing is the model's, and every file has as many versions as the model says.
+/// The listing equals the model's, and every file has as many versions as in the model.
 async fn compare(project: &Project, model: &Model, said: &str) {
     let shown = project
         .ask(&format!(
@@ -584,8 +588,8 @@ async fn compare(project: &Project, model: &Model, said: &str) {
     assert_eq!(shown["stats"], stats, "{said}");
 }
 
-/// Every moment reads back as it was.
-async fn look_back(project: &Project, model: &Model) {
+/// Every revision reads back unchanged.
+async fn compare_history(project: &Project, model: &Model) {
     for (revision, state) in model.states.iter().enumerate().skip(1) {
         let query = format!(
             "query($id: ID!, $at: Int!) {{
@@ -648,7 +652,7 @@ tests::on_both! {
             let mut model = Model {
                 states: vec![State::new(); 3],
                 undoable: vec![false; 3],
-                folded: vec![Folded::new(); 3],
+                hidden: vec![Hidden::new(); 3],
                 fields: vec![fields; 3],
                 session: project.start_session().await,
                 ..Model::default()
@@ -658,7 +662,7 @@ tests::on_both! {
                 said.push(step(&mut random, &project, &mut model).await);
                 compare(&project, &model, &format!("seed {seed}: {said:#?}")).await;
             }
-            look_back(&project, &model).await;
+            compare_history(&project, &model).await;
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Given files that can be run and links, when they are written, moved, deleted, brought back, packed and exported, then their modes
-//! go with them.
+//! Given executable files and links, when they are written, moved, deleted, restored, archived and exported, then their
+//! modes are kept.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::{
-    project::{Project, each, text},
+    project::{Project, each, number, text},
     server::Server,
 };
 
-/// Path and mode of every file, and how many versions it has.
+/// Path and mode of every file.
 async fn modes(project: &Project) -> Vec<(String, Value)> {
     let files = project.ask("files { nodes { path mode } }").await;
     let files = files["files"]["nodes"].as_array().unwrap().clone();
@@ -25,7 +25,7 @@ fn expected(modes: &[(&str, &str)]) -> Vec<(String, Value)> {
 }
 
 tests::on_both! {
-    async fn a_link_leads_somewhere(server: Server) {
+    async fn a_link_has_a_target(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Links").await;
         for (field, value) in [("content", ""), ("content", "a\0b"), ("contentBase64", "YQBi"), ("contentBase64", "")] {
             let link = json!({ "path": "link", field: value, "mode": "SYMLINK" });
@@ -47,7 +47,7 @@ tests::on_both! {
         assert_eq!(modes(&project).await, expected(&start));
         let then = project.revision().await;
 
-        // A write of contents keeps it; a mode alone is a version without lines.
+        // A write of contents keeps the mode; a change of the mode alone is a version without line changes.
         project.update_file("run.sh", "#!/bin/sh\nexit\n").await;
         let changed = project.write("updateFile", json!({ "path": "plain", "mode": "EXECUTABLE" }),
             "file { mode version content } change { type additions deletions diff file { mode } }").await;
@@ -69,7 +69,7 @@ tests::on_both! {
         assert_eq!(mirrored["renamed"], 1);
         assert_eq!(modes(&project).await, expected(&[("link", "SYMLINK"), ("plain", "FILE"), ("sbin/run", "EXECUTABLE")]));
 
-        // Deleted and taken back, reverted, restored.
+        // Deleted and undone, reverted, restored.
         for path in ["link", "sbin/run"] {
             project.write("deleteFile", json!({ "path": path }), "revision").await;
         }
@@ -89,14 +89,14 @@ tests::on_both! {
         let reverted = project.client.gql(query, json!({ "id": chmod["file"]["id"], "version": version - 1 })).await.ok();
         assert_eq!(reverted["revertFile"]["file"]["mode"], "EXECUTABLE");
 
-        // An edit since and a mode taken back go together; two modes do not.
+        // A later edit and an undone mode combine; two mode changes conflict.
         let chmod = project.write("updateFile", json!({ "path": "plain", "mode": "EXECUTABLE" }), "revision").await;
         project.update_file("plain", "2\n").await;
         project.write("undo", json!({ "revision": chmod["revision"] }), "revision").await;
         assert_eq!(project.ask("file(path: \"plain\") { mode content }").await["file"], json!({ "mode": "FILE", "content": "2\n" }));
         let versions = project.ask("file(path: \"plain\") { versions(first: 2) { nodes { mode } } }").await;
         assert_eq!(each(&versions["file"]["versions"]["nodes"], "mode"), ["FILE", "EXECUTABLE"]);
-        // What was deleted is made anew as a plain file, and a folder has no mode.
+        // A deleted file that is created again is a plain file, and a folder has no mode.
         project.write("deleteFile", json!({ "path": "run.sh" }), "revision").await;
         project.create_file("run.sh", "new\n").await;
         assert_eq!(project.ask("file(path: \"run.sh\") { mode }").await["file"]["mode"], "FILE");
@@ -108,11 +108,12 @@ tests::on_both! {
 }
 
 tests::on_both! {
-    async fn text_in_other_encodings_is_shown_and_its_bytes_stay(server: Server) {
+    async fn text_in_other_encodings_is_shown_and_its_bytes_are_kept(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Encodings").await;
         let session = project.start_session().await;
         let (one, two) = (project.add_message(&session, "One", true).await, project.add_message(&session, "Two", true).await);
-        // "größe\n" and "größe\nzwei\n" as UTF-16 with its mark, and "# coding: latin-1\nö\n" with and without an umlaut more.
+        // "größe\n" and "größe\nzwei\n" as UTF-16 with a byte order mark, and "# coding: latin-1\nö\n" with and without
+        // another umlaut.
         for (path, first, second, before, after) in [
             ("utf16", "//5nAHIA9gDfAGUACgA=", "//5nAHIA9gDfAGUACgB6AHcAZQBpAAoA", "größe\n", "größe\nzwei\n"),
             ("latin.py", "IyBjb2Rpbmc6IGxhdGluLTEK9go=", "IyBjb2Rpbmc6IGxhdGluLTEK9gr8Cg==", "# coding: latin-1\nö\n", "# coding: latin-1\nö\nü\n"),
@@ -129,15 +130,41 @@ tests::on_both! {
             let change = &changed["change"];
             assert_eq!((&change["oldContent"], &change["newContent"]), (&json!(before), &json!(after)));
             assert_eq!((&change["additions"], &change["deletions"]), (&json!(1), &json!(0)));
-            assert!(text(&change["diff"]).ends_with(&format!("\n+{}", after.strip_prefix(before).unwrap())), "{change}");
+            let diff = text(&change["diff"]);
+            assert!(diff.ends_with(&format!("\n+{}", after.strip_prefix(before).unwrap())), "{change}");
+            let coding = if path == "utf16" { "UTF-16LE" } else { "windows-1252" };
+            let note = format!("Shown in UTF-8, and no patch of the bytes: encoding {coding}\ndiff --git ");
+            assert!(diff.starts_with(&note), "{diff}");
         }
+        // A stale write says what a merge gives, as bytes of the same encoding.
+        let utf_16 = |text: &str| {
+            use base64::Engine as _;
+            let bytes: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        };
+        let stale = json!({ "path": "utf16", "contentBase64": utf_16("grösse\n"), "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        assert_eq!(answer.error_code(), "CONFLICT");
+        let marked = "<<<<<<< ours\ngröße\nzwei\n||||||| original\ngröße\n=======\ngrösse\n>>>>>>> theirs\n";
+        let merge = json!({ "clean": false, "content": marked, "encoding": "UTF-16LE", "contentBase64": utf_16(marked) });
+        assert_eq!(answer.error()["extensions"]["merge"], merge);
+        project.write("createFile", json!({ "path": "wide", "contentBase64": utf_16("a\nb\nö\n") }), "revision").await;
+        project.write("updateFile", json!({ "path": "wide", "contentBase64": utf_16("A\nb\nö\n") }), "revision").await;
+        let stale = json!({ "path": "wide", "contentBase64": utf_16("a\nb\nÖ\n"), "expectedVersion": 1 });
+        let answer = project.mutate("updateFile", stale, "revision").await;
+        let merge = json!({ "clean": true, "content": "A\nb\nÖ\n", "encoding": "UTF-16LE", "contentBase64": utf_16("A\nb\nÖ\n") });
+        assert_eq!(answer.error()["extensions"]["merge"], merge);
+        // And an undo keeps what was changed since in other lines.
+        let changed = project.write("updateFile", json!({ "path": "wide", "contentBase64": utf_16("A\nb\nÖ\n") }), "revision").await;
+        project.write("undo", json!({ "revision": number(&changed["revision"]) - 1 }), "revision").await;
+        assert_eq!(project.ask("file(path: \"wide\") { contentBase64 }").await["file"]["contentBase64"], utf_16("a\nb\nÖ\n"));
         // What says nothing of itself is no text.
         let bytes = project.write("createFile", json!({ "path": "bytes", "contentBase64": "9go=" }), "file { content } change { diff }").await;
         assert_eq!(bytes, json!({ "file": { "content": null }, "change": { "diff": null } }));
     }
 }
 
-/// Applies a patch to what is in a folder.
+/// Applies a patch to the files in a folder.
 fn apply(program: &str, folder: &Path, patch: &str) {
     let file = folder.with_extension("patch");
     std::fs::write(&file, patch).unwrap();
@@ -239,4 +266,52 @@ fn put(folder: &Path, file: &Value) {
     std::fs::write(&path, text(&file["content"])).unwrap();
     let bits = if file["mode"] == "EXECUTABLE" { 0o755 } else { 0o644 };
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).unwrap();
+}
+
+/// Unpacks an archive by a program of others.
+fn unpack(archive: &Path, to: &Path) -> String {
+    std::fs::create_dir_all(to).unwrap();
+    // Python's own unpacking drops modes and links, so that this does what `unzip` does with them.
+    let program = "import os, sys, zipfile
+archive, to = zipfile.ZipFile(sys.argv[1]), sys.argv[2]
+assert archive.testzip() is None
+for entry in archive.infolist():
+    mode, path = entry.external_attr >> 16, os.path.join(to, entry.filename)
+    if mode & 0o170000 == 0o120000:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.symlink(archive.read(entry).decode(), path)
+    else:
+        archive.extract(entry, to)
+        os.chmod(path, mode & 0o777)
+";
+    let (archive, folder) = (archive.to_str().unwrap(), to.to_str().unwrap());
+    let unzip = Command::new("unzip").args(["-q", archive, "-d", folder]).output();
+    let unpacked = match unzip {
+        Ok(unpacked) => unpacked,
+        Err(_) => Command::new("python3").args(["-c", program, archive, folder]).output().unwrap(),
+    };
+    String::from_utf8_lossy(&[unpacked.stdout, unpacked.stderr].concat()).into_owned()
+}
+
+tests::on_both! {
+    async fn other_programs_unpack_an_archive_with_links(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Archive").await;
+        let files = json!([
+            { "path": "bin/run", "content": "#!/bin/sh\n", "mode": "EXECUTABLE" },
+            { "path": "bin/again", "content": "run", "mode": "SYMLINK" },
+            { "path": "größe", "content": "bin/run", "mode": "SYMLINK" },
+            { "path": "up/down", "content": "../plain", "mode": "SYMLINK" },
+            { "path": "plain", "content": "1\n" },
+        ]);
+        project.write("syncFiles", json!({ "files": files }), "revision").await;
+        let folder = crate::portability::Folder::new();
+        let to = folder.path("a.zip");
+        crate::portability::export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        let unpacked = folder.path("unpacked");
+        assert_eq!(unpack(&to, &unpacked), "");
+        let mut found = Vec::new();
+        tree(&unpacked, "", &mut found);
+        let expected = project.ask("files { nodes { path mode content } }").await["files"]["nodes"].take();
+        assert_eq!(json!(found), expected);
+    }
 }

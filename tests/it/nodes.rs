@@ -1,5 +1,5 @@
-//! Given what lists show, when a client asks for one of it by its id, then it gets the same, if it may see it; and a list without
-//! pages is read in parts, or refused where it is too long.
+//! Given objects in lists, when a client requests one of them by its id, then it gets the same object if it has access;
+//! and a list without pages is read in parts, or refused if it is too long.
 
 use serde_json::{Value, json};
 use tests::{
@@ -9,12 +9,12 @@ use tests::{
     server::{Server, user_id},
 };
 
-/// What `node` answers to an id.
+/// The result of `node` for an id.
 async fn node(client: &Client, id: &str) -> Value {
     client.gql("query($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await.ok()["node"].take()
 }
 
-/// Every object in an answer that says its type and its id.
+/// Every object in an answer that has a type and an id.
 fn objects(value: &Value) -> Vec<Value> {
     match value {
         Value::Object(fields) => {
@@ -28,7 +28,7 @@ fn objects(value: &Value) -> Vec<Value> {
     }
 }
 
-/// A list of a project's that has no pages: how it is called, and what names a row to begin after.
+/// A list of a project that has no pages: its name, and the field of a row that the next part begins after.
 struct Parts {
     list: &'static str,
     row: &'static str,
@@ -36,7 +36,7 @@ struct Parts {
 }
 
 tests::behind_each_lock! {
-    async fn everything_in_a_list_is_found_by_its_id(server: Server) {
+    async fn everything_in_a_list_can_be_found_by_id(server: Server) {
         let [ada, bob, eve, mallory] = ["ada", "bob", "eve", "mallory"].map(|name| server.user(&format!("{name}@example.com")));
         for client in [&bob, &eve, &mallory] {
             client.gql("{ viewer { id } }", json!({})).await.ok();
@@ -56,7 +56,7 @@ tests::behind_each_lock! {
         project.write("inviteByEmail", json!({ "email": "later@example.com", "role": "VIEWER" }), "revision project { id }").await;
         let listening = project.listen(0, "revision").await;
 
-        // Every list, from the one who owns all of it …
+        // Every list, for the owner of all objects …
         let everything = "{ viewer { __typename id preferences { __typename id } }
             recentActivity(first: 3) { nodes { __typename id } } invitations(first: 3) { nodes { __typename id } }
             projects(first: 2) { nodes { __typename id owner { __typename id }
@@ -76,20 +76,21 @@ tests::behind_each_lock! {
         let mut unique = ids.clone();
         unique.sort();
         unique.dedup();
-        // Some are seen in more than one place, but no two things have one id.
+        // Some objects appear more than once, but no two objects share an id.
         let named: std::collections::BTreeSet<_> = seen.iter().map(Value::to_string).collect();
         assert_eq!(unique.len(), named.len());
         let all = ada.gql("query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }", json!({ "ids": ids })).await.ok();
         assert_eq!(all["nodes"], json!(seen));
 
-        // … and what others see of it.
+        // … and for other callers.
         for object in &seen {
             let (kind, id) = (text(&object["__typename"]), text(&object["id"]));
             assert_eq!(node(&ada, &id).await, *object);
             let is_owners = ["EmailInvitation", "UserPreferences"].contains(&kind.as_str());
             assert_eq!(node(&bob, &id).await, if is_owners { Value::Null } else { object.clone() }, "{kind} to a viewer");
             assert_eq!(node(&mallory, &id).await, Value::Null, "{kind} to a stranger");
-            // What is about themselves is theirs to see: their profile, and behind one lock alone their own row of the team.
+            // Data about themselves is visible to them: their profile, and behind only one of the two locks their own
+            // membership.
             if !id.ends_with(&user_id("eve@example.com")) {
                 assert_eq!(node(&eve, &id).await, Value::Null, "{kind} to the invited");
             }
@@ -102,7 +103,7 @@ tests::behind_each_lock! {
             assert_eq!(node(other, &id).await, Value::Null);
         }
 
-        // What is over is found no more, and the payload says under which id it was.
+        // Objects that have ended are not found any more, and the payload contains their id.
         drop(listening);
         let declined = eve.mutate_with("declineInvitation", json!({ "projectId": project.id }), "invitationId").await.ok();
         assert_eq!(declined["declineInvitation"]["invitationId"], json!(id));
@@ -111,7 +112,7 @@ tests::behind_each_lock! {
         let gone = text(&discarded["discardMessage"]["streamingMessageId"]);
         assert!(ids.contains(&gone));
         assert_eq!(node(&ada, &gone).await, Value::Null);
-        // A message is no streaming one, nor the other way round.
+        // A message is not a streaming message, and vice versa.
         assert_eq!(node(&ada, &format!("streaming-message:{message}")).await, Value::Null);
         for id in [format!("event:{}:99", project.id), format!("agent-configuration-version:{}:1", project.id), format!("collaborator:{}:{}", project.id, user_id("mallory@example.com"))] {
             assert_eq!(node(&ada, &id).await, Value::Null, "{id}");
@@ -120,7 +121,7 @@ tests::behind_each_lock! {
 }
 
 tests::on_both! {
-    async fn a_list_without_pages_is_read_in_parts_or_refused_where_it_is_too_long(database: Database) {
+    async fn a_list_without_pages_is_read_in_parts_or_refused_if_it_is_too_long(database: Database) {
         let server = Server::start_with(&database, &["--max-list-rows=3"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Long").await;
@@ -181,7 +182,7 @@ tests::on_both! {
             }
             assert_eq!(rows(ask("first: 0").await.ok()), [Value::Null; 0]);
 
-            // In parts of two, all of it once and in its order.
+            // In parts of two: every row once and in order.
             let (mut all, mut begin) = (Vec::new(), String::new());
             loop {
                 let part = rows(ask(&format!("first: 2{begin}")).await.ok());
@@ -192,7 +193,7 @@ tests::on_both! {
             assert_eq!(all.len(), 5, "{of} {list}: {all:?}");
             let keys: std::collections::BTreeSet<_> = all.iter().map(after).collect();
             assert_eq!(keys.len(), 5, "{of} {list}");
-            // The rest, where it is short enough.
+            // The rest at once, if it is short enough.
             assert_eq!(rows(ask(&format!("after: {}", after(&all[1]))).await.ok()), all[2..], "{of} {list}");
             if row.starts_with("id ") {
                 for wrong in ["\"nonsense\"", "\"0192f3a4-5b6c-7d8e-9f00-112233445566\""] {
@@ -202,7 +203,7 @@ tests::on_both! {
             }
         }
 
-        // What a write changed is delivered whole, unless a part is asked for.
+        // All changes of a write are returned, unless a part is requested.
         let events = project.ask("events { revision changes { path } part: changes(first: 2) { path } }").await;
         let event = events["events"].as_array().unwrap().iter().find(|event| event["changes"].as_array().unwrap().len() > 1).unwrap();
         assert_eq!((each(&event["changes"], "path").len(), each(&event["part"], "path")), (5, vec![json!("a"), json!("b")]));

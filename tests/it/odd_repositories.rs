@@ -1,5 +1,5 @@
-//! Given repositories and projects that are odd or hostile, when they are imported and exported, then nothing that they name
-//! is run, everything that git can read is taken, and the rest is named.
+//! Given unusual or hostile repositories and projects, when they are imported and exported, then no program that they
+//! name runs, everything that git can read is imported, and the rest is reported.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use tests::{
 use crate::portability::{Folder, Repository, assert_sound, checkpoints, export, import, owner, try_import};
 
 impl Repository {
-    /// Writes a commit object as it is, without git's checks, on top of the present one, and makes it the branch's tip.
+    /// Writes a raw commit object on top of the present commit, without git's checks, and makes it the branch's tip.
     fn commit_raw(&self, head: &str, message: &[u8]) {
         let (tree, parent) = (self.git(&["rev-parse", "HEAD^{tree}"]), self.git(&["rev-parse", "HEAD"]));
         let mut git = Command::new("git");
@@ -31,8 +31,8 @@ impl Repository {
 }
 
 tests::on_both! {
-    async fn commits_that_are_not_well_formed_are_read_as_git_reads_them(database: Database) {
-        // Given commits that no git of today would write …
+    async fn malformed_commits_are_read_as_git_reads_them(database: Database) {
+        // Given commits that present-day git would not write …
         let folder = Folder::new();
         let repository = Repository::init(folder.path("odd"));
         repository.write("a.py", "1\n").commit("First\n");
@@ -49,7 +49,7 @@ tests::on_both! {
         let head = format!("author {good}\ncommitter {good}\nencoding cp1251\n");
         repository.commit_raw(&head, b"\n\xcf\xf0\xe8\xe2\xe5\xf2\n");
 
-        // … when they are imported, then each is a checkpoint, and what was replaced is named …
+        // … when they are imported, then each is a checkpoint, and replaced values are reported …
         let (imported, named) = try_import(&database, &repository.0, "odd", &[]).await.unwrap();
         assert_eq!(imported.commits, 10);
         assert_eq!(
@@ -87,7 +87,82 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_branch_is_imported_by_its_name_and_an_empty_repository_is_refused_in_words(database: Database) {
+    async fn histories_of_every_shape_keep_their_trees_and_messages(database: Database) {
+        let folder = Folder::new();
+        for shape in ["octopus", "submodule", "notes", "nothing", "case", "links"] {
+            // Given a history of that shape …
+            let repository = Repository::init(folder.path(shape));
+            repository.write("a.py", "1").write("Case.txt", "case\n").write("run", "#!/bin/sh\n").commit("First, and no line feed");
+            match shape {
+                "octopus" => {
+                    for side in ["b", "c", "d"] {
+                        repository.git(&["checkout", "-q", "-b", side, "trunk"]);
+                        repository.write(side, format!("{side}\n")).commit(&format!("On {side}\n"));
+                    }
+                    repository.git(&["checkout", "-q", "trunk"]);
+                    repository.write("trunk", "trunk\n").commit("On the trunk\n");
+                    repository.git(&["merge", "-q", "--no-ff", "-m", "An octopus", "b", "c", "d"]);
+                }
+                "submodule" => {
+                    let object = repository.git(&["rev-parse", "HEAD"]);
+                    for path in ["module", "a.py"] {
+                        repository.git(&["rm", "-q", "--cached", "--ignore-unmatch", path]);
+                        repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{object},{path}")]);
+                        repository.git(&["commit", "-q", "-m", path]);
+                    }
+                    repository.git(&["rm", "-q", "--cached", "a.py"]);
+                    repository.git(&["add", "a.py"]);
+                    repository.git(&["commit", "-q", "-m", "A file again"]);
+                }
+                "notes" => drop(repository.git(&["notes", "add", "-m", "A note", "HEAD"])),
+                "nothing" => {
+                    repository.git(&["rm", "-q", "-r", "."]);
+                    repository.git(&["commit", "-q", "-m", "Nothing is left\n"]);
+                    repository.commit("");
+                    repository.write("back", "back\n").commit("Back\n");
+                }
+                "case" => {
+                    repository.git(&["mv", "Case.txt", "case.txt"]);
+                    repository.commit("A rename by case\n");
+                    repository.write("CASE/x", "x\n").write("case/x", "x\n");
+                    repository.git(&["mv", "case.txt", "Case"]);
+                    repository.commit("Names that differ by case\n");
+                }
+                _ => {
+                    std::os::unix::fs::symlink("a.py", repository.0.join("link")).unwrap();
+                    repository.commit("A link\n");
+                    fs::remove_file(repository.0.join("link")).unwrap();
+                    repository.write("link", "a.py").commit("A file with the same bytes\n");
+                    repository.git(&["mv", "run", "link/../ran"]);
+                    repository.git(&["update-index", "--chmod=+x", "ran"]);
+                    repository.git(&["commit", "-q", "-m", "Moved, and executable"]);
+                    repository.git(&["checkout", "-q", "--", "."]);
+                }
+            }
+            let commits = repository.commits();
+
+            // … when it is imported and exported, then trees and messages are the same, but for the submodules that are named.
+            let (imported, named) = try_import(&database, &repository.0, shape, &[]).await.unwrap();
+            assert_eq!(imported.commits, commits.len(), "{shape}");
+            assert_eq!(named.iter().filter(|line| line.contains("It is a submodule")).count(), named.len(), "{named:?}");
+            assert_eq!(!named.is_empty(), shape == "submodule", "{named:?}");
+            assert_sound(&database).await;
+            let to = folder.path(&format!("{shape}-exported"));
+            export(&database, &imported.project.0.to_string(), &["--git", to.to_str().unwrap()]).await.unwrap();
+            let exported = Repository(to);
+            let found = exported.commits();
+            assert_eq!(found.len(), commits.len(), "{shape}");
+            for (ours, theirs) in found.iter().zip(&commits) {
+                assert_eq!(exported.message(ours), repository.message(theirs), "{shape}");
+                assert_eq!(exported.files(ours), repository.files(theirs), "{shape}: {}", repository.message(theirs));
+            }
+            if shape != "submodule" {
+                assert_eq!(exported.trees(), repository.trees(), "{shape}");
+            }
+        }
+    }
+
+    async fn a_branch_is_imported_by_name_and_an_empty_repository_is_refused(database: Database) {
         let folder = Folder::new();
         let empty = Repository::init(folder.path("empty"));
         let refused = try_import(&database, &empty.0, "empty", &[]).await.unwrap_err().to_string();
@@ -205,7 +280,7 @@ tests::on_both! {
         assert!(left.iter().all(|name| !name.to_string_lossy().contains(".part")), "{left:?}");
     }
 
-    async fn names_that_guard_other_systems_do_not_stop_an_export(server: Server) {
+    async fn names_that_are_special_to_git_do_not_stop_an_export(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Names").await;
         let long = "n".repeat(297);
@@ -213,12 +288,18 @@ tests::on_both! {
         for path in paths {
             project.create_file(path, "x\n").await;
         }
+        for path in [".gitmodules", "a/.GitModules"] {
+            let link = json!({ "path": path, "content": "fine.py", "mode": "SYMLINK" });
+            project.write("createFile", link, "revision").await;
+        }
         project.create_file(".gitattributes", "* filter=lfs text eol=crlf\n").await;
         let folder = Folder::new();
         let to = folder.path("exported");
         let said = export(server.database(), &project.id, &["--git", to.to_str().unwrap()]).await.unwrap();
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(said[0].contains("not checked out") && said[0].contains(&long), "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said[0].contains("left out") && said[0].contains(".gitmodules"), "{said:?}");
+        assert!(said[1].contains("left out") && said[1].contains("a/.GitModules"), "{said:?}");
+        assert!(said[2].contains("not checked out") && said[2].contains(&long), "{said:?}");
         let exported = Repository(to.clone());
         let files = exported.files("HEAD");
         assert!(paths.iter().all(|path| files.contains_key(*path)), "{:?}", files.keys());
@@ -227,7 +308,7 @@ tests::on_both! {
 }
 
 #[tokio::test]
-async fn a_repository_names_no_program_that_is_run() {
+async fn programs_that_a_repository_names_do_not_run() {
     let database = Database::create(Kind::Sqlite).await;
     let folder = Folder::new();
     let repository = Repository::init(folder.path("hostile"));

@@ -1,5 +1,6 @@
-//! Given somebody with the server's own login and a member's claims, when they call in SQL what callers may call, with values
-//! that no client sends, then the API still reads everything. Functions and columns are the catalog's.
+//! Given the server's own login with a member's claims, when SQL calls the permitted functions and updates the
+//! permitted columns with values that no client sends, then the API can still read everything. The functions and
+//! columns come from the catalog.
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -9,7 +10,7 @@ use tests::{
     server::{Server, run_with_server, user_id},
 };
 
-/// Of each type: what passes for it, and what is odd.
+/// For each type: a usual value, and unusual ones.
 fn values(kind: &str, project: &str) -> (String, &'static [&'static str]) {
     const TIMES: &[&str] = &[
         "'infinity'::timestamptz",
@@ -37,7 +38,7 @@ fn values(kind: &str, project: &str) -> (String, &'static [&'static str]) {
     }
 }
 
-/// Statements that call each function that callers may call, one argument odd and the others not.
+/// Calls of each permitted function, with one unusual argument each.
 async fn calls(connection: &mut PgConnection, project: &str) -> Vec<String> {
     let functions = "SELECT p.proname::text, ARRAY(SELECT format_type(t.oid, NULL) FROM unnest(p.proargtypes)
             WITH ORDINALITY AS a (oid, at) JOIN pg_type t ON t.oid = a.oid ORDER BY a.at)
@@ -60,7 +61,7 @@ async fn calls(connection: &mut PgConnection, project: &str) -> Vec<String> {
     calls
 }
 
-/// Statements that put odd times into each column into which callers may write one.
+/// Updates of each permitted column with unusual times.
 async fn updates(connection: &mut PgConnection) -> Vec<String> {
     let columns = "SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
@@ -76,7 +77,7 @@ async fn updates(connection: &mut PgConnection) -> Vec<String> {
     updates
 }
 
-/// Does that as the person, for good where nothing refuses it. Says whether it was done.
+/// Runs a statement as the user, and commits it if it succeeds. Returns whether it did.
 async fn attempt(connection: &mut PgConnection, email: &str, sql: &str) -> bool {
     let claims = json!({ "sub": user_id(email), "role": "authenticated", "email": email, "email_verified": true });
     let opening = format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = '{claims}'");
@@ -120,7 +121,7 @@ async fn assert_readable(project: &Project, after: &str) {
 }
 
 #[test]
-fn no_function_that_callers_may_call_makes_a_project_unreadable() {
+fn no_permitted_function_makes_a_project_unreadable() {
     run_with_server(Kind::Postgres, async |server| {
         let project = team(&server).await;
         let mut admin = PgConnection::connect(&server.database().admin_url()).await.unwrap();
@@ -139,7 +140,7 @@ fn no_function_that_callers_may_call_makes_a_project_unreadable() {
 }
 
 #[test]
-fn no_time_that_callers_may_write_makes_a_project_unreadable() {
+fn no_permitted_time_makes_a_project_unreadable() {
     run_with_server(Kind::Postgres, async |server| {
         let project = team(&server).await;
         let mut admin = PgConnection::connect(&server.database().admin_url()).await.unwrap();

@@ -1,5 +1,5 @@
-//! Given any history, when somebody asks what going back would change and then goes back, then both say the same, nothing is
-//! written outside of what was chosen, and nothing at all if nothing is to be done.
+//! Given any history, when somebody previews a restore and then restores, then both agree, only selected paths are
+//! written, and nothing is written if there is nothing to do.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ fn sorted(changes: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// Restores, having looked, and compares. Answers how many files changed; `None` where it was refused.
+/// Previews, restores and compares. Returns how many files changed; `None` if the restore was refused.
 async fn compare(
     project: &Project,
     to: i64,
@@ -96,7 +96,7 @@ async fn step(random: &mut Random, project: &Project, session: &str) {
             json!({ "files": [{ "path": path, "content": text }, { "path": format!("{other}z"), "content": text }], "sessionId": session }),
         ),
     };
-    // Some are refused; the history is what is left.
+    // Some of these writes are refused; the history consists of the others.
     project.mutate(name, input, "revision").await;
 }
 
@@ -129,7 +129,7 @@ tests::on_both! {
 
     async fn paths_limit_what_is_written(server: Server) {
         let ada = server.user("ada@example.com");
-        // What was elsewhere then does not come back where nobody chose.
+        // Files that were elsewhere at that revision do not return to unselected paths.
         let project = Project::create(&ada, "Moved and deleted").await;
         project.create_file("a", "a\n").await;
         project.write("renameFile", json!({ "path": "a", "newPath": "d/x" }), "revision").await;
@@ -139,10 +139,10 @@ tests::on_both! {
         assert_eq!(compare(&project, 2, Some(&["a"]), None, "a").await, Some(1));
         assert_eq!(project.contents().await, [("a".to_owned(), "a\n".to_owned())]);
         assert_eq!(compare(&project, 3, Some(&["d"]), None, "d again").await, Some(1));
-        // `a` was d/x then, and is still here: d/x is a copy of what it was.
+        // `a` was `d/x` at that revision, and still exists: `d/x` is a copy of its old content.
         assert_eq!(project.contents().await, [("a", "a\n"), ("d/x", "a\n")].map(|(path, text)| (path.to_owned(), text.to_owned())));
 
-        // Another file where it was.
+        // Another file has taken its path.
         let project = Project::create(&ada, "Taken").await;
         project.create_file("x", "old\n").await;
         project.write("renameFile", json!({ "path": "x", "newPath": "y" }), "revision").await;
@@ -152,7 +152,7 @@ tests::on_both! {
         assert_eq!(compare(&project, 2, Some(&["x"]), None, "x").await, Some(2));
         assert_eq!(project.contents().await, [("x".to_owned(), "old\n".to_owned())]);
 
-        // What does not fit what stays is refused by both.
+        // A restore that conflicts with unselected files is refused by both.
         let project = Project::create(&ada, "In the way").await;
         project.create_file("d/x", "x\n").await;
         project.write("deleteFile", json!({ "path": "d/x" }), "revision").await;
@@ -181,7 +181,7 @@ tests::on_both! {
         let restored = project.write("restoreRevision", input, "revision hiddenMessages").await;
         assert_eq!(restored, json!({ "revision": project.revision().await, "hiddenMessages": 0 }));
 
-        // A misspelt path is none; one that was there once is no mistake.
+        // A misspelt path is refused; a path that existed once is accepted.
         for (paths, field) in [(json!(["b"]), "paths[0]"), (json!(["a", "a/b"]), "paths[1]"), (json!(["a", "A"]), "paths[1]")] {
             let answer = project.mutate("restoreRevision", json!({ "revision": 1, "paths": paths }), "revision").await;
             assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", field), "{paths}");
@@ -189,7 +189,7 @@ tests::on_both! {
         assert_eq!(preview(&project, 1, Some(&["b"]), None).await.error_code(), "BAD_USER_INPUT");
     }
 
-    async fn a_session_limits_a_restore_to_what_it_wrote(server: Server) {
+    async fn a_session_limits_a_restore_to_its_own_writes(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Sessions").await;
         project.create_file("a", "1\n2\n3\n4\n5\n6\n7\n").await;
         project.create_file("b", "b\n").await;
@@ -203,7 +203,7 @@ tests::on_both! {
         assert_eq!(compare(&project, then, None, Some(&session), "session").await, Some(2));
         let expected = [("a", "1\n2\n3\n4\n5\n6\nseven\n"), ("b", "B\n")].map(|(path, text)| (path.to_owned(), text.to_owned()));
         assert_eq!(project.contents().await, expected);
-        // Of no other project, and what others wrote over it since is in the way.
+        // Sessions of other projects are not found, and later writes of others conflict.
         let other = Project::create(&project.client, "Other").await.start_session().await;
         assert_eq!(preview(&project, then, None, Some(&other)).await.error_code(), "NOT_FOUND");
         project.write("updateFile", write("b", "BB\n"), "revision").await;

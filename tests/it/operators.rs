@@ -1,4 +1,5 @@
-//! Given a server, when an operator asks how it does, then it says so: alive, ready, what it has done, and why it cannot start.
+//! Given a server, when an operator checks it, then it reports whether it is alive and ready, what it has done, and why
+//! it cannot start.
 
 use std::{
     fs::{self, Permissions},
@@ -28,15 +29,15 @@ async fn ready(client: &tests::client::Client) -> (u16, Value) {
     (answer.status, serde_json::from_slice(&answer.body).unwrap())
 }
 
-/// Waits until the server says that of itself.
-async fn said_within_time(client: &tests::client::Client, expected: (u16, Value)) {
+/// Waits until the server reports this.
+async fn wait_until_reported(client: &tests::client::Client, expected: (u16, Value)) {
     let asked = async {
         loop {
             let said = ready(client).await;
             if said == expected {
                 return;
             }
-            // For as long as an answer holds.
+            // An answer of `/readyz` is cached for this long.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -45,7 +46,7 @@ async fn said_within_time(client: &tests::client::Client, expected: (u16, Value)
     }
 }
 
-/// The value of a time series, by how its line starts; 0 where there is none.
+/// The value of a time series, by the start of its line; 0 if it is missing.
 async fn metric(server: &Server, series: &str) -> f64 {
     let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -55,18 +56,18 @@ async fn metric(server: &Server, series: &str) -> f64 {
 }
 
 tests::on_both! {
-    async fn a_server_that_is_ready_says_so_part_by_part(server: Server) {
+    async fn a_ready_server_reports_each_part(server: Server) {
         let anonymous = server.anonymous();
         let alive = anonymous.send("GET", "/healthz", &[], "").await.unwrap();
         assert_eq!((alive.status, &alive.body[..]), (200, &b"ok\n"[..]));
         let is_alone = server.database().file().is_some();
         let names: &[&str] = if is_alone { &["database", "migrations", "server"] } else { &["database", "migrations", "bus", "server"] };
         let parts: Vec<_> = names.iter().map(|name| json!({ "name": name, "ready": true })).collect();
-        // The bus comes a little later than the server.
-        said_within_time(&anonymous, (200, json!({ "ready": true, "readOnly": false, "parts": parts }))).await;
+        // The bus connects a little later than the server starts.
+        wait_until_reported(&anonymous, (200, json!({ "ready": true, "readOnly": false, "parts": parts }))).await;
     }
 
-    async fn a_database_that_is_not_migrated_is_named_and_nothing_of_it_told(server: Server) {
+    async fn a_database_that_is_not_migrated_is_reported_without_details(server: Server) {
         server.database().execute("DELETE FROM seaql_migrations").await;
         let (status, said) = ready(&server.anonymous()).await;
         assert_eq!((status, &said["ready"], &said["parts"][0]["ready"]), (503, &json!(false), &json!(true)));
@@ -76,7 +77,7 @@ tests::on_both! {
         assert_eq!(alive.status, 200);
     }
 
-    async fn what_operations_cost_is_counted_by_their_names(database: Database) {
+    async fn operation_costs_are_counted_by_operation_name(database: Database) {
         let server = Server::start_with(&database, &METRICS).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Counted").await;
@@ -84,7 +85,7 @@ tests::on_both! {
         for _ in 0..3 {
             ada.gql(document, json!({})).await.ok();
         }
-        // A name is worth a series of its own only once a signed-in caller's operation of it has succeeded.
+        // A name gets a series of its own only after an operation of a signed-in caller with that name has succeeded.
         server.anonymous().gql("query Stranger { projects { nodes { name } } }", json!({})).await;
         server.anonymous().gql("query Broken {", json!({})).await;
         let named = |metric: &str| format!("antiphon_{metric}{{kind=\"query\",name=\"Names\"}}");
@@ -96,12 +97,12 @@ tests::on_both! {
         assert_eq!(metric(&server, other).await, 1.0);
         let broken = r#"antiphon_operations_total{kind="none",name="",outcome="GRAPHQL_PARSE_FAILED"}"#;
         assert_eq!(metric(&server, broken).await, 1.0);
-        // Nor is what never came to be an operation forgotten.
+        // Requests that never became operations are counted too.
         server.anonymous().with_token(Some("x".to_owned())).gql("query Names { __typename }", json!({})).await;
         let nobody = r#"antiphon_operations_total{kind="none",name="",outcome="UNAUTHENTICATED"}"#;
         assert_eq!(metric(&server, nobody).await, 1.0);
 
-        // A write's statements count though it has a task of its own.
+        // A write's statements count although it runs in a task of its own.
         let before = server.statements();
         project.create_file("a.py", &"x\n".repeat(1000)).await;
         let sent = (server.statements() - before) as f64;
@@ -116,31 +117,31 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn listeners_and_what_they_hear_are_counted(database: Database) {
+    async fn subscribers_and_deliveries_are_counted(database: Database) {
         let server = Server::start_with(&database, &METRICS).await;
         let project = Project::create(&server.user("ada@example.com"), "Heard").await;
         project.create_file("before.py", "1\n").await;
-        let mut heard = project.listen(1, "revision").await;
-        heard.event().await;
+        let mut subscription = project.listen(1, "revision").await;
+        subscription.event().await;
         assert_eq!(metric(&server, "antiphon_listeners").await, 1.0);
         assert_eq!(metric(&server, "antiphon_sockets").await, 1.0);
-        // What was written before somebody listened says nothing of how fast it came.
+        // Events from before the subscription do not count in the delivery lag.
         assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 0.0);
         project.create_file("after.py", "2\n").await;
-        heard.event().await;
+        subscription.event().await;
         assert_eq!(metric(&server, "antiphon_deliveries_total").await, 2.0);
         assert_eq!(metric(&server, "antiphon_delivery_lag_seconds_count").await, 1.0);
-        drop(heard);
+        drop(subscription);
         server.stop().await;
     }
 }
 
 tests::on_sqlite! {
-    async fn the_metrics_are_not_for_everybody(server: Server) {
+    async fn the_metrics_are_only_on_the_operators_address(server: Server) {
         assert_eq!(server.anonymous().send("GET", "/metrics", &[], "").await.unwrap().status, 404);
     }
 
-    async fn a_server_that_drains_serves_on_and_says_that_it_is_not_ready(database: Database) {
+    async fn a_draining_server_keeps_serving_and_reports_not_ready(database: Database) {
         let server = Server::start_with(&database, &["--drain-seconds", "2"]).await;
         let ada = server.user("ada@example.com");
         ada.gql("{ viewer { id } }", json!({})).await.ok();
@@ -166,7 +167,7 @@ tests::on_sqlite! {
     }
 }
 
-/// Takes what is posted to it, as a collector of traces would; answers where it listens and the bodies.
+/// Receives POST requests as a collector of traces does; returns its URL and the bodies.
 fn collector() -> (String, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -204,24 +205,24 @@ tests::on_both! {
         ada.gql(document, json!({ "input": input })).await.ok();
         let log = child.stop();
 
-        // Protobuf has texts as they are.
+        // Protobuf contains texts as they are.
         let sent: Vec<u8> = bodies.try_iter().flatten().collect();
         let sent = String::from_utf8_lossy(&sent);
         for text in ["GraphQL mutation Traced", "POST /graphql", "service.name", "antiphon"] {
             assert!(sent.contains(text), "{text} was not sent");
         }
-        // The test executable that the child is says a word of its own at its end.
+        // The child is a test executable, which prints a line of its own at its end.
         let slow = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let slow: Vec<Value> = slow.filter(|line| line["message"] == "slow operation").collect();
         let traced = slow.iter().find(|line| line["span"]["graphql.operation.name"] == "Traced").expect("a slow operation");
         assert!(traced["statements"].as_u64().unwrap() >= 3 && traced["elapsed_ms"].as_u64().unwrap() >= 1, "{traced}");
         let token = ada.token().unwrap();
         for secret in ["swordfish", "secret-path", "createFile", token, token.rsplit('.').next().unwrap()] {
-            assert!(!log.contains(secret) && !sent.contains(secret), "{secret} is told");
+            assert!(!log.contains(secret) && !sent.contains(secret), "{secret} is visible");
         }
     }
 
-    async fn a_callers_trace_goes_on_here(database: Database) {
+    async fn a_callers_trace_is_continued(database: Database) {
         const TRACE: [u8; 16] = *b"\x4b\xf9\x2f\x35\x77\xb3\x4d\xa6\xa3\xce\x92\x9d\x0e\x0e\x47\x36";
         const CALLER: [u8; 8] = *b"\x00\xf0\x67\xaa\x0b\xa9\x02\xb7";
         let holds = |sent: &[u8], bytes: &[u8]| sent.windows(bytes.len()).any(|window| window == bytes);
@@ -242,68 +243,68 @@ tests::on_both! {
         };
         let sent = asked(&[], "01").await;
         assert!(holds(&sent, b"GraphQL query Traced") && holds(&sent, &TRACE) && holds(&sent, &CALLER));
-        // The caller says that this trace is not to be recorded; the two that are nobody's are.
+        // The caller's trace has its sampling flag off; the two without a caller's trace are recorded.
         let sent = asked(&[], "00").await;
         assert!(holds(&sent, b"GraphQL query Traced") && !holds(&sent, &TRACE));
         let sent = asked(&[("OTEL_PROPAGATORS", "none")], "01").await;
         assert!(holds(&sent, b"GraphQL query Traced") && !holds(&sent, &TRACE));
     }
 
-    async fn the_doctor_finds_nothing_broken_where_a_server_serves(database: Database) {
+    async fn the_doctor_finds_nothing_broken_if_a_server_serves(database: Database) {
         Server::start(&database).await.stop().await;
         let findings = commands::examine(&settings(&database.server_url(), &[])).await;
-        let told: String = findings.iter().map(ToString::to_string).collect();
-        assert!(!findings.iter().any(commands::Finding::is_broken), "{told}");
+        let report: String = findings.iter().map(ToString::to_string).collect();
+        assert!(!findings.iter().any(commands::Finding::is_broken), "{report}");
         for part in ["settings", "address", "secret", "database", "migrations"] {
-            assert!(told.contains(&format!("ok       {part}: ")), "{told}");
+            assert!(report.contains(&format!("ok       {part}: ")), "{report}");
         }
     }
 
-    async fn the_doctor_says_what_is_broken_and_what_to_do(database: Database) {
+    async fn the_doctor_reports_problems_and_remedies(database: Database) {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         let url = "postgres://nobody:hunter2@127.0.0.1:1/none";
         let wrong = ["antiphon", "--database-url", url, "--jwt-secret", "short", "--listen", &address];
-        let told = commands::examine(&Cli::parse_from(wrong).settings).await;
-        let told: String = told.iter().map(ToString::to_string).collect();
+        let report = commands::examine(&Cli::parse_from(wrong).settings).await;
+        let report: String = report.iter().map(ToString::to_string).collect();
         for text in ["BROKEN   address: ", "in use", "BROKEN   secret: ", "openssl rand", "BROKEN   database: ", "refused", "what to do: "] {
-            assert!(told.contains(text), "{text} is not in {told}");
+            assert!(report.contains(text), "{text} is not in {report}");
         }
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!report.contains("hunter2"), "{report}");
         drop(taken);
 
-        // Migrations are missing on PostgreSQL alone: SQLite's are applied, and its file made, by the next start.
+        // Only on PostgreSQL are migrations missing: the next start creates the SQLite file and migrates it.
         let blank = Database::blank(database.kind()).await;
         let findings = commands::examine(&settings(&blank.url(), &["--max-body-bytes", "1000"])).await;
-        let told: String = findings.iter().map(ToString::to_string).collect();
-        assert_eq!(findings.iter().any(commands::Finding::is_broken), database.file().is_none(), "{told}");
-        assert!(told.contains("warning  settings: MAX_FILE_BYTES"), "{told}");
+        let report: String = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(findings.iter().any(commands::Finding::is_broken), database.file().is_none(), "{report}");
+        assert!(report.contains("warning  settings: MAX_FILE_BYTES"), "{report}");
         let expected = if database.file().is_some() { "will be created" } else { "BROKEN   migrations: " };
-        assert!(told.contains(expected), "{told}");
+        assert!(report.contains(expected), "{report}");
         blank.remove().await;
     }
 }
 
-/// What the doctor says of a server with these flags on a fresh database, and whether something is broken.
+/// The doctor's report for a server with these flags on a fresh database, and whether something is broken.
 async fn examined(url: &str, flags: &[&str]) -> (String, bool) {
     let findings = commands::examine(&settings(url, flags)).await;
     (findings.iter().map(ToString::to_string).collect(), findings.iter().any(commands::Finding::is_broken))
 }
 
 tests::on_sqlite! {
-    async fn the_doctor_asks_the_issuer_for_its_keys(database: Database) {
+    async fn the_doctor_requests_the_issuers_keys(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec(), SigningKey::ed()]).await;
         let (at, url) = (issuer.url(), database.url());
         let asked = async |secret: &[&str]| examined(&url, &[&["--jwt-jwks-url", &at], secret].concat()).await;
-        let (told, is_broken) = asked(NO_SECRET).await;
-        assert!(told.contains("ok       issuer: publishes 2 usable keys: ES256 ec, EdDSA ed\n"), "{told}");
-        assert!(!is_broken, "{told}");
+        let (report, is_broken) = asked(NO_SECRET).await;
+        assert!(report.contains("ok       issuer: publishes 2 usable keys: ES256 ec, EdDSA ed\n"), "{report}");
+        assert!(!is_broken, "{report}");
 
         let symmetric = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "legacy" });
         let mixed = json!({ "keys": [symmetric, SigningKey::rsa().public()] }).to_string();
         issuer.answers(Answer::Text(mixed));
-        let (told, _) = asked(NO_SECRET).await;
-        assert!(told.contains("ok       issuer: publishes 1 usable keys") && told.contains("left out: its kind is not supported"), "{told}");
+        let (report, _) = asked(NO_SECRET).await;
+        assert!(report.contains("ok       issuer: publishes 1 usable keys") && report.contains("left out: its kind is not supported"), "{report}");
         for (answer, words) in [
             (Answer::Keys(vec![]), "none of the 0 keys"),
             (Answer::Text(json!({ "keys": [symmetric] }).to_string()), "none of the 1 keys"),
@@ -315,20 +316,20 @@ tests::on_sqlite! {
             (Answer::Nothing, "check with `curl`"),
         ] {
             issuer.answers(answer);
-            let (told, is_broken) = asked(NO_SECRET).await;
-            assert!(is_broken && told.contains("BROKEN   issuer: ") && told.contains(words), "{words}: {told}");
+            let (report, is_broken) = asked(NO_SECRET).await;
+            assert!(is_broken && report.contains("BROKEN   issuer: ") && report.contains(words), "{words}: {report}");
         }
         issuer.stop().await;
-        let (told, is_broken) = asked(NO_SECRET).await;
-        assert!(is_broken && told.contains("refused") && told.contains("check with `curl`"), "{told}");
-        // Who has a secret too can sign in without the issuer.
-        let (told, is_broken) = asked(&[]).await;
-        assert!(!is_broken && told.contains("warning  issuer: "), "{told}");
+        let (report, is_broken) = asked(NO_SECRET).await;
+        assert!(is_broken && report.contains("refused") && report.contains("check with `curl`"), "{report}");
+        // With a secret, users can sign in without the issuer.
+        let (report, is_broken) = asked(&[]).await;
+        assert!(!is_broken && report.contains("warning  issuer: "), "{report}");
     }
 }
 
 tests::on_sqlite! {
-    async fn the_doctor_looks_at_the_database_file(database: Database) {
+    async fn the_doctor_checks_the_database_file(database: Database) {
         let file = database.file().unwrap();
         let allow = |mode: u32| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
         Server::start(&database).await.stop().await;
@@ -338,33 +339,33 @@ tests::on_sqlite! {
             (0o666, true, "is writable by every user"),
         ] {
             allow(mode);
-            let (told, is_broken) = examined(&database.url(), &[]).await;
-            assert!(is_broken == broken && told.contains(words), "{mode:o}: {told}");
+            let (report, is_broken) = examined(&database.url(), &[]).await;
+            assert!(is_broken == broken && report.contains(words), "{mode:o}: {report}");
         }
         allow(0o600);
-        fs::write(&file, "no database, whatever its name says".repeat(100)).unwrap();
-        let (told, is_broken) = examined(&database.url(), &[]).await;
-        assert!(is_broken && told.contains("BROKEN   database: ") && told.contains("not a database"), "{told}");
+        fs::write(&file, "not a database, despite its name".repeat(100)).unwrap();
+        let (report, is_broken) = examined(&database.url(), &[]).await;
+        assert!(is_broken && report.contains("BROKEN   database: ") && report.contains("not a database"), "{report}");
         let nowhere = file.parent().unwrap().join("nowhere/antiphon.db");
-        let (told, is_broken) = examined(&format!("sqlite://{}", nowhere.display()), &[]).await;
-        assert!(is_broken && told.contains("the folder of") && told.contains("does not exist"), "{told}");
+        let (report, is_broken) = examined(&format!("sqlite://{}", nowhere.display()), &[]).await;
+        assert!(is_broken && report.contains("the folder of") && report.contains("does not exist"), "{report}");
     }
 
-    async fn the_doctor_looks_at_the_servers_own_secret(database: Database) {
+    async fn the_doctor_checks_the_servers_own_secret(database: Database) {
         let secret = format!("{}.secret", database.file().unwrap().display());
-        let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
-        assert!(!is_broken && told.contains("ok       secret: the server will generate its own"), "{told}");
+        let (report, is_broken) = examined(&database.url(), NO_SECRET).await;
+        assert!(!is_broken && report.contains("ok       secret: the server will generate its own"), "{report}");
         fs::write(&secret, "a secret that others have read by now").unwrap();
         for (mode, broken, words) in [(0o600, false, "ok       secret: the server uses its own"), (0o640, true, "BROKEN   secret: ")] {
             fs::set_permissions(&secret, Permissions::from_mode(mode)).unwrap();
-            let (told, is_broken) = examined(&database.url(), NO_SECRET).await;
-            assert!(is_broken == broken && told.contains(words) && !told.contains("others have read"), "{mode:o}: {told}");
+            let (report, is_broken) = examined(&database.url(), NO_SECRET).await;
+            assert!(is_broken == broken && report.contains(words) && !report.contains("others have read"), "{mode:o}: {report}");
         }
-        let (told, is_broken) = examined(&database.url(), &[NO_SECRET, &["--listen", "0.0.0.0:0"]].concat()).await;
-        assert!(is_broken && told.contains("loopback") && told.contains("JWT_JWKS_URL"), "{told}");
+        let (report, is_broken) = examined(&database.url(), &[NO_SECRET, &["--listen", "0.0.0.0:0"]].concat()).await;
+        assert!(is_broken && report.contains("loopback") && report.contains("JWT_JWKS_URL"), "{report}");
     }
 
-    async fn the_doctor_looks_at_the_addresses(database: Database) {
+    async fn the_doctor_checks_the_addresses(database: Database) {
         let server = Server::start(&database).await;
         let own = server.address().to_string();
         for (flags, broken, words) in [
@@ -373,39 +374,40 @@ tests::on_sqlite! {
             (&["--listen", "127.0.0.1:8099", "--metrics-listen", "127.0.0.1:8099"], true, "METRICS_LISTEN is the same as LISTEN"),
             (&["--metrics-listen", "0.0.0.0:0"], false, "warning  metrics: 0.0.0.0:0 is reachable from other machines"),
         ] {
-            let (told, is_broken) = examined(&database.url(), flags).await;
-            assert!(is_broken == broken && told.contains(words), "{flags:?}: {told}");
+            let (report, is_broken) = examined(&database.url(), flags).await;
+            assert!(is_broken == broken && report.contains(words), "{flags:?}: {report}");
         }
         server.stop().await;
     }
 }
 
 #[test]
-fn the_doctor_looks_at_the_login_and_the_connections() {
+fn the_doctor_checks_the_login_and_the_connections() {
     tests::server::run_with_database(Kind::Postgres, async |database: Database| {
-        let (told, is_broken) = examined(&database.server_url(), &["--database-connections", "1000"]).await;
-        assert!(!is_broken && told.contains("ok       role: ") && told.contains("ok       clock: "), "{told}");
+        let (report, is_broken) = examined(&database.server_url(), &["--database-connections", "1000"]).await;
+        assert!(!is_broken && report.contains("ok       role: ") && report.contains("ok       clock: "), "{report}");
         assert!(
-            told.contains("ok       pooler: ") && told.contains("warning  connections: DATABASE_CONNECTIONS is 1000"),
-            "{told}"
+            report.contains("ok       pooler: ")
+                && report.contains("warning  connections: DATABASE_CONNECTIONS is 1000"),
+            "{report}"
         );
-        let (told, _) = examined(&database.admin_url(), &[]).await;
-        assert!(told.contains("warning  role: the login is a superuser"), "{told}");
+        let (report, _) = examined(&database.admin_url(), &[]).await;
+        assert!(report.contains("warning  role: the login is a superuser"), "{report}");
         let wrong = database.server_url().replace("antiphon-test", "hunter2");
-        let (told, is_broken) = examined(&wrong, &[]).await;
-        assert!(is_broken && told.contains("check user and password") && !told.contains("hunter2"), "{told}");
-        // One that nobody lets speak for callers.
+        let (report, is_broken) = examined(&wrong, &[]).await;
+        assert!(is_broken && report.contains("check user and password") && !report.contains("hunter2"), "{report}");
+        // A login that cannot take the callers' role.
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         sqlx::raw_sql("CREATE ROLE antiphon_mute LOGIN PASSWORD 'antiphon-test'").execute(&mut admin).await.unwrap();
         let mute = database.server_url().replace("antiphon_server", "antiphon_mute");
-        let (told, is_broken) = examined(&mute, &[]).await;
+        let (report, is_broken) = examined(&mute, &[]).await;
         sqlx::raw_sql("DROP ROLE antiphon_mute").execute(&mut admin).await.unwrap();
-        assert!(is_broken && told.contains("GRANT authenticated TO \"antiphon_mute\""), "{told}");
+        assert!(is_broken && report.contains("GRANT authenticated TO \"antiphon_mute\""), "{report}");
     });
 }
 
 #[test]
-fn a_server_says_what_of_the_database_is_gone_and_that_it_is_back() {
+fn a_server_reports_which_part_of_the_database_fails_and_recovers() {
     tests::server::run_with_database(Kind::Postgres, async |_| {
         let database = Database::alone().await;
         let server = Server::start(&database).await;
@@ -419,7 +421,7 @@ fn a_server_says_what_of_the_database_is_gone_and_that_it_is_back() {
                 [part("database", database), part("migrations", migrations), part("bus", bus), part("server", "")];
             (status, json!({ "ready": status == 200, "readOnly": false, "parts": parts }))
         };
-        let late = "what other servers write is heard late, by the sweep";
+        let late = "what other servers write is delivered late, by the sweep";
         let mut admin = PgConnection::connect(&database.admin_url()).await.unwrap();
         let mut end = async |backends: &str, can_come_back: bool| {
             let word = if can_come_back { "LOGIN" } else { "NOLOGIN" };
@@ -428,17 +430,17 @@ fn a_server_says_what_of_the_database_is_gone_and_that_it_is_back() {
                 format!("ALTER ROLE antiphon_server {word}; SELECT pg_terminate_backend(pid) {of} AND {backends}");
             sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut admin).await.unwrap();
         };
-        said_within_time(&client, says(200, "", "", "")).await;
-        // Requests are served without the bus, so that no load balancer need look elsewhere.
+        wait_until_reported(&client, says(200, "", "", "")).await;
+        // Requests are served without the bus, so load balancers keep the server in use.
         end("query LIKE 'LISTEN%'", false).await;
-        said_within_time(&client, says(200, "", "", late)).await;
+        wait_until_reported(&client, says(200, "", "", late)).await;
         server.user("ada@example.com").gql("{ viewer { id } }", json!({})).await.ok();
         end("true", false).await;
         let no_answer = "the database does not answer";
-        said_within_time(&client, says(503, no_answer, "the database is not the one of this version", late)).await;
+        wait_until_reported(&client, says(503, no_answer, "the database is not the one of this version", late)).await;
         assert_eq!(client.send("GET", "/healthz", &[], "").await.unwrap().status, 200);
         end("true", true).await;
-        said_within_time(&client, says(200, "", "", "")).await;
+        wait_until_reported(&client, says(200, "", "", "")).await;
         server.user("ada@example.com").gql("{ viewer { id } }", json!({})).await.ok();
         server.stop().await;
     });

@@ -1,5 +1,5 @@
-//! Given two people's projects, when the one puts the other's ids and cursors wherever the schema takes such, then each is
-//! answered as one that never was.
+//! Given projects of two users, when one user puts the other's ids and cursors into every place that the schema allows,
+//! then each is answered like an unknown one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ fn input_type(mutation: &str) -> String {
     }
 }
 
-/// Every place of the schema where an id may be put: an input's field, or an argument.
+/// Every place in the schema for an id: an input field or an argument.
 async fn places(client: &Client) -> BTreeSet<String> {
     let value = "name type { name ofType { name ofType { name ofType { name } } } }";
     let query =
@@ -49,20 +49,20 @@ async fn places(client: &Client) -> BTreeSet<String> {
 }
 
 tests::behind_each_lock! {
-    async fn an_id_of_anothers_is_as_good_as_none_wherever_it_is_put(server: Server) {
+    async fn another_users_ids_are_treated_as_unknown_everywhere(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let (theirs, own) = (Ids::of(&ada, "ada@example.com").await, Ids::of(&bob, "bob@example.com").await);
         let project = Project { client: ada.clone(), id: theirs.project.clone() };
         let own_project = Project { client: bob.clone(), id: own.project.clone() };
         let before = [project.state().await, own_project.state().await];
-        // Elsewhere than in `node`, an id that says what it is of is none.
+        // Except in `node`, an id with a type prefix is invalid.
         let nodes: BTreeMap<_, _> = theirs.nodes().into_iter().filter(|(_, id)| !id.contains(':')).collect();
 
-        // Given every place of the schema for an id …
+        // Given every place in the schema for an id …
         let places = places(&bob).await;
         let (mut covered, mut tried) = (BTreeSet::new(), 0);
 
-        // … in what Bob would do in his own project, each of Ada's ids is refused as one that never was …
+        // … in Bob's mutations of his own project, each of Ada's ids is refused like an unknown one …
         for (name, (variables, select)) in own.changes() {
             let is_input = variables.get("input").is_some();
             let holder = if is_input { input_type(name) } else { format!("Mutation.{name}") };
@@ -85,7 +85,7 @@ tests::behind_each_lock! {
                 let nothing = put(NOWHERE).await;
                 assert_eq!(nothing.error_code(), "NOT_FOUND", "{place} of {name}");
                 for (kind, id) in &nodes {
-                    // Whoever knows a user's id may ask them in.
+                    // Knowing a user's id is enough to invite them.
                     if (name, *kind) == ("inviteCollaborator", "User") {
                         continue;
                     }
@@ -97,7 +97,7 @@ tests::behind_each_lock! {
             }
         }
 
-        // … and so it is in what he would read of it: a moment that is named by another's message is none.
+        // … and in his queries: a moment that is named by another user's message is unknown.
         for (place, query) in [
             ("Moment.messageId", "project(id: $own, at: { messageId: $id }) { id revision }"),
             ("Moment.messageId", "project(id: $own) { restorePreview(to: { messageId: $id }) { revision } }"),
@@ -107,6 +107,7 @@ tests::behind_each_lock! {
             ("CodeChangeFilter.sessionId", "project(id: $own) { changes(filter: { sessionId: $id }) { totalCount edges { cursor } } }"),
             ("CodeChangeFilter.messageId", "project(id: $own) { changes(filter: { messageId: $id }) { totalCount edges { cursor } } }"),
             ("CodeChangeFilter.fileId", "project(id: $own) { changes(filter: { fileId: $id }) { totalCount edges { cursor } } }"),
+            ("ProjectSnapshotFilter.messageId", "project(id: $own) { snapshots(filter: { messageId: $id }) { totalCount edges { cursor } } }"),
             ("ChatSession.checkpoints.after", "project(id: $own) { sessions(first: 1) { nodes { checkpoints(first: 1, after: $id) { content } } } }"),
             ("ChatMessage.changes.after", "project(id: $own) { sessions(first: 1) { nodes { messages(first: 1) { nodes { changes(first: 1, after: $id) { path } } } } } }"),
             ("ProjectEvent.changes.after", "project(id: $own) { events { changes(first: 1, after: $id) { path } } }"),
@@ -136,7 +137,7 @@ tests::behind_each_lock! {
             covered.insert(place.to_owned());
         }
 
-        // … and by ear.
+        // … and in his subscriptions.
         for (name, _) in own.subscriptions() {
             for place in places.iter().filter(|place| place.starts_with(&format!("Subscription.{name}."))) {
                 let field = place.rsplit_once('.').unwrap().1;
@@ -156,14 +157,14 @@ tests::behind_each_lock! {
         assert_eq!([project.state().await, own_project.state().await], before);
     }
 
-    async fn a_cursor_of_anothers_list_leads_to_nothing_of_theirs(server: Server) {
+    async fn another_users_cursors_reveal_nothing(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let mut all = Vec::new();
         for (client, email) in [(&ada, "ada@example.com"), (&bob, "bob@example.com")] {
             let ids = Ids::of(client, email).await;
             let project = Project { client: client.clone(), id: ids.project.clone() };
             project.add_message(&ids.session, "Another secret message", false).await;
-            // Each is asked into a project of Carol's.
+            // Each is invited to a project of Carol's.
             let carol = Project::create(&server.user("carol@example.com"), "Carol's").await;
             carol.mutate("inviteCollaborator", json!({ "userId": user_id(email), "role": "VIEWER" }), "revision").await.ok();
             all.push((ids, carol.id));
@@ -180,7 +181,7 @@ tests::behind_each_lock! {
             all.push(format!("{{ node(id: \"{}\") {{ ... on ChatSession {{ {} }} }} }}", ids.session, page("messages", "id")));
             all
         };
-        // Every list of Ada's, and the cursors in it.
+        // Every list of Ada's, and its cursors.
         let mut cursors = BTreeSet::new();
         for list in lists(&all[0].0, "first: 50") {
             let seen = ada.gql(&list, json!({})).await.ok().to_string();
@@ -196,7 +197,7 @@ tests::behind_each_lock! {
                     let answer = bob.gql(&list, json!({})).await;
                     match code(&answer) {
                         "" => answered += 1,
-                        // One of a list in another order.
+                        // A cursor of a list with another order.
                         code => {
                             assert_eq!(code, "BAD_USER_INPUT", "{list}");
                             refused += 1;

@@ -1,5 +1,5 @@
-//! Given lists longer than a page, when they are walked from either end, then every row comes once and in its order, whatever
-//! is added meanwhile.
+//! Given lists longer than a page, when they are walked from either end, then every row comes once and in order,
+//! whatever is added meanwhile.
 
 use serde_json::{Value, json};
 use tests::{
@@ -8,7 +8,7 @@ use tests::{
     server::Server,
 };
 
-/// A list of the API: what stands around it and how it is called, its arguments, and what to select of a row.
+/// A list of the API: the field around it, its name, its arguments, and the selection of a row.
 struct List {
     client: Client,
     around: String,
@@ -22,17 +22,17 @@ impl List {
         Self { client: client.clone(), around: around.to_owned(), name, arguments: arguments.to_owned(), row }
     }
 
-    /// A list of a project's.
+    /// A list of a project.
     fn of_project(project: &Project, name: &'static str, arguments: &str, row: &'static str) -> Self {
         Self::of(&project.client, &format!("project(id: \"{}\")", project.id), name, arguments, row)
     }
 
-    /// A list of a node's.
+    /// A list of a node.
     fn of_node(client: &Client, kind: &str, id: &str, name: &'static str, arguments: &str, row: &'static str) -> Self {
         Self::of(client, &format!("node(id: \"{id}\") {{ ... on {kind}"), name, arguments, row)
     }
 
-    /// One page.
+    /// Reads one page.
     async fn page(&self, arguments: &str) -> Value {
         let Self { around, name, arguments: own, row, .. } = self;
         let list = format!("list: {name}({own}, {arguments}) {{ totalCount edges {{ cursor node {{ row: {row} }} }} nodes {{ row: {row} }}
@@ -57,7 +57,7 @@ impl List {
         each(&self.page(arguments).await["nodes"], "row")
     }
 
-    /// Walks the list forwards and backwards in pages of two; answers its rows.
+    /// Walks the list forwards and backwards in pages of two; returns its rows.
     async fn walk(&self) -> Vec<Value> {
         let total = self.page("first: 0").await["totalCount"].as_u64().unwrap() as usize;
         let (mut forwards, mut after) = (Vec::new(), String::new());
@@ -121,7 +121,7 @@ tests::on_both! {
         assert_eq!(listed("field: CREATED_AT, direction: DESC").await, oldest);
         assert_eq!(listed("field: CREATED_AT").await, oldest);
 
-        // Equal names are told apart by something that stays.
+        // Equal names have a stable order.
         let names = async |direction: &str| {
             let arguments = format!("orderBy: {{ field: NAME, direction: {direction} }}");
             List::of(&ada, "", "projects", &arguments, "name").walk().await
@@ -131,7 +131,7 @@ tests::on_both! {
         sorted.reverse();
         assert_eq!(names("DESC").await, sorted);
 
-        // What happened last counts for each order by itself.
+        // Each order uses only its own kind of last change.
         ada.mutate("updateProject", json!({ "id": made[0].id, "description": "x" }), "revision").await.ok();
         ada.mutate_id("touchProject", &made[1].id, "revision").await.ok();
         made[2].create_file("a.py", "").await;
@@ -142,7 +142,7 @@ tests::on_both! {
         assert_eq!(List::of(&ada, "", "projects", "", "id").walk().await, ids([0, 6, 5, 4, 3, 2, 1]));
     }
 
-    async fn projects_are_found_by_what_they_are(server: Server) {
+    async fn projects_are_found_by_filter(server: Server) {
         let ada = server.user("ada@example.com");
         let made = projects(&ada, &["100% Sure", "100 percent", "snake_case", "snakeXcase", "back\\slash", "It's \"quoted\""]).await;
         let input = json!({ "id": made[1].id, "description": "About VOICES" });
@@ -171,7 +171,7 @@ tests::on_both! {
         assert_eq!(found("status: ACTIVE, search: \"snake\"").await, ["snakeXcase"]);
         assert_eq!(found("search: \"1\"").await, ["100 percent", "100% Sure"]);
 
-        // Times count with both ends, in any offset.
+        // Time bounds are inclusive, in any time zone offset.
         let at = text(&made[2].ask("createdAt").await["createdAt"]);
         assert_eq!(found(&format!("createdAfter: \"{at}\"")).await.len(), 3);
         assert_eq!(found(&format!("createdBefore: \"{at}\"")).await.len(), 2);
@@ -180,7 +180,7 @@ tests::on_both! {
         assert_eq!(found("createdAfter: \"2020-01-01T00:00:00-12:00\"").await.len(), 5);
     }
 
-    async fn nobodys_lists_are_empty(server: Server) {
+    async fn lists_of_a_new_user_are_empty(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Empty").await;
         let session = Project::create(&ada, "With a session").await.start_session().await;
@@ -251,7 +251,7 @@ tests::on_both! {
         assert_eq!(each(&asked["checkpoints"], "content"), ["Done: 100 Percent", "SNAKE-CASE", "back\\slash"]);
     }
 
-    async fn files_come_by_path_now_and_then(server: Server) {
+    async fn files_come_by_path_now_and_in_the_past(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Files").await;
         let paths = ["B.md", "a", "a-b/x", "docs", "docs-old/x", "docs/a.md", "docs/sub/b.md", "docs0", "doks", "é"];
         for path in paths.iter().rev() {
@@ -326,12 +326,12 @@ tests::on_both! {
         let versions = List::of_node(&ada, "ProjectFile", &file, "versions", "", "version");
         assert_eq!(versions.walk().await, [6, 5, 4, 3, 2, 1]);
 
-        // A file that is read in the past has the versions that it has by now.
+        // A file that is read at a past revision has all its versions up to now.
         let past = project.ask("file(path: \"a.py\", at: 2) { version versions(last: 1) { totalCount nodes { version } } }").await;
         assert_eq!(past["file"], json!({ "version": 1, "versions": { "totalCount": 6, "nodes": [{ "version": 1 }] } }));
     }
 
-    async fn recent_activity_is_that_of_all_active_projects(server: Server) {
+    async fn recent_activity_covers_all_active_projects(server: Server) {
         let ada = server.user("ada@example.com");
         let made = projects(&ada, &["One", "Two", "Three"]).await;
         let mut sessions = Vec::new();
@@ -378,7 +378,7 @@ tests::on_both! {
             let rest = format!("{way}: {cursor}");
             expected.push((list.rows(&rest).await, rest));
         }
-        // Before, between and behind what was read.
+        // Before, between and after the rows already read.
         for path in ["a", "c", "z"] {
             project.create_file(path, "").await;
             project.add_message(&session, path, true).await;
@@ -389,7 +389,7 @@ tests::on_both! {
             list.walk().await;
         }
 
-        // A row that goes takes nobody's place either.
+        // A deleted row does not shift the others either.
         let (files, rest) = (&lists[0].0, &expected[0].1);
         project.write("deleteFile", json!({ "path": "d" }), "revision").await;
         assert_eq!(files.rows(rest).await, ["f", "h"]);
@@ -404,7 +404,7 @@ tests::on_both! {
             project.update_file("a", path).await;
             project.add_message(&session, path, true).await;
         }
-        // One project of four has nothing: a list without any row.
+        // One project of four is empty: lists without any row.
         let bare = Project::create(&ada, "Bare").await;
         let file = text(&project.ask("file(path: \"b\") { id }").await["file"]["id"]);
         let lists = [
@@ -437,7 +437,8 @@ tests::on_both! {
                 arguments.extend(before.map(|at| format!("before: \"{}\"", cursors[at])));
                 let arguments = if arguments.is_empty() { "first: null".to_owned() } else { arguments.join(", ") };
 
-                // ApplyCursorsToEdges, EdgesToReturn, HasPreviousPage and HasNextPage of the specification.
+                // `ApplyCursorsToEdges`, `EdgesToReturn`, `HasPreviousPage` and `HasNextPage` of the Relay
+                // specification.
                 let (start, end) = (after.map_or(0, |at| at + 1), before.unwrap_or(rows.len()));
                 let between = rows.get(start..end).unwrap_or_default();
                 let (first, last) = match count {
@@ -464,7 +465,7 @@ tests::on_both! {
         assert!(checked > 1_000, "{checked}");
     }
 
-    async fn the_sizes_of_pages_are_those_that_the_schema_states(server: Server) {
+    async fn page_sizes_are_as_the_schema_states(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Sizes").await;
         let session = project.start_session().await;
@@ -483,7 +484,7 @@ tests::on_both! {
             "AgentConfiguration" => configuration.clone(),
             _ => panic!("a list of {kind}"),
         };
-        // Every connection of the schema, with what the descriptions of its arguments say.
+        // Every connection of the schema, with the descriptions of its arguments.
         let query = "{ __schema { types { name kind fields { name args { name description } type { name ofType { name } } } } } }";
         let types = ada.gql(query, json!({})).await.ok()["__schema"]["types"].take();
         let mut tried = Vec::new();
@@ -515,7 +516,7 @@ tests::on_both! {
         }
         assert!(tried.len() >= 12, "{tried:?}");
 
-        // A folder with more than a page says so.
+        // A folder with more than one page has a next page.
         let files: Vec<Value> = (0..25).map(|n| json!({ "path": format!("many/{n:02}") })).collect();
         project.write("syncFiles", json!({ "files": files }), "revision").await;
         let list = List::of_project(&project, "children", "of: \"many\"", "path");

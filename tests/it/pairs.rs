@@ -1,5 +1,5 @@
-//! Given a project, when two of its members write to it at the same time by two servers, then each is answered as what happened:
-//! done, or refused by one of the codes that the API documents. `INTERNAL` is none of them.
+//! Given a project, when two of its members write to it at the same time on two servers, then each response states what
+//! happened: success, or one of the error codes that the API documents. `INTERNAL` is not among them.
 
 use serde_json::{Value, json};
 use tests::{
@@ -11,18 +11,18 @@ use tests::{
 
 use crate::access::Ids;
 
-/// How many rounds there are: in each, every mutation meets one other. All meet all in as many rounds as there are mutations.
+/// The number of rounds. In each round every mutation runs with one other; as many rounds as mutations cover all pairs.
 fn rounds() -> usize {
     std::env::var("PAIRS_ROUNDS").ok().map_or(2, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
-/// What an answer may say.
+/// The permitted error codes.
 const CODES: [&str; 4] = ["FORBIDDEN", "NOT_FOUND", "CONFLICT", "BAD_USER_INPUT"];
 
 const EVE: &str = "eve@example.com";
 const IVY: &str = "ivy@example.com";
 
-/// A mutation and who makes it.
+/// A mutation and its caller.
 struct Move {
     who: &'static str,
     name: &'static str,
@@ -41,7 +41,7 @@ fn moves(ids: &Ids) -> Vec<Move> {
     own.chain(eves.map(|name| Move { who: EVE, name })).collect()
 }
 
-/// A project of Ada's, in which Eve is an editor and into which Ivy is invited.
+/// A project of Ada's, with Eve as an editor and an invitation for Ivy.
 async fn fixture(server: &Server) -> Ids {
     let ada = server.user("ada@example.com");
     let ids = Ids::of(&ada, EVE).await;
@@ -65,7 +65,7 @@ async fn make(client: Client, ids: &Ids, name: &str) -> Response {
 }
 
 tests::on_both! {
-    async fn two_writes_that_meet_are_answered_as_what_happened(database: Database) {
+    async fn two_concurrent_writes_return_what_happened(database: Database) {
         let servers = [Server::start(&database).await, Server::start(&database).await];
         for who in [EVE, IVY] {
             servers[0].user(who).gql("{ viewer { id } }", json!({})).await.ok();
@@ -84,7 +84,7 @@ tests::on_both! {
                     for error in &answer.errors {
                         let code = error["extensions"]["code"].as_str().unwrap_or_default();
                         if !CODES.contains(&code) {
-                            wrong.push(format!("{} {} beside {} {}: {error}", step.who, step.name, beside.who, beside.name));
+                            wrong.push(format!("{} {} with {} {}: {error}", step.who, step.name, beside.who, beside.name));
                         }
                     }
                 }

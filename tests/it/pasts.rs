@@ -1,5 +1,5 @@
-//! Given something that is read as of a revision, when a client keeps what it reads by its id, then the past never takes the
-//! place of the present: it has an id of its own, which every reading argument takes and every writing argument refuses.
+//! Given an object that is read at a past revision, when a client caches it by id, then the past never replaces the
+//! present: it has an id of its own, which every reading argument accepts and every writing argument refuses.
 
 use serde_json::{Value, json};
 use tests::{
@@ -24,7 +24,7 @@ async fn at(project: &Project, revision: i64, select: &str) -> Value {
     project.client.gql(&query, json!({ "id": project.id, "at": revision })).await.ok()["project"].take()
 }
 
-/// Every `id` in an answer, however deep.
+/// Every `id` in an answer, at any depth.
 fn ids(value: &Value) -> Vec<String> {
     match value {
         Value::Object(fields) => {
@@ -43,7 +43,7 @@ fn assert_refused(answer: &Response, field: &str, plain: &str) {
 }
 
 tests::on_both! {
-    async fn what_is_read_as_of_a_revision_has_an_id_of_its_own(server: Server) {
+    async fn an_object_at_a_past_revision_has_an_id_of_its_own(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "First").await;
         let p = project.id.clone();
@@ -60,7 +60,7 @@ tests::on_both! {
         project.write("saveAgentConfiguration", tests::project::with(settings("Second"), second), "revision").await;
         let past = |id: &str| format!("{id}@{then}");
 
-        // By the project as of a moment: it and everything below it, in lists, edges and links back.
+        // From the project at a past revision: it and everything below it, in lists, edges and links back.
         let everything = "id sessions { nodes { id project { id } messages { nodes { id session { id project { id } } } edges { node { id } } } checkpoints { id } } }
             activeSession { id } agentConfigurations { id project { id } }
             file(path: \"src/a.py\") { id content project { id } } files { nodes { id } edges { node { id } } }
@@ -75,7 +75,7 @@ tests::on_both! {
         assert_eq!(found, expected);
         assert_eq!(read["file"]["content"], "one\n");
 
-        // By a file's or a list's own moment, and by a snapshot.
+        // From the revision of a file, a list or a snapshot.
         let select = format!("revision file(path: \"src/a.py\", at: {then}) {{ id content project {{ id name }} }} files(at: {then}) {{ nodes {{ id }} }}
             children(of: \"src\", at: {then}) {{ nodes {{ id }} }} snapshots {{ nodes {{ id project {{ id }} revision files {{ nodes {{ id content }} }} }} }}");
         let read = project.ask(&select).await;
@@ -84,19 +84,19 @@ tests::on_both! {
             assert_eq!(read[list]["nodes"], json!([{ "id": past(&file) }]));
         }
         let snapshot = &read["snapshots"]["nodes"][0];
-        assert_eq!(snapshot["project"]["id"], json!(p), "a snapshot never changes, and is no past");
+        assert_eq!(snapshot["project"]["id"], json!(p), "a snapshot never changes, and has a plain id");
         assert_eq!(snapshot["files"]["nodes"], json!([]));
         let named = project.write("createSnapshot", json!({}), "snapshot { id revision files { nodes { id content } } }").await;
         let revision = number(&named["snapshot"]["revision"]);
         assert_eq!(named["snapshot"]["files"]["nodes"], json!([{ "id": format!("{file}@{revision}"), "content": "two\n" }]));
 
-        // What is read of the present has its plain id, also below something that does not change.
+        // Objects of the present have plain ids, also below an object that never changes.
         let present = project.ask("id sessions { nodes { id messages { nodes { id } } } } files { nodes { id versions { nodes { file { id } } } } }
             file(path: \"src/a.py\") { id } agentConfigurations { id } changes { nodes { file { id } session { id } } }
             events { session { id } message { id } changes { file { id } } }").await;
         assert!(ids(&present).iter().all(|id| !id.contains('@')), "{present}");
 
-        // `node` takes each of those ids, and leads to the present.
+        // `node` accepts each of these ids, and links to the present.
         let seen = node(&project, &past(&file)).await;
         assert_eq!(seen, json!({ "__typename": "ProjectFile", "id": past(&file), "path": "src/a.py", "version": 1, "content": "one\n",
             "isDeleted": false, "present": { "id": file, "version": 2 }, "project": { "id": past(&p), "revision": then } }));
@@ -115,7 +115,20 @@ tests::on_both! {
         assert_eq!(seen, json!({ "__typename": "ProjectFile", "id": folder, "path": "src", "version": 0, "content": null,
             "isDeleted": false, "present": { "id": format!("{p}/src"), "version": 0 }, "project": { "id": past(&p), "revision": then } }));
 
-        // The present leads to itself; what is gone leads nowhere.
+        // A file of the past has the versions of then, and a list takes a folder of the past.
+        let query = format!("versions: file(path: \"src/a.py\", at: {then}) {{ versions {{ totalCount nodes {{ version }} pageInfo {{ hasNextPage hasPreviousPage }} }} }}
+            last: file(path: \"src/a.py\", at: {then}) {{ versions(last: 1) {{ nodes {{ version }} }} }} now: file(path: \"src/a.py\") {{ versions {{ totalCount }} }}");
+        let read = project.ask(&query).await;
+        let only = json!({ "totalCount": 1, "nodes": [{ "version": 1 }], "pageInfo": { "hasNextPage": false, "hasPreviousPage": false } });
+        assert_eq!(read["versions"]["versions"], only);
+        assert_eq!((&read["last"]["versions"]["nodes"], &read["now"]["versions"]["totalCount"]), (&json!([{ "version": 1 }]), &json!(2)));
+        for (folder, count) in [(folder.clone(), 1), (format!("{p}/src"), 2), (format!("{p}/nowhere"), 0), (format!("{file}/src"), 0)] {
+            let query = "query($id: ID!, $folder: ID!) { project(id: $id) { changes(filter: { fileId: $folder }) { totalCount nodes { path } } } }";
+            let read = project.client.gql(query, json!({ "id": p, "folder": folder })).await.ok();
+            assert_eq!(read["project"]["changes"]["totalCount"], count, "{folder}");
+        }
+
+        // The present links to itself; a deleted object has no present.
         assert_eq!(node(&project, &file).await["present"], json!({ "id": file, "version": 2 }));
         project.write("deleteFile", json!({ "path": "src/a.py" }), "revision").await;
         for (id, is_deleted) in [(past(&file), false), (file.clone(), true)] {
@@ -124,7 +137,7 @@ tests::on_both! {
         }
         assert_eq!(node(&project, &folder).await["present"], Value::Null);
 
-        // Each moment of one thing is another, and so is each of many that are read at once.
+        // Each revision of one object is a different object, also when many are read at once.
         let all: Vec<String> = (0..=then + 2).map(|at| format!("{file}@{at}")).collect();
         let nodes = ada.gql("query($ids: [ID!]!) { nodes(ids: $ids) { id ... on ProjectFile { content } } }", json!({ "ids": all })).await.ok();
         let made = then - 1;
@@ -135,7 +148,7 @@ tests::on_both! {
         assert_eq!(nodes["nodes"], expected.collect::<Value>());
     }
 
-    async fn an_id_as_of_a_revision_that_is_none_names_nothing(server: Server) {
+    async fn an_id_with_an_invalid_revision_names_nothing(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Young").await;
         let file = project.create_file("a.py", "one\n").await;
@@ -147,7 +160,7 @@ tests::on_both! {
         let user = text(&ada.gql("{ viewer { id } }", json!({})).await.ok()["viewer"]["id"]);
         let version = text(&project.ask("files { nodes { versions { nodes { id } } } }").await["files"]["nodes"][0]["versions"]["nodes"][0]["id"]);
 
-        // A revision that the project has not reached, or at which it was not there …
+        // A revision that the project has not reached, or at which the object did not exist …
         for id in [&project.id, &file, &session, &message, &configuration] {
             assert_eq!(node(&project, &format!("{id}@{newest}")).await["id"], json!(format!("{id}@{newest}")));
             for at in [0, newest + 1, i64::from(i32::MAX)] {
@@ -158,11 +171,11 @@ tests::on_both! {
             assert_eq!(node(&project, &format!("{id}@1")).await, Value::Null);
         }
         assert_eq!(node(&project, &format!("{}@{}/a", project.id, newest + 1)).await, Value::Null);
-        // … what never changes …
+        // … objects that never change …
         for id in [user, version] {
             assert_eq!(node(&project, &format!("{id}@{newest}")).await, Value::Null);
         }
-        // … and what is no id at all.
+        // … and malformed ids.
         for at in ["", "-1", "+1", "01", "1.0", "x", "2147483648", "1@1", " 1"] {
             let answer = ada.gql(NODE, json!({ "id": format!("{file}@{at}") })).await;
             assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", "id"), "{at:?}");
@@ -172,7 +185,7 @@ tests::on_both! {
         let read = ada.gql("query($id: ID!) { project(id: $id) { id } }", json!({ "id": format!("{}@1@2", project.id) })).await;
         assert_eq!(read.error()["message"], "This is not an id of this API.");
 
-        // Others see the past as little as the present.
+        // Other users see neither the present nor the past.
         let bob = project.of(&server.user("bob@example.com"));
         for id in [&project.id, &file, &session, &message, &configuration] {
             assert_eq!(node(&bob, &format!("{id}@{newest}")).await, Value::Null);
@@ -180,7 +193,7 @@ tests::on_both! {
         assert_eq!(node(&bob, &format!("{}@{newest}/a", project.id)).await, Value::Null);
     }
 
-    async fn every_reading_argument_takes_it(server: Server) {
+    async fn every_reading_argument_accepts_an_id_of_the_past(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Read").await;
         let p = project.id.clone();
@@ -217,7 +230,7 @@ tests::on_both! {
             }
         }
 
-        // A checkpoint as of a revision is no further than that, nor was it there before it was written.
+        // A checkpoint at a past revision goes no further than that revision, and does not exist before it was written.
         let query = "query($id: ID!, $m: ID!) { project(id: $id, at: { messageId: $m }) { revision restorePreview(to: { messageId: $m }) { revision } } }";
         for (id, revision) in [(message.clone(), then + 1), (past(&message), then), (format!("{message}@{}", then - 1), then - 1)] {
             let read = ada.gql(query, json!({ "id": p, "m": id })).await.ok();
@@ -226,27 +239,27 @@ tests::on_both! {
         let answer = ada.gql(query, json!({ "id": p, "m": format!("{message}@1") })).await;
         assert_eq!((answer.error_code(), answer.field()), ("NOT_FOUND", "messageId"));
 
-        // Who listens with it hears what came after it; what is heard is the present.
+        // A subscription with such an id receives the later events, with ids of the present.
         let query = "subscription($id: ID!) { projectEvents(projectId: $id) { revision message { id } changes { file { id version } } } }";
-        let mut heard = ada.subscribe(query, json!({ "id": past(&p) })).await;
-        let event = heard.event().await["projectEvents"].take();
+        let mut subscription = ada.subscribe(query, json!({ "id": past(&p) })).await;
+        let event = subscription.event().await["projectEvents"].take();
         assert_eq!(event, json!({ "revision": then + 1, "message": { "id": message }, "changes": [{ "file": { "id": file, "version": 2 } }] }));
         let query = "subscription($id: ID!) { messageAdded(sessionId: $id) { id content } }";
-        let mut heard = ada.subscribe(query, json!({ "id": past(&session) })).await;
-        assert_eq!(heard.event().await["messageAdded"]["content"], "More");
+        let mut subscription = ada.subscribe(query, json!({ "id": past(&session) })).await;
+        assert_eq!(subscription.event().await["messageAdded"]["content"], "More");
         let query = "subscription($id: ID!) { codeChanged(projectId: $id) { revision } }";
-        let mut heard = ada.subscribe(query, json!({ "id": past(&p) })).await;
-        assert_eq!(heard.event().await["codeChanged"]["revision"], then + 1);
+        let mut subscription = ada.subscribe(query, json!({ "id": past(&p) })).await;
+        assert_eq!(subscription.event().await["codeChanged"]["revision"], then + 1);
     }
 
-    async fn every_writing_argument_refuses_it_and_names_the_plain_one(server: Server) {
+    async fn every_writing_argument_refuses_an_id_of_the_past_and_names_the_plain_one(server: Server) {
         let ada = server.user("ada@example.com");
         let ids = crate::access::Ids::of(&ada, "ada@example.com").await;
         let project = Project { client: ada.clone(), id: ids.project.clone() };
         let before = project.state().await;
         let mut tried = 0;
         for (name, (variables, select)) in ids.changes() {
-            // Each argument and each field of an input that takes an id, in turn.
+            // Each argument and each input field that takes an id, in turn.
             let is_id = |name: &str| name == "id" || name.ends_with("Id");
             let of_input = variables["input"].as_object().into_iter().flatten().map(|(field, value)| (true, field.clone(), value.clone()));
             let own = variables.as_object().unwrap().iter().map(|(field, value)| (false, field.clone(), value.clone()));

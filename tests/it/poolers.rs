@@ -1,7 +1,11 @@
-//! Given PostgreSQL behind a pooler, when the service is told to use it, then it works, or says why it does not, and no table is
-//! made where it was not asked for.
+//! Given PostgreSQL behind a pooler, when the service uses it, then it works, or reports why it does not, and no table
+//! is created in the wrong schema.
 
-use antiphon::{app::App, commands, config::Serve};
+use antiphon::{
+    app::App,
+    commands,
+    config::{Cli, Serve},
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tests::{
     client::Client,
@@ -17,18 +21,18 @@ async fn tables(database: &Database) -> Vec<String> {
     sqlx::raw_sql(AssertSqlSafe(count)).fetch_all(&mut connection).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Works a little by way of a running server, with a listener.
+/// Some reads and writes on a running server, with a subscription.
 async fn work(app: App) {
     let ada = Client::new(&format!("http://{}", app.address().unwrap()), Some(token("ada@example.com")));
     let project = Project::create(&ada, "Pooled").await;
-    let mut heard = project.listen(0, "revision").await;
+    let mut subscription = project.listen(0, "revision").await;
     project.create_file("a.py", "a\n").await;
-    assert_eq!(heard.event().await["projectEvents"]["revision"], 1);
-    assert_eq!(heard.event().await["projectEvents"]["revision"], 2);
+    assert_eq!(subscription.event().await["projectEvents"]["revision"], 1);
+    assert_eq!(subscription.event().await["projectEvents"]["revision"], 2);
     for _ in 0..20 {
         assert_eq!(project.contents().await, [("a.py".to_owned(), "a\n".to_owned())]);
     }
-    drop(heard);
+    drop(subscription);
     app.stop().await;
 }
 
@@ -37,18 +41,18 @@ async fn examined(url: &str, flags: &[&str]) -> String {
 }
 
 #[test]
-fn pgbouncer_as_it_is_installed_serves() {
+fn pgbouncer_with_its_default_settings_serves() {
     run_with_database(Kind::Postgres, async |_| {
         let database = Database::blank(Kind::Postgres).await;
         let Some(pooler) = PgBouncer::start(&database.url(), &[]) else { return };
         let url = pooler.url(&database.url());
         commands::migrate(&settings(&url, &[])).await.unwrap();
         assert_eq!(tables(&database).await, ["public"]);
-        let told = examined(&url, &[]).await;
-        assert!(!told.contains("BROKEN") && told.contains("ok       pooler"), "{told}");
+        let report = examined(&url, &[]).await;
+        assert!(!report.contains("BROKEN") && report.contains("ok       pooler"), "{report}");
         work(App::start(settings(&url, &[]), Serve::default()).await.unwrap()).await;
 
-        // The schema needs no start-up option, which this one does not take.
+        // The schema setting needs no start-up option, which this pooler refuses.
         database.execute("CREATE SCHEMA \"Anti Phon\"").await;
         let flags = ["--database-schema", "Anti Phon"];
         commands::migrate(&settings(&url, &flags)).await.unwrap();
@@ -77,14 +81,14 @@ fn a_pooler_in_transaction_mode_is_refused_with_the_reason() {
             assert!(format!("{refused:#}").contains("a pooler in transaction mode"), "{more:?}: {refused:#}");
             let refused = commands::migrate(&settings(&pooler.url(&database.url()), &[])).await.unwrap_err();
             assert!(format!("{refused:#}").contains("a pooler in transaction mode"), "{more:?}: {refused:#}");
-            let told = examined(&url, &[]).await;
-            assert!(told.contains("BROKEN") && told.contains("transaction mode"), "{told}");
+            let report = examined(&url, &[]).await;
+            assert!(report.contains("BROKEN") && report.contains("transaction mode"), "{report}");
         }
     });
 }
 
 #[test]
-fn no_table_is_made_in_a_schema_that_was_not_asked_for() {
+fn no_table_is_created_in_the_wrong_schema() {
     run_with_database(Kind::Postgres, async |_| {
         let database = Database::blank(Kind::Postgres).await;
         database.execute("CREATE SCHEMA agents").await;
@@ -99,11 +103,11 @@ fn no_table_is_made_in_a_schema_that_was_not_asked_for() {
             .err()
             .expect("refused");
         assert!(format!("{refused:#}").contains("DATABASE_SCHEMA=agents"), "{refused:#}");
-        let told = examined(&dropped, &[]).await;
-        assert!(told.contains("DATABASE_SCHEMA=agents") && told.contains("BROKEN"), "{told}");
+        let report = examined(&dropped, &[]).await;
+        assert!(report.contains("DATABASE_SCHEMA=agents") && report.contains("BROKEN"), "{report}");
         assert!(tables(&database).await.is_empty());
 
-        // The setting makes it so, and one for a schema that is not there stops, too.
+        // The setting selects the schema, and a missing schema prevents the start.
         let flags = ["--database-schema", "agents"];
         commands::migrate(&settings(&dropped, &flags)).await.unwrap();
         assert_eq!(tables(&database).await, ["agents"]);
@@ -117,7 +121,34 @@ fn no_table_is_made_in_a_schema_that_was_not_asked_for() {
 }
 
 #[test]
-fn a_schema_by_the_url_works_where_nothing_drops_it() {
+fn a_schema_with_an_odd_name_works_or_is_refused_in_words() {
+    run_with_database(Kind::Postgres, async |_| {
+        let database = Database::blank(Kind::Postgres).await;
+        for name in ["o'x", "a''b", "$user", "$$", "pg_temp", "a{uuid}b"] {
+            let refused =
+                Cli::try_parse_from(["antiphon", "migrate", "--database-schema", name]).unwrap_err().to_string();
+            assert!(refused.contains("CREATE SCHEMA antiphon"), "{name}: {refused}");
+        }
+        // However it is asked for.
+        database.execute("CREATE SCHEMA \"o'x\"; CREATE SCHEMA \"a\"\"b, c\"").await;
+        let url = format!("{}?options=-csearch_path%3D%22o'x%22", database.url());
+        let refused = format!("{:#}", commands::migrate(&settings(&url, &[])).await.unwrap_err());
+        assert!(refused.contains("\"o'x\"") && refused.contains("apostrophe"), "{refused}");
+        let examined = examined(&url, &[]).await;
+        assert!(examined.contains("BROKEN") && examined.contains("apostrophe"), "{examined}");
+        assert!(tables(&database).await.is_empty());
+
+        let flags = ["--database-schema", "a\"b, c"];
+        commands::migrate(&settings(&database.url(), &flags)).await.unwrap();
+        assert_eq!(tables(&database).await, ["a\"b, c"]);
+        // The server's login has no rights in it by itself.
+        work(App::start(settings(&database.server_url(), &flags), Serve::default()).await.unwrap()).await;
+        database.remove().await;
+    });
+}
+
+#[test]
+fn a_schema_in_the_url_works_without_a_pooler() {
     run_with_database(Kind::Postgres, async |_| {
         let database = Database::blank(Kind::Postgres).await;
         database.execute("CREATE SCHEMA agents").await;

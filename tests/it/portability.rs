@@ -1,5 +1,5 @@
-//! Given histories of git and of the API, when they are imported, exported and read back, then every file of every moment has
-//! its bytes, and damage is found.
+//! Given histories of git and of the API, when they are imported, exported and read back, then every file of every
+//! revision has its bytes, and damage is found.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use tests::{
     server::{JWT_SECRET, Server, user_id},
 };
 
-/// A folder of one test's own.
+/// A temporary folder for one test.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -90,7 +90,7 @@ impl Repository {
         self
     }
 
-    /// Removes a file, and the folders that are empty without it.
+    /// Removes a file, and the folders that become empty.
     fn remove(&self, path: &str) -> &Self {
         let path = self.0.join(path);
         fs::remove_file(&path).unwrap();
@@ -119,7 +119,7 @@ impl Repository {
         self.commits().iter().map(|commit| self.tree(commit)).collect()
     }
 
-    /// Path and content of every file of a commit; submodules are none.
+    /// Path and content of every file of a commit, without submodules.
     pub(super) fn files(&self, commit: &str) -> BTreeMap<String, Vec<u8>> {
         let listing = String::from_utf8(self.git_bytes(&["ls-tree", "-r", "-z", commit])).unwrap();
         let entries = listing.split_terminator('\0').map(|entry| entry.split_once('\t').unwrap());
@@ -132,13 +132,13 @@ impl Repository {
     }
 
     /// A commit's message, byte for byte.
-    fn message(&self, commit: &str) -> String {
+    pub(super) fn message(&self, commit: &str) -> String {
         let object = String::from_utf8(self.git_bytes(&["cat-file", "commit", commit])).unwrap();
         object.split_once("\n\n").unwrap().1.to_owned()
     }
 }
 
-/// A history with everything that git has and a project has to take: see the commits' messages.
+/// A history with every unusual feature of git that a project must support; the commit messages name them.
 fn odd_history(path: PathBuf) -> Repository {
     let repository = Repository::init(path);
     repository.write("main.py", "print('one')\n").write("crlf.txt", "a\r\nb\r\nno newline at the end");
@@ -190,15 +190,18 @@ pub(super) async fn try_import(
     let base = ["import", "--git", git.to_str().unwrap(), "--name", name, "--email", "Ada@example.com"];
     let (Antiphon::Import(import), settings) = parse(database, &[&base, more].concat()) else { panic!() };
     let import: Import = import;
-    let (mut skipped, mut replaced) = (Vec::new(), Vec::new());
+    let (mut skipped, mut replaced, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     let mut report = |progress| match progress {
         Progress::Skipped { path, why, .. } => skipped.push(format!("{path}: {why}")),
         Progress::Replaced { what, .. } => replaced.push(what),
+        Progress::Kept { path, why, .. } => kept.push(format!("{path}: {why}")),
         Progress::Begins { .. } | Progress::Commit => {}
     };
     let imported = commands::import(&settings, &import, &mut report).await?;
-    assert_eq!((imported.skipped, imported.replaced), (skipped.len(), replaced.len()));
+    let counts = (imported.skipped, imported.replaced, imported.kept);
+    assert_eq!(counts, (skipped.len(), replaced.len(), kept.len()));
     skipped.extend(replaced);
+    skipped.extend(kept);
     Ok((imported, skipped))
 }
 
@@ -227,13 +230,13 @@ pub(super) async fn assert_sound(database: &Database) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Whom `import` makes the owner: the user whom `antiphon token` names, not the tests' own.
+/// The client of the owner that `import` sets: the default user of `antiphon token`, not the tests' own.
 pub(super) fn owner(server: &Server) -> Client {
     let settings = parse(server.database(), &["verify"]).1;
     server.anonymous().with_token(Some(commands::token(&settings, "ada@example.com", None, 1).unwrap()))
 }
 
-/// The checkpoints of a project as the API tells them, oldest first: message, metadata, manifest and revision.
+/// The checkpoints of a project from the API, oldest first: message, metadata, manifest and revision.
 pub(super) async fn checkpoints(ada: &Client, project: &str) -> Vec<Value> {
     let query = "query($id: ID!) { project(id: $id) { sessions { nodes { messages(first: 500) { nodes {
         content role isCheckpoint metadata snapshot { manifestSha256 revision name } } } } } } }";
@@ -247,7 +250,7 @@ fn manifests(checkpoints: &[Value]) -> Vec<String> {
     checkpoints.iter().map(|checkpoint| checkpoint["snapshot"]["manifestSha256"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Path and bytes of every file of a project as of a revision, as the API tells them.
+/// Path and bytes of every file of a project at a revision, from the API.
 async fn files_at(ada: &Client, project: &str, revision: &Value) -> BTreeMap<String, Vec<u8>> {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let query = "query($id: ID!, $at: Int) { project(id: $id) { files(at: $at, first: 500) { nodes {
@@ -257,7 +260,7 @@ async fn files_at(ada: &Client, project: &str, revision: &Value) -> BTreeMap<Str
     let files = files.iter().filter(|file| file["type"] == "FILE");
     files
         .map(|file| {
-            // Text comes as text, everything else in Base64.
+            // Text arrives as text, other contents in Base64.
             let text = file["content"].as_str().map(|text| text.as_bytes().to_vec());
             let content = text.unwrap_or_else(|| STANDARD.decode(file["contentBase64"].as_str().unwrap()).unwrap());
             (file["path"].as_str().unwrap().to_owned(), content)
@@ -265,7 +268,7 @@ async fn files_at(ada: &Client, project: &str, revision: &Value) -> BTreeMap<Str
         .collect()
 }
 
-/// Runs SQL behind the service's back.
+/// Runs SQL directly on the database.
 async fn execute(database: &Database, sql: &str) {
     let (url, sql) = (database.url(), AssertSqlSafe(sql.to_owned()));
     match database.kind() {
@@ -283,9 +286,9 @@ async fn execute(database: &Database, sql: &str) {
 }
 
 tests::on_both! {
-    async fn what_is_in_memory_needs_no_chain_and_hides_no_damage(database: Database) {
-        // Given contents that were just written and all of whose rows are damaged, when the server goes back to them, then it
-        // has read none of them …
+    async fn cached_contents_are_not_read_and_hide_no_damage(database: Database) {
+        // Given contents that were just written, and all of whose rows are damaged, when the server restores them, then
+        // it reads none of the rows …
         let server = Server::start(&database).await;
         let project = Project::create(&server.user("ada@example.com"), "Memory").await;
         project.create_file("a.py", "one\n").await;
@@ -297,7 +300,7 @@ tests::on_both! {
         assert_eq!(project.contents().await, [one]);
         server.stop().await;
 
-        // … but whoever reads the database is told, and so is a server that has only that.
+        // … but `verify` reports the damage, and so does a server with an empty cache.
         assert_eq!(verify(&database).await.0.problems, 2);
         let server = Server::start(&database).await;
         let query = "query($id: ID!) { project(id: $id) { file(path: \"a.py\") { content } } }";
@@ -306,8 +309,8 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_git_history_goes_in_and_out_and_in_again(database: Database) {
-        // Given a history with everything odd, when it is imported …
+    async fn a_git_history_survives_import_export_and_import(database: Database) {
+        // Given a history with every unusual feature, when it is imported …
         let folder = Folder::new();
         let original = odd_history(folder.path("original"));
         let imported = import(&database, &original.0, "odd", &[]).await;
@@ -315,7 +318,7 @@ tests::on_both! {
         assert_eq!((imported.commits, imported.left, imported.skipped), (commits.len(), 0, 0));
         assert_sound(&database).await;
 
-        // … then each commit is a checkpoint of the AI with the commit's files, bytes and words …
+        // … then each commit is a checkpoint of the assistant with the commit's files, bytes and message …
         let server = Server::start(&database).await;
         let ada = owner(&server);
         let project = imported.project.0.to_string();
@@ -338,7 +341,7 @@ tests::on_both! {
             assert_eq!(files, original.files(commit), "{}", checkpoint["content"]);
         }
 
-        // … and the export has the same trees (so the same modes), messages, people and times …
+        // … and the export has the same trees (thus the same modes), messages, authors and times …
         let to = folder.path("exported");
         let said = export(&database, &project, &["--git", to.to_str().unwrap()]).await.unwrap();
         assert_eq!(said.len(), 1, "{said:?}");
@@ -348,28 +351,28 @@ tests::on_both! {
         let merge = commits.iter().position(|commit| original.message(commit).starts_with("A merge")).unwrap();
         for (at, (ours, theirs)) in exported.commits().iter().zip(&commits).enumerate() {
             assert_eq!(exported.message(ours), original.message(theirs));
-            // Up to the merge, whose second parent is no part of the project, they are the same commits.
+            // Before the merge, whose second parent is not part of the project, the commits are identical.
             assert_eq!(ours == theirs, at < merge);
         }
 
-        // … whose import is the same project again …
+        // … whose import gives the same project again …
         let again = import(&database, &exported.0, "again", &[]).await.project.0.to_string();
         assert_eq!(manifests(&checkpoints(&ada, &again).await), manifests(&all));
         assert_sound(&database).await;
 
-        // … and a third import of the same has nothing to do.
+        // … and importing the same history a third time does nothing.
         assert_eq!(import(&database, &exported.0, "again", &[]).await.commits, 0);
         assert_eq!(checkpoints(&ada, &again).await.len(), all.len());
         server.stop().await;
     }
 
-    async fn an_import_goes_on_where_it_stopped(database: Database) {
+    async fn an_import_continues_where_it_stopped(database: Database) {
         let folder = Folder::new();
         let repository = odd_history(folder.path("original"));
         let total = repository.commits().len();
         let first = import(&database, &repository.0, "steps", &["--max", "5"]).await;
         assert_eq!((first.commits, first.left), (5, total - 5));
-        // As if the process had been killed between a message and its files: that message has none yet.
+        // As if the process was killed between a message and its files: the message has no files yet.
         let server = Server::start(&database).await;
         let ada = owner(&server);
         let query = "query($id: ID!) { project(id: $id) { activeSession { id } } }";
@@ -379,7 +382,7 @@ tests::on_both! {
             "isCheckpoint": true, "metadata": { "commit": repository.commits()[5] } });
         ada.gql(query, json!({ "input": input })).await.ok();
 
-        // When the import is run again, then it finishes that message first.
+        // When the import runs again, then it completes that message first.
         let second = import(&database, &repository.0, "steps", &["--max", "2"]).await;
         assert_eq!((second.commits, second.left, second.project), (2, total - 7, first.project));
         let third = import(&database, &repository.0, "steps", &[]).await;
@@ -395,7 +398,7 @@ tests::on_both! {
         assert_eq!(Repository(to).trees(), repository.trees());
         assert_eq!(whole.commits, total + 1);
 
-        // What is not what was imported is refused.
+        // A different history is refused.
         let other = Repository::init(folder.path("other"));
         other.write("a", "b").commit("Other");
         let refused = try_import(&database, &other.0, "steps", &[]).await.unwrap_err();
@@ -403,7 +406,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn what_cannot_be_taken_is_left_out_and_named(database: Database) {
+    async fn files_that_cannot_be_imported_are_skipped_and_named(database: Database) {
         let folder = Folder::new();
         let repository = Repository::init(folder.path("original"));
         repository.write("good", "1\n").write("grows", "1\n").write("line\nfeed", "1\n").commit("One");
@@ -444,7 +447,7 @@ tests::on_both! {
             "mutation($input: StartSessionInput!) { startSession(input: $input) { session { id } } }",
             json!({ "projectId": project }),
         ).await["startSession"]["session"]["id"].clone();
-        let say = async |role: &str, content: &str| {
+        let add_message = async |role: &str, content: &str| {
             let checkpoint = role == "ASSISTANT";
             let input = json!({ "sessionId": session, "role": role, "content": content, "isCheckpoint": checkpoint });
             let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { message { id } revision } }";
@@ -456,25 +459,25 @@ tests::on_both! {
             let query = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
             write(query, input).await["syncFiles"]["revision"].clone()
         };
-        say("USER", "Make an agent, please.\n").await;
-        let first = say("ASSISTANT", "Here it is.").await["message"]["id"].clone();
+        add_message("USER", "Make an agent, please.\n").await;
+        let first = add_message("ASSISTANT", "Here it is.").await["message"]["id"].clone();
         sync(&first, json!([{ "path": "main.py", "content": "1\n" }, { "path": "docs", "type": "FOLDER" }]), json!([]), Value::Null).await;
         let moment = sync(&Value::Null, json!([{ "path": "main.py", "content": "2\n" }]), json!([]), json!("Autosave")).await;
         sync(&first, json!([{ "path": ".git/config", "content": "evil" }, { "path": "a.py", "content": "a\n" }]), json!([]), Value::Null).await;
-        let second = say("ASSISTANT", "Tidied up.").await["message"]["id"].clone();
+        let second = add_message("ASSISTANT", "Tidied up.").await["message"]["id"].clone();
         sync(&second, json!([{ "path": "b.py", "content": "a\n" }]), json!(["a.py", "not there"]), Value::Null).await;
         write(
             "mutation($input: RestoreRevisionInput!) { restoreRevision(input: $input) { revision } }",
             json!({ "projectId": project, "revision": moment }),
         ).await;
 
-        // (a path cannot stay and go at once)
+        // One path cannot be both written and deleted.
         let query = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
         let input = json!({ "projectId": project, "files": [{ "path": "a.py" }], "deletes": ["b.py", "/a.py"] });
         let refused = ada.gql(query, json!({ "input": input })).await;
         assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "deletes[1]"));
 
-        // … when it is exported, then messages and writes are commits with the files of their moments …
+        // … when it is exported, then messages and writes become commits with the files of their revisions …
         let folder = Folder::new();
         let to = folder.path("exported");
         let id = project.as_str().unwrap();
@@ -482,7 +485,7 @@ tests::on_both! {
         assert!(said[0].contains(".git/config") && said.len() == 2, "{said:?}");
         let exported = Repository(to);
         let commits = exported.commits();
-        let told: Vec<_> = commits
+        let found: Vec<_> = commits
             .iter()
             .map(|commit| (exported.message(commit), exported.files(commit).into_keys().collect::<Vec<_>>().join(" ")))
             .collect();
@@ -494,11 +497,11 @@ tests::on_both! {
             ("Restore an earlier state", "main.py"),
         ];
         let expected: Vec<_> = expected.iter().map(|(text, files)| ((*text).to_owned(), (*files).to_owned())).collect();
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
         assert_eq!(exported.git(&["log", "-1", "--format=%an <%ae>"]), "ada <ada@example.com>");
         assert_sound(server.database()).await;
 
-        // … and the archive of a moment has that moment's files and folders, the same bytes each time.
+        // … and the archive of a revision has its files and folders, with the same bytes each time.
         let zip = |name: &str| folder.path(name);
         let at = moment.to_string();
         for name in ["one.zip", "two.zip"] {
@@ -519,7 +522,7 @@ tests::on_both! {
         assert!(refused.unwrap_err().to_string().contains("revisions 1 to"));
     }
 
-    async fn verify_finds_what_is_damaged(database: Database) {
+    async fn verify_finds_damage(database: Database) {
         let folder = Folder::new();
         let repository = odd_history(folder.path("original"));
         import(&database, &repository.0, "odd", &[]).await;
@@ -528,8 +531,8 @@ tests::on_both! {
         assert_eq!(read.projects, 1);
         assert_eq!(read.snapshots, repository.commits().len());
 
-        // Each damage is planted, found in the words that name it, and taken back: a column (rows, where none is named), what is
-        // done to it, what must be said.
+        // Each damage is planted, found by the words that name it, and reverted: a column (rows if none is named), the
+        // change, and the expected words.
         let zeros = if database.kind() == Kind::Sqlite { "x'000000'" } else { "'\\x000000'::bytea" };
         let blob = "id = (SELECT min(id) FROM blobs WHERE encoding = 1)";
         let newest = "revision = (SELECT max(revision) FROM file_snapshots)";
@@ -574,9 +577,9 @@ tests::on_both! {
         }
     }
 
-    async fn verify_finds_what_is_damaged_of_a_team_and_of_what_it_agreed_on(database: Database) {
-        // Given a project with somebody in it, somebody who has left, an address that is asked, three versions of a configuration,
-        // other names and messages that were folded away and came back …
+    async fn verify_finds_damage_in_teams_and_configurations(database: Database) {
+        // Given a project with a member, a former member, an invited address, three versions of a configuration,
+        // changed names, and messages that were hidden and shown again …
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Named").await;
@@ -598,14 +601,14 @@ tests::on_both! {
         let session = project.start_session().await;
         let before = project.revision().await;
         project.add_message(&session, "Forget this", false).await;
-        let fold = json!({ "revision": before, "scope": "CONVERSATION", "sessionId": session });
-        project.write("restoreRevision", fold.clone(), "revision").await;
+        let restore = json!({ "revision": before, "scope": "CONVERSATION", "sessionId": session });
+        project.write("restoreRevision", restore.clone(), "revision").await;
         project.write("undo", json!({}), "revision").await;
-        project.write("restoreRevision", fold, "revision").await;
+        project.write("restoreRevision", restore, "revision").await;
         server.stop().await;
         assert_sound(&database).await;
 
-        // … when a row of it is damaged, then that is found, in words that name it.
+        // … when one of its rows is damaged, then `verify` finds it, in words that name it.
         let (versions, folds) = ("agent_configuration_versions", "chat_folds");
         for (table, damage, words) in [
             (versions, "DELETE FROM agent_configuration_versions WHERE version = 2", "do not follow each other"),

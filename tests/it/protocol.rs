@@ -1,4 +1,4 @@
-//! `graphql-transport-ws` over a bare socket, rule by rule: PROTOCOL.md of npm `graphql-ws`.
+//! `graphql-transport-ws` over a bare socket, rule by rule, as in PROTOCOL.md of the npm package `graphql-ws`.
 
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ impl Project {
         Self { owner: owner.clone(), id, session: text(&started["startSession"]["session"]["id"]) }
     }
 
-    /// Adds a message, and answers its revision.
-    pub async fn say(&self, content: &str) -> u64 {
+    /// Adds a message, and returns its revision.
+    pub async fn add_message(&self, content: &str) -> u64 {
         let query = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
         let input = json!({ "sessionId": self.session, "role": "USER", "content": content });
         let data = self.owner.gql(query, json!({ "input": input })).await.ok();
@@ -63,12 +63,12 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-/// A socket on which nothing has been said, of a client without a token.
+/// A socket without any messages yet, of a client without a token.
 pub async fn bare(server: &Server) -> Socket {
     server.anonymous().socket().await
 }
 
-/// The close frame that must come next, its reason as long as one may be.
+/// Expects a close frame, whose reason must not exceed the protocol's maximum length.
 #[track_caller]
 pub fn closed(frame: Frame) -> (u16, String) {
     let Frame::Close(code, reason) = frame else { panic!("no close, but {frame:?}") };
@@ -76,7 +76,7 @@ pub fn closed(frame: Frame) -> (u16, String) {
     (code, reason)
 }
 
-/// Everything that comes until the answer to a `ping` sent now: what the server had to say up to here.
+/// All messages until the answer to a `ping` that is sent now: everything that the server had to send so far.
 pub async fn until_pong(socket: &mut Socket) -> Vec<Value> {
     socket.send(json!({ "type": "ping" })).await;
     let mut messages = Vec::new();
@@ -89,7 +89,7 @@ pub async fn until_pong(socket: &mut Socket) -> Vec<Value> {
     }
 }
 
-/// Whatever is sent, on a socket of its own that has been acknowledged or has not, must close it with 4400.
+/// Sends the frame on one acknowledged and on one unacknowledged socket, and expects a close with 4400.
 async fn refuses(server: &Server, is_greeted: bool, frame: Message) {
     let mut socket = bare(server).await;
     if is_greeted {
@@ -108,7 +108,7 @@ pub fn is_next(message: &Value, id: &str) -> bool {
 // ───────────────────────────── the handshake ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn the_protocol_is_chosen_among_those_offered(server: Server) {
+    async fn the_subprotocol_is_negotiated(server: Server) {
         let base = server.anonymous().base().to_owned();
         let offered = "graphql-ws, graphql-transport-ws";
         Socket::connect(&base, offered, &[]).await.unwrap().greet(Value::Null).await;
@@ -120,7 +120,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_page_of_another_site_may_not_connect_unless_it_is_allowed(database: Database) {
+    async fn pages_of_other_sites_connect_only_if_allowed(database: Database) {
         let server = Server::start_with(&database, &["--allow-origin", "https://ide.example.com"]).await;
         let base = server.anonymous().base().to_owned();
         for origin in [&base, "https://ide.example.com"] {
@@ -140,7 +140,7 @@ tests::on_sqlite! {
 // ───────────────────────────── connection_init ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn a_token_may_come_in_the_payload_or_in_the_handshake(server: Server) {
+    async fn a_token_is_accepted_in_the_payload_or_the_handshake(server: Server) {
         let (base, token) = (server.anonymous().base().to_owned(), token("ada@example.com"));
         let bearer = format!("Bearer {token}");
         for payload in [
@@ -161,7 +161,7 @@ tests::on_sqlite! {
         assert_eq!(socket.message().await["payload"]["data"]["viewer"]["email"], "ada@example.com");
     }
 
-    async fn a_client_without_a_token_learns_of_it_from_each_operation(server: Server) {
+    async fn each_operation_of_a_client_without_a_token_is_refused(server: Server) {
         let mut socket = bare(&server).await;
         socket.greet(Value::Null).await;
         socket.start("1", VIEWER, json!({})).await;
@@ -174,7 +174,7 @@ tests::on_sqlite! {
         assert_eq!(answer["payload"][0]["extensions"]["code"], "UNAUTHENTICATED", "{answer}");
     }
 
-    async fn a_token_that_does_not_hold_closes_with_4403(server: Server) {
+    async fn an_invalid_token_closes_with_4403(server: Server) {
         let base = server.anonymous().base().to_owned();
         let expired = token_with("ada@example.com", json!({ "exp": clock::now().timestamp() - 60 }));
         for payload in [
@@ -190,7 +190,7 @@ tests::on_sqlite! {
             assert_eq!(code, 4403, "{payload}");
             assert!(!reason.is_empty() && !reason.contains(&expired), "{reason}");
         }
-        // A browser cannot see a handshake's status, so a bad token there is told in the same way.
+        // Browsers hide the status of a handshake, so an invalid token in the handshake is reported in the same way.
         let headers = [("authorization", "Bearer nonsense")];
         let mut socket = Socket::connect(&base, "graphql-transport-ws", &headers).await.unwrap();
         socket.send(json!({ "type": "connection_init" })).await;
@@ -203,7 +203,7 @@ tests::on_sqlite! {
         socket.send(json!({ "type": "connection_init" })).await;
         assert_eq!(closed(socket.next().await).0, 4429);
 
-        // … even where the first has not been acknowledged yet.
+        // … even if the first one has not been acknowledged yet.
         let mut socket = server.user("ada@example.com").socket().await;
         socket.send(json!({ "type": "connection_init", "payload": { "token": token("ada@example.com") } })).await;
         socket.send(json!({ "type": "connection_init" })).await;
@@ -213,7 +213,7 @@ tests::on_sqlite! {
 
     async fn no_connection_init_closes_with_4408(server: Server) {
         let mut socket = bare(&server).await;
-        // Pings are no initialisation.
+        // A ping does not count as initialization.
         socket.send(json!({ "type": "ping" })).await;
         assert_eq!(socket.message().await, json!({ "type": "pong" }));
         assert_eq!(closed(socket.next_within(Duration::from_secs(20)).await).0, 4408);
@@ -229,7 +229,7 @@ tests::on_sqlite! {
 // ───────────────────────────── messages ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn what_is_no_json_object_closes_with_4400(server: Server) {
+    async fn a_message_that_is_not_a_json_object_closes_with_4400(server: Server) {
         let deep = format!(r#"{{"type":"ping","payload":{{"a":{}}}}}"#, "[".repeat(20_000));
         for text in ["not JSON", "", "5", "null", "\"ping\"", r#"["ping"]"#, r#"{"type":"ping""#, r#"{"type":"ping"}{}"#, &deep] {
             refuses(&server, true, Message::text(text)).await;
@@ -237,7 +237,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_type_that_is_not_one_of_the_clients_closes_with_4400(server: Server) {
+    async fn a_message_type_that_clients_do_not_send_closes_with_4400(server: Server) {
         let payload = json!({ "query": VIEWER });
         for kind in [json!("start"), json!("stop"), json!("connection_ack"), json!("next"), json!("error"), json!("Ping"), json!(""), json!(5), Value::Null] {
             let message = json!({ "type": kind, "id": "1", "payload": payload }).to_string();
@@ -257,7 +257,7 @@ tests::on_sqlite! {
         refuses(&server, true, Message::text(json!({ "type": "complete" }).to_string())).await;
     }
 
-    async fn a_payload_of_another_shape_closes_with_4400(server: Server) {
+    async fn a_payload_of_the_wrong_shape_closes_with_4400(server: Server) {
         for kind in ["connection_init", "ping", "pong", "subscribe"] {
             for payload in [json!("text"), json!([]), json!(5), json!(true)] {
                 let message = json!({ "type": kind, "id": "1", "payload": payload });
@@ -280,7 +280,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_binary_frame_closes_with_4400_whatever_it_holds(server: Server) {
+    async fn a_binary_frame_always_closes_with_4400(server: Server) {
         for bytes in [&br#"{"type":"ping"}"#[..], b"", b"\xff"] {
             for is_greeted in [true, false] {
                 refuses(&server, is_greeted, Message::binary(bytes)).await;
@@ -288,7 +288,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn what_the_protocol_does_not_know_beside_what_it_does_is_no_error(server: Server) {
+    async fn unknown_members_of_a_message_are_ignored(server: Server) {
         let mut socket = bare(&server).await;
         let init = json!({ "type": "connection_init", "payload": { "token": token("ada@example.com"), "client": "tests" }, "id": "x", "more": [1] });
         socket.send(init).await;
@@ -300,19 +300,19 @@ tests::on_sqlite! {
         assert!(is_next(&socket.message().await, "1"));
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "1" }));
 
-        // A payload may be null.
+        // A payload can be null.
         let mut socket = bare(&server).await;
         socket.send(json!({ "type": "connection_init", "payload": null })).await;
         assert_eq!(socket.message().await, json!({ "type": "connection_ack" }));
     }
 
-    async fn a_message_may_come_in_any_number_of_frames(server: Server) {
+    async fn a_message_can_consist_of_any_number_of_frames(server: Server) {
         let mut socket = server.user("ada@example.com").greeted().await;
         let rename = "mutation($input: UpdateProfileInput!) { updateProfile(input: $input) { fullName } }";
         let name = "Adé ".repeat(50);
         let payload = json!({ "query": rename, "variables": { "input": { "fullName": name } } });
         let message = json!({ "type": "subscribe", "id": "1", "payload": payload }).to_string();
-        // Characters are cut, too, and a ping of the WebSocket itself comes in between.
+        // Frames split characters, and a WebSocket ping comes in between.
         let frames: Vec<_> = message.as_bytes().chunks(7).collect();
         for (at, bytes) in frames.iter().enumerate() {
             let kind = if at == 0 { Data::Text } else { Data::Continue };
@@ -326,7 +326,7 @@ tests::on_sqlite! {
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "1" }));
     }
 
-    async fn a_message_may_come_byte_by_byte(server: Server) {
+    async fn a_message_can_arrive_byte_by_byte(server: Server) {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let head = "GET /graphql/ws HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
@@ -343,7 +343,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn large_messages_go_both_ways_whole(server: Server) {
+    async fn large_messages_arrive_whole_in_both_directions(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut socket = project.owner.greeted().await;
         let content = "é".repeat(400_000);
@@ -353,7 +353,7 @@ tests::on_sqlite! {
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "1" }));
     }
 
-    async fn a_client_that_goes_on_talking_sees_the_close_code_all_the_same(server: Server) {
+    async fn a_client_that_keeps_sending_still_receives_the_close_code(server: Server) {
         let mut socket = bare(&server).await;
         for _ in 0..1_000 {
             socket.send(json!({ "type": "nonsense" })).await;
@@ -373,7 +373,7 @@ tests::on_sqlite! {
         assert_eq!(code, 1009);
         assert!(reason.contains("2000") && reason.contains("--max-body-bytes"), "{reason}");
 
-        // The same where it comes in parts, none of which is too long.
+        // The same for a message in parts, each of which is within the limit.
         let mut socket = bare(&server).await;
         for part in 0..4 {
             let kind = if part == 0 { Data::Text } else { Data::Continue };
@@ -405,7 +405,7 @@ tests::on_sqlite! {
             socket.send(ping).await;
             assert_eq!(socket.message().await, json!({ "type": "pong" }));
         }
-        // A payload of any size would make the server say back whatever it is told.
+        // The server does not echo long payloads.
         socket.send(json!({ "type": "ping", "payload": { "text": "x".repeat(2_000) } })).await;
         assert_eq!(socket.message().await, json!({ "type": "pong" }));
         socket.send(json!({ "type": "pong", "payload": { "unasked": true } })).await;
@@ -427,7 +427,7 @@ tests::on_sqlite! {
         socket.start("m", rename, json!({ "input": { "fullName": "Ada L." } })).await;
         assert_eq!(socket.message().await["payload"]["data"]["updateProfile"]["fullName"], "Ada L.");
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "m" }));
-        // Once complete, an id is free.
+        // After `complete`, the id is free again.
         socket.start("m", VIEWER, json!({})).await;
         assert!(is_next(&socket.message().await, "m"));
         assert_eq!(socket.message().await["type"], "complete");
@@ -443,7 +443,7 @@ tests::on_sqlite! {
         assert_eq!(answer["payload"]["data"], json!({ "viewer": { "email": "ada@example.com" } }));
     }
 
-    async fn an_operation_that_is_refused_has_an_error_and_no_complete(server: Server) {
+    async fn a_refused_operation_has_an_error_and_no_complete(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut socket = project.owner.greeted().await;
         let nested = format!("{{ {} id {} }}", "viewer { ".repeat(40), "}".repeat(40));
@@ -468,7 +468,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_field_that_fails_is_a_result_with_errors(server: Server) {
+    async fn a_failed_field_is_a_result_with_errors(server: Server) {
         let mut socket = server.user("ada@example.com").greeted().await;
         socket.start("1", "{ viewer { email } project(id: \"no id\") { id } }", json!({})).await;
         let answer = socket.message().await;
@@ -479,11 +479,11 @@ tests::on_sqlite! {
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "1" }));
     }
 
-    async fn an_id_in_use_closes_with_4409_whatever_asks_for_it(server: Server) {
+    async fn an_id_in_use_closes_with_4409_for_every_operation(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         let say = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
         let input = json!({ "input": { "sessionId": project.session, "role": "USER", "content": "unsaid" } });
-        let before = project.say("said").await;
+        let before = project.add_message("said").await;
         let long = "é".repeat(200);
         for (id, query, variables) in [
             ("same", VIEWER, json!({})),
@@ -501,11 +501,11 @@ tests::on_sqlite! {
             let whole = format!("Subscriber for {id} already exists");
             assert!(if id == long { whole.starts_with(&reason) } else { reason == whole }, "{reason}");
         }
-        // What was refused has not run.
-        assert_eq!(project.say("next").await, before + 1);
+        // The refused operation has not run.
+        assert_eq!(project.add_message("next").await, before + 1);
     }
 
-    async fn an_error_while_it_runs_ends_an_operation_without_complete_and_frees_its_id(server: Server) {
+    async fn an_error_at_run_time_ends_an_operation_without_complete_and_frees_its_id(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let project = Project::create(&ada).await;
         bob.gql(VIEWER, json!({})).await.ok();
@@ -518,17 +518,17 @@ tests::on_sqlite! {
         let answer = socket.message().await;
         assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!("1")), "{answer}");
         assert_eq!(answer["payload"][0]["extensions"]["code"], "NOT_FOUND", "{answer}");
-        project.say("unheard").await;
+        project.add_message("unheard").await;
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
         socket.start("1", VIEWER, json!({})).await;
         assert!(is_next(&socket.message().await, "1"));
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "1" }));
     }
 
-    async fn a_stream_that_its_client_completes_in_the_midst_of_it_ends_there(server: Server) {
+    async fn a_stream_ends_when_its_client_completes_it(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         for n in 0..100 {
-            project.say(&n.to_string().repeat(5_000)).await;
+            project.add_message(&n.to_string().repeat(5_000)).await;
         }
         let mut socket = project.owner.greeted().await;
         for round in 0..10 {
@@ -537,7 +537,7 @@ tests::on_sqlite! {
                 assert!(is_next(&socket.message().await, "hot"));
             }
             socket.send(json!({ "type": "complete", "id": "hot" })).await;
-            // What was on its way may still come; after the answer to what was said later, nothing does.
+            // Messages already on their way can still arrive; after the pong nothing does.
             let late = until_pong(&mut socket).await;
             assert!(late.iter().all(|message| is_next(message, "hot")) && late.len() < 90, "{}", late.len());
             assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
@@ -546,10 +546,10 @@ tests::on_sqlite! {
         assert_eq!(socket.message().await["payload"]["data"]["projectEvents"]["revision"], 102);
     }
 
-    async fn a_result_that_its_client_no_longer_wants_is_not_sent(server: Server) {
+    async fn a_result_that_its_client_completed_is_not_sent(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut socket = project.owner.greeted().await;
-        // Given a mutation that waits, because somebody else writes …
+        // Given a mutation that waits for another writer …
         let mut writer = SqliteConnection::connect(&server.database().url()).await.unwrap();
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
         let say = "mutation($input: AddMessageInput!) { addMessage(input: $input) { revision } }";
@@ -562,13 +562,13 @@ tests::on_sqlite! {
         socket.start("1", VIEWER, json!({})).await;
         assert_eq!(socket.message().await["payload"]["data"]["viewer"]["email"], "ada@example.com");
         assert_eq!(socket.message().await, json!({ "type": "complete", "id": "1" }));
-        // … and nothing is ever said of it, though it is done: a write is not given up half-way.
+        // … and no result is sent, although the write is done: a started write always runs to its end.
         sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
-        assert_eq!(project.say("later").await, 4);
+        assert_eq!(project.add_message("later").await, 4);
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
     }
 
-    async fn a_complete_may_cross_the_servers_own(server: Server) {
+    async fn a_complete_can_cross_the_servers_own(server: Server) {
         let mut socket = server.user("ada@example.com").greeted().await;
         for round in 0..200 {
             let id = round.to_string();
@@ -584,34 +584,34 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_listener_that_completes_hears_nothing_more_and_frees_its_id(server: Server) {
+    async fn a_completed_subscription_receives_nothing_more_and_frees_its_id(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut socket = project.owner.greeted().await;
         socket.start("1", EVENTS, project.events_after(1)).await;
         assert!(is_next(&socket.message().await, "1"));
         socket.send(json!({ "type": "complete", "id": "1" })).await;
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
-        let revision = project.say("unheard").await;
-        // An id that nobody has, or no longer has, is no error.
+        let revision = project.add_message("unheard").await;
+        // An unknown or completed id is no error.
         socket.send(json!({ "type": "complete", "id": "1" })).await;
         socket.send(json!({ "type": "complete", "id": "never" })).await;
         assert_eq!(until_pong(&mut socket).await, Vec::<Value>::new());
 
         socket.start("1", EVENTS, project.events_after(revision)).await;
-        project.say("heard").await;
+        project.add_message("heard").await;
         let event = socket.message().await;
         assert!(is_next(&event, "1"), "{event}");
         assert_eq!(event["payload"]["data"]["projectEvents"]["message"]["content"], "heard");
     }
 
-    async fn operations_share_a_socket_and_say_whose_each_result_is(server: Server) {
+    async fn operations_share_a_socket_and_each_result_carries_its_id(server: Server) {
         let ada = server.user("ada@example.com");
         let (one, two) = (Project::create(&ada).await, Project::create(&ada).await);
         let mut socket = ada.greeted().await;
         socket.start("one", EVENTS, one.events_after(2)).await;
         socket.start("two", EVENTS, two.events_after(2)).await;
         for (project, id) in [(&one, "one"), (&two, "two"), (&one, "one")] {
-            project.say(id).await;
+            project.add_message(id).await;
             let event = socket.message().await;
             assert!(is_next(&event, id), "{event}");
             assert_eq!(event["payload"]["data"]["projectEvents"]["message"]["content"], id);

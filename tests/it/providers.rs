@@ -1,5 +1,5 @@
-//! Given the tokens of each provider of sign-in, as its documentation has them, and the settings for it, when their user asks, then
-//! they are let in, as the same user each time, with the profile that the token describes.
+//! Given tokens of each sign-in provider, as its documentation shows them, and the settings for it, when their user
+//! sends a request, then it is accepted, always as the same user, with the profile that the token describes.
 
 use antiphon::model::clock;
 use jsonwebtoken::{Algorithm, Header};
@@ -19,7 +19,7 @@ struct Provider {
     key: SigningKey,
     flags: &'static [&'static str],
     claims: Value,
-    /// The user's id, if the token says it.
+    /// The user's id, if the token contains it.
     id: Option<&'static str>,
     email: Option<&'static str>,
     full_name: Option<&'static str>,
@@ -45,7 +45,7 @@ fn providers() -> Vec<Provider> {
             avatar_url: Some("https://a/2.png"),
         },
         Provider {
-            name: "Clerk, a session token as it is",
+            name: "Clerk, a default session token",
             key: SigningKey::rsa(),
             flags: &["--jwt-issuer", "https://clerk.example.com", "--jwt-audience", "https://ide.example.com"],
             claims: json!({ "azp": "https://ide.example.com", "fva": [0, -1], "iss": "https://clerk.example.com", "sid": "sess_2abc", "sts": "active",
@@ -56,7 +56,7 @@ fn providers() -> Vec<Provider> {
             avatar_url: None,
         },
         Provider {
-            name: "Clerk, with claims and a role of one's own",
+            name: "Clerk, with custom claims and a custom role",
             key: SigningKey::rsa(),
             flags: &["--jwt-any-audience", "--jwt-roles", "member,admin"],
             claims: json!({ "iss": "https://x.clerk.accounts.dev", "sub": "user_2NNEqL2nrIRdJ194ndJqAHwEfxC", "role": "admin", "email": ADA,
@@ -176,13 +176,13 @@ async fn start(database: &Database, issuer: &Issuer, flags: &[&str]) -> Server {
     Server::start_with(database, &[&["--jwt-jwks-url", &issuer.url()], NO_SECRET, flags].concat()).await
 }
 
-/// What the server says of the viewer once their profile is there.
+/// The profile of the viewer, once it is stored.
 async fn profile(client: &Client) -> Value {
     client.gql(VIEWER, json!({})).await.ok()["viewer"].clone()
 }
 
 tests::on_both! {
-    async fn users_of_every_provider_are_let_in_as_themselves(database: Database) {
+    async fn users_of_every_provider_are_accepted(database: Database) {
         let mut ids = Vec::new();
         for provider in providers() {
             let issuer = Issuer::start(std::slice::from_ref(&provider.key)).await;
@@ -192,14 +192,15 @@ tests::on_both! {
             if let Some(id) = provider.id {
                 assert_eq!(viewer["id"], id, "{}", provider.name);
             }
-            // Several providers here have the same id, and what a token does not say stays as another one said it.
+            // Several providers here use the same id, and a claim that a token lacks keeps the value from another
+            // token.
             if provider.id.is_none() || provider.full_name.is_some() {
                 let expected = json!([provider.email, provider.full_name, provider.avatar_url]);
                 let found = json!([viewer["email"], viewer["fullName"], viewer["avatarUrl"]]);
                 let named = provider.avatar_url.is_some() || provider.id.is_none();
                 assert_eq!(if named { found } else { json!([found[0], found[1], null]) }, expected, "{}", provider.name);
             }
-            // Another token of the same user is the same user; another user's is another.
+            // Another token of the same user gives the same user; another user's token gives another.
             let mut other = provider.claims.clone();
             other["jti"] = json!("another");
             assert_eq!(asked(&server, &sign(&provider.key, &other)).await.ok()["viewer"]["id"], viewer["id"], "{}", provider.name);
@@ -208,13 +209,13 @@ tests::on_both! {
             ids.push((provider.claims["iss"].clone(), provider.claims["sub"].clone(), viewer["id"].clone()));
             server.stop().await;
         }
-        // The same subject of another issuer is somebody else.
+        // The same subject of another issuer is another user.
         let clerk: Vec<_> = ids.iter().filter(|(_, sub, _)| sub == "user_2NNEqL2nrIRdJ194ndJqAHwEfxC").collect();
         assert_eq!(clerk.len(), 2);
         assert_ne!(clerk[0].2, clerk[1].2);
     }
 
-    async fn a_profile_follows_its_token_except_in_what_the_user_has_set_here(database: Database) {
+    async fn a_profile_follows_its_token_except_for_fields_that_the_user_has_set(database: Database) {
         let server = Server::start(&database).await;
         let now = clock::now().timestamp();
         let with = |minutes: i64, email: &str, metadata: Value| {
@@ -224,12 +225,12 @@ tests::on_both! {
         let shown = |viewer: Value| [viewer["email"].clone(), viewer["fullName"].clone(), viewer["avatarUrl"].clone()];
         let first = with(-50, "ada@example.com", json!({}));
         assert_eq!(shown(profile(&first).await), [json!("ada@example.com"), json!("ada@example.com"), Value::Null]);
-        // An address in the place of a name goes with the address.
+        // An address that replaces a missing name changes with the address.
         let moved = with(-40, "ada@new.example", json!({}));
         assert_eq!(shown(profile(&moved).await), [json!("ada@new.example"), json!("ada@new.example"), Value::Null]);
         let named = with(-30, "ada@new.example", json!({ "full_name": "Ada", "avatar_url": "https://a/1" }));
         assert_eq!(shown(profile(&named).await), ["ada@new.example", "Ada", "https://a/1"].map(|text| json!(text)));
-        // An older token, or one that does not say it, takes nothing back.
+        // An older token, or one without the claim, changes nothing.
         assert_eq!(shown(profile(&first).await), ["ada@new.example", "Ada", "https://a/1"].map(|text| json!(text)));
         let silent = with(-20, "ada@new.example", json!({}));
         assert_eq!(shown(profile(&silent).await), ["ada@new.example", "Ada", "https://a/1"].map(|text| json!(text)));
@@ -243,14 +244,14 @@ tests::on_both! {
         let last = with(-1, "ada@newest.example", json!({ "full_name": "Ada", "avatar_url": "https://a/4" }));
         assert_eq!(shown(profile(&last).await), ["ada@newest.example", "The Countess", "https://mine"].map(|text| json!(text)));
         server.stop().await;
-        // So does another server, which has seen none of this.
+        // The same on another server, which has seen none of these tokens.
         let server = Server::start(&database).await;
         let again = server.anonymous().with_token(first.token().map(str::to_owned));
         assert_eq!(shown(profile(&again).await), ["ada@newest.example", "The Countess", "https://mine"].map(|text| json!(text)));
         server.stop().await;
     }
 
-    async fn what_no_profile_can_hold_is_cleaned_from_claims(server: Server) {
+    async fn invalid_values_are_removed_from_claims(server: Server) {
         for (email, metadata, expected) in [
             ("nul@example.com", json!({ "full_name": "A\u{0}da", "avatar_url": "https://a/\u{0}1" }), json!(["nul@example.com", "Ada", "https://a/1"])),
             ("lines@example.com", json!({ "full_name": " A\r\nda\t\u{7f}\u{85} " }), json!(["lines@example.com", "Ada", null])),
@@ -272,7 +273,7 @@ tests::on_both! {
 }
 
 tests::on_sqlite! {
-    async fn every_algorithm_with_a_published_key_holds(database: Database) {
+    async fn every_algorithm_with_a_published_key_is_accepted(database: Database) {
         let rsa = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
         let keys = rsa.map(|algorithm| SigningKey::rsa().by(algorithm)).into_iter();
         for key in keys.chain([SigningKey::ec(), SigningKey::ec_384(), SigningKey::ed()]) {
@@ -280,7 +281,7 @@ tests::on_sqlite! {
             let server = start(&database, &issuer, &[]).await;
             assert_eq!(asked(&server, &key.token("ada@example.com")).await.ok()["viewer"]["email"], "ada@example.com", "{:?}", key.algorithm);
             if key.id == "rsa" {
-                // The key says which of them it is for.
+                // The key determines its algorithm.
                 let other = if key.algorithm == Algorithm::RS256 { Algorithm::PS256 } else { Algorithm::RS256 };
                 let forged = asked(&server, &key.clone().by(other).token("ada@example.com")).await;
                 assert_eq!(forged.error_code(), "UNAUTHENTICATED", "{:?}", key.algorithm);
@@ -289,7 +290,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn keys_of_one_issuer_sign_for_no_other(database: Database) {
+    async fn keys_of_one_issuer_are_not_valid_for_another(database: Database) {
         let (one, other) = (Issuer::start(&[SigningKey::ec()]).await, Issuer::start(&[SigningKey::ed()]).await);
         let urls = format!("{},{}", one.url(), other.url());
         let flags = ["--jwt-jwks-url", &urls, "--jwt-issuer", "https://one.example,https://other.example"];
@@ -308,7 +309,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn audience_and_roles_are_checked_unless_they_are_switched_off(database: Database) {
+    async fn audience_and_roles_are_checked_unless_turned_off(database: Database) {
         let key = SigningKey::ec();
         let issuer = Issuer::start(std::slice::from_ref(&key)).await;
         for (flags, claims, holds) in [

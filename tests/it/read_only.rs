@@ -1,5 +1,5 @@
-//! Given a database that takes no writes, or not now, or that has lost what the server has seen in it, then reads are served, and a
-//! write is refused as what it is.
+//! Given a database that refuses writes, always or for a while, or that has lost rows that the server has seen, then
+//! reads are served, and a refused write has the right error code.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tests::{
 const VIEWER: &str =
     "{ viewer { id email fullName avatarUrl preferences { editorTheme autoSaveEnabled uiPreferences } } }";
 
-/// That somebody is told of themselves what their token says.
+/// Checks that a user sees the claims of their own token.
 async fn sees_themselves(client: &Client, email: &str) {
     let viewer = client.gql(VIEWER, json!({})).await.ok()["viewer"].take();
     let preferences = json!({ "editorTheme": "vs-dark", "autoSaveEnabled": true, "uiPreferences": {} });
@@ -37,7 +37,7 @@ async fn make_read_only(database: &Database, is_read_only: bool) {
     let how =
         if is_read_only { "SET default_transaction_read_only = on" } else { "RESET default_transaction_read_only" };
     admin.execute(AssertSqlSafe(format!("ALTER DATABASE {name} {how}"))).await.unwrap();
-    // It holds for connections from now on.
+    // The setting applies to new connections.
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'antiphon_server'";
     admin.execute(end).await.unwrap();
 }
@@ -49,8 +49,8 @@ async fn forget(database: &Database, email: &str) {
 }
 
 tests::on_both! {
-    async fn a_database_that_takes_no_writes_is_read_and_says_so(database: Database) {
-        // A SQLite file that root cannot write to needs a mount.
+    async fn a_read_only_database_is_read_and_reported(database: Database) {
+        // Making a SQLite file read-only for root needs a mount.
         if database.kind() == Kind::Sqlite {
             return;
         }
@@ -62,7 +62,7 @@ tests::on_both! {
         make_read_only(&database, true).await;
         server.stop().await;
 
-        // Given a server that starts on it, then it is ready, to read …
+        // Given a server that starts on it, then it is ready for reads …
         let server = Server::start(&database).await;
         assert_eq!(ready(&server).await, (200, json!(true)));
         let ada = server.user("ada@example.com");
@@ -70,11 +70,11 @@ tests::on_both! {
         assert_eq!(project.contents().await, [("a.py".to_owned(), "a".to_owned())]);
         assert_eq!(project.listen(1, "revision changes { newContent }").await.event().await["projectEvents"]["revision"], 2);
 
-        // … also for somebody whom it has never seen …
+        // … also for a user whom it has never seen …
         sees_themselves(&server.user("new@example.com"), "new@example.com").await;
         assert_eq!(server.user("new@example.com").gql("{ projects { totalCount } }", json!({})).await.ok()["projects"]["totalCount"], 0);
 
-        // … and whatever is written is refused by name.
+        // … and every write is refused with the read-only code.
         for (name, input) in [
             ("createFile", json!({ "path": "b.py", "content": "" })),
             ("syncFiles", json!({ "files": [] })),
@@ -92,7 +92,7 @@ tests::on_both! {
         });
         assert!(found.await.unwrap().contains("default_transaction_read_only"));
 
-        // When it takes writes again, then so does the server.
+        // When the database accepts writes again, then so does the server.
         make_read_only(&database, false).await;
         let written = async {
             loop {
@@ -103,15 +103,15 @@ tests::on_both! {
             }
             while ready(&server).await != (200, json!(false)) {}
         };
-        tokio::time::timeout(Duration::from_secs(20), written).await.expect("it takes writes");
+        tokio::time::timeout(Duration::from_secs(20), written).await.expect("writes are accepted");
         server.stop().await;
     }
 
-    async fn nobody_waits_to_be_known_before_they_read(server: Server) {
+    async fn reads_do_not_wait_for_the_profile_to_be_stored(server: Server) {
         let ada = server.user("ada@example.com");
         ada.gql(VIEWER, json!({})).await.ok();
         let database = server.database();
-        // Given somebody who keeps all others from writing profiles …
+        // Given a lock that blocks all writes of profiles …
         let (mut file, mut backend) = (None, None);
         match database.kind() {
             Kind::Sqlite => {
@@ -125,7 +125,7 @@ tests::on_both! {
                 backend = Some(connection);
             }
         }
-        // … then who has never been here reads all the same, and so again.
+        // … then a new user can still read, several times.
         let begun = Instant::now();
         for _ in 0..3 {
             sees_themselves(&server.user("new@example.com"), "new@example.com").await;
@@ -139,7 +139,7 @@ tests::on_both! {
         }
     }
 
-    async fn whoever_is_gone_from_the_database_is_made_again(server: Server) {
+    async fn a_lost_profile_is_created_again(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let database = server.database();
         bob.gql(VIEWER, json!({})).await.ok();
@@ -157,7 +157,7 @@ tests::on_both! {
             bob.mutate(name, input, select).await.ok();
         }
 
-        // An invitation to an address finds them, too.
+        // An invitation by address finds them, too.
         let project = Project::create(&ada, "Invited").await;
         project.write("inviteByEmail", json!({ "email": "bob@example.com", "role": "EDITOR" }), "revision").await;
         forget(database, "bob@example.com").await;

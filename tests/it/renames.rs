@@ -1,5 +1,5 @@
-//! Given files and folders that move, when the move comes as a rename or only as a mirror of a folder on somebody's disk, then
-//! each stays the file it was; and a path is a file or a folder, never both.
+//! Given files and folders that move, when the move is a rename or only visible in a mirrored folder of a client, then
+//! each keeps its identity; and a path is a file or a folder, never both.
 
 use serde_json::{Value, json};
 use tests::{
@@ -21,7 +21,7 @@ async fn mirror(project: &Project, files: &[(&str, &str)]) -> Value {
     project.write("syncFiles", json!({ "files": files, "mode": "MIRROR" }), CHANGES).await
 }
 
-/// Paths of everything that is there, folders marked by a slash at their end.
+/// The paths of all files and folders; folders end with a slash.
 async fn paths(project: &Project) -> Vec<String> {
     let files = project.ask("files(first: 500) { nodes { path type } }").await["files"]["nodes"].take();
     let shown = |file: &Value| format!("{}{}", text(&file["path"]), if file["type"] == "FOLDER" { "/" } else { "" });
@@ -40,7 +40,7 @@ async fn folder(project: &Project, path: &str) {
 }
 
 tests::on_both! {
-    async fn a_file_that_moved_and_was_edited_stays_itself(server: Server) {
+    async fn a_file_that_moved_and_was_edited_keeps_its_id(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Moved").await;
         let poem_id = project.create_file("poem.txt", &poem(&[])).await;
         let other = project.create_file("other.txt", "something else\nentirely\n").await;
@@ -53,7 +53,7 @@ tests::on_both! {
         assert_eq!(change["file"]["id"], poem_id);
         let diff = text(&change["diff"]);
         assert!(diff.contains("\nrename from poem.txt\nrename to texts/poem.md\n--- a/poem.txt\n+++ b/texts/poem.md\n"), "{diff}");
-        // Its language is guessed anew, its history goes on.
+        // Its language is detected again, and its history continues.
         let file = project.ask("file(path: \"texts/poem.md\") { id language version versions { nodes { path } } }").await["file"].take();
         assert_eq!((&file["id"], &file["language"], &file["version"]), (&json!(poem_id), &json!("markdown"), &json!(2)));
         assert_eq!(each(&file["versions"]["nodes"], "path"), ["texts/poem.md", "poem.txt"]);
@@ -63,7 +63,7 @@ tests::on_both! {
         assert_ne!(other, poem_id);
     }
 
-    async fn what_is_not_alike_has_not_moved(server: Server) {
+    async fn dissimilar_files_are_not_renames(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Unlike").await;
         project.create_file("a", &poem(&[])).await;
         project.create_file("empty", "").await;
@@ -71,13 +71,13 @@ tests::on_both! {
         let most: Vec<usize> = (0..16).collect();
         let synced = mirror(&project, &[("b", &poem(&most)), ("void", ""), ("text", "text\n")]).await;
         assert_eq!([&synced["renamed"], &synced["created"], &synced["deleted"]], [0, 3, 3]);
-        // What MERGE leaves out stays, so nothing has moved either.
+        // `MERGE` keeps files that the input omits, so nothing has moved either.
         let files = json!({ "files": [{ "path": "c", "content": poem(&most) }] });
         let synced = project.write("syncFiles", files, CHANGES).await;
         assert_eq!([&synced["renamed"], &synced["created"], &synced["deleted"]], [0, 1, 0]);
     }
 
-    async fn of_many_each_goes_where_it_is_most_alike(server: Server) {
+    async fn each_of_many_files_moves_to_its_most_similar_one(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Many").await;
         let one = project.create_file("one", &poem(&[])).await;
         let two = project.create_file("two", &poem(&[0, 1, 2, 3, 4])).await;
@@ -91,17 +91,17 @@ tests::on_both! {
         assert_eq!([&synced["renamed"], &synced["created"], &synced["deleted"]], [3, 1, 0]);
         let files = project.ask("files { nodes { path id } }").await["files"]["nodes"].take();
         let id = |path: &str| files.as_array().unwrap().iter().find(|file| file["path"] == path).unwrap()["id"].clone();
-        // Equal contents come first: the copy is the file that moved, and the edited one is new.
+        // Equal contents come first: the copy is the moved file, and the edited one is new.
         assert_eq!((id("new/copy"), id("new/2"), id("new/3")), (json!(one), json!(two), json!(three)));
         let moved = synced["revision"].clone();
-        // All of it goes back together.
+        // All of it is undone together.
         project.write("undo", json!({ "revision": moved }), "revision").await;
         assert_eq!(paths(&project).await, ["one", "three", "two"]);
         let back = project.ask("files { nodes { id } }").await;
         assert_eq!(each(&back["files"]["nodes"], "id"), [one, three, two]);
     }
 
-    async fn a_folder_moves_with_what_is_in_it(server: Server) {
+    async fn a_folder_moves_with_its_contents(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Folders").await;
         for path in ["src", "src/deep", "src/empty", "srcs"] {
             folder(&project, path).await;
@@ -122,11 +122,11 @@ tests::on_both! {
         assert!(each(&changes, "type").iter().all(|kind| kind == "RENAME"));
         assert!(each(&changes, "revision").iter().all(|revision| *revision == moved["revision"]));
 
-        // Into itself it cannot go, nor onto something else.
+        // It cannot move into itself, nor onto another file or folder.
         refused(&project, "renameFile", json!({ "path": "lib/code", "newPath": "lib/code/deep/x" }), "BAD_USER_INPUT").await;
         refused(&project, "renameFile", json!({ "path": "lib/code", "newPath": "srcs" }), "CONFLICT").await;
         refused(&project, "renameFile", json!({ "path": "lib/code", "newPath": "src-a/x" }), "CONFLICT").await;
-        // A moved place is free again, and the way back is open.
+        // The old path is free again, and the folder can move back.
         project.create_file("src/a", "new").await;
         refused(&project, "renameFile", json!({ "path": "lib/code", "newPath": "src" }), "CONFLICT").await;
         project.write("deleteFile", json!({ "path": "src/a" }), "revision").await;
@@ -134,7 +134,7 @@ tests::on_both! {
         assert_eq!(each(&project.ask("files(under: \"src\") { nodes { id } }").await["files"]["nodes"], "id"), ids);
     }
 
-    async fn a_folder_goes_with_what_is_in_it_and_comes_back(server: Server) {
+    async fn a_folder_is_deleted_and_restored_with_its_contents(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Removed").await;
         folder(&project, "docs").await;
         folder(&project, "docs/empty").await;
@@ -147,10 +147,10 @@ tests::on_both! {
         assert_eq!(paths(&project).await, ["docs.md"]);
         assert_eq!(project.revision().await, revision + 1);
         refused(&project, "deleteFile", json!({ "path": "docs" }), "NOT_FOUND").await;
-        // Its place may be a file's now …
+        // A file can take its path …
         project.create_file("docs", "a file\n").await;
         assert_eq!(paths(&project).await, ["docs", "docs.md"]);
-        // … until a restore makes it a folder again, the file gone.
+        // … until a restore makes it a folder again, and removes the file.
         project.write("restoreRevision", json!({ "revision": revision }), "revision").await;
         assert_eq!(paths(&project).await, before);
     }
@@ -176,7 +176,7 @@ tests::on_both! {
         let twice = json!({ "files": [{ "path": "n", "content": "x" }, { "path": "/n", "type": "FOLDER" }] });
         refused(&project, "syncFiles", twice, "BAD_USER_INPUT").await;
 
-        // A mirror may make one the other: the old goes, the new is another.
+        // A mirror can turn one into the other: the old object is deleted, and the new one has another id.
         let files = json!({ "files": [{ "path": "file", "type": "FOLDER" }, { "path": "folder", "content": "y" },
             { "path": "implied", "content": "z" }], "mode": "MIRROR" });
         let synced = project.write("syncFiles", files, CHANGES).await;
@@ -185,7 +185,7 @@ tests::on_both! {
         project.write("undo", json!({}), "revision").await;
         assert_eq!(paths(&project).await, ["file", "folder/", "implied/below"]);
 
-        // A folder may be made above what is there already, and has it then.
+        // A folder can be created above existing files, and then contains them.
         folder(&project, "implied").await;
         project.write("renameFile", json!({ "path": "implied", "newPath": "named" }), "revision").await;
         assert_eq!(paths(&project).await, ["file", "folder/", "named/", "named/below"]);

@@ -1,5 +1,5 @@
-//! Given what an AI does to a project in 300 turns, when all of it goes through the API, then every checkpoint, every
-//! rollback, every version and everything that a listener hears is what it must be.
+//! Given the writes of an assistant in 300 turns, when all of them go through the API, then every checkpoint, rollback,
+//! version and published event is correct.
 
 use std::{env, fs, path::Path};
 
@@ -16,16 +16,16 @@ async fn replay_all(server: &Server, stream: &Stream) {
 }
 
 tests::on_both! {
-    async fn a_session_of_300_turns_is_all_there_afterwards(server: Server) {
+    async fn a_session_of_300_turns_is_stored_completely(server: Server) {
         replay_all(&server, &workload::agent_session(1)).await;
     }
 
-    async fn the_awkward_cases_are_all_there_afterwards(server: Server) {
+    async fn the_edge_cases_are_stored_completely(server: Server) {
         replay_all(&server, &workload::edges(1)).await;
     }
 
-    /// `ANTIPHON_STREAMS` names a folder of streams (`*.jsonl`); without it there is nothing more to replay.
-    async fn the_given_streams_are_all_there_afterwards(server: Server) {
+    /// `ANTIPHON_STREAMS` names a folder of streams (`*.jsonl`). Without it there are no more streams to replay.
+    async fn the_given_streams_are_stored_completely(server: Server) {
         let Some(folder) = env::var_os("ANTIPHON_STREAMS") else { return };
         let mut paths: Vec<_> = fs::read_dir(Path::new(&folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));

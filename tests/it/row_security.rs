@@ -1,6 +1,6 @@
-//! Given a project with one of everything in PostgreSQL, when somebody with the server's own login asks in SQL, as the role that
-//! the server takes and with whosoever's claims, then they see and change what is theirs and nothing else. The tables, views,
-//! columns and functions are the catalog's, so one that nobody thought of fails here.
+//! Given a project with one object of every kind in PostgreSQL, when SQL runs with the server's login, as the role that
+//! the server takes and with any claims, then it reads and changes only what those claims allow. The tables, views,
+//! columns and functions come from the catalog, so a new one without rules fails here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use tests::{
     server::{Server, run_with_server, user_id},
 };
 
-/// Who asks, and what they are in the project.
+/// The callers, and their roles in the project.
 const PEOPLE: [(&str, Option<&str>); 8] = [
     ("nobody", None),
     ("stranger", Some("sue@example.com")),
@@ -25,8 +25,8 @@ const PEOPLE: [(&str, Option<&str>); 8] = [
 
 const MEMBERS: [&str; 3] = ["viewer", "editor", "owner"];
 
-/// How many rows of these each of them sees: what says something of its reader to whoever is no member ("outsiders" are all of
-/// those that are somebody), and what members see only of themselves.
+/// How many rows of these tables each caller sees. "outsiders" stands for every signed-in caller who is not a member;
+/// members see only their own of these rows.
 const OWN_ROWS: [(&str, &str, i64); 12] = [
     ("outsiders", "user_profiles", 1),
     ("outsiders", "user_preferences", 1),
@@ -38,15 +38,15 @@ const OWN_ROWS: [(&str, &str, i64); 12] = [
     ("addressed", "pending_invitations", 1),
     ("members", "user_preferences", 1),
     ("members", "pending_invitations", 0),
-    // Addresses are for the owner, who wrote them.
+    // Only the owner, who wrote the addresses, sees them.
     ("viewer", "project_invitations", 0),
     ("editor", "project_invitations", 0),
 ];
 
-/// Everybody but nobody.
+/// Every caller except `nobody`.
 const EVERYBODY: &[&str] = &["stranger", "former", "addressed", "invited", "viewer", "editor", "owner"];
 
-/// Who may change which columns of rows that are there. What is not here nobody changes.
+/// The callers who can change these columns of existing rows. Nobody can change other columns.
 const CHANGES: &[(&str, &str, &[&str])] = &[
     ("user_profiles", "avatar_url full_name own_avatar_url own_full_name updated_at", EVERYBODY),
     (
@@ -55,7 +55,9 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
         EVERYBODY,
     ),
     ("projects", "config description initial_prompt name status updated_at user_id", &["editor", "owner"]),
-    // Their own part, of which a guard lets nobody change by themselves what the owner said; the owner everybody's.
+    ("project_snapshots", "deleted_revision description name", &["editor", "owner"]),
+    // Each caller's own membership; the owner changes all of them. A trigger stops callers from changing what the owner
+    // decided.
     ("project_collaborators", "accepted_at invited_at invited_by role", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", "invited_at invited_by role", &["owner"]),
     (
@@ -66,14 +68,14 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
         &["editor", "owner"],
     ),
     ("agent_configuration_versions", "superseded_revision", &["editor", "owner"]),
-    // The owner is their author; the editor has none.
+    // The owner is the author; the editor has no sessions.
     ("chat_sessions", "ended_at is_active", &["owner"]),
     ("chat_messages", "folded_revision", &["owner"]),
     ("growing_messages", "last_append_at length", &["owner"]),
     ("chat_folds", "superseded_revision", &["owner"]),
 ];
 
-/// Who may add a row like one that is there, which is the owner's where it is somebody's.
+/// The callers who can insert a copy of an existing row. If rows have an owner, the copied row is the owner's.
 const ADDITIONS: &[(&str, &[&str])] = &[
     ("agent_configuration_versions", &["editor", "owner"]),
     ("agent_configurations", &["owner"]),
@@ -82,25 +84,25 @@ const ADDITIONS: &[(&str, &[&str])] = &[
     ("growing_chunks", &["owner"]),
     ("growing_messages", &["owner"]),
     ("project_collaborators", &["owner"]),
-    // The editor's, who leaves.
+    // Of the editor, who leaves.
     ("project_former_collaborators", &["editor", "owner"]),
     ("project_invitations", &["owner"]),
     ("project_snapshots", &["editor", "owner"]),
     ("project_versions", &["editor", "owner"]),
-    // A second one of their own, which the key forbids.
+    // A second row of the caller's own, which the key forbids.
     ("user_preferences", &["owner"]),
     ("user_profiles", &["owner"]),
 ];
 
-/// Who may delete rows. Of all tables these are the only ones.
+/// The callers who can delete rows. No other table allows deletion.
 const DELETIONS: &[(&str, &[&str])] = &[
     ("growing_messages", &["owner"]),
     ("project_collaborators", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", &["addressed", "owner"]),
 ];
 
-/// The functions that the role may call and that write nothing of a project's history, each with what it tells of the owner's
-/// project ($1) to those who are no members, which is nothing, and how much of that to the owner.
+/// The functions that the role can call and that write no project history, each with a query of what it reveals about
+/// the owner's project ($1), and the result for the owner. For callers who are not members the result is 0.
 const FUNCTIONS: [(&str, &str, i64); 6] = [
     (
         "follow_token(text,text,text,timestamp with time zone,timestamp with time zone)",
@@ -126,8 +128,8 @@ const FUNCTIONS: [(&str, &str, i64); 6] = [
     ),
 ];
 
-/// The functions that write history, each with calls and who may make them. `$project`, `$session` and `$message` are the
-/// owner's, `$next` is the project's next revision.
+/// The functions that write history, each with calls and the callers allowed to make them. `$project`, `$session` and
+/// `$message` are the owner's; `$next` is the project's next revision.
 const WRITES: &[(&str, &str, &[&str])] = &[
     ("create_project", "create_project(gen_random_uuid(), 'New', NULL, '', '{}', now())", EVERYBODY),
     (
@@ -162,15 +164,15 @@ const WRITES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// A connection with the server's login.
-pub(crate) struct Door(PgConnection);
+pub(crate) struct LoginConnection(PgConnection);
 
-impl Door {
+impl LoginConnection {
     pub(crate) async fn open(database: &Database) -> Self {
         Self(PgConnection::connect(&database.server_url()).await.unwrap())
     }
 
-    /// Runs statements as the server would for that caller, whose address is known to be theirs, and takes them back. Answers
-    /// how many rows the last one touched, or the number in its only one.
+    /// Runs statements as the server would for that caller, with a verified address, and rolls them back. Returns how
+    /// many rows the last statement touched, or the number in its only row.
     pub(crate) async fn run(&mut self, email: Option<&str>, sql: &str) -> Result<i64, String> {
         let mut tx = self.0.begin().await.unwrap();
         let claims = email.map_or_else(String::new, |email| {
@@ -180,7 +182,7 @@ impl Door {
         let opening = format!("SET LOCAL ROLE authenticated; {claims}");
         sqlx::raw_sql(AssertSqlSafe(opening)).execute(&mut *tx).await.unwrap();
         let refused = |error: sqlx::Error| {
-            let error = error.into_database_error().expect("an answer of the database's");
+            let error = error.into_database_error().expect("an answer of the database");
             error.code().expect("a code").into_owned()
         };
         let (first, sql) = sql.rsplit_once("; ").unwrap_or(("", sql));
@@ -194,7 +196,7 @@ impl Door {
     }
 }
 
-/// `insufficient_privilege`: by a missing grant, a policy or a guard.
+/// `insufficient_privilege`: from a missing grant, a policy or a trigger.
 pub(crate) const DENIED: &str = "42501";
 
 pub(crate) async fn rows(database: &Database, sql: &str) -> Vec<Vec<String>> {
@@ -205,7 +207,7 @@ pub(crate) async fn rows(database: &Database, sql: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The names of what is of these kinds (`pg_class.relkind`).
+/// The names of the relations of these kinds (`pg_class.relkind`).
 async fn relations(database: &Database, kinds: &str) -> Vec<String> {
     let sql = format!(
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -214,7 +216,7 @@ async fn relations(database: &Database, kinds: &str) -> Vec<String> {
     rows(database, &sql).await.into_iter().map(|mut row| row.remove(0)).collect()
 }
 
-/// Ada's project with one of everything, and everybody in it or not.
+/// Ada's project with one object of every kind, and with all the callers in their roles.
 pub(crate) async fn fill(server: &Server) -> Project {
     let ada = server.user("ada@example.com");
     for (_, email) in PEOPLE {
@@ -237,10 +239,15 @@ pub(crate) async fn fill(server: &Server) -> Project {
     project.create_file("secret.py", "secret = 1\n").await;
     let input = serde_json::json!({ "path": "secret.py", "content": "secret = 2\n", "messageId": message });
     project.write("updateFile", input, "revision").await;
-    project.write("createSnapshot", serde_json::json!({ "name": "A secret snapshot" }), "revision").await;
+    let named = serde_json::json!({ "name": "A secret snapshot" });
+    let named = project.write("createSnapshot", named, "snapshot { id }").await["snapshot"]["id"].take();
+    let renamed = serde_json::json!({ "snapshotId": named, "description": "A secret state" });
+    ada.mutate("updateSnapshot", renamed, "revision").await.ok();
     let described = serde_json::json!({ "id": project.id, "description": "A secret description" });
     ada.mutate("updateProject", described, "revision").await.ok();
-    project.write("undo", serde_json::json!({}), "revision").await;
+    for step in ["undo", "undo", "redo"] {
+        project.write(step, serde_json::json!({}), "revision").await;
+    }
     let database = server.database();
     for (email, role, accepted) in
         [("ivy@example.com", "editor", false), ("vic@example.com", "viewer", true), ("eve@example.com", "editor", true)]
@@ -269,7 +276,7 @@ pub(crate) async fn fill(server: &Server) -> Project {
     project
 }
 
-/// An insert of a copy of a row that is there, under keys of its own, with a time in one of its columns where one is named.
+/// An insert of a copy of an existing row with new keys, and with a given time in one column if one is named.
 async fn copy_of(database: &Database, table: &str, time: Option<(&str, &str)>) -> String {
     let copied = rows(
         database,
@@ -294,7 +301,7 @@ async fn copy_of(database: &Database, table: &str, time: Option<(&str, &str)>) -
         ),
     )
     .await;
-    // As the owner of the table, who sees all: what is written does not depend on what its writer sees.
+    // Reads as the owner of the table, who sees all rows: the copy does not depend on what its writer sees.
     let time = time.map_or(String::new(), |(column, at)| format!(" || jsonb_build_object('{column}', '{at}')"));
     let values = rows(
         database,
@@ -315,7 +322,7 @@ async fn copy_of(database: &Database, table: &str, time: Option<(&str, &str)>) -
     format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_record(NULL::{table}, '{row}')")
 }
 
-/// What the calls of functions that write history name.
+/// The ids that calls of functions that write history refer to.
 pub(crate) struct History {
     project: String,
     session: String,
@@ -324,7 +331,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Of the owner's project.
+    /// The ids of the owner's project.
     pub(crate) async fn of(database: &Database, project: &Project) -> Self {
         let sql = format!(
             "SELECT s.id::text, m.id::text, p.revision + 1 || '' FROM projects p JOIN chat_sessions s ON s.project_id = p.id
@@ -336,7 +343,7 @@ impl History {
         Self { project: project.id.clone(), session, message, next: next.parse().expect("a number") }
     }
 
-    /// Puts what there is in place of the names.
+    /// Replaces the placeholders with the ids.
     pub(crate) fn fill(&self, sql: &str) -> String {
         let quoted = |id: &str| format!("'{id}'::uuid");
         sql.replace("$project", &quoted(&self.project))
@@ -346,15 +353,15 @@ impl History {
     }
 }
 
-fn who(list: &[(&'static str, &'static [&'static str])], table: &str) -> BTreeSet<&'static str> {
+fn callers_of(list: &[(&'static str, &'static [&'static str])], table: &str) -> BTreeSet<&'static str> {
     list.iter().filter(|(name, _)| *name == table).flat_map(|(_, people)| people.iter().copied()).collect()
 }
 
 #[test]
-fn nothing_is_open_that_nobody_closed() {
+fn every_relation_and_function_is_closed_unless_listed() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let database = server.database();
-        // The invited are no members, so that the view for them reads as its owner and says itself whose invitations they are.
+        // Invited users are not members, so their view reads as its owner and filters the invitations itself.
         let open = rows(
             database,
             "SELECT 'row-level security is off on the table ' || relname FROM pg_class
@@ -400,11 +407,11 @@ fn nothing_is_open_that_nobody_closed() {
         assert_eq!(
             telling,
             BTreeSet::from(FUNCTIONS.map(|(name, ..)| name)),
-            "say what a new function tells strangers"
+            "list what a new function reveals to strangers"
         );
         assert_eq!(writing.len(), WRITES.iter().map(|(name, ..)| name).collect::<BTreeSet<_>>().len());
 
-        // The server's login owns nothing and is above nothing.
+        // The server's login owns nothing and has no privileges of its own.
         let server = rows(
             database,
             "SELECT concat_ws(' ', rolsuper, rolbypassrls, rolinherit, rolcreaterole, rolcreatedb,
@@ -423,11 +430,11 @@ fn nothing_is_open_that_nobody_closed() {
 }
 
 #[test]
-fn everybody_reads_their_own_and_members_all_of_the_project() {
+fn callers_read_their_own_rows_and_members_read_the_project() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let database = server.database();
-        let mut door = Door::open(database).await;
+        let mut connection = LoginConnection::open(database).await;
         let mut asked = 0;
         for relation in relations(database, "rvmp").await {
             let count = format!("SELECT count(*) FROM {relation}");
@@ -443,7 +450,7 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
                     None if is_member => None,
                     None => Some(0),
                 };
-                let seen = door.run(email, &count).await;
+                let seen = connection.run(email, &count).await;
                 match expected {
                     Some(expected) => assert_eq!(seen, Ok(expected), "{relation} as {person}"),
                     None => assert!(seen.clone().is_ok_and(|rows| rows > 0), "{relation} as {person}: {seen:?}"),
@@ -453,17 +460,17 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
         }
         assert!(asked >= 25 * PEOPLE.len(), "tables and views");
 
-        // Of people who share a project the e-mail is not among what is seen; one's own is.
+        // The e-mail addresses of people who share a project are not visible; a caller's own is.
         for (person, email) in PEOPLE {
-            let denied = door.run(email, "SELECT count(email) FROM user_profiles").await;
+            let denied = connection.run(email, "SELECT count(email) FROM user_profiles").await;
             assert_eq!(denied, Err(DENIED.to_owned()), "{person}");
-            let own = door.run(email, "SELECT count(*) FROM (SELECT my_email() AS e) AS x WHERE e IS NOT NULL").await;
+            let own =
+                connection.run(email, "SELECT count(*) FROM (SELECT my_email() AS e) AS x WHERE e IS NOT NULL").await;
             assert_eq!(own, Ok(i64::from(email.is_some())), "{person}");
         }
-        assert_eq!(door.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(5));
+        assert_eq!(connection.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(5));
 
-        // Functions.
-        // The service's own, and no caller's.
+        // Functions that only the service itself can call.
         let heads = format!("SELECT count(*) FROM project_heads(ARRAY['{}']::uuid[])", project.id);
         let here = format!(
             "SELECT count(*) FROM keep_presences(gen_random_uuid(), ARRAY['{}']::uuid[], ARRAY['{}']::uuid[], ARRAY[now()], now(), now())",
@@ -472,22 +479,22 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
         );
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
             for sql in [&heads, &here] {
-                assert_eq!(door.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
+                assert_eq!(connection.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
             }
         }
-        for (function, sql, told) in FUNCTIONS {
+        for (function, sql, expected_rows) in FUNCTIONS {
             let sql = sql.replace("$1", &format!("'{}'", project.id));
             for (person, email) in PEOPLE {
                 if !MEMBERS.contains(&person) {
-                    assert_eq!(door.run(email, &sql).await, Ok(0), "{function} as {person}");
+                    assert_eq!(connection.run(email, &sql).await, Ok(0), "{function} as {person}");
                 }
             }
-            assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(told), "{function}");
+            assert_eq!(connection.run(Some("ada@example.com"), &sql).await, Ok(expected_rows), "{function}");
         }
 
-        // Claims that are none, a user who is none, and claims left from the transaction before: nothing.
+        // Missing claims, a missing user, and claims left from the previous transaction give no access.
         for claims in ["", "{}", "{\"sub\":null}"] {
-            let mut tx = door.0.begin().await.unwrap();
+            let mut tx = connection.0.begin().await.unwrap();
             let sql = format!("SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = '{claims}'");
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
             let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM projects").fetch_one(&mut *tx).await.unwrap();
@@ -497,15 +504,15 @@ fn everybody_reads_their_own_and_members_all_of_the_project() {
 }
 
 #[test]
-fn nobody_writes_what_is_not_theirs_to_write() {
+fn only_permitted_callers_write() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let database = server.database();
         let before = project.state().await;
-        let mut door = Door::open(database).await;
+        let mut connection = LoginConnection::open(database).await;
         let tables = relations(database, "rp").await;
 
-        // Change: each column of each table by itself.
+        // Update: each column of each table by itself.
         let mut changed: BTreeMap<(String, &str), BTreeSet<String>> = BTreeMap::new();
         let columns = rows(
             database,
@@ -516,7 +523,7 @@ fn nobody_writes_what_is_not_theirs_to_write() {
         for row in &columns {
             let [table, column] = row.as_slice() else { panic!("{row:?}") };
             for (person, email) in PEOPLE {
-                match door.run(email, &format!("UPDATE {table} SET {column} = {column}")).await {
+                match connection.run(email, &format!("UPDATE {table} SET {column} = {column}")).await {
                     Ok(0) => {}
                     Ok(_) => drop(changed.entry((table.clone(), person)).or_default().insert(column.clone())),
                     Err(code) => assert!(
@@ -535,29 +542,29 @@ fn nobody_writes_what_is_not_theirs_to_write() {
         }
         assert_eq!(changed, expected);
 
-        // Add: a copy of a row that is there, under keys of its own.
+        // Insert: a copy of an existing row with new keys.
         for table in &tables {
             let insert = copy_of(database, table, None).await;
             for (person, email) in PEOPLE {
-                let added = door.run(email, &insert).await;
-                if who(ADDITIONS, table).contains(person) {
+                let added = connection.run(email, &insert).await;
+                if callers_of(ADDITIONS, table).contains(person) {
                     assert!(
                         added == Ok(1) || (table.starts_with("user_") && added == Err("23505".to_owned())),
                         "{table} as {person}: {added:?}"
                     );
                 } else {
-                    // Not by a key either, which would say that there is something.
+                    // A duplicate key must not fail differently, since that would reveal that the row exists.
                     assert_eq!(added, Err(DENIED.to_owned()), "{table} as {person}");
                 }
             }
         }
 
-        // Call.
+        // Call functions.
         let history = History::of(database, &project).await;
         for (_, call, people) in WRITES {
             for (person, email) in PEOPLE {
                 let expected = if people.contains(&person) { Ok(1) } else { Err(DENIED.to_owned()) };
-                let called = door.run(email, &history.fill(&format!("SELECT count(*) FROM {call}"))).await;
+                let called = connection.run(email, &history.fill(&format!("SELECT count(*) FROM {call}"))).await;
                 assert_eq!(called, expected, "{call} as {person}");
             }
         }
@@ -565,12 +572,12 @@ fn nobody_writes_what_is_not_theirs_to_write() {
         // Delete.
         for table in relations(database, "rpv").await {
             for (person, email) in PEOPLE {
-                match door.run(email, &format!("DELETE FROM {table}")).await {
+                match connection.run(email, &format!("DELETE FROM {table}")).await {
                     Ok(0) => {}
-                    Ok(_) => assert!(who(DELETIONS, &table).contains(person), "{table} as {person}"),
+                    Ok(_) => assert!(callers_of(DELETIONS, &table).contains(person), "{table} as {person}"),
                     Err(code) => assert!(code == DENIED || code == "55000", "{table} as {person}: {code}"),
                 }
-                let truncated = door.run(email, &format!("TRUNCATE {table} CASCADE")).await;
+                let truncated = connection.run(email, &format!("TRUNCATE {table} CASCADE")).await;
                 assert!(
                     truncated == Err(DENIED.to_owned()) || truncated == Err("42809".to_owned()),
                     "{table} as {person}: {truncated:?}"
@@ -582,11 +589,11 @@ fn nobody_writes_what_is_not_theirs_to_write() {
 }
 
 #[test]
-fn no_time_gets_in_that_the_service_cannot_read() {
+fn times_that_the_service_cannot_read_are_refused() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let database = server.database();
-        let mut door = Door::open(database).await;
+        let mut connection = LoginConnection::open(database).await;
         let columns = rows(
             database,
             "SELECT c.relname::text, attname::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
@@ -601,13 +608,13 @@ fn no_time_gets_in_that_the_service_cannot_read() {
                 for (person, email) in PEOPLE {
                     let insert = copy_of(database, table, Some((column, at))).await;
                     for sql in [format!("UPDATE {table} SET {column} = '{at}'"), insert] {
-                        let done = door.run(email, &sql).await;
+                        let done = connection.run(email, &sql).await;
                         assert!(done == Ok(0) || done == Err(DENIED.to_owned()), "{sql} as {person}: {done:?}");
                     }
                 }
             }
         }
-        // Functions bound the times that they are given.
+        // Functions clamp the times that they receive.
         for at in ["infinity", "-infinity", "290000-01-01"] {
             for sql in [
                 format!("SELECT touch_project('{}', '{at}')::int::bigint", project.id),
@@ -617,27 +624,27 @@ fn no_time_gets_in_that_the_service_cannot_read() {
                     project.id
                 ),
             ] {
-                assert_eq!(door.run(Some("ada@example.com"), &sql).await, Ok(1), "{sql}");
+                assert_eq!(connection.run(Some("ada@example.com"), &sql).await, Ok(1), "{sql}");
             }
             let touched = format!(
                 "SELECT touch_project('{}', '{at}'); SELECT count(*) FROM projects
                 WHERE last_accessed_at BETWEEN now() - interval '1 day' AND now() + interval '2 minutes'",
                 project.id
             );
-            assert_eq!(door.run(Some("vic@example.com"), &touched).await, Ok(1), "{touched}");
+            assert_eq!(connection.run(Some("vic@example.com"), &touched).await, Ok(1), "{touched}");
         }
     });
 }
 
 #[test]
-fn a_part_in_a_project_is_given_and_taken_by_whom_it_should() {
+fn only_permitted_callers_change_memberships() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut door = Door::open(server.database()).await;
+        let mut connection = LoginConnection::open(server.database()).await;
         let id = &project.id;
         let user = |name: &str| format!("'{}'", user_id(&format!("{name}@example.com")));
         let mut check = async |name: &str, sql: String, expected: Result<i64, &str>| {
-            let done = door.run(Some(&format!("{name}@example.com")), &sql).await;
+            let done = connection.run(Some(&format!("{name}@example.com")), &sql).await;
             assert_eq!(done, expected.map_err(str::to_owned), "{name}: {sql}");
         };
         let role = |of: &str, role: &str| {
@@ -654,14 +661,14 @@ fn a_part_in_a_project_is_given_and_taken_by_whom_it_should() {
             )
         };
 
-        // The owner says who is in it, but accepts for nobody.
+        // The owner decides who is a member, but cannot accept an invitation for somebody else.
         check("ada", role("vic", "editor"), Ok(1)).await;
         check("ada", remove("vic"), Ok(1)).await;
         check("ada", invite("sue", "ada", "NULL"), Ok(1)).await;
         check("ada", invite("sue", "ada", "now()"), Err(DENIED)).await;
         check("ada", invite("sue", "eve", "NULL"), Err(DENIED)).await;
         check("ada", accept("ivy"), Err(DENIED)).await;
-        // Who is in it leaves, and raises nobody, themselves least.
+        // Members can leave, and cannot raise anyone's role, including their own.
         for name in ["vic", "eve"] {
             check(name, role(name, "owner"), Err(DENIED)).await;
             check(name, remove(name), Ok(1)).await;
@@ -669,13 +676,13 @@ fn a_part_in_a_project_is_given_and_taken_by_whom_it_should() {
             check(name, role("ivy", "owner"), Ok(0)).await;
             check(name, invite("sue", name, "NULL"), Err(DENIED)).await;
         }
-        // Who is invited accepts or declines, as what they were invited.
+        // Invited users accept or decline with the role of the invitation.
         check("ivy", accept("ivy"), Ok(1)).await;
         check("ivy", remove("ivy"), Ok(1)).await;
         check("ivy", role("ivy", "owner"), Err(DENIED)).await;
         check("sue", invite("sue", "sue", "now()"), Err(DENIED)).await;
 
-        // A project is its owner's to delete and to hand over.
+        // Only the owner can delete a project or transfer its ownership.
         for (name, answer) in [("ada", Ok(1)), ("eve", Err(DENIED)), ("vic", Ok(0)), ("ivy", Ok(0)), ("sue", Ok(0))] {
             check(name, format!("UPDATE projects SET status = 'deleted' WHERE id = '{id}'"), answer).await;
             check(name, format!("UPDATE projects SET user_id = {} WHERE id = '{id}'", user("eve")), answer).await;
@@ -684,7 +691,7 @@ fn a_part_in_a_project_is_given_and_taken_by_whom_it_should() {
     });
 }
 
-/// What is read most, once for a plan of its own and then until PostgreSQL may take a plan for all.
+/// The most frequent reads. Each runs first with a custom plan, and then until PostgreSQL can switch to a generic plan.
 const READS: [&str; 7] = [
     "{ invitations(first: 5) { totalCount nodes { projectName } } }",
     "{ projects(first: 20) { nodes { name stats { totalMessages lastActivityAt } } } }",
@@ -698,7 +705,7 @@ const READS: [&str; 7] = [
 ];
 
 #[test]
-fn no_read_or_write_scans_what_is_large() {
+fn no_read_or_write_scans_a_large_table() {
     run_with_server(Kind::Postgres, async |server: Server| {
         const LARGE: [&str; 6] = [
             "chat_messages",
@@ -708,7 +715,7 @@ fn no_read_or_write_scans_what_is_large() {
             "project_collaborators",
             "project_invitations",
         ];
-        // Given 100,000 messages, 50,000 versions and 40,000 invitations of others' …
+        // Given 100,000 messages, 50,000 versions and 40,000 invitations of other users …
         let ada = server.user("ada@example.com");
         let project = fill(&server).await;
         let database = server.database();
@@ -741,7 +748,8 @@ fn no_read_or_write_scans_what_is_large() {
         .await
         .unwrap();
         let session = text(&project.ask("sessions { nodes { id } }").await["sessions"]["nodes"][0]["id"]);
-        // Counted when a connection ends, so that what came before is when the server has.
+        // PostgreSQL publishes the counts when a connection ends, so the earlier ones are complete once the server has
+        // stopped.
         let scans = async |database: &Database| -> BTreeMap<String, i64> {
             let names = LARGE.map(|name| format!("'{name}'")).join(", ");
             let sql =
@@ -752,7 +760,7 @@ fn no_read_or_write_scans_what_is_large() {
         drop(ada);
         let before = scans(database).await;
 
-        // … when a server is asked for hers often enough …
+        // … when a server answers these reads often enough …
         let server = Server::start(database).await;
         let project = project.of(&server.user("ada@example.com"));
         let variables = serde_json::json!({ "project": project.id, "session": session });
@@ -766,17 +774,17 @@ fn no_read_or_write_scans_what_is_large() {
             let content = format!("secret = {}\n", project.revision().await);
             project.update_file("secret.py", &content).await;
         }
-        let mut heard = project.listen(0, "revision").await;
-        assert_eq!(number(&heard.event().await["projectEvents"]["revision"]), 1);
-        drop(heard);
+        let mut subscription = project.listen(0, "revision").await;
+        assert_eq!(number(&subscription.event().await["projectEvents"]["revision"]), 1);
+        drop(subscription);
         server.stop().await;
 
-        // … then it has not gone through any of these tables from end to end.
+        // … then it has scanned none of these tables sequentially.
         assert_eq!(scans(database).await, before);
         let scan = "SELECT count(*) FROM chat_messages WHERE content = 'x'";
         for sql in [scan, "SELECT pg_stat_force_next_flush()", "SELECT 1"] {
             sqlx::raw_sql(sql).execute(&mut admin).await.unwrap();
         }
-        assert_ne!(scans(database).await, before, "this counts nothing");
+        assert_ne!(scans(database).await, before, "the counter does not work");
     });
 }

@@ -1,5 +1,5 @@
-//! Given rows of a list, whatever is selected of them and in whatever order, then they are answered as the library would: in a
-//! fragment it resolves the fields itself.
+//! Given rows of a list, with any selection in any order, then the answer equals the library's own: within a fragment
+//! the library resolves the fields itself.
 
 use serde_json::json;
 use tests::{client::Client, project::Project, server::Server, workload::Random};
@@ -77,7 +77,7 @@ const PROJECT: &[&str] = &[
     "activeSession { id }",
 ];
 
-/// Some of the fields, some under other names, some twice, some behind a directive.
+/// Some of the fields, some with aliases, some twice, some behind a directive.
 fn selection(random: &mut Random, fields: &[&str]) -> String {
     let some = (0..1 + random.below(8)).map(|at| {
         let field = fields[random.below(fields.len())];
@@ -91,7 +91,7 @@ fn selection(random: &mut Random, fields: &[&str]) -> String {
         }
     });
     let some: Vec<String> = some.collect();
-    // At least one that stays.
+    // At least one field that is not skipped.
     format!("__typename {}", some.join(" "))
 }
 
@@ -105,7 +105,7 @@ async fn answer(client: &Client, query: &str) -> String {
 }
 
 tests::on_both! {
-    async fn rows_are_what_the_library_would_answer(server: Server) {
+    async fn rows_equal_those_of_the_library(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Rows").await;
         let session = project.start_session().await;
         for (text, is_checkpoint) in [("one", false), ("two", true)] {

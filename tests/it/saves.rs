@@ -1,5 +1,5 @@
-//! Given a server that shows saves in quick succession as one, when versions and changes are listed, then the lists are those that
-//! a naive model makes of every save, whatever the page; and all else is as if nothing were shown as one.
+//! Given a server that coalesces autosaves, when versions and changes are listed, then the lists are those that a naive
+//! model computes from every save, for every page size; everything else is as without coalescing.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,10 @@ const SECONDS: i64 = 5;
 const JOIN: [&str; 1] = ["--join-saves-seconds=5"];
 const STEPS: usize = 60;
 
-/// What is read of a row of either list; `compared` is what a list that shows saves as one says differently.
+/// The fields of a row in either list.
 const ROW: &str = "id revision path additions deletions diff changeDescription createdAt createdBy { id } session { id } message { id } coalescedCount";
 
-/// A save: the row that lists it, with what only the model needs.
+/// A save: the row that lists it, and what only the model needs.
 struct Save {
     row: Value,
     file: String,
@@ -40,7 +40,7 @@ impl Save {
             && row["changeDescription"].is_null()
     }
 
-    /// Whether the next version of the file leaves no row for this one.
+    /// Whether the next version of the file absorbs this one.
     fn goes_into(&self, next: &Self) -> bool {
         self.is_silent()
             && next.is_silent()
@@ -82,7 +82,7 @@ async fn saves(project: &Project) -> Vec<Save> {
     }
 }
 
-/// Of these saves, oldest first, those that have a row, newest first, each with how many it stands for.
+/// Of these saves, oldest first, the rows that remain, newest first, each with the number of saves it stands for.
 fn joined(saves: &[&Save]) -> Vec<(Value, i64)> {
     let mut rows = Vec::new();
     for (at, save) in saves.iter().enumerate() {
@@ -104,7 +104,7 @@ fn joined(saves: &[&Save]) -> Vec<(Value, i64)> {
     rows.into_iter().map(|(revision, path, count, first)| (json!([revision, path, count, first]), count)).collect()
 }
 
-/// A list that is walked: what stands around it, its name, its arguments.
+/// A list that is walked: the field around it, its name, its arguments.
 struct List<'l> {
     client: &'l Client,
     around: String,
@@ -122,7 +122,8 @@ impl List<'_> {
         self.client.gql(&query, json!({})).await.ok()["around"]["list"].take()
     }
 
-    /// Walks it in pages of a size, forwards and backwards, and checks that both give the same rows and say where they end.
+    /// Walks the list in pages of a size, forwards and backwards, and checks that both give the same rows and correct
+    /// page information.
     async fn walk(&self, size: usize) -> Vec<Value> {
         let mut walks = Vec::new();
         for (take, cursor, from, more, less) in [
@@ -153,7 +154,7 @@ impl List<'_> {
     }
 }
 
-/// Compares the rows of a list with the model's, and what they are compared with to the two states of the file.
+/// Compares the rows of a list with the model's, and each diff with the two states of the file that it compares.
 async fn check(project: &Project, rows: &[Value], expected: &[(Value, i64)], what: &str) {
     let found: Vec<Value> =
         rows.iter().map(|row| json!([row["revision"], row["path"], row["coalescedCount"]])).collect();
@@ -168,11 +169,11 @@ async fn check(project: &Project, rows: &[Value], expected: &[(Value, i64)], wha
         let diff =
             diffs["diff"].as_array().unwrap().iter().find(|diff| diff["path"] == row["path"]).unwrap_or(&nothing);
         let of_row = json!({ "path": row["path"], "diff": row["diff"], "additions": row["additions"], "deletions": row["deletions"] });
-        assert_eq!(of_row, *diff, "{what}: {count} saves as one");
+        assert_eq!(of_row, *diff, "{what}: {count} coalesced saves");
     }
 }
 
-/// A stream of writes by two people, of which the most are saves.
+/// A stream of writes by two users, most of which are autosaves.
 async fn write(ada: &Project, bob: &Project, random: &mut Random) {
     let session = ada.start_session().await;
     let mut files = Vec::new();
@@ -184,7 +185,7 @@ async fn write(ada: &Project, bob: &Project, random: &mut Random) {
     let (mut paths, mut deleted) = (["a.py", "b.py", "c.bin"].map(str::to_owned), [false; 3]);
     let mut at = 0;
     for step in 0..STEPS {
-        // Who is at work on a file mostly stays with it.
+        // A user mostly stays with one file.
         if random.below(5) == 0 {
             at = random.below(3);
         }
@@ -236,7 +237,7 @@ async fn write(ada: &Project, bob: &Project, random: &mut Random) {
                 contents[at] = edited;
             }
         }
-        // A restore of a path may have moved it.
+        // A restore of a path can have moved it.
         let now = ada
             .client
             .gql(
@@ -251,7 +252,7 @@ async fn write(ada: &Project, bob: &Project, random: &mut Random) {
     }
 }
 
-/// Gives the revisions times that are close to one another, just close enough, just too far, or far.
+/// Gives the revisions times that are close together, just inside the window, just outside, or far apart.
 async fn spread(database: &Database, project: &Project, random: &mut Random) {
     let mut at: DateTime<Utc> = "2026-03-01T23:59:40.999999Z".parse().unwrap();
     let id = database.uuid(&project.id);
@@ -263,7 +264,7 @@ async fn spread(database: &Database, project: &Project, random: &mut Random) {
             1 => limit + TimeDelta::microseconds(1),
             2 => limit - TimeDelta::microseconds(1),
             3 => limit * 2,
-            // To the whole second, and to the whole millisecond, which SQLite's text has without zeros.
+            // To whole seconds and whole milliseconds, which SQLite stores without trailing zeros.
             4 => TimeDelta::seconds(1) - TimeDelta::microseconds(i64::from(at.timestamp_subsec_micros())),
             5 => TimeDelta::milliseconds(1) - TimeDelta::microseconds(i64::from(at.timestamp_subsec_micros() % 1_000)),
             _ => TimeDelta::microseconds(1 + random.below(900_000) as i64),
@@ -296,7 +297,7 @@ tests::on_both! {
 
             // The changes of the project, in pages of every size.
             let expected = joined(&all);
-            assert!(expected.len() < all.len() * 4 / 5, "hardly anything is shown as one: {} of {}", expected.len(), all.len());
+            assert!(expected.len() < all.len() * 4 / 5, "hardly any saves are coalesced: {} of {}", expected.len(), all.len());
             assert!(expected.iter().any(|(_, count)| *count > 2));
             let changes = List { client, around: around.clone(), list: "changes(…)".to_owned() };
             let rows = changes.walk(100).await;
@@ -306,7 +307,7 @@ tests::on_both! {
                 sizes += 1;
             }
 
-            // Those that a filter keeps are among them.
+            // Filtered lists coalesce the same rows.
             for (filter, keep) in [
                 ("type: UPDATE".to_owned(), Box::new(|row: &Value| !row["path"].is_null()) as Box<dyn Fn(&Value) -> bool>),
                 ("path: \"a.py\"".to_owned(), Box::new(|row| row["path"] == "a.py")),
@@ -332,7 +333,7 @@ tests::on_both! {
                 }
             }
 
-            // As of any moment: what was saved over later was not yet.
+            // At a past revision: later saves do not exist yet.
             for revision in (1..=ada.revision().await).step_by(9) {
                 let then: Vec<&Save> = saves.iter().filter(|save| number(&save.row["revision"]) <= revision).collect();
                 let changes = List { client, around: format!("project(id: \"{}\", at: {{ revision: {revision} }})", ada.id), list: "changes(…)".to_owned() };
@@ -343,7 +344,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn nothing_is_shown_as_one_where_it_is_not_asked_for(database: Database) {
+    async fn only_the_two_lists_coalesce(database: Database) {
         let server = Server::start(&database).await;
         let project = Project::create(&server.user("ada@example.com"), "Plain").await;
         let file = project.create_file("a.py", "0\n").await;
@@ -368,14 +369,14 @@ tests::on_both! {
         assert_eq!(lists(&project, json!(false)).await, few);
         assert_eq!(lists(&project, Value::Null).await, few);
 
-        // What is no list of them is as ever: the log, a listener, the version itself, blame, going back.
+        // Everything else is as without coalescing: the log, subscriptions, the version itself, blame, revert.
         assert_eq!(project.ask("stats { totalChanges } events { revision changes { coalescedCount } }").await, json!({
             "stats": { "totalChanges": 5 },
             "events": (1..=6).map(|n| json!({ "revision": n, "changes": if n == 1 { json!([]) } else { json!([{ "coalescedCount": 1 }]) } })).collect::<Vec<_>>(),
         }));
-        let mut heard = project.listen(4, "revision changes { diff coalescedCount }").await;
+        let mut subscription = project.listen(4, "revision changes { diff coalescedCount }").await;
         for (revision, old, new) in [(5, 2, 3), (6, 3, 4)] {
-            let event = heard.event().await["projectEvents"].take();
+            let event = subscription.event().await["projectEvents"].take();
             assert_eq!(event["revision"], revision);
             assert_eq!(event["changes"], json!([{ "coalescedCount": 1, "diff": format!("diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-{old}\n+{new}\n") }]));
         }
@@ -386,7 +387,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn a_list_takes_as_many_statements_whatever_is_shown_as_one(database: Database) {
+    async fn a_list_takes_the_same_statements_with_coalescing(database: Database) {
         let server = Server::start_with(&database, &JOIN).await;
         let mut counts = BTreeSet::new();
         for rows in [2, 12] {
@@ -407,7 +408,7 @@ tests::on_both! {
     }
 }
 
-/// A setting that makes no sense is refused by its name.
+/// An invalid value is refused, and the error names the setting.
 #[test]
 fn the_window_is_at_most_a_day() {
     use antiphon::config::Cli;

@@ -1,5 +1,5 @@
-//! Given `tests/contract.graphql`, the API that clients are written against, then the service's schema holds all of it, and
-//! what it has besides breaks none of them; and `schema.graphql` is what the code says.
+//! Given `tests/contract.graphql`, the API that clients are written for, then the service's schema contains all of it,
+//! and its additions break no client; and `schema.graphql` is the printed schema.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use async_graphql::{
     },
 };
 
-/// What of the contract the service does not have yet: types, and fields of types. The list may only shrink.
+/// Parts of the contract that the service does not have yet: types, and fields of types. The list must only shrink.
 const NOT_YET: &[&str] = &[];
 
 fn printed() -> String {
@@ -25,7 +25,7 @@ fn printed() -> String {
 }
 
 #[test]
-fn schema_graphql_is_what_the_code_says() {
+fn schema_graphql_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schema.graphql");
     let kept = fs::read_to_string(path).unwrap_or_default();
     let printed = printed();
@@ -33,15 +33,15 @@ fn schema_graphql_is_what_the_code_says() {
     let line = differs.unwrap_or(kept.trim_end().lines().count().min(printed.trim_end().lines().count())) + 1;
     assert!(
         kept.trim_end() == printed.trim_end(),
-        "schema.graphql is out of date, from line {line} on; this mends it:\n    cargo run -- schema > schema.graphql"
+        "schema.graphql is out of date, from line {line} on; to update it, run:\n    cargo run -- schema > schema.graphql"
     );
 }
 
 #[test]
-fn everything_in_the_schema_is_described_in_words_of_its_own() {
+fn every_description_in_the_schema_adds_information() {
     let mut poor = Vec::new();
     let mut check = |place: String, description: Option<&Positioned<String>>| {
-        // The words of the place, for a type's members those of the type too, say nothing new.
+        // Words of the item's name, and for members also of the type's name, add no information.
         let known = words(&place);
         let said = description.map(|description| words(&description.node)).unwrap_or_default();
         if said.iter().all(|word| known.contains(word)) {
@@ -77,10 +77,10 @@ fn everything_in_the_schema_is_described_in_words_of_its_own() {
             check(format!("{name}.{}", field.name.node), field.description.as_ref());
         }
     }
-    assert!(poor.is_empty(), "{} places say nothing but their names:\n{}", poor.len(), poor.join("\n"));
+    assert!(poor.is_empty(), "{} places describe nothing but their names:\n{}", poor.len(), poor.join("\n"));
 }
 
-/// The words of a name or a text that say something, in lower case and without a plural's s.
+/// The meaningful words of a name or a text, in lower case and without a plural "s".
 fn words(text: &str) -> BTreeSet<String> {
     let (mut apart, mut is_small) = (String::new(), false);
     for character in text.chars() {
@@ -96,7 +96,7 @@ fn words(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn scalars_say_where_they_are_specified() {
+fn scalars_name_their_specification() {
     let printed = printed();
     for (scalar, specification) in [
         ("DateTime", "https://datatracker.ietf.org/doc/html/rfc3339"),
@@ -106,8 +106,8 @@ fn scalars_say_where_they_are_specified() {
     }
 }
 
-/// A field of a root that can fail is null then, and its siblings are kept; those here fail for no caller who is signed in, or
-/// are as the contract has them.
+/// A root field that can fail is nullable, so that its siblings are kept. The exceptions here cannot fail for signed-in
+/// callers, or are prescribed by the contract.
 #[test]
 fn fields_of_roots_are_nullable() {
     let types = types(&printed());
@@ -128,7 +128,7 @@ fn the_schema_holds_the_contract() {
     assert!(lines.is_empty(), "the schema breaks the contract (tests/contract.graphql):\n{}", lines.join("\n"));
 
     let done: Vec<_> = NOT_YET.iter().filter(|place| !missing.iter().any(|(missing, _)| missing == *place)).collect();
-    assert!(done.is_empty(), "the schema has these now; take them out of NOT_YET: {done:?}");
+    assert!(done.is_empty(), "the schema has these now; remove them from NOT_YET: {done:?}");
 }
 
 #[test]
@@ -162,11 +162,11 @@ fn a_breach_of_the_contract_is_found() {
     assert_eq!(find("Int = 1", "Int = 1 y: Int!"), ["P.y"]);
 }
 
-/// Places of the contract that a schema lacks or has otherwise, and what is wrong there.
+/// Places of the contract that a schema lacks or defines differently, and the problem.
 type Missing = Vec<(String, String)>;
 
-/// Compares a schema with the contract. It may add types, fields, and arguments and input fields that need not be given; not
-/// values of an enum or members of a union, for which a client that knows them all has no case.
+/// Compares a schema with the contract. It can add types, fields, and optional arguments and input fields; but no enum
+/// values or union members, which a client that handles all known cases could not handle.
 fn missing(contract: &str, schema: &str) -> Missing {
     let (contract, schema) = (types(contract), types(schema));
     let mut missing = Missing::new();
@@ -213,7 +213,7 @@ fn compare(name: &str, wanted: &TypeKind, found: &TypeKind, missing: &mut Missin
             let names = |members: &[Positioned<Name>]| members.iter().map(|name| name.node.clone()).collect::<Vec<_>>();
             same(name, &names(&wanted.members), &names(&found.members), missing);
         }
-        _ => missing.push((name.to_owned(), "is of another kind".to_owned())),
+        _ => missing.push((name.to_owned(), "is a different kind of type".to_owned())),
     }
 }
 
@@ -248,7 +248,7 @@ fn inputs(
     found: &[Positioned<InputValueDefinition>],
     missing: &mut Missing,
 ) {
-    let say = |input: &InputValueDefinition| match &input.default_value {
+    let describe = |input: &InputValueDefinition| match &input.default_value {
         Some(default) => format!("{} = {}", input.ty.node, default.node),
         None => input.ty.node.to_string(),
     };
@@ -256,7 +256,7 @@ fn inputs(
         match found.iter().map(|found| &found.node).find(|found| found.name == wanted.name) {
             None => missing.push((place(&wanted.name.node), "is missing".to_owned())),
             Some(found) if wanted.ty != found.ty || wanted.default_value != found.default_value => {
-                let what = format!("is {}, and must be {}", say(found), say(wanted));
+                let what = format!("is {}, and must be {}", describe(found), describe(wanted));
                 missing.push((place(&wanted.name.node), what));
             }
             Some(_) => {}
@@ -265,7 +265,7 @@ fn inputs(
     for Positioned { node: new, .. } in found.iter().filter(|new| !wanted.iter().any(|w| w.node.name == new.node.name))
     {
         if !new.ty.node.nullable && new.default_value.is_none() {
-            missing.push((place(&new.name.node), "is new and must be given".to_owned()));
+            missing.push((place(&new.name.node), "is new and required".to_owned()));
         }
     }
 }

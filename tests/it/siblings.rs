@@ -1,4 +1,4 @@
-//! Given an operation of several fields, when one of them fails, then the others say what they wrote or read.
+//! Given an operation with several fields, when one of them fails, then the others return what they wrote or read.
 
 use serde_json::json;
 use tests::{
@@ -7,12 +7,12 @@ use tests::{
 };
 
 tests::on_both! {
-    async fn what_was_written_is_answered_whatever_fails_beside_it(server: Server) {
+    async fn writes_are_returned_although_siblings_fail(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Shared").await;
         let variables = json!({ "p": project.id });
 
-        // Root fields run one after the other; what comes after a failure is done as well.
+        // Root fields run one after the other, also after a failure.
         let query = "mutation($p: ID!) {
             a: updateProject(input: { id: $p, name: \"Renamed\" }) { revision project { name } }
             b: updateFile(input: { projectId: $p, path: \"nope\", content: \"x\" }) { revision }
@@ -28,7 +28,7 @@ tests::on_both! {
         assert_eq!(project.revision().await, 3);
     }
 
-    async fn what_was_read_is_answered_whatever_fails_beside_it(server: Server) {
+    async fn reads_are_returned_although_siblings_fail(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Shared").await;
         for (field, path) in [
@@ -43,7 +43,7 @@ tests::on_both! {
             assert_eq!((answer.errors.len(), &answer.error()["path"]), (1, &json!([path])), "{field}");
         }
 
-        // A text that is no id takes its own place alone.
+        // A malformed id makes only its own entry null.
         let file = project.create_file("a.py", "one\n").await;
         let query = "query($ids: [ID!]!) { viewer { email } nodes(ids: $ids) { id } }";
         let answer = ada.gql(query, json!({ "ids": [file, "nonsense", project.id, "", format!("{file}@01")] })).await;
@@ -53,13 +53,13 @@ tests::on_both! {
         let expected = [1, 3, 4].map(|at| (json!(["nodes", at]), format!("ids[{at}]")));
         assert_eq!(errors, expected);
 
-        // So does one of something that is not there, which is no error.
+        // So does the id of a missing object, which is no error.
         let nowhere = "0192f3a4-5b6c-7d8e-9f00-112233445566";
         let answer = ada.gql(query, json!({ "ids": [nowhere, file] })).await.ok();
         assert_eq!(answer["nodes"], json!([null, { "id": file }]));
     }
 
-    async fn a_payload_leads_to_what_it_changed(server: Server) {
+    async fn a_payload_links_to_the_changed_objects(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let project = Project::create(&ada, "Shared").await;
         let bob_id = text(&bob.gql("{ viewer { id } }", json!({})).await.ok()["viewer"]["id"]);

@@ -1,4 +1,5 @@
-//! What this server adds to the protocol of its sockets: how much one may ask for, and what a slow, silent or dead client meets.
+//! The server's own limits on sockets: how many operations a socket can have, and how slow, silent and dead clients are
+//! handled.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use tokio_tungstenite::tungstenite::{
 use super::protocol::{EVENTS, Project, VIEWER, bare, closed, is_next, text};
 
 tests::on_sqlite! {
-    async fn a_socket_has_so_many_operations_and_is_told_which_setting_says_so(database: Database) {
+    async fn the_number_of_operations_of_a_socket_is_limited_and_the_error_names_the_setting(database: Database) {
         let server = Server::start_with(&database, &["--max-socket-operations", "2"]).await;
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut socket = project.owner.greeted().await;
@@ -31,11 +32,11 @@ tests::on_sqlite! {
         assert_eq!(answer["payload"][0]["extensions"]["code"], "RATE_LIMITED");
         assert!(text(&answer["payload"][0]["message"]).contains("--max-socket-operations"));
 
-        // The others go on, and one that completes makes room.
-        project.say("on").await;
-        let mut heard = [text(&socket.message().await["id"]), text(&socket.message().await["id"])];
-        heard.sort();
-        assert_eq!(heard, ["1", "2"]);
+        // The other operations continue, and a completed one makes room.
+        project.add_message("on").await;
+        let mut received = [text(&socket.message().await["id"]), text(&socket.message().await["id"])];
+        received.sort();
+        assert_eq!(received, ["1", "2"]);
         socket.send(json!({ "type": "complete", "id": "1" })).await;
         socket.start("3", VIEWER, json!({})).await;
         assert!(is_next(&socket.message().await, "3"));
@@ -47,7 +48,7 @@ tests::on_sqlite! {
         let project = Project::create(&server.user("ada@example.com")).await;
         let large = "x".repeat(10_000);
         for _ in 0..EVENTS_THERE {
-            project.say(&large).await;
+            project.add_message(&large).await;
         }
         let mut socket = project.owner.greeted().await;
         socket.start("hot", EVENTS, project.events_after(0)).await;
@@ -63,12 +64,12 @@ tests::on_sqlite! {
                 message => assert_eq!(message, json!({ "type": "complete", "id": "asked" })),
             }
         }
-        // The network's buffers hold a few hundred kilobytes of the stream before the answer's turn comes.
+        // The network's buffers hold a few hundred kilobytes of the stream before the response's turn comes.
         let most = EVENTS_THERE / 2;
         assert!(answered.unwrap() < most && ponged.unwrap() < most, "after {answered:?} and {ponged:?} events");
     }
 
-    async fn an_address_has_so_many_sockets_of_nobody_and_each_that_is_signed_in_makes_room(database: Database) {
+    async fn the_number_of_anonymous_sockets_of_an_address_is_limited(database: Database) {
         let server = Server::start_with(&database, &["--max-address-sockets", "2", "--trusted-proxies", "1"]).await;
         let base = server.anonymous().base().to_owned();
         let connect = async |address| Socket::connect(&base, "graphql-transport-ws", &[("x-forwarded-for", address)]).await;
@@ -82,7 +83,7 @@ tests::on_sqlite! {
         };
         assert!(refused().await.contains("--max-address-sockets"));
         connect("192.0.2.2").await.unwrap();
-        // Without a token it is nobody's for as long as it is there.
+        // A socket without a token stays anonymous for its lifetime.
         second.greet(Value::Null).await;
         refused().await;
         first.greet(json!({ "token": token("ada@example.com") })).await;
@@ -94,7 +95,7 @@ tests::on_sqlite! {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(Duration::from_secs(10), again).await.expect("whoever goes makes room");
+        timeout(Duration::from_secs(10), again).await.expect("a closed socket makes room");
         server.stop().await;
     }
 
@@ -105,10 +106,10 @@ tests::on_sqlite! {
         let (ada, large) = (server.user("ada@example.com"), "x".repeat(500_000));
         let write = async |project: &Project| {
             for _ in 0..WRITES {
-                project.say(&large).await;
+                project.add_message(&large).await;
             }
         };
-        // As much as the writes themselves take.
+        // The memory that the writes themselves take.
         write(&Project::create(&ada).await).await;
         let before = server.resident_bytes();
         let project = Project::create(&ada).await;
@@ -119,7 +120,7 @@ tests::on_sqlite! {
             readers.push(reader);
         }
         write(&project).await;
-        // Each would have 30 MB to wait for.
+        // Each reader is 30 MB behind.
         let each = server.resident_bytes().saturating_sub(before) / READERS as u64;
         assert!(each < 5_000_000, "{each} bytes a reader");
         for reader in &mut readers {
@@ -127,9 +128,9 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_slow_reader_misses_nothing_and_hears_nothing_twice(server: Server) {
-        // Given listeners that do not read while far more is written than any buffer holds, one of whom wants to be told at first
-        // where they stand …
+    async fn a_slow_reader_receives_everything_exactly_once(server: Server) {
+        // Given subscribers that do not read while far more is written than any buffer holds, one of which requested
+        // its starting position …
         const MESSAGES: u64 = 200;
         let project = Project::create(&server.user("ada@example.com")).await;
         let ready = EVENTS.replace("afterRevision: $after", "afterRevision: $after, ready: true");
@@ -140,22 +141,22 @@ tests::on_sqlite! {
         let large = "x".repeat(100_000);
         let started = Instant::now();
         for _ in 0..MESSAGES {
-            project.say(&large).await;
+            project.add_message(&large).await;
         }
-        assert!(started.elapsed() < Duration::from_secs(50), "the server gives a silent peer up after a minute");
-        // … when they read at last, then every revision is there, once and in order, and so is what comes after.
+        assert!(started.elapsed() < Duration::from_secs(50), "the server drops a silent peer after a minute");
+        // … when they read at last, then every revision arrives, once and in order, and so do later ones.
         for listener in &mut listeners {
             for revision in 1..=MESSAGES + 2 {
                 assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
             }
         }
-        let revision = project.say("and on").await;
+        let revision = project.add_message("and on").await;
         for listener in &mut listeners {
             assert_eq!(listener.event().await["projectEvents"]["revision"], revision);
         }
     }
 
-    async fn a_client_that_only_listens_is_pinged_and_one_that_is_dead_is_let_go(database: Database) {
+    async fn a_silent_client_is_pinged_and_a_dead_one_is_dropped(database: Database) {
         let server = Server::start_with(&database, &["--socket-ping-seconds", "1"]).await;
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut dead = project.owner.greeted().await;
@@ -164,14 +165,14 @@ tests::on_sqlite! {
         for _ in 0..5 {
             alive.pinged().await;
         }
-        project.say("still here").await;
+        project.add_message("still here").await;
         assert!(is_next(&alive.message().await, "1"));
-        // The other one has answered nothing meanwhile.
+        // The other client has not answered any ping.
         assert_eq!(dead.next().await, Frame::Gone);
         server.stop().await;
     }
 
-    async fn a_token_that_ends_ends_its_socket_with_4403(server: Server) {
+    async fn an_expired_token_closes_its_socket_with_4403(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         let now = clock::now().timestamp();
         let brief = project.owner.with_token(Some(token_with("ada@example.com", json!({ "exp": now + 3 }))));
@@ -182,13 +183,13 @@ tests::on_sqlite! {
         let late = clock::now().timestamp() - now;
         assert!((3..=4).contains(&late), "ended after {late} seconds");
 
-        // Whoever comes back with a new token misses nothing.
-        project.say("meanwhile").await;
+        // A client that reconnects with a new token misses nothing.
+        project.add_message("meanwhile").await;
         let mut again = project.owner.subscribe(EVENTS, project.events_after(2)).await;
         assert_eq!(again.event().await["projectEvents"]["message"]["content"], "meanwhile");
     }
 
-    async fn a_client_that_closes_is_answered_and_leaves_nothing_behind(server: Server) {
+    async fn a_close_is_answered_and_leaves_nothing_behind(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut socket = project.owner.greeted().await;
         socket.start("1", EVENTS, project.events_after(2)).await;
@@ -197,10 +198,10 @@ tests::on_sqlite! {
         assert_eq!(closed(socket.next().await).0, 1000);
         assert_eq!(socket.next().await, Frame::Gone);
         let stop = timeout(Duration::from_secs(3), server.stop()).await;
-        assert!(stop.is_ok(), "the socket's task is still there");
+        assert!(stop.is_ok(), "the socket's task still runs");
     }
 
-    async fn a_server_that_stops_says_1001_and_a_listener_goes_on_elsewhere(database: Database) {
+    async fn a_stopping_server_closes_with_1001_and_subscribers_continue_elsewhere(database: Database) {
         let server = Server::start(&database).await;
         let project = Project::create(&server.user("ada@example.com")).await;
         let mut listener = Subscription::start(project.owner.greeted().await, EVENTS, project.events_after(0)).await;
@@ -224,20 +225,20 @@ tests::on_sqlite! {
 
         let server = Server::start(&database).await;
         let project = Project { owner: server.user("ada@example.com"), ..project };
-        project.say("to the next server").await;
+        project.add_message("to the next server").await;
         let mut listener = project.owner.subscribe(EVENTS, project.events_after(2)).await;
         assert_eq!(listener.event().await["projectEvents"]["message"]["content"], "to the next server");
         server.stop().await;
     }
 
-    async fn a_client_that_vanishes_takes_its_operations_with_it(server: Server) {
+    async fn the_operations_of_a_vanished_client_end(server: Server) {
         let project = Project::create(&server.user("ada@example.com")).await;
         for _ in 0..20 {
             let mut socket = project.owner.greeted().await;
             socket.start("1", EVENTS, project.events_after(2)).await;
             drop(socket);
         }
-        // The listeners' sweep costs statements for as long as there are listeners.
+        // The sweep costs statements as long as there are subscribers.
         sleep(Duration::from_secs(1)).await;
         let before = server.statements();
         sleep(Duration::from_secs(5)).await;

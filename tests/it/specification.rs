@@ -1,5 +1,5 @@
-//! Documents and variables are read and judged as the GraphQL specification says; `clients/typescript/test/corpus.test.mjs` compares
-//! many more with npm `graphql`.
+//! Documents and variables are parsed and validated as in the GraphQL specification;
+//! `clients/typescript/test/corpus.test.mjs` compares many more with the npm package `graphql`.
 
 use serde_json::{Value, json};
 use tests::{
@@ -21,7 +21,7 @@ async fn post(client: &Client, body: &str) -> Response {
     client.send("POST", "/graphql", &headers, body.to_owned()).await.unwrap().graphql().unwrap()
 }
 
-/// Asks, and compares the code of the refusal; a refusal has no data.
+/// Sends the query and compares the error code. A refused operation has no data.
 async fn expect(client: &Client, query: &str, variables: Value, code: &str) {
     let answer = post(client, &json!({ "query": query, "variables": variables }).to_string()).await;
     let found = if answer.errors.is_empty() { "ok" } else { answer.error_code() };
@@ -31,7 +31,7 @@ async fn expect(client: &Client, query: &str, variables: Value, code: &str) {
     }
 }
 
-/// The paths of an answer's errors.
+/// The paths of the response's errors.
 fn paths(answer: &Response) -> Vec<Value> {
     answer.errors.iter().map(|error| error["path"].clone()).collect()
 }
@@ -68,7 +68,7 @@ tests::on_both! {
         }
     }
 
-    async fn nothing_runs_of_a_document_that_is_not_valid(server: Server) {
+    async fn an_invalid_document_does_not_run_at_all(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Kept").await;
         let before = project.state().await;
         let rename = |more: &str| format!("mutation {{ updateProject(input: {{ id: \"{}\", name: \"Changed\" }}) {{ revision }} {more} }}", project.id);
@@ -76,7 +76,7 @@ tests::on_both! {
             ("__typename @aa", INVALID),
             ("__typename(a: 1)", INVALID),
             ("...F", INVALID),
-            ("x: updateProject(input: { id: \"a\", status: \"ACTIVE\" }) { revision }", INPUT),
+            ("x: updateProject(input: { id: \"a\", status: \"ACTIVE\" }) { revision }", INVALID),
             ("x: updateProject(input: { id: \"a\", id: \"b\" }) { revision }", INVALID),
             ("x: updateProject(input: { id: \"a\", config: $a }) { revision }", INVALID),
             ("x: updateProject(input: { id: \"a\", config: { b: [$a] } }) { revision }", INVALID),
@@ -90,7 +90,7 @@ tests::on_both! {
         expect(&project.client, &rename(""), json!({}), "ok").await;
     }
 
-    async fn variables_that_are_none_of_their_type_are_refused_before_anything_runs(server: Server) {
+    async fn variables_of_the_wrong_type_are_refused_before_anything_runs(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Kept").await;
         let before = project.state().await;
         let both = "mutation($n: UpdateProjectInput!, $f: SyncFilesInput!) { updateProject(input: $n) { revision } syncFiles(input: $f) { revision } }";
@@ -133,12 +133,22 @@ tests::on_both! {
         let project = Project::create(&server.user("ada@example.com"), "Paths").await;
         project.create_file("a.py", "one\n").await;
         project.create_file("b.py", "one\n").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Two files", true).await;
+        for path in ["c.py", "d.py"] {
+            project.write("createFile", json!({ "path": path, "messageId": message }), "revision").await;
+        }
+        project.write("saveAgentConfiguration", tests::project::settings("Agent"), "revision").await;
         let ada = &project.client;
         for (query, path) in [
             ("{ projects(first: 1) { nodes { f: files(at: 99999) { totalCount } } } }", json!(["projects", "nodes", 0, "f"])),
             ("{ projects(first: 1) { edges { node { ...F } } } } fragment F on Project { name g: files(at: 99999) { totalCount } }", json!(["projects", "edges", 0, "node", "g"])),
             ("{ projects(first: 1) { nodes { id files { nodes { path v: versions(first: -1) { totalCount } } } } } }", json!(["projects", "nodes", 0, "files", "nodes", 0, "v"])),
             ("{ p: projects(first: 1) { nodes { ... { ... on Project { files(first: -5) { totalCount } } } } } }", json!(["p", "nodes", 0, "files"])),
+            ("{ projects(first: 1) { nodes { events(first: 2) { changes(first: 1) { file { v: versions(first: -1) { totalCount } } } } } } }", json!(["projects", "nodes", 0, "events", 1, "changes", 0, "file", "v"])),
+            ("{ projects(first: 1) { nodes { sessions(first: 1) { nodes { checkpoints(first: 1) { changes(first: 1) { file { v: versions(first: -1) { totalCount } } } } } } } } }",
+                json!(["projects", "nodes", 0, "sessions", "nodes", 0, "checkpoints", 0, "changes", 0, "file", "v"])),
+            ("{ projects(first: 1) { nodes { agentConfigurations(first: 1) { v: versions(first: -1) { totalCount } } } } }", json!(["projects", "nodes", 0, "agentConfigurations", 0, "v"])),
         ] {
             let answer = ada.gql(query, json!({})).await;
             assert!(paths(&answer).contains(&path), "{query}: {:?}", answer.errors);
@@ -149,7 +159,7 @@ tests::on_both! {
         let answer = ada.gql(&nodes, json!({})).await;
         assert!(paths(&answer).iter().all(|path| path[0] == "nodes" && path[2] == "h"), "{:?}", answer.errors);
         assert!(!answer.errors.is_empty());
-        // By the doors that stream, too.
+        // In streams, too.
         let mut socket = ada.greeted().await;
         socket.start("1", "{ projects(first: 1) { nodes { f: files(at: 99999) { totalCount } } } }", json!({})).await;
         assert_eq!(socket.message().await["payload"]["errors"][0]["path"], json!(["projects", "nodes", 0, "f"]));
@@ -157,7 +167,7 @@ tests::on_both! {
 }
 
 tests::on_sqlite! {
-    async fn a_document_has_the_verdict_of_the_specification(server: Server) {
+    async fn documents_are_validated_as_in_the_specification(server: Server) {
         let ada = server.user("ada@example.com");
         for (query, code) in [
             ("{ __typename @aa }", INVALID),
@@ -165,7 +175,8 @@ tests::on_sqlite! {
             ("query($a: ID) { node(id: $a) { id } }", INVALID),
             ("query($a: ID = null) { node(id: $a) { id } }", INVALID),
             ("{ viewer { x: id ...F } } fragment F on User { x: email }", INVALID),
-            ("{ projects(filter: { status: \"ACTIVE\" }) { totalCount } }", INPUT),
+            ("{ projects(filter: { status: \"ACTIVE\" }) { totalCount } }", INVALID),
+            ("{ projects(first: \"x\") { totalCount } }", INVALID),
             ("{ projects(filter: { search: \"a\", search: \"b\" }) { totalCount } }", INVALID),
             ("query ( ) { viewer { id } }", SYNTAX),
             ("{ viewer { ...on } } fragment on on User { id }", SYNTAX),
@@ -176,7 +187,7 @@ tests::on_sqlite! {
             ("{ node(id: 99999999999999999999) { id } }", "ok"),
             ("{ projects(first: -0) { totalCount } }", "ok"),
             ("{ viewer { ...F } } fragment F on User { id ...F }", INVALID),
-            ("{ project(id: \"a\", at: { revision: 1, messageId: \"a\" }) { id } }", INPUT),
+            ("{ project(id: \"a\", at: { revision: 1, messageId: \"a\" }) { id } }", INVALID),
             ("query($r: Int) { project(id: \"a\", at: { revision: $r }) { id } }", INVALID),
             ("{ viewer { ... @defer { id } } }", INVALID),
             ("type A { b: Int }", INVALID),
@@ -196,7 +207,7 @@ tests::on_sqlite! {
         assert_eq!(answer.errors[2]["locations"], json!([{ "line": 1, "column": 22 }]));
     }
 
-    async fn numbers_of_variables_may_be_written_any_way(server: Server) {
+    async fn numbers_in_variables_can_be_written_in_any_form(server: Server) {
         let ada = server.user("ada@example.com");
         let query = "query($n: Int) { projects(first: $n) { totalCount } }";
         for (number, code) in [("1", "ok"), ("1.0", "ok"), ("1e2", "ok"), ("10e-1", "ok"), ("-0.0", "ok"), ("1.5", INPUT), ("1e300", INPUT), ("\"1\"", INPUT)] {
@@ -205,7 +216,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn conditions_see_the_defaults_of_variables(server: Server) {
+    async fn conditions_use_the_defaults_of_variables(server: Server) {
         let ada = server.user("ada@example.com");
         for (query, variables, keys) in [
             ("query($b: Boolean = true) { viewer { id @include(if: $b) email } }", json!({}), &["email", "id"][..]),
@@ -220,7 +231,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn an_empty_operation_name_is_none(server: Server) {
+    async fn an_empty_operation_name_counts_as_none(server: Server) {
         let ada = server.user("ada@example.com");
         for query in ["{ viewer { email } }", "query A { viewer { email } }"] {
             let body = json!({ "query": query, "operationName": "" });
@@ -233,7 +244,7 @@ tests::on_sqlite! {
         assert_eq!(post(&ada, &several.to_string()).await.error_code(), INPUT);
     }
 
-    async fn half_a_character_ends_one_operation_and_nothing_else(server: Server) {
+    async fn a_lone_surrogate_ends_only_its_operation(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Surrogates").await;
         let ada = &project.client;
         let add = r#"{"query":"mutation($c: String!) { appendToMessage(input: { messageId: \"a\", offset: 0, content: $c }) { revision } }","variables":{"c":"Hello \ud83d"}}"#;
@@ -249,7 +260,7 @@ tests::on_sqlite! {
             assert_eq!(refused["payload"][0]["extensions"]["code"], INPUT);
             assert!(refused["payload"][0]["message"].as_str().unwrap().contains("lone surrogate"), "{refused}");
         }
-        // What else there was goes on.
+        // Other operations continue.
         project.create_file("a.py", "one\n").await;
         assert_eq!(socket.message().await["id"], "events");
 
@@ -266,7 +277,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_subscription_may_select_its_field_as_any_operation_may(server: Server) {
+    async fn a_subscription_can_select_its_field_in_every_way(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Heard").await;
         for selection in [
             "...F } fragment F on Subscription { e: projectEvents(projectId: $id, ready: true) { revision kind }",
@@ -275,19 +286,19 @@ tests::on_sqlite! {
             "e: projectEvents(projectId: $id, ready: true) @include(if: true) { revision ...G } } fragment G on ProjectEvent { kind",
         ] {
             let query = format!("subscription($id: ID!) {{ {selection} }}");
-            let mut heard = project.client.subscribe(&query, json!({ "id": project.id })).await;
-            let event = heard.event().await;
+            let mut subscription = project.client.subscribe(&query, json!({ "id": project.id })).await;
+            let event = subscription.event().await;
             assert!(event["e"]["revision"].is_u64() && event["e"]["kind"].is_string(), "{selection}: {event}");
         }
         for selection in ["__typename", "projectEvents(projectId: $id) { revision } presence(projectId: $id) { user { id } }"] {
             let query = format!("subscription($id: ID!) {{ {selection} }}");
-            let mut heard = project.client.subscribe(&query, json!({ "id": project.id })).await;
-            let errors = heard.next().await.unwrap().unwrap_err();
+            let mut subscription = project.client.subscribe(&query, json!({ "id": project.id })).await;
+            let errors = subscription.next().await.unwrap().unwrap_err();
             assert_eq!(errors[0]["extensions"]["code"], INVALID, "{selection}");
         }
     }
 
-    async fn names_that_are_similar_are_not_told_where_introspection_is_off(database: Database) {
+    async fn without_introspection_errors_suggest_no_names(database: Database) {
         let server = Server::start_with(&database, &["--introspection=false"]).await;
         let ada = server.user("ada@example.com");
         for query in ["{ viewr { id } }", "{ viewer { emial } }", "{ projects(frist: 1) { totalCount } }", "{ projects(filter: { serch: \"a\" }) { totalCount } }"] {

@@ -1,5 +1,5 @@
-//! Given changes of files, when they are taken back one after the other, all that one message wrote at once, or done again, then
-//! states are compared, later edits elsewhere are kept, and the log says what was taken back by what.
+//! Given changes of files, when they are undone one after the other, all of one message at once, or redone, then states
+//! are compared, later edits elsewhere are kept, and the log states which revision undoes which.
 
 use serde_json::{Value, json};
 use tests::{
@@ -47,22 +47,22 @@ fn lines(changed: &[(usize, &str)]) -> String {
 }
 
 tests::on_both! {
-    async fn steps_are_taken_back_one_after_the_other(server: Server) {
+    async fn steps_are_undone_one_after_the_other(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Steps").await;
         for text in ["one\n", "two\n", "three\n", "four\n"] {
             sync(&project, &[("a", text)], json!({})).await;
         }
-        // By their numbers: 5 leaves `a` as 4 did, byte for byte.
+        // By revision: undoing 5 leaves `a` as 4 did, byte for byte.
         for (revision, left) in [(5, "three\n"), (4, "two\n"), (3, "one\n")] {
             undo(&project, json!({ "revision": revision })).await;
             assert_eq!(content(&project, "a").await.as_deref(), Some(left));
         }
         undo(&project, json!({ "revision": 2 })).await;
         assert_eq!(content(&project, "a").await, None);
-        // Out of order: nothing is left of them.
+        // Out of order: there is nothing left to undo.
         refused(&project, "undo", json!({ "revision": 4 }), "CONFLICT").await;
 
-        // Without a number: the newest that is not taken back; all of them are, and a redo brings them back.
+        // Without a revision: the newest one that is not undone. In the end all are undone, and redo restores them.
         let answer = refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
         assert_eq!(answer.error()["message"], "There is nothing to undo.");
         for back in ["one\n", "two\n", "three\n", "four\n"] {
@@ -74,7 +74,7 @@ tests::on_both! {
             undo(&project, json!({})).await;
             assert_eq!(content(&project, "a").await.as_deref(), left);
         }
-        // What else happens is no step, and a new change is one.
+        // Other events are no steps, but a new change is one.
         redo(&project).await;
         redo(&project).await;
         let session = project.start_session().await;
@@ -88,25 +88,25 @@ tests::on_both! {
         assert_eq!(content(&project, "a").await.as_deref(), Some("one\n"));
     }
 
-    async fn a_step_that_can_no_longer_be_taken_hides_none_before_it(server: Server) {
+    async fn a_step_that_cannot_be_undone_hides_no_earlier_one(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Hidden").await;
         sync(&project, &[("old", "1\n")], json!({})).await;
         let first = sync(&project, &[("f", "1\n")], json!({})).await;
         sync(&project, &[("f", "2\n")], json!({})).await;
         sync(&project, &[("f", "1\n")], json!({})).await;
-        // The oldest change of `f` is taken back on purpose, which leaves nothing for the two after it to go back to.
+        // The oldest change of `f` is undone explicitly, so the two after it have no state to return to.
         undo(&project, json!({ "revision": first })).await;
         assert_eq!(content(&project, "f").await, None);
         undo(&project, json!({})).await;
         assert_eq!(content(&project, "old").await, None);
-        // With nothing else left, what is in the way is named.
+        // If no other step is left, the error names the conflict.
         let answer = refused(&project, "undo", json!({}), "CONFLICT").await;
         assert_eq!(answer.error()["extensions"]["paths"], json!(["f"]));
         redo(&project).await;
         assert_eq!(content(&project, "old").await.as_deref(), Some("1\n"));
     }
 
-    async fn the_log_says_what_takes_back_what(server: Server) {
+    async fn the_log_states_what_undoes_what(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Links").await;
         let made = sync(&project, &[("a", "one\n")], json!({})).await;
         let undone = undo(&project, json!({})).await;
@@ -129,7 +129,7 @@ tests::on_both! {
         let log = project.ask(&format!("events(afterRevision: {}, first: 1) {{ undoneBy }}", made - 1)).await;
         assert_eq!(log["events"][0]["undoneBy"], made + 3);
 
-        // The project's own fields are steps too.
+        // Changes of the project's own fields are steps too.
         project.client.mutate("updateProject", json!({ "id": project.id, "name": "Second" }), "revision").await.ok();
         project.client.mutate("updateProject", json!({ "id": project.id, "name": "Third" }), "revision").await.ok();
         for name in ["Second", "Links"] {
@@ -152,7 +152,7 @@ tests::on_both! {
         assert_eq!(content(&project, "a").await, Some(lines(&[(10, "ten")])));
         assert_eq!(content(&project, "b").await.as_deref(), Some("b\n"));
 
-        // A move since is kept too, and so is an edit of what was moved.
+        // A later move is kept too, and so is an edit of the moved file.
         let edited = project.update_file("a", &lines(&[(2, "zwei"), (10, "ten")])).await;
         project.write("renameFile", json!({ "path": "a", "newPath": "lib/a" }), "revision").await;
         undo(&project, json!({ "revision": edited })).await;
@@ -163,7 +163,7 @@ tests::on_both! {
         assert_eq!((&undone["changes"][0]["type"], &undone["changes"][0]["path"]), (&json!("RENAME"), &json!("lib/a")));
         assert_eq!(content(&project, "lib/a").await, Some(lines(&[(1, "one")])));
 
-        // What is not clean comes as a stale write's merge does, and nothing is written.
+        // A conflict is returned as for a stale write, and nothing is written.
         let touched = sync(&project, &[("lib/a", &lines(&[(1, "uno")])), ("b", "BB\n")], json!({})).await;
         project.update_file("lib/a", &lines(&[(1, "eins")])).await;
         let answer = refused(&project, "undo", json!({ "revision": touched }), "CONFLICT").await;
@@ -175,7 +175,7 @@ tests::on_both! {
         let version = project.ask("file(path: \"lib/a\") { version }").await["file"]["version"].take();
         let file = json!({ "path": "lib/a", "currentVersion": version, "currentHash": sha256(lines(&[(1, "eins")])), "merge": merge });
         assert_eq!((&shown["files"], &shown["currentVersion"]), (&json!([file]), &version));
-        // What is gone, or made by what is taken back and edited since, has no merge.
+        // A deleted file, and a file that the undone revision created and that was edited since, have no merge.
         project.write("deleteFile", json!({ "path": "lib/a" }), "revision").await;
         let answer = refused(&project, "undo", json!({ "revision": touched }), "CONFLICT").await;
         assert_eq!(answer.error()["extensions"]["files"], json!([{ "path": "lib/a", "currentVersion": null, "currentHash": null, "merge": null }]));
@@ -185,7 +185,7 @@ tests::on_both! {
         refused(&project, "undo", json!({ "revision": made }), "CONFLICT").await;
     }
 
-    async fn all_that_one_message_wrote_is_taken_back_at_once(server: Server) {
+    async fn everything_that_one_message_wrote_is_undone_at_once(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Messages").await;
         project.create_file("a", &lines(&[])).await;
         project.create_file("kept", "kept\n").await;
@@ -207,7 +207,7 @@ tests::on_both! {
         redo(&project).await;
         assert_eq!(project.contents().await, done);
 
-        // Somebody else's edit between and after stays, and what is taken back already is no obstacle.
+        // Other users' edits between and after stay, and revisions that are already undone are no obstacle.
         undo(&project, json!({ "revision": third })).await;
         project.update_file("a", &lines(&[(1, "one"), (10, "ten")])).await;
         undo(&project, json!({ "messageId": message })).await;
@@ -223,7 +223,7 @@ tests::on_both! {
         assert_eq!(text(&project.ask("name").await["name"]), "Messages");
     }
 
-    async fn a_path_has_one_lineage_with_its_deletions(server: Server) {
+    async fn a_path_has_one_history_across_deletions(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Lineage").await;
         let session = project.start_session().await;
         let (wrote, again) = (project.add_message(&session, "Wrote", true).await, project.add_message(&session, "Again", true).await);
@@ -242,7 +242,7 @@ tests::on_both! {
         assert_eq!(each(&shown["file"]["versions"]["nodes"], "content"), [json!("1\n2\nthree\n"), json!(null), json!("1\n2\n3\n")]);
         assert_eq!(blamed(&shown), [json!([1, 2, "Wrote"]), json!([3, 3, "Again"])]);
 
-        // Deleted and brought back, or rolled back, lines keep the message that wrote them.
+        // After a deletion and an undo, or a restore, lines keep the message that wrote them.
         project.write("deleteFile", json!({ "path": "a" }), "revision").await;
         undo(&project, json!({})).await;
         assert_eq!(blamed(&project.ask(select).await), [json!([1, 2, "Wrote"]), json!([3, 3, "Again"])]);
@@ -250,16 +250,68 @@ tests::on_both! {
         project.update_file("a", "other\n").await;
         project.write("restoreRevision", json!({ "revision": then }), "revision").await;
         assert_eq!(blamed(&project.ask(select).await), [json!([1, 2, "Wrote"]), json!([3, 3, "Again"])]);
-        // So do those that a merge brings back, and what stays beside them is still its writer's.
+        // So do lines that a merge restores; other lines keep their author.
         let gone = project.update_file("a", "1\n2\n").await;
         project.update_file("a", "zero\n1\n2\n").await;
         let merged = project.mutate("undo", json!({ "revision": gone }), "revision").await;
         merged.data().unwrap();
         assert_eq!(blamed(&project.ask(select).await), [json!([1, 1, null]), json!([2, 3, "Wrote"]), json!([4, 4, "Again"])]);
-        // Of different kinds, and by moves, files stay what they are.
+        // Files of different kinds, and moved files, keep their identity.
         project.write("deleteFile", json!({ "path": "a" }), "revision").await;
         let folder = project.write("createFile", json!({ "path": "a", "type": "FOLDER" }), "file { id version }").await;
         assert_ne!(folder["file"]["id"], made["file"]["id"]);
         assert_eq!(folder["file"]["version"], 1);
+    }
+
+    async fn what_was_gone_when_the_rest_was_taken_back_is_in_reach_once_it_is_back(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        sync(&project, &[("a", "a1\n"), ("b", "b1\n")], json!({})).await;
+        let both = sync(&project, &[("a", "a2\n"), ("b", "b2\n")], json!({})).await;
+        let by_hand = sync(&project, &[("a", "a1\n")], json!({})).await;
+        // `a` is as before already, so this takes back `b` alone …
+        let taken = undo(&project, json!({ "revision": both })).await;
+        assert_eq!(each(&taken["changes"], "path"), ["b"]);
+        // … and the step that takes back the hand's change brings back that of `a`, which is the next step.
+        let taken = undo(&project, json!({})).await;
+        assert_eq!((each(&taken["changes"], "path"), content(&project, "a").await.as_deref()), (vec![json!("a")], Some("a2\n")));
+        assert_eq!(each(&project.ask("events(afterRevision: 3) { undoneBy }").await["events"], "undoneBy")[0], json!(taken["revision"]));
+        assert!(by_hand > both);
+        let taken = undo(&project, json!({})).await;
+        assert_eq!((each(&taken["changes"], "path"), content(&project, "a").await.as_deref()), (vec![json!("a")], Some("a1\n")));
+        assert_eq!(content(&project, "b").await.as_deref(), Some("b1\n"));
+        // Then the first revision, and no more: nothing goes round.
+        undo(&project, json!({})).await;
+        assert_eq!(project.contents().await, []);
+        refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
+        // And all of it again, step by step.
+        for _ in 0..4 {
+            redo(&project).await;
+        }
+        assert_eq!(project.contents().await, [("a".to_owned(), "a1\n".to_owned()), ("b".to_owned(), "b2\n".to_owned())]);
+        refused(&project, "redo", json!({}), "BAD_USER_INPUT").await;
+    }
+
+    async fn an_undo_of_a_message_takes_back_each_change_once(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Steps").await;
+        let session = project.start_session().await;
+        let message = project.add_message(&session, "Done", false).await;
+        let of = json!({ "sessionId": session, "messageId": message });
+        sync(&project, &[("a", "a1\n"), ("b", "b1\n")], of.clone()).await;
+        sync(&project, &[("a", "a2\n"), ("c", "c\n")], of.clone()).await;
+        sync(&project, &[("a", "a1\n")], of).await;
+        undo(&project, json!({})).await;
+        assert_eq!(content(&project, "a").await.as_deref(), Some("a2\n"));
+        let taken = undo(&project, json!({ "messageId": message })).await;
+        assert_eq!(each(&taken["changes"], "path"), ["a", "b", "c"]);
+        assert_eq!(project.contents().await, []);
+        refused(&project, "undo", json!({}), "BAD_USER_INPUT").await;
+        refused(&project, "undo", json!({ "messageId": message }), "CONFLICT").await;
+        // What somebody makes by hand as it was is theirs, and not the message's.
+        sync(&project, &[("b", "b1\n")], json!({})).await;
+        refused(&project, "undo", json!({ "messageId": message }), "CONFLICT").await;
+        undo(&project, json!({})).await;
+        redo(&project).await;
+        redo(&project).await;
+        assert_eq!(project.contents().await.len(), 3);
     }
 }

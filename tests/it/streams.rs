@@ -1,5 +1,5 @@
-//! Listening by HTTP: server-sent events (`graphql-sse`, distinct connections mode) and `multipart/mixed`, by the same rules as
-//! on a WebSocket.
+//! Subscriptions over HTTP: server-sent events (`graphql-sse`, distinct connections mode) and `multipart/mixed`, by the
+//! same rules as on a WebSocket.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn listen(client: &Client, accept: &str, project: &Project, after: Value, 
     client.stream(accept, more, &body).await
 }
 
-/// The next block of a stream of events that is not a comment, without the blank line that ends it.
+/// The next block of an event stream that is not a comment, without the blank line that ends it.
 async fn event(stream: &mut Stream) -> Option<String> {
     loop {
         let block = stream.until("\n\n").await?;
@@ -36,7 +36,7 @@ fn next(revision: i64, kind: &str) -> String {
     format!("id: {revision}\nevent: next\ndata: {data}")
 }
 
-/// The next part that is not a heart-beat.
+/// The next part that is not a heartbeat.
 async fn part(stream: &mut Stream) -> Option<Value> {
     loop {
         let part = stream.until("\r\n--graphql").await?;
@@ -53,32 +53,32 @@ async fn part(stream: &mut Stream) -> Option<Value> {
 }
 
 tests::on_both! {
-    async fn an_event_stream_replays_and_goes_on_live(server: Server) {
+    async fn an_event_stream_replays_and_continues_live(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Events").await;
-        let mut heard = listen(&project.client, EVENTS, &project, json!(0), &[]).await;
-        assert_eq!((heard.status, heard.header("content-type")), (200, "text/event-stream; charset=utf-8"));
-        assert_eq!(event(&mut heard).await.unwrap(), next(1, "PROJECT_CREATED"));
+        let mut stream = listen(&project.client, EVENTS, &project, json!(0), &[]).await;
+        assert_eq!((stream.status, stream.header("content-type")), (200, "text/event-stream; charset=utf-8"));
+        assert_eq!(event(&mut stream).await.unwrap(), next(1, "PROJECT_CREATED"));
         project.create_file("a.py", "").await;
-        assert_eq!(event(&mut heard).await.unwrap(), next(2, "FILES_CHANGED"));
+        assert_eq!(event(&mut stream).await.unwrap(), next(2, "FILES_CHANGED"));
 
-        // Who comes back says by the header of an `EventSource` what it has heard, whatever the document says.
-        drop(heard);
+        // On a reconnect, the header of an `EventSource` gives the position, and takes precedence over the document.
+        drop(stream);
         project.start_session().await;
         let mut again = listen(&project.client, EVENTS, &project, json!(0), &[("last-event-id", "2")]).await;
         assert_eq!(event(&mut again).await.unwrap(), next(3, "SESSION_STARTED"));
     }
 
-    async fn parts_replay_and_go_on_live(server: Server) {
+    async fn multipart_replays_and_continues_live(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Parts").await;
-        let mut heard = listen(&project.client, PARTS, &project, json!(0), &[]).await;
-        assert_eq!((heard.status, heard.header("content-type")), (200, r#"multipart/mixed;boundary="graphql";subscriptionSpec="1.0""#));
+        let mut stream = listen(&project.client, PARTS, &project, json!(0), &[]).await;
+        assert_eq!((stream.status, stream.header("content-type")), (200, r#"multipart/mixed;boundary="graphql";subscriptionSpec="1.0""#));
         let data = |revision: i64, kind: &str| json!({ "payload": { "data": { "projectEvents": { "revision": revision, "kind": kind } } } });
-        assert_eq!(part(&mut heard).await.unwrap(), data(1, "PROJECT_CREATED"));
+        assert_eq!(part(&mut stream).await.unwrap(), data(1, "PROJECT_CREATED"));
         project.create_file("a.py", "").await;
-        assert_eq!(part(&mut heard).await.unwrap(), data(2, "FILES_CHANGED"));
+        assert_eq!(part(&mut stream).await.unwrap(), data(2, "FILES_CHANGED"));
     }
 
-    async fn who_is_removed_hears_no_more_by_any_door(server: Server) {
+    async fn a_removed_member_receives_nothing_more_over_any_transport(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let project = Project::create(&ada, "Removed").await;
         bob.gql("{ viewer { id } }", json!({})).await.ok();
@@ -102,7 +102,7 @@ tests::on_both! {
 }
 
 tests::on_sqlite! {
-    async fn every_operation_may_come_as_events(server: Server) {
+    async fn every_operation_can_be_answered_as_events(server: Server) {
         let ada = server.user("ada@example.com");
         let ask = async |query: &str| ada.stream(EVENTS, &[], &json!({ "query": query })).await;
         let mut answer = ask("{ viewer { email } }").await;
@@ -111,7 +111,7 @@ tests::on_sqlite! {
         assert_eq!(event(&mut answer).await.unwrap(), "event: complete\ndata:");
         assert_eq!(event(&mut answer).await, None);
 
-        // What is refused is refused within the stream.
+        // Refusals are sent within the stream.
         for (query, code) in [
             ("{", "GRAPHQL_PARSE_FAILED"),
             ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
@@ -126,13 +126,13 @@ tests::on_sqlite! {
         }
     }
 
-    async fn parts_are_for_subscriptions_alone(server: Server) {
+    async fn multipart_is_for_subscriptions_only(server: Server) {
         let ada = server.user("ada@example.com");
         let answer = ada.stream(PARTS, &[], &json!({ "query": "{ viewer { id } }" })).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "application/json; charset=utf-8"));
     }
 
-    async fn what_was_never_an_event_cannot_be_resumed(server: Server) {
+    async fn an_invalid_event_id_cannot_be_resumed(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Resumed").await;
         let answer = listen(&ada, EVENTS, &project, json!(0), &[("last-event-id", "first")]).await;
@@ -144,7 +144,7 @@ tests::on_sqlite! {
         }
     }
 
-    async fn a_stream_of_nothing_has_heart_beats(database: Database) {
+    async fn an_idle_stream_has_heartbeats(database: Database) {
         let server = Server::start_with(&database, &["--socket-ping-seconds", "1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Quiet").await;
@@ -160,19 +160,20 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn a_token_that_ends_ends_its_stream(server: Server) {
+    async fn an_expired_token_ends_its_stream(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Ends").await;
         let exp = antiphon::model::clock::now().timestamp() + 2;
         let ada = ada.with_token(Some(token_with("ada@example.com", json!({ "exp": exp }))));
         let mut events = listen(&ada, EVENTS, &project, json!(1), &[]).await;
         let mut parts = listen(&ada, PARTS, &project, json!(1), &[]).await;
-        // Not completed, so that a client comes back with a fresh token; Apollo's does not, and says why.
+        // Without `complete`, so that a client reconnects with a fresh token. Apollo's client does not reconnect, and
+        // gets the reason.
         assert_eq!(event(&mut events).await, None);
         assert_eq!(part(&mut parts).await.unwrap()["errors"][0]["extensions"]["code"], "UNAUTHENTICATED");
     }
 
-    async fn a_server_that_stops_leaves_its_streams_uncompleted(server: Server) {
+    async fn a_stopping_server_does_not_complete_its_streams(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Stops").await;
         let mut events = listen(&ada, EVENTS, &project, json!(0), &[]).await;
@@ -181,7 +182,7 @@ tests::on_sqlite! {
         assert_eq!(event(&mut events).await, None);
     }
 
-    async fn a_user_has_so_many_connections_and_is_told_which_setting_says_so(database: Database) {
+    async fn the_number_of_connections_of_a_user_is_limited_and_the_error_names_the_setting(database: Database) {
         let server = Server::start_with(&database, &["--max-user-sockets", "2"]).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         let project = Project::create(&ada, "Many").await;
@@ -199,7 +200,7 @@ tests::on_sqlite! {
             tests::socket::Frame::Close(1013, reason) => assert!(reason.contains("--max-user-sockets"), "{reason}"),
             frame => panic!("{frame:?}"),
         }
-        // Others have their own, and a place that is given up is free.
+        // Other users have their own limit, and a closed connection makes room.
         drop(bob.greeted().await);
         drop((first, socket));
         let again = async {

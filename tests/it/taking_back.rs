@@ -1,5 +1,5 @@
-//! Given a database with data, when its migrations are to be taken back, then the operator is told what goes, and it goes only
-//! once they have agreed to that.
+//! Given a database with data, when its migrations are to be rolled back, then the operator sees what will be lost, and
+//! nothing is lost without their consent.
 
 use antiphon::commands;
 use migration::{Migrator, MigratorTrait};
@@ -11,7 +11,7 @@ use tests::{
 };
 
 tests::on_both! {
-    async fn migrations_are_taken_back_once_it_is_clear_what_goes(database: Database) {
+    async fn migrations_are_rolled_back_only_after_consent(database: Database) {
         let server = Server::start(&database).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Taken back").await;
@@ -24,34 +24,34 @@ tests::on_both! {
         server.stop().await;
         let settings = settings(&database.url(), &[]);
         let all = u32::try_from(Migrator::migrations().len()).unwrap();
-        let take_back = async |steps, confirmed| {
+        let roll_back = async |steps, confirmed| {
             let mut lost = Vec::new();
             let names = commands::take_back(&settings, steps, confirmed, &mut |loss| lost.push(loss)).await;
             (names.map_err(|error| format!("{error:#}")), lost)
         };
 
-        // What goes is said, with the option that lets it go, and nothing has changed …
-        let (refused, lost) = take_back(all, false).await;
+        // The losses are reported, with the option that permits them, and nothing has changed …
+        let (refused, lost) = roll_back(all, false).await;
         let refused = refused.unwrap_err();
         assert!(refused.contains("nothing has changed") && refused.contains("--yes"), "{refused}");
         for loss in ["table chat_messages with 3 rows", "table projects with 1 row", "table blobs with 1 row"] {
             assert!(lost.iter().any(|lost| lost == loss), "{loss}: {lost:?}");
         }
-        let (refused, lost) = take_back(1, false).await;
+        let (refused, lost) = roll_back(1, false).await;
         assert!(refused.is_err() && !lost.iter().any(|loss| loss.contains("chat_messages with")), "{lost:?}");
         let server = Server::start(&database).await;
         let project = project.of(&server.user("ada@example.com"));
         assert_eq!(project.state().await, before);
         server.stop().await;
 
-        // … there are not more of them than there are …
-        let (refused, lost) = take_back(all + 1, true).await;
+        // … a number of migrations that is too large is refused …
+        let (refused, lost) = roll_back(all + 1, true).await;
         let refused = refused.unwrap_err();
         assert!(refused.contains(&format!("--down {}", all + 1)) && refused.contains(&format!("{all} migrations")), "{refused}");
         assert_eq!(lost, [""; 0]);
 
-        // … and with the option it is done, and can be done again in the other direction.
-        let (taken, lost) = take_back(all, true).await;
+        // … and with the option they are rolled back, and can be applied again.
+        let (taken, lost) = roll_back(all, true).await;
         assert_eq!(taken.unwrap().len(), all as usize);
         assert!(lost.contains(&"table chat_messages with 3 rows".to_owned()), "{lost:?}");
         server::migrate(&database).await;

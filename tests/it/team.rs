@@ -1,5 +1,6 @@
-//! Given a project and people who are asked into it, leave it, are removed from it and take it over, then each may do what the
-//! table in ARCHITECTURE.md says, hears of it while they may, and learns nothing else.
+//! Given a project and people who are invited to it, leave it, are removed from it or take it over, then each of them
+//! has exactly the permissions of the table in ARCHITECTURE.md, receives events while permitted, and learns nothing
+//! else.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,14 +16,14 @@ const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
 const EVE: &str = "eve@example.com";
 
-/// Somebody whom the server has seen.
-async fn seen(server: &Server, email: &str) -> Client {
+/// A user with a profile: the server has seen a token of theirs.
+async fn known_user(server: &Server, email: &str) -> Client {
     let client = server.user(email);
     client.gql("{ viewer { id } }", json!({})).await.ok();
     client
 }
 
-/// Asks somebody in, as the owner would.
+/// Invites a user.
 async fn invite(project: &Project, email: &str, role: &str) -> Response {
     project
         .mutate(
@@ -39,13 +40,13 @@ async fn invite_email(project: &Project, email: &str, role: &str) -> Response {
         .await
 }
 
-/// Begins a message, and answers its id.
-async fn grow(client: &Client, session: &str) -> String {
+/// Starts a message and returns its id.
+async fn start_message(client: &Client, session: &str) -> String {
     let input = json!({ "sessionId": session, "role": "ASSISTANT" });
     text(&client.mutate("startMessage", input, "messageId").await.ok()["startMessage"]["messageId"])
 }
 
-/// A mutation of ids.
+/// Runs a mutation that takes only ids.
 async fn of_ids(project: &Project, client: &Client, name: &str, email: Option<&str>, select: &str) -> Response {
     let mut variables = json!({ "projectId": project.id });
     if let Some(email) = email {
@@ -62,9 +63,9 @@ async fn remove(project: &Project, client: &Client, email: &str) -> Response {
     of_ids(project, client, "removeCollaborator", Some(email), "revision project { id name }").await
 }
 
-/// Makes somebody a member.
+/// Makes a user a member.
 async fn join(project: &Project, server: &Server, email: &str, role: &str) -> Client {
-    let client = seen(server, email).await;
+    let client = known_user(server, email).await;
     invite(project, email, role).await.ok();
     accept(project, &client).await.ok();
     client
@@ -79,21 +80,21 @@ fn refused(answer: &Response, code: &str, field: &str) {
     assert_eq!((answer.error_code(), answer.field()), (code, field), "{answer:?}");
 }
 
-/// A project of Ada's in which there is something for every action, and who is to act.
+/// A project of Ada's with an object for every action, and the user who acts.
 struct Scene {
     server: Server,
     project: Project,
     actor: Client,
-    /// The actor's own session, where they have had one.
+    /// The actor's own session, if they have had one.
     own: String,
     ada_session: String,
     actor_session: Option<String>,
     file: String,
     snapshot: String,
     configuration: String,
-    /// In the actor's own session, or else in Ada's.
+    /// In the actor's own session if there is one, in Ada's otherwise.
     growing: String,
-    /// In another's session.
+    /// In another user's session.
     growing_elsewhere: String,
 }
 
@@ -101,8 +102,8 @@ const ROLES: [&str; 5] = ["stranger", "invited", "viewer", "editor", "owner"];
 
 impl Scene {
     async fn new(server: &Server, role: &str) -> Self {
-        let ada = seen(server, ADA).await;
-        seen(server, EVE).await;
+        let ada = known_user(server, ADA).await;
+        known_user(server, EVE).await;
         let project = Project::create(&ada, "Ours").await;
         let file = project.create_file("a.py", "one\n").await;
         project.update_file("a.py", "two\n").await;
@@ -114,13 +115,13 @@ impl Scene {
         let mut own = ada_session.clone();
         let actor = match role {
             "owner" => {
-                // Another's session is Carol's.
+                // The session of another user is Carol's.
                 own = project.of(&server.user("carol@example.com")).start_session().await;
                 ada
             }
-            "stranger" => seen(server, "actor@example.com").await,
+            "stranger" => known_user(server, "actor@example.com").await,
             "invited" => {
-                let actor = seen(server, "actor@example.com").await;
+                let actor = known_user(server, "actor@example.com").await;
                 invite(&project, "actor@example.com", "EDITOR").await.ok();
                 actor
             }
@@ -138,8 +139,8 @@ impl Scene {
             "viewer" | "editor" => (actor.clone(), project.client.clone()),
             _ => (project.client.clone(), project.client.clone()),
         };
-        let growing = grow(&mine, own_session).await;
-        let growing_elsewhere = grow(&others, &own).await;
+        let growing = start_message(&mine, own_session).await;
+        let growing_elsewhere = start_message(&others, &own).await;
         if role == "viewer" {
             let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
             project.mutate("changeCollaboratorRole", input, "revision").await.ok();
@@ -162,7 +163,7 @@ impl Scene {
         }
     }
 
-    /// What an action of the table is, as a mutation with its arguments.
+    /// An action of the table, as a mutation with its arguments.
     async fn mutation(&self, action: &str) -> (String, Value) {
         let name = action.split('`').nth(1).expect("a mutation in backticks").to_owned();
         let project = &self.project.id;
@@ -212,7 +213,8 @@ impl Scene {
             "`deleteFile`" => here(json!({ "path": "a.py" })),
             "`revertFile`" => input(json!({ "fileId": self.file, "version": 1 })),
             "`syncFiles`" => here(json!({ "files": [{ "path": "new.py" }] })),
-            "`restoreSnapshot`" => input(json!({ "snapshotId": self.snapshot })),
+            "`restoreSnapshot`" | "`deleteSnapshot`" => input(json!({ "snapshotId": self.snapshot })),
+            "`updateSnapshot`" => input(json!({ "snapshotId": self.snapshot, "name": "New" })),
             "`restoreRevision`" => here(json!({ "revision": 2 })),
             "`saveAgentConfiguration`" => here(settings("New")),
             "`setAgentConfigurationActive`" => input(json!({ "id": self.configuration, "isActive": false })),
@@ -227,12 +229,12 @@ impl Scene {
             }
             "`removeCollaborator` of oneself" => json!({ "projectId": project, "userId": me }),
             "`leaveProject`" | "`acceptInvitation`" | "`declineInvitation`" => json!({ "projectId": project }),
-            _ => panic!("this test does not know the action {action} of the table in ARCHITECTURE.md"),
+            _ => panic!("this test does not support the action {action} of the table in ARCHITECTURE.md"),
         };
         (name, variables)
     }
 
-    /// How an action ends, in the words of the table.
+    /// The outcome of an action, in the words of the table.
     async fn attempt(&self, action: &str) -> &'static str {
         let answer = if action.contains("`project`") {
             let query = "query($id: ID!) { project(id: $id) { id } }";
@@ -271,14 +273,14 @@ impl Scene {
     }
 }
 
-/// The table of ARCHITECTURE.md that says who may do what: each action with what each role's cell says.
+/// The permission table of ARCHITECTURE.md: each action with the cell of each role.
 fn table() -> Vec<(String, Vec<String>)> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap();
     let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let head = format!("| action | {} |", ROLES.join(" | "));
     let (_, rest) = page.split_once(&head).unwrap_or_else(|| panic!("ARCHITECTURE.md has no table with {head}"));
     let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
-    // A line may have several actions that are alike.
+    // A line can hold several similar actions.
     let rows = rows.flat_map(|line| {
         let mut cells = cells(line);
         let actions = cells.remove(0);
@@ -288,7 +290,7 @@ fn table() -> Vec<(String, Vec<String>)> {
 }
 
 tests::on_both! {
-    async fn everybody_may_do_what_the_table_says(server: Server) {
+    async fn every_role_has_the_permissions_of_the_table(server: Server) {
         let table = table();
 
         // Given the table, then every mutation and subscription of the schema is in it …
@@ -297,7 +299,7 @@ tests::on_both! {
         let fields = ["mutationType", "subscriptionType"].map(|kind| each(&schema["__schema"][kind]["fields"], "name"));
         let named: BTreeSet<String> = table.iter().filter_map(|(action, _)| Some(action.split('`').nth(1)?.to_owned())).collect();
         for field in fields.iter().flatten() {
-            assert!(named.contains(field.as_str().unwrap()), "the table in ARCHITECTURE.md does not say who may {field}");
+            assert!(named.contains(field.as_str().unwrap()), "the table in ARCHITECTURE.md does not list {field}");
         }
 
         // … and each cell of it holds.
@@ -313,7 +315,7 @@ tests::on_both! {
                 } else {
                     let mut after = scene.project.state().await;
                     if action.starts_with("hear") {
-                        // The test itself has said something to hear.
+                        // The test itself has published something.
                         after = before.clone();
                     }
                     assert_eq!(after, before, "{action} as {role}");
@@ -322,9 +324,9 @@ tests::on_both! {
         }
     }
 
-    async fn an_invitation_says_who_and_to_what_and_nothing_else(server: Server) {
+    async fn an_invitation_shows_the_inviter_and_the_project_name_only(server: Server) {
         let ada = server.user(ADA);
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
         let project = Project::create(&ada, "Together").await;
         project.create_file("secret.py", "secret\n").await;
         assert_eq!(invitations(&bob).await["totalCount"], 0);
@@ -336,12 +338,12 @@ tests::on_both! {
         let node = json!({ "projectId": project.id, "projectName": "Together", "role": "EDITOR",
             "invitedBy": { "id": user_id(ADA), "fullName": "ada", "email": null, "preferences": null } });
         assert_eq!(invitations(&bob).await, json!({ "totalCount": 1, "nodes": [node] }));
-        assert_eq!(invitations(&seen(&server, EVE).await).await["totalCount"], 0);
+        assert_eq!(invitations(&known_user(&server, EVE).await).await["totalCount"], 0);
         assert_eq!(project.of(&bob).ask("id").await, Value::Null);
         let inviter = bob.gql("query($id: ID!) { node(id: $id) { id } }", json!({ "id": user_id(ADA) })).await.ok();
         assert_eq!(inviter, json!({ "node": null }));
 
-        // Asked again the same, nothing happens; as something else, that holds.
+        // A repeated invitation changes nothing; one with another role replaces the first.
         assert_eq!(invite(&project, BOB, "EDITOR").await.ok()["inviteCollaborator"]["revision"], 3);
         assert_eq!(invite(&project, BOB, "VIEWER").await.ok()["inviteCollaborator"]["revision"], 4);
         let joined = accept(&project, &bob).await.ok();
@@ -349,7 +351,7 @@ tests::on_both! {
         assert_eq!(project.of(&bob).ask("viewerRole owner { fullName }").await, json!({ "viewerRole": "VIEWER", "owner": { "fullName": "ada" } }));
         assert_eq!(invitations(&bob).await["totalCount"], 0);
 
-        // Accepted twice, declined too late, invited again: they are in it as they were.
+        // Accepting twice, declining too late and a new invitation leave the membership as it is.
         assert_eq!(accept(&project, &bob).await.ok(), joined);
         refused(&of_ids(&project, &bob, "declineInvitation", None, "projectId").await, "NOT_FOUND", "projectId");
         assert_eq!(invite(&project, BOB, "VIEWER").await.ok()["inviteCollaborator"]["revision"], 5);
@@ -357,9 +359,9 @@ tests::on_both! {
         assert_eq!(project.revision().await, 5);
     }
 
-    async fn who_declines_can_be_asked_again(server: Server) {
+    async fn a_user_who_declined_can_be_invited_again(server: Server) {
         let ada = server.user(ADA);
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
         let project = Project::create(&ada, "Together").await;
         invite(&project, BOB, "EDITOR").await.ok();
         let declined = of_ids(&project, &bob, "declineInvitation", None, "projectId").await.ok();
@@ -369,7 +371,7 @@ tests::on_both! {
         assert_eq!(project.ask("revision collaborators { role }").await, json!({ "revision": 3, "collaborators": [] }));
         assert_eq!(invitations(&bob).await["totalCount"], 0);
 
-        // An invitation can be taken back before it is answered, and ends with its project.
+        // An invitation can be withdrawn before it is answered, and ends with its project.
         invite(&project, BOB, "EDITOR").await.ok();
         remove(&project, &ada, BOB).await.ok();
         refused(&accept(&project, &bob).await, "NOT_FOUND", "projectId");
@@ -385,7 +387,7 @@ tests::on_both! {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
         let bob = join(&project, &server, BOB, "VIEWER").await;
-        seen(&server, EVE).await;
+        known_user(&server, EVE).await;
         let before = project.state().await;
         for (name, email) in [("inviteCollaborator", EVE), ("changeCollaboratorRole", BOB)] {
             let answer = project.mutate(name, json!({ "userId": user_id(email), "role": "OWNER" }), "revision").await;
@@ -413,7 +415,7 @@ tests::on_both! {
         invite(&project, EVE, "EDITOR").await.ok();
         refused(&hand_over(EVE).await, "CONFLICT", "userId");
 
-        // Handed over, it is the other's, and the former owner an editor who can leave.
+        // After the transfer Bob is the owner, and the former owner is an editor who can leave.
         let given = of_ids(&project, &ada, "transferOwnership", Some(BOB), "revision project { viewerRole owner { id } }").await.ok();
         assert_eq!(given["transferOwnership"]["project"], json!({ "viewerRole": "EDITOR", "owner": { "id": user_id(BOB) } }));
         assert_eq!(project.of(&bob).ask("viewerRole").await["viewerRole"], "OWNER");
@@ -424,17 +426,17 @@ tests::on_both! {
         assert_eq!(ada.gql(totals, json!({})).await.ok(), json!({ "activitySummary": { "totalProjects": 0 }, "projects": { "totalCount": 1 } }));
         of_ids(&project, &ada, "leaveProject", None, "revision projectId").await.ok();
         assert_eq!(project.ask("id").await, Value::Null);
-        // What she did stays, under her name.
+        // Her work stays, under her name.
         let first = project.of(&bob).ask("events(first: 1) { actor { id fullName } }").await;
         assert_eq!(first["events"][0]["actor"], json!({ "id": user_id(ADA), "fullName": "ada" }));
     }
 
-    async fn an_address_is_asked_in_whoever_has_it(server: Server) {
+    async fn an_address_can_be_invited_before_its_owner_is_known(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Together").await;
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
 
-        // Nothing tells whether somebody has the address.
+        // The answer does not reveal whether the address has an account.
         let mut answers = Vec::new();
         for email in [BOB, "nobody@example.com"] {
             let mut answer = invite_email(&project, &format!(" {} ", email.to_uppercase()), "EDITOR").await.ok();
@@ -450,7 +452,7 @@ tests::on_both! {
             ] }));
         assert_eq!(invite_email(&project, BOB, "EDITOR").await.ok()["inviteByEmail"]["revision"], 3);
 
-        // Only a token that says that the address is its user's, and verified, answers to it.
+        // Only a token that states the address as its user's, and as verified, can answer the invitation.
         for claims in [
             json!({ "email_verified": false }),
             json!({ "user_metadata": { "email_verified": false } }),
@@ -467,15 +469,15 @@ tests::on_both! {
             "invitedBy": { "id": user_id(ADA), "fullName": "ada", "email": null, "preferences": null } });
         assert_eq!(invitations(&bob).await, json!({ "totalCount": 1, "nodes": [node] }));
 
-        // Invited twice, the invitation to the user counts, and the answer is to both.
+        // If both are invited, the invitation to the user counts, and accepting it answers both.
         invite(&project, BOB, "VIEWER").await.ok();
         assert_eq!(each(&invitations(&bob).await["nodes"], "role"), [json!("VIEWER")]);
         assert_eq!(accept(&project, &bob).await.ok()["acceptInvitation"]["collaborator"]["role"], "VIEWER");
         assert_eq!(each(&project.ask("emailInvitations { email }").await["emailInvitations"], "email"), [json!("nobody@example.com")]);
-        // Members see each other, and no address.
+        // Members see each other, but no addresses.
         assert_eq!(project.of(&bob).ask("emailInvitations { email }").await, json!({ "emailInvitations": [] }));
 
-        // An invitation to the address of a member is no way back once they have been removed, but a new one is.
+        // An old invitation to a member's address does not let them back in after a removal, but a new one does.
         invite_email(&project, BOB, "EDITOR").await.ok();
         assert_eq!(invitations(&bob).await["totalCount"], 0);
         remove(&project, &ada, BOB).await.ok();
@@ -484,13 +486,13 @@ tests::on_both! {
         refused(&of_ids(&project, &bob, "declineInvitation", None, "projectId").await, "NOT_FOUND", "projectId");
         let at = project.revision().await;
         for _ in 0..2 {
-            // Asked again once, and then as they were asked already.
+            // The first new invitation counts; a repeated one changes nothing.
             assert_eq!(number(&invite_email(&project, BOB, "EDITOR").await.ok()["inviteByEmail"]["revision"]), at + 1);
             assert_eq!(each(&invitations(&bob).await["nodes"], "role"), [json!("EDITOR")]);
         }
         of_ids(&project, &bob, "declineInvitation", None, "projectId").await.ok();
 
-        // Who signs up later finds theirs, and joins by it; what is taken back is gone.
+        // A user who signs up later finds their invitation and can accept it; a withdrawn invitation is gone.
         let late = server.user("nobody@example.com");
         assert_eq!(invitations(&late).await["totalCount"], 1);
         assert_eq!(accept(&project, &late).await.ok()["acceptInvitation"]["collaborator"], json!({
@@ -502,7 +504,7 @@ tests::on_both! {
         refused(&ada.mutate_with("withdrawEmailInvitation", variables, "revision").await, "NOT_FOUND", "email");
         assert_eq!(invitations(&server.user(EVE)).await["totalCount"], 0);
 
-        // Declining one does not touch the other's.
+        // Declining an invitation does not affect one to another address.
         invite_email(&project, EVE, "EDITOR").await.ok();
         of_ids(&project, &server.user(EVE), "declineInvitation", None, "projectId").await.ok();
         assert_eq!(project.ask("emailInvitations { email }").await, json!({ "emailInvitations": [] }));
@@ -511,12 +513,13 @@ tests::on_both! {
         }
     }
 
-    async fn nobody_answers_or_ends_an_invitation_to_anothers_address(server: Server) {
+    async fn only_the_owner_of_an_address_answers_its_invitation(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
-        // Given Bob, who is asked in by his address, and two members whose profiles have it, since their issuer let them say so …
+        // Given Bob, who is invited by address, and two members whose profiles show that address because their issuer
+        // let them set it …
         invite_email(&project, BOB, "EDITOR").await.ok();
-        let mut posing = Vec::new();
+        let mut impostors = Vec::new();
         for email in ["mallory@example.com", "trudy@example.com"] {
             let claims = json!({ "email": BOB, "user_metadata": { "email": BOB, "email_verified": false, "full_name": "Bob" } });
             let client = server.anonymous().with_token(Some(token_with(email, claims)));
@@ -524,12 +527,12 @@ tests::on_both! {
             assert_eq!(viewer, json!({ "viewer": { "email": BOB } }));
             invite(&project, email, "EDITOR").await.ok();
             accept(&project, &client).await.ok();
-            posing.push(client);
+            impostors.push(client);
         }
-        // … when the one leaves and the other is removed, then Bob is still asked in.
-        of_ids(&project, &posing[0], "leaveProject", None, "revision").await.ok();
+        // … when one leaves and the other is removed, then Bob is still invited.
+        of_ids(&project, &impostors[0], "leaveProject", None, "revision").await.ok();
         remove(&project, &ada, "trudy@example.com").await.ok();
-        for client in &posing {
+        for client in &impostors {
             assert_eq!(invitations(client).await["totalCount"], 0);
             refused(&accept(&project, client).await, "NOT_FOUND", "projectId");
         }
@@ -537,7 +540,7 @@ tests::on_both! {
         assert_eq!(invitations(&bob).await["totalCount"], 1);
         accept(&project, &bob).await.ok();
 
-        // Nor does anybody answer to it by an address that only looks like it, or would by the rules of another alphabet.
+        // Addresses that only look alike, or that case mapping of other alphabets would make equal, do not match.
         invite_email(&project, "kate@example.com", "EDITOR").await.ok();
         for alike in ["\u{212a}ate@example.com", "kate@example.com.", "k\u{0430}te@example.com", "kate+@example.com", "\"kate\"@example.com"] {
             let claims = json!({ "email": alike, "email_verified": true });
@@ -549,7 +552,7 @@ tests::on_both! {
         assert_eq!(invitations(&kate).await["totalCount"], 1);
     }
 
-    async fn who_is_removed_leaves_their_work_and_hears_no_more(server: Server) {
+    async fn a_removed_member_leaves_their_work_and_receives_nothing_more(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
         let bob = join(&project, &server, BOB, "EDITOR").await;
@@ -560,7 +563,7 @@ tests::on_both! {
         theirs.create_file("bob.py", "print('bob')\n").await;
         let at = project.revision().await;
 
-        // Given listeners of every kind on a project in which somebody writes all the time …
+        // Given subscriptions of every kind on a project that is written to all the time …
         let mut listeners = Vec::new();
         for client in [&bob, &eve] {
             let project_id = &project.id;
@@ -586,29 +589,30 @@ tests::on_both! {
             assert!(!busy.is_finished());
         }
 
-        // … when one is removed and the other leaves, then all of theirs end within a second, and say why.
+        // … when one member is removed and the other leaves, then all of their subscriptions end within a second with
+        // the reason.
         remove(&project, &ada, BOB).await.ok();
         let left = number(&of_ids(&project, &eve, "leaveProject", None, "revision").await.ok()["leaveProject"]["revision"]);
         let all = futures::future::join_all(listeners.into_iter().map(|mut listener| async move {
             loop {
                 match listener.next().await {
                     Some(Ok(data)) => {
-                        let heard = data.as_object().unwrap().values().next().map(|event| number(&event["revision"]));
-                        assert!(heard < Some(left), "{data}");
+                        let revision = data.as_object().unwrap().values().next().map(|event| number(&event["revision"]));
+                        assert!(revision < Some(left), "{data}");
                     }
                     Some(Err(errors)) => {
                         assert_eq!(errors[0]["extensions"]["code"], "NOT_FOUND");
                         assert_eq!(listener.next().await, None);
                         return;
                     }
-                    None => panic!("it ended without a word"),
+                    None => panic!("the subscription ended without an error"),
                 }
             }
         }));
         tokio::time::timeout(Duration::from_secs(1), all).await.expect("they end within a second");
         busy.abort();
 
-        // What they did is there, and their session has ended.
+        // Their work is still there, and their sessions have ended.
         let seen = project.ask("sessions { nodes { isActive author { fullName } messages { nodes { content author { fullName } } } } }
             file(path: \"bob.py\") { content versions { nodes { createdBy { id fullName email } } } }").await;
         assert_eq!(seen, json!({
@@ -625,28 +629,28 @@ tests::on_both! {
         assert_eq!(theirs.ask("activeSession { id } viewerRole").await, json!({ "activeSession": null, "viewerRole": "VIEWER" }));
     }
 
-    async fn an_editor_who_becomes_a_viewer_writes_no_more_and_hears_on(server: Server) {
+    async fn an_editor_who_becomes_a_viewer_cannot_write_but_keeps_receiving(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
         let bob = join(&project, &server, BOB, "EDITOR").await;
         let theirs = project.of(&bob);
         let session = theirs.start_session().await;
-        let mut heard = theirs.listen(project.revision().await, "kind session { id }").await;
+        let mut subscription = theirs.listen(project.revision().await, "kind session { id }").await;
         let input = json!({ "userId": user_id(BOB), "role": "VIEWER" });
         project.mutate("changeCollaboratorRole", input.clone(), "revision").await.ok();
-        assert_eq!(heard.event().await["projectEvents"], json!({ "kind": "COLLABORATORS_CHANGED", "session": { "id": session } }));
+        assert_eq!(subscription.event().await["projectEvents"], json!({ "kind": "COLLABORATORS_CHANGED", "session": { "id": session } }));
         assert_eq!(theirs.mutate("createFile", json!({ "path": "a.py" }), "revision").await.error_code(), "FORBIDDEN");
         assert_eq!(theirs.ask("sessions { nodes { isActive } }").await["sessions"]["nodes"], json!([{ "isActive": false }]));
         let at = project.revision().await;
         assert_eq!(project.mutate("changeCollaboratorRole", input, "revision").await.ok()["changeCollaboratorRole"]["revision"], at);
         project.create_file("a.py", "").await;
-        assert_eq!(heard.event().await["projectEvents"]["kind"], "FILES_CHANGED");
+        assert_eq!(subscription.event().await["projectEvents"]["kind"], "FILES_CHANGED");
     }
 
-    async fn many_at_once_come_to_one_end(server: Server) {
+    async fn concurrent_invitations_and_answers_count_once(server: Server) {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Busy").await;
-        let bob = seen(&server, BOB).await;
+        let bob = known_user(&server, BOB).await;
         let together = |n: usize| futures::future::join_all((0..n).map(|_| invite(&project, BOB, "EDITOR")));
         let revisions = together(8).await;
         assert!(revisions.iter().all(|answer| answer.errors.is_empty() && answer.data["inviteCollaborator"]["revision"] == 2));
@@ -654,7 +658,7 @@ tests::on_both! {
         assert!(accepted.iter().all(|answer| answer.errors.is_empty()), "{accepted:?}");
         assert_eq!(project.ask("revision collaborators { role }").await, json!({ "revision": 3, "collaborators": [{ "role": "EDITOR" }] }));
 
-        // Removed while they write: what was acknowledged is before the removal, and nothing is after it.
+        // Removal during writes: acknowledged writes come before the removal, and no write comes after it.
         let writing = (0..20).map(|n| {
             let theirs = project.of(&bob);
             async move { theirs.mutate("createFile", json!({ "path": format!("{n}.py") }), "revision").await }
@@ -673,12 +677,12 @@ tests::on_both! {
         assert_eq!(revisions, (1..=removed).collect::<Vec<_>>());
     }
 
-    async fn there_is_room_for_so_many(database: Database) {
+    async fn the_number_of_members_is_limited(database: Database) {
         let server = Server::start_with(&database, &["--max-collaborators=2", "--max-agent-configurations=2"]).await;
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Small").await;
         for email in [BOB, EVE, "carol@example.com"] {
-            seen(&server, email).await;
+            known_user(&server, email).await;
         }
         invite(&project, BOB, "EDITOR").await.ok();
         invite_email(&project, EVE, "EDITOR").await.ok();
@@ -686,7 +690,7 @@ tests::on_both! {
             assert_eq!(answer.error_code(), "CONFLICT");
             assert!(answer.error()["message"].as_str().unwrap().contains("--max-collaborators"));
         }
-        // Who is there already can still be asked otherwise, and one who goes makes room.
+        // Existing members can still be invited again, and a departure makes room.
         invite(&project, BOB, "VIEWER").await.ok();
         invite_email(&project, EVE, "VIEWER").await.ok();
         remove(&project, &ada, BOB).await.ok();
@@ -702,9 +706,10 @@ tests::on_both! {
     }
 }
 
-/// PostgreSQL lets a statement that has waited for a row see the new row, and everything else as it was when it began.
+/// PostgreSQL shows a statement that waited for a row the new version of that row, and everything else as of the
+/// statement's start.
 #[test]
-fn a_write_that_has_waited_for_its_writers_removal_is_refused() {
+fn a_write_that_waited_for_the_removal_of_its_writer_is_refused() {
     tests::server::run_with_server(Kind::Postgres, async |server| {
         let ada = server.user(ADA);
         let project = Project::create(&ada, "Ours").await;
@@ -727,7 +732,7 @@ fn a_write_that_has_waited_for_its_writers_removal_is_refused() {
             COMMIT"
         );
         let removing = tokio::spawn(async move { database.execute(&removal).await });
-        // … when the write comes, then it is as if it had come after it.
+        // … when the write comes, then it behaves as if it came after the removal.
         let theirs = project.of(&bob);
         for n in 0.. {
             let answer = theirs.mutate("createFile", json!({ "path": format!("{n}.py") }), "revision").await;

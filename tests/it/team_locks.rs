@@ -1,39 +1,43 @@
-//! Given a project and a team in PostgreSQL, when somebody with the server's own login asks in SQL for what the service would not
-//! do, then the second lock refuses it by itself: who has asked, who has left, whose session ends, and what stands in the log.
+//! Given a project and a team in PostgreSQL, when SQL with the server's own login attempts operations that the service
+//! does not do, then the database's authorization layer refuses them by itself: fake inviters, fake departures, other
+//! users' sessions, and fake log entries.
 
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tests::{
     database::Kind,
     project::Project,
     server::{Server, run_with_server, user_id},
 };
 
-use crate::row_security::{DENIED, Door, History, fill, rows};
+use crate::row_security::{DENIED, History, LoginConnection, fill, rows};
 
-/// A project for those who try what they should not, with a door to its database.
+/// A project for forbidden attempts, with a connection to its database.
 struct Trial {
-    door: Door,
+    connection: LoginConnection,
     id: String,
 }
 
 impl Trial {
-    /// Tries statements as somebody, as [`Door::run`] does; `$name` is that person's id, and `$project` the project's.
+    /// Runs statements as a user, as [`LoginConnection::run`] does; `$name` stands for that user's id, and `$project` for the
+    /// project's.
     async fn check(&mut self, name: &str, sql: &str, expected: Result<i64, &str>) {
         let mut filled = sql.replace("$project", &format!("'{}'", self.id));
         for name in ["ada", "amy", "eve", "fay", "ivy", "sue", "vic"] {
             filled = filled.replace(&format!("${name}"), &format!("'{}'", user_id(&format!("{name}@example.com"))));
         }
-        let done = self.door.run(Some(&format!("{name}@example.com")), &filled).await;
+        let done = self.connection.run(Some(&format!("{name}@example.com")), &filled).await;
         assert_eq!(done, expected.map_err(str::to_owned), "{name}: {sql}");
     }
 }
 
 #[test]
-fn nobody_is_named_who_has_not_asked_or_has_not_been_there() {
+fn inviters_and_former_members_cannot_be_faked() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
 
-        // Who has asked is the owner, or stays as it was.
+        // The inviter is the caller (the owner), or stays unchanged.
         let vic = "UPDATE project_collaborators SET $ WHERE user_id = $vic";
         for (name, change, expected) in [
             ("ada", "invited_by = $ada, invited_at = now()", Ok(1)),
@@ -57,7 +61,7 @@ fn nobody_is_named_who_has_not_asked_or_has_not_been_there() {
             trial.check(name, &format!("UPDATE project_invitations SET {change}"), expected).await;
         }
 
-        // Who joins by their address joins as the invitation says, all of it.
+        // Accepting an invitation to an address copies all of the invitation.
         let join = |role: &str, by: &str, at: &str| {
             format!(
                 "INSERT INTO project_collaborators SELECT project_id, $amy, {role}, {by}, {at}, now() FROM project_invitations"
@@ -69,7 +73,7 @@ fn nobody_is_named_who_has_not_asked_or_has_not_been_there() {
         trial.check("amy", &join("role", "NULL", "invited_at"), Err(DENIED)).await;
         trial.check("amy", &join("role", "invited_by", "now()"), Err(DENIED)).await;
 
-        // Whoever has left has been there.
+        // Only members become former members.
         for (name, of, expected) in [
             ("ada", "$vic", Ok(1)),
             ("vic", "$vic", Ok(1)),
@@ -88,11 +92,11 @@ fn nobody_is_named_who_has_not_asked_or_has_not_been_there() {
 }
 
 #[test]
-fn an_address_is_no_way_back_and_nobody_deletes_for_it_what_is_anothers() {
+fn an_old_invitation_by_address_admits_no_former_member_and_its_deletion_is_restricted() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let database = server.database();
-        let mut trial = Trial { door: Door::open(database).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(database).await, id: project.id.clone() };
         let ways = [
             "SELECT count(*) FROM pending_invitations",
             "SELECT count(*) FROM project_invitations",
@@ -101,7 +105,7 @@ fn an_address_is_no_way_back_and_nobody_deletes_for_it_what_is_anothers() {
         ];
         let join = "INSERT INTO project_collaborators VALUES ($project, $fay, 'viewer', $ada, $at, now())";
         // Given an invitation to her address from before she left, and then one from after it.
-        for (at, told, joined) in [("left_at", 0, Err(DENIED)), ("left_at + interval '1 second'", 1, Ok(1))] {
+        for (at, expected_rows, joined) in [("left_at", 0, Err(DENIED)), ("left_at + interval '1 second'", 1, Ok(1))] {
             let invited = format!(
                 "INSERT INTO project_invitations SELECT f.project_id, 'fay@example.com', 'viewer', p.user_id, {at}
                  FROM project_former_collaborators f JOIN projects p ON p.id = f.project_id
@@ -109,13 +113,13 @@ fn an_address_is_no_way_back_and_nobody_deletes_for_it_what_is_anothers() {
             );
             assert_eq!(database.execute(&invited).await, 1);
             for way in ways {
-                trial.check("fay", way, Ok(told)).await;
+                trial.check("fay", way, Ok(expected_rows)).await;
             }
             let at = "SELECT invited_at::text FROM project_invitations WHERE email = 'fay@example.com'";
             let join = join.replace("$at", &format!("'{}'", rows(database, at).await[0][0]));
             trial.check("fay", &join, joined).await;
         }
-        // Whoever they are, there is nothing that deletes an invitation by the address of a profile.
+        // A profile's address never allows its user to delete an invitation.
         let profile =
             format!("UPDATE user_profiles SET email = 'amy@example.com' WHERE id = '{}'", user_id("vic@example.com"));
         assert_eq!(database.execute(&profile).await, 1);
@@ -125,11 +129,11 @@ fn an_address_is_no_way_back_and_nobody_deletes_for_it_what_is_anothers() {
 }
 
 #[test]
-fn an_owner_ends_a_session_and_does_nothing_else_to_it() {
+fn an_owner_can_only_end_the_sessions_of_others() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         project.of(&server.user("eve@example.com")).start_session().await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
         let end = "UPDATE chat_sessions SET is_active = false, ended_at = now() WHERE user_id = $eve";
         let revive = "UPDATE chat_sessions SET is_active = true, ended_at = NULL WHERE user_id = $eve";
         trial.check("ada", end, Ok(1)).await;
@@ -138,7 +142,7 @@ fn an_owner_ends_a_session_and_does_nothing_else_to_it() {
         trial.check("ada", "UPDATE chat_sessions SET ended_at = now() WHERE user_id = $eve", Err(DENIED)).await;
         trial.check("vic", end, Ok(0)).await;
         trial.check("eve", end, Ok(1)).await;
-        // Ended or not, it is its author's.
+        // The author can end the session and start it again.
         trial.check("eve", &format!("{end}; {revive}"), Ok(1)).await;
     });
 }
@@ -147,7 +151,7 @@ fn an_owner_ends_a_session_and_does_nothing_else_to_it() {
 fn a_revision_is_the_next_one_and_has_one_event() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
         let present = project.revision().await;
         let record = |kind: &str, revision: i64, at: &str| {
             format!("SELECT count(*) FROM record_revision($project, {revision}, {at}, '{kind}', NULL, NULL, NULL)")
@@ -169,7 +173,7 @@ fn a_revision_is_the_next_one_and_has_one_event() {
                 trial.check(name, &record(kind, revision, at), Err(DENIED)).await;
             }
             trial.check(name, &format!("{next}; {next}"), Err(DENIED)).await;
-            // By no statement of their own.
+            // Direct statements are refused.
             trial.check(name, "UPDATE projects SET revision = revision + 1", Err(DENIED)).await;
             trial.check(name, "UPDATE projects SET last_activity_at = now()", Err(DENIED)).await;
             let note = format!(
@@ -191,8 +195,32 @@ fn a_revision_is_the_next_one_and_has_one_event() {
     });
 }
 
-/// A call of `write_files` that makes one version of one file; `{}` are the file, the path, the version, the content's hash, and
-/// what is new: hashes, sizes, encodings, depths, bases and contents.
+#[test]
+fn a_write_of_a_file_reads_no_other_contents_and_versions_of_its_project() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = Project::create(&server.user("ada@example.com"), "Large").await;
+        let files: Vec<_> = (0..300).map(|n| json!({ "path": format!("{n}.py"), "content": format!("{n}") })).collect();
+        project.mutate("syncFiles", json!({ "files": files }), "revision").await.ok();
+        let write = format!(
+            "BEGIN; SELECT set_config('request.jwt.claims', '{{\"sub\":\"{}\"}}', true);
+             SELECT write_files(p.id, p.revision + 1, p.last_activity_at, 'FILES_CHANGED', NULL, NULL, NULL, '{{\\xaa}}', '{{1}}', '{{0}}',
+                 '{{0}}', '{{0}}', '{{a}}', ARRAY[f.id], ARRAY[f.file_path], '{{file}}', '{{python}}', '{{2}}', '{{\\xaa}}',
+                 ARRAY[gen_random_uuid()], '{{update}}', '{{1}}', '{{1}}', NULL, NULL, NULL)
+             FROM projects p JOIN project_files f ON f.project_id = p.id AND f.file_path = '7.py' WHERE p.id = '{}';
+             SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint AS read FROM pg_stat_xact_user_tables
+             WHERE relname IN ('blobs', 'file_snapshots')",
+            user_id("ada@example.com"),
+            project.id
+        );
+        let mut connection = PgConnection::connect(&server.database().url()).await.expect("a connection");
+        let answers = sqlx::raw_sql(AssertSqlSafe(write)).fetch_all(&mut connection).await.expect("a write");
+        let read: i64 = answers.last().unwrap().get("read");
+        assert!((1..20).contains(&read), "{read} rows of 300");
+    });
+}
+
+/// A call of `write_files` that writes one version of one file. `{}` are the file, the path, the version, the content's
+/// hash, and the arrays of new contents: hashes, sizes, encodings, depths, bases and data.
 fn write_one(next: i64, file: &str, version: i64, hash: &str, new: [&str; 6]) -> String {
     let [hashes, sizes, encodings, depths, bases, contents] = new;
     format!(
@@ -203,13 +231,13 @@ fn write_one(next: i64, file: &str, version: i64, hash: &str, new: [&str; 6]) ->
 }
 
 #[test]
-fn a_write_of_files_stays_in_its_project_and_follows_what_is_there() {
+fn a_write_of_files_stays_in_its_project_and_follows_the_newest_versions() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let others = Project::create(&server.user("sue@example.com"), "Another's").await;
         others.create_file("a.py", "theirs\n").await;
         let database = server.database();
-        let mut trial = Trial { door: Door::open(database).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(database).await, id: project.id.clone() };
         let next = project.revision().await + 1;
         let of = async |project: &str| {
             let sql = format!(
@@ -223,13 +251,13 @@ fn a_write_of_files_stays_in_its_project_and_follows_what_is_there() {
         let version: i64 = own[3].parse().unwrap();
         const NOTHING: [&str; 6] = ["'{}'"; 6];
         for (what, sql, expected) in [
-            ("as it should be", write_one(next, &own[1], version + 1, &own[2], NOTHING), Ok(1)),
+            ("correct", write_one(next, &own[1], version + 1, &own[2], NOTHING), Ok(1)),
             ("a folder", write_one(next, &own[1], version + 1, "''", NOTHING), Ok(1)),
             ("a new file", write_one(next, "gen_random_uuid()", 1, &own[2], NOTHING), Ok(1)),
             ("another's file", write_one(next, &theirs[1], version + 1, &own[2], NOTHING), Err(DENIED)),
             ("another's content", write_one(next, &own[1], version + 1, &theirs[2], NOTHING), Err(DENIED)),
-            ("a version again", write_one(next, &own[1], version, &own[2], NOTHING), Err(DENIED)),
-            ("a version left out", write_one(next, &own[1], version + 2, &own[2], NOTHING), Err(DENIED)),
+            ("a repeated version", write_one(next, &own[1], version, &own[2], NOTHING), Err(DENIED)),
+            ("a skipped version", write_one(next, &own[1], version + 2, &own[2], NOTHING), Err(DENIED)),
             ("another revision", write_one(next + 1, &own[1], version + 1, &own[2], NOTHING), Err(DENIED)),
         ] {
             for name in ["ada", "eve"] {
@@ -255,10 +283,10 @@ fn a_write_of_files_stays_in_its_project_and_follows_what_is_there() {
 }
 
 #[test]
-fn a_message_is_its_authors_in_a_session_that_goes_on() {
+fn only_the_author_writes_messages_and_only_in_an_active_session() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
-        let mut trial = Trial { door: Door::open(server.database()).await, id: project.id.clone() };
+        let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
         let history = History::of(server.database(), &project).await;
         let add = history.fill(
             "SELECT count(*) FROM add_message($project, $next, now(), gen_random_uuid(), $session, 'user', 'Hi', false, '{}', '{}',
@@ -273,7 +301,7 @@ fn a_message_is_its_authors_in_a_session_that_goes_on() {
         };
         trial.check("ada", &add, Ok(1)).await;
         trial.check("eve", &add, Err(DENIED)).await;
-        // The checkpoint's snapshot follows its message; a named one stays what it is.
+        // The checkpoint's snapshot follows its message; a named snapshot never changes.
         trial.check("ada", &follow("name IS NULL"), Ok(1)).await;
         trial.check("ada", &follow("name IS NOT NULL"), Err(DENIED)).await;
         const END: &str = "UPDATE chat_sessions SET is_active = false, ended_at = now() WHERE user_id = $ada";

@@ -1,5 +1,5 @@
-//! Who may come in: tokens signed by an issuer's published keys, what becomes of them when the issuer rotates its keys or fails,
-//! sockets that outlive their first token, how often one may ask, and what is never written down.
+//! Authentication: tokens signed with an issuer's published keys, key rotation and failures of the issuer, sockets that
+//! outlive their first token, rate limits, and what is never logged.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn asked_with(server: &Server, token: &str) -> Response {
 }
 
 #[track_caller]
-fn let_in(answer: Response) {
+fn assert_accepted(answer: Response) {
     assert_eq!(answer.ok()["viewer"]["email"], "ada@example.com");
 }
 
@@ -40,7 +40,7 @@ fn refused(answer: &Response, word: &str) {
     assert!(message.contains(word), "{message}");
 }
 
-/// A request with headers of the test's own, its operation `VIEWER` if nothing else.
+/// A request with the test's own headers; the operation is usually `VIEWER`.
 async fn post(client: &Client, headers: &[(&str, &str)], query: &str) -> Raw {
     let headers = [&[("content-type", "application/json")], headers].concat();
     client.send("POST", "/graphql", &headers, json!({ "query": query }).to_string()).await.unwrap()
@@ -49,34 +49,35 @@ async fn post(client: &Client, headers: &[(&str, &str)], query: &str) -> Raw {
 // ───────────────────────────── published keys ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn tokens_of_each_kind_of_published_key_hold(database: Database) {
+    async fn tokens_of_each_kind_of_published_key_are_accepted(database: Database) {
         let keys = [SigningKey::rsa(), SigningKey::ec(), SigningKey::ed()];
         let issuer = Issuer::start(&keys).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         for key in &keys {
-            let_in(asked_with(&server, &key.token("ada@example.com")).await);
-            // A token need not name its key.
+            assert_accepted(asked_with(&server, &key.token("ada@example.com")).await);
+            // A token does not have to name its key.
             let unnamed = key.sign(&Header::new(key.algorithm), &claims_of("ada@example.com", json!({})));
-            let_in(asked_with(&server, &unnamed).await);
+            assert_accepted(asked_with(&server, &unnamed).await);
         }
         let mut socket = server.anonymous().with_token(Some(keys[1].token("ada@example.com"))).greeted().await;
         socket.start("1", VIEWER, json!({})).await;
         assert_eq!(socket.message().await["payload"]["data"]["viewer"]["email"], "ada@example.com");
         assert_eq!(issuer.asked(), 1);
-        // Nobody has a secret, so no token signed with one holds, not even one that the issuer might have published.
+        // No secret is configured, so tokens signed with one are refused, even if the issuer has published that secret
+        // as a key.
         refused(&asked_with(&server, &token("ada@example.com")).await, "RS, PS, ES (256 or 384) or EdDSA");
         server.stop().await;
     }
 
-    async fn a_secret_and_published_keys_hold_side_by_side(database: Database) {
+    async fn a_secret_and_published_keys_work_together(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, &[]).await;
-        let_in(asked_with(&server, &token("ada@example.com")).await);
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         server.stop().await;
     }
 
-    async fn the_claims_of_a_token_by_a_published_key_are_checked_as_any(database: Database) {
+    async fn claims_of_tokens_signed_with_published_keys_are_checked(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, &["--jwt-issuer", "https://p.supabase.co/auth/v1"]).await;
         let now = clock::now().timestamp();
@@ -88,7 +89,7 @@ tests::on_sqlite! {
             }
             SigningKey::ec().sign(&Header { kid: Some("ec".to_owned()), ..Header::new(Algorithm::ES256) }, &all)
         };
-        let_in(asked_with(&server, &signed(json!({}))).await);
+        assert_accepted(asked_with(&server, &signed(json!({}))).await);
         for (claims, word) in [
             (json!({ "iss": "https://evil.example" }), "`iss`"),
             (json!({ "aud": "other" }), "`aud`"),
@@ -105,14 +106,14 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn a_key_verifies_its_own_algorithm_and_nothing_in_a_token_changes_that(database: Database) {
+    async fn a_key_verifies_only_its_own_algorithm_whatever_the_token_states(database: Database) {
         let keys = [SigningKey::rsa(), SigningKey::ec(), SigningKey::ed()];
         let issuer = Issuer::start(&keys).await;
         let server = start(&database, &issuer, &[]).await;
         let claims = claims_of("ada@example.com", json!({}));
         let mut forged = Vec::new();
         for key in &keys {
-            // The public half as the secret of an HS256 token, as a library that trusts the header would take it.
+            // The public key as the secret of an HS256 token, which a library that trusts the header would accept.
             let public = key.public();
             for field in ["n", "x"] {
                 let Some(text) = public[field].as_str() else { continue };
@@ -121,20 +122,20 @@ tests::on_sqlite! {
                     forged.push(encode(&header, &claims, &EncodingKey::from_secret(&secret)).unwrap());
                 }
             }
-            // The name of one key over the signature of another.
+            // A signature of one key under the name of another.
             for other in keys.iter().filter(|other| other.id != key.id) {
                 let header = Header { kid: Some(key.id.to_owned()), ..Header::new(other.algorithm) };
                 forged.push(other.sign(&header, &claims));
             }
         }
-        // A key that the token brings along, or says where to find.
+        // A key that the token contains or links to.
         let stranger = SigningKey::ec_next();
         let jwk: Jwk = serde_json::from_value(stranger.public()).unwrap();
         let brought = Header { jwk: Some(jwk), kid: Some("ec".to_owned()), ..Header::new(Algorithm::ES256) };
         let elsewhere = Issuer::start(std::slice::from_ref(&stranger)).await;
         let said = Header { jku: Some(elsewhere.url()), ..Header::new(Algorithm::ES256) };
         forged.extend([stranger.sign(&brought, &claims), stranger.sign(&said, &claims)]);
-        // Rules that this server does not know.
+        // Critical headers that this server does not support.
         let critical = Header { crit: Some(vec!["b64".to_owned()]), kid: Some("ec".to_owned()), ..Header::new(Algorithm::ES256) };
         forged.push(SigningKey::ec().sign(&critical, &claims));
         let genuine = keys[1].token("ada@example.com");
@@ -148,24 +149,24 @@ tests::on_sqlite! {
             refused(&asked_with(&server, &token).await, "");
         }
         assert_eq!(elsewhere.asked(), 0);
-        let_in(asked_with(&server, &genuine).await);
+        assert_accepted(asked_with(&server, &genuine).await);
         server.stop().await;
     }
 
-    async fn a_new_key_holds_at_once_and_a_withdrawn_one_no_more(database: Database) {
+    async fn a_new_key_is_accepted_at_once_and_a_withdrawn_one_is_refused(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         let token = SigningKey::ec().token("ada@example.com");
-        let_in(asked_with(&server, &token).await);
+        assert_accepted(asked_with(&server, &token).await);
         issuer.answers(Answer::Keys(vec![SigningKey::ec_next()]));
-        let_in(asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await);
         refused(&asked_with(&server, &token).await, "issuer does not publish");
-        // Once at the start, and once for each token whose key was not there.
+        // One request at the start, and one for each token with an unknown key.
         assert_eq!(issuer.asked(), 3);
         server.stop().await;
     }
 
-    async fn unknown_keys_in_any_number_ask_the_issuer_a_few_times(database: Database) {
+    async fn many_unknown_keys_cause_few_requests_to_the_issuer(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         let claims = claims_of("mallory@example.com", json!({}));
@@ -176,34 +177,34 @@ tests::on_sqlite! {
             async move { refused(&asked_with(&server, &token).await, "issuer does not publish") }
         });
         join_all(flood).await;
-        // Three at once, and one more for each ten seconds that this may have taken; and one at the start.
+        // One request at the start, three in a burst, and one more for each ten seconds that this test can take.
         assert!((2..=6).contains(&issuer.asked()), "{}", issuer.asked());
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         server.stop().await;
     }
 
-    async fn an_issuer_that_is_down_stops_nobody_who_holds_a_token(database: Database) {
+    async fn tokens_stay_valid_while_the_issuer_is_down(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         issuer.stop().await;
         refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not publish");
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         server.stop().await;
     }
 
-    async fn a_server_starts_without_its_issuer_and_says_to_come_again(database: Database) {
+    async fn a_server_starts_without_its_issuer_and_answers_with_retry_after(database: Database) {
         let issuer = Issuer::start(&[]).await;
         let url = issuer.url();
         let address = issuer.stop().await;
         let server = Server::start_with(&database, &["--jwt-jwks-url", &url]).await;
         // The secret needs no issuer.
-        let_in(asked_with(&server, &token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &token("ada@example.com")).await);
         let token = SigningKey::ec().token("ada@example.com");
         let bearer = format!("Bearer {token}");
         let answer = post(&server.anonymous(), &[("authorization", &bearer)], VIEWER).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, "10"));
         let response = answer.graphql().unwrap();
-        assert_eq!((response.error_code(), &response.error()["extensions"][""]), ("RATE_LIMITED", &json!(10)));
+        assert_eq!((response.error_code(), &response.error()["extensions"]["retryAfterSeconds"]), ("RATE_LIMITED", &json!(10)));
         assert!(text(&response.error()["message"]).contains("keys of its issuer"), "{response:?}");
         let mut socket = server.anonymous().socket().await;
         socket.send(json!({ "type": "connection_init", "payload": { "token": token } })).await;
@@ -211,7 +212,7 @@ tests::on_sqlite! {
         assert_eq!(code, 1013);
 
         let _issuer = Issuer::start_at(address, &[SigningKey::ec()]).await;
-        let_in(asked_with(&server, &token).await);
+        assert_accepted(asked_with(&server, &token).await);
         server.stop().await;
     }
 
@@ -240,10 +241,10 @@ tests::on_sqlite! {
             // With a secret others can sign in.
             let server = start(&database, &issuer, &[]).await;
             assert_eq!(ready(&server).await, (200, Some(json!(false))));
-            let_in(asked_with(&server, &token("ada@example.com")).await);
+            assert_accepted(asked_with(&server, &token("ada@example.com")).await);
             // A token makes the server fetch the keys again.
             issuer.answers(Answer::Keys(vec![SigningKey::ec()]));
-            let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+            assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
             server.stop().await;
             let server = start(&database, &issuer, NO_SECRET).await;
             assert_eq!(ready(&server).await, (200, Some(json!(true))));
@@ -277,7 +278,7 @@ tests::on_sqlite! {
         assert_eq!(issuer.asked(), 2);
     }
 
-    async fn what_is_no_key_set_changes_nothing(database: Database) {
+    async fn an_invalid_key_set_is_ignored(database: Database) {
         let good = Issuer::start(&[SigningKey::ec_next()]).await;
         let huge = json!({ "keys": [SigningKey::ec_next().public()], "more": "x".repeat(300_000) }).to_string();
         for wrong in [
@@ -294,13 +295,13 @@ tests::on_sqlite! {
             issuer.answers(wrong);
             refused(&asked_with(&server, &SigningKey::ec_next().token("ada@example.com")).await, "issuer does not publish");
             assert_eq!(issuer.asked(), 2);
-            let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+            assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
             server.stop().await;
         }
         assert_eq!(good.asked(), 0);
     }
 
-    async fn an_issuer_that_does_not_answer_holds_up_only_who_needs_it(database: Database) {
+    async fn a_hanging_issuer_delays_only_tokens_with_unknown_keys(database: Database) {
         let issuer = Issuer::start(&[SigningKey::ec()]).await;
         let server = start(&database, &issuer, NO_SECRET).await;
         issuer.answers(Answer::Nothing);
@@ -312,7 +313,7 @@ tests::on_sqlite! {
         while issuer.asked() < 2 {
             tokio::task::yield_now().await;
         }
-        let_in(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+        assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
         assert!(!waiting.is_finished());
         refused(&waiting.await.unwrap(), "issuer does not publish");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
@@ -331,7 +332,7 @@ async fn project_of(owner: &Client) -> String {
     created["createProject"]["project"]["id"].as_str().unwrap().to_owned()
 }
 
-/// The payload of the `pong` to a `ping` with that one.
+/// Sends a `ping` with this payload, and returns the payload of the `pong`.
 async fn pong(socket: &mut Socket, payload: Value) -> Value {
     socket.send(json!({ "type": "ping", "payload": payload })).await;
     loop {
@@ -343,10 +344,10 @@ async fn pong(socket: &mut Socket, payload: Value) -> Value {
 }
 
 tests::on_both! {
-    async fn a_socket_goes_on_with_a_fresh_token_of_its_user(server: Server) {
+    async fn a_socket_continues_with_a_fresh_token_of_its_user(server: Server) {
         let id = project_of(&server.user("ada@example.com")).await;
         let now = clock::now().timestamp();
-        // Given a listener whose token ends in three seconds, and another that will let it,
+        // Given two subscriptions whose tokens expire in three seconds,
         let short = token_with("ada@example.com", json!({ "exp": now + 3 }));
         let mut sockets = Vec::new();
         for _ in 0..2 {
@@ -355,17 +356,17 @@ tests::on_both! {
             assert_eq!(socket.message().await["payload"]["data"]["projectEvents"]["revision"], 1);
             sockets.push(socket);
         }
-        // when the one says a fresh token, then the answer says when that ends,
+        // when one client sends a fresh token, then the answer states when that one expires,
         let fresh = token_with("ada@example.com", json!({ "exp": now + 600 }));
         let said = pong(&mut sockets[0], json!({ "Authorization": format!("Bearer {fresh}") })).await;
         assert_eq!(said, json!({ "tokenExpiresAt": now + 600 }));
-        // and when the other's has ended, then the first still hears what is written.
+        // and when the other's token has expired, then the first client still receives events.
         let Frame::Close(code, reason) = sockets[1].next_within(Duration::from_secs(20)).await else { panic!("no close") };
         assert_eq!((code, reason.as_str()), (4403, "The token has expired"));
         let session = "mutation($id: ID!) { startSession(input: { projectId: $id, title: \"Talk\" }) { revision } }";
         server.user("ada@example.com").gql(session, json!({ "id": id })).await.ok();
         assert_eq!(sockets[0].message().await["payload"]["data"]["projectEvents"]["revision"], 2);
-        // A fresh token may end sooner than the one before it.
+        // A fresh token can expire sooner than the previous one.
         let now = clock::now().timestamp();
         let shorter = token_with("ada@example.com", json!({ "exp": now + 1 }));
         assert_eq!(pong(&mut sockets[0], json!({ "token": shorter })).await, json!({ "tokenExpiresAt": now + 1 }));
@@ -375,7 +376,7 @@ tests::on_both! {
 }
 
 tests::on_sqlite! {
-    async fn a_token_that_does_not_fit_changes_nothing_on_a_socket(server: Server) {
+    async fn an_unsuitable_token_changes_nothing_on_a_socket(server: Server) {
         let expires = clock::now().timestamp() + 600;
         let own = token_with("ada@example.com", json!({ "exp": expires }));
         let mut socket = server.anonymous().with_token(Some(own.clone())).greeted().await;
@@ -395,7 +396,7 @@ tests::on_sqlite! {
         socket.start("1", VIEWER, json!({})).await;
         assert_eq!(socket.message().await["payload"]["data"]["viewer"]["email"], "ada@example.com");
 
-        // A socket without a user gets none in this way, before or after it is acknowledged.
+        // A socket without a user cannot get one in this way, before or after the acknowledgement.
         for mut socket in [server.anonymous().socket().await, server.anonymous().greeted().await] {
             let said = pong(&mut socket, json!({ "token": own })).await;
             let code = &said["error"]["extensions"]["code"];
@@ -404,10 +405,10 @@ tests::on_sqlite! {
     }
 }
 
-// ───────────────────────────── how often ─────────────────────────────
+// ───────────────────────────── rate limits ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn a_user_who_asks_too_often_is_told_when_to_come_again_by_every_door(database: Database) {
+    async fn every_transport_reports_retry_after_to_a_user_over_the_rate_limit(database: Database) {
         let server = Server::start_with(&database, &["--max-user-rate", "1"]).await;
         let ada = server.user("ada@example.com");
         let mut socket = ada.greeted().await;
@@ -427,20 +428,20 @@ tests::on_sqlite! {
         assert_eq!(answer.error_code(), "RATE_LIMITED");
         assert!(answer.error()["message"].as_str().unwrap().contains("--max-user-rate"), "{answer:?}");
 
-        // On a socket that is open it is the operation that fails; a new one is told to try again.
+        // On an open socket the operation fails; a new socket is refused with a time to retry after.
         socket.start("1", VIEWER, json!({})).await;
         let message = socket.message().await;
         assert_eq!((&message["type"], &message["payload"][0]["extensions"]["code"]), (&json!("error"), &json!("RATE_LIMITED")));
-        // A batch counts for each of its operations, so ten do not fit where one might again by now.
+        // A batch counts once for each operation, so ten do not fit although a single one might by now.
         let batch = json!(vec![json!({ "query": VIEWER }); 10]).to_string();
         let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
         assert_eq!(ada.send("POST", "/graphql", &headers, batch).await.unwrap().status, 429);
-        // Somebody else at the same address is somebody else.
+        // Another user at the same address has a limit of their own.
         assert_eq!(server.user("bob@example.com").gql(VIEWER, json!({})).await.status, 200);
         server.stop().await;
     }
 
-    async fn failed_tokens_shut_out_their_address_and_nobody_who_is_signed_in_there(database: Database) {
+    async fn failed_tokens_block_their_address_but_no_signed_in_user_there(database: Database) {
         let server = Server::start_with(&database, &["--max-address-rate", "1", "--trusted-proxies", "1"]).await;
         let client = server.anonymous();
         let office = ("x-forwarded-for", "203.0.113.9, 192.0.2.1");
@@ -462,7 +463,7 @@ tests::on_sqlite! {
         }
         let mut socket = Socket::connect(client.base(), "graphql-transport-ws", &[office]).await.unwrap();
         socket.greet(json!({ "Authorization": bearer })).await;
-        // What the client wrote into the header itself makes it nobody else, and another address is another.
+        // A value that the client itself adds to the header has no effect; another address has a limit of its own.
         let pretending = ("x-forwarded-for", "198.51.100.7, 192.0.2.1");
         assert_eq!(post(&client, &[pretending], "{ __typename }").await.status, 429);
         let elsewhere = ("x-forwarded-for", "192.0.2.2");
@@ -470,7 +471,7 @@ tests::on_sqlite! {
         server.stop().await;
     }
 
-    async fn a_user_may_have_so_many_sockets(database: Database) {
+    async fn the_number_of_sockets_of_a_user_is_limited(database: Database) {
         let server = Server::start_with(&database, &["--max-user-sockets", "2"]).await;
         let ada = server.user("ada@example.com");
         let (first, _second) = (ada.greeted().await, ada.greeted().await);
@@ -480,7 +481,7 @@ tests::on_sqlite! {
         assert_eq!(code, 1013);
         assert!(reason.contains("--max-user-sockets"), "{reason}");
         server.user("bob@example.com").greeted().await;
-        // The place of one that has gone is free as soon as the server has noticed.
+        // A closed socket stops counting as soon as the server notices that it is closed.
         drop(first);
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -495,10 +496,10 @@ tests::on_sqlite! {
     }
 }
 
-// ───────────────────────────── what is said and written down ─────────────────────────────
+// ───────────────────────────── headers and logs ─────────────────────────────
 
 tests::on_sqlite! {
-    async fn every_answer_has_the_headers_that_keep_pages_apart(server: Server) {
+    async fn every_response_has_the_cross_origin_headers(server: Server) {
         let client = server.anonymous();
         for path in ["/", "/graphiql/page.js", "/graphql?query=%7B__typename%7D", "/graphql", "/healthz", "/nothing"] {
             let answer = client.send("GET", path, &[("origin", "https://evil.example.com")], "").await.unwrap();
@@ -529,7 +530,7 @@ tests::on_sqlite! {
 }
 
 tests::on_both! {
-    async fn no_token_secret_or_content_is_in_the_log_however_much_is_logged(database: Database) {
+    async fn the_log_contains_no_token_secret_or_content_at_any_level(database: Database) {
         let path = std::env::temp_dir().join(format!("antiphon-log-{}", clock::new_id()));
         let log = std::fs::File::create(&path).unwrap();
         let mut server = ChildServer::start_logging(&database, &[("RUST_LOG", "debug,antiphon=trace")], log);
@@ -537,7 +538,7 @@ tests::on_both! {
         let bad = encode(&Header::default(), &claims_of("ada@example.com", json!({})), &EncodingKey::from_secret(b"another")).unwrap();
         let fresh = token_with("ada@example.com", json!({ "exp": clock::now().timestamp() + 600 }));
 
-        // Given a user who signs in by both doors, writes, asks wrongly, and comes with tokens that do not hold,
+        // Given a user who uses HTTP and WebSocket, writes, sends invalid requests and uses invalid tokens,
         let create = "mutation($input: CreateProjectInput!) { createProject(input: $input) { project { id } } }";
         let input = json!({ "name": "Agent", "initialPrompt": "a prompt that is nobody's business", "config": {} });
         ada.gql(create, json!({ "input": input })).await.ok();
@@ -554,7 +555,7 @@ tests::on_both! {
         assert!(matches!(socket.next().await, Frame::Close(4403, _)));
         server.kill();
 
-        // then the log tells of all that, and has none of these in it.
+        // then the log mentions all of this, and contains none of these values.
         let log = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(log.contains("listening") && log.contains("request completed") && log.contains("socket closed by the server"), "{log}");

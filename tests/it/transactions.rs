@@ -1,5 +1,5 @@
-//! Given connections that are lost, another default of the database, or a file that is not there any more, when somebody reads
-//! or writes, then they notice nothing, or are told what it is; and writes that are committed together are each whole.
+//! Given lost connections, another default isolation level, or a database file that is gone, when somebody reads or
+//! writes, then the request succeeds or gets a precise error; and writes that are committed together are each complete.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use tests::{
 
 const READ: &str = "query($id: ID!) { project(id: $id) { revision sessions { nodes { messageCount } } } }";
 
-/// Sends so many messages at once; answers the codes of those that failed.
-async fn say(project: &Project, session: &str, count: usize) -> Vec<String> {
+/// Sends this many messages at once; returns the codes of those that failed.
+async fn add_messages(project: &Project, session: &str, count: usize) -> Vec<String> {
     let one = async |n: usize| {
         let input = json!({ "sessionId": session, "role": "USER", "content": format!("{n}") });
         project.client.mutate("addMessage", input, "revision").await
@@ -27,7 +27,7 @@ async fn read(client: &Client, project: &str) -> Value {
     client.gql(READ, json!({ "id": project })).await.ok()["project"].take()
 }
 
-/// Ends every connection to the database but the one that does it.
+/// Ends every other connection to the database.
 async fn cut(database: &Database) {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -38,27 +38,27 @@ async fn cut(database: &Database) {
 }
 
 #[test]
-fn who_reads_or_writes_does_not_notice_that_connections_were_cut() {
+fn reads_and_writes_succeed_after_connections_were_cut() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = Project::create(&server.user("ada@example.com"), "Cut").await;
         let session = project.start_session().await;
         for round in 1..=5 {
-            // Given many connections that wait to be used …
-            assert_eq!(say(&project, &session, 16).await, [""; 0]);
-            // … when all are cut, then each request is served, on whichever of them it begins.
+            // Given many idle connections …
+            assert_eq!(add_messages(&project, &session, 16).await, [""; 0]);
+            // … when all are cut, then each request is served, on whichever connection it starts.
             cut(server.database()).await;
             let reads = join_all((0..24).map(|_| read(&project.client, &project.id)));
             for seen in reads.await {
                 assert_eq!(number(&seen["sessions"]["nodes"][0]["messageCount"]), 32 * round - 16);
             }
             cut(server.database()).await;
-            assert_eq!(say(&project, &session, 16).await, [""; 0]);
+            assert_eq!(add_messages(&project, &session, 16).await, [""; 0]);
         }
     });
 }
 
 #[test]
-fn writers_who_meet_need_no_default_of_the_databases() {
+fn concurrent_writers_do_not_depend_on_the_default_isolation_level() {
     run_with_database(Kind::Postgres, async |database: Database| {
         let level =
             "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''',
@@ -67,14 +67,15 @@ fn writers_who_meet_need_no_default_of_the_databases() {
         let server = Server::start(&database).await;
         let project = Project::create(&server.user("ada@example.com"), "Met").await;
         let session = project.start_session().await;
-        assert_eq!(say(&project, &session, 40).await, [""; 0]);
+        assert_eq!(add_messages(&project, &session, 40).await, [""; 0]);
         server.stop().await;
     });
 }
 
 tests::on_both! {
-    async fn each_of_the_writes_that_meet_is_whole_or_leaves_nothing(server: Server) {
-        // Given people who write to projects of their own at once, every other time what is refused only once it has begun …
+    async fn each_concurrent_write_is_complete_or_leaves_nothing(server: Server) {
+        // Given users who write to their own projects at once, where every other write is refused only within its
+        // transaction …
         let people: Vec<_> = (0..16).map(|n| server.user(&format!("p{n}@example.com"))).collect();
         let write = async |client: &Client| {
             let project = Project::create(client, "Whole").await;
@@ -84,7 +85,7 @@ tests::on_both! {
                 client.mutate("addMessage", input, "revision").await.ok();
                 let path = format!("{n}");
                 project.create_file(&path, &path).await;
-                // The path is taken, which only the transaction sees.
+                // The path is taken, which only the transaction can see.
                 let again = project.mutate("createFile", json!({ "path": path, "content": "other" }), "revision").await;
                 assert_eq!(again.error_code(), "CONFLICT");
             }
@@ -92,7 +93,7 @@ tests::on_both! {
                          events(first: 500) { revision } files(first: 100) { nodes { content path } } } }";
             client.gql(query, json!({ "id": project.id })).await.ok()["project"].take()
         };
-        // … then of each project there is what was acknowledged, without a gap, and nothing else.
+        // … then each project contains the acknowledged writes, without gaps, and nothing else.
         for seen in join_all(people.iter().map(write)).await {
             assert_eq!(seen["stats"], json!({ "totalMessages": 10, "totalFiles": 10 }));
             let revision = number(&seen["revision"]);
@@ -108,34 +109,34 @@ tests::on_both! {
 }
 
 #[test]
-fn nothing_is_written_to_a_file_that_is_not_the_one_at_its_path() {
+fn nothing_is_written_once_the_file_at_the_path_is_another() {
     run_with_server(Kind::Sqlite, async |server: Server| {
         let project = Project::create(&server.user("ada@example.com"), "Moved").await;
         let session = project.start_session().await;
-        assert_eq!(say(&project, &session, 1).await, [""; 0]);
+        assert_eq!(add_messages(&project, &session, 1).await, [""; 0]);
         let file = server.database().file().unwrap();
         let aside = file.with_extension("aside");
 
-        // Given the file moved away, then writes are refused and reads go on …
+        // Given that the file is moved away, then writes are refused and reads continue …
         std::fs::rename(&file, &aside).unwrap();
-        assert_eq!(say(&project, &session, 3).await, ["READ_ONLY"; 3]);
+        assert_eq!(add_messages(&project, &session, 3).await, ["READ_ONLY"; 3]);
         assert_eq!(number(&read(&project.client, &project.id).await["sessions"]["nodes"][0]["messageCount"]), 1);
-        assert!(!file.exists(), "the server has made another");
+        assert!(!file.exists(), "the server has created another file");
 
-        // … also with another in its place, until it is back.
+        // … also with another file in its place, until the file is back.
         std::fs::write(&file, "").unwrap();
-        assert_eq!(say(&project, &session, 3).await, ["READ_ONLY"; 3]);
+        assert_eq!(add_messages(&project, &session, 3).await, ["READ_ONLY"; 3]);
         let reads = join_all((0..20).map(|_| read(&project.client, &project.id))).await;
         assert!(reads.iter().all(|seen| number(&seen["sessions"]["nodes"][0]["messageCount"]) == 1));
         std::fs::rename(&aside, &file).unwrap();
-        assert_eq!(say(&project, &session, 3).await, [""; 0]);
+        assert_eq!(add_messages(&project, &session, 3).await, [""; 0]);
         assert_eq!(number(&read(&project.client, &project.id).await["sessions"]["nodes"][0]["messageCount"]), 4);
     });
 }
 
 #[cfg(unix)]
 #[test]
-fn a_new_file_and_what_is_beside_it_are_their_owners_alone() {
+fn a_new_file_and_its_log_are_accessible_to_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     run_with_server(Kind::Sqlite, async |server: Server| {
         let project = Project::create(&server.user("ada@example.com"), "Mine").await;

@@ -1,5 +1,5 @@
-//! Given a project that has come a long way, when somebody looks back, goes back, or takes something back, then they find what
-//! was, exactly.
+//! Given a project with a long history, when somebody reads, restores or undoes past states, then the result is exactly
+//! the past state.
 
 use serde_json::{Value, json};
 use tests::{
@@ -8,7 +8,7 @@ use tests::{
     server::Server,
 };
 
-/// What a project says of itself that depends on the moment.
+/// The fields of a project that depend on the revision.
 const MOMENT: &str = "revision name description initialPrompt config status updatedAt
     stats { totalSessions totalMessages totalFiles totalChanges latestSessionAt lastActivityAt }
     sessions { totalCount nodes { id title isActive endedAt messageCount
@@ -30,7 +30,7 @@ async fn revision_at(project: &Project, moment: Value) -> i64 {
     number(&at(project, moment, "revision").await.ok()["project"]["revision"])
 }
 
-/// Path, identity and text of every live file.
+/// Path, id and text of every live file.
 async fn files(project: &Project) -> Value {
     project.ask("files { nodes { path id content } }").await["files"]["nodes"].take()
 }
@@ -40,12 +40,12 @@ async fn manifest(project: &Project) -> String {
     text(&made["snapshot"]["manifestSha256"])
 }
 
-/// Carried out whole or refused: a refusal has written nothing.
+/// A write succeeds as a whole or is refused, and a refusal writes nothing.
 async fn refused(project: &Project, name: &str, input: Value, code: &str) -> Response {
     let before = project.state().await;
     let answer = project.mutate(name, input.clone(), "revision").await;
     assert_eq!(answer.error_code(), code, "{name} {input}");
-    assert_eq!(project.state().await, before, "{name} {input} was refused and has written");
+    assert_eq!(project.state().await, before, "{name} {input} was refused but wrote something");
     answer
 }
 
@@ -54,7 +54,7 @@ async fn undo(project: &Project, revision: i64) -> Value {
 }
 
 tests::on_both! {
-    async fn every_moment_reads_as_it_was(server: Server) {
+    async fn every_revision_reads_as_it_was(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Travelled").await;
         let mut seen = Vec::new();
@@ -93,11 +93,11 @@ tests::on_both! {
         now!();
         project.create_file("c.py", "three\n").await;
         now!();
-        // Undone, and the undo undone: each moment keeps its own folds.
+        // Undo, and undo of the undo: each revision keeps its own hidden messages.
         let restored = number(&restored["revision"]);
-        for (revision, folded, unfolded) in [(restored, 0, 1), (restored + 2, 1, 0), (restored + 3, 0, 1)] {
+        for (revision, hidden, shown) in [(restored, 0, 1), (restored + 2, 1, 0), (restored + 3, 0, 1)] {
             let undone = project.write("undo", json!({ "revision": revision }), "hiddenMessages shownMessages").await;
-            assert_eq!(undone, json!({ "hiddenMessages": folded, "shownMessages": unfolded }));
+            assert_eq!(undone, json!({ "hiddenMessages": hidden, "shownMessages": shown }));
             now!();
         }
         for change in [json!({ "name": "Renamed" }), json!({ "config": { "voice": "alloy" }, "description": "Once" }),
@@ -118,7 +118,7 @@ tests::on_both! {
             }
         }
 
-        // A moment has several names …
+        // A moment can be named in several ways …
         assert_eq!(revision_at(&project, json!({ "messageId": checkpoint })).await, 6);
         let snapshot = json!({ "snapshotId": made["snapshot"]["id"] });
         assert_eq!(revision_at(&project, snapshot).await, number(&made["revision"]));
@@ -131,11 +131,11 @@ tests::on_both! {
         }
         assert_eq!(revision_at(&project, json!({ "time": "2200-01-01T00:00:00Z" })).await, seen.len() as i64);
 
-        // Without a revision to come after, the log of a past moment begins at its beginning too.
+        // Without `afterRevision`, the log at a past revision starts at its beginning too.
         let past = at(&project, json!({ "revision": 3 }), "events(afterRevision: null) { revision }").await.ok();
         assert_eq!(past["project"]["events"], json!([{ "revision": 1 }, { "revision": 2 }, { "revision": 3 }]));
 
-        // … one at a time, and some are of nothing.
+        // … one at a time, and some names are unknown.
         let other = Project::create(&ada, "Other").await;
         let elsewhere = other.start_session().await;
         let elsewhere = other.add_message(&elsewhere, "There", true).await;
@@ -152,7 +152,7 @@ tests::on_both! {
         let both = at(&project, json!({ "revision": 1, "messageId": checkpoint }), "revision").await;
         assert!(!both.errors.is_empty());
 
-        // To anybody else there is no such project, at any time.
+        // For other users there is no such project, at any revision.
         let eve = project.of(&server.user("eve@example.com"));
         for moment in [json!({ "revision": 1 }), json!({ "revision": 99 }), json!({ "messageId": checkpoint })] {
             let answer = at(&eve, moment, "revision").await;
@@ -160,7 +160,7 @@ tests::on_both! {
         }
     }
 
-    async fn a_restore_is_exact_and_says_so_before_and_after(server: Server) {
+    async fn a_restore_is_exact_and_matches_its_preview(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Restored").await;
         for (path, content) in [("changed", "one\n"), ("deleted", "two\n"), ("moved", "three\n"), ("same", "four\n"),
             ("x", "x\n"), ("y", "y\n"), ("empty", "")] {
@@ -169,7 +169,7 @@ tests::on_both! {
         project.write("createFile", json!({ "path": "docs", "type": "FOLDER" }), "revision").await;
         let made = project.write("createSnapshot", json!({ "name": "Good" }), "revision snapshot { id manifestSha256 fileCount }").await;
         let (snapshot, then) = (made["snapshot"].clone(), files(&project).await);
-        // Everything that can happen to a file, two that change places, and one that takes another's place.
+        // Every kind of change to a file, including two that swap paths and one that takes another's path.
         project.update_file("changed", "other\n").await;
         project.write("deleteFile", json!({ "path": "deleted" }), "revision").await;
         project.create_file("deleted", "another\n").await;
@@ -182,14 +182,14 @@ tests::on_both! {
         let later = files(&project).await;
         let before = project.revision().await;
 
-        // The dry run writes nothing and names what would change …
+        // The preview writes nothing and lists the changes …
         let select = format!("restorePreview(to: {{ snapshotId: {} }}) {{ revision diff {{ path oldPath type diff additions deletions }} }}", snapshot["id"]);
         let preview = project.ask(&select).await["restorePreview"].take();
         assert_eq!(preview["revision"], made["revision"]);
         let shown: Vec<_> = preview["diff"].as_array().unwrap().iter().map(|diff| json!([diff["type"], diff["oldPath"], diff["path"]])).collect();
         let expected = [
             json!(["UPDATE", null, "changed"]),
-            // Made again after its deletion, it is the same file.
+            // Created again after its deletion, it is the same file.
             json!(["UPDATE", null, "deleted"]),
             json!(["CREATE", null, "docs"]),
             json!(["RENAME", "far/away", "moved"]),
@@ -204,7 +204,7 @@ tests::on_both! {
         assert_eq!(preview["diff"][0]["diff"], "diff --git a/changed b/changed\n--- a/changed\n+++ b/changed\n@@ -1 +1 @@\n-other\n+one\n");
         assert_eq!(project.revision().await, before);
 
-        // … and then does.
+        // … and the restore makes exactly these.
         let input = json!({ "snapshotId": snapshot["id"], "projectId": null, "expectedRevision": before });
         let select = "revision manifestSha256 fileCount hiddenMessages changes { type path file { id } }
             backup { id revision name manifestSha256 }";
@@ -222,18 +222,18 @@ tests::on_both! {
         assert_eq!(untouched["file"]["version"], 1);
         assert_eq!(manifest(&project).await, text(&snapshot["manifestSha256"]));
 
-        // The restore itself can be gone back on, by its backup …
+        // The restore itself can be reverted with its backup …
         let query = "mutation($id: ID!) { restoreSnapshot(input: { snapshotId: $id }) { manifestSha256 } }";
         let back = project.client.gql(query, json!({ "id": restored["backup"]["id"] })).await.ok();
         assert_eq!(back["restoreSnapshot"]["manifestSha256"], restored["backup"]["manifestSha256"]);
         assert_eq!(files(&project).await, later);
-        // … and a guard that no longer holds stops one.
+        // … and a failed precondition stops one.
         let stale = json!({ "revision": 2, "expectedRevision": before });
         let answer = refused(&project, "restoreRevision", stale, "CONFLICT").await;
         assert_eq!(answer.error()["extensions"]["currentRevision"], project.revision().await);
     }
 
-    async fn chosen_paths_go_back_and_the_others_stay(server: Server) {
+    async fn selected_paths_are_restored_and_the_others_stay(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Parts").await;
         for path in ["a", "b", "lib/c", "lib/d", "library"] {
             project.create_file(path, "old\n").await;
@@ -254,8 +254,8 @@ tests::on_both! {
         assert_eq!(project.contents().await, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
         assert_eq!(manifest(&project).await, text(&restored["manifestSha256"]));
 
-        // Only at the chosen paths is something written: a file that moved there goes, and comes back where it was if that is
-        // chosen too.
+        // Only the selected paths are written: a file that moved there is deleted, and is restored at its old path if
+        // that one is selected too.
         let then = project.revision().await;
         project.write("renameFile", json!({ "path": "a", "newPath": "moved" }), "revision").await;
         project.create_file("a", "other\n").await;
@@ -269,14 +269,14 @@ tests::on_both! {
         assert_eq!(answer.field(), "paths[1]");
     }
 
-    async fn a_conversation_goes_back_alone_or_with_the_files(server: Server) {
+    async fn a_session_is_restored_alone_or_with_the_files(server: Server) {
         let ada = server.user("ada@example.com");
-        let project = Project::create(&ada, "Folded").await;
+        let project = Project::create(&ada, "Hidden").await;
         let session = project.start_session().await;
         project.add_message(&session, "one", false).await;
         let checkpoint = project.add_message(&session, "two", true).await;
         project.add_message(&session, "three", false).await;
-        // A checkpoint's files come after its message, and here after the next one too.
+        // A checkpoint's files are written after its message, and here after the next message too.
         project.write("createFile", json!({ "path": "a", "content": "old\n", "messageId": checkpoint }), "revision").await;
         project.add_message(&session, "four", true).await;
         project.update_file("a", "new\n").await;
@@ -292,11 +292,11 @@ tests::on_both! {
             ada.gql(query, json!({ "input": input })).await.ok()["restoreSnapshot"].take()
         };
 
-        // The conversation alone: the files stay …
+        // The messages alone: the files stay …
         let restored = restore("CONVERSATION").await;
         assert_eq!((&restored["hiddenMessages"], &restored["changes"]), (&json!(2), &json!([])));
         assert_eq!(project.contents().await, [("a".to_owned(), "new\n".to_owned())]);
-        // … the later messages leave the list, and are there for who asks.
+        // … the later messages leave the list, and can still be requested.
         let listed = messages("").await;
         assert_eq!(each(&listed["messages"]["nodes"], "content"), ["one", "two"]);
         assert_eq!((&listed["messages"]["totalCount"], &listed["messageCount"]), (&json!(2), &json!(4)));
@@ -308,16 +308,16 @@ tests::on_both! {
         let recent = ada.gql(query, json!({ "id": project.id })).await.ok()["recentActivity"].take();
         assert_eq!(each(&recent["nodes"], "excerpt"), ["two", "one"]);
         assert_eq!(recent["totalCount"], 2);
-        // It goes on from there …
+        // The session continues from there …
         project.add_message(&session, "three again", false).await;
         assert_eq!(each(&messages("").await["messages"]["nodes"], "content"), ["one", "two", "three again"]);
-        // … and back, with the files this time; what was folded stays so.
+        // … and is restored again, this time with the files; hidden messages stay hidden.
         let both = restore("BOTH").await;
         assert_eq!((&both["hiddenMessages"], &each(&both["changes"], "path")), (&json!(1), &vec![json!("a")]));
         assert_eq!(project.contents().await, [("a".to_owned(), "old\n".to_owned())]);
         assert_eq!(each(&messages("").await["messages"]["nodes"], "content"), ["one", "two"]);
 
-        // Each can be taken back.
+        // Each restore can be undone.
         let select = "shownMessages changes { path }";
         let undone = project.write("undo", json!({ "revision": both["revision"] }), select).await;
         assert_eq!((&undone["shownMessages"], &each(&undone["changes"], "path")), (&json!(1), &vec![json!("a")]));
@@ -327,7 +327,8 @@ tests::on_both! {
         assert_eq!(each(&listed["messages"]["nodes"], "content"), ["one", "two", "three", "four", "three again"]);
         assert_eq!(project.contents().await, [("a".to_owned(), "new\n".to_owned())]);
 
-        // What folded it once has been taken back, so it cannot be taken back again; nor by anybody but the author.
+        // The revision that hid the message has been undone, so it cannot be undone again; and only the author can
+        // undo.
         refused(&project, "undo", json!({ "revision": restored["revision"] }), "CONFLICT").await;
         let last = restore("CONVERSATION").await;
         let eve = server.user("eve@example.com");
@@ -336,7 +337,7 @@ tests::on_both! {
         refused(&project.of(&eve), "undo", json!({ "revision": last["revision"] }), "FORBIDDEN").await;
         project.write("undo", json!({ "revision": last["revision"] }), "revision").await;
 
-        // A revision belongs to no session, so the caller says which; it must be one of this project.
+        // A revision belongs to no session, so the caller must name one of this project.
         let input = json!({ "revision": 3, "scope": "CONVERSATION" });
         let answer = refused(&project, "restoreRevision", input.clone(), "BAD_USER_INPUT").await;
         assert_eq!(answer.field(), "sessionId");
@@ -350,7 +351,7 @@ tests::on_both! {
         assert_eq!(each(&messages("").await["messages"]["nodes"], "content"), ["one"]);
     }
 
-    async fn anything_can_be_undone_the_undo_too(server: Server) {
+    async fn everything_can_be_undone_including_an_undo(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Undone").await;
         project.create_file("a", "one\n").await;
         project.create_file("lib/b", "two\n").await;
@@ -371,7 +372,7 @@ tests::on_both! {
             let made = number(&project.write(name, input.clone(), "revision").await["revision"]);
             let after = files(&project).await;
             assert_ne!(before, after);
-            // Taken back, done again by taking that back, and taken back once more.
+            // Undone, redone by undoing the undo, and undone once more.
             let undone = project.write("undo", json!({}), "revision manifestSha256 fileCount").await;
             assert_eq!(files(&project).await, before, "undo of {name} {input}");
             assert_eq!((&undone["revision"], &undone["manifestSha256"]), (&json!(made + 1), &json!(start)));
@@ -385,7 +386,7 @@ tests::on_both! {
         assert_eq!(described, format!("Undo of revision {}", project.revision().await - 1));
     }
 
-    async fn the_projects_own_fields_are_undone_where_they_are_as_the_revision_left_them(server: Server) {
+    async fn an_undo_restores_the_projects_fields_unless_they_changed_since(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "First").await;
         project.create_file("a", "1\n").await;
         let fields = "name description initialPrompt config status";
@@ -399,7 +400,7 @@ tests::on_both! {
         let changed = update(all).await;
         let second = project.ask(fields).await;
 
-        // There and back: the undo, and its undo, are revisions like any other, which later readers of the past see too.
+        // The undo and its undo are ordinary revisions, which later readers of the history see too.
         let select = "revision changes { path } fileCount manifestSha256 hiddenMessages project { name description config status }";
         let undone = project.write("undo", json!({ "revision": changed }), select).await;
         assert_eq!((&undone["revision"], &undone["changes"], &undone["fileCount"]), (&json!(changed + 1), &json!([]), &json!(1)));
@@ -416,7 +417,7 @@ tests::on_both! {
         let entry = json!({ "kind": "PROJECT_UPDATED", "changes": [] });
         assert_eq!(log["events"], json!([entry, entry]));
 
-        // Another field may have changed since; the same must not have.
+        // Another field can have changed since; the same field cannot.
         let renamed = update(json!({ "name": "Third" })).await;
         let described = update(json!({ "description": "Otherwise" })).await;
         undo(&project, renamed).await;
@@ -430,7 +431,7 @@ tests::on_both! {
         undo(&project, changed + 2).await;
         assert_eq!(project.ask(fields).await, start);
 
-        // A deletion is taken back by its owner's `updateProject`, and the taking back by no editor.
+        // The owner undoes a deletion with `updateProject`; an editor cannot undo it.
         let deleted = update(json!({ "status": "DELETED" })).await;
         let answer = refused(&project, "undo", json!({ "revision": deleted }), "CONFLICT").await;
         assert!(answer.error()["message"].as_str().unwrap().contains("updateProject"), "{answer:?}");
@@ -450,25 +451,25 @@ tests::on_both! {
         let sync = json!({ "files": [{ "path": "a", "content": "A\n" }, { "path": "b", "content": "B\n" }, { "path": "c", "content": "C\n" }] });
         let synced = number(&project.write("syncFiles", sync, "revision").await["revision"]);
 
-        // What others have changed since …
+        // Files that others have changed since block the undo …
         project.update_file("b", "beta\n").await;
         project.write("deleteFile", json!({ "path": "c" }), "revision").await;
         let answer = refused(&project, "undo", json!({ "revision": synced }), "CONFLICT").await;
         assert_eq!(answer.error()["extensions"]["paths"], json!(["b"]));
         assert_eq!(answer.field(), "revision");
-        // … and what they have taken back themselves is in nobody's way, nor is it once it is there again.
+        // … but changes that have been undone themselves do not, nor once they are redone.
         undo(&project, synced + 2).await;
         let answer = refused(&project, "undo", json!({ "revision": synced }), "CONFLICT").await;
         assert_eq!(answer.error()["extensions"]["paths"], json!(["b"]));
 
-        // An older revision that nobody has touched since can go, whatever came after it.
+        // An older revision whose files have not changed since can be undone, whatever came after it.
         let made = project.create_file("d", "four\n").await;
         let created = project.revision().await;
         project.update_file("a", "alpha\n").await;
         let undone = undo(&project, created).await;
         assert_eq!(undone["changes"], json!([{ "type": "DELETE", "path": "d", "oldPath": null }]));
 
-        // Where another file has taken the place, its path is named.
+        // If another file has taken the path, the error names it.
         let deleted = project.revision().await;
         project.create_file("d", "another\n").await;
         let answer = refused(&project, "undo", json!({ "revision": deleted }), "CONFLICT").await;
@@ -481,7 +482,8 @@ tests::on_both! {
         undo(&project, deleted).await;
         assert_eq!(project.ask("file(path: \"d\") { id }").await["file"]["id"], made);
 
-        // What changed neither files nor the project cannot be undone, nor what is not there; and the guard holds.
+        // Revisions that changed neither files nor the project cannot be undone, nor can missing ones; and the
+        // precondition holds.
         project.start_session().await;
         let last = project.revision().await;
         for revision in [1, last, last + 1, 0, -1] {

@@ -1,5 +1,5 @@
-//! Given a database that many want at once, when some of them wait for something that is locked, then nobody else waits for them,
-//! and those who waited too long are told so, and when to come again.
+//! Given a busy database, when some requests wait for a locked row, then other requests do not wait for them, and a
+//! request that waited too long gets an error with the time to retry after.
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -20,9 +20,9 @@ async fn rename(project: &Project, name: &str) -> Raw {
 }
 
 #[test]
-fn who_waits_for_a_locked_project_holds_up_nobody_else() {
+fn requests_that_wait_for_a_locked_project_delay_no_others() {
     run_with_database(Kind::Postgres, async |database: Database| {
-        // Fewer connections than wait, and less time for an operation than for a wait.
+        // Fewer connections than waiting requests, and less time for an operation than for a wait.
         let flags = ["--database-connections=4", "--database-acquire-seconds=6", "--max-operation-seconds=1"];
         let server = Server::start_with(&database, &flags).await;
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
@@ -38,7 +38,7 @@ fn who_waits_for_a_locked_project_holds_up_nobody_else() {
                 tokio::spawn(async move { rename(&locked, &format!("Name {n}")).await })
             })
             .collect();
-        // Meanwhile others read and write, and Ada too, elsewhere.
+        // Meanwhile other users read and write, and Ada too, in another project.
         let elsewhere = Project::create(&ada, "Elsewhere").await;
         for n in 0..4 {
             bob.gql("{ viewer { id } projects { totalCount } }", json!({})).await.ok();
@@ -47,7 +47,7 @@ fn who_waits_for_a_locked_project_holds_up_nobody_else() {
                 assert_eq!(rename(project, &format!("Name {n}")).await.graphql().unwrap().errors, [json!(null); 0]);
             }
         }
-        assert!(waiting.iter().all(|waiting| !waiting.is_finished()), "the others have waited for those who wait");
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()), "other requests waited for the waiting ones");
 
         for waiting in waiting {
             let refused = waiting.await.unwrap();

@@ -1,5 +1,5 @@
-//! Given somebody who builds a voice agent as the manual's "Usage" goes, with listeners attached, when they take it step by
-//! step, then every step answers what it promises and is heard.
+//! Given a user who builds a voice agent as in the README's "Usage", with subscriptions, when they take it step by
+//! step, then every step returns what the documentation promises and is published.
 
 use serde_json::{Value, json};
 use tests::{
@@ -11,7 +11,7 @@ const EVENT: &str = "revision kind actor { id } session { id } message { id } sn
     changes { type path newContent changeDescription }";
 
 tests::on_both! {
-    async fn the_whole_of_it_is_done_and_heard(server: Server) {
+    async fn every_step_of_the_usage_works_and_is_published(server: Server) {
         let ada = server.user("ada@example.com");
 
         // A project …
@@ -32,12 +32,12 @@ tests::on_both! {
         let owner = json!({ "id": user_id("ada@example.com"), "email": "ada@example.com" });
         assert_eq!(made["project"]["owner"], owner);
 
-        // … with a listener, which hears of its making …
+        // … with a subscription, which receives its creation …
         let project = Project { client: ada.clone(), id: text(&made["project"]["id"]) };
         let mut events = project.listen(0, EVENT).await;
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(1), &json!("PROJECT_CREATED")));
-        assert_eq!(heard["actor"]["id"], user_id("ada@example.com"));
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(1), &json!("PROJECT_CREATED")));
+        assert_eq!(event["actor"]["id"], user_id("ada@example.com"));
         let query = "subscription($id: ID!) { codeChanged(projectId: $id, afterRevision: 0) {
             revision actor { id } session { id } message { id } changes { type path diff } } }";
         let mut code = ada.subscribe(query, json!({ "id": project.id })).await;
@@ -51,9 +51,9 @@ tests::on_both! {
         assert_eq!(started["session"]["messageCount"], 0);
         assert_eq!(started["session"]["endedAt"], Value::Null);
         assert_eq!(started["session"]["project"]["id"], project.id);
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(2), &json!("SESSION_STARTED")));
-        assert_eq!(heard["session"]["id"], session);
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(2), &json!("SESSION_STARTED")));
+        assert_eq!(event["session"]["id"], session);
 
         // … and its messages, the second a checkpoint.
         let query = "subscription($id: ID!) { messageAdded(sessionId: $id, afterRevision: 0) {
@@ -72,16 +72,16 @@ tests::on_both! {
                 "revision": revision, "contextData": {} });
             assert_eq!((&added["message"], &added["revision"]), (&expected, &json!(revision)));
             assert_eq!(added["snapshot"].is_object(), is_checkpoint);
-            let heard = messages.event().await["messageAdded"].take();
+            let event = messages.event().await["messageAdded"].take();
             for field in ["id", "revision", "role", "content", "isCheckpoint"] {
-                assert_eq!(heard[field], expected[field]);
+                assert_eq!(event[field], expected[field]);
             }
-            let heard = events.event().await["projectEvents"].take();
-            assert_eq!((&heard["kind"], &heard["message"]["id"]), (&json!("MESSAGE_ADDED"), &json!(assistant)));
-            assert_eq!(heard["snapshot"].is_object(), is_checkpoint);
+            let event = events.event().await["projectEvents"].take();
+            assert_eq!((&event["kind"], &event["message"]["id"]), (&json!("MESSAGE_ADDED"), &json!(assistant)));
+            assert_eq!(event["snapshot"].is_object(), is_checkpoint);
         }
 
-        // A file is made …
+        // A file is created …
         let hello = "print(\"Hello, World!\")";
         let input = json!({ "path": "main.py", "type": "FILE", "content": hello, "language": "python" });
         let select = "revision file { id path name type language content version parentPath sizeBytes isDeleted }
@@ -93,13 +93,13 @@ tests::on_both! {
         assert_eq!(made["file"], expected);
         assert_eq!(made["change"]["type"], "CREATE");
         assert_eq!((&made["change"]["oldContent"], &made["change"]["newContent"]), (&Value::Null, &json!(hello)));
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(5), &json!("FILES_CHANGED")));
-        assert_eq!(each(&heard["changes"], "newContent"), [hello]);
-        let heard = code.event().await["codeChanged"].take();
-        assert_eq!((&heard["revision"], &heard["message"]), (&json!(5), &Value::Null));
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(5), &json!("FILES_CHANGED")));
+        assert_eq!(each(&event["changes"], "newContent"), [hello]);
+        let event = code.event().await["codeChanged"].take();
+        assert_eq!((&event["revision"], &event["message"]), (&json!(5), &Value::Null));
 
-        // … and changed for the message, which keeps what it was …
+        // … and changed for the message; the old version is kept …
         let greeting = "print(\"Hello, Voice Assistant!\")";
         let input = json!({ "path": "main.py", "content": greeting, "changeDescription": "Updated greeting message",
             "sessionId": session, "messageId": assistant });
@@ -111,13 +111,13 @@ tests::on_both! {
         let diff = format!("diff --git a/main.py b/main.py\n--- a/main.py\n+++ b/main.py\n@@ -1 +1 @@\n-{hello}\n\\ No newline at end of file\n\
             +{greeting}\n\\ No newline at end of file\n");
         assert_eq!(updated["change"]["diff"], diff);
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!(each(&heard["changes"], "changeDescription"), ["Updated greeting message"]);
-        let heard = code.event().await["codeChanged"].take();
-        assert_eq!((&heard["message"]["id"], &heard["session"]["id"]), (&json!(assistant), &json!(session)));
-        assert_eq!(each(&heard["changes"], "diff"), [diff]);
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!(each(&event["changes"], "changeDescription"), ["Updated greeting message"]);
+        let event = code.event().await["codeChanged"].take();
+        assert_eq!((&event["message"]["id"], &event["session"]["id"]), (&json!(assistant), &json!(session)));
+        assert_eq!(each(&event["changes"], "diff"), [diff]);
 
-        // … so that it can go back.
+        // … so that it can be reverted.
         let query = "query($id: ID!) { node(id: $id) { ... on ProjectFile { versions {
             totalCount nodes { id version content changeDescription } } } } }";
         let versions = ada.gql(query, json!({ "id": file })).await.ok()["node"]["versions"].take();
@@ -129,7 +129,7 @@ tests::on_both! {
         assert_eq!(each(&events.event().await["projectEvents"]["changes"], "newContent"), [hello]);
         assert_eq!(each(&code.event().await["codeChanged"]["changes"], "type"), ["UPDATE"]);
 
-        // Files of a whole tree are synchronised in one revision, and the checkpoint's snapshot follows.
+        // A whole tree of files is synchronised in one revision, and the checkpoint's snapshot follows.
         let input = json!({
             "sessionId": session,
             "messageId": assistant,
@@ -154,7 +154,7 @@ tests::on_both! {
         assert_eq!(message["snapshot"], json!({ "revision": 8, "fileCount": 2 }));
         assert_eq!(each(&message["changes"], "revision"), [6, 8, 8]);
 
-        // The state is named …
+        // The state gets a name …
         let input = json!({ "sessionId": session, "messageId": assistant, "name": "Working Voice Agent v1.0",
             "description": "First working version with basic functionality" });
         let select = "revision snapshot { id name description fileCount revision createdBy { id } session { id } message { id } }";
@@ -163,29 +163,29 @@ tests::on_both! {
         assert_eq!(snapshot["snapshot"]["description"], "First working version with basic functionality");
         assert_eq!((&snapshot["snapshot"]["revision"], &snapshot["snapshot"]["fileCount"]), (&json!(9), &json!(2)));
         assert_eq!(snapshot["snapshot"]["message"]["id"], assistant);
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(9), &json!("SNAPSHOT_CREATED")));
-        assert_eq!(heard["snapshot"]["name"], "Working Voice Agent v1.0");
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(9), &json!("SNAPSHOT_CREATED")));
+        assert_eq!(event["snapshot"]["name"], "Working Voice Agent v1.0");
 
-        // … left …
+        // … is changed …
         project.update_file("utils.py", "broken").await;
         assert_eq!(each(&events.event().await["projectEvents"]["changes"], "newContent"), ["broken"]);
         assert_eq!(each(&code.event().await["codeChanged"]["changes"], "path"), ["utils.py"]);
 
-        // … and come back to.
+        // … and restored.
         let input = json!({ "snapshotId": snapshot["snapshot"]["id"] });
         let select = "revision backup { name revision } changes { path newContent } project { revision }";
         let restored = ada.mutate("restoreSnapshot", input, select).await.ok()["restoreSnapshot"].take();
         assert_eq!(restored["backup"], json!({ "name": "Pre-restore backup", "revision": 10 }));
         assert_eq!(restored["changes"], json!([{ "path": "utils.py", "newContent": "x = 1\n" }]));
         assert_eq!((&restored["revision"], &restored["project"]["revision"]), (&json!(11), &json!(11)));
-        let heard = events.event().await["projectEvents"].take();
-        assert_eq!((&heard["revision"], &heard["kind"]), (&json!(11), &json!("PROJECT_RESTORED")));
-        assert_eq!(heard["snapshot"]["name"], "Pre-restore backup");
-        assert_eq!(each(&heard["changes"], "newContent"), ["x = 1\n"]);
+        let event = events.event().await["projectEvents"].take();
+        assert_eq!((&event["revision"], &event["kind"]), (&json!(11), &json!("PROJECT_RESTORED")));
+        assert_eq!(event["snapshot"]["name"], "Pre-restore backup");
+        assert_eq!(each(&event["changes"], "newContent"), ["x = 1\n"]);
         assert_eq!(code.event().await["codeChanged"]["revision"], 11);
 
-        // The totals are those of all this …
+        // The totals cover all of this …
         let stats = project.ask("stats { totalSessions totalMessages totalFiles totalChanges latestSessionAt lastActivityAt }
             activeSession { id messageCount checkpoints { id } } events(first: 500) { createdAt }").await;
         let totals = ["totalSessions", "totalMessages", "totalFiles", "totalChanges"].map(|field| number(&stats["stats"][field]));
@@ -200,7 +200,7 @@ tests::on_both! {
             "totalChanges": 7, "lastActivityAt": stats["stats"]["lastActivityAt"] });
         assert_eq!(summary, expected);
 
-        // … the newest activity is on top …
+        // … the newest activity comes first …
         let query = "{ recentActivity(first: 10) { totalCount nodes { excerpt project { name } session { title }
             author { fullName } message { id role } } } }";
         let activity = ada.gql(query, json!({})).await.ok()["recentActivity"].take();
@@ -210,7 +210,7 @@ tests::on_both! {
             "message": { "id": assistant, "role": "ASSISTANT" } });
         assert_eq!(activity["nodes"][0], expected);
 
-        // … and the project is found.
+        // … and a search finds the project.
         let query = "{ projects(filter: { status: ACTIVE, search: \"voice\" }, first: 20,
             orderBy: { field: UPDATED_AT, direction: DESC }) { totalCount nodes { id stats { totalFiles } }
             pageInfo { hasNextPage hasPreviousPage } } }";
@@ -220,18 +220,39 @@ tests::on_both! {
         assert_eq!(found, expected);
     }
 
-    async fn a_project_is_changed_opened_deleted_and_brought_back(server: Server) {
+    async fn knowledge_of_eight_mebibytes_is_accepted_by_default(server: Server) {
+        let ada = server.user("ada@example.com");
+        let knowledge = "k".repeat(8 << 20);
+        let input = json!({ "name": "Large", "initialPrompt": knowledge, "config": { "knowledge": knowledge } });
+        ada.mutate("createProject", input, "revision").await.ok();
+        let project = Project::create(&ada, "Knowledge").await;
+        let session = project.start_session().await;
+        project.add_message(&session, &knowledge, false).await;
+        let files: Vec<_> = (0..5).map(|n| json!({ "path": format!("{n}.md"), "content": format!("{n}{knowledge}") })).collect();
+        let synced = project.mutate("syncFiles", json!({ "files": files }), "created").await.ok();
+        assert_eq!(synced["syncFiles"]["created"], 5);
+
+        // What is larger is refused by the name of the setting.
+        let larger = "k".repeat((10 << 20) + 1);
+        let input = json!({ "sessionId": session, "role": "USER", "content": larger });
+        let refused = ada.mutate("addMessage", input, "revision").await;
+        assert_eq!(refused.error_code(), "PAYLOAD_TOO_LARGE");
+        let message = text(&refused.error()["message"]);
+        assert!(message.contains("--max-text-bytes allows 10485760"), "{message}");
+    }
+
+    async fn a_project_is_changed_opened_deleted_and_restored(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Mine").await;
         let mut events = project.listen(1, "revision kind").await;
-        let mut heard = async || events.event().await["projectEvents"].take();
+        let mut next_event = async || events.event().await["projectEvents"].take();
 
         let input = json!({ "id": project.id, "name": "Ours", "description": "For two", "config": { "voice": "echo" } });
         let updated = ada.mutate("updateProject", input, "revision project { name description config initialPrompt }").await.ok();
         let expected = json!({ "name": "Ours", "description": "For two", "config": { "voice": "echo" },
             "initialPrompt": "You are a helpful assistant." });
         assert_eq!(updated["updateProject"], json!({ "revision": 2, "project": expected }));
-        assert_eq!(heard().await, json!({ "revision": 2, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(next_event().await, json!({ "revision": 2, "kind": "PROJECT_UPDATED" }));
 
         let before = project.ask("lastAccessedAt updatedAt").await;
         let touched = ada.mutate_id("touchProject", &project.id, "revision project { lastAccessedAt updatedAt }").await.ok();
@@ -241,7 +262,7 @@ tests::on_both! {
 
         let deleted = ada.mutate_id("deleteProject", &project.id, "revision project { status }").await.ok();
         assert_eq!(deleted["deleteProject"], json!({ "revision": 3, "project": { "status": "DELETED" } }));
-        assert_eq!(heard().await, json!({ "revision": 3, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(next_event().await, json!({ "revision": 3, "kind": "PROJECT_UPDATED" }));
         let again = ada.mutate_id("deleteProject", &project.id, "revision").await.ok();
         assert_eq!(again["deleteProject"]["revision"], 3);
         let listed = async |filter: Value| {
@@ -254,11 +275,11 @@ tests::on_both! {
 
         let input = json!({ "id": project.id, "status": "ACTIVE" });
         assert_eq!(ada.mutate("updateProject", input, "revision").await.ok()["updateProject"]["revision"], 4);
-        assert_eq!(heard().await, json!({ "revision": 4, "kind": "PROJECT_UPDATED" }));
+        assert_eq!(next_event().await, json!({ "revision": 4, "kind": "PROJECT_UPDATED" }));
         assert_eq!(listed(Value::Null).await, there);
     }
 
-    async fn a_profile_and_its_preferences_are_the_callers(server: Server) {
+    async fn callers_change_only_their_own_profile_and_preferences(server: Server) {
         let ada = server.user("ada@example.com");
         let select = "id email fullName avatarUrl preferences { editorTheme autoSaveEnabled notificationPreferences uiPreferences }";
         let viewer = async || ada.gql(&format!("{{ viewer {{ {select} }} }}"), json!({})).await.ok()["viewer"].take();

@@ -1,4 +1,4 @@
-//! A certificate authority that nobody knows, for servers that speak TLS.
+//! A certificate authority for tests, for servers with TLS.
 
 use std::{fs, path::PathBuf};
 
@@ -6,13 +6,13 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::database::Folder;
 
-/// The authority. Its files go with it.
+/// The authority. Its files are removed with it.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     folder: Folder,
 }
 
-/// A certificate with its key, as files in PEM.
+/// A certificate with its key, as PEM files.
 pub struct Certificate {
     /// The certificate.
     pub file: PathBuf,
@@ -21,10 +21,10 @@ pub struct Certificate {
 }
 
 impl Authority {
-    /// Makes one.
+    /// Creates an authority.
     ///
     /// # Panics
-    /// Where its files cannot be written.
+    /// If its files cannot be written.
     pub fn make() -> Self {
         let mut params = CertificateParams::new([]).expect("a certificate");
         params.distinguished_name.push(DnType::CommonName, "An authority for tests");
@@ -42,10 +42,10 @@ impl Authority {
         self.folder.0.join("authority.pem")
     }
 
-    /// Certifies a server of that name or address.
+    /// Issues a certificate for a server with this name or address.
     ///
     /// # Panics
-    /// Where that cannot be one, or the files cannot be written.
+    /// If the name is invalid, or the files cannot be written.
     pub fn certify(&self, host: &str) -> Certificate {
         let params = CertificateParams::new([host.to_owned()]).expect("a host");
         let key = KeyPair::generate().expect("a key");

@@ -1,4 +1,4 @@
-//! A client as a browser would be one: HTTP requests, and subscriptions on a WebSocket each.
+//! A client like a browser: HTTP requests, and one WebSocket for each subscription.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use crate::socket::{Socket, Subscription};
 
-/// How long an answer may take before the test has failed; nothing waits this long when all is well.
+/// A response that takes longer than this fails the test. Successful tests never wait this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Someone who talks to a server.
+/// A user's or an anonymous client of a server.
 #[derive(Clone)]
 pub struct Client {
     http: Http<HttpConnector, Full<Bytes>>,
@@ -24,7 +24,7 @@ pub struct Client {
     token: Option<String>,
 }
 
-/// An HTTP answer as it came.
+/// An unparsed HTTP response.
 #[derive(Debug)]
 pub struct Raw {
     /// The HTTP status.
@@ -35,26 +35,26 @@ pub struct Raw {
     pub body: Bytes,
 }
 
-/// An HTTP answer that comes bit by bit.
+/// An HTTP response that arrives in parts.
 pub struct Stream {
     /// The HTTP status.
     pub status: u16,
     headers: HeaderMap,
     body: hyper::body::Incoming,
-    /// What has come and was not asked for yet.
+    /// The text that has arrived and was not returned yet.
     text: String,
 }
 
 impl Stream {
-    /// The value of a header, empty where there is none.
+    /// The value of a header; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// What comes before the next `end`; none where the answer ends before that.
+    /// The text before the next `end`; `None` if the response ends before that.
     ///
     /// # Panics
-    /// Where nothing comes for long.
+    /// If nothing arrives for too long.
     pub async fn until(&mut self, end: &str) -> Option<String> {
         loop {
             if let Some((before, after)) = self.text.split_once(end) {
@@ -69,19 +69,19 @@ impl Stream {
     }
 }
 
-/// The answer to a GraphQL operation.
+/// The response to a GraphQL operation.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// `data`, null where there is none.
+    /// `data`; null if it is missing.
     pub data: Value,
-    /// `errors`, empty where there are none.
+    /// `errors`; empty if they are missing.
     pub errors: Vec<Value>,
 }
 
 impl Client {
-    /// A client of the server at `base` (`http://HOST:PORT`), with that bearer token.
+    /// A client of the server at `base` (`http://HOST:PORT`), with this bearer token.
     pub fn new(base: &str, token: Option<String>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -94,15 +94,15 @@ impl Client {
         Self { token, ..self.clone() }
     }
 
-    /// The token that this client sends.
+    /// The client's token.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// Sends a request as it is; the client's own token is not added.
+    /// Sends a request as it is, without the client's own token.
     ///
     /// # Errors
-    /// Where no whole answer comes.
+    /// If no complete response arrives.
     pub async fn send(
         &self,
         method: &str,
@@ -123,19 +123,19 @@ impl Client {
         tokio::time::timeout(PATIENCE, answer).await.context("no answer")?
     }
 
-    /// Sends an operation whose answer may come bit by bit.
+    /// Sends an operation whose response can arrive in parts.
     ///
     /// # Panics
-    /// Where no answer begins.
+    /// If no response starts.
     pub async fn stream(&self, accept: &str, more: &[(&str, &str)], body: &Value) -> Stream {
         let headers = [&[("content-type", "application/json"), ("accept", accept)], more].concat();
         self.open_with("POST", "/graphql", &headers, body.to_string()).await
     }
 
-    /// Sends a request without a body whose answer may come bit by bit.
+    /// Sends a request without a body whose response can arrive in parts.
     ///
     /// # Panics
-    /// Where no answer begins.
+    /// If no response starts.
     pub async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Stream {
         self.open_with(method, path, headers, String::new()).await
     }
@@ -157,7 +157,7 @@ impl Client {
     /// Sends an operation.
     ///
     /// # Errors
-    /// Where no GraphQL answer comes; one that says that the operation failed is no error here.
+    /// If no GraphQL response arrives. A failed operation is no error here.
     pub async fn request(&self, query: &str, variables: Value) -> anyhow::Result<Response> {
         self.post(&json!({ "query": query, "variables": variables })).await
     }
@@ -173,29 +173,29 @@ impl Client {
         self.send("POST", "/graphql", &headers, body).await?.graphql()
     }
 
-    /// Sends an operation, and panics where no GraphQL answer comes.
+    /// Sends an operation, and panics if no GraphQL response arrives.
     pub async fn gql(&self, query: &str, variables: Value) -> Response {
         self.request(query, variables).await.unwrap_or_else(|error| panic!("{error:#}\nto {query}"))
     }
 
-    /// The same, of a document with several operations.
+    /// The same for a document with several operations.
     pub async fn named(&self, document: &str, operation: &str, variables: Value) -> Response {
         let request = json!({ "query": document, "operationName": operation, "variables": variables });
         self.post(&request).await.unwrap_or_else(|error| panic!("{error:#}\nto {operation}"))
     }
 
-    /// Subscribes on a WebSocket of its own. It may not be attached yet when this returns: say `afterRevision` where
-    /// nothing may be missed.
+    /// Subscribes on a WebSocket of its own. The subscription may not be attached yet when this returns: pass
+    /// `afterRevision` if no event can be missed.
     pub async fn subscribe(&self, query: &str, variables: Value) -> Subscription {
         Subscription::start(self.greeted().await, query, variables).await
     }
 
-    /// The same, of a document with several operations.
+    /// The same for a document with several operations.
     pub async fn subscribe_named(&self, document: &str, operation: &str, variables: Value) -> Subscription {
         Subscription::start_named(self.greeted().await, document, Some(operation), variables).await
     }
 
-    /// A WebSocket on which nothing has been said yet.
+    /// A WebSocket on which no message has been sent yet.
     pub async fn socket(&self) -> Socket {
         Socket::connect(&self.base, "graphql-transport-ws", &[]).await.expect("a WebSocket")
     }
@@ -215,10 +215,10 @@ impl Client {
 }
 
 impl Raw {
-    /// The body as a GraphQL answer.
+    /// The body as a GraphQL response.
     ///
     /// # Errors
-    /// Where it is none.
+    /// If it is not one.
     pub fn graphql(&self) -> anyhow::Result<Response> {
         let text = String::from_utf8_lossy(&self.body);
         let mut body: Value = serde_json::from_slice(&self.body)
@@ -231,7 +231,7 @@ impl Raw {
         Ok(Response { status: self.status, data: body["data"].take(), errors })
     }
 
-    /// The value of a header, empty where there is none.
+    /// The value of a header; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
@@ -241,7 +241,7 @@ impl Response {
     /// The data of an operation that succeeded.
     ///
     /// # Errors
-    /// Where it has errors.
+    /// If it has errors.
     pub fn data(self) -> anyhow::Result<Value> {
         ensure!(self.errors.is_empty(), "status {}, errors {:?}", self.status, self.errors);
         Ok(self.data)
@@ -266,7 +266,7 @@ impl Response {
         error["extensions"]["code"].as_str().unwrap_or_else(|| panic!("no code in {error}"))
     }
 
-    /// `extensions.field` of the first error: the argument that was at fault.
+    /// `extensions.field` of the first error: the invalid argument.
     #[track_caller]
     pub fn field(&self) -> &str {
         let error = self.error();

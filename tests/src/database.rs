@@ -1,8 +1,8 @@
-//! Databases for tests: a fresh one each.
+//! A fresh database for each test.
 //!
-//! PostgreSQL comes from the machine's own binaries: one cluster for the whole test process, in a temporary folder, started
-//! when the first test asks for it, and gone with the process however that ends. Where there are no binaries the
-//! PostgreSQL half is left out, loudly; with `CI` or `ANTIPHON_REQUIRE_POSTGRES` set that is a failure.
+//! PostgreSQL runs from the machine's own binaries: one cluster for the whole test process, in a temporary folder,
+//! started for the first test that needs it, and removed when the process ends in any way. Without the binaries, tests
+//! on PostgreSQL are skipped with a warning; if `CI` or `ANTIPHON_REQUIRE_POSTGRES` is set, they fail.
 
 use std::{
     env, fs,
@@ -27,7 +27,7 @@ use tokio::sync::OnceCell;
 
 use crate::server::{self, user_id};
 
-/// Which database.
+/// The kind of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A file.
@@ -36,7 +36,7 @@ pub enum Kind {
     Postgres,
 }
 
-/// A database of one test's own. Clones are the same database.
+/// A database for one test. Clones are the same database.
 #[derive(Clone)]
 pub struct Database(Arc<Place>);
 
@@ -47,7 +47,7 @@ enum Place {
 }
 
 impl Database {
-    /// A fresh database; on PostgreSQL it is migrated already.
+    /// A fresh database; on PostgreSQL it is already migrated.
     pub async fn create(kind: Kind) -> Self {
         match kind {
             Kind::Sqlite => Self::blank(kind).await,
@@ -59,7 +59,7 @@ impl Database {
         }
     }
 
-    /// A fresh database without any table.
+    /// A fresh database without tables.
     pub async fn blank(kind: Kind) -> Self {
         match kind {
             Kind::Sqlite => Self(Arc::new(Place::File(Folder::new().expect("a temporary folder")))),
@@ -67,12 +67,12 @@ impl Database {
         }
     }
 
-    /// A SQLite file in a folder that somebody else makes and removes.
+    /// A SQLite file in a folder that the caller creates and removes.
     pub fn file_in(folder: &Path) -> Self {
         Self(Arc::new(Place::Elsewhere(folder.join("antiphon.db"))))
     }
 
-    /// A fresh database in a PostgreSQL of its own, which a test may restart; it goes with the process.
+    /// A fresh database in a PostgreSQL cluster of its own, which a test can restart; it ends with the process.
     pub async fn alone() -> Self {
         let binaries = binaries().expect("PostgreSQL");
         let cluster = Cluster::start(&binaries).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}"));
@@ -81,14 +81,14 @@ impl Database {
         cluster.create_database(Some(TEMPLATE)).await
     }
 
-    /// Restarts the PostgreSQL that it is alone in, cutting all connections.
+    /// Restarts the database's own cluster, which cuts all connections.
     pub async fn restart(&self) {
         let Place::Named { cluster, .. } = *self.0 else { panic!("this is a file") };
         let restarted = tokio::task::spawn_blocking(|| cluster.restart()).await;
         restarted.expect("no panic").expect("PostgreSQL restarts");
     }
 
-    /// Which kind this is.
+    /// The database's kind.
     pub fn kind(&self) -> Kind {
         match *self.0 {
             Place::File(_) | Place::Elsewhere(_) => Kind::Sqlite,
@@ -105,7 +105,7 @@ impl Database {
         }
     }
 
-    /// The URL of the login that a server is to have: on PostgreSQL one that owns nothing and may only speak for callers.
+    /// The URL of a server's login: on PostgreSQL one that owns nothing and can only take the callers' role.
     pub fn server_url(&self) -> String {
         match &*self.0 {
             Place::File(_) | Place::Elsewhere(_) => self.url(),
@@ -113,7 +113,7 @@ impl Database {
         }
     }
 
-    /// The URL by which everything may be done to it, its system tables included.
+    /// The URL of a superuser, who can also change the system tables.
     pub fn admin_url(&self) -> String {
         match &*self.0 {
             Place::File(_) | Place::Elsewhere(_) => self.url(),
@@ -121,7 +121,7 @@ impl Database {
         }
     }
 
-    /// The file, where this is one.
+    /// The file, if this is SQLite.
     pub fn file(&self) -> Option<PathBuf> {
         match &*self.0 {
             Place::File(folder) => Some(folder.0.join("antiphon.db")),
@@ -130,7 +130,7 @@ impl Database {
         }
     }
 
-    /// Does to the database, behind the server's back, what no API can. Answers how many rows that changed.
+    /// Runs SQL directly on the database, for changes that the API does not offer. Returns the number of affected rows.
     pub async fn execute(&self, sql: &str) -> u64 {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
         match self.kind() {
@@ -145,7 +145,7 @@ impl Database {
         }
     }
 
-    /// An id as this database's SQL writes it.
+    /// An id as a literal of this database's SQL.
     pub fn uuid(&self, id: &str) -> String {
         match self.kind() {
             Kind::Sqlite => format!("x'{}'", id.replace('-', "")),
@@ -153,7 +153,7 @@ impl Database {
         }
     }
 
-    /// Makes somebody, whom the server has seen, a collaborator, invited or accepted.
+    /// Makes a user, whom the server has seen, an invited or accepted collaborator.
     pub async fn add_collaborator(&self, project: &str, email: &str, role: &str, is_accepted: bool) {
         let (project, user) = (self.uuid(project), self.uuid(&user_id(email)));
         let accepted_at = if is_accepted { "created_at" } else { "NULL" };
@@ -164,32 +164,32 @@ impl Database {
         assert_eq!(self.execute(&sql).await, 1);
     }
 
-    /// Drops the database. A test that fails does not come to this: then it goes with the process.
+    /// Drops the database. After a failed test it stays until the process ends.
     pub async fn remove(self) {
         if let Place::Named { cluster, name } = &*self.0 {
-            cluster.execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("the database goes");
+            cluster.execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("the database can be dropped");
         }
     }
 }
 
-/// Whether there is PostgreSQL to test on; says so where not.
+/// Whether PostgreSQL can be tested; prints a warning if not.
 ///
 /// # Panics
-/// Where there must be and is not, or it does not start.
+/// If PostgreSQL is required and missing, or does not start.
 pub fn postgres_is_here() -> bool {
-    static TOLD: OnceLock<()> = OnceLock::new();
+    static WARNED: OnceLock<()> = OnceLock::new();
     if cluster().is_none() {
         let required = ["CI", "ANTIPHON_REQUIRE_POSTGRES"].into_iter().find(|name| env::var_os(name).is_some());
         if let Some(name) = required {
             panic!(
-                "PostgreSQL's binaries are not here (initdb in PATH or /usr/lib/postgresql/*/bin), and {name} is set"
+                "PostgreSQL's binaries are missing (initdb in PATH or /usr/lib/postgresql/*/bin), and {name} is set"
             );
         }
-        // Past the capture of libtest, which would keep it to itself.
-        TOLD.get_or_init(|| {
+        // Directly to the terminal: libtest would capture it.
+        WARNED.get_or_init(|| {
             let _ = io::stderr().write_all(
-                b"\n*** LEFT OUT: every test on PostgreSQL. Its binaries are not here (initdb in PATH or \
-                  /usr/lib/postgresql/*/bin);\n*** the tests named `postgres` pass without having tested anything.\n\n",
+                b"\n*** SKIPPED: every test on PostgreSQL. Its binaries are missing (initdb in PATH or \
+                  /usr/lib/postgresql/*/bin);\n*** the tests named `postgres` pass without testing anything.\n\n",
             );
         });
     }
@@ -219,11 +219,11 @@ const SERVER_LOGIN: &str = "antiphon_server";
 const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
-/// Makes a cluster in the folder that it is called in, says how that went, restarts it for each line of its standard input, and
-/// takes everything away as soon as that ends, which it does when the test process does. `$1`: PostgreSQL's binaries; `$2`: the port; `$3`: SQL to begin with;
-/// `$4`: more of the server's options.
+/// Creates a cluster in the current folder, prints the result, and restarts the cluster for each line of standard
+/// input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's binaries;
+/// `$2`: the port; `$3`: the first SQL to run; `$4`: more server options.
 const KEEPER: &str = r#"
-trap '' PIPE # the process may be gone before it has heard the word
+trap '' PIPE # the process can be gone before it reads the word
 folder=$PWD
 if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
    echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1 &&
@@ -237,13 +237,13 @@ done
 cd / && rm -rf "$folder"
 "#;
 
-/// What a test has no use for, and waits for.
-const CARELESS: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
+/// Durability, which tests do not need and would wait for.
+const NOT_DURABLE: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
 
 static DURABLE: AtomicBool = AtomicBool::new(false);
 
-/// Makes the process's cluster as careful with what it has acknowledged as one in production, for honest measurements. To be
-/// called before the first database is made.
+/// Makes the process's cluster as durable as one in production, for honest measurements. Call it before the first
+/// database is created.
 pub fn be_durable() {
     DURABLE.store(true, Ordering::Relaxed);
 }
@@ -251,11 +251,11 @@ pub fn be_durable() {
 struct Cluster {
     port: u16,
     template: OnceCell<()>,
-    /// What the cluster lives on, and what is said of it: it ends when the first does.
+    /// The keeper's standard input, which keeps the cluster alive while it is open, and its output.
     keeper: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
-/// The process's cluster; none where there are no binaries.
+/// The process's cluster; `None` without binaries.
 fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     CLUSTER
@@ -266,7 +266,7 @@ fn cluster() -> Option<&'static Cluster> {
         .as_ref()
 }
 
-/// The folder of `initdb`: that of PATH, or else the newest that Debian's packages have installed.
+/// The folder of `initdb`: the one in PATH, otherwise the newest of Debian's packages.
 fn binaries() -> Option<PathBuf> {
     let in_path = env::split_paths(&env::var_os("PATH")?).find_map(|folder| folder.join("initdb").canonicalize().ok());
     let in_path = in_path.and_then(|initdb| Some(initdb.parent()?.to_owned()));
@@ -278,8 +278,8 @@ fn binaries() -> Option<PathBuf> {
     in_path.or_else(installed).filter(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
 }
 
-/// A user (uid, gid) that PostgreSQL may run as, since it refuses root.
-pub(crate) fn anyone_but_root() -> anyhow::Result<(u32, u32)> {
+/// A user (uid, gid) for PostgreSQL, which refuses to run as root.
+pub(crate) fn unprivileged_user() -> anyhow::Result<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd")?;
     let find = |name: &str| {
         let mut fields = users.lines().map(|line| line.split(':')).find(|line| line.clone().next() == Some(name))?;
@@ -302,12 +302,13 @@ impl Cluster {
             "CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'\n\
              CREATE ROLE {SERVER_LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}'"
         ));
-        keeper.arg(if DURABLE.load(Ordering::Relaxed) { "" } else { CARELESS });
+        keeper.arg(if DURABLE.load(Ordering::Relaxed) { "" } else { NOT_DURABLE });
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        // A group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans up.
+        // In a process group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans
+        // up.
         keeper.env("LC_ALL", "C").process_group(0);
         if fs::metadata(&folder.0)?.uid() == 0 {
-            let (user, group) = anyone_but_root()?;
+            let (user, group) = unprivileged_user()?;
             chown(&folder.0, Some(user), Some(group))?;
             chown(&password, Some(user), Some(group))?;
             keeper.uid(user).gid(group);
@@ -320,7 +321,7 @@ impl Cluster {
         said.read_line(&mut word)?;
         let log = || fs::read_to_string(folder.0.join("log")).unwrap_or_default();
         ensure!(word == "ready\n", "{}", log());
-        // From here on the keeper removes it.
+        // From here on the keeper removes the folder.
         std::mem::forget(folder);
         Ok(Self { port, template: OnceCell::new(), keeper: Mutex::new((life, said)) })
     }
@@ -344,9 +345,9 @@ impl Cluster {
         Ok(connection.close().await?)
     }
 
-    /// Migrates one database, of which every other one is a copy.
+    /// Migrates one database; every other one is a copy of it.
     async fn make_template(&'static self) {
-        // Where the migrations failed for the test before this one, the next shall say why they do.
+        // If the migrations failed for the previous test, report the reason again for the next one.
         self.execute(&format!("DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")).await.expect("no template");
         self.execute(&format!("CREATE DATABASE {TEMPLATE} OWNER {LOGIN}")).await.expect("a template");
         let template = Database(Arc::new(Place::Named { cluster: self, name: TEMPLATE.to_owned() }));

@@ -1,4 +1,4 @@
-//! Disks that fail: a library that makes a server's writes fail, and a file system of a few MiB.
+//! Failing disks: a library that makes a server's writes fail, and a file system of a few MiB.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,7 +22,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
+    /// Every kind of fault.
     pub const ALL: [Self; 3] = [Self::Write, Self::Sync, Self::Full];
 
     fn control(self) -> [i32; 3] {
@@ -36,17 +36,17 @@ impl Fault {
     }
 }
 
-/// The disk of a child server, which fails when it is told to.
+/// The disk of a child server, which fails on request.
 pub struct FaultyDisk {
     folder: Folder,
     control: File,
 }
 
 impl FaultyDisk {
-    /// Compiles the library that does so.
+    /// Compiles the library.
     ///
     /// # Panics
-    /// Where there is no C compiler.
+    /// Without a C compiler.
     pub fn build() -> Self {
         let folder = Folder::new().expect("a temporary folder");
         let source = folder.0.join("faulty_disk.c");
@@ -61,7 +61,7 @@ impl FaultyDisk {
         Self { folder, control }
     }
 
-    /// The variables with which a server has this disk below the database's file.
+    /// The environment variables that put this disk under the database's file.
     ///
     /// # Panics
     /// On PostgreSQL, whose files are not the server's.
@@ -74,19 +74,19 @@ impl FaultyDisk {
         ]
     }
 
-    /// Fails from now on.
+    /// Makes the disk fail from now on.
     ///
     /// # Panics
-    /// Where the control file cannot be written.
+    /// If the control file cannot be written.
     pub fn fail(&self, fault: Fault) {
         self.control(fault.control());
     }
 
-    /// Works from now on.
+    /// Makes the disk work from now on.
     ///
     /// # Panics
-    /// Where the control file cannot be written.
-    pub fn mend(&self) {
+    /// If the control file cannot be written.
+    pub fn repair(&self) {
         self.control([0; 3]);
     }
 
@@ -98,7 +98,7 @@ impl FaultyDisk {
     /// How many calls have failed so far.
     ///
     /// # Panics
-    /// Where the control file cannot be read.
+    /// If the control file cannot be read.
     pub fn failed(&self) -> i32 {
         let mut bytes = [0; 4];
         self.control.read_exact_at(&mut bytes, 12).expect("the control file");
@@ -110,10 +110,10 @@ impl FaultyDisk {
 pub struct SmallDisk(Folder);
 
 impl SmallDisk {
-    /// Mounts one; none, loudly, where this process may not mount.
+    /// Mounts one; returns `None`, with a warning, if this process cannot mount.
     ///
     /// # Panics
-    /// Where no folder can be made for it.
+    /// If its folder cannot be created.
     pub fn mount(mebibytes: u32) -> Option<Self> {
         let folder = Folder::new().expect("a temporary folder");
         let mut mount = Command::new("mount");
@@ -121,26 +121,26 @@ impl SmallDisk {
         if mount.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
             return Some(Self(folder));
         }
-        // Past the capture of libtest, which would keep it to itself.
-        let _ = io::stderr().write_all(b"\n*** LEFT OUT: a really full disk. This process may not mount a tmpfs.\n\n");
+        // Directly to the terminal: libtest would capture it.
+        let _ = io::stderr().write_all(b"\n*** SKIPPED: tests on a full disk. This process cannot mount a tmpfs.\n\n");
         None
     }
 
-    /// Where it is.
+    /// The mount point.
     pub fn path(&self) -> &Path {
         &self.0.0
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.path().join("ballast")
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
     }
 
-    /// Takes all the space that is left.
+    /// Fills all the space that is left.
     ///
     /// # Panics
-    /// Where the ballast cannot be written for another reason than that.
+    /// If the filler file cannot be written for another reason.
     pub fn fill(&self) {
-        let mut file = OpenOptions::new().append(true).create(true).open(self.ballast()).expect("the ballast");
+        let mut file = OpenOptions::new().append(true).create(true).open(self.filler()).expect("the filler");
         for size in [65_536, 4_096, 512, 1] {
             let full = loop {
                 if let Err(error) = file.write_all(&vec![b'x'; size]) {
@@ -151,12 +151,12 @@ impl SmallDisk {
         }
     }
 
-    /// Gives the space back.
+    /// Frees the space again.
     ///
     /// # Panics
-    /// Where there is no ballast.
-    pub fn give_back(&self) {
-        fs::remove_file(self.ballast()).expect("the ballast");
+    /// If the filler file does not exist.
+    pub fn free(&self) {
+        fs::remove_file(self.filler()).expect("the filler");
     }
 }
 

@@ -1,5 +1,5 @@
-/* Preloaded into a server under test: makes writes to the files whose path begins with $ANTIPHON_FAULTS_IN fail while the
-   control file $ANTIPHON_FAULTS says so. It is mapped, so that the test and the server see it change at once. */
+/* Preloaded into a server under test: makes writes to files whose path begins with $ANTIPHON_FAULTS_IN fail as the control
+   file $ANTIPHON_FAULTS specifies. The file is mapped, so changes take effect at once in the test and the server. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

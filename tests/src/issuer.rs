@@ -1,4 +1,4 @@
-//! An issuer of tokens that publishes its keys, and fails in every way that one may.
+//! An issuer of tokens that publishes its keys, and can fail in every way.
 
 use std::{
     net::SocketAddr,
@@ -23,12 +23,12 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::server::claims_of;
 
-/// A key that signs tokens. Those of this module were made for it, and sign nothing else.
+/// A key that signs tokens. The keys of this module are only for tests.
 #[derive(Clone)]
 pub struct SigningKey {
-    /// The name under which it is published.
+    /// The id under which it is published.
     pub id: &'static str,
-    /// What it signs with.
+    /// The algorithm of its signatures.
     pub algorithm: Algorithm,
     encoding: EncodingKey,
 }
@@ -46,7 +46,7 @@ impl SigningKey {
         Self { id: "ec", algorithm: Algorithm::ES256, encoding }
     }
 
-    /// Another of that kind.
+    /// Another key on P-256.
     pub fn ec_next() -> Self {
         let encoding = EncodingKey::from_ec_der(include_bytes!("keys/ec-next.der"));
         Self { id: "ec-next", algorithm: Algorithm::ES256, encoding }
@@ -69,21 +69,21 @@ impl SigningKey {
         Self { id: "ed", algorithm: Algorithm::EdDSA, encoding }
     }
 
-    /// Its public half, as an issuer publishes it.
+    /// The public key, as an issuer publishes it.
     pub fn public(&self) -> Value {
-        let jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).expect("a public half");
+        let jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).expect("a public key");
         let mut jwk = serde_json::to_value(jwk).expect("JSON");
         (jwk["kid"], jwk["use"]) = (json!(self.id), json!("sig"));
         jwk
     }
 
-    /// An hour's token, which names this key.
+    /// A token that names this key and is valid for an hour.
     pub fn token(&self, email: &str) -> String {
         let header = Header { kid: Some(self.id.to_owned()), ..Header::new(self.algorithm) };
         self.sign(&header, &claims_of(email, json!({})))
     }
 
-    /// A token with that header, whatever it says.
+    /// A token with any header.
     pub fn sign(&self, header: &Header, claims: &Value) -> String {
         encode(header, claims, &self.encoding).expect("a token")
     }
@@ -91,21 +91,21 @@ impl SigningKey {
 
 /// What an issuer answers.
 pub enum Answer {
-    /// A set with the public halves of these keys.
+    /// A key set with these keys.
     Keys(Vec<SigningKey>),
-    /// A text, which may be anything.
+    /// Any text.
     Text(String),
-    /// A status.
+    /// An HTTP status.
     Status(u16),
-    /// A redirection to where there are keys.
+    /// A redirect to a place with keys.
     Elsewhere(String),
     /// A text that does not end.
     Endless,
-    /// Nothing, ever.
+    /// No answer.
     Nothing,
 }
 
-/// An issuer. Dropped, it is down.
+/// An issuer. Dropping it stops it.
 pub struct Issuer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -118,12 +118,12 @@ struct Shared {
 }
 
 impl Issuer {
-    /// Starts one with these keys.
+    /// Starts an issuer with these keys.
     pub async fn start(keys: &[SigningKey]) -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), keys).await
     }
 
-    /// Starts one at the address that another had, or that is to have one later.
+    /// Starts an issuer at a given address, for example at that of a previous or later one.
     pub async fn start_at(address: SocketAddr, keys: &[SigningKey]) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -133,22 +133,22 @@ impl Issuer {
         Self { address, shared, server }
     }
 
-    /// Where it publishes its keys.
+    /// The URL of its keys.
     pub fn url(&self) -> String {
         format!("http://{}/jwks.json", self.address)
     }
 
-    /// What it answers from now on.
+    /// Sets the answer from now on.
     pub fn answers(&self, answer: Answer) {
         *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 
-    /// How often it has been asked.
+    /// How many requests it has received.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }
 
-    /// Goes down, and leaves its address.
+    /// Stops the issuer, and returns its address.
     pub async fn stop(self) -> SocketAddr {
         self.server.abort();
         while !self.server.is_finished() {

@@ -1,4 +1,4 @@
-//! A ledger of writes: what became of each, and whether that is what is there.
+//! A ledger of writes: the outcome that the client saw, compared with the stored data.
 
 use std::{
     collections::HashMap,
@@ -18,38 +18,38 @@ use crate::{
     project::{Project, text},
 };
 
-/// What a writer was told.
+/// The outcome of a write for its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// That it is written.
+    /// The server acknowledged it.
     Acknowledged,
-    /// That it is not, by this code.
+    /// The server refused it, with this code.
     Refused(String),
-    /// Nothing: the connection was cut.
+    /// The connection was cut before a response.
     Unknown,
 }
 
-/// What came of a number of writes.
+/// The outcomes of many writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Rounds of faults.
     pub rounds: usize,
-    /// Writes that were said to be written.
+    /// Acknowledged writes.
     pub acknowledged: usize,
-    /// Writes that were said not to be.
+    /// Refused writes.
     pub refused: usize,
-    /// Writes of which nothing was said.
+    /// Writes without a response.
     pub unknown: usize,
-    /// Acknowledged, and not there.
+    /// Acknowledged, but missing.
     pub lost: usize,
-    /// Refused, and there.
+    /// Refused, but stored.
     pub there: usize,
-    /// There more than once.
+    /// Stored more than once.
     pub doubled: usize,
 }
 
 impl Tally {
-    /// Whether everybody was told the truth.
+    /// Whether every acknowledgement and refusal was true.
     pub fn is_honest(&self) -> bool {
         (self.lost, self.there, self.doubled) == (0, 0, 0)
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Writes to a project, each one of its own kind, and what became of them. Clones are the same ledger.
+/// Writes to a project, each different, and their outcomes. Clones are the same ledger.
 #[derive(Clone)]
 pub struct Ledger(Arc<Book>);
 
@@ -90,7 +90,7 @@ struct Book {
 }
 
 impl Ledger {
-    /// Begins one, on a project of the client's own.
+    /// Starts a ledger on a new project of the client.
     pub async fn begin(client: &Client) -> Self {
         let project = Project::create(client, "Ledger").await;
         let session = project.start_session().await;
@@ -103,7 +103,7 @@ impl Ledger {
         }))
     }
 
-    /// Writes the next thing: a message or a file.
+    /// Writes the next message or file.
     pub async fn write(&self, client: &Client) -> Fate {
         let n = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (mutation, input) = if n.is_multiple_of(2) {
@@ -126,7 +126,7 @@ impl Ledger {
         fate
     }
 
-    /// Lets `writers` write at once, each `writes` times.
+    /// Runs `writers` concurrent writers, with `writes` writes each.
     pub async fn write_at_once(&self, client: &Client, writers: usize, writes: usize) {
         let writer = || {
             let (ledger, client) = (self.clone(), client.clone());
@@ -141,18 +141,18 @@ impl Ledger {
         }
     }
 
-    /// Waits until so many writes have come to an end.
+    /// Waits until this many writes have ended.
     pub async fn answered(&self, count: usize) {
         let mut answered = self.0.answered.subscribe();
-        answered.wait_for(|answered| *answered >= count).await.expect("the ledger is here");
+        answered.wait_for(|answered| *answered >= count).await.expect("the ledger exists");
     }
 
-    /// How many writes have come to an end.
+    /// How many writes have ended.
     pub fn count(&self) -> usize {
         *self.0.answered.borrow()
     }
 
-    /// The codes by which writes were refused.
+    /// The codes of refused writes.
     pub fn codes(&self) -> Vec<String> {
         let fates = self.0.fates.lock().unwrap_or_else(PoisonError::into_inner);
         let code = |fate: &Fate| match fate {
@@ -162,7 +162,7 @@ impl Ledger {
         fates.values().filter_map(code).collect()
     }
 
-    /// Compares what was said with what the API shows, and says of each difference what it is.
+    /// Compares the outcomes with the API's data, and describes each difference.
     pub async fn check(&self, client: &Client) -> (Tally, Vec<String>) {
         let query = "query($project: ID!, $session: ID!) {
             session: node(id: $session) { ... on ChatSession { messages(first: 500) { nodes { content } } } }

@@ -1,5 +1,5 @@
-//! The harness: a real server on port 0, a fresh database for each test, real HTTP and real WebSockets. Tests, examples and
-//! benches share it; none of them reaches behind the front door.
+//! The harness: a real server on port 0, a fresh database for each test, real HTTP and real WebSockets. Tests, examples
+//! and benches share it, and use only the public API.
 //!
 //! A test is written once and runs on both databases:
 //!
@@ -14,9 +14,9 @@
 //! }
 //! ```
 //!
-//! `cargo test` makes `a_project_starts_at_revision_one::sqlite` and `…::postgres` of it. A test that sets up its own servers
-//! takes `database: Database` in place of `server: Server`. To add a file of tests, put it in `it/` and name it in
-//! `it/main.rs`.
+//! `cargo test` turns this into `a_project_starts_at_revision_one::sqlite` and `…::postgres`. A test that sets up its
+//! own servers takes `database: Database` instead of `server: Server`. To add a file of tests, put it into `it/` and
+//! name it in `it/main.rs`.
 
 pub mod authority;
 pub mod client;
@@ -25,6 +25,7 @@ pub mod disk;
 pub mod issuer;
 pub mod ledger;
 pub mod nats;
+pub mod nginx;
 pub mod pgbouncer;
 pub mod project;
 pub mod replay;
@@ -58,8 +59,8 @@ macro_rules! on_both {
     (@run Database, $database:expr, $body:ident) => { $crate::server::run_with_database($database, $body) };
 }
 
-/// Makes one test of each body for every lock that is to hold by itself: the application's conditions on SQLite and on
-/// PostgreSQL, row-level security on PostgreSQL, and there both.
+/// Makes one test of each body for every authorization layer that must suffice alone: the application's conditions on
+/// SQLite and on PostgreSQL, row-level security on PostgreSQL, and both together on PostgreSQL.
 #[macro_export]
 macro_rules! behind_each_lock {
     ($(async fn $name:ident($argument:ident: Server) $body:block)+) => {$(
@@ -91,7 +92,7 @@ macro_rules! behind_each_lock {
     )+};
 }
 
-/// Makes one test, on SQLite, of each body: for the doors, to which the database makes no difference.
+/// Makes one test on SQLite of each body, for tests of transports, which do not depend on the database.
 #[macro_export]
 macro_rules! on_sqlite {
     ($($(#[$attribute:meta])* async fn $name:ident($argument:ident: $kind:ident) $body:block)+) => {$(

@@ -1,5 +1,5 @@
-//! NATS for tests: a server of one test's own, from the machine's own binary (Debian's package `nats-server`). Where there is
-//! none the tests that need it are left out, loudly; with `CI` set that is a failure.
+//! NATS for tests: a server for one test, from the machine's own binary (Debian's package `nats-server`). Without it
+//! the tests that need it are skipped with a warning; if `CI` is set, they fail.
 
 use std::{
     env,
@@ -13,38 +13,38 @@ use std::{
 
 use crate::authority::Certificate;
 
-/// What the server is asked for.
+/// The user that the server accepts.
 pub const USER: &str = "antiphon";
-/// And with it; its `@` is written `%40` in a URL.
+/// The user's password; its `@` is written `%40` in a URL.
 pub const PASSWORD: &str = "p@ss-for-tests";
 
-/// Runs the server for as long as its standard input is open, which it is as long as the test process lives.
+/// Runs the server until standard input closes, that is, until the test process ends.
 const KEEPER: &str = r#""$@" & read -r _; kill -9 $!; wait"#;
 
-/// A NATS server, or where one was and will be.
+/// A NATS server, running or stopped.
 pub struct Nats {
     binary: PathBuf,
     port: u16,
-    /// What it speaks TLS with, where it does.
+    /// The certificate for TLS, if it is on.
     certificate: Option<Certificate>,
     keeper: Option<Child>,
 }
 
 impl Nats {
-    /// Starts one; none where the machine has none.
+    /// Starts a server; `None` if the machine has no binary.
     ///
     /// # Panics
-    /// Where there must be one and is not, or it does not start.
+    /// If the binary is required and missing, or the server does not start.
     pub fn start() -> Option<Self> {
         let mut nats = Self::stopped()?;
         nats.resume();
         Some(nats)
     }
 
-    /// The same, and it takes nobody who does not speak TLS.
+    /// The same, but the server accepts only TLS.
     ///
     /// # Panics
-    /// Where there must be one and is not, or it does not start.
+    /// If the binary is required and missing, or the server does not start.
     pub fn start_with_tls(certificate: Certificate) -> Option<Self> {
         let mut nats = Self::stopped()?;
         nats.certificate = Some(certificate);
@@ -52,21 +52,21 @@ impl Nats {
         Some(nats)
     }
 
-    /// The same, not yet started.
+    /// The same, but not started yet.
     ///
     /// # Panics
-    /// Where there must be one and is not.
+    /// If the binary is required and missing.
     pub fn stopped() -> Option<Self> {
-        static TOLD: OnceLock<()> = OnceLock::new();
+        static WARNED: OnceLock<()> = OnceLock::new();
         let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
-        // Debian's is where PATH has it for root alone.
+        // Debian's binary is in a folder that is only in root's PATH.
         let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
         let Some(binary) = folders.find_map(|folder| folder.join("nats-server").canonicalize().ok()) else {
-            assert!(env::var_os("CI").is_none(), "nats-server is not here, and CI is set");
-            // Past the capture of libtest, which would keep it to itself.
-            TOLD.get_or_init(|| {
+            assert!(env::var_os("CI").is_none(), "nats-server is missing, and CI is set");
+            // Directly to the terminal: libtest would capture it.
+            WARNED.get_or_init(|| {
                 let _ = io::stderr().write_all(
-                    b"\n*** LEFT OUT: every test with NATS, for lack of nats-server (Debian's package of that name).\n\n",
+                    b"\n*** SKIPPED: every test with NATS. nats-server is missing (Debian's package of that name).\n\n",
                 );
             });
             return None;
@@ -81,10 +81,10 @@ impl Nats {
         format!("{scheme}://{USER}:{}@127.0.0.1:{}", PASSWORD.replace('@', "%40"), self.port)
     }
 
-    /// Starts it where it was.
+    /// Starts it at its previous address.
     ///
     /// # Panics
-    /// Where it does not start.
+    /// If it does not start.
     pub fn resume(&mut self) {
         let mut keeper = Command::new("/bin/sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&self.binary);
@@ -106,7 +106,7 @@ impl Nats {
     /// Kills it.
     ///
     /// # Panics
-    /// Where it cannot be killed.
+    /// If it cannot be killed.
     pub fn kill(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());

@@ -1,5 +1,5 @@
-//! pgbouncer for tests: a pooler of one test's own in front of a database, from the machine's own binary (Debian's package
-//! `pgbouncer`). Where there is none the tests that need it are left out, loudly; with `CI` set that is a failure.
+//! pgbouncer for tests: a pooler for one test in front of a database, from the machine's own binary (Debian's package
+//! `pgbouncer`). Without it the tests that need it are skipped with a warning; if `CI` is set, they fail.
 
 use std::{
     env, fs,
@@ -16,12 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::database::{Folder, anyone_but_root};
+use crate::database::{Folder, unprivileged_user};
 
-/// Runs the pooler for as long as its standard input is open, which it is as long as the test process lives.
+/// Runs the pooler until standard input closes, that is, until the test process ends.
 const KEEPER: &str = r#""$@" >log 2>&1 & read -r _; kill -9 $!; wait"#;
 
-/// A pooler. Dropped, it is gone.
+/// A pooler. Dropping it stops it.
 pub struct PgBouncer {
     port: u16,
     keeper: Child,
@@ -29,21 +29,21 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in front of the PostgreSQL that a URL names, with these lines in its settings besides what Debian has; none where the
+    /// Starts a pooler in front of the URL's PostgreSQL, with these lines added to Debian's settings; `None` if the
     /// machine has no pgbouncer.
     ///
     /// # Panics
-    /// Where there must be one and is not, or it does not start.
+    /// If it is required and missing, or does not start.
     pub fn start(url: &str, settings: &[&str]) -> Option<Self> {
-        static TOLD: OnceLock<()> = OnceLock::new();
+        static WARNED: OnceLock<()> = OnceLock::new();
         let folders = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
         let mut folders = folders.into_iter().chain([PathBuf::from("/usr/sbin")]);
         let Some(binary) = folders.find_map(|folder| folder.join("pgbouncer").canonicalize().ok()) else {
-            assert!(env::var_os("CI").is_none(), "pgbouncer is not here, and CI is set");
-            // Past the capture of libtest, which would keep it to itself.
-            TOLD.get_or_init(|| {
+            assert!(env::var_os("CI").is_none(), "pgbouncer is missing, and CI is set");
+            // Directly to the terminal: libtest would capture it.
+            WARNED.get_or_init(|| {
                 let _ = io::stderr().write_all(
-                    b"\n*** LEFT OUT: every test with pgbouncer, for lack of it (Debian's package of that name).\n\n",
+                    b"\n*** SKIPPED: every test with pgbouncer. It is missing (Debian's package of that name).\n\n",
                 );
             });
             return None;
@@ -71,7 +71,7 @@ impl PgBouncer {
         keeper.args(["-c", KEEPER, "keeper"]).arg(binary).arg(folder.0.join("ini")).current_dir(&folder.0);
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
-            let (user, group) = anyone_but_root().expect("somebody");
+            let (user, group) = unprivileged_user().expect("somebody");
             for path in [folder.0.clone(), folder.0.join("ini"), folder.0.join("users")] {
                 chown(path, Some(user), Some(group)).expect("an owner");
             }
@@ -87,7 +87,7 @@ impl PgBouncer {
         Some(Self { port, keeper, _folder: folder })
     }
 
-    /// A database's URL by way of the pooler.
+    /// A database's URL through the pooler.
     pub fn url(&self, url: &str) -> String {
         let (place, _) = parts(url);
         url.replace(place, &format!("127.0.0.1:{}", self.port))
@@ -101,7 +101,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// The host with its port, and the user with their password.
+/// The host with its port, and the user with the password.
 fn parts(url: &str) -> (&str, &str) {
     let (login, rest) = url.split_once("://").expect("a scheme").1.split_once('@').expect("a user");
     (rest.split(['/', '?']).next().expect("a host"), login)

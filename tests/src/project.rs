@@ -1,4 +1,4 @@
-//! A project as stories work in it: the requests that they make most, without what every one of them would repeat.
+//! A project in tests: the most frequent requests, without the parts that every one of them would repeat.
 
 use serde_json::{Value, json};
 
@@ -7,16 +7,16 @@ use crate::{
     socket::Subscription,
 };
 
-/// A project, and who works in it.
+/// A project, and the client that works in it.
 #[derive(Clone)]
 pub struct Project {
-    /// Who.
+    /// The client.
     pub client: Client,
     /// The project's id.
     pub id: String,
 }
 
-/// Everything of a project that a write may change.
+/// All fields of a project that a write can change.
 const STATE: &str = "revision name description initialPrompt config status updatedAt lastAccessedAt
     stats { totalSessions totalMessages totalFiles totalChanges latestSessionAt lastActivityAt }
     events(first: 500) { revision kind }
@@ -26,13 +26,13 @@ const STATE: &str = "revision name description initialPrompt config status updat
     collaborators { user { id } role acceptedAt } emailInvitations { email role }
     agentConfigurations(includeDeleted: true) { id version configName isActive isDeleted }";
 
-/// What an agent configuration must say, under that name.
+/// The required fields of an agent configuration, with that name.
 pub fn settings(name: &str) -> Value {
     json!({ "configName": name, "sttProvider": "deepgram", "sttModel": "nova-2", "ttsProvider": "elevenlabs", "ttsModel": "turbo",
         "llmProvider": "openai", "llmModel": "gpt-4", "agentInstructions": "Be kind." })
 }
 
-/// An object with more in it, or something else.
+/// An object with more members, or other values.
 pub fn with(mut object: Value, more: Value) -> Value {
     for (name, value) in more.as_object().expect("an object") {
         object[name] = value.clone();
@@ -40,11 +40,11 @@ pub fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
-/// Mutations of a few ids that take them in an `input`, as all do but those that the contract has otherwise.
+/// Mutations of a few ids that take them in an `input`, as all do except those that the contract defines otherwise.
 const OF_INPUTS: [&str; 5] =
     ["withdrawEmailInvitation", "declineInvitation", "leaveProject", "transferOwnership", "discardMessage"];
 
-/// A mutation of one `input`, whose type is called as the mutation is but for the two that have one together, or of ids and
+/// A mutation with one `input`, whose type is named after the mutation (two mutations share one type), or with ids and
 /// an address.
 pub fn mutation(name: &str, variables: &Value, select: &str) -> String {
     let argument = |argument: &String| match (argument.as_str(), name) {
@@ -60,7 +60,7 @@ pub fn mutation(name: &str, variables: &Value, select: &str) -> String {
 }
 
 impl Client {
-    /// A mutation that takes one `input`, whose type is called as the mutation is.
+    /// A mutation that takes one `input`, whose type is named after the mutation.
     pub async fn mutate(&self, name: &str, input: Value, select: &str) -> Response {
         self.mutate_with(name, json!({ "input": input }), select).await
     }
@@ -79,19 +79,19 @@ impl Client {
 }
 
 impl Project {
-    /// Makes a project of the client's.
+    /// Creates a project of the client.
     pub async fn create(client: &Client, name: &str) -> Self {
         let input = json!({ "name": name, "initialPrompt": "You are a helpful assistant.", "config": {} });
         let data = client.mutate("createProject", input, "project { id }").await.ok();
         Self { client: client.clone(), id: text(&data["createProject"]["project"]["id"]) }
     }
 
-    /// The same project, somebody else at work.
+    /// The same project with another client.
     pub fn of(&self, client: &Client) -> Self {
         Self { client: client.clone(), id: self.id.clone() }
     }
 
-    /// A mutation whose input names the project; `input` says the rest.
+    /// A mutation whose input names the project; `input` contains the other fields.
     pub async fn mutate(&self, name: &str, mut input: Value, select: &str) -> Response {
         if input.get("projectId").is_none() {
             input["projectId"] = json!(self.id);
@@ -99,7 +99,7 @@ impl Project {
         self.client.mutate(name, input, select).await
     }
 
-    /// What a mutation that must succeed answers.
+    /// The payload of a mutation that must succeed.
     #[track_caller]
     pub fn write(&self, name: &str, input: Value, select: &str) -> impl Future<Output = Value> + Send {
         let (project, name, select) = (self.clone(), name.to_owned(), select.to_owned());
@@ -111,23 +111,23 @@ impl Project {
         }
     }
 
-    /// Makes a file with that text; answers its id.
+    /// Creates a file with that text; returns its id.
     pub async fn create_file(&self, path: &str, content: &str) -> String {
         let made = self.write("createFile", json!({ "path": path, "content": content }), "file { id }").await;
         text(&made["file"]["id"])
     }
 
-    /// Changes a file's text; answers the revision.
+    /// Changes a file's text; returns the revision.
     pub async fn update_file(&self, path: &str, content: &str) -> i64 {
         number(&self.write("updateFile", json!({ "path": path, "content": content }), "revision").await["revision"])
     }
 
-    /// Starts a session; answers its id.
+    /// Starts a session; returns its id.
     pub async fn start_session(&self) -> String {
         text(&self.write("startSession", json!({}), "session { id }").await["session"]["id"])
     }
 
-    /// Adds a message of the assistant's; answers its id.
+    /// Adds a message of the assistant; returns its id.
     pub async fn add_message(&self, session: &str, content: &str, is_checkpoint: bool) -> String {
         let input =
             json!({ "sessionId": session, "role": "ASSISTANT", "content": content, "isCheckpoint": is_checkpoint });
@@ -135,7 +135,7 @@ impl Project {
         text(&added["addMessage"]["message"]["id"])
     }
 
-    /// Reads fields of the project; null where it is not there for the client.
+    /// Reads fields of the project; null if the client has no access.
     pub async fn ask(&self, select: &str) -> Value {
         let query = format!("query($id: ID!) {{ project(id: $id) {{ {select} }} }}");
         self.client.gql(&query, json!({ "id": self.id })).await.ok()["project"].take()
@@ -146,7 +146,7 @@ impl Project {
         number(&self.ask("revision").await["revision"])
     }
 
-    /// Everything that a write may change: equal before and after, nothing was written.
+    /// Everything that a write can change: if it is equal before and after, nothing was written.
     pub async fn state(&self) -> Value {
         self.ask(STATE).await
     }
@@ -158,7 +158,7 @@ impl Project {
         files.iter().map(|file| (text(&file["path"]), file["content"].as_str().unwrap_or("-").to_owned())).collect()
     }
 
-    /// Listens to everything in the project.
+    /// Subscribes to everything in the project.
     pub async fn listen(&self, after: i64, select: &str) -> Subscription {
         let query = format!(
             "subscription($id: ID!, $after: Int) {{ projectEvents(projectId: $id, afterRevision: $after) {{ {select} }} }}"
@@ -173,8 +173,8 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text, but {value}")).to_owned()
 }
 
-/// What was read as of a revision, with the ids of the present: an id says as of when it was read, for which a file's or a
-/// folder's path may follow.
+/// The answer to a read at a past revision, with the ids of the present. Ids of the past contain their revision, and
+/// for a file or folder possibly its path.
 #[track_caller]
 pub fn without_moment(read: &Value, revision: i64) -> Value {
     let text = read.to_string();
@@ -188,7 +188,7 @@ pub fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or_else(|| panic!("no number, but {value}"))
 }
 
-/// The values at a key of every object of a JSON list.
+/// The values at a key of every object in a JSON list.
 #[track_caller]
 pub fn each(list: &Value, key: &str) -> Vec<Value> {
     let list = list.as_array().unwrap_or_else(|| panic!("no list, but {list}"));

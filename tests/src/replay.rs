@@ -1,8 +1,9 @@
-//! Replays a stream of [`workload`](crate::workload) through the API, and checks the server against the stream's own hashes.
+//! Replays a stream of [`workload`](crate::workload) through the API, and checks the server against the stream's own
+//! hashes.
 //!
-//! A turn is a message and then its files, the files naming the message, so that the snapshot of a checkpoint follows. A turn
-//! that goes back restores the snapshot of the turn it goes back to, and then says so in a message. A listener on a
-//! connection of its own hears all of it. What does not hold is an error that names the turn.
+//! A turn is a message and then its files, which name the message, so that the snapshot of a checkpoint follows. A
+//! rollback restores the snapshot of the turn that it returns to, and then adds a message. A subscriber on a connection
+//! of its own receives all of it. Every mismatch is an error that names the turn.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +19,10 @@ use crate::{
     workload::{Change, Content, Files, Stream, Turn, manifest, sha256},
 };
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Debug)]
 pub struct Report {
-    /// The project.
+    /// The project's id.
     pub project: String,
     /// How many turns were replayed.
     pub turns: usize,
@@ -29,18 +30,18 @@ pub struct Report {
     pub checkpoints: usize,
     /// How many of them were rollbacks.
     pub rollbacks: usize,
-    /// How many writes it took; each was one revision.
+    /// The number of writes; each made one revision.
     pub writes: u32,
     /// How many versions of files were read back.
     pub versions: usize,
-    /// How long the writing took, the checks after each turn included.
+    /// The time of the writes, including the checks after each turn.
     pub elapsed: Duration,
 }
 
 /// Replays a whole stream into a project of its own, and checks all of it.
 ///
 /// # Errors
-/// What does not hold, with the turn.
+/// The first mismatch, with its turn.
 pub async fn replay(client: &Client, stream: &Stream, mut progress: impl FnMut(&Turn)) -> anyhow::Result<Report> {
     let start = Instant::now();
     let mut project = Replay::begin(client, &stream.name).await?;
@@ -74,7 +75,7 @@ pub struct Replay {
     /// The revision of the last write that the server has acknowledged.
     pub revision: u32,
     files: Files,
-    /// What the server has acknowledged, by turn.
+    /// The turns that the server has acknowledged, by number.
     pub done: BTreeMap<u32, Done>,
 }
 
@@ -82,17 +83,17 @@ pub struct Replay {
 pub struct Done {
     /// The turn's last revision.
     pub revision: u32,
-    /// Its message.
+    /// The message's id.
     pub message: String,
-    /// The snapshot of its message, where it is a checkpoint.
+    /// The snapshot of its message, if that is a checkpoint.
     pub snapshot: Option<String>,
 }
 
 impl Replay {
-    /// Makes a project and starts a session in it.
+    /// Creates a project and starts a session in it.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// If the server refuses.
     pub async fn begin(client: &Client, name: &str) -> anyhow::Result<Self> {
         let input = json!({ "name": name, "initialPrompt": "Replay", "config": {} });
         let query =
@@ -113,24 +114,24 @@ impl Replay {
         Ok(replay)
     }
 
-    /// The same replay through another client, say of a server that has been started again.
+    /// The same replay through another client, for example of a restarted server.
     pub fn continue_as(self, client: &Client) -> Self {
         Self { client: client.clone(), ..self }
     }
 
-    /// Replays a turn and checks what the server then has.
+    /// Replays a turn and checks the server's resulting state.
     ///
     /// # Errors
-    /// Where the server refuses, does not answer, or has something else.
+    /// If the server refuses, does not answer, or has another state.
     pub async fn turn(&mut self, turn: &Turn) -> anyhow::Result<()> {
         self.write_turn(turn).await?;
         self.check_turn(turn).await
     }
 
-    /// Replays a turn and checks no more than the server's acknowledgements.
+    /// Replays a turn and checks only the server's acknowledgements.
     ///
     /// # Errors
-    /// Where the server refuses or does not answer.
+    /// If the server refuses or does not answer.
     pub async fn write_turn(&mut self, turn: &Turn) -> anyhow::Result<()> {
         turn.apply(&mut self.files)?;
         if let Some(earlier) = turn.rollback_to {
@@ -144,7 +145,7 @@ impl Replay {
             };
             self.write(mutation, kind, "", input).await?;
         }
-        let (message, snapshot) = self.say(turn).await?;
+        let (message, snapshot) = self.add_message(turn).await?;
         if turn.rollback_to.is_none() {
             self.change(turn, &message).await?;
         }
@@ -152,10 +153,10 @@ impl Replay {
         Ok(())
     }
 
-    /// Checks what the server has of a turn, whenever that was.
+    /// Checks the server's data of a past turn.
     ///
     /// # Errors
-    /// Where it is not what the stream says.
+    /// If it differs from the stream.
     pub async fn check_turn(&self, turn: &Turn) -> anyhow::Result<()> {
         let done = self.done.get(&turn.seq).context("the turn has not been replayed")?;
         let files = match &done.snapshot {
@@ -178,10 +179,10 @@ impl Replay {
         Ok(())
     }
 
-    /// Checks, once all is written, that every turn is still what it was, and the project is what it is.
+    /// Checks, after all writes, that every past turn is unchanged and that the present project is right.
     ///
     /// # Errors
-    /// Where the server has something else.
+    /// If the server's data differs.
     pub async fn check_turns(&self, turns: &[Turn]) -> anyhow::Result<()> {
         for turn in turns {
             self.check_turn(turn).await.with_context(|| format!("turn {}, afterwards", turn.seq))?;
@@ -198,11 +199,11 @@ impl Replay {
         Ok(())
     }
 
-    /// Reads every version of every file, deleted ones included, checks it against its hash, and that all of `expected`
-    /// is there. Gives their number.
+    /// Reads every version of every file, including deleted ones, checks it against its hash, and checks that all of
+    /// `expected` exist. Returns their number.
     ///
     /// # Errors
-    /// Where one is missing or has other bytes.
+    /// If one is missing or has other bytes.
     pub async fn check_versions(&self, expected: &BTreeSet<(String, String)>) -> anyhow::Result<usize> {
         let query = "query($ids: [ID!]!, $after: String) { nodes(ids: $ids) { ... on ProjectFile {
             id versions(first: 100, after: $after) {
@@ -236,30 +237,30 @@ impl Replay {
         Ok(count)
     }
 
-    /// Writes the event that a [`Listener`] takes for the last, and gives its revision.
+    /// Writes the event that a [`Listener`] takes for the last, and returns its revision.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// If the server refuses.
     pub async fn finish(&mut self) -> anyhow::Result<u32> {
         self.write("updateProject", "UpdateProjectInput", "", json!({ "id": self.id, "description": "The end" }))
             .await?;
         Ok(self.revision)
     }
 
-    /// The turn's message, and the snapshot that it made.
-    async fn say(&mut self, turn: &Turn) -> anyhow::Result<(String, Option<String>)> {
+    /// Adds the turn's message; returns its id and its snapshot.
+    async fn add_message(&mut self, turn: &Turn) -> anyhow::Result<(String, Option<String>)> {
         let input = json!({
             "sessionId": self.session, "role": "ASSISTANT", "content": turn.content,
             "isCheckpoint": turn.is_checkpoint, "metadata": { "seq": turn.seq },
         });
         let said = self.write("addMessage", "AddMessageInput", "message { id } snapshot { id }", input).await?;
         let snapshot = said["snapshot"]["id"].as_str().map(str::to_owned);
-        ensure!(snapshot.is_some() == turn.is_checkpoint, "a checkpoint makes a snapshot, and nothing else does");
+        ensure!(snapshot.is_some() == turn.is_checkpoint, "exactly the checkpoints must have snapshots");
         Ok((text(&said["message"]["id"])?, snapshot))
     }
 
-    /// The turn's files: one sync where that can say it. A rename is a write of its own; what must make room for it goes
-    /// before it, and what else changes is synced after it.
+    /// Writes the turn's files, with one sync if that can express the changes. A rename is a write of its own, preceded
+    /// by the deletes that make room for it and followed by a sync of the other changes.
     async fn change(&mut self, turn: &Turn, message: &str) -> anyhow::Result<()> {
         let named = |mut input: Value| {
             input["projectId"] = json!(self.id);
@@ -297,7 +298,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Sends a mutation and checks that it made one revision, or none where a sync after a rename had nothing left to do.
+    /// Sends a mutation and checks that it made one revision, or none if a sync after a rename had nothing left to do.
     async fn write(&mut self, mutation: &str, kind: &str, fields: &str, mut input: Value) -> anyhow::Result<Value> {
         if mutation == "startSession" {
             input["projectId"] = json!(self.id);
@@ -329,7 +330,7 @@ impl Replay {
         let files = files.iter().filter(|file| file["type"] == "FILE");
         let files: Vec<_> =
             files.map(|file| Ok((text(&file["path"])?, text(&file["hash"])?))).collect::<anyhow::Result<_>>()?;
-        ensure!(files.is_sorted_by(|a, b| a.0 < b.0), "the files do not come in the order of their paths' bytes");
+        ensure!(files.is_sorted_by(|a, b| a.0 < b.0), "the files are not sorted by the bytes of their paths");
         Ok(files)
     }
 
@@ -352,47 +353,47 @@ impl Replay {
     }
 }
 
-/// Someone who hears a project's events on a connection of their own.
+/// A subscriber to a project's events on a connection of its own.
 pub struct Listener(JoinHandle<anyhow::Result<Vec<u32>>>);
 
 impl Listener {
-    /// Listens from the project's first revision on, until the event that [`Replay::finish`] writes.
+    /// Subscribes from the project's first revision on, until the event that [`Replay::finish`] writes.
     pub async fn attach(client: &Client, project: &str) -> Self {
         let query = "subscription($id: ID!) { projectEvents(projectId: $id, afterRevision: 0) {
             revision kind changes { path type } } }";
         let mut events = client.subscribe(query, json!({ "id": project })).await;
         Self(tokio::spawn(async move {
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             loop {
                 let event = match events.next_within(Duration::from_secs(60)).await {
                     Some(Ok(mut data)) => data["projectEvents"].take(),
-                    Some(Err(errors)) => bail!("after revision {:?}: {errors:?}", heard.last()),
-                    None => bail!("after revision {:?}: {:?}", heard.last(), events.end()),
+                    Some(Err(errors)) => bail!("after revision {:?}: {errors:?}", received.last()),
+                    None => bail!("after revision {:?}: {:?}", received.last(), events.end()),
                 };
-                heard.push(event["revision"].as_u64().context("no revision")? as u32);
+                received.push(event["revision"].as_u64().context("no revision")? as u32);
                 let changes = event["changes"].as_array().context("no changes")?;
                 match event["kind"].as_str() {
                     Some("FILES_CHANGED") => ensure!(!changes.is_empty(), "{event} without what changed"),
-                    Some("PROJECT_UPDATED") => return Ok(heard),
+                    Some("PROJECT_UPDATED") => return Ok(received),
                     _ => {}
                 }
             }
         }))
     }
 
-    /// Waits for the end, and checks that every revision up to `last` was heard once and in order.
+    /// Waits for the end, and checks that every revision up to `last` was received once and in order.
     ///
     /// # Errors
-    /// Where not.
+    /// If one was not.
     pub async fn check(self, last: u32) -> anyhow::Result<()> {
-        let heard = self.0.await?.context("the listener")?;
-        let wrong = heard.iter().copied().zip(1..).find(|(heard, expected)| heard != expected);
+        let received = self.0.await?.context("the listener")?;
+        let wrong = received.iter().copied().zip(1..).find(|(received, expected)| received != expected);
         ensure!(
             wrong.is_none(),
-            "heard revision {:?}",
-            wrong.map(|(heard, expected)| format!("{heard} for {expected}"))
+            "received revision {:?}",
+            wrong.map(|(received, expected)| format!("{received} for {expected}"))
         );
-        ensure!(heard.len() == last as usize, "heard {} revisions of {last}", heard.len());
+        ensure!(received.len() == last as usize, "received {} revisions of {last}", received.len());
         Ok(())
     }
 }

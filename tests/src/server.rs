@@ -1,4 +1,4 @@
-//! Servers under test, in this process and in one of their own.
+//! Servers under test, in this process and in child processes.
 
 use std::{
     env,
@@ -28,10 +28,10 @@ use crate::{
     workload::sha256,
 };
 
-/// The secret that every server under test knows.
+/// The secret of every server under test.
 pub const JWT_SECRET: &str = "a secret for tests, and long enough for HS256";
 
-/// Runs a test on a fresh database, unless it is one that this machine does not have.
+/// Runs a test on a fresh database; skips it if this machine lacks the database.
 pub fn run_with_database<F: Future<Output = ()>>(kind: Kind, body: impl FnOnce(Database) -> F) {
     if kind == Kind::Postgres && !database::postgres_is_here() {
         return;
@@ -52,8 +52,8 @@ pub fn run_with_server<F: Future<Output = ()>>(kind: Kind, body: impl FnOnce(Ser
     });
 }
 
-/// Runs a test on a server with a fresh database in PostgreSQL, behind one of its locks. Without row-level security the login
-/// must be one that has rights of its own.
+/// Runs a test on a server with a fresh PostgreSQL database, behind one of its authorization layers. Without row-level
+/// security the login must have rights of its own.
 pub fn run_behind<F: Future<Output = ()>>(lock: Locks, body: impl FnOnce(Server) -> F) {
     run_with_database(Kind::Postgres, async |database| {
         let url = if lock == Locks::Application { database.url() } else { database.server_url() };
@@ -90,7 +90,7 @@ impl Server {
         Self::start_behind(database, &database.server_url(), flags, Locks::Both).await
     }
 
-    /// Starts a server with another URL of the same database, and behind these locks.
+    /// Starts a server with another URL of the same database, and behind these authorization layers.
     pub async fn start_behind(database: &Database, url: &str, flags: &[&str], locks: Locks) -> Self {
         let app = App::start(settings(url, flags), Serve { migrate: false, locks });
         let app = app.await.unwrap_or_else(|error| panic!("the server does not start: {error:#}"));
@@ -99,15 +99,15 @@ impl Server {
         Self(Arc::new(Running { app: Mutex::new(Some(app)), anonymous, address, database: database.clone() }))
     }
 
-    /// Where the server listens.
+    /// The address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
-    /// A client of the operators' own address.
+    /// A client of the operators' address.
     ///
     /// # Panics
-    /// Where the server was not told to have one.
+    /// If the server has no such address.
     pub fn operator(&self) -> Client {
         let app = self.0.app.lock().unwrap_or_else(PoisonError::into_inner);
         let address = app.as_ref().expect("a running server").metrics_address().expect("--metrics-listen");
@@ -129,16 +129,16 @@ impl Server {
         self.0.anonymous.clone()
     }
 
-    /// How many SQL statements the server has sent so far, transaction control not counted.
+    /// How many SQL statements the server has sent so far, without transaction control.
     ///
     /// # Panics
-    /// Where the server has been stopped.
+    /// If the server has been stopped.
     pub fn statements(&self) -> u64 {
         let app = self.0.app.lock().unwrap_or_else(PoisonError::into_inner);
         app.as_ref().expect("a running server").statements()
     }
 
-    /// Stops the server as an operator would; nothing happens where it has been stopped already.
+    /// Stops the server as an operator would. Does nothing if it has already been stopped.
     pub async fn stop(&self) {
         let app = self.0.app.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(app) = app {
@@ -147,28 +147,28 @@ impl Server {
     }
 }
 
-/// A server in a process of its own, to be killed.
+/// A server in a child process, which a test can kill.
 pub struct ChildServer {
     process: Child,
     anonymous: Client,
 }
 
-/// Tells the test executable to be a server, and on which database.
+/// Makes the test executable run a server, on this database.
 const CHILD: &str = "ANTIPHON_TEST_SERVE";
 /// Makes the child log.
 const LOG_FORMAT: &str = "LOG_FORMAT";
-/// Behind which locks, as `Debug` writes them.
+/// The authorization layers, as `Debug` prints them.
 const LOCKS: &str = "ANTIPHON_TEST_LOCKS";
-/// Makes the child examine the set-up instead.
+/// Makes the child run the doctor instead.
 const DOCTOR: &str = "ANTIPHON_TEST_DOCTOR";
-/// With which flags, between spaces.
+/// The server's flags, separated by spaces.
 const CHILD_FLAGS: &str = "ANTIPHON_TEST_FLAGS";
-/// What the child says before its address.
+/// The child prints this before its address.
 const LISTENING: &str = "listening on ";
 
 impl ChildServer {
-    /// Starts this same test executable again, with only its test `serve_child`, which is to call
-    /// [`serve_if_child`]. The child ends with this process.
+    /// Starts this test executable again, with only its test `serve_child`, which must call [`serve_if_child`]. The
+    /// child ends with this process.
     pub fn start(database: &Database) -> Self {
         Self::spawn(&database.server_url(), |_| {})
     }
@@ -180,22 +180,22 @@ impl ChildServer {
         })
     }
 
-    /// The same, logging to a file, with more variables in its environment.
+    /// The same, with a log file and more environment variables.
     pub fn start_logging(database: &Database, variables: &[(&str, &str)], log: File) -> Self {
         Self::spawn(&database.server_url(), |command| {
             command.env(LOG_FORMAT, "json").envs(variables.iter().copied()).stderr(log);
         })
     }
 
-    /// The same with another URL of the database, and behind these locks.
+    /// The same, with another URL of the database, and behind these authorization layers.
     pub fn start_behind(url: &str, locks: Locks) -> Self {
         Self::spawn(url, |command| {
             command.env(LOCKS, format!("{locks:?}"));
         })
     }
 
-    /// The same, with more variables in its environment. With `LOG_FORMAT` it logs (see [`ChildServer::stop`]), and sends traces
-    /// where the variables say so.
+    /// The same, with more environment variables. With `LOG_FORMAT` it logs (see [`ChildServer::stop`]), and sends
+    /// traces if the variables configure that.
     pub fn start_with(database: &Database, variables: &[(&str, &str)]) -> Self {
         Self::spawn(&database.server_url(), |command| {
             if variables.iter().any(|(name, _)| *name == LOG_FORMAT) {
@@ -220,7 +220,7 @@ impl ChildServer {
         self.anonymous.with_token(Some(token(email)))
     }
 
-    /// Where it listens: `http://HOST:PORT`.
+    /// The server's `http://HOST:PORT`.
     pub fn base(&self) -> &str {
         self.anonymous.base()
     }
@@ -230,27 +230,27 @@ impl ChildServer {
         self.process.id()
     }
 
-    /// How much memory it has, of what the machine has (`VmRSS` in `/proc/ID/status`, proc(5)).
+    /// The process's resident memory in bytes (`VmRSS` in `/proc/ID/status`, proc(5)).
     ///
     /// # Panics
-    /// Where it is gone.
+    /// If the process is gone.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a process");
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
         kib.and_then(|kib| kib.parse::<u64>().ok()).expect("VmRSS") * 1024
     }
 
-    /// Stops the server as an operator would, and answers what it has logged.
+    /// Stops the server as an operator would, and returns its log.
     ///
     /// # Panics
-    /// Where it fails.
+    /// If this fails.
     pub fn stop(mut self) -> String {
         drop(self.process.stdin.take());
         let mut log = String::new();
         if let Some(mut stderr) = self.process.stderr.take() {
             stderr.read_to_string(&mut log).expect("the log");
         }
-        // Its status says nothing: libtest has nobody left to print its result to.
+        // Ignore the status: libtest fails because nothing reads its result any more.
         self.process.wait().expect("the child ends");
         log
     }
@@ -275,25 +275,26 @@ fn child_command(url: &str) -> Command {
     command
 }
 
-/// What the doctor says in a process of its own, with more variables in its environment.
+/// The doctor's report in a child process, with more environment variables.
 ///
 /// # Panics
-/// Where it cannot be started.
+/// If it cannot be started.
 pub fn examine(database: &Database, variables: &[(&str, &str)]) -> String {
     let mut command = child_command(&database.server_url());
     let output = command.env(DOCTOR, "").envs(variables.iter().copied()).output().expect("a child");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A process's memory, in bytes, by the name that proc(5) has for it (`VmRSS:`, `VmHWM:`); none where the system does not say.
+/// A process's memory in bytes, by its name in proc(5) (`VmRSS:`, `VmHWM:`); `None` if the system does not provide it.
 pub fn memory(process: u32, what: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// What the test `serve_child` does, and the `main` of a bench before anything else: in a [`ChildServer`]'s process serves
-/// until its standard input ends, in that of [`examine`] says what the doctor does, elsewhere nothing. Says whether it did.
+/// The body of the test `serve_child`, and the start of a bench's `main`. In a [`ChildServer`]'s process it serves
+/// until standard input ends; in that of [`examine`] it prints the doctor's report; elsewhere it does nothing. Returns
+/// whether it did something.
 pub fn serve_if_child() -> bool {
     let Ok(url) = env::var(CHILD) else { return false };
     let runtime = runtime();
@@ -325,54 +326,54 @@ pub async fn migrate(database: &Database) {
     commands::migrate(&settings(&database.url(), &[])).await.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-/// Takes every migration of a database back.
+/// Rolls back every migration of a database.
 ///
 /// # Errors
-/// Why that cannot be.
-pub async fn take_back_all(settings: &Settings) -> anyhow::Result<Vec<String>> {
+/// If a migration cannot be rolled back.
+pub async fn roll_back_all(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let all = u32::try_from(Migrator::migrations().len())?;
     commands::take_back(settings, all, true, &mut |_| {}).await
 }
 
-/// What a server under test is told where the flags say nothing else: its secret, and to let each user do as much as they can.
+/// The default flags of a server under test: its secret, and no rate limits.
 const SETTINGS: &[(&str, &str)] =
     &[("--listen", "127.0.0.1:0"), ("--jwt-secret", JWT_SECRET), ("--max-user-rate", "0"), ("--max-address-rate", "0")];
 
-/// The flag `--jwt-secret` with nothing after it leaves the server without one.
+/// An empty `--jwt-secret` leaves the server without a secret.
 pub const NO_SECRET: &[&str] = &["--jwt-secret", ""];
 
-/// Settings as a server under test has them, with more flags.
+/// The settings of a server under test, with more flags.
 ///
 /// # Panics
-/// Where the flags are not to be understood.
+/// If the flags are invalid.
 pub fn settings(database_url: &str, flags: &[&str]) -> Settings {
-    let unsaid = SETTINGS.iter().filter(|(name, _)| !flags.contains(name));
+    let defaults = SETTINGS.iter().filter(|(name, _)| !flags.contains(name));
     let given = ["antiphon", "--database-url", database_url].into_iter();
-    let given = given.chain(unsaid.flat_map(|(name, value)| [*name, *value])).chain(flags.iter().copied());
+    let given = given.chain(defaults.flat_map(|(name, value)| [*name, *value])).chain(flags.iter().copied());
     let mut settings = Cli::try_parse_from(given).unwrap_or_else(|error| panic!("{error}")).settings;
     let secret = &mut settings.auth.signing.jwt_secret;
     *secret = secret.take().filter(|secret| !secret.expose().is_empty());
     settings
 }
 
-/// The id of the user with that e-mail: a UUID of version 8 (RFC 9562) made of its hash.
+/// The id of the user with that e-mail: a UUID of version 8 (RFC 9562) from its hash.
 pub fn user_id(email: &str) -> String {
     let hash = sha256(email);
     format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[12..15], &hash[15..18], &hash[18..30])
 }
 
-/// An hour's token for the user with that e-mail, as Supabase would issue it.
+/// A token for the user with that e-mail, valid for an hour, as Supabase issues it.
 pub fn token(email: &str) -> String {
     token_with(email, json!({}))
 }
 
-/// The same, with some claims replaced (by null: left out).
+/// The same, with some claims replaced; null removes a claim.
 pub fn token_with(email: &str, claims: Value) -> String {
     let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
     encode(&Header::default(), &claims_of(email, claims), &key).expect("a token")
 }
 
-/// The claims of an hour's token, with some replaced (by null: left out).
+/// The claims of a token that is valid for an hour, with some replaced; null removes a claim.
 pub fn claims_of(email: &str, claims: Value) -> Value {
     let mut all = json!({
         "sub": user_id(email),

@@ -1,4 +1,4 @@
-//! How large a database is.
+//! The size of a database.
 
 use std::fs;
 
@@ -8,18 +8,18 @@ use crate::database::Database;
 
 /// The size of a database and of its parts, largest first.
 pub struct Size {
-    /// In bytes.
+    /// The total in bytes.
     pub bytes: u64,
-    /// Of versions, deletions among them.
+    /// The number of versions, including deletions.
     pub rows: i64,
     /// Tables and indexes, with their bytes.
     pub parts: Vec<(String, u64)>,
 }
 
-/// The size after everything that can be vacuumed is.
+/// The size after a vacuum.
 ///
 /// # Errors
-/// Where the database fails.
+/// If the database fails.
 pub async fn size(database: &Database) -> anyhow::Result<Size> {
     const ROWS: &str = "SELECT count(*) FROM file_snapshots";
     let part = |name: String, bytes: i64| (name, bytes as u64);

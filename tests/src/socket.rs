@@ -1,5 +1,5 @@
-//! `graphql-transport-ws` from the client's side (PROTOCOL.md of npm `graphql-ws`): a bare socket for tests of the protocol
-//! itself, and a subscription for everything else.
+//! The client side of `graphql-transport-ws` (PROTOCOL.md of the npm package `graphql-ws`): a bare socket for tests of
+//! the protocol itself, and a subscription for everything else.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long the next frame may take before the test has failed; nothing waits this long when all is well.
+/// A frame that takes longer than this fails the test. Successful tests never wait this long.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A WebSocket.
@@ -26,17 +26,17 @@ pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 pub enum Frame {
     /// A message, which must be JSON.
     Message(Value),
-    /// The server closes, with its code (1005 where it gave none) and reason.
+    /// The server closes, with its code (1005 if it sent none) and reason.
     Close(u16, String),
     /// The connection ended without a close frame.
     Gone,
 }
 
 impl Socket {
-    /// Connects to the server at `base` (`http://HOST:PORT`), offering these protocols (empty for none).
+    /// Connects to the server at `base` (`http://HOST:PORT`), and offers these subprotocols (none if empty).
     ///
     /// # Errors
-    /// Where the server does not upgrade the connection; `Error::Http` carries its answer.
+    /// If the server does not upgrade the connection; `Error::Http` contains its response.
     pub async fn connect(base: &str, protocols: &str, headers: &[(&str, &str)]) -> Result<Self, Error> {
         let mut request = format!("{}/graphql/ws", base.replacen("http", "ws", 1)).into_client_request()?;
         if !protocols.is_empty() {
@@ -53,23 +53,23 @@ impl Socket {
         self.send_frame(Message::text(message.to_string())).await;
     }
 
-    /// Sends a frame, of whatever kind.
+    /// Sends a frame of any kind.
     pub async fn send_frame(&mut self, frame: Message) {
-        self.0.send(frame).await.expect("the socket takes a frame");
+        self.0.send(frame).await.expect("a frame can be sent");
     }
 
-    /// What the server sends next. Pings of the WebSocket itself are answered and not shown.
+    /// The next frame from the server. WebSocket pings are answered and skipped.
     ///
     /// # Panics
-    /// Where nothing comes within [`PATIENCE`].
+    /// If nothing arrives within [`PATIENCE`].
     pub async fn next(&mut self) -> Frame {
         self.next_within(PATIENCE).await
     }
 
-    /// What the server sends next, with another patience.
+    /// The next frame from the server, with another timeout.
     ///
     /// # Panics
-    /// Where nothing comes within it.
+    /// If nothing arrives within it.
     pub async fn next_within(&mut self, patience: Duration) -> Frame {
         let frame = async {
             loop {
@@ -83,30 +83,30 @@ impl Socket {
                     }
                     Some(Ok(Message::Close(None))) => return Frame::Close(1005, String::new()),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Ok(other)) => panic!("a frame that the protocol does not have: {other:?}"),
+                    Some(Ok(other)) => panic!("an unexpected frame: {other:?}"),
                     Some(Err(_)) | None => return Frame::Gone,
                 }
             }
         };
-        timeout(patience, frame).await.unwrap_or_else(|_| panic!("nothing came within {patience:?}"))
+        timeout(patience, frame).await.unwrap_or_else(|_| panic!("nothing arrived within {patience:?}"))
     }
 
-    /// Waits for a ping of the WebSocket itself, and answers it.
+    /// Waits for a WebSocket ping, and answers it.
     ///
     /// # Panics
-    /// Where something else comes, or nothing within [`PATIENCE`].
+    /// If something else arrives, or nothing within [`PATIENCE`].
     pub async fn pinged(&mut self) {
         match timeout(PATIENCE, self.0.next()).await {
-            // The library answers as soon as the socket is used again.
-            Ok(Some(Ok(Message::Ping(_)))) => self.0.flush().await.expect("the socket takes a pong"),
+            // The library answers at the socket's next use.
+            Ok(Some(Ok(Message::Ping(_)))) => self.0.flush().await.expect("a pong can be sent"),
             other => panic!("no ping, but {other:?}"),
         }
     }
 
-    /// The next message, its protocol-level `ping`s answered and not shown.
+    /// The next message. `ping`s of the subprotocol are answered and skipped.
     ///
     /// # Panics
-    /// Where the server closes instead.
+    /// If the server closes instead.
     pub async fn message(&mut self) -> Value {
         loop {
             match self.next().await {
@@ -133,7 +133,7 @@ impl Socket {
         self.start_named(id, query, None, variables).await;
     }
 
-    /// The same, of a document with several operations.
+    /// The same for a document with several operations.
     pub async fn start_named(&mut self, id: &str, document: &str, operation: Option<&str>, variables: Value) {
         let payload = json!({ "query": document, "operationName": operation, "variables": variables });
         self.send(json!({ "id": id, "type": "subscribe", "payload": payload })).await;
@@ -153,36 +153,36 @@ pub enum End {
     Complete,
     /// The server refused it with errors.
     Error,
-    /// The server closed the socket, with that code and reason.
+    /// The server closed the socket, with this code and reason.
     Close(u16, String),
     /// The connection broke.
     Gone,
 }
 
 impl Subscription {
-    /// Starts a subscription on a socket that has been greeted.
+    /// Starts a subscription on an acknowledged socket.
     pub async fn start(socket: Socket, query: &str, variables: Value) -> Self {
         Self::start_named(socket, query, None, variables).await
     }
 
-    /// The same, of a document with several operations.
+    /// The same for a document with several operations.
     pub async fn start_named(mut socket: Socket, document: &str, operation: Option<&str>, variables: Value) -> Self {
         socket.start_named("1", document, operation, variables).await;
         Self { socket, end: None }
     }
 
-    /// The next event: its data, or its errors; none once the subscription has ended.
+    /// The next event: its data, or its errors; `None` once the subscription has ended.
     ///
     /// # Panics
-    /// Where nothing comes within [`PATIENCE`].
+    /// If nothing arrives within [`PATIENCE`].
     pub async fn next(&mut self) -> Option<Result<Value, Vec<Value>>> {
         self.next_within(PATIENCE).await
     }
 
-    /// The next event, with another patience.
+    /// The next event, with another timeout.
     ///
     /// # Panics
-    /// Where nothing comes within it.
+    /// If nothing arrives within it.
     pub async fn next_within(&mut self, patience: Duration) -> Option<Result<Value, Vec<Value>>> {
         while self.end.is_none() {
             match self.socket.next_within(patience).await {
@@ -198,12 +198,12 @@ impl Subscription {
                     Some("error") => {
                         self.end = Some(End::Error);
                         let errors = message["payload"].as_array().cloned();
-                        return Some(Err(errors.unwrap_or_else(|| panic!("errors that are no list: {message}"))));
+                        return Some(Err(errors.unwrap_or_else(|| panic!("errors that are not a list: {message}"))));
                     }
                     Some("complete") => self.end = Some(End::Complete),
                     Some("ping") => self.socket.send(json!({ "type": "pong" })).await,
                     Some("pong") => {}
-                    _ => panic!("a message that the protocol does not have: {message}"),
+                    _ => panic!("an unexpected message: {message}"),
                 },
                 Frame::Close(code, reason) => self.end = Some(End::Close(code, reason)),
                 Frame::Gone => self.end = Some(End::Gone),
@@ -215,7 +215,7 @@ impl Subscription {
     /// The data of the next event.
     ///
     /// # Panics
-    /// Where errors come instead, or the end, or nothing within [`PATIENCE`].
+    /// If errors or the end arrive instead, or nothing within [`PATIENCE`].
     pub async fn event(&mut self) -> Value {
         match self.next().await {
             Some(Ok(data)) => data,
@@ -224,7 +224,7 @@ impl Subscription {
         }
     }
 
-    /// How the subscription ended, where it has.
+    /// How the subscription ended, if it has.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }

@@ -1,10 +1,10 @@
-//! What an AI IDE does to a project, as a stream of turns: read from a file, or made here from a seed.
+//! The work of an AI IDE on a project as a stream of turns: read from a file, or generated from a seed.
 //!
-//! The file format is JSON lines in UTF-8, split on `\n` only (contents hold U+2028 and CR): a `header`; then for every turn a
-//! `message`, its `change`s in the order in which they apply (deletes, renames, updates, creates; no path twice), and the
-//! `state` that they lead to; then an `end`. `rollback_to: n` on a message says that its changes are what a rollback to
-//! the state after turn n must do. A state's `manifest_sha256` is the SHA-256 over `path NUL hex-sha256 LF` of all files,
-//! sorted by the bytes of the path.
+//! The file format is JSON lines in UTF-8, split only at `\n` (contents contain U+2028 and CR): a `header`; then for
+//! every turn a `message`, its `change`s in the order in which they apply (deletes, renames, updates, creates; no path
+//! twice), and the `state` that results; then an `end`. `rollback_to: n` in a message states that its changes equal a
+//! rollback to the state after turn n. A state's `manifest_sha256` is the SHA-256 over `path NUL hex-sha256 LF` of all
+//! files, sorted by the bytes of the path.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 /// All files of a project: path → content. The map's order is that of the manifest.
 pub type Files = BTreeMap<String, Content>;
 
-/// What a file holds, hashed once. Clones share it.
+/// A file's content, hashed once. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     /// The text.
@@ -36,7 +36,7 @@ impl From<String> for Content {
 /// A whole stream.
 #[derive(Debug)]
 pub struct Stream {
-    /// What the stream calls itself.
+    /// The name in the stream's header.
     pub name: String,
     /// The turns, oldest first.
     pub turns: Vec<Turn>,
@@ -45,17 +45,17 @@ pub struct Stream {
 /// One message of the AI with the changes that it made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// The turn's number, from 1.
+    /// From 1.
     pub seq: u32,
     /// The message's text.
     pub content: String,
-    /// Whether the message is a checkpoint; false where nothing changed.
+    /// Whether the message is a checkpoint; false if nothing changed.
     pub is_checkpoint: bool,
-    /// The turn to whose state this one goes back.
+    /// The turn to whose state this one returns.
     pub rollback_to: Option<u32>,
     /// The changes, in the order in which they apply.
     pub changes: Vec<Change>,
-    /// How many files there are afterwards.
+    /// How many files exist afterwards.
     pub files: usize,
     /// The manifest of the files afterwards, lower-case hex.
     pub manifest: String,
@@ -64,32 +64,32 @@ pub struct Turn {
 /// One change of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The file goes.
+    /// The file is deleted.
     Delete {
         /// Its path.
         path: String,
     },
-    /// The file moves, and may change on the way.
+    /// The file moves, possibly with a new content.
     Rename {
-        /// Where it was.
+        /// The old path.
         old_path: String,
-        /// Where it is now.
+        /// The new path.
         path: String,
-        /// What it holds now.
+        /// The new content.
         content: Content,
     },
-    /// The file changes.
+    /// The file's content changes.
     Update {
         /// Its path.
         path: String,
-        /// What it holds now.
+        /// The new content.
         content: Content,
     },
-    /// A file comes.
+    /// A file is created.
     Create {
         /// Its path.
         path: String,
-        /// What it holds.
+        /// Its content.
         content: Content,
     },
 }
@@ -99,7 +99,7 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The manifest over (path, hex SHA-256), which must come sorted by the bytes of the path.
+/// The manifest over (path, hex SHA-256), which must be sorted by the bytes of the path.
 pub fn manifest<P: AsRef<str>, H: AsRef<str>>(files: impl IntoIterator<Item = (P, H)>) -> String {
     let mut hasher = Sha256::new();
     for (path, hash) in files {
@@ -115,7 +115,7 @@ impl Turn {
     /// Applies the turn's changes, and checks them against the turn's own manifest.
     ///
     /// # Errors
-    /// Where a change does not fit the files, or the result is not what the stream says.
+    /// If a change does not apply to the files, or the result differs from the stream's manifest.
     pub fn apply(&self, files: &mut Files) -> anyhow::Result<()> {
         for change in &self.changes {
             match change.clone() {
@@ -127,10 +127,10 @@ impl Turn {
                     ensure!(files.insert(path, content).is_none(), "turn {}: renames over a file", self.seq);
                 }
                 Change::Update { path, content } => {
-                    ensure!(files.insert(path, content).is_some(), "turn {}: updates what is not there", self.seq);
+                    ensure!(files.insert(path, content).is_some(), "turn {}: updates a missing file", self.seq);
                 }
                 Change::Create { path, content } => {
-                    ensure!(files.insert(path, content).is_none(), "turn {}: creates what is there", self.seq);
+                    ensure!(files.insert(path, content).is_none(), "turn {}: creates an existing file", self.seq);
                 }
             }
         }
@@ -145,7 +145,7 @@ impl Stream {
     /// Reads a stream and checks every hash in it.
     ///
     /// # Errors
-    /// Where the text is not a stream, or contradicts itself; the message names the line or the turn.
+    /// If the text is not a stream, or contradicts itself; the message names the line or the turn.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let (mut name, mut ended) = (String::new(), false);
         let (mut turns, mut open) = (Vec::<Turn>::new(), None::<(Turn, usize)>);
@@ -188,7 +188,7 @@ impl Stream {
     /// The files after each turn, by the turn's number.
     ///
     /// # Errors
-    /// Where the stream contradicts itself.
+    /// If the stream contradicts itself.
     pub fn states(&self) -> anyhow::Result<BTreeMap<u32, Files>> {
         let (mut files, mut states) = (Files::new(), BTreeMap::new());
         for turn in &self.turns {
@@ -202,7 +202,7 @@ impl Stream {
         Ok(states)
     }
 
-    /// What there is to write: every (path, SHA-256) that some turn creates, other than by rolling back.
+    /// The versions that the turns write: every (path, SHA-256), without those that a rollback restores.
     pub fn versions(&self) -> BTreeSet<(String, String)> {
         let turns = self.turns.iter().filter(|turn| turn.rollback_to.is_none());
         let written = turns.flat_map(|turn| &turn.changes).filter_map(|change| match change {
@@ -264,8 +264,8 @@ fn change(
     })
 }
 
-/// A stream of the everyday kind: 300 turns over 40 files, small edits of one to five files each, some files deleted, and
-/// eight rollbacks to an earlier turn. The same seed gives the same stream.
+/// A typical stream: 300 turns over 40 files, small edits of one to five files each, some deletions, and eight
+/// rollbacks to an earlier turn. The same seed gives the same stream.
 pub fn agent_session(seed: u64) -> Stream {
     let mut random = Random(seed);
     let fixed = ["agent.py", "tools.py", "prompts/greeting.md", "prompts/handover.md", "README.md", "settings.json"];
@@ -278,7 +278,7 @@ pub fn agent_session(seed: u64) -> Stream {
 
     let mut stream = Maker::new(format!("agent-session {seed}"));
     let mut files: Files = paths.iter().take(8).map(|path| (path.clone(), random.document().into())).collect();
-    stream.turn("Set the project up", &files, &[]);
+    stream.turn("Set up the project", &files, &[]);
     while stream.seq() < 300 {
         if stream.seq().is_multiple_of(35) {
             files = stream.roll_back(stream.seq() - 2 - random.below(25) as u32);
@@ -301,7 +301,7 @@ pub fn agent_session(seed: u64) -> Stream {
     stream.stream
 }
 
-/// A stream of the awkward cases. The same seed gives the same stream.
+/// A stream of edge cases. The same seed gives the same stream.
 pub fn edges(seed: u64) -> Stream {
     let mut random = Random(seed);
     let mut stream = Maker::new(format!("edges {seed}"));
@@ -321,7 +321,7 @@ pub fn edges(seed: u64) -> Stream {
     files.remove("a.py");
     stream.turn("Delete again", &files, &[]);
     put(&mut files, "a.py", &two);
-    stream.turn("Create again with what another path holds", &files, &[]);
+    stream.turn("Create again with the content of another path", &files, &[]);
     let both = stream.seq();
 
     files.remove("src/b.ts");
@@ -334,7 +334,7 @@ pub fn edges(seed: u64) -> Stream {
     files.remove("a.py");
     put(&mut files, "main/a.py", &two);
     put(&mut files, "new.md", "# new\n");
-    stream.turn("Rename beside a deletion and a creation", &files, &[("a.py", "main/a.py")]);
+    stream.turn("Rename together with a deletion and a creation", &files, &[("a.py", "main/a.py")]);
     put(&mut files, "lib", "now a file\n");
     stream.turn("A file where there was a folder", &files, &[]);
     files.remove("lib");
@@ -348,7 +348,7 @@ pub fn edges(seed: u64) -> Stream {
     let odd = "emoji 👩\u{200d}💻 \u{2028} \u{feff} \u{b} \u{1b}[31m \u{fffd} \u{10ffff}\n";
     put(&mut files, "odd.txt", odd);
     put(&mut files, "twin.txt", odd);
-    stream.turn("Odd characters, the same at two paths", &files, &[]);
+    stream.turn("Unusual characters, the same at two paths", &files, &[]);
 
     let mut line: String = (0..9_000).map(|_| format!("{:09},", random.below(1_000_000_000))).collect();
     put(&mut files, "line.js", &line);
@@ -390,10 +390,10 @@ pub fn edges(seed: u64) -> Stream {
     stream.stream
 }
 
-/// Makes turns out of the states that they lead to.
+/// Derives turns from the states that they lead to.
 struct Maker {
     stream: Stream,
-    /// The files after each turn, the first entry before any.
+    /// The files after each turn; the first entry is the state before any turn.
     states: Vec<Files>,
 }
 
@@ -402,7 +402,6 @@ impl Maker {
         Self { stream: Stream { name, turns: Vec::new() }, states: vec![Files::new()] }
     }
 
-    /// The number of the last turn.
     fn seq(&self) -> u32 {
         self.stream.turns.len() as u32
     }
@@ -452,8 +451,8 @@ const NOUNS: &[&str] =
     &["caller", "slot", "greeting", "transcript", "tool", "voice", "booking", "number", "clinic", "silence"];
 const VERBS: &[&str] = &["confirm", "hear", "repeat", "book", "forward", "summarise", "ask", "await", "hold", "check"];
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same numbers from the same
-/// seed on every machine and in every version, which no generator of the `rand` crate promises.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same seed gives the
+/// same numbers on every machine and in every version. The generators of the `rand` crate do not promise this.
 pub struct Random(pub u64);
 
 impl Random {
@@ -494,7 +493,7 @@ impl Random {
         (0..20 + self.below(120)).map(|_| self.line() + "\n").collect()
     }
 
-    /// The text with a few lines replaced, put in, taken out or moved; never the text as it was.
+    /// The text with a few lines replaced, inserted, removed or moved; never the same text.
     pub fn edit(&mut self, text: &str) -> String {
         loop {
             let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -524,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_what_it_says() {
+    fn a_session_has_its_documented_shape() {
         let stream = agent_session(1);
         let states = stream.states().unwrap();
         assert_eq!(stream.turns.len(), 300);
@@ -538,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_are_all_there() {
+    fn the_edge_cases_are_complete() {
         let stream = edges(1);
         let states = stream.states().unwrap();
         assert_eq!(count(&stream, |change| matches!(change, Change::Rename { .. })), 3);
@@ -577,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_of_nothing_is_the_hash_of_nothing() {
+    fn the_manifest_of_no_files_is_the_hash_of_no_bytes() {
         assert_eq!(manifest::<&str, &str>([]), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

@@ -30,10 +30,11 @@ use crate::{
     config::{Settings, listen::Address, read_secret},
     connection_check,
     database_url::{DatabaseUrl, refusal},
+    live::bus::nats::Servers,
     migrations::missing,
     model::clock,
     secret::{SecretSource, secret_source},
-    storage::{wake_up::nats::Servers, writable::refuses_writes},
+    storage::writable::refuses_writes,
     transport::{connections::Listener, jwks::Jwks},
 };
 
@@ -708,7 +709,7 @@ fn check_role(row: &sqlx::postgres::PgRow, findings: &mut Findings) -> anyhow::R
         "role",
         format!("the login {right}"),
         "each transaction gives up those rights, but anyone who obtains the login's password can read every project",
-        "use a separate login for the server, which owns nothing (README, \"Two logins\")",
+        "use a separate login for the server, which owns nothing (docs/postgres.md, \"Two logins\")",
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `antiphon import`: makes a git history a project.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -51,8 +51,11 @@ fn name_of(repository: &Path) -> Option<String> {
     Some(name.strip_suffix(".git").unwrap_or(&name).to_owned())
 }
 
+/// The exit code of an import that kept a present file although a commit changed it too.
+const CONFLICTS: u8 = 3;
+
 /// Imports, and shows the progress.
-pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<()> {
+pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<ExitCode> {
     let bar =
         ProgressBar::new(0).with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} commits, {eta} left")?);
     let mut report = |progress| match progress {
@@ -64,13 +67,23 @@ pub(super) async fn run(settings: &Settings, wanted: &Import) -> anyhow::Result<
         }
         Progress::Commit => bar.inc(1),
         Progress::Skipped { commit, path, why } => note(&bar, &format!("left out: {path:?} of commit {commit}: {why}")),
+        Progress::Kept { commit, path, why } => {
+            note(&bar, &format!("conflict: {path:?} of commit {commit}: {why} The present file stays."));
+        }
         Progress::Replaced { commit, what } => note(&bar, &format!("commit {commit}: {what}")),
     };
     let imported = import(settings, wanted, &mut report).await;
     bar.finish_and_clear();
     let imported = imported?;
     print(&format!(
-        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced; {} commits to go\n",
-        imported.project.0, imported.commits, imported.versions, imported.skipped, imported.replaced, imported.left
-    ))
+        "project {}: {} commits imported, {} versions of files, {} left out, {} parts of commits replaced, {} conflicts; {} commits to go\n",
+        imported.project.0,
+        imported.commits,
+        imported.versions,
+        imported.skipped,
+        imported.replaced,
+        imported.kept,
+        imported.left
+    ))?;
+    Ok(if imported.kept > 0 { ExitCode::from(CONFLICTS) } else { ExitCode::SUCCESS })
 }

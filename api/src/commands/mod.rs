@@ -1,9 +1,11 @@
 //! The commands of the binary, a file each.
 
+use std::process::ExitCode;
+
 use anyhow::ensure;
 
 use crate::{
-    config::{Cli, Command, Serve, Settings},
+    config::{self, Cli, Command, Serve, Settings},
     database_url::{DatabaseUrl, for_operator},
     graphql::schema,
     migrations::prepare,
@@ -30,18 +32,18 @@ pub use self::{
 };
 use terminal::print;
 
-/// Runs the command of the command line.
+/// Runs the command of the command line, and returns the exit code of the process.
 ///
 /// # Errors
 /// Why it failed, in words for the operator; they hold no secret.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(cli.settings.observability.log.log_format)?;
     let result = dispatch(cli).await;
     telemetry.finish().await;
     result
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { command, serve, settings } = cli;
     let settings = settings.with_files()?;
     match command {
@@ -54,12 +56,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Token { email, name, hours }) => {
             print(&format!("{}\n", token(&settings, &email, name.as_deref(), hours)?))
         }
-        Some(Command::Import(import)) => import::run(&settings, &import).await,
+        Some(Command::Import(import)) => return import::run(&settings, &import).await,
         Some(Command::Export(export)) => export::run(&settings, &export).await,
         Some(Command::Verify { project }) => verify::run(&settings, project.as_deref()).await,
         Some(Command::Doctor) => doctor::run(&settings).await,
+        Some(Command::Completions { shell }) => print(&String::from_utf8_lossy(&config::completions(shell))),
+        Some(Command::Man { command }) => print(&String::from_utf8_lossy(&config::manual(command.as_deref())?)),
         Some(Command::Schema) => print(&format!("{}\n", schema::sdl(&schema::build(&settings.limits)).trim_end())),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Opens the database for a command that needs its tables. With `must_exist`, a wrong name is an error and makes no new file.

@@ -20,7 +20,7 @@ pub struct Store {
     /// PostgreSQL schema that contains the tables; it must exist. It is set by a statement on each connection, so that it
     /// also works behind a pooler that drops start-up options. The default is the schema in which the login creates
     /// tables
-    #[arg(long, env = "DATABASE_SCHEMA", value_name = "NAME")]
+    #[arg(long, env = "DATABASE_SCHEMA", value_name = "NAME", value_parser = schema_name)]
     pub database_schema: Option<String>,
 }
 
@@ -36,5 +36,53 @@ impl Store {
                 read.with_context(|| format!("DATABASE_URL_FILE, {}, is not usable", path.display()))?;
         }
         Ok(())
+    }
+}
+
+/// Longest name in PostgreSQL, in bytes. It cuts a longer one.
+const MAX_NAME_BYTES: usize = 63;
+
+/// A name that a schema of the tables may have. The migrations write it into functions, between apostrophes and between dollar signs.
+///
+/// # Errors
+/// Why it cannot be, for the operator.
+pub fn schema_name(name: &str) -> Result<String, String> {
+    let why = if name.contains(['\'', '$', '{', '}']) || name.chars().any(char::is_control) {
+        "its name must not have an apostrophe, a dollar sign, a brace or a control character"
+    } else if name.starts_with("pg_") {
+        "PostgreSQL keeps names that begin with pg_ for itself"
+    } else if name.len() > MAX_NAME_BYTES {
+        "its name is longer than 63 bytes, and PostgreSQL would cut it"
+    } else {
+        return Ok(name.to_owned());
+    };
+    Err(format!("the schema {name:?} cannot have the tables: {why}; CREATE SCHEMA antiphon makes one that can"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_has_a_name_that_the_migrations_can_write() {
+        for name in ["antiphon", "Anti Phon", "a\"b", "a,b", "a\\b", "ü", "_", &"x".repeat(63)] {
+            assert_eq!(schema_name(name).as_deref(), Ok(name));
+        }
+        for name in [
+            "o'x",
+            "a''b",
+            "'",
+            "$user",
+            "$$",
+            "a$b",
+            "{uuid}",
+            "a\nb",
+            "a\0",
+            "pg_temp",
+            &"x".repeat(64),
+            &"ü".repeat(32),
+        ] {
+            assert!(schema_name(name).is_err_and(|why| why.contains("CREATE SCHEMA antiphon")), "{name}");
+        }
     }
 }

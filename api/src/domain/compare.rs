@@ -1,6 +1,6 @@
 //! What differs: between the two sides of a change, between two revisions, and who wrote which line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::edit::{Content, Edit, order};
@@ -14,7 +14,7 @@ use crate::model::json::Json;
 use crate::model::names::ChangeType;
 use crate::model::patch::{self, Side};
 use crate::model::path::FilePath;
-use crate::model::text::shown;
+use crate::model::text::{Coding, decoded, shown};
 use crate::storage::file::{self, End};
 use crate::storage::file_snapshot;
 
@@ -66,9 +66,19 @@ impl Sides {
         if self.old.is_none() && self.new.is_none() {
             return String::new();
         }
+        let codings = [&self.old, &self.new].into_iter().flatten().filter_map(|bytes| Some(decoded(bytes)?.1));
+        let codings: BTreeSet<&str> = codings.filter(|coding| *coding != Coding::UTF_8).map(Coding::name).collect();
+        let mut text = String::new();
+        if !codings.is_empty() {
+            // `git apply` and `patch` skip it, and then find other bytes.
+            let codings: Vec<&str> = codings.into_iter().collect();
+            text = format!("Shown in UTF-8, and no patch of the bytes: encoding {}\n", codings.join(", "));
+        }
         let (from, to) = (self.old_path.as_ref(), self.new_path.as_ref());
         let from = from.map(|path| Side { path: path.as_str(), mode: self.old_mode });
-        patch::unified(old, new, from, to.map(|path| Side { path: path.as_str(), mode: self.new_mode }))
+        let to = to.map(|path| Side { path: path.as_str(), mode: self.new_mode });
+        let diff = patch::unified(old, new, from, to);
+        if diff.is_empty() { diff } else { text + &diff }
     }
 
     /// The changes line by line, as JSON; `None` where a side is not text.

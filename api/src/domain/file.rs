@@ -10,12 +10,11 @@ use super::edit::{Content, Edit, FileWrite, Heads};
 use super::project::Target;
 use super::write::Noun;
 use super::{Member, Tx, Writer, check_name, check_optional_text, heavy};
-use crate::model::diff;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{Entry, File, FileMode, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
-use crate::model::merge::{MAX_STEPS, Merge, merge};
+use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
 use crate::model::names::{EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
@@ -133,11 +132,7 @@ pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Re
                 merges.push(None);
                 continue;
             };
-            let texts = (diff::text_of(&seen), diff::text_of(&now), diff::text_of(&sent));
-            merges.push(match texts {
-                (Some(seen), Some(now), Some(sent)) => merge(seen, now, sent, &mut steps),
-                _ => None,
-            });
+            merges.push(merge_contents(&seen, &now, &sent, &mut steps));
         }
         merges
     };

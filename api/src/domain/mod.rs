@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
+use crate::model::event::Change;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::json::Json;
 use crate::model::limits::{DatabaseLimits, Limits};
@@ -26,17 +27,16 @@ pub mod compare;
 mod edit;
 pub mod events;
 pub mod file;
-pub mod growing_message;
 pub mod heavy;
 pub mod node;
 pub mod past;
 mod plan;
 pub mod policy;
 pub mod portability;
-pub mod presence;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
+pub mod streaming_message;
 pub mod sync;
 mod turns;
 pub mod undo;
@@ -53,12 +53,8 @@ const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
 /// What the use cases work with; one for a server.
 pub struct Services {
     db: Db,
-    /// Wakes the listeners of a project after each write.
-    pub hub: events::Hub,
-    /// Spares other servers a wake-up for every chunk of a growing message.
-    wake_ups: growing_message::WakeUps,
-    /// Who listens here.
-    here: Arc<presence::Here>,
+    /// Notifies the listeners of a project of what was committed.
+    publish: Box<dyn Fn(ProjectId, Change) + Send + Sync>,
     /// What requests may contain.
     pub limits: Limits,
     /// What bodies and operations take together.
@@ -86,14 +82,17 @@ impl Services {
             db,
             turns,
             projects: Cache::new(KNOWN_PROJECTS),
-            hub: events::Hub::default(),
-            wake_ups: Default::default(),
-            here: Arc::default(),
+            publish: Box::new(|_, _| {}),
             limits,
             memory,
             refused: Mutex::default(),
             met: profile::Met::default(),
         }
+    }
+
+    /// The same, with somebody to notify of what is committed.
+    pub fn publishing_to(self, publish: impl Fn(ProjectId, Change) + Send + Sync + 'static) -> Self {
+        Self { publish: Box::new(publish), ..self }
     }
 
     /// What is counted of this server.
@@ -122,7 +121,7 @@ impl Services {
     ///
     /// # Errors
     /// As [`Services::read`].
-    async fn read_for_all(&self, actor: &Actor) -> Result<Tx> {
+    pub async fn read_for_all(&self, actor: &Actor) -> Result<Tx> {
         let turn = self.turns.read_for_all().await?;
         Ok(self.db.read(actor).await?.holding(turn))
     }
@@ -143,7 +142,6 @@ impl Services {
 
     /// Closes the database, once nobody listens any more.
     pub async fn close(&self) {
-        presence::leave(self).await;
         self.db.clone().close().await;
     }
 }

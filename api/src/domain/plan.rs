@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::edit::{Content, Edit, Heads, check_tree};
 use super::{Member, Tx};
-use crate::model::diff;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
+use crate::model::event::UndoneFiles;
 use crate::model::file::{FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId, SessionId};
-use crate::model::merge::{MAX_STEPS, Merge, merge};
+use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
 use crate::model::names::FileType;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef, Chains};
@@ -101,9 +101,8 @@ pub(super) async fn going_back(
                 return Err(Error::not_found("session in this project", "sessionId"));
             }
             let made = undo::made_in(tx, project, Made::In(session), (to.min(from), from)).await?;
-            let undos = undo::of_projects(tx, &[project]).await?.remove(&project.project()).unwrap_or_default();
-            let made: Vec<i32> = made.into_iter().filter(|revision| undos.undone_by(*revision).is_none()).collect();
-            take_back(tx, project, &made, from, "sessionId").await?
+            let undone = undo::files(tx, project).await?;
+            take_back(tx, project, &made, Some(&undone), from, "sessionId").await?.steps
         }
     };
     if limit.is_none() {
@@ -238,7 +237,16 @@ fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, Head>) -> Vec<Edit> {
     edits
 }
 
-/// The edits that take back, newest first, what revisions did to files, and keep what was done to them since.
+/// What takes back changes of files.
+#[derive(Default)]
+pub(super) struct Inverse {
+    pub(super) edits: Vec<Edit>,
+    /// The changes, by revision and file. One that was gone already is none of them.
+    pub(super) changes: Vec<(i32, FileId)>,
+}
+
+/// What takes back, newest first, what revisions did to files, and keeps what was done to them since. Changes that are `undone`
+/// already are left out.
 ///
 /// # Errors
 /// `Conflict` of the argument `field` if that is not possible: it names the files, with what comes of a merge.
@@ -246,18 +254,35 @@ pub(super) async fn taking_back(
     tx: &Tx,
     project: Member<'_>,
     revisions: &[i32],
+    undone: Option<&UndoneFiles>,
     at: i32,
     field: &'static str,
-) -> Result<Vec<Edit>> {
-    edits(tx, project.project(), take_back(tx, project, revisions, at, field).await?).await
+) -> Result<Inverse> {
+    let Taken { steps, changes } = take_back(tx, project, revisions, undone, at, field).await?;
+    Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes })
 }
 
-async fn take_back(tx: &Tx, project: Member<'_>, revisions: &[i32], at: i32, field: &'static str) -> Result<Vec<Step>> {
+/// Steps that take back changes.
+#[derive(Default)]
+struct Taken {
+    steps: Vec<Step>,
+    changes: Vec<(i32, FileId)>,
+}
+
+async fn take_back(
+    tx: &Tx,
+    project: Member<'_>,
+    revisions: &[i32],
+    undone: Option<&UndoneFiles>,
+    at: i32,
+    field: &'static str,
+) -> Result<Taken> {
     let mut changes = file::changed_at(tx, project, revisions).await?;
+    changes.retain(|change| undone.is_none_or(|undone| !undone.has(change.revision, change.file)));
     changes.reverse();
     let files: HashSet<FileId> = changes.iter().map(|change| change.file).collect();
     if files.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Taken::default());
     }
     let files: Vec<FileId> = files.into_iter().collect();
     let now = file::heads_by_ids_at(tx, project, &files, at).await?;
@@ -267,9 +292,9 @@ async fn take_back(tx: &Tx, project: Member<'_>, revisions: &[i32], at: i32, fie
     }
     let chains = blob::of_project(tx, project.project(), &stored, &[]).await?;
     let revert = move || TakingBack::new(now, chains).run(&changes);
-    let (steps, conflicts) = tokio::task::spawn_blocking(revert).await.map_err(Error::internal)?;
+    let (taken, conflicts) = tokio::task::spawn_blocking(revert).await.map_err(Error::internal)?;
     if conflicts.is_empty() {
-        return Ok(steps);
+        return Ok(taken);
     }
     Err(overlap(conflicts, revisions, field))
 }
@@ -298,6 +323,7 @@ struct TakingBack {
     /// What has become of each file.
     to: BTreeMap<FileId, Option<Wanted>>,
     conflicts: BTreeMap<FileId, (String, Option<Merge>)>,
+    changes: Vec<(i32, FileId)>,
     chains: Chains,
     steps: u64,
 }
@@ -306,19 +332,21 @@ impl TakingBack {
     fn new(now: Vec<Head>, chains: Chains) -> Self {
         let to = now.iter().map(|head| (head.file.id, Wanted::of(head))).collect();
         let now = now.into_iter().map(|head| (head.file.id, head)).collect();
-        Self { now, to, conflicts: BTreeMap::new(), chains, steps: MAX_STEPS }
+        Self { now, to, conflicts: BTreeMap::new(), changes: Vec::new(), chains, steps: MAX_STEPS }
     }
 
-    fn run(mut self, changes: &[ChangedAt]) -> (Vec<Step>, Vec<FileConflict>) {
+    fn run(mut self, changes: &[ChangedAt]) -> (Taken, Vec<FileConflict>) {
         for change in changes {
             let (before, after) = (change.before.as_ref().and_then(Wanted::of), Wanted::of(&change.after));
             let now = self.to.get(&change.file).cloned().flatten();
             if same(now.as_ref(), after.as_ref()) {
                 self.to.insert(change.file, before);
+                self.changes.push((change.revision, change.file));
             } else if !same(now.as_ref(), before.as_ref()) {
                 match self.merge(before, after, now) {
                     Ok(merged) => {
                         self.to.insert(change.file, Some(merged));
+                        self.changes.push((change.revision, change.file));
                     }
                     Err(merge) => {
                         let path = self.now.get(&change.file).map_or(&change.after.file.path, |now| &now.file.path);
@@ -327,7 +355,7 @@ impl TakingBack {
                 }
             }
         }
-        let Self { mut now, to, conflicts, .. } = self;
+        let Self { mut now, to, conflicts, changes, .. } = self;
         let mut conflicts: Vec<FileConflict> = conflicts
             .into_iter()
             .map(|(id, (path, merge))| {
@@ -341,7 +369,7 @@ impl TakingBack {
             let now = now.remove(&id).filter(|head| !head.file.is_deleted);
             Step { file: Some(id), now, to }
         });
-        (steps.collect(), conflicts)
+        (Taken { steps: steps.collect(), changes }, conflicts)
     }
 
     /// What a file is once a change of it is taken back and what came later is kept.
@@ -366,7 +394,7 @@ impl TakingBack {
         if !merged.clean {
             return Err(Some(merged));
         }
-        let content = Content::bytes(merged.text.into_bytes());
+        let content = Content::bytes(merged.into_bytes());
         let hash = content.hash();
         Ok(Wanted { hash, content, restores: before.restores, ..kept })
     }
@@ -374,7 +402,7 @@ impl TakingBack {
     fn merge_texts(&mut self, base: &Wanted, now: &Wanted, sent: &Wanted) -> Option<Merge> {
         let [base, now, sent] = [base, now, sent].map(|side| self.bytes(&side.content));
         let (base, now, sent) = (base?, now?, sent?);
-        merge(diff::text_of(&base)?, diff::text_of(&now)?, diff::text_of(&sent)?, &mut self.steps)
+        merge_contents(&base, &now, &sent, &mut self.steps)
     }
 
     fn bytes(&mut self, content: &Content) -> Option<Arc<Vec<u8>>> {

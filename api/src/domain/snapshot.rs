@@ -5,7 +5,7 @@ use super::edit::{Changed, Context, Edit, FileWrite, Heads};
 use super::file::PROJECT;
 pub use super::plan::Limit;
 use super::project::Target;
-use super::write::Write;
+use super::write::{Noun, Write};
 use super::{Member, Tx, Writer, access, check_name, check_optional_text, plan, policy};
 use crate::model::clock;
 use crate::model::error::{Error, Result};
@@ -15,9 +15,9 @@ use crate::model::manifest::manifest;
 use crate::model::names::EventKind;
 use crate::model::path::FilePath;
 use crate::model::project::Project;
-use crate::model::snapshot::ProjectSnapshot;
+use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges};
 use crate::storage::file;
-pub use crate::storage::snapshot::{by_created_revisions, by_ids, count, page, project_with_page};
+pub use crate::storage::snapshot::{by_ids, by_revisions, count, page, project_with_page};
 use crate::storage::{chat, snapshot};
 
 /// A snapshot that a caller asks for.
@@ -78,7 +78,48 @@ fn manifest_of(files: &[(String, Hash)]) -> Hash {
 }
 
 async fn read_back(tx: &Tx, id: ProjectSnapshotId) -> Result<ProjectSnapshot> {
-    by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::internal("a new snapshot cannot be read"))
+    by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::not_found(SNAPSHOT.0, SNAPSHOT.1))
+}
+
+/// What mutations call a snapshot, and the argument that names it.
+const SNAPSHOT: Noun = ("snapshot", "snapshotId");
+
+/// Changes the name or the description of a snapshot. Without its name, the snapshot of a checkpoint has its first one again.
+/// Returns the revision as well.
+///
+/// # Errors
+/// `NotFound`, `Forbidden`; `BadInput` for an empty name; `PayloadTooLarge`.
+pub async fn update(writer: Writer, id: ProjectSnapshotId, changes: SnapshotChanges) -> Result<(ProjectSnapshot, i32)> {
+    if let Some(Some(name)) = &changes.name {
+        check_name(writer.limits(), "name", name)?;
+    }
+    check_optional_text(writer.limits(), "description", changes.description.as_ref().and_then(Option::as_ref))?;
+    let write = writer.begin(Target::Snapshot(id), SNAPSHOT).await?;
+    let before = read_back(&write.tx, id).await?;
+    snapshot::rename(&write.tx, id, changes).await?;
+    let after = read_back(&write.tx, id).await?;
+    if (&before.name, &before.description) == (&after.name, &after.description) {
+        let present = write.present_revision();
+        return write.unchanged((before, present)).await;
+    }
+    let closed = write.close(EventKind::SnapshotUpdated).await?;
+    snapshot::note_change(&closed.tx, closed.locked.id, closed.locked.revision, id).await?;
+    let revision = closed.locked.revision;
+    closed.commit((after, revision)).await
+}
+
+/// Deletes a snapshot. The revision that it names stays, and what was written for a checkpoint's message still belongs to it.
+///
+/// # Errors
+/// `NotFound`, `Forbidden`.
+pub async fn delete(writer: Writer, id: ProjectSnapshotId) -> Result<Project> {
+    let write = writer.begin(Target::Snapshot(id), SNAPSHOT).await?;
+    read_back(&write.tx, id).await?;
+    snapshot::delete(&write.tx, id, write.locked.revision).await?;
+    let closed = write.close(EventKind::SnapshotDeleted).await?;
+    snapshot::note_change(&closed.tx, closed.locked.id, closed.locked.revision, id).await?;
+    let project = super::project::read_back(&closed.tx, closed.locked.id).await?;
+    closed.commit(project).await
 }
 
 /// What a caller goes back to.
@@ -146,7 +187,7 @@ pub struct Restored {
 /// `Conflict` where the guard fails, or where the chosen paths do not fit what is beside them.
 pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     let (target, noun) = match restore.goal {
-        Goal::Snapshot(id) => (Target::Snapshot(id), ("snapshot", "snapshotId")),
+        Goal::Snapshot(id) => (Target::Snapshot(id), SNAPSHOT),
         Goal::Revision(project, _) => (Target::Project(project), PROJECT),
     };
     let mut write = FileWrite::begin(&writer, target, noun, Context::default()).await?;

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use super::edit::{Changed, Content, Context, Edit, FileWrite, Gathered, Heads, Prepared};
 use super::file::{PROJECT, Sides, check_context, check_mode, file_content, merges};
 use super::project::Target;
-use super::turns::Size;
 use super::write::Write;
 use super::{Tx, Writer, check_name, heavy, policy};
 use crate::model::diff;
@@ -15,6 +14,7 @@ use crate::model::ids::ProjectId;
 use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
+use crate::storage::db::Size;
 use crate::storage::file::{self, Head};
 
 /// One file of a sync.

@@ -17,18 +17,10 @@ use crate::metrics::{self, Metrics};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::DatabaseLimits;
+use crate::storage::db::Size;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How much a write does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Size {
-    /// A message, a file: one of many.
-    Small,
-    /// Thousands of files, or megabytes.
-    Large,
 }
 
 /// Whose turns are counted together: a user's, of a size. Those of no user are the server's own.

@@ -1,13 +1,16 @@
 //! Taking back what was done, step by step, and doing it again.
 
+use std::collections::BTreeSet;
+
 use super::edit::{Context, FileWrite};
 use super::file::PROJECT;
+use super::plan::{self, Inverse};
 use super::project::Target;
 use super::snapshot::{Files, Restored};
 use super::write::Write;
-use super::{Member, Tx, Writer, access, plan, policy};
+use super::{Member, Tx, Writer, access, policy};
 use crate::model::error::{Error, Result};
-use crate::model::event::Undos;
+use crate::model::event::{UndoneFiles, Undos};
 use crate::model::ids::{MessageId, ProjectId};
 use crate::model::names::EventKind;
 pub use crate::storage::undo::of_projects;
@@ -48,7 +51,7 @@ pub async fn undo(
     write.write.about.description = Some(taking.description());
     let heads = write.heads(&[], true).await?;
     let (mut unfolded, mut folded) = (0, 0);
-    let Taking { revisions, edits, kind, is_folding, .. } = taking;
+    let Taking { revisions, inverse, kind, is_folding, .. } = taking;
     if kind == EventKind::ProjectUpdated {
         for revision in &revisions {
             super::project::undo(&write.write.tx, &write.write.locked, *revision).await?;
@@ -56,7 +59,7 @@ pub async fn undo(
     }
     let mut changes = Vec::new();
     if kind == EventKind::FilesChanged {
-        changes = write.apply(&heads, edits, "revision").await?;
+        changes = write.apply(&heads, inverse.edits, "revision").await?;
     }
     if is_folding {
         let Write { tx, locked, .. } = &write.write;
@@ -67,7 +70,7 @@ pub async fn undo(
     }
     let after = Files::of(&heads, &changes);
     let closed = write.write.close(kind).await?;
-    undo::note(&closed.tx, project, closed.locked.revision, &revisions).await?;
+    undo::note(&closed.tx, project, closed.locked.revision, &revisions, &inverse.changes).await?;
     let restored = Restored {
         project: super::project::read_back(&closed.tx, project).await?,
         backup: None,
@@ -85,7 +88,7 @@ pub async fn undo(
 struct Taking {
     /// What it takes back, newest first.
     revisions: Vec<i32>,
-    edits: Vec<super::edit::Edit>,
+    inverse: Inverse,
     /// What kind of revision it is.
     kind: EventKind,
     is_folding: bool,
@@ -107,7 +110,7 @@ impl Taking {
                 let gone = || {
                     Error::conflict("revision", format!("Nothing is left of revision {revision}: it is taken back."))
                 };
-                Self::of_revision(write, member, revision).await?.ok_or_else(gone)
+                Self::of_revision(write, member, revision, None).await?.ok_or_else(gone)
             }
             Taken::Message(message, revision) => {
                 let found = chat::conversation(tx, project, None, Some(message)).await?;
@@ -118,17 +121,21 @@ impl Taking {
                     return Err(Error::bad_input("messageId", "Give `revision` or `messageId`, not both."));
                 }
                 let gone = || Error::conflict("messageId", "Nothing is left of what was written for this message.");
-                Self::of_message(write, member, &undos, message).await?.ok_or_else(gone)
+                let undone = undo::files(tx, member).await?;
+                Self::of_message(write, member, &undone, message).await?.ok_or_else(gone)
             }
             Taken::NewestUndo => {
-                for revision in undos.standing() {
-                    if let Some(taking) = Self::of_revision(write, member, revision).await? {
+                let undone = undo::files(tx, member).await?;
+                let candidates = Self::standing(tx, member, &undos, &undone, undos.of_changes().collect()).await?;
+                for revision in candidates {
+                    if let Some(taking) = Self::of_revision(write, member, revision, Some(&undone)).await? {
                         return Ok(Self { redone: undos.undoes(revision).to_vec(), ..taking });
                     }
                 }
                 Err(Error::bad_input("projectId", "There is nothing to redo."))
             }
             Taken::Newest => {
+                let undone = undo::files(tx, member).await?;
                 let (mut before, mut in_the_way) = (i32::MAX, None);
                 loop {
                     let candidates = undo::candidates(tx, member, before, LOOKED_AT).await?;
@@ -137,12 +144,10 @@ impl Taking {
                         return Err(in_the_way.unwrap_or_else(nothing));
                     };
                     before = *oldest;
-                    for revision in candidates {
-                        if undos.is_undo(revision) || undos.undone_by(revision).is_some() {
-                            continue;
-                        }
+                    let candidates = candidates.into_iter().filter(|revision| !undos.is_undo(*revision)).collect();
+                    for revision in Self::standing(tx, member, &undos, &undone, candidates).await? {
                         // What later changes have taken back by themselves is no step.
-                        match Self::of_revision(write, member, revision).await {
+                        match Self::of_revision(write, member, revision, Some(&undone)).await {
                             Ok(Some(taking)) => return Ok(taking),
                             Ok(None) => {}
                             // All newer changes are taken back, so only an undo of something older is in the way: a step that
@@ -156,8 +161,32 @@ impl Taking {
         }
     }
 
-    /// `None` if nothing is left of the revision.
-    async fn of_revision(write: &Write, member: Member<'_>, revision: i32) -> Result<Option<Self>> {
+    /// Those of these revisions of which a part is not taken back. Of what was gone when the rest was taken back, later changes can
+    /// bring back.
+    async fn standing(
+        tx: &Tx,
+        member: Member<'_>,
+        undos: &Undos,
+        undone: &UndoneFiles,
+        mut revisions: Vec<i32>,
+    ) -> Result<Vec<i32>> {
+        let partly: Vec<i32> =
+            revisions.iter().copied().filter(|revision| undos.undone_by(*revision).is_some()).collect();
+        let changed = undo::changed_files(tx, member, &partly).await?;
+        revisions.retain(|revision| {
+            let changed = changed.get(revision).copied().unwrap_or_default();
+            undos.undone_by(*revision).is_none() || undone.count(*revision) < changed
+        });
+        Ok(revisions)
+    }
+
+    /// `None` if nothing is left of the revision. Changes that are `undone` already are no part of it.
+    async fn of_revision(
+        write: &Write,
+        member: Member<'_>,
+        revision: i32,
+        undone: Option<&UndoneFiles>,
+    ) -> Result<Option<Self>> {
         let tx: &Tx = &write.tx;
         let (project, present) = (write.locked.id, write.present_revision());
         let event = event::one(tx, project, revision).await?.filter(|event| event.revision <= present);
@@ -170,8 +199,13 @@ impl Taking {
                 return Err(Error::bad_input("revision", message));
             }
         };
-        let mut taking =
-            Self { revisions: vec![revision], edits: Vec::new(), kind, is_folding: false, redone: Vec::new() };
+        let mut taking = Self {
+            revisions: vec![revision],
+            inverse: Inverse::default(),
+            kind,
+            is_folding: false,
+            redone: Vec::new(),
+        };
         if kind == EventKind::ProjectUpdated {
             let stands = super::project::stands(tx, &write.locked, revision).await?;
             return Ok(stands.then_some(taking));
@@ -181,20 +215,26 @@ impl Taking {
             policy::may_write_in_session(folding.author_id, write.writer.actor.user_id)?;
             taking.is_folding = folding.stands;
         }
-        taking.edits = plan::taking_back(tx, member, &taking.revisions, present, "revision").await?;
-        Ok((taking.is_folding || !taking.edits.is_empty()).then_some(taking))
+        taking.inverse = plan::taking_back(tx, member, &taking.revisions, undone, present, "revision").await?;
+        Ok((taking.is_folding || !taking.inverse.edits.is_empty()).then_some(taking))
     }
 
-    async fn of_message(write: &Write, member: Member<'_>, undos: &Undos, message: MessageId) -> Result<Option<Self>> {
+    async fn of_message(
+        write: &Write,
+        member: Member<'_>,
+        undone: &UndoneFiles,
+        message: MessageId,
+    ) -> Result<Option<Self>> {
         let (tx, present) = (&write.tx, write.present_revision());
         let made = undo::made_in(tx, member, Made::For(message), (0, present)).await?;
         if made.is_empty() {
             return Err(Error::bad_input("messageId", "No files were written for this message."));
         }
-        let revisions: Vec<i32> = made.into_iter().filter(|revision| undos.undone_by(*revision).is_none()).collect();
-        let edits = plan::taking_back(tx, member, &revisions, present, "messageId").await?;
+        let inverse = plan::taking_back(tx, member, &made, Some(undone), present, "messageId").await?;
+        let revisions: BTreeSet<i32> = inverse.changes.iter().map(|(revision, _)| *revision).collect();
+        let revisions = revisions.into_iter().rev().collect();
         let (kind, redone) = (EventKind::FilesChanged, Vec::new());
-        Ok((!edits.is_empty()).then_some(Self { revisions, edits, kind, is_folding: false, redone }))
+        Ok((!inverse.edits.is_empty()).then_some(Self { revisions, inverse, kind, is_folding: false, redone }))
     }
 
     /// What the event says.

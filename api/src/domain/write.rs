@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::turns::{ProjectTurn, Size};
+use super::turns::ProjectTurn;
 use super::{Services, Tx, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::{Conflict, Error, Result};
-use crate::model::event::Event;
+use crate::model::event::{Change, Event};
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::limits::Limits;
 use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project};
 use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
+use crate::storage::db::Size;
 use crate::storage::file_write::{self, FileChanges};
 use crate::storage::profile;
 use crate::storage::project;
@@ -69,7 +70,7 @@ impl Writer {
     /// A transaction that writes what is no revision of any project.
     pub(super) async fn open(&self) -> Result<Tx> {
         let turn = self.services.turns.write(self.actor.user_id, self.size).await?;
-        Ok(self.services.db.write(&self.actor).await?.holding(turn))
+        Ok(self.services.db.write(&self.actor, self.size).await?.holding(turn))
     }
 
     /// The same, of one whose writes are large.
@@ -167,7 +168,7 @@ impl Writer {
     ) -> Result<Option<Write>> {
         let (db, now) = (&self.services.db, clock::now());
         let own = self.services.turns.write(self.actor.user_id, self.size).await?;
-        let begin = revision::begin(db, &self.actor, target, purpose, named, now);
+        let begin = revision::begin(db, (&self.actor, self.size), target, purpose, named, now);
         // On SQLite the turn was waited for above.
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         Ok(begun.map(|(tx, locked)| self.holding(turn, tx.holding(own), locked)))
@@ -301,12 +302,12 @@ pub(super) struct Closed {
 }
 
 impl Closed {
-    /// Commits, then wakes the project's listeners.
+    /// Commits, then notifies the project's listeners.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
         self.tx.commit().await?;
         drop(self.turn);
         self.services.note_write(false);
-        self.services.hub.wake(self.locked.id, self.locked.revision);
+        (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));
         Ok(value)
     }
 }

@@ -1,50 +1,55 @@
 //! The context of an operation: its caller, the services, and its view of the database.
 
 use std::any::TypeId;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_graphql::{DataContext, Request};
 use tokio::sync::Mutex;
 
 use super::batch::Wanted;
-use crate::domain::events::Cursor;
 use crate::domain::{Services, Tx, Writer};
+use crate::live::Live;
+use crate::live::source::Item;
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 
+/// An item of a subscription's topic, or the error in its place.
+pub type Delivered = Result<Arc<Item>>;
+
 /// Attaches the context that resolvers need to an operation. An operation without a caller can only use introspection.
-/// With a cursor, the operation is one run of a subscription, from that position to the newest revision.
+/// Each event of a subscription is an operation of its own, for a delivered item.
 pub fn attach(
     request: Request,
     services: &Arc<Services>,
+    live: &Arc<Live>,
     actor: Option<Actor>,
-    cursor: Option<Arc<Cursor>>,
+    delivered: Option<Delivered>,
 ) -> Request {
     let Some(actor) = actor else { return request };
     let reader = Reader {
         services: services.clone(),
         actor: actor.clone(),
-        // The client of a subscription can be slow between two events, so a run must not keep a connection or an old
-        // state of the database.
-        keeps: cursor.is_none(),
         budget: Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone())),
         current: Mutex::default(),
     };
-    request.data(Arc::new(Caller { services: services.clone(), actor, reader, wanted: Wanted::default(), cursor }))
+    let (services, live) = (services.clone(), live.clone());
+    request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered }))
 }
 
 /// The caller of an operation and its view of the database.
 pub struct Caller {
     /// The use cases.
     pub services: Arc<Services>,
+    /// The subscriptions of this server.
+    pub live: Arc<Live>,
     /// The caller.
     pub actor: Actor,
     /// View of the database.
     pub reader: Reader,
     /// Batches the reads of concurrent resolvers.
     pub wanted: Wanted,
-    cursor: Option<Arc<Cursor>>,
+    delivered: Option<Delivered>,
 }
 
 impl Caller {
@@ -58,12 +63,13 @@ impl Caller {
         if include_coalesced.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
     }
 
-    /// The position of a subscription.
+    /// The item for which this event of a subscription is executed.
     ///
     /// # Errors
-    /// `Internal` if the operation is not a subscription.
-    pub fn cursor(&self) -> Result<&Arc<Cursor>> {
-        self.cursor.as_ref().ok_or_else(|| Error::internal("a subscription was executed like a query"))
+    /// The error in its place; `Internal` if the operation is not a subscription.
+    pub fn delivered(&self) -> Result<Arc<Item>> {
+        let none = || Err(Error::internal("a subscription was executed like a query"));
+        self.delivered.clone().unwrap_or_else(none)
     }
 
     /// Runs a write. Later reads of the operation see its result: those of its payload, and those of the next mutation.
@@ -74,7 +80,7 @@ impl Caller {
     {
         // End the view first, so that an operation that waits for its turn to write holds no connection.
         self.wanted.forget();
-        *self.reader.current.lock().await = Current::default();
+        *self.reader.current.lock().await = None;
         self.services.write(&self.actor, write).await
     }
 }
@@ -93,15 +99,8 @@ pub fn caller<'c>(ctx: &impl DataContext<'c>) -> Result<&'c Caller> {
 pub struct Reader {
     services: Arc<Services>,
     actor: Actor,
-    keeps: bool,
     budget: Arc<Budget>,
-    current: Mutex<Current>,
-}
-
-#[derive(Default)]
-struct Current {
-    shared: Weak<Tx>,
-    kept: Option<Arc<Tx>>,
+    current: Mutex<Option<Arc<Tx>>>,
 }
 
 impl Reader {
@@ -124,12 +123,11 @@ impl Reader {
     /// The transaction of the operation.
     pub async fn tx(&self) -> Result<Arc<Tx>> {
         let mut current = self.current.lock().await;
-        if let Some(tx) = current.shared.upgrade() {
-            return Ok(tx);
+        if let Some(tx) = &*current {
+            return Ok(tx.clone());
         }
         let tx = Arc::new(self.services.read(&self.actor).await?.within(self.budget.clone()));
-        current.shared = Arc::downgrade(&tx);
-        current.kept = self.keeps.then(|| tx.clone());
+        *current = Some(tx.clone());
         Ok(tx)
     }
 }

@@ -4,9 +4,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_graphql::{ErrorExtensionValues, ErrorExtensions, ServerError, Value, value};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::model::error::{Error, FileConflict, Position, Result};
-use crate::model::merge::Merge;
+use crate::model::merge::{Encoded, Merge};
 
 impl From<Error> for async_graphql::Error {
     fn from(error: Error) -> Self {
@@ -94,7 +96,16 @@ fn describe(error: &Error, extensions: &mut ErrorExtensionValues) {
 }
 
 fn merged(merge: &Merge) -> Value {
-    value!({ "clean": merge.clean, "content": merge.text.as_str() })
+    match &merge.encoded {
+        None => value!({ "clean": merge.clean, "content": merge.text.as_str() }),
+        // The text alone would make the file UTF-8.
+        Some(Encoded { coding, bytes }) => value!({
+            "clean": merge.clean,
+            "content": merge.text.as_str(),
+            "encoding": coding.name(),
+            "contentBase64": STANDARD.encode(bytes),
+        }),
+    }
 }
 
 fn file_conflict(file: &FileConflict) -> Value {

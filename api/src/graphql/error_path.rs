@@ -1,6 +1,6 @@
 //! Paths of errors inside lists. The library truncates them: a list replaces the path of an element's field by its own.
 //! So rows store the full path in the error ([`keep`]); for other lists the field is found by its position in the
-//! document.
+//! document. That search finds no index, so a list inside an element of such a list has rows.
 
 use async_graphql::{
     PathSegment, Pos, ServerError, Value,
@@ -33,7 +33,8 @@ pub fn restore(error: &mut ServerError, document: &ExecutableDocument, operation
             error.extensions = None;
         }
         error.path = path.into_iter().filter_map(segment).collect();
-    } else if let (Some(PathSegment::Index(_)), Some(pos)) = (error.path.last(), error.locations.first())
+    }
+    if let (Some(PathSegment::Index(_)), Some(pos)) = (error.path.last(), error.locations.first())
         && let Some(operation) = operation_of(document, operation)
     {
         let rest = Finder { document, pos: *pos }.rest(&operation.selection_set.node, &error.path);

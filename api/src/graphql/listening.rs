@@ -1,4 +1,4 @@
-//! Subscriptions as documents: their one field, and what two of them must have in common for one execution to serve both.
+//! Subscriptions as documents: the topic of their one field, and what two of them must have in common to share executions.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -6,11 +6,13 @@ use std::convert::Infallible;
 use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet};
 use async_graphql::{Name, Value, Variables};
 
+use super::subscription::topic;
+use crate::live::source::Topic;
 use crate::model::error::{Error, Result};
 
-/// Fields that say the same to every member of a project, on whatever type they are. A subscription that selects nothing else
-/// is executed once for all who listen to it; one that selects anything else, such as `User.email`, once for each user. So a
-/// new field is nobody else's until it is named here.
+/// Fields that have the same value for every member of a project, on any type. A subscription that selects nothing else is executed
+/// once for all who listen to it; one that selects anything else, such as `User.email`, once for each user. So a new field is not
+/// shared before it is named here.
 pub const SAME_FOR_ALL: &[&str] = &[
     "__typename",
     "actor",
@@ -71,15 +73,17 @@ pub const SAME_FOR_ALL: &[&str] = &[
     "version",
 ];
 
-/// The argument that says where a listener begins.
-const CURSOR: &str = "afterRevision";
+/// The argument that states the position to begin at.
+const POSITION: &str = "afterRevision";
 
-/// What can be said of a subscription before it runs.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What is known of a subscription before it is executed.
+#[derive(Debug)]
 pub struct Plan {
-    /// The variable that says where the listener begins, and nothing else.
-    cursor: Option<Name>,
-    /// Whether every member of the project would be told the same.
+    field: String,
+    arguments: Vec<(Name, async_graphql_value::Value)>,
+    /// The variable that states the position to begin at, and nothing else.
+    position: Option<Name>,
+    /// Whether every member of the project receives the same.
     pub is_same_for_all: bool,
 }
 
@@ -97,7 +101,7 @@ impl Plan {
             return Err(not_one());
         }
         let mut walk = Walk { document, fragments: HashSet::new(), variables: HashSet::new(), is_same_for_all: true };
-        let mut cursor = None;
+        let mut position = None;
         for (name, value) in &root.arguments {
             // With every variable read as null, null itself is a variable, or says what no variable says.
             let mut used = Vec::new();
@@ -106,20 +110,35 @@ impl Plan {
                 Ok::<_, Infallible>(Value::Null)
             });
             match (used.as_slice(), constant) {
-                ([variable], Ok(Value::Null)) if name.node == CURSOR => cursor = Some(variable.clone()),
+                ([variable], Ok(Value::Null)) if name.node == POSITION => position = Some(variable.clone()),
                 _ => walk.variables.extend(used),
             }
         }
         walk.field(root);
         let Walk { variables, is_same_for_all, .. } = walk;
-        Ok(Self { cursor: cursor.filter(|cursor| !variables.contains(cursor)), is_same_for_all })
+        let arguments = root.arguments.iter().map(|(name, value)| (name.node.clone(), value.node.clone())).collect();
+        let position = position.filter(|position| !variables.contains(position));
+        Ok(Self { field: root.name.node.to_string(), arguments, position, is_same_for_all })
     }
 
-    /// The variables that make one subscription another than the next, wherever each of them begins.
-    pub fn telling(&self, variables: &Variables) -> Variables {
+    /// The topic with these variables; none of `__typename`.
+    ///
+    /// # Errors
+    /// `BadInput` for an argument that names nothing.
+    pub fn topic(&self, variables: &Variables) -> Option<Result<Topic>> {
+        let argument = |wanted: &str| {
+            let (_, value) = self.arguments.iter().find(|(name, _)| name == wanted)?;
+            let variable = |name: Name| Ok::<_, Infallible>(variables.get(&name).cloned().unwrap_or_default());
+            value.clone().into_const_with(variable).ok()
+        };
+        (self.field != "__typename").then(|| topic(&self.field, argument))
+    }
+
+    /// The variables by which one subscription differs from another, without the position to begin at.
+    pub fn shared_variables(&self, variables: &Variables) -> Variables {
         let mut variables = variables.clone();
-        if let Some(cursor) = &self.cursor {
-            variables.remove(cursor);
+        if let Some(position) = &self.position {
+            variables.remove(position);
         }
         variables
     }
@@ -199,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_of_the_place_to_begin_tells_no_subscriptions_apart() {
-        for (query, cursor) in [
+    fn subscriptions_that_differ_in_their_position_alone_are_shared() {
+        for (query, position) in [
             ("subscription($a: Int) { projectEvents(afterRevision: $a) { revision } }", Some("a")),
             ("subscription($a: Int) { projectEvents(afterRevision: null) { revision } }", None),
             ("subscription($a: Int) { projectEvents(afterRevision: 5, projectId: $a) { revision } }", None),
@@ -215,17 +234,17 @@ mod tests {
             ),
             ("subscription($a: Int) { projectEvents(afterRevision: $a) { ... @include(if: [$a]) { kind } } }", None),
         ] {
-            assert_eq!(plan(query).unwrap().cursor.as_deref(), cursor, "{query}");
+            assert_eq!(plan(query).unwrap().position.as_deref(), position, "{query}");
         }
         let plan =
             plan("subscription($a: Int, $b: ID!) { projectEvents(projectId: $b, afterRevision: $a) { revision } }")
                 .unwrap();
         let variables = Variables::from_json(serde_json::json!({ "a": 5, "b": "x" }));
-        assert_eq!(plan.telling(&variables), Variables::from_json(serde_json::json!({ "b": "x" })));
+        assert_eq!(plan.shared_variables(&variables), Variables::from_json(serde_json::json!({ "b": "x" })));
     }
 
     #[test]
-    fn what_depends_on_who_asks_is_found_wherever_it_is() {
+    fn a_field_that_depends_on_the_caller_is_found_anywhere() {
         for (query, is_same_for_all) in [
             (
                 "subscription { projectEvents { revision actor { name: fullName } changes { ...F } } } fragment F on CodeChange { diff }",

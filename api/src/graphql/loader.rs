@@ -11,16 +11,16 @@ use super::context::Caller;
 use crate::domain::compare::{self, Between, BlameRange, FileDiff};
 use crate::domain::snapshot::Preview;
 use crate::domain::{
-    Member, Tx, access, agent_configuration, chat, collaborator, events, file, growing_message, past, presence,
-    profile, project, snapshot, undo,
+    Member, Tx, access, agent_configuration, chat, collaborator, events, file, past, profile, project, snapshot,
+    streaming_message, undo,
 };
+use crate::live::presence;
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::collaborator::{Collaborator, EmailInvitation, Invitation};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment, Undos};
 use crate::model::file::{ChangeFilter, Entry, File, FileFilter, FileSnapshot, FilesOf, Hash as Sha256};
-use crate::model::growing_message::GrowingMessage;
 use crate::model::ids::{
     AgentConfigurationId, FileId, FileSnapshotId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId, Within,
 };
@@ -29,7 +29,8 @@ use crate::model::path::FilePath;
 use crate::model::presence::Presence;
 use crate::model::profile::{Preferences, Profile};
 use crate::model::project::Project;
-use crate::model::snapshot::ProjectSnapshot;
+use crate::model::snapshot::{ProjectSnapshot, SnapshotFilter};
+use crate::model::streaming_message::StreamingMessage;
 
 /// A page of a list of `parent`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,12 +63,14 @@ pub struct With<I, F> {
     pub page: Page,
 }
 
-/// The versions of a file, with autosaves coalesced if they are at most this many seconds apart; 0 for each.
+/// Filter of a list of versions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VersionsJoined(pub u32);
-/// The snapshots of a project, up to a revision if one is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SnapshotsUntil(pub Option<i32>);
+pub struct VersionsKept {
+    /// Coalesces autosaves that are at most this many seconds apart; 0 for none.
+    pub join_saves_seconds: u32,
+    /// Only the versions up to this revision.
+    pub until: Option<i32>,
+}
 
 /// An object as of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,9 +90,9 @@ pub struct ChildrenOf(pub Option<FilePath>);
 /// The entry at a path, now or as of a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileAt(pub Option<i32>, pub ProjectId, pub FilePath);
-/// The snapshot created by a revision.
+/// The snapshot that a revision created, renamed or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SnapshotMadeAt(pub ProjectId, pub i32);
+pub struct SnapshotOfEvent(pub ProjectId, pub i32);
 /// The changes made by a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesMadeAt(pub ProjectId, pub i32);
@@ -113,7 +116,7 @@ pub struct ChangesFor(pub Within<MessageId>);
 pub struct ActiveSession(pub ProjectId);
 /// The streaming messages of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GrowingIn(pub Within<SessionId>);
+pub struct StreamingIn(pub Within<SessionId>);
 /// A streaming message by the id that it will have when finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Streaming(pub MessageId);
@@ -208,14 +211,14 @@ loaders! {
         let projects = projects(tx, keys, |key| key.0).await?;
         Ok(index(chat::active_sessions(tx, &projects).await?, |row| ActiveSession(row.project_id)))
     };
-    GrowingIn => Vec<GrowingMessage>, |tx, keys| {
+    StreamingIn => Vec<StreamingMessage>, |tx, keys| {
         let sessions = objects(tx, keys, |key| key.0).await?;
-        let rows = growing_message::of_sessions(tx, &sessions).await?;
-        Ok(gather(rows, |row| GrowingIn(Within { project: row.project_id, id: row.session_id })))
+        let rows = streaming_message::of_sessions(tx, &sessions).await?;
+        Ok(gather(rows, |row| StreamingIn(Within { project: row.project_id, id: row.session_id })))
     };
-    Streaming => GrowingMessage, |tx, keys| {
+    Streaming => StreamingMessage, |tx, keys| {
         let ids: Vec<MessageId> = keys.iter().map(|key| key.0).collect();
-        Ok(index(growing_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
+        Ok(index(streaming_message::by_ids(tx, &ids).await?, |row| Streaming(row.id)))
     };
     InvitationInto => Invitation, |tx, keys| {
         let projects: Vec<ProjectId> = keys.iter().map(|key| key.0).collect();
@@ -228,7 +231,7 @@ loaders! {
     };
     TextOf => String, |tx, keys| {
         let messages = objects(tx, keys, |key| key.0).await?;
-        let mut texts: HashMap<MessageId, String> = growing_message::texts(tx, &messages).await?.into_iter().collect();
+        let mut texts: HashMap<MessageId, String> = streaming_message::texts(tx, &messages).await?.into_iter().collect();
         Ok(keys.iter().filter_map(|key| Some((*key, texts.remove(&key.0.id)?))).collect())
     };
     PresencesOf => Vec<Presence>, |tx, keys| {
@@ -284,10 +287,10 @@ loaders! {
         }
         Ok(found)
     };
-    SnapshotMadeAt => ProjectSnapshot, |tx, keys| {
+    SnapshotOfEvent => ProjectSnapshot, |tx, keys| {
         let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
-        let rows = snapshot::by_created_revisions(tx, &revisions).await?;
-        Ok(index(rows, |row| SnapshotMadeAt(row.project_id, row.created_revision)))
+        let rows = snapshot::by_revisions(tx, &revisions).await?;
+        Ok(rows.into_iter().map(|(revision, row)| (SnapshotOfEvent(row.project_id, revision), row)).collect())
     };
     ChangesMadeAt => Vec<FileSnapshot>, |tx, keys| {
         let revisions = revisions(tx, keys, |key| (key.0, key.1)).await?;
@@ -370,13 +373,13 @@ loaders! {
     With<ProjectId, ChangeFilter> => (Project, Slice<FileSnapshot>), |tx, keys| {
         each(tx, keys, async |tx, key| file::project_with_changes(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<ProjectId, SnapshotsUntil> => (Project, Slice<ProjectSnapshot>), |tx, keys| {
-        each(tx, keys, async |tx, key| snapshot::project_with_page(tx, key.id, key.keep.0, &key.page).await).await
+    With<ProjectId, SnapshotFilter> => (Project, Slice<ProjectSnapshot>), |tx, keys| {
+        each(tx, keys, async |tx, key| snapshot::project_with_page(tx, key.id, &key.keep, &key.page).await).await
     };
     With<SessionId, MessageFilter> => (Session, Slice<Message>), |tx, keys| {
         each(tx, keys, async |tx, key| chat::session_with_messages(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<FileId, VersionsJoined> => (File, Slice<FileSnapshot>), |tx, keys| {
+    With<FileId, VersionsKept> => (File, Slice<FileSnapshot>), |tx, keys| {
         each(tx, keys, async |tx, key| file::file_with_versions(tx, key.id, &key.page).await).await
     };
     Part<ProjectId, SessionFilter> => Slice<Session>, |tx, keys| {
@@ -409,20 +412,20 @@ loaders! {
     Count<ProjectId, ChangeFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| file::changes_count(tx, &members(parents), keep).await).await
     };
-    Part<Within<FileId>, VersionsJoined> => Slice<FileSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep: &VersionsJoined, page| match keep.0 {
-            0 => file::versions_page(tx, parents, page).await,
-            seconds => file::joined_versions_page(tx, parents, seconds, page).await,
+    Part<Within<FileId>, VersionsKept> => Slice<FileSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep: &VersionsKept, page| match (keep.join_saves_seconds, keep.until) {
+            (0, None) => file::versions_page(tx, parents, page).await,
+            (seconds, until) => file::joined_versions_page(tx, parents, (seconds, until), page).await,
         }).await
     };
-    Count<Within<FileId>, VersionsJoined> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep: &VersionsJoined| file::joined_versions_count(tx, parents, keep.0).await).await
+    Count<Within<FileId>, VersionsKept> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep: &VersionsKept| file::joined_versions_count(tx, parents, (keep.join_saves_seconds, keep.until)).await).await
     };
-    Part<ProjectId, SnapshotsUntil> => Slice<ProjectSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep: &SnapshotsUntil, page| snapshot::page(tx, &members(parents), keep.0, page).await).await
+    Part<ProjectId, SnapshotFilter> => Slice<ProjectSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep, page| snapshot::page(tx, &members(parents), keep, page).await).await
     };
-    Count<ProjectId, SnapshotsUntil> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep: &SnapshotsUntil| snapshot::count(tx, &members(parents), keep.0).await).await
+    Count<ProjectId, SnapshotFilter> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep| snapshot::count(tx, &members(parents), keep).await).await
     };
 }
 

@@ -95,6 +95,10 @@ enums! {
         FilesChanged,
         /// A user named the current state.
         SnapshotCreated,
+        /// A user changed the name or the description of a snapshot.
+        SnapshotUpdated,
+        /// A user deleted a snapshot. Its revision stays.
+        SnapshotDeleted,
         /// The files were restored to an earlier revision; `snapshot` is the state before.
         ProjectRestored,
         /// A user was invited, joined, left, or got another role.

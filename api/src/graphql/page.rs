@@ -6,7 +6,7 @@ use async_graphql::connection::{Connection, CursorType, Edge};
 use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
 
 use super::context::{Caller, caller};
-use super::loader::{ChildrenOf, Count, SnapshotsUntil, VersionsJoined};
+use super::loader::{ChildrenOf, Count, VersionsKept};
 use super::row::{Plain, Row};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
@@ -15,6 +15,7 @@ use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, Within};
 use crate::model::page::{self as model, Cursor, PageSize, Slice};
 use crate::model::project::ProjectFilter;
+use crate::model::snapshot::SnapshotFilter;
 
 /// A page of a list whose rows are `T`.
 pub type Page<T> = Connection<Place, Row<T>, Total>;
@@ -181,11 +182,11 @@ pub enum Total {
     /// Versions of a file.
     Versions(FileId),
     /// Versions of a file with coalesced autosaves.
-    JoinedVersions(Count<Within<FileId>, VersionsJoined>),
+    JoinedVersions(Count<Within<FileId>, VersionsKept>),
     /// Invitations of the caller.
     Invitations,
     /// Snapshots of a project.
-    Snapshots(Count<ProjectId, SnapshotsUntil>),
+    Snapshots(Count<ProjectId, SnapshotFilter>),
 }
 
 #[Object]

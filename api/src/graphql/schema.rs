@@ -1,6 +1,6 @@
 //! The schema; built without a database.
 
-use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 use super::guard;
 use super::mutation::Mutation;
@@ -23,6 +23,8 @@ pub type AppSchema = Schema<Query, Mutation, Subscription>;
 pub fn build(limits: &Limits) -> AppSchema {
     let schema = describe(Schema::build(Query::default(), Mutation::default(), Subscription))
         .limit_complexity(limits.max_query_complexity);
+    // `document` has validated all that comes here: the library's own rules would judge again at each run, and only weighing is left.
+    let schema = schema.validation_mode(ValidationMode::Fast);
     // Its own check of recursion counts what the guard has counted, fragments besides; it comes second.
     let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(guard::NESTING));
     // What is similar to a misspelt name is the schema too.

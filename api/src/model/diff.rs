@@ -11,7 +11,6 @@
 //! 4. Above [`ANCHORED_LINES`] all that differs is replaced as a whole. Every result is correct; later ones are coarser.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices, group_diff_ops};
@@ -74,32 +73,6 @@ pub fn stat(old: &str, new: &str) -> Stat {
         stat.deletions = stat.deletions.saturating_add(i32::try_from(op.old_range().len()).unwrap_or(i32::MAX));
     }
     stat
-}
-
-/// Lines of one text in the place of lines of another, as ranges that count from 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The lines that go.
-    pub old: Range<usize>,
-    /// The lines that come.
-    pub new: Range<usize>,
-}
-
-/// What differs between two texts; between two changes there is a line at least that both have.
-pub fn changes(old: &str, new: &str) -> Vec<Change> {
-    let diff = Diff::new(old, new);
-    let mut changes: Vec<Change> = Vec::new();
-    for op in diff.ops.iter().filter(|op| op.tag() != DiffTag::Equal) {
-        let shifted = |range: Range<usize>| range.start + diff.skipped..range.end + diff.skipped;
-        let change = Change { old: shifted(op.old_range()), new: shifted(op.new_range()) };
-        match changes.last_mut() {
-            Some(last) if last.old.end == change.old.start && last.new.end == change.new.start => {
-                (last.old.end, last.new.end) = (change.old.end, change.new.end);
-            }
-            _ => changes.push(change),
-        }
-    }
-    changes
 }
 
 /// The difference as runs of lines, equal ones shortened to 3 lines of context around changes. Where texts differ only

@@ -1,10 +1,11 @@
 //! Entries of a project's log.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use super::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
+use super::ids::{FileId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use super::names::EventKind;
 
 /// An entry of the log.
@@ -24,6 +25,17 @@ pub struct Event {
     pub session_id: Option<SessionId>,
     /// The message that it added, or that it was made for.
     pub message_id: Option<MessageId>,
+}
+
+/// A notification that a project has changed. It carries no data: subscribers read the changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The log has reached a revision.
+    Advanced(i32),
+    /// Something that is not in the log has changed.
+    SideChange,
+    /// Notifications can be lost: read everything again.
+    Resync,
 }
 
 /// Which revisions of a project undo which.
@@ -68,17 +80,44 @@ impl Undos {
         self.undone_by.get(&revision).copied()
     }
 
+    /// The undos of changes, newest first. A redo, which undoes an undo, is not one of them.
+    pub fn of_changes(&self) -> impl Iterator<Item = i32> {
+        self.undoes.keys().rev().copied().filter(|revision| self.is_undo_of_change.get(revision) == Some(&true))
+    }
+
     /// Whether `revision` is an undo.
     pub fn is_undo(&self, revision: i32) -> bool {
         self.undoes.contains_key(&revision)
     }
+}
 
-    /// The undos in effect, newest first: those that are not undone themselves. A redo, which undoes an undo, is not
-    /// one of them.
-    pub fn standing(&self) -> impl Iterator<Item = i32> {
-        self.undoes.keys().rev().copied().filter(|revision| {
-            self.undone_by(*revision).is_none() && self.is_undo_of_change.get(revision).copied().unwrap_or_default()
-        })
+/// Which changes of files are undone.
+#[derive(Clone, Debug, Default)]
+pub struct UndoneFiles(HashMap<i32, HashSet<FileId>>);
+
+impl UndoneFiles {
+    /// Reads rows of an undo's revision, the revision that it undoes, and the file. Undoing an undo makes the change
+    /// effective again.
+    pub fn new(mut rows: Vec<(i32, i32, FileId)>) -> Self {
+        // Newest first: later undos decide whether an earlier one is effective.
+        rows.sort_by_key(|(revision, ..)| Reverse(*revision));
+        let mut undone = Self::default();
+        for (revision, taken, file) in rows {
+            if !undone.has(revision, file) {
+                undone.0.entry(taken).or_default().insert(file);
+            }
+        }
+        undone
+    }
+
+    /// Whether the change of a file in a revision is undone.
+    pub fn has(&self, revision: i32, file: FileId) -> bool {
+        self.0.get(&revision).is_some_and(|files| files.contains(&file))
+    }
+
+    /// The number of files whose change in a revision is undone.
+    pub fn count(&self, revision: i32) -> usize {
+        self.0.get(&revision).map_or(0, HashSet::len)
     }
 }
 
@@ -115,7 +154,17 @@ mod tests {
         let by: Vec<Option<i32>> = (1..=8).map(|revision| undos.undone_by(revision)).collect();
         assert_eq!(by, [None, Some(8), Some(8), Some(5), None, Some(7), None, None]);
         assert_eq!(undos.undoes(8), [2, 3]);
-        assert_eq!(undos.standing().collect::<Vec<_>>(), [8, 5]);
+        assert_eq!(undos.of_changes().collect::<Vec<_>>(), [8, 6, 5]);
         assert_eq!(Undos::new(&[(5, 4), (6, 5), (7, 6)]).undone_by(4), Some(5));
+    }
+
+    #[test]
+    fn changes_are_taken_back_file_by_file() {
+        let [a, b] = [1, 2].map(|n| FileId(uuid::Uuid::from_u128(n)));
+        // 5 takes back what 3 did to both, 6 brings that back for one of them, 8 takes it back again.
+        let undone = UndoneFiles::new(vec![(5, 3, a), (5, 3, b), (6, 5, a)]);
+        assert_eq!((undone.has(3, a), undone.has(3, b), undone.has(5, a), undone.count(3)), (false, true, true, 1));
+        let undone = UndoneFiles::new(vec![(5, 3, a), (5, 3, b), (6, 5, a), (8, 3, a)]);
+        assert_eq!((undone.count(3), undone.count(5), undone.count(4)), (2, 1, 0));
     }
 }

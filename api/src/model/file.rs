@@ -209,6 +209,8 @@ pub struct ChangeFilter {
     pub message_id: Option<MessageId>,
     /// Of this file.
     pub file_id: Option<FileId>,
+    /// Of what was in this folder of a project after the change.
+    pub folder: Option<(ProjectId, FilePath)>,
     /// Of the file that was at this path after the change.
     pub path: Option<FilePath>,
     /// Of this kind.

@@ -50,14 +50,14 @@ pub struct Limits {
     #[arg(long, env = "MAX_FILE_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
     pub max_file_bytes: usize,
     /// Maximum size of any other text (a message, a prompt, a JSON value), in bytes. From 1 to 1000000000
-    #[arg(long, env = "MAX_TEXT_BYTES", default_value_t = 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
+    #[arg(long, env = "MAX_TEXT_BYTES", default_value_t = 10 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
     pub max_text_bytes: usize,
     /// Maximum size of a chunk of a streaming message, in bytes. From 1 to 1000000000
     #[arg(long, env = "MAX_CHUNK_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
     pub max_chunk_bytes: usize,
     /// Maximum number of streaming messages per session. From 1 to 1000000
-    #[arg(long, env = "MAX_GROWING_MESSAGES", default_value_t = 10, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]
-    pub max_growing_messages: usize,
+    #[arg(long, env = "MAX_STREAMING_MESSAGES", default_value_t = 10, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]
+    pub max_streaming_messages: usize,
     /// Time without a new chunk after which a streaming message counts as stalled, in seconds. From 1 to 86400
     #[arg(long, env = "INTERRUPTED_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = number(1_u64..=86_400))]
     pub interrupted_seconds: u64,
@@ -83,7 +83,7 @@ pub struct Limits {
     #[arg(long, env = "MAX_AGENT_CONFIGURATIONS", default_value_t = 100, global = true, value_name = "N", value_parser = number(0_usize..=1_000_000))]
     pub max_agent_configurations: usize,
     /// Maximum size of an HTTP request body or WebSocket message, in bytes. From 1 to 1000000000
-    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 32 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
+    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 64 * 1024 * 1024, global = true, value_name = "BYTES", value_parser = number(1_usize..=1_000_000_000))]
     pub max_body_bytes: usize,
     /// Maximum size of an HTTP request body without a token, in bytes after decompression. From 0 to 1000000000
     #[arg(long, env = "MAX_ANONYMOUS_BODY_BYTES", default_value_t = 64 * 1024, global = true, value_name = "BYTES", value_parser = number(0_usize..=1_000_000_000))]

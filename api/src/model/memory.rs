@@ -28,6 +28,11 @@ impl Memory {
         Self { free: Arc::new(Semaphore::new(units)), limit }
     }
 
+    /// The limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Half of the machine's memory or of the control group's limit; 1 GiB if neither is known.
     pub fn half_of_the_machine() -> usize {
         const UNKNOWN: usize = 2 << 30;

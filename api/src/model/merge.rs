@@ -1,8 +1,10 @@
 //! Three-way merges of texts, for a writer whose guard failed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::diff::{self, Change};
+use super::line_diff::{Change, changes};
+use super::text::{Coding, decoded};
 
 /// What comes of bringing two changes of one text together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,31 +14,72 @@ pub struct Merge {
     /// Both changes; where they touch each other, both sides between conflict markers as git writes them (`<<<<<<< ours` is
     /// what is there now, `>>>>>>> theirs` what the caller sent).
     pub text: String,
+    /// The same in the coding of the file, if that is another than UTF-8.
+    pub encoded: Option<Encoded>,
 }
 
-/// Steps that the merges of one request may take: about half a second.
+/// A text in another coding than UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The coding.
+    pub coding: Coding,
+    /// The text in it.
+    pub bytes: Vec<u8>,
+}
+
+impl Merge {
+    /// The contents that the file has with this merge.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.encoded.map_or(self.text.into_bytes(), |encoded| encoded.bytes)
+    }
+}
+
+/// Merges contents. Texts in other codings than UTF-8 are decoded, and their merge is encoded as they are. `None` for what is not
+/// text, for texts that do not come back as they were, and if it takes too long.
+pub fn merge_contents(base: &[u8], now: &[u8], sent: &[u8], steps: &mut u64) -> Option<Merge> {
+    let [base, now, sent] = [base, now, sent].map(|bytes| {
+        let (text, coding) = decoded(bytes)?;
+        let is_exact = coding == Coding::UTF_8 || coding.encode(&text).as_deref() == Some(bytes);
+        is_exact.then_some((text, coding))
+    });
+    let (base, now, sent) = (base?, now?, sent?);
+    let coding = coding_of([&base, &now, &sent])?;
+    let merged = merge(&base.0, &now.0, &sent.0, steps)?;
+    if coding == Coding::UTF_8 {
+        return Some(merged);
+    }
+    let bytes = coding.encode(&merged.text)?;
+    Some(Merge { encoded: Some(Encoded { coding, bytes }), ..merged })
+}
+
+/// The coding of a merge: that of all three texts, or the one to which a side has changed. ASCII alone is text of any coding that
+/// contains it.
+fn coding_of(texts: [&(Cow<'_, str>, Coding); 3]) -> Option<Coding> {
+    let is_any = |(text, coding): &(Cow<'_, str>, Coding)| *coding == Coding::UTF_8 && text.is_ascii();
+    let other = texts.iter().find(|text| !is_any(text) && text.1.is_ascii_compatible()).map(|text| text.1);
+    let [base, now, sent] = texts.map(|text| if is_any(text) { other.unwrap_or(Coding::UTF_8) } else { text.1 });
+    match (now == base, sent == base) {
+        (true, _) => Some(sent),
+        (_, true) => Some(now),
+        _ => (now == sent).then_some(now),
+    }
+}
+
+/// Steps that the merges of one request can take: about half a second.
 pub const MAX_STEPS: u64 = 100_000_000;
 
-/// Merges what is there now with what a caller made of `base`; `None` where that takes more than the `steps` that are left.
-/// A merge takes steps in proportion to the lines and to the square of the differences (E. Myers, "An O(ND) Difference
-/// Algorithm and Its Variations", 1986); the differences are counted first, for which there is a bound.
+/// Merges the present text with what a caller made of `base`. `None` if it takes more than `steps` comparisons of lines; the taken
+/// ones are subtracted.
 ///
-/// Which changes belong together, and how a conflict is written, is as in `git merge-file --diff3` (git's xdiff/xmerge.c): markers
-/// have lines of their own that end as the lines around them do.
+/// The changes of both sides are those that git finds ([`super::line_diff`]). Their order, which of them conflict, and how a
+/// conflict is written are as in `git merge-file --diff3`: markers have lines of their own that end as the lines around them.
 pub fn merge(base: &str, now: &str, sent: &str, steps: &mut u64) -> Option<Merge> {
-    let lines = [base, now, sent].iter().map(|text| text.bytes().filter(|byte| *byte == b'\n').count() as u64).sum();
-    let changes = [now, sent].map(|text| diff::changes(base, text));
-    let squares = changes.each_ref().map(|changes| {
-        let differences = changes.iter().map(|change| (change.old.len() + change.new.len()) as u64);
-        differences.fold(0_u64, u64::saturating_add).saturating_pow(2)
-    });
-    let needed = squares.into_iter().fold(lines, u64::saturating_add);
-    *steps = steps.checked_sub(needed)?;
+    let (ours, theirs) = (changes(base, now, steps)?, changes(base, sent, steps)?);
     let split = |text| str::split_inclusive(text, '\n').collect::<Vec<&str>>();
     let texts = Texts { base: split(base), now: split(now), sent: split(sent) };
-    let hunks = texts.hunks(&changes[0], &changes[1]);
+    let hunks = texts.hunks(&ours, &theirs);
     let clean = hunks.iter().all(|hunk| hunk.from != From::Both);
-    Some(Merge { clean, text: texts.write(&hunks) })
+    Some(Merge { clean, text: texts.write(&hunks), encoded: None })
 }
 
 /// From which side a part of a merge comes.
@@ -219,17 +262,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_of_different_lines_come_together() {
-        let merged = merge("a\nb\nc\nd\ne\n", "A\nb\nc\nd\ne\n", "a\nb\nc\nd\nE\n", &mut MAX_STEPS.clone());
-        assert_eq!(merged, Some(Merge { clean: true, text: "A\nb\nc\nd\nE\n".to_owned() }));
+    fn texts_in_other_codings_merge_in_them() {
+        let utf_16 = |text: &str| -> Vec<u8> {
+            std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+        };
+        let merged = |base: &[u8], now: &[u8], sent: &[u8]| merge_contents(base, now, sent, &mut 1_000_000);
+        let both = merged(&utf_16("a\nö\nc\n"), &utf_16("A\nö\nc\n"), &utf_16("a\nö\nC\n")).unwrap();
+        assert!(both.clean);
+        assert_eq!(both.clone().into_bytes(), utf_16("A\nö\nC\n"));
+        assert_eq!(both.encoded.unwrap().coding.name(), "UTF-16LE");
+        let torn = merged(&utf_16("a\n"), &utf_16("b\n"), &utf_16("c\n")).unwrap();
+        assert!(!torn.clean && torn.text.starts_with("<<<<<<< ours\nb\n"));
+        assert_eq!(torn.clone().into_bytes(), utf_16(&torn.text));
+
+        let latin = |lines: &[u8]| [&b"# coding: latin-1\n"[..], lines].concat();
+        let both = merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin(b"a\nb\nC\n")).unwrap();
+        assert_eq!((both.clean, both.into_bytes()), (true, latin(b"\xe4\nb\nC\n")));
+        // One side has changed the coding; both have, differently; a character that the coding lacks; bytes that are no text.
+        let both = merged(&utf_16("a\nb\nö\n"), &utf_16("A\nb\nö\n"), "a\nb\nü\n".as_bytes()).unwrap();
+        assert_eq!((both.clean, both.into_bytes()), (true, "A\nb\nü\n".as_bytes().to_vec()));
+        assert_eq!(merged(&utf_16("ö\n"), "ö\n".as_bytes(), &latin(b"\xf6\n")), None);
+        assert_eq!(merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin("a\nb\n日\n".as_bytes())), None);
+        assert_eq!(merged(b"\xff", b"a", b"b"), None);
     }
 
     #[test]
-    fn rewrites_that_take_too_long_are_not_merged() {
-        let text = |who: &str| (0..20_000).map(|line| format!("{who} {line}\n")).collect::<String>();
-        let mut steps = MAX_STEPS;
-        assert_eq!(merge(&text("base"), &text("now"), &text("sent"), &mut steps), None);
-        assert_eq!(steps, MAX_STEPS);
+    fn changes_of_different_lines_come_together() {
+        let merged = merge("a\nb\nc\nd\ne\n", "A\nb\nc\nd\ne\n", "a\nb\nc\nd\nE\n", &mut MAX_STEPS.clone());
+        assert_eq!(merged, Some(Merge { clean: true, text: "A\nb\nc\nd\nE\n".to_owned(), encoded: None }));
+    }
+
+    #[test]
+    fn texts_that_take_too_long_are_not_merged() {
+        // Lines that both texts have, in other orders: the worst case of the search.
+        let text = |factor: u64| (0..20_000).map(|line| format!("{}\n", line * factor % 20_011)).collect::<String>();
+        let (base, now, sent) = (text(1), text(7_919), text(104_729));
+        assert!(merge(&base, &now, &sent, &mut MAX_STEPS.clone()).is_some());
+        let mut few = 100_000;
+        assert_eq!(merge(&base, &now, &sent, &mut few), None);
+        assert!(few < 1_000, "{few}");
     }
 
     fn conflict(base: &str, now: &str, sent: &str) -> String {
@@ -293,7 +364,7 @@ mod tests {
         let options = ["merge-file", "-p", "-q", "--diff3", "-L", "ours", "-L", "original", "-L", "theirs"];
         let output =
             Command::new("git").args(options).args(["now", "base", "sent"]).current_dir(folder).output().ok()?;
-        Some(Merge { clean: output.status.success(), text: String::from_utf8(output.stdout).unwrap() })
+        Some(Merge { clean: output.status.success(), text: String::from_utf8(output.stdout).unwrap(), encoded: None })
     }
 
     fn compare(triple: &[String; 3]) {
@@ -317,6 +388,16 @@ mod tests {
         #![proptest_config(cases())]
         #[test]
         fn merges_are_those_of_git(triple in triples("[a-z]{6}")) {
+            compare(&triple);
+        }
+
+        #[test]
+        fn merges_of_repeated_lines_are_those_of_git(triple in triples("[a-c]")) {
+            compare(&triple);
+        }
+
+        #[test]
+        fn merges_of_some_repeated_lines_are_those_of_git(triple in triples("[a-z]{2}|\\}|")) {
             compare(&triple);
         }
     }

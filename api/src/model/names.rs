@@ -87,6 +87,10 @@ names! {
         FilesChanged = "FILES_CHANGED",
         /// The current state was named.
         SnapshotCreated = "SNAPSHOT_CREATED",
+        /// A user changed the name or the description of a snapshot.
+        SnapshotUpdated = "SNAPSHOT_UPDATED",
+        /// A user deleted a snapshot.
+        SnapshotDeleted = "SNAPSHOT_DELETED",
         /// The files were restored to an earlier revision.
         ProjectRestored = "PROJECT_RESTORED",
         /// Someone was invited, joined, left, or got another role.

@@ -33,6 +33,26 @@ pub struct ProjectSnapshot {
     pub message_id: Option<MessageId>,
 }
 
+/// Filter of a list of snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SnapshotFilter {
+    /// Only the snapshots that existed at this revision.
+    pub until: Option<i32>,
+    /// Only snapshots whose name or description contains this text, ignoring case.
+    pub search: Option<String>,
+    /// Only the snapshots of this message.
+    pub message: Option<MessageId>,
+}
+
+/// Changes of a snapshot. `None` keeps the value.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotChanges {
+    /// The new name.
+    pub name: Option<Option<String>>,
+    /// The new description.
+    pub description: Option<Option<String>>,
+}
+
 /// The name of an automatic snapshot for a checkpoint.
 pub fn automatic_name(at: DateTime<Utc>) -> String {
     at.format("Auto-snapshot: %Y-%m-%d %H:%M").to_string()

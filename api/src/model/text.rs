@@ -7,12 +7,49 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 /// Size of the part at the beginning of a file that can declare an encoding, in bytes.
 const HEAD: usize = 1_024;
 
+/// The character encoding of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coding(&'static Encoding);
+
+impl Coding {
+    /// The encoding of most texts.
+    pub const UTF_8: Self = Self(UTF_8);
+
+    /// The name, as in `UTF-8`, `UTF-16LE`, `windows-1252`.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
+    /// Whether ASCII characters have their usual bytes.
+    pub fn is_ascii_compatible(self) -> bool {
+        self.0.is_ascii_compatible()
+    }
+
+    /// Encodes a text, with a byte order mark in UTF-16. `None` if the encoding lacks a character of the text.
+    pub fn encode(self, text: &str) -> Option<Vec<u8>> {
+        let units = || std::iter::once(0xfeff).chain(text.encode_utf16());
+        if self.0 == UTF_16LE {
+            return Some(units().flat_map(u16::to_le_bytes).collect());
+        }
+        if self.0 == UTF_16BE {
+            return Some(units().flat_map(u16::to_be_bytes).collect());
+        }
+        let (bytes, _, has_unmappable) = self.0.encode(text);
+        (!has_unmappable).then(|| bytes.into_owned())
+    }
+}
+
 /// The text of a file: UTF-8, or else decoded according to its byte order mark or to a declaration in its first two
 /// lines (`coding: latin-1` as in Python and Emacs, `fileencoding=` as in Vim, `encoding="…"` as in XML). `None` if no
 /// encoding is declared or the bytes are invalid in it.
 pub fn shown(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    decoded(bytes).map(|(text, _)| text)
+}
+
+/// The same, with its coding.
+pub fn decoded(bytes: &[u8]) -> Option<(Cow<'_, str>, Coding)> {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        return Some(Cow::Borrowed(text));
+        return Some((Cow::Borrowed(text), Coding::UTF_8));
     }
     let (encoding, bytes) = match bytes {
         [0xff, 0xfe, rest @ ..] => (UTF_16LE, rest),
@@ -20,7 +57,7 @@ pub fn shown(bytes: &[u8]) -> Option<Cow<'_, str>> {
         _ => (declared(bytes)?, bytes),
     };
     let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
-    Some(Cow::Owned(text.into_owned()))
+    Some((Cow::Owned(text.into_owned()), Coding(encoding)))
 }
 
 /// The encoding declared in the first two lines, if it is ASCII-compatible and not UTF-8.
@@ -40,6 +77,25 @@ fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_encoded_as_it_was() {
+        for bytes in [
+            &b"plain"[..],
+            "größe".as_bytes(),
+            b"\xff\xfeg\0\xf6\0\n\0",
+            b"\xff\xfe=\xd8\0\xde",
+            b"\xfe\xff\0g\0\xf6",
+            b"# coding: latin-1\n\xf6\x80\n",
+            b"# coding: cp1251\n\xcf\n",
+            b"# coding: Shift_JIS\n\x93\xfa\n",
+        ] {
+            let (text, coding) = decoded(bytes).unwrap();
+            assert_eq!(coding.encode(&text).as_deref(), Some(bytes), "{bytes:?}");
+        }
+        let (_, latin_1) = decoded(b"# coding: latin-1\n\xf6\n").unwrap();
+        assert_eq!(latin_1.encode("日"), None);
+    }
 
     #[test]
     fn bytes_are_decoded_as_declared() {

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::agent_configuration_versions;
-use sea_orm::{FromQueryResult, QueryResult};
+use sea_orm::{FromQueryResult, QueryResult, Value};
 
 use super::access::{self, Member, is_member};
 use super::db::{Tx, fail};
@@ -27,7 +27,7 @@ pub(super) const SETTINGS: &str = "config_name, description, stt_provider, stt_m
      llm_provider, llm_model, llm_config, vad_provider, vad_config, turn_detection_config, function_calls, \
      tool_integrations, agent_instructions, agent_personality, required_env_vars, dependencies, source_files";
 
-fn values(settings: &AgentSettings) -> [sea_orm::Value; 21] {
+fn values(settings: &AgentSettings) -> [Value; 21] {
     [
         settings.config_name.clone().into(),
         settings.description.clone().into(),
@@ -255,13 +255,17 @@ pub async fn save(tx: &Tx, saved: &AgentConfiguration) -> Result<()> {
     let mut sql = Sql::new(
         "INSERT INTO agent_configurations (id, project_id, user_id, created_at, updated_at, is_active, version, ",
     );
-    sql.push(SETTINGS).push(") VALUES (").bind(saved.id.0).push(", ").bind(saved.project_id.0).push(", ").bind(tx.me());
-    sql.push(", ").bind(saved.created_at).push(", ").bind(saved.updated_at).push(", ").bind(saved.is_active).push(", ");
-    sql.bind(saved.version);
-    for value in values(&saved.settings) {
-        sql.push(", ").bind(value);
-    }
-    sql.push(") ON CONFLICT (id) DO UPDATE SET updated_at = excluded.updated_at, is_active = excluded.is_active, version = excluded.version");
+    let identity: [Value; 7] = [
+        saved.id.0.into(),
+        saved.project_id.0.into(),
+        tx.me().into(),
+        saved.created_at.into(),
+        saved.updated_at.into(),
+        saved.is_active.into(),
+        saved.version.into(),
+    ];
+    sql.push(SETTINGS).push(") VALUES ").list(identity.into_iter().chain(values(&saved.settings)));
+    sql.push(" ON CONFLICT (id) DO UPDATE SET updated_at = excluded.updated_at, is_active = excluded.is_active, version = excluded.version");
     for column in SETTINGS.split(", ") {
         sql.push(&format!(", {column} = excluded.{column}"));
     }
@@ -275,20 +279,16 @@ pub async fn save(tx: &Tx, saved: &AgentConfiguration) -> Result<()> {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn record(tx: &Tx, project: ProjectId, revision: i32, deleted: Option<AgentConfigurationId>) -> Result<()> {
-    let mut sql = Sql::new("UPDATE agent_configuration_versions SET superseded_revision = ");
-    sql.bind(revision).push(" WHERE superseded_revision IS NULL AND project_id = ").bind(project.0);
-    sql.push(" AND version < (SELECT c.version FROM agent_configurations c WHERE c.id = configuration_id)");
-    tx.execute(sql).await?;
-    let mut sql = Sql::new(
-        "INSERT INTO agent_configuration_versions (configuration_id, version, project_id, is_active, revision, is_deletion, ",
+    const SUPERSEDE: &str = "UPDATE agent_configuration_versions SET superseded_revision = $1 \
+        WHERE superseded_revision IS NULL AND project_id = $2 \
+        AND version < (SELECT c.version FROM agent_configurations c WHERE c.id = configuration_id)";
+    tx.execute(Sql::with(SUPERSEDE, [revision.into(), project.0.into()])).await?;
+    let insert = format!(
+        "INSERT INTO agent_configuration_versions (configuration_id, version, project_id, is_active, revision, is_deletion, {SETTINGS}) \
+         SELECT c.id, c.version, c.project_id, c.is_active, $1, coalesce(c.id = $2, false), {SETTINGS} \
+         FROM agent_configurations c WHERE c.project_id = $3 AND NOT EXISTS ( \
+         SELECT 1 FROM agent_configuration_versions v WHERE v.configuration_id = c.id AND v.version = c.version)",
     );
-    sql.push(SETTINGS).push(") SELECT c.id, c.version, c.project_id, c.is_active, ").bind(revision).push(", ");
-    match deleted {
-        Some(deleted) => sql.push("c.id = ").bind(deleted.0),
-        None => sql.bind(false),
-    };
-    sql.push(", ").push(SETTINGS).push(" FROM agent_configurations c WHERE c.project_id = ").bind(project.0);
-    sql.push(" AND NOT EXISTS (SELECT 1 FROM agent_configuration_versions v WHERE v.configuration_id = c.id AND v.version = c.version)");
-    tx.execute(sql).await?;
+    tx.execute(Sql::with(&insert, [revision.into(), deleted.map(|id| id.0).into(), project.0.into()])).await?;
     Ok(())
 }

@@ -103,14 +103,18 @@ pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn invite(tx: &Tx, invited: &Collaborator) -> Result<bool> {
-    let mut sql = Sql::new(
-        "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) VALUES (",
-    );
-    sql.bind(invited.project_id.0).push(", ").bind(invited.user_id.0).push(", ").bind(invited.role.as_str());
-    sql.push(", ").bind(invited.invited_by.map(|id| id.0)).push(", ").bind(invited.invited_at).push(", ");
-    sql.bind(invited.accepted_at).push(") ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role, ");
-    sql.push("invited_by = excluded.invited_by, invited_at = excluded.invited_at");
-    tx.execute_referring(sql).await
+    const INVITE: &str = "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) \
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role, \
+        invited_by = excluded.invited_by, invited_at = excluded.invited_at";
+    let values = [
+        invited.project_id.0.into(),
+        invited.user_id.0.into(),
+        invited.role.as_str().into(),
+        invited.invited_by.map(|id| id.0).into(),
+        invited.invited_at.into(),
+        invited.accepted_at.into(),
+    ];
+    tx.execute_referring(Sql::with(INVITE, values)).await
 }
 
 /// Gives a collaborator of a locked project another role.
@@ -141,10 +145,9 @@ pub async fn remove(tx: &Tx, project: ProjectId, user: UserId) -> Result<()> {
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn remember(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<Utc>) -> Result<()> {
-    let mut sql = Sql::new("INSERT INTO project_former_collaborators (project_id, user_id, left_at) VALUES (");
-    sql.bind(project.0).push(", ").bind(user.0).push(", ").bind(now);
-    sql.push(") ON CONFLICT (project_id, user_id) DO UPDATE SET left_at = excluded.left_at");
-    tx.execute(sql).await?;
+    const REMEMBER: &str = "INSERT INTO project_former_collaborators (project_id, user_id, left_at) VALUES ($1, $2, $3) \
+        ON CONFLICT (project_id, user_id) DO UPDATE SET left_at = excluded.left_at";
+    tx.execute(Sql::with(REMEMBER, [project.0.into(), user.0.into(), now.into()])).await?;
     Ok(())
 }
 
@@ -176,13 +179,17 @@ pub async fn email_invitations(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Em
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn invite_email(tx: &Tx, invited: &EmailInvitation) -> Result<()> {
-    let mut sql =
-        Sql::new("INSERT INTO project_invitations (project_id, email, role, invited_by, invited_at) VALUES (");
-    sql.bind(invited.project_id.0).push(", ").bind(invited.email.as_str()).push(", ").bind(invited.role.as_str());
-    sql.push(", ").bind(invited.invited_by.map(|id| id.0)).push(", ").bind(invited.invited_at);
-    sql.push(") ON CONFLICT (project_id, email) DO UPDATE SET role = excluded.role, ");
-    sql.push("invited_by = excluded.invited_by, invited_at = excluded.invited_at");
-    tx.execute(sql).await?;
+    const INVITE: &str = "INSERT INTO project_invitations (project_id, email, role, invited_by, invited_at) \
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (project_id, email) DO UPDATE SET role = excluded.role, \
+        invited_by = excluded.invited_by, invited_at = excluded.invited_at";
+    let values = [
+        invited.project_id.0.into(),
+        invited.email.as_str().into(),
+        invited.role.as_str().into(),
+        invited.invited_by.map(|id| id.0).into(),
+        invited.invited_at.into(),
+    ];
+    tx.execute(Sql::with(INVITE, values)).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use entity::project_events;
 
 use super::access::{self, Member, is_member};
-use super::db::{Tx, fail, unknown};
+use super::db::{Db, Tx, fail, unknown};
 use super::sql::{Sql, union};
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
@@ -22,11 +22,11 @@ fn event(row: project_events::Model) -> Result<Event> {
     })
 }
 
-/// Events of each of these projects after a revision, oldest first, of these kinds where any are named, at
+/// Events of each of these projects after a revision, oldest first, of these kinds if any are named, at
 /// most `limit` of each.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn after(
     tx: &Tx,
     projects: &[Member<'_>],
@@ -47,10 +47,10 @@ pub async fn after(
     rows.into_iter().map(event).collect()
 }
 
-/// The newest revision of a project; `None` where the actor is no member.
+/// The newest revision of a project; `None` if the actor is no member.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     let mut sql = Sql::new("SELECT p.revision AS n FROM projects p WHERE p.id = ");
     sql.bind(project.0).push(" AND ");
@@ -63,7 +63,7 @@ pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
 /// The revisions that moments name in projects, with their times; those that are not there are left out.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn at(tx: &Tx, moments: &[(Member<'_>, Moment)]) -> Result<Vec<((ProjectId, Moment), AsOf)>> {
     let numbered: Vec<(usize, &(Member<'_>, Moment))> = moments.iter().enumerate().collect();
     let sql = union(&numbered, |sql, (index, (project, moment))| {
@@ -98,7 +98,7 @@ fn named(sql: &mut Sql, moment: Moment) {
         Moment::Revision(revision) => sql.push(" AND e.revision = ").bind(revision),
         Moment::Time(time) => sql.push(" AND e.created_at <= ").bind(time),
         Moment::Snapshot(id) => {
-            sql.push(" AND e.revision = (SELECT s.revision FROM project_snapshots s WHERE s.project_id = e.project_id AND s.id = ");
+            sql.push(" AND e.revision = (SELECT s.revision FROM project_snapshots s WHERE s.project_id = e.project_id AND s.deleted_revision IS NULL AND s.id = ");
             sql.bind(id.0).push(")")
         }
         Moment::Message(id) => {
@@ -112,9 +112,22 @@ fn named(sql: &mut Sql, moment: Moment) {
 /// One event of a locked project.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Event>> {
     let Some(project) = access::member(tx, project).await? else { return Ok(None) };
     let found = after(tx, &[project], revision.saturating_sub(1), &[], 1).await?;
     Ok(found.into_iter().find(|event| event.revision == revision))
+}
+
+/// Notifies a channel of PostgreSQL.
+///
+/// # Errors
+/// As the database.
+pub async fn notify(db: &Db, channel: &str, payloads: &[String]) -> Result<()> {
+    let mut sql = Sql::new("SELECT ");
+    for (index, payload) in payloads.iter().enumerate() {
+        sql.push(if index == 0 { "pg_notify(" } else { ", pg_notify(" }).bind(channel).push(", ");
+        sql.bind(payload.as_str()).push(")");
+    }
+    db.run_as_nobody(sql).await
 }

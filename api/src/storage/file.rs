@@ -210,7 +210,7 @@ fn keep_files(sql: &mut Sql, at: Option<i32>, keep: &FileFilter) {
 }
 
 /// Adds the condition that a path is below a folder: from "folder/" up to, but not with, "folder0", since '0' follows '/'.
-fn below<'s>(sql: &'s mut Sql, path: &str, folder: &FilePath) -> &'s mut Sql {
+pub(super) fn below<'s>(sql: &'s mut Sql, path: &str, folder: &FilePath) -> &'s mut Sql {
     sql.push("(").push(path).push(" > ").bind(format!("{}/", folder.as_str())).push(" AND ").push(path).push(" < ");
     sql.bind(format!("{}0", folder.as_str())).push(")")
 }
@@ -474,7 +474,7 @@ pub async fn changed_at(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Resu
         }
         for (revision, after) in after {
             let before = before.remove(&(revision, after.file.id));
-            found.push(ChangedAt { file: after.file.id, before, after });
+            found.push(ChangedAt { revision, file: after.file.id, before, after });
         }
     }
     Ok(found)
@@ -483,6 +483,8 @@ pub async fn changed_at(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Resu
 /// A change of a file: what it was before, where it had a version, and after. Both may be deletions.
 #[derive(Clone, Debug)]
 pub struct ChangedAt {
+    /// The revision that made it.
+    pub revision: i32,
     /// The file.
     pub file: FileId,
     /// The version before.

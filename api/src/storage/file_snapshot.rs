@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::access::{self, Member, is_member};
 use super::db::{Tx, unknown};
 use super::door::{self, List};
-use super::file::{get, mode, place, prefixed_file};
+use super::file::{below, get, mode, place, prefixed_file};
 use super::project;
 use super::save;
 use super::snapshot::hash;
@@ -155,19 +155,22 @@ pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Opti
     door::open(tx, door, row, List { order: NEWEST_VERSION_FIRST, page, select: &select, read: &read }).await
 }
 
-/// Those of [`versions_page`] that stay where saves so many seconds apart at most are shown as one.
+/// Those of [`versions_page`], up to a revision if one is given, that stay if saves so many seconds apart at most are shown as one.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn joined_versions_page(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
-    join_saves_seconds: u32,
+    (join_saves_seconds, until): (u32, Option<i32>),
     page: &Page,
 ) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
     let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, (project, file)| {
         sql.push(VERSIONS).push("WHERE v.file_id = ").bind(file.0).push(" AND v.project_id = ").bind(project);
-        save::keep_last(sql, tx, join_saves_seconds, None);
+        if let Some(until) = until {
+            sql.push(" AND v.revision <= ").bind(until);
+        }
+        save::keep_last(sql, tx, join_saves_seconds, until);
     })?;
     let rows = joined(tx, sql, join_saves_seconds).await?;
     Ok(super::group(rows.into_iter().map(version_of_file).collect(), page))
@@ -180,12 +183,15 @@ pub async fn joined_versions_page(
 pub async fn joined_versions_count(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
-    join_saves_seconds: u32,
+    (join_saves_seconds, until): (u32, Option<i32>),
 ) -> Result<Vec<(Within<FileId>, i64)>> {
     let mut sql = Sql::new("SELECT v.project_id, v.file_id AS parent, count(*) AS n FROM file_snapshots v ");
     sql.push("JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ");
     access::among(&mut sql, ("v.project_id", "v.file_id"), of);
-    save::keep_last(&mut sql, tx, join_saves_seconds, None);
+    if let Some(until) = until {
+        sql.push(" AND v.revision <= ").bind(until);
+    }
+    save::keep_last(&mut sql, tx, join_saves_seconds, until);
     sql.push(" GROUP BY v.project_id, v.file_id");
     tx.rows(sql).await?.iter().map(|row| access::counted(row, FileId)).collect()
 }
@@ -207,6 +213,9 @@ fn keep_changes(sql: &mut Sql, tx: &Tx, project: ProjectId, keep: &ChangeFilter)
     }
     if let Some(file) = keep.file_id {
         sql.push(" AND v.file_id = ").bind(file.0);
+    }
+    if let Some((of, folder)) = &keep.folder {
+        below(sql.push(" AND "), "v.path", folder).push(" AND v.project_id = ").bind(of.0);
     }
     if let Some(path) = &keep.path {
         sql.push(" AND v.path = ").bind(path.as_str());
@@ -322,4 +331,41 @@ pub async fn versions_until(
     sql.push(") SELECT w.n, q.* FROM w JOIN (").push(VERSIONS);
     sql.push(") q ON q.project_id = w.project_id AND q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
     tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, version(row)?))).collect()
+}
+
+/// A version of a file that was not only imported.
+pub struct EditedVersion {
+    /// The file.
+    pub file: FileId,
+    /// Where the version is.
+    pub path: FilePath,
+    /// Whether an import wrote it: for a message that names a commit.
+    pub is_imported: bool,
+    /// Whether the file goes with it.
+    pub is_deletion: bool,
+}
+
+/// All versions, oldest first, of the files that have one which no import wrote.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn of_edited_files(tx: &Tx, project: Member<'_>) -> Result<Vec<EditedVersion>> {
+    const IMPORTED: &str = "EXISTS (SELECT 1 FROM chat_messages m WHERE m.id = e.message_id \
+        AND CAST(m.metadata AS text) LIKE '%\"commit\":%')";
+    const EVENTS: &str =
+        " v JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE v.project_id = ";
+    let mut sql = Sql::new("SELECT v.file_id, v.path, v.change_type, ");
+    sql.push(IMPORTED).push(" AS is_imported FROM file_snapshots").push(EVENTS).bind(project);
+    sql.push(" AND v.file_id IN (SELECT v.file_id FROM file_snapshots").push(EVENTS).bind(project);
+    sql.push(" AND NOT ").push(IMPORTED).push(") ORDER BY v.revision");
+    let version = |row: &QueryResult| {
+        let change_type: String = get(row, "change_type")?;
+        Ok(EditedVersion {
+            file: FileId(get(row, "file_id")?),
+            path: FilePath::from_stored(get(row, "path")?),
+            is_imported: get(row, "is_imported")?,
+            is_deletion: change_type == ChangeType::Delete.as_str(),
+        })
+    };
+    tx.rows(sql).await?.iter().map(version).collect()
 }

@@ -61,7 +61,7 @@ const OF_PROJECTS: [Rows; 7] = [
         columns: &["context_data", "metadata"],
     },
     Rows {
-        noun: "growing message",
+        noun: "streaming message",
         from: "growing_messages",
         project: Some("project_id"),
         key: ("length", "id"),

@@ -15,7 +15,6 @@ mod failure;
 pub mod file;
 pub mod file_snapshot;
 pub mod file_write;
-pub mod growing_message;
 pub mod json_check;
 pub mod node;
 pub mod operator;
@@ -26,8 +25,8 @@ pub mod revision;
 mod save;
 pub mod snapshot;
 mod sql;
+pub mod streaming_message;
 pub mod undo;
-pub mod wake_up;
 pub mod writable;
 
 use std::collections::HashMap;

@@ -60,6 +60,8 @@ pub struct StoredFile {
     pub hash: Option<Vec<u8>>,
     /// Whether it is deleted.
     pub is_deleted: bool,
+    /// What it is to a file system.
+    pub mode: i16,
 }
 
 /// A version's row.
@@ -81,6 +83,8 @@ pub struct StoredVersion {
     pub path: String,
     /// Its contents.
     pub blob: Option<i64>,
+    /// What it is to a file system.
+    pub mode: i16,
 }
 
 /// A blob's row without its data.
@@ -203,7 +207,7 @@ pub async fn events(operator: &Operator, project: ProjectId, after: i32, limit: 
 /// `Internal` where the database fails.
 pub async fn files(operator: &Operator, project: ProjectId) -> Result<Vec<StoredFile>> {
     let mut sql = Sql::new(
-        "SELECT id, file_path, file_name, parent_path, file_type, size_bytes, version, hash, is_deleted FROM project_files \
+        "SELECT id, file_path, file_name, parent_path, file_type, size_bytes, version, hash, is_deleted, mode FROM project_files \
          WHERE project_id = ",
     );
     sql.bind(project.0).push(" ORDER BY file_path, id");
@@ -218,6 +222,7 @@ pub async fn files(operator: &Operator, project: ProjectId) -> Result<Vec<Stored
             version: get(row, "version")?,
             hash: get(row, "hash")?,
             is_deleted: get(row, "is_deleted")?,
+            mode: get(row, "mode")?,
         })
     })
     .await
@@ -234,7 +239,7 @@ pub async fn versions(
     limit: i64,
 ) -> Result<Vec<StoredVersion>> {
     let mut sql = Sql::new(
-        "SELECT id, file_id, revision, superseded_revision, version, change_type, path, blob_id FROM file_snapshots \
+        "SELECT id, file_id, revision, superseded_revision, version, change_type, path, blob_id, mode FROM file_snapshots \
          WHERE project_id = ",
     );
     sql.bind(project.0).push(" AND (revision, id) > (").bind(revision).push(", ").bind(id);
@@ -249,6 +254,7 @@ pub async fn versions(
             change_type: get(row, "change_type")?,
             path: get(row, "path")?,
             blob: get(row, "blob_id")?,
+            mode: get(row, "mode")?,
         })
     })
     .await

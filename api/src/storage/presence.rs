@@ -1,4 +1,4 @@
-//! `presences`: who listens at which server, where several serve one database. A SQLite file is one server's, and has none.
+//! `presences`: the users who listen at each server of one PostgreSQL. A SQLite file has one server, and no such table.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -10,10 +10,10 @@ use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::presence::{Person, Presence};
 
-/// Who listens to these projects, at all servers.
+/// The users who listen to these projects, at all servers.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Presence>> {
     if tx.is_sqlite() {
         return Ok(Vec::new());
@@ -33,20 +33,20 @@ pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Presenc
     tx.rows(sql).await?.iter().map(presence).collect()
 }
 
-/// Says who listens at a server, in place of what it said before, and forgets whoever was not seen since `stale`. It is the
-/// server that says so and no caller. Nothing happens on SQLite.
+/// Replaces what a server wrote before, and removes what was not written again since `stale`. The server writes it and no
+/// caller. Does nothing on SQLite.
 ///
 /// # Errors
-/// `Internal` where the database fails.
+/// As the database.
 pub async fn keep(
     db: &Db,
     server: Uuid,
-    here: Vec<(ProjectId, Person)>,
+    people: Vec<(ProjectId, Person)>,
     now: DateTime<Utc>,
     stale: DateTime<Utc>,
 ) -> Result<()> {
     let texts = |pick: fn(&(ProjectId, Person)) -> String| {
-        let texts: Vec<_> = here.iter().map(pick).collect();
+        let texts: Vec<_> = people.iter().map(pick).collect();
         format!("{{{}}}", texts.join(","))
     };
     let mut sql = Sql::new("SELECT keep_presences(");

@@ -48,21 +48,30 @@ fn columns(sql: &mut Sql, tx: &Tx) {
 /// `Internal` where the database fails.
 pub async fn ensure(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     let claims = &tx.actor.claims;
-    let mut sql = Sql::new(
-        "INSERT INTO user_profiles (id, email, full_name, avatar_url, claims_at, created_at, updated_at) VALUES (",
-    );
-    sql.bind(tx.me()).push(", ").bind(claims.email.clone()).push(", ");
-    sql.bind(claims.shown_name()).push(", ").bind(claims.avatar_url.clone()).push(", ").bind(issued_at(tx));
-    sql.push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (id) DO NOTHING");
-    tx.execute(sql).await?;
+    const PROFILE: &str = "INSERT INTO user_profiles (id, email, full_name, avatar_url, claims_at, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (id) DO NOTHING";
+    let profile = [
+        tx.me().into(),
+        claims.email.clone().into(),
+        claims.shown_name().into(),
+        claims.avatar_url.clone().into(),
+        issued_at(tx).into(),
+        now.into(),
+    ];
+    tx.execute(Sql::with(PROFILE, profile)).await?;
+    const PREFERENCES: &str = "INSERT INTO user_preferences (user_id, editor_theme, auto_save_enabled, \
+        notification_preferences, ui_preferences, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (user_id) DO NOTHING";
     let unset = Preferences::unset(now);
-    let mut sql = Sql::new(
-        "INSERT INTO user_preferences (user_id, editor_theme, auto_save_enabled, notification_preferences, ui_preferences, created_at, updated_at) VALUES (",
-    );
-    sql.bind(tx.me()).push(", ").bind(unset.editor_theme).push(", ").bind(unset.auto_save_enabled).push(", ");
-    sql.bind(unset.notification_preferences).push(", ").bind(unset.ui_preferences);
-    sql.push(", ").bind(now).push(", ").bind(now).push(") ON CONFLICT (user_id) DO NOTHING");
-    tx.execute(sql).await?;
+    let preferences = [
+        tx.me().into(),
+        unset.editor_theme.into(),
+        unset.auto_save_enabled.into(),
+        unset.notification_preferences.into(),
+        unset.ui_preferences.into(),
+        now.into(),
+    ];
+    tx.execute(Sql::with(PREFERENCES, preferences)).await?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::access::{self, is_member};
 use super::chat::Conversation;
 use super::collaborator;
-use super::db::{Db, Tx, fail, unknown};
+use super::db::{Db, Size, Tx, fail, unknown};
 use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::actor::Actor;
@@ -31,7 +31,7 @@ pub enum Target {
     /// By one of its agent configurations.
     AgentConfiguration(AgentConfigurationId),
     /// By a message that is being written in one of its sessions.
-    GrowingMessage(MessageId),
+    StreamingMessage(MessageId),
 }
 
 impl Target {
@@ -43,7 +43,7 @@ impl Target {
             Self::File(id) => ("file", id.0, "project_files"),
             Self::Snapshot(id) => ("snapshot", id.0, "project_snapshots"),
             Self::AgentConfiguration(id) => ("configuration", id.0, "agent_configurations"),
-            Self::GrowingMessage(id) => ("growing_message", id.0, "growing_messages"),
+            Self::StreamingMessage(id) => ("growing_message", id.0, "growing_messages"),
         }
     }
 
@@ -115,14 +115,14 @@ pub struct Locked {
 /// `Internal` if the database fails.
 pub async fn begin(
     db: &Db,
-    actor: &Actor,
+    (actor, size): (&Actor, Size),
     target: Target,
     purpose: Purpose,
     named: Named,
     now: DateTime<Utc>,
 ) -> Result<Option<(Tx, Locked)>> {
     if db.is_sqlite() {
-        let tx = db.write(actor).await?;
+        let tx = db.write(actor, size).await?;
         return match lock_file(&tx, target, purpose, named, now).await? {
             Some(locked) => Ok(Some(opened(tx, locked, purpose))),
             None => {

@@ -13,14 +13,17 @@ use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::Project;
-use crate::model::snapshot::{ProjectSnapshot, automatic_name, first_line};
+use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges, SnapshotFilter, automatic_name, first_line};
 
-/// A snapshot with the event of the revision that made it, which says who, when and for what; of the checkpoint of an imported
+/// A snapshot with the event of the revision that made it, which says who, when and for what; the checkpoint of an imported
 /// commit with the beginning of its message.
-const SELECT: &str = "SELECT s.*, e.created_at, e.actor_id, e.session_id, e.message_id, \
+const COLUMNS: &str = "s.*, e.created_at, e.actor_id, e.session_id, e.message_id, \
      e.kind = 'MESSAGE_ADDED' AS is_automatic, CASE WHEN e.kind = 'MESSAGE_ADDED' THEN (SELECT substr(m.content, 1, 1000) \
-     FROM chat_messages m WHERE m.id = e.message_id AND CAST(m.metadata AS text) LIKE '%\"commit\":%') END AS committed \
-     FROM project_snapshots s JOIN project_events e ON e.project_id = s.project_id AND e.revision = s.created_revision WHERE ";
+     FROM chat_messages m WHERE m.id = e.message_id AND CAST(m.metadata AS text) LIKE '%\"commit\":%') END AS committed";
+
+const FROM: &str = " FROM project_snapshots s JOIN project_events e ON e.project_id = s.project_id AND e.revision = s.created_revision";
+
+const NOT_DELETED: &str = " WHERE s.deleted_revision IS NULL AND ";
 
 const NEWEST_FIRST: Order = Order { columns: &[("s.created_revision", KeyKind::Number)], descending: true };
 
@@ -54,12 +57,18 @@ pub(super) fn hash(bytes: Vec<u8>) -> Result<Hash> {
     Hash::try_from(bytes).map_err(|_| Error::internal("the database holds a hash of a wrong length"))
 }
 
-/// The snapshots among `ids` in the actor's projects.
+fn select() -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(COLUMNS).push(FROM).push(NOT_DELETED);
+    sql
+}
+
+/// The snapshots among `ids` in the actor's projects that are not deleted.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSnapshot>> {
-    let mut sql = Sql::new(SELECT);
+    let mut sql = select();
     sql.push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "s.project_id", tx.me());
     let found = tx.rows(sql).await?.iter().map(snapshot).collect::<Result<Vec<_>>>()?;
@@ -67,36 +76,78 @@ pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSna
     Ok(found)
 }
 
-/// The snapshots that these revisions made.
+/// The snapshots that these revisions made, unless they are deleted.
 ///
 /// # Errors
 /// `Internal` where the database fails.
 pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<ProjectSnapshot>> {
-    let mut sql = Sql::new(SELECT);
+    let mut sql = select();
     sql.pairs("(s.project_id, s.created_revision)", revisions.iter().copied());
     tx.rows(sql).await?.iter().map(snapshot).collect()
 }
 
-/// Adds the condition that a snapshot was made at or before a revision.
-fn keep(sql: &mut Sql, until: Option<i32>) -> &mut Sql {
-    match until {
-        Some(until) => sql.push(" AND s.created_revision <= ").bind(until),
-        None => sql,
+/// The snapshots that these revisions made, renamed or deleted. A deleted one belongs to the revision that deleted it alone.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<(i32, ProjectSnapshot)>> {
+    let mut sql = Sql::new("SELECT c.event_revision, ");
+    sql.push(COLUMNS).push(" FROM (SELECT n.id, n.created_revision AS event_revision FROM project_snapshots n WHERE ");
+    sql.pairs("(n.project_id, n.created_revision)", revisions.iter().copied());
+    sql.push(" UNION ALL SELECT n.snapshot_id, n.revision FROM project_snapshot_changes n WHERE ");
+    sql.pairs("(n.project_id, n.revision)", revisions.iter().copied());
+    sql.push(") c JOIN project_snapshots s ON s.id = c.id JOIN project_events e ON e.project_id = s.project_id ");
+    sql.push(
+        "AND e.revision = s.created_revision WHERE s.deleted_revision IS NULL OR s.deleted_revision = c.event_revision",
+    );
+    let rows = tx.rows(sql).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "event_revision").map_err(fail)?, snapshot(row)?))).collect()
+}
+
+/// The name as a reader sees it.
+fn shown_name(tx: &Tx) -> String {
+    let (automatic, find) = match tx.is_sqlite() {
+        true => ("strftime('Auto-snapshot: %Y-%m-%d %H:%M', e.created_at)", "instr"),
+        false => ("to_char(e.created_at AT TIME ZONE 'UTC', '\"Auto-snapshot: \"YYYY-MM-DD HH24:MI')", "strpos"),
+    };
+    let (feed, spaces) = match tx.is_sqlite() {
+        true => ("char(10)", "' ' || char(9, 10, 13)"),
+        false => ("chr(10)", "' ' || chr(9) || chr(10) || chr(13)"),
+    };
+    format!(
+        "coalesce(s.name, CASE WHEN e.kind = 'MESSAGE_ADDED' THEN coalesce((SELECT nullif(substr(t.text, 1, \
+         {find}(t.text || {feed}, {feed}) - 1), '') FROM (SELECT ltrim(substr(m.content, 1, 1000), {spaces}) AS text \
+         FROM chat_messages m WHERE m.id = e.message_id AND CAST(m.metadata AS text) LIKE '%\"commit\":%') t), {automatic}) END)"
+    )
+}
+
+/// Adds the conditions of a filter.
+fn keep(tx: &Tx, sql: &mut Sql, filter: &SnapshotFilter) {
+    if let Some(until) = filter.until {
+        sql.push(" AND s.created_revision <= ").bind(until);
+    }
+    if let Some(message) = filter.message {
+        sql.push(" AND e.message_id = ").bind(message.0);
+    }
+    if let Some(search) = &filter.search {
+        let name = shown_name(tx);
+        sql.push(" AND (").contains(&name, search).push(" OR ").contains("s.description", search).push(")");
     }
 }
 
-/// The snapshots of each project, newest first, up to a revision where one is given.
+/// The snapshots of each project, newest first.
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list; `Internal` where the database fails.
 pub async fn page(
     tx: &Tx,
     projects: &[Member<'_>],
-    until: Option<i32>,
+    filter: &SnapshotFilter,
     page: &Page,
 ) -> Result<Vec<(ProjectId, Slice<ProjectSnapshot>)>> {
     let sql = pages(projects, NEWEST_FIRST, page, |sql, project| {
-        keep(sql.push(SELECT).push("s.project_id = ").bind(project), until);
+        sql.push("SELECT ").push(COLUMNS).push(FROM).push(NOT_DELETED).push("s.project_id = ").bind(project);
+        keep(tx, sql, filter);
     })?;
     let rows = tx.rows(sql).await?;
     let rows = rows.iter().map(|row| {
@@ -113,11 +164,12 @@ pub async fn page(
 pub async fn project_with_page(
     tx: &Tx,
     project: ProjectId,
-    until: Option<i32>,
+    filter: &SnapshotFilter,
     page: &Page,
 ) -> Result<Option<(Project, Slice<ProjectSnapshot>)>> {
     let select = |sql: &mut Sql| {
-        keep(sql.push(SELECT).push("s.project_id = ").bind(project.0), until);
+        sql.push("SELECT ").push(COLUMNS).push(FROM).push(NOT_DELETED).push("s.project_id = ").bind(project.0);
+        keep(tx, sql, filter);
     };
     let read = |row: &QueryResult| {
         let row = snapshot(row)?;
@@ -130,11 +182,47 @@ pub async fn project_with_page(
 ///
 /// # Errors
 /// `Internal` where the database fails.
-pub async fn count(tx: &Tx, projects: &[Member<'_>], until: Option<i32>) -> Result<Vec<(ProjectId, i64)>> {
-    let mut sql =
-        Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM project_snapshots s WHERE s.project_id IN ");
-    keep(sql.list(projects.iter().copied()), until).push(" GROUP BY s.project_id");
+pub async fn count(tx: &Tx, projects: &[Member<'_>], filter: &SnapshotFilter) -> Result<Vec<(ProjectId, i64)>> {
+    let mut sql = Sql::new("SELECT s.project_id AS parent, count(*) AS n");
+    sql.push(FROM).push(NOT_DELETED).push("s.project_id IN ").list(projects.iter().copied());
+    keep(tx, &mut sql, filter);
+    sql.push(" GROUP BY s.project_id");
     Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
+}
+
+/// Renames a snapshot of a locked project.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn rename(tx: &Tx, id: ProjectSnapshotId, changes: SnapshotChanges) -> Result<()> {
+    for (column, value) in [("name", changes.name), ("description", changes.description)] {
+        if let Some(value) = value {
+            let mut sql = Sql::new("UPDATE project_snapshots SET ");
+            sql.push(column).push(" = ").bind(value).push(" WHERE id = ").bind(id.0);
+            tx.execute(sql).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a snapshot of a locked project. The revision that it names stays.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn delete(tx: &Tx, id: ProjectSnapshotId, revision: i32) -> Result<()> {
+    const DELETE: &str = "UPDATE project_snapshots SET deleted_revision = $2 WHERE id = $1";
+    tx.execute(Sql::with(DELETE, [id.0.into(), revision.into()])).await?;
+    Ok(())
+}
+
+/// Notes which snapshot the newest revision of a locked project has renamed or deleted.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn note_change(tx: &Tx, project: ProjectId, revision: i32, id: ProjectSnapshotId) -> Result<()> {
+    const NOTE: &str = "INSERT INTO project_snapshot_changes (project_id, revision, snapshot_id) VALUES ($1, $2, $3)";
+    tx.execute(Sql::with(NOTE, [project.0.into(), revision.into(), id.0.into()])).await?;
+    Ok(())
 }
 
 /// Adds a snapshot. Its event is the caller's to append.

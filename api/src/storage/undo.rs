@@ -1,14 +1,16 @@
-//! `project_undos`: which revisions a revision takes back.
+//! `project_undos` and `project_undone_files`: which revisions, and what they did to which files, a revision takes back.
 
 use std::collections::HashMap;
+
+use sea_orm::QueryResult;
 
 use super::access::Member;
 use super::db::Tx;
 use super::file::get;
 use super::sql::{self, Sql};
 use crate::model::error::Result;
-use crate::model::event::Undos;
-use crate::model::ids::ProjectId;
+use crate::model::event::{UndoneFiles, Undos};
+use crate::model::ids::{FileId, ProjectId};
 use crate::model::names::EventKind;
 
 /// What was taken back in each of these projects.
@@ -27,13 +29,47 @@ pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<HashMap<Pro
     Ok(pairs.into_iter().map(|(project, pairs)| (project, Undos::new(&pairs))).collect())
 }
 
-/// Notes what the newest revision of a locked project takes back.
+/// Which changes of files are taken back in a project.
 ///
 /// # Errors
 /// `Internal` if the database fails.
-pub async fn note(tx: &Tx, project: ProjectId, revision: i32, undone: &[i32]) -> Result<()> {
+pub async fn files(tx: &Tx, project: Member<'_>) -> Result<UndoneFiles> {
+    let mut sql =
+        Sql::new("SELECT u.revision, u.undone_revision, u.file_id FROM project_undone_files u WHERE u.project_id = ");
+    sql.bind(project);
+    let row =
+        |row: &QueryResult| Ok((get(row, "revision")?, get(row, "undone_revision")?, FileId(get(row, "file_id")?)));
+    Ok(UndoneFiles::new(tx.rows(sql).await?.iter().map(row).collect::<Result<_>>()?))
+}
+
+/// How many files each of these revisions changed, unless it changed none.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn changed_files(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Result<HashMap<i32, usize>> {
+    let mut counts = HashMap::new();
+    for revisions in revisions.chunks(sql::ROWS_PER_STATEMENT) {
+        let mut sql = Sql::new("SELECT v.revision, count(*) AS n FROM file_snapshots v WHERE v.project_id = ");
+        sql.bind(project).push(" AND v.revision IN ").list(revisions.iter().copied()).push(" GROUP BY v.revision");
+        for row in tx.rows(sql).await? {
+            counts.insert(get(&row, "revision")?, usize::try_from(get::<i64>(&row, "n")?).unwrap_or_default());
+        }
+    }
+    Ok(counts)
+}
+
+/// Notes what the newest revision of a locked project takes back: revisions, and what these did to which files.
+///
+/// # Errors
+/// `Internal` if the database fails.
+pub async fn note(tx: &Tx, project: ProjectId, revision: i32, undone: &[i32], changes: &[(i32, FileId)]) -> Result<()> {
     let rows = undone.iter().map(|undone| [project.0.into(), revision.into(), (*undone).into()]);
     for sql in sql::insert("project_undos", ["project_id", "revision", "undone_revision"], rows, "") {
+        tx.execute(sql).await?;
+    }
+    let rows = changes.iter().map(|(of, file)| [project.0.into(), revision.into(), (*of).into(), file.0.into()]);
+    let columns = ["project_id", "revision", "undone_revision", "file_id"];
+    for sql in sql::insert("project_undone_files", columns, rows, "") {
         tx.execute(sql).await?;
     }
     Ok(())

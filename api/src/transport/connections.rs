@@ -27,6 +27,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::read_limit::{Limited, ReadLimit};
 use crate::config::listen::Address;
 
 /// Pause after a failed accept, for example when the limit on open files is reached.
@@ -176,8 +177,11 @@ async fn serve_one(
     shutdown: CancellationToken,
 ) {
     let router = TowerToHyperService::new(router);
+    let limit = ReadLimit::default();
+    let stream = Limited::new(stream, limit.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(limit.clone());
         // Some clients look for `Sec-WebSocket-Protocol` in the response in the same letter case as they sent it.
         let upgrade = request.headers().contains_key(UPGRADE).then(|| request.extensions().clone());
         let answer = router.call(request);

@@ -1,5 +1,6 @@
 //! GraphiQL at `/`, with its files under `/graphiql/`. Its URLs are relative, so that it works behind a proxy that
-//! strips a path prefix.
+//! strips a path prefix. Below a prefix without a final slash, relative URLs would lead to the parent path, and the
+//! server does not see the prefix. So the page adds the slash itself before it loads anything.
 //!
 //! The page and its script are part of this repository (`api/graphiql/`). GraphiQL, React and the WebSocket client are
 //! prebuilt npm files: `build.rs` embeds them, and then the page loads nothing from other hosts. A binary built without
@@ -20,7 +21,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 include!(concat!(env!("OUT_DIR"), "/graphiql_assets.rs"));
@@ -73,6 +74,10 @@ pub const EXAMPLES: &[Example] = &[
     example!("10-agent"),
     example!("11-streaming-answer"),
 ];
+
+/// What the page runs first.
+const ADD_SLASH: &str =
+    "location.pathname.endsWith('/') || location.replace(location.pathname + '/' + location.search + location.hash)";
 
 const CDN: &str = "https://cdn.jsdelivr.net";
 
@@ -178,6 +183,7 @@ fn page_html(embedded: bool) -> String {
         "<span id=\"notice\">Built without npm: this page loads GraphiQL from cdn.jsdelivr.net.</span>"
     };
     include_str!("../../graphiql/index.html")
+        .replace("<!-- add slash -->", &format!("<script>{ADD_SLASH}</script>"))
         .replace("<!-- assets -->", &tags.join("\n    "))
         .replace("<!-- notice -->", notice)
 }
@@ -185,9 +191,10 @@ fn page_html(embedded: bool) -> String {
 /// The Content-Security-Policy of the page (<https://www.w3.org/TR/CSP3/>).
 fn content_security_policy(embedded: bool) -> String {
     let cdn = if embedded { String::new() } else { format!(" {CDN}") };
+    let own = BASE64_STANDARD.encode(Sha256::digest(ADD_SLASH));
     // GraphiQL's style sheet contains its fonts and a few images as data: URLs.
     format!(
-        "default-src 'none'; script-src 'self'{cdn}; style-src 'self'{cdn}; img-src 'self' data:; font-src data:; \
+        "default-src 'none'; script-src 'self' 'sha256-{own}'{cdn}; style-src 'self'{cdn}; img-src 'self' data:; font-src data:; \
          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 }
@@ -204,7 +211,6 @@ fn examples_json() -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use base64::prelude::BASE64_STANDARD;
     use sha2::Sha384;
 
     use super::*;

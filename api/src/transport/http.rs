@@ -34,6 +34,7 @@ use super::{
     auth,
     coding::{self, Coding, Failure},
     operation::{self, Outcome},
+    read_limit::ReadLimit,
     router::{AppState, RequestId},
     single,
     sse::{self, Format},
@@ -104,6 +105,7 @@ struct Batch {
 pub async fn graphql(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
+    Extension(read_limit): Extension<ReadLimit>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
@@ -114,6 +116,7 @@ pub async fn graphql(
         return websocket::upgrade(
             State(state),
             Extension(RequestId(id)),
+            Extension(read_limit),
             ConnectInfo(peer),
             parts.headers,
             parts.uri,
@@ -305,8 +308,8 @@ async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, 
     let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
     let keep = Keep::of(&request).cloned();
     let document = operation::document_of(&request);
-    let request = context::attach(request, &state.services, actor.cloned(), None);
-    let response = measured.run(execution::run(&state.schema, &state.limits, request)).await;
+    let request = context::attach(request, &state.services, &state.executor.live, actor.cloned(), None);
+    let response = measured.run(execution::run(&state.executor.schema, &state.limits, request)).await;
     let outcome = operation::settle(response, document.as_ref(), name.as_deref(), id);
     if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
         keep.keep();

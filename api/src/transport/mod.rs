@@ -7,6 +7,7 @@
 pub mod auth;
 mod coding;
 pub mod connections;
+pub mod executor;
 pub mod graphiql;
 pub mod health;
 pub mod http;
@@ -15,6 +16,7 @@ pub mod listening;
 mod measure;
 mod operation;
 mod origin;
+pub mod read_limit;
 pub mod router;
 pub mod single;
 pub mod sse;

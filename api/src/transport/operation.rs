@@ -236,7 +236,8 @@ pub fn request(parameters: Parameters<'_>) -> Result<Request, Error> {
     Ok(request)
 }
 
-fn lone_surrogate(field: &str) -> Error {
+/// The error for a string with half of a character.
+pub fn lone_surrogate(field: &str) -> Error {
     let message = format!(
         "`{field}` contains a lone surrogate (an escape from \\ud800 to \\udfff without its other half), which is not \
          valid Unicode."
@@ -353,6 +354,11 @@ fn located(faults: Vec<Fault>) -> Vec<ServerError> {
         let error = match fault.kind {
             FaultKind::Syntax => coded(PARSE_FAILED, fault.message),
             FaultKind::Invalid => coded(VALIDATION_FAILED, fault.message),
+            FaultKind::Literal(field) => {
+                let mut error = coded(VALIDATION_FAILED, fault.message);
+                error.extensions.get_or_insert_default().set("field", field);
+                error
+            }
             FaultKind::Input(field) => input_error(&field, fault.message),
         };
         ServerError { locations: vec![fault.pos], ..error }

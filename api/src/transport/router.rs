@@ -34,12 +34,13 @@ use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
-    auth::Verifier, graphiql, health, http, listening::Groups, operation, origin, single::Streams, throttle::Throttle,
+    auth::Verifier, executor::Executor, graphiql, health, http, operation, origin, single::Streams, throttle::Throttle,
     websocket,
 };
 use crate::{
     domain::Services,
-    graphql::{documents::Documents, schema::AppSchema},
+    graphql::documents::Documents,
+    live::fan_out::SharedSubscriptions,
     model::{clock, limits::Limits},
 };
 
@@ -64,8 +65,8 @@ const MIN_COMPRESSED_BYTES: u64 = 1024;
 /// State shared by all endpoints.
 #[derive(Clone)]
 pub struct AppState {
-    /// The schema that executes the operations.
-    pub schema: AppSchema,
+    /// Executes operations.
+    pub executor: Executor,
     /// Known documents.
     pub documents: Arc<Documents>,
     /// The use cases.
@@ -77,7 +78,7 @@ pub struct AppState {
     /// Limits on requests.
     pub limits: Arc<Limits>,
     /// Shared subscriptions.
-    pub groups: Groups,
+    pub shared_subscriptions: SharedSubscriptions,
     /// Event streams in single-connection mode.
     pub streams: Streams,
     /// Origins of other sites whose pages can call this server, as browsers send them ("https://ide.example.com").

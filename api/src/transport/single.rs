@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{
     auth,
-    listening::{self, Step},
+    listening::{self, Connection, Step},
     router::AppState,
     sse::Format,
     throttle::OpenSocket,
@@ -56,8 +56,9 @@ struct Reserved {
     /// Its place among its user's sockets.
     _place: Option<OpenSocket>,
     sender: UnboundedSender<Started>,
-    /// Taken by who opens it.
+    /// Taken when it is opened.
     receiver: Mutex<Option<UnboundedReceiver<Started>>>,
+    connection: Connection,
     /// The operations under way, by the client's ids.
     running: Mutex<HashMap<String, AbortHandle>>,
 }
@@ -133,7 +134,7 @@ pub async fn answer(
 }
 
 async fn reserve(state: &AppState, actor: Option<&Actor>) -> Result<Response, Refused> {
-    // Whoever has no token could reserve without an end.
+    // Without a token anybody could reserve without an end.
     let Some(actor) = actor else {
         let message = "Sign in: send `Authorization: Bearer TOKEN`.";
         return Err(Refused(StatusCode::UNAUTHORIZED, Error::Unauthenticated(message.to_owned())));
@@ -149,6 +150,7 @@ async fn reserve(state: &AppState, actor: Option<&Actor>) -> Result<Response, Re
         _place: Some(place),
         sender,
         receiver: Mutex::new(Some(receiver)),
+        connection: Connection::default(),
         running: Mutex::default(),
     };
     state.streams.lock().insert(token.clone(), Arc::new(reserved));
@@ -206,7 +208,7 @@ pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request
         }
         running.insert(id.clone(), handle);
     }
-    let steps = match listening::start(state, actor, request, clock::new_id().to_string(), None) {
+    let steps = match listening::start(state, &reserved.connection, actor, request, clock::new_id().to_string(), None) {
         Ok(steps) => steps,
         Err(errors) => stream::once(async move { Step::Failed(errors) }).boxed(),
     };
@@ -290,7 +292,7 @@ fn body(
                 }
             };
             match step {
-                Step::Result(answer) => yield next(&id, &answer.payload),
+                Step::Result(result) => yield next(&id, result.payload()),
                 Step::Failed(errors) => {
                     yield next(&id, &Format::refused(errors));
                     yield complete(&id);

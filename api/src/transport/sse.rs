@@ -3,8 +3,8 @@
 //! `multipart/mixed` too, as Apollo's clients ask for it
 //! (<https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol>).
 //!
-//! Each event of a subscription has its revision as its id, so that an `EventSource` that comes back says by `Last-Event-ID`
-//! what it has heard. When the server stops, or the database is away for long, an answer ends without having been completed, and
+//! Each event of a subscription has its position as its id, so that an `EventSource` that comes back resumes after its
+//! `Last-Event-ID`. When the server stops, or the database is away for long, an answer ends without having been completed, and
 //! the client comes back.
 
 use async_graphql::{Request, ServerError, parser::types::OperationType};
@@ -21,12 +21,13 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::{
     auth,
-    listening::{self, Step},
+    listening::{self, Connection, Step},
     operation,
     router::AppState,
 };
 use crate::{
     domain::profile,
+    live::source::Position,
     model::{actor::Actor, error::Error},
 };
 
@@ -42,7 +43,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The one that a client accepts; none where it accepts neither.
+    /// The one that a client accepts; `None` if it accepts neither.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).find_map(|range| {
@@ -65,8 +66,8 @@ impl Format {
         })
     }
 
-    /// The one that this operation is to be answered in: of what ends with one result, events alone, and only for who does not
-    /// take JSON, whose answer has a status and can be compressed.
+    /// The format of the answer to this operation. One that ends with one result comes as events, and only to a client that does
+    /// not accept JSON: that has a status and can be compressed.
     pub fn of(state: &AppState, headers: &HeaderMap, request: &mut Request, takes_json: bool) -> Option<Self> {
         let format = Self::accepted(headers)?;
         let is_subscription = matches!(
@@ -91,7 +92,7 @@ impl Format {
         }
     }
 
-    /// What keeps proxies from taking the connection for dead, and notices where it is.
+    /// Keeps proxies from taking the connection for dead, and notices if it is.
     pub fn heartbeat(self) -> Bytes {
         match self {
             Self::Events => Bytes::from_static(b":\n\n"),
@@ -99,10 +100,10 @@ impl Format {
         }
     }
 
-    fn result(self, payload: &str, revision: Option<i32>) -> Bytes {
-        match (self, revision) {
-            (Self::Events, Some(revision)) => {
-                format!("id: {revision}\nevent: next\ndata: {payload}\n\n").into_bytes().into()
+    fn result(self, payload: &str, position: Option<Position>) -> Bytes {
+        match (self, position) {
+            (Self::Events, Some(position)) => {
+                format!("id: {}\nevent: next\ndata: {payload}\n\n", position.number()).into_bytes().into()
             }
             (Self::Events, None) => format!("event: next\ndata: {payload}\n\n").into_bytes().into(),
             (Self::Parts, _) => part(&format!(r#"{{"payload":{payload}}}"#)),
@@ -157,17 +158,17 @@ pub async fn open(
     headers: &HeaderMap,
     id: &str,
 ) -> Result<Response, Error> {
-    let heard = headers.get(LAST_EVENT_ID).filter(|heard| !heard.is_empty()).map(|heard| {
-        let revision = heard.to_str().ok().and_then(|heard| heard.parse::<i32>().ok());
-        revision.ok_or_else(|| Error::bad_input("last-event-id", "This must be the id of an event: a revision."))
+    let resume = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()).map(|last| {
+        let position = last.to_str().ok().and_then(|last| last.parse::<i32>().ok());
+        position.ok_or_else(|| Error::bad_input("last-event-id", "This must be the id of an event: its position."))
     });
-    let heard = heard.transpose()?;
+    let resume = resume.transpose()?;
     if let Some(actor) = &actor {
         profile::meet(&state.services, actor).await;
     }
     let place = actor.as_ref().map(|actor| state.throttle.open_socket(actor.user_id)).transpose()?;
     let token_time = auth::time_left(actor.as_ref());
-    let steps = listening::start(state, actor, request, id.to_owned(), heard);
+    let steps = listening::start(state, &Connection::default(), actor, request, id.to_owned(), resume);
     let body = body(state.clone(), format, steps, token_time, id.to_owned()).map(move |bytes| {
         // Held for as long as the answer goes on.
         let _place = &place;
@@ -223,7 +224,7 @@ fn body(
                 }
             };
             match step {
-                Step::Result(answer) => yield format.result(&answer.payload, answer.revision),
+                Step::Result(result) => yield format.result(result.payload(), result.position),
                 Step::Failed(errors) => {
                     yield format.errors(errors);
                     yield format.end();
@@ -264,7 +265,7 @@ mod tests {
         let body = [
             Format::Parts.opening(),
             Format::Parts.heartbeat(),
-            Format::Parts.result("{}", Some(1)),
+            Format::Parts.result("{}", Some(Position::Revision(1))),
             Format::Parts.end(),
         ];
         let part = |json: &str| format!("--graphql\r\nContent-Type: application/json\r\n\r\n{json}\r\n");

@@ -42,8 +42,9 @@ use tracing::Instrument;
 
 use super::{
     auth,
-    listening::{self, Step},
+    listening::{self, Connection, Step},
     operation, origin,
+    read_limit::ReadLimit,
     router::{AppState, RequestId},
     throttle::{Address, OpenSocket},
     values,
@@ -68,6 +69,8 @@ const MAX_WAITING: usize = 64;
 const MAX_ECHO_BYTES: usize = 1024;
 /// Room for reading and for writing that each socket keeps, in bytes; a message may be larger.
 const BUFFER_BYTES: usize = 4 * 1024;
+/// How much longer than its text a message can be, with pings beside it, in bytes.
+const FRAMING_BYTES: usize = 1024;
 /// Longest reason of a close frame, in bytes (RFC 6455, section 5.5: 125 for the payload, 2 of them for the code).
 const MAX_REASON_BYTES: usize = 123;
 
@@ -100,7 +103,7 @@ enum End {
     Close(Close),
     /// The client has closed it, and waits for the answer that the library has made.
     ClosedByPeer,
-    /// There is no one to say anything to.
+    /// The client is gone.
     Gone,
 }
 
@@ -137,6 +140,12 @@ enum ToClient<'a> {
         id: &'a str,
         payload: &'a [ServerError],
     },
+    /// The error of an operation whose id is no text, and is named as it was sent.
+    #[serde(rename = "error")]
+    ErrorOfBrokenId {
+        id: &'a RawValue,
+        payload: &'a [ServerError],
+    },
     Complete {
         id: &'a str,
     },
@@ -146,7 +155,7 @@ enum ToClient<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Refreshed {
-    /// In seconds since the epoch, as the token's `exp` has it; null where the socket has no user.
+    /// In seconds since the epoch, as the token's `exp` has it; null if the socket has no user.
     token_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ServerError>,
@@ -157,10 +166,11 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Makes a WebSocket of the request, where the page that asks for it may have one.
+/// Makes a WebSocket of the request, if its page may have one.
 pub async fn upgrade(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
+    Extension(read_limit): Extension<ReadLimit>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     uri: Uri,
@@ -176,7 +186,7 @@ pub async fn upgrade(
     let address = state.throttle.address(peer.ip(), &headers);
     let place = match state.throttle.open_unknown_socket(address) {
         Ok(place) => place,
-        // Who only opens sockets shall cost no more than this.
+        // A client that only opens sockets costs no more than this.
         Err(often) => {
             let retry_after = [(RETRY_AFTER, INIT_TIME.as_secs().to_string())];
             return (StatusCode::TOO_MANY_REQUESTS, retry_after, format!("{}\n", often.message())).into_response();
@@ -197,6 +207,7 @@ pub async fn upgrade(
     }
     // A token in the handshake is looked at when the connection is initialised: a browser cannot see a handshake's status.
     let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
+    read_limit.set(state.limits.max_anonymous_body_bytes.saturating_add(FRAMING_BYTES));
     let task = state.tasks.token();
     let open = Held::new(&state.services.metrics().sockets);
     let serve = move |socket: WebSocket| async move {
@@ -208,12 +219,14 @@ pub async fn upgrade(
             token,
             address,
             place,
+            read_limit,
             sink,
             stream,
             waiting: VecDeque::new(),
             is_flushed: true,
             phase: Phase::Opened,
             deadline: Instant::now() + INIT_TIME,
+            connection: Connection::default(),
             operations: SelectAll::new(),
             running: HashMap::new(),
         };
@@ -240,6 +253,8 @@ struct Socket {
     address: Option<Address>,
     /// Its place among its user's sockets, or among its address's while it has no user.
     place: Option<OpenSocket>,
+    /// How much the client may send before `connection_init` is acknowledged.
+    read_limit: ReadLimit,
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
     /// Messages that the network has not taken yet.
@@ -249,6 +264,7 @@ struct Socket {
     phase: Phase,
     /// When `connection_init` must have come, and after it when the token ends.
     deadline: Instant,
+    connection: Connection,
     operations: SelectAll<BoxStream<'static, (String, Step)>>,
     /// The operations under way, by the client's ids.
     running: HashMap<String, AbortHandle>,
@@ -272,7 +288,7 @@ impl Socket {
         let finish = async {
             match end {
                 End::Close(close) => {
-                    // What was said before is heard before.
+                    // Everything before the close frame arrives before it.
                     if poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).await.is_err() {
                         return;
                     }
@@ -286,7 +302,7 @@ impl Socket {
             }
             while let Some(Ok(_)) = self.stream.next().await {}
         };
-        // A peer that does not answer in time has been told what there was to tell.
+        // A peer that does not answer in time has received everything.
         let _ = timeout(CLOSE_TIME, finish).await;
     }
 
@@ -299,12 +315,15 @@ impl Socket {
         let shutdown = self.state.shutdown.clone();
         let mut shutdown = pin!(shutdown.cancelled());
         let mut deadline = pin!(sleep_until(self.deadline));
+        let read_limit = self.read_limit.clone();
+        let mut exceeded = pin!(read_limit.exceeded());
         loop {
             if deadline.deadline() != self.deadline {
                 deadline.as_mut().reset(self.deadline);
             }
             tokio::select! {
                 () = &mut shutdown => return Close::new(GOING_AWAY, "The server is stopping").into(),
+                () = &mut exceeded => return self.too_big_before_init().into(),
                 () = &mut deadline => match &self.phase {
                     Phase::Opened => return Close::new(INIT_TIMEOUT, "Connection initialisation timeout").into(),
                     Phase::Acknowledged(Some(_)) => return Close::new(FORBIDDEN, "The token has expired").into(),
@@ -372,10 +391,12 @@ impl Socket {
         };
         let limit = self.state.limits.max_anonymous_body_bytes;
         if text.len() > limit && !matches!(self.phase, Phase::Acknowledged(_)) {
-            let reason = format!("Before connection_init: at most {limit} bytes (--max-anonymous-body-bytes)");
-            return Err(Close::new(TOO_BIG, reason).into());
+            return Err(self.too_big_before_init().into());
         }
-        let message = parse(&text).map_err(|reason| Close::new(BAD_REQUEST, format!("Invalid message: {reason}")))?;
+        let message = match parse(&text) {
+            Ok(message) => message,
+            Err(reason) => return self.unreadable(&text, &reason).map_err(End::from),
+        };
         match message {
             FromClient::ConnectionInit { payload } => {
                 if matches!(self.phase, Phase::Acknowledged(_)) {
@@ -384,11 +405,11 @@ impl Socket {
                 self.initialise(&payload).await?;
             }
             FromClient::Ping { payload } => {
-                let said = payload.and_then(|payload| serde_json::from_str(payload.get()).ok()).unwrap_or_default();
-                match auth::from_payload(&said) {
+                let stated = payload.and_then(|payload| serde_json::from_str(payload.get()).ok()).unwrap_or_default();
+                match auth::from_payload(&stated) {
                     Ok(None) => {
                         let payload = payload.filter(|_| text.len() <= MAX_ECHO_BYTES);
-                        self.say(&ToClient::Pong { payload });
+                        self.send_message(&ToClient::Pong { payload });
                     }
                     Ok(Some(token)) => self.refresh(Ok(token)).await,
                     Err(error) => self.refresh(Err(error)).await,
@@ -405,12 +426,26 @@ impl Socket {
         Ok(())
     }
 
+    fn too_big_before_init(&self) -> Close {
+        let limit = self.state.limits.max_anonymous_body_bytes;
+        Close::new(TOO_BIG, format!("Before connection_init: at most {limit} bytes (--max-anonymous-body-bytes)"))
+    }
+
+    /// Handles an unreadable message. If only its id is invalid, the operation gets an error; otherwise the socket closes.
+    fn unreadable(&mut self, text: &str, reason: &str) -> Result<(), Close> {
+        let id = broken_id(text).filter(|_| matches!(self.phase, Phase::Acknowledged(_)));
+        let Some(id) = id else { return Err(Close::new(BAD_REQUEST, format!("Invalid message: {reason}"))) };
+        let error = operation::refusal(&operation::lone_surrogate("id"), &self.id);
+        self.send_message(&ToClient::ErrorOfBrokenId { id, payload: &[error] });
+        Ok(())
+    }
+
     async fn initialise(&mut self, payload: &serde_json::Value) -> Result<(), Close> {
         let (state, address) = (self.state.clone(), self.address);
         let token = match (auth::from_payload(payload), &self.token) {
             (Ok(None), Ok(token)) => Ok(token.as_deref()),
             (Ok(None), Err(error)) => Err(error.clone()),
-            (said, _) => said,
+            (stated, _) => stated,
         };
         let actor = match token {
             Ok(Some(token)) => state.verifier.verify(token).await.map(Some),
@@ -425,11 +460,12 @@ impl Socket {
         }
         self.deadline = Instant::now() + auth::time_left(actor.as_ref());
         self.phase = Phase::Acknowledged(actor);
-        self.say(&ToClient::ConnectionAck);
+        self.read_limit.lift();
+        self.send_message(&ToClient::ConnectionAck);
         Ok(())
     }
 
-    /// How a socket ends that is not initialised: for good, or to try again where it was not the token that was amiss.
+    /// How a socket ends that is not initialised: for good, or to try again if the token was not the reason.
     fn refused(&self, error: Error) -> Close {
         let error = match error {
             Error::Unauthenticated(_) => {
@@ -456,7 +492,7 @@ impl Socket {
             Phase::Acknowledged(Some(actor)) => Some(actor.expires_at),
             Phase::Acknowledged(None) | Phase::Opened => None,
         };
-        self.say(&ToClient::Refreshed { payload: Refreshed { token_expires_at, error } });
+        self.send_message(&ToClient::Refreshed { payload: Refreshed { token_expires_at, error } });
     }
 
     async fn fresh(&mut self, token: Result<&str, Error>) -> Result<Actor, Error> {
@@ -486,7 +522,7 @@ impl Socket {
         };
         if let Err(error) = values::check(payload, self.state.limits.max_json_values) {
             let error = operation::refusal(&error, &self.id);
-            self.say(&ToClient::Error { id: &id, payload: &[error] });
+            self.send_message(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }
         let request = match operation::read(payload) {
@@ -494,7 +530,7 @@ impl Socket {
             // A text that was cut inside a character is no reason to end what else the client listens to.
             Err(error) if operation::has_lone_surrogate(payload) && !self.running.contains_key(&id) => {
                 let error = operation::refusal(&error, &self.id);
-                self.say(&ToClient::Error { id: &id, payload: &[error] });
+                self.send_message(&ToClient::Error { id: &id, payload: &[error] });
                 return Ok(());
             }
             Err(error) => return Err(Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message()))),
@@ -503,36 +539,36 @@ impl Socket {
             return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
         }
         let request_id = clock::new_id().to_string();
-        // An operation that has ended is dropped a little later, so it counts only where there are very many of them.
+        // An operation that has ended is dropped a little later, so it counts only if there are very many of them.
         let limit = self.state.limits.max_socket_operations;
         if self.running.len() >= limit || self.operations.len() >= limit.saturating_mul(2) {
             let message = format!("A socket may have {limit} operations under way (--max-socket-operations).");
             let error = operation::refusal(&Error::RateLimited { message, retry_after: None }, &request_id);
-            self.say(&ToClient::Error { id: &id, payload: &[error] });
+            self.send_message(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }
         if let Err(often) = self.state.throttle.admit(actor.as_ref(), self.address, 1) {
             let error = operation::refusal(&often.error, &request_id);
-            self.say(&ToClient::Error { id: &id, payload: &[error] });
+            self.send_message(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
         }
-        match listening::start(&self.state, actor.clone(), request, request_id, None) {
+        match listening::start(&self.state, &self.connection, actor.clone(), request, request_id, None) {
             Ok(steps) => {
                 let (steps, handle) = stream::abortable(steps);
                 self.running.insert(id.clone(), handle);
                 let tag = move |step| (id.clone(), step);
                 self.operations.push(steps.map(tag).boxed());
             }
-            Err(errors) => self.say(&ToClient::Error { id: &id, payload: &errors }),
+            Err(errors) => self.send_message(&ToClient::Error { id: &id, payload: &errors }),
         }
         Ok(())
     }
 
     /// # Errors
-    /// How the socket ends where the client is to come back.
+    /// How the socket ends if the client is to come back.
     fn stepped(&mut self, id: &str, step: Step) -> Result<(), Close> {
         match step {
-            Step::Result(answer) => self.tell(id, &answer.payload),
+            Step::Result(result) => self.deliver(id, result.payload()),
             // By an `error` clients end an operation for good; from this close they come back.
             Step::Interrupted => return Err(Close::new(TRY_AGAIN_LATER, "The database is away: try again later")),
             // An error ends the operation, without a `complete`.
@@ -540,11 +576,11 @@ impl Socket {
                 if let Some(operation) = self.running.remove(id) {
                     operation.abort();
                 }
-                self.say(&ToClient::Error { id, payload: &errors });
+                self.send_message(&ToClient::Error { id, payload: &errors });
             }
             Step::Done => {
                 self.running.remove(id);
-                self.say(&ToClient::Complete { id });
+                self.send_message(&ToClient::Complete { id });
             }
         }
         Ok(())
@@ -555,14 +591,14 @@ impl Socket {
         self.is_flushed = false;
     }
 
-    /// Sends a result. Others are sent the same bytes, so they are not read again.
-    fn tell(&mut self, id: &str, payload: &str) {
+    /// Sends a result. Others receive the same bytes, so they are not read again.
+    fn deliver(&mut self, id: &str, payload: &str) {
         let id = serde_json::Value::from(id).to_string();
         let parts = [r#"{"type":"next","id":"#, &id, r#","payload":"#, payload, "}"];
         self.send(Message::text(parts.concat()));
     }
 
-    fn say(&mut self, message: &ToClient) {
+    fn send_message(&mut self, message: &ToClient) {
         match serde_json::to_string(message) {
             Ok(text) => self.send(Message::text(text)),
             Err(error) => tracing::error!(%error, "a message could not be written as JSON"),
@@ -606,6 +642,19 @@ fn parse(text: &str) -> Result<FromClient<'_>, String> {
         "complete" => Ok(FromClient::Complete { id: id()? }),
         _ => Err("its type is not one of the protocol's".to_owned()),
     }
+}
+
+/// The id of a `subscribe` message that cannot be read because the id has half of a character.
+fn broken_id(text: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        r#type: String,
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let Fields { r#type, id } = serde_json::from_str(text).ok()?;
+    let is_broken = id.get().starts_with('"') && operation::has_lone_surrogate(id.get());
+    (is_broken && r#type == "subscribe").then_some(id)
 }
 
 /// How many bytes a message has, as far as it is a result.

@@ -19,13 +19,22 @@ const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 /** A message's id that may be missing. The IDE makes ids of its own (`msg_…`), which name no message of the server's. */
 export const messageId = (value: string | null | undefined) => (value && UUID.test(value) ? value : undefined);
 
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
+
 /** A time as the API takes it: a day is its first moment, and a time without a zone is in UTC, as PostgreSQL reads them. */
 export function time(value: string | undefined): string | undefined {
   if (!value) return undefined;
-  if (/^\d{4}-\d\d-\d\d$/.test(value)) return `${value}T00:00:00Z`;
-  const zoned = value.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00');
-  return /(?:Z|[+-]\d\d:?\d\d)$/i.test(zoned) ? zoned : `${zoned}Z`;
+  const text = value.trim().replace(/^(\d{4}-\d\d-\d\d)$/, '$1T00:00:00').replace(/^(\d{4}-\d\d-\d\d) /, '$1T');
+  const zoned = /(?:Z|GMT|UTC|:\d\d(?:\.\d+)?[+-]\d\d(?::?\d\d)?)\b/i.test(text)
+    ? text.replace(/([+-]\d\d)(?::?(\d\d))?$/, (_, hours, minutes = '00') => `${hours}:${minutes}`)
+    : `${text}Z`;
+  if (RFC_3339.test(zoned)) return zoned;
+  const parsed = new Date(zoned);
+  return isNaN(parsed.getTime()) ? value : parsed.toISOString();
 }
+
+/** A path's parts, as the server reads it. */
+export const partsOf = (path: string) => path.split('/').filter((part) => part !== '' && part !== '.');
 
 /** Refuses an argument that is given and differs from what is there. */
 export function mustBe(field: string, value: unknown, there: unknown, why: string): void {
@@ -35,9 +44,9 @@ export function mustBe(field: string, value: unknown, there: unknown, why: strin
 
 /** Refuses a name or a folder that is not the path's. */
 export function mustFitPath(path: string, name: string | undefined, parent: string | null | undefined): void {
-  const parts = path.split('/').filter((part) => part !== '' && part !== '.');
+  const parts = partsOf(path);
   mustBe('file_name', name, parts.at(-1), `file_name is the last part of file_path: ${parts.at(-1)}.`);
-  const folder = (parent ?? '').split('/').filter((part) => part !== '' && part !== '.');
+  const folder = partsOf(parent ?? '');
   const parents = parts.slice(0, -1).join('/');
   mustBe('parent_path', folder.join('/'), parents, `parent_path is the folder of file_path: ${parents || 'none'}.`);
 }

@@ -1,6 +1,5 @@
 // One call's way to the server: where it is and who asks are settled once, so that a call of several requests speaks for one user.
-import { type Operations, texts } from './generated.js';
-import type { PageEndFragment } from './generated.js';
+import { documents, type Operations, type PageEndFragment } from './documents.js';
 import type { PageRequest, Paginated } from './types.js';
 
 /** Where the server is, and who asks. */
@@ -21,24 +20,60 @@ export class AntiphonError extends Error {
   readonly extensions: Record<string, unknown>;
   /** The HTTP status; absent if there was no response. */
   readonly status: number | undefined;
+  /** Every error of the answer, as the server gave it; empty if no answer of the API came. */
+  readonly errors: readonly Problem[];
+  /** What the answer has beside its errors: the parts that did not fail. */
+  readonly data: unknown;
 
   constructor(
     message: string,
     extensions: Record<string, unknown> = {},
-    { status, cause }: { status?: number | undefined; cause?: unknown } = {},
+    { status, cause, errors = [], data }: { status?: number | undefined; cause?: unknown; errors?: Problem[]; data?: unknown } = {},
   ) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'AntiphonError';
     this.code = typeof extensions.code === 'string' ? extensions.code : 'INTERNAL';
     this.extensions = extensions;
     this.status = status;
+    this.errors = errors;
+    this.data = data;
   }
 }
+
+/** An error of a GraphQL answer. */
+export interface Problem {
+  message: string;
+  path?: (string | number)[];
+  extensions?: Record<string, unknown>;
+}
+
+/** A GraphQL answer's data. Throws its first error. */
+function dataOf(text: string, status: number): unknown {
+  let answer: { data?: unknown; errors?: Problem[] };
+  try {
+    answer = JSON.parse(text);
+    if (typeof answer !== 'object' || answer === null) throw new SyntaxError('no object');
+  } catch (cause) {
+    throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
+  }
+  const { errors, data } = answer;
+  const problem = errors?.[0];
+  if (problem) throw new AntiphonError(problem.message, problem.extensions, { status, errors: errors!, data });
+  if (!data) throw new AntiphonError(`HTTP status ${status} without data.`, { code: 'NETWORK' }, { status });
+  return data;
+}
+
+/** The failure of a request that has no answer. */
+const unreachable = (cause: unknown, status?: number) =>
+  new AntiphonError('The server cannot be reached.', { code: 'NETWORK' }, { status, cause });
 
 /** An argument that cannot be honoured. */
 export function refuse(field: string, message: string): AntiphonError {
   return new AntiphonError(message, { code: 'BAD_USER_INPUT', field });
 }
+
+/** After so long without a sign of life a connection counts as lost, in milliseconds: the server gives one every 20 seconds. */
+const SILENCE = 65_000;
 
 export type Variables = Record<string, unknown>;
 export type Part<Node> =
@@ -72,60 +107,119 @@ export class Call {
     return new Call(url, bearer || null, fetch);
   }
 
-  /** The id that the token names, if it is one that can be read. */
-  get subject(): string | null {
-    try {
-      const [, claims = ''] = (this.#token ?? '').split('.');
-      const text = atob(claims.replaceAll('-', '+').replaceAll('_', '/'));
-      const { sub } = JSON.parse(text) as { sub?: unknown };
-      return typeof sub === 'string' ? sub : null;
-    } catch {
-      return null;
-    }
+  /** Where the requests go and for whom: equal for calls of one user. */
+  get caller(): string {
+    return JSON.stringify([this.#url, this.#token]);
   }
 
   get isSignedIn(): boolean {
     return this.#token !== null;
   }
 
-  async ask<Name extends keyof Operations>(name: Name, variables: Variables): Promise<Operations[Name][0]> {
+  get token(): string | null {
+    return this.#token;
+  }
+
+  async #post(accept: string, query: string, variables: unknown, signal?: AbortSignal): Promise<Response> {
+    // A method of `this` would give `fetch` a receiver that browsers refuse.
     const fetch = this.#fetch;
-    let status: number | undefined;
-    let text: string;
     try {
-      const response = await fetch(this.#url, {
+      return await fetch(this.#url, {
         method: 'POST',
         headers: {
           'Content-Type': 'application/json',
-          Accept: 'application/graphql-response+json, application/json',
+          Accept: accept,
           ...(this.#token ? { Authorization: `Bearer ${this.#token}` } : {}),
         },
-        body: JSON.stringify({ query: texts[name], variables }),
+        body: JSON.stringify({ query, variables }),
+        ...(signal ? { signal } : {}),
       });
-      status = response.status;
-      text = await response.text();
     } catch (cause) {
-      throw new AntiphonError('The server cannot be reached.', { code: 'NETWORK' }, { status, cause });
+      throw unreachable(cause);
     }
-    let answer: { data?: Operations[Name][0] | null; errors?: { message: string; extensions?: Record<string, unknown> }[] };
-    try {
-      answer = JSON.parse(text);
-      if (typeof answer !== 'object' || answer === null) throw new SyntaxError('no object');
-    } catch (cause) {
-      throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
-    }
-    const problem = answer.errors?.[0];
-    if (problem) throw new AntiphonError(problem.message, problem.extensions, { status });
-    if (!answer.data) throw new AntiphonError(`HTTP status ${status} without data.`, { code: 'NETWORK' }, { status });
-    return answer.data;
   }
 
-  /** The first rows of a list, at most `max`, and how many there are in all. */
-  async rows<Node, Row>(list: List<Node, Row>, max = Infinity): Promise<{ rows: Row[]; total: number }> {
-    const rows: Row[] = [];
-    let cursor: string | null = null;
+  ask<Name extends keyof Operations>(name: Name, variables: Variables): Promise<Operations[Name][0]> {
+    return this.run(documents[name], variables) as Promise<Operations[Name][0]>;
+  }
+
+  async run(query: string, variables: unknown, signal?: AbortSignal): Promise<unknown> {
+    const response = await this.#post('application/graphql-response+json, application/json', query, variables, signal);
+    let text: string;
+    try {
+      text = await response.text();
+    } catch (cause) {
+      throw unreachable(cause, response.status);
+    }
+    return dataOf(text, response.status);
+  }
+
+  /**
+   * The results of a subscription, by server-sent events. Returns once the server has completed it; a connection that ends
+   * before that throws `NETWORK`.
+   */
+  async *events(query: string, variables: Variables, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+    const attempt = new AbortController();
+    const stop = () => attempt.abort();
+    signal.addEventListener('abort', stop);
+    if (signal.aborted) stop();
+    let idle: ReturnType<typeof setTimeout> | undefined;
+    try {
+      const response = await this.#post('text/event-stream', query, variables, attempt.signal);
+      const { status, body } = response;
+      if (!body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
+        dataOf(await response.text().catch(() => ''), status);
+        throw unreachable(undefined, status);
+      }
+      const reader = body.getReader();
+      const decoder = new TextDecoder();
+      let rest = '';
+      let event = '';
+      let data = '';
+      for (;;) {
+        idle = setTimeout(stop, SILENCE);
+        const { done, value } = await reader.read().catch((cause: unknown) => {
+          throw unreachable(cause, status);
+        });
+        clearTimeout(idle);
+        if (done) throw unreachable(undefined, status);
+        const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
+        rest = lines.pop()!;
+        for (const line of lines) {
+          if (line.startsWith('event:')) event = line.slice(6).trim();
+          else if (line.startsWith('data:')) data += line.slice(5);
+          else if (line === '') {
+            if (event === 'complete') return;
+            if (data) yield dataOf(data, status);
+            event = data = '';
+          }
+        }
+      }
+    } finally {
+      clearTimeout(idle);
+      signal.removeEventListener('abort', stop);
+      stop();
+    }
+  }
+
+  /** A part of a list, at most `count` rows. Contents that are too large for one answer come in smaller parts. */
+  async #part<Node, Row>(list: List<Node, Row>, count: number, cursor: string | null, rows: boolean): Promise<Part<Node>> {
     for (;;) {
-      const part: Part<Node> = await list.ask(range(list, Math.min(max - rows.length, list.size), cursor, true));
+      const first = Math.min(count, list.size);
+      try {
+        return await list.ask(range(list, first, cursor, rows));
+      } catch (error) {
+        if (!(error instanceof AntiphonError && error.code === 'QUERY_TOO_COMPLEX') || first === 1) throw error;
+        list.size = Math.ceil(first / 8);
+      }
+    }
+  }
+
+  /** The rows of a list after a cursor, at most `max`, and how many there are in all. */
+  async rows<Node, Row>(list: List<Node, Row>, max = Infinity, cursor: string | null = null): Promise<{ rows: Row[]; total: number }> {
+    const rows: Row[] = [];
+    for (;;) {
+      const part: Part<Node> = await this.#part(list, max - rows.length, cursor, true);
       const nodes = (part?.nodes ?? []).map((node) => list.row(node));
       rows.push(...(list.isReversed ? nodes.reverse() : nodes));
       cursor = next(list, part);
@@ -142,24 +236,13 @@ export class Call {
     let cursor: string | null = null;
     let isOver = false;
     for (let left = (page - 1) * limit; left > 0 && !isOver; left -= list.size) {
-      const part: Part<Node> = await list.ask(range(list, Math.min(left, list.size), cursor, false));
-      const end = next(list, part);
+      const end: string | null = next(list, await this.#part(list, left, cursor, false));
       isOver = end === null;
       cursor = end ?? cursor;
     }
-    const data: Row[] = [];
-    let total = 0;
-    do {
-      const part: Part<Node> = await list.ask(range(list, Math.min(limit - data.length, list.size), cursor, true));
-      total = part?.totalCount ?? 0;
-      if (isOver) break;
-      const nodes = (part?.nodes ?? []).map((node) => list.row(node));
-      data.push(...(list.isReversed ? nodes.reverse() : nodes));
-      const end = next(list, part);
-      isOver = end === null;
-      cursor = end;
-    } while (data.length < limit && !isOver);
-    return paginated(data, total, page, limit);
+    // Past the end only the total is wanted.
+    const { rows, total } = await this.rows(list, isOver ? 1 : limit, cursor);
+    return paginated(isOver ? [] : rows, total, page, limit);
   }
 }
 

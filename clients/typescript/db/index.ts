@@ -1,5 +1,7 @@
-// The original service's `db`, over GraphQL: the same class, calls, arguments and rows. A call that fails throws an
-// `AntiphonError`.
-export { AntiphonError, type Connection } from './connection.js';
-export { connect, DatabaseService, db } from './service.js';
+// The original service's `db`, over GraphQL: the same class, calls, arguments and rows, and listening besides. A call that fails
+// throws an `AntiphonError`.
+export { connect, type QueryOptions, type TypedDocument } from './client.js';
+export { AntiphonError, type Connection, type Problem } from './connection.js';
+export type { ListenerOptions, LiveOptions, LiveRevisionOptions } from './live.js';
+export { DatabaseService, db } from './service.js';
 export type * from './types.js';

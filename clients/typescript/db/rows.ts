@@ -10,7 +10,7 @@ import type {
   ProjectSnapshotRowFragment,
   SessionRowFragment,
   TotalsFragment,
-} from './generated.js';
+} from './documents.js';
 import type * as types from './types.js';
 
 const lower = <T extends string>(name: T) => name.toLowerCase() as Lowercase<T>;
@@ -18,8 +18,8 @@ const lower = <T extends string>(name: T) => name.toLowerCase() as Lowercase<T>;
 export const profile = (row: ProfileRowFragment): types.UserProfile => ({
   id: row.id,
   email: row.email ?? '',
-  full_name: row.fullName ?? null,
-  avatar_url: row.avatarUrl ?? null,
+  full_name: row.fullName || null,
+  avatar_url: row.avatarUrl || null,
   created_at: row.createdAt,
   updated_at: row.updatedAt,
 });
@@ -152,4 +152,49 @@ export const activity = (row: Activity): types.RecentActivity => ({
   is_checkpoint: row.message.isCheckpoint,
   context_data: row.message.contextData as types.JsonObject,
   metadata: row.message.metadata as types.JsonObject,
+});
+
+export const liveCodeChange = (row: Operations['OnCodeChange'][0]['codeChanged'], projectId: string): types.LiveCodeChange => ({
+  project_id: projectId,
+  revision: row.revision,
+  created_at: row.createdAt,
+  user_id: row.actor?.id ?? null,
+  session_id: row.session?.id ?? null,
+  message_id: row.message?.id ?? null,
+  changes: row.changes.map((change) => ({
+    id: change.id,
+    file_id: change.file.id,
+    change_type: lower(change.type),
+    file_path: change.path,
+    old_path: change.oldPath ?? null,
+    additions: change.additions,
+    deletions: change.deletions,
+    change_description: change.changeDescription ?? null,
+  })),
+});
+
+export const projectEvent = (row: Operations['OnProjectEvent'][0]['projectEvents'], projectId: string): types.ProjectEvent => ({
+  project_id: projectId,
+  revision: row.revision,
+  kind: lower(row.kind),
+  created_at: row.createdAt,
+  user_id: row.actor?.id ?? null,
+  session_id: row.session?.id ?? null,
+  message: row.message ? message(row.message) : null,
+  snapshot_id: row.snapshot?.id ?? null,
+});
+
+export const messageText = (row: Operations['OnMessageText'][0]['messageStream']): types.MessageText => ({
+  text: row.text,
+  offset: row.offset,
+  next_offset: row.nextOffset,
+  state: lower(row.state),
+  message: row.message ? message(row.message) : null,
+});
+
+export const presence = ({ joinedAt, user }: Operations['OnPresence'][0]['presence'][number]): types.Presence => ({
+  user_id: user.id,
+  full_name: user.fullName ?? null,
+  avatar_url: user.avatarUrl ?? null,
+  joined_at: joinedAt,
 });

@@ -1,9 +1,10 @@
 // The original service's class, over GraphQL: the same calls, arguments and rows.
-import { given, id, messageId, mustBe, mustFitPath, text, time, upper } from './arguments.js';
+import { given, id, messageId, mustBe, mustFitPath, partsOf, text, time, upper } from './arguments.js';
+import { Additions } from './additions.js';
+import { found, ofKind } from './client.js';
 import {
   AntiphonError,
-  Call,
-  type Connection,
+  type Call,
   type List,
   type Part,
   pageOf,
@@ -21,7 +22,7 @@ import type {
   ProjectSnapshotRowFragment,
   SessionRowFragment,
   TotalsFragment,
-} from './generated.js';
+} from './documents.js';
 import * as rows from './rows.js';
 import type * as types from './types.js';
 
@@ -39,27 +40,6 @@ const PROJECT_ORDERS: Record<string, string> = {
   last_activity: 'LAST_ACTIVITY_AT',
 };
 
-/** The connection of all services that are made without one. */
-let shared: Connection = { url: '/graphql', token: null, fetch: (...request) => fetch(...request) };
-
-/** Says where the server is and who asks, for every service that was made without a connection of its own. */
-export function connect(connection: Partial<Connection>): void {
-  shared = { ...shared, ...connection };
-}
-
-/** What was asked of something that must be there. */
-function found<T>(value: T | null | undefined, noun: string): T {
-  if (value === null || value === undefined) {
-    throw new AntiphonError(`There is no such ${noun}.`, { code: 'NOT_FOUND' });
-  }
-  return value;
-}
-
-/** A node of the kind that was asked for: of another kind none of its fields is there. */
-function ofKind<T extends object>(node: T | null | undefined | Record<string, never>): T | null {
-  return node && Object.keys(node).length > 0 ? (node as T) : null;
-}
-
 /** Lets a call pass that finds nothing: there, an update of no row is no error. */
 async function ifThere(call: Promise<unknown>): Promise<void> {
   try {
@@ -69,30 +49,15 @@ async function ifThere(call: Promise<unknown>): Promise<void> {
   }
 }
 
-export class DatabaseService {
-  readonly #own: Connection | null;
+/** The sessions that are being started, by who starts what. */
+const starting = new Map<string, Promise<types.ChatSession>>();
 
-  /** With a connection of its own, or with the module's, which `connect` sets. */
-  constructor(connection?: Partial<Connection>) {
-    this.#own = connection ? { ...shared, token: null, ...connection } : null;
-  }
-
-  /** Sets the module's connection. */
-  connect(connection: Partial<Connection>): this {
-    if (this.#own) throw refuse('connection', 'This service has a connection of its own; make another.');
-    connect(connection);
-    return this;
-  }
-
-  #begin(): Promise<Call> {
-    return Call.begin(this.#own ?? shared);
-  }
-
+export class DatabaseService extends Additions {
   // ── people ──
 
   /** The signed-in user; null if there is none. */
   async getCurrentUser(): Promise<{ id: string; email: string } | null> {
-    const call = await this.#begin();
+    const call = await this.begin();
     if (!call.isSignedIn) return null;
     try {
       const { id, email } = (await call.ask('Profile', {})).viewer;
@@ -111,7 +76,7 @@ export class DatabaseService {
 
   /** The first sign-in has made the profile; this fills it. */
   async createUserProfile(values: Omit<types.UserProfile, 'created_at' | 'updated_at'>): Promise<types.UserProfile> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const there = (await call.ask('Profile', {})).viewer;
     mustBe('id', values.id, there.id, 'A profile is made by its own user.');
     mustBe('email', values.email, there.email, "A profile's address is the token's.");
@@ -122,19 +87,21 @@ export class DatabaseService {
 
   /** The caller's, or that of somebody whom they share a project with. */
   async getUserProfile(userId?: string): Promise<types.UserProfile | null> {
-    const call = await this.#begin();
+    const call = await this.begin();
     if (!userId) return rows.profile((await call.ask('Profile', {})).viewer);
     const row = ofKind((await call.ask('ProfileOf', { id: userId })).node);
     return row && 'id' in row ? rows.profile(row) : null;
   }
 
   async updateUserProfile(values: Partial<Omit<types.UserProfile, 'id' | 'created_at'>>): Promise<types.UserProfile> {
-    const call = await this.#begin();
+    const call = await this.begin();
     if (values.email) {
       const { email } = (await call.ask('Profile', {})).viewer;
       mustBe('email', values.email, email, "A profile's address is the token's: change it where the user signs in.");
     }
-    const input = given({ fullName: values.full_name, avatarUrl: values.avatar_url });
+    // The API has no null here: an empty text is none.
+    const none = (value: string | null | undefined) => (value === null ? '' : value);
+    const input = given({ fullName: none(values.full_name), avatarUrl: none(values.avatar_url) });
     return rows.profile(found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile'));
   }
 
@@ -148,12 +115,12 @@ export class DatabaseService {
   }): Promise<types.Project> {
     const { name, description, initial_prompt: initialPrompt, config } = values;
     const input = { name, initialPrompt, config, ...given({ description: text(description) }) };
-    const made = (await (await this.#begin()).ask('CreateProject', { input })).createProject;
+    const made = (await this.ask('CreateProject', { input })).createProject;
     return rows.project(found(made, 'project').project);
   }
 
   async getProject(projectId: string): Promise<types.Project | null> {
-    const row = (await (await this.#begin()).ask('Project', { id: projectId })).project;
+    const row = (await this.ask('Project', { id: projectId })).project;
     return row ? rows.overview(row) : null;
   }
 
@@ -162,7 +129,7 @@ export class DatabaseService {
     projectId: string,
     values: Partial<Omit<types.Project, 'id' | 'created_at'>>,
   ): Promise<types.Project> {
-    const call = await this.#begin();
+    const call = await this.begin();
     if (values.user_id) {
       const owner = (await call.ask('Project', { id: projectId })).project?.owner.id;
       mustBe('user_id', values.user_id, owner, 'A project is handed over by `transferOwnership`.');
@@ -182,11 +149,11 @@ export class DatabaseService {
 
   /** Notes that the project has been opened. */
   async updateProjectAccess(projectId: string): Promise<void> {
-    await ifThere((await this.#begin()).ask('TouchProject', { id: projectId }));
+    await ifThere(this.ask('TouchProject', { id: projectId }));
   }
 
   async deleteProject(projectId: string): Promise<void> {
-    await ifThere((await this.#begin()).ask('DeleteProject', { id: projectId }));
+    await ifThere(this.ask('DeleteProject', { id: projectId }));
   }
 
   /** The caller's own projects. */
@@ -194,10 +161,10 @@ export class DatabaseService {
     filters: types.ProjectFilters = {},
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ProjectOverview>> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const { sort_by: column = 'updated_at', sort_order: order = 'desc' } = pagination;
     const filter = given({
-      status: filters.status && upper(filters.status),
+      status: filters.status ? upper(filters.status) : undefined,
       search: filters.search || undefined,
       createdAfter: time(filters.created_after),
       createdBefore: time(filters.created_before),
@@ -228,29 +195,36 @@ export class DatabaseService {
 
   // ── sessions and messages ──
 
-  /** Ends the caller's active session of the project, then starts one. */
+  /**
+   * Ends the caller's active session of the project, then starts one. Equal calls at the same time (React's strict mode runs an
+   * effect twice) start one session: of two, one would be ended at once.
+   */
   async createChatSession(values: {
     project_id: string;
     title?: string;
     metadata?: types.JsonObject;
   }): Promise<types.ChatSession> {
     const input = { projectId: values.project_id, ...given({ title: text(values.title), metadata: values.metadata }) };
-    const started = (await (await this.#begin()).ask('StartSession', { input })).startSession;
-    return rows.session(found(started, 'project').session);
+    const call = await this.begin();
+    const key = JSON.stringify([call.caller, input]);
+    const start = async () => rows.session(found((await call.ask('StartSession', { input })).startSession, 'project').session);
+    const started = starting.get(key) ?? start().finally(() => starting.delete(key));
+    starting.set(key, started);
+    return { ...(await started) };
   }
 
   async getChatSession(sessionId: string): Promise<types.ChatSession | null> {
-    const row = ofKind((await (await this.#begin()).ask('Session', { id: sessionId })).node);
+    const row = ofKind((await this.ask('Session', { id: sessionId })).node);
     return row && 'id' in row ? rows.session(row) : null;
   }
 
   async getActiveSession(projectId: string): Promise<types.ChatSession | null> {
-    const row = (await (await this.#begin()).ask('ActiveSession', { id: projectId })).project?.activeSession;
+    const row = (await this.ask('ActiveSession', { id: projectId })).project?.activeSession;
     return row ? rows.session(row) : null;
   }
 
   async endChatSession(sessionId: string): Promise<types.ChatSession> {
-    const ended = (await (await this.#begin()).ask('EndSession', { id: sessionId })).endSession;
+    const ended = (await this.ask('EndSession', { id: sessionId })).endSession;
     return rows.session(found(ended, 'session').session);
   }
 
@@ -260,7 +234,7 @@ export class DatabaseService {
     filters: types.SessionFilters = {},
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ChatSession>> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const { is_active: isActive, started_after: after, started_before: before } = filters;
     const filter = given({ isActive, startedAfter: time(after), startedBefore: time(before) });
     const { sort_by: column = 'started_at', sort_order: order = 'desc' } = pagination;
@@ -286,7 +260,7 @@ export class DatabaseService {
     const { session_id: sessionId, role, content } = values;
     const { is_checkpoint: isCheckpoint, context_data: contextData, metadata } = values;
     const input = { sessionId, role: upper(role), content, ...given({ isCheckpoint, contextData, metadata }) };
-    const added = (await (await this.#begin()).ask('AddMessage', { input })).addMessage;
+    const added = (await this.ask('AddMessage', { input })).addMessage;
     return rows.message(found(added, 'session').message);
   }
 
@@ -296,9 +270,9 @@ export class DatabaseService {
     filters: types.MessageFilters = {},
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ChatMessage>> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const filter = given({
-      role: filters.role && upper(filters.role),
+      role: filters.role ? upper(filters.role) : undefined,
       isCheckpoint: filters.is_checkpoint,
       search: filters.search || undefined,
       after: time(filters.timestamp_after),
@@ -319,7 +293,7 @@ export class DatabaseService {
   }
 
   async getCheckpointMessages(sessionId: string): Promise<types.ChatMessage[]> {
-    const node = ofKind((await (await this.#begin()).ask('Checkpoints', { id: sessionId })).node);
+    const node = ofKind((await this.ask('Checkpoints', { id: sessionId })).node);
     return node && 'checkpoints' in node ? node.checkpoints.map(rows.message) : [];
   }
 
@@ -340,12 +314,12 @@ export class DatabaseService {
     mustFitPath(path, name, parent);
     const content = type === 'folder' ? values.content || undefined : values.content;
     const input = { projectId, path, type: upper(type), ...given({ content, language: values.language || undefined }) };
-    const made = (await (await this.#begin()).ask('CreateFile', { input })).createFile;
+    const made = (await this.ask('CreateFile', { input })).createFile;
     return rows.file(found(made, 'project').file);
   }
 
   async getProjectFiles(projectId: string, includeDeleted = false): Promise<types.ProjectFile[]> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const list: List<FileRowFragment, types.ProjectFile> = {
       size: FILES,
       row: rows.file,
@@ -369,7 +343,7 @@ export class DatabaseService {
   }
 
   async getProjectFile(projectId: string, filePath: string): Promise<types.ProjectFile | null> {
-    const row = (await (await this.#begin()).ask('File', { id: projectId, path: filePath })).project?.file;
+    const row = (await this.ask('file', { projectId, path: filePath })).project?.file;
     return row ? rows.file(row) : null;
   }
 
@@ -386,12 +360,12 @@ export class DatabaseService {
       messageId: messageId(ofMessage),
     });
     const input = { projectId, path, content, ...context };
-    const updated = (await (await this.#begin()).ask('UpdateFile', { input })).updateFile;
+    const updated = (await this.ask('UpdateFile', { input })).updateFile;
     return rows.file(found(updated, 'file').file);
   }
 
   async deleteProjectFile(projectId: string, filePath: string): Promise<void> {
-    await ifThere((await this.#begin()).ask('DeleteFile', { input: { projectId, path: filePath } }));
+    await ifThere(this.ask('DeleteFile', { input: { projectId, path: filePath } }));
   }
 
   /**
@@ -401,7 +375,7 @@ export class DatabaseService {
   async createFileSnapshot(
     values: Omit<types.FileSnapshot, 'id' | 'created_at'>,
   ): Promise<types.FileSnapshot> {
-    const versions = await this.#versions(await this.#begin(), values.file_id);
+    const versions = await this.#versions(await this.begin(), values.file_id);
     const at = versions.findIndex(({ version, content }) =>
       values.version === undefined ? content === values.content : version === values.version,
     );
@@ -416,7 +390,7 @@ export class DatabaseService {
 
   /** The states before each edit of a file, newest first. */
   async getFileSnapshots(fileId: string): Promise<types.FileSnapshot[]> {
-    const versions = await this.#versions(await this.#begin(), fileId);
+    const versions = await this.#versions(await this.begin(), fileId);
     return versions.flatMap((state, at) => {
       const edit = versions[at - 1];
       return edit && !edit.isDeletion && !state.isDeletion ? [rows.fileSnapshot(state, edit)] : [];
@@ -437,7 +411,7 @@ export class DatabaseService {
   }
 
   async revertFileToSnapshot(fileId: string, snapshotId: string): Promise<types.ProjectFile> {
-    const reverted = (await (await this.#begin()).ask('RevertFile', { input: { fileId, snapshotId } })).revertFile;
+    const reverted = (await this.ask('RevertFile', { input: { fileId, snapshotId } })).revertFile;
     return rows.file(found(reverted, 'file').file);
   }
 
@@ -449,7 +423,7 @@ export class DatabaseService {
     files: types.VirtualFile[],
     description?: string,
   ): Promise<void> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const real = files.filter(({ type }) => type !== 'folder');
     for (const { path, name } of real) mustFitPath(path, name, undefined);
     let present = new Set<string>();
@@ -463,14 +437,14 @@ export class DatabaseService {
     }
     const inputs = real.flatMap(({ path, content }) => {
       if (typeof content === 'string') return [{ path, content }];
-      return present.has(path.replace(/^\/+/, '')) ? [] : [{ path, content: '' }];
+      return present.has(partsOf(path).join('/')) ? [] : [{ path, content: '' }];
     });
     const context = given({
       sessionId: id(sessionId),
       messageId: messageId(ofMessage),
       changeDescription: description || undefined,
     });
-    await call.ask('SyncFiles', { input: { projectId, files: inputs, ...context } });
+    await call.ask('syncFiles', { input: { projectId, files: inputs, ...context } });
   }
 
   // ── snapshots and changes ──
@@ -482,7 +456,7 @@ export class DatabaseService {
     name?: string,
     description?: string,
   ): Promise<types.ProjectSnapshot> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const context = given({
       sessionId: id(sessionId),
       messageId: messageId(ofMessage),
@@ -496,7 +470,7 @@ export class DatabaseService {
 
   /** Newest first, with their files: a request each besides. */
   async getProjectSnapshots(projectId: string): Promise<types.ProjectSnapshot[]> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const list: List<ProjectSnapshotRowFragment, ProjectSnapshotRowFragment> = {
       size: LIST,
       row: (row) => row,
@@ -526,7 +500,7 @@ export class DatabaseService {
 
   /** The state before becomes a snapshot named "Pre-restore backup". */
   async restoreProjectSnapshot(snapshotId: string): Promise<void> {
-    await (await this.#begin()).ask('RestoreSnapshot', { input: { snapshotId } });
+    await this.ask('restoreSnapshot', { input: { snapshotId } });
   }
 
   /**
@@ -534,7 +508,7 @@ export class DatabaseService {
    * refuses one that no write made.
    */
   async createCodeChange(values: Omit<types.CodeChange, 'id' | 'created_at'>): Promise<types.CodeChange> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const filter = { fileId: values.file_id, ...given({ type: values.change_type && upper(values.change_type) }) };
     const changes = await this.#changes(call, values.project_id, filter);
     const agrees = (change: types.CodeChange, field: keyof types.CodeChange) =>
@@ -550,7 +524,7 @@ export class DatabaseService {
 
   /** Newest first. */
   async getProjectCodeChanges(projectId: string): Promise<types.FileChangeHistory[]> {
-    return this.#changes(await this.#begin(), projectId, {});
+    return this.#changes(await this.begin(), projectId, {});
   }
 
   async #changes(call: Call, projectId: string, filter: object): Promise<types.FileChangeHistory[]> {
@@ -571,7 +545,7 @@ export class DatabaseService {
 
   /** The newest messages of the caller's own active projects. */
   async getRecentActivity(limit = 20): Promise<types.RecentActivity[]> {
-    const call = await this.#begin();
+    const call = await this.begin();
     const own: types.RecentActivity[] = [];
     let after: string | null = null;
     while (own.length < limit) {
@@ -589,7 +563,7 @@ export class DatabaseService {
   }
 
   async getProjectStats(projectId: string): Promise<types.ProjectStats> {
-    const row = (await (await this.#begin()).ask('Project', { id: projectId })).project;
+    const row = (await this.ask('Project', { id: projectId })).project;
     return {
       project: row ? rows.project(row) : null,
       totalSessions: row?.stats.totalSessions ?? 0,

@@ -218,3 +218,90 @@ export interface VirtualFile {
   content?: string;
   type: FileType;
 }
+
+/** A message as it is heard live. */
+export interface LiveMessage extends ChatMessage {
+  /** The revision that added it: the `afterRevision` to go on with. */
+  revision: number;
+}
+
+/** One write to a project's files. */
+export interface LiveCodeChange {
+  project_id: string;
+  revision: number;
+  created_at: string;
+  user_id: string | null;
+  session_id: string | null;
+  message_id: string | null;
+  changes: {
+    id: string;
+    file_id: string;
+    change_type: ChangeType;
+    file_path: string;
+    /** The path before a rename. */
+    old_path: string | null;
+    additions: number;
+    deletions: number;
+    change_description: string | null;
+  }[];
+}
+
+export type ProjectEventKind =
+  | 'project_created'
+  | 'project_updated'
+  | 'session_started'
+  | 'session_ended'
+  | 'message_added'
+  | 'files_changed'
+  | 'snapshot_created'
+  | 'project_restored'
+  | 'collaborators_changed'
+  | 'agent_configuration_changed';
+
+export interface ProjectEvent {
+  project_id: string;
+  revision: number;
+  kind: ProjectEventKind;
+  created_at: string;
+  user_id: string | null;
+  session_id: string | null;
+  /** The message that was added, or for which files were changed. */
+  message: ChatMessage | null;
+  snapshot_id: string | null;
+}
+
+/** A piece of a message's text. */
+export interface MessageText {
+  text: string;
+  /** Where the text begins, in bytes of UTF-8. */
+  offset: number;
+  /** The `afterOffset` to go on with. */
+  next_offset: number;
+  state: 'streaming' | 'stalled' | 'finished' | 'discarded';
+  /** The whole message once it is finished. */
+  message: ChatMessage | null;
+}
+
+/** Somebody who listens to a project. */
+export interface Presence {
+  user_id: string;
+  full_name: string | null;
+  avatar_url: string | null;
+  joined_at: string;
+}
+
+/** What a write to files belongs to. */
+export interface WriteContext {
+  session_id?: string | undefined;
+  message_id?: string | undefined;
+  change_description?: string | undefined;
+}
+
+/** A message that is written piece by piece. */
+export interface MessageStart {
+  session_id: string;
+  role: MessageRole;
+  is_checkpoint?: boolean | undefined;
+  context_data?: JsonObject | undefined;
+  metadata?: JsonObject | undefined;
+}

@@ -1,5 +1,5 @@
-// What a Relay application would write about a project's files: a page that goes on, and a store that a mutation and a
-// subscription keep up to date.
+// A Relay application's operations on a project's files: a fragment with pages, and a mutation and a subscription that
+// update the store.
 import { graphql } from 'relay-runtime';
 
 export const page = graphql`
@@ -44,7 +44,7 @@ export const line = graphql`
   }
 `;
 
-// Backwards, from the newest: how a conversation is shown.
+// Backwards, from the newest, as a log is shown.
 export const log = graphql`
   fragment files_log on Project
   @argumentDefinitions(count: { type: "Int", defaultValue: 20 }, cursor: { type: "String" })

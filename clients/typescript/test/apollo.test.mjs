@@ -34,7 +34,7 @@ const mutate = async (operation, input) =>
 let projectId;
 let sessionId;
 
-test('a mutation puts what it made into the cache', async () => {
+test('a mutation puts its result into the cache', async () => {
   const { createProject } = await mutate('CreateProject', newProject);
   projectId = createProject.project.id;
   assert.equal(apollo.cache.extract()[`Project:${projectId}`].name, newProject.name);
@@ -42,7 +42,7 @@ test('a mutation puts what it made into the cache', async () => {
   sessionId = startSession.session.id;
 });
 
-test('a page that is on screen changes with a mutation elsewhere, and asks nobody again', async () => {
+test('a displayed page changes with a mutation elsewhere, without another request', async () => {
   const seen = [];
   const page = apollo.watchQuery({ query: documents.ProjectPage, variables: { id: projectId } });
   const watching = page.subscribe(({ data }) => data?.project && seen.push(data.project.name));
@@ -58,7 +58,7 @@ test('a page that is on screen changes with a mutation elsewhere, and asks nobod
   assert.equal(data.project.revision, 3);
 });
 
-test('pages of a connection join in the cache', async () => {
+test('pages of a connection are joined in the cache', async () => {
   const files = ['a.py', 'b.py', 'c.py'].map((path) => ({ path, content: `# ${path}\n` }));
   const { syncFiles } = await mutate('SyncFiles', { projectId, sessionId, files });
   assert.equal(syncFiles.created, 3);
@@ -72,14 +72,14 @@ test('pages of a connection join in the cache', async () => {
   assert.deepEqual(all.edges.map(({ node }) => node.path), ['a.py', 'b.py', 'c.py']);
   assert.equal(all.pageInfo.hasNextPage, false);
 
-  // A file that is in a list is the same object in a payload.
+  // A file in a list and in a payload is one object.
   await mutate('UpdateFile', { projectId, path: 'b.py', content: 'print(2)\n', expectedVersion: 1 });
   const changed = await eventually(() => shown().edges[1].node.version === 2 && shown().edges[1].node, 'version 2');
   assert.equal(changed.content, 'print(2)\n');
   watching.unsubscribe();
 });
 
-test('a refusal carries its code and what is there now', async () => {
+test('an error contains its code and the current version', async () => {
   const problem = await mutate('UpdateFile', { projectId, path: 'b.py', content: 'late', expectedVersion: 1 }).catch(
     (error) => error,
   );
@@ -88,7 +88,7 @@ test('a refusal carries its code and what is there now', async () => {
   assert.equal(problem.errors[0].extensions.currentVersion, 2);
 });
 
-test('a subscription replays and goes on live, and its messages are in the cache', async () => {
+test('a subscription replays and continues live, and its messages are in the cache', async () => {
   const heard = [];
   const listening = apollo
     .subscribe({ query: documents.ProjectEvents, variables: { projectId, afterRevision: 0 } })
@@ -109,7 +109,7 @@ test('a subscription replays and goes on live, and its messages are in the cache
   assert.deepEqual([data.node.__typename, data.node.isCheckpoint], ['ChatMessage', true]);
 });
 
-test('a query is sent whole once, and by its hash from then on', async () => {
+test('a query is sent in full once, and by its hash afterwards', async () => {
   const sent = [];
   const link = new HttpLink({
     uri: url,
@@ -124,7 +124,7 @@ test('a query is sent whole once, and by its hash from then on', async () => {
     link: new PersistedQueryLink({ sha256 }).concat(link),
     cache: new InMemoryCache(),
   });
-  // A document that nobody has sent yet.
+  // A new document.
   const query = gql(`query Once { viewer { id email } } # ${projectId}`);
   for (let times = 0; times < 2; times += 1) {
     const { data } = await persisted.query({ query, fetchPolicy: 'no-cache' });

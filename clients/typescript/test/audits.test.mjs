@@ -1,4 +1,4 @@
-// GraphQL over HTTP, as the audits of npm graphql-http judge it.
+// The audits of the npm package graphql-http for GraphQL over HTTP.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -6,7 +6,7 @@ import { serverAudits } from 'graphql-http';
 
 import { headers, url } from './server.mjs';
 
-/** How many audits there are of each level: fewer would mean that some have not been run. */
+/** The number of audits of each level: with fewer, some have not run. */
 const LEVELS = { MUST: 13, SHOULD: 23, MAY: 25 };
 
 for (const [who, own] of [['a signed-in client', headers], ['a client without a token', {}]]) {

@@ -19,7 +19,7 @@ const folder = await mkdtemp(join(tmpdir(), 'antiphon-clients-'));
 await symlink(own('node_modules'), join(folder, 'node_modules'));
 after(() => rm(folder, { recursive: true, force: true }));
 
-/** Runs a script of a package, and gives what it printed; what it prints when it fails is the error. */
+/** Runs a script of a package, and returns its output. If it fails, its output is the error. */
 function run(script, args) {
   return new Promise((resolve, reject) => {
     execFile(process.execPath, [own(`node_modules/${script}`), ...args], { cwd: folder }, (error, stdout, stderr) => {
@@ -29,7 +29,7 @@ function run(script, args) {
   });
 }
 
-test('graphql-codegen makes types of the operations, and tsc --strict accepts what uses them', async (t) => {
+test('graphql-codegen generates types from the operations, and tsc --strict accepts code that uses them', async (t) => {
   const generated = await codegen({
     filename: 'generated.ts',
     schema: parse(await readFile(schemaFile, 'utf8')),
@@ -88,7 +88,7 @@ test('the Relay compiler accepts the schema, with fragments that refetch and pag
     'files_log.graphql.ts',
     'files_project.graphql.ts',
   ]);
-  // A fragment refetches by the Node interface, and pages by cursors that the compiler adds.
+  // A fragment refetches through the Node interface, and pages by cursors that the compiler adds.
   const pagination = await readFile(join(folder, 'artifacts', 'filesPaginationQuery.graphql.ts'), 'utf8');
   for (const word of ['node(id: $id)', 'hasNextPage', 'endCursor', '__typename']) {
     assert.ok(pagination.includes(word), `filesPaginationQuery lacks ${word}`);

@@ -1,9 +1,9 @@
-// Documents with variables, by the part of the specification that judges them. `ids` are of what is there: a project, a session and
-// a file of the caller's.
+// Documents with variables, by the part of the specification that defines their validity. `ids` are existing ids: a
+// project, a session and a file of the caller.
 
 const QUOTES = '"""';
 
-/** One document on each of these kinds, and how to make siblings of it. */
+/** One document of each kind, and how to derive similar ones. */
 export function corpus(ids) {
   const all = [];
   const add = (kind, document, variables, operationName) => all.push({ kind, document, variables, operationName });
@@ -109,7 +109,7 @@ export function corpus(ids) {
     '\u0001', '\t', '\n\u00a0\u00a0a\n', '\u00e9', '\ud83d\ude00', '\n  a\n  b\\', '\n      deep\n    less\n\n      deep\n',
     ' \n \n ', '\n\n a\n\n\n b\n\n',
   ].map((text) => `${QUOTES}${text}${QUOTES}`).concat([`${QUOTES}`, `${QUOTES}a`, `${QUOTES}a"`, `${QUOTES}a""`, `${QUOTES}a\\${QUOTES}`, `${QUOTES}a"${QUOTES}`, `"${QUOTES}a${QUOTES}`]);
-  // What the server has read comes back as the key of the answer's own echo: an unknown status is named in no answer, a path is.
+  // The response's own echo shows which string the server has read: for an unknown path, but not for an unknown status.
   strings.forEach((text) => add('strings', `{ projects(filter: {search: ${text}}) { totalCount } }`));
   blocks.forEach((text) => add('block strings', `{ projects(filter: {search: ${text}}) { totalCount } }`));
 
@@ -312,7 +312,7 @@ export function corpus(ids) {
     'query ($on: ID!) { node(id: $on) { id } }', 'query ($true: ID!) { node(id: $true) { id } }',
     'query ($a: id!) { node(id: $a) { id } }',
   );
-  // Every type of a variable at every place.
+  // A variable of every type in every place.
   const types = ['ID', 'ID!', 'String', 'String!', 'Int', 'Int!', 'Boolean', 'Boolean!', '[ID]', '[ID!]', '[ID]!', '[ID!]!', '[[ID!]!]!', 'ProjectFilter', 'ProjectStatus', 'ProjectStatus!', 'JSON', 'DateTime'];
   const places = [
     '{ node(id: $a) { id } }', '{ nodes(ids: $a) { id } }', '{ nodes(ids: [$a]) { id } }',
@@ -344,7 +344,7 @@ export function corpus(ids) {
     { projectId: null, files: [] }, { projectId: 5, files: [] }, { projectId: 'nope', files: [], expectedRevision: 1.5 }, { projectId: 'nope', files: [{ path: 'a', type: 'FILE' }, { path: 'b', type: 'X' }] }]) {
     add('coercion', sync, value === undefined ? {} : { a: value });
   }
-  // Numbers as JSON writes them, which JavaScript's own writer does not.
+  // Numbers in the notations of JSON, which JavaScript's own serializer does not use.
   for (const [type, place] of [['Int', 'projects(first: $a) { totalCount }'], ['ID!', 'node(id: $a) { id }']]) {
     for (const text of ['1.0', '1e0', '1E2', '1e2', '-0', '-0.0', '10.50', '1e-1', '100e-2', '12345678901234567890', '1e400'])
       all.push({ kind: 'coercion', document: `query ($a: ${type}) { ${place} }`, json: `{"a":${text}}` });
@@ -395,7 +395,7 @@ export function corpus(ids) {
   return all;
 }
 
-/** Random valid documents over a schema: `graphql` says what a type has, `random` what to take. */
+/** Random valid documents over a schema: `graphql` describes the types, and `random` selects from them. */
 export function randomDocument(graphql, schema, random) {
   const fragments = [];
   const pick = (list) => list[Math.floor(random() * list.length)];
@@ -405,7 +405,7 @@ export function randomDocument(graphql, schema, random) {
   let aliases = 0;
   const selections = (type, depth) => {
     const isAbstract = graphql.isAbstractType(type);
-    // The executor must know which type an object has.
+    // The executor needs to know the type of an object.
     const chosen = isAbstract ? ['__typename'] : [];
     for (let count = 1 + Math.floor(random() * 4); count > 0; count -= 1) {
       const kind = random();

@@ -1,4 +1,5 @@
-// The verdicts of npm `graphql` over the served schema, and the shapes of its answers, against the server's: no exceptions.
+// Compares the validation of the npm package `graphql` over the served schema, and the shapes of its responses, with
+// the server's, without exceptions.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 
@@ -10,7 +11,7 @@ import { headers, newProject, url } from './server.mjs';
 let schema;
 let ids;
 
-/** Sends a request as it is, and waits where it comes too often. */
+/** Sends a request as it is, and waits if it exceeds the rate limit. */
 async function send(body, accept = 'application/json') {
   for (;;) {
     const response = await fetch(url, {
@@ -50,7 +51,7 @@ async function firstEvent(body) {
 
 before(async () => {
   schema = graphql.buildClientSchema(await answer(graphql.getIntrospectionQuery({ oneOf: true, specifiedByUrl: true })));
-  // What the server's own scalars take.
+  // The values that the server's own scalars accept.
   const scalar = (name, takes) => {
     const type = schema.getType(name);
     const checked = (value) => {
@@ -70,7 +71,7 @@ before(async () => {
   ids = { project, session: started.startSession.session.id };
 });
 
-/** What npm `graphql` makes of a request before it executes it. */
+/** The verdict of the npm package `graphql` on a request, before execution. */
 function judge({ document, variables, json, operationName }) {
   let parsed;
   try {
@@ -92,7 +93,7 @@ function judge({ document, variables, json, operationName }) {
   return { verdict: 'valid', parsed, operation };
 }
 
-/** What the server makes of it. A literal of another type than is expected has the code of any bad value. */
+/** The server's verdict. A literal of an unexpected type has the same code as other invalid values. */
 function heard(answer, expected) {
   const code = answer.errors?.[0]?.extensions?.code;
   if ('data' in answer || answer.errors?.every(({ path }) => path)) return 'valid';
@@ -100,7 +101,7 @@ function heard(answer, expected) {
   return code;
 }
 
-/** The answer that npm `graphql` gives when its resolvers read the server's. */
+/** The response of the npm package `graphql` if its resolvers read the server's response. */
 async function mirrored({ parsed, operation }, request, data) {
   const root = operation.operation === 'subscription' ? schema.getSubscriptionType() : undefined;
   return graphql.execute({
@@ -136,7 +137,7 @@ async function compare(request) {
   if (found !== 'valid' || !answer.data) return undefined;
   try {
     const expected = await mirrored(judged, request, answer.data);
-    // Order counts.
+    // The order of keys counts.
     assert.equal(JSON.stringify(answer.data), JSON.stringify(expected.data), expected.errors?.[0]?.message);
   } catch (error) {
     return `${what}\n    shape: ${error.message}\n    server: ${JSON.stringify(answer).slice(0, 500)}`;
@@ -153,7 +154,7 @@ async function compareAll(requests) {
   assert.equal(differences.length, 0, `${differences.length} of ${requests.length} differ:\n${differences.join('\n')}`);
 }
 
-test('every document has the verdict that npm graphql gives, and a valid one its shape', async () => {
+test('every document has the same verdict as in npm graphql, and a valid one the same shape', async () => {
   const requests = corpus(ids);
   assert.ok(requests.length >= 400, `${requests.length} documents`);
   await compareAll(requests);
@@ -163,7 +164,7 @@ test('every document has the verdict that npm graphql gives, and a valid one its
 });
 
 test('random valid documents have the shape of their selections', async () => {
-  // The same documents every time (mulberry32).
+  // The same documents in every run (mulberry32).
   let seed = 20251;
   const random = () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -175,7 +176,7 @@ test('random valid documents have the shape of their selections', async () => {
   while (requests.length < 100) {
     const document = randomDocument(graphql, schema, random);
     if (document.length >= 4000 || judge({ document }).verdict !== 'valid') continue;
-    // What costs too much is refused whatever its shape is.
+    // Documents above the cost limits are refused whatever their shape is.
     const { errors } = await (await send(JSON.stringify({ query: document }))).json();
     if (errors?.[0]?.extensions?.code !== 'QUERY_TOO_COMPLEX') requests.push({ kind: 'random', document });
   }
@@ -195,7 +196,7 @@ test('strings are stored as npm graphql reads them', async () => {
     } catch {
       continue;
     }
-    // A text of the service has no NUL.
+    // Texts in the service contain no NUL.
     if (value === undefined || value.includes('\u0000')) continue;
     const document = `mutation { createFile(input: {projectId: "${ids.project}", path: "strings/${at}", content: ${literal}}) { file { content } } }`;
     const { createFile } = await answer(document);

@@ -1,34 +1,19 @@
 // The db package: the IDE's own calls, and what each of them answers.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { buildSchema, parse, validate } from 'graphql';
 
+import { compile, install, own } from './package.mjs';
 import { schemaFile, url } from './server.mjs';
 
-const own = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
-const folder = await mkdtemp(join(tmpdir(), 'antiphon-db-'));
-after(() => rm(folder, { recursive: true, force: true }));
-
-const run = promisify(execFile);
-const node = (...args) =>
-  run(process.execPath, args, { cwd: folder }).catch(({ stdout, stderr, message }) => {
-    throw new Error(`${message}\n${stdout}${stderr}`);
-  });
-
-// Installed as in an application of its own.
-const installed = join(folder, 'node_modules/antiphon-db');
-await mkdir(installed, { recursive: true });
-await cp(own('db/package.json'), join(installed, 'package.json'));
-await node(own('db/build.mjs'), join(installed, 'dist'));
-const { AntiphonError, connect, DatabaseService, db } = await import(pathToFileURL(join(installed, 'dist/index.js')));
-const { texts } = await import(pathToFileURL(join(installed, 'dist/generated.js')));
+const app = await install();
+const { folder, entry } = app;
+const { AntiphonError, connect, DatabaseService, db } = await entry('index');
+const { documents } = await entry('documents');
 connect({ url, token: () => process.env.TOKEN });
 
 const refused = async (call, code) => {
@@ -62,29 +47,18 @@ for (const name of CALLS) {
 test('every call of the original is there, and every document is one of the schema', async () => {
   assert.deepEqual(CALLS.filter((name) => typeof db[name] !== 'function'), []);
   const schema = buildSchema(await readFile(schemaFile, 'utf8'));
-  for (const [name, text] of Object.entries(texts)) assert.deepEqual(validate(schema, parse(text)), [], name);
+  for (const [name, text] of Object.entries(documents)) assert.deepEqual(validate(schema, parse(text)), [], name);
 });
-
-/** Compiles a module that uses the installed package, as strictly as an application can. */
-async function compile(name) {
-  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-  const compilerOptions = {
-    strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, target: 'es2022', module: 'nodenext',
-    lib: ['es2023', 'dom'], types: [], rootDir: '.', outDir: 'out',
-  };
-  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [name] }));
-  await node(own('node_modules/typescript/bin/tsc'), '-p', folder);
-}
 
 test("the class is assignable to the original's signatures, and they to it", async () => {
   await cp(own('original.ts'), join(folder, 'original.ts'));
-  await compile('original.ts');
+  await compile(app, 'original.ts');
 });
 
 test("the documentation's usage runs word for word, and compiles strictly", async () => {
   const names = ['project', 'session', 'userMessage', 'assistantMessage', 'file', 'updatedFile', 'snapshots', 'snapshot', 'stats', 'activity', 'projects'];
   await writeFile(join(folder, 'usage.ts'), `${await readFile(own('usage.ts'), 'utf8')}\nexport { ${names} };\n`);
-  await compile('usage.ts');
+  await compile(app, 'usage.ts');
   // The documentation reverts to the second state of a file that it has edited once: there is one such state, so a second edit
   // comes between.
   const { getFileSnapshots } = db;
@@ -162,11 +136,12 @@ test('pages go either way, and by any column', async () => {
   assert.deepEqual(await titles({ sort_by: 'title', sort_order: 'desc' }), ['b', 'a']);
 
   // The project that was opened last is the first, whatever was changed since in others.
-  const names = ['one', 'two', 'three'].map((name) => `order ${name}`);
+  const tag = `order ${crypto.randomUUID()}`;
+  const names = ['one', 'two', 'three'].map((name) => `${tag} ${name}`);
   const made = [];
   for (const name of names) made.push(await db.createProject({ name, initial_prompt: 'p', config: {} }));
   const order = async (pagination) =>
-    (await db.getUserProjects({ search: 'order ', created_after: '2020-01-01', created_before: '2100-01-01 00:00:00' }, pagination)).data.map(({ name }) => name);
+    (await db.getUserProjects({ search: tag, created_after: '2020-01-01', created_before: '2100-01-01 00:00:00' }, pagination)).data.map(({ name }) => name.replace(tag, 'order'));
   assert.deepEqual(await order(), ['order three', 'order two', 'order one']);
   await db.updateProjectAccess(made[0].id);
   assert.deepEqual(await order(), ['order one', 'order three', 'order two']);
@@ -248,6 +223,51 @@ test('the other calls do what they did', async () => {
   assert.equal(await db.deleteProject(id), undefined);
 });
 
+test('a session that is started twice at once is one session', async () => {
+  const { id } = await db.createProject({ name: 'Twice', initial_prompt: 'p', config: {} });
+  const start = (values = {}) => db.createChatSession({ project_id: id, title: 'Editor', ...values });
+  // The caller writes to the one that it has kept, whichever of them that is.
+  const [first, second, third] = await Promise.all([start(), start(), new DatabaseService().createChatSession({ project_id: id, title: 'Editor' })]);
+  assert.deepEqual([second, third], [first, first]);
+  for (const session of [first, second]) await db.createChatMessage({ session_id: session.id, role: 'user', content: 'Hello' });
+  // One after the other they are two, and the first has ended; so are two of different titles.
+  const next = await start();
+  assert.notEqual(next.id, first.id);
+  assert.equal((await db.getChatSession(first.id)).is_active, false);
+  const others = await Promise.all([start({ title: 'Voice' }), start()]);
+  assert.equal(new Set(others.map((each) => each.id)).size, 2);
+  // A refusal is not kept.
+  await refused(db.createChatSession({ project_id: crypto.randomUUID() }), 'NOT_FOUND');
+  await refused(db.createChatMessage({ session_id: first.id, role: 'user', content: 'Late' }), 'CONFLICT');
+});
+
+test('arguments in every form that the original takes', async () => {
+  const { id } = await db.createProject({ name: `Forms ${crypto.randomUUID()}`, initial_prompt: 'p', config: {} });
+  const { name } = await db.getProject(id);
+  const count = async (filters) => (await db.getUserProjects({ search: name, ...filters })).pagination.total;
+  for (const early of ['2020-01-01', '2020-01-01T10:00', '2020-01-01 10:00', '2020-01-01 10:00:00+01', '2020-01-01T10:00:00+0100', '2020-01-01T10:00:00.123456', '2020-01-01T10:00:00.123456-05:30', '2020-01-01T10:00Z', 'Wed Jan 01 2020', new Date(0).toISOString(), new Date(0).toUTCString()]) {
+    assert.equal(await count({ created_after: early }), 1, early);
+    assert.equal(await count({ created_before: early }), 0, early);
+  }
+  await refused(count({ created_after: 'yesterday' }), 'BAD_USER_INPUT');
+  assert.equal(await count({ status: '', created_after: '', created_before: '' }), 1);
+  const session = await db.createChatSession({ project_id: id });
+  assert.equal((await db.getSessionMessages(session.id, { role: '', search: '', timestamp_after: '' })).pagination.total, 0);
+
+  // A file without content stays as it is, however its path is written.
+  const file = { file_path: 'src/x.py', file_name: 'x.py', file_type: 'file', content: 'keep' };
+  await db.createProjectFile(id, file);
+  for (const path of ['src/x.py', '/src/x.py', './src/x.py', 'src//x.py', 'src/./x.py', 'src/x.py/']) {
+    await db.syncVirtualFileSystemToDatabase(id, '', '', [{ path, name: 'x.py', type: 'file' }]);
+    assert.equal((await db.getProjectFile(id, 'src/x.py')).content, 'keep', path);
+  }
+
+  // A picture can be taken away, a name cannot, and that is said.
+  assert.equal((await db.updateUserProfile({ avatar_url: 'https://example.com/a.png' })).avatar_url, 'https://example.com/a.png');
+  for (const avatar_url of ['', null]) assert.equal((await db.updateUserProfile({ avatar_url })).avatar_url, null);
+  for (const full_name of ['', null]) await refused(db.updateUserProfile({ full_name }), 'BAD_USER_INPUT');
+});
+
 test('what is not there is answered as it was there', async () => {
   const none = crypto.randomUUID();
   const empty = (limit) => ({ data: [], pagination: { page: 1, limit, total: 0, total_pages: 0, has_next: false, has_prev: false } });
@@ -260,6 +280,34 @@ test('what is not there is answered as it was there', async () => {
   assert.deepEqual([await db.deleteProject(none), await db.updateProjectAccess(none), await db.deleteProjectFile(none, 'a')], [undefined, undefined, undefined]);
   await refused(db.getProject('no id'), 'BAD_USER_INPUT');
   await refused(db.createProjectFile(none, { file_path: 'a', file_name: 'a', file_type: 'file' }), 'NOT_FOUND');
+});
+
+test('what is too large for one answer comes in several, and what is too large for the server is named', async () => {
+  const { id } = await db.createProject({ name: 'Large', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  const names = Array.from({ length: 9 }, (_, n) => `${n}.md`);
+  await db.syncVirtualFileSystemToDatabase(id, '', '', names.map((name) => ({ path: name, name, content: name, type: 'file' })));
+  for (const content of names) await db.createChatMessage({ session_id: session.id, role: 'user', content });
+  // A server whose answers have room for three contents.
+  const sizes = [];
+  const small = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    const { first, rows = true } = JSON.parse(init.body).variables;
+    sizes.push(first);
+    if (first > 3 && rows) return Response.json({ data: null, errors: [{ message: 'too much', extensions: { code: 'QUERY_TOO_COMPLEX' } }] });
+    return fetch(to, init);
+  } });
+  assert.deepEqual((await small.getProjectFiles(id)).map(({ content }) => content), names);
+  assert.deepEqual(sizes, [500, 63, 8, ...Array(9).fill(1)]);
+  assert.equal((await small.getProjectCodeChanges(id)).length, 9);
+  const messages = async (page) => (await small.getSessionMessages(session.id, {}, { page, limit: 5 })).data.map(({ content }) => content);
+  assert.deepEqual([await messages(1), await messages(2), await messages(3)], [names.slice(0, 5), names.slice(5), []]);
+
+  const knowledge = 'k'.repeat(8 << 20);
+  const message = await db.createChatMessage({ session_id: session.id, role: 'user', content: knowledge });
+  assert.equal(message.content, knowledge);
+  const error = await db.createChatMessage({ session_id: session.id, role: 'user', content: 'k'.repeat(11 << 20) }).catch((error) => error);
+  assert.deepEqual([error.code, error.extensions.field], ['PAYLOAD_TOO_LARGE', 'content']);
+  assert.match(error.message, /--max-text-bytes/);
 });
 
 test('each instance has its own identity, and a call has one throughout', async () => {

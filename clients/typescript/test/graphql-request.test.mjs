@@ -1,9 +1,10 @@
-// graphql-request: a query, a mutation, batches, errors, and a token that does not hold.
+// graphql-request: a query, a mutation, batches, errors, and an invalid token.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { ClientError, GraphQLClient, gql } from 'graphql-request';
 
+import { tokenFor } from './package.mjs';
 import { documents, headers, newProject, url } from './server.mjs';
 
 const client = new GraphQLClient(url, { headers });
@@ -15,14 +16,14 @@ test('a query and a mutation', async () => {
   assert.equal(createProject.project.name, newProject.name);
 });
 
-test('a query may go by GET, and several at once', async () => {
+test('a query can use GET, and several queries one request', async () => {
   const byGet = new GraphQLClient(url, { headers, method: 'GET' });
   const { viewer } = await byGet.request(gql`query Viewer { viewer { id } }`);
   const answers = await client.batchRequests([{ document: '{ viewer { id } }' }, { document: '{ __typename }' }]);
   assert.deepEqual(answers.map(({ data }) => data), [{ viewer }, { __typename: 'Query' }]);
 });
 
-test('a refusal carries its code and its place', async () => {
+test('an error contains its code and its location', async () => {
   for (const [document, code] of [
     ['{ nope }', 'GRAPHQL_VALIDATION_FAILED'],
     ['{ viewer { id }', 'GRAPHQL_PARSE_FAILED'],
@@ -41,11 +42,13 @@ test('a refusal carries its code and its place', async () => {
   });
 });
 
-test('a token that does not hold is refused', async () => {
-  const wrong = new GraphQLClient(url, { headers: { Authorization: 'Bearer no.such.token' } });
-  await assert.rejects(wrong.request(documents.Viewer), (error) => {
-    assert.equal(error.response.status, 401);
-    assert.equal(error.response.errors[0].extensions.code, 'UNAUTHENTICATED');
-    return true;
-  });
+test('an invalid or expired token is refused', async () => {
+  for (const token of ['no.such.token', await tokenFor(-60)]) {
+    const wrong = new GraphQLClient(url, { headers: { Authorization: `Bearer ${token}` } });
+    await assert.rejects(wrong.request(documents.Viewer), (error) => {
+      assert.equal(error.response.status, 401);
+      assert.equal(error.response.errors[0].extensions.code, 'UNAUTHENTICATED');
+      return true;
+    });
+  }
 });

@@ -8,7 +8,7 @@ import { documents, eventually, headers, newProject, socketClient } from './serv
 
 const query = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]));
 
-/** The one result of a query or mutation. */
+/** The only result of a query or mutation. */
 async function ask(client, operation, variables) {
   for await (const { data, errors } of client.iterate({ query: query[operation], variables })) {
     assert.equal(errors, undefined);
@@ -27,7 +27,7 @@ async function projectWithSession(client) {
 const say = (client, sessionId, content) =>
   ask(client, 'AddMessage', { input: { sessionId, role: 'USER', content } });
 
-test('a query and mutations run over one socket', async () => {
+test('a query and mutations run on one socket', async () => {
   const client = socketClient();
   const { viewer } = await ask(client, 'Viewer');
   assert.match(viewer.email, /@/);
@@ -39,7 +39,7 @@ test('a query and mutations run over one socket', async () => {
   await client.dispose();
 });
 
-test('a subscription replays the past, goes on live, and ends when the client has heard enough', async () => {
+test('a subscription replays, continues live, and ends when the client unsubscribes', async () => {
   const client = socketClient();
   const { projectId, sessionId } = await projectWithSession(client);
   const heard = [];
@@ -55,7 +55,7 @@ test('a subscription replays the past, goes on live, and ends when the client ha
   await client.dispose();
 });
 
-test('a fresh token is taken on an open socket, under a running subscription', async () => {
+test('a fresh token is accepted on an open socket with a running subscription', async () => {
   const { projectId, sessionId } = await projectWithSession(socketClient());
   let socket;
   const client = socketClient({ on: { connected: (connected) => (socket = connected) } });
@@ -75,7 +75,7 @@ test('a fresh token is taken on an open socket, under a running subscription', a
   await client.dispose();
 });
 
-test('a subscription that cannot start tells its errors to the observer', async () => {
+test('a subscription that cannot start reports its errors to the observer', async () => {
   const client = socketClient();
   const variables = { projectId: crypto.randomUUID() };
   const problem = await new Promise((resolve, reject) => {
@@ -88,7 +88,7 @@ test('a subscription that cannot start tells its errors to the observer', async 
   await client.dispose();
 });
 
-test('a listener whose connection is cut again and again misses nothing and hears nothing twice', async () => {
+test('a subscriber whose connection is cut repeatedly receives everything exactly once', async () => {
   const MESSAGES = 30;
   const writer = socketClient();
   const { projectId, sessionId } = await projectWithSession(writer);
@@ -105,7 +105,7 @@ test('a listener whose connection is cut again and again misses nothing and hear
       },
     },
   });
-  // The client sends the same payload again when it reconnects: it must ask for what came after the last revision heard.
+  // The client sends the same payload again when it reconnects, so the payload must contain the last revision received.
   const payload = { query: query.ProjectEvents, variables: { projectId, afterRevision: 2 } };
   const heard = [];
   const done = new Promise((resolve, reject) => {
@@ -132,7 +132,7 @@ test('a listener whose connection is cut again and again misses nothing and hear
   await Promise.all([writer.dispose(), listener.dispose()]);
 });
 
-test('a token that does not hold is final: the client is told 4403', async () => {
+test('an invalid token is final: the socket closes with 4403', async () => {
   const client = socketClient({ connectionParams: { Authorization: 'Bearer nonsense' }, shouldRetry: () => false });
   const problem = await ask(client, 'Viewer').catch((error) => error);
   assert.equal(problem.code, 4403);

@@ -1,4 +1,4 @@
-// An answer that grows: written as a language model's stream is, and heard by the reference clients of both protocols.
+// A streaming message: written like a language model's stream, and received by the reference clients of both protocols.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -24,10 +24,10 @@ async function startMessage(client) {
   return (await ask(client, 'StartMessage', { input })).startMessage;
 }
 
-/** What a language model says, in tokens; a family of four is one character to its reader and seven to the protocol. */
+/** A language model's tokens. The family of four is one character to a reader, and seven code points. */
 const answer = ['Here is ', 'a simple ', 'voice agent', ' \u{1f468}\u{200d}\u{1f469}', '\u{200d}\u{1f467}\u{200d}\u{1f466}', '.\n'];
 
-/** Writes it. The server says each time where the next token goes, so nothing is counted here. */
+/** Writes the tokens. The server returns each next offset, so the client counts nothing. */
 async function write(client, { messageId, length: offset }) {
   for (const text of answer) {
     const { appendToMessage } = await ask(client, 'AppendToMessage', { input: { messageId, offset, text } });
@@ -36,7 +36,7 @@ async function write(client, { messageId, length: offset }) {
   return (await ask(client, 'FinishMessage', { input: { messageId, length: offset } })).finishMessage;
 }
 
-/** Hears a message to its end. */
+/** Receives a message to its end. */
 async function hear(client, variables, begun = () => {}) {
   let text = '';
   for await (const { data, errors } of client.iterate({ query: query.MessageStream, variables })) {
@@ -52,7 +52,7 @@ for (const [name, listener] of [
   ['graphql-ws', () => socketClient()],
   ['graphql-sse', () => createClient({ url, headers })],
 ]) {
-  test(`${name} hears an answer grow, and its end`, async () => {
+  test(`${name} receives a streaming message and its end`, async () => {
     const writer = socketClient();
     const started = await startMessage(writer);
     const client = listener();
@@ -64,7 +64,7 @@ for (const [name, listener] of [
     assert.equal(state, 'FINISHED');
     assert.deepEqual([revision, message.content, told.content], [3, whole, whole]);
 
-    // Who comes later reads from where they were.
+    // A later subscriber reads from its own offset.
     const late = await hear(client, { messageId: started.messageId, afterOffset: answer[0].length });
     assert.equal(late.whole, answer.slice(1).join(''));
     await client.dispose();

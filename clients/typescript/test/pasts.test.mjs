@@ -1,4 +1,4 @@
-// Normalized caches, given the present and the past of one thing: the one never takes the place of the other.
+// Normalized caches that read the present and the past of one object: one never replaces the other.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ const CONFIGURATION = 'id configName';
 const texts = {
   Present: `query pastsPresentQuery($id: ID!) { project(id: $id) { id name revision file(path: "a") { ${FILE} }
     sessions(first: 1) { edges { node { ${SESSION} } } } agentConfigurations { ${CONFIGURATION} } } }`,
-  // The same file by its own moment: of the present project.
+  // The same file with its own revision, from the present project.
   FileThen: `query pastsFileThenQuery($id: ID!, $at: Int!) { project(id: $id) { id file(path: "a", at: $at) { ${FILE} project { id name } } } }`,
   FilesThen: `query pastsFilesThenQuery($id: ID!, $at: Int!) { project(id: $id) { id files(at: $at, first: 10) { edges { node { ${FILE} } } } } }`,
   Then: `query pastsThenQuery($id: ID!, $at: Int!) { project(id: $id, at: { revision: $at }) { id name revision file(path: "a") { ${FILE} }
@@ -36,7 +36,7 @@ const texts = {
   Rename: `mutation pastsRenameMutation($input: UpdateProjectInput!) { updateProject(input: $input) { project { id name revision } } }`,
 };
 
-/** Asks without a cache. */
+/** Sends a request without a cache. */
 async function write(name, input, select = '') {
   const query = `mutation($input: ${name[0].toUpperCase()}${name.slice(1)}Input!) { ${name}(input: $input) { revision ${select} } }`;
   const body = JSON.stringify({ query, variables: { input } });
@@ -46,7 +46,7 @@ async function write(name, input, select = '') {
   return data[name];
 }
 
-/** A project whose every part has changed since `then`. */
+/** A project all of whose parts have changed since `then`. */
 async function changedProject() {
   const { project } = await write('createProject', newProject, 'project { id }');
   const projectId = project.id;
@@ -66,11 +66,11 @@ async function changedProject() {
 }
 
 /**
- * What every cache is put through. `ask` reads by the network into the cache; `watch` reads the cache alone, and gives what it
- * shows now.
+ * The tests of every cache. `ask` reads over the network into the cache; `watch` reads only the cache, and returns its present
+ * data.
  */
 function stories(name, { ask, watch, mutate }) {
-  test(`${name}: what is on screen stays, whatever is read of its past`, async () => {
+  test(`${name}: a displayed object stays, whatever is read of its past`, async () => {
     const { id, at } = await changedProject();
     await ask('Present', { id });
     const present = watch('Present', { id });
@@ -89,7 +89,7 @@ function stories(name, { ask, watch, mutate }) {
     assert.deepEqual([shown, { project: then }].map(({ project }) => project.sessions.edges[0].node.messageCount), [2, 1]);
     assert.deepEqual([shown, { project: then }].map(({ project }) => project.agentConfigurations.at(-1).configName), ['Second', 'First']);
 
-    // From the past to what is there now, which is the same object for the cache.
+    // From the past to the present, which is the same object for the cache.
     const lead = await ask('Lead', { id: file.file.id });
     assert.deepEqual([lead.node.version, lead.node.present], [1, shown.project.file]);
     await mutate('Update', { input: { projectId: id, path: 'a', content: 'newest\n' } });
@@ -97,7 +97,7 @@ function stories(name, { ask, watch, mutate }) {
     assert.equal(present().project.file.content, 'newest\n');
   });
 
-  test(`${name}: a past that is on screen stays, whatever is written and read of the present`, async () => {
+  test(`${name}: a displayed past stays, whatever is written and read of the present`, async () => {
     const { id, at } = await changedProject();
     await ask('Then', { id, at });
     await ask('FileThen', { id, at });

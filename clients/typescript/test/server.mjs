@@ -13,11 +13,11 @@ export const url = new URL('/graphql', BASE_URL).href;
 export const socketUrl = new URL('/graphql/ws', BASE_URL).href.replace(/^http/, 'ws');
 export const headers = { Authorization: `Bearer ${TOKEN}` };
 
-/** The schema that the clients are compiled against. */
+/** The schema for the clients' compilers. */
 export const schemaFile = new URL('../../../schema.graphql', import.meta.url);
 export const operationsFile = new URL('../operations.graphql', import.meta.url);
 
-/** One document an operation, by its name, with the fragments that it spreads. */
+/** A document for each operation, by name, with the fragments that it uses. */
 export const documents = await (async () => {
   const { definitions } = parse(await readFile(operationsFile, 'utf8'));
   const fragments = new Map(
@@ -40,7 +40,7 @@ export const documents = await (async () => {
 
 export const newProject = { name: 'My Voice Agent', initialPrompt: 'You are a helpful assistant...', config: {} };
 
-/** A client of the reference implementation of graphql-transport-ws, which comes back at once whatever happens. */
+/** A client of the reference implementation of graphql-transport-ws that always reconnects at once. */
 export function socketClient(options = {}) {
   return createClient({
     url: socketUrl,
@@ -52,13 +52,13 @@ export function socketClient(options = {}) {
   });
 }
 
-/** Waits until `test` gives something, and gives that. */
+/** Waits until `test` returns a value, and returns it. */
 export async function eventually(test, what) {
   const deadline = Date.now() + 10_000;
   for (;;) {
     const value = await test();
     if (value) return value;
-    assert.ok(Date.now() < deadline, `not in time: ${what}`);
+    assert.ok(Date.now() < deadline, `timeout: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

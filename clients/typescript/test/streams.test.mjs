@@ -1,4 +1,4 @@
-// Listening by HTTP: the reference client of graphql-sse, and Apollo Client by multipart.
+// Subscriptions over HTTP: the reference client of graphql-sse, and Apollo Client with multipart.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -6,6 +6,7 @@ import { ApolloClient, HttpLink, InMemoryCache } from '@apollo/client';
 import { print } from 'graphql';
 import { createClient } from 'graphql-sse';
 
+import { tokenFor } from './package.mjs';
 import { documents, eventually, headers, newProject, url } from './server.mjs';
 
 const query = Object.fromEntries(Object.entries(documents).map(([name, document]) => [name, print(document)]));
@@ -26,7 +27,7 @@ async function projectWithSession() {
   return { projectId, say: (content) => post('AddMessage', { input: { sessionId, role: 'USER', content } }) };
 }
 
-test('graphql-sse runs a query and hears the past and the present', async () => {
+test('graphql-sse runs a query, replays and continues live', async () => {
   const client = createClient({ url, headers });
   for await (const { data } of client.iterate({ query: query.Viewer })) assert.match(data.viewer.email, /@/);
   const { projectId, say } = await projectWithSession();
@@ -40,7 +41,7 @@ test('graphql-sse runs a query and hears the past and the present', async () => 
   client.dispose();
 });
 
-test('graphql-sse is told why a subscription is refused', async () => {
+test('graphql-sse receives the reason for a refused subscription', async () => {
   const client = createClient({ url, headers });
   const results = [];
   const variables = { projectId: crypto.randomUUID() };
@@ -50,7 +51,7 @@ test('graphql-sse is told why a subscription is refused', async () => {
   client.dispose();
 });
 
-test('graphql-sse runs everything by one connection', async () => {
+test('graphql-sse runs everything over one connection', async () => {
   const requests = [];
   const fetchFn = (input, init) => {
     requests.push(init.method);
@@ -58,7 +59,7 @@ test('graphql-sse runs everything by one connection', async () => {
   };
   const client = createClient({
     url,
-    // The client adds its stream's token to the object that it is given.
+    // The client adds the token of its stream to the given object.
     headers: () => ({ ...headers }),
     singleConnection: true,
     fetchFn,
@@ -84,18 +85,18 @@ test('graphql-sse runs everything by one connection', async () => {
   for await (const result of client.iterate({ query: query.ProjectEvents, variables })) refused.push(result);
   assert.deepEqual(refused.map(({ errors }) => errors[0].extensions.code), ['NOT_FOUND']);
   assert.equal(requests.filter((method) => method === 'PUT').length, 1);
-  // The stream itself; each operation is a POST, and each subscription that its listener has left a DELETE.
+  // The stream itself; each operation is a POST, and each ended subscription a DELETE.
   assert.deepEqual(requests.filter((method) => !method || method === 'GET').length, 1);
   await eventually(() => requests.filter((method) => method === 'DELETE').length === 2, 'both subscriptions have ended');
   client.dispose();
 });
 
-test('graphql-sse comes back to its one connection after a reconnect', async () => {
+test('graphql-sse restores its single connection after a reconnect', async () => {
   const { projectId, say } = await projectWithSession();
   const streams = [];
   const fetchFn = async (input, init) => {
     if (init.method && init.method !== 'GET') return fetch(input, init);
-    // What is cut here is cut as a proxy would cut it.
+    // Cuts the connection as a proxy would.
     const cut = new AbortController();
     streams.push(cut);
     init.signal.addEventListener('abort', () => cut.abort());
@@ -113,7 +114,20 @@ test('graphql-sse comes back to its one connection after a reconnect', async () 
   client.dispose();
 });
 
-test('Apollo hears by multipart', async () => {
+test('graphql-sse is refused with a wrong and an expired token, on one connection and on several', async () => {
+  for (const token of ['no.such.token', await tokenFor(-60)]) {
+    for (const singleConnection of [true, false]) {
+      const client = createClient({ url, headers: () => ({ Authorization: `Bearer ${token}` }), singleConnection, retryAttempts: 0 });
+      const results = (async () => {
+        for await (const result of client.iterate({ query: query.Viewer })) assert.fail(JSON.stringify(result));
+      })();
+      await assert.rejects(results, ({ response }) => response?.status === 401);
+      client.dispose();
+    }
+  }
+});
+
+test('Apollo receives events with multipart', async () => {
   const apollo = new ApolloClient({ link: new HttpLink({ uri: url, headers }), cache: new InMemoryCache() });
   const { projectId, say } = await projectWithSession();
   const heard = [];

@@ -14,7 +14,8 @@ import { documents, eventually, headers, newProject, schemaFile, socketClient, u
 const socket = socketClient();
 const schema = introspectionFromSchema(buildSchema(await readFile(schemaFile, 'utf8')));
 const embedded = () => null;
-// urql aborts a request once it has the answer. Where the body's end is still under way, Node tells nobody but the process.
+// urql aborts a request once it has the response. If the end of the body is still under way, Node reports the error
+// only to the process.
 const unabortedFetch = (input, { signal: _signal, ...init }) => fetch(input, init);
 const urql = new Client({
   url,
@@ -47,7 +48,7 @@ const mutate = (operation, input) => run('mutation', operation, { input });
 let projectId;
 let sessionId;
 
-test('a page that is on screen changes with a mutation elsewhere, and asks nobody again', async () => {
+test('a displayed page changes with a mutation elsewhere, without another request', async () => {
   const { createProject } = await mutate('CreateProject', newProject);
   projectId = createProject.project.id;
   const seen = [];
@@ -61,12 +62,12 @@ test('a page that is on screen changes with a mutation elsewhere, and asks nobod
   assert.equal(project.revision, 2);
 });
 
-test('a query may go by GET', async () => {
+test('a query can use GET', async () => {
   const { viewer } = await run('query', 'Viewer', {}, { preferGetMethod: 'force', requestPolicy: 'network-only' });
   assert.match(viewer.email, /@/);
 });
 
-test('pages of a connection join in the cache', async () => {
+test('pages of a connection are joined in the cache', async () => {
   const files = ['a.py', 'b.py', 'c.py'].map((path) => ({ path, content: `# ${path}\n` }));
   await mutate('SyncFiles', { projectId, files });
   const first = await run('query', 'ProjectFiles', { id: projectId, first: 2 });
@@ -78,14 +79,14 @@ test('pages of a connection join in the cache', async () => {
   assert.equal(again.project.files.edges[0].node.content, 'print(1)\n');
 });
 
-test('a refusal carries its code', async () => {
+test('an error contains its code', async () => {
   const problem = await mutate('UpdateFile', { projectId, path: 'a.py', content: '', expectedVersion: 1 }).catch(
     (error) => error,
   );
   assert.equal(problem.graphQLErrors[0].extensions.code, 'CONFLICT');
 });
 
-test('a subscription replays and goes on live', async () => {
+test('a subscription replays and continues live', async () => {
   const heard = [];
   const { unsubscribe } = urql
     .subscription(documents.ProjectEvents, { projectId, afterRevision: 0 })
@@ -98,7 +99,7 @@ test('a subscription replays and goes on live', async () => {
   assert.deepEqual(heard, heard.map((_, at) => at + 1));
 });
 
-test('documents are sent whole once, and by their hashes from then on: queries by GET, mutations, subscriptions', async () => {
+test('documents are sent in full once, and by their hashes afterwards: queries by GET, mutations, subscriptions', async () => {
   const sent = [];
   const persisted = new Client({
     url,
@@ -115,14 +116,14 @@ test('documents are sent whole once, and by their hashes from then on: queries b
         forwardSubscription: ({ query, ...operation }) => ({
           subscribe: (sink) => {
             sent.push(['SUBSCRIBE', query ? 'whole' : 'hash']);
-            // graphql-ws wants a text there, and an empty one is none.
+            // graphql-ws needs a text here; the server treats an empty one as missing.
             return { unsubscribe: socket.subscribe({ query: query ?? '', ...operation }, sink) };
           },
         }),
       }),
     ],
   });
-  // Documents that nobody has sent yet.
+  // New documents.
   const name = projectId.replaceAll('-', '_');
   const query = `query Once_${name} { viewer { email } }`;
   const mutation = `mutation Once_${name}($input: UpdateProjectInput!) { updateProject(input: $input) { revision } }`;

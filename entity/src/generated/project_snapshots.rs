@@ -20,8 +20,9 @@ pub struct Model {
     pub name: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub description: Option<String>,
-    #[sea_orm(belongs_to, from = "project_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
-    pub projects: BelongsTo<super::projects::Entity>,
+    pub deleted_revision: Option<i32>,
+    #[sea_orm(has_many, via = "project_snapshot_changes")]
+    pub projects: HasMany<super::projects::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -50,7 +50,7 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub project_members: HasMany<super::project_members::Entity>,
     #[sea_orm(has_many)]
-    pub project_snapshots: HasMany<super::project_snapshots::Entity>,
+    pub project_undone_files: HasMany<super::project_undone_files::Entity>,
     #[sea_orm(has_many)]
     pub project_undos: HasMany<super::project_undos::Entity>,
     #[sea_orm(has_many)]
@@ -63,6 +63,8 @@ pub struct Model {
     pub chat_messages: HasMany<super::chat_messages::Entity>,
     #[sea_orm(has_many, via = "growing_chunks")]
     pub growing_messages: HasMany<super::growing_messages::Entity>,
+    #[sea_orm(has_many, via = "project_snapshot_changes")]
+    pub project_snapshots: HasMany<super::project_snapshots::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

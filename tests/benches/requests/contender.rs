@@ -1,4 +1,4 @@
-//! Who does the work, and how much it takes them under load.
+//! The systems that are compared, and their figures under load.
 
 use std::{
     sync::{
@@ -20,13 +20,13 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
-    /// The hand-written statements, straight to the database.
+    /// The hand-written statements, sent directly to the database.
     Limit,
-    /// The hand-written server, which sends them.
+    /// The hand-written server, which sends the same statements.
     Node,
     PostGraphile,
     Ours,
-    /// The service as a superuser, whom row-level security does not hold.
+    /// The service with a superuser's login, to which row-level security does not apply.
     OursWithoutPolicies,
 }
 
@@ -46,26 +46,26 @@ impl Who {
     }
 }
 
-/// The database and the data that everybody works on.
+/// The database and the data that all contenders use.
 #[derive(Clone)]
 pub(crate) struct Ground {
     pub(crate) kind: Kind,
-    /// On PostgreSQL of the server's login.
+    /// On PostgreSQL the URL of the server's login.
     pub(crate) url: String,
     pub(crate) postmaster: Option<u32>,
     pub(crate) data: Arc<Data>,
 }
 
-/// Somebody at work.
+/// A running contender.
 #[derive(Clone)]
 pub(crate) struct Contender {
     pub(crate) who: Who,
     pub(crate) ground: Ground,
-    /// Of the server; the limit has none.
+    /// Address and process of the server; the limit has none.
     pub(crate) server: Option<(String, u32)>,
 }
 
-/// What a run gave: requests a second, times in ms, processor time a request in ms, bytes of an answer.
+/// The figures of a run: requests per second, times in ms, processor time per request in ms, bytes of a response.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Figures {
     pub(crate) rate: f64,
@@ -99,7 +99,7 @@ impl Figures {
     }
 }
 
-/// A connection of a contender's own.
+/// A connection of a contender.
 pub(crate) enum Connection {
     Database(Box<Limit>),
     Http(Client),
@@ -113,7 +113,7 @@ impl Contender {
         })
     }
 
-    /// The answer.
+    /// Sends a request; returns the response.
     pub(crate) async fn ask(
         &self,
         connection: &mut Connection,
@@ -135,12 +135,12 @@ impl Contender {
         }
     }
 
-    /// How many connections it works by: as many as are asked for, but one for the limit on SQLite, which is a loop.
+    /// How many connections it uses: as many as requested, but one for the limit on SQLite, which is a single loop.
     fn connections(&self, wanted: usize) -> usize {
         if self.who == Who::Limit && self.ground.kind == Kind::Sqlite { 1 } else { wanted }
     }
 
-    /// Works for a while, in a closed loop on so many connections.
+    /// Runs for a while, in a closed loop on this many connections.
     pub(crate) async fn run(&self, work: Work, window: Duration, connections: usize) -> anyhow::Result<Figures> {
         let (count, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (stop, warm) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -194,9 +194,9 @@ impl Contender {
         })
     }
 
-    /// Seconds of processor time that server and database have taken so far. The limit's client is in this process: on
-    /// PostgreSQL its time is left out as that of the servers' client is; on SQLite, where client and database are one, it
-    /// is in.
+    /// The processor time in seconds of server and database so far. The limit's client is in this process: on
+    /// PostgreSQL its time does not count, as for the servers' client; on SQLite, where client and database are one
+    /// process, it counts.
     fn processor(&self) -> anyhow::Result<(f64, f64)> {
         let server = match (&self.server, self.ground.kind) {
             (Some((_, id)), _) => process::processor(*id)?,

@@ -1,4 +1,4 @@
-//! What was loaded, and what is asked of it.
+//! The loaded data, and the requests for it.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -12,14 +12,14 @@ use crate::{contender::Who, work::Work};
 
 /// Sessions of a project.
 pub(crate) const SESSIONS: usize = 5;
-/// Projects that a user owns, and that others share with them: a page of projects is full.
+/// Projects that a user owns, and that others share with them: together they fill a page.
 pub(crate) const OWN: usize = 10;
 pub(crate) const SHARED: usize = 12;
 
 pub(crate) struct Data {
     pub(crate) users: Vec<User>,
     pub(crate) projects: Vec<Project>,
-    /// Seeds: no two runs ask for the same.
+    /// Each run has another seed, so no two runs send the same requests.
     pub(crate) next_seed: AtomicI64,
 }
 
@@ -34,7 +34,8 @@ pub(crate) struct Project {
     pub(crate) owner: usize,
     pub(crate) sessions: Vec<String>,
     pub(crate) files: Vec<File>,
-    /// The revisions before and after the last sync, of which a restore goes to the first; none while one is under way.
+    /// The revisions before and after the last sync: a restore goes to the first one, and they swap. `None` while a
+    /// restore is under way.
     pub(crate) restore: Mutex<Option<(i64, i64)>>,
 }
 
@@ -43,11 +44,11 @@ pub(crate) struct File {
     pub(crate) path: String,
     /// In the service's tables.
     pub(crate) ours: State,
-    /// In the bench's own, which all others write.
+    /// In the bench's own tables, which all other contenders write.
     pub(crate) copy: State,
 }
 
-/// Version and content of a file; none while somebody changes it.
+/// Version and content of a file; `None` while a request changes it.
 pub(crate) type State = Mutex<Option<(i64, String)>>;
 
 impl File {
@@ -66,20 +67,20 @@ pub(crate) struct Request {
     pub(crate) target: String,
     pub(crate) text: String,
     pub(crate) number: i64,
-    /// The body of the POST; empty where there is none.
+    /// The body of the POST; empty if there is none.
     pub(crate) body: Vec<u8>,
     after: After,
 }
 
-/// What becomes of the data by a request.
+/// The effect of a request on the data.
 enum After {
     Nothing,
-    /// The file is one version on, and holds the request's text.
+    /// The file has one version more, and the request's text as content.
     Changed {
         project: usize,
         file: usize,
     },
-    /// Next time the restore goes the other way.
+    /// The next restore goes in the other direction.
     Restored {
         project: usize,
         revisions: (i64, i64),
@@ -105,7 +106,7 @@ impl Data {
             Work::Q1 | Work::Q3 | Work::Q4 => {}
             Work::Q2 => request.target = project.sessions[random.below(SESSIONS)].clone(),
             Work::M1 => {
-                // Only its author writes in a session, and only in the last one, which goes on.
+                // Only the author writes to a session, and only to the last one, which is active.
                 request.user = project.owner;
                 request.target = project.sessions[SESSIONS - 1].clone();
                 request.text = message(random);
@@ -118,7 +119,7 @@ impl Data {
         request
     }
 
-    /// Picks a file that nobody else changes, and changes it.
+    /// Picks a file that no other request changes, and changes it.
     fn change(&self, who: Who, random: &mut Random, request: &mut Request) -> Value {
         loop {
             let at = random.below(self.projects.len());
@@ -147,7 +148,7 @@ impl Data {
         }
     }
 
-    /// To be called once the request has been answered.
+    /// Must be called once the request has been answered.
     pub(crate) fn settle(&self, request: Request, who: Who) {
         match request.after {
             After::Nothing => {}

@@ -1,4 +1,4 @@
-//! What ten times the history costs: the service beside itself, in alternating rounds.
+//! Measures the cost of a history that is ten times longer: the service compared with itself, in alternating rounds.
 
 use tests::{
     database::{Database, Kind},
@@ -15,8 +15,8 @@ use crate::{
     work::Work,
 };
 
-/// Few projects, since each is large. `deep`: ten times the messages and the versions of each file; `wide`: ten times the
-/// messages and the files.
+/// Few projects, since each is large. `deep`: ten times the messages and the versions of each file; `wide`: ten times
+/// the messages and the files.
 const SCALE: f64 = 0.02;
 
 const WORKS: [Work; 7] = [Work::Q1, Work::Q2, Work::Q3, Work::Q4, Work::M1, Work::M2, Work::Restore];
@@ -40,7 +40,7 @@ pub(crate) async fn measure(options: &Options, kind: Kind) -> anyhow::Result<()>
         let ours = Contender { who: Who::Ours, ground, server: Some((child.base().to_owned(), child.id())) };
         running.push((database, child, ours));
     }
-    println!("      CPU ms a request (server + database)      of the usual");
+    println!("      CPU ms per request (server + database)      of the usual");
     for work in WORKS {
         let mut runs = vec![Vec::new(); running.len()];
         if work == Work::Restore {
@@ -71,7 +71,7 @@ pub(crate) async fn measure(options: &Options, kind: Kind) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Takes back what has been written so far, so that each restore from here on has the files of one sync to change.
+/// Reverts the writes so far, so that each later restore changes the files of one sync.
 async fn settle(ours: &Contender) -> anyhow::Result<()> {
     let mut connection = ours.connect(Work::Restore).await?;
     let data = &ours.ground.data;

@@ -1,5 +1,5 @@
-//! The limit: the hand-written statements straight to the database. On PostgreSQL role, claims, statement and commit go in one
-//! round trip; on SQLite it is a loop of prepared statements.
+//! The limit: the hand-written statements, sent directly to the database. On PostgreSQL role, claims, statement and
+//! commit take one round trip; on SQLite it is a loop of prepared statements.
 
 use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqliteConnection};
@@ -32,7 +32,7 @@ impl Limit {
         })
     }
 
-    /// The answer; empty where the work has none.
+    /// The response; empty if the work has none.
     pub(crate) async fn ask(&mut self, user: &str, request: &Request) -> anyhow::Result<String> {
         match self {
             Self::Postgres(connection) => connection.ask(user, request).await,

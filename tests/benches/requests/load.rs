@@ -1,4 +1,4 @@
-//! The data set, written straight into the tables.
+//! Writes the data set directly into the tables.
 
 use std::{
     collections::HashSet,
@@ -26,35 +26,35 @@ use crate::{
     rows::{Cell, Loader, Table},
 };
 
-/// How much there is of everything.
+/// How many objects of each kind there are.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
-    /// 1 is 200 users, each with [`OWN`] projects.
+    /// 1 stands for 200 users, each with [`OWN`] projects.
     pub(crate) scale: f64,
-    /// Of a usual session.
+    /// Per ordinary session.
     pub(crate) messages: usize,
-    /// Of a project.
+    /// Per project.
     pub(crate) files: usize,
-    /// Of a file.
+    /// Per file.
     pub(crate) versions: usize,
 }
 
 impl Shape {
-    /// (400,000 - 5 * 10,000) / 9,995 messages a session.
+    /// (400,000 - 5 * 10,000) / 9,995 messages per session.
     pub(crate) fn usual(scale: f64) -> Self {
         Self { scale, messages: 35, files: 20, versions: 5 }
     }
 }
 
-/// Files of a sync.
+/// Files per sync.
 const SYNCED: usize = 4;
 
-/// Tables of the bench's own, and how they are filled.
+/// Tables of the bench's own, and the SQL that fills them.
 const POSTGRES: &str = include_str!("beside/postgres.sql");
 const SQLITE: &str = include_str!("beside/sqlite.sql");
 const FILL: &str = include_str!("beside/fill.sql");
 
-/// Fills the tables as the service would have, were it asked for all of it one by one.
+/// Fills the tables with the rows that the service would write for the same requests.
 pub(crate) async fn load(database: &Database, shape: Shape) -> anyhow::Result<Data> {
     let kind = database.kind();
     let mut loader = Loader::connect(database).await?;
@@ -124,7 +124,7 @@ pub(crate) async fn load(database: &Database, shape: Shape) -> anyhow::Result<Da
         let owner = index / OWN;
         let (id, user) = (clock::new_id().to_string(), all[owner].id.clone());
         all[owner].projects.push(index);
-        // Rows that refer to others come after them, so each project is flushed as it is done.
+        // Rows that refer to others come after them, so each project is flushed when it is complete.
         let mut clock_seconds = index as u64;
         let mut revision = 1;
         let mut session_ids: Vec<String> = Vec::new();
@@ -172,7 +172,8 @@ pub(crate) async fn load(database: &Database, shape: Shape) -> anyhow::Result<Da
                     synced = revision;
                     for file in 0..SYNCED {
                         let (_, _, versions) = &mut own[(turn * SYNCED + file) % shape.files];
-                        // An edit may lead back to what some version held, which is kept once: this one is to be new.
+                        // An edit can lead back to the content of an earlier version, which is stored once. This
+                        // content must be new.
                         let content = loop {
                             let content = match versions.last() {
                                 Some((_, content, _)) => random.edit(content),

@@ -1,4 +1,5 @@
-//! What a request costs beside what others need for the same work, on the same database, in the same run.
+//! Measures the cost of a request compared with other systems that do the same work, on the same database, in the same
+//! run.
 //!
 //! ```text
 //! cargo bench -p tests --bench requests -- --quick
@@ -6,39 +7,44 @@
 //!                                          [--only-ours] [--no-rls] [--growth]
 //! ```
 //!
-//! `--quick` prints every table for both databases in three minutes, at scale 0.05. `--only-ours` leaves out what needs Node.js
-//! (npm, which installs the rest by the lock file in `node/`). `--no-rls` adds the service without row-level security.
-//! `--growth` compares the service with itself at ten times the history instead.
+//! `--quick` prints every table for both databases in three minutes, at scale 0.05. `--only-ours` leaves out the
+//! systems that need Node.js (npm installs them from the lock file in `node/`). `--no-rls` adds the service without
+//! row-level security. `--growth` compares the service with itself at ten times the history instead.
 //!
-//! **Who.** All are driven by the same load in alternating rounds: sixteen connections, closed loop, keep-alive, each request a
-//! random caller's, warm. Each server is one process.
+//! **Systems.** All get the same load in alternating rounds: sixteen connections, closed loop, keep-alive, each request
+//! from a random user, warm. Each server is one process.
 //!
-//! - *limit*: the hand-written statements without a server. On PostgreSQL role, claims, statement and commit go in one round
-//!   trip; on SQLite it is a loop of prepared statements on one connection.
-//! - *Node*: a hand-written server of Node's `http` and `pg` (`node/plain.mjs`). It checks the token and sends role and claims,
-//!   the same one statement, which returns the JSON of the answer, and commit: three round trips.
-//! - *PostGraphile*: version 5 (`node/postgraphile.mjs`), by GraphQL. It can express all of the work: the relations that are
-//!   no foreign keys are told to it, and the writes are the functions that the hand-written server calls. It leaves nothing out
-//!   that is deleted, since it filters by columns with an index only; there is none.
-//! - *ours*: the service, by GraphQL.
+//! - *limit*: the hand-written statements without a server. On PostgreSQL role, claims, statement and commit take one
+//!   round trip; on SQLite it is a loop of prepared statements on one connection.
+//! - *Node*: a hand-written server with Node's `http` and `pg` (`node/plain.mjs`). It checks the token and sends role
+//!   and claims, the same one statement, which returns the JSON of the response, and commit: three round trips.
+//! - *PostGraphile*: version 5 (`node/postgraphile.mjs`), with GraphQL. It can express all of the work: its
+//!   configuration declares the relations that are no foreign keys, and the writes call the same functions as the
+//!   hand-written server. It does not filter out deleted rows, since it filters only by columns with an index; there
+//!   are no deleted rows.
+//! - *ours*: the service, with GraphQL.
 //!
-//! **What.** `work.rs` has each work as GraphQL and as SQL. All read the same rows under the same policies. The diffs of Q4 are
-//! ready-made in a table for the others; the service makes them, and keeps what it has made in memory. The others write into
-//! tables of their own with policies of their own (`beside/`), in one function call:
+//! **Work.** `work.rs` contains each work as GraphQL and as SQL. All systems read the same rows under the same
+//! policies. For Q4 the other systems read precomputed diffs from a table; the service computes them, and caches the
+//! results in memory. The other systems write to tables of their own with policies of their own (`beside/`), in one
+//! function call:
 //!
-//! - M1: the message, the counts of its session and project, the project's revision, and the event of it. As ours, less the
-//!   guard triggers, the idempotency key, and the notification of listeners.
-//! - M2: the file where it is at the expected version, and the version that was, whole, with a text in place of its diff. Ours
-//!   makes a compressed delta, counts the lines, and writes the project's counts, an event and a notification besides.
+//! - M1: the message, the counts of its session and project, the project's revision, and its event. The service does
+//!   the same, and also has triggers that check the write, the idempotency key, and the notification of subscribers.
+//! - M2: the file, if it is at the expected version, and its previous version as a whole, with a text instead of its
+//!   diff. The service also computes a compressed delta, counts the lines, and writes the project's counts, an event
+//!   and a notification.
 //!
-//! **Figures.** Processor time a request (server and PostgreSQL apart) is what counts: on a machine that does other work too it
-//! moves far less than requests a second, and the ratios of one run less than either. Figures are medians of the rounds.
-//! Of the clients' time nothing is counted, but on SQLite the limit's: there client and database are one. Round
-//! trips, statements (transaction control and claims not counted) and bytes between server and database are counted
-//! beforehand, one request at a time, through a proxy: those until the answer, and `+` those after it (notifications).
+//! **Figures.** Processor time per request (of server and PostgreSQL separately) is the main figure: on a machine with
+//! other load it varies far less than requests per second, and the ratios within one run vary less than either. Figures
+//! are medians of the rounds. The clients' time does not count, except for the limit on SQLite, where client and
+//! database are one process. Round trips, statements (without transaction control and claims) and bytes between server
+//! and database are counted beforehand, one request at a time, through a proxy: those until the response, and `+` those
+//! after it (notifications).
 //!
-//! At scale 1: 200 users, 2,000 projects, 10,000 sessions, 400,000 messages of about 300 bytes, the busiest five sessions with
-//! 10,000 each, 40,000 files of about 3 KB, 200,000 versions. It is written straight into the tables.
+//! At scale 1: 200 users, 2,000 projects, 10,000 sessions, 400,000 messages of about 300 bytes, the busiest five
+//! sessions with 10,000 each, 40,000 files of about 3 KB, 200,000 versions. The data is written directly into the
+//! tables.
 
 mod contender;
 mod data;
@@ -169,7 +175,7 @@ async fn ground(database: &Database, shape: Shape) -> anyhow::Result<Ground> {
     Ok(Ground { kind: database.kind(), url: database.server_url(), postmaster, data })
 }
 
-/// Whether all find the same number of things.
+/// Checks that all systems return the same number of items.
 async fn check(contenders: &[Contender], work: Work) -> anyhow::Result<()> {
     if matches!(work, Work::M1 | Work::M2 | Work::Restore) {
         return Ok(());
@@ -191,9 +197,9 @@ fn memory(contenders: &[Contender]) -> anyhow::Result<Vec<(Who, f64)>> {
     servers.map(|(who, id)| Ok((who, process::memory(id)?))).collect()
 }
 
-/// How many messages are written by one client and by many: those that wait together are committed together.
+/// Measures how many messages one client and many clients write: concurrent writes are committed together.
 async fn group_commit(options: &Options, ours: Option<&Contender>) -> anyhow::Result<()> {
-    let ours = ours.context("nobody")?;
+    let ours = ours.context("the service is not among the systems")?;
     let (mut alone, mut together) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         alone.push(ours.run(Work::M1, options.window, 1).await?);
@@ -201,7 +207,7 @@ async fn group_commit(options: &Options, ours: Option<&Contender>) -> anyhow::Re
     }
     let (alone, together) = (Figures::median(&alone), Figures::median(&together));
     println!(
-        "  writers: 1 write {:.0} messages a second ({:.3} CPU ms each), {CONNECTIONS} write {:.0} ({:.3}): {:.2}x",
+        "  writers: one client writes {:.0} messages per second ({:.3} CPU ms each), {CONNECTIONS} clients {:.0} ({:.3}): {:.2}x",
         alone.rate,
         alone.total(),
         together.rate,

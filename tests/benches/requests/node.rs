@@ -1,4 +1,4 @@
-//! The servers that are written for Node.js: what they need, and their processes.
+//! The servers for Node.js: their installation and their processes.
 
 use std::{
     io::{BufRead, BufReader},
@@ -63,10 +63,10 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/requests/node")
 }
 
-/// Installs what the lock file names, where that has not been done, and answers with the Node.js to run.
+/// Installs the packages of the lock file, if necessary, and returns the path of Node.js.
 ///
 /// # Errors
-/// Where there is no npm, or it fails.
+/// If there is no npm, or it fails.
 pub(crate) fn install() -> anyhow::Result<PathBuf> {
     let folder = folder();
     let (lock, installed) = (folder.join("package-lock.json"), folder.join("node_modules/.package-lock.json"));
@@ -75,10 +75,10 @@ pub(crate) fn install() -> anyhow::Result<PathBuf> {
     if !is_current {
         eprintln!("npm ci in {}", folder.display());
         let status = Command::new("npm").args(["ci", "--silent"]).current_dir(&folder).stdin(Stdio::null()).status();
-        let status = status.context("the servers beside ours need npm, or leave them out by --only-ours")?;
-        ensure!(status.success(), "npm ci failed; --only-ours leaves the servers beside ours out");
+        let status = status.context("the other servers need npm; --only-ours leaves them out")?;
+        ensure!(status.success(), "npm ci failed; --only-ours leaves the other servers out");
     }
-    // PostGraphile needs a newer one than some systems have: this one is in the lock file.
+    // PostGraphile needs a newer version than some systems have; the lock file contains this one.
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     let node = folder.join(format!("node_modules/node-linux-{architecture}/bin/node"));
     ensure!(node.exists(), "{} is missing; --only-ours leaves the servers beside ours out", node.display());

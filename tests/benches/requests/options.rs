@@ -61,7 +61,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The work that is wanted.
+    /// The selected work.
     pub(crate) fn works(&self) -> Vec<Work> {
         let wanted = |work: &Work| self.work.as_ref().is_none_or(|name| *name == format!("{work:?}"));
         Work::COMPARED.into_iter().filter(wanted).collect()

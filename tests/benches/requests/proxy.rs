@@ -1,4 +1,4 @@
-//! A proxy before PostgreSQL that counts what goes through it: round trips, statements and bytes.
+//! A proxy in front of PostgreSQL that counts round trips, statements and bytes.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -11,12 +11,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What has gone through so far.
+/// The traffic so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    /// How often a client began to send after the database had answered.
+    /// How often a client started to send after the database had answered.
     pub(crate) trips: u64,
-    /// Statements executed, transaction control and the caller's claims not counted.
+    /// Executed statements, without transaction control and the caller's claims.
     pub(crate) statements: u64,
     pub(crate) bytes: u64,
 }
@@ -38,14 +38,14 @@ struct Counters {
     bytes: AtomicU64,
 }
 
-/// It ends with the runtime.
+/// A running proxy; it ends with the runtime.
 pub(crate) struct Proxy {
     counters: Arc<Counters>,
     url: String,
 }
 
 impl Proxy {
-    /// A proxy before the PostgreSQL of this URL.
+    /// Starts a proxy in front of the PostgreSQL of this URL.
     pub(crate) async fn start(url: &str) -> anyhow::Result<Self> {
         let (login, place) = url.rsplit_once('@').context("no login")?;
         let (address, database) = place.split_once('/').context("no database")?;
@@ -61,13 +61,13 @@ impl Proxy {
                 database.set_nodelay(true)?;
                 tokio::spawn(carry(client, database, shared.clone()));
             }
-            #[expect(unreachable_code, reason = "it gives the block its type")]
+            #[expect(unreachable_code, reason = "gives the block its type")]
             anyhow::Ok(())
         });
         Ok(Self { counters, url: proxied })
     }
 
-    /// The URL of the same database through it.
+    /// The URL of the same database through the proxy.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -81,13 +81,13 @@ impl Proxy {
     }
 }
 
-/// Carries everything between the two until one of them ends.
+/// Copies in both directions until one side ends.
 async fn carry(client: TcpStream, database: TcpStream, counters: Arc<Counters>) -> anyhow::Result<()> {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_database, mut to_database) = database.into_split();
     // Whether the database was the last to send.
     let answered = Arc::new(AtomicBool::new(true));
-    let (heard, counted) = (answered.clone(), counters.clone());
+    let (database_answered, counted) = (answered.clone(), counters.clone());
     let back = async move {
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -95,7 +95,7 @@ async fn carry(client: TcpStream, database: TcpStream, counters: Arc<Counters>) 
             if length == 0 {
                 return anyhow::Ok(());
             }
-            heard.store(true, Ordering::SeqCst);
+            database_answered.store(true, Ordering::SeqCst);
             counted.bytes.fetch_add(length as u64, Ordering::SeqCst);
             to_client.write_all(&buffer[..length]).await?;
         }
@@ -118,7 +118,7 @@ async fn carry(client: TcpStream, database: TcpStream, counters: Arc<Counters>) 
     tokio::select! { ended = back => ended, ended = forth => ended }
 }
 
-/// Reads a client's messages (PostgreSQL's manual, "Message Formats").
+/// Reads a client's messages (chapter "Message Formats" of the PostgreSQL manual).
 #[derive(Default)]
 struct Reader {
     started: bool,
@@ -146,7 +146,7 @@ impl Reader {
             if self.started {
                 statements += self.message(message[0], &message[5..])?;
             } else if message[4..8] != 80_877_103_u32.to_be_bytes() {
-                // What asks for TLS comes before it.
+                // A request for TLS comes before it.
                 self.started = true;
             }
         }
@@ -170,7 +170,7 @@ impl Reader {
                 self.controlling = self.controls.contains(name);
             }
             b'E' => return Ok(u64::from(!self.controlling)),
-            b'F' => bail!("a function call, which nobody sends"),
+            b'F' => bail!("an unexpected function call"),
             _ => {}
         }
         Ok(0)

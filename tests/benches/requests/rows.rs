@@ -1,4 +1,4 @@
-//! Rows on their way into a table, many at once.
+//! Inserts many rows at once into a table.
 
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};

@@ -1,4 +1,4 @@
-//! The figures on paper.
+//! Prints the figures.
 
 use crate::{
     contender::{Figures, Who},
@@ -7,7 +7,7 @@ use crate::{
     work::Work,
 };
 
-/// The figures of a work, by who did it.
+/// The figures of a work, by system.
 pub(crate) type Row = Vec<(Who, Figures)>;
 
 pub(crate) fn head() {
@@ -17,12 +17,12 @@ pub(crate) fn head() {
     );
 }
 
-/// What everybody is compared with: the hand-written server, or else the limit.
+/// The base of the ratios: the hand-written server, or the limit without it.
 fn base(row: &Row) -> Option<&(Who, Figures)> {
     row.iter().find(|(who, _)| *who == Who::Node).or_else(|| row.first())
 }
 
-/// A line for each; the ratios are to the hand-written server, or else to the limit.
+/// Prints a line for each system, with the ratios to the base.
 pub(crate) fn print(work: Work, row: &Row, trips: &Trips) {
     let Some((_, base)) = base(row) else { return };
     for (index, (who, figures)) in row.iter().enumerate() {
@@ -54,7 +54,7 @@ pub(crate) fn print(work: Work, row: &Row, trips: &Trips) {
     }
 }
 
-/// How ours compares with the hand-written server in each work.
+/// Prints the ratio of the service to the hand-written server for each work.
 pub(crate) fn verdict(rows: &[(Work, Row)]) {
     let of = |row: &Row, who: Who| row.iter().find(|(other, _)| *other == who).map(|(_, figures)| *figures);
     for (what, figure) in [

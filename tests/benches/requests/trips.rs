@@ -1,4 +1,4 @@
-//! What a request asks of the database: round trips, statements and bytes, counted one request at a time.
+//! The database traffic of a request: round trips, statements and bytes, counted one request at a time.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::{
     work::Work,
 };
 
-/// Requests that are counted of each work, of which the median is taken, after as many that are not.
+/// How many requests of each work are counted, after as many that are not. The result is their median.
 const COUNTED: usize = 9;
 
 const AFTERWARDS: Duration = Duration::from_millis(10);
 
-/// The counts of a request until it is answered, and what came of it after that (notifications), by contender and work.
+/// The counts of a request until its response, and after it (notifications), by contender and work.
 pub(crate) type Trips = Vec<(Who, Work, [Counts; 2])>;
 
-/// Counts through a proxy before PostgreSQL, with servers of its own.
+/// Counts through a proxy in front of PostgreSQL, with separate servers.
 pub(crate) async fn count(ground: &Ground, node: Option<&std::path::Path>, works: &[Work]) -> anyhow::Result<Trips> {
     let mut trips = Vec::new();
     let proxy = Proxy::start(&ground.url).await?;
@@ -64,7 +64,7 @@ async fn median(contender: &Contender, work: Work, counts: &dyn Fn() -> Counts) 
     let mut connection = contender.connect(work).await?;
     let mut all = Vec::new();
     for counted in 0..2 * COUNTED {
-        // The same callers twice: a server knows them by then.
+        // The same users twice, so that the server already knows them.
         let mut random = Random((counted % COUNTED) as u64);
         let request = contender.ground.data.request(work, contender.who, &mut random);
         let before = counts();

@@ -1,29 +1,30 @@
-//! The work that is measured: its GraphQL for the service and for PostGraphile, and its plain SQL.
+//! The measured work: its GraphQL for the service and for PostGraphile, and its SQL.
 
 use tests::database::Kind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// The caller's 20 newest projects with their counts and last activity.
+    /// Read the caller's 20 newest projects with their counts and last activity.
     Q1,
-    /// The last 50 messages of a session.
+    /// Read the last 50 messages of a session.
     Q2,
-    /// A project with 20 files, each with its 5 newest versions.
+    /// Read a project with 20 files, each with its 5 newest versions.
     Q3,
-    /// The 20 newest changes of a project, with their diffs.
+    /// Read the 20 newest changes of a project, with their diffs.
     Q4,
     /// Add a message.
     M1,
     /// Change a file that is at a known version.
     M2,
-    /// Take a project's files to before its last sync, and the next time back. Only the service does that.
+    /// Restore a project's files to the revision before its last sync, and back the next time. Only the service
+    /// supports this.
     Restore,
 }
 
 impl Work {
     pub(crate) const COMPARED: [Self; 6] = [Self::Q1, Self::Q2, Self::Q3, Self::Q4, Self::M1, Self::M2];
 
-    /// What the service is asked.
+    /// The service's GraphQL.
     pub(crate) fn document(self) -> &'static str {
         match self {
             Self::Q1 => {
@@ -55,7 +56,7 @@ impl Work {
         }
     }
 
-    /// What PostGraphile is asked, in the schema that it makes of the tables.
+    /// PostGraphile's GraphQL, in the schema that it derives from the tables.
     pub(crate) fn postgraphile(self) -> &'static str {
         match self {
             Self::Q1 => {
@@ -86,7 +87,7 @@ impl Work {
         }
     }
 
-    /// A word that every answer holds once for each thing asked for.
+    /// A word that each response contains once for every returned item.
     pub(crate) fn mark(self) -> &'static str {
         match self {
             Self::Q1 => "\"lastActivityAt\"",
@@ -99,8 +100,8 @@ impl Work {
         }
     }
 
-    /// What a transaction does in plain SQL, which the database answers with JSON. The diffs, which the service makes when
-    /// asked, are there already.
+    /// The SQL of a transaction; the database returns JSON. The diffs, which the service computes on demand, are stored
+    /// already.
     fn sql(self, kind: Kind) -> &'static [&'static str] {
         match (self, kind) {
             (Self::Q1, _) => &[
@@ -160,13 +161,13 @@ impl Work {
         }
     }
 
-    /// The statements of the transaction, in this database's words.
+    /// The statements of the transaction, in this database's dialect.
     pub(crate) fn statements(self, kind: Kind) -> Vec<Statement> {
         self.sql(kind).iter().map(|sql| Statement::new(sql, kind)).collect()
     }
 }
 
-/// A value that a statement takes, as the hand-written server calls it.
+/// A parameter of a statement, named as in the hand-written server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Caller,
@@ -186,7 +187,7 @@ impl Value {
     }
 }
 
-/// A statement, and the values that it takes in this order.
+/// A statement, and its parameters in order.
 #[derive(Clone)]
 pub(crate) struct Statement {
     pub(crate) sql: String,
@@ -195,7 +196,7 @@ pub(crate) struct Statement {
 
 impl Statement {
     fn new(sql: &str, kind: Kind) -> Self {
-        // On PostgreSQL row-level security says that.
+        // On PostgreSQL row-level security checks this.
         const MEMBER: &str = "EXISTS (SELECT 1 FROM projects a WHERE a.id = m.project_id AND (a.user_id = {caller} OR EXISTS (
             SELECT 1 FROM project_collaborators c WHERE c.project_id = a.id AND c.user_id = {caller} AND c.accepted_at IS NOT NULL)))";
         let is_sqlite = kind == Kind::Sqlite;

@@ -292,7 +292,7 @@ pub async fn history(
 
 /// Whether an entry of the log that names a message is the message itself or a write to its files.
 fn writes_for_message(event: &Event) -> bool {
-    event.kind != EventKind::SnapshotCreated
+    !matches!(event.kind, EventKind::SnapshotCreated | EventKind::SnapshotUpdated | EventKind::SnapshotDeleted)
 }
 
 /// The revision of the last write for each message: there its commit has its place, as its snapshot does.
@@ -349,6 +349,12 @@ impl History<'_> {
                 self.exported
                     .skipped
                     .push(format!("{path:?} at revision {}: git keeps {part:?} for itself", change.revision));
+                continue;
+            }
+            let is_modules = path.split('/').any(|part| part.eq_ignore_ascii_case(".gitmodules"));
+            if is_modules && change.mode == FileMode::Symlink {
+                let skipped = format!("{path:?} at revision {}: git takes no such link", change.revision);
+                self.exported.skipped.push(skipped);
                 continue;
             }
             let place = Place { file: change.file_id, hash, size: change.size_bytes, mode: change.mode };

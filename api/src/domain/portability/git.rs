@@ -92,13 +92,20 @@ pub(super) async fn first_parents(repository: &Path, branch: Option<&str>) -> Re
     Ok(steps.collect())
 }
 
-/// One path that differs between a commit and its first parent.
+/// One file that differs between a commit and its first parent.
 #[derive(Debug)]
 pub(super) struct Difference {
-    /// `000000` where the path goes.
+    /// `000000` if the file is new.
+    pub(super) old_mode: String,
+    /// `000000` if the file goes.
     pub(super) new_mode: String,
-    /// The object that is there now.
+    /// What the parent has.
+    pub(super) old_object: String,
+    /// What the commit has.
     pub(super) object: String,
+    /// Where the parent has it.
+    pub(super) old_path: Vec<u8>,
+    /// Where the commit has it.
     pub(super) path: Vec<u8>,
 }
 
@@ -112,7 +119,7 @@ impl Differences {
     /// Starts it.
     pub(super) fn start(repository: &Path, steps: &[Step]) -> Result<Self> {
         let mut command = git(repository);
-        command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", "--no-renames", "--no-abbrev"]);
+        command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", "--find-renames", "--no-abbrev"]);
         let (process, mut input, output) = spawn(command, "diff-tree")?;
         let asked: String = steps
             .iter()
@@ -139,12 +146,16 @@ impl Differences {
             let head = self.token().await?.unwrap_or_default();
             let head = String::from_utf8_lossy(&head).into_owned();
             let mut words = head.trim_start_matches(':').split(' ').map(str::to_owned);
-            let (new_mode, object) = (words.nth(1), words.nth(1));
+            let words = [words.next(), words.next(), words.next(), words.next(), words.next()];
             let path = self.token().await?;
-            let (Some(new_mode), Some(object), Some(path)) = (new_mode, object, path) else {
+            let ([Some(old_mode), Some(new_mode), Some(old_object), Some(object), Some(status)], Some(old_path)) =
+                (words, path)
+            else {
                 return Err(failed("diff-tree", format!("cannot read {head:?}")));
             };
-            differences.push(Difference { new_mode, object, path });
+            let path = if status.starts_with('R') { self.token().await? } else { Some(old_path.clone()) };
+            let path = path.ok_or_else(|| failed("diff-tree", format!("no path after {head:?}")))?;
+            differences.push(Difference { old_mode, new_mode, old_object, object, old_path, path });
         }
         Ok(differences)
     }

@@ -1,29 +1,27 @@
 //! A git history becomes a project: each commit, by first parents, one checkpoint of the AI with its files.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::SecondsFormat;
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
-
 use super::commit::{Commit, Signature};
 use super::git::{Difference, Differences, Object, Objects, Step, first_parents};
+use super::present::{After, Before, Change, Present, Sources, Theirs};
 use crate::domain::chat::{self, add_message, end_session, start_session};
 use crate::domain::file::{self, Context};
-use crate::domain::sync::{self, Sync, SyncFile};
-use crate::domain::{Services, Tx, access, project};
+use crate::domain::sync::{self, Sync};
+use crate::domain::{Services, access, project};
 use crate::model::actor::Actor;
 use crate::model::chat::{MessageFilter, NewMessage, NewSession, Session, SessionFilter};
 use crate::model::error::{Error, Result};
-use crate::model::file::{FileMode, Hash};
+use crate::model::file::FileMode;
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::json::Json;
-use crate::model::names::{FileType, MessageRole};
+use crate::model::names::MessageRole;
 use crate::model::page::Page;
 use crate::model::path::FilePath;
 use crate::model::project::{NewProject, Project, ProjectFilter, ProjectOrderField};
+use chrono::SecondsFormat;
+use serde_json::{Map, Value, json};
 
 /// Largest commit object that is read, in bytes.
 const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -71,6 +69,15 @@ pub enum Progress {
         /// Why.
         why: String,
     },
+    /// A commit changed a file that was changed here as well, and what is here stays.
+    Kept {
+        /// The commit.
+        commit: String,
+        /// Where the file is here, or would be.
+        path: String,
+        /// What stands against each other.
+        why: String,
+    },
     /// Something of a commit cannot be read, and something else stands for it.
     Replaced {
         /// The commit.
@@ -93,6 +100,8 @@ pub struct Imported {
     pub versions: usize,
     /// Paths of commits that were left out.
     pub skipped: usize,
+    /// Changes of commits in whose place stays what is here.
+    pub kept: usize,
     /// Parts of commits that could not be read, and for which something else stands.
     pub replaced: usize,
 }
@@ -128,7 +137,8 @@ pub async fn import(
     let (before, todo) = steps.split_at(place.start.min(steps.len()));
     let (todo, later) = todo.split_at(import.max.unwrap_or(usize::MAX).min(todo.len()));
     report(Progress::Begins { commits: todo.len(), before: before.len() });
-    let mut imported = Imported { project, commits: 0, left: later.len(), versions: 0, skipped: 0, replaced: 0 };
+    let mut imported =
+        Imported { project, commits: 0, left: later.len(), versions: 0, skipped: 0, kept: 0, replaced: 0 };
     let Some(first) = todo.first() else { return Ok(imported) };
 
     let mut differences = Differences::start(&import.repository, todo)?;
@@ -142,10 +152,11 @@ pub async fn import(
             services.write(actor, |writer| start_session(writer, new)).await?.0.id
         }
     };
+    let mut present = Present::read(services, actor, project).await?;
     for step in todo {
         let differences = differences.next(&step.commit).await?;
         let mut reading = Reading { objects: &mut objects, commit: &step.commit, skipped: 0, report };
-        let change = reading.change(differences, services.limits.max_file_bytes).await?;
+        let theirs = reading.theirs(differences, services.limits.max_file_bytes).await?;
         imported.skipped += reading.skipped;
         let started = place.unfinished.filter(|_| step.commit == first.commit);
         let message = match started {
@@ -159,16 +170,12 @@ pub async fn import(
                 add_checkpoint(services, actor, session, commit, step).await?
             }
         };
-        if !change.files.is_empty() || !change.deletes.is_empty() {
-            let sync = Sync {
-                project_id: project,
-                files: change.files,
-                deletes: change.deletes,
-                mirror: false,
-                expected_revision: None,
-            };
-            let context = Context { message_id: Some(message), ..Context::default() };
-            imported.versions += services.write(actor, |writer| sync::sync(writer, sync, context)).await?.changes.len();
+        let write = Write { services, actor, message };
+        let (versions, kept) = write.write(&mut present, &mut objects, &theirs).await?;
+        imported.versions += versions;
+        imported.kept += kept.len();
+        for (path, why) in kept {
+            report(Progress::Kept { commit: step.commit.clone(), path: path.as_str().to_owned(), why });
         }
         imported.commits += 1;
         report(Progress::Commit);
@@ -178,6 +185,55 @@ pub async fn import(
         services.write(actor, |writer| end_session(writer, session)).await?;
     }
     Ok(imported)
+}
+
+/// How often a commit is merged anew because somebody writes at the same time.
+const ATTEMPTS: usize = 5;
+
+/// The files of a commit, to be written for its message.
+struct Write<'s> {
+    services: &'s Arc<Services>,
+    actor: &'s Actor,
+    message: MessageId,
+}
+
+impl Write<'_> {
+    /// Brings a commit's files together with what is there. Returns how many versions that made, and where what is here stays.
+    async fn write(
+        &self,
+        present: &mut Present,
+        objects: &mut Objects,
+        theirs: &[Theirs],
+    ) -> Result<(usize, Vec<(FilePath, String)>)> {
+        for attempt in 1.. {
+            let mut sources = Sources { services: self.services, actor: self.actor, objects: &mut *objects };
+            let mut change = present.merge(&mut sources, theirs).await?;
+            let kept = std::mem::take(&mut change.kept);
+            if change.is_empty() {
+                present.follow(change, &[], present.revision);
+                return Ok((0, kept));
+            }
+            let sync = Sync {
+                project_id: present.project,
+                files: change.files(),
+                deletes: change.deletes(),
+                mirror: false,
+                expected_revision: Some(present.revision),
+            };
+            let context = Context { message_id: Some(self.message), ..Context::default() };
+            match self.services.write(self.actor, |writer| sync::sync(writer, sync, context)).await {
+                Ok(synced) => {
+                    present.follow(change, &synced.changes, synced.revision);
+                    return Ok((synced.changes.len(), kept));
+                }
+                Err(Error::Conflict(conflict)) if conflict.field == Some("expectedRevision") && attempt < ATTEMPTS => {
+                    *present = Present::read(self.services, self.actor, present.project).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::internal("attempts without an end"))
+    }
 }
 
 /// The actor's own project of that name.
@@ -234,7 +290,7 @@ async fn place(
         // A process that was killed may have written a message and not its files. A commit's files are one revision, so
         // any change for the message is all of them.
         let changes = file::changes_of_messages(&tx, &[(member, message.id)]).await?;
-        if !changes.is_empty() || is_applied(services, &tx, project.id, import, step).await? {
+        if !changes.is_empty() || is_applied(services, actor, project.id, import, step).await? {
             return Ok(Place { start: at + 1, session, unfinished: None });
         }
         // In a session that somebody has ended since, it is another message's turn.
@@ -248,34 +304,23 @@ async fn place(
     Ok(Place { start: 0, session: imports.next().cloned(), unfinished: None })
 }
 
-/// Whether the project's files are already as a commit left them, as far as it changed them.
-async fn is_applied(services: &Services, tx: &Tx, project: ProjectId, import: &Import, step: &Step) -> Result<bool> {
+/// Whether a commit would change nothing.
+async fn is_applied(
+    services: &Services,
+    actor: &Actor,
+    project: ProjectId,
+    import: &Import,
+    step: &Step,
+) -> Result<bool> {
     let mut differences = Differences::start(&import.repository, std::slice::from_ref(step))?;
     let mut objects = Objects::start(&import.repository)?;
-    // What is left out was said the first time.
+    // What is left out was reported the first time.
     let silent = &mut |_| {};
     let mut reading = Reading { objects: &mut objects, commit: &step.commit, skipped: 0, report: silent };
-    let change = reading.change(differences.next(&step.commit).await?, services.limits.max_file_bytes).await?;
-    let wanted = change.files.into_iter().map(|file| {
-        let hash: Hash = Sha256::digest(file.content.unwrap_or_default()).into();
-        (file.path, Some(hash))
-    });
-    let wanted: HashMap<FilePath, Option<Hash>> =
-        wanted.chain(change.deletes.into_iter().map(|path| (path, None))).collect();
-    let project = access::required(tx, project).await?;
-    let keys: Vec<_> = wanted.keys().map(|path| (project, path.clone())).collect();
-    let mut found: HashMap<FilePath, Option<Hash>> = HashMap::new();
-    for keys in keys.chunks(1_000) {
-        found.extend(file::by_paths(tx, None, keys).await?.into_iter().map(|file| (file.path, file.hash)));
-    }
-    Ok(wanted.into_iter().all(|(path, hash)| found.get(&path).copied().flatten() == hash))
-}
-
-/// What a commit does to the files.
-#[derive(Default)]
-struct Change {
-    files: Vec<SyncFile>,
-    deletes: Vec<FilePath>,
+    let theirs = reading.theirs(differences.next(&step.commit).await?, services.limits.max_file_bytes).await?;
+    let present = Present::read(services, actor, project).await?;
+    let change: Change = present.merge(&mut Sources { services, actor, objects: &mut objects }, &theirs).await?;
+    Ok(change.is_empty())
 }
 
 struct Reading<'r> {
@@ -292,55 +337,48 @@ impl Reading<'_> {
         (self.report)(Progress::Skipped { commit: self.commit.to_owned(), path, why: why.into() });
     }
 
-    async fn change(&mut self, differences: Vec<Difference>, max_bytes: usize) -> Result<Change> {
-        let mut change = Change::default();
+    /// Reads what a commit does. What cannot be taken is left out: it is as if the commit did not have it.
+    async fn theirs(&mut self, differences: Vec<Difference>, max_bytes: usize) -> Result<Vec<Theirs>> {
+        let mut theirs = Vec::with_capacity(differences.len());
         for difference in differences {
-            let goes = difference.new_mode == ABSENT;
-            let parsed = match std::str::from_utf8(&difference.path) {
-                Ok(text) => FilePath::parse(text, "path").map_err(|error| error.message()),
-                Err(_) => Err("Its path is not UTF-8.".to_owned()),
-            };
-            let path = match parsed {
-                Ok(path) => path,
-                Err(why) => {
-                    // What never came need not be told to go.
-                    if !goes {
-                        self.skip(&difference.path, why);
-                    }
-                    continue;
+            let was_file = ![ABSENT, SUBMODULE].contains(&difference.old_mode.as_str());
+            // What never came does not go.
+            let before = parse_path(&difference.old_path).ok().filter(|_| was_file).map(|path| Before {
+                path,
+                object: difference.old_object,
+                mode: FileMode::from_git(&difference.old_mode),
+            });
+            let mut after = None;
+            if difference.new_mode != ABSENT {
+                let content = match parse_path(&difference.path) {
+                    Err(why) => Err(why),
+                    Ok(_) if difference.new_mode == SUBMODULE => Err("It is a submodule.".to_owned()),
+                    Ok(path) => match self.objects.read(&difference.object, max_bytes).await? {
+                        Object::Bytes(bytes) => Ok((path, Arc::new(bytes))),
+                        Object::TooLarge(size) => {
+                            Err(format!("It has {size} bytes; --max-file-bytes allows {max_bytes}."))
+                        }
+                        Object::Missing => Err("Its contents are missing in the repository.".to_owned()),
+                    },
+                };
+                let mode = FileMode::from_git(&difference.new_mode);
+                match content {
+                    Ok((path, content)) => after = Some(After { path, content, mode }),
+                    Err(why) => self.skip(&difference.path, why),
                 }
-            };
-            if goes {
-                change.deletes.push(path);
-                continue;
             }
-            let content = if difference.new_mode == SUBMODULE {
-                Err("It is a submodule.".to_owned())
-            } else {
-                match self.objects.read(&difference.object, max_bytes).await? {
-                    Object::Bytes(bytes) => Ok(bytes),
-                    Object::TooLarge(size) => Err(format!("It has {size} bytes; --max-file-bytes allows {max_bytes}.")),
-                    Object::Missing => Err("Its contents are missing in the repository.".to_owned()),
-                }
-            };
-            match content {
-                Ok(content) => {
-                    change.files.push(SyncFile {
-                        path,
-                        file_type: FileType::File,
-                        content: Some(content),
-                        mode: Some(FileMode::from_git(&difference.new_mode)),
-                        language: None,
-                    });
-                }
-                // What was there before is not what the commit has.
-                Err(why) => {
-                    self.skip(&difference.path, why);
-                    change.deletes.push(path);
-                }
+            if before.is_some() || after.is_some() {
+                theirs.push(Theirs { before, after });
             }
         }
-        Ok(change)
+        Ok(theirs)
+    }
+}
+
+fn parse_path(path: &[u8]) -> std::result::Result<FilePath, String> {
+    match std::str::from_utf8(path) {
+        Ok(text) => FilePath::parse(text, "path").map_err(|error| error.message()),
+        Err(_) => Err("Its path is not UTF-8.".to_owned()),
     }
 }
 

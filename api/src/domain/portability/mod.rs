@@ -6,4 +6,5 @@ pub mod export;
 mod git;
 pub mod import;
 mod output;
+mod present;
 pub mod verify;

@@ -155,6 +155,7 @@ struct Last {
     path: String,
     blob: Option<i64>,
     is_deleted: bool,
+    mode: i16,
 }
 
 /// The files of a project while its versions are applied one revision after the other.
@@ -242,6 +243,7 @@ impl<'b> History<'b> {
                     path: version.path.clone(),
                     blob: version.blob,
                     is_deleted,
+                    mode: version.mode,
                 },
             );
         }
@@ -385,6 +387,7 @@ impl<'b> History<'b> {
                 ("path", file.path != last.path),
                 ("hash", file.hash.as_deref() != blob.map(|blob| blob.sha256.as_slice())),
                 ("size", file.size != size),
+                ("mode", file.mode != last.mode),
                 ("deletion", file.is_deleted != last.is_deleted),
                 ("name", file.name != name_of_path),
                 ("folder", file.parent.as_deref() != parent),

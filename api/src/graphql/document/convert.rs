@@ -346,14 +346,13 @@ impl<'t> Converter<'t> {
             ast::Value::Int(_) => {
                 let token = self.take(|token| token.kind == Kind::Int)?;
                 match token.text.parse::<i64>() {
-                    Ok(_) => Value::Number(exact(token.text)),
                     Err(_) if self.long_ids.contains(&token.start) => Value::String(token.text.to_owned()),
-                    Err(_) => self.number(token),
+                    _ => Value::Number(exact(token.text)),
                 }
             }
             ast::Value::Float(_) => {
                 let token = self.take(|token| token.kind == Kind::Float)?;
-                self.number(token)
+                Value::Number(exact(token.text))
             }
             ast::Value::List(items) => {
                 self.punctuator("[")?;
@@ -377,17 +376,6 @@ impl<'t> Converter<'t> {
                 Value::Object(object)
             }
         })
-    }
-
-    fn number(&mut self, token: &Token<'_>) -> Value {
-        match token.text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Value::Number(exact(token.text)),
-            _ => {
-                let shown: String = token.text.chars().take(40).collect();
-                self.violate(token.pos, format!("The number {shown} is too large."));
-                Value::Null
-            }
-        }
     }
 }
 

@@ -58,7 +58,9 @@ pub enum FaultKind {
     Syntax,
     /// The schema cannot answer it.
     Invalid,
-    /// A value is none of its type: the argument or variable, as errors name it.
+    /// A literal is none of its type: the argument, as errors name it. The schema cannot answer the document.
+    Literal(String),
+    /// The value of a variable is none of its type: the argument or variable, as errors name it.
     Input(String),
 }
 

@@ -288,7 +288,11 @@ impl<'a> Walk<'a> {
         if self.faults.len() < MAX_FAULTS {
             let field = named(&self.path);
             let message = format!("Invalid value for argument \"{field}\": {reason}.");
-            self.faults.push(Fault { pos: place(self.text, value.location()), message, kind: FaultKind::Input(field) });
+            self.faults.push(Fault {
+                pos: place(self.text, value.location()),
+                message,
+                kind: FaultKind::Literal(field),
+            });
         }
     }
 

@@ -113,7 +113,7 @@ fn faults_say_where_they_are() {
         let fault = faults.first().unwrap();
         assert_eq!((fault.pos.line, fault.pos.column), at, "{text}: {fault:?}");
         match (&fault.kind, field) {
-            (FaultKind::Input(found), Some(field)) => assert_eq!(found, field, "{text}"),
+            (FaultKind::Literal(found), Some(field)) => assert_eq!(found, field, "{text}"),
             (_, None) => {}
             other => panic!("{text}: {other:?}"),
         }

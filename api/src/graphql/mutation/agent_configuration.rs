@@ -15,7 +15,7 @@ use crate::model::json::Json as Text;
 pub struct AgentConfigurationMutation;
 
 /// The settings of an agent configuration. An optional field that is absent stays as it is; null resets it to its
-/// default, `{}` or `[]`. All of them together can have as many bytes as the setting `MAX_TEXT_BYTES` allows (1 MiB by
+/// default, `{}` or `[]`. All of them together can have as many bytes as the setting `MAX_TEXT_BYTES` allows (10 MiB by
 /// default).
 #[derive(InputObject)]
 struct SaveAgentConfigurationInput {

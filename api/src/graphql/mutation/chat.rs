@@ -42,7 +42,7 @@ struct AddMessageInput {
     session_id: ID,
     /// Who speaks.
     role: MessageRole,
-    /// The text, at most as many bytes as the setting `MAX_TEXT_BYTES` allows (1 MiB by default).
+    /// The text, at most as many bytes as the setting `MAX_TEXT_BYTES` allows (10 MiB by default).
     content: String,
     /// Whether it marks the present state of the files. A checkpoint of the assistant makes a snapshot.
     #[graphql(default_with = "Some(false)")]

@@ -1,6 +1,6 @@
 //! Snapshots, and going back.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use crate::domain::file::Context as Conversation;
 use crate::domain::snapshot::{self, Goal, NewSnapshot, Restore, Scope};
@@ -12,6 +12,7 @@ use crate::graphql::types::project::{Project, parse_paths};
 use crate::graphql::types::snapshot::ProjectSnapshot;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId};
+use crate::model::snapshot::SnapshotChanges;
 
 #[derive(Default)]
 pub struct SnapshotMutation;
@@ -31,11 +32,40 @@ struct CreateSnapshotInput {
     description: Option<String>,
 }
 
-/// What making a snapshot answers.
+/// What changes of a snapshot; what is left out stays.
+#[derive(InputObject)]
+struct UpdateSnapshotInput {
+    /// The snapshot to change.
+    snapshot_id: ID,
+    /// What to call the state. Null removes it; the snapshot of a checkpoint then has its first name again.
+    name: MaybeUndefined<String>,
+    /// What the state is about. Null removes it.
+    description: MaybeUndefined<String>,
+}
+
+/// A snapshot to delete.
+#[derive(InputObject)]
+struct DeleteSnapshotInput {
+    /// The snapshot to delete.
+    snapshot_id: ID,
+}
+
+/// What making or changing a snapshot answers.
 #[derive(SimpleObject)]
 struct SnapshotPayload {
-    /// The snapshot that was made.
+    /// The snapshot after the write.
     snapshot: ProjectSnapshot,
+    /// The revision that was made, or the present one if nothing changed.
+    revision: i32,
+}
+
+/// What deleting a snapshot answers.
+#[derive(SimpleObject)]
+struct DeleteSnapshotPayload {
+    /// The id of the snapshot that is gone.
+    deleted_snapshot_id: ID,
+    /// The project after the write.
+    project: Project,
     /// The revision that was made.
     revision: i32,
 }
@@ -177,6 +207,39 @@ impl SnapshotMutation {
         .await
     }
 
+    /// Changes the name or the description of a snapshot. Its state stays.
+    async fn update_snapshot(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The snapshot and the fields to change.")] input: UpdateSnapshotInput,
+    ) -> Attempt<SnapshotPayload> {
+        attempt(async {
+            let id = ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?;
+            let changes = SnapshotChanges { name: change(input.name), description: change(input.description) };
+            let caller = caller(ctx)?;
+            let (changed, revision) = caller.write(|writer| snapshot::update(writer, id, changes)).await?;
+            Ok(SnapshotPayload { revision, snapshot: ProjectSnapshot(changed) })
+        })
+        .await
+    }
+
+    /// Deletes a snapshot: nothing lists or finds it any more. The revision that it named stays, and `restoreRevision` goes back to
+    /// it. The id of a message that is a checkpoint names the same moment as before.
+    async fn delete_snapshot(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The snapshot to delete.")] input: DeleteSnapshotInput,
+    ) -> Attempt<DeleteSnapshotPayload> {
+        attempt(async {
+            let id = ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?;
+            let caller = caller(ctx)?;
+            let project = caller.write(|writer| snapshot::delete(writer, id)).await?;
+            let deleted_snapshot_id = id.0.into();
+            Ok(DeleteSnapshotPayload { deleted_snapshot_id, revision: project.revision, project: Project(project) })
+        })
+        .await
+    }
+
     /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
     /// named 'Pre-restore backup'. Files that are as they were get no new version; if all are, nothing is
     /// written. `Project.restorePreview` is the dry run.
@@ -251,6 +314,15 @@ async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i3
         hidden_messages: count(undone.folded),
         revision: undone.revision,
     })
+}
+
+/// What a field that can be removed changes to; `None` if it stays.
+fn change(field: MaybeUndefined<String>) -> Option<Option<String>> {
+    match field {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(text) => Some(Some(text)),
+    }
 }
 
 fn count(messages: u64) -> i32 {

@@ -1,8 +1,8 @@
-//! Messages that are being written.
+//! Streaming messages.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
-use crate::domain::growing_message;
+use crate::domain::streaming_message;
 use crate::graphql::context::caller;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::loader::Streaming;
@@ -11,9 +11,9 @@ use crate::graphql::names::MessageRole;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::streaming_message::StreamingMessage;
 use crate::model::error::Result;
-use crate::model::growing_message::{Finish, Grown, NewChunk, NewGrowingMessage};
 use crate::model::ids::{MessageId, SessionId};
 use crate::model::node_id::NodeId;
+use crate::model::streaming_message::{Finish, NewChunk, NewStreamingMessage, Progress};
 
 #[derive(Default)]
 pub struct StreamingMessageMutation;
@@ -79,14 +79,14 @@ struct StreamingMessagePayload {
 }
 
 impl StreamingMessagePayload {
-    async fn of(ctx: &Context<'_>, grown: Grown) -> Result<Self> {
+    async fn of(ctx: &Context<'_>, progress: Progress) -> Result<Self> {
         // A writer that appends often need not read back what it wrote.
         let streaming_message = if ctx.look_ahead().field("streamingMessage").exists() {
-            caller(ctx)?.load(Streaming(grown.message_id)).await?.map(StreamingMessage)
+            caller(ctx)?.load(Streaming(progress.message_id)).await?.map(StreamingMessage)
         } else {
             None
         };
-        Ok(Self { message_id: grown.message_id.0.into(), streaming_message, length: grown.length })
+        Ok(Self { message_id: progress.message_id.0.into(), streaming_message, length: progress.length })
     }
 }
 
@@ -110,7 +110,7 @@ impl StreamingMessageMutation {
         #[graphql(desc = "The new message without its text.")] input: StartMessageInput,
     ) -> Attempt<StreamingMessagePayload> {
         attempt(async {
-            let new = NewGrowingMessage {
+            let new = NewStreamingMessage {
                 session_id: SessionId::parse(&input.session_id, "sessionId")?,
                 role: input.role.into(),
                 context_data: input.context_data.map(|json| json.0),
@@ -118,7 +118,7 @@ impl StreamingMessageMutation {
                 idempotency_key: input.idempotency_key,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| growing_message::start(writer, new));
+            let done = caller.write(|writer| streaming_message::start(writer, new));
             StreamingMessagePayload::of(ctx, done.await?).await
         })
         .await
@@ -138,7 +138,7 @@ impl StreamingMessageMutation {
                 text: input.text,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| growing_message::append(writer, chunk));
+            let done = caller.write(|writer| streaming_message::append(writer, chunk));
             StreamingMessagePayload::of(ctx, done.await?).await
         })
         .await
@@ -159,7 +159,7 @@ impl StreamingMessageMutation {
                 metadata: input.metadata.map(|json| json.0),
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| growing_message::finish(writer, finish));
+            let done = caller.write(|writer| streaming_message::finish(writer, finish));
             Ok(done.await?.into())
         })
         .await
@@ -174,7 +174,7 @@ impl StreamingMessageMutation {
         attempt(async {
             let id = MessageId::parse(&input.message_id, "messageId")?;
             let caller = caller(ctx)?;
-            caller.write(|writer| growing_message::discard(writer, id)).await?;
+            caller.write(|writer| streaming_message::discard(writer, id)).await?;
             Ok(DiscardMessagePayload {
                 message_id: id.0.into(),
                 streaming_message_id: NodeId::StreamingMessage(id).to_string().into(),

@@ -1,8 +1,9 @@
-//! The root of subscriptions. The log is what is listened to: nothing is missed, nothing comes twice, and all comes in the
-//! order of revisions.
+//! The root of subscriptions. A subscription opens a topic ([`topic`]) and is executed once for each item of it: a resolver
+//! takes the item that it is executed for.
 
-use async_graphql::{Context, ID, Subscription as SubscriptionRoot};
-use futures::{Stream, StreamExt};
+use async_graphql::{Context, ID, InputType, Subscription as SubscriptionRoot, Value};
+use futures::Stream;
+use futures::stream::{Once, once};
 
 use super::context::caller;
 use super::execution::Run;
@@ -11,16 +12,12 @@ use super::types::chat::ChatMessage;
 use super::types::event::{CodeChangeSet, ProjectEvent};
 use super::types::presence::Presence;
 use super::types::streaming_message::{MessageChunk, StreamingMessage};
-use crate::domain::{events, growing_message, presence};
-use crate::model::error::Result;
+use crate::live::source::{Item, Topic};
+use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, ReadId, SessionId};
 use crate::model::names;
-use crate::model::presence::Person;
 
-/// Listening. `afterRevision` replays what is newer than that revision and then goes on live, without a gap, a repeat or a
-/// swap between the two; without it, only what comes after the subscription. Keep the last `revision` you saw and pass it
-/// when you reconnect: nothing is ever lost. To miss nothing of what comes after a state that you have read, begin with that
-/// state's `revision`. A subscription has one field, at its top.
+/// The root of subscriptions.
 #[derive(Default)]
 pub struct Subscription;
 
@@ -29,6 +26,10 @@ pub struct Subscription;
 /// nothing after a state that you have read, begin with that state's `revision`. A subscription has one field.
 /// Objects in what is delivered are as they are now and have plain ids, so that a client's cache takes them as the
 /// present.
+#[expect(
+    unused_variables,
+    reason = "`topic` reads the arguments, before the subscription is executed for each of its events"
+)]
 #[SubscriptionRoot]
 impl Subscription {
     /// The messages of a session, oldest first.
@@ -43,14 +44,11 @@ impl Subscription {
             desc = "The last revision that is known: what is newer is replayed first. Without it, and if the id names no revision, only what comes from now on."
         )]
         after_revision: Option<i32>,
-    ) -> Result<impl Stream<Item = Result<Run<ChatMessage>>> + use<>> {
-        let caller = caller(ctx)?;
-        let ReadId { id: session, at } = ReadId::<SessionId>::parse(&session_id, "sessionId")?;
-        let after_revision = after_revision.or(at);
-        let messages =
-            events::listen_to_session(&caller.services, &caller.actor, caller.cursor()?, session, after_revision)
-                .await?;
-        Ok(messages.map(|message| message.map(ChatMessage::from).map(Run)))
+    ) -> Result<impl Stream<Item = Run<ChatMessage>> + use<>> {
+        match &*caller(ctx)?.delivered()? {
+            Item::Message(message) => Ok(event(ChatMessage::from((**message).clone()))),
+            _ => Err(another_topic()),
+        }
     }
 
     /// The changes of files in a project. All changes that one write made arrive together.
@@ -65,15 +63,11 @@ impl Subscription {
             desc = "The last revision that is known: what is newer is replayed first. Without it, and if the id names no revision, only what comes from now on."
         )]
         after_revision: Option<i32>,
-    ) -> Result<impl Stream<Item = Result<Run<CodeChangeSet>>> + use<>> {
-        let caller = caller(ctx)?;
-        let ReadId { id: project, at } = ReadId::<ProjectId>::parse(&project_id, "projectId")?;
-        let after_revision = after_revision.or(at);
-        let kinds = vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored];
-        let events =
-            events::listen(&caller.services, &caller.actor, caller.cursor()?, project, kinds, after_revision, false)
-                .await?;
-        Ok(events.map(|event| event.map(CodeChangeSet).map(Run)))
+    ) -> Result<impl Stream<Item = Run<CodeChangeSet>> + use<>> {
+        match &*caller(ctx)?.delivered()? {
+            Item::Event(entry) => Ok(event(CodeChangeSet(entry.clone()))),
+            _ => Err(another_topic()),
+        }
     }
 
     /// The text of a message while it is being written: first what there is after `afterOffset`, then each piece once and
@@ -84,12 +78,11 @@ impl Subscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The `messageId` that `startMessage` answered.")] message_id: ID,
         #[graphql(desc = "Where to begin in the text, in bytes of UTF-8; 0 by default.")] after_offset: Option<i32>,
-    ) -> Result<impl Stream<Item = Result<Run<MessageChunk>>> + use<>> {
-        let caller = caller(ctx)?;
-        let id = ReadId::<MessageId>::parse(&message_id, "messageId")?.id;
-        let chunks =
-            growing_message::listen(&caller.services, &caller.actor, caller.cursor()?, id, after_offset).await?;
-        Ok(chunks.map(|chunk| chunk.map(MessageChunk).map(Run)))
+    ) -> Result<impl Stream<Item = Run<MessageChunk>> + use<>> {
+        match &*caller(ctx)?.delivered()? {
+            Item::Text(chunk) => Ok(event(MessageChunk(chunk.clone()))),
+            _ => Err(another_topic()),
+        }
     }
 
     /// The messages that are being written in a project, now and again each time one is started, finished or discarded;
@@ -99,12 +92,11 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The project to listen to.")] project_id: ID,
-    ) -> Result<impl Stream<Item = Result<Run<Vec<StreamingMessage>>>> + use<>> {
-        let caller = caller(ctx)?;
-        let project = ReadId::<ProjectId>::parse(&project_id, "projectId")?.id;
-        let growing =
-            growing_message::listen_to_project(&caller.services, &caller.actor, caller.cursor()?, project).await?;
-        Ok(growing.map(|growing| growing.map(|growing| growing.into_iter().map(StreamingMessage).collect()).map(Run)))
+    ) -> Result<impl Stream<Item = Run<Vec<StreamingMessage>>> + use<>> {
+        match &*caller(ctx)?.delivered()? {
+            Item::Drafts(drafts) => Ok(event(drafts.iter().cloned().map(StreamingMessage).collect())),
+            _ => Err(another_topic()),
+        }
     }
 
     /// The users who listen to a project, now and again each time that changes. Another server notices within a few
@@ -113,13 +105,14 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The project to listen to.")] project_id: ID,
-    ) -> Result<impl Stream<Item = Result<Run<Vec<Presence>>>> + use<>> {
-        let caller = caller(ctx)?;
-        let project = ReadId::<ProjectId>::parse(&project_id, "projectId")?.id;
-        let people = presence::listen(&caller.services, &caller.actor, caller.cursor()?, project).await?;
-        let presences =
-            move |people: Vec<Person>| people.into_iter().map(|person| Presence { project, person }).collect();
-        Ok(people.map(move |people| people.map(presences).map(Run)))
+    ) -> Result<impl Stream<Item = Run<Vec<Presence>>> + use<>> {
+        match &*caller(ctx)?.delivered()? {
+            Item::Presence(project, people) => {
+                let presence = |person| Presence { project: *project, person };
+                Ok(event(people.iter().cloned().map(presence).collect()))
+            }
+            _ => Err(another_topic()),
+        }
     }
 
     /// Everything that happens in a project, or the kinds of it that are named.
@@ -144,14 +137,60 @@ impl Subscription {
             desc = "Delivers the newest event (or that of `afterRevision`) once more, at once and whatever its kind: the listener is attached and receives all that comes after it. A client that knows no revision, and must not miss what it writes next, waits for it."
         )]
         ready: bool,
-    ) -> Result<impl Stream<Item = Result<Run<ProjectEvent>>> + use<>> {
-        let caller = caller(ctx)?;
-        let ReadId { id: project, at } = ReadId::<ProjectId>::parse(&project_id, "projectId")?;
-        let after_revision = after_revision.or(at);
-        let kinds = kinds.unwrap_or_default().into_iter().map(Into::into).collect();
-        let cursor = caller.cursor()?;
-        let events =
-            events::listen(&caller.services, &caller.actor, cursor, project, kinds, after_revision, ready).await?;
-        Ok(events.map(|event| event.map(ProjectEvent).map(Run)))
+    ) -> Result<impl Stream<Item = Run<ProjectEvent>> + use<>> {
+        match &*caller(ctx)?.delivered()? {
+            Item::Event(entry) => Ok(event(ProjectEvent(entry.clone()))),
+            _ => Err(another_topic()),
+        }
     }
+}
+
+fn event<T>(item: T) -> Once<std::future::Ready<Run<T>>> {
+    once(std::future::ready(Run(item)))
+}
+
+fn another_topic() -> Error {
+    Error::internal("a subscription was executed for an item of another topic")
+}
+
+/// The topic that a field of [`Subscription`] opens with these arguments.
+///
+/// # Errors
+/// `BadInput` for an id that is none.
+pub fn topic(field: &str, argument: impl Fn(&str) -> Option<Value>) -> Result<Topic> {
+    let project = || ReadId::<ProjectId>::parse(&read::<ID>("projectId", argument("projectId"))?, "projectId");
+    let number = |name: &str| read::<Option<i32>>(name, argument(name));
+    Ok(match field {
+        "messageAdded" => {
+            let ReadId { id, at } =
+                ReadId::<SessionId>::parse(&read::<ID>("sessionId", argument("sessionId"))?, "sessionId")?;
+            Topic::SessionMessages { session: id, after: number("afterRevision")?.or(at) }
+        }
+        "codeChanged" => {
+            let (kinds, project) =
+                (vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored], project()?);
+            let after = number("afterRevision")?.or(project.at);
+            Topic::ProjectLog { project: project.id, kinds, after, ready: false }
+        }
+        "projectEvents" => {
+            let project = project()?;
+            let kinds = read::<Option<Vec<EventKind>>>("kinds", argument("kinds"))?.unwrap_or_default();
+            let kinds = kinds.into_iter().map(Into::into).collect();
+            let after = number("afterRevision")?.or(project.at);
+            let ready = read::<Option<bool>>("ready", argument("ready"))?.unwrap_or(false);
+            Topic::ProjectLog { project: project.id, kinds, after, ready }
+        }
+        "messageStream" => {
+            let message = read::<ID>("messageId", argument("messageId"))?;
+            let message = ReadId::<MessageId>::parse(&message, "messageId")?.id;
+            Topic::MessageText { message, after: number("afterOffset")? }
+        }
+        "streamingMessages" => Topic::Drafts { project: project()?.id },
+        "presence" => Topic::Presence { project: project()?.id },
+        _ => return Err(Error::internal("a subscription without a topic")),
+    })
+}
+
+fn read<T: InputType>(name: &str, argument: Option<Value>) -> Result<T> {
+    T::parse(argument).map_err(|error| Error::bad_input(name, error.into_server_error(Default::default()).message))
 }

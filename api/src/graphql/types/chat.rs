@@ -9,12 +9,12 @@ use super::snapshot::ProjectSnapshot;
 use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesFor, Count, GrowingIn, Part, SnapshotMadeAt, With};
+use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
 use crate::graphql::names::MessageRole;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
-use crate::graphql::row::Plain;
+use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
@@ -133,14 +133,14 @@ impl ChatSession {
         Ok(slice.rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
     }
 
-    /// The messages that are being written in it, oldest first, at most as many as the setting `MAX_GROWING_MESSAGES`
+    /// The messages that are being written in it, oldest first, at most as many as the setting `MAX_STREAMING_MESSAGES`
     /// allows (10 by default). They are not in the history: a session that is read as of a revision has none.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn streaming_messages(&self, ctx: &Context<'_>) -> Result<Vec<StreamingMessage>> {
         if self.0.as_of.is_some() {
             return Ok(Vec::new());
         }
-        let rows = caller(ctx)?.load(GrowingIn(self.within())).await?.unwrap_or_default();
+        let rows = caller(ctx)?.load(StreamingIn(self.within())).await?.unwrap_or_default();
         Ok(rows.into_iter().map(StreamingMessage).collect())
     }
 }
@@ -292,13 +292,13 @@ impl ChatMessage {
         ctx: &Context<'_>,
         #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
-    ) -> Result<Vec<CodeChange>> {
+    ) -> Result<Vec<Row<CodeChange>>> {
         let caller = caller(ctx)?;
         let key = ChangesFor(Within { project: self.0.project_id, id: self.0.id });
         let mut rows = caller.load(key).await?.unwrap_or_default();
         rows.retain(|row| self.1.is_none_or(|at| row.revision <= at));
         let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
-        Ok(rows.into_iter().map(CodeChange).collect())
+        Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
     }
 
     /// The snapshot that this checkpoint made. It follows the changes that name the message. Null for any other message.
@@ -307,7 +307,7 @@ impl ChatMessage {
             if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
                 return Ok(None);
             }
-            let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+            let key = SnapshotOfEvent(self.0.project_id, self.0.revision);
             Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
         })
         .await

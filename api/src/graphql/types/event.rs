@@ -10,9 +10,10 @@ use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotMadeAt};
+use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotOfEvent};
 use crate::graphql::names::EventKind;
 use crate::graphql::page::{UNPAGED, cut_by_id, rows, weigh_part};
+use crate::graphql::row::Row;
 use crate::graphql::scalar::Time;
 use crate::model::error::Result;
 use crate::model::event::Event;
@@ -22,7 +23,12 @@ use crate::model::node_id::NodeId;
 /// One entry of a project's log. `kind` says which of the links is set.
 pub struct ProjectEvent(pub Event);
 
-async fn changes(ctx: &Context<'_>, event: &Event, first: Option<i32>, after: Option<ID>) -> Result<Vec<CodeChange>> {
+async fn changes(
+    ctx: &Context<'_>,
+    event: &Event,
+    first: Option<i32>,
+    after: Option<ID>,
+) -> Result<Vec<Row<CodeChange>>> {
     use names::EventKind::{FilesChanged, ProjectRestored};
     if !matches!(event.kind, FilesChanged | ProjectRestored) {
         return Ok(Vec::new());
@@ -31,10 +37,10 @@ async fn changes(ctx: &Context<'_>, event: &Event, first: Option<i32>, after: Op
     let rows = caller.load(ChangesMadeAt(event.project_id, event.revision)).await?.unwrap_or_default();
     if first.is_none() && after.is_none() {
         // An event is delivered whole, however many files the write changed.
-        return Ok(rows.into_iter().map(CodeChange).collect());
+        return Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect());
     }
     let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
-    Ok(rows.into_iter().map(CodeChange).collect())
+    Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
 }
 
 /// One entry of a project's log: what one revision was. `kind` says which of the links is set.
@@ -82,14 +88,16 @@ impl ProjectEvent {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// The snapshot that the revision made. Of a restore it is the state before.
+    /// The snapshot that the revision made, renamed or deleted, as it is now. Of a restore it is the state before. Null once it is
+    /// deleted, except in the entry of the deletion: nothing else finds a deleted snapshot.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
-            use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated};
-            if !matches!(self.0.kind, MessageAdded | ProjectRestored | SnapshotCreated) {
+            use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated, SnapshotDeleted, SnapshotUpdated};
+            let of_snapshots = [MessageAdded, ProjectRestored, SnapshotCreated, SnapshotUpdated, SnapshotDeleted];
+            if !of_snapshots.contains(&self.0.kind) {
                 return Ok(None);
             }
-            let key = SnapshotMadeAt(self.0.project_id, self.0.revision);
+            let key = SnapshotOfEvent(self.0.project_id, self.0.revision);
             Ok(caller(ctx)?.load(key).await?.map(ProjectSnapshot))
         })
         .await
@@ -102,7 +110,7 @@ impl ProjectEvent {
         ctx: &Context<'_>,
         #[graphql(desc = "At most so many. Without it all that the write made.")] first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
-    ) -> Result<Vec<CodeChange>> {
+    ) -> Result<Vec<Row<CodeChange>>> {
         changes(ctx, &self.0, first, after).await
     }
 
@@ -118,13 +126,13 @@ impl ProjectEvent {
 
     /// The versions of agent configurations that the revision made: of the one that was saved, and of the one that is no
     /// longer active.
-    async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<AgentConfigurationVersion>> {
+    async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<Row<AgentConfigurationVersion>>> {
         if self.0.kind != names::EventKind::AgentConfigurationChanged {
             return Ok(Vec::new());
         }
         let key = ConfiguredAt(self.0.project_id, self.0.revision);
         let rows = caller(ctx)?.load(key).await?.unwrap_or_default();
-        Ok(rows.into_iter().map(AgentConfigurationVersion::from).collect())
+        Ok(rows.into_iter().map(|row| Row(AgentConfigurationVersion::from(row))).collect())
     }
 }
 
@@ -171,7 +179,7 @@ impl CodeChangeSet {
 
     /// The changes in the order in which they were made.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
-    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<CodeChange>> {
+    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<Row<CodeChange>>> {
         changes(ctx, &self.0, None, None).await
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::compare::{self, Between};
 use crate::domain::snapshot::Preview;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsJoined, With};
+use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsKept, With};
 use crate::graphql::names::{ChangeType, FileMode, FileType};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
@@ -224,7 +224,7 @@ impl ProjectFile {
         Ok(ranges.into_iter().map(BlameRange).collect())
     }
 
-    /// Every version, newest first, the present one included, also for a file that is read as of a revision. The server
+    /// Every version, newest first, the present one included; for a file that is read as of a revision, those until then. The server
     /// can show consecutive autosaves as one entry: see `FileSnapshot.coalescedCount`.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn versions(
@@ -241,16 +241,17 @@ impl ProjectFile {
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { include_coalesced, page: Paging { first, after, last, before } };
-        let (keep, page) = selected.read(caller(ctx)?)?;
+        let (keep, page) = selected.read(caller(ctx)?, self.1)?;
         let Some(file) = self.0.file() else {
             return Ok(connection(Slice::empty(&page), Total::Known(0), FileSnapshot));
         };
         let caller = caller(ctx)?;
         let parent = within(file);
         let slice = caller.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        // This file may be as of a revision in the past, and have more versions by now.
-        let total = match keep.0 {
-            0 => Total::Versions(file.id),
+        let total = match (keep.join_saves_seconds, keep.until) {
+            (0, None) => Total::Versions(file.id),
+            // Versions are numbered without gaps.
+            (0, Some(_)) => Total::Known(file.version.into()),
             _ => Total::JoinedVersions(Count { parent, keep }),
         };
         Ok(connection(slice, total, FileSnapshot))
@@ -266,16 +267,19 @@ struct Versions {
 }
 
 impl Versions {
-    fn read(self, caller: &Caller) -> Result<(VersionsJoined, PageArguments)> {
-        Ok((VersionsJoined(caller.join_saves_seconds(self.include_coalesced)), self.page.parse(page::LIST)?))
+    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionsKept, PageArguments)> {
+        let join_saves_seconds = caller.join_saves_seconds(self.include_coalesced);
+        Ok((VersionsKept { join_saves_seconds, until }, self.page.parse(page::LIST)?))
     }
 }
 
 impl ProjectFile {
     /// A file by its id, and with it its versions, if they are selected.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
-        match arguments(selected, "versions").map(|versions: Versions| versions.read(caller)) {
-            Some(Ok((keep, page))) if keep.0 == 0 => caller.load_with(With { id, keep, page }, within).await,
+        match arguments(selected, "versions").map(|versions: Versions| versions.read(caller, None)) {
+            Some(Ok((keep, page))) if keep.join_saves_seconds == 0 => {
+                caller.load_with(With { id, keep, page }, within).await
+            }
             _ => caller.load(id).await,
         }
     }
@@ -717,7 +721,7 @@ pub struct CodeChangeFilter {
     session_id: Option<ID>,
     /// Keeps changes that name this message.
     message_id: Option<ID>,
-    /// Keeps changes of this file.
+    /// Keeps changes of this file. The id of a folder that nobody made keeps changes after which something was in it.
     file_id: Option<ID>,
     /// Keeps changes after which the file was at this path.
     path: Option<String>,
@@ -739,10 +743,14 @@ impl TryFrom<CodeChangeFilter> for ChangeFilter {
     fn try_from(filter: CodeChangeFilter) -> Result<Self> {
         let mut until: Option<i32> = None;
         let mut earliest = |at: Option<i32>| until = until.into_iter().chain(at).min();
+        let folder = filter.file_id.as_ref().and_then(|id| FolderId::parse(id));
+        earliest(folder.as_ref().and_then(|folder| folder.project.at));
+        let file_id = filter.file_id.filter(|_| folder.is_none());
         Ok(Self {
             session_id: read_id(filter.session_id, "filter.sessionId", &mut earliest)?,
             message_id: read_id(filter.message_id, "filter.messageId", &mut earliest)?,
-            file_id: read_id(filter.file_id, "filter.fileId", &mut earliest)?,
+            file_id: read_id(file_id, "filter.fileId", &mut earliest)?,
+            folder: folder.map(|folder| (folder.project.id, folder.path)),
             path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
             change_type: filter.change_type.map(Into::into),
             until,

@@ -1,10 +1,9 @@
-//! Who listens to a project now.
+//! Presence.
 
 use async_graphql::{Context, ID, Object};
 use futures::future::try_join_all;
 
 use super::profile::User;
-use crate::domain::presence;
 use crate::graphql::context::Caller;
 use crate::graphql::loader::PresencesOf;
 use crate::graphql::scalar::Time;
@@ -42,7 +41,7 @@ impl Presence {
     /// The users who listen to a project now; the first to come is first.
     pub async fn of(caller: &Caller, project: ProjectId) -> Result<Vec<Self>> {
         let presences = caller.load(PresencesOf(project)).await?.unwrap_or_default();
-        let people = presence::who(&caller.services, project, &presences);
+        let people = caller.live.present(project, &presences);
         // A user who was removed just now is left out.
         let known = try_join_all(people.iter().map(|person| caller.load(person.user_id))).await?;
         let found = people.into_iter().zip(known);

@@ -9,7 +9,7 @@ use super::event::ProjectEvent;
 use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
 use super::presence::Presence;
 use super::profile::User;
-use super::snapshot::ProjectSnapshot;
+use super::snapshot::{ProjectSnapshot, ProjectSnapshotFilter};
 use crate::domain::compare::Between;
 use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
@@ -17,7 +17,7 @@ use crate::graphql::context::{Caller, caller};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    MomentOf, Part, Past, SnapshotsUntil, With,
+    MomentOf, Part, Past, With,
 };
 use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{
@@ -36,6 +36,7 @@ use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
+use crate::model::snapshot::SnapshotFilter;
 
 /// A voice agent under construction: its configuration, its conversations and its files, in one history.
 pub struct Project(pub model::Project);
@@ -312,11 +313,14 @@ impl Project {
         Ok(connection(slice, total, CodeChange))
     }
 
-    /// Its snapshots, newest first: the states that checkpoints, users and restores have named.
+    /// Its snapshots, newest first: the states that checkpoints, users and restores have named. A project that is read as of a
+    /// revision lists those that were made until then, with their names of now; deleted ones are in no list.
+    #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn snapshots(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Which snapshots to list; without it all.")] filter: Option<ProjectSnapshotFilter>,
         #[graphql(
             desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
         )]
@@ -325,12 +329,11 @@ impl Project {
         #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectSnapshot>> {
-        let page = PageArguments::parse(first, after, last, before, page::LIST)?;
-        let slice = caller(ctx)?
-            .load(Part { parent: self.0.id, keep: SnapshotsUntil(self.until()), page })
-            .await?
-            .unwrap_or_default();
-        let total = Total::Snapshots(Count { parent: self.0.id, keep: SnapshotsUntil(self.until()) });
+        let selected = Snapshots { filter, page: Paging { first, after, last, before } };
+        let (keep, page) = selected.read(self.until())?;
+        self.at(keep.until, "filter")?;
+        let total = Total::Snapshots(Count { parent: self.0.id, keep: keep.clone() });
+        let slice = caller(ctx)?.load(Part { parent: self.0.id, keep, page }).await?.unwrap_or_default();
         Ok(connection(slice, total, ProjectSnapshot))
     }
 
@@ -513,6 +516,23 @@ impl Changes {
     }
 }
 
+/// The arguments of `snapshots`.
+#[derive(InputObject)]
+struct Snapshots {
+    filter: Option<ProjectSnapshotFilter>,
+    #[graphql(flatten)]
+    page: Paging,
+}
+
+impl Snapshots {
+    fn read(self, until: Option<i32>) -> Result<(SnapshotFilter, PageArguments)> {
+        let page = self.page.parse(page::LIST)?;
+        let keep = self.filter.map(SnapshotFilter::try_from).transpose()?.unwrap_or_default();
+        let until = keep.until.into_iter().chain(until).min();
+        Ok((SnapshotFilter { until, ..keep }, page))
+    }
+}
+
 impl Project {
     /// A project by its id, and with it the first of these lists that is selected of it.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
@@ -534,8 +554,11 @@ impl Project {
         if let Some(Ok((keep, page))) = arguments(selected, "sessions").map(|sessions: Sessions| sessions.read(None)) {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
-        if let Some(Ok(page)) = arguments(selected, "snapshots").map(|page: Paging| page.parse(page::LIST)) {
-            return caller.load_with(With { id, keep: SnapshotsUntil(None), page }, |row| row.id).await;
+        if let Some(Ok((keep, page))) =
+            arguments(selected, "snapshots").map(|snapshots: Snapshots| snapshots.read(None))
+            && keep.until.is_none()
+        {
+            return caller.load_with(With { id, keep, page }, |row| row.id).await;
         }
         caller.load(id).await
     }
@@ -544,7 +567,7 @@ impl Project {
     fn at(&self, at: Option<i32>, field: &str) -> Result<Option<i32>> {
         match at {
             Some(at) if !(0..=self.newest()).contains(&at) => {
-                Err(Error::bad_input(field, format!("The project has revisions 0 to {}.", self.newest())))
+                Err(Error::bad_input(field, format!("Give a revision from 0, before the first, to {}.", self.newest())))
             }
             None => Ok(self.until()),
             at => Ok(at),

@@ -1,6 +1,6 @@
 //! Snapshots of a project.
 
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, InputObject, Object};
 
 use super::chat::{ChatMessage, ChatSession};
 use super::file::{FileDiff, ProjectFile};
@@ -13,8 +13,9 @@ use crate::graphql::loader::{Count, Part};
 use crate::graphql::page::{COMPARE, Page, Total, connection, weigh, weigh_part};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Text, Time};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::file::{Entry, FileFilter, FilesOf};
+use crate::model::ids::{MessageId, ReadId};
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::snapshot as model;
@@ -46,7 +47,7 @@ impl ProjectSnapshot {
         self.0.revision
     }
 
-    /// What people call the snapshot.
+    /// What people call the snapshot. That of a checkpoint has a name from the beginning, which `updateSnapshot` replaces.
     async fn name(&self) -> Option<Text<'_>> {
         self.0.name.as_deref().map(Text)
     }
@@ -124,5 +125,28 @@ impl ProjectSnapshot {
         let with_contents = FileDiff::wants_contents(ctx.look_ahead());
         let diffs = FileDiff::between(ctx, Between { project, from, to, with_contents }).await?;
         FileDiff::part(caller(ctx)?, diffs, first, after)
+    }
+}
+
+/// Which snapshots a list keeps.
+#[derive(InputObject)]
+pub struct ProjectSnapshotFilter {
+    /// Keeps snapshots whose name or description contains this text, in any case; at most 1,000 bytes.
+    search: Option<String>,
+    /// Keeps snapshots that were made for this message. The id of a message as of a revision keeps those made until then.
+    message_id: Option<ID>,
+}
+
+impl TryFrom<ProjectSnapshotFilter> for model::SnapshotFilter {
+    type Error = Error;
+
+    fn try_from(filter: ProjectSnapshotFilter) -> Result<Self> {
+        let message: Option<ReadId<MessageId>> =
+            filter.message_id.map(|id| ReadId::parse(&id, "filter.messageId")).transpose()?;
+        Ok(Self {
+            until: message.and_then(|message| message.at),
+            search: page::search(filter.search, "filter.search")?,
+            message: message.map(|message| message.id),
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Messages that are being written.
+//! Streaming messages.
 
 use async_graphql::{Context, ID, Object};
 
@@ -10,12 +10,12 @@ use crate::graphql::names::{MessageRole, MessageState};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::clock;
 use crate::model::error::Result;
-use crate::model::growing_message::{self as model, MessageEnd};
 use crate::model::ids::Within;
 use crate::model::node_id::NodeId;
+use crate::model::streaming_message::{self as model, MessageEnd};
 
 /// A message that is being written (`startMessage`). It is no part of the history before it is finished.
-pub struct StreamingMessage(pub model::GrowingMessage);
+pub struct StreamingMessage(pub model::StreamingMessage);
 
 /// A message that is being written (`startMessage`). It is not in the history before `finishMessage`.
 #[Object]
@@ -88,7 +88,7 @@ impl StreamingMessage {
     }
 }
 
-/// A piece of a message's text, as `messageStream` tells it. Put one behind the other they are the text.
+/// A piece of a message's text.
 pub struct MessageChunk(pub model::MessageChunk);
 
 /// A piece of a message's text, as `messageStream` delivers it. All pieces one after the other are the text.

@@ -61,6 +61,15 @@ pub struct Db {
     contents: ContentCache,
 }
 
+/// How much a write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// A message, a file: one of many.
+    Small,
+    /// Thousands of files, or megabytes.
+    Large,
+}
+
 /// What the database's login may do by itself, when it is not speaking for a caller. PostgreSQL only.
 #[derive(Debug)]
 pub struct Login {
@@ -169,7 +178,7 @@ impl Db {
     }
 
     /// How to connect to it, if this is PostgreSQL.
-    pub(super) fn postgres(&self) -> Option<PgConnectOptions> {
+    pub fn postgres(&self) -> Option<PgConnectOptions> {
         if self.is_sqlite() { None } else { postgres_options(&self.url).ok() }
     }
 
@@ -228,8 +237,8 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::read`].
-    pub async fn write(&self, actor: &Actor) -> Result<Tx> {
-        Ok(self.begin_write(actor, None).await?.0)
+    pub async fn write(&self, actor: &Actor, size: Size) -> Result<Tx> {
+        Ok(self.begin_write(actor, size, None).await?.0)
     }
 
     /// Begins a transaction that may write, and runs its first statement; answers its rows, too. On PostgreSQL that takes one
@@ -238,10 +247,10 @@ impl Db {
     /// # Errors
     /// As [`Db::read`], and as the statement.
     pub(super) async fn write_with(&self, actor: &Actor, first: Sql) -> Result<(Tx, Vec<QueryResult>)> {
-        self.begin_write(actor, Some(first)).await
+        self.begin_write(actor, Size::Small, Some(first)).await
     }
 
-    async fn begin_write(&self, actor: &Actor, first: Option<Sql>) -> Result<(Tx, Vec<QueryResult>)> {
+    async fn begin_write(&self, actor: &Actor, size: Size, first: Option<Sql>) -> Result<(Tx, Vec<QueryResult>)> {
         let Some(writer) = &self.writer else {
             let first = first.map(|sql| literal::render(&sql.build(DbBackend::Postgres))).transpose()?;
             let first = first.map_or(String::new(), |first| format!("; {first}"));
@@ -252,7 +261,7 @@ impl Db {
             let xid = rows.next().map(|row| row.try_get("", "xid").map_err(fail)).transpose()?.flatten();
             return Ok((Tx { xid, ..self.tx(session, actor) }, rows.collect()));
         };
-        let turn = self.metrics.waiting("write", Box::pin(writer.turn())).await?;
+        let turn = self.metrics.waiting("write", Box::pin(writer.turn(size))).await?;
         let tx = self.tx(Session::of_turn(turn, &self.metrics), actor);
         let rows = match first {
             Some(first) => tx.rows(first).await?,

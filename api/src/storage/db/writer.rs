@@ -5,6 +5,9 @@
 //! next, and waits for its own turn again, in order. Each write of a group after the first is a savepoint, so that one that fails
 //! is undone alone. Whose turn comes and finds the group as it was commits it, and all of it is acknowledged after that one
 //! commit; if that fails, all of it has failed. A lone writer commits at once.
+//!
+//! A large write takes longer than any wait for the disk. It first commits the group that it finds, and itself at its end, so
+//! that nobody who has written waits for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +18,10 @@ use sea_orm::DbErr;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
-use super::BUSY;
 use super::connection::{Connection, DbResult, breaks};
 use super::file::OpenFile;
 use super::pool::{Connector, close};
+use super::{BUSY, Size};
 use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::{fail, fail_of};
@@ -26,7 +29,7 @@ use crate::storage::failure::{fail, fail_of};
 /// Most writes of a group. Of the wait for the disk each has a sixty-fourth then, and there is little more to be had.
 const GROUP_WRITES: usize = 64;
 
-/// How old a group may grow before whoever has finished a write commits it: the first of it waits for all.
+/// How old a transaction may grow before the next writer that finishes commits it: the first of a group waits for all of it.
 const GROUP_TIME: Duration = Duration::from_millis(20);
 
 /// From which size on the log of the file is cut.
@@ -61,6 +64,7 @@ struct Slot {
 #[derive(Default)]
 struct Group {
     written: Vec<oneshot::Sender<Result<()>>>,
+    /// When the transaction began.
     began: Option<Instant>,
 }
 
@@ -207,7 +211,7 @@ impl Writer {
     }
 
     /// Waits for the turn to write, in the order of coming, and begins.
-    pub(super) async fn turn(self: &Arc<Self>) -> Result<Turn> {
+    pub(super) async fn turn(self: &Arc<Self>, size: Size) -> Result<Turn> {
         let waiting = Waiting::new(&self.waiting);
         let slot = timeout(self.wait, self.slot.clone().lock_owned())
             .await
@@ -215,19 +219,19 @@ impl Writer {
         drop(waiting);
         // Of a failed begin nothing is left that would have to be undone.
         let mut turn = Turn { slot: Some(slot), writer: self.clone() };
-        let begun = self.begin(turn.slot()?).await;
+        let begun = self.begin(turn.slot()?, size).await;
         if begun.is_err() {
             turn.slot = None;
         }
         begun.map(|()| turn)
     }
 
-    async fn begin(&self, slot: &mut Slot) -> Result<()> {
+    async fn begin(&self, slot: &mut Slot, size: Size) -> Result<()> {
         self.file.check()?;
         // Reading first and writing later fails at once in SQLite's default mode when somebody else wrote in between.
         const BEGIN: &str = "BEGIN IMMEDIATE";
-        if slot.group.is_due() {
-            // Who is in it hears of an error; this write has nothing to do with it.
+        if !slot.group.is_empty() && (size == Size::Large || slot.group.is_due()) {
+            // The writers of the group receive the error; this write has nothing to do with it.
             let _ = slot.commit().await;
         }
         if !slot.group.is_empty() {
@@ -237,6 +241,7 @@ impl Writer {
             }
             return begun;
         }
+        slot.group.began = Some(Instant::now());
         if let Some(connection) = &mut slot.connection {
             match connection.run(BEGIN).await {
                 Ok(_) => return Ok(()),
@@ -332,7 +337,6 @@ impl Turn {
             return outcome;
         }
         let (sender, mut outcome) = oneshot::channel();
-        slot.group.began.get_or_insert_with(Instant::now);
         slot.group.written.push(sender);
         self.slot = None;
         let lost = || Err(Error::Unavailable("database: the group of this write has gone without a commit".to_owned()));
@@ -371,5 +375,50 @@ impl Drop for Turn {
             }
             Err(_) => slot.close(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::Place;
+    use super::super::sqlite_options;
+    use super::*;
+
+    async fn open(path: &Path) -> Arc<Writer> {
+        let limits = DatabaseLimits {
+            database_connections: 16,
+            sqlite_readers: None,
+            database_user_connections: 4,
+            database_acquire_seconds: 10,
+            database_idle_seconds: 600,
+            database_lifetime_seconds: 1_800,
+            database_statement_seconds: 30,
+            content_cache_bytes: 0,
+        };
+        let options = Box::new(sqlite_options(&format!("sqlite://{}", path.display())).unwrap());
+        OpenFile::make(path);
+        let file = Arc::new(OpenFile::at(path));
+        let connector = Connector::new(Place::Sqlite { options, file: file.clone() }, &limits);
+        Arc::new(Writer::open(connector, path, file, &limits).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_large_write_keeps_nobody_waiting_who_has_written() {
+        let folder = std::env::temp_dir().join(uuid::Uuid::now_v7().to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let writer = open(&folder.join("antiphon.db")).await;
+        let mut small = writer.turn(Size::Small).await.unwrap();
+        small.connection().unwrap().run("CREATE TABLE written (n integer)").await.unwrap();
+        let next = writer.clone();
+        let large = tokio::spawn(async move { next.turn(Size::Large).await });
+        while writer.waiting.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let small = tokio::spawn(small.commit());
+        let large = large.await.unwrap().unwrap();
+        timeout(Duration::from_secs(10), small).await.unwrap().unwrap().unwrap();
+        large.commit().await.unwrap();
+        writer.close().await;
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,4 +1,4 @@
--- Fills those of the bench's tables that follow from the service's, on both databases.
+-- Fills the bench's tables that derive from the service's, on both databases.
 INSERT INTO bench_projects SELECT id, user_id, revision, message_count, updated_at, last_activity_at FROM projects;
 INSERT INTO bench_collaborators SELECT project_id, user_id, role FROM project_collaborators WHERE accepted_at IS NOT NULL;
 INSERT INTO bench_sessions SELECT id, project_id, user_id, message_count, is_active FROM chat_sessions;

@@ -1,6 +1,6 @@
--- What the hand-written server, PostGraphile and the limit write into: tables of their own with the same rows, so that their
--- writes cost what such an application would pay, whatever becomes of the service's own policies, triggers and grants.
--- They are filled by the bench. Reads go to the service's tables, under its policies.
+-- Tables with the same rows as the service's, for the writes of the hand-written server, PostGraphile and the limit. Their
+-- cost is that of such an application, and independent of the service's policies, triggers and grants. The bench fills
+-- them. Reads go to the service's tables, under its policies.
 
 CREATE TABLE bench_projects (
     id uuid PRIMARY KEY,
@@ -70,7 +70,7 @@ CREATE TABLE bench_versions (
     PRIMARY KEY (file_id, version)
 );
 
--- The diffs of the service's versions, which it makes when asked, ready-made.
+-- The diffs of the service's versions, precomputed. The service computes them on demand.
 CREATE TABLE bench_diffs (version_id uuid PRIMARY KEY, diff text NOT NULL);
 
 CREATE FUNCTION bench_editable() RETURNS SETOF uuid
@@ -103,7 +103,7 @@ GRANT SELECT, INSERT, UPDATE ON bench_projects, bench_sessions, bench_messages, 
     TO authenticated;
 GRANT SELECT ON bench_diffs TO authenticated;
 
--- M1: the message, the counts of its session and project, and the event of the revision that this is.
+-- M1: the message, the counts of its session and project, and the event of the new revision.
 CREATE FUNCTION bench_add_message(session uuid, content text) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
     me uuid := auth.uid();
@@ -122,8 +122,8 @@ BEGIN
     RETURN json_build_object('revision', taken, 'message', json_build_object('id', message, 'timestamp', at));
 END $$;
 
--- M2: the file's content where it is at that version, and the version that was with its diff (a text of that size: the
--- service makes the diff).
+-- M2: the file's content if it is at that version, and the previous version with its diff (a text of that size; the
+-- service computes the diff).
 CREATE FUNCTION bench_update_file(file uuid, expected integer, content text) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     old bench_files;

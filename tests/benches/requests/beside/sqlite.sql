@@ -1,4 +1,4 @@
--- What the loop of plain statements writes into: the tables of `postgres.sql`, as SQLite has them.
+-- Tables for the writes of the loop of plain statements: those of `postgres.sql` for SQLite.
 
 CREATE TABLE bench_projects (
     id blob PRIMARY KEY,

@@ -1,6 +1,7 @@
-// A server as one writes it by hand with `http` and `pg`: the caller's role and claims, one statement that returns JSON, commit.
+// A server written by hand with `http` and `pg`: the caller's role and claims, one statement that returns JSON, commit.
 //
-//   POST /WORK with {"target", "content", "number"}; the statements come from the bench, which sends the same to the database itself.
+//   POST /WORK with {"target", "content", "number"}. The bench passes the statements, and sends the same ones directly to
+//   the database.
 import http from 'node:http';
 import pg from 'pg';
 import { announce, claimsOf } from './caller.mjs';
@@ -19,7 +20,7 @@ async function answer(request) {
   try {
     const claims = client.escapeLiteral(JSON.stringify({ sub, role }));
     await client.query(`BEGIN; SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = ${claims}`);
-    // By name: prepared once a connection.
+    // Named, so that each connection prepares it once.
     const values = work.values.map((name) => given[name]);
     const { rows } = await client.query({ name: request.url, text: work.sql, values, rowMode: 'array' });
     await client.query('COMMIT');

@@ -1,4 +1,4 @@
-// PostGraphile 5 over the same tables, as one process, without what a server in production has switched off.
+// PostGraphile 5 over the same tables, as one process, without the features that are off in production.
 import http from 'node:http';
 import { postgraphile } from 'postgraphile';
 import { makePgService } from 'postgraphile/adaptors/pg';
@@ -35,7 +35,7 @@ const preset = {
       return { pgSettings: { role: 'authenticated', 'request.jwt.claims': JSON.stringify({ sub, role }) } };
     },
   },
-  // Nothing is written but by functions.
+  // All writes go through functions.
   schema: { defaultBehavior: '-insert -update -delete' },
   grafserv: { graphiql: false, watch: false, websockets: false },
 };

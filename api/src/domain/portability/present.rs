@@ -1,0 +1,380 @@
+//! The files of a project as an import finds them: what a commit changes is brought together with what was changed here since the
+//! last import. The base of that three-way merge is the commit's parent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::git::{Object, Objects};
+use crate::domain::edit::{Changed, Heads};
+use crate::domain::sync::SyncFile;
+use crate::domain::{Services, access, file, project};
+use crate::model::actor::Actor;
+use crate::model::error::{Error, Result};
+use crate::model::file::{FileMode, Hash};
+use crate::model::ids::{FileId, ProjectId};
+use crate::model::merge::{MAX_STEPS, merge_contents};
+use crate::model::names::FileType;
+use crate::model::path::FilePath;
+use crate::storage::file_snapshot;
+
+/// The files of a project.
+pub(super) struct Present {
+    pub(super) project: ProjectId,
+    by_path: HashMap<FilePath, Here>,
+    paths: HashMap<FileId, FilePath>,
+    /// The files that have versions which no import wrote, deleted ones too.
+    edited: HashSet<FileId>,
+    /// Which of them git has at a path.
+    origins: HashMap<FilePath, FileId>,
+    /// The revision of all this.
+    pub(super) revision: i32,
+}
+
+/// A live file or folder.
+#[derive(Clone, Copy)]
+struct Here {
+    id: FileId,
+    file_type: FileType,
+    mode: FileMode,
+    hash: Option<Hash>,
+}
+
+/// What a commit does to one path.
+pub(super) struct Theirs {
+    /// The file as the commit's parent has it.
+    pub(super) before: Option<Before>,
+    /// The file as the commit has it.
+    pub(super) after: Option<After>,
+}
+
+/// A file of the commit's parent.
+pub(super) struct Before {
+    pub(super) path: FilePath,
+    pub(super) object: String,
+    pub(super) mode: FileMode,
+}
+
+/// A file of the commit.
+pub(super) struct After {
+    pub(super) path: FilePath,
+    pub(super) content: Arc<Vec<u8>>,
+    pub(super) mode: FileMode,
+}
+
+/// What a commit does to the files of the project.
+#[derive(Default)]
+pub(super) struct Change {
+    files: BTreeMap<FilePath, SyncFile>,
+    deletes: BTreeSet<FilePath>,
+    /// Where what is here stays although the commit changed it too, and why.
+    pub(super) kept: Vec<(FilePath, String)>,
+    /// Which edited files are git's at which paths, from now on.
+    origins: Vec<(FilePath, Option<FileId>)>,
+}
+
+impl Change {
+    /// Whether the project is as the commit leaves it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.deletes.is_empty()
+    }
+
+    pub(super) fn files(&self) -> Vec<SyncFile> {
+        self.files.values().cloned().collect()
+    }
+
+    pub(super) fn deletes(&self) -> Vec<FilePath> {
+        // What is written there is not deleted.
+        self.deletes.iter().filter(|path| !self.files.contains_key(*path)).cloned().collect()
+    }
+
+    fn write(&mut self, path: FilePath, content: &[u8], mode: FileMode) {
+        let file = SyncFile {
+            path: path.clone(),
+            file_type: FileType::File,
+            content: Some(content.to_vec()),
+            mode: Some(mode),
+            language: None,
+        };
+        self.files.insert(path, file);
+    }
+
+    /// Deletes a file that only imports have written.
+    fn delete(&mut self, present: &Present, path: Option<&FilePath>) {
+        let is_file =
+            |path: &&FilePath| present.by_path.get(*path).is_some_and(|here| here.file_type == FileType::File);
+        self.deletes.extend(path.filter(is_file).cloned());
+    }
+
+    fn keep(&mut self, path: &FilePath, why: impl Into<String>) {
+        self.kept.push((path.clone(), why.into()));
+    }
+}
+
+impl Present {
+    /// Reads the files of a project.
+    pub(super) async fn read(services: &Services, actor: &Actor, project: ProjectId) -> Result<Self> {
+        let tx = services.read(actor).await?;
+        let found = project::by_ids(&tx, &[project]).await?.into_iter().next();
+        let found = found.ok_or_else(|| Error::not_found("project", "name"))?;
+        let member = access::required(&tx, project).await?;
+        let heads = Heads::all(&tx, project).await?;
+        let mut present = Self {
+            project,
+            by_path: HashMap::new(),
+            paths: HashMap::new(),
+            edited: HashSet::new(),
+            origins: HashMap::new(),
+            revision: found.revision,
+        };
+        for head in heads.by_path.into_values() {
+            present.put(&head.file);
+        }
+        for version in file_snapshot::of_edited_files(&tx, member).await? {
+            present.edited.insert(version.file);
+            if version.is_imported && !version.is_deletion {
+                present.origins.insert(version.path, version.file);
+            }
+        }
+        Ok(present)
+    }
+
+    fn put(&mut self, file: &crate::model::file::File) {
+        if let Some(path) = self.paths.remove(&file.id) {
+            self.by_path.remove(&path);
+        }
+        if !file.is_deleted {
+            let here = Here { id: file.id, file_type: file.file_type, mode: file.mode, hash: file.hash };
+            self.by_path.insert(file.path.clone(), here);
+            self.paths.insert(file.id, file.path.clone());
+        }
+    }
+
+    /// Follows a change that was written.
+    pub(super) fn follow(&mut self, change: Change, changes: &[Changed], revision: i32) {
+        // What goes makes room before what comes.
+        let (gone, rest): (Vec<_>, Vec<_>) = changes.iter().partition(|changed| changed.file.is_deleted);
+        for changed in gone.iter().chain(&rest) {
+            if let Some(path) = self.paths.remove(&changed.file.id) {
+                self.by_path.remove(&path);
+            }
+        }
+        for changed in rest {
+            self.put(&changed.file);
+        }
+        for (path, file) in change.origins {
+            match file {
+                Some(file) => self.origins.insert(path, file),
+                None => self.origins.remove(&path),
+            };
+        }
+        self.revision = revision;
+    }
+
+    /// The file that git has at a path.
+    fn of_git(&self, path: &FilePath) -> Option<FileId> {
+        let origin = self.origins.get(path).copied();
+        let here = || self.by_path.get(path).filter(|here| here.file_type == FileType::File).map(|here| here.id);
+        origin.or_else(here)
+    }
+
+    /// What a commit does to these files. Files that only imports have written become those of the commit. A file that was changed
+    /// here as well becomes what a merge says if that is clean, and otherwise stays as it is.
+    pub(super) async fn merge(&self, from: &mut Sources<'_>, theirs: &[Theirs]) -> Result<Change> {
+        let (mut change, mut merged, mut new) = (Change::default(), Vec::new(), Vec::new());
+        for Theirs { before, after } in theirs {
+            let file = before.as_ref().and_then(|before| self.of_git(&before.path));
+            let edited = file.filter(|file| self.edited.contains(file)).zip(before.as_ref());
+            match (edited, after) {
+                (Some((file, before)), after) => match (self.paths.get(&file), after) {
+                    (Some(path), after) => merged.push((file, self.one(from, path, before, after.as_ref()).await?)),
+                    (None, Some(after)) => {
+                        change.keep(&after.path, "It is deleted here and changed there.");
+                        change.origins.push((after.path.clone(), Some(file)));
+                    }
+                    (None, None) => {}
+                },
+                (None, Some(after)) => new.push((before.as_ref().map(|before| &before.path), after)),
+                (None, None) => change.delete(self, before.as_ref().map(|before| &before.path)),
+            }
+        }
+        let leave = merged.iter().filter(|(_, merged)| merged.to.as_ref() != Some(merged.path));
+        let room = Room::new(self, &leave.map(|(_, merged)| merged.path).collect());
+        for (file, merged) in merged {
+            let Merged { path, mut to, after, content, mode, kept } = merged;
+            kept.into_iter().for_each(|why| change.keep(path, why));
+            if let Some(target) = to.as_ref().filter(|target| *target != path)
+                && let Err(why) = room.for_file(target)
+            {
+                change.keep(path, format!("It is moved there to {target:?}. {why}", target = target.as_str()));
+                to = Some(path.clone());
+            }
+            let now = self.by_path.get(path);
+            let is_as_it_was =
+                to.as_ref() == Some(path) && content.is_none() && now.is_some_and(|now| now.mode == mode);
+            if let Some(to) = to.as_ref().filter(|_| !is_as_it_was) {
+                let content = match content {
+                    Some(content) => content,
+                    None => self.bytes(from, path).await?,
+                };
+                change.write(to.clone(), &content, mode);
+            }
+            if to.as_ref() != Some(path) {
+                change.deletes.insert(path.clone());
+            }
+            change.origins.extend(after.map(|after| (after.path.clone(), Some(file))));
+        }
+        for (before, after) in new {
+            let moved = before.filter(|before| **before != after.path);
+            match room.for_file(&after.path) {
+                Ok(()) => {
+                    change.write(after.path.clone(), &after.content, after.mode);
+                    change.delete(self, moved);
+                    change.origins.push((after.path.clone(), None));
+                }
+                Err(_) if self.is_as(after) => change.delete(self, moved),
+                Err(why) => {
+                    change.keep(&after.path, why);
+                    if let Some(before) = moved.filter(|before| self.by_path.contains_key(before)) {
+                        change.write(before.clone(), &after.content, after.mode);
+                    }
+                }
+            }
+        }
+        Ok(change)
+    }
+
+    /// Whether a path has already what a commit has there.
+    fn is_as(&self, after: &After) -> bool {
+        let hash: Hash = Sha256::digest(&*after.content).into();
+        self.by_path.get(&after.path).is_some_and(|here| (here.hash, here.mode) == (Some(hash), after.mode))
+    }
+
+    async fn bytes(&self, from: &Sources<'_>, path: &FilePath) -> Result<Arc<Vec<u8>>> {
+        let hash = self.by_path.get(path).and_then(|here| here.hash);
+        let hash = hash.ok_or_else(|| Error::internal("a file without contents"))?;
+        let tx = from.services.read(from.actor).await?;
+        let member = access::required(&tx, self.project).await?;
+        let found = file::contents(&tx, &[(member, hash)]).await?.into_iter().next();
+        found.ok_or_else(|| Error::internal("the contents of a file are missing"))?.1
+    }
+
+    /// Brings together what was done here and there to a file that is at a path.
+    async fn one<'t>(
+        &'t self,
+        from: &mut Sources<'_>,
+        path: &'t FilePath,
+        before: &Before,
+        after: Option<&'t After>,
+    ) -> Result<Merged<'t>> {
+        let here = *self.by_path.get(path).ok_or_else(|| Error::internal("a file that is nowhere"))?;
+        let base = match from.objects.read(&before.object, from.services.limits.max_file_bytes).await? {
+            Object::Bytes(bytes) => Some(bytes),
+            Object::TooLarge(_) | Object::Missing => None,
+        };
+        let base_hash: Option<Hash> = base.as_ref().map(|bytes| Sha256::digest(bytes).into());
+        let is_base = base_hash.is_some() && here.hash == base_hash;
+        let mut kept = Vec::new();
+        let Some(after) = after else {
+            let is_untouched = is_base && here.mode == before.mode && *path == before.path;
+            if !is_untouched {
+                kept.push("It is changed here and deleted there.".to_owned());
+            }
+            let to = (!is_untouched).then(|| path.clone());
+            return Ok(Merged { path, to, after: None, content: None, mode: here.mode, kept });
+        };
+        let to = match (*path == before.path, after.path == before.path || after.path == *path) {
+            (_, true) => path.clone(),
+            (true, false) => after.path.clone(),
+            (false, false) => {
+                kept.push(format!("It is moved here, and there to {:?}.", after.path.as_str()));
+                path.clone()
+            }
+        };
+        let mode = match (here.mode == before.mode, after.mode == before.mode || after.mode == here.mode) {
+            (_, true) => here.mode,
+            (true, false) => after.mode,
+            (false, false) => {
+                kept.push("Its mode is changed here and there.".to_owned());
+                here.mode
+            }
+        };
+        let theirs: Option<Hash> = Some(Sha256::digest(&*after.content).into());
+        let content = if theirs == here.hash || theirs == base_hash {
+            None
+        } else if is_base {
+            Some(after.content.clone())
+        } else {
+            let now = self.bytes(from, path).await?;
+            let is_link = [here.mode, before.mode, after.mode].contains(&FileMode::Symlink);
+            let base = base.filter(|_| !is_link);
+            let merged = base.and_then(|base| merge_contents(&base, &now, &after.content, &mut { MAX_STEPS }));
+            match merged {
+                Some(merged) if merged.clean => Some(Arc::new(merged.into_bytes())),
+                Some(_) => {
+                    kept.push("It is changed here and there in the same lines.".to_owned());
+                    None
+                }
+                None => {
+                    kept.push("It is changed here and there, and is no text that can be merged.".to_owned());
+                    None
+                }
+            }
+        };
+        Ok(Merged { path, to: Some(to), after: Some(after), content, mode, kept })
+    }
+}
+
+/// From what a merge is made.
+pub(super) struct Sources<'s> {
+    pub(super) services: &'s Services,
+    pub(super) actor: &'s Actor,
+    pub(super) objects: &'s mut Objects,
+}
+
+/// What becomes of a file that was changed here.
+struct Merged<'t> {
+    /// Where it is.
+    path: &'t FilePath,
+    /// Where it is to be; `None` if it goes.
+    to: Option<FilePath>,
+    after: Option<&'t After>,
+    /// `None` if its contents stay.
+    content: Option<Arc<Vec<u8>>>,
+    mode: FileMode,
+    /// What of the commit does not become of it.
+    kept: Vec<String>,
+}
+
+/// Where the files that were changed here leave room.
+struct Room<'p> {
+    files: HashSet<&'p FilePath>,
+    folders: HashSet<FilePath>,
+}
+
+impl<'p> Room<'p> {
+    fn new(present: &'p Present, vacated: &HashSet<&FilePath>) -> Self {
+        let edited = present.by_path.iter().filter(|(_, here)| present.edited.contains(&here.id));
+        let edited: Vec<_> = edited.filter(|(path, _)| !vacated.contains(path)).collect();
+        let folders =
+            edited.iter().filter(|(_, here)| here.file_type == FileType::Folder).map(|(path, _)| (*path).clone());
+        let folders = folders.chain(edited.iter().flat_map(|(path, _)| path.ancestors())).collect();
+        let files = edited.iter().filter(|(_, here)| here.file_type == FileType::File).map(|(path, _)| *path).collect();
+        Self { files, folders }
+    }
+
+    /// Why no file can come to a path.
+    fn for_file(&self, path: &FilePath) -> std::result::Result<(), String> {
+        if self.files.contains(path) {
+            return Err("There is another file here.".to_owned());
+        }
+        if self.folders.contains(path) {
+            return Err("It is a folder here.".to_owned());
+        }
+        match path.ancestors().find(|folder| self.files.contains(folder)) {
+            Some(folder) => Err(format!("{:?} is a file here.", folder.as_str())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Notifications between servers: a project's id and what has changed, nothing else. A lost one costs a delay: the log is what is
+//! read.
+//!
+//! They go by a [`Bus`]: PostgreSQL's NOTIFY, or NATS. A server notifies after its commit; what is committed while that is on its
+//! way goes out with the next.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::model::event::Change;
+use crate::model::ids::ProjectId;
+use crate::storage::db::Db;
+
+pub mod nats;
+mod postgres;
+
+/// How long after a failure the next attempt is made.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// For how many projects notifications are kept while nothing goes out; those of the others are left to the sweep.
+const MAX_WAITING: usize = 10_000;
+
+/// What carries notifications between servers.
+pub enum Bus {
+    /// `LISTEN` and `NOTIFY` of the database; every server is notified of every write.
+    Postgres(Box<PgConnectOptions>, Db),
+    /// NATS; a server is notified of the projects that somebody listens to there.
+    Nats(nats::Servers),
+}
+
+impl Bus {
+    /// NATS if it is configured, else PostgreSQL's notifications if the database has them and they are wanted.
+    pub fn choose(db: &Db, notifies: bool, nats: Option<nats::Servers>) -> Option<Self> {
+        match (nats, db.postgres()) {
+            (Some(servers), _) => Some(Self::Nats(servers)),
+            (None, Some(options)) if notifies => Some(Self::Postgres(Box::new(options), db.clone())),
+            (None, _) => None,
+        }
+    }
+}
+
+/// A change in a project.
+#[expect(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notification {
+    pub project: ProjectId,
+    pub change: Change,
+}
+
+/// What a server learns from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Of one project.
+    One(Notification),
+    /// Notifications of any project may have been lost.
+    ResyncAll,
+}
+
+/// The notifications that are yet to go to other servers, and the projects whose notifications are yet to be subscribed to.
+/// Nothing is kept before it is opened.
+#[derive(Default)]
+pub struct PendingNotifications {
+    waiting: Mutex<Option<Waiting>>,
+    filled: Notify,
+    /// Whether the bus works, as far as is known.
+    works: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Waiting {
+    changes: HashMap<ProjectId, Change>,
+    /// Projects that somebody here has begun to listen to (true), or that nobody listens to any more.
+    subscriptions: HashMap<ProjectId, bool>,
+}
+
+impl PendingNotifications {
+    /// Begins to keep what is put in, as somebody is about to take it out.
+    pub fn open(&self) {
+        self.lock().get_or_insert_default();
+    }
+
+    /// Adds a notification. One of a higher revision replaces one of a lower, which replaces a side change.
+    pub fn put(&self, Notification { project, change }: Notification) {
+        self.fill(|waiting| {
+            if waiting.changes.len() < MAX_WAITING || waiting.changes.contains_key(&project) {
+                let newest = waiting.changes.entry(project).or_insert(change);
+                if supersedes(change, *newest) {
+                    *newest = change;
+                }
+            }
+        });
+    }
+
+    /// Says whether this server is to be notified of a project from now on.
+    pub fn subscribe(&self, project: ProjectId, is_wanted: bool) {
+        self.fill(|waiting| {
+            waiting.subscriptions.insert(project, is_wanted);
+        });
+    }
+
+    /// Whether notifications of other servers arrive; if not, the sweep finds what is new.
+    pub fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed)
+    }
+
+    fn fill(&self, put: impl FnOnce(&mut Waiting)) {
+        if let Some(waiting) = &mut *self.lock() {
+            put(waiting);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits until there is something, and takes it out.
+    async fn take(&self) -> Waiting {
+        self.filled.notified().await;
+        self.lock().replace(Waiting::default()).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends what is pending to other servers, and passes on what they send. Ends with its task.
+pub async fn run(bus: &Bus, pending: &PendingNotifications, receive: impl Fn(Received)) {
+    match bus {
+        Bus::Postgres(url, db) => postgres::run(url, db, pending, receive).await,
+        Bus::Nats(servers) => nats::run(servers, pending, receive).await,
+    }
+}
+
+fn supersedes(change: Change, before: Change) -> bool {
+    match (change, before) {
+        (Change::Advanced(revision), Change::Advanced(before)) => revision > before,
+        (Change::Advanced(_), Change::SideChange) | (Change::Resync, _) => true,
+        (Change::Advanced(_), Change::Resync) | (Change::SideChange, _) => false,
+    }
+}
+
+/// A change as text: `@7` is revision 7 of the log, `side` a side change.
+fn text_of(change: Change) -> String {
+    match change {
+        Change::Advanced(revision) => format!("@{revision}"),
+        Change::SideChange => "side".to_owned(),
+        Change::Resync => "resync".to_owned(),
+    }
+}
+
+fn change_of(text: &str) -> Option<Change> {
+    match text {
+        "side" => Some(Change::SideChange),
+        "resync" => Some(Change::Resync),
+        text => Some(Change::Advanced(text.strip_prefix('@')?.parse().ok()?)),
+    }
+}
+
+fn project_of(text: &str) -> Option<ProjectId> {
+    Some(ProjectId(Uuid::try_parse(text).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(id: u128) -> ProjectId {
+        ProjectId(Uuid::from_u128(id))
+    }
+
+    fn put(pending: &PendingNotifications, id: u128, change: Change) {
+        pending.put(Notification { project: project(id), change });
+    }
+
+    #[tokio::test]
+    async fn the_newest_notification_of_each_project_is_kept_once_it_is_open() {
+        let pending = PendingNotifications::default();
+        put(&pending, 1, Change::Advanced(1));
+        pending.subscribe(project(1), true);
+        pending.open();
+        assert_eq!(pending.lock().as_ref(), Some(&Waiting::default()));
+        for (id, revision) in [(1, 2), (2, 1), (1, 4), (1, 3)] {
+            put(&pending, id, Change::Advanced(revision));
+        }
+        put(&pending, 1, Change::SideChange);
+        put(&pending, 4, Change::SideChange);
+        for is_wanted in [true, false, true] {
+            pending.subscribe(project(3), is_wanted);
+        }
+        pending.open();
+        let changes = HashMap::from([
+            (project(1), Change::Advanced(4)),
+            (project(2), Change::Advanced(1)),
+            (project(4), Change::SideChange),
+        ]);
+        assert_eq!(pending.take().await, Waiting { changes, subscriptions: HashMap::from([(project(3), true)]) });
+        assert_eq!(pending.lock().as_ref(), Some(&Waiting::default()));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_takes_out_is_bounded_and_no_subscription_is_forgotten() {
+        let pending = PendingNotifications::default();
+        pending.open();
+        for id in 0..3 * MAX_WAITING as u128 {
+            put(&pending, id, Change::Advanced(1));
+        }
+        put(&pending, 0, Change::Advanced(2));
+        pending.subscribe(project(0), true);
+        let waiting = pending.take().await;
+        assert_eq!((waiting.changes.len(), waiting.changes[&project(0)]), (MAX_WAITING, Change::Advanced(2)));
+        assert_eq!(waiting.subscriptions.len(), 1);
+    }
+
+    #[test]
+    fn a_change_is_read_as_it_was_written() {
+        for change in [Change::Advanced(7), Change::SideChange, Change::Resync] {
+            assert_eq!(change_of(&text_of(change)), Some(change));
+        }
+        for text in ["", "7", "@", "@x", "@9999999999", "@7 ", "sides"] {
+            assert_eq!(change_of(text), None, "{text}");
+        }
+    }
+}

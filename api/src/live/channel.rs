@@ -1,0 +1,138 @@
+//! A channel for each project that is listened to on this server: what its listeners share, and how they are notified.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::bus::{Notification, PendingNotifications};
+use super::drafts::Drafts;
+use super::log_tail::LogTail;
+use super::presence::ProjectPresence;
+use crate::model::event::Change;
+use crate::model::ids::ProjectId;
+
+/// How often other servers are notified of the side changes of one project.
+const SIDE_CHANGE_PERIOD: Duration = Duration::from_millis(50);
+
+/// The channels of a server. Clones share them.
+#[derive(Clone, Default)]
+pub struct Channels(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    open: Mutex<HashMap<ProjectId, Weak<Channel>>>,
+    /// What other servers are yet to learn.
+    pending: PendingNotifications,
+    /// The projects whose side changes go to other servers at the end of the period.
+    side_changes: Mutex<HashSet<ProjectId>>,
+}
+
+/// What the listeners of a project share.
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Channel {
+    pub project: ProjectId,
+    pub tail: LogTail,
+    pub drafts: Drafts,
+    pub presence: Arc<ProjectPresence>,
+    channels: Arc<Inner>,
+}
+
+impl Channels {
+    /// Notifies the listeners of a project, on this server and others, of a change that was committed here.
+    pub fn publish(&self, project: ProjectId, change: Change) {
+        self.receive(Notification { project, change });
+        match change {
+            Change::SideChange => self.publish_later(project),
+            change => self.0.pending.put(Notification { project, change }),
+        }
+    }
+
+    /// Chunks of text come fast: other servers learn of them together.
+    fn publish_later(&self, project: ProjectId) {
+        if !lock(&self.0.side_changes).insert(project) {
+            return;
+        }
+        let channels = self.0.clone();
+        tokio::spawn(async move {
+            sleep(SIDE_CHANGE_PERIOD).await;
+            lock(&channels.side_changes).remove(&project);
+            channels.pending.put(Notification { project, change: Change::SideChange });
+        });
+    }
+
+    /// Notifies the listeners on this server.
+    pub fn receive(&self, Notification { project, change }: Notification) {
+        if let Some(channel) = self.get(project) {
+            channel.publish(change);
+        }
+    }
+
+    /// Makes everything be read again.
+    pub fn resync(&self) {
+        self.all().iter().for_each(|channel| channel.publish(Change::Resync));
+    }
+
+    /// What other servers are yet to learn.
+    pub fn pending(&self) -> &PendingNotifications {
+        &self.0.pending
+    }
+
+    /// The channel of a project, which is opened if there is none, or if its log is another by now.
+    pub fn open(&self, project: ProjectId) -> Arc<Channel> {
+        let mut open = lock(&self.0.open);
+        let known = open.get(&project).and_then(Weak::upgrade).filter(|channel| !channel.tail.is_lost());
+        known.unwrap_or_else(|| {
+            let channel = Arc::new(Channel {
+                project,
+                tail: LogTail::new(project),
+                drafts: Drafts::new(project),
+                presence: Arc::new(ProjectPresence::new(project)),
+                channels: self.0.clone(),
+            });
+            open.insert(project, Arc::downgrade(&channel));
+            self.0.pending.subscribe(project, true);
+            channel
+        })
+    }
+
+    fn get(&self, project: ProjectId) -> Option<Arc<Channel>> {
+        // Upgraded inside of the lock it could be the last of its kind, and would want the lock when dropped.
+        let channel = lock(&self.0.open).get(&project).cloned();
+        channel.and_then(|channel| channel.upgrade())
+    }
+
+    /// All channels.
+    pub fn all(&self) -> Vec<Arc<Channel>> {
+        let channels: Vec<_> = lock(&self.0.open).values().cloned().collect();
+        channels.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Channel {
+    /// Notifies the listeners.
+    pub fn publish(&self, change: Change) {
+        match change {
+            Change::Advanced(revision) => self.tail.advanced(revision),
+            Change::SideChange => {}
+            Change::Resync => self.tail.resync(),
+        }
+        self.drafts.invalidate();
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        let mut open = lock(&self.channels.open);
+        // Another may have been opened meanwhile.
+        if open.get(&self.project).is_some_and(|channel| channel.strong_count() == 0) {
+            open.remove(&self.project);
+            self.channels.pending.subscribe(self.project, false);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

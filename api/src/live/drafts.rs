@@ -1,0 +1,160 @@
+//! Streaming messages, as the listeners of a project on one server share them: which there are, and the text of each. A text is
+//! read once a change, and each listener takes what comes after what it has: a slow one receives more at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::watch;
+
+use super::gone;
+use super::shared_read::SharedRead;
+use crate::domain::Services;
+use crate::model::actor::Actor;
+use crate::model::error::{Error, Position, Result};
+use crate::model::ids::{MessageId, ProjectId};
+use crate::model::streaming_message::{MessageEnd, StreamingMessage};
+use crate::storage::{chat, project, streaming_message};
+
+/// The streaming messages of one project.
+pub struct Drafts {
+    project: ProjectId,
+    list: SharedRead<Arc<Vec<StreamingMessage>>>,
+    texts: Mutex<HashMap<MessageId, Weak<DraftText>>>,
+}
+
+impl Drafts {
+    /// Those of a project, not read yet.
+    pub fn new(project: ProjectId) -> Self {
+        Self { project, list: SharedRead::default(), texts: Mutex::default() }
+    }
+
+    /// Makes everything be read again.
+    pub fn invalidate(&self) {
+        self.list.invalidate();
+        let texts: Vec<_> = self.texts().values().cloned().collect();
+        texts.iter().filter_map(Weak::upgrade).for_each(|text| text.shared.invalidate());
+    }
+
+    /// Notified when there may be others.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.list.subscribe()
+    }
+
+    /// Whether anybody listens to any of this.
+    pub fn has_subscribers(&self) -> bool {
+        self.list.has_subscribers() || !self.texts().is_empty()
+    }
+
+    /// The streaming messages. The actor must be a member.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn list(&self, services: &Services, actor: &Actor) -> Result<Arc<Vec<StreamingMessage>>> {
+        let read = |_| async {
+            let tx = services.read_for_all(actor).await?;
+            Ok(Arc::new(streaming_message::of_project(&tx, self.project).await?))
+        };
+        self.list.get(|_| true, read).await
+    }
+
+    /// The text of one of them.
+    pub fn text(&self, id: MessageId) -> Arc<DraftText> {
+        let mut texts = self.texts();
+        texts.retain(|_, text| text.strong_count() > 0);
+        texts.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let text = DraftText { id, project: self.project, shared: SharedRead::default(), text: Mutex::default() };
+            let text = Arc::new(text);
+            texts.insert(id, Arc::downgrade(&text));
+            text
+        })
+    }
+
+    fn texts(&self) -> MutexGuard<'_, HashMap<MessageId, Weak<DraftText>>> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The text of a streaming message that is listened to.
+pub struct DraftText {
+    id: MessageId,
+    project: ProjectId,
+    shared: SharedRead<State>,
+    /// Only grows.
+    text: Mutex<String>,
+}
+
+/// What has become of the message.
+#[derive(Clone)]
+enum State {
+    Streaming,
+    Ended(MessageEnd),
+    /// The text is shorter than what had been read: so many bytes.
+    Lost(i32),
+}
+
+impl DraftText {
+    /// Notified when there may be more text.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.shared.subscribe()
+    }
+
+    /// What comes after a place in the text, with what has become of the message. The actor must be a member.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such message; `PositionLost` if the text ends before that place; `BadInput` if it is no place
+    /// between characters.
+    pub async fn after(&self, services: &Services, actor: &Actor, offset: i32) -> Result<(String, Option<MessageEnd>)> {
+        let end = match self.shared.get(|_| true, |before| self.read(services, actor, before)).await? {
+            State::Lost(length) => return Err(Error::PositionLost(Position::Length(length))),
+            State::Ended(end) => Some(end),
+            State::Streaming => None,
+        };
+        let text = self.lock();
+        let length = length_of(&text);
+        if offset > length {
+            return Err(Error::PositionLost(Position::Length(length)));
+        }
+        let rest = usize::try_from(offset).ok().and_then(|offset| text.get(offset..));
+        let rest = rest.ok_or_else(|| {
+            let message = format!("The message has {length} bytes, and no character begins there.");
+            Error::bad_input("afterOffset", message)
+        })?;
+        Ok((rest.to_owned(), end))
+    }
+
+    async fn read(&self, services: &Services, actor: &Actor, before: Option<State>) -> Result<State> {
+        let is_new = match before {
+            Some(end @ (State::Ended(_) | State::Lost(_))) => return Ok(end),
+            Some(State::Streaming) => false,
+            None => true,
+        };
+        let from = length_of(&self.lock());
+        let tx = services.read_for_all(actor).await?;
+        if let Some((text, length)) = streaming_message::text_from(&tx, self.id, from).await? {
+            if length < from {
+                return Ok(State::Lost(length));
+            }
+            self.lock().push_str(&text);
+            return Ok(State::Streaming);
+        }
+        match chat::messages_by_ids(&tx, &[self.id]).await?.into_iter().next() {
+            Some(message) => {
+                self.lock().clone_from(&message.content);
+                Ok(State::Ended(MessageEnd::Finished(Box::new(message))))
+            }
+            None if is_new => Err(Error::not_found("message", "messageId")),
+            // A member who was just removed sees none either, and the others do.
+            None if !project::members(&tx, self.project).await?.contains(&actor.user_id) => Err(gone()),
+            None => Ok(State::Ended(MessageEnd::Discarded)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The length of a text, in bytes. No text of more than an `i32` is accepted.
+pub(super) fn length_of(text: &str) -> i32 {
+    i32::try_from(text.len()).unwrap_or(i32::MAX)
+}

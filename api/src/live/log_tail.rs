@@ -1,0 +1,215 @@
+//! The newest entries of a project's log, read once for all who listen to it on this server.
+//!
+//! A log can lose its end: a standby that lacked the newest revisions takes over, or a backup is restored, and revisions that
+//! were delivered are given again. The tail keeps the last entry that it read, and each read begins with that one. If it is
+//! missing or another, the tail is lost for good, and with it every position in it.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::gone;
+use super::shared_read::SharedRead;
+use crate::domain::{Services, access};
+use crate::model::actor::Actor;
+use crate::model::clock;
+use crate::model::error::{Error, Position, Result};
+use crate::model::event::Event;
+use crate::model::ids::{ProjectId, UserId};
+use crate::model::names::EventKind;
+use crate::storage::{event, operator, project};
+
+/// How many entries are read at once.
+pub(super) const BATCH: usize = 100;
+
+/// How many of the newest entries a tail keeps.
+const KEPT: usize = 256;
+
+/// The tail of one project's log.
+pub struct LogTail {
+    project: ProjectId,
+    shared: SharedRead<Arc<Entries>>,
+}
+
+/// What a tail has read.
+#[derive(Clone)]
+pub struct Entries {
+    /// The revision after which entries are kept.
+    from: i32,
+    /// The newest revision.
+    pub to: i32,
+    events: VecDeque<Event>,
+    last: Option<Fingerprint>,
+    /// The members: one allocation for as long as they stay the same.
+    pub members: Arc<HashSet<UserId>>,
+    /// The project's revision when the log turned out to be another.
+    lost: Option<i32>,
+}
+
+/// Distinguishes an entry from another of the same revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fingerprint {
+    created_at: DateTime<Utc>,
+    kind: EventKind,
+}
+
+impl Fingerprint {
+    fn of(event: &Event) -> Self {
+        Self { created_at: event.created_at, kind: event.kind }
+    }
+}
+
+impl Entries {
+    /// The entries after a revision; `None` if some of them are no longer kept.
+    pub fn after(&self, revision: i32) -> Option<impl Iterator<Item = &Event>> {
+        let skipped = self.events.partition_point(|event| event.revision <= revision);
+        (self.from <= revision).then(|| self.events.range(skipped..))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.lost.map_or(Ok(()), |revision| Err(Error::PositionLost(Position::Revision(revision))))
+    }
+}
+
+impl LogTail {
+    /// The tail of a project's log, not read yet.
+    pub fn new(project: ProjectId) -> Self {
+        Self { project, shared: SharedRead::default() }
+    }
+
+    /// Makes the log be read again, unless it was read as far as that revision.
+    pub fn advanced(&self, revision: i32) {
+        if self.shared.latest().is_none_or(|read| read.to < revision) {
+            self.shared.invalidate();
+        }
+    }
+
+    /// Makes the log be read again.
+    pub fn resync(&self) {
+        self.shared.invalidate();
+    }
+
+    /// Notified when there may be more to read, or other members.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.shared.subscribe()
+    }
+
+    /// Whether a user was a member when the log was last read.
+    pub fn has_member(&self, user: UserId) -> bool {
+        self.shared.latest().is_some_and(|read| read.members.contains(&user))
+    }
+
+    /// The members when the log was last read: one allocation for as long as they stay the same.
+    pub fn members(&self) -> Arc<HashSet<UserId>> {
+        self.shared.latest().map(|read| read.members.clone()).unwrap_or_default()
+    }
+
+    /// Whether the log is another than the one that was read.
+    pub fn is_lost(&self) -> bool {
+        self.shared.latest().is_some_and(|read| read.lost.is_some())
+    }
+
+    /// Whether this agrees with what the database has; also if nothing was read yet.
+    pub fn agrees(&self, head: Option<&operator::Head>) -> bool {
+        let Some(read) = self.shared.latest() else { return true };
+        head.is_some_and(|head| {
+            read.to == head.revision
+                && read.last.is_none_or(|last| last.created_at == head.at)
+                && *read.members == head.members
+        })
+    }
+
+    /// Reads what is new, if nobody has since the log last changed.
+    ///
+    /// # Errors
+    /// `NotFound` if the actor is no member (any more); `PositionLost` if the log is another than the one that was read.
+    pub async fn read(&self, services: &Services, actor: &Actor) -> Result<Arc<Entries>> {
+        let suits = |read: &Arc<Entries>| read.lost.is_some() || read.members.contains(&actor.user_id);
+        // Subscribers must learn of other members, and of a loss, without a notification.
+        let is_other = AtomicBool::default();
+        let read = self.shared.get(suits, |before| async {
+            let read = match before.clone() {
+                Some(before) if before.lost.is_some() => return Ok(before),
+                before => Arc::new(self.extend(services, actor, before).await?),
+            };
+            let has_changed =
+                before.is_some_and(|before| !Arc::ptr_eq(&before.members, &read.members) || read.lost.is_some());
+            is_other.store(has_changed, Ordering::Relaxed);
+            Ok(read)
+        });
+        let read = read.await?;
+        if is_other.into_inner() {
+            self.shared.notify();
+        }
+        read.check()?;
+        Ok(read)
+    }
+
+    async fn extend(&self, services: &Services, actor: &Actor, before: Option<Arc<Entries>>) -> Result<Entries> {
+        let tx = services.read_for_all(actor).await?;
+        let members = project::members(&tx, self.project).await?;
+        if !members.contains(&actor.user_id) {
+            self.remove_member(actor.user_id);
+            return Err(gone());
+        }
+        let newest = async || event::newest(&tx, self.project).await?.ok_or_else(gone);
+        let mut read = match before {
+            Some(before) => (*before).clone(),
+            None => {
+                let to = newest().await?;
+                let members = Arc::default();
+                Entries { from: to, to, events: VecDeque::new(), last: None, members, lost: None }
+            }
+        };
+        if *read.members != members {
+            read.members = Arc::new(members);
+        }
+        let now = clock::now();
+        // Once more with the last entry that was read, to see that it is still that one.
+        let mut from = read.to.saturating_sub(1);
+        let mut is_first = true;
+        loop {
+            let member = access::required(&tx, self.project).await?;
+            let mut batch = event::after(&tx, &[member], from, &[], BATCH).await?;
+            let is_full = batch.len() == BATCH;
+            if is_first {
+                let again = batch.first().filter(|event| event.revision == read.to).map(Fingerprint::of);
+                if again.is_none() || read.last.is_some_and(|last| Some(last) != again) {
+                    let revision = newest().await?;
+                    tracing::warn!(project = %self.project.0, revision, "the log is another: positions in it are lost");
+                    read.lost = Some(revision);
+                    return Ok(read);
+                }
+                batch.remove(0);
+                read.last = again;
+                is_first = false;
+            }
+            for event in batch {
+                // Another server's clock may be ahead of ours.
+                services.metrics().lag((now - event.created_at).to_std().unwrap_or_default());
+                (read.last, read.to) = (Some(Fingerprint::of(&event)), event.revision);
+                read.events.push_back(event);
+                if read.events.len() > KEPT {
+                    read.from = read.events.pop_front().map_or(read.from, |event| event.revision);
+                }
+            }
+            from = read.to;
+            if !is_full {
+                return Ok(read);
+            }
+        }
+    }
+
+    fn remove_member(&self, user: UserId) {
+        self.shared.amend(|read| {
+            if read.members.contains(&user) {
+                let members = read.members.iter().copied().filter(|member| *member != user).collect();
+                *read = Arc::new(Entries { members: Arc::new(members), ..(**read).clone() });
+            }
+        });
+        self.shared.notify();
+    }
+}

@@ -1,0 +1,205 @@
+//! Presence: the users who listen to a project now, at any server. None of it is in the history.
+//!
+//! A server counts its own listeners. On PostgreSQL it also writes them into a table, again and again, which the others read;
+//! what a server did not write again for some time does not count.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{Notify, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
+
+use super::shared_read::SharedRead;
+use crate::domain::{Services, access};
+use crate::model::actor::Actor;
+use crate::model::clock;
+use crate::model::error::Result;
+use crate::model::ids::{ProjectId, UserId};
+use crate::model::presence::{Person, Presence};
+use crate::storage::db::Db;
+use crate::storage::presence;
+pub use crate::storage::presence::of_projects;
+
+/// How long a server waits for more changes before it writes who listens.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The listeners of one server.
+pub struct LocalPresence {
+    server: Uuid,
+    listeners: Mutex<HashMap<(ProjectId, UserId), Listener>>,
+    changed: Notify,
+    /// How long the entry of another server counts.
+    lifetime: Duration,
+}
+
+/// A user who listens to a project.
+struct Listener {
+    subscriptions: usize,
+    since: DateTime<Utc>,
+}
+
+impl LocalPresence {
+    /// Nobody; what another server wrote counts for that long.
+    pub fn new(lifetime: Duration) -> Self {
+        Self { server: clock::new_id(), listeners: Mutex::default(), changed: Notify::new(), lifetime }
+    }
+
+    /// Counts one more subscription of a user's until the guard is dropped.
+    pub fn enter(self: &Arc<Self>, presence: &Arc<ProjectPresence>, user: UserId) -> PresenceGuard {
+        let guard = PresenceGuard { local: self.clone(), presence: presence.clone(), user };
+        let is_first = {
+            let mut listeners = self.lock();
+            let listener = listeners
+                .entry((presence.project, user))
+                .or_insert_with(|| Listener { subscriptions: 0, since: clock::now() });
+            listener.subscriptions += 1;
+            listener.subscriptions == 1
+        };
+        if is_first {
+            guard.changed();
+        }
+        guard
+    }
+
+    /// The users who listen to a project: those of this server, and those whom another server wrote lately. The first to come
+    /// is first.
+    pub fn merge(&self, project: ProjectId, written: &[Presence]) -> Vec<Person> {
+        let oldest = clock::now() - self.lifetime();
+        let elsewhere = written.iter().filter(|presence| {
+            presence.project_id == project && presence.server_id != self.server && presence.seen_at >= oldest
+        });
+        let mut since: HashMap<UserId, DateTime<Utc>> = HashMap::new();
+        let own = self.all().into_iter().filter(|(of, _)| *of == project).map(|(_, person)| person);
+        for person in own.chain(elsewhere.map(|presence| presence.person.clone())) {
+            since.entry(person.user_id).and_modify(|first| *first = person.since.min(*first)).or_insert(person.since);
+        }
+        let mut people: Vec<Person> = since.into_iter().map(|(user_id, since)| Person { user_id, since }).collect();
+        people.sort_by_key(|person| (person.since, person.user_id));
+        people
+    }
+
+    /// Writes this server's listeners, when they have changed and from time to time, until it is dropped.
+    pub async fn keep_written(&self, db: &Db) {
+        let mut ticks = interval(self.lifetime / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_written = false;
+        loop {
+            tokio::select! {
+                () = self.changed.notified() => sleep(PAUSE).await,
+                _ = ticks.tick() => {}
+            }
+            let people = self.all();
+            if is_written || !people.is_empty() {
+                is_written = !people.is_empty();
+                if let Err(error) = self.write(db, people).await {
+                    is_written = true;
+                    tracing::warn!(error = error.message(), ?error, "other servers do not see who listens at this one");
+                }
+            }
+        }
+    }
+
+    /// Removes this server's listeners from what the others read.
+    pub async fn leave(&self, db: &Db) {
+        if let Err(error) = self.write(db, Vec::new()).await {
+            tracing::debug!(?error, "this server's entries stay until they expire");
+        }
+    }
+
+    async fn write(&self, db: &Db, people: Vec<(ProjectId, Person)>) -> Result<()> {
+        let now = clock::now();
+        presence::keep(db, self.server, people, now, now - self.lifetime()).await
+    }
+
+    fn lifetime(&self) -> TimeDelta {
+        TimeDelta::from_std(self.lifetime).unwrap_or(TimeDelta::MAX)
+    }
+
+    fn all(&self) -> Vec<(ProjectId, Person)> {
+        let person = |user_id: UserId, listener: &Listener| Person { user_id, since: listener.since };
+        self.lock().iter().map(|((project, user), listener)| (*project, person(*user, listener))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(ProjectId, UserId), Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one subscription for as long as it lives.
+pub struct PresenceGuard {
+    local: Arc<LocalPresence>,
+    presence: Arc<ProjectPresence>,
+    user: UserId,
+}
+
+impl PresenceGuard {
+    fn changed(&self) {
+        self.presence.written.invalidate();
+        self.local.changed.notify_one();
+    }
+}
+
+impl Drop for PresenceGuard {
+    fn drop(&mut self) {
+        let key = (self.presence.project, self.user);
+        let is_last = {
+            let mut listeners = self.local.lock();
+            let is_last = listeners.get_mut(&key).is_some_and(|listener| {
+                listener.subscriptions -= 1;
+                listener.subscriptions == 0
+            });
+            if is_last {
+                listeners.remove(&key);
+            }
+            is_last
+        };
+        if is_last {
+            self.changed();
+        }
+    }
+}
+
+/// What the servers have written of one project, as its watchers on one server share it.
+pub struct ProjectPresence {
+    project: ProjectId,
+    written: SharedRead<Arc<Vec<Presence>>>,
+}
+
+impl ProjectPresence {
+    /// That of a project, not read yet.
+    pub fn new(project: ProjectId) -> Self {
+        Self { project, written: SharedRead::default() }
+    }
+
+    /// Makes it be read again.
+    pub fn invalidate(&self) {
+        self.written.invalidate();
+    }
+
+    /// Notified when there may be others.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
+    /// Whether anybody watches.
+    pub fn has_subscribers(&self) -> bool {
+        self.written.has_subscribers()
+    }
+
+    /// The users who listen now. The actor must be a member.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn people(&self, services: &Services, local: &LocalPresence, actor: &Actor) -> Result<Vec<Person>> {
+        let read = |_| async {
+            let tx = services.read_for_all(actor).await?;
+            let member = access::member(&tx, self.project).await?;
+            Ok(Arc::new(of_projects(&tx, member.as_slice()).await?))
+        };
+        let written = self.written.get(|_| true, read).await?;
+        Ok(local.merge(self.project, &written))
+    }
+}

@@ -1,0 +1,280 @@
+//! `growing_messages` and `growing_chunks`: streaming messages and their texts.
+
+use chrono::{DateTime, Utc};
+use entity::growing_messages;
+use uuid::Uuid;
+
+use super::access::{self, Member, is_member};
+use super::db::{Tx, fail, unknown};
+use super::project::{role, role_of};
+use super::sql::Sql;
+use crate::model::error::Result;
+use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
+use crate::model::json::Json;
+use crate::model::names::{MessageRole, ProjectRole, ProjectStatus};
+use crate::model::streaming_message::{NewChunk, StreamingMessage};
+
+fn streaming(row: growing_messages::Model) -> Result<StreamingMessage> {
+    Ok(StreamingMessage {
+        id: MessageId(row.id),
+        project_id: ProjectId(row.project_id),
+        session_id: SessionId(row.session_id),
+        author_id: UserId(row.user_id),
+        role: MessageRole::from_stored(&row.role).ok_or_else(|| unknown("message role", &row.role))?,
+        length: row.length,
+        started_at: row.started_at.to_utc(),
+        last_append_at: row.last_append_at.to_utc(),
+        context_data: Json::stored(row.context_data),
+        metadata: Json::stored(row.metadata),
+    })
+}
+
+async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
+    let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
+    rows.into_iter().map(streaming).collect()
+}
+
+/// The streaming messages among `ids` that the actor may see.
+///
+/// # Errors
+/// As the database.
+pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
+    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.id IN ");
+    sql.list(ids.iter().map(|id| id.0)).push(" AND ");
+    is_member(&mut sql, "g.project_id", tx.me());
+    let found = all(tx, sql).await?;
+    access::opened(tx, found.iter().map(|message| message.project_id));
+    Ok(found)
+}
+
+/// The streaming messages of these sessions, oldest first.
+///
+/// # Errors
+/// As the database.
+pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
+    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE ");
+    access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
+    sql.push(" ORDER BY g.started_at, g.id");
+    all(tx, sql).await
+}
+
+/// The streaming messages of a project of the actor's, oldest first.
+///
+/// # Errors
+/// As the database.
+pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
+    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.project_id = ");
+    sql.bind(project.0).push(" AND ");
+    is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
+    all(tx, sql).await
+}
+
+/// The texts so far of these streaming messages. One without text is left out.
+///
+/// # Errors
+/// As the database.
+pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<(MessageId, String)>> {
+    let mut sql = Sql::new("SELECT c.message_id, c.text FROM growing_chunks c WHERE ");
+    access::among(&mut sql, ("c.project_id", "c.message_id"), messages);
+    sql.push(" ORDER BY c.message_id, c.start");
+    let mut texts: Vec<(MessageId, String)> = Vec::new();
+    for row in tx.rows(sql).await? {
+        let id = MessageId(row.try_get("", "message_id").map_err(fail)?);
+        let text: String = row.try_get("", "text").map_err(fail)?;
+        match texts.last_mut() {
+            Some((last, before)) if *last == id => before.push_str(&text),
+            _ => texts.push((id, text)),
+        }
+    }
+    Ok(texts)
+}
+
+/// The text of a streaming message from a place at which a chunk begins, and how many bytes all of it has; `None` if there is no
+/// such message (any more).
+///
+/// # Errors
+/// As the database.
+pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(String, i32)>> {
+    let mut sql =
+        Sql::new("SELECT c.text, g.length FROM growing_messages g LEFT JOIN growing_chunks c ON c.message_id = g.id ");
+    sql.push("AND c.start >= ").bind(from).push(" WHERE g.id = ").bind(id.0).push(" AND ");
+    is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
+    let rows = tx.rows(sql).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let length = first.try_get("", "length").map_err(fail)?;
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(row.try_get::<Option<String>>("", "text").map_err(fail)?.as_deref().unwrap_or_default());
+    }
+    Ok(Some((text, length)))
+}
+
+/// What a message that is to be started must know of its session.
+pub struct Place {
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Whose session it is.
+    pub author_id: UserId,
+    /// Whether it goes on.
+    pub is_active: bool,
+    /// What has become of the project.
+    pub status: ProjectStatus,
+    /// What the actor may do there.
+    pub role: ProjectRole,
+    /// How many messages are being written in it.
+    pub streaming: i64,
+    /// The streaming message that already has the idempotency key, and how far it is.
+    pub started: Option<(MessageId, i32)>,
+    /// The finished one.
+    pub finished: Option<MessageId>,
+}
+
+/// Reads, in one statement, what a message that is to be written must know of its session.
+///
+/// # Errors
+/// As the database.
+pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -> Result<Option<Place>> {
+    let mut sql = Sql::new("SELECT s.project_id, s.user_id, s.is_active, projects.status, ");
+    role_of(&mut sql, tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
+    sql.push("(SELECT count(*) FROM growing_messages n WHERE n.session_id = s.id) AS streaming ");
+    sql.push("FROM chat_sessions s JOIN projects ON projects.id = s.project_id ");
+    sql.push("LEFT JOIN growing_messages g ON g.session_id = s.id AND g.idempotency_key = ");
+    sql.bind(idempotency_key.map(str::to_owned));
+    sql.push(" LEFT JOIN chat_messages m ON m.session_id = s.id AND m.idempotency_key = ");
+    sql.bind(idempotency_key.map(str::to_owned)).push(" WHERE s.id = ").bind(session.0).push(" AND ");
+    is_member(&mut sql, "s.project_id", tx.me());
+    let Some(row) = tx.row(sql).await? else { return Ok(None) };
+    let id = |column: &str| row.try_get::<Option<Uuid>>("", column).map_err(fail);
+    let length: Option<i32> = row.try_get("", "length").map_err(fail)?;
+    Ok(Some(Place {
+        project_id: ProjectId(row.try_get("", "project_id").map_err(fail)?),
+        author_id: UserId(row.try_get("", "user_id").map_err(fail)?),
+        is_active: row.try_get("", "is_active").map_err(fail)?,
+        status: status(&row.try_get::<String>("", "status").map_err(fail)?)?,
+        role: role(&row.try_get::<String>("", "role").map_err(fail)?)?,
+        streaming: row.try_get("", "streaming").map_err(fail)?,
+        started: id("started")?.map(MessageId).zip(length),
+        finished: id("finished")?.map(MessageId),
+    }))
+}
+
+fn status(text: &str) -> Result<ProjectStatus> {
+    ProjectStatus::from_stored(text).ok_or_else(|| unknown("project status", text))
+}
+
+/// Begins a message of the actor's; false if another has the idempotency key by now.
+///
+/// # Errors
+/// As the database.
+pub async fn insert(tx: &Tx, new: &StreamingMessage, idempotency_key: Option<String>) -> Result<bool> {
+    let mut sql = Sql::new(
+        "INSERT INTO growing_messages (id, project_id, session_id, user_id, role, length, started_at, last_append_at, \
+         context_data, metadata, idempotency_key) VALUES (",
+    );
+    sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.session_id.0).push(", ");
+    sql.bind(new.author_id.0).push(", ").bind(new.role.as_str()).push(", ").bind(new.length).push(", ");
+    sql.bind(new.started_at).push(", ").bind(new.last_append_at).push(", ").bind(new.context_data.clone()).push(", ");
+    sql.bind(new.metadata.clone()).push(", ").bind(idempotency_key);
+    sql.push(") ON CONFLICT (session_id, idempotency_key) DO NOTHING");
+    Ok(tx.execute(sql).await? == 1)
+}
+
+/// Adds a chunk of `bytes` bytes to a message of the actor's that ends where it begins, in a session that goes on, of a project
+/// in which they write. Returns the project; `None` if any of that is not so, for which [`state`] has the reason.
+///
+/// # Errors
+/// As the database.
+pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -> Result<Option<ProjectId>> {
+    let (id, me) = (chunk.message_id.0, tx.me());
+    let mut sql = Sql::new("UPDATE growing_messages SET length = length + ");
+    sql.bind(bytes).push(", last_append_at = ").bind(now).push(" WHERE id = ").bind(id);
+    sql.push(" AND length = ").bind(chunk.offset).push(" AND user_id = ").bind(me);
+    sql.push(" AND EXISTS (SELECT 1 FROM chat_sessions s WHERE s.id = session_id AND s.is_active)");
+    sql.push(" AND EXISTS (SELECT 1 FROM projects WHERE projects.id = growing_messages.project_id AND projects.status <> 'deleted' AND ");
+    role_of(&mut sql, me).push(" <> 'viewer') RETURNING project_id");
+    let Some(row) = tx.row(sql).await? else { return Ok(None) };
+    let project: Uuid = row.try_get("", "project_id").map_err(fail)?;
+    if bytes > 0 {
+        let mut sql = Sql::new("INSERT INTO growing_chunks (message_id, start, project_id, text) VALUES (");
+        sql.bind(id).push(", ").bind(chunk.offset).push(", ").bind(project).push(", ").bind(chunk.text.clone());
+        sql.push(")");
+        tx.execute(sql).await?;
+    }
+    Ok(Some(ProjectId(project)))
+}
+
+/// What decides whether text may be appended to a message.
+pub struct State {
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Whose session it is in.
+    pub author_id: UserId,
+    /// Whether that goes on.
+    pub is_active: bool,
+    /// What has become of the project.
+    pub status: ProjectStatus,
+    /// What the actor may do there.
+    pub role: ProjectRole,
+    /// How much text there is, in bytes.
+    pub length: i32,
+    /// From where `text` is.
+    pub from: i32,
+    /// The text around a place that was asked for, up to the end.
+    pub text: String,
+}
+
+/// Reads, in one statement, how a streaming message is that the actor may see, with its text from the chunk on that holds the
+/// byte at `offset`.
+///
+/// # Errors
+/// As the database.
+pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>> {
+    let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, s.is_active, projects.status, ");
+    role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM growing_messages g ");
+    sql.push("JOIN chat_sessions s ON s.id = g.session_id JOIN projects ON projects.id = g.project_id ");
+    sql.push("LEFT JOIN growing_chunks c ON c.message_id = g.id AND c.start >= ");
+    sql.push("(SELECT max(d.start) FROM growing_chunks d WHERE d.message_id = g.id AND d.start <= ").bind(offset);
+    sql.push(") WHERE g.id = ").bind(id.0).push(" AND ");
+    is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
+    let rows = tx.rows(sql).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let mut text = String::new();
+    for row in &rows {
+        text.push_str(row.try_get::<Option<String>>("", "text").map_err(fail)?.as_deref().unwrap_or_default());
+    }
+    Ok(Some(State {
+        project_id: ProjectId(row.try_get("", "project_id").map_err(fail)?),
+        author_id: UserId(row.try_get("", "user_id").map_err(fail)?),
+        is_active: row.try_get("", "is_active").map_err(fail)?,
+        status: status(&row.try_get::<String>("", "status").map_err(fail)?)?,
+        role: role(&row.try_get::<String>("", "role").map_err(fail)?)?,
+        length: row.try_get("", "length").map_err(fail)?,
+        from: row.try_get::<Option<i32>>("", "start").map_err(fail)?.unwrap_or_default(),
+        text,
+    }))
+}
+
+/// Locks a streaming message of the actor until the transaction ends, so that no text is appended. Returns it with
+/// its idempotency key; `None` if it is not there (any more).
+///
+/// # Errors
+/// As the database.
+pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(StreamingMessage, Option<String>)>> {
+    let mut sql = Sql::new("UPDATE growing_messages SET length = length WHERE id = ");
+    sql.bind(id.0).push(" AND user_id = ").bind(tx.me()).push(" RETURNING *");
+    let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let key = row.idempotency_key.clone();
+    Ok(Some((streaming(row)?, key)))
+}
+
+/// Removes a streaming message that the actor may see, with its text; false if it is not there (any more).
+///
+/// # Errors
+/// As the database.
+pub async fn remove(tx: &Tx, id: MessageId) -> Result<bool> {
+    let mut sql = Sql::new("DELETE FROM growing_messages WHERE id = ");
+    sql.bind(id.0).push(" AND ");
+    is_member(&mut sql, "growing_messages.project_id", tx.me());
+    Ok(tx.execute(sql).await? == 1)
+}

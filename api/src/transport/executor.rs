@@ -1,0 +1,176 @@
+//! What executes operations, whichever door they came by: a query or mutation once, a subscription once for each item of its topic.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::ExecutableDocument};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+
+use super::operation::{self, Outcome};
+use crate::{
+    domain::Services,
+    graphql::{
+        context::{self, Delivered},
+        documents::{Keep, Parsed},
+        error::is_outage,
+        execution,
+        listening::Plan,
+        schema::AppSchema,
+    },
+    live::{
+        Live,
+        fan_out::{Executed, Failure, Key, Results},
+    },
+    model::{actor::Actor, error::Error},
+};
+
+/// What executes operations.
+#[derive(Clone)]
+pub struct Executor {
+    /// The schema that they run against.
+    pub schema: AppSchema,
+    /// The use cases behind it.
+    pub services: Arc<Services>,
+    /// Those who listen.
+    pub live: Arc<Live>,
+    /// Counts the memory of results.
+    pub results: Results,
+}
+
+/// An operation that a client has asked for.
+pub struct Asked {
+    document: ExecutableDocument,
+    /// The document as it was sent.
+    parsed: Option<Arc<Parsed>>,
+    /// The name of the operation in it.
+    name: Option<String>,
+    keep: Option<Keep>,
+    query: String,
+    operation_name: Option<String>,
+    /// Its variables.
+    pub variables: Variables,
+    request_id: String,
+}
+
+impl Asked {
+    /// The operation of a request that is prepared. Its name in the document is `name`.
+    pub fn new(mut request: Request, document: ExecutableDocument, name: Option<String>, request_id: String) -> Self {
+        Self {
+            document,
+            parsed: operation::document_of(&request),
+            name,
+            keep: Keep::of(&request).cloned(),
+            query: std::mem::take(&mut request.query),
+            operation_name: request.operation_name.take(),
+            variables: std::mem::take(&mut request.variables),
+            request_id,
+        }
+    }
+
+    fn request(&self) -> Request {
+        let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
+        request.operation_name.clone_from(&self.operation_name);
+        request.set_parsed_query(self.document.clone());
+        request
+    }
+
+    /// Keeps its document, which is now known to be valid.
+    pub fn keep(&self) {
+        if let Some(keep) = &self.keep {
+            keep.keep();
+        }
+    }
+
+    /// What those have in common who share this subscription.
+    pub fn key(&self, plan: &Plan, actor: &Actor) -> Key {
+        Key {
+            document: self.query.clone(),
+            operation: self.operation_name.clone(),
+            variables: serde_json::to_string(&plan.shared_variables(&self.variables)).unwrap_or_default(),
+            user: (!plan.is_same_for_all).then_some(actor.user_id),
+        }
+    }
+}
+
+impl Executor {
+    /// Executes a query or mutation.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub async fn once(&self, asked: &Asked, actor: Option<Actor>) -> Executed {
+        let request = context::attach(asked.request(), &self.services, &self.live, actor, None);
+        let response = execution::run(&self.schema, &self.services.limits, request);
+        settled(asked, AssertUnwindSafe(response).catch_unwind().await, |_| false)
+    }
+
+    /// Checks whether a subscription can be executed at all, before there is anything to execute it for.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn check(&self, asked: &Asked, actor: &Actor) -> Result<(), Failure> {
+        let delivered = Some(Err(Error::not_found("item", "")));
+        let request = context::attach(asked.request(), &self.services, &self.live, Some(actor.clone()), delivered);
+        let response = first(self.schema.execute_stream(request)).await;
+        let response = response.map_err(|panic| refused(vec![operation::panicked(&*panic, &asked.request_id)]))?;
+        match operation::settle(response, asked.parsed.as_ref(), asked.name.as_deref(), &asked.request_id) {
+            Outcome::Refused { errors } => Err(refused(errors)),
+            Outcome::Ran(_) => {
+                asked.keep();
+                Ok(())
+            }
+        }
+    }
+
+    /// Executes a subscription for what was delivered; without a topic there is nothing to deliver.
+    ///
+    /// # Errors
+    /// Why there is no response that could be delivered.
+    pub async fn event(&self, asked: &Asked, actor: Option<Actor>, delivered: Option<Delivered>) -> Executed {
+        let request = context::attach(asked.request(), &self.services, &self.live, actor, delivered);
+        settled(asked, first(self.schema.execute_stream(request)).await, has_failed)
+    }
+
+    /// How an error ends a subscription: as the error of its field.
+    pub async fn failed(&self, asked: &Asked, actor: &Actor, error: Error) -> Failure {
+        match self.event(asked, Some(actor.clone()), Some(Err(error))).await {
+            Err(failure) => failure,
+            Ok(_) => refused(vec![operation::refusal(&Error::internal("an error was no error"), "")]),
+        }
+    }
+}
+
+/// The one response of an event.
+async fn first(mut responses: BoxStream<'static, Response>) -> std::thread::Result<Response> {
+    AssertUnwindSafe(responses.next()).catch_unwind().await.map(Option::unwrap_or_default)
+}
+
+fn settled(
+    asked: &Asked,
+    response: std::thread::Result<Response>,
+    has_failed: impl FnOnce(&Response) -> bool,
+) -> Executed {
+    let response = response.map_err(|panic| refused(vec![operation::panicked(&*panic, &asked.request_id)]))?;
+    let outcome = operation::settle(response, asked.parsed.as_ref(), asked.name.as_deref(), &asked.request_id);
+    let code = outcome.code();
+    let response = match outcome {
+        Outcome::Refused { errors } => return Err(refused(errors)),
+        Outcome::Ran(response) if has_failed(&response) => return Err(refused(response.errors)),
+        Outcome::Ran(response) => response,
+    };
+    let json = serde_json::to_string(&response);
+    let json = json.map_err(|error| refused(vec![operation::refusal(&Error::internal(error), &asked.request_id)]))?;
+    Ok((json, code))
+}
+
+fn refused(errors: Vec<ServerError>) -> Failure {
+    let is_outage = errors.iter().any(is_outage);
+    let is_not_found = errors.iter().any(|error| operation::code_of(error) == Some("NOT_FOUND"));
+    Failure { errors, is_outage, is_not_found }
+}
+
+/// Whether an event has failed: by the subscription's own field, so that there is no event, or anywhere by an outage, so that
+/// another execution may bring the event whole. Any other field that fails is an event with an error.
+fn has_failed(response: &Response) -> bool {
+    let has_no_event = response.data == Value::Null && response.errors.iter().any(|error| error.path.len() == 1);
+    has_no_event || response.errors.iter().any(is_outage)
+}

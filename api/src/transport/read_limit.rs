@@ -1,0 +1,153 @@
+//! A limit on what is read from a connection, which holds while it is received: a WebSocket's library reads a whole message
+//! before anybody can look at its size.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+};
+
+/// How many bytes are thrown away at once.
+const DISCARDED: usize = 4 * 1024;
+
+/// The limit of one connection. Clones share it. There is none before it is set.
+#[derive(Clone, Default)]
+pub struct ReadLimit(Arc<Limit>);
+
+#[derive(Default)]
+struct Limit {
+    is_set: AtomicBool,
+    left: AtomicUsize,
+    is_exceeded: AtomicBool,
+    exceeded: Notify,
+}
+
+impl ReadLimit {
+    /// Allows so many bytes more. What comes after them is thrown away.
+    pub fn set(&self, bytes: usize) {
+        self.0.left.store(bytes, Ordering::Relaxed);
+        self.0.is_set.store(true, Ordering::Relaxed);
+    }
+
+    /// Allows everything.
+    pub fn lift(&self) {
+        self.0.is_set.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until the limit is exceeded.
+    pub async fn exceeded(&self) {
+        self.0.exceeded.notified().await;
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.0.is_exceeded.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, bytes: usize) {
+        if !self.0.is_set.load(Ordering::Relaxed) {
+            return;
+        }
+        let left = self.0.left.load(Ordering::Relaxed);
+        self.0.left.store(left.saturating_sub(bytes), Ordering::Relaxed);
+        if bytes > left {
+            self.0.is_exceeded.store(true, Ordering::Relaxed);
+            self.0.exceeded.notify_one();
+        }
+    }
+}
+
+/// A connection with a limit.
+pub struct Limited<S> {
+    stream: S,
+    limit: ReadLimit,
+}
+
+impl<S> Limited<S> {
+    /// A connection that keeps to this limit.
+    pub fn new(stream: S, limit: ReadLimit) -> Self {
+        Self { stream, limit }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.limit.is_exceeded() {
+            let mut bytes = [0; DISCARDED];
+            let mut discarded = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut discarded))?;
+            if discarded.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.limit.count(buffer.filled().len().saturating_sub(before));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_exceeds_the_limit_is_thrown_away() {
+        let (ours, mut theirs) = duplex(1_000_000);
+        let limit = ReadLimit::default();
+        let mut ours = Limited::new(ours, limit.clone());
+        let mut bytes = [0; 100];
+        theirs.write_all(&[1; 100_000]).await.unwrap();
+        ours.read_exact(&mut bytes).await.unwrap();
+        limit.set(100);
+        ours.read_exact(&mut bytes).await.unwrap();
+        assert!(!limit.is_exceeded());
+        limit.lift();
+        ours.read_exact(&mut bytes).await.unwrap();
+        limit.set(99);
+        ours.read_exact(&mut bytes).await.unwrap();
+        limit.exceeded().await;
+        drop(theirs);
+        assert_eq!(ours.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    }
+}

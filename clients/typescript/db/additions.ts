@@ -1,0 +1,48 @@
+// What the original does not have: the API's other calls, bytes, and messages that are written piece by piece.
+import { Client, found } from './client.js';
+import { type Api, documents, type Operations } from './documents.js';
+import type { Call, Variables } from './connection.js';
+import * as rows from './rows.js';
+import type * as types from './types.js';
+
+/** Runs one of the operations of api.graphql, and returns the value of the field that it is named after. */
+async function run(call: Call, name: keyof Operations, values: Variables): Promise<unknown> {
+  const takesInput = documents[name].includes('($input:');
+  const data = (await call.ask(name, takesInput ? { input: values } : values)) as Record<string, Variables | null>;
+  return name in data ? found(data[name], name) : found(data.project ?? data.viewer, 'project')[name];
+}
+
+/** Loaded when it is first used: most pages neither upload nor write messages. */
+const transfer = () => import('./transfer.js');
+
+export class Additions extends Client {
+  /** The API's other calls, with its own names: a method for each operation of api.graphql. */
+  readonly api = new Proxy({} as Api, {
+    get: (_, name) =>
+      Object.hasOwn(documents, name)
+        ? async (values: Variables = {}) => run(await this.begin(), name as keyof Operations, values)
+        : undefined,
+  });
+
+  /** Creates or replaces a file. */
+  async uploadFile(projectId: string, path: string, bytes: BodyInit, context?: types.WriteContext): Promise<types.ProjectFile> {
+    return rows.file(found(await (await transfer()).upload(this.api, projectId, path, bytes, context), 'file'));
+  }
+
+  /** The bytes of a file, as they are now or were at a revision; null if there is no such file. */
+  async downloadFile(projectId: string, path: string, at?: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    return (await transfer()).download(this.api, projectId, path, at);
+  }
+
+  /**
+   * Writes a message while its text comes, as from a language model: listeners receive it by `onMessageText`. If the text fails,
+   * the message is discarded.
+   */
+  async writeMessage(
+    values: types.MessageStart,
+    text: AsyncIterable<string> | Iterable<string>,
+    onStart?: (messageId: string) => void,
+  ): Promise<types.ChatMessage> {
+    return rows.message(await (await transfer()).write(this.api, values, text, onStart));
+  }
+}

@@ -1,0 +1,180 @@
+// What the db package has besides the original's calls: the API's others, bytes, messages piece by piece, any operation.
+import assert from 'node:assert/strict';
+import { cp, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { buildSchema, Kind, parse, TypeInfo, visit, visitWithTypeInfo } from 'graphql';
+
+import { compile, install, own, tokenFor } from './package.mjs';
+import { schemaFile, url } from './server.mjs';
+
+const app = await install();
+const { AntiphonError, DatabaseService } = await app.entry('index');
+const { documents } = await app.entry('documents');
+const db = new DatabaseService({ url, token: process.env.TOKEN });
+const code = (call) => call.then(() => 'nothing', (error) => (assert.ok(error instanceof AntiphonError, String(error)), error.code));
+
+async function project() {
+  const { id } = await db.createProject({ name: 'More', initial_prompt: 'p', config: {} });
+  return { id, session: await db.createChatSession({ project_id: id }) };
+}
+
+test('each field of the roots is in a document of the package, and what uses them compiles strictly', async () => {
+  const schema = buildSchema(await readFile(schemaFile, 'utf8'));
+  const used = new Set();
+  for (const text of Object.values(documents)) {
+    const info = new TypeInfo(schema);
+    const Field = ({ name }) => void used.add(`${info.getParentType()}.${name.value}`);
+    visit(parse(text), visitWithTypeInfo(info, { [Kind.FIELD]: Field }));
+  }
+  const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+  const fields = roots.flatMap((type) => Object.keys(type.getFields()).map((name) => `${type}.${name}`));
+  assert.deepEqual(fields.filter((field) => !used.has(field)), []);
+  await cp(own('api.ts'), join(app.folder, 'api.ts'));
+  await compile(app, 'api.ts');
+});
+
+test('agent configurations', async () => {
+  const { id: projectId } = await project();
+  const values = {
+    projectId, configName: 'Main', sttProvider: 'deepgram', sttModel: 'nova-2', ttsProvider: 'elevenlabs', ttsModel: 'turbo',
+    llmProvider: 'openai', llmModel: 'gpt-4o', llmConfig: { temperature: 0.5 }, agentInstructions: 'Be brief.',
+  };
+  const { agentConfiguration: main } = await db.api.saveAgentConfiguration(values);
+  const { agentConfiguration: other } = await db.api.saveAgentConfiguration({ ...values, configName: 'Other' });
+  assert.deepEqual([main.llmConfig, main.isActive, other.isActive], [{ temperature: 0.5 }, true, true]);
+  const active = async () => (await db.api.agentConfigurations({ projectId, activeOnly: true })).map(({ configName }) => configName);
+  assert.deepEqual(await active(), ['Other']);
+  await db.api.setAgentConfigurationActive({ id: main.id, isActive: true });
+  assert.deepEqual(await active(), ['Main']);
+  assert.equal(await code(db.api.saveAgentConfiguration({ ...values, id: main.id, expectedVersion: 1 })), 'CONFLICT');
+  await db.api.deleteAgentConfiguration({ id: main.id });
+  assert.equal((await db.api.agentConfigurations({ projectId })).length, 1);
+  await db.api.restoreAgentConfiguration({ id: main.id, version: 1 });
+  assert.equal((await db.api.agentConfigurations({ projectId })).length, 2);
+  assert.equal(await code(db.api.agentConfigurations({ projectId: crypto.randomUUID() })), 'NOT_FOUND');
+});
+
+test('collaborators', async () => {
+  const { id: projectId } = await project();
+  const grace = { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` };
+  const hers = new DatabaseService({ url, token: await tokenFor(600, grace) });
+  const her = await hers.getCurrentUserId();
+  assert.equal(await hers.getProject(projectId), null);
+  await db.api.inviteByEmail({ projectId, email: grace.email, role: 'VIEWER' });
+  await db.api.withdrawEmailInvitation({ projectId, email: grace.email });
+  await db.api.inviteCollaborator({ projectId, userId: her, role: 'VIEWER' });
+  const [invitation] = (await hers.api.invitations()).nodes;
+  assert.deepEqual([invitation.projectId, invitation.projectName, invitation.role], [projectId, 'More', 'VIEWER']);
+  await hers.api.acceptInvitation({ projectId });
+  assert.equal((await hers.getProject(projectId)).id, projectId);
+  assert.equal(await code(hers.createProjectFile(projectId, { file_path: 'a', file_name: 'a', file_type: 'file' })), 'FORBIDDEN');
+  assert.equal((await db.api.changeCollaboratorRole({ projectId, userId: her, role: 'EDITOR' })).collaborator.role, 'EDITOR');
+  await hers.createProjectFile(projectId, { file_path: 'a', file_name: 'a', file_type: 'file' });
+  assert.deepEqual((await db.api.collaborators({ projectId })).filter(({ user }) => user.id === her).map(({ role }) => role), ['EDITOR']);
+  await db.api.transferOwnership({ projectId, userId: her });
+  await db.api.leaveProject({ projectId });
+  assert.equal(await db.getProject(projectId), null);
+});
+
+test('bytes and texts go up and come down as they are', async () => {
+  const { id, session } = await project();
+  const bytes = crypto.getRandomValues(new Uint8Array(40_000));
+  const file = await db.uploadFile(id, 'logo.bin', bytes, { session_id: session.id, change_description: 'Logo' });
+  assert.deepEqual([file.file_path, file.size_bytes, file.version, file.content], ['logo.bin', 40_000, 1, null]);
+  assert.deepEqual(await db.downloadFile(id, 'logo.bin'), bytes);
+  const revision = await db.getRevision(id);
+  for (const [data, expected] of [
+    [new Blob([bytes, 'x']), Buffer.concat([bytes, Buffer.from('x')])],
+    ['\ufefftext \u{1f600}\r\n', Buffer.from('\ufefftext \u{1f600}\r\n')],
+    [new Uint8Array(0), Buffer.alloc(0)],
+    [Uint8Array.of(0xff, 0xfe, 0x61, 0).buffer, Buffer.of(0xff, 0xfe, 0x61, 0)],
+  ]) {
+    await db.uploadFile(id, 'logo.bin', data);
+    assert.deepEqual(Buffer.from(await db.downloadFile(id, 'logo.bin')), expected);
+  }
+  assert.deepEqual(await db.downloadFile(id, 'logo.bin', revision), bytes);
+  assert.equal((await db.getProjectCodeChanges(id)).at(-1).change_description, 'Logo');
+  await db.createProjectFile(id, { file_path: 'docs', file_name: 'docs', file_type: 'folder' });
+  assert.deepEqual([await db.downloadFile(id, 'none'), await db.downloadFile(id, 'docs')], [null, null]);
+});
+
+test('a message is written while its text comes, and is heard so', async () => {
+  const { session } = await project();
+  const text = ['Here ', 'is \ud83d', '\ude00 ', 'x'.repeat(70_000), '', 'the end.'];
+  let heard = '';
+  let listening;
+  const message = await db.writeMessage({ session_id: session.id, role: 'assistant', is_checkpoint: true, metadata: { a: 1 } }, (async function* () {
+    yield* text;
+  })(), (messageId) => {
+    listening = (async () => {
+      for await (const piece of db.onMessageText(messageId)) heard += piece.text;
+    })();
+  });
+  await listening;
+  assert.deepEqual([message.content, message.is_checkpoint, message.metadata], [text.join(''), true, { a: 1 }]);
+  assert.equal(heard, text.join(''));
+  // What fails half-way leaves no message.
+  const failing = db.writeMessage({ session_id: session.id, role: 'assistant' }, (async function* () {
+    yield 'half';
+    throw new Error('The model is away.');
+  })());
+  await assert.rejects(failing, /The model is away/);
+  assert.deepEqual((await db.getSessionMessages(session.id)).data.map(({ id }) => id), [message.id]);
+  const lone = await code(db.writeMessage({ session_id: session.id, role: 'assistant' }, ['half \ud83d']));
+  assert.equal(lone, 'BAD_USER_INPUT');
+});
+
+test('undo, redo, and what a restore would do', async () => {
+  const { id: projectId, session } = await project();
+  const write = (content) => db.syncVirtualFileSystemToDatabase(projectId, session.id, '', [{ path: 'a.py', name: 'a.py', content, type: 'file' }]);
+  const content = async () => (await db.getProjectFile(projectId, 'a.py')).content;
+  await write('one\n');
+  const revision = await db.getRevision(projectId);
+  await write('two\n');
+  const { diff } = await db.api.restorePreview({ projectId, to: { revision } });
+  assert.deepEqual(diff.map(({ path, type, additions, deletions }) => [path, type, additions, deletions]), [['a.py', 'UPDATE', 1, 1]]);
+  assert.deepEqual((await db.api.undo({ projectId })).changes.map(({ path }) => path), ['a.py']);
+  assert.equal(await content(), 'one\n');
+  await db.api.redo({ projectId });
+  assert.equal(await content(), 'two\n');
+  assert.equal((await db.api.restoreRevision({ projectId, revision })).changes.length, 1);
+  assert.equal(await content(), 'one\n');
+  assert.equal((await db.api.diff({ projectId, from: revision })).length, 0);
+  await db.api.renameFile({ projectId, path: 'a.py', newPath: 'b.py' });
+  assert.equal((await db.getProjectFile(projectId, 'b.py')).content, 'one\n');
+});
+
+test('a parsed document is printed as it was', async () => {
+  const { print: short } = await app.entry('print');
+  const text = `
+    query Q($a: [ID!]! = ["x", "y"] @d, $b: In = {n: {m: -1.5e3}, e: ON, t: true, z: null}) @d(a: 1) @e {
+      a: f(s: "q\\"\\n\\u{1F600}", b: """block \\""" "quoted"
+        next""", l: []) @include(if: $b) { ...F @skip(if: false) ... on T @d { id } ... @d { x } ... { y } }
+    }
+    fragment F on T @d { id }
+    mutation { m } subscription S { s } { anonymous }`;
+  const tree = (each) => JSON.stringify(parse(each, { noLocation: true }), (key, value) => (key === 'block' ? undefined : value));
+  for (const each of [text, ...Object.values(documents)]) assert.equal(tree(short(parse(each))), tree(each));
+});
+
+test('any operation runs, and what fails keeps the rest', async () => {
+  assert.match((await db.query('{ viewer { email } }')).viewer.email, /@/);
+  const { id } = await project();
+  assert.equal((await db.query(documents.Project, { id })).project.name, 'More');
+  const parsed = parse('query ($id: ID!) { project(id: $id) { name } }');
+  assert.equal((await db.query(parsed, { id })).project.name, 'More');
+  assert.equal((await db.query(new String('{ __typename }'))).__typename, 'Query');
+  assert.equal((await db.query({ ...parsed, loc: undefined }, { id })).project.name, 'More');
+  const error = await db.query(`mutation ($id: ID!) {
+    good: updateProject(input: {id: $id, name: "New"}) { revision }
+    bad: updateFile(input: {projectId: $id, path: "nope", content: ""}) { revision }
+  }`, { id }).catch((error) => error);
+  assert.deepEqual([error.code, error.errors.length, error.errors[0].path, error.data.good.revision, error.data.bad], ['NOT_FOUND', 1, ['bad'], 3, null]);
+  assert.equal(await code(db.query('{ viewer { id } }', {}, { signal: AbortSignal.abort() })), 'NETWORK');
+  assert.equal(await db.api.then, undefined);
+  await db.api.updatePreferences({ editorTheme: 'hc-black' });
+  assert.equal((await db.api.preferences()).editorTheme, 'hc-black');
+  assert.ok((await db.api.activitySummary()).totalProjects > 0);
+});

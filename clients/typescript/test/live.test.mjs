@@ -1,0 +1,219 @@
+// The db package's listening: what it delivers, and that it outlives connections and tokens.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+
+import { install, proxy, tokenFor } from './package.mjs';
+import { eventually, url } from './server.mjs';
+
+const { installed, entry } = await install();
+const { AntiphonError, DatabaseService } = await entry('index');
+const db = new DatabaseService({ url, token: process.env.TOKEN });
+
+async function project() {
+  const { id } = await db.createProject({ name: 'Live', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  const say = (content) => db.createChatMessage({ session_id: session.id, role: 'user', content });
+  return { id, session, say };
+}
+
+/** The first `count` items. */
+async function take(items, count) {
+  const taken = [];
+  for await (const item of items) if (taken.push(item) === count) break;
+  return taken;
+}
+
+test('what happens is delivered as rows, to iterators and to callbacks', async () => {
+  const { id, session, say } = await project();
+  const afterRevision = await db.getRevision(id);
+  const heard = { message: [], change: [], event: [] };
+  const stop = [
+    db.onMessage(session.id, (message) => heard.message.push(message), { afterRevision }),
+    db.onCodeChange(id, (change) => heard.change.push(change), { afterRevision }),
+    db.onProjectEvent(id, (event) => heard.event.push(event), { afterRevision }),
+  ];
+  const message = await say('Hello');
+  const files = [{ path: 'a.py', name: 'a.py', content: 'a\n', type: 'file' }, { path: 'b.py', name: 'b.py', content: 'b\n', type: 'file' }];
+  await db.syncVirtualFileSystemToDatabase(id, session.id, message.id, files, 'Two files');
+  await eventually(() => heard.event.length === 2 && heard.change.length === 1 && heard.message.length === 1, 'all');
+  assert.deepEqual(heard.message, [{ ...message, revision: 3 }]);
+  const [change] = heard.change;
+  assert.deepEqual([change.project_id, change.revision, change.session_id, change.message_id], [id, 4, session.id, message.id]);
+  assert.deepEqual(change.changes.map(({ file_path, change_type, additions, change_description }) => [file_path, change_type, additions, change_description]), [['a.py', 'create', 1, 'Two files'], ['b.py', 'create', 1, 'Two files']]);
+  assert.deepEqual(heard.event.map(({ kind, revision, message: of }) => [kind, revision, of.id]), [['message_added', 3, message.id], ['files_changed', 4, message.id]]);
+  for (const end of stop) end();
+
+  // The same by iteration, from the beginning.
+  const all = await take(db.onProjectEvent(id, { afterRevision: 0 }), 4);
+  assert.deepEqual(all.map(({ kind }) => kind), ['project_created', 'session_started', 'message_added', 'files_changed']);
+  assert.deepEqual(await take(db.onMessage(session.id, { afterRevision: 0 }), 1), heard.message);
+  assert.deepEqual(await take(db.onCodeChange(id, { afterRevision: 3 }), 1), heard.change);
+
+  // Without a revision: what comes from now on. Who listens is listed.
+  const [[{ user_id, joined_at }]] = await take(db.onPresence(id), 1);
+  assert.equal(user_id, await db.getCurrentUserId());
+  assert.match(joined_at, /^\d{4}-/);
+});
+
+test('without a revision, only what comes later is delivered', async () => {
+  const { id, session, say } = await project();
+  await say('before');
+  const requests = [];
+  const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    const response = await fetch(to, init);
+    requests.push(init.headers.Accept);
+    return response;
+  } });
+  const messages = [];
+  const stop = service.onMessage(session.id, (message) => messages.push(message.content));
+  await eventually(() => requests.includes('text/event-stream'), 'the stream');
+  await say('after');
+  await eventually(() => messages.length > 0, 'a message');
+  assert.deepEqual(messages, ['after']);
+  stop();
+});
+
+test('every event is delivered once and in order across 20 cuts', async () => {
+  const { id, session, say } = await project();
+  const { url: cuttable, cut } = await proxy(url);
+  const service = new DatabaseService({ url: cuttable, token: () => process.env.TOKEN });
+  const end = new AbortController();
+  const { signal } = end;
+  const heard = { events: [], messages: [], changes: [] };
+  let interruptions = 0;
+  const onInterruption = () => (interruptions += 1);
+  const options = { signal, afterRevision: 2, onInterruption };
+  const iterated = (async () => {
+    for await (const { revision } of service.onProjectEvent(id, options)) heard.events.push(revision);
+  })();
+  service.onMessage(session.id, ({ content }) => heard.messages.push(content), options);
+  service.onCodeChange(id, ({ revision }) => heard.changes.push(revision), options);
+  const expected = { events: [], messages: [], changes: [] };
+  let cuts = 0;
+  for (let n = 0; cuts < 20; n += 1) {
+    const revision = 3 + expected.events.length;
+    if (n % 3 === 2) {
+      await db.syncVirtualFileSystemToDatabase(id, session.id, '', [{ path: 'a', name: 'a', content: `${n}`, type: 'file' }]);
+      expected.changes.push(revision);
+    } else {
+      expected.messages.push((await say(`message ${n}`)).content);
+    }
+    expected.events.push(revision);
+    // Some cuts come while an event is on its way, others after it has arrived.
+    if (n % 2) await eventually(() => heard.events.length === expected.events.length, `event ${revision}`);
+    if (cut() > 0) cuts += 1;
+    else await eventually(() => heard.events.length === expected.events.length, `event ${revision} after a reconnect`);
+  }
+  await eventually(() => Object.keys(expected).every((key) => heard[key].length >= expected[key].length), 'all events');
+  end.abort();
+  await iterated;
+  assert.deepEqual(heard, expected);
+  assert.ok(interruptions >= 20, `${interruptions} interruptions`);
+});
+
+test('a text that is being written arrives whole across cuts', async () => {
+  const { session } = await project();
+  const { url: cuttable, cut } = await proxy(url);
+  const service = new DatabaseService({ url: cuttable, token: process.env.TOKEN });
+  const ask = async (field, input) => {
+    const type = `${field[0].toUpperCase()}${field.slice(1)}Input`;
+    const rest = field === 'finishMessage' ? 'message { id content }' : 'messageId length';
+    return (await db.query(`mutation ($input: ${type}!) { ${field}(input: $input) { ${rest} } }`, { input }))[field];
+  };
+  const { messageId } = await ask('startMessage', { sessionId: session.id, role: 'ASSISTANT' });
+  let text = '';
+  let last;
+  const heard = (async () => {
+    for await (const piece of service.onMessageText(messageId)) {
+      assert.equal(piece.offset, Buffer.byteLength(text));
+      text += piece.text;
+      last = piece;
+    }
+  })();
+  let whole = '';
+  let offset = 0;
+  for (let n = 0; n < 20; n += 1) {
+    const piece = `${n} \u{1f468}‍\u{1f469} `;
+    offset = (await ask('appendToMessage', { messageId, offset, text: piece })).length;
+    whole += piece;
+    if (n % 2) await eventually(() => text === whole, `piece ${n}`);
+    cut();
+  }
+  await ask('finishMessage', { messageId, length: offset });
+  await heard;
+  assert.deepEqual([text, last.state, last.message.content], [whole, 'finished', whole]);
+  // Whoever comes late goes on where they were.
+  const late = await take(service.onMessageText(messageId, { afterOffset: offset - 1 }), 1);
+  assert.deepEqual([late[0].text, late[0].state], [' ', 'finished']);
+});
+
+test('a stream outlives its token, and a token that is refused twice ends it', async () => {
+  const { id, say } = await project();
+  const tokens = [];
+  const service = new DatabaseService({ url, token: async () => {
+    tokens.push(await tokenFor(tokens.length === 0 ? 2 : 60));
+    return tokens.at(-1);
+  } });
+  const events = service.onProjectEvent(id, { afterRevision: 2 });
+  await say('one');
+  assert.equal((await events.next()).value.revision, 3);
+  const second = events.next();
+  await eventually(() => tokens.length > 1, 'the first token has expired');
+  await say('two');
+  assert.equal((await second).value.revision, 4);
+  await events.return();
+
+  for (const token of ['no.such.token', () => 'no.such.token', await tokenFor(-60)]) {
+    const wrong = new DatabaseService({ url, token });
+    await assert.rejects(take(wrong.onProjectEvent(id), 1), (error) => error instanceof AntiphonError && error.code === 'UNAUTHENTICATED');
+  }
+  // An expired token that a fresh one follows is no refusal.
+  let asked = 0;
+  const late = new DatabaseService({ url, token: () => (asked++ === 0 ? tokenFor(-60) : process.env.TOKEN) });
+  assert.equal((await take(late.onProjectEvent(id, { afterRevision: 3 }), 1))[0].revision, 4);
+});
+
+test('what cannot succeed ends with an error, a signal without one', async () => {
+  const { id, session } = await project();
+  const code = (error) => (assert.ok(error instanceof AntiphonError, String(error)), error.code);
+  const fails = (items) => take(items, 1).then(() => 'nothing', code);
+  const none = crypto.randomUUID();
+  for (const options of [{}, { afterRevision: 0 }]) {
+    assert.equal(await fails(db.onMessage(none, options)), 'NOT_FOUND');
+    assert.equal(await fails(db.onCodeChange(none, options)), 'NOT_FOUND');
+    assert.equal(await fails(db.onProjectEvent(none, options)), 'NOT_FOUND');
+  }
+  assert.deepEqual([await fails(db.onPresence(none)), await fails(db.onMessageText(none))], ['NOT_FOUND', 'NOT_FOUND']);
+  assert.equal(await fails(db.onMessage('no id')), 'BAD_USER_INPUT');
+  assert.equal(await fails(db.onProjectEvent(id, { afterRevision: 99 })), 'POSITION_LOST');
+  const nowhere = new DatabaseService({ url: new URL('/nowhere', url).href, token: process.env.TOKEN });
+  assert.equal(await fails(nowhere.onProjectEvent(id)), 'NETWORK');
+  const problems = [];
+  db.onProjectEvent(none, () => assert.fail(), { onError: (error) => problems.push(code(error)) });
+  db.onMessage(session.id, () => { throw new Error('mine'); }, { afterRevision: 0, onError: (error) => problems.push(error.message) });
+  await db.createChatMessage({ session_id: session.id, role: 'user', content: 'x' });
+  await eventually(() => problems.length === 2, 'both errors');
+  assert.deepEqual(problems.sort(), ['NOT_FOUND', 'mine']);
+
+  const end = new AbortController();
+  const items = db.onProjectEvent(id, { signal: end.signal });
+  const next = items.next();
+  end.abort();
+  assert.deepEqual(await next, { done: true, value: undefined });
+  assert.deepEqual(await take(db.onProjectEvent(id, { signal: AbortSignal.abort() }), 1), []);
+  // A server that is away is asked again, until the signal.
+  const away = new DatabaseService({ url: 'http://127.0.0.1:1/graphql' });
+  let attempts = 0;
+  const stop = away.onProjectEvent(id, () => {}, { onInterruption: () => (attempts += 1) });
+  await eventually(() => attempts > 2, 'three attempts');
+  stop();
+});
+
+test('the entry is small', async (t) => {
+  const bytes = gzipSync(await readFile(join(installed, 'dist/index.js')), { level: 9 }).length;
+  t.diagnostic(`${bytes} bytes gzipped`);
+  assert.ok(bytes < 8_192, `${bytes} bytes`);
+});

@@ -1,0 +1,173 @@
+// The db package's hooks, in React's strict mode, against a running server.
+import assert from 'node:assert/strict';
+import { after, afterEach, test } from 'node:test';
+
+import { Window } from 'happy-dom';
+
+import { install } from './package.mjs';
+import { eventually, url } from './server.mjs';
+
+const window = new Window({ url: 'http://localhost/' });
+// Newer versions of Node have a navigator that cannot be assigned.
+for (const name of ['window', 'document', 'navigator', 'HTMLElement', 'Node', 'MutationObserver']) {
+  Object.defineProperty(globalThis, name, { value: name === 'window' ? window : window[name], configurable: true });
+}
+after(() => window.happyDOM.close());
+const { act, cleanup, render, renderHook, waitFor } = await import('@testing-library/react');
+const { createElement, StrictMode } = await import('react');
+const { renderToString } = await import('react-dom/server');
+const { entry } = await install();
+const { DatabaseService } = await entry('index');
+const hooks = await entry('react');
+afterEach(cleanup);
+
+/** A service that counts its requests. */
+function service(token = process.env.TOKEN) {
+  const requests = [];
+  const counted = new DatabaseService({ url, token, fetch: (to, init) => {
+    requests.push(init.headers.Accept === 'text/event-stream' ? 'stream' : /(?:query|mutation) (\w+)/.exec(JSON.parse(init.body).query)[1]);
+    return fetch(to, init);
+  } });
+  return Object.assign(counted, { requests });
+}
+
+const db = service();
+
+async function project() {
+  const { id } = await db.createProject({ name: 'Hooks', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  const say = (content) => db.createChatMessage({ session_id: session.id, role: 'user', content });
+  const write = (files) => db.syncVirtualFileSystemToDatabase(id, session.id, '', Object.entries(files).map(([path, content]) => ({ path, name: path.split('/').at(-1), content, type: 'file' })));
+  return { id, session, say, write };
+}
+
+/** Renders a hook under a service of its own. */
+function show(hook, of = service()) {
+  const wrapper = ({ children }) => createElement(StrictMode, null, createElement(hooks.DatabaseProvider, { service: of }, children));
+  return { ...renderHook(hook, { wrapper }), requests: of.requests };
+}
+
+const becomes = (result, test) => waitFor(() => assert.ok(test(result.current.data), JSON.stringify(result.current)), { timeout: 10_000, interval: 20 });
+
+test('useProject is live, and what is not there is an error', async () => {
+  const { id } = await project();
+  const { result } = show(() => hooks.useProject(id));
+  assert.deepEqual(result.current, { data: undefined, error: undefined, isLoading: true });
+  await becomes(result, (data) => data?.name === 'Hooks');
+  await db.updateProject(id, { name: 'Renamed' });
+  await becomes(result, (data) => data?.name === 'Renamed');
+  assert.equal(result.current.isLoading, false);
+  const idle = show(() => hooks.useProject(null));
+  assert.deepEqual(idle.result.current, { data: undefined, error: undefined, isLoading: false });
+  const none = crypto.randomUUID();
+  for (const hook of [hooks.useProject, hooks.useMessages, hooks.useFiles, (id) => hooks.useFile(id, 'a'), hooks.useHistory, hooks.useStreamingMessage, hooks.usePresence]) {
+    const { result } = show(() => hook(none));
+    await waitFor(() => assert.equal(result.current.error?.code, 'NOT_FOUND', `${hook}`));
+    assert.equal(result.current.data, undefined);
+  }
+});
+
+test('useMessages has each message once, those before and those after, and follows a restored conversation', async () => {
+  const { id, session, say } = await project();
+  await say('one');
+  const revision = await db.getRevision(id);
+  const { result } = show(() => hooks.useMessages(session.id));
+  const contents = () => result.current.data?.map(({ content }) => content);
+  // Some are added while it loads.
+  const during = Promise.all(['two', 'three'].map(say));
+  await during;
+  await becomes(result, (data) => data?.length === 3);
+  for (let n = 0; n < 20; n += 1) await say(`${n}`);
+  await becomes(result, (data) => data?.length === 23);
+  assert.deepEqual(contents().slice(3), Array.from({ length: 20 }, (_, n) => `${n}`));
+  assert.equal(new Set(result.current.data.map((message) => message.id)).size, 23);
+  await db.api.restoreRevision({ projectId: id, revision, scope: 'CONVERSATION', sessionId: session.id });
+  await becomes(result, (data) => data?.length === 1);
+  assert.deepEqual(contents(), ['one']);
+});
+
+test('useFiles, useFile and useHistory follow every write', async () => {
+  const { id, write } = await project();
+  await write({ 'src/a.py': 'a\n' });
+  const { result } = show(() => ({ data: { files: hooks.useFiles(id).data, file: hooks.useFile(id, 'src/a.py').data, history: hooks.useHistory(id).data } }));
+  await becomes(result, ({ files, file, history }) => files?.length === 1 && file?.content === 'a\n' && history?.length === 1);
+  await write({ 'src/a.py': 'b\nc\n', 'b.py': 'x' });
+  await becomes(result, ({ files, file, history }) => files.length === 2 && file.content === 'b\nc\n' && history.length === 3);
+  const { files, history } = result.current.data;
+  assert.deepEqual(files.map(({ file_path, file_type, version }) => [file_path, file_type, version]), [['b.py', 'file', 1], ['src/a.py', 'file', 2]]);
+  assert.deepEqual(new Set(history.slice(0, 2).map(({ change_type, file_path }) => `${change_type} ${file_path}`)), new Set(['update src/a.py', 'create b.py']));
+  assert.deepEqual([history.at(-1).change_type, history.at(-1).additions, history.at(-1).user_id], ['create', 1, await db.getCurrentUserId()]);
+  await db.deleteProjectFile(id, 'src/a.py');
+  await becomes(result, (data) => data.file === null && data.files.length === 1);
+});
+
+test('useStreamingMessage shows the text as it comes, and the message at its end', async () => {
+  const { session } = await project();
+  let proceed;
+  const gate = new Promise((resolve) => (proceed = resolve));
+  let shown;
+  const message = db.writeMessage({ session_id: session.id, role: 'assistant' }, (async function* () {
+    yield 'Hello';
+    await gate;
+    yield ' there';
+  })(), (id) => (shown = show(() => hooks.useStreamingMessage(id))));
+  await eventually(() => shown, 'the start');
+  await becomes(shown.result, (data) => data?.text === 'Hello');
+  assert.deepEqual(shown.result.current.data, { text: 'Hello', state: 'streaming', message: null });
+  proceed();
+  await becomes(shown.result, (data) => data?.state === 'finished');
+  assert.deepEqual(shown.result.current.data, { text: 'Hello there', state: 'finished', message: await message });
+});
+
+test('usePresence shows who is there, and who has left', async () => {
+  const { id } = await project();
+  const { result } = show(() => hooks.usePresence(id));
+  await becomes(result, (data) => data?.length === 1);
+  assert.equal(result.current.data[0].user_id, await db.getCurrentUserId());
+});
+
+test('components share requests and one stream a project, and end them when they leave', async () => {
+  const { id, session, say } = await project();
+  const of = service();
+  let opened = 0;
+  let closed = 0;
+  const { onProjectEvent } = of;
+  of.onProjectEvent = (projectId, options) => {
+    opened += 1;
+    options.signal.addEventListener('abort', () => (closed += 1));
+    return onProjectEvent.call(of, projectId, options);
+  };
+  const List = () => createElement('ul', null, hooks.useMessages(session.id).data?.map(({ id: key, content }) => createElement('li', { key }, content)));
+  const Title = () => createElement('h1', null, hooks.useProject(id).data?.name);
+  const page = (count) => createElement(StrictMode, null, createElement(hooks.DatabaseProvider, { service: of }, Array.from({ length: count }, (_, key) => [createElement(List, { key: `l${key}` }), createElement(Title, { key: `t${key}` })])));
+  const { container, rerender, unmount } = render(page(5));
+  await waitFor(() => assert.equal(container.querySelector('h1')?.textContent, 'Hooks'));
+  await say('Hello');
+  await waitFor(() => assert.equal(container.querySelectorAll('li').length, 5));
+  await act(async () => rerender(page(2)));
+  const count = (name) => of.requests.filter((request) => request === name).length;
+  assert.deepEqual([opened, count('stream'), count('Project'), count('Session'), count('Revision')], [1, 1, 1, 1, 1], of.requests.join());
+  assert.ok(count('Messages') <= 2, of.requests.join());
+  unmount();
+  await eventually(() => closed === 1, 'the stream has ended');
+});
+
+test('an error keeps what was known, and a server renders the waiting state', async () => {
+  const { id } = await project();
+  let isAway = false;
+  const of = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    if (isAway && init.headers.Accept !== 'text/event-stream') throw new TypeError('away');
+    return fetch(to, init);
+  } });
+  const { result } = show(() => hooks.useProject(id), of);
+  await becomes(result, (data) => data?.name === 'Hooks');
+  isAway = true;
+  await db.updateProject(id, { name: 'Unseen' });
+  await waitFor(() => assert.equal(result.current.error?.code, 'NETWORK'), { timeout: 5_000 });
+  assert.equal(result.current.data.name, 'Hooks');
+  isAway = false;
+  await becomes(result, (data) => data?.name === 'Unseen');
+  assert.equal(result.current.error, undefined);
+  const Page = () => createElement('p', null, hooks.useProject(id).isLoading ? 'waiting' : 'there');
+  assert.equal(renderToString(createElement(Page)), '<p>waiting</p>');
+});

@@ -1,0 +1,27 @@
+//! Which changes an undo took back, file by file.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::{dialect, row_security};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = dialect::fill(include_str!("sql/undone_files.sql"), manager.get_database_backend());
+        manager.get_connection().execute_unprepared(&sql).await?;
+        if manager.get_database_backend() == DbBackend::Postgres {
+            row_security::close(manager, &["project_undone_files"], &[]).await?;
+            row_security::run(manager, include_str!("sql/postgres/undone_files.sql")).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared("DROP TABLE project_undone_files").await?;
+        Ok(())
+    }
+}
