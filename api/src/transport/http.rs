@@ -53,7 +53,8 @@ const PIECE_TIME: Duration = Duration::from_secs(30);
 /// The longest body, before and after decompression, that is decompressed at once.
 const SHORT_BODY_BYTES: usize = 64 * 1024;
 
-/// A body over the size limit is read for up to this time and this multiple of the limit, and discarded: a client that is still writing when the connection closes sees a reset instead of the response.
+/// A body over the size limit is read for up to this time and this multiple of the limit, and discarded: a client that
+/// is still writing when the connection closes sees a reset instead of the response.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_FACTOR: usize = 4;
 
