@@ -1,8 +1,8 @@
-//! Work that takes processor time: diffs, blame, merges, and encoding. It runs beside the threads that serve requests. Of work on
+//! Work that takes processor time: diffs, blame, merges, encoding, and decompression. It runs beside the threads that serve requests. Of work on
 //! many bytes there is only as much at once as there are processors, so that other work gets its turn.
 
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -15,6 +15,12 @@ const MANY_BYTES: usize = 256 * 1024;
 static TURNS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)));
 static WAITING: AtomicUsize = AtomicUsize::new(0);
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
+/// The number of pieces of work on many bytes that were given a turn.
+pub fn started() -> u64 {
+    STARTED.load(Ordering::Relaxed)
+}
 
 /// How many pieces of work wait for their turn.
 pub fn waiting() -> usize {
@@ -32,6 +38,7 @@ pub async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Sen
     let waiting = Waiting::new();
     let turn = TURNS.acquire().await.map_err(Error::internal)?;
     drop(waiting);
+    STARTED.fetch_add(1, Ordering::Relaxed);
     // The turn ends with the work, also if nobody waits for its result any more.
     let work = move || {
         let _turn = turn;

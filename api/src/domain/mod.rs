@@ -2,6 +2,7 @@
 //!
 //! What only reads has no use case of its own: the nouns here re-export the reads of `storage`.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -102,6 +103,7 @@ impl Services {
     /// Everything counted so far, as Prometheus reads it.
     pub fn metrics_text(&self) -> String {
         self.db.count_connections();
+        self.metrics().heavy_tasks.inner().store(heavy::started(), Ordering::Relaxed);
         self.metrics().heavy_waiting.set(i64::try_from(heavy::waiting()).unwrap_or(i64::MAX));
         self.metrics().text()
     }
