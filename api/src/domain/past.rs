@@ -15,9 +15,6 @@ pub use crate::storage::file::as_of as files;
 use crate::storage::{chat, event, project};
 
 /// Projects of the actor's, each as of a revision.
-///
-/// # Errors
-/// As the database.
 pub async fn projects(tx: &Tx, wanted: &[(ProjectId, i32)]) -> Result<Vec<Project>> {
     let ids: HashSet<ProjectId> = wanted.iter().map(|(id, _)| *id).collect();
     let ids: Vec<ProjectId> = ids.into_iter().collect();
@@ -34,9 +31,6 @@ pub async fn projects(tx: &Tx, wanted: &[(ProjectId, i32)]) -> Result<Vec<Projec
 }
 
 /// Sessions of the actor's projects, each as of a revision.
-///
-/// # Errors
-/// As the database.
 pub async fn sessions(tx: &Tx, wanted: &[(SessionId, i32)]) -> Result<Vec<Session>> {
     let ids: HashSet<SessionId> = wanted.iter().map(|(id, _)| *id).collect();
     let ids: Vec<SessionId> = ids.into_iter().collect();
