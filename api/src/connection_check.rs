@@ -89,9 +89,7 @@ pub(crate) async fn check_schema(
         format!("SELECT count(*) > 0 AS found FROM pg_namespace WHERE nspname = '{}'", asked.replace('\'', "''"));
     let is_there: bool = sqlx::raw_sql(AssertSqlSafe(exists)).fetch_one(connection).await?.try_get("found")?;
     if !is_there {
-        bail!(
-            "there is no schema {asked:?} in the database: create it with CREATE SCHEMA, or set DATABASE_SCHEMA"
-        );
+        bail!("there is no schema {asked:?} in the database: create it with CREATE SCHEMA, or set DATABASE_SCHEMA");
     }
     let found = found.unwrap_or_else(|| "none".to_owned());
     ensure!(
