@@ -1,4 +1,4 @@
-//! On PostgreSQL, `write_files` looks each row up by its key, and is planned once.
+//! On PostgreSQL, `write_files` looks up each row by its key and keeps its plan.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -8,7 +8,7 @@ use crate::row_security;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The body of `write_files` stays: it does the same as the one before.
+/// The body of `write_files` is kept: it does the same as the previous one.
 const DOWN: &str = "ALTER FUNCTION {schema}.write_files RESET plan_cache_mode RESET enable_seqscan;
     ALTER FUNCTION {schema}.check_writer SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
     ALTER FUNCTION {schema}.take_revision SECURITY DEFINER SET search_path = pg_catalog, pg_temp;";
