@@ -1,4 +1,4 @@
-//! `DATABASE_URL`: the database that it names, and how a command opens it.
+//! `DATABASE_URL`: identifies the database and how to connect.
 
 use std::{fmt, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{
     storage::db::{Db, check_log, postgres_options},
 };
 
-/// Longest time for the attempt that finds out why a connection fails.
+/// Timeout of the attempt to find out why a connection fails.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
-/// A database, as its URL names it.
+/// A database, identified by its URL.
 #[derive(Debug)]
 pub(crate) enum DatabaseUrl {
     Sqlite(SqliteConnectOptions),
@@ -71,31 +71,32 @@ fn check_parameters(rest: &str) -> Result<(), String> {
 }
 
 impl DatabaseUrl {
-    /// Parses the URL. Errors never repeat it: it can hold a password.
+    /// Parses the URL. Errors never contain it, since it can contain a password.
     pub(crate) fn parse(url: &str) -> anyhow::Result<Self> {
-        let amiss = "--database-url (DATABASE_URL) is not usable";
+        let unusable = "--database-url (DATABASE_URL) is not usable";
         if url.starts_with("sqlite:") {
-            let options: SqliteConnectOptions = url.parse().map_err(|error| anyhow!("{amiss}: {error}"))?;
+            let options: SqliteConnectOptions = url.parse().map_err(|error| anyhow!("{unusable}: {error}"))?;
             let file = options.get_filename();
             let in_memory = file.to_str().is_some_and(|file| file.starts_with("file:") || file.is_empty());
             ensure!(
                 !in_memory && !url.contains("mode=memory"),
-                "{amiss}: it must name a file, as in sqlite://antiphon.db; nothing is kept in memory alone"
+                "{unusable}: it must name a file, such as sqlite://antiphon.db; in-memory databases are not supported"
             );
             Ok(Self::Sqlite(options))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let hint = "characters such as @ : / # % in the password must be written as %40 %3A %2F %23 %25";
-            // A stray one in the password cuts it in two, and a part would be shown as the host or the database.
+            // An unescaped character in the password would cut the URL, and part of the password would be shown as host
+            // or database.
             let host_on = url.split_once("://").map_or("", |(_, rest)| rest);
             let rest = host_on.find(['/', '?', '#']).and_then(|end| host_on.get(end..)).unwrap_or_default();
-            ensure!(!rest.contains(['@', '#']), "{amiss}: it has an @ or a # after the host; {hint}");
-            check_parameters(rest).map_err(|wrong| anyhow!("{amiss}: {wrong}"))?;
+            ensure!(!rest.contains(['@', '#']), "{unusable}: it has an @ or a # after the host; {hint}");
+            check_parameters(rest).map_err(|wrong| anyhow!("{unusable}: {wrong}"))?;
             let authority = host_on.strip_suffix(rest).unwrap_or(host_on);
             let has_zone = authority.rsplit_once('[').is_some_and(|(_, address)| address.contains('%'));
-            ensure!(!has_zone, "{amiss}: an address with a zone must be a parameter, as in ?host=fe80::1%25eth0");
-            Ok(Self::Postgres(postgres_options(url).map_err(|error| anyhow!("{amiss}: {error}; {hint}"))?))
+            ensure!(!has_zone, "{unusable}: an address with a zone must be a parameter, as in ?host=fe80::1%25eth0");
+            Ok(Self::Postgres(postgres_options(url).map_err(|error| anyhow!("{unusable}: {error}; {hint}"))?))
         } else {
-            bail!("{amiss}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
+            bail!("{unusable}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
         }
     }
 
@@ -112,11 +113,11 @@ impl DatabaseUrl {
             Ok(db) => return Ok(db),
             Err(error) => for_operator(error),
         };
-        // The pool only reports that it gave up. A plain attempt reports the cause.
+        // The pool reports only a timeout; a plain attempt reports the cause.
         let (refusal, advice) = match self {
             Self::Sqlite(options) => (
                 refusal(&options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal)).await,
-                "its folder must exist and both must be writable by this user, or choose another with --database-url \
+                "the file and its existing folder must be writable by this user, or choose another with --database-url \
                  (DATABASE_URL)",
             ),
             Self::Postgres(options) => {
@@ -159,7 +160,7 @@ pub(crate) async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -
     }
 }
 
-/// An error of the service for the operator, who can read causes that clients do not see.
+/// Converts an error of the service for the operator, who can see what clients must not see.
 pub(crate) fn for_operator(error: Error) -> anyhow::Error {
     match error.cause() {
         Some(cause) => anyhow!(cause.to_owned()),

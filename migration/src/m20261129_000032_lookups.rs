@@ -1,4 +1,4 @@
-//! On PostgreSQL, `write_files` looks each row up by its key, and is planned once.
+//! On PostgreSQL, `write_files` looks up each row by its key and keeps its plan.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
