@@ -15,6 +15,7 @@ use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
@@ -100,6 +101,7 @@ impl Db {
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
         let (pool, writer) = if url.starts_with("sqlite:") {
+            ignore_file_size_signal();
             let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
             let options = sqlite_options(url)?;
@@ -310,6 +312,15 @@ impl Db {
         if let Some(writer) = &self.writer {
             writer.close().await;
         }
+    }
+}
+
+/// Makes a write beyond the limit on file sizes (`ulimit -f`) fail with an error. By default the signal ends the process.
+fn ignore_file_size_signal() {
+    const SIGXFSZ: i32 = 25;
+    // The handler stays for the life of the process.
+    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+        tracing::warn!(%error, "SIGXFSZ cannot be handled");
     }
 }
 
