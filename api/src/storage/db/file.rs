@@ -1,4 +1,4 @@
-//! The file of a SQLite database: that nobody else may read it, and that it is still the one at its path.
+//! The file of a SQLite database: its permissions, and whether it is still the one at its path.
 
 use std::fs::{self, Metadata, OpenOptions};
 use std::io;
@@ -10,18 +10,18 @@ use sqlx::{Connection, SqliteConnection};
 use super::writer::beside;
 use crate::model::error::{Error, Result};
 
-/// Up to which size a file is checked if a log was left beside it. It takes about a second.
+/// Largest file that is checked if a log was left next to it. The check takes about a second.
 const CHECKED_BYTES: u64 = 256 * 1024 * 1024;
 
-/// A file that is open, by what it is and not by its name.
+/// An open file, identified by device and inode, not by its name.
 pub(super) struct OpenFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
 }
 
 impl OpenFile {
-    /// Makes the file where there is none, for its owner alone; what SQLite puts beside it takes after it. Whatever keeps it from
-    /// being made keeps SQLite from opening it, which then says so.
+    /// Creates a missing file, readable by its owner only; SQLite's other files get the same mode. Errors are ignored,
+    /// because SQLite then reports them when it opens the file.
     pub(super) fn make(path: &Path) {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -30,12 +30,12 @@ impl OpenFile {
         let _ = options.open(path);
     }
 
-    /// The file that is at the path now.
+    /// The file at the path now.
     pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), identity: fs::metadata(path).ok().as_ref().and_then(identity) }
     }
 
-    /// Whether the file at the path is this one. One that cannot be looked at passes for it.
+    /// Whether this file is still at the path. True if this cannot be determined.
     pub(super) fn is_there(&self) -> bool {
         match fs::metadata(&self.path) {
             Ok(metadata) => identity(&metadata) == self.identity,
@@ -43,10 +43,10 @@ impl OpenFile {
         }
     }
 
-    /// Makes sure that what is written goes to the file at the path, and not to one that nobody will find.
+    /// Checks that writes go to the file at the path.
     ///
     /// # Errors
-    /// `ReadOnly` where that is another file, or none.
+    /// `ReadOnly` if another file or none is there.
     pub(super) fn check(&self) -> Result<()> {
         if self.is_there() {
             return Ok(());
@@ -61,10 +61,10 @@ impl OpenFile {
     }
 }
 
-/// Makes sure that a file and the log that was left beside it belong together: SQLite takes any log as the file's own.
+/// Checks that a file and the log next to it belong together: SQLite applies any log.
 ///
 /// # Errors
-/// `Internal` if they do not fit.
+/// `Internal` if they do not.
 pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
     let path = options.get_filename();
     let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
@@ -83,7 +83,7 @@ pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
         Ok(answer) if answer == "ok" => return Ok(()),
         Ok(answer) => answer,
         Err(sqlx::Error::Database(error)) if error.message().contains("malformed") => error.to_string(),
-        // What opens the file next reports it.
+        // The next connection reports it.
         Err(_) => return Ok(()),
     };
     let path = path.display();
@@ -101,7 +101,7 @@ fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Nothing tells files apart here: each passes for the one that was there.
+/// Files cannot be distinguished here, so no replacement is detected.
 #[cfg(not(unix))]
 fn identity(_: &Metadata) -> Option<(u64, u64)> {
     Some((0, 0))
