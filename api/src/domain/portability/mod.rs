@@ -1,5 +1,5 @@
-//! In and out: git histories become projects, projects become git histories and archives, and a database is read back
-//! whole. These are the operator's commands; no request comes here.
+//! Imports of git histories, exports as git repositories and archives, and verification of a whole database. Only the
+//! operator's commands use this module.
 
 mod commit;
 pub mod export;
