@@ -5,11 +5,11 @@ use super::write::{Rows, Write};
 use super::{Tx, Writer, access, check_json, check_name, check_optional_text, check_text, policy};
 use crate::model::chat::{Message, NewMessage, NewSession, Session};
 use crate::model::clock;
+use crate::model::enums::{EventKind, MessageRole};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectSnapshotId, SessionId};
 use crate::model::json::Json;
 use crate::model::manifest::manifest;
-use crate::model::names::{EventKind, MessageRole};
 use crate::model::snapshot::{ProjectSnapshot, automatic_name};
 use crate::storage::chat::MessageRow;
 pub use crate::storage::chat::{

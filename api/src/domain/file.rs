@@ -10,12 +10,12 @@ use super::edit::{Content, Edit, FileWrite, Heads};
 use super::project::Target;
 use super::write::Noun;
 use super::{Member, Tx, Writer, check_name, check_optional_text, heavy};
+use crate::model::enums::{EventKind, FileType};
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{Entry, File, FileMode, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
-use crate::model::names::{EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
 use crate::storage::file::{self, Head};
@@ -23,8 +23,9 @@ pub use crate::storage::file::{
     by_ids, by_paths, children_count, children_page, count, entries, page, project_with_page,
 };
 pub use crate::storage::file_snapshot::{
-    changes_count, changes_of_messages, changes_of_revisions, changes_page, file_with_versions, joined_versions_count,
-    joined_versions_page, project_with_changes, versions_by_ids, versions_by_numbers, versions_page,
+    changes_count, changes_of_messages, changes_of_revisions, changes_page, coalesced_versions_count,
+    coalesced_versions_page, file_with_versions, project_with_changes, versions_by_ids, versions_by_numbers,
+    versions_page,
 };
 
 pub(super) const PROJECT: Noun = ("project", "projectId");

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::edit::{Content, Edit, Heads, check_tree};
 use super::{Member, Tx};
+use crate::model::enums::FileType;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::event::UndoneFiles;
 use crate::model::file::{FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId, SessionId};
 use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
-use crate::model::names::FileType;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef, Chains};
 use crate::storage::chat;

@@ -4,8 +4,8 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::chat::{self, Added};
 use crate::graphql::context::caller;
+use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::MessageRole;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::snapshot::ProjectSnapshot;

@@ -5,8 +5,8 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use super::project::ProjectPayload;
 use crate::domain::collaborator;
 use crate::graphql::context::caller;
+use crate::graphql::enums::ProjectRole;
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::ProjectRole;
 use crate::graphql::types::collaborator::{Collaborator, EmailInvitation};
 use crate::graphql::types::project::Project;
 use crate::model::collaborator::{self as model, EmailAddress};
@@ -29,7 +29,7 @@ struct InviteCollaboratorInput {
 }
 
 impl InviteCollaboratorInput {
-    fn part(&self) -> Result<(ProjectId, UserId, crate::model::names::ProjectRole)> {
+    fn part(&self) -> Result<(ProjectId, UserId, crate::model::enums::ProjectRole)> {
         let project = ProjectId::parse(&self.project_id, "projectId")?;
         Ok((project, UserId::parse(&self.user_id, "userId")?, self.role.into()))
     }

@@ -5,15 +5,15 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use crate::domain::file::{self, Context as Conversation, Earlier, Named, NewFile, Outcome};
 use crate::domain::sync::{self, Sync, SyncFile};
 use crate::graphql::context::caller;
+use crate::graphql::enums::{FileMode, FileType, SyncMode};
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::{FileMode, FileType, SyncMode};
 use crate::graphql::page::int;
 use crate::graphql::scalar::Base64;
 use crate::graphql::types::file::{CodeChange, ProjectFile};
 use crate::graphql::types::project::Project;
+use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
-use crate::model::names::ChangeType;
 use crate::model::path::FilePath;
 
 #[derive(Default)]

@@ -4,8 +4,8 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 
 use crate::domain::project;
 use crate::graphql::context::caller;
+use crate::graphql::enums::ProjectStatus;
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::ProjectStatus;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::project::Project;
 use crate::model::ids::ProjectId;

@@ -4,10 +4,10 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::streaming_message;
 use crate::graphql::context::caller;
+use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::loader::Streaming;
 use crate::graphql::mutation::chat::MessagePayload;
-use crate::graphql::names::MessageRole;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::streaming_message::StreamingMessage;
 use crate::model::error::Result;

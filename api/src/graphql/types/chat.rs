@@ -8,18 +8,18 @@ use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::enums::MessageRole;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
-use crate::graphql::names::MessageRole;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
+use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
-use crate::model::names;
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Cursor, Key, Page as PageArguments};
 
@@ -304,7 +304,7 @@ impl ChatMessage {
     /// The snapshot that this checkpoint made. It follows the changes that name the message. Null for any other message.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
-            if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
+            if !self.0.is_checkpoint || self.0.role != enums::MessageRole::Assistant {
                 return Ok(None);
             }
             let key = SnapshotOfEvent(self.0.project_id, self.0.revision);

@@ -3,8 +3,8 @@
 use async_graphql::{Context, ID, Object};
 
 use super::profile::User;
+use crate::graphql::enums::ProjectRole;
 use crate::graphql::error::or_null;
-use crate::graphql::names::ProjectRole;
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::collaborator as model;

@@ -9,15 +9,15 @@ use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
+use crate::graphql::enums::EventKind;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotOfEvent};
-use crate::graphql::names::EventKind;
 use crate::graphql::page::{UNPAGED, cut_by_id, rows, weigh_part};
 use crate::graphql::row::Row;
 use crate::graphql::scalar::Time;
+use crate::model::enums;
 use crate::model::error::Result;
 use crate::model::event::Event;
-use crate::model::names;
 use crate::model::node_id::NodeId;
 
 /// One entry of a project's log. `kind` says which of the links is set.
@@ -29,7 +29,7 @@ async fn changes(
     first: Option<i32>,
     after: Option<ID>,
 ) -> Result<Vec<Row<CodeChange>>> {
-    use names::EventKind::{FilesChanged, ProjectRestored};
+    use enums::EventKind::{FilesChanged, ProjectRestored};
     if !matches!(event.kind, FilesChanged | ProjectRestored) {
         return Ok(Vec::new());
     }
@@ -92,7 +92,7 @@ impl ProjectEvent {
     /// deleted, except in the entry of the deletion: nothing else finds a deleted snapshot.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
-            use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated, SnapshotDeleted, SnapshotUpdated};
+            use enums::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated, SnapshotDeleted, SnapshotUpdated};
             let of_snapshots = [MessageAdded, ProjectRestored, SnapshotCreated, SnapshotUpdated, SnapshotDeleted];
             if !of_snapshots.contains(&self.0.kind) {
                 return Ok(None);
@@ -127,7 +127,7 @@ impl ProjectEvent {
     /// The versions of agent configurations that the revision made: of the one that was saved, and of the one that is no
     /// longer active.
     async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<Row<AgentConfigurationVersion>>> {
-        if self.0.kind != names::EventKind::AgentConfigurationChanged {
+        if self.0.kind != enums::EventKind::AgentConfigurationChanged {
             return Ok(Vec::new());
         }
         let key = ConfiguredAt(self.0.project_id, self.0.revision);

@@ -12,17 +12,17 @@ use super::project::Project;
 use crate::domain::compare::{self, Between};
 use crate::domain::snapshot::Preview;
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::enums::{ChangeType, FileMode, FileType};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsKept, With};
-use crate::graphql::names::{ChangeType, FileMode, FileType};
+use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, VersionNumber, With};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, Json, Text, Time};
 use crate::model::diff::{self, Stat};
+use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
 use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
-use crate::model::names;
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 use crate::model::text::shown;
@@ -140,7 +140,7 @@ impl ProjectFile {
     /// Whether it is a file or a folder.
     #[graphql(name = "type")]
     async fn file_type(&self) -> FileType {
-        self.0.file().map_or(names::FileType::Folder, |file| file.file_type).into()
+        self.0.file().map_or(enums::FileType::Folder, |file| file.file_type).into()
     }
 
     /// Its language, as editors call it: as a client gave it, or guessed from the path.
@@ -250,11 +250,11 @@ impl ProjectFile {
         let caller = caller(ctx)?;
         let parent = within(file);
         let slice = caller.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        let total = match (keep.join_saves_seconds, keep.until) {
+        let total = match (keep.autosave_coalesce_seconds, keep.until) {
             (0, None) => Total::Versions(file.id),
             // Versions are numbered without gaps.
             (0, Some(_)) => Total::Known(file.version.into()),
-            _ => Total::JoinedVersions(Count { parent, keep }),
+            _ => Total::CoalescedVersions(Count { parent, keep }),
         };
         Ok(connection(slice, total, FileSnapshot))
     }
@@ -269,9 +269,9 @@ struct Versions {
 }
 
 impl Versions {
-    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionsKept, PageArguments)> {
-        let join_saves_seconds = caller.join_saves_seconds(self.include_coalesced);
-        Ok((VersionsKept { join_saves_seconds, until }, self.page.parse(page::LIST)?))
+    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionFilter, PageArguments)> {
+        let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
+        Ok((VersionFilter { autosave_coalesce_seconds, until }, self.page.parse(page::LIST)?))
     }
 }
 
@@ -279,7 +279,7 @@ impl ProjectFile {
     /// A file by its id, and with it its versions, if they are selected.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
         match arguments(selected, "versions").map(|versions: Versions| versions.read(caller, None)) {
-            Some(Ok((keep, page))) if keep.join_saves_seconds == 0 => {
+            Some(Ok((keep, page))) if keep.autosave_coalesce_seconds == 0 => {
                 caller.load_with(With { id, keep, page }, within).await
             }
             _ => caller.load(id).await,
@@ -377,7 +377,7 @@ impl FileSnapshot {
 
     /// Whether this version is the file's deletion.
     async fn is_deletion(&self) -> bool {
-        self.0.change_type == names::ChangeType::Delete
+        self.0.change_type == enums::ChangeType::Delete
     }
 
     /// The text. Null for a folder, a deletion, and bytes that are no text. What is not UTF-8 (`contentBase64` has its bytes) is
@@ -517,7 +517,7 @@ impl CodeChange {
     /// The path of the file before a rename; null for any other change.
     async fn old_path(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async {
-            if self.0.change_type != names::ChangeType::Rename {
+            if self.0.change_type != enums::ChangeType::Rename {
                 return Ok(None);
             }
             Ok(before(ctx, &self.0).await?.map(|before| before.path.as_str().to_owned()))
@@ -613,7 +613,7 @@ async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile> {
 
 /// The version that a change is compared with; none for a file's first, and for one that comes back from its deletion.
 async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<model::FileSnapshot>> {
-    if change.change_type == names::ChangeType::Create {
+    if change.change_type == enums::ChangeType::Create {
         return Ok(None);
     }
     caller(ctx)?.load(VersionNumber(Within { project: change.project_id, id: change.file_id }, change.follows)).await
@@ -643,7 +643,7 @@ async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compar
         bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash), old_size),
         bytes(ctx, change.project_id, change.hash, change.size_bytes),
     )?;
-    let is_deleted = change.change_type == names::ChangeType::Delete;
+    let is_deleted = change.change_type == enums::ChangeType::Delete;
     Ok(compare::Sides {
         old_mode: before.as_ref().map(|before| before.mode).unwrap_or_default(),
         new_mode: change.mode,
@@ -756,7 +756,7 @@ impl TryFrom<CodeChangeFilter> for ChangeFilter {
             path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
             change_type: filter.change_type.map(Into::into),
             until,
-            join_saves_seconds: 0,
+            autosave_coalesce_seconds: 0,
         })
     }
 }

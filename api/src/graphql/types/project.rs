@@ -14,12 +14,12 @@ use crate::domain::compare::Between;
 use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
     MomentOf, Part, Past, With,
 };
-use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{
     COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, rows, weigh, weigh_part,
 };
@@ -516,9 +516,9 @@ impl Changes {
     fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
         let page = self.page.parse(page::LIST)?;
         let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
-        let join_saves_seconds = caller.join_saves_seconds(self.include_coalesced);
+        let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
         let until = keep.until.into_iter().chain(until).min();
-        Ok((ChangeFilter { until, join_saves_seconds, ..keep }, page))
+        Ok((ChangeFilter { until, autosave_coalesce_seconds, ..keep }, page))
     }
 }
 
@@ -552,7 +552,7 @@ impl Project {
         }
         if let Some(Ok((keep, page))) =
             arguments(selected, "changes").map(|changes: Changes| changes.read(caller, None))
-            && keep.join_saves_seconds == 0
+            && keep.autosave_coalesce_seconds == 0
             && keep.until.is_none()
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;

@@ -5,8 +5,8 @@ use async_graphql::{Context, ID, Object};
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use crate::graphql::context::caller;
+use crate::graphql::enums::{MessageRole, MessageState};
 use crate::graphql::loader::TextOf;
-use crate::graphql::names::{MessageRole, MessageState};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::clock;
 use crate::model::error::Result;
@@ -58,10 +58,10 @@ impl StreamingMessage {
         self.0.length
     }
 
-    /// STREAMING, or STALLED if nothing was appended for the time that the setting `INTERRUPTED_SECONDS` says (30 seconds
+    /// STREAMING, or STALLED if nothing was appended for the time that the setting `STALLED_SECONDS` says (30 seconds
     /// by default). A stalled message can still be continued, finished or discarded.
     async fn state(&self, ctx: &Context<'_>) -> Result<MessageState> {
-        let patience = caller(ctx)?.services.limits.interrupted_seconds;
+        let patience = caller(ctx)?.services.limits.stalled_seconds;
         let stands = (clock::now() - self.0.last_append_at).num_seconds();
         let is_stalled = u64::try_from(stands).is_ok_and(|stands| stands >= patience);
         Ok(if is_stalled { MessageState::Stalled } else { MessageState::Streaming })

@@ -11,11 +11,11 @@ use crate::domain::edit::{Changed, Heads};
 use crate::domain::sync::SyncFile;
 use crate::domain::{Services, access, file, project};
 use crate::model::actor::Actor;
+use crate::model::enums::FileType;
 use crate::model::error::{Error, Result};
 use crate::model::file::{FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::merge::{MAX_STEPS, merge_contents};
-use crate::model::names::FileType;
 use crate::model::path::FilePath;
 use crate::storage::file_snapshot;
 
