@@ -26,20 +26,20 @@ struct CreateSnapshotInput {
     session_id: Option<ID>,
     /// The message that the snapshot is made for.
     message_id: Option<ID>,
-    /// What to call the state.
+    /// The displayed name.
     name: Option<String>,
-    /// What the state is about.
+    /// A description of the state.
     description: Option<String>,
 }
 
-/// What changes of a snapshot; what is left out stays.
+/// Changes of a snapshot. Absent fields are unchanged.
 #[derive(InputObject)]
 struct UpdateSnapshotInput {
     /// The snapshot to change.
     snapshot_id: ID,
-    /// What to call the state. Null removes it; the snapshot of a checkpoint then has its first name again.
+    /// The displayed name. Null removes it; a checkpoint's snapshot then gets its automatic name again.
     name: MaybeUndefined<String>,
-    /// What the state is about. Null removes it.
+    /// A description of the state. Null removes it.
     description: MaybeUndefined<String>,
 }
 
@@ -50,65 +50,65 @@ struct DeleteSnapshotInput {
     snapshot_id: ID,
 }
 
-/// What making or changing a snapshot answers.
+/// Result of creating or changing a snapshot.
 #[derive(SimpleObject)]
 struct SnapshotPayload {
     /// The snapshot after the write.
     snapshot: ProjectSnapshot,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
-/// What deleting a snapshot answers.
+/// Result of deleting a snapshot.
 #[derive(SimpleObject)]
 struct DeleteSnapshotPayload {
-    /// The id of the snapshot that is gone.
+    /// The id that the snapshot had, for removal from the client's cache.
     deleted_snapshot_id: ID,
     /// The project after the write.
     project: Project,
-    /// The revision that was made.
+    /// The new revision.
     revision: i32,
 }
 
-/// A snapshot to go back to.
+/// A snapshot, and which parts to restore.
 #[derive(InputObject)]
 struct RestoreSnapshotInput {
-    /// The snapshot to go back to.
+    /// The snapshot whose state is restored.
     snapshot_id: ID,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
+    /// and nothing is written.
     expected_revision: Option<i32>,
-    /// What goes back: the files, a conversation, or both.
+    /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only what is written at these paths and below them; everywhere by default. What is elsewhere stays as it is.
+    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, if one does; by default a checkpoint's own. With the scope FILES:
-    /// only what this session wrote goes back, and what others wrote since stays.
+    /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
+    /// the writes of this session, and keeps later writes of others.
     session_id: Option<ID>,
 }
 
-/// A revision to go back to.
+/// A revision, and which parts to restore.
 #[derive(InputObject)]
 struct RestoreRevisionInput {
     /// The project to restore.
     project_id: ID,
-    /// The number of the revision to go back to.
+    /// The number of the revision to restore.
     revision: i32,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
+    /// and nothing is written.
     expected_revision: Option<i32>,
-    /// What goes back: the files, a conversation, or both.
+    /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only what is written at these paths and below them; everywhere by default. What is elsewhere stays as it is.
+    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, if one does; by default a checkpoint's own. With the scope FILES:
-    /// only what this session wrote goes back, and what others wrote since stays.
+    /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
+    /// the writes of this session, and keeps later writes of others.
     session_id: Option<ID>,
 }
 
-/// What of a project goes back.
+/// The parts of a project to restore.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 enum RestoreScope {
     /// Only the files of the project.
@@ -119,58 +119,60 @@ enum RestoreScope {
     Both,
 }
 
-/// A revision to take back.
+/// A revision to undo.
 #[derive(InputObject)]
 struct UndoInput {
     /// The project to change.
     project_id: ID,
-    /// The revision. Without it and without `messageId`, the newest change that is not taken back.
+    /// The revision to undo. By default (and without `messageId`) the newest change that is not undone.
     revision: Option<i32>,
-    /// Takes back all that was written for this message, in one revision; in place of `revision`.
+    /// Undoes everything that was written for this message, in one revision; instead of `revision`.
     message_id: Option<ID>,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
+    /// and nothing is written.
     expected_revision: Option<i32>,
 }
 
-/// What to do again.
+/// A project in which to redo a change.
 #[derive(InputObject)]
 struct RedoInput {
-    /// The project in which the newest undo is taken back.
+    /// The project in which to undo the newest undo.
     project_id: ID,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
+    /// and nothing is written.
     expected_revision: Option<i32>,
 }
 
-/// What an undo answers.
+/// Result of an undo.
 #[derive(SimpleObject)]
 struct UndoPayload {
     /// The project after the write.
     project: Project,
     /// What changed.
     changes: Vec<CodeChange>,
-    /// Files now, folders not counted.
+    /// The number of files after it, without folders.
     file_count: i32,
-    /// SHA-256 over the files now; see `ProjectSnapshot.manifestSha256`.
+    /// SHA-256 over the files after it; see `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,
-    /// The number of hidden messages that are listed again.
+    /// The number of messages that are shown again.
     shown_messages: i32,
     /// The number of messages that are hidden again, by the undo of an undo.
     hidden_messages: i32,
-    /// The revision that was made.
+    /// The new revision.
     revision: i32,
 }
 
-/// What going back answers.
+/// Result of a restore.
 #[derive(SimpleObject)]
 struct RestorePayload {
     /// The project after the write.
     project: Project,
-    /// The state before. If nothing had to change it is the present one, and this snapshot of it is not kept unless it is the one
-    /// that was asked for: nothing lists or finds it.
+    /// A snapshot of the state before. If nothing changed, it describes the present state and is not stored, unless it
+    /// is the requested snapshot.
     backup: ProjectSnapshot,
     /// What changed.
     changes: Vec<CodeChange>,
-    /// Files now, folders not counted.
+    /// The number of files after it, without folders.
     file_count: i32,
     /// SHA-256 over the files now. If all files went back, it is that of the restored state. See `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,

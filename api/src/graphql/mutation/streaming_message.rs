@@ -23,7 +23,7 @@ pub struct StreamingMessageMutation;
 struct StartMessageInput {
     /// The session to write in: one of the caller's own that has not ended.
     session_id: ID,
-    /// Who speaks.
+    /// The sender's role.
     role: MessageRole,
     /// What the AI knows; `{}` by default.
     context_data: Option<Json>,
@@ -53,7 +53,7 @@ struct FinishMessageInput {
     message_id: ID,
     /// The size that the text must have, in bytes of UTF-8. If it has another, the answer is CONFLICT.
     length: Option<i32>,
-    /// Whether it marks the present state of the files. A checkpoint of the assistant makes a snapshot.
+    /// Whether it marks the present state of the files. A checkpoint of the assistant creates a snapshot.
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
     /// Data of the client, in place of what `startMessage` was given.
@@ -70,7 +70,7 @@ struct DiscardMessageInput {
 /// How far a message is.
 #[derive(SimpleObject)]
 struct StreamingMessagePayload {
-    /// The id that the message has once it is finished.
+    /// The id of the finished message.
     message_id: ID,
     /// The message as it is being written; null once it is finished or discarded.
     streaming_message: Option<StreamingMessage>,
