@@ -170,15 +170,16 @@ struct RestorePayload {
     /// A snapshot of the state before. If nothing changed, it describes the present state and is not stored, unless it
     /// is the requested snapshot.
     backup: ProjectSnapshot,
-    /// What changed.
+    /// The changes of files.
     changes: Vec<CodeChange>,
     /// The number of files after it, without folders.
     file_count: i32,
-    /// SHA-256 over the files now. If all files went back, it is that of the restored state. See `ProjectSnapshot.manifestSha256`.
+    /// SHA-256 over the files after it; after a complete restore, the hash of the restored state. See
+    /// `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,
     /// The number of messages that were hidden.
     hidden_messages: i32,
-    /// The revision that was made, or the present one if nothing had to change.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -209,7 +210,7 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Changes the name or the description of a snapshot. Its state stays.
+    /// Changes the name or the description of a snapshot. Its state is unchanged.
     async fn update_snapshot(
         &self,
         ctx: &Context<'_>,
@@ -225,8 +226,8 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Deletes a snapshot: nothing lists or finds it any more. The revision that it named stays, and `restoreRevision` goes back to
-    /// it. The id of a message that is a checkpoint names the same moment as before.
+    /// Deletes a snapshot, which is then no longer listed or found. Its revision is kept, and `restoreRevision` can
+    /// restore it. The id of a checkpoint's message identifies the same moment as before.
     async fn delete_snapshot(
         &self,
         ctx: &Context<'_>,
@@ -242,13 +243,13 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
-    /// named 'Pre-restore backup'. Files that are as they were get no new version; if all are, nothing is
-    /// written. `Project.restorePreview` is the dry run.
+    /// Makes the files equal to the snapshot's: deletes later files and restores deleted ones, after creating a
+    /// snapshot named 'Pre-restore backup'. Unchanged files get no new version; if all are unchanged, nothing is
+    /// written. `Project.restorePreview` shows the result in advance.
     async fn restore_snapshot(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The snapshot, and what goes back.")] input: RestoreSnapshotInput,
+        #[graphql(desc = "The snapshot, and what to restore.")] input: RestoreSnapshotInput,
     ) -> Attempt<RestorePayload> {
         attempt(async {
             let goal = Goal::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
@@ -261,7 +262,7 @@ impl SnapshotMutation {
     async fn restore_revision(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The revision, and what goes back.")] input: RestoreRevisionInput,
+        #[graphql(desc = "The revision, and what to restore.")] input: RestoreRevisionInput,
     ) -> Attempt<RestorePayload> {
         attempt(async {
             let goal = Goal::Revision(ProjectId::parse(&input.project_id, "projectId")?, input.revision);
@@ -270,17 +271,17 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Takes back a revision that changed files or the project's own fields (`updateProject`), a restore or another undo included:
-    /// what it made goes, what it removed comes back, fields are as before; messages that it hidden are listed again, and
-    /// the reverse. Without arguments it goes back step by step: each time it takes back the newest change that is not taken back.
-    /// What was changed since elsewhere stays, in other lines of the same file too. If later changes are in the way nothing is
-    /// written, and the answer is CONFLICT with extensions { paths, files: [{ path, currentVersion, currentHash, merge }] }, and
-    /// for one file { merge } as of a stale write. The same if nothing is left of what was named. Only its author takes
-    /// back what hid messages of a conversation.
+    /// Undoes a revision that changed files or the project's own fields (`updateProject`), including restores and other
+    /// undos: removes what it created, restores what it deleted, resets fields, shows messages that it hid, and the
+    /// reverse. Without arguments it goes back step by step: each call undoes the newest change that is not undone.
+    /// Later changes elsewhere are kept, including those in other lines of the same files. If later changes are in the
+    /// way, nothing is written, and the error is CONFLICT with extensions { paths, files: [{ path, currentVersion,
+    /// currentHash, merge }] }, and for one file { merge } as for a stale write. It is also CONFLICT if the revision is
+    /// already undone. Only the author of a session can undo a revision that hid its messages.
     async fn undo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The project, and what to take back.")] input: UndoInput,
+        #[graphql(desc = "The project, and what to undo.")] input: UndoInput,
     ) -> Attempt<UndoPayload> {
         attempt(async {
             let taken = match (input.revision, input.message_id) {
@@ -293,7 +294,7 @@ impl SnapshotMutation {
         .await
     }
 
-    /// The reverse of `undo`: takes back the newest undo that is not taken back, so that its change is there again.
+    /// The reverse of `undo`: undoes the newest undo that is not undone, so that its change is effective again.
     async fn redo(
         &self,
         ctx: &Context<'_>,
@@ -318,7 +319,7 @@ async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i3
     })
 }
 
-/// What a field that can be removed changes to; `None` if it stays.
+/// The change of a removable field; `None` keeps it.
 fn change(field: MaybeUndefined<String>) -> Option<Option<String>> {
     match field {
         MaybeUndefined::Undefined => None,

@@ -49,7 +49,7 @@ impl Collaborator {
     }
 }
 
-/// An invitation to an e-mail address, as the owner of the project sees it. It says nothing of whether anybody has the address.
+/// An invitation of an e-mail address, as the project's owner sees it.
 pub struct EmailInvitation(pub model::EmailInvitation);
 
 /// An invitation of an e-mail address, as the project's owner sees it. It does not reveal whether a user has this
