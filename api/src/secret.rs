@@ -181,7 +181,7 @@ mod tests {
             for mode in [0o640, 0o604, 0o620] {
                 std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
                 let message = own_secret(&path).unwrap_err().to_string();
-                assert!(message.contains("others") && !message.contains(&made), "{message}");
+                assert!(message.contains("other users") && !message.contains(&made), "{message}");
             }
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         }

@@ -1,8 +1,8 @@
-//! CPU-bound work: diffs, blame, merges, and encoding. It runs outside the threads that serve requests. Work on many
+//! CPU-bound work: diffs, blame, merges, encoding, and decompression. It runs outside the threads that serve requests. Work on many
 //! bytes is limited to one task per processor, so that other work is not delayed.
 
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -15,6 +15,12 @@ const MANY_BYTES: usize = 256 * 1024;
 static TURNS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)));
 static WAITING: AtomicUsize = AtomicUsize::new(0);
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
+/// The number of tasks that got a permit so far.
+pub fn started() -> u64 {
+    STARTED.load(Ordering::Relaxed)
+}
 
 /// The number of tasks that wait for a permit.
 pub fn waiting() -> usize {
@@ -32,6 +38,7 @@ pub async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Sen
     let waiting = Waiting::new();
     let turn = TURNS.acquire().await.map_err(Error::internal)?;
     drop(waiting);
+    STARTED.fetch_add(1, Ordering::Relaxed);
     // Hold the permit until the work ends, even if its caller has gone.
     let work = move || {
         let _turn = turn;

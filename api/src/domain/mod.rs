@@ -3,6 +3,7 @@
 //!
 //! Reads have no use cases: the modules here re-export the functions of `storage`.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,7 @@ impl Services {
     /// All metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
         self.db.count_connections();
+        self.metrics().heavy_tasks.inner().store(heavy::started(), Ordering::Relaxed);
         self.metrics().heavy_waiting.set(i64::try_from(heavy::waiting()).unwrap_or(i64::MAX));
         self.metrics().text()
     }

@@ -1,6 +1,6 @@
 //! The schema, built without a database.
 
-use async_graphql::{SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
 
 use super::guard;
 use super::mutation::Mutation;
@@ -23,9 +23,6 @@ pub type AppSchema = Schema<Query, Mutation, Subscription>;
 pub fn build(limits: &Limits) -> AppSchema {
     let schema = describe(Schema::build(Query::default(), Mutation::default(), Subscription))
         .limit_complexity(limits.max_query_complexity);
-    // `document` has already validated all documents, so the library's validation rules are disabled, except for
-    // complexity.
-    let schema = schema.validation_mode(ValidationMode::Fast);
     // The library also limits the nesting of fields and fragments; the guard is stricter and comes first.
     let schema = schema.limit_recursive_depth(limits.max_query_depth.saturating_mul(guard::NESTING));
     // Suggestions for misspelt names would reveal the schema.
