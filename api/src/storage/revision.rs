@@ -12,10 +12,10 @@ use super::db::{Db, Size, Tx, fail, unknown};
 use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::actor::Actor;
+use crate::model::enums::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::ids::{AgentConfigurationId, FileId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
-use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 
 /// Identifies the project of a write.
 #[derive(Clone, Copy)]

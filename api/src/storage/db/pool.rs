@@ -1,8 +1,8 @@
-//! Connections that are kept: who waits for one is served in the order of coming, and the one used last is used next, so that
-//! those which nobody needs grow idle and are closed.
+//! The connection pool. Requests are served in order, and the connection used last is used next, so that unnecessary
+//! connections become idle and are closed.
 //!
-//! A connection comes back only in a state that is known. No round trip is spent on asking each whether it still works: a
-//! transaction that cannot be opened on one is opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
+//! Connections return in a known state. They are not pinged before use: if a transaction cannot be opened on one, it is
+//! opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,38 +20,38 @@ use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::fail_of;
 
-/// From which idle time on a connection is asked whether it works: what lies between may have forgotten it without a word.
+/// Idle time after which a connection is pinged: a device on the network path may have dropped it silently.
 const ASK_AFTER: Duration = Duration::from_secs(30);
 
-/// How long the answer may take.
+/// Timeout of the ping.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// How long a connection that was let go in the middle of something may take to be clean again, before it is closed.
+/// Time for an interrupted connection to become clean before it is closed.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
 
-/// How often a database that refuses connections for now is tried again.
+/// Pause before a connection is retried while the database refuses connections.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How often those who still use connections are looked for when the pool is closed.
+/// Interval of checks for used connections while the pool is closed.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) type Pool = managed::Pool<Connector>;
 
-/// Where connections go.
+/// The database to connect to.
 pub(super) enum Place {
     Postgres {
         options: Box<PgConnectOptions>,
-        /// What is said first on each connection.
+        /// Statements that are run first on each connection.
         settings: String,
     },
     Sqlite {
         options: Box<SqliteConnectOptions>,
-        /// The file that is meant; another at its path is not it.
+        /// The expected file; another one at its path is refused.
         file: Arc<OpenFile>,
     },
 }
 
-/// Makes connections and says which of them are kept.
+/// Opens connections and decides which are kept.
 pub(super) struct Connector {
     place: Place,
     acquire: Duration,
@@ -69,8 +69,8 @@ impl Connector {
         }
     }
 
-    /// A new connection. A database that does not take any just now, as while it restarts, is tried again for as long as a
-    /// request waits.
+    /// Opens a connection. Retries while the database refuses connections, for example during a restart, for as long as
+    /// a request waits.
     pub(super) async fn connect(&self) -> sqlx::Result<Connection> {
         let deadline = Instant::now() + self.acquire;
         loop {
@@ -93,9 +93,9 @@ impl Connector {
             }
             Place::Sqlite { options, file } => {
                 let mut connection = Connection::Sqlite(options.connect().await?);
-                // The first read opens what lies beside the file, by its name.
+                // The first read opens the files next to the database by their names.
                 connection.run("SELECT count(*) FROM sqlite_schema").await?;
-                // Opened by its name, it may be another by now.
+                // The file was opened by its name, so check that it is the expected one.
                 if file.is_there() {
                     Ok(connection)
                 } else {
@@ -105,13 +105,13 @@ impl Connector {
         }
     }
 
-    /// Connections to a file are few and stay: those that are open serve also when there is no file at its path any more.
+    /// Connections to a file are few and are kept: they work even if there is no file at its path any more.
     fn keeps(&self, metrics: &Metrics) -> bool {
         matches!(self.place, Place::Sqlite { .. }) || metrics.last_used() < self.idle && metrics.age() < self.lifetime
     }
 }
 
-/// Whether a database that refuses a connection so may take one soon.
+/// Whether a refused connection may succeed soon.
 fn is_passing(error: &sqlx::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     match error {
@@ -141,7 +141,7 @@ impl managed::Manager for Connector {
     }
 }
 
-/// A pool of up to so many connections. The first is made at once; to a file, all are.
+/// Opens a pool of at most `size` connections. Opens the first at once; for a file, all of them.
 pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     let (wait, period) = (connector.acquire, connector.idle.min(connector.lifetime) / 4);
     let pool = Pool::builder(connector)
@@ -161,7 +161,7 @@ pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     Ok(pool)
 }
 
-/// Closes connections that nobody has used for long, for as long as there is the pool.
+/// Closes idle connections, until the pool is dropped.
 async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
     loop {
         sleep(period).await;
@@ -175,7 +175,7 @@ async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
     }
 }
 
-/// Takes a connection out, once there is one.
+/// Takes a connection, waiting until one is free.
 pub(super) async fn take(pool: &Pool) -> Result<Object<Connector>> {
     pool.get().await.map_err(|error| match error {
         PoolError::Timeout(TimeoutType::Wait) => {
@@ -186,7 +186,7 @@ pub(super) async fn take(pool: &Pool) -> Result<Object<Connector>> {
     })
 }
 
-/// Makes a connection clean again that was let go in the middle of something, and gives it back; or closes it.
+/// Cleans an interrupted connection and returns it to the pool, or closes it.
 pub(super) fn settle(mut object: Object<Connector>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         drop(Object::take(object));
@@ -199,7 +199,7 @@ pub(super) fn settle(mut object: Object<Connector>) {
     });
 }
 
-/// Takes leave of the database. There is nobody to hear of an error.
+/// Closes a connection and ignores errors.
 pub(super) async fn close(connection: Connection) {
     let closing = async {
         match connection {
@@ -210,7 +210,7 @@ pub(super) async fn close(connection: Connection) {
     let _ = timeout(ANSWER_TIME, closing).await;
 }
 
-/// Closes every connection, as they come back.
+/// Closes all connections as they are returned.
 pub(super) async fn drain(pool: &Pool) {
     loop {
         for connection in pool.retain(|_, _| false).removed {
