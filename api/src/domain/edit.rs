@@ -53,6 +53,8 @@ pub(super) struct Edit {
     pub(super) mode: Option<FileMode>,
     /// The version of the same file whose lines come back.
     pub(super) restores: Option<i32>,
+    /// The highest number of a version that another file had at the path to which this one comes.
+    pub(super) others: i32,
 }
 
 /// The contents of a file after an edit.
@@ -87,7 +89,7 @@ impl Content {
 impl Edit {
     pub(super) fn create(path: FilePath, file_type: FileType, language: Option<String>, content: Content) -> Self {
         let change_type = ChangeType::Create;
-        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None }
+        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None, others: 0 }
     }
 
     pub(super) fn update(head: Head, content: Content) -> Self {
@@ -231,6 +233,8 @@ impl FileWrite {
                 .clone()
                 .or_else(|| before.filter(|file| keeps(file)).and_then(|file| file.language.clone()))
                 .or_else(|| is_file.then(|| language_of(&edit.path).map(str::to_owned)).flatten());
+            let version = before.map_or(0, |file| file.version) + 1;
+            let number = (before.map_or(0, File::number) + 1).max(edit.others + 1);
             let file = File {
                 id: before.map_or_else(|| FileId(clock::new_id()), |file| file.id),
                 project_id: project,
@@ -239,7 +243,8 @@ impl FileWrite {
                 language,
                 size_bytes: prepared.size,
                 mode,
-                version: before.map_or(0, |file| file.version) + 1,
+                version,
+                version_offset: number - version,
                 hash: prepared.hash,
                 is_deleted,
                 created_at: before.map_or(locked.at, |file| file.created_at),
@@ -250,8 +255,9 @@ impl FileWrite {
                 project_id: project,
                 file_id: file.id,
                 revision: locked.revision,
-                version: file.version,
-                follows: file.version - 1,
+                version,
+                version_offset: file.version_offset,
+                follows: version - 1,
                 path: edit.path,
                 change_type: edit.change_type,
                 additions: prepared.stat.additions,
@@ -319,22 +325,33 @@ impl Gathered {
     }
 }
 
-/// Lets what is made at the path of a deleted file be that file, as its next version: a path has one lineage.
+/// Lets what is made at the path of a deleted file be that file, as its next version: a path has one lineage. What comes to a path
+/// where another file was has a higher number than that had.
 async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> Result<()> {
-    let made = |edit: &&mut Edit| edit.head.is_none() && edit.change_type == ChangeType::Create;
-    let paths: Vec<FilePath> = edits.iter_mut().filter(made).map(|edit| edit.path.clone()).collect();
+    let arrives = |edit: &&mut Edit| matches!(edit.change_type, ChangeType::Create | ChangeType::Rename);
+    let paths: Vec<FilePath> = edits.iter_mut().filter(arrives).map(|edit| edit.path.clone()).collect();
     if paths.is_empty() {
         return Ok(());
     }
-    let deleted = file::deleted_at(tx, project, &paths).await?.into_iter();
-    // The last one is the newest.
-    let mut deleted: HashMap<(FilePath, FileType), Head> =
-        deleted.map(|head| ((head.file.path.clone(), head.file.file_type), head)).collect();
-    for edit in edits.iter().filter_map(|edit| edit.head.as_ref()) {
-        deleted.retain(|_, head| head.file.id != edit.file.id);
+    let mut ever: HashMap<FilePath, Vec<Head>> = HashMap::new();
+    for (path, head) in file::ever_at(tx, project, &paths).await? {
+        ever.entry(path).or_default().push(head);
     }
-    for edit in edits.iter_mut().filter(made) {
-        edit.head = deleted.remove(&(edit.path.clone(), edit.file_type));
+    let mut taken: HashSet<FileId> = edits.iter().filter_map(|edit| Some(edit.head.as_ref()?.file.id)).collect();
+    for edit in edits.iter_mut().filter(arrives) {
+        let Some(ever) = ever.get(&edit.path) else { continue };
+        if edit.head.is_none() {
+            let goes_on = |head: &&Head| {
+                let file = &head.file;
+                file.is_deleted && file.path == edit.path && file.file_type == edit.file_type && !taken.contains(&file.id)
+            };
+            // The last one is the newest.
+            edit.head = ever.iter().rev().find(goes_on).cloned();
+            taken.extend(edit.head.as_ref().map(|head| head.file.id));
+        }
+        let own = edit.head.as_ref().map(|head| head.file.id);
+        let others = ever.iter().filter(|head| Some(head.file.id) != own);
+        edit.others = others.map(|head| head.file.number()).max().unwrap_or_default();
     }
     Ok(())
 }

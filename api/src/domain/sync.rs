@@ -235,7 +235,7 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
     let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
     let of_path = |path: &FilePath, head: Option<&Head>| FileConflict {
         path: path.as_str().to_owned(),
-        current_version: head.map(|head| head.file.version),
+        current_version: head.map(|head| head.file.number()),
         current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
         merge: None,
     };

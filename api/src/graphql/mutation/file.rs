@@ -58,7 +58,8 @@ struct UpdateFileInput {
     content_base64: Option<Base64>,
     /// What it is to a file system from now on; as before if it is left out. With it the contents may be left out.
     mode: Option<FileMode>,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, or another file is there, nothing is written and the answer
+    /// is CONFLICT.
     expected_version: Option<i32>,
     /// The session in which the file is changed.
     session_id: Option<ID>,
@@ -77,7 +78,8 @@ struct RenameFileInput {
     path: String,
     /// The new path. What is below a folder moves with it.
     new_path: String,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, or another file is there, nothing is written and the answer
+    /// is CONFLICT.
     expected_version: Option<i32>,
     /// The session in which the file is moved.
     session_id: Option<ID>,
@@ -94,7 +96,8 @@ struct DeleteFileInput {
     project_id: ID,
     /// The path of the file or folder.
     path: String,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, or another file is there, nothing is written and the answer
+    /// is CONFLICT.
     expected_version: Option<i32>,
     /// The session in which the file is deleted.
     session_id: Option<ID>,
@@ -113,7 +116,8 @@ struct RevertFileInput {
     snapshot_id: Option<ID>,
     /// The number of the version to go back to.
     version: Option<i32>,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// The version that the caller read. If the file has another by now, or another file is there, nothing is written and the answer
+    /// is CONFLICT.
     expected_version: Option<i32>,
     /// The session in which the file is changed.
     session_id: Option<ID>,

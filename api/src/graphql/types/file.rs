@@ -159,9 +159,11 @@ impl ProjectFile {
         file.hash.map(|_| file.mode.into())
     }
 
-    /// The number of its newest version, from 1. Pass it as `expectedVersion`. 0 for a folder that was never made.
+    /// The number of its newest version, for `expectedVersion`. It begins at 1 and grows by 1 with each version; at a path where
+    /// another file was, it goes on above the numbers of that one, so that no two versions at a path have the same. 0 for a folder that
+    /// was never made.
     async fn version(&self) -> i32 {
-        self.0.version()
+        self.0.number()
     }
 
     /// SHA-256 of the bytes, lower-case hex; null for a folder and for a deleted file.
@@ -358,9 +360,10 @@ impl FileSnapshot {
         file_of(ctx, self.0.file_id).await
     }
 
-    /// Its number, from 1, without gaps.
+    /// Its number: the first of a file is 1, and each is by 1 higher than the one before. At a path where another file was, it goes on
+    /// above the numbers of that one.
     async fn version(&self) -> i32 {
-        self.0.version
+        self.0.number()
     }
 
     /// The revision of the project that made it.
