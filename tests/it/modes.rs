@@ -37,6 +37,48 @@ tests::on_both! {
         assert_eq!(project.revision().await, 1);
     }
 
+    async fn a_sync_without_contents_keeps_them(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Modes").await;
+        project.create_file("a", "precious\n").await;
+        project.write("createFile", json!({ "path": "folder", "type": "FOLDER" }), "revision").await;
+        for (file, mode) in [(json!({ "path": "a", "mode": "EXECUTABLE" }), "MERGE"), (json!({ "path": "a", "content": null, "mode": "FILE" }), "MIRROR")] {
+            let synced = project.write("syncFiles", json!({ "files": [file], "mode": mode }), "updated changes { additions deletions file { content mode } }").await;
+            let change = json!({ "additions": 0, "deletions": 0, "file": { "content": "precious\n", "mode": file["mode"] } });
+            assert_eq!(synced, json!({ "updated": 1, "changes": [change] }) , "{file}");
+            project.write("syncFiles", json!({ "files": [{ "path": "folder", "type": "FOLDER" }, { "path": "b", "content": "b" }] }), "revision").await;
+        }
+        let again = project.write("syncFiles", json!({ "files": [{ "path": "a", "mode": "FILE" }] }), "unchanged revision").await;
+        let revision = project.revision().await;
+        assert_eq!(again, json!({ "unchanged": 1, "revision": revision }));
+
+        // Without a mode there is nothing to do, and a new file has no contents to keep.
+        for file in [
+            json!({ "path": "a" }), json!({ "path": "a", "content": null }), json!({ "path": "a", "contentBase64": null, "language": "c" }),
+            json!({ "path": "new" }), json!({ "path": "new", "mode": "EXECUTABLE" }), json!({ "path": "folder", "mode": "EXECUTABLE" }),
+            json!({ "path": "folder", "mode": "SYMLINK", "type": "FILE" }),
+        ] {
+            for mode in ["MERGE", "MIRROR"] {
+                let input = json!({ "files": [{ "path": "first", "content": "" }, file], "mode": mode });
+                let refused = project.mutate("syncFiles", input, "revision").await;
+                if (&file["path"], mode) == (&json!("folder"), "MERGE") {
+                    assert_eq!(refused.error_code(), "CONFLICT");
+                    continue;
+                }
+                assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "files[1].content"), "{file}");
+                assert_eq!(refused.error()["message"], "Give `content` or `contentBase64`.");
+            }
+        }
+        assert_eq!(project.revision().await, revision);
+
+        // A stale change of a mode names its file.
+        let seen = project.revision().await;
+        project.write("updateFile", json!({ "path": "a", "mode": "SYMLINK" }), "revision").await;
+        let input = json!({ "files": [{ "path": "a", "mode": "EXECUTABLE" }], "expectedRevision": seen });
+        let refused = project.mutate("syncFiles", input, "revision").await;
+        assert_eq!(refused.error_code(), "CONFLICT");
+        assert_eq!(each(&refused.error()["extensions"]["files"], "path"), [json!("a")]);
+    }
+
     async fn modes_follow_every_write(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Modes").await;
         project.write("createFile", json!({ "path": "run.sh", "content": "#!/bin/sh\n", "mode": "EXECUTABLE" }), "revision").await;

@@ -130,7 +130,8 @@ struct RevertFileInput {
 struct FileInput {
     /// The path of the file. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes.
     path: String,
-    /// Its text, at most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default).
+    /// Its text, at most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default). A file needs `content` or
+    /// `contentBase64`; one that is there already may have `mode` alone, and keeps its contents.
     content: Option<String>,
     /// Its bytes, in place of `content`, if they are not text.
     content_base64: Option<Base64>,
