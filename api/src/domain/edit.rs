@@ -372,9 +372,6 @@ fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>
         return Err(Error::not_found("message in this session", "messageId"));
     }
     policy::may_write_in_session(found.author_id, write.writer.actor.user_id)?;
-    if !found.is_active {
-        return Err(super::chat::ended(if context.session_id.is_some() { "sessionId" } else { "messageId" }));
-    }
     Ok(Some(found))
 }
 

@@ -27,7 +27,7 @@ fn publish(writer: &Writer, project: ProjectId) {
 /// Begins a message. Returns it, or the progress of the one that was begun under the same idempotency key.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended, a deleted project, or
+/// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a deleted project or
 /// too many streaming messages; `PayloadTooLarge` for a value over the limit.
 pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress> {
     let limits = writer.limits();
@@ -44,9 +44,6 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
     }
     if place.status == ProjectStatus::Deleted {
         return Err(project_is_deleted("sessionId"));
-    }
-    if !place.is_active {
-        return Err(chat::ended("sessionId"));
     }
     let most = limits.max_streaming_messages;
     if usize::try_from(place.streaming).is_ok_and(|streaming| streaming >= most) {
@@ -112,7 +109,7 @@ fn length_of(text: &str) -> i32 {
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` for anyone but its author; `Conflict` if the text is not what is there, or begins after its
-/// end, and if the message is finished, its session has ended or its project is deleted; `BadInput` for an offset that
+/// end, and if the message is finished or its project is deleted; `BadInput` for an offset that
 /// cannot be; `PayloadTooLarge` over a limit.
 pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let limits = writer.limits();
@@ -163,9 +160,6 @@ async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
     if state.status == ProjectStatus::Deleted {
         return Err(project_is_deleted(FIELD));
     }
-    if !state.is_active {
-        return Err(chat::ended(FIELD));
-    }
     let message = if chunk.offset == length {
         // What was in its way is over now.
         "Another write came first; send the chunk again.".to_owned()
@@ -194,7 +188,7 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
 /// Adds a streaming message to the history, as [`chat::add_message`] would. One that is finished stays as it is.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` if it has not that length, its session has ended or its
+/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` if it has not that length or its
 /// project is deleted; `PayloadTooLarge` for a value over the limit.
 pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
@@ -216,10 +210,6 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     if finish.length.is_some_and(|expected| expected != length) {
         let message = format!("The message has {length} bytes.");
         return Err(conflict("length", message, length));
-    }
-    let session = messages::conversation(tx, write.locked.id, Some(held.session_id), None).await?;
-    if !session.ok_or_else(|| Error::not_found("message", FIELD))?.is_active {
-        return Err(chat::ended(FIELD));
     }
     // Its key may have been given to another message meanwhile; the text is worth more.
     let key = match key {

@@ -521,8 +521,6 @@ pub struct Conversation {
     pub session_id: SessionId,
     /// Whose session it is.
     pub author_id: UserId,
-    /// Whether it goes on.
-    pub is_active: bool,
     /// The message, where the write named one.
     pub message_id: Option<MessageId>,
     /// The snapshot that the message's checkpoint made.
@@ -541,7 +539,7 @@ pub async fn conversation(
     message: Option<MessageId>,
 ) -> Result<Option<Conversation>> {
     let mut sql = Sql::new(
-        "SELECT s.id AS session_id, s.user_id, s.is_active, m.id AS message_id, n.id AS snapshot_id FROM chat_sessions s \
+        "SELECT s.id AS session_id, s.user_id, m.id AS message_id, n.id AS snapshot_id FROM chat_sessions s \
          LEFT JOIN chat_messages m ON m.session_id = s.id AND m.id = ",
     );
     sql.bind(message.map(|id| id.0));
@@ -559,7 +557,6 @@ pub async fn conversation(
     Ok(Some(Conversation {
         session_id: SessionId(row.try_get("", "session_id").map_err(fail)?),
         author_id: UserId(row.try_get("", "user_id").map_err(fail)?),
-        is_active: row.try_get("", "is_active").map_err(fail)?,
         message_id: optional("message_id")?.map(MessageId),
         snapshot_id: optional("snapshot_id")?.map(ProjectSnapshotId),
     }))

@@ -38,7 +38,7 @@ struct SessionPayload {
 /// What a new message is made of.
 #[derive(InputObject)]
 struct AddMessageInput {
-    /// The session to add it to: one of the caller's own that has not ended.
+    /// The session to add it to: one of the caller's own. One that has ended takes the message and stays ended.
     session_id: ID,
     /// Who speaks.
     role: MessageRole,

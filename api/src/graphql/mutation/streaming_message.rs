@@ -21,7 +21,7 @@ pub struct StreamingMessageMutation;
 /// What a message that is to be written is made of.
 #[derive(InputObject)]
 struct StartMessageInput {
-    /// The session to write in: one of the caller's own that has not ended.
+    /// The session to write in: one of the caller's own. One that has ended takes the message and stays ended.
     session_id: ID,
     /// Who speaks.
     role: MessageRole,
