@@ -1,7 +1,8 @@
 //! How every write to files is done: what a mutation wants is a list of edits, and [`FileWrite::apply`] makes them one revision.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use super::write::{Noun, Rows, Write};
 use super::{Member, Tx, Writer, heavy, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
-use crate::model::error::{Conflict, Error, Result};
+use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::language::language_of;
@@ -291,11 +292,11 @@ impl Gathered {
         tx: &Tx,
         project: ProjectId,
         heads: &Heads,
-        mut edits: Vec<Edit>,
+        edits: Vec<Edit>,
         field: &'static str,
     ) -> Result<Self> {
-        edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
         check_tree(heads, &edits, field)?;
+        let mut edits = in_order(edits);
         continue_lineages(tx, project, &mut edits).await?;
         let (mut stored, mut hashes) = (Vec::new(), Vec::new());
         for edit in &edits {
@@ -343,7 +344,10 @@ async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> R
         if edit.head.is_none() {
             let goes_on = |head: &&Head| {
                 let file = &head.file;
-                file.is_deleted && file.path == edit.path && file.file_type == edit.file_type && !taken.contains(&file.id)
+                file.is_deleted
+                    && file.path == edit.path
+                    && file.file_type == edit.file_type
+                    && !taken.contains(&file.id)
             };
             // The last one is the newest.
             edit.head = ever.iter().rev().find(goes_on).cloned();
@@ -375,14 +379,96 @@ fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>
     Ok(Some(found))
 }
 
+/// From where to where a change takes a file; `None` for where it is not there.
+#[derive(Clone, Copy)]
+pub(super) struct Passage<'p> {
+    pub(super) from: Option<&'p FilePath>,
+    pub(super) to: Option<&'p FilePath>,
+}
+
+impl<'p> Passage<'p> {
+    /// The path of the change.
+    pub(super) fn path(&self) -> Option<&'p FilePath> {
+        self.to.or(self.from)
+    }
+
+    /// Where something was that is no longer there.
+    pub(super) fn left(&self) -> Option<&'p FilePath> {
+        self.from.filter(|_| self.from != self.to)
+    }
+
+    /// Where something is that was not there.
+    pub(super) fn reached(&self) -> Option<&'p FilePath> {
+        self.to.filter(|_| self.from != self.to)
+    }
+}
+
+impl Edit {
+    /// From where to where it takes its file.
+    pub(super) fn passage(&self) -> Passage<'_> {
+        let from = self.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted).map(|file| &file.path);
+        Passage { from, to: (self.change_type != ChangeType::Delete).then_some(&self.path) }
+    }
+}
+
 /// The order of the changes within one revision.
-pub(super) fn order(change_type: ChangeType) -> u8 {
+fn order(change_type: ChangeType) -> u8 {
     match change_type {
         ChangeType::Delete => 0,
         ChangeType::Rename => 1,
         ChangeType::Update => 2,
         ChangeType::Create => 3,
     }
+}
+
+/// The edits of one revision in the order in which they are made.
+pub(super) fn in_order(mut edits: Vec<Edit>) -> Vec<Edit> {
+    edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
+    arranged(edits, Edit::passage)
+}
+
+/// Changes in their order, but each after those that make room for it: what was at its new path, above it or below it leaves first, so
+/// that the diffs can be applied one after the other. In a circle the first comes first.
+pub(super) fn arranged<T>(changes: Vec<T>, passage: impl Fn(&T) -> Passage<'_>) -> Vec<T> {
+    let leavers: BTreeMap<&str, usize> =
+        changes.iter().enumerate().filter_map(|(at, change)| Some((passage(change).left()?.as_str(), at))).collect();
+    let makes_room = |change: &T| -> Vec<usize> {
+        let Some(to) = passage(change).reached() else { return Vec::new() };
+        let folder = format!("{}/", to.as_str());
+        let below = leavers
+            .range::<str, _>((Bound::Included(folder.as_str()), Bound::Unbounded))
+            .take_while(|(path, _)| path.starts_with(&folder));
+        let above = to.ancestors().filter_map(|folder| leavers.get(folder.as_str()).copied()).collect::<Vec<_>>();
+        leavers.get(to.as_str()).copied().into_iter().chain(above).chain(below.map(|(_, at)| *at)).collect()
+    };
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Waits,
+        Placed,
+    }
+    let (mut marks, mut places) = (vec![Mark::New; changes.len()], Vec::with_capacity(changes.len()));
+    for first in 0..changes.len() {
+        let mut stack = vec![first];
+        while let Some(at) = stack.last().copied() {
+            let (Some(mark), Some(change)) = (marks.get_mut(at), changes.get(at)) else { break };
+            match mark {
+                Mark::New => {
+                    *mark = Mark::Waits;
+                    let before = makes_room(change);
+                    stack.extend(before.into_iter().filter(|before| marks.get(*before) == Some(&Mark::New)));
+                }
+                Mark::Waits => {
+                    *mark = Mark::Placed;
+                    places.push(at);
+                    stack.pop();
+                }
+                Mark::Placed => drop(stack.pop()),
+            }
+        }
+    }
+    let mut changes: Vec<Option<T>> = changes.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|at| changes.get_mut(at)?.take()).collect()
 }
 
 /// Live files by their paths.
@@ -430,37 +516,52 @@ impl Heads {
 
 /// Checks that after the edits a path is one thing, and that nothing lies below a file.
 pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
-    let mut tree: HashMap<&FilePath, FileType> = HashMap::new();
-    for (path, head) in &heads.by_path {
-        tree.insert(path, head.file.file_type);
-    }
+    // What stays where it is, and what the edits bring there.
+    let (mut stays, mut comes): (BTreeMap<&FilePath, &File>, BTreeMap<&FilePath, FileType>) = Default::default();
+    stays.extend(heads.by_path.iter().map(|(path, head)| (path, &head.file)));
     for edit in edits {
         if let Some(head) = edit.head.as_ref().filter(|head| !head.file.is_deleted) {
-            tree.remove(&head.file.path);
+            stays.remove(&head.file.path);
         }
     }
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
-        if tree.insert(&edit.path, edit.file_type).is_some() {
+        let is_twice = comes.insert(&edit.path, edit.file_type).is_some();
+        if is_twice || stays.contains_key(&edit.path) {
             let message = format!("There is something at {:?} already.", edit.path.as_str());
-            return Err(taken(&edit.path, field, message));
+            return Err(taken(&edit.path, field, message, stays.get(&edit.path).copied()));
         }
     }
-    for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
+    let all = stays.keys().chain(comes.keys());
+    for path in all.filter(|path| path.as_str().contains('/')) {
         for folder in path.ancestors() {
-            if tree.get(&folder) == Some(&FileType::File) {
-                let message =
-                    format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
-                return Err(taken(&folder, field, message));
+            let (there, new) = (stays.get(&folder).copied(), comes.get(&folder));
+            if there.map(|file| file.file_type).or(new.copied()) != Some(FileType::File) {
+                continue;
             }
+            if there.is_none()
+                && let Some(below) = stays.get(*path)
+            {
+                let message = format!("A file cannot be at {:?}, since {:?} is there.", folder.as_str(), path.as_str());
+                return Err(taken(&folder, field, message, Some(below)));
+            }
+            let message = format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
+            return Err(taken(&folder, field, message, there));
         }
     }
     Ok(())
 }
 
-/// The conflict of an edit with what is at a path, or above it.
-fn taken(path: &FilePath, field: &'static str, message: String) -> Error {
+/// The conflict of an edit with what is at a path, above it or below it.
+fn taken(path: &FilePath, field: &'static str, message: String, in_the_way: Option<&File>) -> Error {
     let paths = vec![path.as_str().to_owned()];
-    Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, ..Conflict::default() }))
+    let in_the_way = in_the_way.map(|file| FileConflict {
+        path: file.path.as_str().to_owned(),
+        current_version: Some(file.number()),
+        current_hash: file.hash.map(hex::encode),
+        merge: None,
+    });
+    let files = in_the_way.into_iter().collect();
+    Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, files, ..Conflict::default() }))
 }
 
 /// Edits with everything that is to be written for them.

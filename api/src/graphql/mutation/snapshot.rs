@@ -75,8 +75,8 @@ struct DeleteSnapshotPayload {
 struct RestoreSnapshotInput {
     /// The snapshot to go back to.
     snapshot_id: ID,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// The revision that the caller read. If files have changed since, nothing is written and the answer is CONFLICT; with a
+    /// conversation that goes back, also if it has new messages. What else happened in the project does not count.
     expected_revision: Option<i32>,
     /// What goes back: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
@@ -95,8 +95,8 @@ struct RestoreRevisionInput {
     project_id: ID,
     /// The number of the revision to go back to.
     revision: i32,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// The revision that the caller read. If files have changed since, nothing is written and the answer is CONFLICT; with a
+    /// conversation that goes back, also if it has new messages. What else happened in the project does not count.
     expected_revision: Option<i32>,
     /// What goes back: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
@@ -128,7 +128,8 @@ struct UndoInput {
     revision: Option<i32>,
     /// Takes back all that was written for this message, in one revision; in place of `revision`.
     message_id: Option<ID>,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
+    /// The revision that the caller read. If what can be taken back has changed since, nothing is written and the answer is CONFLICT:
+    /// files, or the project's own fields. Messages do not count.
     expected_revision: Option<i32>,
 }
 
@@ -137,7 +138,8 @@ struct UndoInput {
 struct RedoInput {
     /// The project in which the newest undo is taken back.
     project_id: ID,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
+    /// The revision that the caller read. If what can be taken back has changed since, nothing is written and the answer is CONFLICT:
+    /// files, or the project's own fields. Messages do not count.
     expected_revision: Option<i32>,
 }
 

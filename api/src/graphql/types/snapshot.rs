@@ -111,7 +111,8 @@ impl ProjectSnapshot {
         Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
-    /// What differs between this snapshot and now, one entry a file, by path, ascending.
+    /// What differs between this snapshot and now, one entry a file, by path, ascending; what makes room for
+    /// another comes before it, so that the diffs can be applied one after the other.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
@@ -119,7 +120,9 @@ impl ProjectSnapshot {
         #[graphql(desc = "At most so many files. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
     ) -> Result<Vec<FileDiff>> {
         let (project, from, to) = (self.0.project_id, self.0.revision, i32::MAX);
         let with_contents = FileDiff::wants_contents(ctx.look_ahead());
