@@ -2,7 +2,7 @@
 //! are stored, refused ones are not, and writes continue once they can. `ANTIPHON_FAULT_ROUNDS` sets the number of
 //! rounds (100 takes a few minutes).
 
-use std::{env, time::Duration};
+use std::{env, process::Command, time::Duration};
 
 use antiphon::commands;
 use serde_json::Value;
@@ -213,5 +213,32 @@ fn nothing_is_lost_if_the_server_is_killed() {
         assert_eq!(wrong(&database).await, [""; 0]);
         println!("SQLite, kill -9: {all}");
         assert!(all.unknown > 0);
+    });
+}
+
+#[test]
+fn a_limit_on_file_sizes_makes_the_database_read_only() {
+    run_with_database(Kind::Sqlite, async |database| {
+        let server = ChildServer::start(&database);
+        let limit = |bytes: &str| {
+            let id = server.id().to_string();
+            let set = Command::new("prlimit").args(["--pid", &id, &format!("--fsize={bytes}:")]).status();
+            assert!(set.expect("prlimit (Debian's package util-linux)").success());
+        };
+        let client = server.user("ada@example.com");
+        let ledger = Ledger::begin(&client).await;
+        ledger.write_at_once(&client, WRITERS, WRITES).await;
+        limit("300000");
+        // Given writes beyond the limit, then they are refused …
+        while ledger.write(&client).await == Fate::Acknowledged {}
+        assert_eq!(ledger.write(&client).await, Fate::Refused("READ_ONLY".to_owned()));
+        says_read_only(&client, true).await;
+        compare(std::slice::from_ref(&ledger), &client, "beyond the limit", 1).await;
+        // … until the limit is lifted.
+        limit("unlimited");
+        recover(&ledger, &client).await;
+        compare(&[ledger], &client, "without the limit", 1).await;
+        server.stop();
+        assert_eq!(wrong(&database).await, [""; 0]);
     });
 }

@@ -1,5 +1,5 @@
-//! Given a server on a SQLite file, when the file is deleted or replaced, then no write is acknowledged that would be
-//! lost.
+//! Given a server on a SQLite file, when the file or one beside it is deleted, replaced or overwritten, then no write is
+//! acknowledged that would be lost.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use antiphon::commands;
 use sqlx::{Connection, SqliteConnection};
 use tests::{
-    database::Kind,
+    database::{Database, Kind},
     ledger::{Fate, Ledger},
     server::{ChildServer, run_with_database, settings},
 };
@@ -19,22 +19,23 @@ use super::disk_faults::{compare, recover, says_read_only, wrong};
 const WRITERS: usize = 4;
 const WRITES: usize = 6;
 
-fn moved(file: &Path) -> PathBuf {
-    file.with_extension("moved")
+fn beside(file: &Path, end: &str) -> PathBuf {
+    PathBuf::from(format!("{}{end}", file.display()))
 }
 
-/// No write is acknowledged if it goes to a file that is no longer at the database's path.
-fn refuse_without_the_file(replace: fn(&Path)) {
+/// No write is acknowledged if it goes to a file that is no longer at the database's path. `damage` gets the file and an earlier
+/// copy of it; `repair`, if that is possible, brings back everything.
+fn refuse_after(damage: fn(&Path, &Path), repair: Option<fn(&Path)>) {
     run_with_database(Kind::Sqlite, async |database| {
         let file = database.file().unwrap();
         let mut server = ChildServer::start(&database);
         let client = server.user("ada@example.com");
         let ledger = Ledger::begin(&client).await;
+        let copy = file.with_extension("copy");
+        fs::copy(&file, &copy).unwrap();
         ledger.write_at_once(&client, WRITERS, WRITES).await;
         // Given a replaced or missing file …
-        fs::copy(&file, file.with_extension("copy")).unwrap();
-        fs::rename(&file, moved(&file)).unwrap();
-        replace(&file);
+        damage(&file, &copy);
         // … then no write is acknowledged, and the server reports the problem …
         for _ in 0..5 {
             let fate = ledger.write(&client).await;
@@ -42,9 +43,17 @@ fn refuse_without_the_file(replace: fn(&Path)) {
         }
         assert_eq!(ledger.codes().iter().filter(|code| *code != "READ_ONLY").count(), 0, "{:?}", ledger.codes());
         says_read_only(&client, true).await;
+        assert_eq!(client.send("GET", "/readyz", &[], "").await.unwrap().status, 503);
+        let Some(repair) = repair else {
+            // … and does not write to a foreign file when it stops.
+            let before = fs::read(&file).unwrap();
+            server.stop();
+            assert!(fs::read(&file).unwrap() == before);
+            return;
+        };
         // … and once the file is back, everything is stored.
         server.kill();
-        fs::rename(moved(&file), &file).unwrap();
+        repair(&file);
         server = ChildServer::start(&database);
         let client = server.user("ada@example.com");
         recover(&ledger, &client).await;
@@ -54,21 +63,111 @@ fn refuse_without_the_file(replace: fn(&Path)) {
     });
 }
 
+fn move_away(file: &Path) {
+    fs::rename(file, file.with_extension("moved")).unwrap();
+}
+
+fn bring_back(file: &Path) {
+    fs::rename(file.with_extension("moved"), file).unwrap();
+}
+
 #[test]
 fn nothing_is_acknowledged_once_the_file_is_deleted() {
-    refuse_without_the_file(|_| {});
+    refuse_after(|file, _| move_away(file), Some(bring_back));
 }
 
 #[test]
 fn nothing_is_acknowledged_once_the_file_is_replaced() {
-    refuse_without_the_file(|file| fs::rename(file.with_extension("copy"), file).unwrap());
+    let replace = |file: &Path, copy: &Path| {
+        move_away(file);
+        fs::rename(copy, file).unwrap();
+    };
+    refuse_after(replace, Some(bring_back));
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_wal_is_moved() {
+    refuse_after(|file, _| move_away(&beside(file, "-wal")), Some(|file| bring_back(&beside(file, "-wal"))));
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_wal_is_deleted() {
+    refuse_after(|file, _| fs::remove_file(beside(file, "-wal")).unwrap(), None);
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_shm_is_deleted() {
+    refuse_after(|file, _| fs::remove_file(beside(file, "-shm")).unwrap(), None);
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_wal_is_replaced() {
+    let replace = |file: &Path, _: &Path| {
+        fs::remove_file(beside(file, "-wal")).unwrap();
+        fs::remove_file(beside(file, "-shm")).unwrap();
+        fs::write(beside(file, "-wal"), "").unwrap();
+        fs::write(beside(file, "-shm"), "").unwrap();
+    };
+    refuse_after(replace, None);
+}
+
+/// Copies all of the WAL into the file, from another process.
+async fn checkpoint(file: &Path) {
+    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[test]
+fn nothing_is_acknowledged_once_another_database_is_copied_over_the_file() {
+    run_with_database(Kind::Sqlite, async |other| {
+        let server = ChildServer::start(&other);
+        let client = server.user("eve@example.com");
+        // It is larger and newer than the one that it replaces.
+        Ledger::begin(&client).await.write_at_once(&client, WRITERS, 5 * WRITES).await;
+        server.stop();
+        run_overwrite(|_, other| other.to_owned(), &other.file().unwrap()).await;
+    });
+    run_with_database(Kind::Sqlite, async |text| {
+        fs::write(text.file().unwrap(), "This is no database.").unwrap();
+        run_overwrite(|_, text| text.to_owned(), &text.file().unwrap()).await;
+    });
+}
+
+#[test]
+fn nothing_is_acknowledged_once_a_backup_is_copied_over_the_file() {
+    run_with_database(Kind::Sqlite, async |unused| {
+        run_overwrite(|file, _| file.with_extension("copy"), &unused.file().unwrap()).await;
+    });
+}
+
+/// Overwrites the file of a server in place, which keeps its inode.
+async fn run_overwrite(source: fn(&Path, &Path) -> PathBuf, other: &Path) {
+    let database = Database::create(Kind::Sqlite).await;
+    let file = database.file().unwrap();
+    let server = ChildServer::start(&database);
+    let client = server.user("ada@example.com");
+    let ledger = Ledger::begin(&client).await;
+    // A checkpoint by another process is no overwrite.
+    checkpoint(&file).await;
+    fs::copy(&file, file.with_extension("copy")).unwrap();
+    ledger.write_at_once(&client, WRITERS, 5 * WRITES).await;
+    checkpoint(&file).await;
+    assert_eq!(ledger.write(&client).await, Fate::Acknowledged);
+    fs::copy(source(&file, other), &file).unwrap();
+    for _ in 0..5 {
+        assert_eq!(ledger.write(&client).await, Fate::Refused("READ_ONLY".to_owned()));
+    }
+    says_read_only(&client, true).await;
+    let before = fs::read(&file).unwrap();
+    server.stop();
+    assert!(fs::read(&file).unwrap() == before, "the server wrote to a foreign file");
 }
 
 #[test]
 fn a_file_next_to_the_wal_of_another_is_not_opened() {
     run_with_database(Kind::Sqlite, async |database| {
         let file = database.file().unwrap();
-        let beside = |end: &str| PathBuf::from(format!("{}{end}", file.display()));
         let mut server = ChildServer::start(&database);
         Ledger::begin(&server.user("ada@example.com")).await.write_at_once(&server.user("ada@example.com"), 2, 5).await;
         server.stop();
@@ -79,20 +178,18 @@ fn a_file_next_to_the_wal_of_another_is_not_opened() {
         let client = server.user("ada@example.com");
         let ledger = Ledger::begin(&client).await;
         ledger.write_at_once(&client, WRITERS, 25).await;
-        let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
+        checkpoint(&file).await;
         ledger.write_at_once(&client, WRITERS, 25).await;
         server.kill();
-        assert!(fs::metadata(beside("-wal")).unwrap().len() > 0);
+        assert!(fs::metadata(beside(&file, "-wal")).unwrap().len() > 0);
         // … when the backup is copied over the file and the WAL stays, then the file is not opened …
         fs::copy(&backup, &file).unwrap();
         let refused = commands::verify(&settings(&database.url(), &[]), None, &mut |_, _| {}).await;
         let refused = format!("{:?}", refused.expect_err("a file with another file's WAL"));
         assert!(refused.contains("-wal is another file's"), "{refused}");
         // … and without the WAL it is the backup.
-        fs::remove_file(beside("-wal")).unwrap();
-        fs::remove_file(beside("-shm")).unwrap();
+        fs::remove_file(beside(&file, "-wal")).unwrap();
+        fs::remove_file(beside(&file, "-shm")).unwrap();
         assert_eq!(wrong(&database).await, [""; 0]);
     });
 }

@@ -1,8 +1,10 @@
-//! The file of a SQLite database: that nobody else may read it, and that it is still the one at its path.
+//! The file of a SQLite database: only its owner can read it, and writes go only to the file that is at its path.
 
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
@@ -10,55 +12,118 @@ use sqlx::{Connection, SqliteConnection};
 use super::writer::beside;
 use crate::model::error::{Error, Result};
 
-/// Up to which size a file is checked if a log was left beside it. It takes about a second.
+/// Largest file that is checked if a log was left beside it, which takes about a second.
 const CHECKED_BYTES: u64 = 256 * 1024 * 1024;
 
-/// A file that is open, by what it is and not by its name.
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// The open file of a database, with what SQLite keeps beside it.
 pub(super) struct OpenFile {
     path: PathBuf,
-    identity: Option<(u64, u64)>,
+    identity: Option<Identity>,
+    /// Reads the header. It stays open as long as SQLite has the file: closing any descriptor of a file drops the locks that the
+    /// process holds on it.
+    file: Option<File>,
+    opened: OnceLock<Opened>,
+}
+
+/// State of the files once SQLite has opened them.
+struct Opened {
+    beside: [(PathBuf, Option<Identity>); 2],
+    /// The `application_id` of the database, and the one that the file had when it was opened: the new id of an old database can
+    /// still be in the log.
+    ids: [u32; 2],
+    newest: Mutex<Mark>,
+}
+
+/// What the header says about the file's age. Checkpoints write no older one. A smaller file has a new change counter (VACUUM).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    change_counter: u32,
+    pages: u32,
 }
 
 impl OpenFile {
-    /// Makes the file where there is none, for its owner alone; what SQLite puts beside it takes after it. Whatever keeps it from
-    /// being made keeps SQLite from opening it, which then says so.
+    /// Creates a missing file that only its owner can read; SQLite gives the files beside it the same mode. SQLite reports why a
+    /// file cannot be created when it opens it.
     pub(super) fn make(path: &Path) {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let _ = options.open(path);
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     }
 
     /// The file that is at the path now.
     pub(super) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: fs::metadata(path).ok().as_ref().and_then(identity) }
+        let identity = fs::metadata(path).ok().as_ref().map(identity);
+        Self { path: path.to_owned(), identity, file: File::open(path).ok(), opened: OnceLock::new() }
     }
 
-    /// Whether the file at the path is this one. One that cannot be looked at passes for it.
-    pub(super) fn is_there(&self) -> bool {
-        match fs::metadata(&self.path) {
-            Ok(metadata) => identity(&metadata) == self.identity,
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
+    /// Remembers what belongs to the file, once SQLite has opened it. `application_id` is the id of the database.
+    pub(super) fn remember(&self, application_id: u32) {
+        let beside = ["-wal", "-shm"].map(|end| {
+            let path = beside(&self.path, end);
+            let identity = fs::metadata(&path).ok().as_ref().map(identity);
+            (path, identity)
+        });
+        if let Some((id, newest)) = self.file.as_ref().and_then(header) {
+            self.opened.get_or_init(|| Opened { beside, ids: [id, application_id], newest: Mutex::new(newest) });
         }
     }
 
-    /// Makes sure that what is written goes to the file at the path, and not to one that nobody will find.
+    /// Whether the files at the paths are the open ones. A file that cannot be examined counts as the open one.
+    pub(super) fn is_there(&self) -> bool {
+        self.flaw().is_none()
+    }
+
+    /// Why a write would be lost.
+    fn flaw(&self) -> Option<&'static str> {
+        if !is_at(&self.path, self.identity) {
+            return Some("the database's file was moved, deleted or replaced while it was open");
+        }
+        let opened = self.opened.get()?;
+        if !opened.beside.iter().all(|(path, identity)| is_at(path, *identity)) {
+            return Some(
+                "a file beside the database's file (-wal, -shm) was moved, deleted or replaced while it was open",
+            );
+        }
+        let found = self.file.as_ref().and_then(header);
+        let mut newest = opened.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some((id, mark)) if opened.ids.contains(&id) && mark >= *newest => *newest = mark,
+            _ => return Some("the database's file was overwritten while it was open"),
+        }
+        None
+    }
+
+    /// Checks that a write goes to the file at the path.
     ///
     /// # Errors
-    /// `ReadOnly` where that is another file, or none.
+    /// `ReadOnly` if the write would be lost.
     pub(super) fn check(&self) -> Result<()> {
-        if self.is_there() {
-            return Ok(());
-        }
+        let Some(flaw) = self.flaw() else { return Ok(()) };
         let path = self.path.display();
-        tracing::error!(%path, "the database file was moved, deleted or replaced: nothing is written; put it back, or restart");
-        Err(Error::ReadOnly(
-            "Nothing can be written at the moment, reading works: the database's file was moved, deleted or replaced while it \
-             was open."
-                .to_owned(),
-        ))
+        tracing::error!(%path, "{flaw}: nothing is written; put back what was there, or restart");
+        Err(Error::ReadOnly(format!("Nothing can be written at the moment, reading works: {flaw}.")))
     }
+}
+
+/// The `application_id` and the mark of a database file; `None` if it is none.
+fn header(file: &File) -> Option<(u32, Mark)> {
+    let mut header = [0; 100];
+    file.read_exact_at(&mut header, 0).ok()?;
+    let number = |at: usize| Some(u32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
+    let mark = Mark { change_counter: number(24)?, pages: number(28)? };
+    header.starts_with(b"SQLite format 3\0").then_some((number(68)?, mark))
+}
+
+fn is_at(path: &Path, expected: Option<Identity>) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => Some(identity(&metadata)) == expected,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
 }
 
 /// Makes sure that a file and the log that was left beside it belong together: SQLite takes any log as the file's own.
@@ -92,17 +157,4 @@ pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
          the old log is left beside it. Move {path}-wal and {path}-shm away to use the file without the log, and run \
          `antiphon verify`. SQLite reports: {found}"
     )))
-}
-
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-/// Nothing tells files apart here: each passes for the one that was there.
-#[cfg(not(unix))]
-fn identity(_: &Metadata) -> Option<(u64, u64)> {
-    Some((0, 0))
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
@@ -100,6 +101,7 @@ impl Db {
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
         let (pool, writer) = if url.starts_with("sqlite:") {
+            ignore_file_size_signal();
             let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
             let options = sqlite_options(url)?;
@@ -313,6 +315,15 @@ impl Db {
     }
 }
 
+/// Makes a write beyond the limit on file sizes (`ulimit -f`) fail with an error. By default the signal ends the process.
+fn ignore_file_size_signal() {
+    const SIGXFSZ: i32 = 25;
+    // The handler stays for the life of the process.
+    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+        tracing::warn!(%error, "SIGXFSZ cannot be handled");
+    }
+}
+
 /// Readers of a SQLite file. They work and do not wait, so that more of them than there are processors only take turns; four is
 /// the most that was measured to serve better.
 fn readers_by_cores() -> usize {
@@ -380,6 +391,12 @@ pub fn postgres_options(url: &str) -> sqlx::Result<PgConnectOptions> {
             let options = if user.is_empty() { options } else { options.username(&decoded(user)) };
             password.map_or(options.clone(), |password| options.password(&decoded(password)))
         }
+    };
+    // In a URL an IPv6 address is in brackets, which are no part of it.
+    let address = parsed.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
+    let parsed = match address {
+        Some(address) => parsed.host(&address),
+        None => parsed,
     };
     // A default that servers have had since version 12, and a start-up parameter that pgbouncer refuses.
     Ok(parsed.extra_float_digits(None))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sea_orm::DbErr;
+use sea_orm::{DbErr, QueryResult};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
@@ -49,6 +49,7 @@ pub(super) struct Writer {
 
 /// What whoever has the turn has.
 struct Slot {
+    file: Arc<OpenFile>,
     /// Nothing where the connection was closed because its state was not certain.
     connection: Option<Connection>,
     group: Group,
@@ -104,8 +105,14 @@ impl Slot {
         Ok(())
     }
 
-    /// Commits what is in the open transaction and answers all who wait for it.
+    /// Commits the open transaction and sends the result to all of the group.
     async fn commit(&mut self) -> Result<()> {
+        if let Err(error) = self.file.check() {
+            // A COMMIT can also write to the file (a checkpoint).
+            self.connection = None;
+            self.group.tell(&Err(error.clone()));
+            return Err(error);
+        }
         let outcome = self.run("COMMIT").await;
         if outcome.is_err() {
             self.forget_commit().await;
@@ -187,8 +194,10 @@ impl Writer {
         limits: &DatabaseLimits,
     ) -> Result<Self> {
         let connect = async { Ok((connector.connect().await?, connector.connect().await?)) };
-        let (connection, anchor) = connect.await.map_err(|error| fail_of(&error))?;
+        let (mut connection, anchor) = connect.await.map_err(|error| fail_of(&error))?;
+        file.remember(identify(&mut connection).await.unwrap_or_default());
         let slot = Slot {
+            file: file.clone(),
             connection: Some(connection),
             group: Group::default(),
             connector,
@@ -259,9 +268,14 @@ impl Writer {
     /// Closes the connection, once nobody writes any more.
     pub(super) async fn close(&self) {
         let mut slot = self.slot.lock().await;
-        // The one that may write last: it brings the log into the file.
-        let (anchor, connection) = (slot.anchor.take(), slot.connection.take());
-        for connection in anchor.into_iter().chain(connection) {
+        let connections = [slot.anchor.take(), slot.connection.take()];
+        if !self.file.is_there() {
+            // The last connection that is closed copies the log into the file, which would damage a foreign one.
+            std::mem::forget(connections);
+            return;
+        }
+        // The writer is last: only it can copy the log into the file.
+        for connection in connections.into_iter().flatten() {
             close(connection).await;
         }
     }
@@ -270,6 +284,23 @@ impl Writer {
     pub(super) fn count(&self) -> (u32, usize) {
         self.slot.try_lock().map_or((1, 0), |slot| (1, usize::from(slot.connection.is_some())))
     }
+}
+
+/// The database's `application_id`. A database without one gets a random one, by which a foreign file in its place is detected.
+async fn identify(connection: &mut Connection) -> sqlx::Result<u32> {
+    const ASK: &str = "PRAGMA application_id";
+    let id = |rows: Vec<QueryResult>| rows.first().and_then(|row| row.try_get_by_index::<i32>(0).ok()).unwrap_or(0);
+    if id(connection.run(ASK).await?) == 0 {
+        connection.run("BEGIN IMMEDIATE").await?;
+        // Another process may have set it.
+        let set = match id(connection.run(ASK).await?) {
+            0 => format!("PRAGMA application_id = {}; COMMIT", rand::random_range(1..i32::MAX)),
+            _ => "COMMIT".to_owned(),
+        };
+        connection.run(set).await?;
+        connection.run("PRAGMA wal_checkpoint(PASSIVE)").await?;
+    }
+    Ok(id(connection.run(ASK).await?).cast_unsigned())
 }
 
 /// The path of what SQLite keeps beside a file.
