@@ -302,8 +302,15 @@ async fn shuffle(random: &mut tests::workload::Random, project: &Project) {
     let (path, other) = (place(random), place(random));
     match random.below(7) {
         0..=1 => {
-            let (mode, content) = if random.below(2) == 0 { ("SYMLINK", format!("to-{}", random.below(9))) } else { ("FILE", format!("{}\n1\n2\n3\n4\n", random.below(9))) };
-            let deletes: Vec<&str> = places.into_iter().filter(|place| place.starts_with(&format!("{path}/")) || path.starts_with(&format!("{place}/"))).collect();
+            let (mode, content) = if random.below(2) == 0 {
+                ("SYMLINK", format!("to-{}", random.below(9)))
+            } else {
+                ("FILE", format!("{}\n1\n2\n3\n4\n", random.below(9)))
+            };
+            let deletes: Vec<&str> = places
+                .into_iter()
+                .filter(|place| place.starts_with(&format!("{path}/")) || path.starts_with(&format!("{place}/")))
+                .collect();
             let file = json!({ "path": path, "content": content, "mode": mode });
             project.mutate("syncFiles", json!({ "files": [file], "deletes": deletes }), "revision").await;
         }

@@ -37,10 +37,12 @@ async fn assert_refused(project: &Project, seen: i64) {
 async fn assert_accepted(project: &Project, content: &str) {
     let seen = version(project, "a").await;
     let input = json!({ "path": "a", "content": content, "expectedVersion": seen });
-    let written = project.write("updateFile", input, "file { version content versions { totalCount nodes { version } } }").await;
+    let written =
+        project.write("updateFile", input, "file { version content versions { totalCount nodes { version } } }").await;
     let file = &written["file"];
     assert_eq!((number(&file["version"]), &file["content"]), (seen + 1, &json!(content)));
-    let numbers: Vec<i64> = file["versions"]["nodes"].as_array().unwrap().iter().map(|node| number(&node["version"])).collect();
+    let numbers: Vec<i64> =
+        file["versions"]["nodes"].as_array().unwrap().iter().map(|node| number(&node["version"])).collect();
     assert_eq!(file["versions"]["totalCount"], json!(numbers.len()));
     assert!(numbers.windows(2).all(|pair| pair[0] > pair[1]), "{numbers:?}");
 }
