@@ -132,7 +132,7 @@ impl Ids {
             ("renameFile", input(json!({ "projectId": project, "path": "secret.py", "newPath": "taken.py" }))),
             ("deleteFile", input(json!({ "projectId": project, "path": "secret.py" }))),
             ("revertFile", input(json!({ "fileId": file, "version": 1 }))),
-            ("syncFiles", input(json!({ "projectId": project, "files": [{ "path": "a.py" }] }))),
+            ("syncFiles", input(json!({ "projectId": project, "files": [{ "path": "a.py", "content": "" }] }))),
             ("createSnapshot", input(json!({ "projectId": project }))),
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("updateSnapshot", input(json!({ "snapshotId": snapshot, "name": "Taken" }))),

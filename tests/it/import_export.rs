@@ -473,7 +473,7 @@ tests::on_both! {
 
         // One path cannot be both written and deleted.
         let query = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
-        let input = json!({ "projectId": project, "files": [{ "path": "a.py" }], "deletes": ["b.py", "/a.py"] });
+        let input = json!({ "projectId": project, "files": [{ "path": "a.py", "content": "" }], "deletes": ["b.py", "/a.py"] });
         let refused = ada.gql(query, json!({ "input": input })).await;
         assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "deletes[1]"));
 

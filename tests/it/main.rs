@@ -73,6 +73,7 @@ mod transactions;
 mod travel;
 mod turns;
 mod usage;
+mod version_numbers;
 
 /// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.
 #[test]

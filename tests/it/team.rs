@@ -212,7 +212,7 @@ impl Scene {
             "`renameFile`" => here(json!({ "path": "a.py", "newPath": "new.py" })),
             "`deleteFile`" => here(json!({ "path": "a.py" })),
             "`revertFile`" => input(json!({ "fileId": self.file, "version": 1 })),
-            "`syncFiles`" => here(json!({ "files": [{ "path": "new.py" }] })),
+            "`syncFiles`" => here(json!({ "files": [{ "path": "new.py", "content": "" }] })),
             "`restoreSnapshot`" | "`deleteSnapshot`" => input(json!({ "snapshotId": self.snapshot })),
             "`updateSnapshot`" => input(json!({ "snapshotId": self.snapshot, "name": "New" })),
             "`restoreRevision`" => here(json!({ "revision": 2 })),

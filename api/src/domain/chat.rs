@@ -79,10 +79,11 @@ pub struct Added {
     pub revision: i32,
 }
 
-/// Adds a message. An assistant's checkpoint also creates a snapshot, in the same revision.
+/// Adds a message, also to an ended session, which stays ended. An assistant's checkpoint also creates a snapshot, in the
+/// same revision.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the session's author; `Conflict` if the session has ended;
+/// `NotFound`; `Forbidden` unless the actor is the session's author;
 /// `PayloadTooLarge` for a value over the limit.
 pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
     let limits = writer.limits();
@@ -102,9 +103,6 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
         let added = added_before(&write.tx, before).await?;
         return write.unchanged(added).await;
     }
-    if !session.is_active {
-        return Err(ended("sessionId"));
-    }
     let message = Message {
         id: MessageId(clock::new_id()),
         project_id: write.locked.id,
@@ -120,10 +118,6 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
         folded_revision: None,
     };
     add(write, message, new.idempotency_key).await
-}
-
-pub(super) fn ended(field: &'static str) -> Error {
-    Error::conflict(field, "The session has ended; start another.")
 }
 
 /// Whether a message creates a snapshot.

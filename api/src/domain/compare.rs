@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::edit::{Content, Edit, order};
+use super::edit::{Content, Edit, Passage, arranged};
 use super::file::{Contents, contents};
 use super::{Member, Services, Tx, access, heavy};
 use crate::model::diff::{self, LineOp, Stat};
@@ -52,6 +52,8 @@ pub struct Sides {
     pub old: Option<Arc<Vec<u8>>>,
     /// The content after.
     pub new: Option<Arc<Vec<u8>>>,
+    /// Whether, in the same set of changes, something else comes to where it was, or leaves where it is.
+    pub meets_others: bool,
 }
 
 impl Sides {
@@ -77,7 +79,10 @@ impl Sides {
         let (from, to) = (self.old_path.as_ref(), self.new_path.as_ref());
         let from = from.map(|path| Side { path: path.as_str(), mode: self.old_mode });
         let to = to.map(|path| Side { path: path.as_str(), mode: self.new_mode });
-        let diff = patch::unified(old, new, from, to);
+        let diff = match self.meets_others {
+            true => patch::unified_in_set(old, new, from, to),
+            false => patch::unified(old, new, from, to),
+        };
         if diff.is_empty() { diff } else { text + &diff }
     }
 
@@ -202,8 +207,18 @@ async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, content
     let side = |file: &Option<File>| {
         file.as_ref().and_then(|file| contents.get(&(between.project, file.hash?)).cloned()).transpose()
     };
-    let mut diffs = Vec::new();
-    for (old, new) in pairs {
+    fn passage((old, new): &Pair) -> Passage<'_> {
+        Passage { from: old.as_ref().map(|file| &file.path), to: new.as_ref().map(|file| &file.path) }
+    }
+    let mut pairs: Vec<Pair> = pairs.collect();
+    pairs.sort_by(|a, b| {
+        let (a, b) = (passage(a), passage(b));
+        (a.path(), a.to.is_some()).cmp(&(b.path(), b.to.is_some()))
+    });
+    let pairs = arranged(pairs, passage);
+    let meeting: Vec<bool> = meeting(pairs.iter().map(passage));
+    let mut diffs = Vec::with_capacity(pairs.len());
+    for ((old, new), meets_others) in pairs.into_iter().zip(meeting) {
         let sides = Sides {
             old: side(&old)?,
             new: side(&new)?,
@@ -211,15 +226,25 @@ async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, content
             new_path: new.as_ref().map(|file| file.path.clone()),
             old_mode: old.map(|file| file.mode).unwrap_or_default(),
             new_mode: new.map(|file| file.mode).unwrap_or_default(),
+            meets_others,
         };
         diffs.extend(sides.file_diff(between.with_contents).await?);
     }
-    // A path can have two entries: one file was deleted and another created.
-    diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
     Ok(diffs)
 }
 
-/// The changes that edits would make, in the form of [`diffs`], with or without contents.
+/// For each change of a set: whether another change takes the path that its file left, or leaves the path that it takes.
+fn meeting<'p>(passages: impl Iterator<Item = Passage<'p>> + Clone) -> Vec<bool> {
+    let left: HashSet<&FilePath> = passages.clone().filter_map(|passage| passage.left()).collect();
+    let reached: HashSet<&FilePath> = passages.clone().filter_map(|passage| passage.reached()).collect();
+    let meets = |passage: Passage<'_>| {
+        passage.left().is_some_and(|path| reached.contains(path))
+            || passage.reached().is_some_and(|path| left.contains(path))
+    };
+    passages.map(meets).collect()
+}
+
+/// The changes that edits would make, in the form of [`diffs`] and in the order of the edits, with or without contents.
 pub(super) async fn of_edits(tx: &Tx, wanted: &[(Member<'_>, Vec<Edit>, bool)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
     let mut hashes: HashSet<(Member<'_>, Hash)> = HashSet::new();
     for (project, edits, _) in wanted.iter().filter(|(.., with_contents)| *with_contents) {
@@ -247,8 +272,9 @@ async fn diff_edits(
     contents: &Contents,
 ) -> Result<Vec<FileDiff>> {
     let read = |hash: Option<Hash>| hash.and_then(|hash| contents.get(&(project, hash)).cloned()).transpose();
-    let mut diffs = Vec::new();
-    for edit in edits {
+    let meeting: Vec<bool> = meeting(edits.iter().map(|edit| edit.passage()));
+    let mut diffs = Vec::with_capacity(edits.len());
+    for (edit, meets_others) in edits.iter().zip(meeting) {
         let old = live(edit);
         let stays = edit.change_type != ChangeType::Delete;
         let old_hash = old.and_then(|file| file.hash);
@@ -263,10 +289,10 @@ async fn diff_edits(
             new_path: stays.then(|| edit.path.clone()),
             old_mode: old.map(|file| file.mode).unwrap_or_default(),
             new_mode: edit.mode_after(),
+            meets_others,
         };
         diffs.extend(sides.file_diff(with_contents).await?);
     }
-    diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
     Ok(diffs)
 }
 

@@ -1,7 +1,8 @@
 //! Writes to files. A mutation makes a list of edits, and [`FileWrite::apply`] stores them as one revision.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -12,7 +13,7 @@ use super::{Member, Tx, Writer, heavy, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
 use crate::model::enums::{ChangeType, FileType};
-use crate::model::error::{Conflict, Error, Result};
+use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::language::language_of;
@@ -53,6 +54,8 @@ pub(super) struct Edit {
     pub(super) mode: Option<FileMode>,
     /// The version of the same file whose lines are restored.
     pub(super) restores: Option<i32>,
+    /// The highest number of a version that another file had at the path to which this one comes.
+    pub(super) others: i32,
 }
 
 /// The contents of a file after an edit.
@@ -87,7 +90,7 @@ impl Content {
 impl Edit {
     pub(super) fn create(path: FilePath, file_type: FileType, language: Option<String>, content: Content) -> Self {
         let change_type = ChangeType::Create;
-        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None }
+        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None, others: 0 }
     }
 
     pub(super) fn update(head: Head, content: Content) -> Self {
@@ -230,6 +233,8 @@ impl FileWrite {
                 .clone()
                 .or_else(|| before.filter(|file| keeps(file)).and_then(|file| file.language.clone()))
                 .or_else(|| is_file.then(|| language_of(&edit.path).map(str::to_owned)).flatten());
+            let version = before.map_or(0, |file| file.version) + 1;
+            let number = (before.map_or(0, File::number) + 1).max(edit.others + 1);
             let file = File {
                 id: before.map_or_else(|| FileId(clock::new_id()), |file| file.id),
                 project_id: project,
@@ -238,7 +243,8 @@ impl FileWrite {
                 language,
                 size_bytes: prepared.size,
                 mode,
-                version: before.map_or(0, |file| file.version) + 1,
+                version,
+                version_offset: number - version,
                 hash: prepared.hash,
                 is_deleted,
                 created_at: before.map_or(locked.at, |file| file.created_at),
@@ -249,8 +255,9 @@ impl FileWrite {
                 project_id: project,
                 file_id: file.id,
                 revision: locked.revision,
-                version: file.version,
-                follows: file.version - 1,
+                version,
+                version_offset: file.version_offset,
+                follows: version - 1,
                 path: edit.path,
                 change_type: edit.change_type,
                 additions: prepared.stat.additions,
@@ -284,11 +291,11 @@ impl Gathered {
         tx: &Tx,
         project: ProjectId,
         heads: &Heads,
-        mut edits: Vec<Edit>,
+        edits: Vec<Edit>,
         field: &'static str,
     ) -> Result<Self> {
-        edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
         check_tree(heads, &edits, field)?;
+        let mut edits = in_order(edits);
         continue_lineages(tx, project, &mut edits).await?;
         let (mut stored, mut hashes) = (Vec::new(), Vec::new());
         for edit in &edits {
@@ -317,22 +324,36 @@ impl Gathered {
     }
 }
 
-/// A file created at the path of a deleted file becomes the next version of that file.
+/// A file created at the path of a deleted file becomes the next version of that file: a path has one lineage. A file that takes
+/// the path of another file continues above its version numbers.
 async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> Result<()> {
-    let made = |edit: &&mut Edit| edit.head.is_none() && edit.change_type == ChangeType::Create;
-    let paths: Vec<FilePath> = edits.iter_mut().filter(made).map(|edit| edit.path.clone()).collect();
+    let arrives = |edit: &&mut Edit| matches!(edit.change_type, ChangeType::Create | ChangeType::Rename);
+    let paths: Vec<FilePath> = edits.iter_mut().filter(arrives).map(|edit| edit.path.clone()).collect();
     if paths.is_empty() {
         return Ok(());
     }
-    let deleted = file::deleted_at(tx, project, &paths).await?.into_iter();
-    // The last one is the newest.
-    let mut deleted: HashMap<(FilePath, FileType), Head> =
-        deleted.map(|head| ((head.file.path.clone(), head.file.file_type), head)).collect();
-    for edit in edits.iter().filter_map(|edit| edit.head.as_ref()) {
-        deleted.retain(|_, head| head.file.id != edit.file.id);
+    let mut ever: HashMap<FilePath, Vec<Head>> = HashMap::new();
+    for (path, head) in file::ever_at(tx, project, &paths).await? {
+        ever.entry(path).or_default().push(head);
     }
-    for edit in edits.iter_mut().filter(made) {
-        edit.head = deleted.remove(&(edit.path.clone(), edit.file_type));
+    let mut taken: HashSet<FileId> = edits.iter().filter_map(|edit| Some(edit.head.as_ref()?.file.id)).collect();
+    for edit in edits.iter_mut().filter(arrives) {
+        let Some(ever) = ever.get(&edit.path) else { continue };
+        if edit.head.is_none() {
+            let goes_on = |head: &&Head| {
+                let file = &head.file;
+                file.is_deleted
+                    && file.path == edit.path
+                    && file.file_type == edit.file_type
+                    && !taken.contains(&file.id)
+            };
+            // The last one is the newest.
+            edit.head = ever.iter().rev().find(goes_on).cloned();
+            taken.extend(edit.head.as_ref().map(|head| head.file.id));
+        }
+        let own = edit.head.as_ref().map(|head| head.file.id);
+        let others = ever.iter().filter(|head| Some(head.file.id) != own);
+        edit.others = others.map(|head| head.file.number()).max().unwrap_or_default();
     }
     Ok(())
 }
@@ -353,20 +374,99 @@ fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>
         return Err(Error::not_found("message in this session", "messageId"));
     }
     policy::may_write_in_session(found.author_id, write.writer.actor.user_id)?;
-    if !found.is_active {
-        return Err(super::chat::ended(if context.session_id.is_some() { "sessionId" } else { "messageId" }));
-    }
     Ok(Some(found))
 }
 
+/// From where to where a change takes a file; `None` for where it is not there.
+#[derive(Clone, Copy)]
+pub(super) struct Passage<'p> {
+    pub(super) from: Option<&'p FilePath>,
+    pub(super) to: Option<&'p FilePath>,
+}
+
+impl<'p> Passage<'p> {
+    /// The path of the change.
+    pub(super) fn path(&self) -> Option<&'p FilePath> {
+        self.to.or(self.from)
+    }
+
+    /// Where something was that is no longer there.
+    pub(super) fn left(&self) -> Option<&'p FilePath> {
+        self.from.filter(|_| self.from != self.to)
+    }
+
+    /// Where something is that was not there.
+    pub(super) fn reached(&self) -> Option<&'p FilePath> {
+        self.to.filter(|_| self.from != self.to)
+    }
+}
+
+impl Edit {
+    /// From where to where it takes its file.
+    pub(super) fn passage(&self) -> Passage<'_> {
+        let from = self.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted).map(|file| &file.path);
+        Passage { from, to: (self.change_type != ChangeType::Delete).then_some(&self.path) }
+    }
+}
+
 /// The order of the changes within one revision.
-pub(super) fn order(change_type: ChangeType) -> u8 {
+fn order(change_type: ChangeType) -> u8 {
     match change_type {
         ChangeType::Delete => 0,
         ChangeType::Rename => 1,
         ChangeType::Update => 2,
         ChangeType::Create => 3,
     }
+}
+
+/// The edits of one revision in the order in which they are made.
+pub(super) fn in_order(mut edits: Vec<Edit>) -> Vec<Edit> {
+    edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
+    arranged(edits, Edit::passage)
+}
+
+/// Changes in their order, but each after those that make room for it: what was at its new path, above it or below it leaves first, so
+/// that the diffs can be applied one after the other. In a circle the first comes first.
+pub(super) fn arranged<T>(changes: Vec<T>, passage: impl Fn(&T) -> Passage<'_>) -> Vec<T> {
+    let leavers: BTreeMap<&str, usize> =
+        changes.iter().enumerate().filter_map(|(at, change)| Some((passage(change).left()?.as_str(), at))).collect();
+    let makes_room = |change: &T| -> Vec<usize> {
+        let Some(to) = passage(change).reached() else { return Vec::new() };
+        let folder = format!("{}/", to.as_str());
+        let below = leavers
+            .range::<str, _>((Bound::Included(folder.as_str()), Bound::Unbounded))
+            .take_while(|(path, _)| path.starts_with(&folder));
+        let above = to.ancestors().filter_map(|folder| leavers.get(folder.as_str()).copied()).collect::<Vec<_>>();
+        leavers.get(to.as_str()).copied().into_iter().chain(above).chain(below.map(|(_, at)| *at)).collect()
+    };
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Waits,
+        Placed,
+    }
+    let (mut marks, mut places) = (vec![Mark::New; changes.len()], Vec::with_capacity(changes.len()));
+    for first in 0..changes.len() {
+        let mut stack = vec![first];
+        while let Some(at) = stack.last().copied() {
+            let (Some(mark), Some(change)) = (marks.get_mut(at), changes.get(at)) else { break };
+            match mark {
+                Mark::New => {
+                    *mark = Mark::Waits;
+                    let before = makes_room(change);
+                    stack.extend(before.into_iter().filter(|before| marks.get(*before) == Some(&Mark::New)));
+                }
+                Mark::Waits => {
+                    *mark = Mark::Placed;
+                    places.push(at);
+                    stack.pop();
+                }
+                Mark::Placed => drop(stack.pop()),
+            }
+        }
+    }
+    let mut changes: Vec<Option<T>> = changes.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|at| changes.get_mut(at)?.take()).collect()
 }
 
 /// Live files by their paths.
@@ -414,37 +514,52 @@ impl Heads {
 
 /// Checks that after the edits each path has one entry, and that nothing is below a file.
 pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
-    let mut tree: HashMap<&FilePath, FileType> = HashMap::new();
-    for (path, head) in &heads.by_path {
-        tree.insert(path, head.file.file_type);
-    }
+    // What stays where it is, and what the edits bring there.
+    let (mut stays, mut comes): (BTreeMap<&FilePath, &File>, BTreeMap<&FilePath, FileType>) = Default::default();
+    stays.extend(heads.by_path.iter().map(|(path, head)| (path, &head.file)));
     for edit in edits {
         if let Some(head) = edit.head.as_ref().filter(|head| !head.file.is_deleted) {
-            tree.remove(&head.file.path);
+            stays.remove(&head.file.path);
         }
     }
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
-        if tree.insert(&edit.path, edit.file_type).is_some() {
+        let is_twice = comes.insert(&edit.path, edit.file_type).is_some();
+        if is_twice || stays.contains_key(&edit.path) {
             let message = format!("There is something at {:?} already.", edit.path.as_str());
-            return Err(taken(&edit.path, field, message));
+            return Err(taken(&edit.path, field, message, stays.get(&edit.path).copied()));
         }
     }
-    for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
+    let all = stays.keys().chain(comes.keys());
+    for path in all.filter(|path| path.as_str().contains('/')) {
         for folder in path.ancestors() {
-            if tree.get(&folder) == Some(&FileType::File) {
-                let message =
-                    format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
-                return Err(taken(&folder, field, message));
+            let (there, new) = (stays.get(&folder).copied(), comes.get(&folder));
+            if there.map(|file| file.file_type).or(new.copied()) != Some(FileType::File) {
+                continue;
             }
+            if there.is_none()
+                && let Some(below) = stays.get(*path)
+            {
+                let message = format!("A file cannot be at {:?}, since {:?} is there.", folder.as_str(), path.as_str());
+                return Err(taken(&folder, field, message, Some(below)));
+            }
+            let message = format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
+            return Err(taken(&folder, field, message, there));
         }
     }
     Ok(())
 }
 
-/// The conflict of an edit with an entry at a path or above it.
-fn taken(path: &FilePath, field: &'static str, message: String) -> Error {
+/// The conflict of an edit with an entry at a path, above it or below it.
+fn taken(path: &FilePath, field: &'static str, message: String, in_the_way: Option<&File>) -> Error {
     let paths = vec![path.as_str().to_owned()];
-    Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, ..Conflict::default() }))
+    let in_the_way = in_the_way.map(|file| FileConflict {
+        path: file.path.as_str().to_owned(),
+        current_version: Some(file.number()),
+        current_hash: file.hash.map(hex::encode),
+        merge: None,
+    });
+    let files = in_the_way.into_iter().collect();
+    Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, files, ..Conflict::default() }))
 }
 
 /// Edits with everything that is to be written for them.

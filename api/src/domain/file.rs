@@ -79,16 +79,16 @@ fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
 /// Checks a precondition on a version.
 fn check_version(entry: &Entry, expected: Option<i32>) -> Result<()> {
     match expected {
-        Some(expected) if expected != entry.version() => Err(Error::Conflict(Box::new(stale(entry, expected)))),
+        Some(expected) if expected != entry.number() => Err(Error::Conflict(Box::new(stale(entry, expected)))),
         _ => Ok(()),
     }
 }
 
 fn stale(entry: &Entry, expected: i32) -> Conflict {
     Conflict {
-        message: format!("{:?} is at version {}, not {expected}.", entry.path().as_str(), entry.version()),
+        message: format!("{:?} is at version {}, not {expected}.", entry.path().as_str(), entry.number()),
         field: Some("expectedVersion"),
-        current_version: Some(entry.version()),
+        current_version: Some(entry.number()),
         current_hash: entry.hash().map(hex::encode),
         ..Conflict::default()
     }
@@ -99,7 +99,7 @@ fn occupied(path: &FilePath, field: &'static str, by: Option<&Head>) -> Error {
     Error::Conflict(Box::new(Conflict {
         message: format!("There is something at {:?} already.", path.as_str()),
         field: Some(field),
-        current_version: Some(by.map_or(0, |head| head.file.version)),
+        current_version: Some(by.map_or(0, |head| head.file.number())),
         current_hash: by.and_then(|head| head.file.hash).map(hex::encode),
         paths: vec![path.as_str().to_owned()],
         ..Conflict::default()
@@ -286,7 +286,7 @@ pub async fn update(
     let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned() else {
         return Err(Error::bad_input("path", "A folder has no contents."));
     };
-    if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.version) {
+    if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.number()) {
         let tx = &write.write.tx;
         let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
         let seen = seen.and_then(|seen| seen.blob);

@@ -10,7 +10,7 @@ use super::{Member, Tx};
 use crate::model::enums::FileType;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::event::UndoneFiles;
-use crate::model::file::{FileMode, Hash};
+use crate::model::file::{File, FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId, SessionId};
 use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
 use crate::model::path::FilePath;
@@ -360,7 +360,7 @@ impl TakingBack {
             .map(|(id, (path, merge))| {
                 let live = now.get(&id).filter(|head| !head.file.is_deleted).map(|head| &head.file);
                 let current_hash = live.and_then(|file| file.hash).map(hex::encode);
-                FileConflict { path, current_version: live.map(|file| file.version), current_hash, merge }
+                FileConflict { path, current_version: live.map(File::number), current_hash, merge }
             })
             .collect();
         conflicts.sort_by(|a, b| a.path.cmp(&b.path));

@@ -1,7 +1,7 @@
 //! Snapshots of a project, and restoring a revision.
 
 use super::compare::{self, FileDiff};
-use super::edit::{Changed, Context, Edit, FileWrite, Heads};
+use super::edit::{Changed, Context, Edit, FileWrite, Heads, in_order};
 use super::file::PROJECT;
 pub use super::plan::Limit;
 use super::project::Target;
@@ -18,7 +18,7 @@ use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges};
 use crate::storage::file;
 pub use crate::storage::snapshot::{by_ids, by_revisions, count, page, project_with_page};
-use crate::storage::{chat, snapshot};
+use crate::storage::{chat, event, snapshot};
 
 /// Arguments of a new snapshot.
 #[derive(Clone, Debug)]
@@ -191,7 +191,6 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         Goal::Revision(project, _) => (Target::Project(project), PROJECT),
     };
     let mut write = FileWrite::begin(&writer, target, noun, Context::default()).await?;
-    write.write.check_expected(restore.expected_revision)?;
     let (at, snapshot) = match restore.goal {
         Goal::Snapshot(id) => {
             let snapshot = read_back(&write.write.tx, id).await?;
@@ -202,6 +201,9 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     let present = write.write.present_revision();
     if !(1..=present).contains(&at) {
         return Err(Error::bad_input("revision", format!("The project has revisions 1 to {present}.")));
+    }
+    if let Some(expected) = restore.expected_revision {
+        check_seen(&write.write, &restore, snapshot.as_ref(), expected).await?;
     }
     let folded = match restore.scope {
         Scope::Files => 0,
@@ -241,7 +243,28 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     closed.commit(restored).await
 }
 
+/// Checks the guard that nothing has changed since a revision of what goes back: files, and the session's messages.
+async fn check_seen(write: &Write, restore: &Restore, goal: Option<&ProjectSnapshot>, expected: i32) -> Result<()> {
+    const OF_CONVERSATIONS: &[EventKind] = &[EventKind::MessageAdded, EventKind::ProjectRestored];
+    let (tx, project) = (&write.tx, write.locked.id);
+    let mut holds = (0..write.present_revision()).contains(&expected);
+    if holds && restore.scope != Scope::Conversation {
+        holds = !file::has_changed_after(tx, project, expected).await?;
+    }
+    if holds && restore.scope != Scope::Files {
+        let session = restore.session_of(goal);
+        let member = access::required(tx, project).await?;
+        holds = !event::has_after(tx, member, expected, OF_CONVERSATIONS, session).await?;
+    }
+    if holds { Ok(()) } else { write.check_expected(Some(expected)) }
+}
+
 impl Restore {
+    /// The session whose conversation is restored.
+    fn session_of(&self, goal: Option<&ProjectSnapshot>) -> Option<SessionId> {
+        self.session_id.or_else(|| goal.and_then(|snapshot| snapshot.session_id))
+    }
+
     /// The restriction of the files' part: a session restricts the files only if only files are restored.
     fn limit(&self) -> Limit {
         Limit { paths: self.paths.clone(), session: self.session_id.filter(|_| self.scope == Scope::Files) }
@@ -303,7 +326,7 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
     }
     let (mut edits, mut refused) = (Vec::new(), Vec::new());
     for (plan, (member, preview)) in plans.into_iter().zip(wanted) {
-        let (plan, error) = plan.map_or_else(|error| (Vec::new(), Some(error)), |plan| (plan, None));
+        let (plan, error) = plan.map_or_else(|error| (Vec::new(), Some(error)), |plan| (in_order(plan), None));
         edits.push((*member, plan, preview.with_contents));
         refused.push(error);
     }
@@ -314,7 +337,7 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
 /// Hides the messages after a moment in the restored conversation. Returns their number.
 async fn fold(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
     let Write { tx, locked, writer, .. } = &write.write;
-    let session = restore.session_id.or_else(|| snapshot.and_then(|snapshot| snapshot.session_id));
+    let session = restore.session_of(snapshot);
     let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
     let session = session.ok_or_else(missing)?;
     let found = chat::conversation(tx, locked.id, Some(session), None).await?;

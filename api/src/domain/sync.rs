@@ -24,7 +24,7 @@ pub struct SyncFile {
     pub path: FilePath,
     /// File or folder.
     pub file_type: FileType,
-    /// The bytes; `None` for an empty file and for a folder.
+    /// The bytes; `None` for a folder, and for a file that keeps its contents.
     pub content: Option<Vec<u8>>,
     /// The file mode; `None` keeps it.
     pub mode: Option<FileMode>,
@@ -62,7 +62,7 @@ pub struct Synced {
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `Conflict` if the precondition fails or a file would be below a file; `BadInput` for a path
-/// that is given twice or both given and deleted, or a folder with content; `PayloadTooLarge`.
+/// that is given twice or both given and deleted, a folder with content, or a new file without; `PayloadTooLarge`.
 pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced> {
     let limits = writer.limits();
     check_context(limits, &context)?;
@@ -85,7 +85,11 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
         if let Some(language) = &file.language {
             check_name(limits, &format!("{parent}language"), language)?;
         }
-        let content = file_content(limits, &parent, file.file_type, file.content)?;
+        let content = match (file.file_type, file.content) {
+            (FileType::File, None) if file.mode.is_none() => return Err(no_content(index)),
+            (FileType::File, None) => Content::Same,
+            (file_type, content) => file_content(limits, &parent, file_type, content)?,
+        };
         check_mode(&parent, file.file_type, file.mode)?;
         let meta = Meta { language: file.language, mode: file.mode };
         wanted.push((file.path, file.file_type, meta, content));
@@ -113,6 +117,11 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
     let (gathered, unchanged) = gather(&write.write.tx, sync.project_id, &heads, &job).await?;
     let prepared = gathered.prepare().await?;
     finish(write, &heads, unchanged, prepared).await
+}
+
+/// The error for a file without content that has no content to keep.
+fn no_content(index: usize) -> Error {
+    Error::bad_input(format!("files[{index}].content"), "Give `content` or `contentBase64`.")
 }
 
 /// How often a large sync is prepared before it locks its project; the next attempt runs under the lock.
@@ -235,17 +244,22 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
     let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
     let of_path = |path: &FilePath, head: Option<&Head>| FileConflict {
         path: path.as_str().to_owned(),
-        current_version: head.map(|head| head.file.version),
+        current_version: head.map(|head| head.file.number()),
         current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
         merge: None,
     };
     let (mut files, mut sides) = (Vec::new(), Vec::new());
     for (path, _, meta, content) in &job.wanted {
-        let Content::Bytes(sent, hash) = content else { continue };
+        let sent = match content {
+            Content::Bytes(sent, _) => Some(sent.clone()),
+            Content::Same => None,
+            Content::None | Content::Blob(_) => continue,
+        };
         let head = heads.get(path);
         let touched = match head {
             Some(head) => {
-                let differs = head.file.hash != Some(*hash) || meta.mode.is_some_and(|mode| mode != head.file.mode);
+                let holds_other = sent.is_some() && head.file.hash != content.hash();
+                let differs = holds_other || meta.mode.is_some_and(|mode| mode != head.file.mode);
                 differs && changed.iter().any(|changed| changed.file.id == head.file.id)
             }
             None => seen.contains_key(path),
@@ -253,12 +267,17 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
         if !touched || files.len() == MAX_CONFLICTS {
             continue;
         }
-        let seen = seen.get(path).and_then(|head| head.blob);
-        sides.push(Sides { seen, now: head.and_then(|head| head.blob), sent: sent.clone() });
+        if let Some(sent) = sent {
+            let seen = seen.get(path).and_then(|head| head.blob);
+            sides.push((files.len(), Sides { seen, now: head.and_then(|head| head.blob), sent }));
+        }
         files.push(of_path(path, head));
     }
-    for (file, merge) in files.iter_mut().zip(merges(tx, project, sides).await?) {
-        file.merge = merge;
+    let (places, sides): (Vec<usize>, Vec<Sides>) = sides.into_iter().unzip();
+    for (place, merge) in places.into_iter().zip(merges(tx, project, sides).await?) {
+        if let Some(file) = files.get_mut(place) {
+            file.merge = merge;
+        }
     }
     // Files that the sync does not mention, or would delete. There is nothing to merge at the old path of a moved file.
     let given: HashSet<&FilePath> = job.wanted.iter().map(|(path, ..)| path).collect();
@@ -373,11 +392,11 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
         }
     }
     let mut new = Vec::new();
-    for (path, file_type, meta, content) in wanted {
+    for (index, (path, file_type, meta, content)) in wanted.into_iter().enumerate() {
         match heads.get(&path) {
             Some(head) if head.file.file_type == file_type => {
                 gone.remove(&path);
-                let is_same = content.hash() == head.file.hash;
+                let is_same = matches!(content, Content::Same) || content.hash() == head.file.hash;
                 if is_same && meta.mode.is_none_or(|mode| mode == head.file.mode) {
                     unchanged += 1;
                 } else {
@@ -390,6 +409,7 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
                 let message = format!("{:?} is a file here and a folder there.", path.as_str());
                 return Err(Error::conflict("files", message));
             }
+            _ if matches!(content, Content::Same) => return Err(no_content(index)),
             _ => new.push((path, file_type, meta, content)),
         }
     }

@@ -46,7 +46,9 @@ pub async fn undo(
     expected_revision: Option<i32>,
 ) -> Result<Restored> {
     let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
-    write.write.check_expected(expected_revision)?;
+    if let Some(expected) = expected_revision {
+        check_seen(&write.write, taken, expected).await?;
+    }
     let taking = Taking::find(&write.write, taken).await?;
     write.write.about.description = Some(taking.description());
     let heads = write.heads(&[], true).await?;
@@ -82,6 +84,26 @@ pub async fn undo(
         revision: closed.locked.revision,
     };
     closed.commit(restored).await
+}
+
+/// Checks the precondition: nothing that the undo can write has changed since the expected revision. Messages do not count.
+async fn check_seen(write: &Write, taken: Taken, expected: i32) -> Result<()> {
+    const OF_FILES: &[EventKind] = &[EventKind::FilesChanged, EventKind::ProjectRestored];
+    let (tx, project) = (&write.tx, write.locked.id);
+    let kinds = match taken {
+        Taken::Message(..) => OF_FILES,
+        Taken::Newest | Taken::NewestUndo => &EventKind::UNDOABLE,
+        Taken::Revision(revision) => match event::one(tx, project, revision).await?.map(|event| event.kind) {
+            Some(EventKind::ProjectUpdated) => &[EventKind::ProjectUpdated],
+            _ => OF_FILES,
+        },
+    };
+    let member = access::required(tx, project).await?;
+    let is_past = (0..write.present_revision()).contains(&expected);
+    if is_past && !event::has_after(tx, member, expected, kinds, None).await? {
+        return Ok(());
+    }
+    write.check_expected(Some(expected))
 }
 
 /// The work of an undo.

@@ -149,6 +149,23 @@ pub fn cut_by_id<T>(
     cut(caller, rows.into_iter().skip(start).collect(), first, |_| true)
 }
 
+/// As [`cut_by_id`]; `after` can also be the place of a row, which holds when the row is gone.
+///
+/// # Errors
+/// As [`cut_by_id`].
+pub fn cut_by_place<T>(
+    caller: &Caller,
+    rows: Vec<T>,
+    first: Option<i32>,
+    after: Option<&ID>,
+    (id, place): (impl Fn(&T) -> String, impl Fn(&T) -> Cursor),
+) -> Result<Vec<T>> {
+    match after.and_then(|after| Cursor::parse(after, "after").ok()) {
+        Some(after) => cut(caller, rows.into_iter().filter(|row| place(row) > after).collect(), first, |_| true),
+        None => cut_by_id(caller, rows, first, after, id),
+    }
+}
+
 /// Assumed length of a list without pages in cost calculations.
 pub const UNPAGED: usize = 10;
 

@@ -100,6 +100,27 @@ fn named(sql: &mut Sql, moment: Moment) {
     };
 }
 
+/// Whether a project has an event of one of these kinds after a revision; in a session, if one is given.
+///
+/// # Errors
+/// As the database.
+pub async fn has_after(
+    tx: &Tx,
+    project: Member<'_>,
+    revision: i32,
+    kinds: &[EventKind],
+    session: Option<SessionId>,
+) -> Result<bool> {
+    let mut sql = Sql::new("SELECT 1 AS n FROM project_events e WHERE e.project_id = ");
+    sql.bind(project).push(" AND e.revision > ").bind(revision);
+    sql.push(" AND e.kind IN ").list(kinds.iter().map(|kind| kind.as_str()));
+    if let Some(session) = session {
+        sql.push(" AND e.session_id = ").bind(session.0);
+    }
+    sql.push(" LIMIT 1");
+    Ok(tx.row(sql).await?.is_some())
+}
+
 /// One event of a locked project.
 pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Event>> {
     let Some(project) = access::member(tx, project).await? else { return Ok(None) };

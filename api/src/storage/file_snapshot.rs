@@ -22,7 +22,7 @@ use crate::model::project::Project;
 
 /// A version with the hash of its content, and the author, time and context of the event of its revision.
 const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
-     v.path, v.mode, v.restored_version, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
+     v.path, v.mode, v.restored_version, v.version_offset, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id ";
 
@@ -38,6 +38,7 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         file_id: FileId(get(row, "file_id")?),
         revision: get(row, "revision")?,
         version: get(row, "version")?,
+        version_offset: get(row, "version_offset")?,
         follows: get::<i32>(row, "version")? - 1,
         path: FilePath::from_stored(get(row, "path")?),
         change_type: ChangeType::from_stored(&change_type).ok_or_else(|| unknown("kind of change", &change_type))?,

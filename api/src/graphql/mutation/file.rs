@@ -58,8 +58,8 @@ struct UpdateFileInput {
     content_base64: Option<Base64>,
     /// The new file mode; unchanged by default. If it is given, the content can be left out.
     mode: Option<FileMode>,
-    /// Precondition: the version that the caller has read. If the file has another version, the error is CONFLICT and
-    /// nothing is written.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is changed.
     session_id: Option<ID>,
@@ -78,8 +78,8 @@ struct RenameFileInput {
     path: String,
     /// The new path. A folder moves with everything below it.
     new_path: String,
-    /// Precondition: the version that the caller has read. If the file has another version, the error is CONFLICT and
-    /// nothing is written.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is moved.
     session_id: Option<ID>,
@@ -96,8 +96,8 @@ struct DeleteFileInput {
     project_id: ID,
     /// The path of the file or folder.
     path: String,
-    /// Precondition: the version that the caller has read. If the file has another version, the error is CONFLICT and
-    /// nothing is written.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is deleted.
     session_id: Option<ID>,
@@ -116,8 +116,8 @@ struct RevertFileInput {
     snapshot_id: Option<ID>,
     /// The number of the version to restore.
     version: Option<i32>,
-    /// Precondition: the version that the caller has read. If the file has another version, the error is CONFLICT and
-    /// nothing is written.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is changed.
     session_id: Option<ID>,
@@ -130,7 +130,8 @@ struct RevertFileInput {
 struct FileInput {
     /// The path of the file. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes.
     path: String,
-    /// The text. The setting `MAX_FILE_BYTES` limits its size (10 MiB by default).
+    /// The text. The setting `MAX_FILE_BYTES` limits its size (10 MiB by default). A file needs `content` or
+    /// `contentBase64`. An existing file can have `mode` alone, and keeps its contents.
     content: Option<String>,
     /// The bytes, instead of `content`, if they are not text.
     content_base64: Option<Base64>,

@@ -75,8 +75,8 @@ struct DeleteSnapshotPayload {
 struct RestoreSnapshotInput {
     /// The snapshot whose state is restored.
     snapshot_id: ID,
-    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
-    /// and nothing is written.
+    /// Precondition: the revision that the caller has read. If files have changed since then, the error is CONFLICT and
+    /// nothing is written. If a conversation is restored too, its new messages also count. Other changes do not.
     expected_revision: Option<i32>,
     /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
@@ -95,8 +95,8 @@ struct RestoreRevisionInput {
     project_id: ID,
     /// The number of the revision to restore.
     revision: i32,
-    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
-    /// and nothing is written.
+    /// Precondition: the revision that the caller has read. If files have changed since then, the error is CONFLICT and
+    /// nothing is written. If a conversation is restored too, its new messages also count. Other changes do not.
     expected_revision: Option<i32>,
     /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
@@ -128,8 +128,8 @@ struct UndoInput {
     revision: Option<i32>,
     /// Undoes everything that was written for this message, in one revision; instead of `revision`.
     message_id: Option<ID>,
-    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
-    /// and nothing is written.
+    /// Precondition: the revision that the caller has read. If files, or the fields of the project that the undo writes,
+    /// have changed since then, the error is CONFLICT and nothing is written. Messages do not count.
     expected_revision: Option<i32>,
 }
 
@@ -138,8 +138,8 @@ struct UndoInput {
 struct RedoInput {
     /// The project in which to undo the newest undo.
     project_id: ID,
-    /// Precondition: the revision that the caller has read. If the project has another revision, the error is CONFLICT
-    /// and nothing is written.
+    /// Precondition: the revision that the caller has read. If files, or the fields of the project that the undo writes,
+    /// have changed since then, the error is CONFLICT and nothing is written. Messages do not count.
     expected_revision: Option<i32>,
 }
 

@@ -23,6 +23,11 @@ impl Collaborator {
         NodeId::Collaborator(self.0.project_id, self.0.user_id).to_string().into()
     }
 
+    /// The place in the list, to pass as `after`. It holds after the user has left.
+    async fn cursor(&self) -> String {
+        self.0.place().encode()
+    }
+
     /// The user who is in the project or invited to it.
     async fn user(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.user_id).await
@@ -59,6 +64,11 @@ impl EmailInvitation {
     /// The globally unique id, for `node`; only for the project's owner.
     pub(super) async fn id(&self) -> ID {
         NodeId::EmailInvitation(self.0.project_id, self.0.email.clone()).to_string().into()
+    }
+
+    /// The place in the list, to pass as `after`. It holds after the invitation is answered or withdrawn.
+    async fn cursor(&self) -> String {
+        self.0.place().encode()
     }
 
     /// The e-mail address, in lower case.

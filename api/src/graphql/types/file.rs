@@ -158,9 +158,11 @@ impl ProjectFile {
         file.hash.map(|_| file.mode.into())
     }
 
-    /// The number of its newest version, from 1. Pass it as `expectedVersion`. 0 for a folder that was never created.
+    /// The number of its newest version. Pass it as `expectedVersion`. Numbers start at 1 and grow by 1. A file that takes
+    /// the path of another file continues above the numbers of that file, so that no two versions at a path have the same
+    /// number. 0 for a folder that was never created.
     async fn version(&self) -> i32 {
-        self.0.version()
+        self.0.number()
     }
 
     /// SHA-256 of the bytes, lower-case hex; null for a folder and for a deleted file.
@@ -359,9 +361,10 @@ impl FileSnapshot {
         file_of(ctx, self.0.file_id).await
     }
 
-    /// Its number, from 1, without gaps.
+    /// Its number: the first of a file is 1, and each is by 1 higher than the one before. At a path where another file was, it goes on
+    /// above the numbers of that one.
     async fn version(&self) -> i32 {
-        self.0.version
+        self.0.number()
     }
 
     /// The revision that created it.
@@ -650,13 +653,17 @@ async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compar
         new_path: (!is_deleted).then(|| change.path.clone()),
         old,
         new,
+        meets_others: false,
     })
 }
 
 /// The difference of one file between two revisions.
 #[derive(SimpleObject, Clone)]
 pub struct FileDiff {
-    /// The path of the file at the later revision; for a deletion, at the earlier one.
+    /// The place of this entry in the list, to pass as `after`.
+    cursor: String,
+    /// The path of the file at the later revision; for a deletion, at the earlier one. Two entries can have the same: what was
+    /// there is gone, and something else is there.
     path: String,
     /// The path of a renamed file at the earlier revision.
     old_path: Option<String>,
@@ -678,15 +685,24 @@ impl FileDiff {
         ["diff", "additions", "deletions"].iter().any(|field| selected.field(field).exists())
     }
 
-    /// The part of a list of differences that is asked for; they are sorted by path.
+    /// The part of a list of differences that is asked for: what comes after a cursor, or after the entries of a path.
     pub(super) fn part(
         caller: &Caller,
         diffs: Vec<Self>,
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Vec<Self>> {
-        let after = after.map(|path| FilePath::parse(&path, "after")).transpose()?;
-        cut(caller, diffs, first, |diff| after.as_ref().is_none_or(|after| diff.path.as_str() > after.as_str()))
+        let Some(after) = after else { return cut(caller, diffs, first, |_| true) };
+        if let Some(at) = diffs.iter().position(|diff| diff.cursor == after) {
+            return cut(caller, diffs.into_iter().skip(at + 1).collect(), first, |_| true);
+        }
+        // The path of a cursor whose entry is gone, or a path.
+        let path = after.strip_prefix('/').and_then(|cursor| cursor.split_once('/')).map_or(&*after, |(_, path)| path);
+        let path = FilePath::parse(path, "after")?;
+        match diffs.iter().rposition(|diff| diff.path == path.as_str()) {
+            Some(at) => cut(caller, diffs.into_iter().skip(at + 1).collect(), first, |_| true),
+            None => cut(caller, diffs, first, |diff| diff.path.as_str() > path.as_str()),
+        }
     }
 
     pub(super) async fn between(ctx: &Context<'_>, between: Between) -> Result<Vec<Self>> {
@@ -705,6 +721,7 @@ impl FileDiff {
 impl From<compare::FileDiff> for FileDiff {
     fn from(row: compare::FileDiff) -> Self {
         Self {
+            cursor: format!("/{}/{}", row.change_type.as_str(), row.path.as_str()),
             path: row.path.as_str().to_owned(),
             old_path: row.old_path.map(|path| path.as_str().to_owned()),
             change_type: row.change_type.into(),

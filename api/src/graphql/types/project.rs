@@ -1,5 +1,7 @@
 //! Projects.
 
+use std::collections::HashSet;
+
 use async_graphql::{ComplexObject, Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
 
 use super::agent_configuration::AgentConfiguration;
@@ -21,7 +23,7 @@ use crate::graphql::loader::{
     MomentOf, Part, Past, With,
 };
 use crate::graphql::page::{
-    COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, rows, weigh, weigh_part,
+    COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, cut_by_place, rows, weigh, weigh_part,
 };
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
@@ -348,7 +350,8 @@ impl Project {
         Ok(connection(slice, total, ProjectSnapshot))
     }
 
-    /// The differences between two revisions, one entry per file, by path, ascending.
+    /// The differences between two revisions, one entry per file, by path, ascending. A change that frees a path comes
+    /// before the change that takes it, so that the diffs can be applied one after the other.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
@@ -358,7 +361,9 @@ impl Project {
         #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
     ) -> Result<Vec<FileDiff>> {
         let from = self.at(Some(from), "from")?.unwrap_or_default();
         let to = self.at(to, "to")?.unwrap_or(self.newest());
@@ -376,13 +381,22 @@ impl Project {
         #[graphql(desc = "The moment to restore.")] to: MomentInput,
         #[graphql(desc = "Only writes at these paths and below them; by default all.")] paths: Option<Vec<String>>,
         #[graphql(desc = "Only the writes of this session.")] session_id: Option<ID>,
-    ) -> Result<RestorePreview> {
-        let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
-        let session = session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
-        let limit = Limit { paths: parse_paths(paths)?, session };
-        let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
-        let preview = Preview { project: self.0.id, from: self.newest(), to, limit, with_contents };
-        Ok(RestorePreview { revision: to, diff: FileDiff::of_restore(ctx, preview).await? })
+    ) -> Option<Result<RestorePreview>> {
+        or_null(async {
+            // The same error as that of a restore.
+            if let MomentInput::Revision(revision) = &to
+                && !(1..=self.newest()).contains(revision)
+            {
+                return Err(Error::bad_input("revision", format!("The project has revisions 1 to {}.", self.newest())));
+            }
+            let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
+            let session = session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
+            let limit = Limit { paths: parse_paths(paths)?, session };
+            let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
+            let preview = Preview { project: self.0.id, from: self.newest(), to, limit, with_contents };
+            Ok(Some(RestorePreview { revision: to, diff: FileDiff::of_restore(ctx, preview).await? }))
+        })
+        .await
     }
 
     /// The project's log: one entry per revision, oldest first.
@@ -407,12 +421,12 @@ impl Project {
         ctx: &Context<'_>,
         #[graphql(desc = "Maximum number; by default all, which the setting `MAX_COLLABORATORS` limits.")]
         first: Option<i32>,
-        #[graphql(desc = "Only those after the collaborator with this id.")] after: Option<ID>,
+        #[graphql(desc = "Only those after the collaborator with this `cursor` or id.")] after: Option<ID>,
     ) -> Result<Vec<Collaborator>> {
         let caller = caller(ctx)?;
         let rows = caller.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
         let id = |row: &collaborator::Collaborator| NodeId::Collaborator(row.project_id, row.user_id).to_string();
-        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
+        let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::Collaborator::place))?;
         Ok(rows.into_iter().map(Collaborator).collect())
     }
 
@@ -435,14 +449,14 @@ impl Project {
         ctx: &Context<'_>,
         #[graphql(desc = "Maximum number; by default all, which the setting `MAX_COLLABORATORS` limits.")]
         first: Option<i32>,
-        #[graphql(desc = "Only those after the invitation with this id.")] after: Option<ID>,
+        #[graphql(desc = "Only those after the invitation with this `cursor` or id.")] after: Option<ID>,
     ) -> Result<Vec<EmailInvitation>> {
         let caller = caller(ctx)?;
         let rows = caller.load(EmailInvitationsOf(self.0.id)).await?.unwrap_or_default();
         let id = |row: &collaborator::EmailInvitation| {
             NodeId::EmailInvitation(row.project_id, row.email.clone()).to_string()
         };
-        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
+        let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::EmailInvitation::place))?;
         Ok(rows.into_iter().map(EmailInvitation).collect())
     }
 
@@ -465,8 +479,20 @@ impl Project {
             at: self.until(),
         };
         let caller = caller(ctx)?;
-        let rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+        let mut rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
         let id = |row: &agent_configuration::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
+        let mut after = after;
+        if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
+            // It is not in the list any more, and still has its place.
+            let keep = AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
+            let all = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+            let rest = all.iter().skip_while(|row| id(row) != last.as_str());
+            let rest: HashSet<_> = rest.map(|row| row.id).collect();
+            if rest.is_empty() {
+                return Err(Error::bad_input("after", "No row of this list has this id."));
+            }
+            rows.retain(|row| rest.contains(&row.id));
+        }
         let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
         Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
     }
@@ -656,7 +682,7 @@ pub struct RestorePreview {
 
 #[ComplexObject]
 impl RestorePreview {
-    /// The changes, by path; empty if there are none.
+    /// The changes, in the order of the restore; empty if there are none.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
@@ -664,7 +690,9 @@ impl RestorePreview {
         #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
     ) -> Result<Vec<FileDiff>> {
         FileDiff::part(caller(ctx)?, self.diff.clone(), first, after)
     }

@@ -113,7 +113,8 @@ impl ProjectSnapshot {
         Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
-    /// The differences between this snapshot and the present, one entry per file, by path, ascending.
+    /// The differences between this snapshot and the present, one entry per file, by path, ascending. A change that frees a
+    /// path comes before the change that takes it, so that the diffs can be applied one after the other.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
@@ -121,7 +122,9 @@ impl ProjectSnapshot {
         #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
     ) -> Result<Vec<FileDiff>> {
         let (project, from, to) = (self.0.project_id, self.0.revision, i32::MAX);
         let with_contents = FileDiff::wants_contents(ctx.look_ahead());
