@@ -25,6 +25,7 @@ mod m20261129_000031_profile_sources;
 mod m20261129_000032_lookups;
 mod m20261129_000044_named_snapshots;
 mod m20261129_000045_undone_files;
+mod m20261129_000050_token_times;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000032_lookups::Migration),
             Box::new(m20261129_000044_named_snapshots::Migration),
             Box::new(m20261129_000045_undone_files::Migration),
+            Box::new(m20261129_000050_token_times::Migration),
         ]
     }
 }
