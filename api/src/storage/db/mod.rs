@@ -16,6 +16,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
@@ -214,8 +215,26 @@ impl Db {
     /// # Errors
     /// `Internal` where no connection can be had, `RateLimited` where none was free for too long.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
-        let session = self.begin_read(Some(actor)).await?;
+        self.read_until(actor, self.deadline()).await
+    }
+
+    /// As [`Db::read`], with a wait that has begun earlier.
+    ///
+    /// # Errors
+    /// As [`Db::read`].
+    pub async fn read_until(&self, actor: &Actor, deadline: Instant) -> Result<Tx> {
+        let session = self.begin_read(Some(actor), deadline).await?;
         Ok(self.tx(session, actor))
+    }
+
+    /// When a wait for the database that begins now ends.
+    pub fn deadline(&self) -> Instant {
+        self.pool.manager().deadline()
+    }
+
+    /// Why the database cannot be reached at the moment, if the last attempt to connect failed.
+    pub fn outage(&self) -> Option<String> {
+        self.pool.manager().outage()
     }
 
     /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
@@ -225,13 +244,13 @@ impl Db {
     /// # Errors
     /// As [`Db::read`].
     pub async fn operator(&self) -> Result<Operator> {
-        Ok(Operator { session: self.begin_read(None).await? })
+        Ok(Operator { session: self.begin_read(None, self.deadline()).await? })
     }
 
-    async fn begin_read(&self, actor: Option<&Actor>) -> Result<Session> {
+    async fn begin_read(&self, actor: Option<&Actor>, deadline: Instant) -> Result<Session> {
         let opening = if self.is_sqlite() { "BEGIN".to_owned() } else { format!("{READ}{}", self.speak_for(actor)) };
         // On the heap: what reads is deep in resolvers.
-        let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), &self.metrics));
+        let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), deadline, &self.metrics));
         Ok(self.metrics.waiting("read", opened).await?.0)
     }
 
@@ -239,8 +258,8 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::read`].
-    pub async fn write(&self, actor: &Actor, size: Size) -> Result<Tx> {
-        Ok(self.begin_write(actor, size, None).await?.0)
+    pub async fn write(&self, actor: &Actor, size: Size, deadline: Instant) -> Result<Tx> {
+        Ok(self.begin_write(actor, size, None, deadline).await?.0)
     }
 
     /// Begins a transaction that may write, and runs its first statement; answers its rows, too. On PostgreSQL that takes one
@@ -248,22 +267,38 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::read`], and as the statement.
-    pub(super) async fn write_with(&self, actor: &Actor, first: Sql) -> Result<(Tx, Vec<QueryResult>)> {
-        self.begin_write(actor, Size::Small, Some(first)).await
+    pub(super) async fn write_with(
+        &self,
+        actor: &Actor,
+        first: Sql,
+        deadline: Instant,
+    ) -> Result<(Tx, Vec<QueryResult>)> {
+        self.begin_write(actor, Size::Small, Some(first), deadline).await
     }
 
-    async fn begin_write(&self, actor: &Actor, size: Size, first: Option<Sql>) -> Result<(Tx, Vec<QueryResult>)> {
+    async fn begin_write(
+        &self,
+        actor: &Actor,
+        size: Size,
+        first: Option<Sql>,
+        deadline: Instant,
+    ) -> Result<(Tx, Vec<QueryResult>)> {
         let Some(writer) = &self.writer else {
             let first = first.map(|sql| literal::render(&sql.build(DbBackend::Postgres))).transpose()?;
             let first = first.map_or(String::new(), |first| format!("; {first}"));
-            let opening = Opening::Write(format!("{WRITE}{}; {TRANSACTION_ID}{first}", self.speak_for(Some(actor))));
-            let (session, rows) =
-                self.metrics.waiting("write", Box::pin(Session::open(&self.pool, opening, &self.metrics))).await?;
+            // The wait for a row is part of the whole wait.
+            let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_LOCK_WAIT).as_millis();
+            let opening = Opening::Write(format!(
+                "{WRITE}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}{first}",
+                self.speak_for(Some(actor))
+            ));
+            let opened = Box::pin(Session::open(&self.pool, opening, deadline, &self.metrics));
+            let (session, rows) = self.metrics.waiting("write", opened).await?;
             let mut rows = rows.into_iter();
             let xid = rows.next().map(|row| row.try_get("", "xid").map_err(fail)).transpose()?.flatten();
             return Ok((Tx { xid, ..self.tx(session, actor) }, rows.collect()));
         };
-        let turn = self.metrics.waiting("write", Box::pin(writer.turn(size))).await?;
+        let turn = self.metrics.waiting("write", Box::pin(writer.turn(size, deadline))).await?;
         let tx = self.tx(Session::of_turn(turn, &self.metrics), actor);
         let rows = match first {
             Some(first) => tx.rows(first).await?,
@@ -280,7 +315,7 @@ impl Db {
         }
         let statement = literal::render(&sql.build(DbBackend::Postgres))?;
         let text = format!("{WRITE}; SET LOCAL ROLE authenticated; {statement}; COMMIT");
-        let (session, _) = Session::open(&self.pool, Opening::Whole(text), &self.metrics).await?;
+        let (session, _) = Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?;
         drop(session);
         Ok(())
     }
@@ -338,6 +373,9 @@ const CHECKPOINT_PAGES: &str = "4096";
 
 /// To how many bytes the log is cut when it begins anew.
 const WAL_KEPT_BYTES: &str = "16777216";
+
+/// How long a write at least waits for a row, however long it has waited for its turn.
+const LEAST_LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// One state of the database for all of a transaction.
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
