@@ -14,7 +14,7 @@ use tests::{
     database::{Database, Kind},
     ledger::{Fate, Ledger, Tally},
     project::Project,
-    server::{Server, run_with_database},
+    server::{ChildServer, Server, run_with_database},
     workload::Random,
 };
 
@@ -335,5 +335,33 @@ fn all_waits_of_a_write_share_one_bound() {
         holds.rollback().await.unwrap();
         project.create_file("last.py", "").await;
         server.stop().await;
+    });
+}
+
+#[test]
+fn a_time_out_of_range_is_an_error_and_no_panic() {
+    run_with_database(Kind::Postgres, async |database| {
+        let path = std::env::temp_dir().join(format!("antiphon-log-{}", antiphon::model::clock::new_id()));
+        let server = ChildServer::start_logging(&database, &[], std::fs::File::create(&path).unwrap());
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Times").await;
+        for time in ["infinity", "-infinity", "294276-12-31 23:59:59+00"] {
+            for (column, field) in
+                [("last_accessed_at", "lastAccessedAt"), ("created_at", "createdAt"), ("updated_at", "updatedAt")]
+            {
+                let id = &project.id;
+                let set = format!("UPDATE projects SET {column} = '{time}' WHERE id = '{id}'");
+                sql(&mut admin(&database).await, &set).await;
+                let answer = ada.gql(&format!("{{ projects {{ nodes {{ {field} }} }} }}"), json!({})).await;
+                assert_eq!(answer.error_code(), "INTERNAL", "{column} = {time}: {answer:?}");
+                sql(&mut admin(&database).await, &format!("UPDATE projects SET {column} = now() WHERE id = '{id}'"))
+                    .await;
+            }
+        }
+        assert!(ada.gql("{ projects { nodes { createdAt } } }", json!({})).await.errors.is_empty());
+        server.stop();
+        let log = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(log.contains("out of range") && !log.contains("panic"), "{log}");
     });
 }
