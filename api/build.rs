@@ -1,8 +1,8 @@
-//! Fetches the prebuilt files of the page at `/` from npm, so that the binary can serve them itself.
+//! Fetches the prebuilt files of the page at `/` from npm and embeds them in the binary.
 //!
-//! `graphiql/assets.tsv` lists them. What npm installs is pinned by `graphiql/package-lock.json`, and stays under
-//! OUT_DIR. Without npm the build still succeeds: the page then loads the same files from a CDN, and says so.
-//! Writes `OUT_DIR/graphiql_assets.rs`, which `transport::graphiql` includes.
+//! `graphiql/assets.tsv` lists the files. `graphiql/package-lock.json` pins the packages, which npm installs below
+//! OUT_DIR. Without npm the build still succeeds: the page then loads the same files from a CDN, and the build prints a
+//! warning. Writes `OUT_DIR/graphiql_assets.rs`, which `transport::graphiql` includes.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rerun-if-changed=graphiql/{file}");
     }
 
-    // The folder goes after use: npm unpacks more than a hundred megabytes for the two that are wanted.
+    // Delete the folder after use: npm unpacks more than 100 MB for two packages.
     let work = out.join("npm");
     let installed = install(&source, &work);
     if let Err(problem) = &installed {
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The license texts of the packages in a folder. GraphiQL's file has parts of most of those that come with it in it.
+/// The license texts of the packages in a folder. GraphiQL's bundle contains parts of most of its dependencies.
 fn licenses(folder: &Path) -> Result<String, Box<dyn Error>> {
     let mut packages = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -90,7 +90,7 @@ fn licenses(folder: &Path) -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-/// Installs the locked packages in `work`; npm checks each against the lock file's hash.
+/// Installs the locked packages in `work`. npm checks each against the hash in the lock file.
 fn install(source: &Path, work: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(work)?;
     for file in ["package.json", "package-lock.json", ".npmrc"] {

@@ -1,12 +1,12 @@
-// The page at /: GraphiQL over this server's HTTP and WebSocket doors. Everything it keeps is in sessionStorage, so
-// that a token lives no longer than its browser tab.
+// The page at /: GraphiQL with this server's HTTP and WebSocket endpoints. It stores everything in sessionStorage, so
+// that a token does not outlive its browser tab.
 'use strict';
 
 /* global React, ReactDOM, GraphiQL, graphqlWs */
 
 const HEADERS = 'antiphon:headers';
 const IDS = 'antiphon:ids';
-// GraphiQL's own keys, under the prefix that its storage gives them: of its tabs, and of what its editors show.
+// GraphiQL's own storage keys, with its prefix: its tabs, and the contents of its editors.
 const GRAPHIQL_TABS = 'graphiql:tabState';
 const GRAPHIQL_EDITORS = ['query', 'variables', 'headers'];
 
@@ -22,7 +22,7 @@ function takeToken() {
   const headers = JSON.stringify({ Authorization: `Bearer ${token}` }, null, 2);
   sessionStorage.setItem(HEADERS, headers);
   history.replaceState(null, '', location.pathname + location.search);
-  // The ids of the last answers belonged to another sign-in.
+  // The stored ids belonged to another user.
   sessionStorage.removeItem(IDS);
 
   const stored = sessionStorage.getItem(GRAPHIQL_TABS);
@@ -97,14 +97,14 @@ function listen(params, headers) {
       const client = graphqlWs.createClient({
         url: new URL('graphql/ws', location.href).href.replace(/^http/, 'ws'),
         connectionParams: name && { Authorization: headers[name] },
-        // 4403: the token has ended, or access was taken away. Asking again would change nothing.
+        // 4403: the token has expired or access was removed. A retry would not help.
         shouldRetry: (problem) => problem.code !== undefined && problem.code !== 4403,
       });
       const payload = { ...params };
       client.subscribe(payload, {
         next(result) {
-          // The client sends this payload again when it reconnects: by then it asks for what is newer than the last
-          // revision heard, or comes after the text heard, so nothing is missed and nothing comes twice.
+          // The client sends this payload again when it reconnects. By then it contains the last revision or the offset
+          // in the text that was received, so nothing is missed or repeated.
           const { revision, nextOffset } = Object.values(result.data ?? {})[0] ?? {};
           if (revision !== undefined) payload.variables = { ...payload.variables, afterRevision: revision };
           if (nextOffset !== undefined) payload.variables = { ...payload.variables, afterOffset: nextOffset };
@@ -129,7 +129,7 @@ function listen(params, headers) {
 
 /** GraphiQL's way to the server. */
 function fetcher(params, options) {
-  // GraphiQL asks for the schema before its headers editor exists.
+  // GraphiQL requests the schema before its headers editor exists.
   const own = params.operationName === 'IntrospectionQuery' ? JSON.parse(sessionStorage.getItem(HEADERS) ?? '{}') : {};
   const headers = options?.headers ?? own;
   const operations = options?.documentAST?.definitions.filter(({ kind }) => kind === 'OperationDefinition') ?? [];
@@ -146,7 +146,7 @@ async function start() {
     if (takeToken()) location.reload();
   });
   document.getElementById('second-window').addEventListener('click', () => {
-    // A window that this one opens starts with a copy of its sessionStorage, and so with its token.
+    // The new window starts with a copy of this window's sessionStorage, including the token.
     window.open('./', '_blank');
   });
 

@@ -111,7 +111,9 @@ impl App {
         for Trusted { jwks, .. } in &trusted {
             tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
         }
+        let key_sets: Vec<_> = trusted.iter().map(|trusted| trusted.jwks.clone()).collect();
         let verifier = verifier(&settings, &source, trusted)?;
+        let has_secret = !matches!(source, SecretSource::Nowhere);
         let sign_in_link = match source {
             SecretSource::Given(_) | SecretSource::Nowhere => None,
             SecretSource::OwnFile(_) => {
@@ -129,7 +131,8 @@ impl App {
             .publishing_to(move |project, change| published.publish(project, change));
         let services = Arc::new(services);
         let live = Arc::new(Live::new(services.clone(), db.clone(), channels));
-        let parts = parts(&db, bus.is_some().then(|| live.clone()));
+        let mut parts = parts(&db, bus.is_some().then(|| live.clone()));
+        parts.extend(issuer(key_sets, has_secret));
         let asked = services.clone();
         let is_read_only = move || {
             let services = asked.clone();
@@ -250,7 +253,7 @@ fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
     let (database, migrations) = (db.clone(), db.clone());
     let bus = live.map(|live| Part {
         name: "bus",
-        is_needed: false,
+        is_needed: Box::new(|| false),
         amiss: "what other servers write is delivered late, by the sweep",
         check: Box::new(move || {
             let works = live.receives_notifications();
@@ -260,7 +263,7 @@ fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
     let needed = [
         Part {
             name: "database",
-            is_needed: true,
+            is_needed: Box::new(|| true),
             amiss: "the database does not answer",
             check: Box::new(move || {
                 let db = database.clone();
@@ -269,7 +272,7 @@ fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
         },
         Part {
             name: "migrations",
-            is_needed: true,
+            is_needed: Box::new(|| true),
             amiss: "the database is not the one of this version",
             check: Box::new(move || {
                 let db = migrations.clone();
@@ -287,6 +290,21 @@ fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
         },
     ];
     needed.into_iter().chain(bus).collect()
+}
+
+/// The token issuers, if there are any. A server without a secret needs at least one of them: nobody else can sign in.
+fn issuer(key_sets: Vec<Arc<Jwks>>, has_secret: bool) -> Option<Part> {
+    let all = Arc::<[_]>::from(key_sets);
+    let some = all.clone();
+    (!all.is_empty()).then(|| Part {
+        name: "issuer",
+        is_needed: Box::new(move || !has_secret && !some.iter().any(|jwks| jwks.is_usable())),
+        amiss: "the keys of a token issuer have not been fetched, or none of them is usable",
+        check: Box::new(move || {
+            let is_usable = all.iter().all(|jwks| jwks.is_usable());
+            async move { if is_usable { Ok(()) } else { Err("a token issuer has no usable keys".to_owned()) } }.boxed()
+        }),
+    })
 }
 
 /// Makes sure that a server can speak for its callers, and that what it can do besides is known.

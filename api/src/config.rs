@@ -5,11 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::FalseyValueParser};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::locks::Locks;
+use crate::model::setting::{boolean, number};
 
 pub mod auth;
 pub mod database;
@@ -111,7 +112,7 @@ enum Named {
     /// Apply pending migrations, or revert migrations
     Migrate {
         /// Report what data is lost by reverting this many migrations; with --yes, revert them
-        #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, value_name = "STEPS", value_parser = number(1..=1_000_u32))]
         down: Option<u32>,
         /// Revert them
         #[arg(long, requires = "down")]
@@ -130,7 +131,7 @@ enum Named {
         #[arg(long)]
         name: Option<String>,
         /// Lifetime of the token, in hours (at most ten years)
-        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=87_600))]
+        #[arg(long, default_value_t = 24, value_parser = number(1..=87_600_u32))]
         hours: u32,
         #[command(flatten)]
         signing: Box<Signing>,
@@ -287,13 +288,14 @@ fn is_blank(value: &OsStr) -> bool {
 
 /// Removes options with an empty value, as a script passes for a variable that is not set.
 fn without_empty(words: Vec<OsString>) -> Vec<OsString> {
+    let has_no_value = |(_, value): (&str, &str)| value.trim().is_empty();
     let mut kept: Vec<OsString> = Vec::with_capacity(words.len());
     for word in words {
         let is_option = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with("--"));
         let takes_value = |word: &OsString| is_option(word) && word.to_str().is_some_and(|word| !word.contains('='));
         if is_blank(&word) && kept.last().is_some_and(takes_value) {
             kept.pop();
-        } else if !(is_option(&word) && word.to_str().is_some_and(|word| word.ends_with('='))) {
+        } else if !(is_option(&word) && word.to_str().and_then(|word| word.split_once('=')).is_some_and(has_no_value)) {
             kept.push(word);
         }
     }
@@ -328,7 +330,7 @@ pub struct Import {
     #[arg(long, value_name = "NAME")]
     pub branch: Option<String>,
     /// Maximum number of commits to import in this run
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(1..=1_000_000_000_usize))]
     pub max: Option<usize>,
     /// E-mail address of the project's owner; the same user as a token's
     #[arg(long, default_value = DEV_EMAIL)]
@@ -348,7 +350,7 @@ pub struct Export {
     #[arg(long, value_name = "FILE.zip", required_unless_present = "git", conflicts_with = "git")]
     pub to: Option<PathBuf>,
     /// Revision of the files in the archive (default: the newest)
-    #[arg(long, value_name = "REVISION", conflicts_with = "git")]
+    #[arg(long, value_name = "REVISION", conflicts_with = "git", value_parser = number(1..=i32::MAX))]
     pub at: Option<i32>,
     /// New or empty folder to write the history to. Each message becomes a commit with the files written for it and its
     /// text as the commit message; a message without files becomes an empty commit. A write without a message becomes a
@@ -364,7 +366,7 @@ pub const DEV_EMAIL: &str = "dev@localhost";
 #[derive(Args, Clone, Debug, Default)]
 pub struct Serve {
     /// Apply pending migrations first (always done on SQLite)
-    #[arg(long, env = "MIGRATE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "MIGRATE", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false", value_parser = boolean)]
     pub migrate: bool,
     /// The authorization layers. Not available as a flag or variable.
     #[arg(skip)]
@@ -569,6 +571,65 @@ mod tests {
         assert!(settings.live.nats_url.is_none() && settings.observability.metrics_listen.is_none());
         assert!(settings.store.database_schema.is_none());
         assert_eq!(settings.limits.max_batch, 10);
+    }
+
+    /// The names of all options that `matches`.
+    fn options(matches: impl Fn(&clap::Arg) -> bool) -> Vec<String> {
+        let command = command();
+        let flags = command.get_arguments().filter(|arg| matches(arg));
+        flags.filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn a_boolean_is_one_of_eight_words_or_refused_by_name() {
+        let flags = options(|arg| arg.get_value_names().is_some_and(|names| names == ["true|false"]));
+        assert_eq!(flags.len(), 5, "{flags:?}");
+        assert!(options(|arg| matches!(arg.get_action(), ArgAction::SetTrue)).is_empty());
+        let parse = |flag: &str, value: &str| Cli::try_parse_from(["antiphon".to_owned(), format!("--{flag}={value}")]);
+        for flag in &flags {
+            for value in ["true", "Yes", " ON ", "1", "false", "NO", "off", "0", "", " "] {
+                assert!(parse(flag, value).is_ok(), "{flag} {value:?}");
+            }
+            for value in ["\"false\"", "none", "disabled", "null", "-", "abc", "tru", "2"] {
+                let error = parse(flag, value).unwrap_err().to_string();
+                assert!(error.contains(&format!("--{flag}")) && error.contains("true, yes, on or 1"), "{error}");
+            }
+        }
+        let any_audience = |words: &[&str]| settings(words).auth.signing.jwt_any_audience;
+        assert!(any_audience(&["--jwt-any-audience"]) && any_audience(&["--jwt-any-audience", "--port", "1"]));
+        assert!(any_audience(&["--jwt-any-audience", "yes"]) && any_audience(&["--jwt-any-audience= True "]));
+        assert!(!any_audience(&[]) && !any_audience(&["--jwt-any-audience", "no"]));
+        assert!(!any_audience(&["--jwt-any-audience= false "]) && !any_audience(&["--jwt-any-audience="]));
+        assert!(!settings(&["--notify", "false"]).live.notify && settings(&["--notify", ""]).live.notify);
+        assert!(!settings(&["--introspection=OFF"]).limits.introspection);
+        let with_command = Cli::try_parse_from(["antiphon", "--migrate", "serve"]).unwrap();
+        assert!(with_command.serve.migrate && matches!(with_command.command, Some(Command::Serve(_))));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_by_name_and_the_help_has_the_range() {
+        let flags = options(|arg| {
+            let names = ["N", "BYTES", "SECONDS", "MS"];
+            arg.get_value_names().is_some_and(|given| given.iter().any(|name| names.contains(&name.as_str())))
+        });
+        assert!(flags.len() > 40, "{flags:?}");
+        let help = Cli::try_parse_from(["antiphon", "serve", "--help"]).unwrap_err().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for flag in flags {
+            for value in ["18446744073709551615", "18446744073709551616", "-1", "1.5", "many"] {
+                let given = ["antiphon".to_owned(), format!("--{flag}={value}")];
+                let error = Cli::try_parse_from(given).unwrap_err().to_string();
+                let range = error.split_once("a whole number from ").map(|(_, range)| range.lines().next().unwrap());
+                let range = range.unwrap_or_else(|| panic!("{error}"));
+                let (_, described) = help.split_once(&format!("--{flag} <")).unwrap();
+                let described = described.split_once(" --").map_or(described, |(own, _)| own);
+                assert!(error.contains(&format!("--{flag}")), "{error}");
+                assert!(described.contains(&format!("From {range}")), "{flag}: {range} is not in {described}");
+            }
+        }
+        assert!(Cli::try_parse_from(["antiphon", "--sqlite-readers", "100000"]).is_err());
+        assert!(Cli::try_parse_from(["antiphon", "--sqlite-readers", "0"]).is_err());
+        assert_eq!(settings(&["--sqlite-readers", "64"]).database.sqlite_readers.map(usize::from), Some(64));
     }
 
     #[test]

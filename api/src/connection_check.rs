@@ -1,4 +1,4 @@
-//! Whether a connection to PostgreSQL leads where it was asked to: to the schema, and to one session for as long as it is open.
+//! Checks that a PostgreSQL connection uses the requested schema, and that it keeps one session while it is open.
 
 use std::time::Duration;
 
@@ -12,36 +12,36 @@ use crate::config::database::schema_name;
 use crate::model::clock;
 use crate::storage::db::set_schema;
 
-/// How long a database that is not overloaded takes to answer at most.
+/// Longest time in which a database that is not overloaded answers.
 const ASK_TIME: Duration = Duration::from_secs(2);
 
-/// Compares where two connections lead. One that cannot be opened says nothing here.
+/// Compares the sessions and the schema of two connections. A connection that cannot be opened is ignored.
 ///
 /// # Errors
-/// What is not as it was asked for, and what to do, for the operator.
+/// What is wrong and what to do, for the operator.
 pub(crate) async fn check(options: &PgConnectOptions, schema: Option<&str>) -> anyhow::Result<()> {
     let (Ok(mut one), Ok(mut other)) = (options.connect().await, options.connect().await) else { return Ok(()) };
     let is_shared = is_shared(&mut one, &mut other).await;
     let _ = other.close().await;
     ensure!(
         !is_shared?,
-        "a pooler in transaction mode is between here and the database: settings of a session, prepared statements and LISTEN do not \
+        "the connection goes through a pooler in transaction mode: session settings, prepared statements and LISTEN do not \
          survive a transaction there; use the direct connection, or the pooler in session mode (pgbouncer: pool_mode = session; \
-         Supabase: port 5432 in place of 6543)"
+         Supabase: port 5432 instead of 6543)"
     );
     let checked = check_schema(&mut one, options, schema).await;
     let _ = one.close().await;
     checked
 }
 
-/// Whether two clients share what is one session's own, as behind a pooler in transaction mode. Nothing is sent that such a
-/// pooler would not let through, and what is set is set back.
+/// Whether two clients share the state of a session, as behind a pooler in transaction mode. Sends nothing that such a
+/// pooler would refuse, and resets what it sets.
 async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> anyhow::Result<bool> {
     let mark = clock::new_id().simple().to_string();
     let asked = "SELECT pg_backend_pid() AS backend, coalesce(current_setting('antiphon.mark', true), '') AS mark";
     sqlx::raw_sql(AssertSqlSafe(format!("SET antiphon.mark = '{mark}'"))).execute(&mut *one).await?;
     let before = sqlx::raw_sql(asked).fetch_one(&mut *one).await?;
-    // Meanwhile the other holds a backend, if there are not enough for both.
+    // If there are not enough backends for both, this one keeps its backend in the meantime.
     sqlx::raw_sql("BEGIN").execute(&mut *other).await?;
     let others = sqlx::raw_sql(asked).fetch_one(&mut *other).await?;
     let after = {
@@ -50,7 +50,7 @@ async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> anyhow::
         sqlx::raw_sql("ROLLBACK").execute(&mut *other).await?;
         match after {
             Ok(after) => after?,
-            // It answers as soon as the other lets go: there is one backend for both.
+            // It answers when the other releases the backend: there is only one.
             Err(_) => return Ok(timeout(ASK_TIME, waited).await.is_ok()),
         }
     };
@@ -63,10 +63,10 @@ async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> anyhow::
         || !has_mark(&after)?)
 }
 
-/// Compares the schema of a connection with the one that was asked for.
+/// Compares the schema of a connection with the requested one.
 ///
 /// # Errors
-/// What is otherwise, for the operator.
+/// The difference, for the operator.
 pub(crate) async fn check_schema(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
@@ -76,7 +76,7 @@ pub(crate) async fn check_schema(
     if let Some(schema) = schema {
         sqlx::raw_sql(AssertSqlSafe(set_schema(schema))).execute(&mut *connection).await?;
     }
-    // A login that only speaks for callers has no right to use it by itself, and then there is no current schema.
+    // A login that only acts for callers has no right to use the schema itself; there is then no current schema.
     let settings = "SELECT current_schema()::text AS schema, current_setting('search_path') AS path";
     let row = sqlx::raw_sql(settings).fetch_one(&mut *connection).await?;
     let (used, path): (Option<String>, String) = (row.try_get("schema")?, row.try_get("path")?);
@@ -89,20 +89,18 @@ pub(crate) async fn check_schema(
         format!("SELECT count(*) > 0 AS found FROM pg_namespace WHERE nspname = '{}'", asked.replace('\'', "''"));
     let is_there: bool = sqlx::raw_sql(AssertSqlSafe(exists)).fetch_one(connection).await?.try_get("found")?;
     if !is_there {
-        bail!(
-            "there is no schema {asked:?} in the database: CREATE SCHEMA makes one, or choose another with DATABASE_SCHEMA"
-        );
+        bail!("there is no schema {asked:?} in the database: create it with CREATE SCHEMA, or set DATABASE_SCHEMA");
     }
     let found = found.unwrap_or_else(|| "none".to_owned());
     ensure!(
         found == asked,
-        "the schema {asked:?} was asked for, and the connection is in {found:?}: a pooler on the way drops the start-up options of \
+        "the schema {asked:?} was requested, but the connection uses {found:?}: a pooler drops the start-up options of \
          the URL; set DATABASE_SCHEMA={asked} instead"
     );
     Ok(())
 }
 
-/// The first schema of the search path that start-up options set (`-c search_path=…`); none if that is the user's own.
+/// The first schema of the search path in the start-up options (`-c search_path=…`); `None` if it is the user's own.
 fn search_path(options: &str) -> Option<String> {
     let (_, set) = options.rsplit_once("search_path=")?;
     first(set)
@@ -121,7 +119,7 @@ fn first(path: &str) -> Option<String> {
     (!name.is_empty() && name != "$user").then_some(name)
 }
 
-/// The name before the quotation mark that ends it; two of them are one of the name.
+/// The name before the closing quotation mark; two marks stand for one in the name.
 fn unquoted(mut rest: &str) -> Option<String> {
     let mut name = String::new();
     loop {

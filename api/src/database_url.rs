@@ -1,8 +1,9 @@
-//! `DATABASE_URL`: which database it names, and how a command opens it.
+//! `DATABASE_URL`: identifies the database and how to connect.
 
 use std::{fmt, time::Duration};
 
 use anyhow::{anyhow, bail, ensure};
+use percent_encoding::percent_decode_str;
 use sqlx::{
     ConnectOptions,
     postgres::PgConnectOptions,
@@ -17,38 +18,85 @@ use crate::{
     storage::db::{Db, check_log, postgres_options},
 };
 
-/// Longest time for the attempt that finds out why a connection fails.
+/// Timeout of the attempt to find out why a connection fails.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
-/// A database, as its URL names it.
+/// A database, identified by its URL.
 #[derive(Debug)]
 pub(crate) enum DatabaseUrl {
     Sqlite(SqliteConnectOptions),
     Postgres(PgConnectOptions),
 }
 
+/// The parameters that [`PgConnectOptions`] reads. It ignores any other, and logs its value, which can be a password.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Checks the parameters of a PostgreSQL URL, of which `rest` is what follows the host.
+///
+/// # Errors
+/// An unknown parameter, without its value: a misspelled `sslmode` must not connect without TLS.
+fn check_parameters(rest: &str) -> Result<(), String> {
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        // A part without a name can be the end of a password.
+        let Some((name, _)) = parameter.split_once('=') else {
+            return Err("a parameter has no value; & in a value must be written as %26".to_owned());
+        };
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        let is_option = name.strip_prefix("options[").is_some_and(|name| name.ends_with(']'));
+        if !is_option && !PARAMETERS.contains(&&*name) {
+            return Err(format!("it has the unknown parameter {name:?}; known are {}", PARAMETERS.join(", ")));
+        }
+    }
+    Ok(())
+}
+
 impl DatabaseUrl {
-    /// Parses the URL. Errors never repeat it: it can hold a password.
+    /// Parses the URL. Errors never contain it, since it can contain a password.
     pub(crate) fn parse(url: &str) -> anyhow::Result<Self> {
-        let amiss = "--database-url (DATABASE_URL) is not usable";
+        let unusable = "--database-url (DATABASE_URL) is not usable";
         if url.starts_with("sqlite:") {
-            let options: SqliteConnectOptions = url.parse().map_err(|error| anyhow!("{amiss}: {error}"))?;
+            let options: SqliteConnectOptions = url.parse().map_err(|error| anyhow!("{unusable}: {error}"))?;
             let file = options.get_filename();
             let in_memory = file.to_str().is_some_and(|file| file.starts_with("file:") || file.is_empty());
             ensure!(
                 !in_memory && !url.contains("mode=memory"),
-                "{amiss}: it must name a file, as in sqlite://antiphon.db; nothing is kept in memory alone"
+                "{unusable}: it must name a file, such as sqlite://antiphon.db; in-memory databases are not supported"
             );
             Ok(Self::Sqlite(options))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let hint = "characters such as @ : / # % in the password must be written as %40 %3A %2F %23 %25";
-            // A stray one in the password cuts it in two, and a part would be shown as the host or the database.
+            // An unescaped character in the password would cut the URL, and part of the password would be shown as host
+            // or database.
             let host_on = url.split_once("://").map_or("", |(_, rest)| rest);
             let rest = host_on.find(['/', '?', '#']).and_then(|end| host_on.get(end..)).unwrap_or_default();
-            ensure!(!rest.contains(['@', '#']), "{amiss}: it has an @ or a # after the host; {hint}");
-            Ok(Self::Postgres(postgres_options(url).map_err(|error| anyhow!("{amiss}: {error}; {hint}"))?))
+            ensure!(!rest.contains(['@', '#']), "{unusable}: it has an @ or a # after the host; {hint}");
+            check_parameters(rest).map_err(|wrong| anyhow!("{unusable}: {wrong}"))?;
+            let authority = host_on.strip_suffix(rest).unwrap_or(host_on);
+            let has_zone = authority.rsplit_once('[').is_some_and(|(_, address)| address.contains('%'));
+            ensure!(!has_zone, "{unusable}: an address with a zone must be a parameter, as in ?host=fe80::1%25eth0");
+            Ok(Self::Postgres(postgres_options(url).map_err(|error| anyhow!("{unusable}: {error}; {hint}"))?))
         } else {
-            bail!("{amiss}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
+            bail!("{unusable}: it must be sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE")
         }
     }
 
@@ -65,11 +113,11 @@ impl DatabaseUrl {
             Ok(db) => return Ok(db),
             Err(error) => for_operator(error),
         };
-        // The pool only reports that it gave up. A plain attempt reports the cause.
+        // The pool reports only a timeout; a plain attempt reports the cause.
         let (refusal, advice) = match self {
             Self::Sqlite(options) => (
                 refusal(&options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal)).await,
-                "its folder must exist and both must be writable by this user, or choose another with --database-url \
+                "the file and its existing folder must be writable by this user, or choose another with --database-url \
                  (DATABASE_URL)",
             ),
             Self::Postgres(options) => {
@@ -91,6 +139,9 @@ impl fmt::Display for DatabaseUrl {
                 write!(f, "PostgreSQL database {database} as {user} at ")?;
                 match options.get_socket() {
                     Some(folder) => write!(f, "{}", folder.display()),
+                    None if options.get_host().contains(':') => {
+                        write!(f, "[{}]:{}", options.get_host(), options.get_port())
+                    }
                     None => write!(f, "{}:{}", options.get_host(), options.get_port()),
                 }
             }
@@ -98,7 +149,7 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-/// Why a connection cannot be had, in the database's own for_operator; none where it can.
+/// Why a connection fails, in the database's own words; `None` if it succeeds.
 pub(crate) async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -> Option<anyhow::Error> {
     match timeout(PROBE_TIME, options.connect()).await {
         Ok(Ok(_)) => None,
@@ -109,10 +160,72 @@ pub(crate) async fn refusal<O: ConnectOptions<Connection: Sized>>(options: &O) -
     }
 }
 
-/// An error of the service in for_operator for the operator, who may read what clients may not.
+/// Converts an error of the service for the operator, who can see what clients must not see.
 pub(crate) fn for_operator(error: Error) -> anyhow::Error {
     match error.cause() {
         Some(cause) => anyhow!(cause.to_owned()),
         None => anyhow!(error.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(url: &str) -> String {
+        match DatabaseUrl::parse(url).unwrap() {
+            DatabaseUrl::Postgres(options) => options.get_host().to_owned(),
+            DatabaseUrl::Sqlite(_) => panic!("{url} is not SQLite"),
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused_without_its_value() {
+        for parameters in [
+            "sslpassword=Sup3r",
+            "sslmod=Sup3r",
+            "SSLMODE=Sup3r",
+            "ssl_mode=Sup3r",
+            "sslmode=require&passwd=Sup3r",
+            "pass%77d=Sup3r",
+            "options[=Sup3r",
+            "connect_timeout=Sup3r",
+            "password=a&Sup3r",
+            "Sup3r",
+            "=Sup3r",
+        ] {
+            let message = format!("{:#}", DatabaseUrl::parse(&format!("postgres://u@h/d?{parameters}")).unwrap_err());
+            assert!(message.contains("parameter") && !message.contains("Sup3r"), "{parameters}: {message}");
+        }
+        for parameters in [
+            "",
+            "sslmode=verify-full&sslrootcert=/ca.pem",
+            "host=/run/postgresql&port=5433",
+            "options[statement_timeout]=5s&application_name=a%26b",
+            "ssl%6Dode=disable&",
+        ] {
+            assert!(DatabaseUrl::parse(&format!("postgres://u@h/d?{parameters}")).is_ok(), "{parameters}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_host_loses_its_brackets() {
+        for (url, expected) in [
+            ("postgres://u@[::1]:5432/d", "::1"),
+            ("postgres://[::1]/d", "::1"),
+            ("postgres://u:p@[2001:db8::7]/d?sslmode=disable", "2001:db8::7"),
+            ("postgres://u@h/d?host=[::1]", "::1"),
+            ("postgres://u@h/d?host=::1", "::1"),
+            ("postgres:///d?host=%5B::1%5D", "::1"),
+            ("postgres://u@h/d?host=[fe80::1%25eth0]", "fe80::1%eth0"),
+            ("postgres://u@h/d?hostaddr=::1", "::1"),
+            ("postgres://u@db.example/d", "db.example"),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
+        let message = DatabaseUrl::parse("postgres://u@[fe80::1%25eth0]/d").unwrap_err().to_string();
+        assert!(message.contains("?host="), "{message}");
+        let shown = DatabaseUrl::parse("postgres://u@[::1]:5433/d").unwrap().to_string();
+        assert_eq!(shown, "PostgreSQL database d as u at [::1]:5433");
     }
 }

@@ -93,6 +93,8 @@ pub struct Metrics {
     turn_waits: Durations<QueueLabels>,
     /// CPU-intensive tasks waiting for a processor.
     pub heavy_waiting: Gauge,
+    /// CPU-intensive tasks on many bytes, so far.
+    pub heavy_tasks: Counter,
     /// Open WebSockets.
     pub sockets: Gauge,
     /// Running subscriptions.
@@ -130,6 +132,7 @@ impl Default for Metrics {
             turns_waiting: Family::default(),
             turn_waits: Family::new_with_constructor(durations),
             heavy_waiting: Gauge::default(),
+            heavy_tasks: Counter::default(),
             sockets: Gauge::default(),
             listeners: Gauge::default(),
             deliveries: Counter::default(),
@@ -182,6 +185,7 @@ impl Default for Metrics {
             Unit::Seconds,
             m.turn_waits.clone(),
         );
+        r.register("heavy_tasks", "CPU-intensive tasks on many bytes", m.heavy_tasks.clone());
         r.register("heavy_waiting", "CPU-intensive tasks waiting for a processor", m.heavy_waiting.clone());
         r.register("sockets", "Open WebSockets", m.sockets.clone());
         r.register("listeners", "Running subscriptions", m.listeners.clone());

@@ -1,4 +1,4 @@
-//! The migrations of a database: which are missing, and how they run.
+//! The migrations of a database: finds missing ones and applies them.
 
 use anyhow::{anyhow, bail};
 use migration::{Migrator, MigratorTrait};
@@ -9,7 +9,7 @@ use sea_orm::{
 use crate::config::Serve;
 use crate::storage::db::Db;
 
-/// The key of PostgreSQL's advisory lock on migrating; nothing else of the service's takes such a lock.
+/// Key of PostgreSQL's advisory lock for migrations. The service takes no other lock of this kind.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"antiphon");
 
 /// The names of the migrations that the database lacks.
@@ -31,7 +31,7 @@ pub(crate) async fn check(db: &Db) -> Result<(), String> {
     }
 }
 
-/// The migrations that the database lacks. A login without rights of its own asks as `authenticated`.
+/// The migrations that the database lacks. A login without rights of its own reads them as `authenticated`.
 async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
     const AS_CALLER: &str = "DO $$ BEGIN
         IF NOT coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), false) AND EXISTS (
@@ -48,7 +48,7 @@ async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr>
     Ok(pending)
 }
 
-/// Makes sure that a server finds every table.
+/// Ensures that all tables exist before a server starts.
 pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
     let pending = missing(db).await?;
     if pending.is_empty() {
@@ -67,15 +67,15 @@ pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
 
 pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
     let tx = begin(db).await.map_err(failure)?;
-    // Only now does nobody else migrate.
+    // Read again: other servers cannot migrate from here on.
     let names = Migrator::get_pending_migrations(&tx).await.map_err(failure)?.iter().map(name).collect();
     Migrator::up(&tx, None).await.map_err(failure)?;
     tx.commit().await.map_err(failure)?;
     Ok(names)
 }
 
-/// Begins a transaction to migrate in, so that it happens as a whole or not at all, and once where two servers start together.
-/// A migration that cannot run inside a transaction (PostgreSQL's CREATE INDEX CONCURRENTLY) would have no place here.
+/// Begins a transaction for migrations, so that they apply completely or not at all, and only once if two servers start
+/// together. Migrations that cannot run in a transaction (PostgreSQL's CREATE INDEX CONCURRENTLY) are not possible.
 pub(crate) async fn begin(db: &Db) -> Result<DatabaseTransaction, DbErr> {
     let mode = db.is_sqlite().then_some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
@@ -91,12 +91,12 @@ pub(crate) fn name(migration: &migration::Migration) -> String {
     migration.name().to_owned()
 }
 
-/// In for_operator for the operator. The migrator's one error of its own is that the database has migrations which it does not know.
+/// Converts an error for the operator. The only custom error of the migrator is an unknown migration in the database.
 pub(crate) fn failure(error: DbErr) -> anyhow::Error {
     match error {
         DbErr::Custom(_) => anyhow!(
-            "the database has migrations that this version of antiphon does not know: start the version that made them, or \
-             one after it"
+            "the database has migrations that this version of antiphon does not know: start the version that applied them, or \
+             a later one"
         ),
         error => anyhow!("cannot migrate: {error}"),
     }

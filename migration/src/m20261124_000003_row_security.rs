@@ -1,4 +1,4 @@
-//! Row-level security on PostgreSQL. SQLite has no such thing: there the file is the service's alone.
+//! Row-level security on PostgreSQL. SQLite has none: only the service has access to the file.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -8,7 +8,7 @@ use crate::row_security;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// What is there by now; `seaql_migrations` is the migrator's own.
+/// The existing tables; `seaql_migrations` belongs to the migrator.
 const TABLES: &[&str] = &[
     "user_profiles",
     "user_preferences",

@@ -1,4 +1,4 @@
-//! The past of folds, and of projects' own fields.
+//! Past states: hidden messages, and projects' own fields.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

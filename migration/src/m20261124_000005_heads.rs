@@ -1,4 +1,4 @@
-//! What listeners on one server need to hear of another's writes.
+//! The function by which subscribers on one server learn of writes by another.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

@@ -1,5 +1,5 @@
-//! The second lock on the team, as tight as the first: who is named as the one who asked, who has left, whose session ends, and
-//! what stands in the log.
+//! Tightens row-level security for teams to match the authorization layer: who invited, who has left, whose session
+//! ends, and what the log contains.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

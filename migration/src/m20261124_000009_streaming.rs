@@ -1,4 +1,4 @@
-//! Messages that are being written.
+//! Streaming messages.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

@@ -1,4 +1,4 @@
-//! The policies of histories, in words that let PostgreSQL read a page of one by its index.
+//! Rewrites the policies of histories so that PostgreSQL can read a page by an index.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

@@ -1,5 +1,6 @@
-//! E-mail addresses are compared by ASCII letters in lower case, as the service does, whatever the database's locale: of other
-//! letters some have the lower case of an ASCII letter, and who has an address with one would answer to another's.
+//! Compares e-mail addresses with only ASCII letters in lower case, as the service does, whatever the database's
+//! locale: some other letters become ASCII letters in lower case, so that a user with such an address could accept
+//! another user's invitation.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -9,7 +10,7 @@ use crate::row_security;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The function of team.sql; `{lower}` is what it compares.
+/// The function of team.sql; `{lower}` is the compared expression.
 const MY_ADDRESS: &str =
     "CREATE OR REPLACE FUNCTION my_address() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT lower({lower})

@@ -1,4 +1,4 @@
-//! Who listens to which project, where several servers serve one database.
+//! Presence with several servers on one database.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // A SQLite file has one server, which knows by itself.
+        // A SQLite file has one server, which knows its own subscribers.
         if manager.get_database_backend() == DbBackend::Postgres {
             manager.get_connection().execute_unprepared(include_str!("sql/postgres/presences.sql")).await?;
             row_security::close(manager, &["presences"], &[]).await?;

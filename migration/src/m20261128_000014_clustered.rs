@@ -1,5 +1,5 @@
-//! On SQLite, agent configurations and their versions live in their keys' own trees, as other tables that are read by their key
-//! do: each had a second tree beside it. The rows and what is said of the tables stay as they are.
+//! On SQLite, stores agent configurations and their versions in the tree of their primary key, like other tables that
+//! are read by key; each had a second tree. Rows and definitions are unchanged.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};
@@ -7,7 +7,7 @@ use sea_orm_migration::sea_orm::{DbBackend, Statement};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// In the order in which one refers to the next.
+/// In the order of their references.
 const TABLES: [&str; 2] = ["agent_configuration_versions", "agent_configurations"];
 
 const CLUSTERED: &str = " WITHOUT ROWID";
@@ -23,7 +23,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Makes the tables anew from what they say of themselves.
+/// Recreates the tables from their stored definitions.
 async fn rebuild(manager: &SchemaManager<'_>, change: fn(&str) -> String) -> Result<(), DbErr> {
     if manager.get_database_backend() != DbBackend::Sqlite {
         return Ok(());

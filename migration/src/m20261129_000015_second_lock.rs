@@ -1,4 +1,5 @@
-//! The second lock: who is in which project is a table, and functions hold the rule of writes in place of policies and triggers.
+//! Simplifies row-level security: membership becomes a table, and functions replace the policies and triggers of
+//! writes.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -8,7 +9,7 @@ use crate::row_security;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The projects of the caller in which they have one of some roles, as conditions on a project's id.
+/// The caller's projects by role, as conditions on a project's id.
 const PROJECTS: [(&str, &str); 3] = [
     ("{member}", "IN (SELECT m.project_id FROM {schema}.project_members m)"),
     ("{writer}", "IN (SELECT m.project_id FROM {schema}.project_members m WHERE m.role <> 'viewer')"),

@@ -1,4 +1,4 @@
-//! What listeners need to notice that a project's log is another than the one that they have heard.
+//! Adds the times by which subscribers notice that a project's log was replaced.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

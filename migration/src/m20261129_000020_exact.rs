@@ -1,4 +1,4 @@
-//! What an exact history needs: modes of files, which version brings back which, and which revision takes back which.
+//! Adds file modes, restored versions, and undos.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -8,7 +8,7 @@ use crate::{dialect, row_security};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The former `write_files`, as the second lock's migration made it.
+/// The former `write_files`, as created by the migration of row-level security's second form.
 const WRITES: &str = include_str!("sql/postgres/writes.sql");
 
 #[async_trait::async_trait]

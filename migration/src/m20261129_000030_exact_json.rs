@@ -1,5 +1,5 @@
-//! On PostgreSQL, JSON is kept as text: `jsonb` writes numbers and the order of keys anew, and has no place for some of them.
-//! SQLite has kept text from the beginning.
+//! Stores JSON as text on PostgreSQL: `jsonb` changes numbers and the order of keys, and cannot represent some values.
+//! SQLite has stored text from the start.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -34,8 +34,8 @@ const COLUMNS: [(&str, &[&str]); 8] = [
     ("agent_configuration_versions", SETTINGS),
 ];
 
-/// Makes functions and views anew around `{alter}`, since neither lets the type of what it has change. {from} and {to} are the
-/// types.
+/// Recreates functions and views around `{alter}`, since they prevent changes of the types that they use. {from} and
+/// {to} are the types.
 const REBUILD: &str = "DO $rebuild$
 DECLARE
     found record;
@@ -78,7 +78,7 @@ impl MigrationTrait for Migration {
     }
 
     /// # Errors
-    /// A value that `jsonb` cannot hold stays where it is, and so do all others.
+    /// Fails without changes if a value cannot be represented as `jsonb`.
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         rebuild(manager, "text", "jsonb").await
     }

@@ -1,4 +1,4 @@
-//! Profiles follow their users' tokens, except in what the users have set here.
+//! Updates profiles from their users' tokens, except fields that the users have set.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

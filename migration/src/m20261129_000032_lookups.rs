@@ -1,4 +1,4 @@
-//! On PostgreSQL, `write_files` looks each row up by its key, and is planned once.
+//! On PostgreSQL, `write_files` looks up each row by its key and keeps its plan.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -8,9 +8,7 @@ use crate::row_security;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The body of `write_files` stays: it does the same as the one before.
-const DOWN: &str = "ALTER FUNCTION {schema}.write_files RESET plan_cache_mode RESET enable_seqscan;
-    ALTER FUNCTION {schema}.check_writer SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+const DOWN: &str = "ALTER FUNCTION {schema}.check_writer SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
     ALTER FUNCTION {schema}.take_revision SECURITY DEFINER SET search_path = pg_catalog, pg_temp;";
 
 #[async_trait::async_trait]
@@ -20,7 +18,10 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, DOWN).await
+        let former = include_str!("sql/postgres/exact.sql");
+        let former = former.split_once("CREATE FUNCTION write_files").and_then(|(_, rest)| rest.split_once("END $$;"));
+        let (former, _) = former.ok_or_else(|| DbErr::RecordNotFound("the former write_files".to_owned()))?;
+        run(manager, &format!("CREATE OR REPLACE FUNCTION write_files{former}END $$; {DOWN}")).await
     }
 }
 

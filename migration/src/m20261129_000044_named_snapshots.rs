@@ -1,4 +1,4 @@
-//! Snapshots that are renamed and deleted.
+//! Renaming and deleting snapshots.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -8,7 +8,7 @@ use crate::{dialect, row_security};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// `record_revision` as the second lock's migration made it.
+/// The former `record_revision`, as created by the migration of row-level security's second form.
 const WRITES: &str = include_str!("sql/postgres/writes.sql");
 
 #[async_trait::async_trait]

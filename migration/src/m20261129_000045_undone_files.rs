@@ -1,4 +1,4 @@
-//! Which changes an undo took back, file by file.
+//! Records the undone changes per file.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

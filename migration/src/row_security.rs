@@ -1,19 +1,19 @@
-//! Row-level security on PostgreSQL, for every migration that makes a table or a view there: it [`close`]s them, and then
-//! [`run`]s the grants to the role `authenticated` that the service needs, with a policy for each command granted. A test
-//! fails on a table without.
+//! Row-level security on PostgreSQL. Every migration that creates a table or a view there [`close`]s it, and then
+//! [`run`]s the grants to the role `authenticated` that the service needs, with a policy for each granted command. A
+//! test fails for tables without.
 
 use sea_orm_migration::SchemaManager;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-/// Closes the sequences of the tables too: an identity column needs no privilege on its own.
+/// Also closes the tables' sequences: identity columns need no privilege of their own.
 const SEQUENCES: &str = "DO $$ DECLARE sequence regclass; BEGIN
     FOR sequence IN SELECT s.oid::regclass FROM pg_class s JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
         WHERE s.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.refobjid IN ({tables})
     LOOP EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC, anon, authenticated, service_role', sequence); END LOOP;
 END $$;";
 
-/// Closes tables and views to everybody but their owner, also to those to whom the database's default privileges have opened
-/// them: Supabase's schema `public` has such.
+/// Revokes all privileges on tables and views, except the owner's. This includes those from default privileges, which
+/// Supabase sets in the schema `public`.
 pub(crate) async fn close(manager: &SchemaManager<'_>, tables: &[&str], views: &[&str]) -> Result<(), DbErr> {
     let all = [tables, views].concat().join(", ");
     let mut sql = format!("REVOKE ALL ON {all} FROM PUBLIC, anon, authenticated, service_role;");
@@ -25,8 +25,8 @@ pub(crate) async fn close(manager: &SchemaManager<'_>, tables: &[&str], views: &
     run(manager, &sql).await
 }
 
-/// Runs SQL in which `{schema}` is the tables' own schema, quoted: functions that run as the owner pin their search path, and
-/// must say where their tables are.
+/// Runs SQL. `{schema}` is replaced by the quoted schema of the tables: functions that run as the owner pin their
+/// search path, and must name the schema of their tables.
 pub(crate) async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
     let asked = Statement::from_string(DbBackend::Postgres, "SELECT quote_ident(current_schema()) AS schema");

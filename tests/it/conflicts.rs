@@ -190,7 +190,7 @@ tests::on_both! {
         }
     }
 
-    async fn two_complete_rewrites_are_refused_quickly(server: Server) {
+    async fn two_complete_rewrites_are_one_conflict_quickly(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Rewritten").await;
         let text = |who: &str| (0..19_900).map(|line| format!("{who} {line}\n")).collect::<String>();
         project.create_file("a", &text("base")).await;
@@ -198,7 +198,14 @@ tests::on_both! {
         let stale = json!({ "path": "a", "content": text("sent"), "expectedVersion": 1 });
         let began = Instant::now();
         let answer = project.mutate("updateFile", stale, "revision").await;
-        assert_eq!((&extensions(&answer)["currentVersion"], &extensions(&answer)["merge"]), (&json!(2), &Value::Null));
+        assert_eq!(extensions(&answer)["currentVersion"], 2);
+        let conflict = format!(
+            "<<<<<<< ours\n{}||||||| original\n{}=======\n{}>>>>>>> theirs\n",
+            text("now"),
+            text("base"),
+            text("sent")
+        );
+        assert_eq!(extensions(&answer)["merge"], json!({ "clean": false, "content": conflict }));
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     }
 

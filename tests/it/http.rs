@@ -151,9 +151,13 @@ tests::on_sqlite! {
             let answer = ask(&client, "{ __typename }", &[("content-type", content_type)]).await;
             assert_eq!((answer.status, code(&answer).as_str()), (415, "BAD_USER_INPUT"), "{content_type}");
         }
-        for encoding in ["deflate", "compress", "gzip, br", "x"] {
-            assert_eq!(ask(&client, "{ __typename }", &[("content-encoding", encoding)]).await.status, 415, "{encoding}");
+        for encodings in [&["deflate"][..], &["compress"], &["gzip, br"], &["gzip, gzip"], &["gzip", "zstd"], &["x"]] {
+            let headers: Vec<_> = encodings.iter().map(|encoding| ("content-encoding", *encoding)).collect();
+            let answer = ask(&client, "{ __typename }", &headers).await;
+            assert_eq!((answer.status, answer.header("accept-encoding")), (415, "zstd, br, gzip"), "{encodings:?}");
+            assert_eq!(answer.graphql().unwrap().field(), "content-encoding", "{encodings:?}");
         }
+        assert_eq!(ask(&client, "{ __typename }", &[("content-encoding", "identity")]).await.status, 200);
         assert_eq!(ask(&client, "{ __typename }", &[("content-type", "APPLICATION/JSON;charset=UTF-8")]).await.status, 200);
     }
 
@@ -357,6 +361,58 @@ tests::on_sqlite! {
             let answer = client.send("POST", "/graphql", &headers, long.clone()).await.unwrap();
             assert_eq!(answer.header("content-encoding"), chosen, "{accepted}");
         }
+    }
+
+    async fn a_compressed_body_is_read_to_its_end_or_refused_in_words(server: Server) {
+        let client = server.anonymous();
+        let query = json!({ "query": "{ __typename }" }).to_string();
+        let (start, end) = query.split_at(7);
+        for encoding in ENCODINGS {
+            let headers = [("content-type", JSON), ("content-encoding", encoding)];
+            let send = async |body: Vec<u8>| {
+                let answer = client.send("POST", "/graphql", &headers, body).await.unwrap();
+                let response = answer.graphql().unwrap();
+                let error = response.errors.first().cloned().unwrap_or_default();
+                let field = error["extensions"]["field"].as_str().unwrap_or_default().to_owned();
+                (answer.status, field, error["message"].as_str().unwrap_or_default().to_owned())
+            };
+            let good = compress(encoding, query.as_bytes());
+            if encoding != "br" {
+                let members = [compress(encoding, start.as_bytes()), compress(encoding, end.as_bytes())].concat();
+                assert_eq!(send(members).await.0, 200, "{encoding}");
+            }
+            for garbage in [&b"x"[..], b"garbage at the end", &[0; 20], &good[..good.len() - 1]] {
+                let (status, field, message) = send([&good, garbage].concat()).await;
+                assert_eq!((status, field.as_str()), (400, "content-encoding"), "{encoding}: {message}");
+                assert!(message.contains(encoding), "{message}");
+            }
+            let (status, _, message) = send(query.clone().into_bytes()).await;
+            assert!(status == 400 && message.contains(&format!("is not {encoding}")), "{message}");
+        }
+    }
+
+    async fn a_large_body_is_decompressed_in_turn_beside_the_threads_that_serve(database: Database) {
+        let server = Server::start_with(&database, &["--metrics-listen", "127.0.0.1:0", "--max-body-bytes=1000000"]).await;
+        let ada = server.user("ada@example.com");
+        let turns = async || {
+            let answer = server.operator().send("GET", "/metrics", &[], "").await.unwrap();
+            let text = String::from_utf8(answer.body.to_vec()).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix("antiphon_heavy_tasks_total "));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        let bearer = format!("Bearer {}", ada.token().unwrap());
+        for encoding in ENCODINGS {
+            let before = turns().await;
+            let headers = [("content-type", JSON), ("content-encoding", encoding), ("authorization", bearer.as_str())];
+            for (bytes, status) in [(5_000_000, 413), (200_000, 200)] {
+                let body = format!("{{\"query\":\"{{ __typename }}\"{}}}", " ".repeat(bytes));
+                let body = compress(encoding, body.as_bytes());
+                let answer = ada.send("POST", "/graphql", &headers, body).await.unwrap();
+                assert_eq!(answer.status, status, "{encoding}");
+            }
+            assert!(turns().await >= before + 2, "{encoding}");
+        }
+        server.stop().await;
     }
 
     async fn the_body_limit_applies_to_decompressed_bytes(database: Database) {

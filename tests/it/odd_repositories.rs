@@ -196,6 +196,90 @@ tests::on_both! {
         assert!((0..archive.len()).all(|at| archive.by_index(at).unwrap().enclosed_name().is_some()));
     }
 
+    async fn an_archive_has_no_name_that_an_extractor_refuses_or_git_obeys(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Names").await;
+        let names = [
+            ("nul", "%6Eul"),
+            ("src/aux", "src/%61ux"),
+            ("CON.txt", "%43ON.txt"),
+            ("com1.tar.gz", "%63om1.tar.gz"),
+            ("a*b", "a%2Ab"),
+            ("what?", "what%3F"),
+            ("<in>|\"out\"", "%3Cin%3E%7C%22out%22"),
+            (".git/hooks/post-checkout", "%2Egit/hooks/post-checkout"),
+            ("lib/.GIT", "lib/%2EGIT"),
+            ("git~1", "%67it~1"),
+        ];
+        for (path, _) in names {
+            project.create_file(path, path).await;
+        }
+        let folder = Folder::new();
+        let to = folder.path("a.zip");
+        let said = export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        assert_eq!(said.len(), names.len() + 1, "{said:?}");
+        let archive = zip::ZipArchive::new(fs::File::open(&to).unwrap()).unwrap();
+        let entries: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+        for (path, name) in names {
+            assert!(entries.iter().any(|entry| entry == name), "{path}: {entries:?}");
+            assert!(said.contains(&format!("renamed: {path:?} is {name:?}")), "{path}: {said:?}");
+        }
+    }
+
+    async fn an_archive_replaces_only_the_contents_of_what_is_there(server: Server) {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Archive").await;
+        project.create_file("a.py", "1\n").await;
+        let folder = Folder::new();
+        let export_to = async |to: &std::path::Path| {
+            export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        };
+        let fresh = folder.path("fresh.zip");
+        export_to(&fresh).await;
+        let expected = fs::read(&fresh).unwrap();
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+
+        // A file keeps its mode, also behind links.
+        for given in [0o600, 0o640, 0o755] {
+            let (file, link, second) = (folder.path("own.zip"), folder.path("link.zip"), folder.path("second.zip"));
+            fs::write(&file, "old").unwrap();
+            fs::set_permissions(&file, PermissionsExt::from_mode(given)).unwrap();
+            symlink("own.zip", &link).unwrap();
+            symlink(&link, &second).unwrap();
+            for to in [&file, &link, &second] {
+                fs::write(&file, "old").unwrap();
+                export_to(to).await;
+                assert_eq!((fs::read(&file).unwrap() == expected, mode(&file)), (true, given));
+            }
+            assert!([&link, &second].iter().all(|link| link.is_symlink()));
+            [file, link, second].iter().for_each(|path| fs::remove_file(path).unwrap());
+        }
+        // A link that leads nowhere leads to the archive then.
+        let (missing, link) = (folder.path("missing.zip"), folder.path("dangling.zip"));
+        symlink("missing.zip", &link).unwrap();
+        export_to(&link).await;
+        assert!(link.is_symlink() && fs::read(&missing).unwrap() == expected);
+        // A pipe is written into, and so is a device.
+        let pipe = folder.path("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        export_to(&pipe).await;
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), expected);
+        let null = folder.path("null");
+        symlink("/dev/null", &null).unwrap();
+        export_to(&null).await;
+        assert!(null.is_symlink() && fs::metadata(&null).unwrap().file_type().is_char_device());
+        // A folder is refused, and nothing is left behind.
+        assert!(export(server.database(), &project.id, &["--to", folder.path("").to_str().unwrap()]).await.is_err());
+        let left: Vec<_> = fs::read_dir(folder.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| !name.to_string_lossy().contains(".part")), "{left:?}");
+    }
+
     async fn names_that_are_special_to_git_do_not_stop_an_export(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Names").await;

@@ -179,7 +179,11 @@ tests::on_both! {
         for at in ["", "-1", "+1", "01", "1.0", "x", "2147483648", "1@1", " 1"] {
             let answer = ada.gql(NODE, json!({ "id": format!("{file}@{at}") })).await;
             assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", "id"), "{at:?}");
+            let read = ada.gql("query($id: ID!) { project(id: $id) { id } }", json!({ "id": format!("{}@{at}", project.id) })).await;
+            assert_eq!((read.error_code(), &read.error()["message"]), ("BAD_USER_INPUT", &answer.error()["message"]), "{at:?}");
         }
+        let read = ada.gql("query($id: ID!) { project(id: $id) { id } }", json!({ "id": format!("{}@1@2", project.id) })).await;
+        assert_eq!(read.error()["message"], "This is not an id of this API.");
 
         // Other users see neither the present nor the past.
         let bob = project.of(&server.user("bob@example.com"));

@@ -614,24 +614,24 @@ tests::on_both! {
             (versions, "DELETE FROM agent_configuration_versions WHERE version = 2", "do not follow each other"),
             (versions, "UPDATE agent_configuration_versions SET superseded_revision = revision + 9 WHERE version = 1", "do not follow each other"),
             (versions, "UPDATE agent_configuration_versions SET superseded_revision = revision WHERE version = 2", "do not follow each other"),
-            (versions, "DELETE FROM agent_configuration_versions WHERE version = 3", "is not what its newest version says"),
-            (versions, "DELETE FROM agent_configuration_versions", "is not what its newest version says"),
-            (versions, "UPDATE agent_configuration_versions SET superseded_revision = 99 WHERE version = 3", "is not what its newest version says"),
-            (versions, "UPDATE agent_configuration_versions SET llm_model = 'other' WHERE version = 3", "is not what its newest version says"),
-            (versions, "UPDATE agent_configuration_versions SET description = 'other' WHERE version = 3", "is not what its newest version says"),
-            (versions, "UPDATE agent_configuration_versions SET is_active = NOT is_active WHERE version = 3", "is not what its newest version says"),
-            (versions, "UPDATE agent_configuration_versions SET revision = 2 WHERE version = 1", "that no entry of the log made"),
+            (versions, "DELETE FROM agent_configuration_versions WHERE version = 3", "differs from its newest version"),
+            (versions, "DELETE FROM agent_configuration_versions", "differs from its newest version"),
+            (versions, "UPDATE agent_configuration_versions SET superseded_revision = 99 WHERE version = 3", "differs from its newest version"),
+            (versions, "UPDATE agent_configuration_versions SET llm_model = 'other' WHERE version = 3", "differs from its newest version"),
+            (versions, "UPDATE agent_configuration_versions SET description = 'other' WHERE version = 3", "differs from its newest version"),
+            (versions, "UPDATE agent_configuration_versions SET is_active = NOT is_active WHERE version = 3", "differs from its newest version"),
+            (versions, "UPDATE agent_configuration_versions SET revision = 2 WHERE version = 1", "without an entry in the log"),
             ("project_collaborators", "UPDATE project_collaborators SET role = 'owner'", "has the owner's role"),
             ("project_collaborators", "UPDATE project_collaborators SET user_id = (SELECT user_id FROM projects)", "is the project's owner"),
-            ("project_collaborators", "UPDATE project_collaborators SET accepted_at = (SELECT created_at FROM projects)", "before they were asked"),
+            ("project_collaborators", "UPDATE project_collaborators SET accepted_at = (SELECT created_at FROM projects)", "before being invited"),
             ("project_former_collaborators", "UPDATE project_former_collaborators SET left_at = '2999-01-01 00:00:00+00:00'", "after the newest revision"),
             ("project_invitations", "UPDATE project_invitations SET email = 'Amy@example.com'", "1 invitations are to addresses"),
             ("project_invitations", "UPDATE project_invitations SET email = 'amy'", "1 invitations are to addresses"),
-            ("project_versions", "UPDATE project_versions SET superseded_revision = 2", "no entry of the log changed them"),
-            (folds, "UPDATE chat_folds SET revision = 1 WHERE superseded_revision IS NOT NULL", "is folded when it cannot be"),
-            (folds, "UPDATE chat_folds SET superseded_revision = revision WHERE superseded_revision IS NOT NULL", "is folded when it cannot be"),
-            (folds, "UPDATE chat_folds SET superseded_revision = NULL", "is folded when it cannot be"),
-            (folds, "UPDATE chat_folds SET revision = 99 WHERE superseded_revision IS NULL", "is folded when it cannot be"),
+            ("project_versions", "UPDATE project_versions SET superseded_revision = 2", "changes of its fields without an entry in the log"),
+            (folds, "UPDATE chat_folds SET revision = 1 WHERE superseded_revision IS NOT NULL", "is hidden at a revision where it cannot be"),
+            (folds, "UPDATE chat_folds SET superseded_revision = revision WHERE superseded_revision IS NOT NULL", "is hidden at a revision where it cannot be"),
+            (folds, "UPDATE chat_folds SET superseded_revision = NULL", "is hidden at a revision where it cannot be"),
+            (folds, "UPDATE chat_folds SET revision = 99 WHERE superseded_revision IS NULL", "is hidden at a revision where it cannot be"),
         ] {
             execute(&database, &format!("CREATE TABLE kept AS SELECT * FROM {table}")).await;
             execute(&database, damage).await;
@@ -643,6 +643,6 @@ tests::on_both! {
         }
         execute(&database, "UPDATE agent_configurations SET config_name = 'Another'").await;
         let found = verify(&database).await.1;
-        assert!(found.iter().any(|wrong| wrong.contains("is not what its newest version says")), "{found:#?}");
+        assert!(found.iter().any(|wrong| wrong.contains("differs from its newest version")), "{found:#?}");
     }
 }

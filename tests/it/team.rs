@@ -314,7 +314,7 @@ tests::on_both! {
                     scene = Scene::new(&scene.server, role).await;
                 } else {
                     let mut after = scene.project.state().await;
-                    if action.starts_with("hear") {
+                    if action.starts_with("subscribe to") {
                         // The test itself has published something.
                         after = before.clone();
                     }

@@ -12,6 +12,7 @@ use tests::{
     client::{Client, Raw, Response},
     database::Database,
     issuer::{Answer, Issuer, SigningKey},
+    project::text,
     server::{ChildServer, JWT_SECRET, NO_SECRET, Server, claims_of, token, token_with},
     socket::{Frame, Socket},
 };
@@ -202,7 +203,9 @@ tests::on_sqlite! {
         let bearer = format!("Bearer {token}");
         let answer = post(&server.anonymous(), &[("authorization", &bearer)], VIEWER).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, "10"));
-        assert_eq!(answer.graphql().unwrap().error_code(), "INTERNAL");
+        let response = answer.graphql().unwrap();
+        assert_eq!((response.error_code(), &response.error()["extensions"]["retryAfterSeconds"]), ("RATE_LIMITED", &json!(10)));
+        assert!(text(&response.error()["message"]).contains("keys of its issuer"), "{response:?}");
         let mut socket = server.anonymous().socket().await;
         socket.send(json!({ "type": "connection_init", "payload": { "token": token } })).await;
         let Frame::Close(code, _) = socket.next().await else { panic!("no close") };
@@ -211,6 +214,68 @@ tests::on_sqlite! {
         let _issuer = Issuer::start_at(address, &[SigningKey::ec()]).await;
         assert_accepted(asked_with(&server, &token).await);
         server.stop().await;
+    }
+
+    async fn the_server_is_not_ready_while_nobody_can_sign_in(database: Database) {
+        let ready = async |server: &Server| {
+            let answer = server.anonymous().send("GET", "/readyz", &[], "").await.unwrap();
+            let mut said: Value = serde_json::from_slice(&answer.body).unwrap();
+            let parts = said["parts"].as_array_mut().unwrap();
+            let issuer = parts.iter().position(|part| part["name"] == "issuer").map(|at| parts.remove(at)["ready"].clone());
+            (answer.status, issuer)
+        };
+        let huge = json!({ "keys": [SigningKey::ec().public()], "more": "x".repeat(300_000) }).to_string();
+        for answer in [
+            Answer::Text("<html>Please sign in</html>".to_owned()),
+            Answer::Text("{\"keys\":[]}".to_owned()),
+            Answer::Text(huge),
+            Answer::Status(500),
+        ] {
+            let issuer = Issuer::start(&[SigningKey::ec()]).await;
+            issuer.answers(answer);
+            let server = start(&database, &issuer, NO_SECRET).await;
+            assert_eq!(ready(&server).await, (503, Some(json!(false))));
+            let alive = server.anonymous().send("GET", "/healthz", &[], "").await.unwrap();
+            assert_eq!(alive.status, 200);
+            server.stop().await;
+            // With a secret others can sign in.
+            let server = start(&database, &issuer, &[]).await;
+            assert_eq!(ready(&server).await, (200, Some(json!(false))));
+            assert_accepted(asked_with(&server, &token("ada@example.com")).await);
+            // A token makes the server fetch the keys again.
+            issuer.answers(Answer::Keys(vec![SigningKey::ec()]));
+            assert_accepted(asked_with(&server, &SigningKey::ec().token("ada@example.com")).await);
+            server.stop().await;
+            let server = start(&database, &issuer, NO_SECRET).await;
+            assert_eq!(ready(&server).await, (200, Some(json!(true))));
+            server.stop().await;
+        }
+        let server = Server::start(&database).await;
+        assert_eq!(ready(&server).await, (200, None));
+        server.stop().await;
+    }
+
+    async fn a_token_of_an_unsupported_algorithm_is_refused_by_its_name(database: Database) {
+        let issuer = Issuer::start(&[SigningKey::ec()]).await;
+        let body = BASE64_URL_SAFE_NO_PAD.encode(claims_of("ada@example.com", json!({})).to_string());
+        let signed = |algorithm: &str| {
+            let header = json!({ "alg": algorithm, "typ": "JWT", "kid": "ec" }).to_string();
+            format!("{}.{body}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode([7; 132]))
+        };
+        for (flags, accepted) in [(NO_SECRET, "RS, PS, ES (256 or 384) or EdDSA"), (&[][..], "HS256, RS, PS, ES")] {
+            let server = start(&database, &issuer, flags).await;
+            for algorithm in ["ES512", "ES256K", "HS384", "HS512", "none", "Ed448"] {
+                let answer = asked_with(&server, &signed(algorithm)).await;
+                refused(&answer, accepted);
+                refused(&answer, &format!("not with {algorithm}."));
+            }
+            // Not a name.
+            for algorithm in ["", "<script>", "a b", &"A".repeat(17)] {
+                refused(&asked_with(&server, &signed(algorithm)).await, "This is not a token");
+            }
+            server.stop().await;
+        }
+        assert_eq!(issuer.asked(), 2);
     }
 
     async fn an_invalid_key_set_is_ignored(database: Database) {

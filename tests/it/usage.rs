@@ -299,4 +299,21 @@ tests::on_both! {
         assert_eq!(now["fullName"], "Ada Lovelace");
         assert_eq!(now["preferences"]["uiPreferences"], expected["uiPreferences"]);
     }
+
+    async fn mutations_of_one_operation_succeed_or_fail_independently(server: Server) {
+        // Mutations of one operation run one after the other, and each is independent.
+        let project = Project::create(&server.user("ada@example.com"), "Mutations").await;
+        let query = "mutation($id: ID!) {
+            one: createFile(input: { projectId: $id, path: \"one\" }) { revision }
+            two: createFile(input: { projectId: $id, path: \"one\" }) { revision }
+            three: createFile(input: { projectId: $id, path: \"three\" }) { revision } }";
+        let before = project.revision().await;
+        let answer = project.client.gql(query, json!({ "id": project.id })).await;
+        assert_eq!(answer.error_code(), "CONFLICT");
+        let events = project.ask(&format!("events(afterRevision: {before}) {{ revision }} files {{ nodes {{ path }} }}")).await;
+        let written = events["events"].as_array().unwrap().len();
+        assert_eq!(project.revision().await, before + written as i64);
+        let paths = each(&events["files"]["nodes"], "path");
+        assert_eq!(paths.iter().filter(|path| **path == "one").count(), 1);
+    }
 }

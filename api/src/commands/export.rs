@@ -1,5 +1,7 @@
 //! `antiphon export`: writes a project's files, or its history as a git repository.
 
+use std::io::{Write, stderr};
+
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -55,5 +57,10 @@ pub(super) async fn run(settings: &Settings, wanted: &Export) -> anyhow::Result<
     let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{spinner} {pos} commits")?);
     let summary = export(settings, wanted, &mut |commits| bar.set_position(commits as u64)).await;
     bar.finish_and_clear();
-    summary?.iter().try_for_each(|line| print(&format!("{line}\n")))
+    // Standard output can be the archive itself (`--to /dev/stdout`).
+    let is_special = wanted.to.as_ref().is_some_and(|to| to.metadata().is_ok_and(|found| !found.is_file()));
+    summary?.iter().try_for_each(|line| match is_special {
+        true => Ok(writeln!(stderr(), "{line}")?),
+        false => print(&format!("{line}\n")),
+    })
 }

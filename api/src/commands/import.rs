@@ -1,4 +1,4 @@
-//! `antiphon import`: makes a git history a project.
+//! `antiphon import`: imports a git history into a project.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 

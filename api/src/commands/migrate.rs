@@ -1,4 +1,4 @@
-//! `antiphon migrate`: applies migrations, or takes them back.
+//! `antiphon migrate`: applies or reverts migrations.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
 pub(super) async fn run_up(settings: &Settings) -> anyhow::Result<()> {
     let names = migrate(settings).await?;
     if names.is_empty() {
-        return print("No migration to be applied.\n");
+        return print("No pending migrations.\n");
     }
     names.iter().try_for_each(|name| print(&format!("{name} applied\n")))
 }
@@ -33,14 +33,14 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Takes the newest `steps` migrations back, and tells `report` in for_operator what data is lost by that. Where that is not
-/// `confirmed`, it is undone. Answers the migrations' names in the order in which they are taken back.
+/// Reverts the newest `steps` migrations, and reports the lost data to `report`. If not `confirmed`, rolls back.
+/// Returns the names of the migrations in the order in which they are reverted.
 ///
-/// The loss is found by trying: the tables, their rows and values are counted before and after, in one transaction. So no
-/// migration has to say what it destroys, and none can forget to. Meanwhile others wait for the tables that go.
+/// The loss is measured: tables, rows and values are counted before and after, in one transaction, so that migrations
+/// do not have to declare what they destroy. Other sessions wait for the dropped tables in the meantime.
 ///
 /// # Errors
-/// Why that cannot be, or that it is not confirmed; then nothing has changed.
+/// Why it failed, or that it was not confirmed. The database is then unchanged.
 pub async fn take_back(
     settings: &Settings,
     steps: u32,
@@ -68,19 +68,19 @@ pub async fn take_back(
     db.close().await;
     ensure!(
         confirmed,
-        "nothing has changed: add --yes to take these migrations back, and to lose the data listed above: {}",
+        "nothing has changed: add --yes to revert these migrations and lose the data listed above: {}",
         names.join(", ")
     );
     Ok(names)
 }
 
-/// A table's rows, and how many of them have a value in each column.
+/// A table's rows, and the number of values per column.
 struct Counted {
     rows: i64,
     values: BTreeMap<String, i64>,
 }
 
-/// Counts every table in the schema but the migrations' own.
+/// Counts all tables in the schema except those of the migrations.
 async fn census(tx: &DatabaseTransaction) -> Result<BTreeMap<String, Counted>, DbErr> {
     const SQLITE: &str = "SELECT t.name AS table_name, c.name AS column_name FROM sqlite_schema t \
          JOIN pragma_table_info(t.name) c WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
@@ -113,7 +113,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// In for_operator, what was there before and is not after.
+/// Describes what is missing after the migrations.
 fn losses(before: &BTreeMap<String, Counted>, after: &BTreeMap<String, Counted>) -> Vec<String> {
     let mut losses = Vec::new();
     for (table, counted) in before {
@@ -135,7 +135,7 @@ fn number(count: i64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Takes migrations back, and prints the loss and the names.
+/// Reverts migrations, and prints the loss and the names.
 pub(super) async fn run_down(settings: &Settings, steps: u32, confirmed: bool) -> anyhow::Result<()> {
     let mut printed = Ok(());
     let mut report = |loss| {

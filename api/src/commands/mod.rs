@@ -1,4 +1,4 @@
-//! The commands of the binary, a file each.
+//! The commands of the binary, one file each.
 
 use std::process::ExitCode;
 
@@ -82,8 +82,8 @@ async fn open(settings: &Settings, must_exist: bool) -> anyhow::Result<Db> {
         let login = db.login().await.map_err(for_operator)?;
         ensure!(
             login.reads_all,
-            "{:?} owns no tables, and this command reads whole projects: give --database-url (DATABASE_URL) the login that \
-             `antiphon migrate` has",
+            "{:?} owns no tables, but this command reads whole projects: set --database-url (DATABASE_URL) to the login that \
+             `antiphon migrate` uses",
             login.name
         );
     }

@@ -28,7 +28,7 @@ fn sign_in(link: &str, is_terminal: bool) -> String {
     let (bold, plain) = if is_terminal { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     let rule = "─".repeat(80);
     format!(
-        "\n{rule}\n  Sign in here (no JWT_SECRET is set: the link lets in whoever opens it):\n\n  {bold}{link}{plain}\n{rule}\n\n"
+        "\n{rule}\n  Sign in here (no JWT_SECRET is set: anyone who opens the link is signed in):\n\n  {bold}{link}{plain}\n{rule}\n\n"
     )
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn run(settings: &Settings, project: Option<&str>) -> anyhow::R
     ))?;
     verified.notes.iter().try_for_each(|note| print(&format!("{note}\n")))?;
     match verified.problems {
-        0 => print("nothing wrong was found\n"),
-        problems => bail!("{problems} things are wrong"),
+        0 => print("no problems found\n"),
+        problems => bail!("{problems} problems found"),
     }
 }

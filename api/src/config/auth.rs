@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use axum::http::Uri;
-use clap::{Args, builder::FalseyValueParser};
+use clap::{ArgAction, Args};
 
 use super::secret::{Secret, read_secret};
+use crate::model::setting::boolean;
 
 /// Which tokens are accepted.
 #[derive(Args, Clone, Debug)]
@@ -16,8 +17,8 @@ pub struct Auth {
     /// Tokens signed with a secret, and the required claims.
     #[command(flatten)]
     pub signing: Signing,
-    /// URL of the issuer's published keys (RS, PS and ES 256 to 512, EdDSA), in addition to the secret or instead of it
-    /// (Supabase: https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json). Several URLs, separated by commas, need
+    /// URL of the issuer's published keys (RS256 to RS512, PS256 to PS512, ES256, ES384, and EdDSA with Ed25519; not
+    /// ES512 or ES256K), in addition to the secret or instead of it (Supabase: https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json). Several URLs, separated by commas, need
     /// one issuer each in JWT_ISSUER, in the same order
     #[arg(long, env = "JWT_JWKS_URL", value_delimiter = ',', value_name = "URL", value_parser = jwks_url)]
     pub jwt_jwks_url: Vec<String>,
@@ -44,7 +45,7 @@ pub struct Signing {
     pub jwt_audience: Vec<String>,
     /// Accept tokens with any audience or none, instead of --jwt-audience. Use this only if all tokens of the issuer
     /// are meant for this server
-    #[arg(long, env = "JWT_ANY_AUDIENCE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "JWT_ANY_AUDIENCE", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false", value_parser = boolean)]
     pub jwt_any_audience: bool,
     /// Required `role` of tokens that have one, or several accepted values separated by commas, or * for any.
     /// Supabase's keys `anon` and `service_role` name no user

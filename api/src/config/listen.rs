@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use axum::http::Uri;
-use clap::{Args, builder::FalseyValueParser};
+use clap::{ArgAction, Args};
+
+use crate::model::setting::{boolean, number};
 
 /// Addresses, pages and documents.
 #[derive(Args, Clone, Debug)]
@@ -25,22 +27,23 @@ pub struct Listen {
     #[arg(long = "allow-origin", env = "ALLOW_ORIGINS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub allow_origins: Vec<String>,
     /// Number of proxies in front of this server that append to X-Forwarded-For, or to Forwarded if they remove the
-    /// other; 0: ignore both headers
-    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, value_name = "N")]
+    /// other; 0: ignore both headers. From 0 to 100
+    #[arg(long, env = "TRUSTED_PROXIES", default_value_t = 0, value_name = "N", value_parser = number(0_usize..=100))]
     pub trusted_proxies: usize,
     /// GraphQL documents that requests can refer to by `documentId`: a folder of ID.graphql files, or a JSON file as
     /// written by relay-compiler, graphql-codegen or Apollo. Each document also has the id sha256:HASH
     #[arg(long, env = "DOCUMENTS", value_name = "PATH")]
     pub documents: Option<PathBuf>,
     /// Accept only registered documents (--documents)
-    #[arg(long, env = "DOCUMENTS_ONLY", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "DOCUMENTS_ONLY", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false", value_parser = boolean)]
     pub documents_only: bool,
-    /// Time to keep serving after a stop signal while /readyz returns 503 and load balancers move away, in seconds
-    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 0, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    /// Time to keep serving after a stop signal while /readyz returns 503 and load balancers move away, in seconds.
+    /// From 0 to 3600
+    #[arg(long, env = "DRAIN_SECONDS", default_value_t = 0, value_name = "SECONDS", value_parser = number(0_u64..=3_600))]
     pub drain_seconds: u64,
     /// Time that running requests and sockets then have to end, in seconds. Closing the database takes up to two more.
-    /// Docker kills a container after 10 seconds in all
-    #[arg(long, env = "STOP_SECONDS", default_value_t = 7, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    /// Docker kills a container after 10 seconds in all. From 0 to 3600
+    #[arg(long, env = "STOP_SECONDS", default_value_t = 7, value_name = "SECONDS", value_parser = number(0_u64..=3_600))]
     pub stop_seconds: u64,
 }
 

@@ -3,6 +3,7 @@
 use clap::{ArgAction, Args};
 
 use super::secret::Secret;
+use crate::model::setting::{boolean, number};
 
 /// Notifications between servers.
 #[derive(Args, Clone, Debug)]
@@ -15,10 +16,10 @@ pub struct Live {
     pub nats_url: Option<Secret>,
     /// Whether servers of one PostgreSQL database notify each other by LISTEN and NOTIFY. This takes one connection. It
     /// does not work through a pooler in transaction mode; then only the sweep finds writes of other servers
-    #[arg(long, env = "NOTIFY", default_value_t = true, action = ArgAction::Set, value_name = "true|false")]
+    #[arg(long, env = "NOTIFY", default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set, value_name = "true|false", value_parser = boolean)]
     pub notify: bool,
     /// Interval at which subscribed projects are compared with the database, in seconds: the longest delay until a
-    /// subscriber sees another process's write if no notification arrives
-    #[arg(long, env = "SWEEP_SECONDS", default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    /// subscriber sees another process's write if no notification arrives. From 1 to 3600
+    #[arg(long, env = "SWEEP_SECONDS", default_value_t = 2, value_name = "SECONDS", value_parser = number(1_u64..=3_600))]
     pub sweep_seconds: u64,
 }

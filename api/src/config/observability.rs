@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::listen::Address;
+use crate::model::setting::number;
 
 /// Metrics and slow operations.
 #[derive(Args, Clone, Debug)]
@@ -12,8 +13,9 @@ pub struct Observability {
     /// sign-in, so do not expose it. Not served by default
     #[arg(long, env = "METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<Address>,
-    /// Queries and mutations that take at least this long are logged as slow, in milliseconds; 0 disables this
-    #[arg(long, env = "SLOW_OPERATION_MS", default_value_t = 1_000, value_name = "MS")]
+    /// Queries and mutations that take at least this long are logged as slow, in milliseconds; 0 disables this.
+    /// From 0 to 86400000
+    #[arg(long, env = "SLOW_OPERATION_MS", default_value_t = 1_000, value_name = "MS", value_parser = number(0_u64..=86_400_000))]
     pub slow_operation_ms: u64,
     /// The log.
     #[command(flatten)]
@@ -25,7 +27,7 @@ pub struct Observability {
 #[command(next_help_heading = "Observability")]
 pub struct Log {
     /// Format of the log; RUST_LOG sets its level
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(long, env = "LOG_FORMAT", value_enum, ignore_case = true, default_value_t)]
     pub log_format: LogFormat,
 }
 

@@ -1,4 +1,4 @@
-//! Agent configurations. Every save is a revision and a version; at most one of a project's is active.
+//! Agent configurations. Every save is a revision and a version. At most one configuration of a project is active.
 
 use super::project::{Locked, Target};
 use super::write::Write;
@@ -12,14 +12,14 @@ use crate::model::names::EventKind;
 use crate::storage::agent_configuration;
 pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_by_numbers, versions_page};
 
-/// What is to become of a configuration.
+/// The next state of a configuration.
 struct Next {
     settings: AgentSettings,
     is_active: bool,
     is_deleted: bool,
 }
 
-/// Checks what a configuration says: each part, and all of it against the limit on texts.
+/// Checks the settings of a configuration: each part, and the total size.
 fn check(limits: &Limits, settings: &AgentSettings) -> Result<()> {
     let mut bytes = 0;
     for (field, name) in settings.names() {
@@ -35,7 +35,7 @@ fn check(limits: &Limits, settings: &AgentSettings) -> Result<()> {
     }
     let max = limits.max_text_bytes;
     if bytes > max {
-        let message = format!("The configuration has {bytes} bytes in all; --max-text-bytes allows {max}.");
+        let message = format!("The configuration has {bytes} bytes in total; --max-text-bytes allows {max}.");
         return Err(Error::PayloadTooLarge { field: None, message });
     }
     Ok(())
@@ -62,7 +62,7 @@ fn check_expected(present: &AgentConfiguration, expected: Option<i32>) -> Result
     }
 }
 
-/// Writes a configuration's next version (its first, where there is none `present`), unless it is as the present one.
+/// Writes the next version of a configuration (the first if `present` is `None`), unless nothing changes.
 async fn put(write: Write, present: Option<AgentConfiguration>, next: Next) -> Result<(AgentConfiguration, i32)> {
     let Locked { id: project_id, revision, at, .. } = write.locked;
     if let Some(present) = &present
@@ -94,24 +94,24 @@ async fn put(write: Write, present: Option<AgentConfiguration>, next: Next) -> R
     closed.commit((saved, revision)).await
 }
 
-/// Which configuration is saved.
+/// The configuration to save.
 #[derive(Clone, Copy, Debug)]
 pub struct Save {
-    /// Its project.
+    /// The project.
     pub project_id: ProjectId,
-    /// Which; a new one without it.
+    /// The configuration; `None` creates one.
     pub id: Option<AgentConfigurationId>,
-    /// Whether it is to be the active one; without it, a new one is, and another stays as it is.
+    /// Whether it is to be active. By default a new configuration is, and an existing one keeps its state.
     pub is_active: Option<bool>,
-    /// The version that the caller saw; a guard.
+    /// The version that the caller has seen, as a precondition.
     pub expected_version: Option<i32>,
 }
 
-/// Saves what a configuration says, given what it says now, or makes one. Answers it and the revision.
+/// Creates a configuration, or changes it from its present settings. Returns it with the revision.
 ///
 /// # Errors
-/// `NotFound` for one that is not in the project, or deleted; `Forbidden` for viewers; `Conflict` where the guard does not hold;
-/// and for one too many; `BadInput` for an empty name; `PayloadTooLarge`.
+/// `NotFound` for one that is not in the project, or deleted; `Forbidden` for viewers; `Conflict` if the precondition
+/// fails or there are too many configurations; `BadInput` for an empty name; `PayloadTooLarge`.
 pub async fn save(
     writer: Writer,
     save: Save,
@@ -156,10 +156,10 @@ async fn begin(
     Ok((write, present))
 }
 
-/// Makes a configuration the active one, or no longer. Answers it and the revision.
+/// Activates or deactivates a configuration. Returns it with the revision.
 ///
 /// # Errors
-/// `NotFound` for one that is not there, or deleted; `Forbidden` for viewers; `Conflict` where the guard does not hold.
+/// `NotFound` for one that does not exist or is deleted; `Forbidden` for viewers; `Conflict` if the precondition fails.
 pub async fn set_active(
     writer: Writer,
     id: AgentConfigurationId,
@@ -174,10 +174,10 @@ pub async fn set_active(
     put(write, Some(present), next).await
 }
 
-/// Deletes a configuration; one that is deleted stays so. Its versions stay. Answers it and the revision.
+/// Deletes a configuration; does nothing if it is deleted. Its versions are kept. Returns it with the revision.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for viewers; `Conflict` where the guard does not hold.
+/// `NotFound`; `Forbidden` for viewers; `Conflict` if the precondition fails.
 pub async fn delete(
     writer: Writer,
     id: AgentConfigurationId,
@@ -188,12 +188,12 @@ pub async fn delete(
     put(write, Some(present), next).await
 }
 
-/// Makes a configuration say what a version of it said, as a new version; one that is deleted comes back, inactive. Answers it
-/// and the revision.
+/// Restores a version of a configuration as a new version. A deleted configuration is restored as inactive. Returns it
+/// with the revision.
 ///
 /// # Errors
-/// `NotFound` for a configuration or version that is not there; `Forbidden` for viewers; `Conflict` where the guard does not
-/// hold.
+/// `NotFound` if the configuration or version does not exist; `Forbidden` for viewers; `Conflict` if the precondition
+/// fails.
 pub async fn restore(
     writer: Writer,
     id: AgentConfigurationId,

@@ -1,4 +1,4 @@
-//! Who is in a project: invitations, roles, leaving, and giving it to another.
+//! The team of a project: invitations, roles, leaving, and transfer of ownership.
 
 use super::project::{Target, read_back};
 use super::write::{Noun, Write, project_is_deleted};
@@ -15,26 +15,26 @@ pub use crate::storage::collaborator::{
 use crate::storage::project::set_owner;
 use crate::storage::{chat, collaborator};
 
-/// A value, with the revision that a write made, or the present one where it changed nothing.
+/// A value with the revision of the write, or the present revision if nothing changed.
 type Written<T> = (T, i32);
 
 const PROJECT: Noun = ("project", "projectId");
 
-/// The kind of every event here.
+/// The kind of all events in this file.
 const CHANGED: EventKind = EventKind::CollaboratorsChanged;
 
-/// Begins a write of the owner's.
+/// Begins a write by the owner.
 async fn begin(writer: &Writer, project: ProjectId) -> Result<Write> {
     writer.begin_for(Target::Project(project), PROJECT, policy::may_manage_team).await
 }
 
-/// Commits a write that made `value`.
+/// Commits a write and returns `value`.
 async fn commit<T>(write: Write, value: T) -> Result<Written<T>> {
     let revision = write.locked.revision;
     write.commit(CHANGED, (value, revision)).await
 }
 
-/// Ends a write that found `value` as it is to be.
+/// Ends a write without changes and returns `value`.
 async fn unchanged<T>(write: Write, value: T) -> Result<Written<T>> {
     let revision = write.present_revision();
     write.unchanged((value, revision)).await
@@ -49,7 +49,7 @@ async fn present(tx: &Tx, project: ProjectId, user: UserId) -> Result<Collaborat
 fn check_role(role: ProjectRole) -> Result<()> {
     match role {
         ProjectRole::Owner => {
-            Err(Error::bad_input("role", "A project has one owner; `transferOwnership` gives it to another."))
+            Err(Error::bad_input("role", "A project has exactly one owner; use `transferOwnership`."))
         }
         ProjectRole::Editor | ProjectRole::Viewer => Ok(()),
     }
@@ -64,11 +64,11 @@ fn no_invitation() -> Error {
     Error::not_found("invitation", "projectId")
 }
 
-/// Asks a user into a project. Who was asked already and has not answered is asked again, as what is said now.
+/// Invites a user to a project. An open invitation is replaced.
 ///
 /// # Errors
-/// `NotFound` for a project or user that is not there; `Forbidden` for anyone but the owner; `BadInput` for the owner and for
-/// the owner's role; `Conflict` for somebody who is in the project with another role.
+/// `NotFound` if the project or user does not exist; `Forbidden` unless the actor is the owner; `BadInput` for the
+/// owner and for the owner's role; `Conflict` for a member with another role.
 pub async fn invite(
     writer: Writer,
     project: ProjectId,
@@ -79,12 +79,12 @@ pub async fn invite(
     let write = begin(&writer, project).await?;
     let (tx, owner) = (&write.tx, writer.actor.user_id);
     if user == owner {
-        return Err(Error::bad_input("userId", "You own this project: you are in it already."));
+        return Err(Error::bad_input("userId", "You are the owner of this project."));
     }
     match collaborator::one(tx, project, user).await? {
         Some(present) if present.role == role => return unchanged(write, present).await,
         Some(present) if present.accepted_at.is_some() => {
-            let message = "They are in the project with another role; `changeCollaboratorRole` changes it.";
+            let message = "The user is in the project with another role; use `changeCollaboratorRole`.";
             return Err(Error::conflict("userId", message));
         }
         Some(_) => {}
@@ -104,10 +104,11 @@ pub async fn invite(
     commit(write, invited).await
 }
 
-/// Asks whoever has an e-mail address into a project. Whether anybody has it is neither looked up nor said.
+/// Invites an e-mail address to a project. Whether a user has the address is neither looked up nor revealed.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the owner; `BadInput` for the owner's own address and for the owner's role.
+/// `NotFound`; `Forbidden` unless the actor is the owner; `BadInput` for the owner's own address and for the owner's
+/// role.
 pub async fn invite_email(
     writer: Writer,
     project: ProjectId,
@@ -118,7 +119,7 @@ pub async fn invite_email(
     let write = begin(&writer, project).await?;
     let (tx, owner) = (&write.tx, &writer.actor);
     if owner.verified_email.as_ref() == Some(&email) {
-        return Err(Error::bad_input("email", "You own this project: you are in it already."));
+        return Err(Error::bad_input("email", "You are the owner of this project."));
     }
     let sent = collaborator::email_invitations(tx, &[project]).await?;
     match sent.into_iter().find(|sent| sent.email == email) {
@@ -142,10 +143,10 @@ pub async fn invite_email(
     commit(write, invited).await
 }
 
-/// Takes an invitation to an e-mail address back.
+/// Withdraws the invitation of an e-mail address.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the owner.
+/// `NotFound`; `Forbidden` unless the actor is the owner.
 pub async fn withdraw_email(writer: Writer, project: ProjectId, email: EmailAddress) -> Result<Project> {
     let write = begin(&writer, project).await?;
     if !collaborator::withdraw_email(&write.tx, project, &email).await? {
@@ -156,10 +157,10 @@ pub async fn withdraw_email(writer: Writer, project: ProjectId, email: EmailAddr
     closed.commit(project).await
 }
 
-/// Makes the actor a member of a project into which they were invited. A member stays as they are.
+/// Accepts the actor's invitation to a project. Does nothing if the actor is a member.
 ///
 /// # Errors
-/// `NotFound` where they have no invitation.
+/// `NotFound` if there is no invitation.
 pub async fn accept(writer: Writer, project: ProjectId) -> Result<Written<Collaborator>> {
     let me = writer.actor.user_id;
     let Some(write) = writer.begin_as_invited(project).await? else {
@@ -168,7 +169,7 @@ pub async fn accept(writer: Writer, project: ProjectId) -> Result<Written<Collab
         return Ok((present, read_back(&tx, project).await?.revision));
     };
     if !collaborator::accept(&write.tx, project, write.locked.at).await? {
-        // Another answer came first, and this one has waited for it.
+        // A concurrent request has answered first.
         let present = collaborator::one(&write.tx, project, me).await?.ok_or_else(no_invitation)?;
         return unchanged(write, present).await;
     }
@@ -177,13 +178,13 @@ pub async fn accept(writer: Writer, project: ProjectId) -> Result<Written<Collab
     commit(write, joined).await
 }
 
-/// Answers the actor's invitation into a project with no.
+/// Declines the actor's invitation to a project.
 ///
 /// # Errors
-/// `NotFound` where they have no invitation.
+/// `NotFound` if there is no invitation.
 pub async fn decline(writer: Writer, project: ProjectId) -> Result<()> {
     let write = writer.begin_as_invited(project).await?.ok_or_else(no_invitation)?;
-    // Without the invitation the actor could not add the event.
+    // Append the event first: without the invitation the actor could not.
     let closed = write.close(CHANGED).await?;
     if !collaborator::decline(&closed.tx, project).await? {
         return Err(no_invitation());
@@ -191,10 +192,10 @@ pub async fn decline(writer: Writer, project: ProjectId) -> Result<()> {
     closed.commit(()).await
 }
 
-/// Gives somebody who is in a project, or invited to it, another role. Who reads from now on has their session ended.
+/// Changes the role of a collaborator or of an invitation. A new viewer's session is ended.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the owner; `BadInput` for the owner's role; `Conflict` for the owner.
+/// `NotFound`; `Forbidden` unless the actor is the owner; `BadInput` for the owner's role; `Conflict` for the owner.
 pub async fn change_role(
     writer: Writer,
     project: ProjectId,
@@ -204,7 +205,7 @@ pub async fn change_role(
     check_role(role)?;
     let mut write = begin(&writer, project).await?;
     if user == writer.actor.user_id {
-        let message = "A project has exactly one owner; `transferOwnership` gives it to another.";
+        let message = "A project has exactly one owner; use `transferOwnership`.";
         return Err(Error::conflict("userId", message));
     }
     let present = present(&write.tx, project, user).await?;
@@ -219,11 +220,11 @@ pub async fn change_role(
     commit(write, Collaborator { role, ..present }).await
 }
 
-/// Takes somebody out of a project, or the actor themselves, and ends their session. What they did there stays, under their
-/// name. Answers the project as the actor saw it last.
+/// Removes a user from a project, or lets the actor leave, and ends the user's session. The user's work keeps their
+/// name. Returns the project as the actor last saw it.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the owner and the one who leaves; `Conflict` for the owner.
+/// `NotFound`; `Forbidden` unless the actor is the owner or the user; `Conflict` for the owner.
 pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<Project> {
     let me = writer.actor.user_id;
     let mut write = writer.begin_as_member(project, PROJECT).await?;
@@ -232,12 +233,12 @@ pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<
         return Err(project_is_deleted(PROJECT.1));
     }
     if write.locked.role == ProjectRole::Owner && user == me {
-        let message = "A project has exactly one owner; `transferOwnership` first, then leave.";
+        let message = "A project has exactly one owner; use `transferOwnership` before leaving.";
         return Err(Error::conflict("userId", message));
     }
     let present = present(&write.tx, project, user).await?;
     write.about.session = chat::end_active(&write.tx, project, user, write.locked.at).await?;
-    // Once they have left they could not add the event, nor read the project.
+    // Append the event first: after leaving, the actor could neither append it nor read the project.
     let closed = write.close(CHANGED).await?;
     let seen = read_back(&closed.tx, project).await?;
     if present.accepted_at.is_some() {
@@ -247,11 +248,11 @@ pub async fn remove(writer: Writer, project: ProjectId, user: UserId) -> Result<
     closed.commit(seen).await
 }
 
-/// Gives a project to one of its members. Its former owner becomes an editor.
+/// Transfers a project to a member. The former owner becomes an editor.
 ///
 /// # Errors
-/// `NotFound` for somebody who is not in the project; `Forbidden` for anyone but the owner; `Conflict` for somebody who has not
-/// accepted yet.
+/// `NotFound` if the user is not in the project; `Forbidden` unless the actor is the owner; `Conflict` if the user has
+/// not accepted yet.
 pub async fn transfer(writer: Writer, project: ProjectId, user: UserId) -> Result<Project> {
     let owner = writer.actor.user_id;
     let write = begin(&writer, project).await?;
@@ -260,7 +261,7 @@ pub async fn transfer(writer: Writer, project: ProjectId, user: UserId) -> Resul
         return read_back(&writer.read().await?, project).await;
     }
     if present(&write.tx, project, user).await?.accepted_at.is_none() {
-        return Err(Error::conflict("userId", "They have not accepted the invitation yet."));
+        return Err(Error::conflict("userId", "The user has not accepted the invitation yet."));
     }
     let closed = write.close(CHANGED).await?;
     let (tx, now) = (&closed.tx, closed.locked.at);

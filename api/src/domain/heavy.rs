@@ -1,27 +1,33 @@
-//! Work that takes processor time: diffs, blame, merges, and encoding. It runs beside the threads that serve requests. Of work on
-//! many bytes there is only as much at once as there are processors, so that other work gets its turn.
+//! CPU-bound work: diffs, blame, merges, encoding, and decompression. It runs outside the threads that serve requests. Work on many
+//! bytes is limited to one task per processor, so that other work is not delayed.
 
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::model::error::{Error, Result};
 
-/// Work on no more bytes than this takes a few milliseconds, and does not wait for a turn.
+/// Work on up to this many bytes takes a few milliseconds, and does not wait for a permit.
 const MANY_BYTES: usize = 256 * 1024;
 
 static TURNS: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)));
 static WAITING: AtomicUsize = AtomicUsize::new(0);
+static STARTED: AtomicU64 = AtomicU64::new(0);
 
-/// How many pieces of work wait for their turn.
+/// The number of tasks that got a permit so far.
+pub fn started() -> u64 {
+    STARTED.load(Ordering::Relaxed)
+}
+
+/// The number of tasks that wait for a permit.
 pub fn waiting() -> usize {
     WAITING.load(Ordering::Relaxed)
 }
 
-/// Runs a piece of work on so many bytes.
+/// Runs work on this many bytes.
 ///
 /// # Errors
 /// `Internal` if it panics.
@@ -32,7 +38,8 @@ pub async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Sen
     let waiting = Waiting::new();
     let turn = TURNS.acquire().await.map_err(Error::internal)?;
     drop(waiting);
-    // The turn ends with the work, also if nobody waits for its result any more.
+    STARTED.fetch_add(1, Ordering::Relaxed);
+    // Hold the permit until the work ends, even if its caller has gone.
     let work = move || {
         let _turn = turn;
         work()
@@ -40,7 +47,7 @@ pub async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Sen
     spawn_blocking(work).await.map_err(Error::internal)
 }
 
-/// The same, without a change of threads for work on few bytes.
+/// As [`run`], but on the current thread if there are few bytes.
 ///
 /// # Errors
 /// `Internal` if it panics on another thread.

@@ -1,7 +1,9 @@
-//! Use cases. Every one takes the services and the actor; a write is one transaction, one revision and one event.
+//! Use cases. Each takes the services and the actor. A write is one transaction, one revision and one event. All use
+//! cases fail with `Internal` if the database fails.
 //!
-//! What only reads has no use case of its own: the nouns here re-export the reads of `storage`.
+//! Reads have no use cases: the modules here re-export the functions of `storage`.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,29 +48,29 @@ pub use self::write::Writer;
 pub use crate::storage::access::{self, Member};
 pub use crate::storage::db::Tx;
 
-/// How long a write that was refused says of the next that it would be, too.
+/// How long a refused write predicts that the next one is refused too.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
 
-/// What the use cases work with; one for a server.
+/// Shared state of the use cases, one per server.
 pub struct Services {
     db: Db,
-    /// Notifies the listeners of a project of what was committed.
+    /// Notifies the subscribers of a project of a committed change.
     publish: Box<dyn Fn(ProjectId, Change) + Send + Sync>,
-    /// What requests may contain.
+    /// Limits on the content of requests.
     pub limits: Limits,
-    /// What bodies and operations take together.
+    /// Total memory for request bodies and operations.
     pub memory: Memory,
-    /// Who uses the database next.
+    /// Schedules the use of the database.
     turns: Turns,
-    /// The projects in which users write, by what they name when they do: that of an id never changes.
+    /// The projects that users write to, by the ids in their requests. The project of an id never changes.
     projects: Cache<(UserId, Uuid), ProjectId>,
-    /// When the database last refused a write; none since one was committed.
+    /// When the database last refused a write; `None` since the last commit.
     refused: Mutex<Option<Instant>>,
     /// Users who have been here.
     met: profile::Met,
 }
 
-/// How many of [`Services::projects`] are remembered.
+/// Maximum number of entries in [`Services::projects`].
 const KNOWN_PROJECTS: usize = 100_000;
 
 impl Services {
@@ -89,24 +91,25 @@ impl Services {
         }
     }
 
-    /// The same, with somebody to notify of what is committed.
+    /// Sets the function that is notified of committed changes.
     pub fn publishing_to(self, publish: impl Fn(ProjectId, Change) + Send + Sync + 'static) -> Self {
         Self { publish: Box::new(publish), ..self }
     }
 
-    /// What is counted of this server.
+    /// The metrics of this server.
     pub fn metrics(&self) -> &Arc<Metrics> {
         self.db.metrics()
     }
 
-    /// Everything counted so far, as Prometheus reads it.
+    /// All metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
         self.db.count_connections();
+        self.metrics().heavy_tasks.inner().store(heavy::started(), Ordering::Relaxed);
         self.metrics().heavy_waiting.set(i64::try_from(heavy::waiting()).unwrap_or(i64::MAX));
         self.metrics().text()
     }
 
-    /// A transaction that sees one state of the database and writes nothing; dropping it ends it.
+    /// A read-only transaction that sees one state of the database; dropping it ends it.
     ///
     /// # Errors
     /// `RateLimited` if the actor's turn does not come in time.
@@ -116,7 +119,7 @@ impl Services {
         Ok(self.db.read_until(actor, deadline).await?.holding(turn))
     }
 
-    /// A transaction for what many share that the actor may read: it is not charged to the actor.
+    /// A transaction for reads that are shared by several actors: it is not charged to the actor.
     ///
     /// # Errors
     /// As [`Services::read`].
@@ -134,11 +137,11 @@ impl Services {
         }
     }
 
-    /// Whether the database takes no writes, by what it says and by what came of the last write: of a disk that is full within a
-    /// quota, or that fails, only a write can tell.
+    /// Whether the database refuses writes, according to its state and to the result of the last write: a full quota or
+    /// a failing disk shows only in a write.
     ///
     /// # Errors
-    /// `Unavailable` where the database does not answer.
+    /// `Unavailable` if the database does not answer.
     pub async fn is_read_only(&self) -> Result<bool> {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(refused.is_some_and(|refused| refused.elapsed() < REFUSAL_HOLDS) || writable::is_read_only(&self.db).await?)
@@ -148,21 +151,21 @@ impl Services {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused.then(Instant::now);
     }
 
-    /// Closes the database, once nobody listens any more.
+    /// Closes the database. Call this when there are no subscribers any more.
     pub async fn close(&self) {
         self.db.clone().close().await;
     }
 }
 
-/// Checks that a project with so many of something has room for one more.
+/// Checks that a project has room for one more object.
 fn check_room(count: i64, max: usize, field: &'static str, what: &str, setting: &str) -> Result<()> {
     if usize::try_from(count).unwrap_or(usize::MAX) < max {
         return Ok(());
     }
-    Err(Error::conflict(field, format!("The project has as many {what} as {setting} allows: {max}.")))
+    Err(Error::conflict(field, format!("The project has {max} {what}, the limit of {setting}.")))
 }
 
-/// Checks a text that a caller sent against the limit on texts.
+/// Checks a text from a caller against the limit on texts.
 fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
     if text.contains('\0') {
         return Err(Error::bad_input(field, "A text cannot contain the character NUL."));
@@ -174,12 +177,12 @@ fn check_text(limits: &Limits, field: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Like [`check_text`], for a text that may be missing.
+/// As [`check_text`], for an optional text.
 fn check_optional_text(limits: &Limits, field: &str, text: Option<&String>) -> Result<()> {
     text.map_or(Ok(()), |text| check_text(limits, field, text))
 }
 
-/// Checks a name: a text with something in it.
+/// Checks a name, which must not be empty.
 fn check_name(limits: &Limits, field: &str, name: &str) -> Result<()> {
     if name.trim().is_empty() {
         return Err(Error::bad_input(field, "This cannot be empty."));
@@ -187,7 +190,7 @@ fn check_name(limits: &Limits, field: &str, name: &str) -> Result<()> {
     check_text(limits, field, name)
 }
 
-/// Checks that a JSON value can be kept, and the limit on texts.
+/// Checks that a JSON value can be stored, and the limit on texts.
 fn check_json(limits: &Limits, field: &str, value: Option<&Json>) -> Result<()> {
     value.map_or(Ok(()), |value| match value.flaw() {
         Some(why) => Err(Error::bad_input(field, why)),

@@ -1,3 +1,3 @@
-//! What an id names.
+//! The kind of object that an id belongs to.
 
 pub use crate::storage::node::{Kind, kinds};

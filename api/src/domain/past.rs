@@ -1,5 +1,5 @@
-//! Things as they were at a revision. What was not there at that revision, or a revision that the project has not reached, is
-//! left out.
+//! Objects as of a revision. Objects that did not exist at the revision, and revisions that the project has not
+//! reached, are left out.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,10 +14,7 @@ pub use crate::storage::chat::messages_as_of as messages;
 pub use crate::storage::file::as_of as files;
 use crate::storage::{chat, event, project};
 
-/// Projects of the actor's, each as of a revision.
-///
-/// # Errors
-/// As the database.
+/// Projects of the actor, each as of a revision.
 pub async fn projects(tx: &Tx, wanted: &[(ProjectId, i32)]) -> Result<Vec<Project>> {
     let ids: HashSet<ProjectId> = wanted.iter().map(|(id, _)| *id).collect();
     let ids: Vec<ProjectId> = ids.into_iter().collect();
@@ -34,9 +31,6 @@ pub async fn projects(tx: &Tx, wanted: &[(ProjectId, i32)]) -> Result<Vec<Projec
 }
 
 /// Sessions of the actor's projects, each as of a revision.
-///
-/// # Errors
-/// As the database.
 pub async fn sessions(tx: &Tx, wanted: &[(SessionId, i32)]) -> Result<Vec<Session>> {
     let ids: HashSet<SessionId> = wanted.iter().map(|(id, _)| *id).collect();
     let ids: Vec<SessionId> = ids.into_iter().collect();
@@ -49,7 +43,7 @@ pub async fn sessions(tx: &Tx, wanted: &[(SessionId, i32)]) -> Result<Vec<Sessio
     Ok(wanted.iter().filter_map(begun).filter_map(then).collect())
 }
 
-/// The moments at which projects of the actor's had reached these revisions.
+/// The moments at which projects of the actor reached these revisions.
 async fn moments(
     tx: &Tx,
     wanted: impl IntoIterator<Item = (ProjectId, i32)>,

@@ -1,5 +1,5 @@
-//! Who may do what in a project, as the table in ARCHITECTURE.md says (and a test holds it to). That somebody who is no member
-//! sees nothing is the storage's part; this is about members.
+//! Permissions of a project's members, as in the table of ARCHITECTURE.md (a test compares them). The storage hides
+//! projects from everyone else.
 
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
@@ -9,51 +9,51 @@ fn only(allowed: bool, or_else: &str) -> Result<()> {
     if allowed { Ok(()) } else { Err(Error::Forbidden(or_else.to_owned())) }
 }
 
-/// Owners and editors write.
+/// Owners and editors can write.
 ///
 /// # Errors
 /// `Forbidden` for viewers.
 pub fn may_write(role: ProjectRole) -> Result<()> {
-    only(role != ProjectRole::Viewer, "Viewers of a project read it and change nothing.")
+    only(role != ProjectRole::Viewer, "Viewers can read the project but not change it.")
 }
 
-/// Only the owner deletes a project or brings it back.
+/// Only the owner can delete or restore a project.
 ///
 /// # Errors
-/// `Forbidden` for everybody else.
+/// `Forbidden` for other members.
 pub fn may_delete_project(role: ProjectRole) -> Result<()> {
-    only(role == ProjectRole::Owner, "Only its owner deletes a project or brings it back.")
+    only(role == ProjectRole::Owner, "Only the owner can delete or restore a project.")
 }
 
-/// Only the owner says who is in a project and as what, and gives it to another.
+/// Only the owner can manage the team and transfer the project.
 ///
 /// # Errors
-/// `Forbidden` for everybody else.
+/// `Forbidden` for other members.
 pub fn may_manage_team(role: ProjectRole) -> Result<()> {
-    only(role == ProjectRole::Owner, "Only its owner says who is in a project and as what.")
+    only(role == ProjectRole::Owner, "Only the owner can manage the team of a project.")
 }
 
-/// The owner removes anyone else; anyone removes themselves.
+/// The owner can remove anyone else; all members can leave.
 ///
 /// # Errors
-/// `Forbidden` where neither is so.
+/// `Forbidden` otherwise.
 pub fn may_remove(role: ProjectRole, actor: UserId, whom: UserId) -> Result<()> {
-    only(role == ProjectRole::Owner || actor == whom, "Only its owner removes others from a project.")
+    only(role == ProjectRole::Owner || actor == whom, "Only the owner can remove others from a project.")
 }
 
-/// Only its author writes in a session.
+/// Only its author can write in a session.
 ///
 /// # Errors
-/// `Forbidden` for everybody else.
+/// `Forbidden` for other members.
 pub fn may_write_in_session(author: UserId, actor: UserId) -> Result<()> {
-    only(author == actor, "Only its author writes in a session.")
+    only(author == actor, "Only the author can write in a session.")
 }
 
-/// Its author discards a message that is being written, and the project's owner what somebody has left behind.
+/// The author can discard a streaming message. The project's owner can too, since the author may have abandoned it.
 ///
 /// # Errors
-/// `Forbidden` for everybody else.
+/// `Forbidden` for other members.
 pub fn may_discard(role: ProjectRole, author: UserId, actor: UserId) -> Result<()> {
     may_write(role)?;
-    only(role == ProjectRole::Owner || author == actor, "Only its author discards a message, or the project's owner.")
+    only(role == ProjectRole::Owner || author == actor, "Only the author or the project's owner can discard a message.")
 }

@@ -17,7 +17,7 @@ pub(super) async fn read_back(tx: &Tx, id: ProjectId) -> Result<Project> {
     by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::internal("a locked project cannot be read"))
 }
 
-/// Makes a project.
+/// Creates a project.
 ///
 /// # Errors
 /// `BadInput` for an empty name, `PayloadTooLarge` for a value over the limit.
@@ -30,11 +30,11 @@ pub async fn create(writer: Writer, new: NewProject) -> Result<Project> {
     writer.create(new).await
 }
 
-/// Changes a project's own fields. Where nothing differs, nothing is written.
+/// Changes a project's fields. Writes nothing if nothing differs.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for viewers, and for anyone but the owner where the status changes from or to deleted;
-/// `BadInput` for an empty name; `Conflict` for a deleted project that stays so.
+/// `NotFound`; `Forbidden` for viewers, and unless the actor is the owner if the status changes from or to deleted;
+/// `BadInput` for an empty name; `Conflict` for a deleted project that stays deleted.
 pub async fn update(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Result<Project> {
     let limits = writer.limits();
     if let Some(name) = &changes.name {
@@ -46,10 +46,10 @@ pub async fn update(writer: Writer, id: ProjectId, changes: ProjectChanges) -> R
     change(writer, id, changes).await
 }
 
-/// Marks a project as deleted. A project that is deleted already stays as it is.
+/// Marks a project as deleted. Does nothing if it is.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the owner.
+/// `NotFound`; `Forbidden` unless the actor is the owner.
 pub async fn delete(writer: Writer, id: ProjectId) -> Result<Project> {
     let changes = ProjectChanges { status: Some(ProjectStatus::Deleted), ..ProjectChanges::default() };
     change(writer, id, changes).await
@@ -83,7 +83,7 @@ async fn change(writer: Writer, id: ProjectId, changes: ProjectChanges) -> Resul
     closed.commit(project).await
 }
 
-/// Whether something that a revision changed of a project's own fields is not as it was before.
+/// Whether any field that a revision changed still differs from its value before the revision.
 pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32) -> Result<bool> {
     let present = read_back(tx, locked.id).await?;
     let Some((before, after)) = project::changed_at(tx, &present, revision).await? else { return Ok(true) };
@@ -94,13 +94,13 @@ pub(super) async fn stands(tx: &Tx, locked: &Locked, revision: i32) -> Result<bo
         || before.status != after.status && before.status != present.status)
 }
 
-/// Takes back, in a write under way, what a revision changed of a project's own fields, where nobody has changed them since.
+/// Undoes, within a write, what a revision changed in a project's fields, unless they have changed since.
 pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> {
     let present = read_back(tx, locked.id).await?;
     let Some((before, after)) = project::changed_at(tx, &present, revision).await? else {
-        return Err(Error::bad_input("revision", format!("What revision {revision} changed was not kept.")));
+        return Err(Error::bad_input("revision", format!("The fields before revision {revision} are not stored.")));
     };
-    /// What a field goes back to, unless it is so already.
+    /// The value to restore; `None` if the field already has it.
     fn back<T: PartialEq>(before: T, after: &T, present: &T) -> Option<T> {
         (before != *after && before != *present).then_some(before)
     }
@@ -122,7 +122,7 @@ pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> 
     .filter_map(|(field, is_changed)| is_changed.then_some(field))
     .collect();
     if !overlaps.is_empty() {
-        let message = format!("What revision {revision} changed has been changed since: {}.", overlaps.join(", "));
+        let message = format!("Fields of revision {revision} have been changed since: {}.", overlaps.join(", "));
         return Err(Error::conflict("revision", message));
     }
     if changes.status == Some(ProjectStatus::Deleted) {
@@ -132,7 +132,7 @@ pub(super) async fn undo(tx: &Tx, locked: &Locked, revision: i32) -> Result<()> 
     project::update(tx, locked.id, changes, locked.at).await
 }
 
-/// Notes that the actor opened a project; no revision.
+/// Records that the actor opened a project; not a revision.
 ///
 /// # Errors
 /// `NotFound`; `Conflict` for a deleted project.

@@ -1,5 +1,5 @@
-//! Streaming messages: their text is kept as it is appended, so that a server or a client that dies loses nothing of what was
-//! acknowledged. The history has only what was finished, as one message and one revision.
+//! Streaming messages. Appended text is stored at once, so that a crash of a server or client loses no acknowledged
+//! text. A finished message enters the history as one message and one revision.
 
 use super::chat::{self, Added};
 use super::project::Target;
@@ -17,18 +17,19 @@ use crate::model::streaming_message::{Finish, NewChunk, NewStreamingMessage, Pro
 pub use crate::storage::streaming_message::{by_ids, of_sessions, texts};
 use crate::storage::{chat as messages, streaming_message as storage};
 
-/// The argument that names a streaming message.
+/// The argument with the id of a streaming message.
 const FIELD: &str = "messageId";
 
 fn publish(writer: &Writer, project: ProjectId) {
     (writer.services.publish)(project, Change::SideChange);
 }
 
-/// Begins a message. Returns it, or the progress of the one that was begun under the same idempotency key.
+/// Starts a message. Returns its progress, or the progress of the message that was started with the same idempotency
+/// key.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended, a deleted project, or
-/// too many streaming messages; `PayloadTooLarge` for a value over the limit.
+/// `NotFound`; `Forbidden` unless the actor is the session's author; `Conflict` if the session has ended, the project
+/// is deleted, or there are too many streaming messages; `PayloadTooLarge` for a value over the limit.
 pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress> {
     let limits = writer.limits();
     check_json(limits, "contextData", new.context_data.as_ref())?;
@@ -74,7 +75,7 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
         publish(&writer, place.project_id);
         return Ok(Progress { message_id: message.id, length: 0 });
     }
-    // Another began it at the same time.
+    // A concurrent request has started it.
     tx.rollback().await?;
     let tx = writer.read().await?;
     let begun = begun(&tx, &self::place(&tx, &new, &writer.actor).await?).await?;
@@ -89,7 +90,7 @@ async fn place(tx: &Tx, new: &NewStreamingMessage, author: &Actor) -> Result<sto
     Ok(place)
 }
 
-/// The progress of the message that was begun under the same key.
+/// The progress of the message that was started with the same key.
 async fn begun(tx: &Tx, place: &storage::Place) -> Result<Option<Progress>> {
     if let Some((message_id, length)) = place.started {
         return Ok(Some(Progress { message_id, length }));
@@ -103,17 +104,17 @@ async fn message(tx: &Tx, id: MessageId) -> Result<Option<Message>> {
     Ok(messages::messages_by_ids(tx, &[id]).await?.into_iter().next())
 }
 
-/// The length of a text, in bytes. No text of more than an `i32` gets in.
+/// The length of a text in bytes. Longer texts than `i32::MAX` are not accepted.
 fn length_of(text: &str) -> i32 {
     i32::try_from(text.len()).unwrap_or(i32::MAX)
 }
 
-/// Appends text to a message. Text that is there already at its offset is acknowledged.
+/// Appends text to a message. Text that already is at its offset is acknowledged again.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` if the text is not what is there, or begins after its
-/// end, and if the message is finished, its session has ended or its project is deleted; `BadInput` for an offset that
-/// cannot be; `PayloadTooLarge` over a limit.
+/// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if the text differs from the existing text or
+/// starts after its end, or if the message is finished, its session has ended or its project is deleted; `BadInput` for
+/// an impossible offset; `PayloadTooLarge` over a limit.
 pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let limits = writer.limits();
     check_text(limits, "text", &chunk.text)?;
@@ -122,7 +123,7 @@ pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
         return Err(Error::too_large("text", format!("`text` has {size} bytes; --max-chunk-bytes allows {most}.")));
     }
     let Ok(offset) = usize::try_from(chunk.offset) else {
-        return Err(Error::bad_input("offset", "An offset is a number of bytes, from 0."));
+        return Err(Error::bad_input("offset", "An offset is a number of bytes, 0 or more."));
     };
     let most = limits.max_text_bytes;
     let end = offset.saturating_add(size);
@@ -142,7 +143,7 @@ pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     Ok(Progress { message_id, length })
 }
 
-/// The length of a message that has this text at its offset, or why it has not.
+/// The length of a message that has this text at its offset; otherwise the reason why it cannot be appended.
 async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
     let id = chunk.message_id;
     let Some(state) = storage::state(tx, id, chunk.offset).await? else {
@@ -167,12 +168,12 @@ async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
         return Err(chat::ended(FIELD));
     }
     let message = if chunk.offset == length {
-        // What was in its way is over now.
+        // The obstacle no longer exists.
         "Another write came first; send the chunk again.".to_owned()
     } else if chunk.offset > length {
-        format!("The message has {length} bytes: the next chunk begins there, and something is missing in between.")
+        format!("The message has {length} bytes: the next chunk must begin there, so text is missing in between.")
     } else {
-        format!("The message has {length} bytes, and what is there at {} is not this text.", chunk.offset)
+        format!("The message has {length} bytes, and has different text at {}.", chunk.offset)
     };
     Err(conflict("offset", message, length))
 }
@@ -191,11 +192,11 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
     }))
 }
 
-/// Adds a streaming message to the history, as [`chat::add_message`] would. One that is finished stays as it is.
+/// Adds a streaming message to the history, as [`chat::add_message`] would. Does nothing if it is finished.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but its author; `Conflict` if it has not that length, its session has ended or its
-/// project is deleted; `PayloadTooLarge` for a value over the limit.
+/// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if its length differs, its session has ended or
+/// its project is deleted; `PayloadTooLarge` for a value over the limit.
 pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
     let id = finish.message_id;
@@ -221,7 +222,7 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     if !session.ok_or_else(|| Error::not_found("message", FIELD))?.is_active {
         return Err(chat::ended(FIELD));
     }
-    // Its key may have been given to another message meanwhile; the text is worth more.
+    // Another message may have taken its key in the meantime. Keep the text and drop the key.
     let key = match key {
         Some(key) if messages::message_of_key(tx, held.session_id, &key).await?.is_some() => None,
         key => key,
@@ -244,17 +245,17 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     chat::add(write, message, key).await
 }
 
-/// The message that was finished before.
+/// The message, if it is already finished.
 async fn finished(tx: &Tx, id: MessageId, author: &Actor) -> Result<Added> {
     let message = message(tx, id).await?.ok_or_else(|| Error::not_found("message", FIELD))?;
     policy::may_write_in_session(message.author_id, author.user_id)?;
     chat::added_before(tx, message).await
 }
 
-/// Drops a streaming message.
+/// Discards a streaming message.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but its author and the project's owner; `Conflict` if it is finished.
+/// `NotFound`; `Forbidden` unless the actor is the author or the project's owner; `Conflict` if it is finished.
 pub async fn discard(writer: Writer, id: MessageId) -> Result<()> {
     let tx = writer.open().await?;
     let Some(state) = storage::state(&tx, id, 0).await? else {

@@ -1,4 +1,4 @@
-//! Subscriptions as documents: the topic of their one field, and what two of them must have in common to share executions.
+//! Subscriptions as documents: the topic of their field, and when two of them can share executions.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -10,9 +10,9 @@ use super::subscription::topic;
 use crate::live::source::Topic;
 use crate::model::error::{Error, Result};
 
-/// Fields that have the same value for every member of a project, on any type. A subscription that selects nothing else is executed
-/// once for all who listen to it; one that selects anything else, such as `User.email`, once for each user. So a new field is not
-/// shared before it is named here.
+/// Fields that have the same value for all members of a project, on any type. A subscription that selects only these is
+/// executed once for all its subscribers; a subscription that selects any other field, such as `User.email`, is
+/// executed once per user. A new field is therefore not shared until it is listed here.
 pub const SAME_FOR_ALL: &[&str] = &[
     "__typename",
     "actor",
@@ -73,25 +73,26 @@ pub const SAME_FOR_ALL: &[&str] = &[
     "version",
 ];
 
-/// The argument that states the position to begin at.
+/// The argument with the start position.
 const POSITION: &str = "afterRevision";
 
-/// What is known of a subscription before it is executed.
+/// Properties of a subscription that are known before it is executed.
 #[derive(Debug)]
 pub struct Plan {
     field: String,
     arguments: Vec<(Name, async_graphql_value::Value)>,
-    /// The variable that states the position to begin at, and nothing else.
+    /// The variable that is used only for the start position.
     position: Option<Name>,
-    /// Whether every member of the project receives the same.
+    /// Whether all members of the project receive the same results.
     pub is_same_for_all: bool,
 }
 
 impl Plan {
-    /// A plan for a subscription of this document.
+    /// Analyses a subscription of this document.
     ///
     /// # Errors
-    /// `BadInput` where it does not have one field (GraphQL specification, section 5.2.3.1), or not by itself.
+    /// `BadInput` if it does not have exactly one field (GraphQL specification, section 5.2.3.1), or has a condition on
+    /// it.
     pub fn new(document: &ExecutableDocument, operation: &OperationDefinition) -> Result<Self> {
         let fields = &operation.selection_set.node.items;
         let [selection] = fields.as_slice() else { return Err(not_one()) };
@@ -103,7 +104,7 @@ impl Plan {
         let mut walk = Walk { document, fragments: HashSet::new(), variables: HashSet::new(), is_same_for_all: true };
         let mut position = None;
         for (name, value) in &root.arguments {
-            // With every variable read as null, null itself is a variable, or says what no variable says.
+            // Every variable is read as null: a null argument is then a variable, or an explicit null.
             let mut used = Vec::new();
             let constant = value.node.clone().into_const_with(|variable| {
                 used.push(variable);
@@ -121,10 +122,10 @@ impl Plan {
         Ok(Self { field: root.name.node.to_string(), arguments, position, is_same_for_all })
     }
 
-    /// The topic with these variables; none of `__typename`.
+    /// The topic with these variables; `None` for `__typename`.
     ///
     /// # Errors
-    /// `BadInput` for an argument that names nothing.
+    /// `BadInput` for an invalid id.
     pub fn topic(&self, variables: &Variables) -> Option<Result<Topic>> {
         let argument = |wanted: &str| {
             let (_, value) = self.arguments.iter().find(|(name, _)| name == wanted)?;
@@ -134,7 +135,7 @@ impl Plan {
         (self.field != "__typename").then(|| topic(&self.field, argument))
     }
 
-    /// The variables by which one subscription differs from another, without the position to begin at.
+    /// The variables that distinguish shared subscriptions: all except the one for the start position.
     pub fn shared_variables(&self, variables: &Variables) -> Variables {
         let mut variables = variables.clone();
         if let Some(position) = &self.position {
@@ -145,7 +146,7 @@ impl Plan {
 }
 
 fn not_one() -> Error {
-    Error::bad_input("query", "A subscription selects exactly one field, on no condition.")
+    Error::bad_input("query", "A subscription must select exactly one field, without a condition.")
 }
 
 struct Walk<'d> {

@@ -1,4 +1,4 @@
-//! A channel for each project that is listened to on this server: what its listeners share, and how they are notified.
+//! A channel for each project with subscribers on this server: their shared state, and their notifications.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,13 +23,13 @@ pub struct Channels(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     open: Mutex<HashMap<ProjectId, Weak<Channel>>>,
-    /// What other servers are yet to learn.
+    /// Notifications to be sent to other servers.
     pending: PendingNotifications,
-    /// The projects whose side changes go to other servers at the end of the period.
+    /// Projects whose side changes are sent to other servers at the end of the period.
     side_changes: Mutex<HashSet<ProjectId>>,
 }
 
-/// What the listeners of a project share.
+/// What the subscribers of a project share.
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Channel {
     pub project: ProjectId,
@@ -40,7 +40,7 @@ pub struct Channel {
 }
 
 impl Channels {
-    /// Notifies the listeners of a project, on this server and others, of a change that was committed here.
+    /// Notifies the subscribers of a project, on this server and others, of a change that was committed here.
     pub fn publish(&self, project: ProjectId, change: Change) {
         self.receive(Notification { project, change });
         match change {
@@ -49,7 +49,7 @@ impl Channels {
         }
     }
 
-    /// Chunks of text come fast: other servers learn of them together.
+    /// Chunks of text arrive quickly: other servers are notified of them together.
     fn publish_later(&self, project: ProjectId) {
         if !lock(&self.0.side_changes).insert(project) {
             return;
@@ -62,24 +62,24 @@ impl Channels {
         });
     }
 
-    /// Notifies the listeners on this server.
+    /// Notifies the subscribers on this server.
     pub fn receive(&self, Notification { project, change }: Notification) {
         if let Some(channel) = self.get(project) {
             channel.publish(change);
         }
     }
 
-    /// Makes everything be read again.
+    /// Makes all channels read everything again.
     pub fn resync(&self) {
         self.all().iter().for_each(|channel| channel.publish(Change::Resync));
     }
 
-    /// What other servers are yet to learn.
+    /// Notifications to be sent to other servers.
     pub fn pending(&self) -> &PendingNotifications {
         &self.0.pending
     }
 
-    /// The channel of a project, which is opened if there is none, or if its log is another by now.
+    /// Returns the channel of a project. Opens a new one if there is none, or if the project's log was replaced.
     pub fn open(&self, project: ProjectId) -> Arc<Channel> {
         let mut open = lock(&self.0.open);
         let known = open.get(&project).and_then(Weak::upgrade).filter(|channel| !channel.tail.is_lost());
@@ -98,7 +98,7 @@ impl Channels {
     }
 
     fn get(&self, project: ProjectId) -> Option<Arc<Channel>> {
-        // Upgraded inside of the lock it could be the last of its kind, and would want the lock when dropped.
+        // Do not upgrade under the lock: this could be the last reference, and dropping it takes the lock.
         let channel = lock(&self.0.open).get(&project).cloned();
         channel.and_then(|channel| channel.upgrade())
     }
@@ -111,7 +111,7 @@ impl Channels {
 }
 
 impl Channel {
-    /// Notifies the listeners.
+    /// Notifies the subscribers of this channel.
     pub fn publish(&self, change: Change) {
         match change {
             Change::Advanced(revision) => self.tail.advanced(revision),
@@ -125,7 +125,7 @@ impl Channel {
 impl Drop for Channel {
     fn drop(&mut self) {
         let mut open = lock(&self.channels.open);
-        // Another may have been opened meanwhile.
+        // A new channel may have been opened in the meantime.
         if open.get(&self.project).is_some_and(|channel| channel.strong_count() == 0) {
             open.remove(&self.project);
             self.channels.pending.subscribe(self.project, false);

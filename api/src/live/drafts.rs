@@ -1,5 +1,6 @@
-//! Streaming messages, as the listeners of a project on one server share them: which there are, and the text of each. A text is
-//! read once a change, and each listener takes what comes after what it has: a slow one receives more at once.
+//! The list of streaming messages of a project, and the text of each, shared by the subscribers on one server. A change
+//! of a text is read once. Each subscriber takes what comes after its position, so a slow subscriber receives more at
+//! once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,32 +24,29 @@ pub struct Drafts {
 }
 
 impl Drafts {
-    /// Those of a project, not read yet.
+    /// The streaming messages of a project, not read yet.
     pub fn new(project: ProjectId) -> Self {
         Self { project, list: SharedRead::default(), texts: Mutex::default() }
     }
 
-    /// Makes everything be read again.
+    /// Makes the next callers read everything again.
     pub fn invalidate(&self) {
         self.list.invalidate();
         let texts: Vec<_> = self.texts().values().cloned().collect();
         texts.iter().filter_map(Weak::upgrade).for_each(|text| text.shared.invalidate());
     }
 
-    /// Notified when there may be others.
+    /// Notifies when the list may have changed.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.list.subscribe()
     }
 
-    /// Whether anybody listens to any of this.
+    /// Whether the list or a text has subscribers.
     pub fn has_subscribers(&self) -> bool {
         self.list.has_subscribers() || !self.texts().is_empty()
     }
 
     /// The streaming messages. The actor must be a member.
-    ///
-    /// # Errors
-    /// As the database.
     pub async fn list(&self, services: &Services, actor: &Actor) -> Result<Arc<Vec<StreamingMessage>>> {
         let read = |_| async {
             let tx = services.read_for_all(actor).await?;
@@ -57,7 +55,7 @@ impl Drafts {
         self.list.get(|_| true, read).await
     }
 
-    /// The text of one of them.
+    /// The text of one streaming message.
     pub fn text(&self, id: MessageId) -> Arc<DraftText> {
         let mut texts = self.texts();
         texts.retain(|_, text| text.strong_count() > 0);
@@ -74,35 +72,35 @@ impl Drafts {
     }
 }
 
-/// The text of a streaming message that is listened to.
+/// The text of a streaming message with subscribers.
 pub struct DraftText {
     id: MessageId,
     project: ProjectId,
     shared: SharedRead<State>,
-    /// Only grows.
+    /// Is only appended to.
     text: Mutex<String>,
 }
 
-/// What has become of the message.
+/// State of the message.
 #[derive(Clone)]
 enum State {
     Streaming,
     Ended(MessageEnd),
-    /// The text is shorter than what had been read: so many bytes.
+    /// The text in the database is shorter than the text that was read; it has this many bytes.
     Lost(i32),
 }
 
 impl DraftText {
-    /// Notified when there may be more text.
+    /// Notifies when there may be more text.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.shared.subscribe()
     }
 
-    /// What comes after a place in the text, with what has become of the message. The actor must be a member.
+    /// The text after an offset, and how the message ended, if it has. The actor must be a member.
     ///
     /// # Errors
-    /// `NotFound` if there is no such message; `PositionLost` if the text ends before that place; `BadInput` if it is no place
-    /// between characters.
+    /// `NotFound` if the message does not exist; `PositionLost` if the text ends before the offset; `BadInput` if the
+    /// offset is not between two characters.
     pub async fn after(&self, services: &Services, actor: &Actor, offset: i32) -> Result<(String, Option<MessageEnd>)> {
         let end = match self.shared.get(|_| true, |before| self.read(services, actor, before)).await? {
             State::Lost(length) => return Err(Error::PositionLost(Position::Length(length))),
@@ -143,7 +141,7 @@ impl DraftText {
                 Ok(State::Ended(MessageEnd::Finished(Box::new(message))))
             }
             None if is_new => Err(Error::not_found("message", "messageId")),
-            // A member who was just removed sees none either, and the others do.
+            // If a removed member made this read, only that caller gets an error.
             None if !project::members(&tx, self.project).await?.contains(&actor.user_id) => Err(gone()),
             None => Ok(State::Ended(MessageEnd::Discarded)),
         }
@@ -154,7 +152,7 @@ impl DraftText {
     }
 }
 
-/// The length of a text, in bytes. No text of more than an `i32` is accepted.
+/// The length of a text in bytes. Longer texts than `i32::MAX` are not accepted.
 pub(super) fn length_of(text: &str) -> i32 {
     i32::try_from(text.len()).unwrap_or(i32::MAX)
 }

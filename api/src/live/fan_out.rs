@@ -1,11 +1,13 @@
-//! Shared subscriptions: what several listeners have asked in the same words is executed once, and each receives the same bytes.
+//! Shared subscriptions. Identical operations of several subscribers are executed once, and each subscriber receives
+//! the same bytes.
 //!
-//! A shared subscription keeps its newest results, so many and no more; all shared subscriptions together keep a share of the
-//! server's memory, and the oldest result is the first to go. A subscriber that falls behind what is kept goes on by itself, and
-//! misses nothing.
+//! A shared subscription keeps a limited number of its newest results. All shared subscriptions together keep at most a
+//! share of the server's memory; the oldest result is dropped first. A subscriber that needs a dropped result continues
+//! on its own and misses nothing.
 //!
-//! Subscribers are notified a few at a time, so that a thousand of them do not stand before the next request. Results that come
-//! meanwhile are delivered with the next round: the busier the server, the more each of them receives at once.
+//! Subscribers are notified a few at a time, so that a thousand of them do not delay the next request. Results that
+//! arrive in the meantime are delivered in the next round: the busier the server, the more results each subscriber
+//! receives at once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -29,56 +31,57 @@ use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
 use crate::model::memory::{Memory, Taken};
 
-/// How many results a shared subscription keeps for subscribers that are a little behind, and how many bytes of them.
+/// Largest number and total size of the results that a shared subscription keeps for slower subscribers.
 const KEPT: usize = 256;
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Which part of the server's memory all kept results take at most.
+/// The kept results take at most one KEPT_SHARE-th of the server's memory.
 const KEPT_SHARE: usize = 8;
 
-/// How many events are executed at once, for each core.
+/// How many events are executed at once, per core.
 const EXECUTIONS_PER_CORE: usize = 8;
 
-/// How long executions that fail by an outage are repeated, and how long the pauses in between are, each twice as long as the one
-/// before: a database that restarts is no reason to end a subscription.
+/// How long executions that fail because of an outage are repeated, and the pauses in between; each pause is twice as
+/// long as the previous one. A restart of the database does not end a subscription.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many subscribers are notified before other work of the server gets its turn.
+/// How many subscribers are notified before other tasks of the server run.
 const NOTIFIED_AT_ONCE: usize = 32;
 
-/// How long a shared subscription that has notified many rests at most: as long as it took, so that half of the time is for others.
+/// Longest pause after a round of notifications. The pause is as long as the round, so that other tasks get half of the
+/// time.
 const MAX_REST: Duration = Duration::from_millis(10);
 
-/// Executes an operation for an item, or for the error that came in its place.
+/// Executes an operation for an item, or for an error that replaces the item.
 pub type Execute = Arc<dyn Fn(Actor, Result<Arc<Item>>) -> BoxFuture<'static, Executed> + Send + Sync>;
 
-/// What comes of an execution: the response as JSON without a line break, with `OK` or the code of what failed in it.
+/// The result of an execution: the response as JSON without a line break, and `OK` or the code of its error.
 pub type Executed = std::result::Result<(String, &'static str), Failure>;
 
-/// An execution without a response that could be delivered.
+/// An execution without a response that can be delivered.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// As the client reads them.
+    /// In the form that the client receives.
     pub errors: Vec<ServerError>,
-    /// Whether the same may succeed when it is tried again.
+    /// Whether another attempt may succeed.
     pub is_outage: bool,
-    /// Whether the actor may not see (any more) what was asked for.
+    /// Whether the actor cannot see the subject, or no longer can.
     pub is_not_found: bool,
 }
 
-/// A result on its way to one or several subscribers.
+/// A result for one or several subscribers.
 #[derive(Clone)]
 pub struct Delivery {
     result: Arc<CountedText>,
-    /// `OK`, or the code of what failed in it.
+    /// `OK`, or the code of the response's error.
     pub code: &'static str,
-    /// Where the client can resume after it.
+    /// The position that the client can resume after.
     pub position: Option<Position>,
 }
 
-/// Counted for as long as anybody has it.
+/// Counted in the server's memory until it is dropped.
 struct CountedText {
     text: String,
     _memory: Taken,
@@ -100,15 +103,15 @@ pub struct Results {
 }
 
 impl Results {
-    /// Takes it from this memory.
+    /// Counts results in this memory.
     pub fn new(memory: Memory, metrics: Arc<Metrics>) -> Self {
         Self { memory, metrics }
     }
 
-    /// A result of a subscription.
+    /// Creates a result of a subscription.
     ///
     /// # Errors
-    /// An outage if there is no memory for it now.
+    /// An outage if there is not enough memory now.
     pub fn delivery(
         &self,
         text: String,
@@ -118,12 +121,12 @@ impl Results {
         let mut memory = Taken::default();
         match self.memory.take(&mut memory, text.len()) {
             Ok(()) => Ok(self.counted(text, memory, code, position)),
-            // The client does not see these: it is to come back.
+            // The client does not see the errors of an outage: it reconnects.
             Err(_) => Err(Failure { errors: Vec::new(), is_outage: true, is_not_found: false }),
         }
     }
 
-    /// A result that must not be lost for want of memory, such as that of a write.
+    /// Creates a result that must not be lost for lack of memory, such as the result of a write.
     pub fn uncounted(&self, text: String, code: &'static str) -> Delivery {
         self.counted(text, Taken::default(), code, None)
     }
@@ -134,12 +137,13 @@ impl Results {
     }
 }
 
-/// Failed executions in a row.
+/// Consecutive failed executions.
 #[derive(Default)]
 pub struct Failures(Option<(Instant, Duration)>);
 
 impl Failures {
-    /// Waits before the next attempt, unless that would be in vain, or they have failed for long.
+    /// Waits before the next attempt. Returns false if another attempt cannot succeed, or if the failures have lasted
+    /// too long.
     pub async fn may_go_on(&mut self, failure: &Failure) -> bool {
         let (since, pause) = *self.0.get_or_insert_with(|| (Instant::now(), FIRST_PAUSE));
         if !failure.is_outage || since.elapsed() > PATIENCE {
@@ -150,21 +154,21 @@ impl Failures {
         true
     }
 
-    /// Begins to count anew.
+    /// Resets the count.
     pub fn are_over(&mut self) {
         self.0 = None;
     }
 }
 
-/// What subscribers that share a subscription have in common.
+/// Subscriptions with the same key receive the same results.
 #[expect(missing_docs, reason = "the names say it")]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     pub document: String,
     pub operation: Option<String>,
-    /// As JSON, without the one that says where to begin.
+    /// As JSON, without the variable for the start position.
     pub variables: String,
-    /// The user, if another would receive something else.
+    /// The user, if the results depend on the user.
     pub user: Option<UserId>,
 }
 
@@ -176,26 +180,26 @@ struct Inner {
     known: Mutex<HashMap<Key, Weak<SharedSubscription>>>,
     kept: Kept,
     results: Results,
-    /// How many events are executed at once.
+    /// Limits how many events are executed at once.
     executions: Semaphore,
     tasks: TaskTracker,
 }
 
 impl SharedSubscriptions {
-    /// None yet; they run in these tasks.
+    /// Starts without subscriptions. They will run in `tasks`.
     pub fn new(results: Results, tasks: TaskTracker) -> Self {
         let executions = Semaphore::new(EXECUTIONS_PER_CORE * available_parallelism().map_or(1, usize::from));
         let kept = Kept { limit: results.memory.limit() / KEPT_SHARE, places: Mutex::default() };
         Self(Arc::new(Inner { known: Mutex::default(), kept, results, executions, tasks }))
     }
 
-    /// The turn to execute an event. It is held by tasks of the server, and never while a client is waited for.
+    /// A permit to execute an event. Only tasks of the server hold one, and never while they wait for a client.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
+        // The semaphore is never closed.
         self.0.executions.acquire().await.ok()
     }
 
-    /// Makes a listener that has reached a revision a subscriber. `None` if its topic cannot be shared.
+    /// Adds a source that has reached revision `at` as a subscriber. `None` if its topic cannot be shared.
     pub fn join(&self, key: Key, execute: &Execute, source: &Source, at: i32, actor: &Actor) -> Option<Subscriber> {
         let mut known = lock(&self.0.known);
         let shared = known.get(&key).and_then(Weak::upgrade);
@@ -228,7 +232,7 @@ impl SharedSubscriptions {
     }
 }
 
-/// The results that all shared subscriptions keep together, the oldest first.
+/// The results that all shared subscriptions keep, the oldest first.
 struct Kept {
     limit: usize,
     places: Mutex<Places>,
@@ -266,7 +270,7 @@ impl SharedSubscriptions {
         Place { subscriptions: self.clone(), age }
     }
 
-    /// Drops the oldest results while there are too many bytes. The caller holds no window.
+    /// Drops the oldest results while there are too many bytes. The caller must not hold the lock of a window.
     fn trim(&self) {
         loop {
             let oldest = {
@@ -287,7 +291,7 @@ impl SharedSubscriptions {
     }
 }
 
-/// A subscription that several listeners share.
+/// A subscription with several subscribers.
 struct SharedSubscription {
     subscriptions: SharedSubscriptions,
     key: Key,
@@ -295,25 +299,25 @@ struct SharedSubscription {
     channel: Arc<Channel>,
     source: tokio::sync::Mutex<Source>,
     window: Mutex<Window>,
-    /// Notified when there are results, or when a subscriber may have lost access.
+    /// Notifies when there are results, or when a subscriber may have lost access.
     changed: watch::Sender<()>,
-    /// Held while subscribers are notified: what is read meanwhile would only wait.
+    /// Held during a round of notifications; nothing is read then, since the results would only wait.
     notifying: tokio::sync::Mutex<()>,
     subscribers: Mutex<HashMap<Uuid, Subscribed>>,
 }
 
-/// A subscriber, as its shared subscription knows it.
+/// State of a subscriber in its shared subscription.
 struct Subscribed {
-    /// On whose behalf the subscription can be executed.
+    /// The subscription can be executed on behalf of this actor.
     actor: Actor,
     notified: Arc<Notify>,
 }
 
 /// The newest results, in order.
 struct Window {
-    /// The revision after which they are kept.
+    /// The revision after which results are kept.
     from: i32,
-    /// The revision up to which there are any.
+    /// The revision of the newest result.
     to: i32,
     kept: VecDeque<KeptResult>,
     bytes: usize,
@@ -327,7 +331,7 @@ struct KeptResult {
 }
 
 impl Window {
-    /// Adds a result. Returns those that must make room for it, to be dropped when the window is free.
+    /// Adds a result. Returns the results that it displaced; drop them after releasing the lock.
     fn push(&mut self, result: KeptResult) -> Vec<KeptResult> {
         self.to = result.revision;
         self.bytes += result.delivery.payload().len();
@@ -339,7 +343,7 @@ impl Window {
         dropped
     }
 
-    /// Takes out the results up to an age.
+    /// Removes and returns the results up to an age.
     fn drop_up_to(&mut self, age: u64) -> Vec<KeptResult> {
         let mut dropped = Vec::new();
         while self.kept.front().is_some_and(|oldest| oldest.place.age <= age) {
@@ -367,14 +371,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Drop for SharedSubscription {
     fn drop(&mut self) {
         let mut known = lock(&self.subscriptions.0.known);
-        // Another may have been begun meanwhile.
+        // A new subscription with this key may have started in the meantime.
         if known.get(&self.key).is_some_and(|shared| shared.strong_count() == 0) {
             known.remove(&self.key);
         }
     }
 }
 
-/// Notifies the subscribers whenever something has changed, for as long as there are any.
+/// Notifies the subscribers of every change, until there are none.
 async fn notify(mut changed: watch::Receiver<()>, shared: Weak<SharedSubscription>) {
     while changed.changed().await.is_ok() {
         let Some(shared) = shared.upgrade() else { return };
@@ -391,7 +395,7 @@ async fn notify(mut changed: watch::Receiver<()>, shared: Weak<SharedSubscriptio
     }
 }
 
-/// Executes a shared subscription whenever there is more, for as long as it has subscribers.
+/// Executes a shared subscription for every change, until it has no subscribers.
 async fn run(mut log: watch::Receiver<u64>, shared: Weak<SharedSubscription>) {
     let mut members = None;
     let mut failures = Failures::default();
@@ -428,7 +432,7 @@ async fn run(mut log: watch::Receiver<u64>, shared: Weak<SharedSubscription>) {
 }
 
 impl SharedSubscription {
-    /// Adds what is new to the results. It is read and executed on behalf of one of the subscribers.
+    /// Adds the new results. They are read and executed on behalf of one of the subscribers.
     async fn advance(self: &Arc<Self>) -> std::result::Result<(), Failure> {
         let mut source = self.source.lock().await;
         let mut pushed = 0;
@@ -454,7 +458,8 @@ impl SharedSubscription {
                     self.push(delivery);
                     pushed += 1;
                     if pushed % (KEPT / 4) == 0 {
-                        // A long run must not leave everybody behind: each of them would then go on by itself.
+                        // During a long run, wait for the subscribers: those that fall behind would each continue on
+                        // their own.
                         drop(self.notifying.lock().await);
                     }
                 }
@@ -463,7 +468,7 @@ impl SharedSubscription {
                     if !failure.is_not_found {
                         return Err(failure);
                     }
-                    // Removed between the two.
+                    // The member was removed between the two reads.
                     self.evict(&actor);
                 }
             }
@@ -497,7 +502,7 @@ impl SharedSubscription {
     fn fail(self: &Arc<Self>, failure: Failure) {
         {
             let mut known = lock(&self.subscriptions.0.known);
-            // There may be another by now, whose log is the new one.
+            // A new subscription with this key may exist, with the new log.
             if known.get(&self.key).is_some_and(|shared| shared.as_ptr() == Arc::as_ptr(self)) {
                 known.remove(&self.key);
             }
@@ -506,7 +511,7 @@ impl SharedSubscription {
         self.changed.send_replace(());
     }
 
-    /// Executes no more on behalf of a user who is no member any more, and ends their subscriptions.
+    /// Ends the subscriptions of a user who is no longer a member, and executes no more on the user's behalf.
     fn evict(&self, actor: &Actor) {
         lock(&self.subscribers).retain(|_, one| {
             let stays = one.actor.user_id != actor.user_id;
@@ -522,7 +527,7 @@ impl SharedSubscription {
     }
 }
 
-/// A listener that shares a subscription.
+/// A subscriber of a shared subscription.
 pub struct Subscriber {
     id: Uuid,
     shared: Arc<SharedSubscription>,
@@ -534,15 +539,15 @@ pub struct Subscriber {
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Next {
     Delivery(Delivery),
-    /// It is further back than what is kept.
+    /// The subscriber needs results that are no longer kept.
     Behind,
-    /// It may no longer listen.
+    /// The user has lost access.
     Evicted,
     Failed(Failure),
 }
 
 impl Subscriber {
-    /// Waits for what comes after a revision, and sets that to it.
+    /// Waits for the results after revision `at`, and advances `at`.
     pub async fn next(&mut self, at: &mut i32) -> Next {
         loop {
             if !self.shared.channel.tail.has_member(self.user) || !self.shared.has(self.id) {

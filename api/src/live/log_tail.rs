@@ -1,8 +1,8 @@
-//! The newest entries of a project's log, read once for all who listen to it on this server.
+//! The newest entries of a project's log, read once for all subscribers on this server.
 //!
-//! A log can lose its end: a standby that lacked the newest revisions takes over, or a backup is restored, and revisions that
-//! were delivered are given again. The tail keeps the last entry that it read, and each read begins with that one. If it is
-//! missing or another, the tail is lost for good, and with it every position in it.
+//! A log can lose its end: a standby without the newest revisions takes over, or a backup is restored. Revisions that
+//! were delivered are then assigned again. The tail keeps the last entry that it read, and each read starts with that
+//! entry. If the entry is missing or different, the tail is lost for good, with every position in it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct LogTail {
     shared: SharedRead<Arc<Entries>>,
 }
 
-/// What a tail has read.
+/// The entries that a tail has read.
 #[derive(Clone)]
 pub struct Entries {
     /// The revision after which entries are kept.
@@ -43,13 +43,13 @@ pub struct Entries {
     pub to: i32,
     events: VecDeque<Event>,
     last: Option<Fingerprint>,
-    /// The members: one allocation for as long as they stay the same.
+    /// The members. The same allocation is kept until they change.
     pub members: Arc<HashSet<UserId>>,
-    /// The project's revision when the log turned out to be another.
+    /// The project's revision at the time when the tail was found to be lost.
     lost: Option<i32>,
 }
 
-/// Distinguishes an entry from another of the same revision.
+/// Distinguishes two entries with the same revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fingerprint {
     created_at: DateTime<Utc>,
@@ -80,19 +80,19 @@ impl LogTail {
         Self { project, shared: SharedRead::default() }
     }
 
-    /// Makes the log be read again, unless it was read as far as that revision.
+    /// Makes the next caller read the log, unless the tail already has this revision.
     pub fn advanced(&self, revision: i32) {
         if self.shared.latest().is_none_or(|read| read.to < revision) {
             self.shared.invalidate();
         }
     }
 
-    /// Makes the log be read again.
+    /// Makes the next caller read the log.
     pub fn resync(&self) {
         self.shared.invalidate();
     }
 
-    /// Notified when there may be more to read, or other members.
+    /// Notifies when there may be more entries or other members.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.shared.subscribe()
     }
@@ -102,17 +102,17 @@ impl LogTail {
         self.shared.latest().is_some_and(|read| read.members.contains(&user))
     }
 
-    /// The members when the log was last read: one allocation for as long as they stay the same.
+    /// The members when the log was last read. The same allocation is returned until they change.
     pub fn members(&self) -> Arc<HashSet<UserId>> {
         self.shared.latest().map(|read| read.members.clone()).unwrap_or_default()
     }
 
-    /// Whether the log is another than the one that was read.
+    /// Whether the tail is lost.
     pub fn is_lost(&self) -> bool {
         self.shared.latest().is_some_and(|read| read.lost.is_some())
     }
 
-    /// Whether this agrees with what the database has; also if nothing was read yet.
+    /// Whether the tail agrees with the database. True if nothing was read yet.
     pub fn agrees(&self, head: Option<&operator::Head>) -> bool {
         let Some(read) = self.shared.latest() else { return true };
         head.is_some_and(|head| {
@@ -122,13 +122,13 @@ impl LogTail {
         })
     }
 
-    /// Reads what is new, if nobody has since the log last changed.
+    /// Reads the new entries, if the log may have changed since the last read.
     ///
     /// # Errors
-    /// `NotFound` if the actor is no member (any more); `PositionLost` if the log is another than the one that was read.
+    /// `NotFound` if the actor is not a member, or is no longer one; `PositionLost` if the tail is lost.
     pub async fn read(&self, services: &Services, actor: &Actor) -> Result<Arc<Entries>> {
         let suits = |read: &Arc<Entries>| read.lost.is_some() || read.members.contains(&actor.user_id);
-        // Subscribers must learn of other members, and of a loss, without a notification.
+        // Notify the subscribers of changed members, and of a lost tail, even without a notification.
         let is_other = AtomicBool::default();
         let read = self.shared.get(suits, |before| async {
             let read = match before.clone() {
@@ -168,7 +168,7 @@ impl LogTail {
             read.members = Arc::new(members);
         }
         let now = clock::now();
-        // Once more with the last entry that was read, to see that it is still that one.
+        // Read the last entry again, to check that it is still the same.
         let mut from = read.to.saturating_sub(1);
         let mut is_first = true;
         loop {
@@ -179,7 +179,7 @@ impl LogTail {
                 let again = batch.first().filter(|event| event.revision == read.to).map(Fingerprint::of);
                 if again.is_none() || read.last.is_some_and(|last| Some(last) != again) {
                     let revision = newest().await?;
-                    tracing::warn!(project = %self.project.0, revision, "the log is another: positions in it are lost");
+                    tracing::warn!(project = %self.project.0, revision, "the end of the log was replaced: positions in it are lost");
                     read.lost = Some(revision);
                     return Ok(read);
                 }
@@ -188,7 +188,7 @@ impl LogTail {
                 is_first = false;
             }
             for event in batch {
-                // Another server's clock may be ahead of ours.
+                // Another server's clock may be ahead.
                 services.metrics().lag((now - event.created_at).to_std().unwrap_or_default());
                 (read.last, read.to) = (Some(Fingerprint::of(&event)), event.revision);
                 read.events.push_back(event);

@@ -1,8 +1,9 @@
-//! Listening: what changes in a project reaches those who listen to it.
+//! Subscriptions: delivers a project's changes to its subscribers.
 //!
-//! The log is the truth; a notification only says that there is more to read, so a lost one costs a delay and never an event.
-//! Each project that is listened to has a [`Channel`](channel::Channel), whose parts are read once a change, whoever listens.
-//! A listener has a [`Source`](source::Source) of its own, and shares the execution of what it delivers (`fan_out`).
+//! The log is the truth. A notification only means that there is more to read, so a lost notification causes a delay
+//! and never loses an event. Each project with subscribers has a [`Channel`](channel::Channel). A channel reads each
+//! change once for all subscribers. A subscriber has its own [`Source`](source::Source), and shares the execution of
+//! results with others (`fan_out`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use self::channel::{Channel, Channels};
 use self::presence::LocalPresence;
 use self::source::{Source, Topic};
 
-/// What a server needs for those who listen; one for a server.
+/// State for subscriptions, one per server.
 pub struct Live {
     services: Arc<Services>,
     db: Db,
@@ -42,21 +43,23 @@ pub struct Live {
 }
 
 impl Live {
-    /// Without a listener yet. The services publish to these channels.
+    /// Starts without subscribers. The services publish to these channels.
     pub fn new(services: Arc<Services>, db: Db, channels: Channels) -> Self {
         let lifetime = Duration::from_secs(services.limits.presence_seconds);
         Self { services, db, channels, presence: Arc::new(LocalPresence::new(lifetime)) }
     }
 
-    /// Opens a topic for a listener who resumes after a position, if the client states one beside the topic.
+    /// Opens a topic for a subscriber. `resume` is the position to resume after, if the client sent it outside the
+    /// topic.
     ///
     /// # Errors
-    /// `NotFound` if the actor cannot see it; `PositionLost` or `BadInput` if it cannot begin there.
+    /// `NotFound` if the actor cannot see the topic; `PositionLost` or `BadInput` if the topic cannot start at the
+    /// position.
     pub async fn open(self: &Arc<Self>, actor: &Actor, topic: &Topic, resume: Option<i32>) -> Result<Source> {
         Source::open(self.clone(), actor.clone(), topic, resume).await
     }
 
-    /// The users who listen to a project, of what the servers have written.
+    /// The users who are present in a project, according to what the servers have written.
     pub fn present(&self, project: ProjectId, written: &[Presence]) -> Vec<Person> {
         self.presence.merge(project, written)
     }
@@ -66,11 +69,11 @@ impl Live {
         self.channels.pending().works()
     }
 
-    /// Keeps the listeners of this server in step with what others write, until it is dropped: by the bus, if there is one, and
-    /// by a sweep that compares all of their projects with the database.
+    /// Delivers the changes of other servers to this server's subscribers, until dropped. Uses the bus, if there is
+    /// one, and a sweep that compares all projects with subscribers with the database.
     pub fn keep_in_step(self: Arc<Self>, bus: Option<Bus>, sweep: Duration) -> impl Future<Output = ()> {
         if bus.is_some() {
-            // Before anybody can listen or write.
+            // Open this before anyone can subscribe or write.
             self.channels.pending().open();
         }
         async move {
@@ -92,12 +95,13 @@ impl Live {
         loop {
             ticks.tick().await;
             if let Err(error) = self.sweep().await {
-                tracing::warn!(error = error.message(), ?error, "the sweep over the projects with listeners failed");
+                tracing::warn!(error = error.message(), ?error, "the sweep over the projects with subscribers failed");
             }
         }
     }
 
-    /// Notifies the channels that the database is ahead of, or whose members have changed: one read for the whole server.
+    /// Notifies the channels that are behind the database or whose members have changed. Reads once for the whole
+    /// server.
     async fn sweep(&self) -> Result<()> {
         let channels: HashMap<ProjectId, Arc<Channel>> =
             self.channels.all().into_iter().map(|channel| (channel.project, channel)).collect();
@@ -110,7 +114,7 @@ impl Live {
             if !channel.tail.agrees(heads.get(&project)) {
                 channel.publish(Change::Resync);
             } else if channel.drafts.has_subscribers() {
-                // A comparison of logs does not show a side change.
+                // Comparing the logs does not show a side change.
                 channel.publish(Change::SideChange);
             }
             if channel.presence.has_subscribers() {
@@ -120,7 +124,7 @@ impl Live {
         Ok(())
     }
 
-    /// Removes this server's listeners from what the others read.
+    /// Removes this server's entries from the presence table.
     pub async fn close(&self) {
         self.presence.leave(&self.db).await;
     }

@@ -1,7 +1,7 @@
-//! Presence: the users who listen to a project now, at any server. None of it is in the history.
+//! Presence: the users who subscribe to a project now, on any server. It is not part of the history.
 //!
-//! A server counts its own listeners. On PostgreSQL it also writes them into a table, again and again, which the others read;
-//! what a server did not write again for some time does not count.
+//! A server counts its own subscriptions. On PostgreSQL it also writes the users to a table at intervals, for the other
+//! servers. Entries that are not renewed expire.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,31 +23,31 @@ use crate::storage::db::Db;
 use crate::storage::presence;
 pub use crate::storage::presence::of_projects;
 
-/// How long a server waits for more changes before it writes who listens.
+/// How long a server collects changes before it writes its users.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The listeners of one server.
+/// The present users of one server.
 pub struct LocalPresence {
     server: Uuid,
     listeners: Mutex<HashMap<(ProjectId, UserId), Listener>>,
     changed: Notify,
-    /// How long the entry of another server counts.
+    /// How long an entry of another server is valid.
     lifetime: Duration,
 }
 
-/// A user who listens to a project.
+/// A user who subscribes to a project.
 struct Listener {
     subscriptions: usize,
     since: DateTime<Utc>,
 }
 
 impl LocalPresence {
-    /// Nobody; what another server wrote counts for that long.
+    /// No users. Entries of other servers are valid for `lifetime`.
     pub fn new(lifetime: Duration) -> Self {
         Self { server: clock::new_id(), listeners: Mutex::default(), changed: Notify::new(), lifetime }
     }
 
-    /// Counts one more subscription of a user's until the guard is dropped.
+    /// Counts one more subscription of a user, until the guard is dropped.
     pub fn enter(self: &Arc<Self>, presence: &Arc<ProjectPresence>, user: UserId) -> PresenceGuard {
         let guard = PresenceGuard { local: self.clone(), presence: presence.clone(), user };
         let is_first = {
@@ -64,8 +64,8 @@ impl LocalPresence {
         guard
     }
 
-    /// The users who listen to a project: those of this server, and those whom another server wrote lately. The first to come
-    /// is first.
+    /// The present users of a project: the users of this server, and those that another server wrote recently. Ordered
+    /// by the time of arrival.
     pub fn merge(&self, project: ProjectId, written: &[Presence]) -> Vec<Person> {
         let oldest = clock::now() - self.lifetime();
         let elsewhere = written.iter().filter(|presence| {
@@ -81,7 +81,7 @@ impl LocalPresence {
         people
     }
 
-    /// Writes this server's listeners, when they have changed and from time to time, until it is dropped.
+    /// Writes this server's users on every change and at intervals, until dropped.
     pub async fn keep_written(&self, db: &Db) {
         let mut ticks = interval(self.lifetime / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,16 +96,20 @@ impl LocalPresence {
                 is_written = !people.is_empty();
                 if let Err(error) = self.write(db, people).await {
                     is_written = true;
-                    tracing::warn!(error = error.message(), ?error, "other servers do not see who listens at this one");
+                    tracing::warn!(
+                        error = error.message(),
+                        ?error,
+                        "cannot write the users who are present on this server"
+                    );
                 }
             }
         }
     }
 
-    /// Removes this server's listeners from what the others read.
+    /// Removes this server's entries from the table.
     pub async fn leave(&self, db: &Db) {
         if let Err(error) = self.write(db, Vec::new()).await {
-            tracing::debug!(?error, "this server's entries stay until they expire");
+            tracing::debug!(?error, "cannot remove this server's presence entries; they will expire");
         }
     }
 
@@ -128,7 +132,7 @@ impl LocalPresence {
     }
 }
 
-/// Counts one subscription for as long as it lives.
+/// Counts one subscription until it is dropped.
 pub struct PresenceGuard {
     local: Arc<LocalPresence>,
     presence: Arc<ProjectPresence>,
@@ -162,37 +166,34 @@ impl Drop for PresenceGuard {
     }
 }
 
-/// What the servers have written of one project, as its watchers on one server share it.
+/// The presence entries of one project, as written by all servers, shared by the subscribers on one server.
 pub struct ProjectPresence {
     project: ProjectId,
     written: SharedRead<Arc<Vec<Presence>>>,
 }
 
 impl ProjectPresence {
-    /// That of a project, not read yet.
+    /// The entries of a project, not read yet.
     pub fn new(project: ProjectId) -> Self {
         Self { project, written: SharedRead::default() }
     }
 
-    /// Makes it be read again.
+    /// Makes the next caller read the entries again.
     pub fn invalidate(&self) {
         self.written.invalidate();
     }
 
-    /// Notified when there may be others.
+    /// Notifies when the users may have changed.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.written.subscribe()
     }
 
-    /// Whether anybody watches.
+    /// Whether there are subscribers.
     pub fn has_subscribers(&self) -> bool {
         self.written.has_subscribers()
     }
 
-    /// The users who listen now. The actor must be a member.
-    ///
-    /// # Errors
-    /// As the database.
+    /// The users who are present now. The actor must be a member.
     pub async fn people(&self, services: &Services, local: &LocalPresence, actor: &Actor) -> Result<Vec<Person>> {
         let read = |_| async {
             let tx = services.read_for_all(actor).await?;

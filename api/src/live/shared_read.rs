@@ -1,4 +1,4 @@
-//! A value that many ask for and one of them reads.
+//! A value that one caller reads for all callers that want it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,11 +6,11 @@ use tokio::sync::watch;
 
 use crate::model::error::Result;
 
-/// The first asker reads, the others wait for what it reads. A generation counts how often the value may have changed: what
-/// was read in an earlier generation is read again.
+/// The first caller reads, and the others wait for its result. A generation counts how often the value may have
+/// changed: a value of an earlier generation is read again.
 pub struct SharedRead<T> {
     generation: watch::Sender<u64>,
-    /// Held by the asker that reads.
+    /// Held by the caller that reads.
     reading: tokio::sync::Mutex<()>,
     latest: Mutex<Option<(u64, T)>>,
 }
@@ -22,10 +22,11 @@ impl<T> Default for SharedRead<T> {
 }
 
 impl<T: Clone> SharedRead<T> {
-    /// The value as of the present generation. `suits` decides whether a value that another asker read serves this one.
+    /// Returns the value of the current generation. `suits` decides whether a value that another caller read can be
+    /// used.
     ///
     /// # Errors
-    /// As `read`; nothing is kept then.
+    /// The errors of `read`. The value is then unchanged.
     pub async fn get<F: Future<Output = Result<T>>>(
         &self,
         suits: impl Fn(&T) -> bool,
@@ -49,12 +50,12 @@ impl<T: Clone> SharedRead<T> {
         Ok(value)
     }
 
-    /// What was read last, however old.
+    /// The value that was read last, of any generation.
     pub fn latest(&self) -> Option<T> {
         self.lock().as_ref().map(|(_, value)| value.clone())
     }
 
-    /// Changes what was read last without making it newer.
+    /// Changes the value that was read last, without changing its generation.
     pub fn amend(&self, change: impl FnOnce(&mut T)) {
         if let Some((_, value)) = &mut *self.lock() {
             change(value);
@@ -67,22 +68,22 @@ impl<T: Clone> SharedRead<T> {
 }
 
 impl<T> SharedRead<T> {
-    /// Begins another generation, and notifies the subscribers.
+    /// Starts a new generation and notifies the subscribers.
     pub fn invalidate(&self) {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
-    /// Notifies the subscribers of what was read, without another generation.
+    /// Notifies the subscribers of the value, without a new generation.
     pub fn notify(&self) {
         self.generation.send_modify(|_| {});
     }
 
-    /// Notified when the value may have changed.
+    /// Notifies when the value may have changed.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
     }
 
-    /// Whether anybody subscribes.
+    /// Whether there are subscribers.
     pub fn has_subscribers(&self) -> bool {
         self.generation.receiver_count() > 0
     }
@@ -117,7 +118,7 @@ mod tests {
             }
             shared.invalidate();
         }
-        // A change without another generation is no reason to read.
+        // A notification without a new generation does not cause a read.
         assert_eq!(ask().await.unwrap(), 3);
         shared.notify();
         shared.amend(|value| *value = 30);

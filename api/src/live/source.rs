@@ -1,4 +1,4 @@
-//! What one listener receives: a topic, opened at a position, and then the items after it, each with its own position.
+//! The items of one subscriber: a topic, opened at a position, and then the items after it, each with its own position.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use crate::model::presence::Person;
 use crate::model::streaming_message::{MessageChunk, StreamingMessage};
 use crate::storage::{chat, event, streaming_message};
 
-/// What can be listened to, and where to begin.
+/// What a client can subscribe to, and the start position.
 #[expect(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// Entries of a project's log, of these kinds if any are named: after a revision, or without one after the present. `ready`
-    /// delivers the entry before those first, of any kind.
+    /// Entries of a project's log, of these kinds if any are given. They start after a revision, or without a revision
+    /// after the newest entry. `ready` first delivers the entry before the start, of any kind.
     ProjectLog { project: ProjectId, kinds: Vec<EventKind>, after: Option<i32>, ready: bool },
-    /// Messages of a session, likewise.
+    /// Messages of a session, with the same start.
     SessionMessages { session: SessionId, after: Option<i32> },
     /// The text of a streaming message, after an offset.
     MessageText { message: MessageId, after: Option<i32> },
-    /// The streaming messages of a project, now and whenever one begins or ends.
+    /// The streaming messages of a project: the present list, then the list after each change.
     Drafts { project: ProjectId },
-    /// The users who listen to a project, now and whenever that changes.
+    /// The users who subscribe to a project: the present list, then the list after each change.
     Presence { project: ProjectId },
 }
 
-/// A place in a topic, from which a client can resume.
+/// A position in a topic, which a client can resume after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Position {
     /// In a log.
@@ -48,7 +48,7 @@ pub enum Position {
 }
 
 impl Position {
-    /// The number of it.
+    /// The revision or the offset.
     pub fn number(self) -> i32 {
         match self {
             Self::Revision(number) | Self::Offset(number) => number,
@@ -56,7 +56,7 @@ impl Position {
     }
 }
 
-/// What a listener receives.
+/// What a subscriber receives.
 #[expect(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -67,28 +67,28 @@ pub enum Item {
     Presence(ProjectId, Vec<Person>),
 }
 
-/// An item, and the position after it in topics that have positions.
+/// An item with the position after it, if the topic has positions.
 pub type Positioned = (Arc<Item>, Option<Position>);
 
-/// What comes next.
+/// The next step of a source.
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Next {
     Item(Positioned),
-    /// Nothing for now: the source has reached this revision of the log, and what comes can be shared with others.
+    /// No more items for now. The source has reached this revision of the log; later items can be shared.
     CaughtUp(i32),
-    /// Nothing any more.
+    /// The topic has ended.
     End,
 }
 
-/// A topic that one listener has opened.
+/// A topic that one subscriber has opened.
 pub struct Source {
     live: Arc<Live>,
     actor: Actor,
     channel: Arc<Channel>,
     state: State,
-    /// What was read and not yet taken.
+    /// Items that were read and not yet delivered.
     items: VecDeque<Positioned>,
-    /// Counts the listener among those present. A source that serves several listeners has none.
+    /// Counts the subscriber as present. A source that serves several subscribers has no guard.
     presence: Option<PresenceGuard>,
 }
 
@@ -99,7 +99,7 @@ enum State {
     Presence { last: Option<Vec<Person>>, changes: Changes },
 }
 
-/// What a source takes from a log.
+/// Which entries of a log a source delivers.
 #[derive(Clone)]
 enum Selects {
     Events(Vec<EventKind>),
@@ -122,7 +122,7 @@ impl Changes {
     /// Waits until there is something to read.
     async fn wait(&mut self) {
         if self.is_read {
-            // A sender lives as long as the channel, which the source keeps.
+            // The sender lives as long as the channel, which the source keeps.
             let _ = tokio::select! {
                 changed = self.topic.changed() => changed,
                 changed = self.members.changed() => changed,
@@ -145,7 +145,7 @@ impl Source {
             }
             Topic::MessageText { message, .. } => project_of(&live.services, &actor, *message).await?,
         };
-        // Before the first read, so that no change is missed between that and the first wait.
+        // Subscribe before the first read, so that no change is missed between them.
         let channel = live.channels.open(project);
         let mut items = VecDeque::new();
         let state = match topic {
@@ -182,7 +182,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Whether the actor may listen, and whether the topic has the position.
+    /// Checks that the actor can subscribe, and that the topic has the position.
     async fn check(&self) -> Result<()> {
         let services = &self.live.services;
         if let State::Text { text, at, .. } = &self.state {
@@ -194,7 +194,7 @@ impl Source {
         Ok(())
     }
 
-    /// The same topic for several listeners, from the same position on.
+    /// The same topic from the same position, for several subscribers.
     pub fn share(&self) -> Option<Self> {
         let State::Log { at, selects } = &self.state else { return None };
         Some(Self {
@@ -207,17 +207,17 @@ impl Source {
         })
     }
 
-    /// The channel that it is read from.
+    /// The channel that the source reads.
     pub fn channel(&self) -> &Arc<Channel> {
         &self.channel
     }
 
-    /// Reads on behalf of another listener.
+    /// Reads on behalf of another actor from now on.
     pub fn act_for(&mut self, actor: &Actor) {
         self.actor = actor.clone();
     }
 
-    /// Goes on after another revision of a log.
+    /// Continues after another revision of a log.
     pub fn seek(&mut self, revision: i32) {
         if let State::Log { at, .. } = &mut self.state {
             *at = revision;
@@ -225,10 +225,10 @@ impl Source {
         }
     }
 
-    /// What comes next; waits for it in topics that cannot be shared. After an error it may be asked again.
+    /// Returns the next item. Waits for it if the topic cannot be shared. The caller can call it again after an error.
     ///
     /// # Errors
-    /// `NotFound` if the actor is no member (any more); `PositionLost` if the topic has no such position any more.
+    /// `NotFound` if the actor is not a member, or is no longer one; `PositionLost` if the topic has lost the position.
     pub async fn next(&mut self) -> Result<Next> {
         loop {
             if let Some(item) = self.items.pop_front() {
@@ -248,7 +248,7 @@ impl Source {
         }
     }
 
-    /// Reads what there is after the position. Returns the revision that was reached if there is nothing more.
+    /// Reads the entries after the position. Returns the revision that was reached if there are no more.
     async fn read_log(&mut self) -> Result<Option<i32>> {
         let State::Log { at, selects } = &mut self.state else { return Ok(None) };
         let (services, actor) = (&self.live.services, &self.actor);
@@ -332,13 +332,13 @@ impl Source {
 
     async fn read_members(&self) -> Result<Arc<Entries>> {
         match self.channel.tail.read(&self.live.services, &self.actor).await {
-            // This topic has no position in the log: it goes on by another channel.
-            Err(Error::PositionLost(_)) => Err(Error::Unavailable("the project's log is another now".to_owned())),
+            // These topics have no position in the log: they continue with a new channel.
+            Err(Error::PositionLost(_)) => Err(Error::Unavailable("the project's log was replaced".to_owned())),
             read => read,
         }
     }
 
-    /// Reads the members, by a new channel if the log is another.
+    /// Reads the members, with a new channel if the log was replaced.
     async fn follow_members(&mut self) -> Result<Arc<Entries>> {
         if self.channel.tail.is_lost() {
             self.channel = self.live.channels.open(self.channel.project);
@@ -359,7 +359,7 @@ impl Source {
 }
 
 impl Selects {
-    /// What a tail has after a revision; `None` if the log must be read.
+    /// The items of a tail after a revision; `None` if the log must be read.
     fn of_tail(&self, tail: &Entries, at: i32) -> Option<Vec<(Item, i32)>> {
         let mut events = tail.after(at)?;
         match self {
@@ -387,10 +387,10 @@ fn of_message(message: Message) -> (Item, i32) {
     (Item::Message(Box::new(message)), revision)
 }
 
-/// The revision to begin after: the one that is asked for, or the present.
+/// The start position: the requested one, or the newest revision.
 async fn start(services: &Services, actor: &Actor, channel: &Channel, after: Option<i32>) -> Result<i32> {
     let newest = event::newest(&services.read(actor).await?, channel.project).await?.ok_or_else(gone)?;
-    // Its notification may still be on the way.
+    // Its notification may not have arrived yet.
     channel.tail.advanced(newest);
     match after {
         None => Ok(newest),

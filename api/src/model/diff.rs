@@ -1,31 +1,33 @@
-//! What changed between two texts, line by line.
+//! Line-by-line differences of two texts.
 //!
-//! Lines end at `\n` and nowhere else; a lone `\r`, form feeds and U+2028 are characters like others.
+//! Lines end at `\n` only. A lone `\r`, form feeds and U+2028 are ordinary characters.
 //!
-//! Everything here is bounded by the amount of work and not by a clock, so that the same two texts always give the same
-//! answer: the counts stored when a change is written agree with the text shown a year later on a busy server.
-//! 1. What the texts have in common at both ends is set aside, whatever their size.
-//! 2. Up to [`EXACT_LINES`] lines between, Myers' algorithm with its heuristics (crate `similar`) finds the difference.
+//! All work is bounded by the number of steps, not by time, so that the same two texts always give the same result: the
+//! counts stored with a change agree with the diff shown a year later on a busy server.
+//! 1. Common lines at both ends are removed, whatever their size.
+//! 2. For up to [`EXACT_LINES`] remaining lines, Myers' algorithm with its heuristics (crate `similar`) finds the
+//!    difference.
 //! 3. Above, lines that are unique on both sides and in the same order are taken as equal (patience diff), and Myers'
-//!    algorithm fills the gaps until it has seen [`EXACT_LINES`]; gaps beyond are replaced as a whole.
-//! 4. Above [`ANCHORED_LINES`] all that differs is replaced as a whole. Every result is correct; later ones are coarser.
+//!    algorithm fills the gaps until it has seen [`EXACT_LINES`]; the remaining gaps are replaced as a whole.
+//! 4. Above [`ANCHORED_LINES`] everything that differs is replaced as a whole. All results are correct; later methods
+//!    are coarser.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices, group_diff_ops};
 
-/// Most lines, both sides together, that Myers' algorithm is given. Its worst cases (shuffled or repeated lines) take 60 to
-/// 100 ms for them in a release build, against 2 s for ten times as many.
+/// Most lines of both sides together for Myers' algorithm. Its worst cases (shuffled or repeated lines) take 60 to 100
+/// ms for this number in a release build, and 2 s for ten times as many.
 const EXACT_LINES: usize = 20_000;
 
-/// Most lines, both sides together, that are looked at one by one (about 50 bytes of memory each).
+/// Most lines of both sides together that are compared one by one (about 50 bytes of memory each).
 const ANCHORED_LINES: usize = 400_000;
 
 /// Equal lines shown around a change.
 const CONTEXT: usize = 3;
 
-/// How much a change added and took away, in lines.
+/// Size of a change, in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     /// Lines that only the new text has.
@@ -34,7 +36,7 @@ pub struct Stat {
     pub deletions: i32,
 }
 
-/// What a run of lines is.
+/// The kind of a run of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineOp {
@@ -46,26 +48,26 @@ pub enum LineOp {
     Delete,
 }
 
-/// A run of lines, as the API's `lineChanges` lists them.
+/// A run of lines, as in the API's `lineChanges`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LineChange<'a> {
-    /// What it is.
+    /// The kind.
     pub op: LineOp,
-    /// Its first line in the old text, from 1; for an insertion the line that it is put before.
+    /// Its first line in the old text, from 1; for an insertion the line that it precedes.
     pub old_start: u32,
     /// Its first line in the new text, from 1; for a deletion the line that now stands in its place.
     pub new_start: u32,
-    /// The lines without the `\n` that ends them.
+    /// The lines, without their `\n`.
     pub lines: Vec<&'a str>,
 }
 
-/// The text of a file; none where its bytes are not UTF-8.
+/// The text of a file; `None` if its bytes are not UTF-8.
 pub fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// How many lines were added and deleted: the `+` and `-` lines of a patch.
+/// Counts the added and deleted lines: the `+` and `-` lines of a patch.
 pub fn stat(old: &str, new: &str) -> Stat {
     let mut stat = Stat::default();
     for op in Diff::new(old, new).ops.iter().filter(|op| op.tag() != DiffTag::Equal) {
@@ -75,8 +77,8 @@ pub fn stat(old: &str, new: &str) -> Stat {
     stat
 }
 
-/// The difference as runs of lines, equal ones shortened to 3 lines of context around changes. Where texts differ only
-/// in the newline at their end, their last line is deleted and inserted.
+/// The difference as runs of lines. Runs of equal lines are cut to 3 lines of context around changes. If texts differ
+/// only in the newline at the end, their last line is deleted and inserted.
 pub fn line_changes<'a>(old: &'a str, new: &'a str) -> Vec<LineChange<'a>> {
     let runs = Diff::new(old, new).groups().into_iter().flat_map(|group| group.runs);
     runs.map(|run| LineChange {
@@ -88,9 +90,9 @@ pub fn line_changes<'a>(old: &'a str, new: &'a str) -> Vec<LineChange<'a>> {
     .collect()
 }
 
-/// How alike two contents are, from 0 to 1: the bytes of the lines that both have, in whatever order, by the size of
-/// the larger. Lines are cut after 64 bytes, so that it also serves bytes that are no text. The measure of git's rename
-/// detection (diffcore-delta.c). Takes time and memory linear in the sizes.
+/// Similarity of two contents, from 0 to 1: the size of their common lines in any order, divided by the larger size.
+/// Lines are cut after 64 bytes, so that it also works for binary contents. This is git's measure for rename detection
+/// (diffcore-delta.c). Takes time and memory linear in the sizes.
 pub fn similarity(old: &[u8], new: &[u8]) -> f32 {
     let largest = old.len().max(new.len());
     if largest == 0 {
@@ -114,17 +116,17 @@ fn chunks(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.split_inclusive(|byte| *byte == b'\n').flat_map(|line| line.chunks(64))
 }
 
-/// The part of two texts that holds all of their differences, with up to 3 equal lines at each end.
+/// The part of two texts that contains all differences, with up to 3 equal lines at each end.
 pub(super) struct Diff<'a> {
     old: &'a str,
     new: &'a str,
-    /// Lines before that part, the same number in both.
+    /// Number of lines before that part, the same in both texts.
     skipped: usize,
-    /// Steps from the one to the other, in lines of that part.
+    /// Edit steps from old to new, in lines of that part.
     ops: Vec<DiffOp>,
 }
 
-/// Neighbouring changes and the equal lines around them: a hunk.
+/// Neighbouring changes with the equal lines around them: a hunk.
 pub(super) struct Group<'a> {
     pub(super) runs: Vec<Run<'a>>,
     pub(super) old_count: usize,
@@ -192,11 +194,11 @@ impl<'a> Diff<'a> {
     }
 }
 
-/// The sizes in bytes of the whole lines that two different texts have in common at their beginnings and ends.
+/// The sizes in bytes of the common whole lines at the beginnings and the ends of two different texts.
 fn common_ends(old: &str, new: &str) -> (usize, usize) {
     let same = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
     let is_line_start = |text: &str, at: usize| at == 0 || text.as_bytes().get(at - 1) == Some(&b'\n');
-    // The last newline in common, not the last character: a line is equal to its end.
+    // Cut at the last common newline, not character: only whole lines can be equal.
     let prefix =
         old.as_bytes().get(..same).and_then(|text| text.iter().rposition(|b| *b == b'\n')).map_or(0, |at| at + 1);
     let rest = old.len().min(new.len()) - prefix;
@@ -208,22 +210,22 @@ fn common_ends(old: &str, new: &str) -> (usize, usize) {
     (prefix, tail.iter().position(|b| *b == b'\n').map_or(0, |at| same - at - 1))
 }
 
-/// The text without so many bytes at its ends; they fall on line boundaries.
+/// The text without this many bytes at its ends, which are at line boundaries.
 fn middle(text: &str, prefix: usize, suffix: usize) -> &str {
     text.get(prefix..text.len() - suffix).unwrap_or_default()
 }
 
-/// Where the last `count` lines of a text of whole lines begin, in bytes.
+/// Offset of the last `count` lines of a text of whole lines.
 fn last_lines(text: &str, count: usize) -> usize {
     text.rmatch_indices('\n').nth(count).map_or(0, |(at, _)| at + 1)
 }
 
-/// Where the first `count` lines of a text end, in bytes.
+/// Offset of the end of the first `count` lines of a text.
 fn first_lines(text: &str, count: usize) -> usize {
     text.split_inclusive('\n').take(count).map(str::len).sum()
 }
 
-/// Cuts the first `count` lines off `text`.
+/// Removes the first `count` lines from `text`, and returns them.
 fn take_lines<'a>(text: &mut &'a str, count: usize) -> &'a str {
     let (lines, rest) = text.split_at_checked(first_lines(text, count)).unwrap_or((text, ""));
     *text = rest;
@@ -238,7 +240,7 @@ fn count_lines(text: &str) -> usize {
     count_newlines(text) + usize::from(!text.is_empty() && !text.ends_with('\n'))
 }
 
-/// The steps from one text to the other with so many equal lines before and after them.
+/// The edit steps between two texts, with this many equal lines before and after them.
 fn steps(old: &str, new: &str, before: usize, after: usize) -> Vec<DiffOp> {
     let (old_len, new_len) = (count_lines(old), count_lines(new));
     let mut equal = Equal::default();
@@ -256,7 +258,7 @@ fn steps(old: &str, new: &str, before: usize, after: usize) -> Vec<DiffOp> {
     equal.into_ops(before + old_len + after, before + new_len + after)
 }
 
-/// Each line as a number, the same for the same line.
+/// Replaces each line by a number; equal lines have equal numbers.
 fn number_lines<'a>(text: &'a str, numbers: &mut HashMap<&'a str, u32>) -> Vec<u32> {
     text.split_inclusive('\n')
         .map(|line| {
@@ -281,7 +283,7 @@ impl Equal {
         }
     }
 
-    /// What Myers' algorithm finds equal in two slices that begin at these lines.
+    /// Adds the equal lines that Myers' algorithm finds in two slices that begin at these lines.
     fn myers(&mut self, old: &[u32], new: &[u32], old_at: usize, new_at: usize) {
         for op in capture_diff_slices(Algorithm::Myers, old, new) {
             if let DiffOp::Equal { old_index, new_index, len } = op {
@@ -336,12 +338,12 @@ impl Equal {
     }
 }
 
-/// The lines that are unique on both sides, as many of them as are in the same order: the longest increasing
+/// The longest sequence of lines that are unique on both sides and in the same order: the longest increasing
 /// subsequence by patience sorting (Fredman 1975).
 fn anchors(old: &[u32], new: &[u32], distinct: usize) -> Vec<(usize, usize)> {
     let (old_places, new_places) = (unique_places(old, distinct), unique_places(new, distinct));
-    // The pairs in the order of the old lines; `piles` holds for each length the pair that ends a run of that length at
-    // the earliest new line, `before` what precedes each pair in its run.
+    // The pairs in the order of the old lines. `piles` holds, for each length, the pair that ends a run of that length
+    // at the earliest new line; `before` holds each pair's predecessor in its run.
     let pairs: Vec<(usize, usize)> = {
         let both = old_places.into_iter().zip(new_places);
         let mut pairs: Vec<_> = both.filter_map(|(old, new)| old.zip(new)).collect();
@@ -366,7 +368,7 @@ fn anchors(old: &[u32], new: &[u32], distinct: usize) -> Vec<(usize, usize)> {
     anchors
 }
 
-/// For each line number the place where it stands, if it stands at one place.
+/// For each line number its position, if it occurs once.
 fn unique_places(lines: &[u32], distinct: usize) -> Vec<Option<usize>> {
     let mut places = vec![(0_u32, 0_usize); distinct];
     for (place, line) in lines.iter().enumerate() {
@@ -393,7 +395,7 @@ pub(super) mod tests {
         unified(old, new, side, side)
     }
 
-    /// Applies a unified diff as strictly as can be: every context and deleted line, position and count must fit.
+    /// Applies a unified diff strictly: all context, deleted lines, positions and counts must match.
     fn apply(old: &str, diff: &str) -> String {
         let old: Vec<&str> = old.split_inclusive('\n').collect();
         let (mut new, mut at, mut new_lines) = (String::new(), 0, 0);
@@ -434,7 +436,7 @@ pub(super) mod tests {
         new
     }
 
-    /// Everything that must hold of any two texts.
+    /// Checks the properties that hold for any two texts.
     fn check(old: &str, new: &str) {
         let text = diff(old, new);
         assert_eq!(text.is_empty(), old == new);
@@ -523,7 +525,7 @@ pub(super) mod tests {
         assert!(line_changes("a", "a").is_empty());
     }
 
-    /// `count` different lines in an order that `seed` shuffles.
+    /// `count` different lines in an order that depends on `seed`.
     fn shuffled(count: u64, seed: u64) -> String {
         let mut lines: Vec<_> = (0..count).collect();
         lines.sort_by_key(|n| (n + 1).wrapping_mul(seed | 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29));
@@ -535,7 +537,7 @@ pub(super) mod tests {
 
     #[test]
     fn large_rewrites_are_coarse_and_correct() {
-        // More than Myers is given, more than is looked at, and the awkward step from one to the other.
+        // More lines than for Myers' algorithm, more than are compared one by one, and sizes around the limits.
         for count in [9_999, 10_001, 30_000, 210_000] {
             check(&shuffled(count, 3), &shuffled(count, 77));
         }

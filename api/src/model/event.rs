@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn changes_are_taken_back_file_by_file() {
         let [a, b] = [1, 2].map(|n| FileId(uuid::Uuid::from_u128(n)));
-        // 5 takes back what 3 did to both, 6 brings that back for one of them, 8 takes it back again.
+        // 5 undoes the change of 3 to both files, 6 restores one of them, 8 undoes it again.
         let undone = UndoneFiles::new(vec![(5, 3, a), (5, 3, b), (6, 5, a)]);
         assert_eq!((undone.has(3, a), undone.has(3, b), undone.has(5, a), undone.count(3)), (false, true, true, 1));
         let undone = UndoneFiles::new(vec![(5, 3, a), (5, 3, b), (6, 5, a), (8, 3, a)]);

@@ -82,8 +82,14 @@ impl<I: From<Uuid>> ReadId<I> {
     /// # Errors
     /// `BadInput` with `field` for any other text.
     pub fn parse(text: &str, field: &str) -> Result<Self> {
-        let (plain, at) = split_revision(text).map_or((text, None), |(plain, at)| (plain, Some(at)));
-        Ok(Self { id: parse_uuid(plain, field)?.into(), at })
+        match split_revision(text) {
+            // Of two revisions, `parse_uuid` would advise to remove the second one.
+            Some((plain, at)) => {
+                let id = parse_uuid(plain, field).map_err(|_| not_an_id(field))?;
+                Ok(Self { id: id.into(), at: Some(at) })
+            }
+            None => Ok(Self { id: parse_uuid(text, field)?.into(), at: None }),
+        }
     }
 }
 

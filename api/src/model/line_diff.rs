@@ -12,13 +12,13 @@ use std::ops::Range;
 
 /// A line that the other text has at least this often is common, whatever the size of the text.
 const MAX_COMMON: usize = 1024;
-/// How far the lines around a common line are looked at.
+/// Number of lines around a common line that are examined.
 const WINDOW: usize = 100;
-/// Equal lines in a row that make a good place to split.
+/// Number of consecutive equal lines that make a good place to split.
 const SNAKE: isize = 20;
-/// The search takes a good place instead of the best one from this cost on.
+/// From this cost on, the search takes a good place instead of the best one.
 const GOOD_COST: isize = 256;
-/// How much further than its cost a good place must be.
+/// How much a good place must exceed its cost.
 const GOOD_GAIN: isize = 4;
 
 /// Lines of the new text that replace lines of the old one, as ranges that count from 0.
@@ -30,8 +30,8 @@ pub struct Change {
     pub new: Range<usize>,
 }
 
-/// Finds the changes; each pair of neighbours has at least one equal line between. `None` if that takes more than `steps`, which
-/// are comparisons of lines or diagonals; the taken ones are subtracted.
+/// Finds the changes. Between two neighbouring changes there is at least one equal line. `None` if this takes more than
+/// `steps` (comparisons of lines or diagonals); the steps taken are subtracted.
 pub fn changes(old: &str, new: &str, steps: &mut u64) -> Option<Vec<Change>> {
     let mut numbers = HashMap::new();
     let mut old = Side::new(old, &mut numbers);
@@ -49,11 +49,11 @@ pub fn changes(old: &str, new: &str, steps: &mut u64) -> Option<Vec<Change>> {
     Some(collect(&old.changed, &new.changed))
 }
 
-/// A text while it is compared.
+/// A text during a comparison.
 struct Side {
-    /// Its lines as numbers, the same for the same line in both texts.
+    /// Lines as numbers; equal lines have equal numbers in both texts.
     lines: Vec<usize>,
-    /// Which of its lines the other text lacks, by what is known so far.
+    /// The lines that the other text lacks, as far as known.
     changed: Vec<bool>,
     /// The lines that take part in the search.
     kept: Vec<Kept>,
@@ -82,7 +82,7 @@ impl Side {
         Self { changed: vec![false; lines.len()], kept: Vec::new(), lines }
     }
 
-    /// Takes the lines out of the search that are surely changed.
+    /// Removes lines from the search that are certainly changed.
     fn prune(&mut self, range: Range<usize>, other_counts: &[usize]) {
         let common = rough_root(self.lines.len()).min(MAX_COMMON);
         let start = range.start;
@@ -173,16 +173,16 @@ impl Reached {
     }
 }
 
-/// Lines of both texts that are compared with each other.
+/// Ranges of lines of both texts to compare.
 #[derive(Clone, Copy)]
 struct Area {
     old: (isize, isize),
     new: (isize, isize),
-    /// Whether the shortest result is wanted at any cost.
+    /// Whether to find the shortest result at any cost.
     is_minimal: bool,
 }
 
-/// Where an area is split in two.
+/// The place where an area is split.
 struct Split {
     old: isize,
     new: isize,
@@ -202,12 +202,12 @@ impl Span {
         (self.min..=self.max).contains(&diagonal)
     }
 
-    /// From the highest on, every other one.
+    /// From the highest on, every second one.
     fn diagonals(self) -> impl Iterator<Item = isize> {
         (self.min..=self.max).rev().step_by(2)
     }
 
-    /// Takes one more at each end, up to the corners of the area; `beyond` is put behind the ends.
+    /// Adds one diagonal at each end, up to the corners of the area, and puts `beyond` after the ends.
     fn widen(&mut self, corners: Span, reached: &mut Reached, beyond: isize) {
         if self.min > corners.min {
             self.min -= 1;
@@ -242,7 +242,7 @@ impl<'a> Search<'a> {
         Self { forward: reached(), backward: reached(), max_cost, old, new, steps }
     }
 
-    /// Marks what is changed.
+    /// Marks the changed lines.
     fn run(mut self) -> Option<()> {
         let size = |side: &Side| (0, side.kept.len().cast_signed());
         let mut areas = vec![Area { old: size(self.old), new: size(self.new), is_minimal: false }];
@@ -285,7 +285,7 @@ impl<'a> Search<'a> {
         Some(())
     }
 
-    /// Searches from both ends at once, until the two meet.
+    /// Searches from both ends until the searches meet.
     fn split(&mut self, area: Area) -> Option<Split> {
         let corners = Span { min: area.old.0 - area.new.1, max: area.old.1 - area.new.0 };
         let (first, last) = (area.old.0 - area.new.0, area.old.1 - area.new.1);
@@ -383,7 +383,7 @@ impl<'a> Search<'a> {
         split
     }
 
-    /// The place that is furthest from its end, for a search that has cost too much.
+    /// The place furthest from its end, for a search that has cost too much.
     fn furthest(&self, area: Area, ahead: Span, back: Span) -> Split {
         let (mut far, mut far_old) = (-1, -1);
         for diagonal in ahead.diagonals() {
@@ -433,7 +433,7 @@ fn mark(side: &mut Side, (start, end): (isize, isize)) {
     }
 }
 
-/// Changed lines in a row, or the empty place before an unchanged line.
+/// Consecutive changed lines, or the empty place before an unchanged line.
 #[derive(Clone, Copy)]
 struct Group {
     start: usize,
@@ -478,7 +478,7 @@ impl Side {
         line.is_some() && line == self.lines.get(other)
     }
 
-    /// Moves a change by one line, if the lines allow it; a change that it touches becomes a part of it.
+    /// Moves a change up by one line, if the lines allow it. A change that it touches becomes part of it.
     fn slide_up(&mut self, group: Group) -> Option<Group> {
         let (start, end) = (group.start.checked_sub(1)?, group.end.checked_sub(1)?);
         if !self.is_same(start, end) {
@@ -499,8 +499,8 @@ impl Side {
     }
 }
 
-/// Gives each change its place. The groups of both sides are walked in step: between two groups there is one unchanged line, and
-/// both sides have the same unchanged lines.
+/// Places each change. Processes the groups of both sides in parallel: there is one unchanged line between two groups,
+/// and both sides have the same unchanged lines.
 fn compact(side: &mut Side, other: &mut Side) {
     let (mut group, mut twin) = (Group::first(side), Group::first(other));
     loop {
@@ -525,7 +525,7 @@ fn place(side: &mut Side, other: &Side, mut group: Group, mut twin: Group) -> (G
             (group, twin) = (down, after);
             meets_other |= !twin.is_empty();
         }
-        // It has met another change of its side: the whole slides again.
+        // It has merged with another change of its side: slide the whole change again.
         if size == group.end - group.start {
             break;
         }

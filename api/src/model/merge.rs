@@ -1,4 +1,4 @@
-//! Three-way merges of texts, for a writer whose guard failed.
+//! Three-way merges of texts, for a write whose precondition failed.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,36 +6,36 @@ use std::ops::Range;
 use super::line_diff::{Change, changes};
 use super::text::{Coding, decoded};
 
-/// What comes of bringing two changes of one text together.
+/// The result of merging two changes of one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merge {
-    /// Whether the changes do not touch each other.
+    /// Whether there are no conflicts.
     pub clean: bool,
-    /// Both changes; where they touch each other, both sides between conflict markers as git writes them (`<<<<<<< ours` is
-    /// what is there now, `>>>>>>> theirs` what the caller sent).
+    /// The merged text. Conflicts contain both sides between git's conflict markers (`<<<<<<< ours` is the present
+    /// text, `>>>>>>> theirs` the text that the caller sent).
     pub text: String,
-    /// The same in the coding of the file, if that is another than UTF-8.
+    /// The merged text in the file's encoding, if that is not UTF-8.
     pub encoded: Option<Encoded>,
 }
 
-/// A text in another coding than UTF-8.
+/// A text in an encoding other than UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// The coding.
+    /// The encoding.
     pub coding: Coding,
-    /// The text in it.
+    /// The encoded text.
     pub bytes: Vec<u8>,
 }
 
 impl Merge {
-    /// The contents that the file has with this merge.
+    /// The content of the file with this merge.
     pub fn into_bytes(self) -> Vec<u8> {
         self.encoded.map_or(self.text.into_bytes(), |encoded| encoded.bytes)
     }
 }
 
-/// Merges contents. Texts in other codings than UTF-8 are decoded, and their merge is encoded as they are. `None` for what is not
-/// text, for texts that do not come back as they were, and if it takes too long.
+/// Merges contents. Texts in other encodings are decoded, and the merge is encoded again. `None` if a content is not
+/// text, if it does not survive decoding and encoding, or if the merge takes too long.
 pub fn merge_contents(base: &[u8], now: &[u8], sent: &[u8], steps: &mut u64) -> Option<Merge> {
     let [base, now, sent] = [base, now, sent].map(|bytes| {
         let (text, coding) = decoded(bytes)?;
@@ -52,8 +52,8 @@ pub fn merge_contents(base: &[u8], now: &[u8], sent: &[u8], steps: &mut u64) -> 
     Some(Merge { encoded: Some(Encoded { coding, bytes }), ..merged })
 }
 
-/// The coding of a merge: that of all three texts, or the one to which a side has changed. ASCII alone is text of any coding that
-/// contains it.
+/// The encoding of a merge: the common encoding of the three texts, or the one to which a side has changed. ASCII text
+/// fits any encoding that contains ASCII.
 fn coding_of(texts: [&(Cow<'_, str>, Coding); 3]) -> Option<Coding> {
     let is_any = |(text, coding): &(Cow<'_, str>, Coding)| *coding == Coding::UTF_8 && text.is_ascii();
     let other = texts.iter().find(|text| !is_any(text) && text.1.is_ascii_compatible()).map(|text| text.1);
@@ -68,11 +68,12 @@ fn coding_of(texts: [&(Cow<'_, str>, Coding); 3]) -> Option<Coding> {
 /// Steps that the merges of one request can take: about half a second.
 pub const MAX_STEPS: u64 = 100_000_000;
 
-/// Merges the present text with what a caller made of `base`. `None` if it takes more than `steps` comparisons of lines; the taken
-/// ones are subtracted.
+/// Merges the present text with the text that a caller made from `base`. `None` if this takes more than `steps`
+/// comparisons of lines; the steps taken are subtracted.
 ///
-/// The changes of both sides are those that git finds ([`super::line_diff`]). Their order, which of them conflict, and how a
-/// conflict is written are as in `git merge-file --diff3`: markers have lines of their own that end as the lines around them.
+/// The changes of both sides are those that git finds ([`super::line_diff`]). Their order, which of them conflict, and
+/// how a conflict is written are as in `git merge-file --diff3`: markers are on separate lines with the line ends of
+/// their surroundings.
 pub fn merge(base: &str, now: &str, sent: &str, steps: &mut u64) -> Option<Merge> {
     let (ours, theirs) = (changes(base, now, steps)?, changes(base, sent, steps)?);
     let split = |text| str::split_inclusive(text, '\n').collect::<Vec<&str>>();
@@ -82,16 +83,16 @@ pub fn merge(base: &str, now: &str, sent: &str, steps: &mut u64) -> Option<Merge
     Some(Merge { clean, text: texts.write(&hunks), encoded: None })
 }
 
-/// From which side a part of a merge comes.
+/// The side that a part of a merge comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
     Now,
     Sent,
-    /// Both changed it, differently.
+    /// Both sides changed it, differently.
     Both,
 }
 
-/// A part of a merge that is not as in the base, as ranges of lines.
+/// A part of a merge that differs from the base, as ranges of lines.
 #[derive(Clone, Debug)]
 struct Hunk {
     from: From,
@@ -100,7 +101,7 @@ struct Hunk {
     sent: Range<usize>,
 }
 
-/// The lines of the three texts, each with its end.
+/// The lines of the three texts, with their line ends.
 struct Texts<'a> {
     base: Vec<&'a str>,
     now: Vec<&'a str>,
@@ -112,11 +113,11 @@ fn at<'t, 'a>(lines: &'t [&'a str], range: &Range<usize>) -> &'t [&'a str] {
 }
 
 impl Texts<'_> {
-    /// Brings the changes of both sides together. Changes that touch or overlap are one.
+    /// Combines the changes of both sides. Changes that touch or overlap become one.
     fn hunks(&self, ours: &[Change], theirs: &[Change]) -> Vec<Hunk> {
         let mut hunks: Vec<Hunk> = Vec::new();
         let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
-        // How far the lines of a side are from those of the base, behind its last change.
+        // Offset between the lines of a side and those of the base, after the side's last change.
         let (mut our_shift, mut their_shift) = (Shift(0), Shift(0));
         loop {
             match (ours.peek().copied(), theirs.peek().copied()) {
@@ -138,7 +139,7 @@ impl Texts<'_> {
                 }
                 (Some(our), Some(their)) => {
                     if our.old != their.old || at(&self.now, &our.new) != at(&self.sent, &their.new) {
-                        // Each side as far as the other's change goes.
+                        // Extends each side to the end of the other's change.
                         let start = our.old.start.min(their.old.start);
                         let end = our.old.end.max(their.old.end);
                         let widen = |change: &Change| {
@@ -148,7 +149,7 @@ impl Texts<'_> {
                         let (now, sent) = (widen(our), widen(their));
                         append(&mut hunks, Hunk { from: From::Both, base: start..end, now, sent });
                     }
-                    // The one that goes further meets the other side's next change.
+                    // The longer change can reach the next change of the other side.
                     if our.old.end >= their.old.end {
                         their_shift = Shift::behind(their);
                         theirs.next();
@@ -187,8 +188,8 @@ impl Texts<'_> {
         text
     }
 
-    /// How lines end around a conflict: with a carriage return if the line before it does on both sides, and if that cannot be
-    /// said, if the first line of the base does.
+    /// The line end around a conflict: CRLF if the previous line of both sides ends in CRLF; if that is unknown, the
+    /// line end of the base's first line.
     fn line_end(&self, hunk: &Hunk) -> &'static str {
         let before = |lines: &[&str], start: usize| ends_in_crlf(lines, start.saturating_sub(1));
         let sides = match before(&self.now, hunk.now.start) {
@@ -203,7 +204,7 @@ impl Texts<'_> {
     }
 }
 
-/// How many lines a side has more than the base, or fewer, behind a change.
+/// How many more lines (or fewer, if negative) a side has than the base after a change.
 #[derive(Clone, Copy)]
 struct Shift(isize);
 
@@ -212,13 +213,13 @@ impl Shift {
         Self(change.new.end.cast_signed() - change.old.end.cast_signed())
     }
 
-    /// The lines of the side that are those of the base.
+    /// The lines of the side that correspond to those of the base.
     fn of(self, base: &Range<usize>) -> Range<usize> {
         base.start.saturating_add_signed(self.0)..base.end.saturating_add_signed(self.0)
     }
 }
 
-/// Adds a hunk; what touches the one before is one with it.
+/// Adds a hunk, or extends the previous one if they touch.
 fn append(hunks: &mut Vec<Hunk>, hunk: Hunk) {
     match hunks.last_mut() {
         Some(last) if hunk.now.start <= last.now.end || hunk.sent.start <= last.sent.end => {
@@ -233,7 +234,7 @@ fn append(hunks: &mut Vec<Hunk>, hunk: Hunk) {
     }
 }
 
-/// Adds lines, the last with a line end where it has none and one is given.
+/// Appends lines. Adds `end` to the last one if it has no line end.
 fn copy(text: &mut String, lines: &[&str], end: Option<&str>) {
     text.extend(lines.iter().copied());
     if let (Some(last), Some(end)) = (lines.last(), end)
@@ -243,7 +244,7 @@ fn copy(text: &mut String, lines: &[&str], end: Option<&str>) {
     }
 }
 
-/// Whether a line ends in CRLF; a last line without an end counts as the one before it, and alone it cannot be said.
+/// Whether a line ends in CRLF. A last line without an end counts as the previous line; `None` if there is none.
 fn ends_in_crlf(lines: &[&str], line: usize) -> Option<bool> {
     let text = lines.get(line)?;
     if text.ends_with('\n') {
@@ -278,7 +279,8 @@ mod tests {
         let latin = |lines: &[u8]| [&b"# coding: latin-1\n"[..], lines].concat();
         let both = merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin(b"a\nb\nC\n")).unwrap();
         assert_eq!((both.clean, both.into_bytes()), (true, latin(b"\xe4\nb\nC\n")));
-        // One side has changed the coding; both have, differently; a character that the coding lacks; bytes that are no text.
+        // One side changed the encoding; both changed it, differently; a character that the encoding lacks; bytes that
+        // are not text.
         let both = merged(&utf_16("a\nb\nö\n"), &utf_16("A\nb\nö\n"), "a\nb\nü\n".as_bytes()).unwrap();
         assert_eq!((both.clean, both.into_bytes()), (true, "A\nb\nü\n".as_bytes().to_vec()));
         assert_eq!(merged(&utf_16("ö\n"), "ö\n".as_bytes(), &latin(b"\xf6\n")), None);
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn texts_that_take_too_long_are_not_merged() {
-        // Lines that both texts have, in other orders: the worst case of the search.
+        // The same lines in different orders: the worst case of the search.
         let text = |factor: u64| (0..20_000).map(|line| format!("{}\n", line * factor % 20_011)).collect::<String>();
         let (base, now, sent) = (text(1), text(7_919), text(104_729));
         assert!(merge(&base, &now, &sent, &mut MAX_STEPS.clone()).is_some());
@@ -321,11 +323,11 @@ mod tests {
             "1\r\n<<<<<<< ours\r\nb\r\n||||||| original\r\na\r\n=======\r\nc\r\n>>>>>>> theirs\r\n"
         );
         assert_eq!(conflict("a", "", "c"), "<<<<<<< ours\n||||||| original\na\n=======\nc\n>>>>>>> theirs\n");
-        // A side that only ends the last line, and one that changes it.
+        // One side only adds the end of the last line, the other changes the line.
         assert_eq!(conflict("a", "a\n", "b"), "<<<<<<< ours\na\n||||||| original\na\n=======\nb\n>>>>>>> theirs\n");
     }
 
-    /// A text, and two that were made of it by edits.
+    /// A text, and two texts made from it by edits.
     fn triples(line: &'static str) -> impl Strategy<Value = [String; 3]> {
         let line = line.prop_map(|line| line.to_owned());
         let edits = || {
@@ -371,14 +373,14 @@ mod tests {
         let test = std::thread::current().name().unwrap_or_default().replace(':', "-");
         let folder = std::env::temp_dir().join(format!("antiphon-{test}-{}", std::process::id()));
         let [base, now, sent] = triple;
-        // A machine may lack git.
+        // git may be missing on this machine.
         if let Some(expected) = git(&folder, triple) {
             assert_eq!(merge(base, now, sent, &mut MAX_STEPS.clone()), Some(expected), "{triple:?}");
         }
         let _ = std::fs::remove_dir_all(folder);
     }
 
-    /// As many as the variable says.
+    /// The number of cases, from the environment variable.
     fn cases() -> ProptestConfig {
         let cases = std::env::var("MERGE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(150);
         ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }

@@ -27,6 +27,7 @@ pub mod path;
 pub mod presence;
 pub mod profile;
 pub mod project;
+pub mod setting;
 pub mod snapshot;
 pub mod streaming_message;
 pub mod text;

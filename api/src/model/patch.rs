@@ -1,19 +1,19 @@
-//! Differences in git's form, which `git apply` and `patch` carry out.
+//! Patches in git's format, for `git apply` and `patch`.
 
 use super::diff::{Diff, LineOp, similarity};
 use super::file::FileMode;
 
-/// One side of a change: where a file is, and its mode.
+/// One side of a change: path and mode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Side<'a> {
-    /// Where the file is.
+    /// The path.
     pub path: &'a str,
-    /// What it is to a file system.
+    /// The file mode.
     pub mode: FileMode,
 }
 
-/// The difference as git writes it, with 3 lines of context: `git apply` and `patch -p1` do what the change did. A side of none is
-/// a file that is not there. Empty if nothing differs.
+/// A patch in git's format with 3 lines of context, for `git apply` and `patch -p1`. A side of `None` means that the
+/// file does not exist. Empty if nothing differs.
 ///
 /// Format: git-diff(1), "Generating patch text"; GNU diffutils manual, "Detailed Description of Unified Format".
 pub fn unified(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>>) -> String {
@@ -21,7 +21,8 @@ pub fn unified(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>
         && [before.mode, after.mode].contains(&FileMode::Symlink)
         && (before != after || old != new)
     {
-        // A file and a link are nothing to each other, as in git; and a link that is there `patch` deletes, but does not change.
+        // Replacing a file by a link is a deletion and a creation, as in git: `patch` can delete an existing link but
+        // not change it.
         return unified(old, "", from, None) + &unified("", new, None, to);
     }
     let groups = Diff::new(old, new).groups();
@@ -59,8 +60,8 @@ fn first_line(from: &str, to: &str) -> String {
     format!("diff --git {} {}\n", quoted("a/", from, " "), quoted("b/", to, " "))
 }
 
-/// git's extended header: what differs besides the lines. Empty if nothing does. Of an empty file `patch` looks at the hash by which
-/// git knows it.
+/// git's extended header: differences other than lines; empty if there are none. For an empty file `patch` reads the
+/// blob hash.
 fn header(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>>) -> String {
     match (from, to) {
         (None, None) => String::new(),
@@ -89,7 +90,7 @@ fn header(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>>) ->
     }
 }
 
-/// A hunk's range from a line number that counts from 0: one line has no count, and no lines name the line before.
+/// A hunk's range from a line number that starts at 0. One line has no count; an empty range names the line before.
 fn range(start: usize, count: usize) -> String {
     match count {
         0 => format!("{start},0"),
@@ -101,14 +102,14 @@ fn range(start: usize, count: usize) -> String {
 fn header_name(prefix: &str, path: Option<&str>) -> String {
     match path {
         None => "/dev/null".to_owned(),
-        // A tab ends the name, or `patch` would end it at the space.
+        // A tab ends the name; without it `patch` ends the name at the space.
         Some(path) if path.contains(' ') => format!("{}\t", quoted(prefix, path, "")),
         Some(path) => quoted(prefix, path, ""),
     }
 }
 
-/// The path as git writes it: within quotes where it has a quote, a backslash, a control character or one of `special`
-/// (a space, in headers where `patch` takes it for the end of the name).
+/// The path as git writes it: quoted if it contains a quote, a backslash, a control character or one of `special` (a
+/// space, in headers where `patch` would end the name there).
 fn quoted(prefix: &str, path: &str, special: &str) -> String {
     if !path.contains(|c: char| matches!(c, '"' | '\\') || c.is_ascii_control() || special.contains(c)) {
         return format!("{prefix}{path}");
@@ -169,7 +170,7 @@ mod tests {
         );
     }
 
-    /// Runs a program in a folder, with a text to read.
+    /// Runs a program in a folder with an input.
     fn run(folder: &Path, program: &str, arguments: &[&str], input: &str) {
         std::fs::write(folder.with_extension("patch"), input).unwrap();
         let output = Command::new(program)
@@ -219,7 +220,7 @@ mod tests {
         }
     }
 
-    /// A change of one file, one of each kind: made, edited, moved, deleted, with a mode.
+    /// A change of one file of each kind: created, edited, moved, deleted, with a mode.
     fn change() -> impl Strategy<Value = (Tree, Tree)> {
         let path =
             || prop_oneof!["[a-z \"\\\\é]{0,5}x", "[ab]/[ab] [ab]", Just("-x".to_owned()), Just("a\tb".to_owned())];
@@ -227,7 +228,7 @@ mod tests {
         let mode =
             || prop_oneof![4 => Just(FileMode::File), 2 => Just(FileMode::Executable), 1 => Just(FileMode::Symlink)];
         let modes = (mode(), mode()).prop_map(|(old, new)| {
-            // A link that becomes a file, or the reverse, is what `patch` cannot do in one go.
+            // `patch` cannot replace a link by a file, or the reverse, in one step.
             if (old == FileMode::Symlink) == (new == FileMode::Symlink) { (old, new) } else { (old, old) }
         });
         (texts(), path(), path(), modes, 0..5).prop_map(|((old, new), path, moved, (old_mode, new_mode), kind)| {

@@ -1,28 +1,28 @@
-//! Presence: the users who listen to a project now.
+//! Presence: the users who subscribe to a project now.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::ids::{ProjectId, UserId};
 
-/// A user who listens to a project.
+/// A user who subscribes to a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// The user.
     pub user_id: UserId,
-    /// Since when without a break.
+    /// Start of the uninterrupted presence.
     pub since: DateTime<Utc>,
 }
 
-/// A user who listens to a project at one server.
+/// A user who subscribes to a project on one server.
 #[derive(Clone, Debug)]
 pub struct Presence {
-    /// What is listened to.
+    /// The project.
     pub project_id: ProjectId,
-    /// The user, and since when.
+    /// The user, with the start time.
     pub person: Person,
     /// The server.
     pub server_id: Uuid,
-    /// When the server last wrote this.
+    /// When the server last wrote this entry.
     pub seen_at: DateTime<Utc>,
 }

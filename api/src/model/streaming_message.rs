@@ -1,4 +1,5 @@
-//! Streaming messages: text that is appended, and is not in the history before it is finished. Offsets are bytes of UTF-8.
+//! Streaming messages: text that is appended, and that enters the history when it is finished. Offsets are bytes of
+//! UTF-8.
 
 use chrono::{DateTime, Utc};
 
@@ -10,94 +11,94 @@ use super::names::MessageRole;
 /// A message that is being streamed.
 #[derive(Clone, Debug)]
 pub struct StreamingMessage {
-    /// Also the id of the message that it becomes.
+    /// Also the id of the finished message.
     pub id: MessageId,
     /// The project of the session.
     pub project_id: ProjectId,
-    /// Its session.
+    /// The session.
     pub session_id: SessionId,
-    /// The user who writes it, or whose AI does.
+    /// The user who writes the message, or whose AI does.
     pub author_id: UserId,
-    /// Who speaks.
+    /// The role of the sender.
     pub role: MessageRole,
-    /// The size of the text, in bytes: where the next chunk begins.
+    /// Size of the text in bytes, which is the offset of the next chunk.
     pub length: i32,
-    /// When it began.
+    /// Start time.
     pub started_at: DateTime<Utc>,
-    /// When text was last appended, if only an empty one.
+    /// Time of the last append, including empty ones.
     pub last_append_at: DateTime<Utc>,
-    /// What the AI knows.
+    /// Context for the AI.
     pub context_data: Json,
     /// The client's own data.
     pub metadata: Json,
 }
 
-/// A message that is to be started.
+/// A streaming message to be started.
 #[derive(Clone, Debug)]
 pub struct NewStreamingMessage {
-    /// Its session.
+    /// The session.
     pub session_id: SessionId,
-    /// Who speaks.
+    /// The role of the sender.
     pub role: MessageRole,
-    /// What the AI knows.
+    /// Context for the AI.
     pub context_data: Option<Json>,
     /// The client's own data.
     pub metadata: Option<Json>,
-    /// Makes a retry safe: the same key in the same session is the same message.
+    /// Makes retries safe: the same key in the same session is the same message.
     pub idempotency_key: Option<String>,
 }
 
-/// Text to be added at the end of a message.
+/// Text to be appended to a message.
 #[derive(Clone, Debug)]
 pub struct NewChunk {
     /// The message.
     pub message_id: MessageId,
-    /// Where it begins, in bytes.
+    /// Offset of the text in bytes.
     pub offset: i32,
-    /// An empty text only shows that the writer is still there.
+    /// The text. An empty text only shows that the writer is still active.
     pub text: String,
 }
 
-/// How a message is finished.
+/// How to finish a message.
 #[derive(Clone, Debug)]
 pub struct Finish {
     /// The message.
     pub message_id: MessageId,
-    /// The size that the text must have, in bytes.
+    /// The expected size of the text in bytes.
     pub length: Option<i32>,
-    /// Whether the state of the files belongs to it.
+    /// Whether the message is a checkpoint, which saves the state of the files.
     pub is_checkpoint: bool,
-    /// The client's own data, which replaces that of the start.
+    /// The client's own data, which replaces the data of the start.
     pub metadata: Option<Json>,
 }
 
-/// How far a message is.
+/// The progress of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The message.
     pub message_id: MessageId,
-    /// The size of the text, in bytes.
+    /// Size of the text in bytes.
     pub length: i32,
 }
 
-/// A piece of a message's text, as a listener receives it.
+/// A part of a message's text, as a subscriber receives it.
 #[derive(Clone, Debug)]
 pub struct MessageChunk {
     /// The message.
     pub message_id: MessageId,
-    /// Where it begins, in bytes.
+    /// Offset in bytes.
     pub offset: i32,
     /// The text.
     pub text: String,
-    /// What became of the message; it is the last piece then.
+    /// How the message ended; set in the last part.
     pub end: Option<MessageEnd>,
 }
 
-/// What became of a streaming message.
+/// How a streaming message ended.
 #[derive(Clone, Debug)]
 pub enum MessageEnd {
-    /// It is a message now.
+    /// It is now part of the history.
     Finished(Box<Message>),
-    /// It was dropped.
+    /// It was discarded.
     Discarded,
 }

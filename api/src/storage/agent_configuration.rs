@@ -1,5 +1,5 @@
-//! `agent_configurations` and `agent_configuration_versions`. As with files, the one has a configuration's identity and present
-//! state, the other every state that it has been in, each valid over a range of revisions.
+//! `agent_configurations` and `agent_configuration_versions`. As with files, the first table has the identity and the
+//! present state, the second every past state with its range of revisions.
 
 use chrono::{DateTime, Utc};
 use entity::agent_configuration_versions;
@@ -15,14 +15,14 @@ use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
 use crate::model::json::Json;
 use crate::model::page::{Cursor, Key, Page, Slice};
 
-/// A version with the event of the revision that made it, which says who and when.
+/// A version, with the author and the time of the event that made it.
 const SELECT: &str = "SELECT v.*, c.created_at, e.created_at AS updated_at, e.actor_id FROM agent_configuration_versions v \
      JOIN agent_configurations c ON c.id = v.configuration_id \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ";
 
 const NEWEST_FIRST: Order = Order { columns: &[("v.version", KeyKind::Number)], descending: true };
 
-/// The columns that both tables have for what a configuration says, in the order of [`values`].
+/// The columns for the settings, which both tables have, in the order of [`values`].
 pub(super) const SETTINGS: &str = "config_name, description, stt_provider, stt_model, stt_config, tts_provider, tts_model, tts_config, \
      llm_provider, llm_model, llm_config, vad_provider, vad_config, turn_detection_config, function_calls, \
      tool_integrations, agent_instructions, agent_personality, required_env_vars, dependencies, source_files";
@@ -99,9 +99,6 @@ async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<AgentConfiguration>> {
 }
 
 /// The configurations among `ids` in the actor's projects, as they are now.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
     sql.push("v.superseded_revision IS NULL AND v.configuration_id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -111,11 +108,8 @@ pub async fn by_ids(tx: &Tx, ids: &[AgentConfigurationId]) -> Result<Vec<AgentCo
     Ok(found)
 }
 
-/// Configurations in the actor's projects, each as of a revision, also where that one is its deletion; what was not there then is
-/// left out.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Configurations in the actor's projects, each as of a revision, including the revision of its deletion.
+/// Configurations that did not exist then are left out.
 pub async fn as_of(tx: &Tx, wanted: &[(AgentConfigurationId, i32)]) -> Result<Vec<(i32, AgentConfiguration)>> {
     let sql = union(wanted, |sql, (id, at)| {
         sql.push(&format!("SELECT {at} AS moment, w.* FROM (")).push(SELECT).push("v.configuration_id = ").bind(id.0);
@@ -138,9 +132,6 @@ fn valid_at(sql: &mut Sql, at: i32) -> &mut Sql {
 }
 
 /// The configurations of each of these projects, oldest first.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn of_projects(
     tx: &Tx,
     projects: &[Member<'_>],
@@ -162,20 +153,17 @@ pub async fn of_projects(
     versions(tx, sql).await
 }
 
-/// How many configurations of a project there are, deleted ones not counted.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The number of a project's configurations, without deleted ones.
 pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
     let mut sql = Sql::new("SELECT count(*) AS n FROM agent_configuration_versions WHERE project_id = ");
     sql.bind(project.0).push(" AND superseded_revision IS NULL AND NOT is_deletion");
     tx.count(sql).await
 }
 
-/// The versions of each of these configurations, newest first, up to a revision where one is given.
+/// The versions of each of these configurations, newest first, up to a revision if one is given.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn versions_page(
     tx: &Tx,
     configurations: &[(Member<'_>, AgentConfigurationId)],
@@ -196,9 +184,6 @@ pub async fn versions_page(
 }
 
 /// One version of a configuration in one of the actor's projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Result<Option<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
     sql.push("v.configuration_id = ").bind(id.0).push(" AND v.version = ").bind(number).push(" AND ");
@@ -206,10 +191,7 @@ pub async fn by_version(tx: &Tx, id: AgentConfigurationId, number: i32) -> Resul
     Ok(versions(tx, sql).await?.into_iter().next())
 }
 
-/// These versions, by their configurations and numbers, in the actor's projects.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// The versions with these configurations and numbers, in the actor's projects.
 pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32)]) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
     sql.pairs("(v.configuration_id, v.version)", versions.iter().map(|(id, number)| (id.0, *number))).push(" AND ");
@@ -220,9 +202,6 @@ pub async fn versions_by_numbers(tx: &Tx, versions: &[(AgentConfigurationId, i32
 }
 
 /// The versions that these revisions made.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<AgentConfiguration>> {
     let mut sql = Sql::new(SELECT);
     sql.pairs("(v.project_id, v.revision)", revisions.iter().copied());
@@ -231,9 +210,6 @@ pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Ve
 }
 
 /// Makes the other configurations of a locked project inactive.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn deactivate_others(
     tx: &Tx,
     project: ProjectId,
@@ -247,10 +223,7 @@ pub async fn deactivate_others(
     Ok(())
 }
 
-/// Makes a configuration of a locked project, or changes it. Its version is [`record`]'s to keep.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Creates or changes a configuration of a locked project. [`record`] stores its version.
 pub async fn save(tx: &Tx, saved: &AgentConfiguration) -> Result<()> {
     let mut sql = Sql::new(
         "INSERT INTO agent_configurations (id, project_id, user_id, created_at, updated_at, is_active, version, ",
@@ -273,11 +246,7 @@ pub async fn save(tx: &Tx, saved: &AgentConfiguration) -> Result<()> {
     Ok(())
 }
 
-/// Keeps a version of every configuration of a locked project that has changed; `deleted` is the one whose version is its
-/// deletion.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Stores a version of every changed configuration of a locked project; the version of `deleted` is a deletion.
 pub async fn record(tx: &Tx, project: ProjectId, revision: i32, deleted: Option<AgentConfigurationId>) -> Result<()> {
     const SUPERSEDE: &str = "UPDATE agent_configuration_versions SET superseded_revision = $1 \
         WHERE superseded_revision IS NULL AND project_id = $2 \

@@ -1,4 +1,4 @@
-//! `blobs`: file contents, kept once a project, most of them as a small delta on the file's previous version.
+//! `blobs`: file contents, stored once per project, most of them as a small delta against the file's previous version.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::ProjectId;
 
-/// A blob's row; it stays inside the service.
+/// A blob's row id, internal to the service.
 pub type BlobId = i64;
 
-/// A blob, and the hash of its bytes.
+/// A blob with the hash of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobRef {
-    /// Its row.
+    /// The row.
     pub id: BlobId,
-    /// The hash of its bytes.
+    /// SHA-256 of the bytes.
     pub hash: Hash,
 }
 
@@ -33,13 +33,13 @@ pub struct Chains {
     rows: HashMap<BlobId, blobs::Model>,
     ids: HashMap<(ProjectId, Hash), BlobId>,
     decoded: HashMap<BlobId, Decoded>,
-    /// Those that were asked for: what they are based on is not kept once it is read.
+    /// The requested blobs. Decoded bytes of their bases are not kept after use.
     wanted: HashSet<BlobId>,
     cache: ContentCache,
 }
 
-/// The bytes of a blob. Those that nobody has asked for, because they are only the base of others, are not checked: were
-/// they wrong, what is based on them would be too.
+/// The bytes of a blob. Bases that were not requested are not checked: if a base were damaged, the hash of the content
+/// above it would not match.
 struct Decoded {
     bytes: Arc<Vec<u8>>,
     checked: bool,
@@ -55,30 +55,31 @@ impl Chains {
         Self { rows, ids, decoded, wanted, cache: cache.clone() }
     }
 
-    /// Remembers bytes that have this hash for whoever reads them next.
+    /// Keeps the bytes with this hash in the content cache.
     pub fn keep(&self, project: ProjectId, hash: Hash, bytes: &Arc<Vec<u8>>) {
         self.cache.keep(project, hash, bytes);
     }
 
-    /// The id of the blob with this hash, where the project has it.
+    /// The id of the blob with this hash, if the project has it.
     pub fn find(&self, project: ProjectId, hash: &Hash) -> Option<BlobId> {
         self.ids.get(&(project, *hash)).copied()
     }
 
-    /// How many bytes the blobs have once they are decoded, those included that others are based on.
+    /// Total size of the decoded blobs, including their bases.
     pub fn size(&self) -> usize {
         self.rows.values().map(|row| usize::try_from(row.size).unwrap_or_default()).sum()
     }
 
-    /// How many deltas stand between a blob and its keyframe.
+    /// Number of deltas between a blob and its keyframe.
     pub fn depth(&self, id: BlobId) -> i16 {
         self.rows.get(&id).map_or(0, |row| row.depth)
     }
 
-    /// The bytes of a blob. Costs time in proportion to their size times the chain's length: not for an async thread.
+    /// The bytes of a blob. Takes time proportional to their size times the length of the chain; do not call it in an
+    /// async task.
     ///
     /// # Errors
-    /// `Internal` where the blob is missing or its bytes do not have their hash.
+    /// `Internal` if the blob is missing or its bytes do not match their hash.
     pub fn decode(&mut self, id: BlobId) -> Result<Arc<Vec<u8>>> {
         self.read_chain(id)?;
         let missing = || Error::internal(format!("blob {id} is missing"));
@@ -92,19 +93,19 @@ impl Chains {
         Ok(decoded.bytes.clone())
     }
 
-    /// The bytes of a blob, for who can do without: where they cannot be read, that is said in the log.
+    /// The bytes of a blob, or `None` with a log entry if they are damaged.
     pub fn decode_if_sound(&mut self, id: BlobId) -> Option<Arc<Vec<u8>>> {
         match self.decode(id) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 let cause = error.cause().map_or_else(|| error.message(), str::to_owned);
-                tracing::error!(blob.id = id, cause, "a damaged content was passed over; `antiphon verify` lists all");
+                tracing::error!(blob.id = id, cause, "skipped a damaged content; `antiphon verify` lists all of them");
                 None
             }
         }
     }
 
-    /// Decodes a blob and what it is based on, down to the nearest one that is decoded already.
+    /// Decodes a blob and its bases, down to the nearest one that is already decoded.
     fn read_chain(&mut self, id: BlobId) -> Result<()> {
         let mut chain = Vec::new();
         let mut next = Some(id);
@@ -136,19 +137,16 @@ impl Chains {
         Ok(())
     }
 
-    /// Like [`Chains::decode`], by hash; `None` where there is no such blob.
+    /// As [`Chains::decode`], by hash; `None` if there is no such blob.
     ///
     /// # Errors
-    /// `Internal` where the bytes do not have their hash.
+    /// `Internal` if the bytes do not match their hash.
     pub fn decode_hash(&mut self, project: ProjectId, hash: &Hash) -> Result<Option<Arc<Vec<u8>>>> {
         self.find(project, hash).map(|id| self.decode(id)).transpose()
     }
 }
 
-/// The blobs of a locked project that these name, and those with these hashes that there are.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The blobs of a locked project with these ids, and the existing ones with these hashes.
 pub async fn of_project(tx: &Tx, project: ProjectId, blobs: &[BlobRef], hashes: &[Hash]) -> Result<Chains> {
     let keys = blobs.iter().map(|blob| &blob.hash).chain(hashes).map(|hash| (project, *hash));
     chains(tx, keys, |sql, keys| {
@@ -161,9 +159,6 @@ pub async fn of_project(tx: &Tx, project: ProjectId, blobs: &[BlobRef], hashes: 
 }
 
 /// The blobs with these hashes.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_hashes(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Chains> {
     chains(tx, keys.iter().map(|(member, hash)| (member.project(), *hash)), |sql, keys| {
         sql.pairs("(b.project_id, b.sha256)", keys.iter().map(|key| (key.0.0, key.1.to_vec())));
@@ -171,8 +166,8 @@ pub async fn by_hashes(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Chains> {
     .await
 }
 
-/// Reads the rows of the blobs with these keys, which `having` adds as a condition, and what they are based on. Of contents
-/// that are in memory the row alone is read: that it is there says that the transaction has them.
+/// Reads the rows of the blobs that the condition of `having` selects, and of their bases. If a content is cached, only
+/// its row is read: the row shows that the transaction can see the content.
 async fn chains(
     tx: &Tx,
     keys: impl Iterator<Item = (ProjectId, Hash)>,
@@ -199,8 +194,8 @@ async fn chains(
         sql.push("SELECT b.id, CAST(NULL AS bigint), CAST(NULL AS bigint) FROM blobs b WHERE ");
         having(&mut sql, &kept.keys().copied().collect::<Vec<_>>());
     }
-    // PostgreSQL takes a join with the chain for one of many rows, and reads the whole table: so a base is looked up by a select
-    // of its own, and the rows by an array of ids.
+    // PostgreSQL overestimates the rows of a join with the chain and scans the whole table. Therefore a base is looked
+    // up by its own select, and the rows by an array of ids.
     let is_among = |ids: &str| {
         if tx.is_sqlite() {
             format!("b.id IN (SELECT c.{ids} FROM chain c)")
@@ -231,19 +226,19 @@ async fn chains(
 
 /// A blob that the project does not have yet.
 pub struct NewBlob {
-    /// Hash of its bytes.
+    /// SHA-256 of the bytes.
     pub hash: Hash,
-    /// How many bytes they are.
+    /// Size of the bytes.
     pub size: i32,
-    /// How they are kept.
+    /// The stored form.
     pub encoded: Encoded,
-    /// What a delta is based on.
+    /// The base of a delta.
     pub base: Option<BlobId>,
-    /// How many deltas stand between it and its keyframe.
+    /// Number of deltas between this blob and its keyframe.
     pub depth: i16,
 }
 
-/// Counts what new blobs take.
+/// Adds the sizes of new blobs to the metrics.
 pub(super) fn measure(tx: &Tx, new: &[NewBlob]) {
     for blob in new {
         tx.metrics.blob_bytes.inc_by(u64::try_from(blob.size).unwrap_or_default());

@@ -1,5 +1,5 @@
-//! How a file's bytes are kept: raw, as a zstd frame (RFC 8878), or as a zstd frame whose prefix is another content of
-//! the same file. Both are standard frames: `zstd -d` reads the one, `zstd -d --patch-from=BASE` the other.
+//! Storage formats of a file's bytes: raw, a zstd frame (RFC 8878), or a zstd frame whose prefix is another content of
+//! the same file. Both kinds of frames are standard: `zstd -d` and `zstd -d --patch-from=BASE` can read them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,29 +7,31 @@ use sha2::{Digest, Sha256};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
 
-/// Longest chain of deltas: a content at this depth is no base for another, so that reading stays cheap.
+/// Longest chain of deltas. A content at this depth is not used as a base, so that reading stays cheap.
 pub const MAX_DEPTH: i16 = 64;
 
-/// Contents above this many bytes take [`LARGE_LEVEL`] and long-distance matching.
+/// Contents larger than this use [`LARGE_LEVEL`] and long-distance matching.
 const LARGE: usize = 256 * 1024;
 
-/// Measured per version against its predecessor: for 3.6 KB sources level 3 leaves 114 KB in 25 us each, 9 leaves 98.1
-/// KB in 165 us, 19 leaves 97.6 KB in 290 us; for 34 KB ones 76.8 KB in 46 us, 59.6 KB in 0.2 ms, 55.5 KB in 3.2 ms.
+/// Measured per version against its predecessor. For sources of 3.6 KB, level 3 produces 114 KB in 25 us each, level 9
+/// 98.1 KB in 165 us, level 19 97.6 KB in 290 us. For sources of 34 KB: 76.8 KB in 46 us, 59.6 KB in 0.2 ms, 55.5 KB in
+/// 3.2 ms.
 const SMALL_LEVEL: i32 = 9;
 
-/// For 0.2 to 6 MB with small edits, long-distance matching finds them all at any level (2 KB instead of 400 KB to 2.3
-/// MB without); level 6 takes 7 ms a MB, 9 a third more, and 15 takes 300; plain frames are a fifth smaller than at 3.
+/// For contents of 0.2 to 6 MB with small edits, long-distance matching finds all matches at any level (2 KB instead of
+/// 400 KB to 2.3 MB without it). Level 6 takes 7 ms per MB, level 9 a third more, level 15 300 ms. Plain frames are a
+/// fifth smaller than at level 3.
 const LARGE_LEVEL: i32 = 6;
 
-/// How `data` holds a content; the numbers are those in the database.
+/// Format of `data`. The numbers are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i16)]
 pub enum Encoding {
-    /// As it is.
+    /// Uncompressed.
     Raw = 0,
     /// A zstd frame.
     Zstd = 1,
-    /// A zstd frame over a base.
+    /// A zstd frame with a base as prefix.
     ZstdDelta = 2,
 }
 
@@ -52,51 +54,52 @@ impl TryFrom<i16> for Encoding {
     }
 }
 
-/// A content as the database keeps it.
+/// A content in its stored form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// How.
+    /// Format of `data`.
     pub encoding: Encoding,
     /// The bytes to store.
     pub data: Vec<u8>,
 }
 
-/// Why stored bytes are not what was once written. Each is damage or a defect, never a client's doing.
+/// Why stored bytes cannot be read. The cause is always damage or a defect, never a client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// A number that no encoding has.
-    #[error("there is no blob encoding {0}")]
+    /// The encoding's number is unknown.
+    #[error("unknown blob encoding {0}")]
     UnknownEncoding(i16),
-    /// A delta without what it is a delta of.
-    #[error("a delta was read without its base")]
+    /// A delta was passed without its base.
+    #[error("a delta has no base")]
     NoBase,
-    /// zstd cannot read it, or it is larger than its size says.
+    /// zstd cannot read the data, or the content is larger than its stored size.
     #[error("a blob cannot be decompressed: {0}")]
     Damaged(&'static str),
-    /// It has another size than was written.
+    /// The content does not have its stored size.
     #[error("a blob has {found} bytes instead of {expected}")]
     WrongSize {
-        /// The size in its row.
+        /// The stored size.
         expected: usize,
-        /// The size it has.
+        /// The actual size.
         found: usize,
     },
-    /// It has another hash than was written, or was read over another base.
-    #[error("a blob does not have its SHA-256")]
+    /// The content does not have its stored hash, or was read with a wrong base.
+    #[error("a blob does not match its SHA-256")]
     WrongHash,
 }
 
-/// zstd's contexts between two uses. Making one takes longer than most contents do.
+/// Idle zstd contexts. Creating a context takes longer than processing most contents.
 struct Idle<T>(Mutex<Vec<T>>);
 
 static COMPRESSORS: Idle<CCtx<'static>> = Idle(Mutex::new(Vec::new()));
 static DECOMPRESSORS: Idle<DCtx<'static>> = Idle(Mutex::new(Vec::new()));
 
-/// Most contexts of a kind that are kept: a compressor has up to 4 MiB, and more of them than processors bring nothing.
+/// Maximum number of idle contexts of a kind. A compressor takes up to 4 MiB, and more contexts than processors have no
+/// benefit.
 const MAX_IDLE: usize = 4;
 
 impl<T> Idle<T> {
-    /// None where there is no memory for a context.
+    /// `None` if there is no memory for a context.
     fn with<R>(&self, create: fn() -> Option<T>, work: impl FnOnce(&mut T) -> R) -> Option<R> {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut context = idle.or_else(create)?;
@@ -109,20 +112,20 @@ impl<T> Idle<T> {
     }
 }
 
-/// Whether zstd's calls that take a dictionary would read this base as one that was trained (RFC 8878, section 5), and not as
-/// the bytes that it is.
+/// Whether zstd's functions that take a dictionary would parse this base as a trained dictionary (RFC 8878, section 5)
+/// instead of raw bytes.
 fn looks_trained(base: &[u8]) -> bool {
     base.starts_with(&0xEC30_A437_u32.to_le_bytes())
 }
 
-/// Encodes a content, as small as raw, zstd, or zstd over `base` make it. A delta over half of the content's size is
-/// not used even where it is the smallest: it saves little and costs every reader one more step.
+/// Encodes a content as raw, zstd, or zstd with `base`, whichever is smallest. A delta larger than half of the content
+/// is not used: it saves little and costs every reader another step.
 pub fn encode(content: &[u8], base: Option<&[u8]>) -> Encoded {
     let delta = base
         .and_then(|base| compress(content, Some(base)))
         .filter(|data| data.len() <= content.len() / 2)
         .map(|data| Encoded { encoding: Encoding::ZstdDelta, data });
-    // No frame of its own comes near so small a delta, so the time to make one is saved.
+    // A plain frame is never smaller than such a small delta, so do not create one.
     let delta = match delta {
         Some(delta) if delta.data.len() <= content.len() / 16 => return delta,
         delta => delta,
@@ -137,7 +140,7 @@ pub fn encode(content: &[u8], base: Option<&[u8]>) -> Encoded {
         .unwrap_or_else(|| Encoded { encoding: Encoding::Raw, data: content.to_vec() })
 }
 
-/// None where zstd fails, which is where it gets no memory: the content is then kept raw.
+/// `None` if zstd fails, which happens only for lack of memory. The content is then stored raw.
 fn compress(content: &[u8], base: Option<&[u8]>) -> Option<Vec<u8>> {
     let base = base.unwrap_or_default();
     if content.len().max(base.len()) > LARGE || looks_trained(base) {
@@ -151,15 +154,15 @@ fn compress(content: &[u8], base: Option<&[u8]>) -> Option<Vec<u8>> {
     COMPRESSORS.with(CCtx::try_create, compress).flatten()
 }
 
-/// Compresses with a context that is not kept: one that has seen a large content holds on to a hundred times the memory.
+/// Uses a new context: a reused context keeps a hundred times the memory after a large content.
 fn compress_anew(content: &[u8], base: &[u8]) -> Option<Vec<u8>> {
     let is_large = content.len().max(base.len()) > LARGE;
     let mut compressor = Compressor::new(if is_large { LARGE_LEVEL } else { SMALL_LEVEL }).ok()?;
     compressor.set_parameter(CParameter::ChecksumFlag(false)).ok()?;
     compressor.set_parameter(CParameter::DictIdFlag(false)).ok()?;
     if is_large {
-        // The window must span base and content, or matches in the base are out of reach; 27 is what every decoder
-        // accepts (128 MiB).
+        // The window must span base and content; matches in the base are out of reach otherwise. All decoders accept 27
+        // (128 MiB).
         let window = (content.len() + base.len()).next_power_of_two().ilog2().min(27);
         compressor.set_parameter(CParameter::WindowLog(window)).ok()?;
         compressor.set_parameter(CParameter::EnableLongDistanceMatching(true)).ok()?;
@@ -168,10 +171,10 @@ fn compress_anew(content: &[u8], base: &[u8]) -> Option<Vec<u8>> {
     compressor.compress(content).ok()
 }
 
-/// Reads a content of `size` bytes back. Memory is bounded by `size`, whatever the frame says of itself.
+/// Decodes a content of `size` bytes. Memory use is bounded by `size`, whatever size the frame states.
 ///
 /// # Errors
-/// Where the bytes are damaged, or are not of that size and hash.
+/// If the bytes are damaged, or do not have that size and hash.
 pub fn decode(
     encoding: Encoding,
     data: &[u8],
@@ -184,18 +187,18 @@ pub fn decode(
     Ok(content)
 }
 
-/// Checks that a content is the one with this hash.
+/// Checks the hash of a content.
 ///
 /// # Errors
-/// Where it is not.
+/// If the hash differs.
 pub fn check(content: &[u8], sha256: &[u8; 32]) -> Result<(), CodecError> {
     if <[u8; 32]>::from(Sha256::digest(content)) == *sha256 { Ok(()) } else { Err(CodecError::WrongHash) }
 }
 
-/// Reads a content of `size` bytes back; whether it is the right one, [`check`] says.
+/// Decodes a content of `size` bytes without checking its hash; call [`check`] for that.
 ///
 /// # Errors
-/// Where the bytes are damaged, or are not of that size.
+/// If the bytes are damaged, or do not have that size.
 pub fn read(encoding: Encoding, data: &[u8], base: Option<&[u8]>, size: usize) -> Result<Vec<u8>, CodecError> {
     let content = match encoding {
         Encoding::Raw => data.to_vec(),
@@ -219,8 +222,7 @@ fn decompress(data: &[u8], base: &[u8], size: usize) -> Result<Vec<u8>, CodecErr
     } else {
         DECOMPRESSORS.with(DCtx::try_create, |context| context.decompress_using_dict(&mut content, data, base))
     };
-    read.ok_or(CodecError::Damaged("there is no memory for it"))?
-        .map_err(|code| CodecError::Damaged(get_error_name(code)))?;
+    read.ok_or(CodecError::Damaged("not enough memory"))?.map_err(|code| CodecError::Damaged(get_error_name(code)))?;
     Ok(content)
 }
 
@@ -238,7 +240,7 @@ mod tests {
         decode(encoded.encoding, &encoded.data, base, content.len(), &hash(content))
     }
 
-    /// Text of `lines` different lines, 65 bytes each, that compresses to half its size by itself.
+    /// Text of `lines` different lines of 65 bytes, which compresses to half its size.
     fn text(lines: u32) -> Vec<u8> {
         (0..lines).flat_map(|n| format!("{}\n", hex::encode(hash(&n.to_le_bytes()))).into_bytes()).collect()
     }
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_rewrite_is_no_delta() {
-        // Bytes that do not compress: what is not in the base stays as large as it is.
+        // Incompressible bytes: parts that are not in the base keep their size.
         let all: Vec<u8> = (0..200_u32).flat_map(|n| hash(&n.to_le_bytes())).collect();
         let (some, most) = (all[..1600].to_vec(), all[..4800].to_vec());
         assert_eq!(encode(&all, Some(&most)).encoding, Encoding::ZstdDelta);
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!(encoded.encoding, Encoding::ZstdDelta);
         assert!(encoded.data.len() < 3_000, "{}", encoded.data.len());
         assert_eq!(read_back(&encoded, Some(&old), &new), Ok(new));
-        // What is left of it is the end of the base or its beginning, far from where the content stands.
+        // The remaining part is the end or the beginning of the base, far from its position in the content.
         for part in [old[..70_000].to_vec(), old[5_000_000..5_070_000].to_vec()] {
             let encoded = encode(&part, Some(&old));
             assert!(encoded.data.len() < 1_000, "{}", encoded.data.len());
@@ -363,7 +365,7 @@ mod tests {
             let encoded = encode(&content, base.as_deref());
             prop_assert!(encoded.data.len() <= content.len());
             prop_assert_eq!(read_back(&encoded, base.as_deref(), &content), Ok(content.clone()));
-            // As a successor: the same with a piece taken out of the middle.
+            // As a successor with a part removed from the middle.
             let at = cut.index(content.len() + 1);
             let next = [&content[..at], &content[(at + 7).min(content.len())..]].concat();
             let encoded = encode(&next, Some(&content));

@@ -70,9 +70,6 @@ async fn messages(tx: &Tx, sql: Sql) -> Result<Vec<Message>> {
 }
 
 /// The sessions among `ids` in the actor's projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn sessions_by_ids(tx: &Tx, ids: &[SessionId]) -> Result<Vec<Session>> {
     let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -83,9 +80,6 @@ pub async fn sessions_by_ids(tx: &Tx, ids: &[SessionId]) -> Result<Vec<Session>>
 }
 
 /// The actor's own active session of each project.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn active_sessions(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Session>> {
     let mut sql = Sql::new("SELECT s.* FROM chat_sessions s WHERE s.is_active AND s.user_id = ");
     sql.bind(tx.me()).push(" AND s.project_id IN ").list(projects.iter().copied());
@@ -122,7 +116,7 @@ fn keep_sessions(sql: &mut Sql, keep: &SessionFilter) {
 /// The sessions of each project, newest first.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn sessions_page(
     tx: &Tx,
     projects: &[Member<'_>],
@@ -138,10 +132,10 @@ pub async fn sessions_page(
     Ok(super::group(rows, page))
 }
 
-/// A project of the actor's, and its sessions as [`sessions_page`] lists them.
+/// A project of the actor, and its sessions as [`sessions_page`] returns them.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn project_with_sessions(
     tx: &Tx,
     project: ProjectId,
@@ -159,10 +153,7 @@ pub async fn project_with_sessions(
     project::with_list(tx, project, List { order: NEWEST_FIRST, page, select: &select, read: &read }).await
 }
 
-/// How many sessions [`sessions_page`] would list in all, of each project.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`sessions_page`], per project.
 pub async fn sessions_count(tx: &Tx, projects: &[Member<'_>], keep: &SessionFilter) -> Result<Vec<(ProjectId, i64)>> {
     let mut sql = Sql::new("SELECT s.project_id AS parent, count(*) AS n FROM chat_sessions s WHERE s.project_id IN ");
     sql.list(projects.iter().copied());
@@ -172,9 +163,6 @@ pub async fn sessions_count(tx: &Tx, projects: &[Member<'_>], keep: &SessionFilt
 }
 
 /// The messages among `ids` in the actor's projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>> {
     let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -184,7 +172,7 @@ pub async fn messages_by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<Message>>
     Ok(found)
 }
 
-/// Adds `SELECT`: messages with the fold that holds now, or held at a revision.
+/// Adds a `SELECT` of messages, with their hidden state now or at a revision.
 fn select_messages(sql: &mut Sql, until: Option<i32>) {
     sql.push(
         "SELECT m.id, m.project_id, m.session_id, m.user_id, m.revision, m.role, m.content, m.timestamp, m.is_checkpoint, \
@@ -197,16 +185,13 @@ fn select_messages(sql: &mut Sql, until: Option<i32>) {
     sql.push(" FROM chat_messages m WHERE ");
 }
 
-/// Adds the fold of the message `m` that held at a revision, from `FROM` on.
+/// Adds the entry of `chat_folds` that was in force for the message `m` at a revision, from `FROM` on.
 fn fold_at(sql: &mut Sql, at: i32) -> &mut Sql {
     sql.push(" FROM chat_folds f WHERE f.message_id = m.id AND f.revision <= ").bind(at);
     sql.push(" AND (f.superseded_revision IS NULL OR f.superseded_revision > ").bind(at).push(")")
 }
 
-/// Messages of the actor's projects, each as of a revision; what was not there then is left out.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Messages of the actor's projects, each as of a revision. Messages that did not exist then are left out.
 pub async fn messages_as_of(tx: &Tx, wanted: &[(MessageId, i32)]) -> Result<Vec<(i32, Message)>> {
     let sql = union(wanted, |sql, (id, at)| {
         sql.push(&format!("SELECT {at} AS moment, w.* FROM ("));
@@ -259,7 +244,7 @@ fn keep_messages(sql: &mut Sql, keep: &MessageFilter) {
 /// The messages of each session, oldest first.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn messages_page(
     tx: &Tx,
     sessions: &[(Member<'_>, SessionId)],
@@ -278,11 +263,11 @@ pub async fn messages_page(
     Ok(super::group(rows.collect(), page))
 }
 
-/// A session in one of the actor's projects, and its messages as [`messages_page`] lists them. The session's metadata is left
-/// out.
+/// A session in one of the actor's projects, and its messages as [`messages_page`] returns them. The session's metadata
+/// is left out.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn session_with_messages(
     tx: &Tx,
     session: SessionId,
@@ -311,10 +296,7 @@ pub async fn session_with_messages(
     door::open(tx, door, row, List { order: OLDEST_FIRST, page, select: &select, read: &read }).await
 }
 
-/// How many messages [`messages_page`] would list in all, of each session.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`messages_page`], per session.
 pub async fn messages_count(
     tx: &Tx,
     sessions: &[(Member<'_>, SessionId)],
@@ -328,9 +310,6 @@ pub async fn messages_count(
 }
 
 /// A session's messages after a revision, oldest first.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: usize) -> Result<Vec<Message>> {
     let mut sql = Sql::new("SELECT m.* FROM chat_messages m WHERE m.session_id = ");
     sql.bind(session.0).push(" AND m.revision > ").bind(revision).push(" AND ");
@@ -339,16 +318,16 @@ pub async fn messages_after(tx: &Tx, session: SessionId, revision: i32, limit: u
     messages(tx, sql).await
 }
 
-/// The messages of active projects of the actor's, newest first (`recent_chat_activity`), of one project where one is named; with
-/// a revision, as they were then.
+/// The messages of the actor's active projects, or of one project, newest first (`recent_chat_activity`). With a
+/// revision, as of that revision.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) -> Result<Slice<Message>> {
     const PLACE: Order = Order { columns: &[("m.timestamp", KeyKind::Time), ("m.id", KeyKind::Id)], descending: true };
     const NEWEST_REVISION_FIRST: Order = Order { columns: &[("e.revision", KeyKind::Number)], descending: true };
-    // Each project's newest from its own log, in which times run with revisions, then the newest of those: never a scan
-    // of all messages.
+    // Reads the newest messages of each project from its log, where times increase with revisions, then merges them.
+    // This never scans all messages.
     let projects = active_projects(tx, project.map(|project| project.id)).await?;
     let at = project.and_then(|project| project.at);
     if projects.is_empty() {
@@ -374,10 +353,7 @@ pub async fn recent(tx: &Tx, project: Option<ReadId<ProjectId>>, page: &Page) ->
     Ok(Slice::cut(rows, page))
 }
 
-/// How many messages [`recent`] would list in all.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`recent`].
 pub async fn recent_count(tx: &Tx, project: Option<ReadId<ProjectId>>) -> Result<i64> {
     if let Some(ReadId { id, at: Some(at) }) = project {
         let mut sql =
@@ -406,15 +382,12 @@ async fn active_projects(tx: &Tx, project: Option<ProjectId>) -> Result<Vec<Proj
     if let Some(project) = project {
         sql.push(" AND p.id = ").bind(project.0);
     }
-    // More projects than one statement takes at once: those that were used last are the ones with recent messages.
+    // One statement cannot take more projects. Those used last have the recent messages.
     sql.push(" ORDER BY p.last_activity_at DESC LIMIT 400");
     tx.rows(sql).await?.iter().map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).collect()
 }
 
-/// Ends a user's active session of a locked project and answers its id, where there is one.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Ends a user's active session of a locked project, and returns its id if there was one.
 pub async fn end_active(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<Utc>) -> Result<Option<SessionId>> {
     let mut sql = Sql::new("UPDATE chat_sessions SET is_active = ");
     sql.bind(false).push(", ended_at = ").bind(now).push(" WHERE is_active AND project_id = ").bind(project.0);
@@ -423,10 +396,7 @@ pub async fn end_active(tx: &Tx, project: ProjectId, user: UserId, now: DateTime
     row.map(|row| Ok(SessionId(row.try_get("", "id").map_err(fail)?))).transpose()
 }
 
-/// Ends a session of the actor's.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Ends a session of the actor.
 pub async fn end(tx: &Tx, session: SessionId, now: DateTime<Utc>) -> Result<()> {
     let mut sql = Sql::new("UPDATE chat_sessions SET is_active = ");
     sql.bind(false).push(", ended_at = ").bind(now).push(" WHERE id = ").bind(session.0);
@@ -435,10 +405,7 @@ pub async fn end(tx: &Tx, session: SessionId, now: DateTime<Utc>) -> Result<()> 
     Ok(())
 }
 
-/// Adds a session of the actor's.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Adds a session of the actor.
 pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
     const INSERT: &str = "INSERT INTO chat_sessions (id, project_id, user_id, revision, title, started_at, metadata, message_count, \
         is_active) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, true)";
@@ -455,30 +422,24 @@ pub async fn insert_session(tx: &Tx, new: &Session) -> Result<()> {
     Ok(())
 }
 
-/// The message that already has an idempotency key, in a session of a locked project.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// The message with an idempotency key in a session of a locked project.
 pub async fn message_of_key(tx: &Tx, session: SessionId, key: &str) -> Result<Option<Message>> {
     const OF_KEY: &str = "SELECT m.* FROM chat_messages m WHERE m.session_id = $1 AND m.idempotency_key = $2";
     Ok(messages(tx, Sql::with(OF_KEY, [session.0.into(), key.into()])).await?.into_iter().next())
 }
 
-/// A message of the actor's.
+/// A message of the actor to be stored.
 #[derive(Debug)]
 pub struct MessageRow {
     /// The message.
     pub message: Message,
-    /// The key under which its sender may send it again.
+    /// The key under which the sender can repeat the request.
     pub idempotency_key: Option<String>,
-    /// The snapshot that a checkpoint makes.
+    /// The snapshot of a checkpoint.
     pub snapshot: Option<ProjectSnapshot>,
 }
 
-/// Adds a message as the next revision of its locked project.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Stores a message as the next revision of its locked project.
 pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<()> {
     let MessageRow { message: new, idempotency_key, snapshot } = new;
     let own: [Value; 11] = [
@@ -514,26 +475,23 @@ pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<()> 
     Ok(())
 }
 
-/// The conversation that a write to files belongs to.
+/// The session and message that a write to files belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Conversation {
     /// The session.
     pub session_id: SessionId,
-    /// Whose session it is.
+    /// The author of the session.
     pub author_id: UserId,
-    /// Whether it goes on.
+    /// Whether the session is active.
     pub is_active: bool,
-    /// The message, where the write named one.
+    /// The message, if the write named one.
     pub message_id: Option<MessageId>,
-    /// The snapshot that the message's checkpoint made.
+    /// The snapshot of the message's checkpoint.
     pub snapshot_id: Option<ProjectSnapshotId>,
 }
 
-/// Finds the session and the message that a write to `project` names; a message alone names its session too. `None`
-/// where the project has no such session. The message is missing from the answer where the session has no such message.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Finds the session and the message that a write to `project` names; a message also determines its session. `None` if
+/// the project has no such session. `message_id` is `None` if the session has no such message.
 pub async fn conversation(
     tx: &Tx,
     project: ProjectId,
@@ -565,10 +523,7 @@ pub async fn conversation(
     }))
 }
 
-/// Folds away, at a revision, the messages of a session of the actor's that came after another; answers how many.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Hides, at a revision, the messages after another message in a session of the actor. Returns their number.
 pub async fn fold(tx: &Tx, project: ProjectId, session: SessionId, after: i32, revision: i32) -> Result<u64> {
     let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = ");
     sql.bind(revision).push(" WHERE folded_revision IS NULL AND session_id = ").bind(session.0);
@@ -578,7 +533,7 @@ pub async fn fold(tx: &Tx, project: ProjectId, session: SessionId, after: i32, r
     Ok(folded)
 }
 
-/// Begins the folds of the messages that a revision has folded away.
+/// Records in `chat_folds` the messages that a revision has hidden.
 async fn note_folds(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
     let mut sql = Sql::new(
         "INSERT INTO chat_folds (message_id, revision, project_id) SELECT id, folded_revision, project_id FROM chat_messages \
@@ -589,19 +544,16 @@ async fn note_folds(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
     Ok(())
 }
 
-/// What a revision did to the folds of messages.
+/// The messages that a revision hid or showed again.
 #[derive(Clone, Copy, Debug)]
 pub struct Folding {
-    /// Whose messages they are: a session has one author, and a revision folds one session.
+    /// The author of the messages: a revision changes one session, and a session has one author.
     pub author_id: UserId,
-    /// Whether one of them is now as the revision left it.
+    /// Whether at least one message is still in the state that the revision left it in.
     pub stands: bool,
 }
 
-/// What a revision of a locked project did to folds; `None` where it did nothing.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// What a revision of a locked project hid or showed again; `None` if nothing.
 pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Folding>> {
     let mut sql = Sql::with(
         "SELECT m.user_id, max(CASE WHEN (f.revision = $1) = (m.folded_revision IS NOT NULL) THEN 1 ELSE 0 END) AS stands \
@@ -615,11 +567,8 @@ pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Optio
     Ok(Some(Folding { author_id: UserId(author), stands: stands == 1 }))
 }
 
-/// Takes back, at `revision`, what `undone` did to the folds of messages of a locked project, as far as they are still as it left
-/// them: what it folded away is listed again, what it brought back is folded away again. Answers how many of each.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Reverts, at `revision`, the hidden states that `undone` changed in a locked project, unless they have changed since:
+/// shows the messages that it hid, and hides those that it showed. Returns both numbers.
 pub async fn refold(tx: &Tx, project: ProjectId, undone: i32, revision: i32) -> Result<(u64, u64)> {
     const END: &str = "UPDATE chat_folds SET superseded_revision = $1 WHERE superseded_revision IS NULL AND project_id = $2 \
         AND message_id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $2 AND f.revision = $3)";
@@ -628,7 +577,7 @@ pub async fn refold(tx: &Tx, project: ProjectId, undone: i32, revision: i32) -> 
     const FOLD: &str = "UPDATE chat_messages SET folded_revision = $1 WHERE folded_revision IS NULL AND project_id = $2 \
         AND id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $2 AND f.superseded_revision = $3)";
     let values = || [revision.into(), project.0.into(), undone.into()];
-    // Before anything is listed again: that is no fold of this revision's.
+    // Hide before showing, so that this statement does not match messages shown by this revision.
     let folded = tx.execute(Sql::with(FOLD, values())).await?;
     let unfolded = tx.execute(Sql::with(LIST, [project.0.into(), undone.into()])).await?;
     tx.execute(Sql::with(END, values())).await?;

@@ -1,5 +1,5 @@
-//! `project_collaborators`, `project_invitations` and `project_former_collaborators`: who is in a project, who was asked, and
-//! who has been there.
+//! `project_collaborators`, `project_invitations` and `project_former_collaborators`: present, invited and former
+//! members of projects.
 
 use chrono::{DateTime, Utc};
 use entity::views::pending_invitations;
@@ -62,9 +62,6 @@ fn invitation(row: pending_invitations::Model) -> Result<Invitation> {
 }
 
 /// The collaborators of projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Collaborator>> {
     let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id IN ");
     sql.list(projects.iter().copied()).push(" ORDER BY k.invited_at, k.user_id");
@@ -72,10 +69,7 @@ pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Collabo
     rows.into_iter().map(collaborator).collect()
 }
 
-/// A user's part in a project of which the actor is a member.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// A user's entry in a project of which the actor is a member.
 pub async fn one(tx: &Tx, project: ProjectId, user: UserId) -> Result<Option<Collaborator>> {
     let mut sql = Sql::new("SELECT k.* FROM project_collaborators k WHERE k.project_id = ");
     sql.bind(project.0).push(" AND k.user_id = ").bind(user.0).push(" AND ");
@@ -84,10 +78,7 @@ pub async fn one(tx: &Tx, project: ProjectId, user: UserId) -> Result<Option<Col
     rows.into_iter().next().map(collaborator).transpose()
 }
 
-/// How many people are in a project or invited to it, its owner not counted.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The number of collaborators and invitations of a project, without the owner.
 pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
     let mut sql = Sql::new("SELECT (SELECT count(*) FROM project_collaborators WHERE project_id = ");
     sql.bind(project.0).push(") + (SELECT count(*) FROM project_invitations WHERE project_id = ").bind(project.0);
@@ -98,10 +89,7 @@ pub async fn count(tx: &Tx, project: ProjectId) -> Result<i64> {
     .await
 }
 
-/// Asks a user into a locked project, or asks again with another role. Says whether there is such a user.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Invites a user to a locked project, or changes the role of the invitation. Returns whether the user exists.
 pub async fn invite(tx: &Tx, invited: &Collaborator) -> Result<bool> {
     const INVITE: &str = "INSERT INTO project_collaborators (project_id, user_id, role, invited_by, invited_at, accepted_at) \
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role, \
@@ -117,10 +105,7 @@ pub async fn invite(tx: &Tx, invited: &Collaborator) -> Result<bool> {
     tx.execute_referring(Sql::with(INVITE, values)).await
 }
 
-/// Gives a collaborator of a locked project another role.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Changes the role of a collaborator of a locked project.
 pub async fn set_role(tx: &Tx, project: ProjectId, user: UserId, role: ProjectRole) -> Result<()> {
     let mut sql = Sql::new("UPDATE project_collaborators SET role = ");
     sql.bind(role.as_str()).push(" WHERE project_id = ").bind(project.0).push(" AND user_id = ").bind(user.0);
@@ -128,10 +113,7 @@ pub async fn set_role(tx: &Tx, project: ProjectId, user: UserId, role: ProjectRo
     Ok(())
 }
 
-/// Takes somebody's part in a locked project away.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Removes a collaborator from a locked project.
 pub async fn remove(tx: &Tx, project: ProjectId, user: UserId) -> Result<()> {
     let mut sql = Sql::new("DELETE FROM project_collaborators WHERE project_id = ");
     sql.bind(project.0).push(" AND user_id = ").bind(user.0);
@@ -139,11 +121,8 @@ pub async fn remove(tx: &Tx, project: ProjectId, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Remembers that somebody has been in a locked project, for the name on what they did there. From now on invitations to their
-/// address that were there before are none for them.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Records a former member of a locked project, so that their name stays visible on their work. Older invitations of
+/// their e-mail address are no longer valid for them.
 pub async fn remember(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<Utc>) -> Result<()> {
     const REMEMBER: &str = "INSERT INTO project_former_collaborators (project_id, user_id, left_at) VALUES ($1, $2, $3) \
         ON CONFLICT (project_id, user_id) DO UPDATE SET left_at = excluded.left_at";
@@ -151,20 +130,14 @@ pub async fn remember(tx: &Tx, project: ProjectId, user: UserId, now: DateTime<U
     Ok(())
 }
 
-/// Whether anybody has left a locked project at this time or later.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Whether anyone has left a locked project at or after this time.
 pub async fn has_lost_since(tx: &Tx, project: ProjectId, time: DateTime<Utc>) -> Result<bool> {
     let mut sql = Sql::new("SELECT count(*) AS n FROM project_former_collaborators WHERE project_id = ");
     sql.bind(project.0).push(" AND left_at >= ").bind(time);
     Ok(tx.count(sql).await? > 0)
 }
 
-/// The invitations to e-mail addresses into projects that the actor owns.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The invitations of e-mail addresses to projects that the actor owns.
 pub async fn email_invitations(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<EmailInvitation>> {
     let mut sql =
         Sql::new("SELECT i.* FROM project_invitations i JOIN projects p ON p.id = i.project_id WHERE i.project_id IN ");
@@ -174,10 +147,7 @@ pub async fn email_invitations(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Em
     rows.into_iter().map(email_invitation).collect()
 }
 
-/// Asks whoever has an address into a locked project, or asks again with another role.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Invites an e-mail address to a locked project, or changes the role of the invitation.
 pub async fn invite_email(tx: &Tx, invited: &EmailInvitation) -> Result<()> {
     const INVITE: &str = "INSERT INTO project_invitations (project_id, email, role, invited_by, invited_at) \
         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (project_id, email) DO UPDATE SET role = excluded.role, \
@@ -193,29 +163,26 @@ pub async fn invite_email(tx: &Tx, invited: &EmailInvitation) -> Result<()> {
     Ok(())
 }
 
-/// Takes an invitation to an address into a locked project back; says whether there was one.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Withdraws the invitation of an address to a locked project. Returns whether there was one.
 pub async fn withdraw_email(tx: &Tx, project: ProjectId, email: &EmailAddress) -> Result<bool> {
     let mut sql = Sql::new("DELETE FROM project_invitations WHERE project_id = ");
     sql.bind(project.0).push(" AND email = ").bind(email.as_str());
     Ok(tx.execute(sql).await? > 0)
 }
 
-/// Adds the address of the actor, if it is known to be theirs; no address is like null.
+/// Adds the actor's e-mail address if it is verified, and null otherwise.
 fn my_address(sql: &mut Sql, tx: &Tx) {
     sql.bind(tx.actor.verified_email.as_ref().map(|email| email.as_str().to_owned()));
 }
 
-/// Adds the condition that the actor has not left the project since they were asked into it by the invitation `i`: an address is
-/// no way back for whoever was removed.
+/// Adds the condition that the actor has not left the project since the invitation `i`: a removed member cannot return
+/// by an older invitation of their address.
 fn not_left_since(sql: &mut Sql, tx: &Tx) {
     sql.push(" AND NOT EXISTS (SELECT 1 FROM project_former_collaborators f WHERE f.project_id = i.project_id AND f.user_id = ");
     sql.bind(tx.me()).push(" AND f.left_at >= i.invited_at)");
 }
 
-/// Adds the invitations that the actor has not answered. Of two into one project, only that to the user counts.
+/// Adds the actor's open invitations. If there are two to one project, the invitation of the user takes precedence.
 pub(super) fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
     sql.push(" FROM pending_invitations i WHERE (i.user_id = ").bind(tx.me()).push(" OR (i.email = ");
     my_address(sql, tx);
@@ -229,10 +196,10 @@ pub(super) fn mine<'s>(sql: &'s mut Sql, tx: &Tx) -> &'s mut Sql {
     sql.push("))")
 }
 
-/// The invitations that the actor has not answered, newest first.
+/// The actor's open invitations, newest first.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn invitations(tx: &Tx, page: &Page) -> Result<Slice<Invitation>> {
     let mut sql = Sql::new("SELECT i.*");
     NEWEST_FIRST.page(mine(&mut sql, tx), page)?;
@@ -244,10 +211,7 @@ pub async fn invitations(tx: &Tx, page: &Page) -> Result<Slice<Invitation>> {
     Ok(Slice::cut(rows.collect::<Result<_>>()?, page))
 }
 
-/// The invitations into these projects that the actor has not answered.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// The actor's open invitations to these projects.
 pub async fn invitations_into(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Invitation>> {
     let mut sql = Sql::new("SELECT i.*");
     mine(&mut sql, tx).push(" AND i.project_id IN ").list(projects.iter().map(|id| id.0));
@@ -255,30 +219,21 @@ pub async fn invitations_into(tx: &Tx, projects: &[ProjectId]) -> Result<Vec<Inv
     rows.into_iter().map(invitation).collect()
 }
 
-/// How many invitations [`invitations`] would list in all.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`invitations`].
 pub async fn invitations_count(tx: &Tx) -> Result<i64> {
     let mut sql = Sql::new("SELECT count(*) AS n");
     mine(&mut sql, tx);
     tx.count(sql).await
 }
 
-/// Whether the actor has an unanswered invitation into a project.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Whether the actor has an open invitation to a project.
 pub async fn is_invited(tx: &Tx, project: ProjectId) -> Result<bool> {
     let mut sql = Sql::new("SELECT count(*) AS n");
     mine(&mut sql, tx).push(" AND i.project_id = ").bind(project.0);
     Ok(tx.count(sql).await? > 0)
 }
 
-/// Makes the actor a member of a locked project by their invitation; says whether there still was one.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Accepts the actor's invitation to a locked project. Returns whether there still was one.
 pub async fn accept(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<bool> {
     let mut sql = Sql::new("UPDATE project_collaborators SET accepted_at = ");
     sql.bind(now).push(" WHERE accepted_at IS NULL AND project_id = ").bind(project.0);
@@ -298,10 +253,7 @@ pub async fn accept(tx: &Tx, project: ProjectId, now: DateTime<Utc>) -> Result<b
     Ok(accepted > 0)
 }
 
-/// Takes the actor's unanswered invitations into a locked project away; says whether there still was one.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Removes the actor's open invitations to a locked project. Returns whether there still was one.
 pub async fn decline(tx: &Tx, project: ProjectId) -> Result<bool> {
     let mut sql = Sql::new("DELETE FROM project_collaborators WHERE accepted_at IS NULL AND project_id = ");
     sql.bind(project.0).push(" AND user_id = ").bind(tx.me());

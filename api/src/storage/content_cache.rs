@@ -1,9 +1,8 @@
-//! Contents that were read or written lately, by their project and hash, so that work on the present files need not read
-//! and decode the chains that they end; and diffs that were made lately, by the version and the one that it was compared with,
-//! which stay what they are.
+//! A cache of contents by project and hash, so that work on the present files does not have to decode their chains; and
+//! of diffs, by the two versions compared, which never change.
 //!
-//! It saves work and grants nothing: what a transaction may read, and whether it is there at all, its own rows say
-//! (`storage/blob.rs`). So it does not matter whether the transaction that brought a content here was ever committed.
+//! The cache saves work and grants nothing: the rows that a transaction reads decide what it can see
+//! (`storage/blob.rs`). Therefore contents of transactions that were never committed do no harm.
 
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ enum Kept {
     Diff(Arc<str>),
 }
 
-/// Contents and diffs up to a number of bytes in all. Clones are the same cache.
+/// Contents and diffs up to a total size. Clones share the cache.
 #[derive(Clone)]
 pub(super) struct ContentCache(Arc<Cache<Key, Kept, ByBytes>>);
 
@@ -35,7 +34,7 @@ struct ByBytes;
 
 impl Weighter<Key, Kept> for ByBytes {
     fn weight(&self, _: &Key, kept: &Kept) -> u64 {
-        /// What an entry costs besides its bytes, about.
+        /// Approximate overhead of an entry in bytes.
         const ENTRY: usize = 160;
         let bytes = match kept {
             Kept::Content(bytes) => bytes.len(),
@@ -46,12 +45,12 @@ impl Weighter<Key, Kept> for ByBytes {
 }
 
 impl ContentCache {
-    /// A cache of at most `bytes` bytes; of 0, one that keeps nothing.
+    /// A cache of at most `bytes` bytes; with 0 it keeps nothing.
     pub(super) fn new(bytes: usize) -> Result<Self> {
-        /// Bytes of a file, about.
+        /// Approximate size of a file in bytes.
         const FILE: usize = 4096;
         let mut options = OptionsBuilder::new();
-        // A part of its own for each of many processors would be too small for large files.
+        // One shard: with many processors, each of several shards would be too small for large files.
         options.shards(1).estimated_items_capacity(bytes / FILE).weight_capacity(bytes as u64);
         let options = options.build().map_err(Error::internal)?;
         let (hashes, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
@@ -65,12 +64,12 @@ impl ContentCache {
         }
     }
 
-    /// Keeps bytes that have this hash.
+    /// Keeps the bytes with this hash.
     pub(super) fn keep(&self, project: ProjectId, hash: Hash, bytes: &Arc<Vec<u8>>) {
         self.0.insert(Key::Content(project, hash), Kept::Content(bytes.clone()));
     }
 
-    /// The diff of a version with what it is compared with.
+    /// The diff of a version against the version that it was compared with.
     pub(super) fn diff(&self, version: &FileSnapshot) -> Option<Arc<str>> {
         match self.0.get(&Key::Diff(version.id, version.follows))? {
             Kept::Diff(diff) => Some(diff),

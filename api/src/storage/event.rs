@@ -22,11 +22,8 @@ fn event(row: project_events::Model) -> Result<Event> {
     })
 }
 
-/// Events of each of these projects after a revision, oldest first, of these kinds if any are named, at
-/// most `limit` of each.
-///
-/// # Errors
-/// As the database.
+/// Events of each of these projects after a revision, oldest first, of these kinds if any are given, at most `limit`
+/// per project.
 pub async fn after(
     tx: &Tx,
     projects: &[Member<'_>],
@@ -47,10 +44,7 @@ pub async fn after(
     rows.into_iter().map(event).collect()
 }
 
-/// The newest revision of a project; `None` if the actor is no member.
-///
-/// # Errors
-/// As the database.
+/// The newest revision of a project; `None` if the actor is not a member.
 pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     let mut sql = Sql::new("SELECT p.revision AS n FROM projects p WHERE p.id = ");
     sql.bind(project.0).push(" AND ");
@@ -60,10 +54,7 @@ pub async fn newest(tx: &Tx, project: ProjectId) -> Result<Option<i32>> {
     row.map(|row| row.try_get("", "n").map_err(fail)).transpose()
 }
 
-/// The revisions that moments name in projects, with their times; those that are not there are left out.
-///
-/// # Errors
-/// As the database.
+/// The revisions of these moments in projects, with their times. Moments that do not exist are left out.
 pub async fn at(tx: &Tx, moments: &[(Member<'_>, Moment)]) -> Result<Vec<((ProjectId, Moment), AsOf)>> {
     let numbered: Vec<(usize, &(Member<'_>, Moment))> = moments.iter().enumerate().collect();
     let sql = union(&numbered, |sql, (index, (project, moment))| {
@@ -92,7 +83,7 @@ pub(super) fn reached<'s>(sql: &'s mut Sql, column: &str, at: i32) -> &'s mut Sq
     sql.bind(at).push(")")
 }
 
-/// Adds the condition that an entry is at a moment; at a time, or before it.
+/// Adds the condition that an entry matches a moment. For a time, all entries at or before it match.
 fn named(sql: &mut Sql, moment: Moment) {
     match moment {
         Moment::Revision(revision) => sql.push(" AND e.revision = ").bind(revision),
@@ -110,9 +101,6 @@ fn named(sql: &mut Sql, moment: Moment) {
 }
 
 /// One event of a locked project.
-///
-/// # Errors
-/// As the database.
 pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Event>> {
     let Some(project) = access::member(tx, project).await? else { return Ok(None) };
     let found = after(tx, &[project], revision.saturating_sub(1), &[], 1).await?;
@@ -120,9 +108,6 @@ pub async fn one(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Ev
 }
 
 /// Notifies a channel of PostgreSQL.
-///
-/// # Errors
-/// As the database.
 pub async fn notify(db: &Db, channel: &str, payloads: &[String]) -> Result<()> {
     let mut sql = Sql::new("SELECT ");
     for (index, payload) in payloads.iter().enumerate() {

@@ -7,8 +7,8 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 use super::db::OverBudget;
 use crate::model::error::{Conflict, Error};
 
-/// Converts a database error. Its text goes to the log; the caller only learns whether the same can succeed later, and
-/// whether only writes fail.
+/// Converts a database error. Its text is logged; the caller only learns whether a retry can succeed, and whether only
+/// writes fail.
 pub fn fail(error: DbErr) -> Error {
     match &error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => outage(&error),

@@ -20,14 +20,14 @@ use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 
-/// A file as of a revision, in the columns of `project_files`; goes after `SELECT` and ends inside a `WHERE`.
+/// A file as of a revision, in the columns of `project_files`. Goes after `SELECT` and ends inside a `WHERE`.
 const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at, v.mode \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
-/// The same of a file now.
+/// The same for a file now.
 const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
      v.is_deleted, v.created_at, v.updated_at, v.mode FROM project_files v WHERE ";
 
@@ -39,7 +39,7 @@ pub(super) fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> Re
     row.try_get("", column).map_err(fail)
 }
 
-/// Which of the things asked for a row answers.
+/// The index of the request that a row answers.
 pub(super) fn place(row: &QueryResult) -> Result<usize> {
     Ok(usize::try_from(get::<i32>(row, "n")?).unwrap_or_default())
 }
@@ -84,10 +84,7 @@ fn valid_at(sql: &mut Sql, at: i32) -> &mut Sql {
     sql.bind(at).push(")")
 }
 
-/// The files among `ids`, as they are now, in the actor's projects; deleted ones too.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The files among `ids` in the actor's projects, as they are now, including deleted ones.
 pub async fn by_ids(tx: &Tx, ids: &[FileId]) -> Result<Vec<File>> {
     let mut sql = Sql::new("SELECT ");
     sql.push(FILES_NOW);
@@ -98,11 +95,8 @@ pub async fn by_ids(tx: &Tx, ids: &[FileId]) -> Result<Vec<File>> {
     Ok(found)
 }
 
-/// Files of the actor's projects, each as of a revision, also where that one is its deletion; what was not there then is left
-/// out.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Files of the actor's projects, each as of a revision, including the revision of its deletion. Files that did not
+/// exist then are left out.
 pub async fn as_of(tx: &Tx, wanted: &[(FileId, i32)]) -> Result<Vec<(i32, File)>> {
     let sql = union(wanted, |sql, (id, at)| {
         sql.push(&format!("SELECT {at} AS moment, ")).push(FILES_AT).push("v.file_id = ").bind(id.0).push(" AND ");
@@ -128,24 +122,21 @@ fn folder(row: &QueryResult) -> Result<Folder> {
     })
 }
 
-/// What is at these paths, now or as of a revision.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The files and folders at these paths, now or as of a revision.
 pub async fn entries(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)]) -> Result<Vec<Entry>> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
     let files = by_paths(tx, at, keys).await?;
     let folders = folders_by_paths(tx, at, keys).await?;
-    // Something is below a folder that was made, too.
+    // A folder that was created can also contain files.
     let nobodys =
         |folder: &Folder| !files.iter().any(|file| file.project_id == folder.project_id && file.path == folder.path);
     let folders: Vec<Folder> = folders.into_iter().filter(nobodys).collect();
     Ok(files.into_iter().map(Entry::File).chain(folders.into_iter().map(Entry::Folder)).collect())
 }
 
-/// Which of these paths have something live below them.
+/// The paths with live files below them.
 async fn folders_by_paths(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)]) -> Result<Vec<Folder>> {
     let mut sql = Sql::new("WITH w (project_id, path) AS (VALUES ");
     for (index, (project, path)) in keys.iter().enumerate() {
@@ -170,9 +161,6 @@ async fn folders_by_paths(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePat
 }
 
 /// The live files, and folders with rows, at these paths, now or as of a revision.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)]) -> Result<Vec<File>> {
     let pairs = keys.iter().map(|(project, path)| (*project, path.as_str().to_owned()));
     let mut sql;
@@ -189,7 +177,7 @@ pub async fn by_paths(tx: &Tx, at: Option<i32>, keys: &[(Member<'_>, FilePath)])
     files(tx, sql).await
 }
 
-/// The files of a project at one moment; now without a revision.
+/// The files of a project at a revision, or now.
 type Moment<'t> = (Member<'t>, Option<i32>);
 
 fn keep_files(sql: &mut Sql, at: Option<i32>, keep: &FileFilter) {
@@ -209,24 +197,24 @@ fn keep_files(sql: &mut Sql, at: Option<i32>, keep: &FileFilter) {
     }
 }
 
-/// Adds the condition that a path is below a folder: from "folder/" up to, but not with, "folder0", since '0' follows '/'.
+/// Adds the condition that a path is below a folder: from "folder/" up to "folder0" exclusive, since '0' follows '/'.
 pub(super) fn below<'s>(sql: &'s mut Sql, path: &str, folder: &FilePath) -> &'s mut Sql {
     sql.push("(").push(path).push(" > ").bind(format!("{}/", folder.as_str())).push(" AND ").push(path).push(" < ");
     sql.bind(format!("{}0", folder.as_str())).push(")")
 }
 
-/// The column that says as of which revision a row was read; -1 for now.
+/// The column with the revision of a row's list; -1 for now.
 fn moment(at: Option<i32>) -> String {
     format!("{} AS moment", at.unwrap_or(-1))
 }
 
-/// Whose list a row is of.
+/// The list that a row belongs to.
 fn files_of(row: &QueryResult, project: Uuid) -> Result<FilesOf> {
     let at: i32 = get(row, "moment")?;
     Ok(FilesOf { project: ProjectId(project), at: (at >= 0).then_some(at) })
 }
 
-/// The lists of the present and those of the past, which are read from other tables.
+/// The lists of the present and those of the past, which are read from different tables.
 fn by_table<'t>(lists: &[Moment<'t>]) -> impl Iterator<Item = Vec<Moment<'t>>> {
     let (now, then): (Vec<_>, Vec<_>) = lists.iter().partition(|(_, at)| at.is_none());
     [now, then].into_iter().filter(|lists| !lists.is_empty())
@@ -235,7 +223,7 @@ fn by_table<'t>(lists: &[Moment<'t>]) -> impl Iterator<Item = Vec<Moment<'t>>> {
 /// The files of each project and moment, by path.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn page(
     tx: &Tx,
     lists: &[Moment<'_>],
@@ -260,10 +248,10 @@ pub async fn page(
     Ok(found)
 }
 
-/// A project of the actor's, and its files now as [`page`] lists them.
+/// A project of the actor, and its present files as [`page`] returns them.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn project_with_page(
     tx: &Tx,
     project: ProjectId,
@@ -281,10 +269,7 @@ pub async fn project_with_page(
     project::with_list(tx, project, List { order: BY_PATH_NOW, page, select: &select, read: &read }).await
 }
 
-/// How many files [`page`] would list in all, of each project and moment.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`page`], per project and moment.
 pub async fn count(tx: &Tx, lists: &[Moment<'_>], keep: &FileFilter) -> Result<Vec<(FilesOf, i64)>> {
     let mut found = Vec::new();
     for lists in by_table(lists) {
@@ -303,8 +288,8 @@ pub async fn count(tx: &Tx, lists: &[Moment<'_>], keep: &FileFilter) -> Result<V
     Ok(found)
 }
 
-/// Adds what is directly in a folder (in the project, without one): `c` with a row for each name, and `live`, the files
-/// from which they come. Reads what is below the folder, at any depth.
+/// Adds the entries of a folder, or of the project's root without one: `c` has a row per name, `live` the files that
+/// the names come from. Reads everything below the folder, at any depth.
 fn children(sql: &mut Sql, tx: &Tx, (project, at): Moment<'_>, parent: Option<&FilePath>) {
     let (select, path) = if at.is_some() { (FILES_AT, "v.path") } else { (FILES_NOW, "v.file_path") };
     sql.push("WITH live AS (SELECT ").push(select).push("v.project_id = ").bind(project);
@@ -321,10 +306,10 @@ fn children(sql: &mut Sql, tx: &Tx, (project, at): Moment<'_>, parent: Option<&F
     ));
 }
 
-/// What is directly in a folder (in the project, without one) of each project and moment, by path.
+/// The entries of a folder (of the root without one) in each project and moment, by path.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn children_page(
     tx: &Tx,
     lists: &[Moment<'_>],
@@ -350,10 +335,7 @@ pub async fn children_page(
     Ok(super::group(rows.collect::<Result<_>>()?, page))
 }
 
-/// How many entries [`children_page`] would list in all, of each project and moment.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`children_page`], per project and moment.
 pub async fn children_count(tx: &Tx, lists: &[Moment<'_>], parent: Option<&FilePath>) -> Result<Vec<(FilesOf, i64)>> {
     let sql = union(lists, |sql, of| {
         children(sql, tx, of, parent);
@@ -366,12 +348,12 @@ pub async fn children_count(tx: &Tx, lists: &[Moment<'_>], parent: Option<&FileP
     rows.iter().map(|row| Ok((files_of(row, get(row, "parent")?)?, get(row, "n")?))).collect()
 }
 
-/// A file or folder at one version, with what a write needs of it.
+/// The state of a file or folder at one version, as a write needs it.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The file at that version.
     pub file: File,
-    /// Its contents; `None` for a folder.
+    /// The content; `None` for a folder.
     pub blob: Option<BlobRef>,
 }
 
@@ -386,21 +368,14 @@ const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_type, f.lang
      f.is_deleted, f.created_at, f.updated_at, f.mode, v.blob_id FROM project_files f \
      JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version WHERE ";
 
-/// Every live file and folder of a locked project.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// All live files and folders of a locked project.
 pub async fn heads(tx: &Tx, project: ProjectId) -> Result<Vec<Head>> {
     let mut sql = Sql::new(HEADS);
     sql.push("f.project_id = ").bind(project.0).push(" AND NOT f.is_deleted");
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-/// The live files and folders of a locked project that have to do with these paths: those at them, above them and
-/// below them.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The live files and folders of a locked project at these paths, above them and below them.
 pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<Head>> {
     let mut exact: Vec<String> = Vec::new();
     for path in paths {
@@ -418,10 +393,7 @@ pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Re
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-/// What was deleted last at each of these paths of a locked project, of each type.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The last deleted file and the last deleted folder at each of these paths of a locked project.
 pub async fn deleted_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<Head>> {
     let mut found: Vec<Head> = Vec::new();
     for paths in paths.chunks(super::sql::ROWS_PER_STATEMENT) {
@@ -434,10 +406,7 @@ pub async fn deleted_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Resu
     Ok(found)
 }
 
-/// Every live file and folder as of a revision.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// All live files and folders as of a revision.
 pub async fn heads_at(tx: &Tx, project: Member<'_>, at: i32) -> Result<Vec<Head>> {
     let mut sql = Sql::new("SELECT ");
     sql.push(HELD).push("v.project_id = ").bind(project).push(" AND v.change_type <> 'delete' AND ");
@@ -445,11 +414,8 @@ pub async fn heads_at(tx: &Tx, project: Member<'_>, at: i32) -> Result<Vec<Head>
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-/// The versions of files that were made at revisions, with those before them: of each change the file before and after it, where
-/// it was there. In the order of the revisions.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The changes of files at these revisions, each with the file's state before and after it, in the order of the
+/// revisions.
 pub async fn changed_at(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Result<Vec<ChangedAt>> {
     let mut found = Vec::new();
     for revisions in revisions.chunks(super::sql::ROWS_PER_STATEMENT) {
@@ -480,25 +446,22 @@ pub async fn changed_at(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Resu
     Ok(found)
 }
 
-/// A change of a file: what it was before, where it had a version, and after. Both may be deletions.
+/// A change of a file, with its states before (if it had a version) and after. Both can be deletions.
 #[derive(Clone, Debug)]
 pub struct ChangedAt {
     /// The revision that made it.
     pub revision: i32,
     /// The file.
     pub file: FileId,
-    /// The version before.
+    /// The previous version.
     pub before: Option<Head>,
     /// The version that the change made.
     pub after: Head,
 }
 
-/// Whether something was ever at a path, or below it.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Whether anything ever existed at a path or below it.
 pub async fn was_ever(tx: &Tx, project: Member<'_>, path: &FilePath) -> Result<bool> {
-    // Most of what is asked for is where a file is, or was deleted: that is found by an index.
+    // Most such paths belong to a present or deleted file, which an index finds. So that table comes first.
     for (table, column) in [("project_files", "f.file_path"), ("file_snapshots", "f.path")] {
         let mut sql = Sql::new("SELECT 1 AS n FROM ");
         sql.push(table).push(" f WHERE f.project_id = ").bind(project).push(" AND (").push(column).push(" = ");
@@ -510,20 +473,14 @@ pub async fn was_ever(tx: &Tx, project: Member<'_>, path: &FilePath) -> Result<b
     Ok(false)
 }
 
-/// Files of a locked project, deleted or not.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Files of a locked project, including deleted ones.
 pub async fn heads_by_ids(tx: &Tx, project: ProjectId, ids: &[FileId]) -> Result<Vec<Head>> {
     let mut sql = Sql::new(HEADS);
     sql.push("f.project_id = ").bind(project.0).push(" AND f.id IN ").list(ids.iter().map(|id| id.0));
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-/// Files as of a revision, deleted ones too; what was not there yet is missing.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Files as of a revision, including deleted ones. Files that did not exist yet are left out.
 pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i32) -> Result<Vec<Head>> {
     let mut found = Vec::new();
     for ids in ids.chunks(super::sql::ROWS_PER_STATEMENT) {
@@ -536,15 +493,12 @@ pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i
     Ok(found)
 }
 
-/// A file at one version, in the columns of [`Head`]; goes after `SELECT` and ends inside a `WHERE`.
+/// A file at one version, in the columns of [`Head`]. Goes after `SELECT` and ends inside a `WHERE`.
 const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.mode, v.blob_id \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
-/// What a file of a locked project held in the version with this id or number.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The state of a file of a locked project in the version with this id or number.
 pub async fn held_version(
     tx: &Tx,
     file: FileId,
@@ -562,27 +516,24 @@ pub async fn held_version(
     tx.row(sql).await?.as_ref().map(head).transpose()
 }
 
-/// What those files of a locked project that changed after a revision held at it; those that were not there at it are missing
-/// from the answer.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The states, at a revision, of the files of a locked project that changed after it. Files that did not exist at the
+/// revision are left out.
 pub async fn held(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<Head>> {
     let Some(project) = access::member(tx, project).await? else { return Ok(Vec::new()) };
     let held = held_of_each(tx, &[Held { project, after: at, until: i32::MAX, end: End::Start }]).await?;
     Ok(held.into_iter().map(|(_, head)| head).collect())
 }
 
-/// The files that changed after a revision and not after another, at one of the two.
+/// The files that changed in a range of revisions, at the start or the end of the range.
 #[derive(Clone, Copy)]
 pub struct Held<'t> {
     /// Their project.
     pub project: Member<'t>,
-    /// The earlier revision.
+    /// Start of the range, exclusive.
     pub after: i32,
-    /// The later one.
+    /// End of the range, inclusive.
     pub until: i32,
-    /// At which of them.
+    /// The end of the range at which the files are read.
     pub end: End,
 }
 
@@ -591,19 +542,17 @@ pub struct Held<'t> {
 pub enum End {
     /// The earlier revision.
     Start,
-    /// The later one.
+    /// The later revision.
     End,
 }
 
-/// What files held; each row with the place of what it answers. Files that were not there are missing from the answer.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The states of files, each with the index of its request. Files that did not exist are left out.
 pub async fn held_of_each(tx: &Tx, wanted: &[Held<'_>]) -> Result<Vec<(usize, Head)>> {
     let numbered: Vec<_> = wanted.iter().copied().enumerate().collect();
     let sql = union(&numbered, |sql, (index, Held { project, after, until, end })| {
-        // Versions are numbered without gaps, so the changes say which one it is, however many a file has: what it held at
-        // the earlier revision is the version before its first change, at the later that of its last.
+        // Versions are numbered without gaps, so the changes determine the version without reading the others: at the
+        // earlier revision it is the one before the file's first change, at the later revision the one of its last
+        // change.
         let version = if end == End::Start { "min(w.version) - 1" } else { "max(w.version)" };
         sql.push("SELECT ").push(&format!("{index} AS n, ")).push(HELD);
         sql.push("(v.file_id, v.version) IN (SELECT w.file_id, ").push(version);
@@ -616,9 +565,6 @@ pub async fn held_of_each(tx: &Tx, wanted: &[Held<'_>]) -> Result<Vec<(usize, He
 }
 
 /// The files of a locked project that changed after a revision.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<FileId>> {
     let mut sql = Sql::new("SELECT DISTINCT w.file_id FROM file_snapshots w WHERE w.project_id = ");
     sql.bind(project.0).push(" AND w.revision > ").bind(at);
@@ -626,19 +572,13 @@ pub async fn changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<Vec<F
 }
 
 /// Whether any file of a locked project has changed after a revision.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn has_changed_after(tx: &Tx, project: ProjectId, at: i32) -> Result<bool> {
     let mut sql = Sql::new("SELECT 1 AS n FROM file_snapshots w WHERE w.project_id = ");
     sql.bind(project.0).push(" AND w.revision > ").bind(at).push(" LIMIT 1");
     Ok(tx.row(sql).await?.is_some())
 }
 
-/// Path and hash of the live files of a locked project, folders left out.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Paths and hashes of the live files of a locked project, without folders.
 pub async fn manifest(tx: &Tx, project: ProjectId) -> Result<Vec<(String, Hash)>> {
     let mut sql = Sql::new(
         "SELECT f.file_path, f.hash FROM project_files f WHERE f.hash IS NOT NULL AND NOT f.is_deleted AND f.project_id = ",

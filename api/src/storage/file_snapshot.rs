@@ -1,4 +1,4 @@
-//! `file_snapshots` as versions of a file, and as the changes of a project.
+//! `file_snapshots` as versions of a file, and as changes of a project.
 
 use entity::project_files;
 use sea_orm::QueryResult;
@@ -20,7 +20,7 @@ use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 
-/// A version with its contents' hash and the event of its revision, which says who, when and for what.
+/// A version with the hash of its content, and the author, time and context of the event of its revision.
 const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
      v.path, v.mode, v.restored_version, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
@@ -59,7 +59,7 @@ async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<FileSnapshot>> {
     tx.rows(sql).await?.iter().map(version).collect()
 }
 
-/// The rows of a list that shows saves as one.
+/// The rows of a list with autosave coalescing.
 async fn joined(tx: &Tx, mut sql: Sql, join_saves_seconds: u32) -> Result<Vec<FileSnapshot>> {
     save::with_follows(&mut sql, tx, join_saves_seconds);
     let joined = |row| Ok(FileSnapshot { follows: get(row, "follows")?, ..version(row)? });
@@ -67,9 +67,6 @@ async fn joined(tx: &Tx, mut sql: Sql, join_saves_seconds: u32) -> Result<Vec<Fi
 }
 
 /// The versions among `ids` in the actor's projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<FileSnapshot>> {
     let mut sql = Sql::new(VERSIONS);
     sql.push("WHERE v.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -80,9 +77,6 @@ pub async fn versions_by_ids(tx: &Tx, ids: &[FileSnapshotId]) -> Result<Vec<File
 }
 
 /// The versions of files with these numbers.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn versions_by_numbers(tx: &Tx, keys: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<FileSnapshot>> {
     let mut sql = Sql::new(VERSIONS);
     sql.push("WHERE ").pairs("(v.file_id, v.version)", keys.iter().map(|(_, (file, version))| (file.0, *version)));
@@ -93,7 +87,7 @@ pub async fn versions_by_numbers(tx: &Tx, keys: &[(Member<'_>, (FileId, i32))]) 
 /// The versions of each file, newest first.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn versions_page(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
@@ -104,8 +98,9 @@ pub async fn versions_page(
         _ => None,
     };
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1;
-    // Versions are numbered without gaps, so a page is a range of numbers, and one join reads those of all files. The ranges
-    // are made first: row-level security lets no arithmetic on a row's columns choose what is read of an index.
+    // Versions are numbered without gaps, so a page is a range of numbers, and one join reads the ranges of all files.
+    // The ranges are computed first: with row-level security, an expression on a row's columns cannot become an index
+    // condition.
     let mut sql = Sql::new("WITH w AS MATERIALIZED (SELECT f.id, ");
     if page.from_end {
         let first = number(&page.before).unwrap_or(0).max(0).saturating_add(1);
@@ -125,16 +120,16 @@ pub async fn versions_page(
     Ok(super::group(versions(tx, sql).await?.into_iter().map(version_of_file).collect(), page))
 }
 
-/// A version with the file whose list it is in, and its place there.
+/// A version with the file whose list it is in, and its cursor.
 fn version_of_file(row: FileSnapshot) -> (Within<FileId>, Cursor, FileSnapshot) {
     let file = Within { project: row.project_id, id: row.file_id };
     (file, Cursor(vec![Key::Number(row.version.into())]), row)
 }
 
-/// A file in one of the actor's projects, and its versions as [`versions_page`] lists them.
+/// A file in one of the actor's projects, and its versions as [`versions_page`] returns them.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Option<(File, Slice<FileSnapshot>)>> {
     let door = |sql: &mut Sql| {
         door::columns::<project_files::Entity>(sql, "f", &[]);
@@ -155,10 +150,11 @@ pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Opti
     door::open(tx, door, row, List { order: NEWEST_VERSION_FIRST, page, select: &select, read: &read }).await
 }
 
-/// Those of [`versions_page`], up to a revision if one is given, that stay if saves so many seconds apart at most are shown as one.
+/// As [`versions_page`], optionally up to a revision, with autosaves coalesced that are at most this many seconds
+/// apart.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn joined_versions_page(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
@@ -176,10 +172,7 @@ pub async fn joined_versions_page(
     Ok(super::group(rows.into_iter().map(version_of_file).collect(), page))
 }
 
-/// How many versions [`joined_versions_page`] would list in all, of each file.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`joined_versions_page`], per file.
 pub async fn joined_versions_count(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
@@ -201,7 +194,7 @@ fn keep_changes(sql: &mut Sql, tx: &Tx, project: ProjectId, keep: &ChangeFilter)
     for (column, id) in [("session_id", keep.session_id.map(|id| id.0)), ("message_id", keep.message_id.map(|id| id.0))]
     {
         if let Some(id) = id {
-            // In the words of the partial indexes of project_events.
+            // The same condition as in the partial indexes of project_events.
             sql.push(" AND v.revision IN (SELECT w.revision FROM project_events w WHERE w.project_id = ")
                 .bind(project.0);
             sql.push(" AND w.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND w.")
@@ -232,7 +225,7 @@ fn keep_changes(sql: &mut Sql, tx: &Tx, project: ProjectId, keep: &ChangeFilter)
 /// The changes of each project, newest first (`file_change_history`).
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn changes_page(
     tx: &Tx,
     projects: &[Member<'_>],
@@ -251,10 +244,10 @@ fn place_of_change(row: &FileSnapshot) -> Cursor {
     Cursor(vec![Key::Number(row.revision.into()), Key::Id(row.id.0)])
 }
 
-/// A project of the actor's, and its changes as [`changes_page`] lists them where it shows every save.
+/// A project of the actor, and its changes as [`changes_page`] returns them without autosave coalescing.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn project_with_changes(
     tx: &Tx,
     project: ProjectId,
@@ -269,10 +262,7 @@ pub async fn project_with_changes(
     project::with_list(tx, project, List { order: NEWEST_CHANGE_FIRST, page, select: &select, read: &read }).await
 }
 
-/// How many changes [`changes_page`] would list in all, of each project.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`changes_page`], per project.
 pub async fn changes_count(tx: &Tx, projects: &[Member<'_>], keep: &ChangeFilter) -> Result<Vec<(ProjectId, i64)>> {
     let mut sql = Sql::new("");
     for (index, project) in projects.iter().enumerate() {
@@ -287,10 +277,7 @@ pub async fn changes_count(tx: &Tx, projects: &[Member<'_>], keep: &ChangeFilter
     Ok(tx.counts(sql).await?.into_iter().map(|(id, n)| (ProjectId(id), n)).collect())
 }
 
-/// The changes that these revisions made, in the order in which they were made.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The changes of these revisions, oldest first.
 pub async fn changes_of_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<FileSnapshot>> {
     let mut sql = Sql::new(VERSIONS);
     sql.push("WHERE ").pairs("(v.project_id, v.revision)", revisions.iter().copied());
@@ -298,10 +285,7 @@ pub async fn changes_of_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> R
     versions(tx, sql).await
 }
 
-/// The changes that were made for these messages, in the order in which they were made.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The changes that were made for these messages, oldest first.
 pub async fn changes_of_messages(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<FileSnapshot>> {
     let mut sql = Sql::new(VERSIONS);
     sql.push("WHERE e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND ");
@@ -310,11 +294,7 @@ pub async fn changes_of_messages(tx: &Tx, messages: &[(Member<'_>, MessageId)]) 
     versions(tx, sql).await
 }
 
-/// The last so many versions of files up to a number: each with the place of what it answers, oldest
-/// first.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The last versions of files up to a number, oldest first, each with the index of its request.
 pub async fn versions_until(
     tx: &Tx,
     wanted: &[(Member<'_>, (FileId, i32))],
@@ -333,22 +313,19 @@ pub async fn versions_until(
     tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, version(row)?))).collect()
 }
 
-/// A version of a file that was not only imported.
+/// A version of a file that has at least one version by an edit.
 pub struct EditedVersion {
     /// The file.
     pub file: FileId,
-    /// Where the version is.
+    /// The path of the version.
     pub path: FilePath,
     /// Whether an import wrote it: for a message that names a commit.
     pub is_imported: bool,
-    /// Whether the file goes with it.
+    /// Whether it is a deletion.
     pub is_deletion: bool,
 }
 
-/// All versions, oldest first, of the files that have one which no import wrote.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// All versions, oldest first, of the files that have at least one version not written by an import.
 pub async fn of_edited_files(tx: &Tx, project: Member<'_>) -> Result<Vec<EditedVersion>> {
     const IMPORTED: &str = "EXISTS (SELECT 1 FROM chat_messages m WHERE m.id = e.message_id \
         AND CAST(m.metadata AS text) LIKE '%\"commit\":%')";

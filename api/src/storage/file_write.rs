@@ -1,5 +1,5 @@
-//! Writing `project_files` and `file_snapshots`: all rows of a write, however many files it changes, in a fixed number of
-//! statements; on PostgreSQL in one call.
+//! Writes to `project_files` and `file_snapshots`. Writes all rows of a write in a fixed number of statements, whatever
+//! the number of files; on PostgreSQL in one call.
 
 use sea_orm::Value;
 use uuid::Uuid;
@@ -14,20 +14,17 @@ use crate::model::event::Event;
 use crate::model::file::{File, FileSnapshot, Hash};
 use crate::model::names::{ChangeType, FileType};
 
-/// What a write changes of a project's files.
+/// The changes of a project's files in one write.
 pub struct FileChanges {
     /// Contents that the project does not have yet.
     pub blobs: Vec<NewBlob>,
-    /// Each changed file as it is now, with its new version.
+    /// Each changed file in its new state, with its new version.
     pub files: Vec<(File, FileSnapshot)>,
     /// The snapshot of the message's checkpoint.
     pub follow: Option<Follow>,
 }
 
-/// Makes changes of files the next revision of their locked project.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Stores changes of files as the next revision of their locked project.
 pub async fn write(tx: &Tx, event: &Event, description: Option<String>, changes: FileChanges) -> Result<()> {
     blob::measure(tx, &changes.blobs);
     if tx.is_sqlite() {
@@ -37,9 +34,9 @@ pub async fn write(tx: &Tx, event: &Event, description: Option<String>, changes:
     Ok(())
 }
 
-/// The one call that does it on PostgreSQL.
+/// The call of the function that stores the changes on PostgreSQL.
 fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Sql {
-    /// An empty hash stands for none: an array here has no nulls.
+    /// An empty hash stands for no hash, since the array has no nulls.
     fn hash(hash: Option<&Hash>) -> Vec<u8> {
         hash.map(|hash| hash.to_vec()).unwrap_or_default()
     }
@@ -88,7 +85,7 @@ fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Sql
 async fn write_file(tx: &Tx, event: &Event, description: Option<String>, changes: FileChanges) -> Result<()> {
     let FileChanges { blobs, files, follow } = changes;
     blob::insert(tx, event.project_id, blobs).await?;
-    // A path is free for a new version once all that have to end have ended.
+    // End all old versions first: only then are their paths free for new ones.
     for sql in supersede(&files, event.revision) {
         tx.execute(sql).await?;
     }
@@ -121,8 +118,7 @@ fn counts(files: &[(File, FileSnapshot)]) -> Counts {
     counts
 }
 
-/// Ends the versions before these: by their numbers, since to look for those that are still open would be to read all versions of
-/// the files.
+/// Ends the previous versions. Selects them by number: selecting the open ones would read all versions of the files.
 fn supersede(files: &[(File, FileSnapshot)], revision: i32) -> Vec<Sql> {
     let before: Vec<_> =
         files.iter().filter(|(file, _)| file.version > 1).map(|(file, _)| (file.id.0, file.version - 1)).collect();
@@ -134,7 +130,7 @@ fn supersede(files: &[(File, FileSnapshot)], revision: i32) -> Vec<Sql> {
     before.chunks(ROWS_PER_STATEMENT).map(end).collect()
 }
 
-/// Makes files, or brings their present state up to date.
+/// Creates files, or updates their present state.
 fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
     const COLUMNS: [&str; 14] = [
         "id",
@@ -177,7 +173,7 @@ fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
     sql::insert("project_files", COLUMNS, rows, PRESENT)
 }
 
-/// Adds versions, whose contents are named by their hashes.
+/// Adds versions. They refer to their contents by hash.
 fn insert_versions(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
     files.chunks(ROWS_PER_STATEMENT).map(versions).collect()
 }

@@ -1,4 +1,4 @@
-//! Which JSON of the database cannot be decoded: it was written past the service.
+//! Finds JSON in the database that cannot be decoded, which the service did not write.
 
 use uuid::Uuid;
 
@@ -12,13 +12,13 @@ use crate::model::json::Json;
 /// Rows read at once.
 const BATCH: i64 = 500;
 
-/// Rows with JSON in them, in an order of which pages are read.
+/// Rows that contain JSON, in the order in which pages are read.
 struct Rows {
     noun: &'static str,
     from: &'static str,
-    /// Of one project, if it names one.
+    /// The column with the project, if there is one.
     project: Option<&'static str>,
-    /// A number and an id.
+    /// Columns with a number and an id, which order the rows.
     key: (&'static str, &'static str),
     columns: &'static [&'static str],
 }
@@ -91,10 +91,7 @@ const OF_USERS: Rows = Rows {
     columns: &["notification_preferences", "ui_preferences"],
 };
 
-/// What of a project's JSON cannot be decoded, in words; of the users' without one.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Describes the undecodable JSON of a project, or without a project of the users.
 pub async fn undecodable(operator: &Operator, project: Option<ProjectId>) -> Result<Vec<String>> {
     let Some(project) = project else { return read(operator, &OF_USERS, Uuid::nil()).await };
     let mut found = Vec::new();
@@ -121,7 +118,7 @@ async fn read(operator: &Operator, rows: &Rows, project: Uuid) -> Result<Vec<Str
         let page = operator.rows(sql).await?;
         for row in &page {
             let key = (row.try_get("", "key_number").map_err(fail)?, row.try_get("", "key_id").map_err(fail)?);
-            // An index that is damaged may answer with what was read already, for ever.
+            // A damaged index could return the same rows forever.
             if key <= after {
                 return Ok(found);
             }

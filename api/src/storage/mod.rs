@@ -1,4 +1,6 @@
-//! Rows. A file per noun; every function takes a [`db::Tx`], which knows its actor, and scopes by it. Only `operator` does not.
+//! Rows, one file per table or group of tables. Every function takes a [`db::Tx`], which knows its actor, and returns
+//! only rows that the actor can see; only `operator` reads everything. All functions fail with `Internal` if the
+//! database fails.
 
 pub mod access;
 pub mod agent_configuration;

@@ -1,4 +1,4 @@
-//! What kind of thing an id names.
+//! The kind of object that an id belongs to.
 
 use uuid::Uuid;
 
@@ -6,7 +6,7 @@ use super::db::{Tx, fail};
 use super::sql::Sql;
 use crate::model::error::Result;
 
-/// The kinds of things that have ids of their own (code changes share their version's).
+/// The kinds of objects with their own ids. Code changes share the ids of their versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A user.
@@ -38,10 +38,7 @@ const TABLES: [(Kind, &str); 8] = [
     (Kind::AgentConfiguration, "agent_configurations"),
 ];
 
-/// Finds what these ids name. This says nothing of what the actor may see: reading the thing does.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Finds the kinds of these ids. This does not check access; reading the object does.
 pub async fn kinds(tx: &Tx, ids: &[Uuid]) -> Result<Vec<(Uuid, Kind)>> {
     let mut sql = Sql::new("");
     for (index, (_, table)) in TABLES.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! What the operator's commands read: whole projects as their rows are, on nobody's behalf. Words and numbers come out as
-//! they are stored, since whether they are right is what `verify` asks.
+//! Reads for the operator's commands: the rows of whole projects, as system transactions. Texts and numbers are
+//! returned as stored, since `verify` checks whether they are valid.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,126 +13,112 @@ use super::sql::Sql;
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 
-/// A project's row, with what there is to count.
+/// A project's row, with the counts to check.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct StoredProject {
-    /// Its id.
     pub id: ProjectId,
-    /// Its owner.
     pub owner: UserId,
-    /// Its name.
     pub name: String,
-    /// Its newest revision.
     pub revision: i32,
-    /// The counts on its row: sessions, messages, files, changes.
+    /// The stored counts of sessions, messages, files and changes.
     pub counts: [i32; 4],
 }
 
 /// An entry of the log.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct StoredEvent {
-    /// Its revision.
     pub revision: i32,
-    /// Its kind.
     pub kind: String,
-    /// When.
     pub created_at: DateTime<Utc>,
 }
 
 /// A file's row.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct StoredFile {
-    /// Its id.
     pub id: Uuid,
-    /// Where it is.
     pub path: String,
-    /// The last segment of that.
+    /// The last segment of the path.
     pub name: String,
-    /// The rest of it.
+    /// The path without its last segment.
     pub parent: Option<String>,
     /// `file` or `folder`.
     pub file_type: String,
-    /// Size of its contents.
+    /// Size of the content in bytes.
     pub size: i32,
-    /// Its newest version.
+    /// Newest version.
     pub version: i32,
-    /// Hash of its contents.
+    /// SHA-256 of the content.
     pub hash: Option<Vec<u8>>,
-    /// Whether it is deleted.
     pub is_deleted: bool,
-    /// What it is to a file system.
+    /// File mode, as stored.
     pub mode: i16,
 }
 
 /// A version's row.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct StoredVersion {
-    /// Its id.
     pub id: Uuid,
-    /// Its file.
     pub file_id: Uuid,
-    /// The revision that made it.
     pub revision: i32,
     /// The revision that ended it.
     pub superseded: Option<i32>,
-    /// Its number.
     pub version: i32,
-    /// What the change did.
     pub change_type: String,
-    /// Where the file was.
     pub path: String,
-    /// Its contents.
+    /// The content.
     pub blob: Option<i64>,
-    /// What it is to a file system.
+    /// File mode, as stored.
     pub mode: i16,
 }
 
 /// A blob's row without its data.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct StoredBlob {
-    /// Its id.
     pub id: i64,
-    /// Hash of its bytes.
     pub sha256: Vec<u8>,
-    /// How many they are.
+    /// Size of the decoded bytes.
     pub size: i32,
-    /// How they are kept.
     pub encoding: i16,
-    /// How many deltas stand between it and its keyframe.
+    /// Number of deltas between it and its keyframe.
     pub depth: i16,
-    /// What a delta is based on.
+    /// The base of a delta.
     pub base: Option<i64>,
 }
 
 /// A snapshot's row.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct StoredSnapshot {
-    /// Its id.
     pub id: Uuid,
     /// The revision that it names.
     pub revision: i32,
     /// The revision that made it.
     pub created_revision: i32,
-    /// How many files it says it has.
+    /// The stored number of files.
     pub file_count: i32,
-    /// The hash over them.
+    /// The stored hash of its manifest.
     pub manifest: Vec<u8>,
 }
 
-/// A session's row, with how many messages it has.
+/// A session's row, with the counts to check.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct StoredSession {
-    /// Its id.
     pub id: Uuid,
-    /// How many messages it says it has.
+    /// The stored number of messages.
     pub message_count: i32,
-    /// How many it has.
+    /// The actual number of messages.
     pub messages: i64,
-    /// How many of those have no entry in the log that names them.
+    /// Number of messages without an entry in the log.
     pub unlogged: i64,
-    /// How many say that they are folded away, or not, against their folds.
+    /// Number of messages whose hidden state does not match `chat_folds`.
     pub misfolded: i64,
-    /// How many are checkpoints of the AI and have no snapshot.
+    /// Number of the AI's checkpoints without a snapshot.
     pub without_snapshot: i64,
 }
 
@@ -144,10 +130,7 @@ async fn list<T>(operator: &Operator, sql: Sql, read: impl Fn(&QueryResult) -> R
     operator.rows(sql).await?.iter().map(read).collect()
 }
 
-/// Every project, or the one named, whatever its status, oldest first.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// All projects of any status, or the given one, oldest first.
 pub async fn projects(operator: &Operator, only: Option<ProjectId>) -> Result<Vec<StoredProject>> {
     let mut sql = Sql::new(
         "SELECT id, user_id, name, revision, session_count, message_count, file_count, change_count FROM projects",
@@ -173,10 +156,7 @@ pub async fn projects(operator: &Operator, only: Option<ProjectId>) -> Result<Ve
     .await
 }
 
-/// A user's full name and e-mail, where there are such.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// A user's full name and e-mail, if known.
 pub async fn person(operator: &Operator, id: UserId) -> Result<(Option<String>, Option<String>)> {
     let mut sql = Sql::new("SELECT full_name, email FROM user_profiles WHERE id = ");
     sql.bind(id.0);
@@ -185,9 +165,6 @@ pub async fn person(operator: &Operator, id: UserId) -> Result<(Option<String>, 
 }
 
 /// Entries of a project's log after a revision, oldest first.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn events(operator: &Operator, project: ProjectId, after: i32, limit: i64) -> Result<Vec<StoredEvent>> {
     let mut sql = Sql::new("SELECT revision, kind, created_at FROM project_events WHERE project_id = ");
     sql.bind(project.0).push(" AND revision > ").bind(after).push(" ORDER BY revision LIMIT ").bind(limit);
@@ -201,10 +178,7 @@ pub async fn events(operator: &Operator, project: ProjectId, after: i32, limit: 
     .await
 }
 
-/// Every file of a project, deleted ones too.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// All files of a project, including deleted ones.
 pub async fn files(operator: &Operator, project: ProjectId) -> Result<Vec<StoredFile>> {
     let mut sql = Sql::new(
         "SELECT id, file_path, file_name, parent_path, file_type, size_bytes, version, hash, is_deleted, mode FROM project_files \
@@ -228,10 +202,7 @@ pub async fn files(operator: &Operator, project: ProjectId) -> Result<Vec<Stored
     .await
 }
 
-/// Versions of a project's files after one (named by revision and id), in the order of their revisions.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Versions of a project's files after one (given by revision and id), in the order of their revisions.
 pub async fn versions(
     operator: &Operator,
     project: ProjectId,
@@ -260,10 +231,7 @@ pub async fn versions(
     .await
 }
 
-/// Every blob of a project, without its data.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// All blobs of a project, without their data.
 pub async fn blobs(operator: &Operator, project: ProjectId) -> Result<Vec<StoredBlob>> {
     let mut sql = Sql::new("SELECT id, sha256, size, encoding, depth, base_id FROM blobs WHERE project_id = ");
     sql.bind(project.0).push(" ORDER BY id");
@@ -281,19 +249,13 @@ pub async fn blobs(operator: &Operator, project: ProjectId) -> Result<Vec<Stored
 }
 
 /// The data of these blobs.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn blob_data(operator: &Operator, ids: &[i64]) -> Result<Vec<(i64, Vec<u8>)>> {
     let mut sql = Sql::new("SELECT id, data FROM blobs WHERE id IN ");
     sql.list(ids.iter().copied());
     list(operator, sql, |row| Ok((get(row, "id")?, get(row, "data")?))).await
 }
 
-/// Every snapshot of a project, in the order of the revisions that they name.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// All snapshots of a project, in the order of the revisions that they name.
 pub async fn snapshots(operator: &Operator, project: ProjectId) -> Result<Vec<StoredSnapshot>> {
     let mut sql = Sql::new(
         "SELECT id, revision, created_revision, file_count, manifest_sha256 FROM project_snapshots WHERE project_id = ",
@@ -311,10 +273,7 @@ pub async fn snapshots(operator: &Operator, project: ProjectId) -> Result<Vec<St
     .await
 }
 
-/// Every session of a project, with its messages counted.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// All sessions of a project, with the actual counts of their messages.
 pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<StoredSession>> {
     let mut sql = Sql::new(
         "SELECT s.id, s.message_count, count(m.id) AS messages, \
@@ -342,8 +301,8 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
     .await
 }
 
-/// What must hold of a project's team, its agent configurations, its own fields and its folds, and no constraint of the
-/// database's says: of whom or what, what is wrong with it, and how such are found in the project `$`.
+/// Rules for a project's team, agent configurations, own fields and hidden messages that no database constraint
+/// enforces: the kind of object, the violation, and a query that finds the violations in the project `$`.
 const RULES: &[(&str, &str, &str)] = &[
     (
         "agent configuration",
@@ -355,14 +314,14 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
     (
         "agent configuration",
-        "has a version that no entry of the log made",
+        "has a version without an entry in the log",
         "SELECT DISTINCT v.configuration_id AS id FROM agent_configuration_versions v \
          LEFT JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
          AND e.kind = 'AGENT_CONFIGURATION_CHANGED' WHERE v.project_id = $ AND e.revision IS NULL",
     ),
     (
         "agent configuration",
-        "is not what its newest version says",
+        "differs from its newest version",
         "SELECT c.id AS id FROM agent_configurations c LEFT JOIN agent_configuration_versions v \
          ON v.configuration_id = c.id AND v.superseded_revision IS NULL WHERE c.project_id = $ \
          AND (v.version IS DISTINCT FROM c.version OR v.project_id <> c.project_id OR v.is_active <> c.is_active \
@@ -376,7 +335,7 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
     (
         "collaborator",
-        "has accepted before they were asked",
+        "has accepted before being invited",
         "SELECT k.user_id AS id FROM project_collaborators k WHERE k.project_id = $ AND k.accepted_at < k.invited_at",
     ),
     (
@@ -387,13 +346,13 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
     (
         "project",
-        "has fields that changed where no entry of the log changed them",
+        "has changes of its fields without an entry in the log",
         "SELECT DISTINCT v.project_id AS id FROM project_versions v LEFT JOIN project_events e ON e.project_id = v.project_id \
          AND e.revision = v.superseded_revision AND e.kind = 'PROJECT_UPDATED' WHERE v.project_id = $ AND e.revision IS NULL",
     ),
     (
         "message",
-        "is folded when it cannot be",
+        "is hidden at a revision where it cannot be",
         "SELECT DISTINCT f.message_id AS id FROM chat_folds f JOIN projects p ON p.id = f.project_id \
          JOIN chat_messages m ON m.id = f.message_id LEFT JOIN chat_folds g ON g.message_id = f.message_id \
          AND g.revision < f.revision AND (g.superseded_revision IS NULL OR g.superseded_revision > f.revision) \
@@ -402,20 +361,17 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// On PostgreSQL, row-level security takes a member's role from a table that follows the project and its collaborators.
+/// On PostgreSQL, row-level security reads a member's role from a table that follows the project and its collaborators.
 const MEMBERS_RULE: (&str, &str, &str) = (
     "member",
-    "has access that the project and its collaborators do not give, or not the access that they give",
+    "has access that differs from its role in the project",
     "SELECT coalesce(m.user_id, k.user_id) AS id FROM (SELECT m.user_id, m.role FROM project_members m WHERE m.project_id = $) m \
      FULL JOIN (SELECT p.user_id, 'owner' AS role FROM projects p WHERE p.id = $ UNION ALL \
      SELECT c.user_id, c.role FROM project_collaborators c JOIN projects p ON p.id = c.project_id AND p.user_id <> c.user_id \
      WHERE c.project_id = $ AND c.accepted_at IS NOT NULL) k ON k.user_id = m.user_id WHERE m.role IS DISTINCT FROM k.role",
 );
 
-/// Where a project is not as [`RULES`] say: of whom or what, its id, and what is wrong with it.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The violations of [`RULES`] in a project: kind of object, its id, and the violation.
 pub async fn breaches(operator: &Operator, project: ProjectId) -> Result<Vec<(&'static str, Uuid, &'static str)>> {
     let settings = super::agent_configuration::SETTINGS.split(", ");
     let differs: String = settings.map(|column| format!(" OR v.{column} IS DISTINCT FROM c.{column}")).collect();
@@ -434,33 +390,27 @@ pub async fn breaches(operator: &Operator, project: ProjectId) -> Result<Vec<(&'
     Ok(breaches)
 }
 
-/// The addresses that are asked into a project.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The e-mail addresses that are invited to a project.
 pub async fn addresses(operator: &Operator, project: ProjectId) -> Result<Vec<String>> {
     let mut sql = Sql::new("SELECT email FROM project_invitations WHERE project_id = ");
     sql.bind(project.0);
     list(operator, sql, |row| get(row, "email")).await
 }
 
-/// How far a project is, and who hears of it.
+/// A project's newest revision and its members.
 pub struct Head {
-    /// Its newest revision.
+    /// Newest revision.
     pub revision: i32,
-    /// When that was.
+    /// Time of the newest revision.
     pub at: DateTime<Utc>,
-    /// Who may hear of it.
+    /// The owner and the collaborators who have accepted.
     pub members: HashSet<UserId>,
 }
 
-/// The newest revision and the members of each of these projects that there is. What comes of it only says which logs to read
-/// again: that read is on behalf of somebody.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The newest revision and the members of each of these projects that exists. Callers use the result only to decide
+/// which logs to read again, on behalf of an actor.
 pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<ProjectId, Head>> {
-    /// PostgreSQL takes 65,535 values in a statement, SQLite half of that.
+    /// PostgreSQL allows 65,535 values in a statement, SQLite half as many.
     const AT_ONCE: usize = 10_000;
     let mut heads: HashMap<ProjectId, Head> = HashMap::with_capacity(projects.len());
     if !tx.is_sqlite() {
@@ -475,7 +425,7 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
             sql.push(" UNION ALL SELECT p.id, p.revision, p.last_activity_at, c.user_id FROM projects p JOIN project_collaborators c ");
             sql.push("ON c.project_id = p.id AND c.accepted_at IS NOT NULL WHERE p.id IN ").list(ids());
         } else {
-            // A server's login sees no project by itself.
+            // A server's login cannot see any project directly.
             sql.push("h.* FROM project_heads(ARRAY(SELECT p.id::uuid FROM (VALUES ");
             for (index, id) in ids().enumerate() {
                 sql.push(if index == 0 { "(" } else { ", (" }).bind(id).push(")");

@@ -1,4 +1,5 @@
-//! `presences`: the users who listen at each server of one PostgreSQL. A SQLite file has one server, and no such table.
+//! `presences`: the users who are present on each server of a PostgreSQL database. A SQLite file has only one server,
+//! and no such table.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -10,10 +11,7 @@ use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::presence::{Person, Presence};
 
-/// The users who listen to these projects, at all servers.
-///
-/// # Errors
-/// As the database.
+/// The users who are present in these projects, on all servers.
 pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Presence>> {
     if tx.is_sqlite() {
         return Ok(Vec::new());
@@ -33,11 +31,8 @@ pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<Vec<Presenc
     tx.rows(sql).await?.iter().map(presence).collect()
 }
 
-/// Replaces what a server wrote before, and removes what was not written again since `stale`. The server writes it and no
-/// caller. Does nothing on SQLite.
-///
-/// # Errors
-/// As the database.
+/// Replaces the entries of a server, and removes entries that were not renewed since `stale`. Servers write them, not
+/// callers. Does nothing on SQLite.
 pub async fn keep(
     db: &Db,
     server: Uuid,

@@ -12,7 +12,7 @@ use crate::model::ids::UserId;
 use crate::model::json::Json;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
 
-/// What of a profile is read.
+/// The columns of a profile that are read.
 #[derive(FromQueryResult)]
 struct Row {
     id: Uuid,
@@ -36,16 +36,14 @@ impl From<Row> for Profile {
     }
 }
 
-/// The columns of a profile. Under row-level security nobody may read the column of the e-mails; one's own comes by a function.
+/// The columns of a profile. Row-level security hides the e-mail column from everyone; a function returns the caller's
+/// own.
 fn columns(sql: &mut Sql, tx: &Tx) {
     sql.push("id, full_name, avatar_url, created_at, updated_at, CASE WHEN id = ").bind(tx.me());
     sql.push(if tx.is_sqlite() { " THEN email END AS email" } else { " THEN my_email() END AS email" });
 }
 
-/// Makes the actor's profile and preferences of their token's claims where there are none.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Creates the actor's profile and preferences from the token's claims, if they do not exist.
 pub async fn ensure(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     let claims = &tx.actor.claims;
     const PROFILE: &str = "INSERT INTO user_profiles (id, email, full_name, avatar_url, claims_at, created_at, updated_at) \
@@ -79,11 +77,8 @@ fn issued_at(tx: &Tx) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(tx.actor.claims.issued_at?, 0)
 }
 
-/// Makes the actor's profile say what their token says, except what they have set themselves. A token that was made before the
-/// one that it follows changes nothing, and what a token does not say stays.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Updates the actor's profile from the token, except the fields that they have set themselves. Ignores a token older
+/// than the one used last. Fields that the token lacks are unchanged.
 pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     const FOLLOW: &str = "UPDATE user_profiles SET email = coalesce($1, email), claims_at = coalesce($4, claims_at), \
         full_name = CASE WHEN own_full_name THEN full_name WHEN $2 IS NOT NULL THEN $2 \
@@ -109,11 +104,8 @@ pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     Ok(())
 }
 
-/// The profiles among `ids` that the actor may see: their own, and those, without their e-mails, of everybody with whom they
+/// The profiles among `ids` that the actor can see: their own, and without e-mail those of everyone with whom they
 /// share a project.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
     let mut sql = Sql::new("SELECT ");
     columns(&mut sql, tx);
@@ -121,8 +113,7 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
         .list(ids.iter().map(|id| id.0))
         .push(" AND (u.id = ")
         .bind(tx.me());
-    // Owners, collaborators who may not have accepted yet, and authors: somebody who wrote in a shared project and left it
-    // since is still the author of what they wrote.
+    // Owners, collaborators (including invited ones), and authors: a former member is still the author of their work.
     for (table, project) in [
         ("projects", "id"),
         ("project_collaborators", "project_id"),
@@ -137,10 +128,7 @@ pub async fn by_ids(tx: &Tx, ids: &[UserId]) -> Result<Vec<Profile>> {
     Ok(rows.into_iter().map(Profile::from).collect())
 }
 
-/// The actor's preferences; `None` where they have no profile.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The actor's preferences; `None` if they have no profile.
 pub async fn preferences(tx: &Tx) -> Result<Option<Preferences>> {
     let mut sql = Sql::new("SELECT * FROM user_preferences WHERE user_id = ");
     sql.bind(tx.me());
@@ -158,10 +146,10 @@ async fn one_preferences(tx: &Tx, sql: Sql) -> Result<Option<Preferences>> {
     }))
 }
 
-/// Changes the actor's own profile.
+/// Changes the actor's profile.
 ///
 /// # Errors
-/// `Internal` where the database fails or the actor has no profile.
+/// `Internal` if the actor has no profile.
 pub async fn update(tx: &Tx, changes: ProfileChanges, now: DateTime<Utc>) -> Result<Profile> {
     let mut sql = Sql::new("UPDATE user_profiles SET updated_at = ");
     sql.bind(now);
@@ -178,10 +166,10 @@ pub async fn update(tx: &Tx, changes: ProfileChanges, now: DateTime<Utc>) -> Res
     Ok(row.into())
 }
 
-/// Changes the actor's own preferences.
+/// Changes the actor's preferences.
 ///
 /// # Errors
-/// `Internal` where the database fails or the actor has no profile.
+/// `Internal` if the actor has no profile.
 pub async fn update_preferences(tx: &Tx, changes: PreferenceChanges, now: DateTime<Utc>) -> Result<Preferences> {
     let mut sql = Sql::new("UPDATE user_preferences SET updated_at = ");
     sql.bind(now);

@@ -1,4 +1,4 @@
-//! `projects`: who is a member, and the overview.
+//! `projects`: membership, and the overview.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,10 +33,10 @@ fn viewer_role(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
 }
 
-/// A project of the actor's with one of its lists, by one statement. Its prompt and its configuration are left out.
+/// A project of the actor with one of its lists, in one statement. The project's prompt and configuration are left out.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub(super) async fn with_list<T>(tx: &Tx, id: ProjectId, list: List<'_, T>) -> Result<Option<(Project, Slice<T>)>> {
     let left_out = [(projects::Column::InitialPrompt, LeftOut::Text), (projects::Column::Config, LeftOut::Json)];
     let door = |sql: &mut Sql| {
@@ -83,9 +83,6 @@ pub(super) fn role(text: &str) -> Result<ProjectRole> {
 }
 
 /// The projects among `ids` of which the actor is a member.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_ids(tx: &Tx, ids: &[ProjectId]) -> Result<Vec<Project>> {
     let mut sql = Sql::new("SELECT ");
     columns(&mut sql, tx.me()).push(" FROM projects p WHERE p.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -116,10 +113,10 @@ fn filter(sql: &mut Sql, me: Me, filter: &ProjectFilter) {
     }
 }
 
-/// The actor's projects, own and shared.
+/// The actor's own and shared projects.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn page(
     tx: &Tx,
     keep: &ProjectFilter,
@@ -128,7 +125,7 @@ pub async fn page(
     page: &Page,
 ) -> Result<Slice<Project>> {
     let columns_of_order: &[(&str, KeyKind)] = match field {
-        // By the characters' codes on both databases; a collation on the column would also narrow what a search ignores.
+        // Sorts by code points on both databases. A collation on the column would also change how the search compares.
         ProjectOrderField::Name if tx.is_sqlite() => &[("p.name", KeyKind::Text), ("p.id", KeyKind::Id)],
         ProjectOrderField::Name => &[("p.name COLLATE \"C\"", KeyKind::Text), ("p.id", KeyKind::Id)],
         ProjectOrderField::CreatedAt => &[("p.created_at", KeyKind::Time), ("p.id", KeyKind::Id)],
@@ -155,10 +152,7 @@ pub async fn page(
     Ok(Slice::cut(rows.collect(), page))
 }
 
-/// How many projects [`page`] would list in all.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Total length of the list of [`page`].
 pub async fn count(tx: &Tx, keep: &ProjectFilter) -> Result<i64> {
     let mut sql = Sql::new("SELECT count(*) AS n");
     filter(&mut sql, tx.me(), keep);
@@ -166,9 +160,6 @@ pub async fn count(tx: &Tx, keep: &ProjectFilter) -> Result<i64> {
 }
 
 /// The sums over the actor's own projects (`user_activity_summary`).
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
     let mut sql = Sql::new("SELECT * FROM user_activity_summary WHERE user_id = ");
     sql.bind(tx.me());
@@ -183,10 +174,8 @@ pub async fn activity_summary(tx: &Tx) -> Result<ActivitySummary> {
     }))
 }
 
-/// Who may read a project of the actor's: its owner and the collaborators who accepted. Nobody, where the actor may not.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The members of a project of the actor: its owner and the collaborators who have accepted. Empty if the actor is not
+/// a member.
 pub async fn members(tx: &Tx, id: ProjectId) -> Result<HashSet<UserId>> {
     let mut sql = Sql::new("SELECT p.user_id AS id FROM projects p WHERE p.id = ");
     sql.bind(id.0).push(" AND ");
@@ -201,17 +190,14 @@ pub async fn members(tx: &Tx, id: ProjectId) -> Result<HashSet<UserId>> {
     rows.iter().map(|row| Ok(UserId(row.try_get("", "id").map_err(fail)?))).collect()
 }
 
-/// The totals of a project as of a revision: counted, unlike those of the present.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The totals of a project as of a revision. Unlike the present totals, they are counted.
 pub async fn stats(tx: &Tx, project: Member<'_>, as_of: AsOf) -> Result<Stats> {
     let mut sql = Sql::new("SELECT ");
     for (name, table, also) in [
         ("sessions", "chat_sessions", ""),
         ("messages", "chat_messages", ""),
         ("changes", "file_snapshots", ""),
-        // Every version of a file says what it was then; folders have no contents.
+        // Each version has the file's content at that time; folders have no content.
         (
             "files",
             "file_snapshots",
@@ -246,10 +232,7 @@ pub async fn stats(tx: &Tx, project: Member<'_>, as_of: AsOf) -> Result<Stats> {
     })
 }
 
-/// Makes a project of the actor's, at revision 1, with its event.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Creates a project of the actor at revision 1, with its event.
 pub async fn create(tx: &Tx, new: NewProject, event: &Event) -> Result<Project> {
     let (id, now) = (event.project_id, event.created_at);
     let own: [Value; 6] = [
@@ -293,7 +276,7 @@ pub async fn create(tx: &Tx, new: NewProject, event: &Event) -> Result<Project> 
     })
 }
 
-/// Adds the role of `me` in a project of `projects`; null where they have none.
+/// Adds the role of `me` in a project of `projects`; null if they have none.
 pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("CASE WHEN projects.user_id = ").bind(me);
     sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
@@ -301,9 +284,6 @@ pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
 }
 
 /// Gives a locked project another owner.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn set_owner(tx: &Tx, id: ProjectId, owner: UserId) -> Result<()> {
     let mut sql = Sql::new("UPDATE projects SET user_id = ");
     sql.bind(owner.0).push(" WHERE id = ").bind(id.0);
@@ -311,10 +291,7 @@ pub async fn set_owner(tx: &Tx, id: ProjectId, owner: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Which project of the actor's this is; `None` where they are no member.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The project of a target; `None` if the actor is not a member.
 pub async fn of(tx: &Tx, target: Target) -> Result<Option<ProjectId>> {
     let mut sql = Sql::new("SELECT p.id FROM projects p WHERE p.id = ");
     target.project(&mut sql).push(" AND ");
@@ -323,10 +300,7 @@ pub async fn of(tx: &Tx, target: Target) -> Result<Option<ProjectId>> {
     row.map(|row| Ok(ProjectId(row.try_get("", "id").map_err(fail)?))).transpose()
 }
 
-/// Keeps what a locked project's own fields are, before a revision changes them.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Stores the present fields of a locked project before a revision changes them.
 pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
     const KEEP: &str = "INSERT INTO project_versions (project_id, superseded_revision, name, description, initial_prompt, config, status, updated_at) \
          SELECT id, $2, name, description, initial_prompt, config, status, updated_at FROM projects WHERE id = $1";
@@ -334,10 +308,7 @@ pub async fn supersede(tx: &Tx, id: ProjectId, revision: i32) -> Result<()> {
     Ok(())
 }
 
-/// Projects as of moments: their own fields as they were then.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Projects as of moments, with the fields that they had then.
 pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Project, AsOf)>) -> Result<Vec<Project>> {
     let numbered: Vec<(usize, Member<'_>, AsOf)> =
         wanted.iter().enumerate().map(|(index, (member, _, as_of))| (index, *member, *as_of)).collect();
@@ -362,11 +333,8 @@ pub async fn as_of(tx: &Tx, wanted: Vec<(Member<'_>, Project, AsOf)>) -> Result<
     (0..).zip(wanted).map(past).collect()
 }
 
-/// A project's own fields before a revision changed them, and after; `None` where no such change is kept. `present` is a locked
-/// project as it is now.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// A project's fields before and after a revision changed them; `None` if no such change is stored. `present` is a
+/// locked project as it is now.
 pub async fn changed_at(tx: &Tx, present: &Project, revision: i32) -> Result<Option<(Project, Project)>> {
     let mut sql = Sql::new("SELECT v.* FROM project_versions v WHERE v.project_id = ");
     sql.bind(present.id.0).push(" AND v.superseded_revision >= ").bind(revision);
@@ -382,7 +350,7 @@ pub async fn changed_at(tx: &Tx, present: &Project, revision: i32) -> Result<Opt
     Ok(Some((before, after)))
 }
 
-/// A project with its own fields as they were.
+/// A project with fields of an earlier state.
 fn with_fields(project: Project, then: project_versions::Model) -> Result<Project> {
     Ok(Project {
         name: then.name,
@@ -395,10 +363,7 @@ fn with_fields(project: Project, then: project_versions::Model) -> Result<Projec
     })
 }
 
-/// Changes a locked project's own fields.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// Changes the fields of a locked project.
 pub async fn update(tx: &Tx, id: ProjectId, changes: ProjectChanges, now: DateTime<Utc>) -> Result<()> {
     let mut sql = Sql::new("UPDATE projects SET updated_at = ");
     sql.bind(now);
@@ -422,13 +387,13 @@ pub async fn update(tx: &Tx, id: ProjectId, changes: ProjectChanges, now: DateTi
     Ok(())
 }
 
-/// Notes that the actor opened a project. No revision: nobody else's view of the project changes.
+/// Records that the actor opened a project. This is not a revision, since it changes only the actor's own view.
 ///
 /// # Errors
-/// `NotFound` where the actor is no member.
+/// `NotFound` if the actor is not a member.
 pub async fn touch(tx: &Tx, id: ProjectId, now: DateTime<Utc>) -> Result<()> {
     if !tx.is_sqlite() {
-        // Row-level security lets viewers update no project; this they may.
+        // Viewers can do this, although row-level security does not let them update a project.
         let mut sql = Sql::new("SELECT count(*) FILTER (WHERE touch_project(p.id, ");
         sql.bind(now).push(")) AS n FROM projects p WHERE p.id = ").bind(id.0).push(" AND ");
         is_member(&mut sql, "p.id", tx.me());

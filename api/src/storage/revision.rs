@@ -1,5 +1,5 @@
-//! What every write begins and ends with: the project's lock, and its next revision with the one event of it. On PostgreSQL both
-//! are functions that hold the rule themselves (`migration/src/sql/postgres/writes.sql`).
+//! The start and the end of every write: the project's lock, and its next revision with one event. On PostgreSQL both
+//! are functions that enforce this (`migration/src/sql/postgres/writes.sql`).
 
 use chrono::{DateTime, Utc};
 use sea_orm::{QueryResult, Value};
@@ -19,7 +19,7 @@ use crate::model::event::Event;
 use crate::model::ids::{AgentConfigurationId, FileId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
 use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 
-/// Names the project that a write is for.
+/// Identifies the project of a write.
 #[derive(Clone, Copy)]
 pub enum Target {
     /// By its id.
@@ -32,12 +32,12 @@ pub enum Target {
     Snapshot(ProjectSnapshotId),
     /// By one of its agent configurations.
     AgentConfiguration(AgentConfigurationId),
-    /// By a message that is being written in one of its sessions.
+    /// By one of its streaming messages.
     StreamingMessage(MessageId),
 }
 
 impl Target {
-    /// What it is, as `lock_project` names it, with its id and its table.
+    /// The kind for `lock_project`, with the id and the table.
     fn named(self) -> (&'static str, Uuid, &'static str) {
         match self {
             Self::Project(id) => ("project", id.0, "projects"),
@@ -49,7 +49,7 @@ impl Target {
         }
     }
 
-    /// The id by which it names the project.
+    /// The id of the target.
     pub fn id(self) -> Uuid {
         self.named().1
     }
@@ -63,14 +63,14 @@ impl Target {
     }
 }
 
-/// What a project is locked for.
+/// The purpose of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To write in it. Viewers get their role back without a lock.
+    /// A write. For viewers, the role is returned without a lock.
     Write,
-    /// To change the team, which members who only read may do for themselves.
+    /// A change of the team; members who can only read can also do some of these.
     Team,
-    /// To answer an invitation.
+    /// An answer to an invitation.
     Invited,
 }
 
@@ -89,32 +89,29 @@ impl Purpose {
 pub struct Named {
     /// The session.
     pub session: Option<SessionId>,
-    /// The message, which names its session too.
+    /// The message, which also determines its session.
     pub message: Option<MessageId>,
 }
 
 /// A project that this transaction has locked.
+#[expect(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct Locked {
     /// The project.
     pub id: ProjectId,
-    /// The revision that this write is.
+    /// The revision of this write.
     pub revision: i32,
-    /// What the actor may do here.
+    /// The actor's role.
     pub role: ProjectRole,
-    /// What has become of the project.
     pub status: ProjectStatus,
-    /// The time of the revision: never before that of the one before, whatever the clock does.
+    /// The time of the revision. Never before the time of the previous revision, even if the clock goes back.
     pub at: DateTime<Utc>,
     /// The session and message that the write names; `None` if the project has no such session.
     pub conversation: Option<Conversation>,
 }
 
-/// Begins a transaction that writes in a project, with the project's lock until it ends: every such write begins so. `None` if
-/// the actor has no part in it. On PostgreSQL it is one round trip.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Begins a write: locks the project until the transaction ends. `None` if the actor has no access. On PostgreSQL this
+/// takes one round trip.
 pub async fn begin(
     db: &Db,
     (actor, size): (&Actor, Size),
@@ -129,7 +126,7 @@ pub async fn begin(
         return match lock_file(&tx, target, purpose, named, now).await? {
             Some(locked) => Ok(Some(opened(tx, locked, purpose))),
             None => {
-                // Whoever reads next sees what was found here.
+                // The next transaction must see the state that was found here.
                 tx.rollback().await?;
                 Ok(None)
             }
@@ -150,7 +147,7 @@ pub async fn begin(
     Ok(locked.map(|locked| opened(tx, locked, purpose)))
 }
 
-/// The lock proves that the actor is a member, unless they took it to answer an invitation: then they are none yet.
+/// The lock proves membership, except for an answer to an invitation: then the actor is not a member yet.
 fn opened(tx: Tx, locked: Locked, purpose: Purpose) -> (Tx, Locked) {
     if purpose != Purpose::Invited {
         access::opened(&tx, [locked.id]);
@@ -158,7 +155,7 @@ fn opened(tx: Tx, locked: Locked, purpose: Purpose) -> (Tx, Locked) {
     (tx, locked)
 }
 
-/// The same on SQLite, where the transaction itself is the lock.
+/// The same on SQLite, where the transaction is the lock.
 async fn lock_file(
     tx: &Tx,
     target: Target,
@@ -217,7 +214,7 @@ fn locked(row: &QueryResult) -> Result<Locked> {
     })
 }
 
-/// What a revision adds to its project's counts.
+/// What a revision adds to the project's counts.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) sessions: i32,
@@ -226,11 +223,8 @@ pub(super) struct Counts {
     pub(super) changes: i32,
 }
 
-/// Makes an event the next revision of a locked project. Messages and changes of files have functions of their own, which do this
-/// with the rest.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Records an event as the next revision of a locked project. Messages and changes of files have functions of their
+/// own, which also store the rest.
 pub async fn record(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
     if tx.is_sqlite() {
         let sessions = i32::from(event.kind == EventKind::SessionStarted);
@@ -240,7 +234,7 @@ pub async fn record(tx: &Tx, event: &Event, description: Option<String>) -> Resu
     Ok(())
 }
 
-/// The first parameters of the functions that record a revision of any kind.
+/// The common first parameters of the functions that record a revision.
 pub(super) fn of(event: &Event, description: Option<String>) -> [Value; 7] {
     [
         event.project_id.0.into(),
@@ -253,7 +247,7 @@ pub(super) fn of(event: &Event, description: Option<String>) -> [Value; 7] {
     ]
 }
 
-/// Raises a project's revision and appends its one event. On PostgreSQL a function does it.
+/// Increments a project's revision and appends its event. On PostgreSQL a function does this.
 pub(super) async fn take(tx: &Tx, event: &Event, description: Option<String>, counts: Counts) -> Result<()> {
     const PROJECT: &str = "UPDATE projects SET revision = $1, last_activity_at = $2, session_count = session_count + $3, \
         last_session_at = CASE $3 WHEN 0 THEN last_session_at ELSE $2 END, message_count = message_count + $4, \
@@ -271,7 +265,7 @@ pub(super) async fn take(tx: &Tx, event: &Event, description: Option<String>, co
     append(tx, event, description).await
 }
 
-/// Appends the event of a revision that the project's row has already.
+/// Appends the event of a revision that the project's row already has.
 pub(super) async fn append(tx: &Tx, event: &Event, description: Option<String>) -> Result<()> {
     const EVENT: &str = "INSERT INTO project_events (project_id, revision, created_at, kind, session_id, message_id, description, \
         actor_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";

@@ -1,16 +1,17 @@
-//! Saves that lists show as one: versions of a file that its writer saved shortly after one another. All of them stay versions;
-//! of such a run a list has the last row alone, which follows the version before the run.
+//! Autosave coalescing: lists show a run of a file's versions, saved shortly after one another by the same user, as its
+//! last row. The base version of that row is the version before the run. All versions are kept.
 
 use std::fmt::Write as _;
 
 use super::db::Tx;
 use super::sql::Sql;
 
-/// The condition that a version, `v` with its event `e`, was saved over shortly afterwards: an edit outside of any conversation
-/// and without a description, by somebody whose next version of the file is another such, so many seconds later at most.
+/// The condition that a version `v` with its event `e` is coalesced into the next version: both are edits outside
+/// sessions, without a description and by the same user, at most `seconds` apart.
 fn saved_over(tx: &Tx, v: &str, e: &str, seconds: u32, until: Option<i32>) -> String {
     let limit = if tx.is_sqlite() {
-        // Times are text there. Whole seconds are added to whole seconds: SQLite would round the rest to milliseconds.
+        // SQLite stores times as text. Only the whole seconds are added, since SQLite would round fractions to
+        // milliseconds.
         format!(
             "strftime('%Y-%m-%dT%H:%M:%S', substr({e}.created_at, 1, 19), '+{seconds} seconds') || substr({e}.created_at, 20)"
         )
@@ -33,19 +34,19 @@ fn saved_over(tx: &Tx, v: &str, e: &str, seconds: u32, until: Option<i32>) -> St
     condition
 }
 
-/// Adds ` AND …` so that of `v`, versions with their events `e`, those are left out that were saved over shortly afterwards, as
-/// far as was known at a revision. With 0 seconds every save stays.
+/// Adds ` AND …` that excludes coalesced versions `v` with events `e`, as known at a revision. With 0 seconds nothing
+/// is coalesced.
 pub(super) fn keep_last(sql: &mut Sql, tx: &Tx, seconds: u32, until: Option<i32>) {
     if seconds > 0 {
         sql.push(" AND NOT (").push(&saved_over(tx, "v", "e", seconds, until)).push(")");
     }
 }
 
-/// Adds to the rows of a list that went through [`keep_last`] the column `follows`: the version of the file that the list has
-/// next, 0 where there is none.
+/// Adds the column `follows` to the rows of a list with [`keep_last`]: the base version of a row, 0 if there is none.
 pub(super) fn with_follows(sql: &mut Sql, tx: &Tx, seconds: u32) {
     if seconds > 0 {
-        // What is between the two is older than the row, so `until` makes no difference. The walk ends at the first that stays.
+        // Versions between the two are older than the row, so `until` makes no difference. Stops at the first version
+        // that is not coalesced.
         let saved_over = saved_over(tx, "u", "f", seconds, None);
         sql.around(
             &format!(

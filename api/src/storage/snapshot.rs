@@ -15,8 +15,8 @@ use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges, SnapshotFilter, automatic_name, first_line};
 
-/// A snapshot with the event of the revision that made it, which says who, when and for what; the checkpoint of an imported
-/// commit with the beginning of its message.
+/// A snapshot with the author, time and context of the event that made it; for an imported commit, with the start of
+/// its message.
 const COLUMNS: &str = "s.*, e.created_at, e.actor_id, e.session_id, e.message_id, \
      e.kind = 'MESSAGE_ADDED' AS is_automatic, CASE WHEN e.kind = 'MESSAGE_ADDED' THEN (SELECT substr(m.content, 1, 1000) \
      FROM chat_messages m WHERE m.id = e.message_id AND CAST(m.metadata AS text) LIKE '%\"commit\":%') END AS committed";
@@ -54,7 +54,7 @@ fn snapshot(row: &QueryResult) -> Result<ProjectSnapshot> {
 
 /// A stored SHA-256.
 pub(super) fn hash(bytes: Vec<u8>) -> Result<Hash> {
-    Hash::try_from(bytes).map_err(|_| Error::internal("the database holds a hash of a wrong length"))
+    Hash::try_from(bytes).map_err(|_| Error::internal("a stored hash has a wrong length"))
 }
 
 fn select() -> Sql {
@@ -64,9 +64,6 @@ fn select() -> Sql {
 }
 
 /// The snapshots among `ids` in the actor's projects that are not deleted.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSnapshot>> {
     let mut sql = select();
     sql.push("s.id IN ").list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -77,19 +74,14 @@ pub async fn by_ids(tx: &Tx, ids: &[ProjectSnapshotId]) -> Result<Vec<ProjectSna
 }
 
 /// The snapshots that these revisions made, unless they are deleted.
-///
-/// # Errors
-/// `Internal` where the database fails.
 pub async fn by_created_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<ProjectSnapshot>> {
     let mut sql = select();
     sql.pairs("(s.project_id, s.created_revision)", revisions.iter().copied());
     tx.rows(sql).await?.iter().map(snapshot).collect()
 }
 
-/// The snapshots that these revisions made, renamed or deleted. A deleted one belongs to the revision that deleted it alone.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// The snapshots that these revisions created, renamed or deleted. A deleted snapshot is returned only for the revision
+/// that deleted it.
 pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Vec<(i32, ProjectSnapshot)>> {
     let mut sql = Sql::new("SELECT c.event_revision, ");
     sql.push(COLUMNS).push(" FROM (SELECT n.id, n.created_revision AS event_revision FROM project_snapshots n WHERE ");
@@ -104,7 +96,7 @@ pub async fn by_revisions(tx: &Tx, revisions: &[(Member<'_>, i32)]) -> Result<Ve
     rows.iter().map(|row| Ok((row.try_get("", "event_revision").map_err(fail)?, snapshot(row)?))).collect()
 }
 
-/// The name as a reader sees it.
+/// The displayed name.
 fn shown_name(tx: &Tx) -> String {
     let (automatic, find) = match tx.is_sqlite() {
         true => ("strftime('Auto-snapshot: %Y-%m-%d %H:%M', e.created_at)", "instr"),
@@ -138,7 +130,7 @@ fn keep(tx: &Tx, sql: &mut Sql, filter: &SnapshotFilter) {
 /// The snapshots of each project, newest first.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn page(
     tx: &Tx,
     projects: &[Member<'_>],
@@ -157,10 +149,10 @@ pub async fn page(
     Ok(super::group(rows.collect::<Result<_>>()?, page))
 }
 
-/// A project of the actor's, and its snapshots as [`page`] lists them.
+/// A project of the actor, and its snapshots as [`page`] returns them.
 ///
 /// # Errors
-/// `BadInput` for a cursor of another list; `Internal` where the database fails.
+/// `BadInput` for a cursor of another list.
 pub async fn project_with_page(
     tx: &Tx,
     project: ProjectId,
@@ -178,10 +170,7 @@ pub async fn project_with_page(
     project::with_list(tx, project, List { order: NEWEST_FIRST, page, select: &select, read: &read }).await
 }
 
-/// How many snapshots each project has.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The number of snapshots per project.
 pub async fn count(tx: &Tx, projects: &[Member<'_>], filter: &SnapshotFilter) -> Result<Vec<(ProjectId, i64)>> {
     let mut sql = Sql::new("SELECT s.project_id AS parent, count(*) AS n");
     sql.push(FROM).push(NOT_DELETED).push("s.project_id IN ").list(projects.iter().copied());
@@ -191,9 +180,6 @@ pub async fn count(tx: &Tx, projects: &[Member<'_>], filter: &SnapshotFilter) ->
 }
 
 /// Renames a snapshot of a locked project.
-///
-/// # Errors
-/// `Internal` if the database fails.
 pub async fn rename(tx: &Tx, id: ProjectSnapshotId, changes: SnapshotChanges) -> Result<()> {
     for (column, value) in [("name", changes.name), ("description", changes.description)] {
         if let Some(value) = value {
@@ -205,30 +191,21 @@ pub async fn rename(tx: &Tx, id: ProjectSnapshotId, changes: SnapshotChanges) ->
     Ok(())
 }
 
-/// Deletes a snapshot of a locked project. The revision that it names stays.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Deletes a snapshot of a locked project. Its revision is kept.
 pub async fn delete(tx: &Tx, id: ProjectSnapshotId, revision: i32) -> Result<()> {
     const DELETE: &str = "UPDATE project_snapshots SET deleted_revision = $2 WHERE id = $1";
     tx.execute(Sql::with(DELETE, [id.0.into(), revision.into()])).await?;
     Ok(())
 }
 
-/// Notes which snapshot the newest revision of a locked project has renamed or deleted.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Records the snapshot that the newest revision of a locked project has renamed or deleted.
 pub async fn note_change(tx: &Tx, project: ProjectId, revision: i32, id: ProjectSnapshotId) -> Result<()> {
     const NOTE: &str = "INSERT INTO project_snapshot_changes (project_id, revision, snapshot_id) VALUES ($1, $2, $3)";
     tx.execute(Sql::with(NOTE, [project.0.into(), revision.into(), id.0.into()])).await?;
     Ok(())
 }
 
-/// Adds a snapshot. Its event is the caller's to append.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Adds a snapshot. The caller appends its event.
 pub async fn insert(tx: &Tx, new: &ProjectSnapshot) -> Result<()> {
     const INSERT: &str = "INSERT INTO project_snapshots (id, project_id, revision, created_revision, file_count, manifest_sha256, \
         name, description) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -246,18 +223,18 @@ pub async fn insert(tx: &Tx, new: &ProjectSnapshot) -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint's snapshot with what was written for its message, which it follows.
+/// The new state of a checkpoint's snapshot, which includes later writes for the same message.
 #[derive(Clone, Copy, Debug)]
 pub struct Follow {
     /// The snapshot.
     pub id: ProjectSnapshotId,
-    /// How many files there are now.
+    /// The number of files.
     pub file_count: i32,
-    /// Their manifest.
+    /// The hash of the manifest.
     pub manifest: Hash,
 }
 
-/// Lets a checkpoint's snapshot follow a revision of a locked project.
+/// Moves a checkpoint's snapshot to a later revision of a locked project.
 pub(super) async fn follow(tx: &Tx, follow: Follow, revision: i32) -> Result<()> {
     const FOLLOW: &str =
         "UPDATE project_snapshots SET revision = $2, file_count = $3, manifest_sha256 = $4 WHERE id = $1";

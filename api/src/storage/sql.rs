@@ -100,8 +100,8 @@ impl Sql {
         Statement::from_sql_and_values(backend, text, values)
     }
 
-    /// The same with placeholders that have no names, each with a value of its own. To SQLite `$1` is a name, and it compares each
-    /// name with all before it: 28,000 of them take over a second.
+    /// The same with unnamed placeholders, each with its own value. SQLite treats `$1` as a name and compares each name
+    /// with all previous ones: 28,000 of them take over a second.
     fn positional(self) -> Self {
         let mut parts = self.text.split('$');
         let mut text = parts.next().unwrap_or_default().to_owned();

@@ -35,9 +35,6 @@ async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
 }
 
 /// The streaming messages among `ids` that the actor may see.
-///
-/// # Errors
-/// As the database.
 pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
@@ -48,9 +45,6 @@ pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>>
 }
 
 /// The streaming messages of these sessions, oldest first.
-///
-/// # Errors
-/// As the database.
 pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE ");
     access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
@@ -59,9 +53,6 @@ pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Resul
 }
 
 /// The streaming messages of a project of the actor's, oldest first.
-///
-/// # Errors
-/// As the database.
 pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
     let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.project_id = ");
     sql.bind(project.0).push(" AND ");
@@ -69,10 +60,7 @@ pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMess
     all(tx, sql).await
 }
 
-/// The texts so far of these streaming messages. One without text is left out.
-///
-/// # Errors
-/// As the database.
+/// The texts so far of these streaming messages. Messages without text are left out.
 pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<(MessageId, String)>> {
     let mut sql = Sql::new("SELECT c.message_id, c.text FROM growing_chunks c WHERE ");
     access::among(&mut sql, ("c.project_id", "c.message_id"), messages);
@@ -89,11 +77,8 @@ pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<
     Ok(texts)
 }
 
-/// The text of a streaming message from a place at which a chunk begins, and how many bytes all of it has; `None` if there is no
-/// such message (any more).
-///
-/// # Errors
-/// As the database.
+/// The text of a streaming message from the start of a chunk, and the total length in bytes; `None` if the message does
+/// not exist (any more).
 pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(String, i32)>> {
     let mut sql =
         Sql::new("SELECT c.text, g.length FROM growing_messages g LEFT JOIN growing_chunks c ON c.message_id = g.id ");
@@ -109,30 +94,26 @@ pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(Stri
     Ok(Some((text, length)))
 }
 
-/// What a message that is to be started must know of its session.
+/// State of a session that the start of a streaming message must check.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Place {
-    /// Its project.
     pub project_id: ProjectId,
-    /// Whose session it is.
+    /// The author of the session.
     pub author_id: UserId,
-    /// Whether it goes on.
+    /// Whether the session is active.
     pub is_active: bool,
-    /// What has become of the project.
     pub status: ProjectStatus,
-    /// What the actor may do there.
+    /// The actor's role.
     pub role: ProjectRole,
-    /// How many messages are being written in it.
+    /// The number of streaming messages in the session.
     pub streaming: i64,
-    /// The streaming message that already has the idempotency key, and how far it is.
+    /// The streaming message with the same idempotency key, and its length.
     pub started: Option<(MessageId, i32)>,
-    /// The finished one.
+    /// The finished message with the same idempotency key.
     pub finished: Option<MessageId>,
 }
 
-/// Reads, in one statement, what a message that is to be written must know of its session.
-///
-/// # Errors
-/// As the database.
+/// Reads [`Place`] in one statement.
 pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -> Result<Option<Place>> {
     let mut sql = Sql::new("SELECT s.project_id, s.user_id, s.is_active, projects.status, ");
     role_of(&mut sql, tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
@@ -162,10 +143,7 @@ fn status(text: &str) -> Result<ProjectStatus> {
     ProjectStatus::from_stored(text).ok_or_else(|| unknown("project status", text))
 }
 
-/// Begins a message of the actor's; false if another has the idempotency key by now.
-///
-/// # Errors
-/// As the database.
+/// Adds a streaming message of the actor; false if another has taken the idempotency key.
 pub async fn insert(tx: &Tx, new: &StreamingMessage, idempotency_key: Option<String>) -> Result<bool> {
     let mut sql = Sql::new(
         "INSERT INTO growing_messages (id, project_id, session_id, user_id, role, length, started_at, last_append_at, \
@@ -179,11 +157,9 @@ pub async fn insert(tx: &Tx, new: &StreamingMessage, idempotency_key: Option<Str
     Ok(tx.execute(sql).await? == 1)
 }
 
-/// Adds a chunk of `bytes` bytes to a message of the actor's that ends where it begins, in a session that goes on, of a project
-/// in which they write. Returns the project; `None` if any of that is not so, for which [`state`] has the reason.
-///
-/// # Errors
-/// As the database.
+/// Appends a chunk of `bytes` bytes to a message of the actor that ends at the chunk's offset, in an active session of
+/// a project in which they can write. Returns the project; `None` if a condition is not met, for which [`state`] has
+/// the reason.
 pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -> Result<Option<ProjectId>> {
     let (id, me) = (chunk.message_id.0, tx.me());
     let mut sql = Sql::new("UPDATE growing_messages SET length = length + ");
@@ -203,31 +179,27 @@ pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -
     Ok(Some(ProjectId(project)))
 }
 
-/// What decides whether text may be appended to a message.
+/// State that decides whether text can be appended to a message.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct State {
-    /// Its project.
     pub project_id: ProjectId,
-    /// Whose session it is in.
+    /// The author of the session.
     pub author_id: UserId,
-    /// Whether that goes on.
+    /// Whether the session is active.
     pub is_active: bool,
-    /// What has become of the project.
     pub status: ProjectStatus,
-    /// What the actor may do there.
+    /// The actor's role.
     pub role: ProjectRole,
-    /// How much text there is, in bytes.
+    /// Length of the text in bytes.
     pub length: i32,
-    /// From where `text` is.
+    /// Offset of `text`.
     pub from: i32,
-    /// The text around a place that was asked for, up to the end.
+    /// The end of the text, starting at or before the requested offset.
     pub text: String,
 }
 
-/// Reads, in one statement, how a streaming message is that the actor may see, with its text from the chunk on that holds the
-/// byte at `offset`.
-///
-/// # Errors
-/// As the database.
+/// Reads, in one statement, the state of a streaming message that the actor can see, with its text from the chunk that
+/// contains the byte at `offset`.
 pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>> {
     let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, s.is_active, projects.status, ");
     role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM growing_messages g ");
@@ -254,11 +226,8 @@ pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>>
     }))
 }
 
-/// Locks a streaming message of the actor until the transaction ends, so that no text is appended. Returns it with
-/// its idempotency key; `None` if it is not there (any more).
-///
-/// # Errors
-/// As the database.
+/// Locks a streaming message of the actor until the transaction ends, so that no text is appended. Returns it with its
+/// idempotency key; `None` if it does not exist (any more).
 pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(StreamingMessage, Option<String>)>> {
     let mut sql = Sql::new("UPDATE growing_messages SET length = length WHERE id = ");
     sql.bind(id.0).push(" AND user_id = ").bind(tx.me()).push(" RETURNING *");
@@ -268,10 +237,7 @@ pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(StreamingMessage, Op
     Ok(Some((streaming(row)?, key)))
 }
 
-/// Removes a streaming message that the actor may see, with its text; false if it is not there (any more).
-///
-/// # Errors
-/// As the database.
+/// Removes a streaming message that the actor can see, with its text; false if it does not exist (any more).
 pub async fn remove(tx: &Tx, id: MessageId) -> Result<bool> {
     let mut sql = Sql::new("DELETE FROM growing_messages WHERE id = ");
     sql.bind(id.0).push(" AND ");

@@ -1,4 +1,5 @@
-//! `project_undos` and `project_undone_files`: which revisions, and what they did to which files, a revision takes back.
+//! `project_undos` and `project_undone_files`: the revisions that a revision undoes, and the changes of files among
+//! them.
 
 use std::collections::HashMap;
 
@@ -13,10 +14,7 @@ use crate::model::event::{UndoneFiles, Undos};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::names::EventKind;
 
-/// What was taken back in each of these projects.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The undone revisions of each of these projects.
 pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<HashMap<ProjectId, Undos>> {
     let mut sql =
         Sql::new("SELECT u.project_id, u.revision, u.undone_revision FROM project_undos u WHERE u.project_id IN ");
@@ -29,10 +27,7 @@ pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<HashMap<Pro
     Ok(pairs.into_iter().map(|(project, pairs)| (project, Undos::new(&pairs))).collect())
 }
 
-/// Which changes of files are taken back in a project.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// The undone changes of files of a project.
 pub async fn files(tx: &Tx, project: Member<'_>) -> Result<UndoneFiles> {
     let mut sql =
         Sql::new("SELECT u.revision, u.undone_revision, u.file_id FROM project_undone_files u WHERE u.project_id = ");
@@ -42,10 +37,7 @@ pub async fn files(tx: &Tx, project: Member<'_>) -> Result<UndoneFiles> {
     Ok(UndoneFiles::new(tx.rows(sql).await?.iter().map(row).collect::<Result<_>>()?))
 }
 
-/// How many files each of these revisions changed, unless it changed none.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// The number of files that each of these revisions changed. Revisions without changed files are left out.
 pub async fn changed_files(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> Result<HashMap<i32, usize>> {
     let mut counts = HashMap::new();
     for revisions in revisions.chunks(sql::ROWS_PER_STATEMENT) {
@@ -58,10 +50,7 @@ pub async fn changed_files(tx: &Tx, project: Member<'_>, revisions: &[i32]) -> R
     Ok(counts)
 }
 
-/// Notes what the newest revision of a locked project takes back: revisions, and what these did to which files.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// Records the revisions, and their changes of files, that the newest revision of a locked project undoes.
 pub async fn note(tx: &Tx, project: ProjectId, revision: i32, undone: &[i32], changes: &[(i32, FileId)]) -> Result<()> {
     let rows = undone.iter().map(|undone| [project.0.into(), revision.into(), (*undone).into()]);
     for sql in sql::insert("project_undos", ["project_id", "revision", "undone_revision"], rows, "") {
@@ -75,10 +64,8 @@ pub async fn note(tx: &Tx, project: ProjectId, revision: i32, undone: &[i32], ch
     Ok(())
 }
 
-/// Revisions of a locked project before one, newest first, of the kinds that can be taken back, at most `limit`.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The revisions of a locked project before another one, newest first, that are of kinds that can be undone; at most
+/// `limit`.
 pub async fn candidates(tx: &Tx, project: Member<'_>, before: i32, limit: i32) -> Result<Vec<i32>> {
     let mut sql = Sql::new("SELECT e.revision FROM project_events e WHERE e.project_id = ");
     sql.bind(project).push(" AND e.revision < ").bind(before).push(" AND e.kind IN ");
@@ -87,12 +74,9 @@ pub async fn candidates(tx: &Tx, project: Member<'_>, before: i32, limit: i32) -
     tx.rows(sql).await?.iter().map(|row| get(row, "revision")).collect()
 }
 
-/// The revisions after one, and not after another, that changed files in a session or for a message, newest first.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The revisions in a range that changed files in a session or for a message, newest first.
 pub async fn made_in(tx: &Tx, project: Member<'_>, made: Made, (after, until): (i32, i32)) -> Result<Vec<i32>> {
-    // In the words of the partial indexes of project_events.
+    // The same condition as in the partial indexes of project_events.
     let mut sql = Sql::new("SELECT e.revision FROM project_events e WHERE e.project_id = ");
     sql.bind(project).push(" AND e.kind IN ('FILES_CHANGED', 'PROJECT_RESTORED') AND ");
     match made {
@@ -104,7 +88,7 @@ pub async fn made_in(tx: &Tx, project: Member<'_>, made: Made, (after, until): (
     tx.rows(sql).await?.iter().map(|row| get(row, "revision")).collect()
 }
 
-/// Where revisions were made.
+/// The session or message of revisions.
 #[derive(Clone, Copy, Debug)]
 pub enum Made {
     /// In a session.

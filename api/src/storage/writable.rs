@@ -1,4 +1,4 @@
-//! Whether the database takes writes, as far as that can be known without one.
+//! Checks, without writing, whether the database accepts writes.
 
 use std::path::Path;
 
@@ -8,20 +8,20 @@ use super::db::{Db, fail};
 use super::sql::Sql;
 use crate::model::error::Result;
 
-/// With less room than this, SQLite cannot write a page of each of its trees.
+/// With less free space than this, SQLite cannot write one page to each of its trees.
 const LEAST_FREE_BYTES: u64 = 256 * 1024;
 
-/// Whether the database refuses writes: a standby or one that is set so on PostgreSQL, a file or a disk that cannot be written to
-/// on SQLite.
+/// Whether the database refuses writes: on PostgreSQL a standby or a read-only setting, on SQLite a read-only or full
+/// disk or a read-only file.
 ///
 /// # Errors
-/// `Unavailable` where the database does not answer.
+/// `Unavailable` if the database does not answer.
 pub async fn is_read_only(db: &Db) -> Result<bool> {
     let tx = db.operator().await?;
     let asked = if tx.is_sqlite() {
         "SELECT file FROM pragma_database_list WHERE name = 'main'"
     } else {
-        // The transaction that asks is read-only itself.
+        // This transaction is read-only itself, so read the default setting.
         "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only"
     };
     let rows = tx.rows(Sql::new(asked)).await?;
@@ -33,7 +33,7 @@ pub async fn is_read_only(db: &Db) -> Result<bool> {
     Ok(refuses_writes(Path::new(&file)))
 }
 
-/// Whether a file cannot be written to, or another be made beside it.
+/// Whether a file is not writable, or no other file can be created next to it.
 pub fn refuses_writes(file: &Path) -> bool {
     let folder = file.parent().unwrap_or(file);
     let is_full = |folder: &Path| {

@@ -54,6 +54,9 @@ const BY_KEY: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
+/// Seconds after which a client should try again if the issuer's keys have not been fetched yet.
+const KEYS_RETRY_AFTER: u64 = 10;
+
 /// Longest name or picture URL taken from a token, in characters. Longer texts are cut.
 const MAX_CLAIM_CHARS: usize = 1_000;
 
@@ -128,8 +131,8 @@ impl Verifier {
     /// Verifies a token and returns its user.
     ///
     /// # Errors
-    /// `Unauthenticated` with the reason, which never repeats the token; `Internal` if the issuer's keys have not been
-    /// fetched yet.
+    /// `Unauthenticated` with the reason, which never repeats the token; `RateLimited` if the issuer's keys have not
+    /// been fetched yet.
     pub async fn verify(&self, token: &str) -> Result<Actor> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(refused("The token is too long."));
@@ -138,7 +141,10 @@ impl Verifier {
         if let Some(actor) = self.recall(&digest, clock::now().timestamp()) {
             return Ok(actor);
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|error| self.reason(error.kind()))?;
+        let header = jsonwebtoken::decode_header(token).map_err(|error| match unknown_algorithm(token) {
+            Some(name) => self.wrong_algorithm(&name),
+            None => self.reason(error.kind()),
+        })?;
         // Extensions that a recipient must understand (RFC 7515, section 4.1.11). None is supported.
         if header.crit.is_some() {
             return Err(refused("The token has a `crit` header, and its extensions are not supported."));
@@ -152,7 +158,7 @@ impl Verifier {
                 let (claims, keys) = self.decode_by_key(token, &header).await?;
                 (claims, Some(keys))
             }
-            _ => return Err(self.reason(&ErrorKind::InvalidAlgorithm)),
+            (algorithm, _) => return Err(self.wrong_algorithm(&format!("{algorithm:?}"))),
         };
         self.rules.check(&claims, clock::now().timestamp())?;
         let actor = read(&claims, &self.rules.roles)?;
@@ -199,9 +205,18 @@ impl Verifier {
             let is_settled = has_failed && header.kid.is_some();
             if is_settled || has_refetched || !jwks.ask_again().await {
                 return Err(match keys {
-                    None => Error::internal("the token issuer's keys have not been fetched yet"),
+                    None => Error::RateLimited {
+                        message: format!(
+                            "The token cannot be verified yet: the keys of its issuer have not been fetched. Try again \
+                             in {KEYS_RETRY_AFTER} s."
+                        ),
+                        retry_after: Some(KEYS_RETRY_AFTER),
+                    },
                     Some(_) if has_failed => refused(BAD_SIGNATURE),
-                    Some(_) => refused("The token is signed with a key that its issuer does not publish."),
+                    Some(_) => refused(
+                        "The token is signed with a key that its issuer does not publish, or whose kind this server \
+                         does not support.",
+                    ),
                 });
             }
             has_refetched = true;
@@ -213,15 +228,18 @@ impl Verifier {
         match kind {
             ErrorKind::InvalidSignature => refused(BAD_SIGNATURE),
             ErrorKind::InvalidIssuer => refused("The token's `iss` is not trusted by this server."),
-            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
-                refused(match (&self.secret, self.trusted.is_empty()) {
-                    (_, true) => "The token must be signed with HS256.",
-                    (None, false) => "The token must be signed with RS, PS, ES (256 or 384) or EdDSA.",
-                    (Some(_), false) => "The token must be signed with HS256, RS, PS, ES (256 or 384) or EdDSA.",
-                })
-            }
             _ => refused("This is not a token: a bearer token is a signed JSON Web Token with the claims of a user."),
         }
+    }
+
+    /// The error for a token that is signed with an algorithm for which this server has no key.
+    fn wrong_algorithm(&self, name: &str) -> Error {
+        let accepted = match (&self.secret, self.trusted.is_empty()) {
+            (_, true) => "HS256",
+            (None, false) => "RS, PS, ES (256 or 384) or EdDSA",
+            (Some(_), false) => "HS256, RS, PS, ES (256 or 384) or EdDSA",
+        };
+        refused(&format!("The token must be signed with {accepted}, not with {name}."))
     }
 
     /// Issues a token with the claims of a Supabase token, valid for `hours` hours, for the `token` command and the dev
@@ -264,6 +282,17 @@ fn decode(token: &str, key: &DecodingKey, algorithm: Algorithm) -> jsonwebtoken:
     signature_alone.validate_aud = false;
     signature_alone.set_required_spec_claims::<&str>(&[]);
     Ok(jsonwebtoken::decode(token, key, &signature_alone)?.claims)
+}
+
+/// The `alg` of a token's header if `jsonwebtoken` does not know it (such as ES512, ES256K and none). It has only the
+/// characters of the registered names: it becomes a part of a message.
+fn unknown_algorithm(token: &str) -> Option<String> {
+    let header = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    let name = header.get("alg")?.as_str()?;
+    let is_name =
+        (1..=16).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (is_name && name.parse::<Algorithm>().is_err()).then(|| name.to_owned())
 }
 
 /// The `iss` of a token that is not verified yet.

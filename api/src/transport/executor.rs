@@ -1,4 +1,4 @@
-//! What executes operations, whichever door they came by: a query or mutation once, a subscription once for each item of its topic.
+//! Executes operations of all protocols: a query or mutation once, a subscription once for each item of its topic.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,36 +24,36 @@ use crate::{
     model::{actor::Actor, error::Error},
 };
 
-/// What executes operations.
+/// Executes operations.
 #[derive(Clone)]
 pub struct Executor {
-    /// The schema that they run against.
+    /// The schema.
     pub schema: AppSchema,
-    /// The use cases behind it.
+    /// The use cases.
     pub services: Arc<Services>,
-    /// Those who listen.
+    /// State for subscriptions.
     pub live: Arc<Live>,
     /// Counts the memory of results.
     pub results: Results,
 }
 
-/// An operation that a client has asked for.
+/// An operation of a client.
 pub struct Asked {
     document: ExecutableDocument,
-    /// The document as it was sent.
+    /// The document that was sent.
     parsed: Option<Arc<Parsed>>,
-    /// The name of the operation in it.
+    /// The name of the operation in the document.
     name: Option<String>,
     keep: Option<Keep>,
     query: String,
     operation_name: Option<String>,
-    /// Its variables.
+    /// The variables.
     pub variables: Variables,
     request_id: String,
 }
 
 impl Asked {
-    /// The operation of a request that is prepared. Its name in the document is `name`.
+    /// The operation of a prepared request; `name` is its name in the document.
     pub fn new(mut request: Request, document: ExecutableDocument, name: Option<String>, request_id: String) -> Self {
         Self {
             document,
@@ -74,14 +74,14 @@ impl Asked {
         request
     }
 
-    /// Keeps its document, which is now known to be valid.
+    /// Stores the document, which is now known to be valid.
     pub fn keep(&self) {
         if let Some(keep) = &self.keep {
             keep.keep();
         }
     }
 
-    /// What those have in common who share this subscription.
+    /// The key of the shared subscription.
     pub fn key(&self, plan: &Plan, actor: &Actor) -> Key {
         Key {
             document: self.query.clone(),
@@ -103,7 +103,7 @@ impl Executor {
         settled(asked, AssertUnwindSafe(response).catch_unwind().await, |_| false)
     }
 
-    /// Checks whether a subscription can be executed at all, before there is anything to execute it for.
+    /// Checks that a subscription can be executed, before its first item.
     ///
     /// # Errors
     /// Why it is refused.
@@ -121,16 +121,16 @@ impl Executor {
         }
     }
 
-    /// Executes a subscription for what was delivered; without a topic there is nothing to deliver.
+    /// Executes a subscription for an item; without a topic there is none.
     ///
     /// # Errors
-    /// Why there is no response that could be delivered.
+    /// Why there is no response that can be delivered.
     pub async fn event(&self, asked: &Asked, actor: Option<Actor>, delivered: Option<Delivered>) -> Executed {
         let request = context::attach(asked.request(), &self.services, &self.live, actor, delivered);
         settled(asked, first(self.schema.execute_stream(request)).await, has_failed)
     }
 
-    /// How an error ends a subscription: as the error of its field.
+    /// Converts an error that ends a subscription to an error of its field.
     pub async fn failed(&self, asked: &Asked, actor: &Actor, error: Error) -> Failure {
         match self.event(asked, Some(actor.clone()), Some(Err(error))).await {
             Err(failure) => failure,
@@ -139,7 +139,7 @@ impl Executor {
     }
 }
 
-/// The one response of an event.
+/// The only response to an event.
 async fn first(mut responses: BoxStream<'static, Response>) -> std::thread::Result<Response> {
     AssertUnwindSafe(responses.next()).catch_unwind().await.map(Option::unwrap_or_default)
 }
@@ -168,8 +168,8 @@ fn refused(errors: Vec<ServerError>) -> Failure {
     Failure { errors, is_outage, is_not_found }
 }
 
-/// Whether an event has failed: by the subscription's own field, so that there is no event, or anywhere by an outage, so that
-/// another execution may bring the event whole. Any other field that fails is an event with an error.
+/// Whether an event has failed: if the subscription's own field failed there is no event, and after an outage another
+/// execution may return the complete event. An event with another failed field is delivered with its error.
 fn has_failed(response: &Response) -> bool {
     let has_no_event = response.data == Value::Null && response.errors.iter().any(|error| error.path.len() == 1);
     has_no_event || response.errors.iter().any(is_outage)

@@ -32,8 +32,8 @@ const CACHE_TIME: Duration = Duration::from_secs(1);
 pub struct Part {
     /// Name in the response.
     pub name: &'static str,
-    /// Whether the server is not ready if the check fails.
-    pub is_needed: bool,
+    /// Whether the server is not ready if the check fails now.
+    pub is_needed: Box<dyn Fn() -> bool + Send + Sync>,
     /// Public reason if the check fails.
     pub amiss: &'static str,
     /// The check. Its error goes to the log only.
@@ -84,7 +84,7 @@ impl Health {
                 let parts = join_all(self.parts.iter().map(|part| check(part, before.as_ref())));
                 let (parts, read_only) = tokio::join!(parts, timeout(CHECK_TIMEOUT, (self.is_read_only)()));
                 let read_only = read_only.unwrap_or(false);
-                let ready = self.parts.iter().zip(&parts).all(|(part, found)| found.ready || !part.is_needed);
+                let ready = self.parts.iter().zip(&parts).all(|(part, found)| found.ready || !(part.is_needed)());
                 let was_read_only = before.as_ref().is_some_and(|before| before.read_only);
                 if read_only && !was_read_only {
                     tracing::warn!("the database is read-only; only reads are served");
@@ -114,7 +114,8 @@ async fn check(part: &Part, before: Option<&Readiness>) -> PartReadiness {
         Err(_) => format!("no answer within {} seconds", CHECK_TIMEOUT.as_secs()),
     };
     // Log only the first failure, and only of needed parts: the others log their own failures.
-    if part.is_needed && before.is_none_or(|before| before.parts.iter().all(|part| part.name != name || part.ready)) {
+    if (part.is_needed)() && before.is_none_or(|before| before.parts.iter().all(|part| part.name != name || part.ready))
+    {
         tracing::warn!(part = name, cause, "not ready");
     }
     PartReadiness { name, ready: false, reason: Some(part.amiss) }

@@ -7,11 +7,7 @@
 //! well-formed request that GraphQL refuses gets 400 (422 if the document fails validation) if the client accepts
 //! `application/graphql-response+json`, and 200 if it accepts `application/json` only.
 
-use std::{
-    net::SocketAddr,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, panic::AssertUnwindSafe};
 
 use async_graphql::{Request, parser::types::OperationType};
 use axum::{
@@ -21,15 +17,14 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
-            ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
+            ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
             RETRY_AFTER, WWW_AUTHENTICATE,
         },
         request::Parts,
     },
-    middleware::Next,
     response::{IntoResponse, Response},
 };
-use futures::{FutureExt, Stream, StreamExt, stream::poll_fn};
+use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -37,6 +32,7 @@ use tracing::Instrument;
 
 use super::{
     auth,
+    coding::{self, Coding, Failure},
     operation::{self, Outcome},
     read_limit::ReadLimit,
     router::{AppState, RequestId},
@@ -54,8 +50,11 @@ use crate::{
 /// Timeout for the next chunk of a request body.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
-/// A body over the size limit is read for up to this time and this multiple of the limit, without decompression, and
-/// discarded: a client that is still writing when the connection closes sees a reset instead of the response.
+/// The longest body, before and after decompression, that is decompressed at once.
+const SHORT_BODY_BYTES: usize = 64 * 1024;
+
+/// A body over the size limit is read for up to this time and this multiple of the limit, and discarded: a client that
+/// is still writing when the connection closes sees a reset instead of the response.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_FACTOR: usize = 4;
 
@@ -103,38 +102,10 @@ struct Batch {
     is_array: bool,
 }
 
-/// The body before decompression. It stays readable after a reader has given up on the decompressed stream.
-#[derive(Clone)]
-pub struct RawBody(Arc<Mutex<BodyDataStream>>);
-
-impl RawBody {
-    fn stream(&self) -> impl Stream<Item = Result<Bytes, axum::Error>> + Send + use<> {
-        let body = self.0.clone();
-        poll_fn(move |context| body.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context))
-    }
-}
-
-/// Keeps the body before decompression, and normalizes the name of its content coding for the decompression layer.
-pub async fn keep_raw_body(request: axum::extract::Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    if let Some(coding) = parts.headers.get_mut(CONTENT_ENCODING) {
-        // RFC 9110, section 8.4.1: names are case-insensitive, and `x-gzip` is equivalent to `gzip`.
-        let lower = coding.to_str().unwrap_or_default().to_ascii_lowercase();
-        if let Some(known) = ["zstd", "br", "gzip", "x-gzip", "identity"].into_iter().find(|known| **known == *lower) {
-            *coding = HeaderValue::from_static(if known == "x-gzip" { "gzip" } else { known });
-        }
-    }
-    let raw = RawBody(Arc::new(Mutex::new(body.into_data_stream())));
-    let body = Body::from_stream(raw.stream());
-    parts.extensions.insert(raw);
-    next.run(axum::extract::Request::from_parts(parts, body)).await
-}
-
 /// Handles `/graphql` for every method.
 pub async fn graphql(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
-    Extension(raw): Extension<RawBody>,
     Extension(read_limit): Extension<ReadLimit>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
@@ -166,7 +137,7 @@ pub async fn graphql(
         );
     };
     let address = state.throttle.address(peer.ip(), &parts.headers);
-    match answer(&state, &parts, (body, raw), address, media, &id).await {
+    match answer(&state, &parts, body, address, media, &id).await {
         Ok(response) => response,
         Err(refusal) => {
             state.services.metrics().ended("none", None, false, refusal.error.code(), None);
@@ -178,7 +149,7 @@ pub async fn graphql(
 async fn answer(
     state: &AppState,
     parts: &Parts,
-    (body, raw): (Body, RawBody),
+    body: Body,
     address: Option<Address>,
     media: Media,
     id: &str,
@@ -199,7 +170,14 @@ async fn answer(
     let mut memory = Taken::default();
     let mut batch = if parts.method == Method::POST {
         require_json(&parts.headers)?;
-        let body = read_body(state, &parts.headers, (body, raw), actor.is_some(), &mut memory).await?;
+        let coding = Coding::of(&parts.headers).map_err(|error| {
+            Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, coding::ACCEPTED)
+        })?;
+        let limit = BodyLimit::of(state, actor.is_some());
+        let mut body = read_body(state, &parts.headers, body, &limit, &mut memory).await?;
+        if let Some(coding) = coding {
+            body = decompress(state, coding, body, &limit, &mut memory).await?;
+        }
         let (max_batch, max_values) = (state.limits.max_batch, state.limits.max_json_values);
         heavy::run_or_now(body.len(), move || from_body(&body, max_batch, max_values))
             .await
@@ -286,7 +264,7 @@ async fn caller(
     };
     match verified {
         Ok(actor) => Ok(Some(actor)),
-        Err(error) if error.cause().is_some() => {
+        Err(error) if error.is_passing() => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
         }
         Err(error) => {
@@ -445,29 +423,75 @@ fn require_json(headers: &HeaderMap) -> Result<(), Box<Refusal>> {
     if charsets.any(|(_, charset)| !names_utf8(charset)) {
         return unsupported("The charset must be UTF-8.");
     }
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return unsupported("The body can be compressed once, with zstd, br or gzip.");
-    }
     Ok(())
 }
 
+/// The size limit of a body, before and after decompression.
+struct BodyLimit {
+    bytes: usize,
+    setting: &'static str,
+}
+
+impl BodyLimit {
+    fn of(state: &AppState, is_signed_in: bool) -> Self {
+        let limits = &state.limits;
+        if is_signed_in || limits.max_anonymous_body_bytes >= limits.max_body_bytes {
+            Self { bytes: limits.max_body_bytes, setting: "--max-body-bytes" }
+        } else {
+            let setting = "without a token; --max-anonymous-body-bytes";
+            Self { bytes: limits.max_anonymous_body_bytes, setting }
+        }
+    }
+
+    fn exceeded(&self) -> Box<Refusal> {
+        let message = format!("The request body has more than {} bytes ({}).", self.bytes, self.setting);
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message })
+    }
+}
+
+/// Decompresses a body beside the threads that serve. A body that is short before and after does not wait for a turn.
+async fn decompress(
+    state: &AppState,
+    coding: Coding,
+    body: Bytes,
+    limit: &BodyLimit,
+    memory: &mut Taken,
+) -> Result<Bytes, Box<Refusal>> {
+    let all = state.services.memory.clone();
+    let short = limit.bytes.min(SHORT_BODY_BYTES);
+    let mut plain = Err(Failure::TooLong);
+    if body.len() <= SHORT_BODY_BYTES {
+        plain = coding.decompress(&body, short, |bytes| all.take(memory, bytes));
+    }
+    if matches!(plain, Err(Failure::TooLong)) && (short < limit.bytes || body.len() > SHORT_BODY_BYTES) {
+        let (mut taken, bytes) = (std::mem::take(memory), limit.bytes);
+        let work = move || {
+            let plain = coding.decompress(&body, bytes, |bytes| all.take(&mut taken, bytes));
+            (plain, taken)
+        };
+        (plain, *memory) = heavy::run(limit.bytes, work).await.map_err(Refusal::internal)?;
+    }
+    match plain {
+        Ok(plain) => Ok(plain.into()),
+        Err(Failure::TooLong) => Err(limit.exceeded()),
+        Err(Failure::Damaged(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error)),
+        Err(Failure::NoMemory(error)) => Err(Refusal::no_memory(error)),
+    }
+}
+
+/// Reads a body as it is sent.
 async fn read_body(
     state: &AppState,
     headers: &HeaderMap,
-    (body, raw): (Body, RawBody),
-    is_signed_in: bool,
+    body: Body,
+    body_limit: &BodyLimit,
     memory: &mut Taken,
 ) -> Result<Bytes, Box<Refusal>> {
-    let limits = &state.limits;
-    let (limit, setting) = if is_signed_in || limits.max_anonymous_body_bytes >= limits.max_body_bytes {
-        (limits.max_body_bytes, "--max-body-bytes")
-    } else {
-        (limits.max_anonymous_body_bytes, "without a token; --max-anonymous-body-bytes")
-    };
-    let deadline = Instant::now() + Duration::from_secs(limits.max_body_seconds);
+    let limit = body_limit.bytes;
+    let deadline = Instant::now() + Duration::from_secs(state.limits.max_body_seconds);
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut stream = body.into_data_stream();
     if declared.is_none_or(|declared| declared <= limit) {
-        let mut stream = body.into_data_stream();
         let mut bytes = Vec::new();
         loop {
             match timeout_at(deadline.min(Instant::now() + PIECE_TIME), stream.next()).await {
@@ -487,18 +511,16 @@ async fn read_body(
             }
         }
     }
-    let message = format!("The request body has more than {limit} bytes ({setting}).");
-    let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Error::PayloadTooLarge { field: None, message });
+    let refusal = body_limit.exceeded();
     // With `Expect: 100-continue` do not drain: reading would make hyper send 100 Continue.
     let is_whole = !headers.contains_key(EXPECT)
-        && timeout(DRAIN_TIME, drain(raw, limit.saturating_mul(DRAIN_FACTOR))).await == Ok(true);
+        && timeout(DRAIN_TIME, drain(stream, limit.saturating_mul(DRAIN_FACTOR))).await == Ok(true);
     // The rest of the body would be read as the next request.
     Err(if is_whole { refusal } else { refusal.with(CONNECTION, "close") })
 }
 
 /// Reads and discards a body. Returns whether it ended within the limit.
-async fn drain(raw: RawBody, mut left: usize) -> bool {
-    let mut stream = raw.stream();
+async fn drain(mut stream: BodyDataStream, mut left: usize) -> bool {
     while let Some(Ok(chunk)) = stream.next().await {
         if chunk.len() > left {
             return false;
@@ -597,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn only_uncompressed_utf8_json_is_accepted() {
+    fn only_utf8_json_is_accepted() {
         for (content_type, is_read) in [
             ("application/json", true),
             ("Application/JSON ; Charset=\"utf-8\"", true),
@@ -611,9 +633,6 @@ mod tests {
             assert_eq!(require_json(&headers(CONTENT_TYPE, &[content_type])).is_ok(), is_read, "{content_type}");
         }
         assert!(require_json(&HeaderMap::new()).is_err());
-        let mut zipped = headers(CONTENT_TYPE, &["application/json"]);
-        zipped.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert!(require_json(&zipped).is_err());
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Jwks {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether there is a key to verify tokens with.
+    pub fn is_usable(&self) -> bool {
+        self.keys().is_some_and(|keys| !keys.is_empty())
+    }
+
     /// Fetches the keys. Keeps the previous keys if this fails.
     pub async fn refresh(self: &Arc<Self>) {
         let _guard = self.fetching.lock().await;
@@ -234,7 +239,7 @@ fn algorithms(key: &Jwk) -> anyhow::Result<&'static [Algorithm]> {
             let (bytes, algorithms): (usize, &[Algorithm]) = match key.curve {
                 EllipticCurve::P256 => (32, &[Algorithm::ES256]),
                 EllipticCurve::P384 => (48, &[Algorithm::ES384]),
-                _ => bail!("its curve is not supported"),
+                ref curve => bail!("its curve, {curve:?}, is not supported"),
             };
             for coordinate in [&key.x, &key.y] {
                 ensure!(

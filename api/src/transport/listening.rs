@@ -1,8 +1,8 @@
-//! Operations as streams of results, for the doors by which more than one can come.
+//! Operations as streams of results, for the protocols that can deliver several.
 //!
-//! A listener first executes its subscription by itself, as fast as it reads, for each item of its topic. Once it has reached the
-//! present it shares the executions with those who have asked the same (`live::fan_out`). If it falls behind what they keep, it
-//! goes on by itself again, and misses nothing.
+//! A subscription first runs alone: it is executed for each item of its topic as fast as the items are read. When it
+//! has reached the newest item, it shares its executions with identical subscriptions (`live::fan_out`). If it falls
+//! behind the results that they keep, it runs alone again and misses nothing.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -26,22 +26,22 @@ use crate::{
     model::{actor::Actor, error::Error},
 };
 
-/// How many events of one client's connection are executed at once, besides those that it shares.
+/// How many events of one connection are executed at once, besides shared executions.
 const EXECUTIONS_AT_ONCE: usize = 4;
 
 /// A step of an operation.
 pub enum Step {
-    /// It has a result.
+    /// A result.
     Result(Delivery),
-    /// It can no longer go on.
+    /// The operation failed and cannot continue.
     Failed(Vec<ServerError>),
-    /// It cannot go on here and now: the client is to come back, and to resume after its position.
+    /// The operation cannot continue here: the client should reconnect, and resume after its position.
     Interrupted,
-    /// It has come to its end.
+    /// The operation is complete.
     Done,
 }
 
-/// What the operations of one connection share.
+/// Shared state of the operations of one connection.
 #[derive(Clone)]
 pub struct Connection(Arc<Semaphore>);
 
@@ -51,8 +51,8 @@ impl Default for Connection {
     }
 }
 
-/// The steps of an operation; nothing of it runs before the first is asked for. A listener resumes after the position
-/// `resume`, if the door knows it.
+/// The steps of an operation. Nothing runs before the first step is polled. A subscription resumes after the position
+/// `resume`, if the protocol provides it.
 ///
 /// # Errors
 /// Why the operation is refused.
@@ -116,12 +116,12 @@ fn once(executor: Executor, asked: Arc<Asked>, actor: Option<Actor>) -> impl Str
     })
 }
 
-/// How a subscription ends by a failure. An outage is no end: no event may be passed over.
+/// How a failure ends a subscription. After an outage the client reconnects, so that no event is skipped.
 fn end(failure: Failure) -> Step {
     if failure.is_outage { Step::Interrupted } else { Step::Failed(failure.errors) }
 }
 
-/// A subscription of one client's.
+/// A subscription of one client.
 struct Listener {
     executor: Executor,
     shared: SharedSubscriptions,
@@ -130,9 +130,10 @@ struct Listener {
     actor: Actor,
 }
 
-/// What comes of a source.
+/// The result of advancing a source.
 enum Advanced {
-    /// A result, with its turn, which lasts until the client has taken the result: a connection has only so many.
+    /// A result with its permit, which is held until the client has taken the result, since a connection has a limited
+    /// number of permits.
     Result(Delivery, Option<OwnedSemaphorePermit>),
     CaughtUp(i32),
     End,
@@ -149,7 +150,7 @@ fn listen(
     resume: Option<i32>,
 ) -> impl Stream<Item = Step> {
     async_stream::stream! {
-        // A caller who may not listen, and `__typename`, have no topic.
+        // There is no topic for `__typename`, and for a caller who is not signed in.
         let (actor, topic) = match (actor, plan.topic(&asked.variables)) {
             (Some(actor), Some(topic)) => (actor, topic),
             (actor, _) => {
@@ -212,7 +213,8 @@ fn listen(
 }
 
 impl Listener {
-    /// Runs work in a task of its own: a client that reads slowly holds up no transaction, and its time does not count.
+    /// Runs work in a separate task, so that a client that reads slowly holds no transaction open, and its time is not
+    /// counted.
     async fn in_task<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Failure> {
         match AbortOnDropHandle::new(metrics::spawn(work)).await {
             Ok(done) => Ok(done),
@@ -224,7 +226,7 @@ impl Listener {
         self.executor.failed(&self.asked, &self.actor, error).await
     }
 
-    /// Checks the subscription, and opens its topic.
+    /// Checks the subscription and opens its topic.
     async fn open(self: Arc<Self>, topic: Result<Topic, Error>, resume: Option<i32>) -> Result<Source, Failure> {
         self.executor.check(&self.asked, &self.actor).await?;
         let listener = self.clone();
@@ -263,7 +265,7 @@ impl Listener {
         loop {
             match source.next().await {
                 Ok(source::Next::Item(item)) => {
-                    // It is never closed.
+                    // The semaphore is never closed.
                     let turn = self.connection.0.clone().acquire_owned().await.ok();
                     return match self.execute(item).await {
                         Ok(result) => Advanced::Result(result, turn),
@@ -282,7 +284,7 @@ impl Listener {
         }
     }
 
-    /// Executes the subscription for one item, again and again while an outage lasts.
+    /// Executes the subscription for one item; repeats it during an outage.
     async fn execute(&self, (item, position): Positioned) -> Result<Delivery, Failure> {
         let mut failures = Failures::default();
         loop {
@@ -299,7 +301,7 @@ impl Listener {
         }
     }
 
-    /// Shares the executions for what comes after a revision.
+    /// Joins a shared subscription for the items after a revision.
     fn join(&self, plan: &Plan, source: &Source, at: i32) -> Option<Subscriber> {
         let (executor, asked) = (self.executor.clone(), self.asked.clone());
         let execute: Execute = Arc::new(move |actor, delivered| {

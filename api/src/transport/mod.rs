@@ -5,6 +5,7 @@
 //! mount the endpoint in [`router`].
 
 pub mod auth;
+mod coding;
 pub mod connections;
 pub mod executor;
 pub mod graphiql;

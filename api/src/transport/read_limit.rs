@@ -1,5 +1,5 @@
-//! A limit on what is read from a connection, which holds while it is received: a WebSocket's library reads a whole message
-//! before anybody can look at its size.
+//! A limit on the bytes read from a connection, applied while they are received: the WebSocket library reads a whole
+//! message before its size can be checked.
 
 use std::{
     io,
@@ -16,10 +16,10 @@ use tokio::{
     sync::Notify,
 };
 
-/// How many bytes are thrown away at once.
+/// Size of the buffer for discarded bytes.
 const DISCARDED: usize = 4 * 1024;
 
-/// The limit of one connection. Clones share it. There is none before it is set.
+/// The limit of one connection, unlimited until it is set. Clones share it.
 #[derive(Clone, Default)]
 pub struct ReadLimit(Arc<Limit>);
 
@@ -32,13 +32,13 @@ struct Limit {
 }
 
 impl ReadLimit {
-    /// Allows so many bytes more. What comes after them is thrown away.
+    /// Allows this many more bytes. Bytes beyond the limit are discarded.
     pub fn set(&self, bytes: usize) {
         self.0.left.store(bytes, Ordering::Relaxed);
         self.0.is_set.store(true, Ordering::Relaxed);
     }
 
-    /// Allows everything.
+    /// Removes the limit.
     pub fn lift(&self) {
         self.0.is_set.store(false, Ordering::Relaxed);
     }
@@ -72,7 +72,7 @@ pub struct Limited<S> {
 }
 
 impl<S> Limited<S> {
-    /// A connection that keeps to this limit.
+    /// Wraps a connection with this limit.
     pub fn new(stream: S, limit: ReadLimit) -> Self {
         Self { stream, limit }
     }

@@ -29,7 +29,6 @@ use tower_http::{
         predicate::{NotForContentType, Predicate, SizeAbove},
     },
     cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer},
-    decompression::RequestDecompressionLayer,
 };
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -115,13 +114,9 @@ pub fn router(state: AppState) -> Router {
         .allow_credentials(AllowCredentials::predicate(may_have_credentials))
         .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(Duration::from_secs(3600));
-    // `http::graphql` limits the size of the decompressed body.
-    let graphql = any(http::graphql)
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(middleware::from_fn(http::keep_raw_body));
     Router::new()
         .merge(graphiql::routes())
-        .route("/graphql", graphql)
+        .route("/graphql", any(http::graphql))
         .route("/graphql/ws", get(websocket::upgrade))
         .merge(health::routes(state.health.clone()))
         .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. The GraphQL endpoint is /graphql.\n") })

@@ -1,10 +1,10 @@
-//! Server-sent events of many operations in one answer: `graphql-sse`'s single connection mode
-//! (<https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>), for browsers, which open few connections to a host by
-//! HTTP/1.1. A `PUT` reserves a stream and answers its token, a `GET` opens it, a `POST` with the token runs an operation whose results come
-//! in the stream, a `DELETE` ends one.
+//! Server-sent events of several operations in one response: `graphql-sse`'s single connection mode
+//! (<https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>), for browsers, which open few HTTP/1.1
+//! connections to a host. `PUT` reserves a stream and returns its token, `GET` opens it, `POST` with the token runs an
+//! operation whose results are sent on the stream, `DELETE` ends an operation.
 //!
-//! A stream is its user's: every request with its token must have that user's bearer token. It lives in the memory of the server
-//! that reserved it, so behind several servers all requests of a client must come to the same one.
+//! A stream belongs to a user: all requests with its token must have a bearer token of that user. It exists only in the
+//! memory of the server that reserved it, so a load balancer must send all requests of a client to the same server.
 
 use std::{
     collections::HashMap,
@@ -43,30 +43,30 @@ use crate::{
 
 const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
 
-/// How long a stream that was reserved may stay unopened.
+/// How long a reserved stream can stay unopened.
 const OPEN_TIME: Duration = Duration::from_secs(30);
 
 /// The streams of a server, by their tokens.
 #[derive(Clone, Default)]
 pub struct Streams(Arc<Mutex<HashMap<String, Arc<Reserved>>>>);
 
-/// A stream that is open, or to be opened.
+/// A reserved or open stream.
 struct Reserved {
     user: Option<UserId>,
     /// Its place among its user's sockets.
     _place: Option<OpenSocket>,
     sender: UnboundedSender<Started>,
-    /// Taken when it is opened.
+    /// Taken when the stream is opened.
     receiver: Mutex<Option<UnboundedReceiver<Started>>>,
     connection: Connection,
-    /// The operations under way, by the client's ids.
+    /// The running operations, by the client's ids.
     running: Mutex<HashMap<String, AbortHandle>>,
 }
 
-/// An operation that has been started.
+/// A started operation.
 type Started = (String, BoxStream<'static, Step>);
 
-/// An answer that is not GraphQL's.
+/// A response that is not a GraphQL response.
 pub struct Refused(pub StatusCode, pub Error);
 
 impl Streams {
@@ -77,7 +77,7 @@ impl Streams {
     fn find(&self, token: &str, actor: Option<&Actor>) -> Result<Arc<Reserved>, Refused> {
         let found = self.lock().get(token).filter(|found| found.user == actor.map(|actor| actor.user_id)).cloned();
         found.ok_or_else(|| {
-            let message = "There is no such stream for this user at this server: reserve one by PUT.";
+            let message = "This user has no such stream on this server: reserve one by PUT.";
             Refused(StatusCode::NOT_FOUND, Error::bad_input("x-graphql-event-stream-token", message))
         })
     }
@@ -89,7 +89,7 @@ impl Reserved {
     }
 }
 
-/// The token of the stream that a request is for.
+/// The stream token of a request.
 pub fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let by_header = headers.get(TOKEN).and_then(|token| token.to_str().ok()).map(str::to_owned);
     by_header.or_else(|| parameter(uri, "token")).filter(|token| !token.is_empty())
@@ -100,7 +100,7 @@ fn parameter(uri: &Uri, name: &str) -> Option<String> {
     parameters.0.get(name).cloned()
 }
 
-/// Whether a request is one of this protocol's that another door would not understand.
+/// Whether a request belongs to this protocol and to no other.
 pub fn is_asked_for(method: &Method, headers: &HeaderMap, uri: &Uri) -> bool {
     match *method {
         Method::PUT | Method::DELETE => true,
@@ -109,10 +109,10 @@ pub fn is_asked_for(method: &Method, headers: &HeaderMap, uri: &Uri) -> bool {
     }
 }
 
-/// Answers a `PUT`, a `DELETE`, or the `GET` of a stream.
+/// Handles `PUT`, `DELETE`, and the `GET` of a stream.
 ///
 /// # Errors
-/// Why it is refused.
+/// Why the request is refused.
 pub async fn answer(
     state: &AppState,
     method: &Method,
@@ -125,7 +125,7 @@ pub async fn answer(
     match (method, token) {
         (&Method::PUT, _) => reserve(state, actor.as_ref()).await,
         (_, None) => {
-            let message = "This needs the token of a stream, which a PUT reserves.";
+            let message = "This requires the token of a stream; reserve one by PUT.";
             Err(Refused(StatusCode::BAD_REQUEST, Error::bad_input("x-graphql-event-stream-token", message)))
         }
         (&Method::DELETE, Some(token)) => end(state, &token, actor.as_ref(), uri),
@@ -134,7 +134,7 @@ pub async fn answer(
 }
 
 async fn reserve(state: &AppState, actor: Option<&Actor>) -> Result<Response, Refused> {
-    // Without a token anybody could reserve without an end.
+    // Anonymous callers could reserve streams without limit.
     let Some(actor) = actor else {
         let message = "Sign in: send `Authorization: Bearer TOKEN`.";
         return Err(Refused(StatusCode::UNAUTHORIZED, Error::Unauthenticated(message.to_owned())));
@@ -143,7 +143,7 @@ async fn reserve(state: &AppState, actor: Option<&Actor>) -> Result<Response, Re
     let place = state.throttle.open_socket(actor.user_id);
     let place = place.map_err(|error| Refused(StatusCode::TOO_MANY_REQUESTS, error))?;
     let (sender, receiver) = unbounded_channel();
-    // Nobody can guess it.
+    // Random, so that it cannot be guessed.
     let token = hex::encode(rand::random::<[u8; 16]>());
     let reserved = Reserved {
         user: Some(actor.user_id),
@@ -172,7 +172,7 @@ async fn reserve(state: &AppState, actor: Option<&Actor>) -> Result<Response, Re
 fn end(state: &AppState, token: &str, actor: Option<&Actor>, uri: &Uri) -> Result<Response, Refused> {
     let stream = state.streams.find(token, actor)?;
     let Some(operation) = parameter(uri, "operationId").filter(|id| !id.is_empty()) else {
-        let error = Error::bad_input("operationId", "This must be the id of the operation that is to end.");
+        let error = Error::bad_input("operationId", "This must be the id of the operation to end.");
         return Err(Refused(StatusCode::BAD_REQUEST, error));
     };
     if let Some(operation) = stream.running().remove(&operation) {
@@ -181,16 +181,17 @@ fn end(state: &AppState, token: &str, actor: Option<&Actor>, uri: &Uri) -> Resul
     Ok(StatusCode::OK.into_response())
 }
 
-/// Runs an operation whose results come in a stream.
+/// Runs an operation and sends its results to a stream.
 ///
 /// # Errors
-/// Why it does not; what GraphQL refuses is a result.
+/// Why it was not started. GraphQL errors are results.
 pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request) -> Result<Response, Refused> {
     let reserved = state.streams.find(token, actor.as_ref())?;
     let id = match request.extensions.get("operationId") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         _ => {
-            let error = Error::bad_input("extensions.operationId", "This must be an id of the client's, as a string.");
+            let error =
+                Error::bad_input("extensions.operationId", "This must be an id chosen by the client, as a string.");
             return Err(Refused(StatusCode::BAD_REQUEST, error));
         }
     };
@@ -199,11 +200,11 @@ pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request
     {
         let mut running = reserved.running();
         if running.contains_key(&id) {
-            let error = Error::bad_input("extensions.operationId", "An operation with this id is under way.");
+            let error = Error::bad_input("extensions.operationId", "An operation with this id is running.");
             return Err(Refused(StatusCode::CONFLICT, error));
         }
         if running.len() >= limit {
-            let message = format!("A stream may have {limit} operations under way (--max-socket-operations).");
+            let message = format!("A stream can run {limit} operations at once (--max-socket-operations).");
             return Err(Refused(StatusCode::TOO_MANY_REQUESTS, Error::RateLimited { message, retry_after: None }));
         }
         running.insert(id.clone(), handle);
@@ -213,12 +214,12 @@ pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request
         Err(errors) => stream::once(async move { Step::Failed(errors) }).boxed(),
     };
     let steps = Abortable::new(steps, registration).boxed();
-    // If its stream has just ended, so has the operation.
+    // If the stream has just ended, so has the operation.
     let _ = reserved.sender.send((id, steps));
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-/// Ends everything of a stream when its answer ends, however that is.
+/// Ends the operations and the reservation of a stream when its response ends for any reason.
 struct Opened {
     streams: Streams,
     token: String,
@@ -242,12 +243,12 @@ fn open(
     id: &str,
 ) -> Result<Response, Refused> {
     if Format::accepted(headers) != Some(Format::Events) {
-        let error = Error::bad_input(ACCEPT.as_str(), "A stream comes as text/event-stream.");
+        let error = Error::bad_input(ACCEPT.as_str(), "A stream is sent as text/event-stream.");
         return Err(Refused(StatusCode::NOT_ACCEPTABLE, error));
     }
     let stream = state.streams.find(&token, actor.as_ref())?;
     let Some(receiver) = stream.receiver.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-        let error = Error::bad_input("x-graphql-event-stream-token", "This stream is open already.");
+        let error = Error::bad_input("x-graphql-event-stream-token", "This stream is already open.");
         return Err(Refused(StatusCode::CONFLICT, error));
     };
     let opened = Opened { streams: state.streams.clone(), token, stream };
@@ -278,7 +279,7 @@ fn body(
         loop {
             let (id, step) = tokio::select! {
                 biased;
-                // Nothing is completed: the client comes back, with a fresh token, and subscribes anew.
+                // Do not complete anything: the client reconnects with a new token and subscribes again.
                 () = &mut shutdown => return,
                 () = &mut expired => return,
                 Some((id, steps)) = started.recv() => {

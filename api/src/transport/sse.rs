@@ -1,11 +1,11 @@
-//! Operations whose results come one after the other in one HTTP answer: as server-sent events by the protocol `graphql-sse`,
-//! distinct connections mode (<https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>), and for subscriptions as
-//! `multipart/mixed` too, as Apollo's clients ask for it
+//! Operations with several results in one HTTP response: as server-sent events by the protocol `graphql-sse`, distinct
+//! connections mode (<https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>), and for subscriptions also as
+//! `multipart/mixed`, as Apollo's clients request it
 //! (<https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol>).
 //!
-//! Each event of a subscription has its position as its id, so that an `EventSource` that comes back resumes after its
-//! `Last-Event-ID`. When the server stops, or the database is away for long, an answer ends without having been completed, and
-//! the client comes back.
+//! The id of an event is its position, so that a reconnecting `EventSource` resumes after its `Last-Event-ID`. If the
+//! server stops or the database is unavailable for long, the response ends without completion, and the client
+//! reconnects.
 
 use async_graphql::{Request, ServerError, parser::types::OperationType};
 use axum::{
@@ -33,7 +33,7 @@ use crate::{
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How the results follow each other.
+/// The format of a sequence of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `text/event-stream`.
@@ -43,7 +43,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The one that a client accepts; `None` if it accepts neither.
+    /// The format that a client accepts; `None` if it accepts neither.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).find_map(|range| {
@@ -59,15 +59,15 @@ impl Format {
             if name.eq_ignore_ascii_case("text/event-stream") {
                 return Some(Self::Events);
             }
-            // Others ask for parts to be given deferred fields, which this schema does not have.
+            // Other clients accept multipart responses for deferred fields, which this schema does not have.
             let is_ours = name.eq_ignore_ascii_case("multipart/mixed")
                 && parts.any(|(key, _)| key.eq_ignore_ascii_case("subscriptionSpec"));
             is_ours.then_some(Self::Parts)
         })
     }
 
-    /// The format of the answer to this operation. One that ends with one result comes as events, and only to a client that does
-    /// not accept JSON: that has a status and can be compressed.
+    /// The format of the response to this operation. An operation with one result is sent as events only if the client
+    /// does not accept JSON, since a JSON response has a status and can be compressed.
     pub fn of(state: &AppState, headers: &HeaderMap, request: &mut Request, takes_json: bool) -> Option<Self> {
         let format = Self::accepted(headers)?;
         let is_subscription = matches!(
@@ -84,7 +84,7 @@ impl Format {
         }
     }
 
-    /// What opens the answer, so that its client sees at once that it has begun.
+    /// The start of the response, sent at once so that the client sees that it has begun.
     pub fn opening(self) -> Bytes {
         match self {
             Self::Events => Bytes::from_static(b":\n\n"),
@@ -92,7 +92,7 @@ impl Format {
         }
     }
 
-    /// Keeps proxies from taking the connection for dead, and notices if it is.
+    /// Keeps proxies from closing an idle connection, and detects a broken one.
     pub fn heartbeat(self) -> Bytes {
         match self {
             Self::Events => Bytes::from_static(b":\n\n"),
@@ -118,7 +118,7 @@ impl Format {
         }
 
         serde_json::to_string(&Refused { errors }).unwrap_or_else(|error| {
-            tracing::error!(%error, "errors could not be written as JSON");
+            tracing::error!(%error, "cannot serialize errors as JSON");
             "{}".to_owned()
         })
     }
@@ -127,29 +127,29 @@ impl Format {
         let errors = Self::refused(errors);
         match self {
             Self::Events => self.result(&errors, None),
-            // An error beside the payload, and not in it, ends the subscription.
+            // An error outside the payload ends the subscription.
             Self::Parts => part(&format!(r#"{{"payload":null,{}"#, errors.trim_start_matches('{'))),
         }
     }
 
     fn end(self) -> Bytes {
         match self {
-            // Without a line of data an `EventSource` would drop it.
+            // An `EventSource` ignores an event without data.
             Self::Events => Bytes::from_static(b"event: complete\ndata:\n\n"),
             Self::Parts => Bytes::from_static(b"--\r\n"),
         }
     }
 }
 
-/// A part; its closing boundary is there as well, since clients take a part as whole only when they see that.
+/// A part. It includes the next boundary, since clients process a part only when they have received that.
 fn part(json: &str) -> Bytes {
     format!("\r\nContent-Type: application/json\r\n\r\n{json}\r\n--graphql").into_bytes().into()
 }
 
-/// Answers an operation in that format.
+/// Responds to an operation in that format.
 ///
 /// # Errors
-/// Why there is to be no such answer.
+/// Why the operation is refused.
 pub async fn open(
     state: &AppState,
     format: Format,
@@ -170,14 +170,14 @@ pub async fn open(
     let token_time = auth::time_left(actor.as_ref());
     let steps = listening::start(state, &Connection::default(), actor, request, id.to_owned(), resume);
     let body = body(state.clone(), format, steps, token_time, id.to_owned()).map(move |bytes| {
-        // Held for as long as the answer goes on.
+        // Held until the response ends.
         let _place = &place;
         Ok::<_, std::convert::Infallible>(bytes)
     });
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(format.content_type())),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // A proxy of nginx's kind would keep the events back until it has many.
+        // nginx and similar proxies would buffer the events.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok((headers, Body::from_stream(body)).into_response())
@@ -209,7 +209,7 @@ fn body(
             let step = tokio::select! {
                 biased;
                 () = &mut shutdown => return,
-                // A client of `graphql-sse` comes back, with a fresh token, from what was not completed.
+                // A `graphql-sse` client reconnects with a new token if the operation is not completed.
                 () = &mut expired => {
                     if format == Format::Events {
                         return;
@@ -230,7 +230,7 @@ fn body(
                     yield format.end();
                     return;
                 }
-                // Not completed, so that the client comes back.
+                // Do not complete, so that the client reconnects.
                 Step::Interrupted => return,
                 Step::Done => {
                     yield format.end();

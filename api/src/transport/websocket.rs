@@ -1,14 +1,14 @@
-//! `GET /graphql/ws`, and `GET /graphql` too: GraphQL over WebSocket by the protocol `graphql-transport-ws`
-//! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), with its close codes. The library's own socket closes
-//! with codes that clients take as final, and keeps several other rules otherwise.
+//! `GET /graphql/ws`, and also `GET /graphql`: GraphQL over WebSocket by the protocol `graphql-transport-ws`
+//! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>), with its close codes. The library's own
+//! implementation uses close codes that clients treat as final, and deviates in several other rules.
 //!
-//! A client that means to stay longer than its token holds sends a fresh one in the payload of a `ping`, in any shape that
-//! `connection_init` takes; the `pong` says when it ends. The protocol leaves the payloads of both to client and server, and
-//! forbids a second `connection_init`.
+//! A client can extend its session beyond the lifetime of its token: it sends a new token in the payload of a `ping`,
+//! in any form that `connection_init` accepts, and the `pong` contains the time at which it expires. The protocol does
+//! not define these payloads, and forbids a second `connection_init`.
 //!
-//! One task a socket runs everything. What it holds for a client is bounded: the next result is taken from an operation
-//! only when the one before it has gone to the network, so a client that reads slowly slows its operations' streams and
-//! fills no queue. Operations take turns: the set that holds them wakes them first come, first served.
+//! One task runs everything for a socket. Its memory is bounded: the next result of an operation is taken only after
+//! the previous one was sent, so a client that reads slowly slows down its operations and fills no queue. The
+//! operations take turns in the order in which they become ready.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -57,21 +57,21 @@ use crate::{
 
 const PROTOCOL: &str = "graphql-transport-ws";
 
-/// How long a client may take to send `connection_init`.
+/// Timeout for `connection_init`.
 const INIT_TIME: Duration = Duration::from_secs(10);
-/// How many pings in a row may stay without any sign of life before the peer counts as dead.
+/// Number of unanswered pings after which the peer is considered dead.
 const MAX_UNANSWERED: u32 = 2;
-/// How long a closing socket is given to take the close frame and to answer it.
+/// Timeout for sending the close frame and receiving the answer.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// How many messages may wait for the network before nothing more is read from the client.
+/// Number of unsent messages at which the server stops reading from the client.
 const MAX_WAITING: usize = 64;
-/// Longest payload of a `ping` that its `pong` repeats, in bytes.
+/// Longest payload of a `ping` that the `pong` repeats, in bytes.
 const MAX_ECHO_BYTES: usize = 1024;
-/// Room for reading and for writing that each socket keeps, in bytes; a message may be larger.
+/// Size of the read and the write buffer of each socket, in bytes; messages can be larger.
 const BUFFER_BYTES: usize = 4 * 1024;
-/// How much longer than its text a message can be, with pings beside it, in bytes.
+/// How much longer than its text a message can be, including pings in between, in bytes.
 const FRAMING_BYTES: usize = 1024;
-/// Longest reason of a close frame, in bytes (RFC 6455, section 5.5: 125 for the payload, 2 of them for the code).
+/// Longest reason in a close frame, in bytes (RFC 6455, section 5.5: 125 for the payload, 2 of them for the code).
 const MAX_REASON_BYTES: usize = 123;
 
 const GOING_AWAY: u16 = 1001;
@@ -101,9 +101,9 @@ impl Close {
 enum End {
     /// The server closes it.
     Close(Close),
-    /// The client has closed it, and waits for the answer that the library has made.
+    /// The client has closed it, and waits for the answer of the library.
     ClosedByPeer,
-    /// The client is gone.
+    /// The connection is lost.
     Gone,
 }
 
@@ -113,7 +113,7 @@ impl From<Close> for End {
     }
 }
 
-/// What a client sends.
+/// A message from a client.
 enum FromClient<'a> {
     ConnectionInit { payload: serde_json::Value },
     Ping { payload: Option<&'a RawValue> },
@@ -122,7 +122,7 @@ enum FromClient<'a> {
     Complete { id: String },
 }
 
-/// What the server sends.
+/// A message from the server.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ToClient<'a> {
@@ -140,7 +140,7 @@ enum ToClient<'a> {
         id: &'a str,
         payload: &'a [ServerError],
     },
-    /// The error of an operation whose id is no text, and is named as it was sent.
+    /// An error of an operation whose id is not valid text; the id is repeated as it was sent.
     #[serde(rename = "error")]
     ErrorOfBrokenId {
         id: &'a RawValue,
@@ -151,11 +151,11 @@ enum ToClient<'a> {
     },
 }
 
-/// When the socket's token ends, and why a fresh one was not taken.
+/// When the socket's token expires, and why a new one was refused.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Refreshed {
-    /// In seconds since the epoch, as the token's `exp` has it; null if the socket has no user.
+    /// In seconds since the epoch, like the token's `exp`; null if the socket has no user.
     token_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ServerError>,
@@ -166,7 +166,7 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Makes a WebSocket of the request, if its page may have one.
+/// Upgrades the request to a WebSocket, if its origin is allowed.
 pub async fn upgrade(
     State(state): State<AppState>,
     Extension(RequestId(id)): Extension<RequestId>,
@@ -181,12 +181,12 @@ pub async fn upgrade(
         Err(rejection) => return rejection.into_response(),
     };
     if !is_allowed_origin(&headers, &uri, &state.allow_origins) {
-        return (StatusCode::FORBIDDEN, "This origin may not connect (--allow-origin).\n").into_response();
+        return (StatusCode::FORBIDDEN, "This origin is not allowed to connect (--allow-origin).\n").into_response();
     }
     let address = state.throttle.address(peer.ip(), &headers);
     let place = match state.throttle.open_unknown_socket(address) {
         Ok(place) => place,
-        // A client that only opens sockets costs no more than this.
+        // A client that only opens sockets causes no further work.
         Err(often) => {
             let retry_after = [(RETRY_AFTER, INIT_TIME.as_secs().to_string())];
             return (StatusCode::TOO_MANY_REQUESTS, retry_after, format!("{}\n", often.message())).into_response();
@@ -200,12 +200,13 @@ pub async fn upgrade(
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES);
     let is_ours = upgrade.selected_protocol().is_some();
-    // A client that asks for other protocols only fails the handshake unless it gets one of them, and would never see why.
+    // A client that offers only other protocols fails the handshake unless it gets one of them; it would not see the
+    // reason.
     let other = upgrade.requested_protocols().next().cloned();
     if let (false, Some(other)) = (is_ours, other) {
         upgrade.set_selected_protocol(other);
     }
-    // A token in the handshake is looked at when the connection is initialised: a browser cannot see a handshake's status.
+    // Verify the handshake's token at `connection_init`: browsers cannot read the status of a handshake.
     let token = auth::bearer(&headers).map(|token| token.map(str::to_owned));
     read_limit.set(state.limits.max_anonymous_body_bytes.saturating_add(FRAMING_BYTES));
     let task = state.tasks.token();
@@ -236,37 +237,37 @@ pub async fn upgrade(
     upgrade.on_upgrade(|socket| serve(socket).instrument(span))
 }
 
-/// Where a socket is in the protocol.
+/// The state of a socket in the protocol.
 enum Phase {
-    /// It waits for `connection_init`.
+    /// Waiting for `connection_init`.
     Opened,
-    /// It has been acknowledged, for this caller.
+    /// Acknowledged for this caller.
     Acknowledged(Option<Actor>),
 }
 
 struct Socket {
     state: AppState,
-    /// The id of the request that the socket came from.
+    /// The id of the request that opened the socket.
     id: String,
     /// The token of the handshake's header.
     token: Result<Option<String>, Error>,
     address: Option<Address>,
-    /// Its place among its user's sockets, or among its address's while it has no user.
+    /// The place among the user's sockets, or among those of the address before there is a user.
     place: Option<OpenSocket>,
-    /// How much the client may send before `connection_init` is acknowledged.
+    /// How much the client can send before `connection_init` is acknowledged.
     read_limit: ReadLimit,
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
-    /// Messages that the network has not taken yet.
+    /// Messages that were not sent yet.
     waiting: VecDeque<Message>,
-    /// Whether the network has taken everything that was to be sent.
+    /// Whether all messages were sent.
     is_flushed: bool,
     phase: Phase,
-    /// When `connection_init` must have come, and after it when the token ends.
+    /// The timeout for `connection_init`, and later the expiry of the token.
     deadline: Instant,
     connection: Connection,
     operations: SelectAll<BoxStream<'static, (String, Step)>>,
-    /// The operations under way, by the client's ids.
+    /// The running operations, by the client's ids.
     running: HashMap<String, AbortHandle>,
 }
 
@@ -277,18 +278,18 @@ impl Socket {
         } else {
             Close::new(SUBPROTOCOL_NOT_ACCEPTABLE, format!("Subprotocol not acceptable: it must be {PROTOCOL}")).into()
         };
-        // Whatever still runs ends with the socket.
+        // Running operations end with the socket.
         self.running.clear();
         self.operations.clear();
         if let End::Close(Close { code, reason }) = &end {
             tracing::debug!(code, reason, "socket closed by the server");
         }
-        // The client sees the code only if it has read everything before it, and nothing that it sends meanwhile resets the
-        // connection; so keep reading until it closes too.
+        // The client sees the code only if it reads everything before it, and data from the client in the meantime must
+        // not reset the connection. So keep reading until the client closes too.
         let finish = async {
             match end {
                 End::Close(close) => {
-                    // Everything before the close frame arrives before it.
+                    // Send everything before the close frame first.
                     if poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).await.is_err() {
                         return;
                     }
@@ -311,7 +312,7 @@ impl Socket {
         let mut ping = interval_at(Instant::now() + period, period);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unanswered = 0;
-        // Made once: the loop goes round for every message.
+        // Created once, since the loop runs for every message.
         let shutdown = self.state.shutdown.clone();
         let mut shutdown = pin!(shutdown.cancelled());
         let mut deadline = pin!(sleep_until(self.deadline));
@@ -331,7 +332,7 @@ impl Socket {
                 },
                 _ = ping.tick() => {
                     if unanswered >= MAX_UNANSWERED {
-                        tracing::debug!("the peer no longer answers");
+                        tracing::debug!("the peer does not answer any more");
                         return End::Gone;
                     }
                     unanswered += 1;
@@ -353,7 +354,7 @@ impl Socket {
                     if let Err(close) = self.stepped(&id, step) {
                         return close.into();
                     }
-                    // What is ready besides goes to the network with it, as far as that takes at once.
+                    // Send further messages that are ready together with this one, up to the size of the buffer.
                     while self.waiting.iter().map(size).sum::<usize>() < BUFFER_BYTES
                         && self.waiting.len() < MAX_WAITING
                         && let Some(Some((id, step))) = self.operations.next().now_or_never()
@@ -362,7 +363,7 @@ impl Socket {
                             return close.into();
                         }
                     }
-                    // Mostly it takes all of it, and the loop need not go round for that.
+                    // The network usually takes everything at once, which saves a turn of the loop.
                     match poll_fn(|context| poll_write(&mut self.sink, &mut self.waiting, context)).now_or_never() {
                         Some(Ok(())) => self.is_flushed = true,
                         Some(Err(_)) => return End::Gone,
@@ -465,7 +466,7 @@ impl Socket {
         Ok(())
     }
 
-    /// How a socket ends that is not initialised: for good, or to try again if the token was not the reason.
+    /// How a socket without `connection_init` ends: for good, or with a retry if the token was not the reason.
     fn refused(&self, error: Error) -> Close {
         let error = match error {
             Error::Unauthenticated(_) => {
@@ -478,7 +479,8 @@ impl Socket {
         Close::new(code, operation::refusal(&error, &self.id).message)
     }
 
-    /// Goes on by a fresh token of the same user, or else until the present one ends.
+    /// Replaces the token by a new one of the same user. If that fails, the socket continues until the present token
+    /// expires.
     async fn refresh(&mut self, token: Result<&str, Error>) {
         let error = match self.fresh(token).await {
             Ok(actor) => {
@@ -497,7 +499,7 @@ impl Socket {
 
     async fn fresh(&mut self, token: Result<&str, Error>) -> Result<Actor, Error> {
         let Phase::Acknowledged(Some(present)) = &self.phase else {
-            let message = "Only a socket that was opened with a token takes a fresh one: send it by connection_init.";
+            let message = "Only a socket that was opened with a token accepts a new one: send it by connection_init.";
             return Err(Error::Unauthenticated(message.to_owned()));
         };
         let throttle = &self.state.throttle;
@@ -508,7 +510,7 @@ impl Socket {
         };
         match verified {
             Ok(actor) if actor.user_id == present.user_id => Ok(actor),
-            Ok(_) => Err(Error::Forbidden("This is another user's token: it needs a socket of its own.".to_owned())),
+            Ok(_) => Err(Error::Forbidden("This is another user's token: use another socket.".to_owned())),
             Err(error @ Error::Unauthenticated(_)) => {
                 Err(throttle.failed(self.address).map_or_else(|often| often.error, |()| error))
             }
@@ -527,7 +529,7 @@ impl Socket {
         }
         let request = match operation::read(payload) {
             Ok(request) => request,
-            // A text that was cut inside a character is no reason to end what else the client listens to.
+            // Text that was cut inside a character must not end the client's other operations.
             Err(error) if operation::has_lone_surrogate(payload) && !self.running.contains_key(&id) => {
                 let error = operation::refusal(&error, &self.id);
                 self.send_message(&ToClient::Error { id: &id, payload: &[error] });
@@ -539,10 +541,10 @@ impl Socket {
             return Err(Close::new(ALREADY_EXISTS, format!("Subscriber for {id} already exists")));
         }
         let request_id = clock::new_id().to_string();
-        // An operation that has ended is dropped a little later, so it counts only if there are very many of them.
+        // A finished operation is dropped a little later, so count only if there are very many.
         let limit = self.state.limits.max_socket_operations;
         if self.running.len() >= limit || self.operations.len() >= limit.saturating_mul(2) {
-            let message = format!("A socket may have {limit} operations under way (--max-socket-operations).");
+            let message = format!("A socket can run {limit} operations at once (--max-socket-operations).");
             let error = operation::refusal(&Error::RateLimited { message, retry_after: None }, &request_id);
             self.send_message(&ToClient::Error { id: &id, payload: &[error] });
             return Ok(());
@@ -565,12 +567,14 @@ impl Socket {
     }
 
     /// # Errors
-    /// How the socket ends if the client is to come back.
+    /// How the socket ends if the client should reconnect.
     fn stepped(&mut self, id: &str, step: Step) -> Result<(), Close> {
         match step {
             Step::Result(result) => self.deliver(id, result.payload()),
-            // By an `error` clients end an operation for good; from this close they come back.
-            Step::Interrupted => return Err(Close::new(TRY_AGAIN_LATER, "The database is away: try again later")),
+            // Clients treat an `error` as the end of an operation; after this close they reconnect.
+            Step::Interrupted => {
+                return Err(Close::new(TRY_AGAIN_LATER, "The database is unavailable: try again later"));
+            }
             // An error ends the operation, without a `complete`.
             Step::Failed(errors) => {
                 if let Some(operation) = self.running.remove(id) {
@@ -591,7 +595,7 @@ impl Socket {
         self.is_flushed = false;
     }
 
-    /// Sends a result. Others receive the same bytes, so they are not read again.
+    /// Sends a result. Other subscribers receive the same bytes, so they are not parsed again.
     fn deliver(&mut self, id: &str, payload: &str) {
         let id = serde_json::Value::from(id).to_string();
         let parts = [r#"{"type":"next","id":"#, &id, r#","payload":"#, payload, "}"];
@@ -601,12 +605,12 @@ impl Socket {
     fn send_message(&mut self, message: &ToClient) {
         match serde_json::to_string(message) {
             Ok(text) => self.send(Message::text(text)),
-            Err(error) => tracing::error!(%error, "a message could not be written as JSON"),
+            Err(error) => tracing::error!(%error, "cannot serialize a message as JSON"),
         }
     }
 }
 
-/// Reads a message of a client's.
+/// Parses a message from a client.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -619,7 +623,7 @@ fn parse(text: &str) -> Result<FromClient<'_>, String> {
         payload: Option<&'a RawValue>,
     }
 
-    // serde would read an array as a struct by position.
+    // serde would accept an array as a struct.
     if !text.trim_ascii_start().starts_with('{') {
         return Err("it is not a JSON object".to_owned());
     }
@@ -644,7 +648,7 @@ fn parse(text: &str) -> Result<FromClient<'_>, String> {
     }
 }
 
-/// The id of a `subscribe` message that cannot be read because the id has half of a character.
+/// The id of a `subscribe` message that is unreadable because its id contains half of a surrogate pair.
 fn broken_id(text: &str) -> Option<&RawValue> {
     #[derive(Deserialize)]
     struct Fields<'a> {
@@ -657,12 +661,12 @@ fn broken_id(text: &str) -> Option<&RawValue> {
     (is_broken && r#type == "subscribe").then_some(id)
 }
 
-/// How many bytes a message has, as far as it is a result.
+/// Size of a message in bytes; 0 if it is not a result.
 fn size(message: &Message) -> usize {
     if let Message::Text(text) = message { text.len() } else { 0 }
 }
 
-/// Gives the network what waits for it, as far as it takes it. Dropped while it is pending, it has lost nothing.
+/// Sends the waiting messages as far as the network takes them. Nothing is lost if it is dropped while pending.
 fn poll_write(
     sink: &mut SplitSink<WebSocket, Message>,
     waiting: &mut VecDeque<Message>,
@@ -677,15 +681,15 @@ fn poll_write(
     sink.poll_flush_unpin(context)
 }
 
-/// Whether the page that asks may connect. A browser always sends the Origin of the page; other clients send none and need
-/// no check, as it guards against pages that act behind a user's back.
+/// Whether the requesting page can connect. A browser always sends the page's Origin. Other clients send none and need
+/// no check, which protects users from pages that act in their name.
 fn is_allowed_origin(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
-    // HTTP/2 has the host in the request's URI.
+    // With HTTP/2 the host is in the request's URI.
     let host =
         headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| uri.authority().map(|host| host.as_str()));
-    // The port that the scheme implies may be there or not, on either side.
+    // The default port of the scheme can be missing on either side.
     let is_same = |host: &str| {
         [("http://", ":80"), ("https://", ":443")].iter().any(|(scheme, port)| {
             let bare = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
@@ -696,7 +700,7 @@ fn is_allowed_origin(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> bool
     host.is_some_and(is_same) || origin::is_allowed(origin, allowed)
 }
 
-/// Whether a message was refused for its size; the library has the cause behind two doors.
+/// Whether a message was refused for its size. The library wraps the cause twice.
 fn is_too_big(error: &axum::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
@@ -708,7 +712,7 @@ fn is_too_big(error: &axum::Error) -> bool {
     false
 }
 
-/// The longest start of a text that has at most `bytes` bytes and ends between characters.
+/// The longest prefix of a text that has at most `bytes` bytes and ends between characters.
 fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }

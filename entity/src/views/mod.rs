@@ -1,4 +1,4 @@
-//! The six views of the original system and what an invited person may know, one file each.
+//! The six views of the original system and the view of pending invitations, one file each.
 
 pub mod file_change_history;
 pub mod file_version_history;

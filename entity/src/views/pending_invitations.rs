@@ -1,8 +1,8 @@
-//! Invitations that nobody has answered yet, by id and by e-mail, with what the invited may know of them.
+//! Pending invitations, of users and of e-mail addresses, with the data that invited users can see.
 
 use sea_orm::entity::prelude::*;
 
-/// An invitation that nobody has answered yet: to a user or to an e-mail address.
+/// A pending invitation of a user or of an e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "pending_invitations")]
 pub struct Model {

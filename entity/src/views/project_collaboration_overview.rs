@@ -1,8 +1,8 @@
-//! An active project with its collaborators counted.
+//! An active project with the number of its collaborators.
 
 use sea_orm::entity::prelude::*;
 
-/// An active project with its collaborators counted.
+/// An active project with the number of its collaborators.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "project_collaboration_overview")]
 pub struct Model {

@@ -2,10 +2,10 @@
 ALTER TABLE project_files ADD COLUMN mode smallint NOT NULL DEFAULT 0;
 ALTER TABLE file_snapshots ADD COLUMN mode smallint NOT NULL DEFAULT 0;
 
--- The version of the same file whose lines this one brings back; null for a version that is new.
+-- The version of the same file whose lines this version restores; null for a new version.
 ALTER TABLE file_snapshots ADD COLUMN restored_version integer;
 
--- Which revisions a revision takes back.
+-- The revisions that a revision undoes.
 CREATE TABLE project_undos (
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     revision integer NOT NULL,

@@ -1,7 +1,7 @@
--- The revision that deleted a snapshot. The row stays: a checkpoint still follows what is written for its message.
+-- The revision that deleted a snapshot. The row is kept: a checkpoint still follows the writes for its message.
 ALTER TABLE project_snapshots ADD COLUMN deleted_revision integer;
 
--- Which snapshot a revision renamed or deleted.
+-- The snapshot that a revision renamed or deleted.
 CREATE TABLE project_snapshot_changes (
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     revision integer NOT NULL,

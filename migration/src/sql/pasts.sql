@@ -1,7 +1,7 @@
--- What the tables of the present forget, as ranges of revisions.
+-- Past states that other tables do not keep, as ranges of revisions.
 
--- When a message was folded away: from `revision` until `superseded_revision`. What is folded now is in
--- chat_messages.folded_revision too, which is all that the lists of the present read.
+-- When a message was hidden: from `revision` until `superseded_revision`. The present state is also in
+-- chat_messages.folded_revision, so that lists of the present do not read this table.
 CREATE TABLE chat_folds (
     message_id {uuid} NOT NULL REFERENCES chat_messages (id) ON DELETE CASCADE,
     revision integer NOT NULL,
@@ -15,8 +15,8 @@ CREATE INDEX chat_folds_superseded ON chat_folds (project_id, superseded_revisio
 INSERT INTO chat_folds (message_id, revision, project_id)
 SELECT id, folded_revision, project_id FROM chat_messages WHERE folded_revision IS NOT NULL;
 
--- What a project's own fields were until a revision changed them; what they are is in projects. Changes made before this
--- table are not in it: of the time before the first one that is, it says what was there then.
+-- The own fields of a project until a revision changed them; the present ones are in projects. Changes before this
+-- table existed are missing. For times before the first stored change, its row has the state.
 CREATE TABLE project_versions (
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     superseded_revision integer NOT NULL,

@@ -1,5 +1,5 @@
--- Messages that are being written. None is in the history before it is finished: then it is a row of chat_messages, under the
--- same id, and gone from here. `length` is in bytes of UTF-8.
+-- Streaming messages. A finished message moves to chat_messages, under the same id, and so enters the history. `length`
+-- is in bytes of UTF-8.
 CREATE TABLE growing_messages (
     id {uuid} PRIMARY KEY,
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
@@ -15,8 +15,8 @@ CREATE TABLE growing_messages (
 ){clustered};
 CREATE UNIQUE INDEX growing_messages_session ON growing_messages (session_id, idempotency_key);
 
--- Their text, in the pieces in which it came: each begins where the one before ends. One text that grows would be written
--- anew with every piece.
+-- The text of streaming messages, in the received chunks; each starts where the previous one ends. A single growing
+-- text would be rewritten with every chunk.
 CREATE TABLE growing_chunks (
     message_id {uuid} NOT NULL REFERENCES growing_messages (id) ON DELETE CASCADE,
     start integer NOT NULL,

@@ -1,5 +1,5 @@
--- Every table, in the SQL that both databases share; {words} in braces differ and are filled in by dialect.rs.
--- Times are written by the service (UTC, microseconds), never by the database: SQLite compares them as text.
+-- All tables, in the SQL that both databases share; {words} in braces differ and are replaced by dialect.rs. The
+-- service writes all times (UTC, microseconds), never the database: SQLite compares them as text.
 
 CREATE TABLE user_profiles (
     id {uuid} PRIMARY KEY,
@@ -20,8 +20,8 @@ CREATE TABLE user_preferences (
     updated_at {timestamp} NOT NULL
 ){clustered};
 
--- `revision` is the one counter of everything below a project. The counts are kept by the writes that raise it, which
--- update this row anyway, so that an overview never counts a history.
+-- `revision` is the only counter for everything in a project. The writes that raise it also maintain the counts in this
+-- row, so that an overview never counts a history.
 CREATE TABLE projects (
     id {uuid} PRIMARY KEY,
     user_id {uuid} NOT NULL REFERENCES user_profiles (id) ON DELETE CASCADE,
@@ -114,14 +114,14 @@ CREATE TABLE chat_messages (
     context_data {json} NOT NULL,
     metadata {json} NOT NULL,
     idempotency_key text,
-    -- The revision that went back to before this message: from then on it is read only by asking.
+    -- The revision that stepped back to before this message; since then lists include the message only on request.
     folded_revision integer
 );
 CREATE UNIQUE INDEX chat_messages_session ON chat_messages (session_id, revision);
 CREATE UNIQUE INDEX chat_messages_idempotency ON chat_messages (session_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX chat_messages_folded ON chat_messages (project_id, folded_revision) WHERE folded_revision IS NOT NULL;
 
--- A file's identity and its present state; deleted files stay.
+-- A file's identity and its present state; deleted files are kept.
 CREATE TABLE project_files (
     id {uuid} PRIMARY KEY,
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
@@ -139,7 +139,8 @@ CREATE TABLE project_files (
 ){clustered};
 CREATE INDEX project_files_path ON project_files (project_id, file_path);
 
--- Contents, kept once a project: raw, compressed, or compressed against the blob in base_id. Ids stay inside the service.
+-- Contents, stored once per project: raw, compressed, or compressed against the blob in base_id. Ids are internal to
+-- the service.
 CREATE TABLE blobs (
     id {identity},
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
@@ -152,9 +153,9 @@ CREATE TABLE blobs (
 );
 CREATE UNIQUE INDEX blobs_sha256 ON blobs (project_id, sha256);
 
--- Every version of every file, valid from `revision` until `superseded_revision`: the state at n is the rows with
--- revision <= n and (superseded_revision is null or > n). A version is the result of one change, so the change's kind
--- and size live in its row; who made it, when, and in which session and message is in the event of its revision.
+-- All versions of all files, valid from `revision` until `superseded_revision`: the state at n is the rows with
+-- revision <= n and (superseded_revision is null or > n). A version is the result of one change, so its row has the
+-- kind and size of the change; the event of its revision has the author, the time, the session and the message.
 CREATE TABLE file_snapshots (
     id {uuid} PRIMARY KEY,
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
@@ -172,7 +173,8 @@ CREATE UNIQUE INDEX file_snapshots_version ON file_snapshots (file_id, version);
 CREATE INDEX file_snapshots_revision ON file_snapshots (project_id, revision);
 CREATE UNIQUE INDEX file_snapshots_open_path ON file_snapshots (project_id, path) WHERE superseded_revision IS NULL AND change_type <> 'delete';
 
--- A name for a revision. `created_revision` is the write that made it (a write makes one at most); a checkpoint's `revision` follows its message's writes.
+-- A name for a revision. `created_revision` is the write that created it (at most one per write); a checkpoint's
+-- `revision` follows the writes of its message.
 CREATE TABLE project_snapshots (
     id {uuid} PRIMARY KEY,
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
@@ -185,7 +187,8 @@ CREATE TABLE project_snapshots (
 ){clustered};
 CREATE UNIQUE INDEX project_snapshots_created ON project_snapshots (project_id, created_revision);
 
--- The log: exactly one row a revision. It says who, when, and for which session and message; what changed is linked by the revision.
+-- The log: exactly one row per revision, with the author, the time, the session and the message. The changes are linked
+-- by the revision.
 CREATE TABLE project_events (
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     revision integer NOT NULL,
@@ -200,5 +203,5 @@ CREATE TABLE project_events (
 CREATE INDEX project_events_message ON project_events (message_id) WHERE message_id IS NOT NULL AND kind IN ('FILES_CHANGED', 'PROJECT_RESTORED');
 CREATE INDEX project_events_session ON project_events (session_id, revision) WHERE session_id IS NOT NULL AND kind IN ('FILES_CHANGED', 'PROJECT_RESTORED');
 
--- A session's message_count follows its messages, whoever writes them.
+-- A trigger maintains a session's message_count.
 {message_count_trigger}

@@ -1,5 +1,6 @@
--- Invitations to e-mail addresses. They name no user, so that asking somebody in says nothing of who has an account; whoever
--- shows that the address is theirs makes a row of project_collaborators of it. Addresses are trimmed and in lower case.
+-- Invitations of e-mail addresses. They name no user, so that an invitation does not reveal whether an account exists.
+-- A user who proves to have the address turns it into a row of project_collaborators. Addresses are trimmed and in
+-- lower case.
 CREATE TABLE project_invitations (
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     email text NOT NULL,
@@ -10,7 +11,7 @@ CREATE TABLE project_invitations (
 ){clustered};
 CREATE INDEX project_invitations_email ON project_invitations (email);
 
--- Who has been in a project and left it: what they did there still bears their name.
+-- Former members of a project; their work still shows their names.
 CREATE TABLE project_former_collaborators (
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     user_id {uuid} NOT NULL REFERENCES user_profiles (id) ON DELETE CASCADE,
@@ -19,8 +20,8 @@ CREATE TABLE project_former_collaborators (
 ){clustered};
 CREATE INDEX project_former_collaborators_user ON project_former_collaborators (user_id);
 
--- What an invited person may know before they answer. It reads with its owner's rights, as they are no member yet: whoever
--- asks it must ask for their own alone.
+-- What an invited user can see before answering. It reads with its owner's rights, since the user is not a member yet,
+-- so queries must restrict it to the caller's own rows.
 CREATE VIEW pending_invitations AS
 SELECT c.project_id, p.name AS project_name, c.user_id, CAST(NULL AS text) AS email, c.role, c.invited_at,
        u.id AS inviter_id, u.full_name AS inviter_name, u.avatar_url AS inviter_avatar_url,
@@ -37,8 +38,8 @@ JOIN projects p ON p.id = i.project_id
 LEFT JOIN user_profiles u ON u.id = i.invited_by
 WHERE p.status <> 'deleted';
 
--- Every version of every agent configuration, the present one included, valid from `revision` until `superseded_revision`;
--- agent_configurations has the identity and the present state.
+-- All versions of all agent configurations, including the present ones, valid from `revision` until
+-- `superseded_revision`; agent_configurations has the identity and the present state.
 CREATE TABLE agent_configuration_versions (
     configuration_id {uuid} NOT NULL REFERENCES agent_configurations (id) ON DELETE CASCADE,
     version integer NOT NULL,

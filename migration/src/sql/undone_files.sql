@@ -1,4 +1,5 @@
--- Of which files a revision takes back what another did. An undo made before this table took back what both revisions changed.
+-- The files for which a revision undoes the change of another. An undo from before this table undid all files that both
+-- revisions changed.
 CREATE TABLE project_undone_files (
     project_id {uuid} NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     revision integer NOT NULL,

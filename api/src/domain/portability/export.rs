@@ -1,7 +1,6 @@
 //! A project's files as an archive, and its history as a git repository.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::commit::Signature;
 use super::git::FastImport;
 use super::import::{AUTHOR, COMMITTER, read_signature};
+use super::output::Output;
 use crate::domain::{Member, Services, Tx, access, chat, events, file};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
@@ -86,20 +86,48 @@ pub struct Archived {
     pub plain_links: Vec<String>,
 }
 
-/// The name of an archive's entry: the path, with `%` and two hex digits for each character that some extractor would take
-/// for something else than a part of a name. Windows takes `\\` for a separator and `:` for a drive or a stream, and drops
-/// dots and spaces at the end of a name, so that `.. ` becomes `..`.
+/// The name of an archive's entry: the path, with `%` and two hex digits for each character that some extractor would not
+/// take as a part of a name. Windows takes `\\` for a separator and `:` for a drive or a stream, refuses `* ? < > | "`, and
+/// drops dots and spaces at the end of a name, so that `.. ` becomes `..`. The first character of ASCII is escaped in names of
+/// devices and in names that some file system takes for `.git`, in which git runs programs.
 fn entry_name(path: &str) -> String {
     let part = |part: &str| {
         let kept = part.trim_end_matches(['.', ' ']).len();
+        let first = part.find(|character: char| character.is_ascii());
+        let is_special = is_device(part) || is_git_folder(part);
         let escape = |(at, character): (usize, char)| match character {
-            '\\' | ':' => format!("%{:02X}", u32::from(character)),
+            '\\' | ':' | '*' | '?' | '<' | '>' | '|' | '"' | '\0'..'\x20' | '\x7f' => {
+                format!("%{:02X}", u32::from(character))
+            }
             '.' | ' ' if at >= kept => format!("%{:02X}", u32::from(character)),
+            _ if is_special && first == Some(at) => format!("%{:02X}", u32::from(character)),
             _ => character.to_string(),
         };
         part.char_indices().map(escape).collect::<String>()
     };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// Whether Windows takes a name for a device, with any extension and in any case.
+fn is_device(name: &str) -> bool {
+    let stem = name.split(['.', ':']).next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let is_numbered = |stem: &str| {
+        let number = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+        number.is_some_and(|number| {
+            matches!(number, "\u{b9}" | "\u{b2}" | "\u{b3}")
+                || (number.len() == 1 && number.as_bytes().iter().all(u8::is_ascii_digit))
+        })
+    };
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || is_numbered(&stem)
+}
+
+/// Whether some file system takes a name for `.git`: in any case, by its short name on Windows (`git~1`), or with characters
+/// that HFS+ ignores. Names with dots, spaces or a stream at the end are escaped anyway.
+fn is_git_folder(name: &str) -> bool {
+    let is_ignored = |character: char| matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    let seen: String = name.chars().filter(|character| !is_ignored(*character)).collect();
+    let short = seen.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("git~"));
+    seen.eq_ignore_ascii_case(".git") || (short && seen.bytes().skip(4).all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether a link at a path leads to something in the archive, whatever else is unpacked: a relative path that nowhere leaves
@@ -145,10 +173,8 @@ pub async fn archive(
     let files = file::page(&tx, &[of], &FileFilter::default(), &Page::all()).await?;
     let files: Vec<_> = files.into_iter().flat_map(|(_, slice)| slice.rows).map(|(_, file)| file).collect();
 
-    // An archive that is only half written never has the name that was asked for.
-    let mut partial = to.as_os_str().to_owned();
-    partial.push(".part");
-    let mut zip = ZipWriter::new(BufWriter::new(File::create(&partial).map_err(|error| cannot(&error))?));
+    let (output, file) = Output::create(to).map_err(|error| cannot(&error))?;
+    let mut zip = ZipWriter::new(BufWriter::new(file));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(zip::DateTime::default());
@@ -186,9 +212,9 @@ pub async fn archive(
             zip.write_all(content).map_err(|error| cannot(&error))?;
         }
     }
-    let mut written = zip.finish().map_err(|error| cannot(&error))?;
-    written.flush().map_err(|error| cannot(&error))?;
-    std::fs::rename(&partial, to).map_err(|error| cannot(&error))?;
+    let written = zip.finish().map_err(|error| cannot(&error))?;
+    let written = written.into_inner().map_err(|error| cannot(error.error()))?;
+    output.publish(written).map_err(|error| cannot(&error))?;
     Ok(archived)
 }
 
@@ -417,7 +443,19 @@ mod tests {
         for target in ["b", "./b", "../b", "../a/b", "b/"] {
             assert!(stays_inside("a/link", target), "{target}");
         }
-        for target in ["", "/etc/passwd", "../../b", "../../a/b", "x/../b", "..\\..\\b", "C:/b", "b\0", ".. /.. /b"] {
+        for target in [
+            "",
+            "/etc/passwd",
+            "../../b",
+            "../../a/b",
+            "x/../b",
+            "..\\..\\b",
+            "C:/b",
+            "b\0",
+            ".. /.. /b",
+            "nul",
+            ".git/hooks",
+        ] {
             assert!(!stays_inside("a/link", target), "{target:?}");
         }
     }
@@ -432,6 +470,27 @@ mod tests {
             ("C:/evil.exe", "C%3A/evil.exe"),
             ("a/.. /b", "a/%2E%2E%20/b"),
             (".../a.", "%2E%2E%2E/a%2E"),
+            ("nul", "%6Eul"),
+            ("a/AUX/b", "a/%41UX/b"),
+            ("CON.txt", "%43ON.txt"),
+            ("nul.tar.gz", "%6Eul.tar.gz"),
+            ("prn .txt", "%70rn .txt"),
+            ("com1", "%63om1"),
+            ("LPT\u{b2}.md", "%4CPT\u{b2}.md"),
+            ("conin$", "%63onin$"),
+            ("a*b?c<d>e|f\"g", "a%2Ab%3Fc%3Cd%3Ee%7Cf%22g"),
+            (".git/config", "%2Egit/config"),
+            ("a/.GIT", "a/%2EGIT"),
+            ("git~1/hooks", "%67it~1/hooks"),
+            ("GIT~2", "%47IT~2"),
+            (".g\u{200c}it", "%2Eg\u{200c}it"),
+            ("\u{200e}.git", "\u{200e}%2Egit"),
+            (".git.", ".git%2E"),
+            (".git::$INDEX_ALLOCATION", ".git%3A%3A$INDEX_ALLOCATION"),
+            ("console.py", "console.py"),
+            ("com10/nullable.rs", "com10/nullable.rs"),
+            (".gitignore", ".gitignore"),
+            (".github/git~a", ".github/git~a"),
         ] {
             assert_eq!(entry_name(path), name);
         }

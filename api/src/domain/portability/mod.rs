@@ -5,5 +5,6 @@ mod commit;
 pub mod export;
 mod git;
 pub mod import;
+mod output;
 mod present;
 pub mod verify;

@@ -1,5 +1,5 @@
-//! The values of variables, by their types (GraphQL specification, section 6.1.2, CoerceVariableValues). What a custom scalar takes
-//! is checked by its own type, before execution as well.
+//! Coerces variables to their types (GraphQL specification, section 6.1.2, CoerceVariableValues). Custom scalars check
+//! their values themselves, also before execution.
 
 use std::collections::HashSet;
 
@@ -17,11 +17,10 @@ use serde_json::Number;
 use super::{Fault, FaultKind, MAX_FAULTS, Step, named};
 use crate::graphql::variables;
 
-/// The values of an operation's variables, each of its type. A variable that is absent has its default; without one it stays
-/// absent.
+/// The coerced variables of an operation. An absent variable takes its default value; without one it stays absent.
 ///
 /// # Errors
-/// Which values are none of their types.
+/// The values that do not have their types.
 pub fn coerce(
     schema: &Schema,
     document: &ExecutableDocument,
@@ -58,7 +57,7 @@ pub fn coerce(
     if faults.is_empty() { Ok(coerced) } else { Err(faults) }
 }
 
-/// A type as an operation has it, or as the schema has it.
+/// A type, from an operation or from the schema.
 enum Expected<'a> {
     Operation(&'a Type),
     Schema(&'a ast::Type),
@@ -106,25 +105,25 @@ impl std::fmt::Display for Expected<'_> {
     }
 }
 
-/// A step from a variable to a value inside.
+/// A step from a variable to a value inside it.
 enum Inside {
     Field(Name),
     Index(usize),
 }
 
-/// A variable whose value is coerced.
+/// A variable during coercion.
 struct Variable<'a> {
     schema: &'a Schema,
     name: &'a Name,
     pos: Pos,
-    /// The way from an argument to where the variable is used.
+    /// The path from an argument to the use of the variable.
     usage: &'a dyn Fn(&'a Name) -> Vec<Step<'a>>,
     path: Vec<Inside>,
     faults: Vec<Fault>,
 }
 
 impl Variable<'_> {
-    /// The value, of its type; or anything, and a fault.
+    /// The coerced value. If it has the wrong type, records a fault and returns any value.
     fn value(&mut self, expected: &Expected<'_>, value: Value) -> Value {
         if value == Value::Null {
             if expected.is_non_null() {
@@ -132,7 +131,7 @@ impl Variable<'_> {
             }
             return value;
         }
-        // JSON is left to the write that it is meant for.
+        // JSON is checked by the write that stores it.
         if let Some(why) = variables::flaw(&value).filter(|_| expected.name() != "JSON") {
             self.fault(why.trim_end_matches('.'));
             return value;
@@ -194,7 +193,7 @@ impl Variable<'_> {
             (Some(ExtendedType::Enum(known)), Value::String(name)) if known.values.contains_key(name.as_str()) => {
                 Value::String(name)
             }
-            // The document is not valid, which is said elsewhere.
+            // Invalid documents are reported elsewhere.
             (None, value) => value,
             (Some(known), value) if !known.is_input_type() => value,
             (_, value) => self.unexpected(expected, value),
@@ -224,7 +223,7 @@ impl Variable<'_> {
     }
 }
 
-/// Looks for the first place where an operation uses a variable.
+/// Finds the first use of a variable in an operation.
 struct Usage<'d> {
     document: &'d ExecutableDocument,
     name: &'d Name,
@@ -232,7 +231,7 @@ struct Usage<'d> {
 }
 
 impl<'d> Usage<'d> {
-    /// The way from an argument to the variable; if there is none, the variable itself.
+    /// The path from an argument to the variable, or the variable itself if it is not used.
     fn of(mut self, operation: &'d OperationDefinition) -> Vec<Step<'d>> {
         let found = self.in_directives(&operation.directives);
         let found = found.or_else(|| self.in_selections(&operation.selection_set.node));
@@ -283,7 +282,7 @@ impl<'d> Usage<'d> {
     }
 }
 
-/// What a scalar makes of a value.
+/// The result of coercing a scalar.
 enum Coerced {
     Same,
     To(Value),
@@ -308,18 +307,18 @@ fn scalar_value(scalar: &str, value: &Value) -> Coerced {
     }
 }
 
-/// A number without a fraction, however it is written: `1.0` and `1e2` are whole.
+/// An integer, in any notation: `1.0` and `1e2` are integers.
 fn whole(number: &Number) -> Option<i128> {
     if let Some(number) = number.as_i128() {
         return Some(number);
     }
     let number = number.as_f64().filter(|number| number.is_finite() && number.fract() == 0.0)?;
-    // Written without an exponent, so that no cast is needed.
+    // Formatting without an exponent avoids a cast.
     format!("{number:.0}").parse().ok()
 }
 
-/// The document for an operation some of whose variables are absent: an argument or a field of an input object whose value is
-/// such a variable is absent too (GraphQL specification, section 6.4.1), and an element of a list is null.
+/// Removes absent variables from a document: arguments and input fields with such a variable become absent (GraphQL
+/// specification, section 6.4.1), elements of lists become null.
 pub fn without_absent(document: &mut ExecutableDocument, name: Option<&str>, variables: &Variables) {
     let operation = match &mut document.operations {
         DocumentOperations::Single(operation) => Some(operation),
@@ -374,7 +373,7 @@ impl Absent {
         arguments.retain_mut(|(_, value)| self.is_kept(&mut value.node));
     }
 
-    /// Whether a value is there, without what is absent in it.
+    /// Whether a value is present, after removing absent parts of it.
     fn is_kept(&self, value: &mut Literal) -> bool {
         match value {
             Literal::Variable(name) => return !self.0.contains(name),

@@ -1,5 +1,6 @@
-//! From the tree of `apollo-compiler` to the document that `async-graphql` executes, token by token: a document whose tokens are
-//! not those of its tree is no GraphQL, because the parser drops what it cannot read (`{ a(first true) { b } }`).
+//! Converts the tree of `apollo-compiler` to the document that `async-graphql` executes, token by token. A document
+//! whose tokens differ from its tree's is invalid, because the parser drops what it cannot read (`{ a(first true) { b }
+//! }`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,8 +24,8 @@ use super::{
 
 type Converted<T> = Result<T, Fault>;
 
-/// The text without what the parser does not know: descriptions of operations, fragments and variables, which say nothing to a
-/// server. Everything else stays where it is.
+/// Blanks descriptions of operations, fragments and variables, which the parser does not know and which have no effect.
+/// Offsets stay the same.
 pub fn without_descriptions(text: &str, tokens: &[Token<'_>]) -> Option<String> {
     let mut plain: Option<Vec<u8>> = None;
     for (at, token) in tokens.iter().enumerate().filter(|(_, token)| token.is_string()) {
@@ -35,7 +36,7 @@ pub fn without_descriptions(text: &str, tokens: &[Token<'_>]) -> Option<String> 
             && before.is_none_or(|before| before.is("}"));
         if of_variable || of_definition {
             let plain = plain.get_or_insert_with(|| text.as_bytes().to_vec());
-            // As long as it was, so that all offsets stay.
+            // The same length, so that offsets do not change.
             if let Some(description) = plain.get_mut(token.start..token.start + token.text.len()) {
                 description.fill(b' ');
             }
@@ -44,11 +45,10 @@ pub fn without_descriptions(text: &str, tokens: &[Token<'_>]) -> Option<String> 
     plain.and_then(|plain| String::from_utf8(plain).ok())
 }
 
-/// The document of a tree. Integers at the offsets in `long_ids` become strings.
+/// Converts a tree. Integers at the offsets in `long_ids` become strings.
 ///
 /// # Errors
-/// A syntax error where the tokens are not those of the tree; a violation where the executed document has no place for what
-/// the tree has.
+/// A syntax error if the tokens differ from the tree's; a violation if the executed document cannot represent the tree.
 pub fn convert(tree: &ast::Document, tokens: &[Token<'_>], long_ids: &HashSet<usize>) -> Converted<ExecutableDocument> {
     let end = tokens.last().map_or(Pos { line: 1, column: 1 }, |last| Pos {
         column: last.pos.column + last.text.chars().count(),
@@ -74,7 +74,7 @@ pub fn convert(tree: &ast::Document, tokens: &[Token<'_>], long_ids: &HashSet<us
                     }
                 };
                 if !is_alone {
-                    converter.violate(pos, "An operation without a name must be the document's only one.");
+                    converter.violate(pos, "An operation without a name must be the only one of the document.");
                 }
                 if !is_new {
                     converter.violate(pos, "Two operations of the document have this name.");
@@ -86,7 +86,12 @@ pub fn convert(tree: &ast::Document, tokens: &[Token<'_>], long_ids: &HashSet<us
                     converter.violate(pos, "Two fragments of the document have this name.");
                 }
             }
-            _ => return Err(Fault::invalid(pos, "A request has operations and fragments, and defines no types.")),
+            _ => {
+                return Err(Fault::invalid(
+                    pos,
+                    "A request can contain operations and fragments, but no type definitions.",
+                ));
+            }
         }
     }
     if let Some(token) = converter.next() {
@@ -114,10 +119,10 @@ fn unexpected(token: &Token<'_>) -> Fault {
 struct Converter<'t> {
     tokens: &'t [Token<'t>],
     at: usize,
-    /// Where the document ends.
+    /// The end of the document.
     end: Pos,
     long_ids: &'t HashSet<usize>,
-    /// The first thing that is wrong although it is GraphQL.
+    /// The first violation in a document with valid syntax.
     violation: Option<Fault>,
 }
 
@@ -140,7 +145,7 @@ impl<'t> Converter<'t> {
         self.peek().map_or(self.end, |token| token.pos)
     }
 
-    /// Takes the next token if it is the one that the tree has here.
+    /// Takes the next token, which must be the one that the tree has here.
     fn take(&mut self, is_it: impl FnOnce(&Token<'_>) -> bool) -> Converted<&'t Token<'t>> {
         match self.next() {
             Some(token) if is_it(token) => Ok(token),
@@ -162,7 +167,7 @@ impl<'t> Converter<'t> {
         Ok(Positioned::new(Name::new(name), pos))
     }
 
-    /// A fragment may have any name but `on`.
+    /// A fragment can have any name except `on`.
     fn fragment_name(&mut self, name: &str) -> Converted<Positioned<Name>> {
         match self.peek() {
             Some(token) if token.is("on") => Err(unexpected(token)),
@@ -379,7 +384,7 @@ impl<'t> Converter<'t> {
     }
 }
 
-/// A number with the digits that it is written with, as JSON keeps them.
+/// A number with its original digits, as JSON keeps them.
 fn exact(text: &str) -> Number {
     Number::from_string_unchecked(text.to_owned())
 }

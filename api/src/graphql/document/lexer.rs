@@ -1,11 +1,11 @@
-//! The tokens of a document (GraphQL specification, section 2.1). The parser of `apollo-compiler` passes over some mistakes; a
-//! document is taken only if its tokens are those of its tree (`convert`).
+//! The tokens of a document (GraphQL specification, section 2.1). The parser of `apollo-compiler` ignores some
+//! mistakes; `convert` accepts a document only if its tokens are those of its tree.
 
 use async_graphql::Pos;
 
 use super::Fault;
 
-/// What kind of token it is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Punctuator,
@@ -16,18 +16,18 @@ pub enum Kind {
     BlockString,
 }
 
-/// A token: where it is, and its text.
+/// A token with its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'t> {
     pub kind: Kind,
-    /// The offset of its first byte.
+    /// The offset of the first byte.
     pub start: usize,
     pub text: &'t str,
     pub pos: Pos,
 }
 
 impl Token<'_> {
-    /// Whether it is this punctuator or name.
+    /// Whether the token is this punctuator or name.
     pub fn is(&self, text: &str) -> bool {
         matches!(self.kind, Kind::Punctuator | Kind::Name) && self.text == text
     }
@@ -40,7 +40,7 @@ impl Token<'_> {
 /// All tokens of a text.
 ///
 /// # Errors
-/// Where it has something that is no token.
+/// The position of an invalid token.
 pub fn tokens(text: &str) -> Result<Vec<Token<'_>>, Fault> {
     let mut lexer = Lexer { text, at: 0, line: 1, column: 1 };
     let mut tokens = Vec::with_capacity(text.len() / 4);
@@ -66,7 +66,7 @@ impl<'t> Lexer<'t> {
         Pos { line: self.line, column: self.column }
     }
 
-    /// Goes on by so many bytes, and keeps count of lines and of characters in the line.
+    /// Advances by this many bytes, counting lines and characters.
     fn skip(&mut self, bytes: usize) {
         let end = self.at.saturating_add(bytes);
         let mut chars = self.text.get(self.at..end).unwrap_or_default().chars().peekable();
@@ -119,7 +119,7 @@ impl<'t> Lexer<'t> {
         Ok(Some(token))
     }
 
-    /// A fault so many bytes ahead.
+    /// A fault this many bytes ahead.
     fn fault(&mut self, ahead: usize, message: &str) -> Fault {
         self.skip(ahead);
         Fault::syntax(self.pos(), message)
@@ -136,7 +136,7 @@ impl<'t> Lexer<'t> {
             return Err(self.fault(at, "a number needs a digit here"));
         }
         if whole > 1 && byte(at) == b'0' {
-            return Err(self.fault(at + 1, "a number does not begin with 0"));
+            return Err(self.fault(at + 1, "a number cannot begin with 0"));
         }
         at += whole;
         if byte(at) == b'.' {
@@ -157,7 +157,7 @@ impl<'t> Lexer<'t> {
             at += exponent;
         }
         if byte(at) == b'.' || is_name_start(byte(at)) {
-            return Err(self.fault(at, "a number does not go on like this"));
+            return Err(self.fault(at, "a number cannot continue like this"));
         }
         Ok((kind, at))
     }
@@ -171,7 +171,7 @@ impl<'t> Lexer<'t> {
                 None | Some('\n' | '\r') => return Err(self.fault(at, "the string does not end")),
                 Some('\\') => match escape_length(ahead) {
                     Some(length) => at += length,
-                    None => return Err(self.fault(at, "this is no escape sequence")),
+                    None => return Err(self.fault(at, "invalid escape sequence")),
                 },
                 Some(other) => at += other.len_utf8(),
             }
@@ -182,7 +182,7 @@ impl<'t> Lexer<'t> {
         let mut at = 3;
         while let Some(found) = rest.get(at..).and_then(|ahead| ahead.find(r#"""""#)) {
             at += found;
-            // `\"""` is three quotes in the string.
+            // `\"""` is an escaped triple quote.
             if !rest.get(..at).is_some_and(|before| before.ends_with('\\')) {
                 return Ok(at + 3);
             }
@@ -192,7 +192,7 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// How long the escape sequence is that a text begins with. Two of them may write the halves of a surrogate pair.
+/// The length of the escape sequence at the start of a text. Two sequences can encode a surrogate pair.
 fn escape_length(text: &str) -> Option<usize> {
     let fixed = |from: usize| {
         let digits = text.get(from..from + 4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
@@ -202,7 +202,7 @@ fn escape_length(text: &str) -> Option<usize> {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
         b'u' if text.as_bytes().get(2) == Some(&b'{') => {
             let digits = text.get(3..)?.split_once('}')?.0;
-            // Eight are more than any code point has.
+            // No code point has more than eight digits.
             let is_hex = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
             let code = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
             char::from_u32(code).map(|_| digits.len() + 4)

@@ -1,5 +1,6 @@
-//! Whether fields of one name in the answer have the same arguments (GraphQL specification, section 5.3.2). `apollo-compiler` checks
-//! the rest of that section, and compares lists of unequal lengths as far as the shorter one goes.
+//! Checks that fields with the same response name have the same arguments (GraphQL specification, section 5.3.2).
+//! `apollo-compiler` checks the rest of that section, but compares lists of different lengths only up to the shorter
+//! one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,14 +12,14 @@ use apollo_compiler::{
 
 use super::{Fault, place};
 
-/// Most sets of fields that are compared. A document within the limits has fewer; one that is made to have more is not worth the
-/// time.
+/// Maximum number of sets of fields that are compared. Only documents made to be expensive exceed it within the other
+/// limits.
 const MAX_SETS: usize = 20_000;
 
-/// Checks a document whose fields exist and whose fragments end.
+/// Checks a document whose fields exist and whose fragments have no cycles.
 ///
 /// # Errors
-/// The first field that has other arguments than the one before it.
+/// The first field whose arguments differ from an earlier one's.
 pub fn check(schema: &Schema, document: &ExecutableDocument, text: &str) -> Result<(), Fault> {
     let mut merger = Merger { schema, document, text, seen: HashSet::new() };
     document.operations.iter().try_for_each(|operation| merger.sets(vec![&operation.selection_set]))
@@ -28,11 +29,11 @@ struct Merger<'d> {
     schema: &'d Schema,
     document: &'d ExecutableDocument,
     text: &'d str,
-    /// Which sets of selections were compared together, by their addresses.
+    /// The sets of selections that were already compared together, by their addresses.
     seen: HashSet<Vec<usize>>,
 }
 
-/// Fields of one name in an answer, with the type that each is selected on.
+/// Fields with one response name, each with the type that it is selected on.
 type Group<'d> = Vec<(&'d Name, &'d Node<Field>)>;
 
 impl<'d> Merger<'d> {
@@ -42,7 +43,7 @@ impl<'d> Merger<'d> {
         }
         if self.seen.len() > MAX_SETS {
             let pos = place(self.text, None);
-            return Err(Fault::invalid(pos, "The document has too many fields to be merged."));
+            return Err(Fault::invalid(pos, "The document has too many fields to merge."));
         }
         let mut groups: HashMap<&Name, Group<'d>> = HashMap::new();
         let mut order = Vec::new();
@@ -84,7 +85,7 @@ impl<'d> Merger<'d> {
         }
     }
 
-    /// Checks fields of one name. Those of two object types never meet in an answer.
+    /// Checks fields with one response name. Fields of two different object types never occur in one object.
     fn group(&mut self, group: &Group<'d>) -> Result<(), Fault> {
         if let [(_, field)] = group.as_slice() {
             return if field.selection_set.is_empty() { Ok(()) } else { self.sets(vec![&field.selection_set]) };
@@ -134,7 +135,7 @@ impl<'d> Merger<'d> {
         Err(Fault::invalid(place(self.text, other.location()), message))
     }
 
-    /// Whether two values are written the same, but for the order of an object's fields.
+    /// Whether two values are equal, ignoring the order of object fields.
     fn is_same(&self, one: &Node<Value>, other: &Node<Value>) -> bool {
         match (&**one, &**other) {
             (Value::List(one), Value::List(other)) => {

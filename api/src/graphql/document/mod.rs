@@ -1,9 +1,10 @@
-//! Documents as the specification has them: parsed and validated by `apollo-compiler`, checked where that is wrong (`lexer`,
-//! `convert`, `rules`, `merging`), and converted once into what `async-graphql` executes. Variables are coerced before anything runs
-//! (`coercion`). The library's own parser and validator judge otherwise: they execute invalid documents, and change the
-//! contents of block strings.
+//! Parses and validates documents according to the specification with `apollo-compiler`, corrects its mistakes
+//! (`lexer`, `convert`, `rules`, `merging`), and converts each document once to the form that `async-graphql` executes.
+//! Variables are coerced before execution (`coercion`). The parser and validator of `async-graphql` are not used: they
+//! accept invalid documents, and change the contents of block strings.
 //!
-//! The judge is npm `graphql`: `clients/typescript/test/corpus.test.mjs` compares the verdicts over the served schema.
+//! npm `graphql` is the reference: `clients/typescript/test/corpus.test.mjs` compares the results for the served
+//! schema.
 
 mod coercion;
 mod convert;
@@ -28,39 +29,39 @@ use async_graphql::{
     parser::types::{ExecutableDocument, OperationDefinition},
 };
 
-/// Most faults of a document that are reported at once.
+/// Maximum number of reported faults of a document.
 const MAX_FAULTS: usize = 20;
 
-/// Deepest recursion of the parser. The guard has refused texts that nest deeper (`guard::check_text`).
+/// Maximum recursion of the parser. The guard has already refused texts that nest deeper (`guard::check_text`).
 const MAX_RECURSION: usize = 512;
 
-/// What a type says about itself, where the SDL leaves out what introspection has.
+/// A field of introspection that the SDL lacks.
 const INTROSPECTION: &str = "extend type __Type { isOneOf: Boolean }";
 
-/// Diagnostics of `apollo-compiler` that are wrong; `subscription` has the rule.
+/// Wrong diagnostics of `apollo-compiler`; `subscription` checks these rules.
 const WRONG: [&str; 2] = ["can only have one root field", "can not specify @skip or @include on root fields"];
 
-/// What is wrong with a document or its variables, and where.
+/// A fault of a document or its variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
+    /// The position.
     pub pos: Pos,
-    /// What, for people.
+    /// The message for people.
     pub message: String,
-    /// Of which kind it is.
+    /// The kind.
     pub kind: FaultKind,
 }
 
 /// The kinds of faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The text is no GraphQL.
+    /// Invalid syntax.
     Syntax,
-    /// The schema cannot answer it.
+    /// Not valid for the schema.
     Invalid,
-    /// A literal is none of its type: the argument, as errors name it. The schema cannot answer the document.
+    /// A literal of the wrong type, with the argument's name as in errors. Also makes the document invalid.
     Literal(String),
-    /// The value of a variable is none of its type: the argument or variable, as errors name it.
+    /// A variable's value of the wrong type, with the name of the argument or variable as in errors.
     Input(String),
 }
 
@@ -74,14 +75,14 @@ impl Fault {
     }
 }
 
-/// A step from an argument to a value inside.
+/// A step from an argument to a value inside it.
 #[derive(Clone, Debug)]
 enum Step<'a> {
     Name(&'a str),
     Index(usize),
 }
 
-/// A value as errors name arguments: `input.files[3].path` is `files[3].path`.
+/// The name of a value in errors: `input.files[3].path` is `files[3].path`.
 fn named(path: &[Step<'_>]) -> String {
     let mut named = String::new();
     for (at, step) in path.iter().enumerate() {
@@ -99,21 +100,21 @@ fn named(path: &[Step<'_>]) -> String {
     named
 }
 
-/// Reads documents of one schema.
+/// Parses and validates documents for one schema.
 pub struct FrontEnd {
     schema: Valid<Schema>,
 }
 
-/// A document that is GraphQL; whether the schema can answer it is not known yet.
+/// A parsed document that is not validated yet.
 pub struct Draft {
     text: String,
     tree: ast::Document,
-    /// The document, for limits on what it may cost.
+    /// The document, for the cost limits.
     pub document: ExecutableDocument,
 }
 
 impl FrontEnd {
-    /// A front end for the schema that is printed so.
+    /// Creates a front end for the printed schema.
     ///
     /// # Errors
     /// What is wrong with the SDL.
@@ -128,7 +129,7 @@ impl FrontEnd {
     /// Parses a text whose size is within the limits.
     ///
     /// # Errors
-    /// Where it is no GraphQL.
+    /// Syntax errors.
     pub fn parse(&self, text: &str) -> Result<Draft, Vec<Fault>> {
         let tokens = lexer::tokens(text).map_err(|fault| vec![fault])?;
         let text = convert::without_descriptions(text, &tokens).unwrap_or_else(|| text.to_owned());
@@ -142,10 +143,10 @@ impl FrontEnd {
         Ok(Draft { text, tree, document })
     }
 
-    /// Validates a document that is within the limits, and makes the one of it that is executed.
+    /// Validates a document within the limits, and returns the executable document.
     ///
     /// # Errors
-    /// What the schema cannot answer, a stage at a time.
+    /// The faults of the first stage that finds any.
     pub fn validate(&self, draft: &Draft) -> Result<ExecutableDocument, Vec<Fault>> {
         let Draft { text, tree, document } = draft;
         let invalid = |errors: &DiagnosticList| self::faults(text, errors, FaultKind::Invalid);
@@ -183,11 +184,10 @@ impl FrontEnd {
         Ok(document)
     }
 
-    /// Coerces the variables of an operation (GraphQL specification, section 6.1.2), with defaults in place of those that are
-    /// absent.
+    /// Coerces the variables of an operation (GraphQL specification, section 6.1.2), with defaults for absent ones.
     ///
     /// # Errors
-    /// Which values are none of their types.
+    /// The values that do not have their types.
     pub fn coerce(
         &self,
         document: &ExecutableDocument,
@@ -200,7 +200,7 @@ impl FrontEnd {
 
 pub use coercion::without_absent;
 
-/// The diagnostics of `apollo-compiler`, without their pictures of the place.
+/// The diagnostics of `apollo-compiler`, without the source excerpts.
 fn faults(text: &str, errors: &DiagnosticList, kind: FaultKind) -> Vec<Fault> {
     let faults = errors.iter().map(|diagnostic| {
         let pos = place(text, diagnostic.error.location());
@@ -216,7 +216,7 @@ fn faults(text: &str, errors: &DiagnosticList, kind: FaultKind) -> Vec<Fault> {
     faults.filter(|fault| !WRONG.iter().any(|wrong| fault.message.contains(wrong))).take(MAX_FAULTS).collect()
 }
 
-/// A message as ours are written.
+/// Formats a message like those of this service.
 fn sentence(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default().trim_end_matches('.').replace('`', "\"");
     let mut chars = message.chars();

@@ -1,5 +1,6 @@
-//! Rules of validation about values and variables (GraphQL specification, sections 5.6 and 5.8). `apollo-compiler` has them in part: it
-//! does not look at variables inside lists and input objects, nor at `@oneOf`, and takes a null default for a value.
+//! Validation rules for values and variables (GraphQL specification, sections 5.6 and 5.8). `apollo-compiler`
+//! implements them in part: it ignores variables inside lists and input objects, ignores `@oneOf`, and treats a null
+//! default as a value.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,17 +15,17 @@ use apollo_compiler::{
 
 use super::{Fault, FaultKind, MAX_FAULTS, Step, named, place};
 
-/// Directives for answers that come in pieces.
+/// Directives for incremental delivery.
 const INCREMENTAL: [&str; 2] = ["defer", "stream"];
 
-/// What a place in a document expects.
+/// What is expected at a place in a document.
 #[derive(Clone, Copy)]
 struct Expected<'a> {
     ty: &'a Type,
-    /// Whether null may stand here, whatever the type says: an element of a list where a scalar is expected.
+    /// Whether null is allowed here whatever the type: an element of a list at the place of a scalar.
     is_nullable: bool,
     has_default: bool,
-    /// Whether it is a field of a `@oneOf` type, in which a variable must have a value.
+    /// Whether this is a field of a `@oneOf` type, in which a variable must not be null.
     is_one_of: bool,
 }
 
@@ -47,7 +48,7 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// A variable where it is used.
+/// A use of a variable.
 struct Usage<'a> {
     name: &'a Name,
     at: &'a Node<Value>,
@@ -64,7 +65,7 @@ struct Used<'a> {
 /// Checks the values and variables of a document. Returns the offsets of integers that are ids beyond 64 bits.
 ///
 /// # Errors
-/// What is wrong with them.
+/// The faults.
 pub fn check(schema: &Schema, document: &ExecutableDocument, text: &str) -> Result<HashSet<usize>, Vec<Fault>> {
     let mut walk =
         Walk { schema, text, faults: Vec::new(), used: Used::default(), path: Vec::new(), long_ids: HashSet::new() };
@@ -89,7 +90,7 @@ pub fn check(schema: &Schema, document: &ExecutableDocument, text: &str) -> Resu
     if walk.faults.is_empty() { Ok(walk.long_ids) } else { Err(walk.faults) }
 }
 
-/// Directives for answers in pieces, wherever they are in a document that has other faults as well.
+/// Directives for incremental delivery, also in documents with other faults.
 pub fn unsupported_directives(tree: &ast::Document, text: &str) -> Vec<Fault> {
     fn of_selections<'a>(selections: &'a [ast::Selection], found: &mut Vec<&'a Node<ast::Directive>>) {
         for selection in selections {
@@ -117,7 +118,7 @@ pub fn unsupported_directives(tree: &ast::Document, text: &str) -> Vec<Fault> {
 fn unsupported(directive: &Node<ast::Directive>, text: &str) -> Option<Fault> {
     INCREMENTAL.contains(&directive.name.as_str()).then(|| {
         let message =
-            format!("This server does not support @{}: it sends each answer as a whole.", directive.name.as_str());
+            format!("This server does not support @{}: it sends each response as a whole.", directive.name.as_str());
         Fault::invalid(place(text, directive.location()), message)
     })
 }
@@ -181,7 +182,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Walks through a value, and checks it if it is to be.
+    /// Visits a value, and checks it if `is_checked`.
     fn value(&mut self, expected: Option<Expected<'a>>, value: &'a Node<Value>, is_checked: bool) {
         match (&**value, expected) {
             (Value::Variable(name), _) => self.used.variables.push(Usage { name, at: value, expected }),
@@ -256,7 +257,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Checks a literal where a scalar or an enum is expected.
+    /// Checks a literal at the place of a scalar or an enum.
     fn leaf(&mut self, place: Expected<'a>, value: &'a Node<Value>) {
         let is_valid = match self.schema.types.get(place.ty.inner_named_type()) {
             Some(ExtendedType::Scalar(scalar)) => match (scalar.name.as_str(), &**value) {
@@ -296,7 +297,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Checks that each variable which an operation uses, by itself or by its fragments, is defined and fits.
+    /// Checks that each variable used by an operation or its fragments is defined and has a suitable type.
     fn variables(&mut self, operation: &'a Operation, own: &Used<'a>, fragments: &HashMap<&Name, Used<'a>>) {
         let mut definitions: HashMap<&Name, &Node<VariableDefinition>> = HashMap::new();
         for variable in &operation.variables {
@@ -327,7 +328,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Why a variable may not stand where that is expected (GraphQL specification, IsVariableUsageAllowed).
+/// Why a variable cannot be used at this place (GraphQL specification, IsVariableUsageAllowed).
 fn misfit(definition: &VariableDefinition, expected: Expected<'_>) -> Option<String> {
     let own = &*definition.ty;
     let nullable = || expected.ty.clone().nullable();
@@ -343,5 +344,5 @@ fn misfit(definition: &VariableDefinition, expected: Expected<'_>) -> Option<Str
         return Some(format!("of type \"{own}\" is used where \"{}\" is expected", expected.ty));
     }
     (expected.is_one_of && !own.is_non_null())
-        .then(|| format!("of type \"{own}\" must not be null where one of several fields is to have a value"))
+        .then(|| format!("of type \"{own}\" must not be null for a field of a @oneOf type"))
 }

@@ -1,5 +1,5 @@
-//! The one field of a subscription (GraphQL specification, section 5.2.3.1). It may be selected several times and in fragments, and is
-//! merged into one selection before anything else looks at it.
+//! The single field of a subscription (GraphQL specification, section 5.2.3.1). It can be selected several times and in
+//! fragments; it is merged into one selection before further processing.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use async_graphql_value::Value as ExecutedValue;
 
 use super::{Fault, place};
 
-/// Checks that each subscription has one field that is no introspection.
+/// Checks that each subscription has exactly one field, which is not an introspection field.
 pub fn check(schema: &Schema, document: &ExecutableDocument, text: &str) -> Vec<Fault> {
     let Some(root) = schema.root_operation(apollo_compiler::executable::OperationType::Subscription) else {
         return Vec::new();
@@ -75,7 +75,7 @@ impl<'d> Collector<'d> {
         Ok(())
     }
 
-    /// Whether a selection's conditions hold, which must not depend on variables.
+    /// Whether a selection is included. The condition must not depend on variables.
     fn is_included(&self, directives: &DirectiveList) -> Result<bool, Fault> {
         for (name, wanted) in [("skip", false), ("include", true)] {
             for directive in directives.iter().filter(|directive| directive.name == name) {
@@ -93,7 +93,7 @@ impl<'d> Collector<'d> {
     }
 }
 
-/// Merges the one field of each subscription of a valid document, and leaves out fragments that nothing spreads any more.
+/// Merges the single field of each subscription of a valid document, and removes unused fragments.
 pub fn merge(document: &mut Executed) {
     let is_to_merge = |operation: &executed::OperationDefinition| {
         operation.ty == OperationType::Subscription && !is_plain(&operation.selection_set.node)
@@ -124,7 +124,7 @@ pub fn merge(document: &mut Executed) {
     document.fragments.retain(|name, _| used.contains(name));
 }
 
-/// Whether it is one field already, without a condition.
+/// Whether it already is a single field without a condition.
 fn is_plain(set: &executed::SelectionSet) -> bool {
     match set.items.as_slice() {
         [only] => matches!(&only.node, executed::Selection::Field(field) if field.node.directives.is_empty()),

@@ -1,4 +1,4 @@
-//! Documents that are read rightly, and what is wrong with the others.
+//! Tests of valid and invalid documents.
 
 use async_graphql::{Variables, parser::types::ExecutableDocument};
 use serde_json::json;
@@ -61,7 +61,7 @@ fn a_document_is_converted_as_the_librarys_own_parser_reads_it() {
     }
 }
 
-/// Without the places of nodes that have none in the text, or several.
+/// Removes the positions of nodes that have none or several in the text.
 fn strip(debug: &str) -> String {
     let mut kept = String::new();
     let mut rest = debug;
@@ -194,7 +194,8 @@ fn variables_are_coerced() {
     }
 }
 
-/// `cargo test -p antiphon --lib front_end_costs -- --ignored --nocapture`, with `--release` for figures that mean something.
+/// Run `cargo test -p antiphon --lib front_end_costs -- --ignored --nocapture`, with `--release` for meaningful
+/// figures.
 #[test]
 #[ignore = "prints what a document costs"]
 #[allow(clippy::print_stdout)]
@@ -218,7 +219,7 @@ fn front_end_costs() {
     }
 }
 
-/// As GraphiQL sends it.
+/// The query that GraphiQL sends.
 const INTROSPECTION_QUERY: &str = r"
 query IntrospectionQuery {
   __schema {

@@ -1,4 +1,4 @@
-//! What the caller was asked.
+//! The caller's invitations.
 
 use async_graphql::{Context, Object};
 
@@ -14,17 +14,19 @@ pub struct CollaboratorQuery;
 
 #[Object]
 impl CollaboratorQuery {
-    /// The invitations that the caller has not answered, newest first: those to the caller, and those to the e-mail
-    /// address that the caller's token says is verified (`email_verified`).
+    /// The caller's open invitations, newest first: invitations of the user, and of the e-mail address that the
+    /// caller's token shows as verified (`email_verified`).
     async fn invitations(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+            desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Attempt<Page<Invitation>> {
         attempt(async {

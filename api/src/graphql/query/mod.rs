@@ -1,4 +1,4 @@
-//! The root of queries, a file per noun.
+//! The query root, one file per noun.
 
 use async_graphql::MergedObject;
 
@@ -7,7 +7,7 @@ mod node;
 mod profile;
 mod project;
 
-/// Reading.
+/// All queries; they only read.
 #[derive(MergedObject, Default)]
 
 pub struct Query(profile::ProfileQuery, project::ProjectQuery, collaborator::CollaboratorQuery, node::NodeQuery);

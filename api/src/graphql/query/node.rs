@@ -1,4 +1,4 @@
-//! Anything by its id.
+//! Any object by its id.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ use crate::model::ids::{
 };
 use crate::model::node_id::NodeId;
 
-/// Ids that one `nodes` takes.
+/// Maximum number of ids of `nodes`.
 const MAX_NODES: usize = 100;
 
 #[derive(Default)]
@@ -42,11 +42,11 @@ pub struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// Anything by its id. Null if there is no such thing, or if the caller cannot see it.
+    /// Any object by its id. Null if it does not exist or the caller cannot see it.
     async fn node(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "An id as the API gives it out. `<uuid>@<revision>` reads a thing as of that revision.")]
+        #[graphql(desc = "An id as returned by the API. `<uuid>@<revision>` reads the object as of that revision.")]
         id: ID,
     ) -> Option<Result<Node>> {
         or_null(async {
@@ -64,8 +64,8 @@ impl NodeQuery {
         .await
     }
 
-    /// Things by their ids, in the order of the ids. Null in the place of an id that names nothing that the caller can
-    /// see, and, with an error, in the place of a text that is no id.
+    /// Objects by their ids, in the order of the ids. An element is null if the caller cannot see the object or it does
+    /// not exist, and null with an error if the text is not an id.
     #[graphql(complexity = "rows(ids.len(), child_complexity)")]
     async fn nodes(
         &self,
@@ -84,8 +84,8 @@ impl NodeQuery {
     }
 }
 
-/// The one type that the selection has a fragment for. What is fetched again by its id is of that type, so it is looked for
-/// first, which saves the question of what the id names.
+/// The only type that the selection has a fragment for. Clients that refetch an object select its type, so this type is
+/// tried first, which saves the look-up of the id's kind.
 fn expected(ctx: &Context<'_>) -> Option<Kind> {
     let mut names = ctx.item.node.selection_set.node.items.iter().filter_map(|selection| {
         let condition = match &selection.node {
@@ -111,7 +111,7 @@ fn expected(ctx: &Context<'_>) -> Option<Kind> {
     })
 }
 
-/// What is expected to be of a kind, with the list that is selected of it.
+/// An object of the expected kind, with the selected list.
 async fn find(caller: &Caller, selected: &Lookahead<'_>, id: Uuid, kind: Kind) -> Result<Option<Node>> {
     Ok(match kind {
         Kind::Project => Project::find(caller, selected, ProjectId(id)).await?.map(|row| Project(row).into()),
@@ -121,7 +121,7 @@ async fn find(caller: &Caller, selected: &Lookahead<'_>, id: Uuid, kind: Kind) -
     })
 }
 
-/// What kinds of things these ids name, of those that do not say so.
+/// The kinds of the objects with these ids, unless the ids contain the kind.
 async fn kinds<'i>(caller: &Caller, ids: impl IntoIterator<Item = &'i NodeId>) -> Result<HashMap<Uuid, Kind>> {
     let rows = |id: &NodeId| if let NodeId::Row(id) = id { Some(id.id) } else { None };
     let ids: Vec<Uuid> = ids.into_iter().filter_map(rows).collect();
@@ -135,7 +135,7 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
     Ok(match id {
         NodeId::Row(id) => match kinds.get(&id.id) {
             Some(kind) => of_kind(caller, *id, *kind).await?,
-            // Ids of users are their issuer's, of any version, so this comes after what has an id of its own.
+            // User ids come from the issuer and can have any UUID version, so they are tried last.
             None if CodeChangeId::is_one(id.id) && id.at.is_none() => {
                 let version: FileSnapshotId = CodeChangeId(id.id).into();
                 caller.load(version).await?.map(|row| CodeChange(row).into())
@@ -149,7 +149,7 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
                 return Ok(None);
             }
             let found = caller.load(FileAt(project.at, project.id, path.clone())).await?;
-            // What has a row at this path has another id.
+            // An entry with a row has another id.
             found.filter(|entry| entry.file().is_none()).map(|entry| ProjectFile(entry, project.at).into())
         }
         NodeId::Preferences(user) => {
@@ -192,7 +192,7 @@ async fn load(caller: &Caller, id: &NodeId, kinds: &HashMap<Uuid, Kind>) -> Resu
     })
 }
 
-/// What has a row, now or as of a revision. What never changes is not read as of one, and has no such id.
+/// An object with a row, now or as of a revision. Immutable objects have no ids as of a revision.
 async fn of_kind(caller: &Caller, ReadId { id, at }: ReadId<Uuid>, kind: Kind) -> Result<Option<Node>> {
     let Some(at) = at else {
         return Ok(match kind {

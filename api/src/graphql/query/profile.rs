@@ -12,7 +12,7 @@ pub struct ProfileQuery;
 
 #[Object]
 impl ProfileQuery {
-    /// The user who asks.
+    /// The caller.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<User> {
         let caller = caller(ctx)?;
         let profile = caller.load(caller.actor.user_id).await?;

@@ -1,4 +1,4 @@
-//! Projects and what goes on in them.
+//! Projects and their activity.
 
 use async_graphql::{Context, ID, Object};
 
@@ -26,17 +26,17 @@ fn newest_first() -> ProjectOrder {
 
 #[Object]
 impl ProjectQuery {
-    /// A project that the caller owns or shares; null for any other. With `at` everything in it is as it was at that
-    /// moment: sessions, messages, files, changes, snapshots, log, totals, and its own fields. Its members, and when it
-    /// was last opened, are always the present ones. What is read as of a moment has an id of its own,
-    /// `<uuid>@<revision>`, which reading arguments accept and writing arguments refuse; `present` leads from it to what
-    /// it is now.
+    /// A project that the caller owns or shares; null for any other. With `at`, everything in it is as of that moment:
+    /// sessions, messages, files, changes, snapshots, log, totals, and its own fields. Its members, and when it was
+    /// last opened, are always the present ones. Objects as of a moment have ids of their own, `<uuid>@<revision>`.
+    /// Arguments for reading accept such ids, arguments for writing refuse them. `present` returns the object as it is
+    /// now.
     async fn project(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The project's id. `<uuid>@<revision>` reads it as of that revision, in place of `at`.")]
+        #[graphql(desc = "The project's id. `<uuid>@<revision>` reads it as of that revision, instead of `at`.")]
         id: ID,
-        #[graphql(desc = "The moment to read as of. Without it now.")] at: Option<MomentInput>,
+        #[graphql(desc = "The moment to read as of; by default the present.")] at: Option<MomentInput>,
     ) -> Option<Result<Project>> {
         or_null(async {
             let caller = caller(ctx)?;
@@ -52,7 +52,10 @@ impl ProjectQuery {
                     Past(id, at.resolve(caller, id).await?.revision)
                 }
                 (ReadId { at: Some(_), .. }, Some(_)) => {
-                    return Err(Error::bad_input("at", "The id names a revision already: leave out one of the two."));
+                    return Err(Error::bad_input(
+                        "at",
+                        "The id already contains a revision: leave out one of the two.",
+                    ));
                 }
             };
             Ok(caller.load(at).await?.map(Project))
@@ -60,8 +63,8 @@ impl ProjectQuery {
         .await
     }
 
-    /// The caller's own projects and those shared with the caller (the view `project_overview`). Deleted ones are listed
-    /// only if `filter.status` asks for them.
+    /// The caller's own projects and those shared with the caller (the view `project_overview`). Deleted projects are
+    /// listed only if `filter.status` includes them.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn projects(
@@ -70,15 +73,17 @@ impl ProjectQuery {
         #[graphql(desc = "Which projects to list.")] filter: Option<ProjectFilter>,
         #[graphql(
             default_with = "Some(newest_first())",
-            desc = "How to sort them: by default those whose own fields changed last come first."
+            desc = "How to sort: by default, projects whose own fields changed last come first."
         )]
         order_by: Option<ProjectOrder>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+            desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<Project>> {
         let page = PageArguments::parse(first, after, last, before, page::LIST)?;
@@ -96,13 +101,15 @@ impl ProjectQuery {
     async fn recent_activity(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Keeps messages of this project.")] project_id: Option<ID>,
+        #[graphql(desc = "Only messages of this project.")] project_id: Option<ID>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+            desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Attempt<Page<ChatActivity>> {
         attempt(async {

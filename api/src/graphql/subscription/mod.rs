@@ -1,5 +1,5 @@
-//! The root of subscriptions. A subscription opens a topic ([`topic`]) and is executed once for each item of it: a resolver
-//! takes the item that it is executed for.
+//! The subscription root. A subscription opens a topic ([`topic`]) and is executed once for each of its items; the
+//! resolver receives the item.
 
 use async_graphql::{Context, ID, InputType, Subscription as SubscriptionRoot, Value};
 use futures::Stream;
@@ -17,15 +17,15 @@ use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, ReadId, SessionId};
 use crate::model::names;
 
-/// The root of subscriptions.
+/// The subscription root.
 #[derive(Default)]
 pub struct Subscription;
 
-/// Listening. `afterRevision` replays what is newer than that revision and then goes on live, without a gap or a repeat;
-/// without it, only what comes after the subscription. Keep the last `revision` and pass it when you reconnect. To miss
-/// nothing after a state that you have read, begin with that state's `revision`. A subscription has one field.
-/// Objects in what is delivered are as they are now and have plain ids, so that a client's cache takes them as the
-/// present.
+/// Subscriptions. `afterRevision` first replays everything newer than that revision and then continues live, without
+/// gaps or repeats. Without it, only later events are delivered. Keep the last `revision` and pass it when you
+/// reconnect. To miss nothing after a state that you have read, start with that state's `revision`. A subscription has
+/// exactly one field. Delivered objects are in their present state and have plain ids, so that client caches store them
+/// as the present objects.
 #[expect(
     unused_variables,
     reason = "`topic` reads the arguments, before the subscription is executed for each of its events"
@@ -37,11 +37,11 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "The session to listen to. An id as of a revision, `<uuid>@<revision>`, begins after that revision."
+            desc = "The session to subscribe to. An id as of a revision, `<uuid>@<revision>`, begins after that revision."
         )]
         session_id: ID,
         #[graphql(
-            desc = "The last revision that is known: what is newer is replayed first. Without it, and if the id names no revision, only what comes from now on."
+            desc = "The last known revision: everything newer is replayed first. Without it, and without a revision in the id, only later events are delivered."
         )]
         after_revision: Option<i32>,
     ) -> Result<impl Stream<Item = Run<ChatMessage>> + use<>> {
@@ -51,16 +51,16 @@ impl Subscription {
         }
     }
 
-    /// The changes of files in a project. All changes that one write made arrive together.
+    /// The changes of files in a project. All changes of one write are delivered together.
     async fn code_changed(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "The project to listen to. An id as of a revision, `<uuid>@<revision>`, begins after that revision."
+            desc = "The project to subscribe to. An id as of a revision, `<uuid>@<revision>`, begins after that revision."
         )]
         project_id: ID,
         #[graphql(
-            desc = "The last revision that is known: what is newer is replayed first. Without it, and if the id names no revision, only what comes from now on."
+            desc = "The last known revision: everything newer is replayed first. Without it, and without a revision in the id, only later events are delivered."
         )]
         after_revision: Option<i32>,
     ) -> Result<impl Stream<Item = Run<CodeChangeSet>> + use<>> {
@@ -70,14 +70,14 @@ impl Subscription {
         }
     }
 
-    /// The text of a message while it is being written: first what there is after `afterOffset`, then each piece once and
-    /// in order, at any server. The last piece is FINISHED, with the message, or DISCARDED; then the subscription
-    /// completes. A slow reader receives longer pieces. To go on after a reconnect, pass the last `nextOffset`.
+    /// The text of a streaming message: first the text after `afterOffset`, then each later part once and in order, on
+    /// any server. The last part has the state FINISHED, with the message, or DISCARDED; then the subscription
+    /// completes. A slow client receives longer parts. To resume, pass the last `nextOffset`.
     async fn message_stream(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The `messageId` that `startMessage` answered.")] message_id: ID,
-        #[graphql(desc = "Where to begin in the text, in bytes of UTF-8; 0 by default.")] after_offset: Option<i32>,
+        #[graphql(desc = "The start position in the text, in bytes of UTF-8; 0 by default.")] after_offset: Option<i32>,
     ) -> Result<impl Stream<Item = Run<MessageChunk>> + use<>> {
         match &*caller(ctx)?.delivered()? {
             Item::Text(chunk) => Ok(event(MessageChunk(chunk.clone()))),
@@ -85,13 +85,13 @@ impl Subscription {
         }
     }
 
-    /// The messages that are being written in a project, now and again each time one is started, finished or discarded;
-    /// an empty list if there are none. It does not announce text or a stall: `messageStream` delivers the text,
-    /// `ChatSession.streamingMessages` has the `state`.
+    /// The streaming messages of a project: the present list, then the list whenever one is started, finished or
+    /// discarded; an empty list if there are none. New text and stalls are not announced: `messageStream` delivers the
+    /// text, `ChatSession.streamingMessages` has the `state`.
     async fn streaming_messages(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The project to listen to.")] project_id: ID,
+        #[graphql(desc = "The project to subscribe to.")] project_id: ID,
     ) -> Result<impl Stream<Item = Run<Vec<StreamingMessage>>> + use<>> {
         match &*caller(ctx)?.delivered()? {
             Item::Drafts(drafts) => Ok(event(drafts.iter().cloned().map(StreamingMessage).collect())),
@@ -99,12 +99,13 @@ impl Subscription {
         }
     }
 
-    /// The users who listen to a project, now and again each time that changes. Another server notices within a few
-    /// seconds; servers on one SQLite file do not notice each other. A listener of this subscription is listed, too.
+    /// The users who are present in a project: the present list, then the list whenever it changes. Other servers learn
+    /// of a change within a few seconds; servers on one SQLite file do not. Subscribers of this subscription are
+    /// present, too.
     async fn presence(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The project to listen to.")] project_id: ID,
+        #[graphql(desc = "The project to subscribe to.")] project_id: ID,
     ) -> Result<impl Stream<Item = Run<Vec<Presence>>> + use<>> {
         match &*caller(ctx)?.delivered()? {
             Item::Presence(project, people) => {
@@ -115,26 +116,26 @@ impl Subscription {
         }
     }
 
-    /// Everything that happens in a project, or the kinds of it that are named.
+    /// All events of a project, or those of the given kinds.
     ///
-    /// A socket ends with its token (4403). To go on, send `{"type": "ping", "payload": {"Authorization": "Bearer …"}}`
-    /// on it, with a fresh token of the same user; `tokenExpiresAt` of the `pong` is when that token ends, in seconds
-    /// since the epoch.
+    /// A socket closes when its token expires (4403). To keep it open, send `{"type": "ping", "payload":
+    /// {"Authorization": "Bearer …"}}` on it with a new token of the same user. `tokenExpiresAt` of the `pong` is the
+    /// new expiry, in seconds since the epoch.
     async fn project_events(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "The project to listen to. An id as of a revision, `<uuid>@<revision>`, begins after that revision."
+            desc = "The project to subscribe to. An id as of a revision, `<uuid>@<revision>`, begins after that revision."
         )]
         project_id: ID,
-        #[graphql(desc = "Only events of these kinds. Without it all.")] kinds: Option<Vec<EventKind>>,
+        #[graphql(desc = "Only events of these kinds; by default all.")] kinds: Option<Vec<EventKind>>,
         #[graphql(
-            desc = "The last revision that is known: what is newer is replayed first. Without it, and if the id names no revision, only what comes from now on."
+            desc = "The last known revision: everything newer is replayed first. Without it, and without a revision in the id, only later events are delivered."
         )]
         after_revision: Option<i32>,
         #[graphql(
             default = false,
-            desc = "Delivers the newest event (or that of `afterRevision`) once more, at once and whatever its kind: the listener is attached and receives all that comes after it. A client that knows no revision, and must not miss what it writes next, waits for it."
+            desc = "First delivers the newest event (or the event of `afterRevision`), whatever its kind. The subscription is then active and delivers everything after it. A client without a known revision can wait for this event before it writes, so that it misses nothing."
         )]
         ready: bool,
     ) -> Result<impl Stream<Item = Run<ProjectEvent>> + use<>> {
@@ -156,7 +157,7 @@ fn another_topic() -> Error {
 /// The topic that a field of [`Subscription`] opens with these arguments.
 ///
 /// # Errors
-/// `BadInput` for an id that is none.
+/// `BadInput` for an invalid id.
 pub fn topic(field: &str, argument: impl Fn(&str) -> Option<Value>) -> Result<Topic> {
     let project = || ReadId::<ProjectId>::parse(&read::<ID>("projectId", argument("projectId"))?, "projectId");
     let number = |name: &str| read::<Option<i32>>(name, argument(name));

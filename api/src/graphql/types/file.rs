@@ -233,11 +233,13 @@ impl ProjectFile {
         #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the setting of the server.")]
         include_coalesced: Option<bool>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+            desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<FileSnapshot>> {
         let selected = Versions { include_coalesced, page: Paging { first, after, last, before } };

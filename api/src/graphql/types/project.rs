@@ -183,11 +183,13 @@ impl Project {
         ctx: &Context<'_>,
         #[graphql(desc = "Which sessions to list; without it all.")] filter: Option<ChatSessionFilter>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+            desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ChatSession>> {
         let selected = Sessions { filter, page: Paging { first, after, last, before } };
@@ -294,11 +296,13 @@ impl Project {
         #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the setting of the server.")]
         include_coalesced: Option<bool>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+            desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<CodeChange>> {
         let selected = Changes { filter, include_coalesced, page: Paging { first, after, last, before } };
@@ -322,11 +326,13 @@ impl Project {
         ctx: &Context<'_>,
         #[graphql(desc = "Which snapshots to list; without it all.")] filter: Option<ProjectSnapshotFilter>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 100."
+            desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectSnapshot>> {
         let selected = Snapshots { filter, page: Paging { first, after, last, before } };

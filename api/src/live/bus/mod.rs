@@ -1,8 +1,8 @@
-//! Notifications between servers: a project's id and what has changed, nothing else. A lost one costs a delay: the log is what is
-//! read.
+//! Notifications between servers. A notification contains a project's id and the kind of change, nothing else. A lost
+//! notification only causes a delay, since the log is read.
 //!
-//! They go by a [`Bus`]: PostgreSQL's NOTIFY, or NATS. A server notifies after its commit; what is committed while that is on its
-//! way goes out with the next.
+//! A [`Bus`] transports them: PostgreSQL's NOTIFY, or NATS. A server sends a notification after its commit. Changes
+//! that are committed during a send are sent together afterwards.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,22 +20,23 @@ use crate::storage::db::Db;
 pub mod nats;
 mod postgres;
 
-/// How long after a failure the next attempt is made.
+/// Pause after a failure.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// For how many projects notifications are kept while nothing goes out; those of the others are left to the sweep.
+/// Number of projects whose notifications are kept while the bus fails. The sweep finds the changes of the others.
 const MAX_WAITING: usize = 10_000;
 
-/// What carries notifications between servers.
+/// The transport of notifications between servers.
 pub enum Bus {
-    /// `LISTEN` and `NOTIFY` of the database; every server is notified of every write.
+    /// `LISTEN` and `NOTIFY` of the database. Every server receives the notifications of every project.
     Postgres(Box<PgConnectOptions>, Db),
-    /// NATS; a server is notified of the projects that somebody listens to there.
+    /// NATS. A server receives the notifications of the projects that have subscribers on it.
     Nats(nats::Servers),
 }
 
 impl Bus {
-    /// NATS if it is configured, else PostgreSQL's notifications if the database has them and they are wanted.
+    /// NATS if it is configured; otherwise PostgreSQL's notifications, if the database supports them and they are
+    /// enabled.
     pub fn choose(db: &Db, notifies: bool, nats: Option<nats::Servers>) -> Option<Self> {
         match (nats, db.postgres()) {
             (Some(servers), _) => Some(Self::Nats(servers)),
@@ -53,39 +54,39 @@ pub struct Notification {
     pub change: Change,
 }
 
-/// What a server learns from others.
+/// What a server receives from the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// Of one project.
+    /// A notification of one project.
     One(Notification),
     /// Notifications of any project may have been lost.
     ResyncAll,
 }
 
-/// The notifications that are yet to go to other servers, and the projects whose notifications are yet to be subscribed to.
-/// Nothing is kept before it is opened.
+/// The notifications to be sent to other servers, and the projects to subscribe to on the bus. Nothing is kept before
+/// `open`.
 #[derive(Default)]
 pub struct PendingNotifications {
     waiting: Mutex<Option<Waiting>>,
     filled: Notify,
-    /// Whether the bus works, as far as is known.
+    /// Whether the bus worked at the last use.
     works: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Waiting {
     changes: HashMap<ProjectId, Change>,
-    /// Projects that somebody here has begun to listen to (true), or that nobody listens to any more.
+    /// Projects to subscribe to (true) or to unsubscribe from (false) on the bus.
     subscriptions: HashMap<ProjectId, bool>,
 }
 
 impl PendingNotifications {
-    /// Begins to keep what is put in, as somebody is about to take it out.
+    /// Starts to keep notifications. Call it just before `run`.
     pub fn open(&self) {
         self.lock().get_or_insert_default();
     }
 
-    /// Adds a notification. One of a higher revision replaces one of a lower, which replaces a side change.
+    /// Adds a notification. A higher revision replaces a lower one, and any revision replaces a side change.
     pub fn put(&self, Notification { project, change }: Notification) {
         self.fill(|waiting| {
             if waiting.changes.len() < MAX_WAITING || waiting.changes.contains_key(&project) {
@@ -97,14 +98,14 @@ impl PendingNotifications {
         });
     }
 
-    /// Says whether this server is to be notified of a project from now on.
+    /// Sets whether this server receives the notifications of a project.
     pub fn subscribe(&self, project: ProjectId, is_wanted: bool) {
         self.fill(|waiting| {
             waiting.subscriptions.insert(project, is_wanted);
         });
     }
 
-    /// Whether notifications of other servers arrive; if not, the sweep finds what is new.
+    /// Whether notifications of other servers arrive. If not, the sweep finds the changes.
     pub fn works(&self) -> bool {
         self.works.load(Ordering::Relaxed)
     }
@@ -116,7 +117,7 @@ impl PendingNotifications {
         }
     }
 
-    /// Waits until there is something, and takes it out.
+    /// Waits until there is something to send, and takes it.
     async fn take(&self) -> Waiting {
         self.filled.notified().await;
         self.lock().replace(Waiting::default()).unwrap_or_default()
@@ -127,7 +128,7 @@ impl PendingNotifications {
     }
 }
 
-/// Sends what is pending to other servers, and passes on what they send. Ends with its task.
+/// Sends the pending notifications, and passes received ones to `receive`. Runs until its task is dropped.
 pub async fn run(bus: &Bus, pending: &PendingNotifications, receive: impl Fn(Received)) {
     match bus {
         Bus::Postgres(url, db) => postgres::run(url, db, pending, receive).await,
@@ -143,7 +144,7 @@ fn supersedes(change: Change, before: Change) -> bool {
     }
 }
 
-/// A change as text: `@7` is revision 7 of the log, `side` a side change.
+/// A change as text: `@7` is revision 7 of the log, `side` is a side change.
 fn text_of(change: Change) -> String {
     match change {
         Change::Advanced(revision) => format!("@{revision}"),

@@ -1,10 +1,10 @@
-//! Notifications by NATS (core NATS, nothing is kept there): each project has a subject, `antiphon.project.ID`, to which a server
-//! publishes what it has written, and to which a server subscribes while somebody listens there.
+//! Notifications by core NATS, without persistence. Each project has a subject, `antiphon.project.ID`. A server
+//! publishes its changes there, and subscribes to the subject while the project has subscribers on it.
 //!
-//! What is published before a subscription has reached NATS is lost. So a server has a subject of its own as well,
-//! `antiphon.server.ID`: what it publishes there comes back behind the subscriptions that it made before, and then it reads again
-//! what it may have missed. NATS may be away at any time, from the start on: the sweep finds what is written meanwhile, and
-//! everything is read again once NATS is back.
+//! A message is lost if it is published before NATS has processed a subscription. Therefore each server also has a
+//! subject of its own, `antiphon.server.ID`. A message that it publishes there comes back after its earlier
+//! subscriptions are in force; the server then reads again what it may have missed. NATS can be unavailable at any
+//! time, including at the start: the sweep finds the changes, and the server reads everything again when NATS is back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,19 +24,19 @@ use crate::model::error::{Error, Result};
 use crate::model::event::Change;
 use crate::model::ids::ProjectId;
 
-/// How often NATS is asked whether it is still there; after three times without an answer it is not.
+/// Interval between pings. The client reconnects after three pings without an answer.
 const PING_PERIOD: Duration = Duration::from_secs(10);
 
-/// How long after a failure NATS is tried again: longer each time, up to this.
+/// Longest pause between attempts to connect. The pause grows with each attempt.
 const MAX_PAUSE: Duration = Duration::from_secs(4);
 
-/// How many notifications of one project may wait; NATS's client reports that it dropped a surplus.
+/// Longest queue of notifications of one project. If it is full, the client drops messages and reports it.
 const MAX_UNREAD: usize = 256;
 
-/// The addresses of NATS, and the login.
+/// The addresses and the credentials of NATS.
 #[derive(Clone)]
 pub struct Servers {
-    /// Without credentials: the client logs them.
+    /// Without credentials, because the client logs the addresses.
     addresses: Vec<ServerAddr>,
     login: Login,
 }
@@ -50,11 +50,11 @@ enum Login {
 }
 
 impl Servers {
-    /// Reads `nats://HOST:PORT` or `tls://HOST:PORT`, with `USER:PASSWORD@` or `TOKEN@` before the host if NATS asks for it;
-    /// several servers of one cluster with commas between them.
+    /// Parses `nats://HOST:PORT` or `tls://HOST:PORT`, with `USER:PASSWORD@` or `TOKEN@` before the host if NATS
+    /// requires it. Commas separate several servers of one cluster.
     ///
     /// # Errors
-    /// What is wrong with it, for the operator, without a word of what it holds.
+    /// What is wrong, for the operator. The text does not contain any part of the value.
     pub fn parse(urls: &str) -> Result<Self> {
         let wrong = |what: &str| Error::bad_input("nats_url", format!("--nats-url (NATS_URL) is not usable: {what}"));
         let no_url = || wrong("it must be nats://HOST:PORT or tls://HOST:PORT");
@@ -101,7 +101,7 @@ impl Servers {
         }
     }
 
-    /// Connects, and sends itself a message.
+    /// Connects, and sends a message to itself.
     ///
     /// # Errors
     /// What is wrong, for the operator.
@@ -137,14 +137,14 @@ fn subject_of(project: ProjectId) -> String {
 }
 
 pub(super) async fn run(servers: &Servers, pending: &PendingNotifications, receive: impl Fn(Received)) {
-    // Counts the times that anything may have been missed.
+    // Incremented whenever a notification may have been missed.
     let missed = Arc::new(watch::Sender::new(0_u64));
     let mut may_have_missed = missed.subscribe();
     let client = connect(servers, missed, pending.works.clone()).await;
     let own = own_subject();
     let mut subscriptions =
         Subscriptions { client: client.clone(), streams: SelectAll::new(), projects: HashMap::new() };
-    // Commands to the client wait while NATS is away, and fail only if it can never come back.
+    // Commands to the client wait while NATS is unavailable. They fail only if it can never come back.
     let ended = async {
         let from_us = client.subscribe(own.clone()).await?;
         subscriptions.streams.push(from_us.map(|message| (None, message)).boxed());
@@ -162,7 +162,7 @@ pub(super) async fn run(servers: &Servers, pending: &PendingNotifications, recei
     };
     let ended: std::result::Result<(), async_nats::Error> = ended.await;
     if let Err(error) = ended {
-        tracing::error!(%error, "no more notifications of other servers by NATS");
+        tracing::error!(%error, "the NATS client has ended: no more notifications of other servers");
     }
 }
 
@@ -182,9 +182,9 @@ async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<
                 if event == Event::Disconnected {
                     works.store(false, Ordering::Relaxed);
                 }
-                // Once, and not at every attempt.
+                // Warn once, not for every attempt.
                 if !warned.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%event, "NATS is away: other servers' writes are found by the sweep");
+                    tracing::warn!(%event, "NATS is unavailable: the sweep finds the writes of other servers");
                 }
             }
             event => tracing::debug!(%event, "NATS"),
@@ -194,19 +194,19 @@ async fn connect(servers: &Servers, missed: Arc<watch::Sender<u64>>, works: Arc<
     loop {
         match options.clone().connect(&servers.addresses).await {
             Ok(client) => return client,
-            Err(error) => tracing::warn!(%error, "NATS is away: other servers' writes are found by the sweep"),
+            Err(error) => tracing::warn!(%error, "NATS is unavailable: the sweep finds the writes of other servers"),
         }
-        // From here on the client tries by itself, and reports less of a failure.
+        // From now on the client reconnects on its own and reports less about a failure.
         has_warned.store(true, Ordering::Relaxed);
         options = options.retry_on_initial_connect();
         sleep(PAUSE).await;
     }
 }
 
-/// What a server subscribes to.
+/// The subscriptions of a server.
 struct Subscriptions {
     client: Client,
-    /// Of the project, or without one of the server itself.
+    /// With the project, or `None` for the server's own subject.
     streams: SelectAll<BoxStream<'static, (Option<ProjectId>, Message)>>,
     projects: HashMap<ProjectId, AbortHandle>,
 }
@@ -231,7 +231,7 @@ impl Subscriptions {
         for (project, change) in waiting.changes {
             self.client.publish(subject_of(project), text_of(change).into()).await?;
         }
-        // What comes meanwhile goes out together.
+        // Changes that arrive during the flush are sent together afterwards.
         self.client.flush().await?;
         Ok(())
     }

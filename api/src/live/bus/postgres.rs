@@ -1,7 +1,8 @@
 //! Notifications by `LISTEN` and `NOTIFY`.
 //!
-//! A server notifies after its commit and not in the transaction (by a trigger, say): PostgreSQL lets only one transaction at
-//! a time commit that has notified anything, so that sixteen writers together commit four times fewer a second.
+//! A server notifies after its commit, not in the transaction (for example by a trigger). PostgreSQL commits
+//! transactions that use NOTIFY one at a time: sixteen concurrent writers would commit a quarter as many transactions
+//! per second.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::storage::event;
 
 const CHANNEL: &str = "antiphon";
 
-/// How long a server's notification to itself may take before the log says that none arrive.
+/// How long a server waits for a notification to itself before it logs that none arrive.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
@@ -37,8 +38,8 @@ async fn send(db: &Db, pending: &PendingNotifications) {
             continue;
         }
         if let Err(error) = notify(db, &payloads).await {
-            // The others find the changes by their sweep.
-            tracing::warn!(%error, "other servers could not be notified");
+            // The other servers find the changes by their sweep.
+            tracing::warn!(%error, "cannot notify other servers");
         }
     }
 }
@@ -50,7 +51,7 @@ async fn notify(db: &Db, payloads: &[String]) -> anyhow::Result<()> {
 async fn listen(options: &PgConnectOptions, db: &Db, works: &AtomicBool, receive: impl Fn(Received)) {
     loop {
         let listener = async {
-            // For one connection, which it opens again when it is lost.
+            // One connection, which is opened again if it is lost.
             let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
             let mut listener = PgListener::connect_with(&pool.connect_with(options.clone()).await?).await?;
             listener.ignore_pool_close_event(true);
@@ -61,19 +62,19 @@ async fn listen(options: &PgConnectOptions, db: &Db, works: &AtomicBool, receive
         let error = match listener.await {
             Ok(listener) => {
                 tracing::debug!("listening for notifications of other servers");
-                // Notifications of the time without a connection are gone.
+                // Notifications that were sent while there was no connection are lost.
                 receive(Received::ResyncAll);
                 take(listener, works, &receive).await.into()
             }
             Err(error) => error,
         };
         works.store(false, Ordering::Relaxed);
-        tracing::warn!(%error, "no notifications of other servers for now: their writes are found by the sweep");
+        tracing::warn!(%error, "no notifications of other servers for now: the sweep finds their writes");
         sleep(PAUSE).await;
     }
 }
 
-/// Takes notifications until that fails.
+/// Receives notifications until the connection fails.
 async fn take(mut listener: PgListener, works: &AtomicBool, receive: &impl Fn(Received)) -> sqlx::Error {
     let mut is_proven = false;
     loop {
@@ -87,11 +88,11 @@ async fn take(mut listener: PgListener, works: &AtomicBool, receive: &impl Fn(Re
                     receive(Received::One(notification));
                 }
             }
-            // The connection was lost, and is there again.
+            // The connection was lost and is open again.
             Ok(Ok(None)) => receive(Received::ResyncAll),
             Ok(Err(error)) => return error,
             Err(_) => tracing::warn!(
-                "notifications do not arrive, as through a pooler in transaction mode: other servers' writes are found by the \
+                "notifications do not arrive, for example because of a pooler in transaction mode: the sweep finds the writes \
                  sweep (--sweep-seconds); say --notify false to be without this connection"
             ),
         }

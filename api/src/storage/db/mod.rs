@@ -430,6 +430,12 @@ pub fn postgres_options(url: &str) -> sqlx::Result<PgConnectOptions> {
             password.map_or(options.clone(), |password| options.password(&decoded(password)))
         }
     };
+    // In a URL an IPv6 address is in brackets, which are no part of it.
+    let address = parsed.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
+    let parsed = match address {
+        Some(address) => parsed.host(&address),
+        None => parsed,
+    };
     // A default that servers have had since version 12, and a start-up parameter that pgbouncer refuses.
     Ok(parsed.extra_float_digits(None))
 }

@@ -1,11 +1,11 @@
--- What replaces the former `write_files`, and the rows that say what a revision takes back.
+-- Replaces the former `write_files`, and adds the rows of undos.
 DROP FUNCTION write_files(uuid, integer, timestamptz, text, uuid, uuid, text, bytea[], integer[], smallint[], smallint[], bigint[],
     bytea[], uuid[], text[], text[], text[], integer[], bytea[], uuid[], text[], integer[], integer[], uuid, integer, bytea);
 
--- Changes of files: new contents, the ends of the versions before, the files, their versions, and the snapshot of the message's
--- checkpoint, which follows it. The arrays of a kind are of one length; an empty text or hash, and base 0, stand for none. A
--- content is named by its hash, so that no version has another project's. `modes` and `restored` may be left out: then files are
--- plain, and no version brings another back (0).
+-- Stores changes of files: new contents, the ends of the previous versions, the files, their versions, and the snapshot
+-- of the message's checkpoint, which follows it. Arrays of one group have the same length. An empty text or hash, and
+-- base 0, stand for none. Contents are named by their hashes, so that no version can use the content of another
+-- project. `modes` and `restored` can be left out: files are then plain, and no version restores another (0).
 CREATE FUNCTION write_files(project uuid, taken integer, at timestamptz, kind text, in_session uuid, for_message uuid, description text,
                             blob_hashes bytea[], sizes integer[], encodings smallint[], depths smallint[], bases bigint[], contents bytea[],
                             files uuid[], paths text[], types text[], languages text[], versions integer[], hashes bytea[],
@@ -88,7 +88,7 @@ END $$;
 REVOKE ALL ON FUNCTION write_files FROM PUBLIC, anon, authenticated, service_role;
 GRANT EXECUTE ON FUNCTION write_files TO authenticated;
 
--- Only the newest revision, and only its author, says what it takes back.
+-- Only the newest revision can be recorded as an undo, and only by its author.
 GRANT SELECT, INSERT ON project_undos TO authenticated;
 CREATE POLICY read ON project_undos FOR SELECT TO authenticated
     USING (project_id IN (SELECT m.project_id FROM project_members m));

@@ -1,4 +1,4 @@
--- As before, and with the time of each project's newest revision: two logs of the same length are told apart by it.
+-- As before, and with the time of each project's newest revision, which distinguishes two logs of the same length.
 DROP FUNCTION project_heads(uuid[]);
 CREATE FUNCTION project_heads(wanted uuid[]) RETURNS TABLE (id uuid, revision integer, at timestamptz, member uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

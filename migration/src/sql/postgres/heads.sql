@@ -1,6 +1,6 @@
--- What a server compares the projects with that are listened to: one read for all of them, whoever listens. It tells no more
--- than how far each is and who its members are, and it tells that to nobody's caller: a caller has a `sub`. Who can be the role
--- without one has the service's own login, and could claim to be anybody.
+-- Returns the newest revisions and the members of projects with subscribers, so that a server can compare them in one
+-- read. Callers, whose claims have a `sub`, get nothing. Sessions without a `sub` belong to the service's own login,
+-- which could claim to be any user.
 CREATE FUNCTION project_heads(wanted uuid[]) RETURNS TABLE (id uuid, revision integer, member uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

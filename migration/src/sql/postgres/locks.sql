@@ -1,6 +1,7 @@
--- What earlier policies left open to whoever speaks SQL as `authenticated`. {schema} is the tables' own schema, quoted.
+-- Closes gaps of earlier policies for sessions that run SQL as `authenticated`. {schema} is the tables' own schema,
+-- quoted.
 
--- ── invitations: whoever is named as the one who asked has asked ─────────────────────────────────────────────────
+-- ── invitations: invited_by is the caller ────────────────────────────────────────────────────────────────────────
 
 CREATE OR REPLACE FUNCTION guard_project_collaborators() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -30,10 +31,11 @@ CREATE POLICY change ON project_invitations FOR UPDATE TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner}'))))
     WITH CHECK (invited_by = (SELECT auth.uid()) AND project_id = ANY (ARRAY(SELECT my_projects('{owner}'))));
 
--- ── an address is no way back ────────────────────────────────────────────────────────────────────────────────────
+-- ── former members cannot use older invitations ──────────────────────────────────────────────────────────────────
 
--- An invitation to an address is none for who has left the project since. It goes by when they left and by the address that
--- their token shows, and not by the one in their profile, which need not be theirs: nothing is to be deleted for it.
+-- An invitation of an address is not valid for a user who has left the project since. This depends on the time of
+-- leaving and on the address in the user's token, not on the address in the profile, which may not be the user's.
+-- Nothing has to be deleted.
 DROP FUNCTION forget_address_of(uuid, uuid);
 
 DROP POLICY read ON project_former_collaborators;
@@ -54,7 +56,7 @@ CREATE POLICY remove ON project_invitations FOR DELETE TO authenticated USING (
     AND NOT EXISTS (SELECT FROM project_former_collaborators f WHERE f.project_id = project_invitations.project_id
                     AND f.user_id = (SELECT auth.uid()) AND f.left_at >= project_invitations.invited_at));
 
--- What the addressee may read of it is what they may join by.
+-- Addressees can read exactly the invitations that they can accept.
 DROP POLICY join_by_address ON project_collaborators;
 CREATE POLICY join_by_address ON project_collaborators FOR INSERT TO authenticated WITH CHECK (
     user_id = (SELECT auth.uid())
@@ -63,7 +65,7 @@ CREATE POLICY join_by_address ON project_collaborators FOR INSERT TO authenticat
                 AND (i.invited_by, i.invited_at)
                     IS NOT DISTINCT FROM (project_collaborators.invited_by, project_collaborators.invited_at)));
 
--- The caller's own by an index each; all of them only for the owner's commands, which have no caller.
+-- The caller's own rows are found by two indexes; all rows only for the owner's commands, which have no caller.
 CREATE OR REPLACE VIEW pending_invitations WITH (security_barrier = true) AS
 SELECT c.project_id, p.name AS project_name, c.user_id, CAST(NULL AS text) AS email, c.role, c.invited_at,
        u.id AS inviter_id, u.full_name AS inviter_name, u.avatar_url AS inviter_avatar_url,
@@ -88,7 +90,7 @@ JOIN projects p ON p.id = i.project_id
 LEFT JOIN user_profiles u ON u.id = i.invited_by
 WHERE p.status <> 'deleted';
 
--- Whoever is remembered as having left has been there.
+-- A former collaborator must have been a member.
 DROP POLICY add ON project_former_collaborators;
 CREATE POLICY add ON project_former_collaborators FOR INSERT TO authenticated WITH CHECK (
     (user_id = (SELECT auth.uid()) OR project_id = ANY (ARRAY(SELECT my_projects('{owner}'))))
@@ -100,14 +102,14 @@ CREATE POLICY change ON project_former_collaborators FOR UPDATE TO authenticated
     AND EXISTS (SELECT FROM project_collaborators c WHERE c.project_id = project_former_collaborators.project_id
                 AND c.user_id = project_former_collaborators.user_id AND c.accepted_at IS NOT NULL));
 
--- ── sessions: an owner ends another's, and that is all ───────────────────────────────────────────────────────────
+-- ── sessions: owners can only end those of others ────────────────────────────────────────────────────────────────
 
 DROP POLICY end_others ON chat_sessions;
 CREATE POLICY end_others ON chat_sessions FOR UPDATE TO authenticated
     USING (is_active AND project_id = ANY (ARRAY(SELECT my_projects('{owner}'))))
     WITH CHECK (NOT is_active AND project_id = ANY (ARRAY(SELECT my_projects('{owner}'))));
 
--- ── blobs: a delta's base is in its own project ──────────────────────────────────────────────────────────────────
+-- ── blobs: a delta's base is in the same project ─────────────────────────────────────────────────────────────────
 
 CREATE FUNCTION guard_blobs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -121,9 +123,9 @@ END $$;
 CREATE TRIGGER blobs_guarded AFTER INSERT ON blobs FOR EACH ROW WHEN (NEW.base_id IS NOT NULL AND auth.uid() IS NOT NULL)
 EXECUTE FUNCTION guard_blobs();
 
--- ── the log: each revision one event, at its time ────────────────────────────────────────────────────────────────
+-- ── the log: one event per revision, at its time ─────────────────────────────────────────────────────────────────
 
--- What becomes of a project's or a configuration's own row, and what does not.
+-- The columns of a project's or a configuration's row that can change.
 REVOKE UPDATE ON projects, agent_configurations FROM authenticated;
 GRANT UPDATE (user_id, name, description, initial_prompt, config, status, revision, session_count, message_count, file_count,
     change_count, updated_at, last_accessed_at, last_session_at, last_activity_at) ON projects TO authenticated;
@@ -154,7 +156,7 @@ WHEN (NEW.user_id <> OLD.user_id OR (NEW.status = 'deleted') <> (OLD.status = 'd
       OR NEW.revision NOT IN (OLD.revision, OLD.revision + 1))
 EXECUTE FUNCTION guard_projects();
 
--- After the policies, so that it says nothing to whom they have refused.
+-- Runs after the policies, so that it reveals nothing to callers whom they refuse.
 CREATE FUNCTION guard_project_events() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -184,8 +186,8 @@ EXECUTE FUNCTION guard_revisions();
 REVOKE ALL ON FUNCTION guard_blobs(), guard_project_events(), guard_revisions()
     FROM PUBLIC, anon, authenticated, service_role;
 
--- As before, but that who has left is not invited by an older invitation, and that the time is about now: the next revisions'
--- times are not before it.
+-- As before; in addition, an older invitation is not valid for a user who has left, and the time must be close to the
+-- present, because the times of later revisions must not be before it.
 CREATE OR REPLACE FUNCTION take_team_revision(project uuid, as_invited boolean, at timestamptz)
 RETURNS TABLE (id uuid, revision integer, status text, last_activity_at timestamptz, role text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,4 +1,4 @@
--- Takes locks.sql back: what it replaced, as it was. {schema} is the tables' own schema, quoted.
+-- Reverts locks.sql: restores what it replaced. {schema} is the tables' own schema, quoted.
 
 DROP TRIGGER revisions_guarded ON projects;
 DROP TRIGGER project_events_guarded ON project_events;

@@ -1,6 +1,6 @@
--- `write_files` as before, planned once for a connection instead of at each call: planning took longer than the work. Such a plan
--- has to be right for every project and for tables that have grown since, so that each row is looked up by its key: no condition
--- here leaves the planner the choice to read all contents or all versions of a project.
+-- `write_files` as before, but planned once per connection instead of at each call: planning took longer than
+-- execution. The plan must fit every project and tables that have grown since. Therefore each row is looked up by its
+-- key: no condition lets the planner choose to read all contents or all versions of a project.
 CREATE OR REPLACE FUNCTION write_files(project uuid, taken integer, at timestamptz, kind text, in_session uuid, for_message uuid, description text,
                             blob_hashes bytea[], sizes integer[], encodings smallint[], depths smallint[], bases bigint[], contents bytea[],
                             files uuid[], paths text[], types text[], languages text[], versions integer[], hashes bytea[],
@@ -83,7 +83,8 @@ BEGIN
          FROM unnest(types, change_types) AS n (type, change_type) WHERE n.type = 'file')::integer, cardinality(files));
 END $$;
 
--- What only other functions call runs as those, which are the tables' owner and have a pinned search path. To set another one and
--- to reset it took nearly half of the time of a call. Nobody has a privilege to call these.
+-- Functions that only other functions call run as their callers, which run as the tables' owner with a pinned search
+-- path. Setting and resetting another search path took nearly half of the time of a call. No role has a privilege to
+-- call these functions.
 ALTER FUNCTION {schema}.check_writer SECURITY INVOKER RESET ALL;
 ALTER FUNCTION {schema}.take_revision SECURITY INVOKER RESET ALL;

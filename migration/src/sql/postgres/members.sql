@@ -1,7 +1,7 @@
--- Who is in which project, in one table: the rule of row-level security is one look-up there. {schema} is the tables' own
--- schema, quoted; {member}, {writer} and {owner} are the caller's projects by role (second_lock.rs).
+-- Membership in one table, so that the rule of row-level security is one look-up. {schema} is the tables' own schema,
+-- quoted; {member}, {writer} and {owner} are the caller's projects by role (second_lock.rs).
 
--- Follows projects and project_collaborators. An invitation that is not accepted is in neither this table nor the project.
+-- Follows projects and project_collaborators. Users with an open invitation are not in this table.
 CREATE TABLE project_members (
     user_id uuid NOT NULL,
     project_id uuid NOT NULL REFERENCES projects (id) ON DELETE CASCADE,

@@ -1,10 +1,10 @@
--- Members who write rename and delete snapshots. A deleted one stays as it is.
+-- Members who can write can rename and delete snapshots. Deleted snapshots cannot change.
 GRANT UPDATE (name, description, deleted_revision) ON project_snapshots TO authenticated;
 CREATE POLICY change ON project_snapshots FOR UPDATE TO authenticated
     USING (deleted_revision IS NULL AND project_id IN (SELECT m.project_id FROM project_members m WHERE m.role <> 'viewer'))
     WITH CHECK (true);
 
--- Only the newest revision, and only its author, says which snapshot it changed.
+-- Only the newest revision can be recorded as a change of a snapshot, and only by its author.
 GRANT SELECT, INSERT ON project_snapshot_changes TO authenticated;
 CREATE POLICY read ON project_snapshot_changes FOR SELECT TO authenticated
     USING (project_id IN (SELECT m.project_id FROM project_members m));

@@ -1,4 +1,4 @@
--- A conversation is folded by its author alone, and a fold ends once.
+-- Only the author of a session hides its messages, and an entry ends once.
 GRANT SELECT, INSERT, UPDATE (superseded_revision) ON chat_folds TO authenticated;
 CREATE POLICY read ON chat_folds FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));
@@ -11,7 +11,7 @@ CREATE POLICY change ON chat_folds FOR UPDATE TO authenticated
            AND EXISTS (SELECT FROM chat_messages m WHERE m.id = message_id AND m.user_id = (SELECT auth.uid())))
     WITH CHECK (true);
 
--- What a project was is what it was.
+-- Past states of a project cannot change.
 GRANT SELECT, INSERT ON project_versions TO authenticated;
 CREATE POLICY read ON project_versions FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));

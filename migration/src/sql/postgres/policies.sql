@@ -1,7 +1,7 @@
--- Every policy of row-level security, and what `authenticated` may write by statements of its own. What changes a project's
--- revision is written by the functions of writes.sql alone. Times are bounded: the service reads no `infinity`.
+-- All policies of row-level security, and the direct write privileges of `authenticated`. Only the functions of
+-- writes.sql change a project's revision. Times are bounded, since the service cannot read `infinity`.
 
--- A time that every reader can read.
+-- Whether all clients can read a time.
 CREATE FUNCTION is_time(at timestamptz) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(at BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59+00', true)
 $$;
@@ -10,8 +10,8 @@ GRANT EXECUTE ON FUNCTION is_time(timestamptz) TO authenticated;
 
 -- ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Oneself, and those who own, work on or have written in a project that one may see: the tables asked are under their own
--- policies.
+-- The caller, and users who own, work on or have written in a project that the caller can see. The tables used here are
+-- restricted by their own policies.
 CREATE POLICY read ON user_profiles FOR SELECT TO authenticated USING (
     id = (SELECT auth.uid())
     OR EXISTS (SELECT FROM projects p WHERE p.user_id = user_profiles.id)
@@ -29,14 +29,15 @@ CREATE POLICY add ON user_preferences FOR INSERT TO authenticated
 CREATE POLICY change ON user_preferences FOR UPDATE TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()) AND is_time(updated_at));
 
--- ── projects and who works on them ───────────────────────────────────────────────────────────────────────────────
+-- ── projects and members ─────────────────────────────────────────────────────────────────────────────────────────
 
--- A project's own fields. A trigger keeps its owner and its deletion for the owner.
+-- A project's own fields. A trigger restricts owner and deletion to the owner.
 REVOKE INSERT ON projects FROM authenticated;
 REVOKE UPDATE (user_id, name, description, initial_prompt, config, status, revision, session_count, message_count, file_count,
     change_count, updated_at, last_accessed_at, last_session_at, last_activity_at) ON projects FROM authenticated;
 GRANT UPDATE (user_id, name, description, initial_prompt, config, status, updated_at) ON projects TO authenticated;
--- As an array: PostgreSQL then reads these few by their key. In a history it would read and sort all of it for a page.
+-- As an array, so that PostgreSQL reads these few rows by their key. For a history it would read and sort everything
+-- for a page.
 CREATE POLICY read ON projects FOR SELECT TO authenticated
     USING (id = ANY (ARRAY(SELECT m.project_id FROM project_members m)));
 CREATE POLICY change ON projects FOR UPDATE TO authenticated USING (id {writer}) WITH CHECK (is_time(updated_at));
@@ -56,19 +57,19 @@ EXECUTE FUNCTION guard_projects();
 
 CREATE POLICY read ON project_members FOR SELECT TO authenticated USING (user_id = (SELECT auth.uid()));
 
--- What a project was is what it was.
+-- Past states of a project cannot change.
 CREATE POLICY read ON project_versions FOR SELECT TO authenticated USING (project_id {member});
 CREATE POLICY add ON project_versions FOR INSERT TO authenticated
     WITH CHECK (project_id {writer} AND is_time(updated_at));
 
--- Owners invite, and nobody is a member who has not accepted; the invited may accept, decline and leave. An owner who hands
--- a project over adds themselves. A trigger compares a row with what it was.
+-- Owners invite; no one becomes a member without accepting. Invited users can accept, decline and leave. An owner who
+-- transfers a project adds themselves. A trigger compares the new row with the old one.
 CREATE POLICY read ON project_collaborators FOR SELECT TO authenticated
     USING (user_id = (SELECT auth.uid()) OR project_id {member});
 CREATE POLICY add ON project_collaborators FOR INSERT TO authenticated WITH CHECK (
     (accepted_at IS NULL OR user_id = (SELECT auth.uid())) AND invited_by = (SELECT auth.uid()) AND role <> 'owner'
     AND is_time(invited_at) AND is_time(accepted_at) AND project_id {owner});
--- By an invitation to their address, and as all of it says, its addressee joins.
+-- Addressees join with an invitation of their address and with its values.
 CREATE POLICY join_by_address ON project_collaborators FOR INSERT TO authenticated WITH CHECK (
     user_id = (SELECT auth.uid()) AND is_time(accepted_at)
     AND EXISTS (SELECT FROM project_invitations i WHERE i.project_id = project_collaborators.project_id
@@ -99,7 +100,7 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- Owners write invitations to addresses; their addressee answers them, unless they have left the project since.
+-- Owners write the invitations of addresses; the addressees answer them, unless they have left the project since.
 CREATE POLICY read ON project_invitations FOR SELECT TO authenticated USING (
     project_id {owner}
     OR email = (SELECT my_address())
@@ -115,7 +116,7 @@ CREATE POLICY remove ON project_invitations FOR DELETE TO authenticated USING (
     AND NOT EXISTS (SELECT FROM project_former_collaborators f WHERE f.project_id = project_invitations.project_id
                     AND f.user_id = (SELECT auth.uid()) AND f.left_at >= project_invitations.invited_at));
 
--- Those who leave leave their name; those who are remembered as having left have been there.
+-- Users who leave record their names; former collaborators must have been members.
 CREATE POLICY read ON project_former_collaborators FOR SELECT TO authenticated
     USING (user_id = (SELECT auth.uid()) OR project_id {member});
 CREATE POLICY add ON project_former_collaborators FOR INSERT TO authenticated WITH CHECK (
@@ -130,7 +131,7 @@ CREATE POLICY change ON project_former_collaborators FOR UPDATE TO authenticated
 
 CREATE POLICY read ON presences FOR SELECT TO authenticated USING (project_id {member});
 
--- ── agent configurations: a version ends once, and then it is what it is ─────────────────────────────────────────
+-- ── agent configurations: a version ends once ────────────────────────────────────────────────────────────────────
 
 CREATE POLICY read ON agent_configurations FOR SELECT TO authenticated USING (project_id {member});
 CREATE POLICY add ON agent_configurations FOR INSERT TO authenticated WITH CHECK (
@@ -146,7 +147,7 @@ CREATE POLICY add ON agent_configuration_versions FOR INSERT TO authenticated WI
 CREATE POLICY change ON agent_configuration_versions FOR UPDATE TO authenticated
     USING (superseded_revision IS NULL AND project_id {writer}) WITH CHECK (true);
 
--- ── conversations: only their author writes in them ──────────────────────────────────────────────────────────────
+-- ── sessions: only their author writes in them ───────────────────────────────────────────────────────────────────
 
 CREATE POLICY read ON chat_sessions FOR SELECT TO authenticated USING (project_id {member});
 CREATE POLICY add ON chat_sessions FOR INSERT TO authenticated WITH CHECK (
@@ -155,7 +156,7 @@ CREATE POLICY add ON chat_sessions FOR INSERT TO authenticated WITH CHECK (
 CREATE POLICY change ON chat_sessions FOR UPDATE TO authenticated
     USING (user_id = (SELECT auth.uid()) AND project_id {writer})
     WITH CHECK (user_id = (SELECT auth.uid()) AND project_id {writer} AND is_time(ended_at));
--- Owners end the sessions of those they remove, and that is all.
+-- Owners can only end the sessions of the users whom they remove.
 CREATE POLICY end_others ON chat_sessions FOR UPDATE TO authenticated USING (is_active AND project_id {owner})
     WITH CHECK (NOT is_active AND project_id {owner} AND is_time(ended_at));
 
@@ -164,7 +165,7 @@ CREATE POLICY read ON chat_messages FOR SELECT TO authenticated USING (project_i
 CREATE POLICY change ON chat_messages FOR UPDATE TO authenticated
     USING (user_id = (SELECT auth.uid()) AND project_id {writer});
 
--- A fold is its author's, and ends once.
+-- Only the author of a session hides its messages, and an entry ends once.
 CREATE POLICY read ON chat_folds FOR SELECT TO authenticated USING (project_id {member});
 CREATE POLICY add ON chat_folds FOR INSERT TO authenticated WITH CHECK (
     project_id {writer}
@@ -175,8 +176,8 @@ CREATE POLICY change ON chat_folds FOR UPDATE TO authenticated USING (
     AND EXISTS (SELECT FROM chat_messages m WHERE m.id = message_id AND m.user_id = (SELECT auth.uid())))
     WITH CHECK (true);
 
--- A message grows by its author's hand, in a session that goes on; what it has grown by stays. Owners may clear away what
--- somebody else has left behind. Its chunks go with it.
+-- Only its author appends to a streaming message, in an active session; text that was appended does not change. Owners
+-- can remove messages that others have abandoned, together with their chunks.
 CREATE POLICY read ON growing_messages FOR SELECT TO authenticated USING (project_id {member});
 CREATE POLICY add ON growing_messages FOR INSERT TO authenticated WITH CHECK (
     user_id = (SELECT auth.uid()) AND project_id {writer} AND is_time(started_at) AND is_time(last_append_at)
@@ -193,7 +194,7 @@ CREATE POLICY add ON growing_chunks FOR INSERT TO authenticated WITH CHECK (
     AND EXISTS (SELECT FROM growing_messages g WHERE g.id = message_id AND g.project_id = growing_chunks.project_id
                 AND g.user_id = (SELECT auth.uid())));
 
--- ── files and history, which only the functions write ────────────────────────────────────────────────────────────
+-- ── files and history: only the functions write them ─────────────────────────────────────────────────────────────
 
 REVOKE INSERT ON project_files, file_snapshots, project_events FROM authenticated;
 REVOKE UPDATE (file_path, file_name, parent_path, language, size_bytes, version, hash, is_deleted, updated_at)

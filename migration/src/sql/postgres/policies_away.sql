@@ -1,4 +1,4 @@
--- Takes away the policies, triggers and functions that policies.sql and writes.sql say anew, or that nothing needs any longer.
+-- Drops the policies, triggers and functions that policies.sql and writes.sql replace, or that are not needed any more.
 
 DO $$
 DECLARE

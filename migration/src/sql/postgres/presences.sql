@@ -1,5 +1,5 @@
--- Who listens to a project at which server. A server that is gone no longer says that it has seen them. Nothing is lost with
--- this table: it is written anew all the time.
+-- The users who subscribe to a project, per server. Entries of a server that has stopped are not renewed. The table is
+-- UNLOGGED because it is rewritten continuously and can be lost.
 CREATE UNLOGGED TABLE presences (
     project_id uuid NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     user_id uuid NOT NULL REFERENCES user_profiles (id) ON DELETE CASCADE,

@@ -1,10 +1,10 @@
--- Members see who else is here; nobody says so but the servers.
+-- Members see who is present; only servers write entries.
 GRANT SELECT ON presences TO authenticated;
 CREATE POLICY read ON presences FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));
 
--- What a server says of itself: who listens there, and to what, in place of what it said before. Whoever was not seen since
--- `stale`, at whichever server, is here no more. No caller may say it: a caller has a `sub`.
+-- Replaces the entries of a server: the users, and their projects. Removes all entries, of any server, that were not
+-- renewed since `stale`. Callers, whose claims have a `sub`, cannot use it.
 CREATE FUNCTION keep_presences(server uuid, wanted uuid[], people uuid[], begun timestamptz[], at timestamptz, stale timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -1,4 +1,5 @@
--- Makes the caller's profile say what a token says that is not older than the last one. {schema} is the tables' own schema, quoted.
+-- Updates the caller's profile from a token that is not older than the last one. {schema} is the tables' own schema,
+-- quoted.
 CREATE FUNCTION follow_token(said_email text, said_name text, said_avatar_url text, issued timestamptz, at timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

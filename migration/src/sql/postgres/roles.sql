@@ -1,7 +1,7 @@
--- Who asks: the roles of a caller, and the function that says which user it is, as Supabase has them.
+-- The roles of callers, and the function that returns the caller's user id, as on Supabase.
 --
--- Roles are the cluster's and not this database's: those that are there are used as they are, and taking this
--- migration back leaves them. Nothing is granted to `anon` and `service_role`; they are here to be refused.
+-- Roles belong to the cluster, not to this database. Existing roles are used unchanged, and reverting this migration
+-- keeps them. `anon` and `service_role` get no privileges; they exist to be refused.
 
 DO $$
 DECLARE
@@ -41,7 +41,7 @@ BEGIN
         GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
     END IF;
     IF to_regprocedure('auth.uid()') IS NULL THEN
-        -- After a transaction that had set it the setting is empty and not null.
+        -- After a transaction that has set it, the setting is empty, not null.
         CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
             'SELECT (nullif(current_setting(''request.jwt.claims'', true), '''')::jsonb ->> ''sub'')::uuid';
         COMMENT ON FUNCTION auth.uid() IS 'made by antiphon';

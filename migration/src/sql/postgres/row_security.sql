@@ -1,16 +1,16 @@
--- Row-level security: the second lock. The service runs every transaction as the role `authenticated` with the caller's
--- claims in `request.jwt.claims`, as Supabase's own services do; what is not allowed here that role cannot do, whatever
--- the service asks for. {schema} is the tables' own schema, quoted.
+-- Row-level security. The service runs every transaction as the role `authenticated` with the caller's claims in
+-- `request.jwt.claims`, as Supabase's own services do. Whatever the service requests, the role cannot do what is not
+-- allowed here. {schema} is the tables' own schema, quoted.
 --
--- It is not FORCEd on the tables' owner: the owner migrates, and reads everything for `export` and `verify`; and
--- `my_projects` reads as the owner, so that no policy asks a table for what its own policy decides.
+-- It is not FORCEd on the tables' owner, who migrates, and reads everything for `export` and `verify`. `my_projects`
+-- reads as the owner, so that no policy depends on a table whose own policy depends on it.
 
 GRANT USAGE ON SCHEMA {schema} TO authenticated;
 
 -- ── functions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- The caller's projects: their own, and those where they have one of these roles and have accepted it. The one place
--- that says who is a member; every policy asks it, once a statement.
+-- The caller's projects: their own, and those where they have accepted one of these roles. The only definition of
+-- membership; every policy uses it, once per statement.
 CREATE FUNCTION my_projects(roles text[]) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -23,12 +23,12 @@ BEGIN
         WHERE c.user_id = me AND c.accepted_at IS NOT NULL AND c.role = ANY (roles);
 END $$;
 
--- The e-mail is the one column that members of a project do not see of each other.
+-- The e-mail is the only column that members of a project do not see of each other.
 CREATE FUNCTION my_email() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
     'SELECT u.email FROM {schema}.user_profiles u WHERE u.id = auth.uid()';
 
--- Viewers write nothing, but that they opened a project is noted.
+-- Viewers cannot write, but it is recorded that they opened a project.
 CREATE FUNCTION touch_project(project uuid, at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -37,8 +37,8 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- What a policy cannot say, since it does not see a row's old and new values together. Rows that row-level security does
--- not guard (the owner's commands) are not guarded here either.
+-- Rules that a policy cannot express, since it does not see the old and the new values of a row together. Not enforced
+-- where row-level security is not either (the owner's commands).
 CREATE FUNCTION guard_projects() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -70,7 +70,7 @@ EXECUTE FUNCTION guard_projects();
 CREATE TRIGGER project_collaborators_guarded BEFORE UPDATE ON project_collaborators FOR EACH ROW
 EXECUTE FUNCTION guard_project_collaborators();
 
--- The count is the trigger's to keep, and nobody else's to write.
+-- Only the trigger writes the count.
 ALTER FUNCTION count_chat_messages() SECURITY DEFINER SET search_path = {schema}, pg_temp;
 
 REVOKE ALL ON FUNCTION my_projects(text[]), my_email(), touch_project(uuid, timestamptz), guard_projects(),
@@ -79,8 +79,8 @@ GRANT EXECUTE ON FUNCTION my_projects(text[]), my_email(), touch_project(uuid, t
 
 -- ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Oneself, and whoever owns, works on or has written in a project that one may see: the tables asked are under their own
--- policies.
+-- The caller, and users who own, work on or have written in a project that the caller can see. The tables used here are
+-- restricted by their own policies.
 GRANT SELECT (id, full_name, avatar_url, created_at, updated_at), INSERT, UPDATE (full_name, avatar_url, updated_at)
     ON user_profiles TO authenticated;
 CREATE POLICY read ON user_profiles FOR SELECT TO authenticated USING (
@@ -100,7 +100,7 @@ CREATE POLICY add ON user_preferences FOR INSERT TO authenticated WITH CHECK (us
 CREATE POLICY change ON user_preferences FOR UPDATE TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()));
 
--- ── projects and who works on them ───────────────────────────────────────────────────────────────────────────────
+-- ── projects and members ─────────────────────────────────────────────────────────────────────────────────────────
 
 GRANT SELECT, INSERT, UPDATE ON projects TO authenticated;
 CREATE POLICY read ON projects FOR SELECT TO authenticated
@@ -109,8 +109,8 @@ CREATE POLICY add ON projects FOR INSERT TO authenticated WITH CHECK (user_id = 
 CREATE POLICY change ON projects FOR UPDATE TO authenticated
     USING (id = ANY (ARRAY(SELECT my_projects('{owner,editor}'))));
 
--- Owners invite, and nobody is a member who has not accepted; who is named may accept, decline and leave. An owner who
--- hands a project over adds themselves.
+-- Owners invite; no one becomes a member without accepting. Invited users can accept, decline and leave. An owner who
+-- transfers a project adds themselves.
 GRANT SELECT, INSERT, UPDATE (role, accepted_at), DELETE ON project_collaborators TO authenticated;
 CREATE POLICY read ON project_collaborators FOR SELECT TO authenticated USING (
     user_id = (SELECT auth.uid()) OR project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));
@@ -130,7 +130,7 @@ CREATE POLICY add ON agent_configurations FOR INSERT TO authenticated WITH CHECK
 CREATE POLICY change ON agent_configurations FOR UPDATE TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor}'))));
 
--- ── conversations: only their author writes in them ──────────────────────────────────────────────────────────────
+-- ── sessions: only their author writes in them ───────────────────────────────────────────────────────────────────
 
 GRANT SELECT, INSERT, UPDATE (ended_at, is_active) ON chat_sessions TO authenticated;
 CREATE POLICY read ON chat_sessions FOR SELECT TO authenticated
@@ -150,7 +150,7 @@ CREATE POLICY add ON chat_messages FOR INSERT TO authenticated WITH CHECK (
 CREATE POLICY change ON chat_messages FOR UPDATE TO authenticated USING (
     user_id = (SELECT auth.uid()) AND project_id = ANY (ARRAY(SELECT my_projects('{owner,editor}'))));
 
--- ── files and history: editors add, and nothing that was is changed or deleted ───────────────────────────────────
+-- ── files and history: editors add rows; existing rows do not change ─────────────────────────────────────────────
 
 GRANT SELECT, INSERT ON project_files TO authenticated;
 GRANT UPDATE (file_path, file_name, parent_path, language, size_bytes, version, hash, is_deleted, updated_at)
@@ -162,14 +162,14 @@ CREATE POLICY add ON project_files FOR INSERT TO authenticated
 CREATE POLICY change ON project_files FOR UPDATE TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor}'))));
 
--- Not the id: it is the sequence's to give.
+-- Without the id, which the sequence assigns.
 GRANT SELECT, INSERT (project_id, sha256, size, encoding, depth, base_id, data) ON blobs TO authenticated;
 CREATE POLICY read ON blobs FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));
 CREATE POLICY add ON blobs FOR INSERT TO authenticated
     WITH CHECK (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor}'))));
 
--- A version ends once, and then it is what it is.
+-- A version ends once, and does not change afterwards.
 GRANT SELECT, INSERT, UPDATE (superseded_revision) ON file_snapshots TO authenticated;
 CREATE POLICY read ON file_snapshots FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));
@@ -197,7 +197,7 @@ CREATE POLICY read ON project_events FOR SELECT TO authenticated
 CREATE POLICY add ON project_events FOR INSERT TO authenticated WITH CHECK (
     actor_id = (SELECT auth.uid()) AND project_id = ANY (ARRAY(SELECT my_projects('{owner,editor}'))));
 
--- ── views, which ask as their reader, and the migrations' own table, which tells a server whether it fits ────────
+-- ── views, which run as their reader, and the migrations' own table, which servers check ─────────────────────────
 
 GRANT SELECT ON project_overview, recent_chat_activity, file_change_history, user_activity_summary,
     project_collaboration_overview, file_version_history TO authenticated;

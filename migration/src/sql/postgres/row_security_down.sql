@@ -1,5 +1,5 @@
--- Takes row_security.sql back. The roles stay: they are the cluster's. What was granted to others before is not given
--- back to them.
+-- Reverts row_security.sql. The roles are kept, since they belong to the cluster. Privileges that others had before are
+-- not restored.
 
 DO $$
 DECLARE

@@ -1,5 +1,5 @@
--- Takes second_lock back: the policies, triggers, functions and grants as they were before it. {schema} is the tables' own schema,
--- quoted.
+-- Reverts second_lock: restores the former policies, triggers, functions and grants. {schema} is the tables' own
+-- schema, quoted.
 
 DROP FUNCTION lock_project, create_project, record_revision, add_message, write_files, check_writer,
     take_revision, is_invited;

@@ -1,5 +1,5 @@
--- A message grows by its author's hand, in a session that goes on; what it has grown by stays. Owners may clear away what
--- somebody else has left behind. Its chunks go with it.
+-- Only its author appends to a streaming message, in an active session; text that was appended does not change. Owners
+-- can remove messages that others have abandoned, together with their chunks.
 GRANT SELECT, INSERT, UPDATE (length, last_append_at), DELETE ON growing_messages TO authenticated;
 CREATE POLICY read ON growing_messages FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));

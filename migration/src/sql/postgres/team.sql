@@ -1,14 +1,15 @@
--- Who may ask whom into a project, and see that they were asked. {schema} is the tables' own schema, quoted.
+-- Who can invite whom to a project, and who sees an invitation. {schema} is the tables' own schema, quoted.
 
--- The caller's e-mail address, where their token says that it is theirs; the service leaves any other out of the claims.
+-- The caller's e-mail address if their token shows it as verified; the service leaves other addresses out of the
+-- claims.
 CREATE FUNCTION my_address() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT lower(c.claims ->> 'email')
     FROM (SELECT nullif(current_setting('request.jwt.claims', true), '')::jsonb AS claims) c
     WHERE c.claims -> 'email_verified' = 'true'
 $$;
 
--- The invited read this view with its owner's rights, so it says itself whose invitations they are; the owner's own commands
--- see all of them.
+-- Invited users read this view with its owner's rights, so the view itself restricts the rows to their own invitations;
+-- the owner's commands see all rows.
 CREATE OR REPLACE VIEW pending_invitations WITH (security_barrier = true) AS
 SELECT c.project_id, p.name AS project_name, c.user_id, CAST(NULL AS text) AS email, c.role, c.invited_at,
        u.id AS inviter_id, u.full_name AS inviter_name, u.avatar_url AS inviter_avatar_url,
@@ -27,8 +28,8 @@ LEFT JOIN user_profiles u ON u.id = i.invited_by
 WHERE p.status <> 'deleted'
   AND (i.email = my_address() OR NOT row_security_active(i.tableoid));
 
--- The next revision of a project for those who do not write in it: the invited, who are no members yet, and viewers, who may
--- leave. For anybody else there is none.
+-- The next revision of a project for users who do not write in it: invited users, who are not members yet, and viewers,
+-- who can leave. Other users get none.
 CREATE FUNCTION take_team_revision(project uuid, as_invited boolean, at timestamptz)
 RETURNS TABLE (id uuid, revision integer, status text, last_activity_at timestamptz, role text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -50,7 +51,7 @@ BEGIN
             (SELECT c.role FROM {schema}.project_collaborators c WHERE c.project_id = p.id AND c.user_id = me), 'viewer') END;
 END $$;
 
--- An address is no way back into a project from which its user was removed. Nobody reads it for that.
+-- An address does not let a removed user return to a project. The address is not revealed.
 CREATE FUNCTION forget_address_of(project uuid, who uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     DELETE FROM {schema}.project_invitations i
@@ -66,7 +67,7 @@ GRANT EXECUTE ON FUNCTION my_address(), take_team_revision(uuid, boolean, timest
 
 GRANT SELECT ON pending_invitations TO authenticated;
 
--- Owners write invitations to addresses; whoever has the address answers them.
+-- Owners write the invitations of addresses; the addressees answer them.
 GRANT SELECT, INSERT, UPDATE (role, invited_by, invited_at), DELETE ON project_invitations TO authenticated;
 CREATE POLICY read ON project_invitations FOR SELECT TO authenticated USING (
     email = (SELECT my_address()) OR project_id = ANY (ARRAY(SELECT my_projects('{owner}'))));
@@ -77,14 +78,14 @@ CREATE POLICY change ON project_invitations FOR UPDATE TO authenticated
 CREATE POLICY remove ON project_invitations FOR DELETE TO authenticated USING (
     email = (SELECT my_address()) OR project_id = ANY (ARRAY(SELECT my_projects('{owner}'))));
 
--- By such an invitation, and as it says, its addressee joins.
+-- Addressees join with such an invitation and with its values.
 GRANT UPDATE (invited_by, invited_at) ON project_collaborators TO authenticated;
 CREATE POLICY join_by_address ON project_collaborators FOR INSERT TO authenticated WITH CHECK (
     user_id = (SELECT auth.uid())
     AND EXISTS (SELECT FROM project_invitations i WHERE i.project_id = project_collaborators.project_id
                 AND i.email = (SELECT my_address()) AND i.role = project_collaborators.role));
 
--- Whoever leaves leaves their name.
+-- Users who leave record their names.
 GRANT SELECT, INSERT, UPDATE (left_at) ON project_former_collaborators TO authenticated;
 CREATE POLICY read ON project_former_collaborators FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));
@@ -97,17 +98,17 @@ CREATE POLICY change ON project_former_collaborators FOR UPDATE TO authenticated
 CREATE POLICY read_former ON user_profiles FOR SELECT TO authenticated
     USING (EXISTS (SELECT FROM project_former_collaborators f WHERE f.user_id = user_profiles.id));
 
--- Owners end the sessions of those they remove.
+-- Owners can end the sessions of the users whom they remove.
 CREATE POLICY end_others ON chat_sessions FOR UPDATE TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner}'))));
 
--- Members who only read, and the invited, note what they did as well: that they joined, declined or left.
+-- Members who can only read, and invited users, also record what they did: join, decline or leave.
 CREATE POLICY note_team ON project_events FOR INSERT TO authenticated WITH CHECK (
     kind = 'COLLABORATORS_CHANGED' AND actor_id = (SELECT auth.uid())
     AND (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}')))
          OR EXISTS (SELECT FROM pending_invitations i WHERE i.project_id = project_events.project_id)));
 
--- A version of a configuration ends once, and then it is what it is.
+-- A version of a configuration ends once, and does not change afterwards.
 GRANT SELECT, INSERT, UPDATE (superseded_revision) ON agent_configuration_versions TO authenticated;
 CREATE POLICY read ON agent_configuration_versions FOR SELECT TO authenticated
     USING (project_id = ANY (ARRAY(SELECT my_projects('{owner,editor,viewer}'))));

@@ -1,4 +1,4 @@
--- Only the newest revision, and only its author, says what it takes back, and only of files that it changes.
+-- Only the newest revision can be recorded as an undo, only by its author, and only for files that it changes.
 GRANT SELECT, INSERT ON project_undone_files TO authenticated;
 CREATE POLICY read ON project_undone_files FOR SELECT TO authenticated
     USING (project_id IN (SELECT m.project_id FROM project_members m));

@@ -1,10 +1,11 @@
--- What changes a project's revision: functions that run as the tables' owner and hold the rule themselves. Each asks once
--- whether the caller may, and writes all rows of its kind. They know the caller by the claims alone, so that without claims
--- they do nothing. {schema} is the tables' own schema, quoted.
+-- The functions that change a project's revision. They run as the tables' owner and enforce the rules themselves: each
+-- checks the caller's permission once, and writes all rows of its kind. They identify the caller only by the claims;
+-- without claims they do nothing. {schema} is the tables' own schema, quoted.
 --
--- A write locks the project (`lock_project`), reads what it needs, and ends with one of the functions that record a revision.
+-- A write locks the project (`lock_project`), reads what it needs, and ends with one of the functions that record a
+-- revision.
 
--- Whether the caller has an invitation into a project that they have not answered.
+-- Whether the caller has an open invitation to a project.
 CREATE FUNCTION is_invited(project uuid) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -20,9 +21,10 @@ BEGIN
                                     AND f.user_id = me AND f.left_at >= i.invited_at)));
 END $$;
 
--- Locks the project of what `target` and `target_id` name until the transaction ends. Answers its next revision with its time,
--- the caller's role, and the session and message that the write names, as far as they are in the project. No row: the caller
--- has no part in it. `purpose` is `write`, `team` (also viewers) or `invited`; a role that does not fit is told without a lock.
+-- Locks the project of `target` and `target_id` until the transaction ends. Returns its next revision with its time,
+-- the caller's role, and the session and message that the write names, if they are in the project. No row: the caller
+-- has no access. `purpose` is `write`, `team` (also viewers) or `invited`. For an unsuitable role, the role is returned
+-- without a lock.
 CREATE FUNCTION lock_project(target text, target_id uuid, purpose text, in_session uuid, for_message uuid, now timestamptz)
 RETURNS TABLE (id uuid, revision integer, status text, at timestamptz, role text,
                session_id uuid, session_author uuid, session_is_active boolean, message_id uuid, snapshot_id uuid)
@@ -70,7 +72,8 @@ BEGIN
     RETURN NEXT;
 END $$;
 
--- Makes `taken` the project's revision and appends its one event. The callers below have asked whether the caller may.
+-- Makes `taken` the project's revision and appends its event. The calling functions have checked the caller's
+-- permission.
 CREATE FUNCTION take_revision(project uuid, taken integer, at timestamptz, kind text, in_session uuid, for_message uuid,
                               description text, sessions integer, messages integer, files integer, changes integer)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -87,8 +90,8 @@ BEGIN
     VALUES (project, taken, kind, auth.uid(), in_session, for_message, description, at);
 END $$;
 
--- Checks that the caller writes in a project and that a session, if one is named, is theirs and has the message. A conversation
--- can go back after its end; for all else the session must go on.
+-- Checks that the caller can write in a project, and that the session, if one is named, is theirs and has the message.
+-- Hiding messages is possible in an ended session; everything else requires an active session.
 CREATE FUNCTION check_writer(project uuid, in_session uuid, for_message uuid, goes_on boolean) RETURNS void
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -109,7 +112,7 @@ BEGIN
     END IF;
 END $$;
 
--- A new project of the caller's, with its first revision.
+-- Creates a project of the caller with its first revision.
 CREATE FUNCTION create_project(new_id uuid, name text, description text, initial_prompt text, config jsonb, at timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -122,8 +125,9 @@ BEGIN
     PERFORM {schema}.take_revision(new_id, 1, at, 'PROJECT_CREATED', NULL, NULL, NULL, 0, 0, 0, 0);
 END $$;
 
--- The revision of a write whose rows policies keep: of a session, a configuration, a project's own fields, its people. Members
--- who only read, and the invited, record that the people have changed: they join, decline or leave.
+-- Records the revision of a write whose rows are restricted by policies: of a session, a configuration, a project's own
+-- fields, its team. Members who can only read, and invited users, can record a change of the team: they join, decline
+-- or leave.
 CREATE FUNCTION record_revision(project uuid, taken integer, at timestamptz, kind text, in_session uuid, for_message uuid,
                                 description text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -149,7 +153,7 @@ BEGIN
                                    CASE kind WHEN 'SESSION_STARTED' THEN 1 ELSE 0 END, 0, 0, 0);
 END $$;
 
--- A message of the caller's, with the snapshot that a checkpoint makes.
+-- Adds a message of the caller, with the snapshot of a checkpoint.
 CREATE FUNCTION add_message(project uuid, taken integer, at timestamptz, new_id uuid, in_session uuid, role text, content text,
                             is_checkpoint boolean, context_data jsonb, metadata jsonb, idempotency_key text,
                             snapshot uuid, file_count integer, manifest bytea)
@@ -174,9 +178,10 @@ BEGIN
     END IF;
 END $$;
 
--- Changes of files: new contents, the ends of the versions before, the files, their versions, and the snapshot of the message's
--- checkpoint, which follows it. The arrays of a kind are of one length; an empty text or hash, and base 0, stand for none. A
--- content is named by its hash, so that no version has another project's.
+-- Stores changes of files: new contents, the ends of the previous versions, the files, their versions, and the snapshot
+-- of the message's checkpoint, which follows it. Arrays of one group have the same length. An empty text or hash, and
+-- base 0, stand for none. Contents are named by their hashes, so that no version can use the content of another
+-- project.
 CREATE FUNCTION write_files(project uuid, taken integer, at timestamptz, kind text, in_session uuid, for_message uuid, description text,
                             blob_hashes bytea[], sizes integer[], encodings smallint[], depths smallint[], bases bigint[], contents bytea[],
                             files uuid[], paths text[], types text[], languages text[], versions integer[], hashes bytea[],
@@ -251,7 +256,7 @@ BEGIN
          FROM unnest(types, change_types) AS n (type, change_type) WHERE n.type = 'file')::integer, cardinality(files));
 END $$;
 
--- A member has opened the project: no revision, since nobody else's view of it changes.
+-- Records that a member has opened the project; not a revision, since it changes only the member's own view.
 CREATE OR REPLACE FUNCTION touch_project(project uuid, at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
