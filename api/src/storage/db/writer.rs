@@ -437,7 +437,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_write_keeps_nobody_waiting_who_has_written() {
-        let folder = std::env::temp_dir().join(uuid::Uuid::now_v7().to_string());
+        let folder = std::env::temp_dir().join(crate::model::clock::new_id().to_string());
         std::fs::create_dir(&folder).unwrap();
         let writer = open(&folder.join("antiphon.db")).await;
         let mut small = writer.turn(Size::Small, Deadline::now() + Duration::from_secs(10)).await.unwrap();
