@@ -25,7 +25,7 @@ async fn persist(client: &Client, query: &str, variables: Value) -> Value {
         let answer = client.gql(query, variables.clone()).await;
         match answer.errors.is_empty() {
             true => return answer.ok(),
-            false => assert!(matches!(answer.error_code(), "INTERNAL" | "CONFLICT"), "{answer:?}"),
+            false => assert!(matches!(answer.error_code(), "INTERNAL" | "UNAVAILABLE" | "CONFLICT"), "{answer:?}"),
         }
         sleep(Duration::from_millis(5)).await;
     }

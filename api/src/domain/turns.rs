@@ -4,15 +4,15 @@
 //! Reads and writes have separate lanes. A lane has permits for as many transactions as it has connections. A user has
 //! a share of them, and free permits go to the waiting users in rotation, one transaction each (round robin). Large
 //! writes are a separate flow of their user, one at a time per user. On PostgreSQL, where a write holds its connection
-//! while it waits for its project's row, the writers of one project first queue here, in order of arrival. Waits are
-//! limited; after that the error is `RateLimited`.
+//! while it waits for its project's row, the writers of one project first queue here, in order of arrival. All waits of a
+//! transaction share one deadline; after it the error is `RateLimited`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::metrics::{self, Metrics};
 use crate::model::error::{Error, Result};
@@ -62,24 +62,24 @@ impl Turns {
     ///
     /// # Errors
     /// `RateLimited` if it does not come in time.
-    pub async fn read(&self, user: UserId) -> Result<Turn> {
-        self.wait(&self.reads, (Some(user), Size::Small)).await
+    pub async fn read(&self, user: UserId, deadline: Instant) -> Result<Turn> {
+        self.wait(&self.reads, (Some(user), Size::Small), deadline).await
     }
 
     /// The server's turn for a read that several users share; it is not charged to a user.
     ///
     /// # Errors
     /// As [`Turns::read`].
-    pub async fn read_for_all(&self) -> Result<Turn> {
-        self.wait(&self.reads, (None, Size::Small)).await
+    pub async fn read_for_all(&self, deadline: Instant) -> Result<Turn> {
+        self.wait(&self.reads, (None, Size::Small), deadline).await
     }
 
     /// A user's turn to write.
     ///
     /// # Errors
     /// As [`Turns::read`].
-    pub async fn write(&self, user: UserId, size: Size) -> Result<Turn> {
-        self.wait(&self.writes, (Some(user), size)).await
+    pub async fn write(&self, user: UserId, size: Size, deadline: Instant) -> Result<Turn> {
+        self.wait(&self.writes, (Some(user), size), deadline).await
     }
 
     /// A user's turn to prepare a large write, which takes processor time.
@@ -87,7 +87,7 @@ impl Turns {
     /// # Errors
     /// As [`Turns::read`].
     pub async fn work(&self, user: UserId) -> Result<Turn> {
-        self.wait(&self.work, (Some(user), Size::Large)).await
+        self.wait(&self.work, (Some(user), Size::Large), Instant::now() + self.longest).await
     }
 
     /// Whether the writers of a project queue before they take a connection.
@@ -99,23 +99,23 @@ impl Turns {
     ///
     /// # Errors
     /// As [`Turns::read`].
-    pub async fn project(&self, project: ProjectId) -> Result<Option<ProjectTurn>> {
+    pub async fn project(&self, project: ProjectId, deadline: Instant) -> Result<Option<ProjectTurn>> {
         let Some(projects) = &self.projects else { return Ok(None) };
         match projects.take(project) {
             Ok(turn) => Ok(Some(turn)),
-            Err(next) => self.bounded("project", next).await.map(Some),
+            Err(next) => self.bounded("project", next, deadline).await.map(Some),
         }
     }
 
-    async fn wait(&self, lane: &Arc<Lane>, flow: Flow) -> Result<Turn> {
+    async fn wait(&self, lane: &Arc<Lane>, flow: Flow, deadline: Instant) -> Result<Turn> {
         match lane.take(flow) {
             Ok(turn) => Ok(turn),
-            Err(next) => self.bounded(lane.name, next).await,
+            Err(next) => self.bounded(lane.name, next, deadline).await,
         }
     }
 
-    async fn bounded<T>(&self, lane: &'static str, next: oneshot::Receiver<T>) -> Result<T> {
-        match self.metrics.waiting_turn(lane, metrics::paused(timeout(self.longest, next))).await {
+    async fn bounded<T>(&self, lane: &'static str, next: oneshot::Receiver<T>, deadline: Instant) -> Result<T> {
+        match self.metrics.waiting_turn(lane, metrics::paused(timeout_at(deadline, next))).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(Error::busy("Others were first", self.longest)),
         }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::turns::ProjectTurn;
+use super::turns::{ProjectTurn, Turn};
 use super::{Services, Tx, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
@@ -69,8 +70,19 @@ impl Writer {
 
     /// A write transaction that is not a revision of a project.
     pub(super) async fn open(&self) -> Result<Tx> {
-        let turn = self.services.turns.write(self.actor.user_id, self.size).await?;
-        Ok(self.services.db.write(&self.actor, self.size).await?.holding(turn))
+        let deadline = self.services.db.deadline();
+        let turn = self.turn(deadline).await?;
+        Ok(self.services.db.write(&self.actor, self.size, deadline).await?.holding(turn))
+    }
+
+    async fn turn(&self, deadline: Instant) -> Result<Turn> {
+        let turn = self.services.turns.write(self.actor.user_id, self.size, deadline).await;
+        turn.map_err(|error| self.services.or_outage(error))
+    }
+
+    async fn project_turn(&self, project: ProjectId, deadline: Instant) -> Result<Option<ProjectTurn>> {
+        let turn = self.services.turns.project(project, deadline).await;
+        turn.map_err(|error| self.services.or_outage(error))
     }
 
     /// The same, for large writes.
@@ -85,7 +97,7 @@ impl Writer {
 
     /// Waits for earlier writers of the project. Checks access before waiting, so that the time reveals nothing to
     /// others.
-    async fn queue(&self, target: Target, (noun, field): Noun) -> Result<Option<ProjectTurn>> {
+    async fn queue(&self, target: Target, (noun, field): Noun, deadline: Instant) -> Result<Option<ProjectTurn>> {
         let services = &self.services;
         if !services.turns.are_by_project() {
             return Ok(None);
@@ -100,7 +112,7 @@ impl Writer {
                 project
             }
         };
-        services.turns.project(project).await
+        self.project_turn(project, deadline).await
     }
 
     /// Begins a write to a project as owner or editor.
@@ -131,8 +143,9 @@ impl Writer {
         noun: Noun,
         may: impl FnOnce(ProjectRole) -> Result<()>,
     ) -> Result<Write> {
-        let turn = self.queue(target, noun).await?;
-        let write = self.lock(turn, target, Purpose::Write, named).await?;
+        let deadline = self.services.db.deadline();
+        let turn = self.queue(target, noun, deadline).await?;
+        let write = self.lock(turn, target, Purpose::Write, named, deadline).await?;
         let write = write.ok_or_else(|| Error::not_found(noun.0, noun.1))?;
         may(write.locked.role)?;
         Ok(write)
@@ -141,8 +154,9 @@ impl Writer {
     /// Begins a write that all members can make, including viewers.
     pub(super) async fn begin_as_member(&self, project: ProjectId, noun: Noun) -> Result<Write> {
         let target = Target::Project(project);
-        let turn = self.queue(target, noun).await?;
-        let write = self.lock(turn, target, Purpose::Team, Named::default()).await?;
+        let deadline = self.services.db.deadline();
+        let turn = self.queue(target, noun, deadline).await?;
+        let write = self.lock(turn, target, Purpose::Team, Named::default(), deadline).await?;
         write.ok_or_else(|| Error::not_found(noun.0, noun.1))
     }
 
@@ -151,8 +165,9 @@ impl Writer {
         if self.services.turns.are_by_project() && !collaborator::is_invited(&self.read().await?, project).await? {
             return Ok(None);
         }
-        let turn = self.services.turns.project(project).await?;
-        let write = self.lock(turn, Target::Project(project), Purpose::Invited, Named::default()).await?;
+        let deadline = self.services.db.deadline();
+        let turn = self.project_turn(project, deadline).await?;
+        let write = self.lock(turn, Target::Project(project), Purpose::Invited, Named::default(), deadline).await?;
         if let Some(write) = &write {
             profile::ensure(&write.tx, clock::now()).await?;
         }
@@ -165,10 +180,11 @@ impl Writer {
         target: Target,
         purpose: Purpose,
         named: Named,
+        deadline: Instant,
     ) -> Result<Option<Write>> {
-        let (db, now) = (&self.services.db, clock::now());
-        let own = self.services.turns.write(self.actor.user_id, self.size).await?;
-        let begin = revision::begin(db, (&self.actor, self.size), target, purpose, named, now);
+        let db = &self.services.db;
+        let own = self.turn(deadline).await?;
+        let begin = revision::begin(db, (&self.actor, self.size), target, purpose, named, deadline);
         // On SQLite the turn was awaited above.
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         Ok(begun.map(|(tx, locked)| self.holding(turn, tx.holding(own), locked)))

@@ -1,12 +1,12 @@
 //! A connection, with the same interface for both databases.
 
+use chrono::DateTime;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, TryFutureExt, TryStreamExt};
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
 use sea_query_sqlx::SqlxValues;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgRow;
-use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity, PgValueFormat};
 use sqlx::sqlite::SqliteError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column, Connection as _, PgConnection, Row, SqliteConnection, TypeInfo};
@@ -43,11 +43,16 @@ impl Connection {
     ) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
         let (sql, values) = parts(statement);
         match (self, budget) {
-            (Self::Postgres(connection), None) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
+            (Self::Postgres(connection), None) => {
+                rows(sqlx::query_with(sql, values).fetch_all(connection).map(|rows| with_times(rows?)))
+            }
             (Self::Sqlite(connection), None) => rows(sqlx::query_with(sql, values).fetch_all(connection)),
             (Self::Postgres(connection), Some(budget)) => {
                 let size = |row: &PgRow, column: usize| row.try_get_raw(column).ok()?.as_bytes().ok().map(<[u8]>::len);
-                rows(counted(sqlx::query_with(sql, values).fetch(connection), budget, size))
+                rows(
+                    counted(sqlx::query_with(sql, values).fetch(connection), budget, size)
+                        .map(|rows| with_times(rows?)),
+                )
             }
             (Self::Sqlite(connection), Some(budget)) => {
                 let size = |row: &SqliteRow, column: usize| {
@@ -144,6 +149,34 @@ fn rows<'c, R: Into<QueryResult> + Send + 'c>(
     fetched: impl Future<Output = sqlx::Result<Vec<R>>> + Send + 'c,
 ) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
     fetched.map_ok(|rows| rows.into_iter().map(Into::into).collect()).boxed()
+}
+
+/// The rows, if all their times can be decoded. The driver panics for a time out of its range, such as `infinity`.
+fn with_times(rows: Vec<PgRow>) -> sqlx::Result<Vec<PgRow>> {
+    const MICROSECONDS_FROM_1970_TO_2000: i64 = 946_684_800_000_000;
+    let Some(first) = rows.first() else { return Ok(rows) };
+    let columns = first.columns().iter();
+    let times = columns.filter(|column| column.type_info().name() == "TIMESTAMPTZ").map(Column::ordinal);
+    for column in times.collect::<Vec<_>>() {
+        for row in &rows {
+            let Some(micros) = row.try_get_raw(column).ok().filter(|value| value.format() == PgValueFormat::Binary)
+            else {
+                continue;
+            };
+            // NULL has no bytes.
+            let Some(micros) =
+                micros.as_bytes().ok().and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
+            else {
+                continue;
+            };
+            let time = micros.checked_add(MICROSECONDS_FROM_1970_TO_2000).and_then(DateTime::from_timestamp_micros);
+            if time.is_none() {
+                let source = format!("the time {micros} (microseconds since 2000) is out of range").into();
+                return Err(sqlx::Error::ColumnDecode { index: column.to_string(), source });
+            }
+        }
+    }
+    Ok(rows)
 }
 
 /// All rows, if their texts and bytes are within the budget.

@@ -16,6 +16,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::model::actor::Actor;
@@ -211,8 +212,26 @@ impl Db {
     /// # Errors
     /// `Internal` if there is no connection, `RateLimited` if none was free for too long.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
-        let session = self.begin_read(Some(actor)).await?;
+        self.read_until(actor, self.deadline()).await
+    }
+
+    /// As [`Db::read`], with a wait that has begun earlier.
+    ///
+    /// # Errors
+    /// As [`Db::read`].
+    pub async fn read_until(&self, actor: &Actor, deadline: Instant) -> Result<Tx> {
+        let session = self.begin_read(Some(actor), deadline).await?;
         Ok(self.tx(session, actor))
+    }
+
+    /// The deadline of a wait for the database that begins now.
+    pub fn deadline(&self) -> Instant {
+        self.pool.manager().deadline()
+    }
+
+    /// Why the database is unreachable, if the last attempt to connect failed.
+    pub fn outage(&self) -> Option<String> {
+        self.pool.manager().outage()
     }
 
     /// Begins a read-only system transaction that sees one state of the whole database. It is for the operator's
@@ -222,13 +241,13 @@ impl Db {
     /// # Errors
     /// As [`Db::read`].
     pub async fn operator(&self) -> Result<Operator> {
-        Ok(Operator { session: self.begin_read(None).await? })
+        Ok(Operator { session: self.begin_read(None, self.deadline()).await? })
     }
 
-    async fn begin_read(&self, actor: Option<&Actor>) -> Result<Session> {
+    async fn begin_read(&self, actor: Option<&Actor>, deadline: Instant) -> Result<Session> {
         let opening = if self.is_sqlite() { "BEGIN".to_owned() } else { format!("{READ}{}", self.speak_for(actor)) };
         // Boxed, since callers are deep in resolvers.
-        let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), &self.metrics));
+        let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), deadline, &self.metrics));
         Ok(self.metrics.waiting("read", opened).await?.0)
     }
 
@@ -236,8 +255,8 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::read`].
-    pub async fn write(&self, actor: &Actor, size: Size) -> Result<Tx> {
-        Ok(self.begin_write(actor, size, None).await?.0)
+    pub async fn write(&self, actor: &Actor, size: Size, deadline: Instant) -> Result<Tx> {
+        Ok(self.begin_write(actor, size, None, deadline).await?.0)
     }
 
     /// Begins a write transaction and runs its first statement, whose rows are also returned. On PostgreSQL this takes
@@ -245,22 +264,38 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::read`], and those of the statement.
-    pub(super) async fn write_with(&self, actor: &Actor, first: Sql) -> Result<(Tx, Vec<QueryResult>)> {
-        self.begin_write(actor, Size::Small, Some(first)).await
+    pub(super) async fn write_with(
+        &self,
+        actor: &Actor,
+        first: Sql,
+        deadline: Instant,
+    ) -> Result<(Tx, Vec<QueryResult>)> {
+        self.begin_write(actor, Size::Small, Some(first), deadline).await
     }
 
-    async fn begin_write(&self, actor: &Actor, size: Size, first: Option<Sql>) -> Result<(Tx, Vec<QueryResult>)> {
+    async fn begin_write(
+        &self,
+        actor: &Actor,
+        size: Size,
+        first: Option<Sql>,
+        deadline: Instant,
+    ) -> Result<(Tx, Vec<QueryResult>)> {
         let Some(writer) = &self.writer else {
             let first = first.map(|sql| literal::render(&sql.build(DbBackend::Postgres))).transpose()?;
             let first = first.map_or(String::new(), |first| format!("; {first}"));
-            let opening = Opening::Write(format!("{WRITE}{}; {TRANSACTION_ID}{first}", self.speak_for(Some(actor))));
-            let (session, rows) =
-                self.metrics.waiting("write", Box::pin(Session::open(&self.pool, opening, &self.metrics))).await?;
+            // The wait for a row is part of the whole wait.
+            let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_LOCK_WAIT).as_millis();
+            let opening = Opening::Write(format!(
+                "{WRITE}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}{first}",
+                self.speak_for(Some(actor))
+            ));
+            let opened = Box::pin(Session::open(&self.pool, opening, deadline, &self.metrics));
+            let (session, rows) = self.metrics.waiting("write", opened).await?;
             let mut rows = rows.into_iter();
             let xid = rows.next().map(|row| row.try_get("", "xid").map_err(fail)).transpose()?.flatten();
             return Ok((Tx { xid, ..self.tx(session, actor) }, rows.collect()));
         };
-        let turn = self.metrics.waiting("write", Box::pin(writer.turn(size))).await?;
+        let turn = self.metrics.waiting("write", Box::pin(writer.turn(size, deadline))).await?;
         let tx = self.tx(Session::of_turn(turn, &self.metrics), actor);
         let rows = match first {
             Some(first) => tx.rows(first).await?,
@@ -277,7 +312,7 @@ impl Db {
         }
         let statement = literal::render(&sql.build(DbBackend::Postgres))?;
         let text = format!("{WRITE}; SET LOCAL ROLE authenticated; {statement}; COMMIT");
-        let (session, _) = Session::open(&self.pool, Opening::Whole(text), &self.metrics).await?;
+        let (session, _) = Session::open(&self.pool, Opening::Whole(text), self.deadline(), &self.metrics).await?;
         drop(session);
         Ok(())
     }
@@ -335,6 +370,9 @@ const CHECKPOINT_PAGES: &str = "4096";
 
 /// Size to which the log is truncated when it restarts.
 const WAL_KEPT_BYTES: &str = "16777216";
+
+/// The shortest wait of a write for a row, even after a long wait for its turn.
+const LEAST_LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// One state of the database for the whole transaction.
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

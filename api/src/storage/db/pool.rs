@@ -12,13 +12,15 @@ use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleErro
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::select;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection::Connection;
 use super::file::OpenFile;
 use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
-use crate::storage::failure::fail_of;
+use crate::storage::failure::{fail_of, is_connection_limit};
 
 /// Idle time after which a connection is pinged: a device on the network path may have dropped it silently.
 const ASK_AFTER: Duration = Duration::from_secs(30);
@@ -31,6 +33,13 @@ const SETTLE_TIME: Duration = Duration::from_secs(5);
 
 /// Pause before a connection is retried while the database refuses connections.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// The longest time for a new connection before a returned one is used instead. A pooler without a free connection makes it
+/// wait.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// No new connection is tried for this long after the database refused one.
+const LIMIT_HOLDS: Duration = Duration::from_secs(2);
 
 /// Interval of checks for used connections while the pool is closed.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
@@ -57,6 +66,14 @@ pub(super) struct Connector {
     acquire: Duration,
     idle: Duration,
     lifetime: Duration,
+    /// A connection has come back.
+    returned: Notify,
+    /// The order of those who wait for one to come back, since the database gives no more.
+    queue: Mutex<()>,
+    /// When the database last refused another connection because of a limit.
+    limited: std::sync::Mutex<Option<Instant>>,
+    /// Why the last attempt to connect failed.
+    outage: std::sync::Mutex<Option<String>>,
 }
 
 impl Connector {
@@ -66,13 +83,32 @@ impl Connector {
             acquire: Duration::from_secs(limits.database_acquire_seconds),
             idle: Duration::from_secs(limits.database_idle_seconds),
             lifetime: Duration::from_secs(limits.database_lifetime_seconds),
+            returned: Notify::new(),
+            queue: Mutex::default(),
+            limited: std::sync::Mutex::default(),
+            outage: std::sync::Mutex::default(),
         }
+    }
+
+    /// Why no connection can be opened, if the last attempt failed.
+    pub(super) fn outage(&self) -> Option<String> {
+        lock(&self.outage).clone()
+    }
+
+    /// Notifies a waiter that a connection was returned.
+    pub(super) fn returned(&self) {
+        self.returned.notify_one();
+    }
+
+    /// The deadline of a wait that begins now.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.acquire
     }
 
     /// Opens a connection. Retries while the database refuses connections, for example during a restart, for as long as
     /// a request waits.
     pub(super) async fn connect(&self) -> sqlx::Result<Connection> {
-        let deadline = Instant::now() + self.acquire;
+        let deadline = self.deadline();
         loop {
             match self.connect_once().await {
                 Err(error) if is_passing(&error) && Instant::now() + RETRY < deadline => sleep(RETRY).await,
@@ -81,7 +117,47 @@ impl Connector {
         }
     }
 
+    /// As [`Connector::connect`], but fails at once if the database has a limit on connections, and if another connection comes back
+    /// first.
+    async fn connect_or_settle(&self) -> sqlx::Result<Connection> {
+        if lock(&self.limited).is_some_and(|limited| limited.elapsed() < LIMIT_HOLDS) {
+            return Err(sqlx::Error::PoolTimedOut);
+        }
+        let connect = async {
+            loop {
+                match self.connect_once().await {
+                    Err(error) if is_passing(&error) && !is_connection_limit(&error) => sleep(RETRY).await,
+                    connected => return connected,
+                }
+            }
+        };
+        let overtaken = async {
+            sleep(SLOW).await;
+            self.returned.notified().await;
+        };
+        select! {
+            connected = connect => {
+                if connected.as_ref().is_err_and(is_connection_limit) {
+                    tracing::warn!("the database allows no more connections: requests wait for those that there are");
+                    *lock(&self.limited) = Some(Instant::now());
+                }
+                connected
+            }
+            () = overtaken => {
+                *lock(&self.limited) = Some(Instant::now());
+                Err(sqlx::Error::PoolTimedOut)
+            }
+        }
+    }
+
     async fn connect_once(&self) -> sqlx::Result<Connection> {
+        let connected = self.try_connect().await;
+        let outage = connected.as_ref().err().filter(|error| !is_limit(error));
+        *lock(&self.outage) = outage.map(ToString::to_string);
+        connected
+    }
+
+    async fn try_connect(&self) -> sqlx::Result<Connection> {
         match &self.place {
             Place::Postgres { options, settings } => {
                 let connect = async {
@@ -126,7 +202,7 @@ impl managed::Manager for Connector {
     type Error = sqlx::Error;
 
     async fn create(&self) -> sqlx::Result<Connection> {
-        self.connect().await
+        self.connect_or_settle().await
     }
 
     async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -154,7 +230,7 @@ pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     let at_once = if matches!(pool.manager().place, Place::Sqlite { .. }) { size } else { 1 };
     let mut made = Vec::new();
     for _ in 0..at_once {
-        made.push(take(&pool).await?);
+        made.push(take(&pool, pool.manager().deadline()).await?);
     }
     drop(made);
     tokio::spawn(close_idle(pool.weak(), period));
@@ -175,26 +251,82 @@ async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
     }
 }
 
-/// Takes a connection, waiting until one is free.
-pub(super) async fn take(pool: &Pool) -> Result<Object<Connector>> {
-    pool.get().await.map_err(|error| match error {
-        PoolError::Timeout(TimeoutType::Wait) => {
-            Error::busy("No connection to the database was free", pool.manager().acquire)
+/// Takes a connection, waiting until one is free or until `deadline`. If the database allows fewer connections than the
+/// pool, this waits for a returned one.
+pub(super) async fn take(pool: &Pool, deadline: Instant) -> Result<Object<Connector>> {
+    let connector = pool.manager();
+    let taken = async {
+        if let Some(object) = get(pool).await? {
+            return Ok(object);
         }
-        PoolError::Backend(error) => fail_of(&error),
-        error => Error::Unavailable(format!("database: {error}")),
+        let _turn = connector.queue.lock().await;
+        loop {
+            if let Some(object) = get(pool).await? {
+                return Ok(object);
+            }
+            // The limit may have been raised meanwhile.
+            let _ = timeout(LIMIT_HOLDS, connector.returned.notified()).await;
+        }
+    };
+    timeout_at(deadline, taken).await.unwrap_or_else(|_| {
+        Err(match connector.outage() {
+            Some(why) => Error::Unavailable(format!("database: {why}")),
+            None => Error::busy("No connection to the database was free", connector.acquire),
+        })
     })
+}
+
+/// A pooled or new connection; `None` if the database allows no more.
+async fn get(pool: &Pool) -> Result<Option<Object<Connector>>> {
+    match pool.get().await {
+        Ok(object) => Ok(Some(object)),
+        Err(PoolError::Backend(error)) if is_limit(&error) => Ok(None),
+        Err(PoolError::Timeout(TimeoutType::Wait)) => {
+            Err(Error::busy("No connection to the database was free", pool.manager().acquire))
+        }
+        Err(PoolError::Backend(error)) => Err(fail_of(&error)),
+        Err(error) => Err(Error::Unavailable(format!("database: {error}"))),
+    }
+}
+
+/// Whether a connection failed because of a limit: the database refuses it, or a pooler makes it wait.
+fn is_limit(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::PoolTimedOut) || is_connection_limit(error)
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Returns a connection to the pool.
+pub(super) fn give_back(object: Object<Connector>) {
+    let pool = Object::pool(&object);
+    drop(object);
+    if let Some(pool) = pool {
+        pool.manager().returned();
+    }
+}
+
+/// Closes a connection and frees its place.
+pub(super) fn discard(object: Object<Connector>) {
+    let pool = Object::pool(&object);
+    drop(Object::take(object));
+    if let Some(pool) = pool {
+        pool.manager().returned();
+    }
 }
 
 /// Cleans an interrupted connection and returns it to the pool, or closes it.
 pub(super) fn settle(mut object: Object<Connector>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        drop(Object::take(object));
+        discard(object);
         return;
     };
     runtime.spawn(async move {
-        if !matches!(timeout(SETTLE_TIME, object.roll_back()).await, Ok(Ok(()))) {
-            drop(Object::take(object));
+        if matches!(timeout(SETTLE_TIME, object.roll_back()).await, Ok(Ok(()))) {
+            give_back(object);
+        } else {
+            discard(object);
         }
     });
 }

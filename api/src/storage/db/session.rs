@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use deadpool::managed::Object;
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant as Deadline, sleep};
 
 use super::connection::{Connection, DbResult, breaks, db_err};
 use super::pool::{self, Connector, Pool};
@@ -54,9 +54,10 @@ impl Session {
     pub(super) async fn open(
         pool: &Pool,
         opening: Opening,
+        deadline: Deadline,
         metrics: &Arc<Metrics>,
     ) -> Result<(Self, Vec<QueryResult>)> {
-        let object = pool::take(pool).await?;
+        let object = pool::take(pool, deadline).await?;
         let backend = object.backend();
         let mut held = Held { lease: Lease::Pooled(object), state: State::Busy };
         let mut opened = opening.open(held.connection().map_err(fail)?).await;
@@ -218,7 +219,7 @@ impl Held {
 
     fn close(&mut self) {
         match std::mem::replace(&mut self.lease, Lease::Closed) {
-            Lease::Pooled(object) => drop(Object::take(object)),
+            Lease::Pooled(object) => pool::discard(object),
             Lease::Turn(turn) => turn.close(),
             Lease::Closed => {}
         }
@@ -269,10 +270,12 @@ impl Drop for Held {
         // A turn cleans up itself.
         let Lease::Pooled(mut object) = std::mem::replace(&mut self.lease, Lease::Closed) else { return };
         match self.state {
-            State::Ended => {}
+            State::Ended => pool::give_back(object),
             State::Ready | State::Failed if object.is_in_transaction() => {
                 if object.let_go().is_err() {
-                    drop(Object::take(object));
+                    pool::discard(object);
+                } else {
+                    pool::give_back(object);
                 }
             }
             _ => pool::settle(object),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{DbErr, QueryResult};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::connection::{Connection, DbResult, breaks};
 use super::file::OpenFile;
@@ -221,9 +221,9 @@ impl Writer {
     }
 
     /// Waits for the turn to write, in order of arrival, and begins.
-    pub(super) async fn turn(self: &Arc<Self>, size: Size) -> Result<Turn> {
+    pub(super) async fn turn(self: &Arc<Self>, size: Size, deadline: Deadline) -> Result<Turn> {
         let waiting = Waiting::new(&self.waiting);
-        let slot = timeout(self.wait, self.slot.clone().lock_owned())
+        let slot = timeout_at(deadline, self.slot.clone().lock_owned())
             .await
             .map_err(|_| Error::busy("Others have been writing", self.wait))?;
         drop(waiting);
@@ -414,6 +414,8 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::super::pool::Place;
     use super::super::sqlite_options;
     use super::*;
@@ -441,10 +443,11 @@ mod tests {
         let folder = std::env::temp_dir().join(crate::model::clock::new_id().to_string());
         std::fs::create_dir(&folder).unwrap();
         let writer = open(&folder.join("antiphon.db")).await;
-        let mut small = writer.turn(Size::Small).await.unwrap();
+        let mut small = writer.turn(Size::Small, Deadline::now() + Duration::from_secs(10)).await.unwrap();
         small.connection().unwrap().run("CREATE TABLE written (n integer)").await.unwrap();
         let next = writer.clone();
-        let large = tokio::spawn(async move { next.turn(Size::Large).await });
+        let large =
+            tokio::spawn(async move { next.turn(Size::Large, Deadline::now() + Duration::from_secs(10)).await });
         while writer.waiting.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
