@@ -38,7 +38,7 @@ struct SessionPayload {
 /// Properties of a new message.
 #[derive(InputObject)]
 struct AddMessageInput {
-    /// The session: one of the caller. An ended session accepts the message and stays ended.
+    /// A session of the caller. An ended session accepts the message and stays ended.
     session_id: ID,
     /// The sender's role.
     role: MessageRole,

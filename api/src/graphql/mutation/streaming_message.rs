@@ -21,7 +21,7 @@ pub struct StreamingMessageMutation;
 /// Properties of a new streaming message.
 #[derive(InputObject)]
 struct StartMessageInput {
-    /// The session to write in: one of the caller. An ended session accepts the message and stays ended.
+    /// The session to write in, one of the caller's. An ended session accepts the message and stays ended.
     session_id: ID,
     /// The sender's role.
     role: MessageRole,
