@@ -18,6 +18,19 @@ pub(crate) async fn missing(db: &Db) -> anyhow::Result<Vec<String>> {
     Ok(pending.iter().map(name).collect())
 }
 
+/// Checks that the database is the one of this version. A database that does not answer passes.
+///
+/// # Errors
+/// The difference.
+pub(crate) async fn check(db: &Db) -> Result<(), String> {
+    match pending_migrations(db).await {
+        Ok(pending) if pending.is_empty() => Ok(()),
+        Ok(pending) => Err(format!("missing: {}", pending.iter().map(name).collect::<Vec<_>>().join(", "))),
+        Err(error @ DbErr::Custom(_)) => Err(format!("{:#}", failure(error))),
+        Err(_) => Ok(()),
+    }
+}
+
 /// The migrations that the database lacks. A login without rights of its own reads them as `authenticated`.
 async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
     const AS_CALLER: &str = "DO $$ BEGIN

@@ -25,6 +25,7 @@ mod m20261129_000031_profile_sources;
 mod m20261129_000032_lookups;
 mod m20261129_000044_named_snapshots;
 mod m20261129_000045_undone_files;
+mod m20261129_000050_token_times;
 mod m20261129_000060_version_numbers;
 mod m20261129_000061_ended_sessions;
 mod row_security;
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000032_lookups::Migration),
             Box::new(m20261129_000044_named_snapshots::Migration),
             Box::new(m20261129_000045_undone_files::Migration),
+            Box::new(m20261129_000050_token_times::Migration),
             Box::new(m20261129_000060_version_numbers::Migration),
             Box::new(m20261129_000061_ended_sessions::Migration),
         ]

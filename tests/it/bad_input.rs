@@ -30,7 +30,7 @@ struct World {
     session: String,
     message: String,
     earlier_message: String,
-    growing: String,
+    streaming: String,
     snapshot: String,
     /// At version 2.
     configuration: String,
@@ -55,9 +55,9 @@ impl World {
         let earlier_message = project.add_message(&ended, "Earlier", false).await;
         let session = project.start_session().await;
         let message = project.add_message(&session, "Checkpoint", true).await;
-        let growing = json!({ "sessionId": session, "role": "ASSISTANT" });
-        let growing = ada.mutate("startMessage", growing, "messageId").await.ok();
-        let growing = text(&growing["startMessage"]["messageId"]);
+        let streaming = json!({ "sessionId": session, "role": "ASSISTANT" });
+        let streaming = ada.mutate("startMessage", streaming, "messageId").await.ok();
+        let streaming = text(&streaming["startMessage"]["messageId"]);
         let made = project.write("createSnapshot", json!({ "name": "Named" }), "snapshot { id }").await;
         let saved = async |project: &Project, name: &str| {
             text(
@@ -91,7 +91,7 @@ impl World {
             session,
             message,
             earlier_message,
-            growing,
+            streaming,
             snapshot,
             configuration,
             deleted_configuration,
@@ -115,8 +115,8 @@ impl World {
             "startSession" => json!({ "projectId": project, "title": "New" }),
             "addMessage" => json!({ "sessionId": self.session, "role": "USER", "content": "New" }),
             "startMessage" => json!({ "sessionId": self.session, "role": "ASSISTANT" }),
-            "appendToMessage" => json!({ "messageId": self.growing, "offset": 0, "text": "New" }),
-            "finishMessage" => json!({ "messageId": self.growing }),
+            "appendToMessage" => json!({ "messageId": self.streaming, "offset": 0, "text": "New" }),
+            "finishMessage" => json!({ "messageId": self.streaming }),
             "createFile" => json!({ "projectId": project, "path": "new.py", "content": "new" }),
             "updateFile" => json!({ "projectId": project, "path": "a.py", "content": "new" }),
             "renameFile" => json!({ "projectId": project, "path": "a.py", "newPath": "new.py" }),

@@ -14,7 +14,7 @@ use tests::{
     database::{Database, Kind},
     ledger::{Fate, Ledger, Tally},
     project::Project,
-    server::{Server, run_with_database},
+    server::{ChildServer, Server, run_with_database},
     workload::Random,
 };
 
@@ -214,5 +214,154 @@ fn reads_during_cut_connections_are_complete_or_refused() {
         println!("PostgreSQL, {cut} backends of readers terminated: {whole} answers complete, {refused} refused");
         assert!(whole > 0);
         server.stop().await;
+    });
+}
+
+/// Reads and writes of many users at once; returns the codes of their errors.
+pub(super) async fn use_at_once(clients: Vec<Client>) -> Vec<String> {
+    let users = clients.into_iter().map(|client| {
+        tokio::spawn(async move {
+            let mut codes = Vec::new();
+            for _ in 0..4 {
+                let input = json!({ "name": "New", "initialPrompt": "", "config": {} });
+                for answer in [
+                    client.mutate("createProject", input, "revision").await,
+                    client.gql("{ projects { totalCount } }", json!({})).await,
+                ] {
+                    if !answer.errors.is_empty() {
+                        codes.push(answer.error_code().to_owned());
+                    }
+                }
+            }
+            codes
+        })
+    });
+    let mut codes = Vec::new();
+    for user in users.collect::<Vec<_>>() {
+        codes.extend(user.await.unwrap());
+    }
+    codes
+}
+
+fn users(of: impl Fn(&str) -> Client, count: usize) -> Vec<Client> {
+    (0..count).map(|n| of(&format!("user{n}@example.com"))).collect()
+}
+
+/// `/readyz`: its status, and the names of the parts that are not ready.
+async fn ready(client: &Client) -> (u16, Vec<String>) {
+    let answer = client.send("GET", "/readyz", &[], "").await.unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let parts = said["parts"].as_array().unwrap().iter().filter(|part| part["ready"] == false);
+    (answer.status, parts.map(|part| part["name"].as_str().unwrap().to_owned()).collect())
+}
+
+#[test]
+fn a_database_with_fewer_connections_than_the_pool_serves_everybody() {
+    run_with_database(Kind::Postgres, async |database| {
+        let mut connection = admin(&database).await;
+        let name = database.url().rsplit('/').next().unwrap().to_owned();
+        sql(&mut connection, &format!("ALTER DATABASE {name} CONNECTION LIMIT 3")).await;
+        let server = Server::start(&database).await;
+        assert_eq!(use_at_once(users(|email| server.user(email), 16)).await, [""; 0]);
+        let (status, parts) = ready(&server.user("ada@example.com")).await;
+        assert!(status == 200 && !parts.contains(&"migrations".to_owned()), "{parts:?}");
+        // Once there are more, they are used.
+        sql(&mut connection, &format!("ALTER DATABASE {name} CONNECTION LIMIT -1")).await;
+        assert_eq!(use_at_once(users(|email| server.user(email), 16)).await, [""; 0]);
+        server.stop().await;
+    });
+}
+
+#[test]
+fn an_outage_is_reported_as_one() {
+    run_with_database(Kind::Postgres, async |_| {
+        let database = Database::alone().await;
+        let server = Server::start_with(&database, &["--database-acquire-seconds=2"]).await;
+        let clients = users(|email| server.user(email), 4);
+        assert_eq!(use_at_once(clients.clone()).await, [""; 0]);
+        let project = Project::create(&clients[0], "Outage").await;
+        // Given a database that is away …
+        database.stop().await;
+        let begun = std::time::Instant::now();
+        let queued = (0..8).map(|n| {
+            let project = project.clone();
+            tokio::spawn(async move {
+                project.mutate("createFile", json!({ "path": format!("{n}.py"), "content": "" }), "revision").await
+            })
+        });
+        let queued: Vec<_> = queued.collect();
+        let read = clients[1].gql("{ projects { totalCount } }", json!({})).await;
+        // … then reads, writes and queued writes receive the code of an outage, in time …
+        assert_eq!(read.error_code(), "UNAVAILABLE", "{read:?}");
+        assert!(read.error()["extensions"]["retryAfterSeconds"].is_number(), "{read:?}");
+        for answer in queued {
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.error_code(), "UNAVAILABLE", "{answer:?}");
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(6), "{:?}", begun.elapsed());
+        // … `/readyz` reports the database alone …
+        let (status, parts) = ready(&clients[0]).await;
+        assert_eq!(status, 503);
+        assert!(parts.contains(&"database".to_owned()) && !parts.contains(&"migrations".to_owned()), "{parts:?}");
+        // … and all works again when it is back.
+        database.restart().await;
+        assert_eq!(use_at_once(clients).await, [""; 0]);
+        server.stop().await;
+    });
+}
+
+#[test]
+fn all_waits_of_a_write_share_one_bound() {
+    run_with_database(Kind::Postgres, async |database| {
+        let server = Server::start_with(&database, &["--database-acquire-seconds=2"]).await;
+        let project = Project::create(&server.user("ada@example.com"), "Locked").await;
+        let mut holder = admin(&database).await;
+        let mut holds = holder.begin().await.unwrap();
+        let lock = format!("SELECT FROM projects WHERE id = '{}' FOR UPDATE", project.id);
+        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *holds).await.unwrap();
+        let begun = std::time::Instant::now();
+        let writers = (0..40).map(|n| {
+            let project = project.clone();
+            tokio::spawn(async move {
+                project.mutate("createFile", json!({ "path": format!("{n}.py"), "content": "" }), "revision").await
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            let answer = writer.await.unwrap();
+            assert_eq!(answer.error_code(), "RATE_LIMITED", "{answer:?}");
+            assert!(!answer.error()["message"].as_str().unwrap().contains("server"), "{answer:?}");
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_millis(3_500), "{:?}", begun.elapsed());
+        holds.rollback().await.unwrap();
+        project.create_file("last.py", "").await;
+        server.stop().await;
+    });
+}
+
+#[test]
+fn a_time_out_of_range_is_an_error_and_no_panic() {
+    run_with_database(Kind::Postgres, async |database| {
+        let path = std::env::temp_dir().join(format!("antiphon-log-{}", antiphon::model::clock::new_id()));
+        let server = ChildServer::start_logging(&database, &[], std::fs::File::create(&path).unwrap());
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Times").await;
+        for time in ["infinity", "-infinity", "294276-12-31 23:59:59+00"] {
+            for (column, field) in
+                [("last_accessed_at", "lastAccessedAt"), ("created_at", "createdAt"), ("updated_at", "updatedAt")]
+            {
+                let id = &project.id;
+                let set = format!("UPDATE projects SET {column} = '{time}' WHERE id = '{id}'");
+                sql(&mut admin(&database).await, &set).await;
+                let answer = ada.gql(&format!("{{ projects {{ nodes {{ {field} }} }} }}"), json!({})).await;
+                assert_eq!(answer.error_code(), "INTERNAL", "{column} = {time}: {answer:?}");
+                sql(&mut admin(&database).await, &format!("UPDATE projects SET {column} = now() WHERE id = '{id}'"))
+                    .await;
+            }
+        }
+        assert!(ada.gql("{ projects { nodes { createdAt } } }", json!({})).await.errors.is_empty());
+        server.stop();
+        let log = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(log.contains("out of range") && !log.contains("panic"), "{log}");
     });
 }

@@ -423,9 +423,9 @@ tests::on_both! {
             { "path": "plain", "content": "1\n" },
         ]);
         project.write("syncFiles", json!({ "files": files }), "revision").await;
-        let folder = crate::portability::Folder::new();
+        let folder = crate::import_export::Folder::new();
         let to = folder.path("a.zip");
-        crate::portability::export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        crate::import_export::export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
         let unpacked = folder.path("unpacked");
         assert_eq!(unpack(&to, &unpacked), "");
         let mut found = Vec::new();

@@ -15,6 +15,8 @@ use tests::{
     server::{run_with_database, settings, token},
 };
 
+use super::database_faults::use_at_once;
+
 async fn tables(database: &Database) -> Vec<String> {
     let mut connection = PgConnection::connect(&database.admin_url()).await.unwrap();
     let count = "SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 'projects' ORDER BY 1";
@@ -38,6 +40,20 @@ async fn work(app: App) {
 
 async fn examined(url: &str, flags: &[&str]) -> String {
     commands::examine(&settings(url, flags)).await.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn pgbouncer_with_fewer_connections_than_the_pool_serves_everybody() {
+    run_with_database(Kind::Postgres, async |database| {
+        let settings_of_pooler = ["pool_mode = session", "default_pool_size = 3"];
+        let Some(pooler) = PgBouncer::start(&database.url(), &settings_of_pooler) else { return };
+        let url = pooler.url(&database.url());
+        let app = App::start(settings(&url, &["--notify=false"]), Serve::default()).await.unwrap();
+        let base = format!("http://{}", app.address().unwrap());
+        let clients = (0..16).map(|n| Client::new(&base, Some(token(&format!("user{n}@example.com")))));
+        assert_eq!(use_at_once(clients.collect()).await, [""; 0]);
+        app.stop().await;
+    });
 }
 
 #[test]

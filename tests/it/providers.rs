@@ -251,6 +251,31 @@ tests::on_both! {
         server.stop().await;
     }
 
+    async fn a_token_without_a_time_is_followed_and_sets_none(server: Server) {
+        let now = clock::now().timestamp();
+        let with = |minutes: Option<i64>, user: &str, email: &str| {
+            let issued = minutes.map(|minutes| now + 60 * minutes);
+            let mut claims = json!({ "sub": user_id(user), "email": email });
+            if let Some(issued) = issued {
+                claims["iat"] = json!(issued);
+            }
+            server.anonymous().with_token(Some(token_with(user, claims)))
+        };
+        let order = [
+            (Some(-100), "a@example.com", "a@example.com"),
+            (Some(-50), "b@example.com", "b@example.com"),
+            (None, "n@example.com", "n@example.com"),
+            (Some(-50), "b@example.com", "b@example.com"),
+            (Some(-100), "a@example.com", "b@example.com"),
+        ];
+        for (minutes, email, expected) in order {
+            assert_eq!(profile(&with(minutes, "ada@example.com", email)).await["email"], expected, "{minutes:?}");
+        }
+        for (minutes, email, expected) in [(None, "n2@example.com", "n2@example.com"), (Some(-100), "old@example.com", "old@example.com")] {
+            assert_eq!(profile(&with(minutes, "bob@example.com", email)).await["email"], expected, "{minutes:?}");
+        }
+    }
+
     async fn invalid_values_are_removed_from_claims(server: Server) {
         for (email, metadata, expected) in [
             ("nul@example.com", json!({ "full_name": "A\u{0}da", "avatar_url": "https://a/\u{0}1" }), json!(["nul@example.com", "Ada", "https://a/1"])),

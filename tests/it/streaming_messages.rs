@@ -337,7 +337,7 @@ tests::on_both! {
     }
 
     async fn an_abandoned_message_stalls_and_can_continue(database: Database) {
-        let server = Server::start_with(&database, &["--interrupted-seconds=1"]).await;
+        let server = Server::start_with(&database, &["--stalled-seconds=1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Interrupted").await;
         let session = project.start_session().await;

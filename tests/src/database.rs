@@ -81,11 +81,20 @@ impl Database {
         cluster.create_database(Some(TEMPLATE)).await
     }
 
-    /// Restarts the database's own cluster, which cuts all connections.
+    /// Restarts the database's own cluster, which cuts all connections; or starts it, if it is stopped.
     pub async fn restart(&self) {
+        self.control("restart").await;
+    }
+
+    /// Stops the database's own cluster at once.
+    pub async fn stop(&self) {
+        self.control("stop").await;
+    }
+
+    async fn control(&self, word: &'static str) {
         let Place::Named { cluster, .. } = *self.0 else { panic!("this is a file") };
-        let restarted = tokio::task::spawn_blocking(|| cluster.restart()).await;
-        restarted.expect("no panic").expect("PostgreSQL restarts");
+        let done = tokio::task::spawn_blocking(|| cluster.control(word)).await;
+        done.expect("no panic").expect("PostgreSQL obeys");
     }
 
     /// The database's kind.
@@ -219,8 +228,8 @@ const SERVER_LOGIN: &str = "antiphon_server";
 const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
-/// Creates a cluster in the current folder, prints the result, and restarts the cluster for each line of standard
-/// input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's binaries;
+/// Creates a cluster in the current folder, prints the result, and stops or restarts the cluster for each
+/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's binaries;
 /// `$2`: the port; `$3`: the first SQL to run; `$4`: more server options.
 const KEEPER: &str = r#"
 trap '' PIPE # the process can be gone before it reads the word
@@ -231,7 +240,8 @@ if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UT
      -c max_connections=300 $4" </dev/null >>log 2>&1
 then echo ready; else echo failed; fi
 while read -r word; do
-  "$1/pg_ctl" -D "$folder/data" -l log -w -m fast restart </dev/null >>log 2>&1 && echo restarted || echo failed
+  case $word in stop) mode=immediate ;; *) mode=fast ;; esac
+  "$1/pg_ctl" -D "$folder/data" -l log -w -m $mode "$word" </dev/null >>log 2>&1 && echo "$word" || echo failed
 done
 "$1/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
 cd / && rm -rf "$folder"
@@ -326,12 +336,12 @@ impl Cluster {
         Ok(Self { port, template: OnceCell::new(), keeper: Mutex::new((life, said)) })
     }
 
-    fn restart(&self) -> anyhow::Result<()> {
+    fn control(&self, word: &str) -> anyhow::Result<()> {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut word = String::new();
-        keeper.0.write_all(b"restart\n")?;
-        keeper.1.read_line(&mut word)?;
-        ensure!(word == "restarted\n", "PostgreSQL does not restart");
+        let mut done = String::new();
+        keeper.0.write_all(format!("{word}\n").as_bytes())?;
+        keeper.1.read_line(&mut done)?;
+        ensure!(done.trim_end() == word, "PostgreSQL does not {word}");
         Ok(())
     }
 

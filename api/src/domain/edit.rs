@@ -1,4 +1,4 @@
-//! How every write to files is done: what a mutation wants is a list of edits, and [`FileWrite::apply`] makes them one revision.
+//! Writes to files. A mutation makes a list of edits, and [`FileWrite::apply`] stores them as one revision.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,12 +12,12 @@ use super::write::{Noun, Rows, Write};
 use super::{Member, Tx, Writer, heavy, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
+use crate::model::enums::{ChangeType, FileType};
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::language::language_of;
 use crate::model::manifest::manifest;
-use crate::model::names::{ChangeType, FileType};
 use crate::model::path::FilePath;
 use crate::model::text::shown;
 use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
@@ -28,31 +28,31 @@ use crate::storage::file_write::FileChanges;
 use crate::storage::revision::Named;
 use crate::storage::snapshot::Follow;
 
-/// The conversation that a write names, in the words of its arguments.
+/// The session, message and description of a write.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// The session in which it is made.
     pub session_id: Option<SessionId>,
     /// The message for which it is made.
     pub message_id: Option<MessageId>,
-    /// Why, in the writer's words.
+    /// The writer's description of the change.
     pub change_description: Option<String>,
 }
 
 /// One change of one file.
 pub(super) struct Edit {
-    /// The file it changes, deleted or not; `None` for a new one.
+    /// The file to change, deleted or not; `None` for a new one.
     pub(super) head: Option<Head>,
     pub(super) change_type: ChangeType,
-    /// Where the file is afterwards (a deletion: where it was).
+    /// The path after the edit (for a deletion, before it).
     pub(super) path: FilePath,
     pub(super) file_type: FileType,
-    /// `None` keeps the file's, or guesses a new file's by its path.
+    /// `None` keeps the language, or guesses a new file's from its path.
     pub(super) language: Option<String>,
     pub(super) content: Content,
-    /// `None` keeps the mode that the file has; a new file is a plain one.
+    /// `None` keeps the mode; a new file is a plain one.
     pub(super) mode: Option<FileMode>,
-    /// The version of the same file whose lines come back.
+    /// The version of the same file whose lines are restored.
     pub(super) restores: Option<i32>,
     /// The highest number of a version that another file had at the path to which this one comes.
     pub(super) others: i32,
@@ -61,18 +61,18 @@ pub(super) struct Edit {
 /// The contents of a file after an edit.
 #[derive(Clone)]
 pub(super) enum Content {
-    /// None: a folder, or a deletion.
+    /// None, for a folder or a deletion.
     None,
-    /// The same as before.
+    /// The present content.
     Same,
     /// These bytes.
     Bytes(Arc<Vec<u8>>, Hash),
-    /// Those of an earlier version.
+    /// The content of an earlier version.
     Blob(BlobRef),
 }
 
 impl Content {
-    /// The hash of the bytes, where they are given or stored.
+    /// The hash of the bytes, if they are given or stored.
     pub(super) fn hash(&self) -> Option<Hash> {
         match self {
             Self::Bytes(_, hash) => Some(*hash),
@@ -107,7 +107,7 @@ impl Edit {
         Self { change_type: ChangeType::Delete, mode: Some(FileMode::File), ..Self::update(head, Content::None) }
     }
 
-    /// A deleted file that comes back as it was in an earlier version.
+    /// Restores a deleted file to an earlier state.
     pub(super) fn revive(deleted: Head, earlier: &Head) -> Self {
         let path = earlier.file.path.clone();
         let edit = Self { change_type: ChangeType::Create, ..Self::rename(deleted, path, Content::of(earlier)) };
@@ -116,17 +116,17 @@ impl Edit {
 }
 
 impl Edit {
-    /// The same, as what brings back an earlier version of the file.
+    /// Marks the edit as restoring an earlier version of the file.
     pub(super) fn restoring(self, earlier: &Head) -> Self {
         Self { mode: Some(earlier.file.mode), restores: Some(earlier.file.version), ..self }
     }
 
-    /// The same, with another mode where one is given.
+    /// Sets the mode, if one is given.
     pub(super) fn with_mode(self, mode: Option<FileMode>) -> Self {
         Self { mode: mode.or(self.mode), ..self }
     }
 
-    /// The mode that the file has after the edit.
+    /// The mode after the edit.
     pub(super) fn mode_after(&self) -> FileMode {
         let kept = || self.head.as_ref().filter(|head| !head.file.is_deleted).map(|head| head.file.mode);
         self.mode.or_else(kept).unwrap_or_default()
@@ -134,20 +134,20 @@ impl Edit {
 }
 
 impl Content {
-    /// What a version held.
+    /// The content of a version.
     pub(super) fn of(version: &Head) -> Self {
         version.blob.map_or(Self::None, Self::Blob)
     }
 }
 
-/// A write to the files of one project, under way.
+/// A running write to the files of one project.
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct FileWrite {
     pub(super) write: Write,
     pub(super) conversation: Option<Conversation>,
 }
 
-/// A change that was made, with the file as it is now.
+/// A change, with the file after it.
 #[derive(Clone, Debug)]
 pub struct Changed {
     /// The new version.
@@ -168,18 +168,18 @@ impl FileWrite {
         Ok(write)
     }
 
-    /// Says for which conversation the write is made.
+    /// Sets the session and message of the write.
     pub(super) fn in_conversation(&mut self, conversation: Option<Conversation>) {
         self.conversation = conversation;
         self.write.about.session = conversation.map(|conversation| conversation.session_id);
         self.write.about.message = conversation.and_then(|conversation| conversation.message_id);
     }
 
-    /// The live files around these paths, or all of them where that is as cheap or where the message's checkpoint needs
+    /// The live files around these paths; all live files if that is as cheap, or if the message's checkpoint needs
     /// them.
     pub(super) async fn heads(&self, paths: &[FilePath], all: bool) -> Result<Heads> {
         let Write { tx, locked, .. } = &self.write;
-        /// More names than this are found faster by reading all.
+        /// For more paths than this, reading all files is faster.
         const MANY: usize = 500;
         let names: usize = paths.iter().map(|path| 1 + path.ancestors().count()).sum();
         if all || names > MANY || self.follows_checkpoint() {
@@ -192,14 +192,13 @@ impl FileWrite {
         self.conversation.is_some_and(|conversation| conversation.snapshot_id.is_some())
     }
 
-    /// Makes the edits, in a fixed order. `heads` are the live files as they were; `field` is the argument to blame where the
-    /// edits do not fit what is there.
+    /// Makes the edits, in a fixed order. `heads` are the live files before; errors name the argument `field`.
     pub(super) async fn apply(&mut self, heads: &Heads, edits: Vec<Edit>, field: &'static str) -> Result<Vec<Changed>> {
         let gathered = Gathered::read(&self.write.tx, self.write.locked.id, heads, edits, field).await?;
         self.make(heads, gathered.prepare().await?)
     }
 
-    /// Makes edits that are prepared, given the same live files.
+    /// Makes prepared edits, given the same live files.
     pub(super) fn make(&mut self, heads: &Heads, prepared: Prepared) -> Result<Vec<Changed>> {
         let (changed, blobs) = self.change(prepared)?;
         let mut follow = None;
@@ -216,7 +215,7 @@ impl FileWrite {
         Ok(changed)
     }
 
-    /// The changes that edits make, with the contents that the project does not have yet.
+    /// The changes of edits, with the contents that the project does not have yet.
     fn change(&self, prepared: Prepared) -> Result<(Vec<Changed>, Vec<NewBlob>)> {
         let Write { locked, writer, about, .. } = &self.write;
         let project = locked.id;
@@ -227,7 +226,7 @@ impl FileWrite {
             let is_deleted = edit.change_type == ChangeType::Delete;
             let before = edit.head.as_ref().map(|head| &head.file);
             let mode = if is_file { edit.mode_after() } else { FileMode::File };
-            // What is made anew where something was deleted has nothing of it but its past.
+            // A file created at the path of a deleted one shares only its history.
             let keeps = |file: &File| file.path == edit.path && (!file.is_deleted || edit.restores.is_some());
             let language = edit
                 .language
@@ -287,7 +286,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Checks that the edits fit what is there, and reads what they need.
+    /// Checks that the edits fit the present files, and reads what they need.
     pub(super) async fn read(
         tx: &Tx,
         project: ProjectId,
@@ -313,8 +312,7 @@ impl Gathered {
         Ok(Self { project, edits, chains })
     }
 
-    /// Counts the lines that the edits add and remove, and encodes what is new. This takes processor time, which async threads do
-    /// not have to give.
+    /// Counts the lines that the edits add and remove, and encodes new contents. This is CPU-bound.
     pub(super) async fn prepare(self) -> Result<Prepared> {
         let Self { project, edits, chains } = self;
         let sent = edits.iter().map(|edit| match &edit.content {
@@ -326,8 +324,8 @@ impl Gathered {
     }
 }
 
-/// Lets what is made at the path of a deleted file be that file, as its next version: a path has one lineage. What comes to a path
-/// where another file was has a higher number than that had.
+/// A file created at the path of a deleted file becomes the next version of that file: a path has one lineage. A file that takes
+/// the path of another file continues above its version numbers.
 async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> Result<()> {
     let arrives = |edit: &&mut Edit| matches!(edit.change_type, ChangeType::Create | ChangeType::Rename);
     let paths: Vec<FilePath> = edits.iter_mut().filter(arrives).map(|edit| edit.path.clone()).collect();
@@ -360,7 +358,7 @@ async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> R
     Ok(())
 }
 
-/// The conversation that a write names.
+/// The session and message that a write names.
 fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>> {
     if context.session_id.is_none() && context.message_id.is_none() {
         return Ok(None);
@@ -502,7 +500,7 @@ impl Heads {
         self.by_path.values().filter(|head| head.file.path.is_under(folder)).cloned().collect()
     }
 
-    /// Path and hash of every live file once these changes are made; `None` where not all are known.
+    /// Paths and hashes of all live files after these changes; `None` if not all are known.
     pub(super) fn after(&self, changed: &[Changed]) -> Option<Vec<(String, Hash)>> {
         if !self.complete {
             return None;
@@ -514,7 +512,7 @@ impl Heads {
     }
 }
 
-/// Checks that after the edits a path is one thing, and that nothing lies below a file.
+/// Checks that after the edits each path has one entry, and that nothing is below a file.
 pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
     // What stays where it is, and what the edits bring there.
     let (mut stays, mut comes): (BTreeMap<&FilePath, &File>, BTreeMap<&FilePath, FileType>) = Default::default();
@@ -551,7 +549,7 @@ pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> 
     Ok(())
 }
 
-/// The conflict of an edit with what is at a path, above it or below it.
+/// The conflict of an edit with an entry at a path, above it or below it.
 fn taken(path: &FilePath, field: &'static str, message: String, in_the_way: Option<&File>) -> Error {
     let paths = vec![path.as_str().to_owned()];
     let in_the_way = in_the_way.map(|file| FileConflict {
@@ -585,7 +583,7 @@ struct PreparedContent {
 }
 
 impl Edit {
-    /// The contents that the file has before the edit.
+    /// The content of the file before the edit.
     fn live_blob(&self) -> Option<BlobRef> {
         self.head.as_ref().filter(|head| !head.file.is_deleted).and_then(|head| head.blob)
     }
@@ -602,7 +600,7 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<P
                 PreparedContent { hash, size: file.map_or(0, |file| file.size_bytes), stat: Stat::default() }
             }
             changed => {
-                // What is damaged must not stand in the way of what comes after it.
+                // A damaged content must not block later versions.
                 let live = edit.live_blob();
                 let old = live.and_then(|blob| chains.decode_if_sound(blob.id));
                 let bytes = match changed {
@@ -613,7 +611,7 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<P
                 if let Some((bytes, hash)) = bytes.as_ref().filter(|(_, hash)| seen.insert(*hash)) {
                     match chains.find(project, hash) {
                         Some(id) => {
-                            // What cannot be read back is not acknowledged.
+                            // Check that the content can be read back before acknowledging it.
                             chains.decode(id)?;
                         }
                         None => {
@@ -625,7 +623,7 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<P
                 }
                 let (bytes, hash) = bytes.unzip();
                 let size = to_i32(bytes.as_ref().map_or(0, |bytes| bytes.len()))?;
-                // Of what cannot be read nobody knows how many lines went.
+                // Old content is unreadable: line counts are unknown, store 0.
                 let is_known = live.is_some() == old.is_some();
                 let stat = if is_known { stat(old.as_deref(), bytes.as_deref()) } else { Stat::default() };
                 PreparedContent { hash, size, stat }
@@ -648,7 +646,7 @@ fn encode(bytes: &[u8], hash: Hash, base: Option<(BlobId, &[u8])>, chains: &Chai
     Ok(NewBlob { hash, size: to_i32(bytes.len())?, encoded, base, depth })
 }
 
-/// Lines added and removed; none where either side is not text.
+/// Lines added and removed; 0 if a side is not text.
 fn stat(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>) -> Stat {
     let text = |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| shown(bytes).map(Cow::into_owned));
     match (text(old), text(new)) {

@@ -29,11 +29,11 @@ mod edit;
 pub mod events;
 pub mod file;
 pub mod heavy;
+pub mod import_export;
 pub mod node;
 pub mod past;
 mod plan;
 pub mod policy;
-pub mod portability;
 pub mod profile;
 pub mod project;
 pub mod snapshot;
@@ -114,8 +114,9 @@ impl Services {
     /// # Errors
     /// `RateLimited` if the actor's turn does not come in time.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
-        let turn = self.turns.read(actor.user_id).await?;
-        Ok(self.db.read(actor).await?.holding(turn))
+        let deadline = self.db.deadline();
+        let turn = self.turns.read(actor.user_id, deadline).await.map_err(|error| self.or_outage(error))?;
+        Ok(self.db.read_until(actor, deadline).await?.holding(turn))
     }
 
     /// A transaction for reads that are shared by several actors: it is not charged to the actor.
@@ -123,8 +124,17 @@ impl Services {
     /// # Errors
     /// As [`Services::read`].
     pub async fn read_for_all(&self, actor: &Actor) -> Result<Tx> {
-        let turn = self.turns.read_for_all().await?;
-        Ok(self.db.read(actor).await?.holding(turn))
+        let deadline = self.db.deadline();
+        let turn = self.turns.read_for_all(deadline).await.map_err(|error| self.or_outage(error))?;
+        Ok(self.db.read_until(actor, deadline).await?.holding(turn))
+    }
+
+    /// The error of a wait: if the database cannot be reached, that is what everybody waits for.
+    fn or_outage(&self, error: Error) -> Error {
+        match self.db.outage() {
+            Some(why) if matches!(error, Error::RateLimited { .. }) => Error::Unavailable(format!("database: {why}")),
+            _ => error,
+        }
     }
 
     /// Whether the database refuses writes, according to its state and to the result of the last write: a full quota or

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::enums::ProjectRole;
 use super::error::{Error, Result};
 use super::ids::{ProjectId, UserId};
-use super::names::ProjectRole;
 use super::page::{Cursor, Key};
 use super::profile::Profile;
 

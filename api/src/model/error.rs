@@ -54,7 +54,7 @@ pub enum Error {
     /// A subscriber's position is not in the log, which ends before it or has diverged since. The client must read the
     /// project again and subscribe from there.
     PositionLost(Position),
-    /// An outage; the same request can succeed later. Clients see `INTERNAL`, and the text goes to the log only.
+    /// An outage; the same request can succeed later. Clients see `UNAVAILABLE`, and the text goes to the log only.
     Unavailable(String),
     /// A defect, or damaged data; the same request fails again. Clients see `INTERNAL`, and the text goes to the log
     /// only.
@@ -155,11 +155,12 @@ impl Error {
             Self::QueryTooComplex(_) => "QUERY_TOO_COMPLEX",
             Self::ReadOnly(_) => "READ_ONLY",
             Self::PositionLost(_) => "POSITION_LOST",
-            Self::Unavailable(_) | Self::Internal(_) => "INTERNAL",
+            Self::Unavailable(_) => "UNAVAILABLE",
+            Self::Internal(_) => "INTERNAL",
         }
     }
 
-    /// The cause for the log, of an error that clients see as `INTERNAL`.
+    /// The cause for the log, of an error that clients see as `UNAVAILABLE` or `INTERNAL`.
     pub fn cause(&self) -> Option<&str> {
         match self {
             Self::Unavailable(cause) | Self::Internal(cause) => Some(cause),
@@ -191,9 +192,8 @@ impl Error {
             Self::PositionLost(Position::Length(length)) => {
                 format!("The message has only {length} bytes: discard its text and subscribe from the beginning.")
             }
-            Self::Unavailable(_) | Self::Internal(_) => {
-                "Internal error; the log has the cause under the request id.".to_owned()
-            }
+            Self::Unavailable(_) => "The database is unavailable at the moment: try again.".to_owned(),
+            Self::Internal(_) => "Internal error; the log has the cause under the request id.".to_owned(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::enums::{ChangeType, FileType};
 use super::ids::{CodeChangeId, FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
-use super::names::{ChangeType, FileType};
 use super::path::FilePath;
 
 /// SHA-256 of a file's bytes.
@@ -234,7 +234,7 @@ pub struct ChangeFilter {
     /// Made at or before this revision.
     pub until: Option<i32>,
     /// Return only the last of consecutive autosaves that are at most this many seconds apart; 0 returns all.
-    pub join_saves_seconds: u32,
+    pub autosave_coalesce_seconds: u32,
 }
 
 /// The files of a project at a revision.

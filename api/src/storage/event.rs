@@ -5,10 +5,10 @@ use entity::project_events;
 use super::access::{self, Member, is_member};
 use super::db::{Db, Tx, fail, unknown};
 use super::sql::{Sql, union};
+use crate::model::enums::EventKind;
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
-use crate::model::names::EventKind;
 
 fn event(row: project_events::Model) -> Result<Event> {
     Ok(Event {

@@ -62,14 +62,14 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
             tracing::warn!(code = &*code, %error, "row-level security refused a write");
             Error::Forbidden("You do not have permission for this (any more).".to_owned())
         }
-        Kind::Busy => Error::RateLimited {
-            message:
-                "Another server has blocked writes for too long (on PostgreSQL: --database-acquire-seconds): try again."
-                    .to_owned(),
-            retry_after: Some(1),
-        },
+        Kind::Busy(why) => Error::RateLimited { message: format!("{why}: try again."), retry_after: Some(1) },
         Kind::Defect => Error::Internal(format!("database: {error}")),
     }
+}
+
+/// Whether the database refuses a connection because there are too many.
+pub fn is_connection_limit(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code == "53300"))
 }
 
 fn outage(error: &impl std::fmt::Display) -> Error {
@@ -86,8 +86,8 @@ enum Kind {
     Conflict,
     /// Row-level security refused it: the caller has lost the permission in the meantime.
     Forbidden,
-    /// Another transaction has held a lock for too long.
-    Busy,
+    /// Others use the database; the reason.
+    Busy(&'static str),
     /// The same fails again.
     Defect,
 }
@@ -102,10 +102,12 @@ fn classify_sqlstate(code: &str) -> Kind {
         // read_only_sql_transaction, disk_full
         "25006" => return Kind::ReadOnly(IS_READ_ONLY),
         "53100" => return Kind::ReadOnly(IS_FULL),
+        // too_many_connections
+        "53300" => return Kind::Busy("The database allows no more connections"),
         // query_canceled, idle_in_transaction_session_timeout
         "57014" | "25P03" => return Kind::Outage,
         // lock_not_available
-        "55P03" => return Kind::Busy,
+        "55P03" => return Kind::Busy("Another write has not ended in time (--database-acquire-seconds)"),
         // foreign_key_violation, unique_violation, deadlock_detected
         "23503" | "23505" | "40P01" => return Kind::Conflict,
         // insufficient_privilege
@@ -127,7 +129,7 @@ fn classify_sqlite(code: i32) -> Kind {
         // SQLITE_CONSTRAINT_FOREIGNKEY, _PRIMARYKEY, _UNIQUE
         787 | 1555 | 2067 => return Kind::Conflict,
         // SQLITE_BUSY, _BUSY_RECOVERY: another process holds the lock.
-        5 | 261 => return Kind::Busy,
+        5 | 261 => return Kind::Busy("Another process has blocked writes for too long"),
         _ => {}
     }
     match code & 0xff {
@@ -158,20 +160,19 @@ mod tests {
             ("XX001", Kind::Defect),
             ("23503", Kind::Conflict),
             ("42501", Kind::Forbidden),
-            ("55P03", Kind::Busy),
             ("23514", Kind::Defect),
             ("", Kind::Defect),
         ] {
             assert_eq!(classify_sqlstate(code), kind, "{code}");
         }
+        assert!(["55P03", "53300"].iter().all(|code| matches!(classify_sqlstate(code), Kind::Busy(_))));
+        assert!([5, 261].iter().all(|code| matches!(classify_sqlite(*code), Kind::Busy(_))));
         for (code, kind) in [
             (8, Kind::ReadOnly(IS_READ_ONLY)),
             (1032, Kind::ReadOnly(IS_READ_ONLY)),
             (13, Kind::ReadOnly(IS_FULL)),
             (1034, Kind::ReadOnly(IS_BROKEN)),
             (266, Kind::Outage),
-            (5, Kind::Busy),
-            (261, Kind::Busy),
             (517, Kind::Outage),
             (11, Kind::Defect),
             (26, Kind::Defect),

@@ -9,10 +9,10 @@ use super::db::Tx;
 use super::revision::{self, Counts};
 use super::snapshot::{self, Follow};
 use super::sql::{self, ROWS_PER_STATEMENT, Sql};
+use crate::model::enums::{ChangeType, FileType};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::file::{File, FileSnapshot, Hash};
-use crate::model::names::{ChangeType, FileType};
 
 /// The changes of a project's files in one write.
 pub struct FileChanges {

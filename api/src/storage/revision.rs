@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{QueryResult, Value};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::access::{self, is_member};
@@ -12,10 +13,11 @@ use super::db::{Db, Size, Tx, fail, unknown};
 use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::actor::Actor;
+use crate::model::clock;
+use crate::model::enums::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::ids::{AgentConfigurationId, FileId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
-use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 
 /// Identifies the project of a write.
 #[derive(Clone, Copy)]
@@ -116,10 +118,11 @@ pub async fn begin(
     target: Target,
     purpose: Purpose,
     named: Named,
-    now: DateTime<Utc>,
+    deadline: Instant,
 ) -> Result<Option<(Tx, Locked)>> {
+    let now = clock::now();
     if db.is_sqlite() {
-        let tx = db.write(actor, size).await?;
+        let tx = db.write(actor, size, deadline).await?;
         return match lock_file(&tx, target, purpose, named, now).await? {
             Some(locked) => Ok(Some(opened(tx, locked, purpose))),
             None => {
@@ -139,7 +142,7 @@ pub async fn begin(
         named.message.map(|id| id.0).into(),
         now.into(),
     ];
-    let (tx, rows) = db.write_with(actor, Sql::with(LOCK, values)).await?;
+    let (tx, rows) = db.write_with(actor, Sql::with(LOCK, values), deadline).await?;
     let locked = rows.first().map(locked).transpose()?;
     Ok(locked.map(|locked| opened(tx, locked, purpose)))
 }

@@ -8,10 +8,10 @@ use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
 use super::project::{role, role_of};
 use super::sql::Sql;
+use crate::model::enums::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::json::Json;
-use crate::model::names::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::streaming_message::{NewChunk, StreamingMessage};
 
 fn streaming(row: growing_messages::Model) -> Result<StreamingMessage> {

@@ -214,6 +214,7 @@ async fn answer(
         return sse::open(state, format, request, actor, &parts.headers, id).await.map_err(|error| {
             let status = match error {
                 Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+                Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
                 ref error if error.cause().is_some() => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::BAD_REQUEST,
             };
@@ -323,6 +324,8 @@ async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, 
 fn status(outcome: &Outcome, media: Media) -> StatusCode {
     if outcome.refused_for("INTERNAL") {
         StatusCode::INTERNAL_SERVER_ERROR
+    } else if outcome.refused_for("UNAVAILABLE") {
+        StatusCode::SERVICE_UNAVAILABLE
     } else if media == Media::Json || matches!(outcome, Outcome::Ran(_)) {
         StatusCode::OK
     } else if outcome.refused_for("RATE_LIMITED") {

@@ -15,7 +15,7 @@ use crate::{
     graphql::{
         document::{self, Fault, FaultKind, FrontEnd},
         documents::{Documents, Missing, Name, Parsed},
-        error::{RETRY_AFTER, outage},
+        error::{RETRY_AFTER, is_outage, outage},
         error_path, guard, variables,
     },
     model::{
@@ -40,7 +40,7 @@ pub const INTERNAL: &str = "INTERNAL";
 const READ_ONLY: &str = "READ_ONLY";
 
 /// Every possible error code.
-const CODES: [&str; 13] = [
+const CODES: [&str; 14] = [
     "UNAUTHENTICATED",
     "FORBIDDEN",
     "NOT_FOUND",
@@ -51,6 +51,7 @@ const CODES: [&str; 13] = [
     QUERY_TOO_COMPLEX,
     READ_ONLY,
     "POSITION_LOST",
+    "UNAVAILABLE",
     INTERNAL,
     PARSE_FAILED,
     VALIDATION_FAILED,
@@ -130,6 +131,9 @@ pub fn refusal(error: &Error, request_id: &str) -> ServerError {
             Error::PositionLost(Position::Revision(revision)) => extensions.set("revision", *revision),
             error if error.cause().is_some() => extensions.set("requestId", request_id),
             _ => {}
+        }
+        if matches!(error, Error::Unavailable(_)) {
+            extensions.set(RETRY_AFTER, 1);
         }
     }
     if matches!(error, Error::Unavailable(_) | Error::RateLimited { .. }) {
@@ -443,7 +447,9 @@ fn add_code(error: &mut ServerError, refused: bool, request_id: &str) {
     } else if refused {
         extensions.set("code", VALIDATION_FAILED);
     } else {
-        let internal = refusal(&Error::Internal(std::mem::take(&mut error.message)), request_id);
+        let cause = std::mem::take(&mut error.message);
+        let cause = if is_outage(error) { Error::Unavailable(cause) } else { Error::Internal(cause) };
+        let internal = refusal(&cause, request_id);
         error.message = internal.message;
         extensions = internal.extensions.unwrap_or_default();
     }
@@ -577,7 +583,7 @@ mod tests {
             ("{ echo }", "GRAPHQL_VALIDATION_FAILED"),
             ("query($a: Int) { leak }", "GRAPHQL_VALIDATION_FAILED"),
             ("query A { leak } query B { leak }", "BAD_USER_INPUT"),
-            ("{ echo(text: 5) }", "BAD_USER_INPUT"),
+            ("{ echo(text: 5) }", "GRAPHQL_VALIDATION_FAILED"),
             ("query($text: String = 5) { echo(text: $text) }", "BAD_USER_INPUT"),
             (&nested, "QUERY_TOO_COMPLEX"),
             (&format!("{{{wide}}}"), "QUERY_TOO_COMPLEX"),

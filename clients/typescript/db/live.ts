@@ -35,7 +35,7 @@ const LONGEST = 30_000;
 /** Whether another attempt may succeed. */
 function mayPass({ code, status }: AntiphonError): boolean {
   if (code === 'NETWORK') return !status || status < 400 || status === 408 || status === 429 || status >= 500;
-  return code === 'INTERNAL' || code === 'RATE_LIMITED' || code === 'UNAUTHENTICATED';
+  return code === 'INTERNAL' || code === 'UNAVAILABLE' || code === 'RATE_LIMITED' || code === 'UNAUTHENTICATED';
 }
 
 function pause(time: number, signal: AbortSignal): Promise<void> {

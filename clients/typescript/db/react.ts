@@ -136,7 +136,7 @@ function useLive<Data>(key: string | null, source: (service: DatabaseService) =>
 }
 
 const isTransient = (error: unknown) =>
-  error instanceof AntiphonError && ['NETWORK', 'RATE_LIMITED', 'INTERNAL'].includes(error.code);
+  error instanceof AntiphonError && ['NETWORK', 'RATE_LIMITED', 'UNAVAILABLE', 'INTERNAL'].includes(error.code);
 
 /** Loads, again after a failure that may pass. */
 async function persist<Data>(load: () => Promise<Data>, fail: (error: unknown) => void, signal: AbortSignal): Promise<Data> {

@@ -1,8 +1,8 @@
-//! Connections that are kept: who waits for one is served in the order of coming, and the one used last is used next, so that
-//! those which nobody needs grow idle and are closed.
+//! The connection pool. Requests are served in order, and the connection used last is used next, so that unnecessary
+//! connections become idle and are closed.
 //!
-//! A connection comes back only in a state that is known. No round trip is spent on asking each whether it still works: a
-//! transaction that cannot be opened on one is opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
+//! Connections return in a known state. They are not pinged before use: if a transaction cannot be opened on one, it is
+//! opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,51 +12,68 @@ use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleErro
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::select;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection::Connection;
 use super::file::OpenFile;
 use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
-use crate::storage::failure::fail_of;
+use crate::storage::failure::{fail_of, is_connection_limit};
 
-/// From which idle time on a connection is asked whether it works: what lies between may have forgotten it without a word.
+/// Idle time after which a connection is pinged: a device on the network path may have dropped it silently.
 const ASK_AFTER: Duration = Duration::from_secs(30);
 
-/// How long the answer may take.
+/// Timeout of the ping.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// How long a connection that was let go in the middle of something may take to be clean again, before it is closed.
+/// Time for an interrupted connection to become clean before it is closed.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
 
-/// How often a database that refuses connections for now is tried again.
+/// Pause before a connection is retried while the database refuses connections.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How often those who still use connections are looked for when the pool is closed.
+/// The longest time for a new connection before a returned one is used instead. A pooler without a free connection makes it
+/// wait.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// No new connection is tried for this long after the database refused one.
+const LIMIT_HOLDS: Duration = Duration::from_secs(2);
+
+/// Interval of checks for used connections while the pool is closed.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) type Pool = managed::Pool<Connector>;
 
-/// Where connections go.
+/// The database to connect to.
 pub(super) enum Place {
     Postgres {
         options: Box<PgConnectOptions>,
-        /// What is said first on each connection.
+        /// Statements that are run first on each connection.
         settings: String,
     },
     Sqlite {
         options: Box<SqliteConnectOptions>,
-        /// The file that is meant; another at its path is not it.
+        /// The expected file; another one at its path is refused.
         file: Arc<OpenFile>,
     },
 }
 
-/// Makes connections and says which of them are kept.
+/// Opens connections and decides which are kept.
 pub(super) struct Connector {
     place: Place,
     acquire: Duration,
     idle: Duration,
     lifetime: Duration,
+    /// A connection has come back.
+    returned: Notify,
+    /// The order of those who wait for one to come back, since the database gives no more.
+    queue: Mutex<()>,
+    /// When the database last refused another connection because of a limit.
+    limited: std::sync::Mutex<Option<Instant>>,
+    /// Why the last attempt to connect failed.
+    outage: std::sync::Mutex<Option<String>>,
 }
 
 impl Connector {
@@ -66,13 +83,32 @@ impl Connector {
             acquire: Duration::from_secs(limits.database_acquire_seconds),
             idle: Duration::from_secs(limits.database_idle_seconds),
             lifetime: Duration::from_secs(limits.database_lifetime_seconds),
+            returned: Notify::new(),
+            queue: Mutex::default(),
+            limited: std::sync::Mutex::default(),
+            outage: std::sync::Mutex::default(),
         }
     }
 
-    /// A new connection. A database that does not take any just now, as while it restarts, is tried again for as long as a
-    /// request waits.
+    /// Why no connection can be opened, if the last attempt failed.
+    pub(super) fn outage(&self) -> Option<String> {
+        lock(&self.outage).clone()
+    }
+
+    /// Notifies a waiter that a connection was returned.
+    pub(super) fn returned(&self) {
+        self.returned.notify_one();
+    }
+
+    /// The deadline of a wait that begins now.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.acquire
+    }
+
+    /// Opens a connection. Retries while the database refuses connections, for example during a restart, for as long as
+    /// a request waits.
     pub(super) async fn connect(&self) -> sqlx::Result<Connection> {
-        let deadline = Instant::now() + self.acquire;
+        let deadline = self.deadline();
         loop {
             match self.connect_once().await {
                 Err(error) if is_passing(&error) && Instant::now() + RETRY < deadline => sleep(RETRY).await,
@@ -81,7 +117,47 @@ impl Connector {
         }
     }
 
+    /// As [`Connector::connect`], but fails at once if the database has a limit on connections, and if another connection comes back
+    /// first.
+    async fn connect_or_settle(&self) -> sqlx::Result<Connection> {
+        if lock(&self.limited).is_some_and(|limited| limited.elapsed() < LIMIT_HOLDS) {
+            return Err(sqlx::Error::PoolTimedOut);
+        }
+        let connect = async {
+            loop {
+                match self.connect_once().await {
+                    Err(error) if is_passing(&error) && !is_connection_limit(&error) => sleep(RETRY).await,
+                    connected => return connected,
+                }
+            }
+        };
+        let overtaken = async {
+            sleep(SLOW).await;
+            self.returned.notified().await;
+        };
+        select! {
+            connected = connect => {
+                if connected.as_ref().is_err_and(is_connection_limit) {
+                    tracing::warn!("the database allows no more connections: requests wait for those that there are");
+                    *lock(&self.limited) = Some(Instant::now());
+                }
+                connected
+            }
+            () = overtaken => {
+                *lock(&self.limited) = Some(Instant::now());
+                Err(sqlx::Error::PoolTimedOut)
+            }
+        }
+    }
+
     async fn connect_once(&self) -> sqlx::Result<Connection> {
+        let connected = self.try_connect().await;
+        let outage = connected.as_ref().err().filter(|error| !is_limit(error));
+        *lock(&self.outage) = outage.map(ToString::to_string);
+        connected
+    }
+
+    async fn try_connect(&self) -> sqlx::Result<Connection> {
         match &self.place {
             Place::Postgres { options, settings } => {
                 let connect = async {
@@ -93,9 +169,9 @@ impl Connector {
             }
             Place::Sqlite { options, file } => {
                 let mut connection = Connection::Sqlite(options.connect().await?);
-                // The first read opens what lies beside the file, by its name.
+                // The first read opens the files next to the database by their names.
                 connection.run("SELECT count(*) FROM sqlite_schema").await?;
-                // Opened by its name, it may be another by now.
+                // The file was opened by its name, so check that it is the expected one.
                 if file.is_there() {
                     Ok(connection)
                 } else {
@@ -105,13 +181,13 @@ impl Connector {
         }
     }
 
-    /// Connections to a file are few and stay: those that are open serve also when there is no file at its path any more.
+    /// Connections to a file are few and are kept: they work even if there is no file at its path any more.
     fn keeps(&self, metrics: &Metrics) -> bool {
         matches!(self.place, Place::Sqlite { .. }) || metrics.last_used() < self.idle && metrics.age() < self.lifetime
     }
 }
 
-/// Whether a database that refuses a connection so may take one soon.
+/// Whether a refused connection may succeed soon.
 fn is_passing(error: &sqlx::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     match error {
@@ -126,7 +202,7 @@ impl managed::Manager for Connector {
     type Error = sqlx::Error;
 
     async fn create(&self) -> sqlx::Result<Connection> {
-        self.connect().await
+        self.connect_or_settle().await
     }
 
     async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -141,7 +217,7 @@ impl managed::Manager for Connector {
     }
 }
 
-/// A pool of up to so many connections. The first is made at once; to a file, all are.
+/// Opens a pool of at most `size` connections. Opens the first at once; for a file, all of them.
 pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     let (wait, period) = (connector.acquire, connector.idle.min(connector.lifetime) / 4);
     let pool = Pool::builder(connector)
@@ -154,14 +230,14 @@ pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     let at_once = if matches!(pool.manager().place, Place::Sqlite { .. }) { size } else { 1 };
     let mut made = Vec::new();
     for _ in 0..at_once {
-        made.push(take(&pool).await?);
+        made.push(take(&pool, pool.manager().deadline()).await?);
     }
     drop(made);
     tokio::spawn(close_idle(pool.weak(), period));
     Ok(pool)
 }
 
-/// Closes connections that nobody has used for long, for as long as there is the pool.
+/// Closes idle connections, until the pool is dropped.
 async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
     loop {
         sleep(period).await;
@@ -175,31 +251,87 @@ async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
     }
 }
 
-/// Takes a connection out, once there is one.
-pub(super) async fn take(pool: &Pool) -> Result<Object<Connector>> {
-    pool.get().await.map_err(|error| match error {
-        PoolError::Timeout(TimeoutType::Wait) => {
-            Error::busy("No connection to the database was free", pool.manager().acquire)
+/// Takes a connection, waiting until one is free or until `deadline`. If the database allows fewer connections than the
+/// pool, this waits for a returned one.
+pub(super) async fn take(pool: &Pool, deadline: Instant) -> Result<Object<Connector>> {
+    let connector = pool.manager();
+    let taken = async {
+        if let Some(object) = get(pool).await? {
+            return Ok(object);
         }
-        PoolError::Backend(error) => fail_of(&error),
-        error => Error::Unavailable(format!("database: {error}")),
+        let _turn = connector.queue.lock().await;
+        loop {
+            if let Some(object) = get(pool).await? {
+                return Ok(object);
+            }
+            // The limit may have been raised meanwhile.
+            let _ = timeout(LIMIT_HOLDS, connector.returned.notified()).await;
+        }
+    };
+    timeout_at(deadline, taken).await.unwrap_or_else(|_| {
+        Err(match connector.outage() {
+            Some(why) => Error::Unavailable(format!("database: {why}")),
+            None => Error::busy("No connection to the database was free", connector.acquire),
+        })
     })
 }
 
-/// Makes a connection clean again that was let go in the middle of something, and gives it back; or closes it.
+/// A pooled or new connection; `None` if the database allows no more.
+async fn get(pool: &Pool) -> Result<Option<Object<Connector>>> {
+    match pool.get().await {
+        Ok(object) => Ok(Some(object)),
+        Err(PoolError::Backend(error)) if is_limit(&error) => Ok(None),
+        Err(PoolError::Timeout(TimeoutType::Wait)) => {
+            Err(Error::busy("No connection to the database was free", pool.manager().acquire))
+        }
+        Err(PoolError::Backend(error)) => Err(fail_of(&error)),
+        Err(error) => Err(Error::Unavailable(format!("database: {error}"))),
+    }
+}
+
+/// Whether a connection failed because of a limit: the database refuses it, or a pooler makes it wait.
+fn is_limit(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::PoolTimedOut) || is_connection_limit(error)
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Returns a connection to the pool.
+pub(super) fn give_back(object: Object<Connector>) {
+    let pool = Object::pool(&object);
+    drop(object);
+    if let Some(pool) = pool {
+        pool.manager().returned();
+    }
+}
+
+/// Closes a connection and frees its place.
+pub(super) fn discard(object: Object<Connector>) {
+    let pool = Object::pool(&object);
+    drop(Object::take(object));
+    if let Some(pool) = pool {
+        pool.manager().returned();
+    }
+}
+
+/// Cleans an interrupted connection and returns it to the pool, or closes it.
 pub(super) fn settle(mut object: Object<Connector>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        drop(Object::take(object));
+        discard(object);
         return;
     };
     runtime.spawn(async move {
-        if !matches!(timeout(SETTLE_TIME, object.roll_back()).await, Ok(Ok(()))) {
-            drop(Object::take(object));
+        if matches!(timeout(SETTLE_TIME, object.roll_back()).await, Ok(Ok(()))) {
+            give_back(object);
+        } else {
+            discard(object);
         }
     });
 }
 
-/// Takes leave of the database. There is nobody to hear of an error.
+/// Closes a connection and ignores errors.
 pub(super) async fn close(connection: Connection) {
     let closing = async {
         match connection {
@@ -210,7 +342,7 @@ pub(super) async fn close(connection: Connection) {
     let _ = timeout(ANSWER_TIME, closing).await;
 }
 
-/// Closes every connection, as they come back.
+/// Closes all connections as they are returned.
 pub(super) async fn drain(pool: &Pool) {
     loop {
         for connection in pool.retain(|_, _| false).removed {

@@ -12,7 +12,7 @@ use std::{
 use antiphon::{
     commands,
     config::{Cli, Command as Antiphon, Export, Import, Settings},
-    domain::portability::{
+    domain::import_export::{
         import::{Imported, Progress},
         verify::Verified,
     },
@@ -32,7 +32,7 @@ pub(super) struct Folder(PathBuf);
 
 impl Folder {
     pub(super) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("antiphon-portability-{}", clock::new_id()));
+        let path = std::env::temp_dir().join(format!("antiphon-import-export-{}", clock::new_id()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }

@@ -1,22 +1,23 @@
-//! Commit objects, read as git reads them (its `split_ident_line` and `find_commit_subject`), however odd they are.
+//! Commit objects, parsed in the same way as git (its `split_ident_line` and `find_commit_subject`), including
+//! malformed ones.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, FixedOffset};
 use encoding_rs::Encoding;
 
-/// Who made a commit, and when.
+/// The author or committer of a commit, with the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Signature {
     pub(super) name: String,
     pub(super) email: String,
     /// Seconds since 1970, UTC.
     pub(super) seconds: u64,
-    /// The offset from UTC as the commit writes it: a sign and digits, not always a time of the day.
+    /// The offset from UTC as in the commit: a sign and digits, not always a valid time.
     pub(super) zone: String,
 }
 
-/// A commit as its object holds it.
+/// A commit object.
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) author: Signature,
@@ -24,12 +25,12 @@ pub(super) struct Commit {
     /// All parents.
     pub(super) parents: Vec<String>,
     pub(super) message: String,
-    /// What the object lacks, or has in a form that cannot be read, and what stands in its place.
+    /// Missing or unreadable parts of the object, and their replacements.
     pub(super) replaced: Vec<String>,
 }
 
 impl Commit {
-    /// Reads a commit object.
+    /// Parses a commit object.
     pub(super) fn parse(object: &[u8]) -> Self {
         let mut replaced = Vec::new();
         let (head, message) = match object.windows(2).position(|pair| pair == b"\n\n") {
@@ -76,20 +77,20 @@ impl Commit {
     }
 }
 
-/// How the bytes of a commit's texts are characters.
+/// The character encoding of a commit's texts.
 #[derive(Clone, Copy)]
 enum Charset {
-    /// It declares none: UTF-8, else Latin-1, which loses no byte.
+    /// Not declared: UTF-8, otherwise Latin-1, which loses no byte.
     Undeclared,
     /// ISO-8859-1: each byte is the character of its number.
     Latin1,
-    /// One that WHATWG's standard has too; with `has_controls` bytes from 80 to 9F are control characters, which that standard lacks.
+    /// An encoding of the WHATWG standard. With `has_controls`, bytes 80 to 9F are control characters, unlike in that standard.
     Other { encoding: &'static Encoding, has_controls: bool },
 }
 
 impl Charset {
-    /// Finds an encoding by a name that git and iconv take. A commit cannot have one in which its own header is something else, as
-    /// UTF-16: git shows nothing of such a commit.
+    /// Finds an encoding by a name that git and iconv accept. Encodings such as UTF-16, in which the commit's own header has other
+    /// bytes, are not accepted: git shows nothing of such a commit.
     fn of(label: &str) -> Option<Self> {
         let name = label.trim().to_ascii_lowercase().replace('_', "-");
         let part = name
@@ -154,8 +155,8 @@ impl Charset {
 }
 
 impl Signature {
-    /// Reads `name <email> seconds zone`, and tells what is missing. An address ends at the first `>`, a date is looked for
-    /// after the last one.
+    /// Parses `name <email> seconds zone`, and returns what is missing. The address ends at the first `>`, the date is
+    /// searched after the last one.
     fn parse(line: &str) -> (Self, Vec<String>) {
         let mut lacks = Vec::new();
         let (name, rest) = line.split_once('<').unwrap_or_else(|| {
@@ -193,15 +194,15 @@ impl Signature {
         (Self { name, email, seconds, zone }, lacks)
     }
 
-    /// A signature at a time.
+    /// A signature with a time.
     pub(super) fn at(name: String, email: String, time: DateTime<FixedOffset>) -> Self {
         let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
         Self { name, email, seconds, zone: time.format("%z").to_string() }
     }
 
-    /// When, if RFC 3339 can say it: up to the year 9999, and with a zone of hours and minutes.
+    /// The time, if RFC 3339 can express it: up to the year 9999, and with a zone of hours and minutes.
     pub(super) fn time(&self) -> Option<DateTime<FixedOffset>> {
-        /// 9999-12-31T00:00:00Z, a day before what every zone can still say.
+        /// 9999-12-31T00:00:00Z, a day before the limit, so that it fits in every zone.
         const LAST: u64 = 253_402_214_400;
         let seconds = i64::try_from(self.seconds).ok().filter(|_| self.seconds < LAST)?;
         let (sign, digits) = self.zone.split_at_checked(1)?;
@@ -214,7 +215,7 @@ impl Signature {
         (time.format("%z").to_string() == self.zone).then_some(time)
     }
 
-    /// Seconds and zone as a commit writes them.
+    /// Seconds and zone as in a commit.
     pub(super) fn raw_date(&self) -> String {
         format!("{} {}", self.seconds, self.zone)
     }
@@ -226,7 +227,7 @@ impl Signature {
         Some(Self { name, email, seconds, zone })
     }
 
-    /// As fast-import reads it. The characters that would end a part of it are left out.
+    /// In the format of fast-import. Characters that would end a part are left out.
     pub(super) fn line(&self) -> String {
         let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
         let name = clean(&self.name);
