@@ -27,6 +27,7 @@ struct File {
 #[derive(Clone, Debug)]
 struct Version {
     revision: usize,
+    number: usize,
     path: String,
     file: Option<File>,
 }
@@ -104,12 +105,17 @@ impl Model {
         let revision = self.states.len();
         let before = self.states.last().cloned().unwrap_or_default();
         let ids: BTreeSet<&String> = before.keys().chain(state.keys()).collect();
+        let mut made = Vec::new();
         for id in ids {
             let (old, new) = (before.get(id), state.get(id));
             if old != new {
                 let path = new.or(old).unwrap().path.clone();
-                self.versions.entry(id.clone()).or_default().push(Version { revision, path, file: new.cloned() });
+                let number = self.next_number(id, &path, new.is_some());
+                made.push((id.clone(), Version { revision, number, path, file: new.cloned() }));
             }
+        }
+        for (id, version) in made {
+            self.versions.entry(id).or_default().push(version);
         }
         self.states.push(state);
         self.undoable.push(undoable);
@@ -203,9 +209,20 @@ impl Model {
         Expected::State(state)
     }
 
+    /// The number of the next version of a file: above its own, and where it comes to a path, above those of others that were there.
+    fn next_number(&self, id: &str, path: &str, is_there: bool) -> usize {
+        let own = self.versions.get(id).and_then(|versions| versions.last());
+        let stays = own.is_some_and(|own| own.file.is_some() && own.path == path);
+        let others = self.versions.iter().filter(|(other, versions)| {
+            *other != id && versions.iter().any(|version| version.file.is_some() && version.path == path)
+        });
+        let others = others.map(|(_, versions)| versions.last().unwrap().number).max().unwrap_or_default();
+        own.map_or(0, |own| own.number).max(if is_there && !stays { others } else { 0 }) + 1
+    }
+
     fn revert(&self, id: &str, version: usize) -> Expected {
         let versions = &self.versions[id];
-        let Some(earlier) = version.checked_sub(1).and_then(|at| versions.get(at)) else {
+        let Some(earlier) = versions.iter().find(|earlier| earlier.number == version) else {
             return Expected::Refused("NOT_FOUND");
         };
         let Some(earlier) = &earlier.file else { return Expected::Refused("BAD_USER_INPUT") };
@@ -533,7 +550,7 @@ async fn step(random: &mut Random, project: &Project, model: &mut Model) -> Stri
                 }
                 assert_eq!(
                     made["version"],
-                    again.map_or(0, |id| model.versions[id].len()) + 1,
+                    model.next_number(made["id"].as_str().unwrap(), &file.path, true),
                     "{said}: {}",
                     file.path
                 );
@@ -577,7 +594,7 @@ async fn compare(project: &Project, model: &Model, said: &str) {
     assert_eq!(shown["sessions"]["nodes"], json!([model.conversation(model.revision())]), "{said}");
     let mut files = Model::listing(model.now());
     for file in &mut files {
-        file["version"] = json!(model.versions[file["id"].as_str().unwrap()].len());
+        file["version"] = json!(model.versions[file["id"].as_str().unwrap()].last().unwrap().number);
     }
     assert_eq!(shown["files"]["nodes"], json!(files), "{said}");
     let top = Model::children(model.now(), "");

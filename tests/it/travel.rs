@@ -201,7 +201,8 @@ tests::on_both! {
         for change in &expected {
             assert!(shown.contains(change), "{change} is not in {shown:?}");
         }
-        assert_eq!(preview["diff"][0]["diff"], "diff --git a/changed b/changed\n--- a/changed\n+++ b/changed\n@@ -1 +1 @@\n-other\n+one\n");
+        let changed = preview["diff"].as_array().unwrap().iter().find(|diff| diff["path"] == "changed").unwrap();
+        assert_eq!(changed["diff"], "diff --git a/changed b/changed\n--- a/changed\n+++ b/changed\n@@ -1 +1 @@\n-other\n+one\n");
         assert_eq!(project.revision().await, before);
 
         // … and the restore makes exactly these.
