@@ -1,9 +1,9 @@
-// Prints the events of a project as they happen. It needs Node.js 18 or newer and no package.
+// Prints the events of a project as they happen. It needs Node.js 18 or newer and no packages.
 //
 //   node examples/listen.mjs URL TOKEN PROJECT [AFTER_REVISION] [COUNT]
 //
-// It reads server-sent events: one POST whose answer does not end. The id of each event is its revision. If the connection
-// breaks, the script connects again with the last revision that it received, so no event is missing and none comes twice.
+// It reads server-sent events: one POST with an unlimited response. The id of each event is its revision. If the connection
+// breaks, the script connects again with the last revision that it received, so no event is missed or repeated.
 // After COUNT events it ends; without COUNT it goes on.
 const [url, token, projectId, after = '0', count = 'Infinity'] = process.argv.slice(2);
 if (!projectId) {
@@ -36,7 +36,7 @@ async function listen() {
     for (const block of blocks) {
       const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: ?(.*)/s)));
       if (fields.event === 'complete') return true;
-      if (fields.event !== 'next') continue; // a heart-beat
+      if (fields.event !== 'next') continue; // a heartbeat
       const { data, errors } = JSON.parse(fields.data);
       if (errors) throw new Error(JSON.stringify(errors));
       const event = data.projectEvents;
@@ -55,7 +55,7 @@ for (;;) {
   try {
     if (await listen()) process.exit(0);
   } catch (problem) {
-    // A refusal stays a refusal; a lost connection comes back.
+    // Do not retry after an error response, only after a lost connection.
     if (!(problem instanceof TypeError)) throw problem;
   }
   await new Promise((resolve) => setTimeout(resolve, 1_000));

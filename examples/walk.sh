@@ -1,5 +1,5 @@
 #!/bin/sh
-# A walk through the API with curl and jq: a project, a conversation, files, a change, a rollback.
+# A walk through the API with curl and jq: a project, a conversation, files, a change, a restore.
 #
 #   sh examples/walk.sh http://127.0.0.1:8080 "$(antiphon token --email ada@example.com)"
 set -eu
@@ -16,7 +16,7 @@ graphql() {
   printf '%s' "$answer" | jq .data
 }
 
-# Prints an answer, and keeps an id of it in `id`.
+# Prints a response, and stores one of its ids in `id`.
 take() {
   printf '%s\n' "$1"
   id=$(printf '%s' "$1" | jq -r "$2")

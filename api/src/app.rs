@@ -61,20 +61,21 @@ pub struct App {
     draining: CancellationToken,
     drain_time: Duration,
     stop_time: Duration,
-    /// Keeps listeners in step with other servers.
+    /// Delivers the changes of other servers to subscribers.
     in_step: JoinHandle<Option<()>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl App {
-    /// Starts a server. SQLite is migrated first; PostgreSQL only where `serve` says so, and must else be up to date.
+    /// Starts a server. Applies the migrations on SQLite, and on PostgreSQL if `serve` requests it; otherwise the
+    /// database must be up to date.
     ///
     /// # Errors
-    /// Why the server does not start, and what to do about it; the text holds no secret.
+    /// Why the server does not start, and what to do; the text contains no secrets.
     pub async fn start(settings: Settings, serve: Serve) -> anyhow::Result<Self> {
         let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
-        // Before anything is written: the mistakes that cost nothing to find.
+        // Before anything is written, find the mistakes that are cheap to find.
         let source = secret_source(&settings, &target)?;
         let nats = settings
             .live
@@ -106,7 +107,7 @@ impl App {
             jwks: Arc::new(Jwks::new(url)),
         };
         let trusted: Vec<Trusted> = key_sets.into_iter().map(keys).collect();
-        // An issuer that is down keeps nothing from starting; its tokens wait for it.
+        // The server starts even if an issuer is unavailable; its tokens are refused until then.
         join_all(trusted.iter().map(|trusted| trusted.jwks.refresh())).await;
         for Trusted { jwks, .. } in &trusted {
             tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
@@ -136,7 +137,7 @@ impl App {
         let asked = services.clone();
         let is_read_only = move || {
             let services = asked.clone();
-            // In a task of its own: a `begin` must not be given up half-way.
+            // In a separate task, because a `begin` must not be cancelled halfway.
             let asked = tokio::spawn(async move { services.is_read_only().await.unwrap_or(false) });
             async move { asked.await.unwrap_or(false) }.boxed()
         };
@@ -186,34 +187,35 @@ impl App {
         })
     }
 
-    /// Where the server listens; `None` for a path.
+    /// The address that the server listens on; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Where the metrics are, if anywhere.
+    /// The address of the metrics, if any.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
-    /// The link that opens GraphiQL signed in, where the server signs its own tokens.
+    /// The link that opens GraphiQL signed in, if the server signs its own tokens.
     pub fn sign_in_link(&self) -> Option<&str> {
         self.sign_in_link.as_deref()
     }
 
-    /// SQL statements sent so far, transaction control not counted.
+    /// Number of SQL statements so far, without transaction control.
     pub fn statements(&self) -> u64 {
         self.services.metrics().statements.get()
     }
 
-    /// Stops: says at `/readyz` that it does, and serves on for the time set; then no new connections, requests under way
-    /// end, sockets are closed with a word, and then the database is. What takes longer than it may is left behind.
+    /// Stops the server. `/readyz` reports it, and requests are served for the configured time. Then new connections
+    /// are refused, running requests end, sockets and finally the database are closed. Whatever exceeds its time is
+    /// abandoned.
     pub async fn stop(self) {
         self.draining.cancel();
         sleep(self.drain_time).await;
         self.shutdown.cancel();
         let quiet = async {
-            // Only then can no request start another task.
+            // After this no request can start another task.
             let _ = tokio::join!(join_all(self.servers), self.in_step);
             self.tasks.close();
             self.tasks.wait().await;
@@ -232,14 +234,14 @@ impl App {
     }
 }
 
-/// Listens, or says which setting to change.
+/// Listens; an error names the setting to change.
 async fn bind(address: &Address, setting: &str) -> anyhow::Result<Vec<Listener>> {
     Listener::bind(address)
         .await
         .map_err(|error| anyhow!("cannot listen on {address}: {error}; choose another address with {setting}"))
 }
 
-/// An address by which a browser on this machine reaches the one that is listened on.
+/// An address at which a browser on this machine reaches the listening address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
@@ -248,7 +250,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// What `/readyz` speaks of. `live` is that of a server that has a bus.
+/// The parts that `/readyz` checks. `live` is set if the server has a bus.
 fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
     let (database, migrations) = (db.clone(), db.clone());
     let bus = live.map(|live| Part {
@@ -276,7 +278,7 @@ fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
             amiss: "the database is not the one of this version",
             check: Box::new(move || {
                 let db = migrations.clone();
-                // In a task of its own: a `begin` must not be given up half-way.
+                // In a separate task, because a `begin` must not be cancelled halfway.
                 let check = tokio::spawn(async move { check(&db).await });
                 async move {
                     match timeout(MIGRATIONS_TIME, check).await {
@@ -292,7 +294,7 @@ fn parts(db: &Db, live: Option<Arc<Live>>) -> Vec<Part> {
     needed.into_iter().chain(bus).collect()
 }
 
-/// The token issuers, if there are any. A server without a secret needs at least one of them: nobody else can sign in.
+/// The token issuers, if there are any. A server without a secret needs at least one of them: otherwise no user can sign in.
 fn issuer(key_sets: Vec<Arc<Jwks>>, has_secret: bool) -> Option<Part> {
     let all = Arc::<[_]>::from(key_sets);
     let some = all.clone();
@@ -307,7 +309,7 @@ fn issuer(key_sets: Vec<Arc<Jwks>>, has_secret: bool) -> Option<Part> {
     })
 }
 
-/// Makes sure that a server can speak for its callers, and that what it can do besides is known.
+/// Checks that the server can act for callers, and logs unnecessary privileges.
 async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
     if db.is_sqlite() {
         ensure!(locks != Locks::Database, "SQLite has no row-level security");
@@ -315,7 +317,7 @@ async fn check_login(db: &Db, locks: Locks) -> anyhow::Result<()> {
     }
     let login = db.login().await.map_err(for_operator)?;
     let name = login.name;
-    // Who migrates becomes one who may speak for callers.
+    // A login that can migrate gets the right to act for callers with the migrations.
     ensure!(
         login.may_serve || login.may_migrate,
         "the login {name:?} may not speak for callers: let the database's owner run GRANT authenticated TO \"{name}\""

@@ -26,6 +26,8 @@ mod m20261129_000032_lookups;
 mod m20261129_000044_named_snapshots;
 mod m20261129_000045_undone_files;
 mod m20261129_000050_token_times;
+mod m20261129_000060_version_numbers;
+mod m20261129_000061_ended_sessions;
 mod row_security;
 
 /// All migrations, oldest first.
@@ -56,6 +58,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000044_named_snapshots::Migration),
             Box::new(m20261129_000045_undone_files::Migration),
             Box::new(m20261129_000050_token_times::Migration),
+            Box::new(m20261129_000060_version_numbers::Migration),
+            Box::new(m20261129_000061_ended_sessions::Migration),
         ]
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Ids {
     pub(crate) change: String,
     pub(crate) snapshot: String,
     pub(crate) configuration: String,
-    pub(crate) growing: String,
+    pub(crate) streaming: String,
     pub(crate) user: String,
 }
 
@@ -40,8 +40,8 @@ impl Ids {
         let named = project.write("createSnapshot", json!({ "name": "A secret snapshot" }), "snapshot { id }").await;
         let input = json!({ "sessionId": session, "role": "ASSISTANT" });
         let started = client.mutate("startMessage", input, "messageId").await.ok();
-        let growing = text(&started["startMessage"]["messageId"]);
-        let chunk = json!({ "messageId": growing, "offset": 0, "text": "A secret message" });
+        let streaming = text(&started["startMessage"]["messageId"]);
+        let chunk = json!({ "messageId": streaming, "offset": 0, "text": "A secret message" });
         client.mutate("appendToMessage", chunk, "length").await.ok();
         let saved =
             project.write("saveAgentConfiguration", settings("A secret agent"), "agentConfiguration { id }").await;
@@ -53,7 +53,7 @@ impl Ids {
             change: text(&made["change"]["id"]),
             snapshot: text(&named["snapshot"]["id"]),
             configuration: text(&saved["agentConfiguration"]["id"]),
-            growing,
+            streaming,
             user: user_id(email),
             project: project.id,
             session,
@@ -74,7 +74,7 @@ impl Ids {
             change: id(),
             snapshot: id(),
             configuration: id(),
-            growing: id(),
+            streaming: id(),
             user: id(),
         }
     }
@@ -110,7 +110,7 @@ impl Ids {
 
     /// For every mutation of the schema, an input that would change the project, and the selection.
     pub(crate) fn changes(&self) -> BTreeMap<&'static str, (Value, &'static str)> {
-        let Self { project, session, file, snapshot, configuration, growing, user, .. } = self;
+        let Self { project, session, file, snapshot, configuration, streaming, user, .. } = self;
         let saved = settings("Taken");
         let input = |input: Value| (json!({ "input": input }), "{ revision }");
         BTreeMap::from([
@@ -123,16 +123,16 @@ impl Ids {
             ("startMessage", (json!({ "input": { "sessionId": session, "role": "USER" } }), "{ length }")),
             (
                 "appendToMessage",
-                (json!({ "input": { "messageId": growing, "offset": 16, "text": "Taken" } }), "{ length }"),
+                (json!({ "input": { "messageId": streaming, "offset": 16, "text": "Taken" } }), "{ length }"),
             ),
-            ("finishMessage", input(json!({ "messageId": growing }))),
-            ("discardMessage", (json!({ "input": { "messageId": growing } }), "{ messageId }")),
+            ("finishMessage", input(json!({ "messageId": streaming }))),
+            ("discardMessage", (json!({ "input": { "messageId": streaming } }), "{ messageId }")),
             ("createFile", input(json!({ "projectId": project, "path": "new.py" }))),
             ("updateFile", input(json!({ "projectId": project, "path": "secret.py", "content": "taken" }))),
             ("renameFile", input(json!({ "projectId": project, "path": "secret.py", "newPath": "taken.py" }))),
             ("deleteFile", input(json!({ "projectId": project, "path": "secret.py" }))),
             ("revertFile", input(json!({ "fileId": file, "version": 1 }))),
-            ("syncFiles", input(json!({ "projectId": project, "files": [{ "path": "a.py" }] }))),
+            ("syncFiles", input(json!({ "projectId": project, "files": [{ "path": "a.py", "content": "" }] }))),
             ("createSnapshot", input(json!({ "projectId": project }))),
             ("restoreSnapshot", input(json!({ "snapshotId": snapshot }))),
             ("updateSnapshot", input(json!({ "snapshotId": snapshot, "name": "Taken" }))),
@@ -158,9 +158,9 @@ impl Ids {
 
     /// For every subscription of the schema, its arguments for the project.
     pub(crate) fn subscriptions(&self) -> BTreeMap<&'static str, String> {
-        let Self { project, session, growing, .. } = self;
+        let Self { project, session, streaming, .. } = self;
         BTreeMap::from([
-            ("messageStream", format!("(messageId: \"{growing}\") {{ text }}")),
+            ("messageStream", format!("(messageId: \"{streaming}\") {{ text }}")),
             ("streamingMessages", format!("(projectId: \"{project}\") {{ length }}")),
             ("presence", format!("(projectId: \"{project}\") {{ joinedAt }}")),
             ("messageAdded", format!("(sessionId: \"{session}\", afterRevision: 0) {{ id }}")),
@@ -185,7 +185,7 @@ impl Ids {
             ("AgentConfiguration", self.configuration.clone()),
             ("AgentConfigurationVersion", format!("agent-configuration-version:{}:1", self.configuration)),
             ("ProjectEvent", format!("event:{}:1", self.project)),
-            ("StreamingMessage", format!("streaming-message:{}", self.growing)),
+            ("StreamingMessage", format!("streaming-message:{}", self.streaming)),
         ])
     }
 }

@@ -194,7 +194,7 @@ tests::on_both! {
         for round in 10..80 {
             sync(&project, &nobody, round).await;
         }
-        let files: Vec<Value> = (0..300).map(|n| json!({ "path": format!("other/{n}") })).collect();
+        let files: Vec<Value> = (0..300).map(|n| json!({ "path": format!("other/{n}"), "content": "" })).collect();
         project.write("syncFiles", json!({ "files": files }), "revision").await;
         let mut later = Vec::new();
         for (at, conversation) in [&nobody, &plain, &checkpoint].into_iter().enumerate() {

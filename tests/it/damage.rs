@@ -11,7 +11,7 @@ use std::{
 
 use antiphon::{
     commands,
-    domain::portability::verify::{UNPROVEN, Verified},
+    domain::import_export::verify::{UNPROVEN, Verified},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 use tests::{

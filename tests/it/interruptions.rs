@@ -182,8 +182,8 @@ tests::on_both! {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Cut").await;
         let session = project.start_session().await;
-        let growing = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
-        let growing = text(&growing["startMessage"]["messageId"]);
+        let streaming = ada.mutate("startMessage", json!({ "sessionId": session, "role": "ASSISTANT" }), "messageId").await.ok();
+        let streaming = text(&streaming["startMessage"]["messageId"]);
         // Two subscribers share an execution, one reads private fields, and one uses each other transport and each
         // other kind of subscription.
         let shared = [project.listen(1, WHOLE).await, project.listen(1, WHOLE).await];
@@ -197,7 +197,7 @@ tests::on_both! {
         let query = "subscription($id: ID!) { codeChanged(projectId: $id, afterRevision: 1) { revision changes { path newContent } } }";
         let code = ada.subscribe(query, json!({ "id": project.id })).await;
         let query = "subscription($id: ID!) { messageStream(messageId: $id) { offset text state message { content } } }";
-        let stream = tokio::spawn(receive_text(ada.subscribe(query, json!({ "id": growing })).await));
+        let stream = tokio::spawn(receive_text(ada.subscribe(query, json!({ "id": streaming })).await));
         let query = "subscription($id: ID!) { presence(projectId: $id) { user { fullName } } }";
         let mut present = ada.subscribe(query, json!({ "id": project.id })).await;
 
@@ -214,7 +214,7 @@ tests::on_both! {
             let files = json!([{ "path": "a.py", "content": format!("a{n}\n") }, { "path": "b.py", "content": format!("b{n}\n") }]);
             persist(&ada, sync, json!({ "input": { "projectId": project.id, "files": files } })).await;
             let append = "mutation($input: AppendToMessageInput!) { appendToMessage(input: $input) { length } }";
-            let input = json!({ "messageId": growing, "offset": offset, "text": "chunk " });
+            let input = json!({ "messageId": streaming, "offset": offset, "text": "chunk " });
             offset = number(&persist(&ada, append, json!({ "input": input })).await["appendToMessage"]["length"]);
             // While subscribers are being served.
             for _ in 0..10 {
@@ -223,7 +223,7 @@ tests::on_both! {
             }
         }
         let finish = "mutation($input: FinishMessageInput!) { finishMessage(input: $input) { revision } }";
-        persist(&ada, finish, json!({ "input": { "messageId": growing } })).await;
+        persist(&ada, finish, json!({ "input": { "messageId": streaming } })).await;
 
         let query = "query($id: ID!, $after: Int!) { project(id: $id) { events(afterRevision: $after, first: 500) { revision kind } } }";
         let mut log = Vec::new();

@@ -139,8 +139,8 @@ tests::on_both! {
             assert_eq!(added.matches(&both).count(), 2, "{value}: {added}");
             let started = ask(&ada, "mutation($i: StartMessageInput!) { startMessage(input: $i) { messageId } }",
                 &format!("{{\"i\":{{\"sessionId\":\"{session}\",\"role\":\"USER\",{both}}}}}")).await.ok();
-            let growing = send(&ada, "query($id: ID!) { node(id: $id) { ... on ChatSession { streamingMessages { contextData metadata } } } }", &json!({ "id": session }).to_string()).await;
-            assert!(growing.contains(&both), "{value}: {growing}");
+            let streaming = send(&ada, "query($id: ID!) { node(id: $id) { ... on ChatSession { streamingMessages { contextData metadata } } } }", &json!({ "id": session }).to_string()).await;
+            assert!(streaming.contains(&both), "{value}: {streaming}");
             let finished = send(&ada, "mutation($i: FinishMessageInput!) { finishMessage(input: $i) { message { contextData metadata } } }",
                 &format!("{{\"i\":{{\"messageId\":{}}}}}", started["startMessage"]["messageId"])).await;
             assert!(finished.contains(&both), "{value}: {finished}");

@@ -26,6 +26,7 @@ mod history;
 mod hostile;
 mod house;
 mod http;
+mod import_export;
 mod interruptions;
 mod json;
 mod kill;
@@ -47,7 +48,6 @@ mod pages;
 mod pairs;
 mod pasts;
 mod poolers;
-mod portability;
 mod presence;
 mod protocol;
 mod providers;
@@ -73,6 +73,7 @@ mod transactions;
 mod travel;
 mod turns;
 mod usage;
+mod version_numbers;
 
 /// Not a test: runs a server in a process of its own, when this binary is started again for that purpose.
 #[test]

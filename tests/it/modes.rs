@@ -37,6 +37,48 @@ tests::on_both! {
         assert_eq!(project.revision().await, 1);
     }
 
+    async fn a_sync_without_contents_keeps_them(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Modes").await;
+        project.create_file("a", "precious\n").await;
+        project.write("createFile", json!({ "path": "folder", "type": "FOLDER" }), "revision").await;
+        for file in [json!({ "path": "a", "mode": "EXECUTABLE" }), json!({ "path": "a", "content": null, "mode": "FILE" })] {
+            let synced = project.write("syncFiles", json!({ "files": [file], "mode": "MERGE" }), "updated changes { additions deletions file { content mode } }").await;
+            let change = json!({ "additions": 0, "deletions": 0, "file": { "content": "precious\n", "mode": file["mode"] } });
+            assert_eq!(synced, json!({ "updated": 1, "changes": [change] }) , "{file}");
+            project.write("syncFiles", json!({ "files": [{ "path": "folder", "type": "FOLDER" }, { "path": "b", "content": "b" }] }), "revision").await;
+        }
+        let again = project.write("syncFiles", json!({ "files": [{ "path": "a", "mode": "FILE" }] }), "unchanged revision").await;
+        let revision = project.revision().await;
+        assert_eq!(again, json!({ "unchanged": 1, "revision": revision }));
+
+        // Without a mode there is nothing to do, and a new file has no contents to keep.
+        for file in [
+            json!({ "path": "a" }), json!({ "path": "a", "content": null }), json!({ "path": "a", "contentBase64": null, "language": "c" }),
+            json!({ "path": "new" }), json!({ "path": "new", "mode": "EXECUTABLE" }), json!({ "path": "folder", "mode": "EXECUTABLE" }),
+            json!({ "path": "folder", "mode": "SYMLINK", "type": "FILE" }),
+        ] {
+            for mode in ["MERGE", "MIRROR"] {
+                let input = json!({ "files": [{ "path": "first", "content": "" }, file], "mode": mode });
+                let refused = project.mutate("syncFiles", input, "revision").await;
+                if (&file["path"], mode) == (&json!("folder"), "MERGE") {
+                    assert_eq!(refused.error_code(), "CONFLICT");
+                    continue;
+                }
+                assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "files[1].content"), "{file}");
+                assert_eq!(refused.error()["message"], "Give `content` or `contentBase64`.");
+            }
+        }
+        assert_eq!(project.revision().await, revision);
+
+        // A stale change of a mode names its file.
+        let seen = project.revision().await;
+        project.write("updateFile", json!({ "path": "a", "mode": "SYMLINK" }), "revision").await;
+        let input = json!({ "files": [{ "path": "a", "mode": "EXECUTABLE" }], "expectedRevision": seen });
+        let refused = project.mutate("syncFiles", input, "revision").await;
+        assert_eq!(refused.error_code(), "CONFLICT");
+        assert_eq!(each(&refused.error()["extensions"]["files"], "path"), [json!("a")]);
+    }
+
     async fn modes_follow_every_write(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Modes").await;
         project.write("createFile", json!({ "path": "run.sh", "content": "#!/bin/sh\n", "mode": "EXECUTABLE" }), "revision").await;
@@ -250,6 +292,83 @@ tests::on_both! {
     }
 }
 
+/// A step of a history with swaps, circles, links, and folders in place of files.
+async fn shuffle(random: &mut tests::workload::Random, project: &Project) {
+    let places = ["a", "b", "c", "a/x", "b/x", "d"];
+    let place = |random: &mut tests::workload::Random| places[random.below(places.len())];
+    let rename = async |path: &str, new_path: &str| {
+        project.mutate("renameFile", json!({ "path": path, "newPath": new_path }), "revision").await;
+    };
+    let (path, other) = (place(random), place(random));
+    match random.below(7) {
+        0..=1 => {
+            let (mode, content) = if random.below(2) == 0 {
+                ("SYMLINK", format!("to-{}", random.below(9)))
+            } else {
+                ("FILE", format!("{}\n1\n2\n3\n4\n", random.below(9)))
+            };
+            let deletes: Vec<&str> = places
+                .into_iter()
+                .filter(|place| place.starts_with(&format!("{path}/")) || path.starts_with(&format!("{place}/")))
+                .collect();
+            let file = json!({ "path": path, "content": content, "mode": mode });
+            project.mutate("syncFiles", json!({ "files": [file], "deletes": deletes }), "revision").await;
+        }
+        2 => drop(project.mutate("deleteFile", json!({ "path": path }), "revision").await),
+        3 => rename(path, other).await,
+        4 => {
+            rename(path, "t").await;
+            rename(other, path).await;
+            rename("t", other).await;
+        }
+        5 => {
+            rename("a", "t").await;
+            rename("b", "a").await;
+            rename("c", "b").await;
+            rename("t", "c").await;
+        }
+        _ => drop(project.mutate("undo", json!({}), "revision").await),
+    }
+}
+
+tests::on_both! {
+    async fn all_diffs_together_are_a_patch(server: Server) {
+        let root = tempfile(&server).with_extension("sets");
+        for seed in 1..=40 {
+            let mut random = tests::workload::Random(seed);
+            let project = Project::create(&server.user("ada@example.com"), "Sets").await;
+            for path in ["a", "b", "c"] {
+                let (mode, content) = if random.below(2) == 0 { ("SYMLINK", format!("to-{path}")) } else { ("FILE", format!("{path}\n1\n2\n3\n4\n5\n")) };
+                project.write("createFile", json!({ "path": path, "content": content, "mode": mode }), "revision").await;
+            }
+            let before = project.revision().await;
+            for _ in 0..=random.below(6) {
+                shuffle(&mut random, &project).await;
+            }
+            let after = project.revision().await;
+            let shown = project.ask(&format!("diff(from: {before}, to: {after}) {{ diff }} back: diff(from: {after}, to: {before}) {{ diff }}
+                then: files(at: {before}) {{ nodes {{ path mode content }} }} now: files(at: {after}) {{ nodes {{ path mode content }} }}")).await;
+            for (diff, from, to) in [("diff", "then", "now"), ("back", "now", "then")] {
+                let folder = root.join(format!("{seed}-{diff}"));
+                std::fs::create_dir_all(&folder).unwrap();
+                for file in shown[from]["nodes"].as_array().unwrap() {
+                    put(&folder, file);
+                }
+                let diffs: String = each(&shown[diff], "diff").iter().map(text).collect();
+                if !diffs.is_empty() {
+                    apply("git", &folder, &diffs);
+                }
+                let mut found = Vec::new();
+                tree(&folder, "", &mut found);
+                let mut expected = shown[to]["nodes"].as_array().unwrap().clone();
+                expected.sort_by_key(|file| text(&file["path"]));
+                assert_eq!(found, expected, "seed {seed}: {diffs}");
+            }
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
+
 fn tempfile(server: &Server) -> std::path::PathBuf {
     let kind = format!("{:?}", server.database().kind());
     std::env::temp_dir().join(format!("antiphon-patches-{kind}-{}", std::process::id()))
@@ -304,9 +423,9 @@ tests::on_both! {
             { "path": "plain", "content": "1\n" },
         ]);
         project.write("syncFiles", json!({ "files": files }), "revision").await;
-        let folder = crate::portability::Folder::new();
+        let folder = crate::import_export::Folder::new();
         let to = folder.path("a.zip");
-        crate::portability::export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
+        crate::import_export::export(server.database(), &project.id, &["--to", to.to_str().unwrap()]).await.unwrap();
         let unpacked = folder.path("unpacked");
         assert_eq!(unpack(&to, &unpacked), "");
         let mut found = Vec::new();

@@ -146,7 +146,7 @@ tests::on_sqlite! {
     async fn a_server_that_nats_refuses_still_serves_and_hides_its_password(database: Database) {
         let Some(nats) = Nats::start() else { return };
         let (right, wrong) = (nats.url(), nats.url().replace("p%40ss", "hunter2"));
-        for (url, said) in [(&right, "connected to NATS"), (&wrong, "NATS is away")] {
+        for (url, said) in [(&right, "connected to NATS"), (&wrong, "NATS is unavailable")] {
             let child = ChildServer::start_with(&database, &[("NATS_URL", url), ("LOG_FORMAT", "json"), ("RUST_LOG", "info,async_nats=trace")]);
             let project = Project::create(&child.user("ada@example.com"), "Refused").await;
             let mut listener = project.listen(1, "revision").await;

@@ -14,7 +14,7 @@ use tests::{
     server::Server,
 };
 
-use crate::portability::{Folder, Repository, assert_sound, checkpoints, export, import, owner, try_import};
+use crate::import_export::{Folder, Repository, assert_sound, checkpoints, export, import, owner, try_import};
 
 impl Repository {
     /// Writes a raw commit object on top of the present commit, without git's checks, and makes it the branch's tip.

@@ -187,6 +187,111 @@ tests::on_both! {
             assert_eq!((answer.error_code(), answer.field()), ("BAD_USER_INPUT", field), "{paths}");
         }
         assert_eq!(preview(&project, 1, Some(&["b"]), None).await.error_code(), "BAD_USER_INPUT");
+
+        // A revision that does not exist is the same error for both.
+        for revision in [0, -1, 999] {
+            assert_eq!(compare(&project, revision, None, None, "no such revision").await, None);
+            let refused = preview(&project, revision, None, None).await;
+            assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "revision"));
+        }
+    }
+
+    async fn only_changes_of_files_are_in_the_way_of_a_restore_of_files(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Guards").await;
+        let session = project.start_session().await;
+        project.create_file("a", "1\n").await;
+        let then = project.revision().await;
+        project.update_file("a", "2\n").await;
+        for (name, input, files_matter) in [
+            ("undo", json!({}), true),
+            ("restoreRevision", json!({ "revision": then }), true),
+            ("restoreRevision", json!({ "revision": then, "scope": "BOTH", "sessionId": session }), true),
+        ] {
+            let seen = project.revision().await;
+            let both = input["scope"] == "BOTH";
+            if both {
+                project.start_session().await;
+            }
+            if !both {
+                project.add_message(&session, "Hello", false).await;
+            }
+            let guarded = tests::project::with(input.clone(), json!({ "expectedRevision": seen }));
+            let done = project.mutate(name, guarded.clone(), "revision").await;
+            let done = number(&done.ok()[name]["revision"]);
+            assert_eq!(done, project.revision().await, "{name}");
+            project.update_file("a", &format!("{done}\n")).await;
+            let refused = project.mutate(name, guarded, "revision").await;
+            assert_eq!((refused.error_code(), refused.field(), files_matter), ("CONFLICT", "expectedRevision", true), "{name}");
+        }
+        // A message that would be hidden is in the way of a restore of its conversation, and a name in that of its undo.
+        let current = project.start_session().await;
+        let seen = project.revision().await;
+        project.add_message(&current, "Unseen", false).await;
+        let input = json!({ "revision": seen, "scope": "CONVERSATION", "sessionId": current, "expectedRevision": seen });
+        assert_eq!(project.mutate("restoreRevision", input, "revision").await.error_code(), "CONFLICT");
+        project.client.mutate("updateProject", json!({ "id": project.id, "name": "One" }), "revision").await.ok();
+        let renamed = project.revision().await;
+        project.update_file("a", "later\n").await;
+        project.write("undo", json!({ "revision": renamed, "expectedRevision": renamed }), "revision").await;
+        let stale = json!({ "revision": renamed, "expectedRevision": renamed });
+        assert_eq!(project.mutate("undo", stale, "revision").await.error_code(), "CONFLICT");
+    }
+
+    async fn an_undo_in_whose_way_something_is_names_it(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "In the way").await;
+        project.create_file("d/a", "d\n").await;
+        let moved = project.write("renameFile", json!({ "path": "d", "newPath": "e" }), "revision").await;
+        project.create_file("d/a", "new\n").await;
+        let refused = project.mutate("undo", json!({ "revision": moved["revision"] }), "revision").await;
+        assert_eq!((refused.error_code(), each(&refused.error()["extensions"]["files"], "path")), ("CONFLICT", vec![json!("d/a")]));
+        assert_eq!(refused.error()["extensions"]["files"][0]["currentVersion"], project.ask("file(path: \"d/a\") { version }").await["file"]["version"]);
+
+        project.create_file("a", "a\n").await;
+        let gone = project.write("deleteFile", json!({ "path": "a" }), "revision").await;
+        project.create_file("a/b", "b\n").await;
+        let refused = project.mutate("undo", json!({ "revision": gone["revision"] }), "revision").await;
+        assert_eq!((refused.error_code(), each(&refused.error()["extensions"]["files"], "path")), ("CONFLICT", vec![json!("a/b")]));
+        assert_eq!(refused.error()["message"], "A file cannot be at \"a\", since \"a/b\" is there.");
+    }
+
+    async fn entries_at_one_path_are_read_in_parts(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Parts").await;
+        for path in ["a", "b", "x"] {
+            project.create_file(path, &format!("{path}\n")).await;
+        }
+        let from = project.revision().await;
+        project.write("createSnapshot", json!({}), "revision").await;
+        project.write("deleteFile", json!({ "path": "a" }), "revision").await;
+        project.write("renameFile", json!({ "path": "x", "newPath": "a" }), "revision").await;
+        project.update_file("b", "B\n").await;
+        let expected = [json!(["a", "DELETE"]), json!(["a", "RENAME"]), json!(["b", "UPDATE"])];
+        for list in [
+            format!("list: diff(from: {from}, ARGUMENTS) {{ cursor path type }}"),
+            format!("snapshots(first: 1) {{ nodes {{ id diff(ARGUMENTS) {{ cursor path type }} }} }}"),
+            format!("list: restorePreview(to: {{ revision: {from} }}) {{ diff(ARGUMENTS) {{ cursor path type }} }}"),
+        ] {
+            let (mut found, mut after) = (Vec::new(), String::new());
+            loop {
+                let mut answer = project.ask(&list.replace("ARGUMENTS", &format!("first: 1{after}"))).await;
+                let rows = if answer["list"].is_array() {
+                    answer["list"].take()
+                } else if answer["list"].is_object() {
+                    answer["list"]["diff"].take()
+                } else {
+                    answer["snapshots"]["nodes"][0]["diff"].take()
+                };
+                let Some(row) = rows.as_array().unwrap().first().cloned() else { break };
+                after = format!(", after: {}", row["cursor"]);
+                found.push(json!([row["path"], row["type"]]));
+                assert!(found.len() < 9);
+            }
+            match list.contains("restorePreview") {
+                true => assert_eq!(found, [json!(["x", "RENAME"]), json!(["b", "UPDATE"]), json!(["a", "CREATE"])]),
+                false => assert_eq!(found, expected, "{list}"),
+            }
+        }
+        let rest = project.ask(&format!("diff(from: {from}, after: \"a\") {{ path }}")).await;
+        assert_eq!(each(&rest["diff"], "path"), ["b"]);
     }
 
     async fn a_session_limits_a_restore_to_its_own_writes(server: Server) {

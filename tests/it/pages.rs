@@ -288,7 +288,7 @@ tests::on_both! {
         let session = project.start_session().await;
         let message = project.add_message(&session, "Go", true).await;
         let file = project.create_file("a.py", "1").await;
-        let files = json!([{ "path": "b.py" }, { "path": "a.py", "content": "2" }]);
+        let files = json!([{ "path": "b.py", "content": "" }, { "path": "a.py", "content": "2" }]);
         project.write("syncFiles", json!({ "files": files, "sessionId": session, "messageId": message }), "revision").await;
         project.write("updateFile", json!({ "path": "a.py", "content": "3", "sessionId": session }), "revision").await;
         project.write("renameFile", json!({ "path": "a.py", "newPath": "c.py" }), "revision").await;
@@ -310,7 +310,7 @@ tests::on_both! {
         let mut names = Vec::new();
         let mut snapshot = String::new();
         for n in 1..=6 {
-            project.write("syncFiles", json!({ "files": [{ "path": format!("{n}.py") }, { "path": "a.py", "content": format!("{n}") }] }), "revision").await;
+            project.write("syncFiles", json!({ "files": [{ "path": format!("{n}.py"), "content": "" }, { "path": "a.py", "content": format!("{n}") }] }), "revision").await;
             let made = project.write("createSnapshot", json!({ "name": format!("{n}") }), "snapshot { id }").await;
             names.insert(0, json!(format!("{n}")));
             if n == 5 {
@@ -465,6 +465,38 @@ tests::on_both! {
         assert!(checked > 1_000, "{checked}");
     }
 
+    async fn a_row_that_goes_away_between_pages_keeps_its_place(server: Server) {
+        let ada = server.user("ada@example.com");
+        let project = Project::create(&ada, "Gone").await;
+        for name in ["One", "Two", "Three"] {
+            project.write("saveAgentConfiguration", tests::project::settings(name), "revision").await;
+        }
+        let first = project.ask("agentConfigurations(first: 1) { id configName }").await["agentConfigurations"][0].take();
+        ada.mutate("deleteAgentConfiguration", json!({ "id": first["id"] }), "revision").await.ok();
+        let next = project.ask(&format!("agentConfigurations(first: 1, after: {}) {{ configName }}", first["id"])).await;
+        assert_eq!(next["agentConfigurations"], json!([{ "configName": "Two" }]));
+        let nobody = format!("{{ project(id: \"{}\") {{ agentConfigurations(first: 1, after: \"{}\") {{ id }} }} }}", project.id, project.id);
+        assert_eq!(ada.gql(&nobody, json!({})).await.error_code(), "BAD_USER_INPUT");
+
+        for email in ["bob@example.com", "eve@example.com", "ivy@example.com"] {
+            server.user(email).gql("{ viewer { id } }", json!({})).await.ok();
+            let user = tests::server::user_id(email);
+            project.write("inviteCollaborator", json!({ "userId": user, "role": "EDITOR" }), "revision").await;
+            project.write("inviteByEmail", json!({ "email": format!("x-{email}"), "role": "EDITOR" }), "revision").await;
+        }
+        let all = project.ask("collaborators { user { id } } emailInvitations { email }").await;
+        let list = "collaborators(first: 1) { cursor user { id } } emailInvitations(first: 1) { cursor email }";
+        let first = project.ask(list).await;
+        let (user, email) = (first["collaborators"][0]["user"]["id"].clone(), first["emailInvitations"][0]["email"].clone());
+        project.client.mutate_with("removeCollaborator", json!({ "projectId": project.id, "userId": user }), "revision").await.ok();
+        let withdrawn = json!({ "projectId": project.id, "email": email });
+        ada.mutate_with("withdrawEmailInvitation", withdrawn, "revision").await.ok();
+        let rest = project.ask(&format!("collaborators(first: 1, after: {}) {{ user {{ id }} }} emailInvitations(first: 1, after: {}) {{ email }}",
+            first["collaborators"][0]["cursor"], first["emailInvitations"][0]["cursor"])).await;
+        assert_eq!(rest["collaborators"][0], all["collaborators"][1]);
+        assert_eq!(rest["emailInvitations"][0], all["emailInvitations"][1]);
+    }
+
     async fn page_sizes_are_as_the_schema_states(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Sizes").await;
@@ -517,7 +549,7 @@ tests::on_both! {
         assert!(tried.len() >= 12, "{tried:?}");
 
         // A folder with more than one page has a next page.
-        let files: Vec<Value> = (0..25).map(|n| json!({ "path": format!("many/{n:02}") })).collect();
+        let files: Vec<Value> = (0..25).map(|n| json!({ "path": format!("many/{n:02}"), "content": "" })).collect();
         project.write("syncFiles", json!({ "files": files }), "revision").await;
         let list = List::of_project(&project, "children", "of: \"many\"", "path");
         let page = list.page("first: null").await;

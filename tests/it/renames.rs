@@ -169,7 +169,9 @@ tests::on_both! {
         refused(&project, "renameFile", json!({ "path": "folder", "newPath": "file/x" }), "CONFLICT").await;
         refused(&project, "updateFile", json!({ "path": "folder", "content": "x" }), "BAD_USER_INPUT").await;
         for (path, kind) in [("file", "FOLDER"), ("folder", "FILE"), ("implied", "FILE"), ("file/below", "FILE")] {
-            refused(&project, "syncFiles", json!({ "files": [{ "path": path, "type": kind }] }), "CONFLICT").await;
+            let content = (kind == "FILE").then_some("");
+            let input = json!({ "files": [{ "path": path, "type": kind, "content": content }] });
+            refused(&project, "syncFiles", input, "CONFLICT").await;
         }
         let both = json!({ "files": [{ "path": "n", "content": "x" }, { "path": "n/below", "content": "x" }], "mode": "MIRROR" });
         refused(&project, "syncFiles", both, "CONFLICT").await;

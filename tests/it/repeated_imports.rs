@@ -10,7 +10,7 @@ use tests::{
     server::Server,
 };
 
-use crate::portability::{Folder, Repository, assert_sound, export, owner, try_import};
+use crate::import_export::{Folder, Repository, assert_sound, export, owner, try_import};
 
 /// A project that was imported from a repository with these files, and a server at it.
 struct Imported {

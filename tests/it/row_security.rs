@@ -228,9 +228,9 @@ pub(crate) async fn fill(server: &Server) -> Project {
     let session = project.start_session().await;
     let message = project.add_message(&session, "A secret message", true).await;
     project.add_message(&session, "A folded message", false).await;
-    let growing = serde_json::json!({ "sessionId": session, "role": "ASSISTANT" });
-    let growing = ada.mutate("startMessage", growing, "messageId").await.ok()["startMessage"]["messageId"].take();
-    let chunk = serde_json::json!({ "messageId": growing, "offset": 0, "text": "A secret message" });
+    let streaming = serde_json::json!({ "sessionId": session, "role": "ASSISTANT" });
+    let streaming = ada.mutate("startMessage", streaming, "messageId").await.ok()["startMessage"]["messageId"].take();
+    let chunk = serde_json::json!({ "messageId": streaming, "offset": 0, "text": "A secret message" });
     ada.mutate("appendToMessage", chunk, "length").await.ok();
     let back = serde_json::json!({ "revision": 3, "scope": "CONVERSATION", "sessionId": session });
     project.write("restoreRevision", back, "revision").await;

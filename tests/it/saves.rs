@@ -14,7 +14,7 @@ use tests::{
 };
 
 const SECONDS: i64 = 5;
-const JOIN: [&str; 1] = ["--join-saves-seconds=5"];
+const JOIN: [&str; 1] = ["--autosave-coalesce-seconds=5"];
 const STEPS: usize = 60;
 
 /// The fields of a row in either list.
@@ -414,9 +414,10 @@ fn the_window_is_at_most_a_day() {
     use antiphon::config::Cli;
 
     for bad in ["-1", "86401", "soon"] {
-        let error = Cli::try_parse_from(["antiphon", &format!("--join-saves-seconds={bad}")]).unwrap_err().to_string();
-        assert!(error.contains("--join-saves-seconds"), "{error}");
+        let error =
+            Cli::try_parse_from(["antiphon", &format!("--autosave-coalesce-seconds={bad}")]).unwrap_err().to_string();
+        assert!(error.contains("--autosave-coalesce-seconds"), "{error}");
     }
     let cli = Cli::try_parse_from(["antiphon"]).unwrap();
-    assert_eq!(cli.settings.limits.join_saves_seconds, 0);
+    assert_eq!(cli.settings.limits.autosave_coalesce_seconds, 0);
 }

@@ -101,6 +101,7 @@ fn scalars_name_their_specification() {
     for (scalar, specification) in [
         ("DateTime", "https://datatracker.ietf.org/doc/html/rfc3339"),
         ("Base64", "https://datatracker.ietf.org/doc/html/rfc4648#section-4"),
+        ("JSON", "https://datatracker.ietf.org/doc/html/rfc8259"),
     ] {
         assert!(printed.contains(&format!("scalar {scalar} @specifiedBy(url: \"{specification}\")")), "{scalar}");
     }

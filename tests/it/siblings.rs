@@ -28,6 +28,14 @@ tests::on_both! {
         assert_eq!(project.revision().await, 3);
     }
 
+    async fn a_write_is_returned_although_a_preview_beside_it_fails(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Previews").await;
+        let input = json!({ "id": project.id, "name": "New" });
+        let answer = project.client.mutate("updateProject", input, "revision project { name restorePreview(to: { revision: 999 }) { revision } }").await;
+        assert_eq!(answer.data["updateProject"], json!({ "revision": 2, "project": { "name": "New", "restorePreview": null } }));
+        assert_eq!(answer.error_code(), "BAD_USER_INPUT");
+    }
+
     async fn reads_are_returned_although_siblings_fail(server: Server) {
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Shared").await;

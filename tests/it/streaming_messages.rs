@@ -337,7 +337,7 @@ tests::on_both! {
     }
 
     async fn an_abandoned_message_stalls_and_can_continue(database: Database) {
-        let server = Server::start_with(&database, &["--interrupted-seconds=1"]).await;
+        let server = Server::start_with(&database, &["--stalled-seconds=1"]).await;
         let ada = server.user("ada@example.com");
         let project = Project::create(&ada, "Interrupted").await;
         let session = project.start_session().await;
@@ -362,7 +362,7 @@ tests::on_both! {
         server.stop().await;
     }
 
-    async fn streaming_messages_end_with_their_session_or_project(server: Server) {
+    async fn streaming_messages_outlive_their_session_and_not_their_project(server: Server) {
         let (ada, bob) = (server.user("ada@example.com"), server.user("bob@example.com"));
         bob.gql("{ viewer { id } }", json!({})).await.ok();
         let project = Project::create(&ada, "Ended").await;
@@ -371,12 +371,26 @@ tests::on_both! {
         let id = start(&ada, &session).await;
         append_ok(&ada, &id, 0, "So far").await;
         ada.mutate_id("endSession", &session, "revision").await.ok();
-        refused(&append(&ada, &id, 6, "!").await, "CONFLICT", "messageId", None);
-        refused(&finish(&ada, &id).await, "CONFLICT", "messageId", None);
-        refused(&ada.mutate("startMessage", json!({ "sessionId": session, "role": "USER" }), "length").await, "CONFLICT", "sessionId", None);
-        assert_eq!(streaming_messages(&bob, &session, "text").await, json!([{ "text": "So far" }]));
+        append_ok(&ada, &id, 6, "!").await;
+        assert_eq!(streaming_messages(&bob, &session, "text").await, json!([{ "text": "So far!" }]));
         assert_eq!(discard(&bob, &id).await.error_code(), "FORBIDDEN");
-        discard(&ada, &id).await.ok();
+        assert_eq!(finish(&ada, &id).await.ok()["finishMessage"]["message"]["content"], "So far!");
+        let late = start(&ada, &session).await;
+        append_ok(&ada, &late, 0, "Late").await;
+        for answer in [append(&bob, &late, 4, "x").await, finish(&bob, &late).await] {
+            assert_eq!(answer.error_code(), "FORBIDDEN", "{answer:?}");
+        }
+        discard(&ada, &late).await.ok();
+
+        // So do messages and files; the session stays ended.
+        let input = json!({ "sessionId": session, "role": "ASSISTANT", "content": "Late", "isCheckpoint": true });
+        let added = ada.mutate("addMessage", input, "message { id session { isActive } }").await.ok()["addMessage"].take();
+        assert_eq!(added["message"]["session"]["isActive"], json!(false));
+        let files = json!({ "sessionId": session, "messageId": added["message"]["id"], "files": [{ "path": "late", "content": "late" }] });
+        let synced = project.write("syncFiles", files, "created changes { session { id isActive messageCount } }").await;
+        let session_then = json!({ "id": session, "isActive": false, "messageCount": 2 });
+        assert_eq!(synced, json!({ "created": 1, "changes": [{ "session": session_then }] }));
+        assert_eq!(project.ask("activeSession { id }").await["activeSession"], json!(null));
 
         // The owner can discard messages that others have abandoned; other members cannot.
         let of_bob = project.of(&bob).start_session().await;

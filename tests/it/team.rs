@@ -93,9 +93,9 @@ struct Scene {
     snapshot: String,
     configuration: String,
     /// In the actor's own session if there is one, in Ada's otherwise.
-    growing: String,
+    streaming: String,
     /// In another user's session.
-    growing_elsewhere: String,
+    streaming_elsewhere: String,
 }
 
 const ROLES: [&str; 5] = ["stranger", "invited", "viewer", "editor", "owner"];
@@ -139,8 +139,8 @@ impl Scene {
             "viewer" | "editor" => (actor.clone(), project.client.clone()),
             _ => (project.client.clone(), project.client.clone()),
         };
-        let growing = start_message(&mine, own_session).await;
-        let growing_elsewhere = start_message(&others, &own).await;
+        let streaming = start_message(&mine, own_session).await;
+        let streaming_elsewhere = start_message(&others, &own).await;
         if role == "viewer" {
             let input = json!({ "userId": user_id("actor@example.com"), "role": "VIEWER" });
             project.mutate("changeCollaboratorRole", input, "revision").await.ok();
@@ -158,8 +158,8 @@ impl Scene {
             file,
             snapshot,
             configuration,
-            growing,
-            growing_elsewhere,
+            streaming,
+            streaming_elsewhere,
         }
     }
 
@@ -172,7 +172,7 @@ impl Scene {
         } else {
             self.actor_session.as_ref().unwrap_or(&self.ada_session)
         };
-        let growing = if action.contains("another's") { &self.growing_elsewhere } else { &self.growing };
+        let streaming = if action.contains("another's") { &self.streaming_elsewhere } else { &self.streaming };
         let carol = user_id("carol@example.com");
         let me =
             if self.actor.token() == self.project.client.token() { user_id(ADA) } else { user_id("actor@example.com") };
@@ -202,17 +202,17 @@ impl Scene {
                 input(json!({ "sessionId": session, "role": "USER" }))
             }
             "`appendToMessage` to one's own" | "`appendToMessage` to another's" => {
-                input(json!({ "messageId": growing, "offset": 0, "text": "New" }))
+                input(json!({ "messageId": streaming, "offset": 0, "text": "New" }))
             }
-            "`finishMessage` of one's own" | "`finishMessage` of another's" => input(json!({ "messageId": growing })),
-            "`discardMessage` of one's own" | "`discardMessage` of another's" => json!({ "messageId": growing }),
+            "`finishMessage` of one's own" | "`finishMessage` of another's" => input(json!({ "messageId": streaming })),
+            "`discardMessage` of one's own" | "`discardMessage` of another's" => json!({ "messageId": streaming }),
             "`endSession` of one's own" | "`endSession` of another's" => json!({ "id": session }),
             "`createFile`" => here(json!({ "path": "new.py" })),
             "`updateFile`" => here(json!({ "path": "a.py", "content": "new" })),
             "`renameFile`" => here(json!({ "path": "a.py", "newPath": "new.py" })),
             "`deleteFile`" => here(json!({ "path": "a.py" })),
             "`revertFile`" => input(json!({ "fileId": self.file, "version": 1 })),
-            "`syncFiles`" => here(json!({ "files": [{ "path": "new.py" }] })),
+            "`syncFiles`" => here(json!({ "files": [{ "path": "new.py", "content": "" }] })),
             "`restoreSnapshot`" | "`deleteSnapshot`" => input(json!({ "snapshotId": self.snapshot })),
             "`updateSnapshot`" => input(json!({ "snapshotId": self.snapshot, "name": "New" })),
             "`restoreRevision`" => here(json!({ "revision": 2 })),
@@ -247,7 +247,7 @@ impl Scene {
         {
             let (argument, id, after) = match *name {
                 "messageAdded" => ("sessionId", &self.ada_session, ", afterRevision: 0"),
-                "messageStream" => ("messageId", &self.growing, ""),
+                "messageStream" => ("messageId", &self.streaming, ""),
                 "streamingMessages" | "presence" => ("projectId", &self.project.id, ""),
                 _ => ("projectId", &self.project.id, ", afterRevision: 0"),
             };

@@ -283,7 +283,7 @@ fn a_write_of_files_stays_in_its_project_and_follows_the_newest_versions() {
 }
 
 #[test]
-fn only_the_author_writes_messages_and_only_in_an_active_session() {
+fn only_the_author_writes_in_a_session_also_once_it_has_ended() {
     run_with_server(Kind::Postgres, async |server: Server| {
         let project = fill(&server).await;
         let mut trial = Trial { connection: LoginConnection::open(server.database()).await, id: project.id.clone() };
@@ -305,8 +305,9 @@ fn only_the_author_writes_messages_and_only_in_an_active_session() {
         trial.check("ada", &follow("name IS NULL"), Ok(1)).await;
         trial.check("ada", &follow("name IS NOT NULL"), Err(DENIED)).await;
         const END: &str = "UPDATE chat_sessions SET is_active = false, ended_at = now() WHERE user_id = $ada";
-        trial.check("ada", &format!("{END}; {add}"), Err(DENIED)).await;
-        trial.check("ada", &format!("{END}; {}", follow("name IS NULL")), Err(DENIED)).await;
+        trial.check("ada", &format!("{END}; {add}"), Ok(1)).await;
+        trial.check("ada", &format!("{END}; {}", follow("name IS NULL")), Ok(1)).await;
+        trial.check("eve", &format!("{END}; {add}"), Err(DENIED)).await;
         trial.check("ada", "UPDATE chat_sessions SET message_count = 7", Err(DENIED)).await;
     });
 }

@@ -490,7 +490,7 @@ tests::on_both! {
             let answer = refused(&project, "undo", json!({ "revision": revision }), "BAD_USER_INPUT").await;
             assert_eq!(answer.field(), "revision");
         }
-        let stale = json!({ "revision": last - 1, "expectedRevision": last - 1 });
+        let stale = json!({ "revision": last - 1, "expectedRevision": last - 2 });
         let answer = refused(&project, "undo", stale, "CONFLICT").await;
         assert_eq!(answer.error()["extensions"]["currentRevision"], last);
         let eve = project.of(&server.user("eve@example.com"));

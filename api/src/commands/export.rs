@@ -9,7 +9,7 @@ use super::{open, terminal::print};
 use crate::{
     config::{Export, Settings},
     database_url::for_operator,
-    domain::{Services, portability::export},
+    domain::{Services, import_export::export},
     model::ids::ProjectId,
 };
 

@@ -14,7 +14,7 @@ use crate::{
     database_url::for_operator,
     domain::{
         Services,
-        portability::import::{self, Imported, Progress},
+        import_export::import::{self, Imported, Progress},
     },
     model::actor::{Actor, Claims},
     transport::auth::user_of,

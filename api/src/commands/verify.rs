@@ -6,7 +6,7 @@ use super::{open, terminal::print};
 use crate::{
     config::Settings,
     database_url::for_operator,
-    domain::portability::verify::{self, Verified},
+    domain::import_export::verify::{self, Verified},
     model::ids::ProjectId,
 };
 

@@ -5,10 +5,10 @@ use super::write::Write;
 use super::{Tx, Writer, check_json, check_name, check_optional_text, check_text};
 use crate::model::agent_configuration::{AgentConfiguration, AgentSettings};
 use crate::model::clock;
+use crate::model::enums::EventKind;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::ids::{AgentConfigurationId, ProjectId};
 use crate::model::limits::Limits;
-use crate::model::names::EventKind;
 use crate::storage::agent_configuration;
 pub use crate::storage::agent_configuration::{by_ids, by_revisions, of_projects, versions_by_numbers, versions_page};
 

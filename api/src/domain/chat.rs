@@ -5,11 +5,11 @@ use super::write::{Rows, Write};
 use super::{Tx, Writer, access, check_json, check_name, check_optional_text, check_text, policy};
 use crate::model::chat::{Message, NewMessage, NewSession, Session};
 use crate::model::clock;
+use crate::model::enums::{EventKind, MessageRole};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectSnapshotId, SessionId};
 use crate::model::json::Json;
 use crate::model::manifest::manifest;
-use crate::model::names::{EventKind, MessageRole};
 use crate::model::snapshot::{ProjectSnapshot, automatic_name};
 use crate::storage::chat::MessageRow;
 pub use crate::storage::chat::{
@@ -19,7 +19,7 @@ pub use crate::storage::chat::{
 use crate::storage::revision::Named;
 use crate::storage::{chat, file, snapshot};
 
-/// Ends the actor's active session of a project, then starts one. Answers it and the revision.
+/// Ends the actor's active session of a project, then starts one. Returns it with the revision.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden` for viewers, `PayloadTooLarge` for a value over the limit.
@@ -48,10 +48,10 @@ pub async fn start_session(writer: Writer, new: NewSession) -> Result<(Session, 
     write.commit(EventKind::SessionStarted, (session, revision)).await
 }
 
-/// Ends a session. One that has ended stays as it is. Answers it and the project's revision.
+/// Ends a session; does nothing if it has ended. Returns it with the project's revision.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden` for anyone but its author.
+/// `NotFound`, `Forbidden` unless the actor is its author.
 pub async fn end_session(writer: Writer, id: SessionId) -> Result<(Session, i32)> {
     let mut write = writer.begin(Target::Session(id), ("session", "id")).await?;
     let session = sessions_by_ids(&write.tx, &[id]).await?.into_iter().next();
@@ -68,7 +68,7 @@ pub async fn end_session(writer: Writer, id: SessionId) -> Result<(Session, i32)
     write.commit(EventKind::SessionEnded, (session, revision)).await
 }
 
-/// A message that was added, or had been added under the same idempotency key.
+/// A message that was added now, or earlier under the same idempotency key.
 #[derive(Debug)]
 pub struct Added {
     /// The message.
@@ -79,10 +79,11 @@ pub struct Added {
     pub revision: i32,
 }
 
-/// Adds a message. An assistant's checkpoint also makes a snapshot, in the same revision.
+/// Adds a message, also to an ended session, which stays ended. An assistant's checkpoint also creates a snapshot, in the
+/// same revision.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for anyone but the session's author; `Conflict` for a session that has ended;
+/// `NotFound`; `Forbidden` unless the actor is the session's author;
 /// `PayloadTooLarge` for a value over the limit.
 pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
     let limits = writer.limits();
@@ -102,9 +103,6 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
         let added = added_before(&write.tx, before).await?;
         return write.unchanged(added).await;
     }
-    if !session.is_active {
-        return Err(ended("sessionId"));
-    }
     let message = Message {
         id: MessageId(clock::new_id()),
         project_id: write.locked.id,
@@ -122,23 +120,19 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
     add(write, message, new.idempotency_key).await
 }
 
-pub(super) fn ended(field: &'static str) -> Error {
-    Error::conflict(field, "The session has ended; start another.")
-}
-
-/// Whether a message makes a snapshot.
+/// Whether a message creates a snapshot.
 fn makes_snapshot(role: MessageRole, is_checkpoint: bool) -> bool {
     is_checkpoint && role == MessageRole::Assistant
 }
 
-/// Answers a message that had been added before.
+/// The result for a message that was added earlier.
 pub(super) async fn added_before(tx: &Tx, message: Message) -> Result<Added> {
     let made = access::member(tx, message.project_id).await?.map(|member| (member, message.revision));
     let snapshot = snapshot::by_created_revisions(tx, made.as_slice()).await?.into_iter().next();
     Ok(Added { revision: message.revision, message, snapshot })
 }
 
-/// Adds a message, for a checkpoint with a snapshot.
+/// Adds a message, with a snapshot for a checkpoint.
 pub(super) async fn add(mut write: Write, message: Message, idempotency_key: Option<String>) -> Result<Added> {
     let mut snapshot = None;
     if makes_snapshot(message.role, message.is_checkpoint) {
@@ -162,7 +156,7 @@ pub(super) async fn add(mut write: Write, message: Message, idempotency_key: Opt
     write.about.message = Some(message.id);
     let new = MessageRow { message: message.clone(), idempotency_key, snapshot: snapshot.clone() };
     write.about.rows = Rows::Message(Box::new(new));
-    // The name of such a snapshot follows from the time, so it is not kept.
+    // The name follows from the time, so it is not stored.
     let named = |made| ProjectSnapshot { name: Some(automatic_name(message.timestamp)), ..made };
     let added = Added { revision: message.revision, snapshot: snapshot.map(named), message };
     write.commit(EventKind::MessageAdded, added).await

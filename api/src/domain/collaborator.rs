@@ -4,10 +4,10 @@ use super::project::{Target, read_back};
 use super::write::{Noun, Write, project_is_deleted};
 use super::{Tx, Writer, policy};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation};
+use crate::model::enums::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::Limits;
-use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::Project;
 pub use crate::storage::collaborator::{
     email_invitations, invitations, invitations_count, invitations_into, of_projects,

@@ -1,28 +1,28 @@
-//! What differs: between the two sides of a change, between two revisions, and who wrote which line.
+//! Differences: between the two sides of a change, between two revisions, and the authors of lines.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::edit::{Content, Edit, order};
+use super::edit::{Content, Edit, Passage, arranged};
 use super::file::{Contents, contents};
 use super::{Member, Services, Tx, access, heavy};
 use crate::model::diff::{self, LineOp, Stat};
+use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::json::Json;
-use crate::model::names::ChangeType;
 use crate::model::patch::{self, Side};
 use crate::model::path::FilePath;
 use crate::model::text::{Coding, decoded, shown};
 use crate::storage::file::{self, End};
 use crate::storage::file_snapshot;
 
-/// The unified diff of a change that the caller has read; `None` where a side is not text. Its sides are read only where it is
-/// not kept in memory.
+/// The unified diff of a change that the caller has read; `None` if a side is not text. Reads the sides only if the
+/// diff is not cached.
 ///
 /// # Errors
-/// As reading the sides; `Internal` where the diff panics.
+/// As reading the sides; `Internal` if the diff panics.
 pub async fn unified(
     services: &Services,
     change: &FileSnapshot,
@@ -38,31 +38,33 @@ pub async fn unified(
     Ok(diff)
 }
 
-/// The two sides of a change, with the paths at which they are.
+/// The two sides of a change, with their paths.
 pub struct Sides {
-    /// Where the file was; `None` where there was none.
+    /// The path before; `None` if the file did not exist.
     pub old_path: Option<FilePath>,
-    /// Where it is; `None` where there is none.
+    /// The path after; `None` if the file does not exist.
     pub new_path: Option<FilePath>,
-    /// The mode that it had.
+    /// The mode before.
     pub old_mode: FileMode,
-    /// The mode that it has.
+    /// The mode after.
     pub new_mode: FileMode,
-    /// What it held.
+    /// The content before.
     pub old: Option<Arc<Vec<u8>>>,
-    /// What it holds.
+    /// The content after.
     pub new: Option<Arc<Vec<u8>>>,
+    /// Whether, in the same set of changes, something else comes to where it was, or leaves where it is.
+    pub meets_others: bool,
 }
 
 impl Sides {
-    /// How many bytes both sides have.
+    /// Size of both sides in bytes.
     pub fn size(&self) -> usize {
         [&self.old, &self.new].into_iter().flatten().map(|bytes| bytes.len()).sum()
     }
 
     /// The unified diff of its texts.
     fn diff(&self, old: &str, new: &str) -> String {
-        // A folder is nothing that git and `patch` know of.
+        // git and `patch` do not know folders.
         if self.old.is_none() && self.new.is_none() {
             return String::new();
         }
@@ -70,42 +72,44 @@ impl Sides {
         let codings: BTreeSet<&str> = codings.filter(|coding| *coding != Coding::UTF_8).map(Coding::name).collect();
         let mut text = String::new();
         if !codings.is_empty() {
-            // `git apply` and `patch` skip it, and then find other bytes.
+            // `git apply` and `patch` skip this line, and then find that the bytes differ.
             let codings: Vec<&str> = codings.into_iter().collect();
             text = format!("Shown in UTF-8, and no patch of the bytes: encoding {}\n", codings.join(", "));
         }
         let (from, to) = (self.old_path.as_ref(), self.new_path.as_ref());
         let from = from.map(|path| Side { path: path.as_str(), mode: self.old_mode });
         let to = to.map(|path| Side { path: path.as_str(), mode: self.new_mode });
-        let diff = patch::unified(old, new, from, to);
+        let diff = match self.meets_others {
+            true => patch::unified_in_set(old, new, from, to),
+            false => patch::unified(old, new, from, to),
+        };
         if diff.is_empty() { diff } else { text + &diff }
     }
 
-    /// The changes line by line, as JSON; `None` where a side is not text.
+    /// The changes line by line, as JSON; `None` if a side is not text.
     ///
     /// # Errors
-    /// `Internal` where the diff panics.
+    /// `Internal` if the diff panics.
     pub async fn line_changes(self) -> Result<Option<Json>> {
         let changes =
             self.compare(|old, new, _| serde_json::to_string(&diff::line_changes(old, new)).map(Json::stored)).await?;
         changes.transpose().map_err(Error::internal)
     }
 
-    /// How many lines were added and removed; none where a side is not text.
+    /// The number of added and removed lines; 0 if a side is not text.
     ///
     /// # Errors
-    /// `Internal` where the diff panics.
+    /// `Internal` if the diff panics.
     pub async fn stat(self) -> Result<Stat> {
         Ok(self.compare(|old, new, _| diff::stat(old, new)).await?.unwrap_or_default())
     }
 
-    /// Comparing large texts takes processor time, which async threads do not have to give. For small ones a thread of its
-    /// own would cost more than the comparison, and a list of changes would take one for each.
+    /// Comparing large texts is CPU-bound. For small ones another thread would cost more than the comparison.
     async fn compare<T: Send + 'static>(
         self,
         compare: impl FnOnce(&str, &str, &Self) -> T + Send + 'static,
     ) -> Result<Option<T>> {
-        /// Bytes on both sides that are compared within a fraction of a millisecond.
+        /// Total size that is compared within a fraction of a millisecond.
         const SMALL: usize = 32 * 1024;
         let size = self.size();
         let compare = move || {
@@ -120,16 +124,16 @@ impl Sides {
     }
 }
 
-/// What differs in one file between two revisions.
+/// The difference of one file between two revisions.
 #[derive(Clone, Debug)]
 pub struct FileDiff {
-    /// Where it is at the second; of a deletion, at the first.
+    /// The path at the second revision; for a deletion, at the first.
     pub path: FilePath,
-    /// Where a renamed file was at the first.
+    /// The path of a renamed file at the first revision.
     pub old_path: Option<FilePath>,
-    /// What happened to it.
+    /// The kind of change.
     pub change_type: ChangeType,
-    /// The unified diff; `None` where a side is not text.
+    /// The unified diff; `None` if a side is not text.
     pub diff: Option<String>,
     /// Lines added.
     pub additions: i32,
@@ -137,10 +141,10 @@ pub struct FileDiff {
     pub deletions: i32,
 }
 
-/// A file at the first and at the second revision, where it was there.
+/// A file at the first and at the second revision, if it exists there.
 type Pair = (Option<File>, Option<File>);
 
-/// Two revisions of a project, to be compared.
+/// Two revisions of a project to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Between {
     /// The project.
@@ -149,15 +153,12 @@ pub struct Between {
     pub from: i32,
     /// The second.
     pub to: i32,
-    /// Whether the contents are compared too: without, there are neither diffs nor counts of lines.
+    /// Whether to compare contents; otherwise there are no diffs and line counts.
     pub with_contents: bool,
 }
 
-/// What differs in each of these, by path. Only files that changed in between are read. One whose
-/// contents are damaged is an error of its own, which leaves the others readable.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The differences for each of these, by path. Reads only files that changed in between. A file with damaged content is
+/// an error of its own, which leaves the others readable.
 pub async fn diffs(tx: &Tx, wanted: &[(Member<'_>, Between)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
     let side = |at: fn(&Between) -> i32| -> Vec<_> {
         let held = wanted.iter().map(|(project, between)| {
@@ -206,8 +207,18 @@ async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, content
     let side = |file: &Option<File>| {
         file.as_ref().and_then(|file| contents.get(&(between.project, file.hash?)).cloned()).transpose()
     };
-    let mut diffs = Vec::new();
-    for (old, new) in pairs {
+    fn passage((old, new): &Pair) -> Passage<'_> {
+        Passage { from: old.as_ref().map(|file| &file.path), to: new.as_ref().map(|file| &file.path) }
+    }
+    let mut pairs: Vec<Pair> = pairs.collect();
+    pairs.sort_by(|a, b| {
+        let (a, b) = (passage(a), passage(b));
+        (a.path(), a.to.is_some()).cmp(&(b.path(), b.to.is_some()))
+    });
+    let pairs = arranged(pairs, passage);
+    let meeting: Vec<bool> = meeting(pairs.iter().map(passage));
+    let mut diffs = Vec::with_capacity(pairs.len());
+    for ((old, new), meets_others) in pairs.into_iter().zip(meeting) {
         let sides = Sides {
             old: side(&old)?,
             new: side(&new)?,
@@ -215,18 +226,25 @@ async fn diff_pairs(pairs: impl Iterator<Item = Pair>, between: Between, content
             new_path: new.as_ref().map(|file| file.path.clone()),
             old_mode: old.map(|file| file.mode).unwrap_or_default(),
             new_mode: new.map(|file| file.mode).unwrap_or_default(),
+            meets_others,
         };
         diffs.extend(sides.file_diff(between.with_contents).await?);
     }
-    // A path can have two: what was there is gone, and something else is there.
-    diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
     Ok(diffs)
 }
 
-/// What edits of projects would do, as [`diffs`] shows what was done: with the contents or without.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// For each change of a set: whether another change takes the path that its file left, or leaves the path that it takes.
+fn meeting<'p>(passages: impl Iterator<Item = Passage<'p>> + Clone) -> Vec<bool> {
+    let left: HashSet<&FilePath> = passages.clone().filter_map(|passage| passage.left()).collect();
+    let reached: HashSet<&FilePath> = passages.clone().filter_map(|passage| passage.reached()).collect();
+    let meets = |passage: Passage<'_>| {
+        passage.left().is_some_and(|path| reached.contains(path))
+            || passage.reached().is_some_and(|path| left.contains(path))
+    };
+    passages.map(meets).collect()
+}
+
+/// The changes that edits would make, in the form of [`diffs`] and in the order of the edits, with or without contents.
 pub(super) async fn of_edits(tx: &Tx, wanted: &[(Member<'_>, Vec<Edit>, bool)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
     let mut hashes: HashSet<(Member<'_>, Hash)> = HashSet::new();
     for (project, edits, _) in wanted.iter().filter(|(.., with_contents)| *with_contents) {
@@ -242,7 +260,7 @@ pub(super) async fn of_edits(tx: &Tx, wanted: &[(Member<'_>, Vec<Edit>, bool)]) 
     Ok(all)
 }
 
-/// The file that an edit changes, where it is there.
+/// The file that an edit changes, if it is live.
 fn live(edit: &Edit) -> Option<&File> {
     edit.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted)
 }
@@ -254,8 +272,9 @@ async fn diff_edits(
     contents: &Contents,
 ) -> Result<Vec<FileDiff>> {
     let read = |hash: Option<Hash>| hash.and_then(|hash| contents.get(&(project, hash)).cloned()).transpose();
-    let mut diffs = Vec::new();
-    for edit in edits {
+    let meeting: Vec<bool> = meeting(edits.iter().map(|edit| edit.passage()));
+    let mut diffs = Vec::with_capacity(edits.len());
+    for (edit, meets_others) in edits.iter().zip(meeting) {
         let old = live(edit);
         let stays = edit.change_type != ChangeType::Delete;
         let old_hash = old.and_then(|file| file.hash);
@@ -270,15 +289,15 @@ async fn diff_edits(
             new_path: stays.then(|| edit.path.clone()),
             old_mode: old.map(|file| file.mode).unwrap_or_default(),
             new_mode: edit.mode_after(),
+            meets_others,
         };
         diffs.extend(sides.file_diff(with_contents).await?);
     }
-    diffs.sort_by(|a, b| (&a.path, order(a.change_type)).cmp(&(&b.path, order(b.change_type))));
     Ok(diffs)
 }
 
 impl Sides {
-    /// What differs, with the lines if `with_contents`; `None` where neither side is there.
+    /// The difference, with lines if `with_contents`; `None` if neither side exists.
     async fn file_diff(self, with_contents: bool) -> Result<Option<FileDiff>> {
         let (change_type, path) = match (self.old_path.clone(), self.new_path.clone()) {
             (None, Some(path)) => (ChangeType::Create, path),
@@ -310,17 +329,14 @@ pub struct BlameRange {
     pub version: FileSnapshot,
 }
 
-/// Versions of a file that [`blame`] looks at; the lines of older ones count as the oldest's that it looks at.
+/// Maximum number of versions that [`blame`] reads; older lines are attributed to the oldest of them.
 const BLAMED_VERSIONS: i32 = 1_000;
 
-/// Bytes of contents that [`blame`] holds at once.
+/// Maximum size of the contents that [`blame`] holds at once.
 const BLAMED_BYTES: usize = 32 * 1024 * 1024;
 
-/// Says of each line of these files, each up to a version, which version wrote it; nothing of a file that is not text. One with
-/// damaged contents is an error of its own. The contents are read together, a statement for every 32 MiB of them.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The version that wrote each line of these files, each up to a version; nothing for a file that is not text. A file
+/// with damaged content is an error of its own. Contents are read together, one statement per 32 MiB.
 pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<Result<Vec<BlameRange>>>> {
     let mut files: Vec<Vec<FileSnapshot>> = vec![Vec::new(); wanted.len()];
     for (place, version) in file_snapshot::versions_until(tx, wanted, BLAMED_VERSIONS).await? {
@@ -333,7 +349,7 @@ pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Ve
     let mut bytes = 0;
     for (file, versions) in files.iter().enumerate() {
         for (at, version) in versions.iter().enumerate() {
-            // A deletion has no lines, and what was there before is what comes back, or not.
+            // A deletion has no lines; whether the old lines return depends on the next version.
             if version.change_type == ChangeType::Delete {
                 continue;
             }
@@ -357,19 +373,19 @@ pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Ve
         .collect())
 }
 
-/// The place among versions of the one with a number.
+/// The index of the version with a number.
 fn place_of(versions: &[FileSnapshot], number: i32) -> Option<usize> {
     let first = versions.first()?.version;
     usize::try_from(number.checked_sub(first)?).ok().filter(|at| *at < versions.len())
 }
 
-/// The lines of a file as one of its versions has them.
+/// The lines of a file at one of its versions.
 #[derive(Default)]
 struct Lines {
     text: String,
-    /// Of each line, the place of the version that wrote it.
+    /// For each line, the index of the version that wrote it.
     writers: Vec<usize>,
-    /// The same of earlier versions that a later one brings back, by their numbers.
+    /// The same for earlier versions that a later one restores, by number.
     kept: HashMap<i32, Vec<usize>>,
 }
 
@@ -379,13 +395,13 @@ impl Lines {
         Self { kept, ..Self::default() }
     }
 
-    /// Goes on to the text of the version at a place. Lines that it brings back are those of an earlier version; of the others,
-    /// those that were there before keep their writers.
+    /// Advances to the text of the version at an index. Restored lines get the writers of the earlier version; other
+    /// lines that existed before keep theirs.
     fn go_on(&mut self, text: &str, version: &FileSnapshot, at: usize, earlier: Option<(i32, &str)>) {
         let mut writers = inherit(&self.writers, &self.text, text, at);
         let earlier = earlier.and_then(|(number, old)| Some((self.kept.get(&number)?, old)));
         if let Some((kept, old)) = earlier.filter(|(kept, _)| !kept.is_empty()) {
-            /// No place of a version.
+            /// Not an index of a version.
             const NOBODY: usize = usize::MAX;
             let restored = inherit(kept, old, text, NOBODY);
             for (writer, restored) in writers.iter_mut().zip(restored) {
@@ -402,18 +418,18 @@ impl Lines {
     }
 }
 
-/// One version of a file whose lines are followed.
+/// One version of a file to advance to.
 struct Step {
-    /// The place of the file.
+    /// The index of the file.
     file: usize,
-    /// The place of the version among the file's.
+    /// The index of the version in the file's list.
     at: usize,
     version: FileSnapshot,
-    /// Number and contents of the version that it brings back.
+    /// Number and content of the restored version.
     earlier: Option<(i32, Option<Hash>)>,
 }
 
-/// Goes on with the lines of files by versions of theirs.
+/// Advances the lines of files through their versions.
 async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Result<Vec<Result<Lines>>> {
     let mut hashes: HashSet<(ProjectId, Hash)> = HashSet::new();
     for Step { version, earlier, .. } in &steps {
@@ -438,7 +454,7 @@ async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Res
                     let earlier = earlier.as_ref().map(|(number, text)| (*number, text.as_ref()));
                     before.go_on(&text, &version, at, earlier);
                 }
-                // What is no text has no lines; the next text is new as a whole.
+                // Content that is not text has no lines; all lines of the next text are new.
                 _ => *before = Lines { kept: std::mem::take(&mut before.kept), ..Lines::default() },
             }
         }
@@ -447,7 +463,7 @@ async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Res
     heavy::run(bytes, follow).await
 }
 
-/// Joins lines that the same version wrote.
+/// Joins adjacent lines of the same version.
 fn ranges(writers: Vec<usize>, versions: &[FileSnapshot]) -> Vec<BlameRange> {
     let mut ranges: Vec<BlameRange> = Vec::new();
     let mut last = None;
@@ -464,7 +480,7 @@ fn ranges(writers: Vec<usize>, versions: &[FileSnapshot]) -> Vec<BlameRange> {
     ranges
 }
 
-/// The writers of the lines of `new`, of which those that `old` has too keep theirs.
+/// The writers of the lines of `new`. Lines that `old` has too keep theirs.
 fn inherit(writers: &[usize], old: &str, new: &str, writer: usize) -> Vec<usize> {
     let mut inherited = Vec::new();
     let mut kept = 0;

@@ -1,7 +1,8 @@
-//! How every write to files is done: what a mutation wants is a list of edits, and [`FileWrite::apply`] makes them one revision.
+//! Writes to files. A mutation makes a list of edits, and [`FileWrite::apply`] stores them as one revision.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -11,12 +12,12 @@ use super::write::{Noun, Rows, Write};
 use super::{Member, Tx, Writer, heavy, policy};
 use crate::model::clock;
 use crate::model::diff::{self, Stat};
-use crate::model::error::{Conflict, Error, Result};
+use crate::model::enums::{ChangeType, FileType};
+use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
 use crate::model::language::language_of;
 use crate::model::manifest::manifest;
-use crate::model::names::{ChangeType, FileType};
 use crate::model::path::FilePath;
 use crate::model::text::shown;
 use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
@@ -27,49 +28,51 @@ use crate::storage::file_write::FileChanges;
 use crate::storage::revision::Named;
 use crate::storage::snapshot::Follow;
 
-/// The conversation that a write names, in the words of its arguments.
+/// The session, message and description of a write.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// The session in which it is made.
     pub session_id: Option<SessionId>,
     /// The message for which it is made.
     pub message_id: Option<MessageId>,
-    /// Why, in the writer's words.
+    /// The writer's description of the change.
     pub change_description: Option<String>,
 }
 
 /// One change of one file.
 pub(super) struct Edit {
-    /// The file it changes, deleted or not; `None` for a new one.
+    /// The file to change, deleted or not; `None` for a new one.
     pub(super) head: Option<Head>,
     pub(super) change_type: ChangeType,
-    /// Where the file is afterwards (a deletion: where it was).
+    /// The path after the edit (for a deletion, before it).
     pub(super) path: FilePath,
     pub(super) file_type: FileType,
-    /// `None` keeps the file's, or guesses a new file's by its path.
+    /// `None` keeps the language, or guesses a new file's from its path.
     pub(super) language: Option<String>,
     pub(super) content: Content,
-    /// `None` keeps the mode that the file has; a new file is a plain one.
+    /// `None` keeps the mode; a new file is a plain one.
     pub(super) mode: Option<FileMode>,
-    /// The version of the same file whose lines come back.
+    /// The version of the same file whose lines are restored.
     pub(super) restores: Option<i32>,
+    /// The highest number of a version that another file had at the path to which this one comes.
+    pub(super) others: i32,
 }
 
 /// The contents of a file after an edit.
 #[derive(Clone)]
 pub(super) enum Content {
-    /// None: a folder, or a deletion.
+    /// None, for a folder or a deletion.
     None,
-    /// The same as before.
+    /// The present content.
     Same,
     /// These bytes.
     Bytes(Arc<Vec<u8>>, Hash),
-    /// Those of an earlier version.
+    /// The content of an earlier version.
     Blob(BlobRef),
 }
 
 impl Content {
-    /// The hash of the bytes, where they are given or stored.
+    /// The hash of the bytes, if they are given or stored.
     pub(super) fn hash(&self) -> Option<Hash> {
         match self {
             Self::Bytes(_, hash) => Some(*hash),
@@ -87,7 +90,7 @@ impl Content {
 impl Edit {
     pub(super) fn create(path: FilePath, file_type: FileType, language: Option<String>, content: Content) -> Self {
         let change_type = ChangeType::Create;
-        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None }
+        Self { head: None, change_type, path, file_type, language, content, mode: None, restores: None, others: 0 }
     }
 
     pub(super) fn update(head: Head, content: Content) -> Self {
@@ -104,7 +107,7 @@ impl Edit {
         Self { change_type: ChangeType::Delete, mode: Some(FileMode::File), ..Self::update(head, Content::None) }
     }
 
-    /// A deleted file that comes back as it was in an earlier version.
+    /// Restores a deleted file to an earlier state.
     pub(super) fn revive(deleted: Head, earlier: &Head) -> Self {
         let path = earlier.file.path.clone();
         let edit = Self { change_type: ChangeType::Create, ..Self::rename(deleted, path, Content::of(earlier)) };
@@ -113,17 +116,17 @@ impl Edit {
 }
 
 impl Edit {
-    /// The same, as what brings back an earlier version of the file.
+    /// Marks the edit as restoring an earlier version of the file.
     pub(super) fn restoring(self, earlier: &Head) -> Self {
         Self { mode: Some(earlier.file.mode), restores: Some(earlier.file.version), ..self }
     }
 
-    /// The same, with another mode where one is given.
+    /// Sets the mode, if one is given.
     pub(super) fn with_mode(self, mode: Option<FileMode>) -> Self {
         Self { mode: mode.or(self.mode), ..self }
     }
 
-    /// The mode that the file has after the edit.
+    /// The mode after the edit.
     pub(super) fn mode_after(&self) -> FileMode {
         let kept = || self.head.as_ref().filter(|head| !head.file.is_deleted).map(|head| head.file.mode);
         self.mode.or_else(kept).unwrap_or_default()
@@ -131,20 +134,20 @@ impl Edit {
 }
 
 impl Content {
-    /// What a version held.
+    /// The content of a version.
     pub(super) fn of(version: &Head) -> Self {
         version.blob.map_or(Self::None, Self::Blob)
     }
 }
 
-/// A write to the files of one project, under way.
+/// A running write to the files of one project.
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct FileWrite {
     pub(super) write: Write,
     pub(super) conversation: Option<Conversation>,
 }
 
-/// A change that was made, with the file as it is now.
+/// A change, with the file after it.
 #[derive(Clone, Debug)]
 pub struct Changed {
     /// The new version.
@@ -165,18 +168,18 @@ impl FileWrite {
         Ok(write)
     }
 
-    /// Says for which conversation the write is made.
+    /// Sets the session and message of the write.
     pub(super) fn in_conversation(&mut self, conversation: Option<Conversation>) {
         self.conversation = conversation;
         self.write.about.session = conversation.map(|conversation| conversation.session_id);
         self.write.about.message = conversation.and_then(|conversation| conversation.message_id);
     }
 
-    /// The live files around these paths, or all of them where that is as cheap or where the message's checkpoint needs
+    /// The live files around these paths; all live files if that is as cheap, or if the message's checkpoint needs
     /// them.
     pub(super) async fn heads(&self, paths: &[FilePath], all: bool) -> Result<Heads> {
         let Write { tx, locked, .. } = &self.write;
-        /// More names than this are found faster by reading all.
+        /// For more paths than this, reading all files is faster.
         const MANY: usize = 500;
         let names: usize = paths.iter().map(|path| 1 + path.ancestors().count()).sum();
         if all || names > MANY || self.follows_checkpoint() {
@@ -189,14 +192,13 @@ impl FileWrite {
         self.conversation.is_some_and(|conversation| conversation.snapshot_id.is_some())
     }
 
-    /// Makes the edits, in a fixed order. `heads` are the live files as they were; `field` is the argument to blame where the
-    /// edits do not fit what is there.
+    /// Makes the edits, in a fixed order. `heads` are the live files before; errors name the argument `field`.
     pub(super) async fn apply(&mut self, heads: &Heads, edits: Vec<Edit>, field: &'static str) -> Result<Vec<Changed>> {
         let gathered = Gathered::read(&self.write.tx, self.write.locked.id, heads, edits, field).await?;
         self.make(heads, gathered.prepare().await?)
     }
 
-    /// Makes edits that are prepared, given the same live files.
+    /// Makes prepared edits, given the same live files.
     pub(super) fn make(&mut self, heads: &Heads, prepared: Prepared) -> Result<Vec<Changed>> {
         let (changed, blobs) = self.change(prepared)?;
         let mut follow = None;
@@ -213,7 +215,7 @@ impl FileWrite {
         Ok(changed)
     }
 
-    /// The changes that edits make, with the contents that the project does not have yet.
+    /// The changes of edits, with the contents that the project does not have yet.
     fn change(&self, prepared: Prepared) -> Result<(Vec<Changed>, Vec<NewBlob>)> {
         let Write { locked, writer, about, .. } = &self.write;
         let project = locked.id;
@@ -224,13 +226,15 @@ impl FileWrite {
             let is_deleted = edit.change_type == ChangeType::Delete;
             let before = edit.head.as_ref().map(|head| &head.file);
             let mode = if is_file { edit.mode_after() } else { FileMode::File };
-            // What is made anew where something was deleted has nothing of it but its past.
+            // A file created at the path of a deleted one shares only its history.
             let keeps = |file: &File| file.path == edit.path && (!file.is_deleted || edit.restores.is_some());
             let language = edit
                 .language
                 .clone()
                 .or_else(|| before.filter(|file| keeps(file)).and_then(|file| file.language.clone()))
                 .or_else(|| is_file.then(|| language_of(&edit.path).map(str::to_owned)).flatten());
+            let version = before.map_or(0, |file| file.version) + 1;
+            let number = (before.map_or(0, File::number) + 1).max(edit.others + 1);
             let file = File {
                 id: before.map_or_else(|| FileId(clock::new_id()), |file| file.id),
                 project_id: project,
@@ -239,7 +243,8 @@ impl FileWrite {
                 language,
                 size_bytes: prepared.size,
                 mode,
-                version: before.map_or(0, |file| file.version) + 1,
+                version,
+                version_offset: number - version,
                 hash: prepared.hash,
                 is_deleted,
                 created_at: before.map_or(locked.at, |file| file.created_at),
@@ -250,8 +255,9 @@ impl FileWrite {
                 project_id: project,
                 file_id: file.id,
                 revision: locked.revision,
-                version: file.version,
-                follows: file.version - 1,
+                version,
+                version_offset: file.version_offset,
+                follows: version - 1,
                 path: edit.path,
                 change_type: edit.change_type,
                 additions: prepared.stat.additions,
@@ -280,16 +286,16 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Checks that the edits fit what is there, and reads what they need.
+    /// Checks that the edits fit the present files, and reads what they need.
     pub(super) async fn read(
         tx: &Tx,
         project: ProjectId,
         heads: &Heads,
-        mut edits: Vec<Edit>,
+        edits: Vec<Edit>,
         field: &'static str,
     ) -> Result<Self> {
-        edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
         check_tree(heads, &edits, field)?;
+        let mut edits = in_order(edits);
         continue_lineages(tx, project, &mut edits).await?;
         let (mut stored, mut hashes) = (Vec::new(), Vec::new());
         for edit in &edits {
@@ -306,8 +312,7 @@ impl Gathered {
         Ok(Self { project, edits, chains })
     }
 
-    /// Counts the lines that the edits add and remove, and encodes what is new. This takes processor time, which async threads do
-    /// not have to give.
+    /// Counts the lines that the edits add and remove, and encodes new contents. This is CPU-bound.
     pub(super) async fn prepare(self) -> Result<Prepared> {
         let Self { project, edits, chains } = self;
         let sent = edits.iter().map(|edit| match &edit.content {
@@ -319,27 +324,41 @@ impl Gathered {
     }
 }
 
-/// Lets what is made at the path of a deleted file be that file, as its next version: a path has one lineage.
+/// A file created at the path of a deleted file becomes the next version of that file: a path has one lineage. A file that takes
+/// the path of another file continues above its version numbers.
 async fn continue_lineages(tx: &Tx, project: ProjectId, edits: &mut [Edit]) -> Result<()> {
-    let made = |edit: &&mut Edit| edit.head.is_none() && edit.change_type == ChangeType::Create;
-    let paths: Vec<FilePath> = edits.iter_mut().filter(made).map(|edit| edit.path.clone()).collect();
+    let arrives = |edit: &&mut Edit| matches!(edit.change_type, ChangeType::Create | ChangeType::Rename);
+    let paths: Vec<FilePath> = edits.iter_mut().filter(arrives).map(|edit| edit.path.clone()).collect();
     if paths.is_empty() {
         return Ok(());
     }
-    let deleted = file::deleted_at(tx, project, &paths).await?.into_iter();
-    // The last one is the newest.
-    let mut deleted: HashMap<(FilePath, FileType), Head> =
-        deleted.map(|head| ((head.file.path.clone(), head.file.file_type), head)).collect();
-    for edit in edits.iter().filter_map(|edit| edit.head.as_ref()) {
-        deleted.retain(|_, head| head.file.id != edit.file.id);
+    let mut ever: HashMap<FilePath, Vec<Head>> = HashMap::new();
+    for (path, head) in file::ever_at(tx, project, &paths).await? {
+        ever.entry(path).or_default().push(head);
     }
-    for edit in edits.iter_mut().filter(made) {
-        edit.head = deleted.remove(&(edit.path.clone(), edit.file_type));
+    let mut taken: HashSet<FileId> = edits.iter().filter_map(|edit| Some(edit.head.as_ref()?.file.id)).collect();
+    for edit in edits.iter_mut().filter(arrives) {
+        let Some(ever) = ever.get(&edit.path) else { continue };
+        if edit.head.is_none() {
+            let goes_on = |head: &&Head| {
+                let file = &head.file;
+                file.is_deleted
+                    && file.path == edit.path
+                    && file.file_type == edit.file_type
+                    && !taken.contains(&file.id)
+            };
+            // The last one is the newest.
+            edit.head = ever.iter().rev().find(goes_on).cloned();
+            taken.extend(edit.head.as_ref().map(|head| head.file.id));
+        }
+        let own = edit.head.as_ref().map(|head| head.file.id);
+        let others = ever.iter().filter(|head| Some(head.file.id) != own);
+        edit.others = others.map(|head| head.file.number()).max().unwrap_or_default();
     }
     Ok(())
 }
 
-/// The conversation that a write names.
+/// The session and message that a write names.
 fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>> {
     if context.session_id.is_none() && context.message_id.is_none() {
         return Ok(None);
@@ -355,20 +374,99 @@ fn conversation(write: &Write, context: &Context) -> Result<Option<Conversation>
         return Err(Error::not_found("message in this session", "messageId"));
     }
     policy::may_write_in_session(found.author_id, write.writer.actor.user_id)?;
-    if !found.is_active {
-        return Err(super::chat::ended(if context.session_id.is_some() { "sessionId" } else { "messageId" }));
-    }
     Ok(Some(found))
 }
 
+/// From where to where a change takes a file; `None` for where it is not there.
+#[derive(Clone, Copy)]
+pub(super) struct Passage<'p> {
+    pub(super) from: Option<&'p FilePath>,
+    pub(super) to: Option<&'p FilePath>,
+}
+
+impl<'p> Passage<'p> {
+    /// The path of the change.
+    pub(super) fn path(&self) -> Option<&'p FilePath> {
+        self.to.or(self.from)
+    }
+
+    /// Where something was that is no longer there.
+    pub(super) fn left(&self) -> Option<&'p FilePath> {
+        self.from.filter(|_| self.from != self.to)
+    }
+
+    /// Where something is that was not there.
+    pub(super) fn reached(&self) -> Option<&'p FilePath> {
+        self.to.filter(|_| self.from != self.to)
+    }
+}
+
+impl Edit {
+    /// From where to where it takes its file.
+    pub(super) fn passage(&self) -> Passage<'_> {
+        let from = self.head.as_ref().map(|head| &head.file).filter(|file| !file.is_deleted).map(|file| &file.path);
+        Passage { from, to: (self.change_type != ChangeType::Delete).then_some(&self.path) }
+    }
+}
+
 /// The order of the changes within one revision.
-pub(super) fn order(change_type: ChangeType) -> u8 {
+fn order(change_type: ChangeType) -> u8 {
     match change_type {
         ChangeType::Delete => 0,
         ChangeType::Rename => 1,
         ChangeType::Update => 2,
         ChangeType::Create => 3,
     }
+}
+
+/// The edits of one revision in the order in which they are made.
+pub(super) fn in_order(mut edits: Vec<Edit>) -> Vec<Edit> {
+    edits.sort_by(|a, b| (order(a.change_type), &a.path).cmp(&(order(b.change_type), &b.path)));
+    arranged(edits, Edit::passage)
+}
+
+/// Changes in their order, but each after those that make room for it: what was at its new path, above it or below it leaves first, so
+/// that the diffs can be applied one after the other. In a circle the first comes first.
+pub(super) fn arranged<T>(changes: Vec<T>, passage: impl Fn(&T) -> Passage<'_>) -> Vec<T> {
+    let leavers: BTreeMap<&str, usize> =
+        changes.iter().enumerate().filter_map(|(at, change)| Some((passage(change).left()?.as_str(), at))).collect();
+    let makes_room = |change: &T| -> Vec<usize> {
+        let Some(to) = passage(change).reached() else { return Vec::new() };
+        let folder = format!("{}/", to.as_str());
+        let below = leavers
+            .range::<str, _>((Bound::Included(folder.as_str()), Bound::Unbounded))
+            .take_while(|(path, _)| path.starts_with(&folder));
+        let above = to.ancestors().filter_map(|folder| leavers.get(folder.as_str()).copied()).collect::<Vec<_>>();
+        leavers.get(to.as_str()).copied().into_iter().chain(above).chain(below.map(|(_, at)| *at)).collect()
+    };
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Waits,
+        Placed,
+    }
+    let (mut marks, mut places) = (vec![Mark::New; changes.len()], Vec::with_capacity(changes.len()));
+    for first in 0..changes.len() {
+        let mut stack = vec![first];
+        while let Some(at) = stack.last().copied() {
+            let (Some(mark), Some(change)) = (marks.get_mut(at), changes.get(at)) else { break };
+            match mark {
+                Mark::New => {
+                    *mark = Mark::Waits;
+                    let before = makes_room(change);
+                    stack.extend(before.into_iter().filter(|before| marks.get(*before) == Some(&Mark::New)));
+                }
+                Mark::Waits => {
+                    *mark = Mark::Placed;
+                    places.push(at);
+                    stack.pop();
+                }
+                Mark::Placed => drop(stack.pop()),
+            }
+        }
+    }
+    let mut changes: Vec<Option<T>> = changes.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|at| changes.get_mut(at)?.take()).collect()
 }
 
 /// Live files by their paths.
@@ -402,7 +500,7 @@ impl Heads {
         self.by_path.values().filter(|head| head.file.path.is_under(folder)).cloned().collect()
     }
 
-    /// Path and hash of every live file once these changes are made; `None` where not all are known.
+    /// Paths and hashes of all live files after these changes; `None` if not all are known.
     pub(super) fn after(&self, changed: &[Changed]) -> Option<Vec<(String, Hash)>> {
         if !self.complete {
             return None;
@@ -414,39 +512,54 @@ impl Heads {
     }
 }
 
-/// Checks that after the edits a path is one thing, and that nothing lies below a file.
+/// Checks that after the edits each path has one entry, and that nothing is below a file.
 pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> Result<()> {
-    let mut tree: HashMap<&FilePath, FileType> = HashMap::new();
-    for (path, head) in &heads.by_path {
-        tree.insert(path, head.file.file_type);
-    }
+    // What stays where it is, and what the edits bring there.
+    let (mut stays, mut comes): (BTreeMap<&FilePath, &File>, BTreeMap<&FilePath, FileType>) = Default::default();
+    stays.extend(heads.by_path.iter().map(|(path, head)| (path, &head.file)));
     for edit in edits {
         if let Some(head) = edit.head.as_ref().filter(|head| !head.file.is_deleted) {
-            tree.remove(&head.file.path);
+            stays.remove(&head.file.path);
         }
     }
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
-        if tree.insert(&edit.path, edit.file_type).is_some() {
+        let is_twice = comes.insert(&edit.path, edit.file_type).is_some();
+        if is_twice || stays.contains_key(&edit.path) {
             let message = format!("There is something at {:?} already.", edit.path.as_str());
-            return Err(taken(&edit.path, field, message));
+            return Err(taken(&edit.path, field, message, stays.get(&edit.path).copied()));
         }
     }
-    for (path, _) in tree.iter().filter(|(path, _)| path.as_str().contains('/')) {
+    let all = stays.keys().chain(comes.keys());
+    for path in all.filter(|path| path.as_str().contains('/')) {
         for folder in path.ancestors() {
-            if tree.get(&folder) == Some(&FileType::File) {
-                let message =
-                    format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
-                return Err(taken(&folder, field, message));
+            let (there, new) = (stays.get(&folder).copied(), comes.get(&folder));
+            if there.map(|file| file.file_type).or(new.copied()) != Some(FileType::File) {
+                continue;
             }
+            if there.is_none()
+                && let Some(below) = stays.get(*path)
+            {
+                let message = format!("A file cannot be at {:?}, since {:?} is there.", folder.as_str(), path.as_str());
+                return Err(taken(&folder, field, message, Some(below)));
+            }
+            let message = format!("{:?} is a file, so nothing can be below it: {:?}.", folder.as_str(), path.as_str());
+            return Err(taken(&folder, field, message, there));
         }
     }
     Ok(())
 }
 
-/// The conflict of an edit with what is at a path, or above it.
-fn taken(path: &FilePath, field: &'static str, message: String) -> Error {
+/// The conflict of an edit with an entry at a path, above it or below it.
+fn taken(path: &FilePath, field: &'static str, message: String, in_the_way: Option<&File>) -> Error {
     let paths = vec![path.as_str().to_owned()];
-    Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, ..Conflict::default() }))
+    let in_the_way = in_the_way.map(|file| FileConflict {
+        path: file.path.as_str().to_owned(),
+        current_version: Some(file.number()),
+        current_hash: file.hash.map(hex::encode),
+        merge: None,
+    });
+    let files = in_the_way.into_iter().collect();
+    Error::Conflict(Box::new(Conflict { message, field: Some(field), paths, files, ..Conflict::default() }))
 }
 
 /// Edits with everything that is to be written for them.
@@ -470,7 +583,7 @@ struct PreparedContent {
 }
 
 impl Edit {
-    /// The contents that the file has before the edit.
+    /// The content of the file before the edit.
     fn live_blob(&self) -> Option<BlobRef> {
         self.head.as_ref().filter(|head| !head.file.is_deleted).and_then(|head| head.blob)
     }
@@ -487,7 +600,7 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<P
                 PreparedContent { hash, size: file.map_or(0, |file| file.size_bytes), stat: Stat::default() }
             }
             changed => {
-                // What is damaged must not stand in the way of what comes after it.
+                // A damaged content must not block later versions.
                 let live = edit.live_blob();
                 let old = live.and_then(|blob| chains.decode_if_sound(blob.id));
                 let bytes = match changed {
@@ -498,7 +611,7 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<P
                 if let Some((bytes, hash)) = bytes.as_ref().filter(|(_, hash)| seen.insert(*hash)) {
                     match chains.find(project, hash) {
                         Some(id) => {
-                            // What cannot be read back is not acknowledged.
+                            // Check that the content can be read back before acknowledging it.
                             chains.decode(id)?;
                         }
                         None => {
@@ -510,7 +623,7 @@ fn prepare(edits: Vec<Edit>, mut chains: Chains, project: ProjectId) -> Result<P
                 }
                 let (bytes, hash) = bytes.unzip();
                 let size = to_i32(bytes.as_ref().map_or(0, |bytes| bytes.len()))?;
-                // Of what cannot be read nobody knows how many lines went.
+                // Old content is unreadable: line counts are unknown, store 0.
                 let is_known = live.is_some() == old.is_some();
                 let stat = if is_known { stat(old.as_deref(), bytes.as_deref()) } else { Stat::default() };
                 PreparedContent { hash, size, stat }
@@ -533,7 +646,7 @@ fn encode(bytes: &[u8], hash: Hash, base: Option<(BlobId, &[u8])>, chains: &Chai
     Ok(NewBlob { hash, size: to_i32(bytes.len())?, encoded, base, depth })
 }
 
-/// Lines added and removed; none where either side is not text.
+/// Lines added and removed; 0 if a side is not text.
 fn stat(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>) -> Stat {
     let text = |bytes: Option<&Vec<u8>>| bytes.map_or(Some(String::new()), |bytes| shown(bytes).map(Cow::into_owned));
     match (text(old), text(new)) {

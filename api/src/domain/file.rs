@@ -10,12 +10,12 @@ use super::edit::{Content, Edit, FileWrite, Heads};
 use super::project::Target;
 use super::write::Noun;
 use super::{Member, Tx, Writer, check_name, check_optional_text, heavy};
+use crate::model::enums::{EventKind, FileType};
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::file::{Entry, File, FileMode, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::limits::Limits;
 use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
-use crate::model::names::{EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
 use crate::storage::file::{self, Head};
@@ -23,8 +23,9 @@ pub use crate::storage::file::{
     by_ids, by_paths, children_count, children_page, count, entries, page, project_with_page,
 };
 pub use crate::storage::file_snapshot::{
-    changes_count, changes_of_messages, changes_of_revisions, changes_page, file_with_versions, joined_versions_count,
-    joined_versions_page, project_with_changes, versions_by_ids, versions_by_numbers, versions_page,
+    changes_count, changes_of_messages, changes_of_revisions, changes_page, coalesced_versions_count,
+    coalesced_versions_page, file_with_versions, project_with_changes, versions_by_ids, versions_by_numbers,
+    versions_page,
 };
 
 pub(super) const PROJECT: Noun = ("project", "projectId");
@@ -32,15 +33,12 @@ pub(super) const PROJECT: Noun = ("project", "projectId");
 /// Contents by the project that they are in and their hash.
 pub type Contents = HashMap<(ProjectId, Hash), Result<Arc<Vec<u8>>>>;
 
-/// The contents of the blobs with these hashes. One that does not have its hash is an error of its
-/// own, which leaves the others readable.
-///
-/// # Errors
-/// `Internal` where the database fails.
+/// The contents of the blobs with these hashes. A damaged content is an error of its own, which leaves the others
+/// readable.
 pub async fn contents(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Contents> {
     let mut chains = blob::by_hashes(tx, keys).await?;
     let keys: Vec<(ProjectId, Hash)> = keys.iter().map(|(member, hash)| (member.project(), *hash)).collect();
-    // Decoding takes processor time, which async threads do not have to give.
+    // Decoding is CPU-bound.
     heavy::run(chains.size(), move || {
         let mut contents = HashMap::with_capacity(keys.len());
         for key in keys {
@@ -53,16 +51,16 @@ pub async fn contents(tx: &Tx, keys: &[(Member<'_>, Hash)]) -> Result<Contents> 
     .await
 }
 
-/// What a write to one file or folder answers.
+/// Result of a write to a file or folder.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The file or folder.
     pub file: Entry,
-    /// Its change; `None` where nothing had to be written, and for a folder without versions of its own.
+    /// Its change; `None` if nothing was written, and for a folder without versions.
     pub change: Option<Changed>,
-    /// All changes: its own, and of what is below it.
+    /// All changes, including those below a folder.
     pub changes: Vec<Changed>,
-    /// The revision that was made, or the present one.
+    /// The new revision, or the present one if nothing changed.
     pub revision: i32,
 }
 
@@ -78,48 +76,48 @@ fn check_content(limits: &Limits, field: &str, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Checks a guard on a version.
+/// Checks a precondition on a version.
 fn check_version(entry: &Entry, expected: Option<i32>) -> Result<()> {
     match expected {
-        Some(expected) if expected != entry.version() => Err(Error::Conflict(Box::new(stale(entry, expected)))),
+        Some(expected) if expected != entry.number() => Err(Error::Conflict(Box::new(stale(entry, expected)))),
         _ => Ok(()),
     }
 }
 
 fn stale(entry: &Entry, expected: i32) -> Conflict {
     Conflict {
-        message: format!("{:?} is at version {}, not {expected}.", entry.path().as_str(), entry.version()),
+        message: format!("{:?} is at version {}, not {expected}.", entry.path().as_str(), entry.number()),
         field: Some("expectedVersion"),
-        current_version: Some(entry.version()),
+        current_version: Some(entry.number()),
         current_hash: entry.hash().map(hex::encode),
         ..Conflict::default()
     }
 }
 
-/// The conflict of a new place with what is there.
+/// The conflict of a new path with what is there.
 fn occupied(path: &FilePath, field: &'static str, by: Option<&Head>) -> Error {
     Error::Conflict(Box::new(Conflict {
         message: format!("There is something at {:?} already.", path.as_str()),
         field: Some(field),
-        current_version: Some(by.map_or(0, |head| head.file.version)),
+        current_version: Some(by.map_or(0, |head| head.file.number())),
         current_hash: by.and_then(|head| head.file.hash).map(hex::encode),
         paths: vec![path.as_str().to_owned()],
         ..Conflict::default()
     }))
 }
 
-/// What a stale write of one file is merged from.
+/// The inputs of the merge for a stale write of a file.
 pub(super) struct Sides {
-    /// What the writer saw.
+    /// The content that the writer saw.
     pub(super) seen: Option<BlobRef>,
-    /// What is there now.
+    /// The present content.
     pub(super) now: Option<BlobRef>,
-    /// What the writer sent.
+    /// The content that the writer sent.
     pub(super) sent: Arc<Vec<u8>>,
 }
 
-/// Brings together, for each of these, what a file held when the caller saw it, what it holds now, and what the caller
-/// sent; `None` where one is not there or not text, or where it would take too long.
+/// Merges, for each of these, the content that the caller saw, the present content, and the content that the caller
+/// sent; `None` if one is missing or not text, or if it would take too long.
 pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Result<Vec<Option<Merge>>> {
     let stored: Vec<BlobRef> = sides.iter().flat_map(|sides| [sides.seen, sides.now]).flatten().collect();
     let mut chains = blob::of_project(tx, project, &stored, &[]).await?;
@@ -140,7 +138,7 @@ pub(super) async fn merges(tx: &Tx, project: ProjectId, sides: Vec<Sides>) -> Re
 }
 
 impl FileWrite {
-    /// Makes an edit of one file, and answers for it.
+    /// Makes an edit of one file and returns its outcome.
     async fn edit(mut self, heads: &Heads, edit: Edit, field: &'static str) -> Result<Outcome> {
         let changes = self.apply(heads, vec![edit], field).await?;
         let change = changes.first().cloned().ok_or_else(|| Error::internal("a write made no change"))?;
@@ -149,8 +147,8 @@ impl FileWrite {
         self.write.commit(EventKind::FilesChanged, Outcome { file, change: Some(change), changes, revision }).await
     }
 
-    /// Makes the edits of a file, or of a folder with what is below it, and answers for that. `after` is what becomes of a
-    /// folder that has no row.
+    /// Makes the edits of a file, or of a folder with everything below it. `after` is the new state of a folder without
+    /// a row.
     async fn edit_tree(
         mut self,
         heads: &Heads,
@@ -172,7 +170,7 @@ impl FileWrite {
     }
 }
 
-/// The live file, or folder with a row, at a path, and what is below it; a folder may have nothing but that.
+/// The live file or folder at a path, and everything below it. A folder may have no row.
 fn tree(heads: &Heads, path: &FilePath) -> Result<(Entry, Vec<Head>)> {
     let below = heads.below(path);
     let mut tree = below.clone();
@@ -192,7 +190,7 @@ fn tree(heads: &Heads, path: &FilePath) -> Result<(Entry, Vec<Head>)> {
     }
 }
 
-/// A new file or folder.
+/// Arguments of a new file or folder.
 #[derive(Clone, Debug)]
 pub struct NewFile {
     /// Its project.
@@ -201,20 +199,19 @@ pub struct NewFile {
     pub path: FilePath,
     /// File or folder.
     pub file_type: FileType,
-    /// Its bytes; `None` for an empty file and for a folder.
+    /// The bytes; `None` for an empty file and for a folder.
     pub content: Option<Vec<u8>>,
-    /// What it is to a file system; a plain file where it is not given.
+    /// The file mode; `None` for a plain file.
     pub mode: Option<FileMode>,
-    /// Its language; guessed by its path where it is not given.
+    /// The language; `None` guesses it from the path.
     pub language: Option<String>,
 }
 
-/// Makes a file or a folder. A folder that is there because something is below it can be made too: then it stays when it is
-/// empty.
+/// Creates a file or a folder. A folder that only contains files can be created too: it is then kept when it is empty.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where there is something at the path, or a file above it; `BadInput` for a folder
-/// with contents; `PayloadTooLarge`.
+/// `NotFound`, `Forbidden`; `Conflict` if the path is taken or below a file; `BadInput` for a folder with content;
+/// `PayloadTooLarge`.
 pub async fn create(writer: Writer, new: NewFile, context: Context) -> Result<Outcome> {
     check_context(writer.limits(), &context)?;
     if let Some(language) = &new.language {
@@ -239,7 +236,7 @@ pub(super) fn check_mode(parent: &str, file_type: FileType, mode: Option<FileMod
     Ok(())
 }
 
-/// Checks the contents that a caller gave to a file or a folder.
+/// Checks the content that a caller passed for a file or a folder.
 pub(super) fn file_content(
     limits: &Limits,
     parent: &str,
@@ -257,21 +254,21 @@ pub(super) fn file_content(
     }
 }
 
-/// Names a live file, and what the caller saw of it.
+/// Identifies a live file, with an optional precondition.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// Its project.
     pub project_id: ProjectId,
     /// Where it is.
     pub path: FilePath,
-    /// The version that the caller saw; a guard.
+    /// The version that the caller has seen, as a precondition.
     pub expected_version: Option<i32>,
 }
 
-/// Replaces the contents of a file, its mode, or both. The same again writes nothing.
+/// Replaces the content of a file, its mode, or both. Writes nothing if nothing changes.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where the guard fails; `BadInput` for a folder; `PayloadTooLarge`.
+/// `NotFound`, `Forbidden`; `Conflict` if the precondition fails; `BadInput` for a folder; `PayloadTooLarge`.
 pub async fn update(
     writer: Writer,
     named: Named,
@@ -289,7 +286,7 @@ pub async fn update(
     let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned() else {
         return Err(Error::bad_input("path", "A folder has no contents."));
     };
-    if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.version) {
+    if let Some(expected) = named.expected_version.filter(|expected| *expected != head.file.number()) {
         let tx = &write.write.tx;
         let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
         let seen = seen.and_then(|seen| seen.blob);
@@ -310,11 +307,11 @@ pub async fn update(
     write.edit(&heads, Edit::update(head, content).with_mode(mode), "path").await
 }
 
-/// Moves a file, or a folder with all that is below it.
+/// Moves a file, or a folder with everything below it.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where the guard fails or something is at the new path, or a file above it; `BadInput`
-/// for what would move below itself, or a path that becomes too long.
+/// `NotFound`, `Forbidden`; `Conflict` if the precondition fails, or if the new path is taken or below a file;
+/// `BadInput` for a move below itself, or a path that becomes too long.
 pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: Context) -> Result<Outcome> {
     check_context(writer.limits(), &context)?;
     if new_path.is_under(&named.path) {
@@ -327,7 +324,7 @@ pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: C
     if new_path == named.path {
         return write.unchanged(entry).await;
     }
-    // What moves away makes room: "a/b" may become "a" where nothing else is in "a".
+    // The moved files leave room: "a/b" can become "a" if "a" contains nothing else.
     let stays = |head: &Head| head.file.path != named.path && !head.file.path.is_under(&named.path);
     let taken = heads.get(&new_path);
     if taken.is_some() || heads.below(&new_path).iter().any(stays) {
@@ -347,10 +344,10 @@ pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: C
     write.edit_tree(&heads, edits, after, "newPath").await
 }
 
-/// Deletes a file, or a folder with all that is below it. Its versions stay.
+/// Deletes a file, or a folder with everything below it. Its versions are kept.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where the guard fails.
+/// `NotFound`, `Forbidden`; `Conflict` if the precondition fails.
 pub async fn delete(writer: Writer, named: Named, context: Context) -> Result<Outcome> {
     check_context(writer.limits(), &context)?;
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
@@ -365,7 +362,7 @@ pub async fn delete(writer: Writer, named: Named, context: Context) -> Result<Ou
     write.edit_tree(&heads, going.into_iter().map(Edit::delete).collect(), after, "path").await
 }
 
-/// Names an earlier version of a file.
+/// Identifies an earlier version of a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Earlier {
     /// By its id.
@@ -374,11 +371,11 @@ pub enum Earlier {
     Version(i32),
 }
 
-/// Writes the contents of an earlier version as a new one; a deleted file comes back where it was.
+/// Writes the content of an earlier version as a new one; a deleted file is restored at its path.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where the guard fails or a deleted file's place is taken; `BadInput` for a version
-/// that is a deletion.
+/// `NotFound`, `Forbidden`; `Conflict` if the precondition fails or a deleted file's path is taken; `BadInput` for a
+/// version that is a deletion.
 pub async fn revert(
     writer: Writer,
     id: FileId,

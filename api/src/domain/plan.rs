@@ -1,25 +1,25 @@
-//! What going back would do: one plan, which a preview shows and a restore or an undo carries out.
+//! The plan of a restore or an undo, which a preview shows and the operation applies.
 //!
-//! A plan compares states (path, contents, mode, deleted or not) and never numbers of versions.
+//! A plan compares states (path, content, mode, deleted or not), never version numbers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::edit::{Content, Edit, Heads, check_tree};
 use super::{Member, Tx};
+use crate::model::enums::FileType;
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::event::UndoneFiles;
-use crate::model::file::{FileMode, Hash};
+use crate::model::file::{File, FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId, SessionId};
 use crate::model::merge::{MAX_STEPS, Merge, merge_contents};
-use crate::model::names::FileType;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef, Chains};
 use crate::storage::chat;
 use crate::storage::file::{self, ChangedAt, End, Head, Held};
 use crate::storage::undo::{self, Made};
 
-/// A file as it is to be.
+/// The target state of a file.
 #[derive(Clone)]
 pub(super) struct Wanted {
     path: FilePath,
@@ -27,7 +27,7 @@ pub(super) struct Wanted {
     mode: FileMode,
     hash: Option<Hash>,
     content: Content,
-    /// The version of the same file whose lines come back.
+    /// The version of the same file whose lines are restored.
     restores: Option<i32>,
 }
 
@@ -56,22 +56,22 @@ fn same(one: Option<&Wanted>, other: Option<&Wanted>) -> bool {
     }
 }
 
-/// What becomes of one file.
+/// The change of one file.
 struct Step {
-    /// The file; `None` for one that is new.
+    /// The file; `None` for a new one.
     file: Option<FileId>,
-    /// The live file as it is.
+    /// The present state, if the file is live.
     now: Option<Head>,
-    /// The file as it is to be.
+    /// The target state.
     to: Option<Wanted>,
 }
 
-/// To which part of a project going back is limited.
+/// Restricts a restore to a part of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// To these files and folders.
     pub paths: Option<Vec<FilePath>>,
-    /// To what this session wrote.
+    /// To the writes of this session.
     pub session: Option<SessionId>,
 }
 
@@ -82,12 +82,12 @@ impl Limit {
     }
 }
 
-/// The edits that lead from the files at one revision to those at another, as far as they are within the limit. Only files that
-/// differ are looked at.
+/// The edits that lead from the files at one revision to those at another, within the limit. Examines only files that
+/// differ.
 ///
 /// # Errors
-/// `BadInput` for a path at which nothing ever was; `NotFound` for a session of another project; `Conflict` if what is within
-/// the limit does not fit what stays.
+/// `BadInput` for a path that never existed; `NotFound` for a session of another project; `Conflict` if the result does
+/// not fit the files outside the limit.
 pub(super) async fn going_back(
     tx: &Tx,
     project: Member<'_>,
@@ -118,8 +118,8 @@ pub(super) async fn going_back(
     Ok(edits)
 }
 
-/// What [`going_back`] would answer without a limit for each of these projects, from one revision to another. Deleted files that
-/// come back are shown as new ones.
+/// The result of [`going_back`] without a limit for each of these projects, between two revisions. Restored deleted
+/// files are shown as new ones.
 pub(super) async fn previews(tx: &Tx, wanted: &[(Member<'_>, (i32, i32))]) -> Result<Vec<Vec<Edit>>> {
     let steps = between_each(tx, wanted).await?;
     Ok(steps.into_iter().map(|steps| edits_of(steps, HashMap::new())).collect())
@@ -154,7 +154,7 @@ async fn between_each(tx: &Tx, wanted: &[(Member<'_>, (i32, i32))]) -> Result<Ve
     Ok(steps.into_iter().map(|steps| steps.into_values().collect()).collect())
 }
 
-/// Refuses paths at which nothing ever was: they are misspelt.
+/// Refuses paths that never existed, since they are misspelt.
 async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[Step], heads: &Heads) -> Result<()> {
     let targets = steps.iter().filter_map(|step| step.to.as_ref().map(|to| &to.path));
     let known: Vec<&FilePath> = heads.by_path.keys().chain(targets).collect();
@@ -168,7 +168,7 @@ async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[
     Ok(())
 }
 
-/// The same steps as far as they write at these paths and below them. What is elsewhere stays as it is.
+/// Restricts steps to writes at these paths and below them. Everything else is unchanged.
 fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
     let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
     let (mut kept, mut copies) = (Vec::new(), Vec::new());
@@ -178,15 +178,15 @@ fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
         match (goes, comes) {
             (false, false) => {}
             (true, true) => kept.push(step),
-            // It moved away to where nothing is written, or was not there.
+            // It was moved out of the paths, or did not exist.
             (true, false) => kept.push(Step { to: None, ..step }),
             (false, true) if step.now.is_none() => kept.push(step),
-            // It is elsewhere now, and stays there: what was here is another file.
+            // It is now outside the paths and stays there: create another file here.
             (false, true) => copies.extend(step.to),
         }
     }
     for copy in copies {
-        // A file that is here now takes what was here.
+        // A file that is at the path now gets the old content.
         let here = kept.iter_mut().find(|step| {
             let now = step.now.as_ref().map(|now| &now.file);
             step.to.is_none() && now.is_some_and(|now| now.path == copy.path && now.file_type == copy.file_type)
@@ -200,7 +200,7 @@ fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
     kept
 }
 
-/// The edits that carry steps out. Deleted files that come back are read.
+/// The edits for steps. Reads the deleted files that are restored.
 async fn edits(tx: &Tx, project: ProjectId, steps: Vec<Step>) -> Result<Vec<Edit>> {
     let back = |step: &Step| step.file.filter(|_| step.now.is_none() && step.to.is_some());
     let deleted: Vec<FileId> = steps.iter().filter_map(back).collect();
@@ -212,7 +212,7 @@ async fn edits(tx: &Tx, project: ProjectId, steps: Vec<Step>) -> Result<Vec<Edit
     Ok(edits_of(steps, deleted))
 }
 
-/// The edits, given the deleted files that come back.
+/// The edits, given the deleted files to restore.
 fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, Head>) -> Vec<Edit> {
     let mut edits = Vec::new();
     for Step { file, now, to } in steps {
@@ -237,19 +237,18 @@ fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, Head>) -> Vec<Edit> {
     edits
 }
 
-/// What takes back changes of files.
+/// The inverse of changes of files.
 #[derive(Default)]
 pub(super) struct Inverse {
     pub(super) edits: Vec<Edit>,
-    /// The changes, by revision and file. One that was gone already is none of them.
+    /// The changes, by revision and file, without those that had no effect any more.
     pub(super) changes: Vec<(i32, FileId)>,
 }
 
-/// What takes back, newest first, what revisions did to files, and keeps what was done to them since. Changes that are `undone`
-/// already are left out.
+/// Undoes, newest first, the changes of files by revisions, and keeps later changes. Leaves out changes in `undone`.
 ///
 /// # Errors
-/// `Conflict` of the argument `field` if that is not possible: it names the files, with what comes of a merge.
+/// `Conflict` of the argument `field` if that is impossible, with the files and a merge.
 pub(super) async fn taking_back(
     tx: &Tx,
     project: Member<'_>,
@@ -262,7 +261,7 @@ pub(super) async fn taking_back(
     Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes })
 }
 
-/// Steps that take back changes.
+/// Steps that undo changes.
 #[derive(Default)]
 struct Taken {
     steps: Vec<Step>,
@@ -316,11 +315,11 @@ fn overlap(files: Vec<FileConflict>, revisions: &[i32], field: &'static str) -> 
     }))
 }
 
-/// Files while changes of them are taken back.
+/// Files during an undo.
 struct TakingBack {
-    /// The live files as they are.
+    /// The live files.
     now: HashMap<FileId, Head>,
-    /// What has become of each file.
+    /// The target state of each file.
     to: BTreeMap<FileId, Option<Wanted>>,
     conflicts: BTreeMap<FileId, (String, Option<Merge>)>,
     changes: Vec<(i32, FileId)>,
@@ -361,7 +360,7 @@ impl TakingBack {
             .map(|(id, (path, merge))| {
                 let live = now.get(&id).filter(|head| !head.file.is_deleted).map(|head| &head.file);
                 let current_hash = live.and_then(|file| file.hash).map(hex::encode);
-                FileConflict { path, current_version: live.map(|file| file.version), current_hash, merge }
+                FileConflict { path, current_version: live.map(File::number), current_hash, merge }
             })
             .collect();
         conflicts.sort_by(|a, b| a.path.cmp(&b.path));
@@ -372,14 +371,14 @@ impl TakingBack {
         (Taken { steps: steps.collect(), changes }, conflicts)
     }
 
-    /// What a file is once a change of it is taken back and what came later is kept.
+    /// The state of a file after undoing a change of it and keeping later ones.
     fn merge(
         &mut self,
         before: Option<Wanted>,
         after: Option<Wanted>,
         now: Option<Wanted>,
     ) -> std::result::Result<Wanted, Option<Merge>> {
-        // What the change made, or deleted, is another file by now, or is gone.
+        // The file of the change was replaced or deleted since.
         let (Some(before), Some(after), Some(now)) = (before, after, now) else { return Err(None) };
         let path = three_way(&after.path, &now.path, &before.path).cloned().ok_or(None)?;
         let mode = three_way(&after.mode, &now.mode, &before.mode).copied().ok_or(None)?;
@@ -414,7 +413,7 @@ impl TakingBack {
     }
 }
 
-/// Of two changes of one value, the one that was made; `None` if they differ.
+/// The changed value of two; `None` if both changed differently.
 fn three_way<'v, T: PartialEq>(base: &T, one: &'v T, other: &'v T) -> Option<&'v T> {
     match (one == base, other == base) {
         (true, _) => Some(other),

@@ -1,9 +1,9 @@
 //! Permissions of a project's members, as in the table of ARCHITECTURE.md (a test compares them). The storage hides
 //! projects from everyone else.
 
+use crate::model::enums::ProjectRole;
 use crate::model::error::{Error, Result};
 use crate::model::ids::UserId;
-use crate::model::names::ProjectRole;
 
 fn only(allowed: bool, or_else: &str) -> Result<()> {
     if allowed { Ok(()) } else { Err(Error::Forbidden(or_else.to_owned())) }

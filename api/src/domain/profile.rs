@@ -17,21 +17,21 @@ use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChan
 use crate::storage::profile;
 pub use crate::storage::profile::{by_ids, preferences};
 
-/// Remembered users; more than a server has at once, and then it forgets them all, which costs a statement each.
+/// Maximum number of remembered users. When it is exceeded all are forgotten, which costs a statement each.
 const SEEN_USERS: usize = 100_000;
 
-/// How long an answer waits at most for the profile of a user whom this server has not seen yet.
+/// Longest time that a response waits for the profile of a user whom this server has not seen yet.
 const MEETING_TIME: Duration = Duration::from_millis(500);
 
-/// How long after a profile could not be made the next attempt is made.
+/// Pause after a failed attempt to create a profile.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Users whose profile is there and says what their token says, or is under way, as far as this server knows. Nothing relies on it: what writes a profile's user
-/// makes the profile itself, and what reads one does without.
+/// Users whose profile exists and matches their token, or is being written, as far as this server knows. Nothing relies
+/// on it: writes that refer to the profile create it themselves, and reads work without it.
 #[derive(Default)]
 pub struct Met(Mutex<Known>);
 
-/// What a user's newest token that this server has seen says of them.
+/// The claims of the newest token of a user that this server has seen.
 #[derive(Clone, Copy)]
 struct Said {
     hash: u64,
@@ -57,7 +57,7 @@ impl Met {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody is to be met now: for the first time, or by a token that says something else and is not older.
+    /// Whether to update a profile: for the first token of a user, or for a different one that is not older.
     fn begin(&self, actor: &Actor) -> bool {
         let said = Said::by(&actor.claims);
         let mut known = self.lock();
@@ -75,14 +75,14 @@ impl Met {
         true
     }
 
-    /// Somebody's profile turned out not to be there.
+    /// The profile of a user turned out to be missing.
     fn forget(&self, user: UserId) {
         self.lock().users.remove(&user);
     }
 }
 
-/// Makes the profile of a user whom this server has not seen yet, so that others find them from now on, and lets it follow their
-/// token. Beside what they have asked for, which does without: it waits for a moment only, and not for a database that cannot be written to.
+/// Creates the profile of a user whom this server has not seen yet, or updates it from the token. Runs in parallel with
+/// the request, which does not need it: the request waits only briefly, and not for a read-only database.
 pub async fn meet(services: &Arc<Services>, actor: &Actor) {
     if !services.met.begin(actor) {
         return;
@@ -104,9 +104,9 @@ pub async fn meet(services: &Arc<Services>, actor: &Actor) {
     let _ = timeout(MEETING_TIME, meeting).await;
 }
 
-/// The profile of the actor, of whom the database has none: what their token says.
+/// The profile of an actor without one in the database: the token's claims.
 pub fn of_claims(services: &Services, actor: &Actor) -> Profile {
-    // They are met again by their next request.
+    // The next request creates the profile again.
     services.met.forget(actor.user_id);
     let now = clock::now();
     Profile {
@@ -119,7 +119,7 @@ pub fn of_claims(services: &Services, actor: &Actor) -> Profile {
     }
 }
 
-/// Changes the actor's own profile.
+/// Changes the actor's profile.
 ///
 /// # Errors
 /// `BadInput` for an empty name, `PayloadTooLarge` for a text over the limit.
@@ -137,7 +137,7 @@ pub async fn update(writer: Writer, changes: ProfileChanges) -> Result<Profile> 
     Ok(profile)
 }
 
-/// Changes the actor's own preferences.
+/// Changes the actor's preferences.
 ///
 /// # Errors
 /// `BadInput` for an empty theme, `PayloadTooLarge` for a value over the limit.

@@ -3,9 +3,9 @@
 use super::write::project_is_deleted;
 use super::{Tx, Writer, check_json, check_name, check_optional_text, check_text, policy};
 use crate::model::clock;
+use crate::model::enums::{EventKind, ProjectStatus};
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
-use crate::model::names::{EventKind, ProjectStatus};
 use crate::model::project::{NewProject, Project, ProjectChanges};
 use crate::storage::project;
 pub use crate::storage::project::{activity_summary, by_ids, count, page, stats};

@@ -1,26 +1,26 @@
-//! Snapshots of a project, and going back to a revision.
+//! Snapshots of a project, and restoring a revision.
 
 use super::compare::{self, FileDiff};
-use super::edit::{Changed, Context, Edit, FileWrite, Heads};
+use super::edit::{Changed, Context, Edit, FileWrite, Heads, in_order};
 use super::file::PROJECT;
 pub use super::plan::Limit;
 use super::project::Target;
 use super::write::{Noun, Write};
 use super::{Member, Tx, Writer, access, check_name, check_optional_text, plan, policy};
 use crate::model::clock;
+use crate::model::enums::EventKind;
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{ProjectId, ProjectSnapshotId, SessionId};
 use crate::model::manifest::manifest;
-use crate::model::names::EventKind;
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges};
 use crate::storage::file;
 pub use crate::storage::snapshot::{by_ids, by_revisions, count, page, project_with_page};
-use crate::storage::{chat, snapshot};
+use crate::storage::{chat, event, snapshot};
 
-/// A snapshot that a caller asks for.
+/// Arguments of a new snapshot.
 #[derive(Clone, Debug)]
 pub struct NewSnapshot {
     /// The project.
@@ -81,11 +81,11 @@ async fn read_back(tx: &Tx, id: ProjectSnapshotId) -> Result<ProjectSnapshot> {
     by_ids(tx, &[id]).await?.into_iter().next().ok_or_else(|| Error::not_found(SNAPSHOT.0, SNAPSHOT.1))
 }
 
-/// What mutations call a snapshot, and the argument that names it.
+/// The name of a snapshot in errors, and the argument with its id.
 const SNAPSHOT: Noun = ("snapshot", "snapshotId");
 
-/// Changes the name or the description of a snapshot. Without its name, the snapshot of a checkpoint has its first one again.
-/// Returns the revision as well.
+/// Changes the name or the description of a snapshot. Without a name, a checkpoint's snapshot gets its automatic name
+/// again. Also returns the revision.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`; `BadInput` for an empty name; `PayloadTooLarge`.
@@ -108,7 +108,7 @@ pub async fn update(writer: Writer, id: ProjectSnapshotId, changes: SnapshotChan
     closed.commit((after, revision)).await
 }
 
-/// Deletes a snapshot. The revision that it names stays, and what was written for a checkpoint's message still belongs to it.
+/// Deletes a snapshot. Its revision is kept, and the files of a checkpoint's message still belong to the message.
 ///
 /// # Errors
 /// `NotFound`, `Forbidden`.
@@ -122,7 +122,7 @@ pub async fn delete(writer: Writer, id: ProjectSnapshotId) -> Result<Project> {
     closed.commit(project).await
 }
 
-/// What a caller goes back to.
+/// The target of a restore.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     /// A snapshot.
@@ -131,67 +131,66 @@ pub enum Goal {
     Revision(ProjectId, i32),
 }
 
-/// What goes back.
+/// The parts to restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The files.
     Files,
-    /// A session: its later messages are folded away.
+    /// A session: its later messages are hidden.
     Conversation,
     /// Both.
     Both,
 }
 
-/// How to go back.
+/// Arguments of a restore.
 #[derive(Clone, Debug)]
 pub struct Restore {
-    /// To what.
+    /// The target.
     pub goal: Goal,
-    /// What of the project.
+    /// The parts to restore.
     pub scope: Scope,
-    /// Only what is written at these paths and below them; everywhere without any.
+    /// Restricts writes to these paths and below them; `None` for all paths.
     pub paths: Option<Vec<FilePath>>,
-    /// The session whose conversation goes back, a checkpoint's own without one; if only files go back, the session that wrote
-    /// what does.
+    /// The session whose conversation is restored; by default the checkpoint's own. If only files are restored,
+    /// restricts them to the session's writes.
     pub session_id: Option<SessionId>,
-    /// The revision that the caller saw; a guard.
+    /// The revision that the caller has seen, as a precondition.
     pub expected_revision: Option<i32>,
 }
 
-/// What going back, or an undo, did.
+/// Result of a restore or an undo.
 #[derive(Clone, Debug)]
 pub struct Restored {
     /// The project.
     pub project: Project,
-    /// The state before; an undo needs none.
+    /// The snapshot of the state before; `None` for an undo.
     pub backup: Option<ProjectSnapshot>,
     /// What changed.
     pub changes: Vec<Changed>,
-    /// Files now, folders not counted.
+    /// Number of files after it, without folders.
     pub file_count: i32,
-    /// The manifest of the files now.
+    /// The manifest of the files after it.
     pub manifest: Hash,
-    /// Messages that were folded away.
+    /// Number of messages that were hidden.
     pub folded: u64,
-    /// Messages that are listed again.
+    /// Number of messages that are shown again.
     pub unfolded: u64,
-    /// The revision that was made.
+    /// The new revision.
     pub revision: i32,
 }
 
-/// Makes a project's files equal to those of an earlier moment, in one revision, after naming the state before. Files that
-/// are as they were get no new version.
+/// Makes a project's files equal to those of an earlier moment, in one revision, after naming the state before.
+/// Unchanged files get no new version.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `BadInput` for a revision that is not there yet, and for a conversation without a session;
-/// `Conflict` where the guard fails, or where the chosen paths do not fit what is beside them.
+/// `NotFound`, `Forbidden`; `BadInput` for a revision that does not exist yet, and for a conversation without a
+/// session; `Conflict` if the precondition fails, or if the chosen paths do not fit the other files.
 pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     let (target, noun) = match restore.goal {
         Goal::Snapshot(id) => (Target::Snapshot(id), SNAPSHOT),
         Goal::Revision(project, _) => (Target::Project(project), PROJECT),
     };
     let mut write = FileWrite::begin(&writer, target, noun, Context::default()).await?;
-    write.write.check_expected(restore.expected_revision)?;
     let (at, snapshot) = match restore.goal {
         Goal::Snapshot(id) => {
             let snapshot = read_back(&write.write.tx, id).await?;
@@ -202,6 +201,9 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     let present = write.write.present_revision();
     if !(1..=present).contains(&at) {
         return Err(Error::bad_input("revision", format!("The project has revisions 1 to {present}.")));
+    }
+    if let Some(expected) = restore.expected_revision {
+        check_seen(&write.write, &restore, snapshot.as_ref(), expected).await?;
     }
     let folded = match restore.scope {
         Scope::Files => 0,
@@ -220,7 +222,7 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         return nothing_to_do(write.write, snapshot, &before).await;
     }
     let backup = add(&write.write, present, &before, Some("Pre-restore backup".to_owned()), None).await?;
-    // All of it fits together, as it did then: only a choice of paths can meet what stays.
+    // The complete state is consistent, as it was then; only a choice of paths can conflict with other files.
     let changes = write.apply(&heads, edits, "paths").await?;
     let after = Files::of(&heads, &changes);
     let whole = limit == Limit::default() && restore.scope != Scope::Conversation;
@@ -241,14 +243,35 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     closed.commit(restored).await
 }
 
+/// Checks the guard that nothing has changed since a revision of what goes back: files, and the session's messages.
+async fn check_seen(write: &Write, restore: &Restore, goal: Option<&ProjectSnapshot>, expected: i32) -> Result<()> {
+    const OF_CONVERSATIONS: &[EventKind] = &[EventKind::MessageAdded, EventKind::ProjectRestored];
+    let (tx, project) = (&write.tx, write.locked.id);
+    let mut holds = (0..write.present_revision()).contains(&expected);
+    if holds && restore.scope != Scope::Conversation {
+        holds = !file::has_changed_after(tx, project, expected).await?;
+    }
+    if holds && restore.scope != Scope::Files {
+        let session = restore.session_of(goal);
+        let member = access::required(tx, project).await?;
+        holds = !event::has_after(tx, member, expected, OF_CONVERSATIONS, session).await?;
+    }
+    if holds { Ok(()) } else { write.check_expected(Some(expected)) }
+}
+
 impl Restore {
-    /// To what the files' part is limited: a session is one whose conversation goes back, unless only files do.
+    /// The session whose conversation is restored.
+    fn session_of(&self, goal: Option<&ProjectSnapshot>) -> Option<SessionId> {
+        self.session_id.or_else(|| goal.and_then(|snapshot| snapshot.session_id))
+    }
+
+    /// The restriction of the files' part: a session restricts the files only if only files are restored.
     fn limit(&self) -> Limit {
         Limit { paths: self.paths.clone(), session: self.session_id.filter(|_| self.scope == Scope::Files) }
     }
 }
 
-/// Ends a restore that has nothing to do without a trace. The state before is the present one, under a snapshot that nobody keeps.
+/// Ends a restore without changes. The returned backup describes the present state but is not stored.
 async fn nothing_to_do(write: Write, goal: Option<ProjectSnapshot>, files: &[(String, Hash)]) -> Result<Restored> {
     let present = write.present_revision();
     let (file_count, manifest) = (i32::try_from(files.len()).unwrap_or(i32::MAX), manifest_of(files));
@@ -273,25 +296,23 @@ async fn nothing_to_do(write: Write, goal: Option<ProjectSnapshot>, files: &[(St
     write.unchanged(unchanged).await
 }
 
-/// What going back to a revision would do to the files of a project as it is at another.
+/// A preview of restoring a revision of a project from another one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Preview {
     /// The project.
     pub project: ProjectId,
-    /// The revision from which it would go back.
+    /// The revision to start from.
     pub from: i32,
-    /// The revision to which it would.
+    /// The revision to restore.
     pub to: i32,
-    /// To what it is limited.
+    /// The restriction.
     pub limit: Limit,
-    /// Whether the contents are compared too.
+    /// Whether to compare contents.
     pub with_contents: bool,
 }
 
-/// What [`restore`] would change in each of these, by the same plan. One that cannot be carried out is an error of its own.
-///
-/// # Errors
-/// `Internal` if the database fails.
+/// The changes that [`restore`] would make in each of these, by the same plan. An impossible one is an error of its
+/// own.
 pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<Result<Vec<FileDiff>>>> {
     let mut plans: Vec<Result<Vec<Edit>>> = Vec::with_capacity(wanted.len());
     let whole: Vec<_> = wanted.iter().filter(|(_, preview)| preview.limit.is_none()).collect();
@@ -305,7 +326,7 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
     }
     let (mut edits, mut refused) = (Vec::new(), Vec::new());
     for (plan, (member, preview)) in plans.into_iter().zip(wanted) {
-        let (plan, error) = plan.map_or_else(|error| (Vec::new(), Some(error)), |plan| (plan, None));
+        let (plan, error) = plan.map_or_else(|error| (Vec::new(), Some(error)), |plan| (in_order(plan), None));
         edits.push((*member, plan, preview.with_contents));
         refused.push(error);
     }
@@ -313,23 +334,23 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
     Ok(diffs.map(|(diffs, refused)| refused.map_or(diffs, Err)).collect())
 }
 
-/// Folds away what came after a moment in the conversation that goes back. Answers how many messages that are.
+/// Hides the messages after a moment in the restored conversation. Returns their number.
 async fn fold(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
     let Write { tx, locked, writer, .. } = &write.write;
-    let session = restore.session_id.or_else(|| snapshot.and_then(|snapshot| snapshot.session_id));
+    let session = restore.session_of(snapshot);
     let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
     let session = session.ok_or_else(missing)?;
     let found = chat::conversation(tx, locked.id, Some(session), None).await?;
     let found = found.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;
     policy::may_write_in_session(found.author_id, writer.actor.user_id)?;
-    // A checkpoint's files come after its message, and may come after later messages.
+    // A checkpoint's files come after its message, and possibly after later messages.
     let after = snapshot.map_or(at, |snapshot| snapshot.created_revision.min(at));
     let folded = chat::fold(tx, locked.id, session, after, locked.revision).await?;
     write.in_conversation(Some(found));
     Ok(folded)
 }
 
-/// How many files there are once some have changed, and their manifest.
+/// The number of files after changes, and their manifest.
 pub(super) struct Files {
     pub(super) count: i32,
     pub(super) manifest: Hash,

@@ -8,11 +8,11 @@ use super::{Tx, Writer, check_json, check_name, check_text, policy};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
 use crate::model::clock;
+use crate::model::enums::ProjectStatus;
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::event::Change;
 use crate::model::ids::{MessageId, ProjectId};
 use crate::model::json::Json;
-use crate::model::names::ProjectStatus;
 use crate::model::streaming_message::{Finish, NewChunk, NewStreamingMessage, Progress, StreamingMessage};
 pub use crate::storage::streaming_message::{by_ids, of_sessions, texts};
 use crate::storage::{chat as messages, streaming_message as storage};
@@ -28,8 +28,8 @@ fn publish(writer: &Writer, project: ProjectId) {
 /// key.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the session's author; `Conflict` if the session has ended, the project
-/// is deleted, or there are too many streaming messages; `PayloadTooLarge` for a value over the limit.
+/// `NotFound`; `Forbidden` unless the actor is the session's author; `Conflict` if the project is deleted or
+/// there are too many streaming messages; `PayloadTooLarge` for a value over the limit.
 pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress> {
     let limits = writer.limits();
     check_json(limits, "contextData", new.context_data.as_ref())?;
@@ -45,9 +45,6 @@ pub async fn start(writer: Writer, new: NewStreamingMessage) -> Result<Progress>
     }
     if place.status == ProjectStatus::Deleted {
         return Err(project_is_deleted("sessionId"));
-    }
-    if !place.is_active {
-        return Err(chat::ended("sessionId"));
     }
     let most = limits.max_streaming_messages;
     if usize::try_from(place.streaming).is_ok_and(|streaming| streaming >= most) {
@@ -113,7 +110,7 @@ fn length_of(text: &str) -> i32 {
 ///
 /// # Errors
 /// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if the text differs from the existing text or
-/// starts after its end, or if the message is finished, its session has ended or its project is deleted; `BadInput` for
+/// starts after its end, or if the message is finished or its project is deleted; `BadInput` for
 /// an impossible offset; `PayloadTooLarge` over a limit.
 pub async fn append(writer: Writer, chunk: NewChunk) -> Result<Progress> {
     let limits = writer.limits();
@@ -164,9 +161,6 @@ async fn repeated(tx: &Tx, chunk: &NewChunk, author: &Actor) -> Result<i32> {
     if state.status == ProjectStatus::Deleted {
         return Err(project_is_deleted(FIELD));
     }
-    if !state.is_active {
-        return Err(chat::ended(FIELD));
-    }
     let message = if chunk.offset == length {
         // The obstacle no longer exists.
         "Another write came first; send the chunk again.".to_owned()
@@ -195,8 +189,8 @@ fn conflict(field: &'static str, message: String, length: i32) -> Error {
 /// Adds a streaming message to the history, as [`chat::add_message`] would. Does nothing if it is finished.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if its length differs, its session has ended or
-/// its project is deleted; `PayloadTooLarge` for a value over the limit.
+/// `NotFound`; `Forbidden` unless the actor is the author; `Conflict` if its length differs or its
+/// project is deleted; `PayloadTooLarge` for a value over the limit.
 pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     check_json(writer.limits(), "metadata", finish.metadata.as_ref())?;
     let id = finish.message_id;
@@ -217,10 +211,6 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
     if finish.length.is_some_and(|expected| expected != length) {
         let message = format!("The message has {length} bytes.");
         return Err(conflict("length", message, length));
-    }
-    let session = messages::conversation(tx, write.locked.id, Some(held.session_id), None).await?;
-    if !session.ok_or_else(|| Error::not_found("message", FIELD))?.is_active {
-        return Err(chat::ended(FIELD));
     }
     // Another message may have taken its key in the meantime. Keep the text and drop the key.
     let key = match key {

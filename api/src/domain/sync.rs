@@ -1,4 +1,4 @@
-//! Syncs: many files made equal to given ones, in one revision.
+//! Syncs: make many files equal to given ones, in one revision.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,10 +8,10 @@ use super::project::Target;
 use super::write::Write;
 use super::{Tx, Writer, check_name, heavy, policy};
 use crate::model::diff;
+use crate::model::enums::{ChangeType, EventKind, FileType};
 use crate::model::error::{Conflict, Error, FileConflict, Result};
 use crate::model::file::FileMode;
 use crate::model::ids::ProjectId;
-use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
 use crate::storage::db::Size;
@@ -24,45 +24,45 @@ pub struct SyncFile {
     pub path: FilePath,
     /// File or folder.
     pub file_type: FileType,
-    /// Its bytes; `None` for an empty file and for a folder.
+    /// The bytes; `None` for a folder, and for a file that keeps its contents.
     pub content: Option<Vec<u8>>,
-    /// What it is to a file system; as before where it is not given.
+    /// The file mode; `None` keeps it.
     pub mode: Option<FileMode>,
-    /// Its language; guessed by its path where it is not given.
+    /// The language; `None` guesses it from the path.
     pub language: Option<String>,
 }
 
-/// What a sync is to do.
+/// Arguments of a sync.
 #[derive(Clone, Debug)]
 pub struct Sync {
     /// The project.
     pub project_id: ProjectId,
-    /// The files as they are to be.
+    /// The target state of the files.
     pub files: Vec<SyncFile>,
-    /// Paths that go, a folder with all that is below it; one that is not there is skipped.
+    /// Paths to delete, folders with everything below them; missing ones are skipped.
     pub deletes: Vec<FilePath>,
-    /// Whether what is not given goes.
+    /// Whether files that are not given are deleted.
     pub mirror: bool,
-    /// The revision that the caller saw; a guard.
+    /// The revision that the caller has seen, as a precondition.
     pub expected_revision: Option<i32>,
 }
 
-/// What a sync did.
+/// Result of a sync.
 #[derive(Clone, Debug, Default)]
 pub struct Synced {
     /// The changes.
     pub changes: Vec<Changed>,
-    /// Given files that were as they are to be.
+    /// Number of given files that already had the target state.
     pub unchanged: usize,
-    /// The revision that was made, or the present one.
+    /// The new revision, or the present one if nothing changed.
     pub revision: i32,
 }
 
 /// Makes files equal to the given ones, in one revision.
 ///
 /// # Errors
-/// `NotFound`, `Forbidden`; `Conflict` where the guard fails or a file would lie below a file; `BadInput` for a path given
-/// twice or both given and deleted, or a folder with contents; `PayloadTooLarge`.
+/// `NotFound`, `Forbidden`; `Conflict` if the precondition fails or a file would be below a file; `BadInput` for a path
+/// that is given twice or both given and deleted, a folder with content, or a new file without; `PayloadTooLarge`.
 pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced> {
     let limits = writer.limits();
     check_context(limits, &context)?;
@@ -85,7 +85,11 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
         if let Some(language) = &file.language {
             check_name(limits, &format!("{parent}language"), language)?;
         }
-        let content = file_content(limits, &parent, file.file_type, file.content)?;
+        let content = match (file.file_type, file.content) {
+            (FileType::File, None) if file.mode.is_none() => return Err(no_content(index)),
+            (FileType::File, None) => Content::Same,
+            (file_type, content) => file_content(limits, &parent, file_type, content)?,
+        };
         check_mode(&parent, file.file_type, file.mode)?;
         let meta = Meta { language: file.language, mode: file.mode };
         wanted.push((file.path, file.file_type, meta, content));
@@ -115,27 +119,32 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
     finish(write, &heads, unchanged, prepared).await
 }
 
-/// How often a large sync is prepared before its project is locked; the last time it is while it is locked.
+/// The error for a file without content that has no content to keep.
+fn no_content(index: usize) -> Error {
+    Error::bad_input(format!("files[{index}].content"), "Give `content` or `contentBase64`.")
+}
+
+/// How often a large sync is prepared before it locks its project; the next attempt runs under the lock.
 const ATTEMPTS: usize = 2;
 
-/// What a sync is to lead to.
+/// The target of a sync.
 struct Job {
     wanted: Vec<Wanted>,
     deletes: Vec<FilePath>,
     mirror: bool,
 }
 
-/// A file as it is to be: where, what, what else is said of it, and what it holds.
+/// The target state of a file: path, type, other properties, content.
 type Wanted = (FilePath, FileType, Meta, Content);
 
-/// What may be said of a file.
+/// Optional properties of a file.
 #[derive(Clone, Default)]
 struct Meta {
     language: Option<String>,
     mode: Option<FileMode>,
 }
 
-/// A sync that was prepared before its project was locked: what it reads and computes keeps nobody else from writing.
+/// A sync that was prepared before it locked its project, so that reading and computing does not block other writers.
 struct Ahead {
     /// The revision at which it was prepared.
     revision: i32,
@@ -145,7 +154,7 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// Prepares a sync; `None` if it cannot be made, which is to be said of the locked project.
+    /// Prepares a sync; `None` if it is invalid, which is reported under the lock.
     async fn of(writer: &Writer, project: ProjectId, job: &Job) -> Result<Option<Self>> {
         let _turn = writer.services.turns.work(writer.actor.user_id).await?;
         let tx = writer.read().await?;
@@ -164,14 +173,14 @@ impl Ahead {
         Ok(Some(Self { revision: present.revision, heads, prepared, unchanged }))
     }
 
-    /// Whether no file has changed since.
+    /// Whether no files have changed since.
     async fn holds(&self, write: &Write) -> Result<bool> {
         Ok(self.revision == write.present_revision()
             || !file::has_changed_after(&write.tx, write.locked.id, self.revision).await?)
     }
 }
 
-/// What a sync has to change, and how many files are as they are to be.
+/// The edits of a sync, and the number of files that already have the target state.
 async fn gather(tx: &Tx, project: ProjectId, heads: &Heads, job: &Job) -> Result<(Gathered, usize)> {
     let (edits, unchanged) = plan(heads, job.wanted.clone(), &job.deletes, job.mirror)?;
     let edits = detect_renames(tx, project, edits).await?;
@@ -225,8 +234,8 @@ fn size_of(wanted: &[Wanted], deletes: usize) -> Size {
 /// Files of a refused sync that are described, at most.
 const MAX_CONFLICTS: usize = 100;
 
-/// The files that have changed since the caller saw the project, and are not as the caller would have them: those of the sync,
-/// then all others.
+/// The files that have changed since the caller saw the project and differ from the caller's target: those of the sync,
+/// then the others.
 async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Result<Vec<FileConflict>> {
     let (tx, project) = (&write.tx, write.locked.id);
     let changed = file::changed_after(tx, project, seen_at).await?;
@@ -235,17 +244,22 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
     let seen: HashMap<FilePath, Head> = seen.into_iter().map(|head| (head.file.path.clone(), head)).collect();
     let of_path = |path: &FilePath, head: Option<&Head>| FileConflict {
         path: path.as_str().to_owned(),
-        current_version: head.map(|head| head.file.version),
+        current_version: head.map(|head| head.file.number()),
         current_hash: head.and_then(|head| head.file.hash).map(hex::encode),
         merge: None,
     };
     let (mut files, mut sides) = (Vec::new(), Vec::new());
     for (path, _, meta, content) in &job.wanted {
-        let Content::Bytes(sent, hash) = content else { continue };
+        let sent = match content {
+            Content::Bytes(sent, _) => Some(sent.clone()),
+            Content::Same => None,
+            Content::None | Content::Blob(_) => continue,
+        };
         let head = heads.get(path);
         let touched = match head {
             Some(head) => {
-                let differs = head.file.hash != Some(*hash) || meta.mode.is_some_and(|mode| mode != head.file.mode);
+                let holds_other = sent.is_some() && head.file.hash != content.hash();
+                let differs = holds_other || meta.mode.is_some_and(|mode| mode != head.file.mode);
                 differs && changed.iter().any(|changed| changed.file.id == head.file.id)
             }
             None => seen.contains_key(path),
@@ -253,14 +267,19 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
         if !touched || files.len() == MAX_CONFLICTS {
             continue;
         }
-        let seen = seen.get(path).and_then(|head| head.blob);
-        sides.push(Sides { seen, now: head.and_then(|head| head.blob), sent: sent.clone() });
+        if let Some(sent) = sent {
+            let seen = seen.get(path).and_then(|head| head.blob);
+            sides.push((files.len(), Sides { seen, now: head.and_then(|head| head.blob), sent }));
+        }
         files.push(of_path(path, head));
     }
-    for (file, merge) in files.iter_mut().zip(merges(tx, project, sides).await?) {
-        file.merge = merge;
+    let (places, sides): (Vec<usize>, Vec<Sides>) = sides.into_iter().unzip();
+    for (place, merge) in places.into_iter().zip(merges(tx, project, sides).await?) {
+        if let Some(file) = files.get_mut(place) {
+            file.merge = merge;
+        }
     }
-    // What the sync leaves alone, or would delete. Where a file was moved from, there is nothing to merge.
+    // Files that the sync does not mention, or would delete. There is nothing to merge at the old path of a moved file.
     let given: HashSet<&FilePath> = job.wanted.iter().map(|(path, ..)| path).collect();
     let mut others: Vec<(FilePath, Option<&Head>)> = Vec::new();
     for head in &changed {
@@ -274,7 +293,7 @@ async fn conflicts(write: &Write, heads: &Heads, job: &Job, seen_at: i32) -> Res
     let room = MAX_CONFLICTS.saturating_sub(files.len());
     files.extend(others.into_iter().take(room).map(|(path, head)| of_path(&path, head)));
     if files.is_empty() {
-        // What has changed is as the caller would have it.
+        // The changed file already has the caller's target state.
         files.extend(
             changed
                 .iter()
@@ -290,17 +309,17 @@ fn heads_lack(heads: &[Head], path: &FilePath) -> bool {
     !heads.iter().any(|head| !head.file.is_deleted && head.file.path == *path)
 }
 
-/// Contents at least this alike are taken for one file that moved: git's default.
+/// Minimum similarity of contents for a rename: git's default.
 const SIMILAR: f32 = 0.5;
 
-/// More pairs of files that went and files that came than this are not compared.
+/// Maximum number of pairs of deleted and created files that are compared.
 const MAX_PAIRS: usize = 10_000;
 
-/// Bytes of such pairs that are compared; the pairs after them are not. `cargo bench -p tests --bench history` says what
-/// they take where every line is short, which takes longest.
+/// Maximum number of bytes of such pairs that are compared. `cargo bench -p tests --bench history` measures the time
+/// for short lines, which take longest.
 const MAX_COMPARED: usize = 32 << 20;
 
-/// Finds, among files that go and files that come, those that moved and were edited on the way.
+/// Finds renames with changes among deleted and created files.
 async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result<Vec<Edit>> {
     let (mut gone, mut new, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for edit in edits {
@@ -333,7 +352,7 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
                 }
             }
         }
-        // The most alike first; of equals, the first by path, so that the same sync always gives the same changes.
+        // The most similar first; equal ones by path, so that the same sync always makes the same changes.
         pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
         let mut gone: Vec<Option<Edit>> = gone.into_iter().map(|(_, edit)| Some(edit)).collect();
         let mut new: Vec<Option<Edit>> = new.into_iter().map(Some).collect();
@@ -353,7 +372,7 @@ async fn detect_renames(tx: &Tx, project: ProjectId, edits: Vec<Edit>) -> Result
     heavy::run(bytes, compare).await
 }
 
-/// What has to change for the wanted files to be there, and how many are already.
+/// The edits for the wanted files, and the number of files that already have the target state.
 fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) -> Result<(Vec<Edit>, usize)> {
     let (mut edits, mut unchanged) = (Vec::new(), 0);
     let mut gone: HashMap<FilePath, Head> = HashMap::new();
@@ -364,7 +383,7 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
     if mirror {
         gone.extend(heads.by_path.iter().map(|(path, head)| (path.clone(), head.clone())));
         for (path, ..) in &wanted {
-            // The folders of what is given stay; so does what is given, unless a file becomes a folder or the reverse.
+            // Keep the folders of the given files, and the given files, unless a file becomes a folder or the reverse.
             for folder in path.ancestors() {
                 if gone.get(&folder).is_some_and(|head| head.file.file_type == FileType::Folder) {
                     gone.remove(&folder);
@@ -373,11 +392,11 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
         }
     }
     let mut new = Vec::new();
-    for (path, file_type, meta, content) in wanted {
+    for (index, (path, file_type, meta, content)) in wanted.into_iter().enumerate() {
         match heads.get(&path) {
             Some(head) if head.file.file_type == file_type => {
                 gone.remove(&path);
-                let is_same = content.hash() == head.file.hash;
+                let is_same = matches!(content, Content::Same) || content.hash() == head.file.hash;
                 if is_same && meta.mode.is_none_or(|mode| mode == head.file.mode) {
                     unchanged += 1;
                 } else {
@@ -390,12 +409,13 @@ fn plan(heads: &Heads, wanted: Vec<Wanted>, deletes: &[FilePath], mirror: bool) 
                 let message = format!("{:?} is a file here and a folder there.", path.as_str());
                 return Err(Error::conflict("files", message));
             }
+            _ if matches!(content, Content::Same) => return Err(no_content(index)),
             _ => new.push((path, file_type, meta, content)),
         }
     }
     new.sort_by(|a, b| a.0.cmp(&b.0));
     for (path, file_type, Meta { language, mode }, content) in new {
-        // A file that vanishes here and appears there with the same contents has moved.
+        // A file that is deleted at one path and created at another with the same content was renamed.
         let moved = match &content {
             Content::Bytes(bytes, hash) if !bytes.is_empty() => {
                 let same = gone.values().filter(|head| head.file.hash == Some(*hash));

@@ -1,10 +1,11 @@
-//! Turns: in which order those who want the database get it, so that nobody's work stands before everybody else's.
+//! Turns: the order in which users get access to the database, so that the work of one user does not delay everyone
+//! else.
 //!
-//! Reads and writes are two lanes. A lane has room for as many transactions as there are connections for it, a user has a
-//! share of it, and a free place goes to the users who wait in turn, one transaction each (round robin). Large writes are a
-//! flow of their own beside their user's other writes, one at a time for each user. On PostgreSQL, where a write holds its
-//! connection while it waits for its project's row, the writers of one project first queue here, in the order in which they came.
-//! A wait has a deadline, which all waits of one transaction share; past it the answer is `RateLimited`.
+//! Reads and writes have separate lanes. A lane has permits for as many transactions as it has connections. A user has
+//! a share of them, and free permits go to the waiting users in rotation, one transaction each (round robin). Large
+//! writes are a separate flow of their user, one at a time per user. On PostgreSQL, where a write holds its connection
+//! while it waits for its project's row, the writers of one project first queue here, in order of arrival. All waits of a
+//! transaction share one deadline; after it the error is `RateLimited`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,28 +24,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whose turns are counted together: a user's, of a size. Those of no user are the server's own.
+/// Turns that are counted together: those of a user, by size. Without a user, the server's own.
 type Flow = (Option<UserId>, Size);
 
-/// Everybody's turns at a server.
+/// All turns of a server.
 pub struct Turns {
     reads: Arc<Lane>,
     writes: Arc<Lane>,
     work: Arc<Lane>,
-    /// None on SQLite: all writes there wait for the one connection that writes.
+    /// `None` on SQLite, where all writes wait for the one connection that writes.
     projects: Option<Arc<Projects>>,
     longest: Duration,
     metrics: Arc<Metrics>,
 }
 
 impl Turns {
-    /// Nobody has a turn.
+    /// No turns are taken.
     pub fn new(limits: &DatabaseLimits, is_sqlite: bool, metrics: Arc<Metrics>) -> Self {
         let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
         let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // On PostgreSQL writes leave a quarter of the connections to reads. On SQLite, whose writer does one at a time, this is
-        // how many may stand before it.
+        // On PostgreSQL a quarter of the connections is reserved for reads. On SQLite, with one write at a time, this
+        // is the number of writes that can wait for the writer.
         let writes = if is_sqlite { connections } else { connections - connections / 4 };
         let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
         Self {
@@ -65,7 +66,7 @@ impl Turns {
         self.wait(&self.reads, (Some(user), Size::Small), deadline).await
     }
 
-    /// The server's turn to read what several users share: no user's share is charged for it.
+    /// The server's turn for a read that several users share; it is not charged to a user.
     ///
     /// # Errors
     /// As [`Turns::read`].
@@ -81,7 +82,7 @@ impl Turns {
         self.wait(&self.writes, (Some(user), size), deadline).await
     }
 
-    /// A user's turn to prepare a large write, which takes a processor for a while.
+    /// A user's turn to prepare a large write, which takes processor time.
     ///
     /// # Errors
     /// As [`Turns::read`].
@@ -89,12 +90,12 @@ impl Turns {
         self.wait(&self.work, (Some(user), Size::Large), Instant::now() + self.longest).await
     }
 
-    /// Whether the writers of a project queue before they have a connection.
+    /// Whether the writers of a project queue before they take a connection.
     pub fn are_by_project(&self) -> bool {
         self.projects.is_some()
     }
 
-    /// The turn to write to a project, after those who came before; nothing to wait for on SQLite.
+    /// The turn to write to a project, in order of arrival; does not wait on SQLite.
     ///
     /// # Errors
     /// As [`Turns::read`].
@@ -121,19 +122,19 @@ impl Turns {
     }
 }
 
-/// Those who use one thing, and those who wait for it.
+/// The users of a resource, and those who wait for it.
 struct Lane {
     name: &'static str,
-    /// How many turns there are at once, at most.
+    /// Maximum number of turns.
     room: usize,
-    /// How many of them a user has.
+    /// Maximum number of turns of a user.
     share: usize,
-    /// How many of them are large.
+    /// Maximum number of large turns.
     large: usize,
     state: Mutex<State>,
 }
 
-/// How many turns there are, and how many of them are large.
+/// Number of turns, and of large ones among them.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Held {
     turns: usize,
@@ -156,13 +157,13 @@ impl Held {
 struct State {
     all: Held,
     of_users: HashMap<UserId, Held>,
-    /// Those who wait, by flow, in the order of their next turns. None of them fits.
+    /// Waiting tasks by flow, in the order of their next turns. None of them fits now.
     waiting: VecDeque<(Flow, VecDeque<oneshot::Sender<Turn>>)>,
 }
 
 impl Lane {
     fn new(name: &'static str, room: usize, share: usize, large: usize) -> Arc<Self> {
-        // Where there is little room, one user does not have all of it.
+        // With few permits, leave at least one for other users.
         let share = share.min(room.saturating_sub(1).max(1));
         Arc::new(Self { name, room, share, large, state: Mutex::default() })
     }
@@ -170,11 +171,11 @@ impl Lane {
     fn fits(&self, state: &State, (user, size): Flow) -> bool {
         let own = user.and_then(|user| state.of_users.get(&user)).copied().unwrap_or_default();
         let has_room = state.all.turns < self.room && own.turns < self.share;
-        // One large turn at a time for each user: their other turns may go before the next, and other users' large ones.
+        // One large turn at a time per user; the user's other turns, and other users' large turns, can go first.
         has_room && (size == Size::Small || own.large == 0 && state.all.large < self.large)
     }
 
-    /// Takes a turn, or a place among those who wait for one.
+    /// Takes a turn, or a place in the queue.
     fn take(self: &Arc<Self>, flow: Flow) -> std::result::Result<Turn, oneshot::Receiver<Turn>> {
         let mut state = lock(&self.state);
         if self.fits(&state, flow) {
@@ -196,7 +197,7 @@ impl Lane {
         Turn { lane: self.clone(), flow }
     }
 
-    /// Gives a turn back, and the room that there is now to those who wait for it.
+    /// Returns a turn, and gives free permits to waiting tasks.
     fn release(self: &Arc<Self>, flow: Flow) {
         let mut given = Vec::new();
         {
@@ -218,7 +219,7 @@ impl Lane {
                     continue;
                 }
                 let Some((_, mut queue)) = state.waiting.remove(at) else { break };
-                // Those whose wait was too long have gone.
+                // Skip tasks that have given up.
                 while let Some(next) = queue.pop_front() {
                     if !next.is_closed() {
                         given.push((next, self.turn(&mut state, flow)));
@@ -231,7 +232,7 @@ impl Lane {
             }
         }
         for (next, turn) in given {
-            // One who has just gone gives it back by dropping it.
+            // A task that has just gone returns the turn by dropping it.
             drop(next.send(turn));
         }
     }
@@ -249,7 +250,7 @@ impl Drop for Turn {
     }
 }
 
-/// The projects that are written to, each with those who wait for it.
+/// The projects that are being written to, with the waiting writers of each.
 #[derive(Default)]
 struct Projects(Mutex<HashMap<ProjectId, VecDeque<oneshot::Sender<ProjectTurn>>>>);
 
@@ -276,7 +277,7 @@ impl Projects {
             next
         };
         if let Some(next) = next {
-            // One who has just gone gives it back by dropping it.
+            // A task that has just gone returns the turn by dropping it.
             drop(next.send(ProjectTurn { projects: self.clone(), project }));
         }
     }

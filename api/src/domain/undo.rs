@@ -1,4 +1,4 @@
-//! Taking back what was done, step by step, and doing it again.
+//! Undo and redo.
 
 use std::collections::BTreeSet;
 
@@ -9,36 +9,36 @@ use super::project::Target;
 use super::snapshot::{Files, Restored};
 use super::write::Write;
 use super::{Member, Tx, Writer, access, policy};
+use crate::model::enums::EventKind;
 use crate::model::error::{Error, Result};
 use crate::model::event::{UndoneFiles, Undos};
 use crate::model::ids::{MessageId, ProjectId};
-use crate::model::names::EventKind;
 pub use crate::storage::undo::of_projects;
 use crate::storage::undo::{self, Made};
 use crate::storage::{chat, event};
 
-/// What a caller takes back.
+/// What a caller undoes.
 #[derive(Clone, Copy, Debug)]
 pub enum Taken {
     /// A revision.
     Revision(i32),
-    /// All that was written for a message and is not taken back yet; no revision beside it.
+    /// Everything that was written for a message and is not undone yet; `revision` must not be given too.
     Message(MessageId, Option<i32>),
-    /// The newest change that is not taken back.
+    /// The newest change that is not undone.
     Newest,
-    /// The newest undo that is not taken back: its change is there again.
+    /// The newest undo that is not undone itself, so that its change is effective again.
     NewestUndo,
 }
 
-/// Appends the inverse of revisions: what they made goes, what they removed comes back, what they folded away is listed again, and
-/// the reverse; the project's own fields that they changed are as before. What was changed since elsewhere, in other lines of a
-/// file too, stays.
+/// Appends the inverse of revisions: removes what they created, restores what they deleted, shows messages that they
+/// hid, and the reverse; restores the project's own fields that they changed. Keeps later changes elsewhere, including
+/// those in other lines of the same files.
 ///
 /// # Errors
-/// `NotFound`; `Forbidden` for viewers, for what folded somebody else's conversation, and for anyone but the owner of a project
-/// that would be deleted; `BadInput` for a revision that changed neither files nor the project's own fields, or if there is
-/// nothing to take back; `Conflict`, with the files and what comes of a merge, if later changes are in the way, and if nothing is left of what was
-/// named.
+/// `NotFound`; `Forbidden` for viewers, if a revision hid another user's messages, and unless the actor is the owner if
+/// the project would be deleted; `BadInput` if a revision changed neither files nor the project's own fields, or if
+/// there is nothing to undo; `Conflict`, with the files and a merge, if later changes are in the way, and if the
+/// revision is already undone.
 pub async fn undo(
     writer: Writer,
     project: ProjectId,
@@ -46,7 +46,9 @@ pub async fn undo(
     expected_revision: Option<i32>,
 ) -> Result<Restored> {
     let mut write = FileWrite::begin(&writer, Target::Project(project), PROJECT, Context::default()).await?;
-    write.write.check_expected(expected_revision)?;
+    if let Some(expected) = expected_revision {
+        check_seen(&write.write, taken, expected).await?;
+    }
     let taking = Taking::find(&write.write, taken).await?;
     write.write.about.description = Some(taking.description());
     let heads = write.heads(&[], true).await?;
@@ -84,23 +86,43 @@ pub async fn undo(
     closed.commit(restored).await
 }
 
-/// What an undo has to do.
+/// Checks the precondition: nothing that the undo can write has changed since the expected revision. Messages do not count.
+async fn check_seen(write: &Write, taken: Taken, expected: i32) -> Result<()> {
+    const OF_FILES: &[EventKind] = &[EventKind::FilesChanged, EventKind::ProjectRestored];
+    let (tx, project) = (&write.tx, write.locked.id);
+    let kinds = match taken {
+        Taken::Message(..) => OF_FILES,
+        Taken::Newest | Taken::NewestUndo => &EventKind::UNDOABLE,
+        Taken::Revision(revision) => match event::one(tx, project, revision).await?.map(|event| event.kind) {
+            Some(EventKind::ProjectUpdated) => &[EventKind::ProjectUpdated],
+            _ => OF_FILES,
+        },
+    };
+    let member = access::required(tx, project).await?;
+    let is_past = (0..write.present_revision()).contains(&expected);
+    if is_past && !event::has_after(tx, member, expected, kinds, None).await? {
+        return Ok(());
+    }
+    write.check_expected(Some(expected))
+}
+
+/// The work of an undo.
 struct Taking {
-    /// What it takes back, newest first.
+    /// The revisions to undo, newest first.
     revisions: Vec<i32>,
     inverse: Inverse,
-    /// What kind of revision it is.
+    /// The kind of the new revision.
     kind: EventKind,
     is_folding: bool,
-    /// The change that is made again, of an undo that is taken back.
+    /// The change that is effective again, if an undo is undone.
     redone: Vec<i32>,
 }
 
-/// Changes that are looked at for one that is not taken back.
+/// Number of changes that are searched for one that is not undone.
 const LOOKED_AT: i32 = 200;
 
 impl Taking {
-    /// Finds what is to be taken back.
+    /// Finds what to undo.
     async fn find(write: &Write, taken: Taken) -> Result<Self> {
         let (tx, project) = (&write.tx, write.locked.id);
         let member = access::required(tx, project).await?;
@@ -150,8 +172,8 @@ impl Taking {
                         match Self::of_revision(write, member, revision, Some(&undone)).await {
                             Ok(Some(taking)) => return Ok(taking),
                             Ok(None) => {}
-                            // All newer changes are taken back, so only an undo of something older is in the way: a step that
-                            // no longer can be taken must not hide those before it.
+                            // All newer changes are undone, so only an undo of an older one is in the way. A step that
+                            // is impossible now must not hide the steps before it.
                             Err(error @ Error::Conflict(_)) => drop(in_the_way.get_or_insert(error)),
                             Err(error) => return Err(error),
                         }
@@ -161,8 +183,8 @@ impl Taking {
         }
     }
 
-    /// Those of these revisions of which a part is not taken back. Of what was gone when the rest was taken back, later changes can
-    /// bring back.
+    /// The given revisions that have a part which is not undone. Later changes can restore parts that did not exist
+    /// when the rest was undone.
     async fn standing(
         tx: &Tx,
         member: Member<'_>,
@@ -180,7 +202,7 @@ impl Taking {
         Ok(revisions)
     }
 
-    /// `None` if nothing is left of the revision. Changes that are `undone` already are no part of it.
+    /// `None` if nothing of the revision is left. Changes in `undone` are not part of it.
     async fn of_revision(
         write: &Write,
         member: Member<'_>,
@@ -237,7 +259,7 @@ impl Taking {
         Ok((!inverse.edits.is_empty()).then_some(Self { revisions, inverse, kind, is_folding: false, redone }))
     }
 
-    /// What the event says.
+    /// The description of the event.
     fn description(&self) -> String {
         let (word, of) = if self.redone.is_empty() { ("Undo", &self.revisions) } else { ("Redo", &self.redone) };
         let mut of: Vec<i32> = of.clone();

@@ -1,6 +1,5 @@
-//! A write is a value: [`Writer::begin`] opens a transaction and locks the project, [`Write::commit`] writes what is left with the
-//! event and commits,
-//! [`Write::unchanged`] leaves no trace, and dropping it rolls back.
+//! A write is a value. [`Writer::begin`] opens a transaction and locks the project, [`Write::commit`] writes the
+//! remaining rows with the event and commits, [`Write::unchanged`] leaves no trace, and dropping it rolls back.
 
 use std::sync::Arc;
 
@@ -12,11 +11,11 @@ use super::{Services, Tx, policy};
 use crate::metrics;
 use crate::model::actor::Actor;
 use crate::model::clock;
+use crate::model::enums::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::error::{Conflict, Error, Result};
 use crate::model::event::{Change, Event};
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::limits::Limits;
-use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::project::{NewProject, Project};
 use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
@@ -26,14 +25,15 @@ use crate::storage::profile;
 use crate::storage::project;
 use crate::storage::revision::{self, Locked, Named, Purpose, Target};
 
-/// What the argument of a mutation names, and the argument.
+/// The kind of object that a mutation's argument identifies, and the name of the argument.
 pub(super) type Noun = (&'static str, &'static str);
 
 impl Services {
-    /// Runs a write in a task of its own: a client that goes away cannot cancel it half-way. Nothing else makes a [`Writer`].
+    /// Runs a write in a separate task, so that a client that disconnects cannot cancel it halfway. This is the only
+    /// way to get a [`Writer`].
     ///
     /// # Errors
-    /// As the write; `Internal` if it panics.
+    /// The errors of the write; `Internal` if it panics.
     pub async fn write<T, W>(self: &Arc<Self>, actor: &Actor, write: impl FnOnce(Writer) -> W) -> Result<T>
     where
         T: Send + 'static,
@@ -49,7 +49,7 @@ impl Services {
     }
 }
 
-/// Somebody who writes, in a task that their client cannot cancel. Every use case that writes takes one.
+/// The author of a write, in a task that their client cannot cancel. Every use case that writes takes one.
 #[derive(Clone)]
 pub struct Writer {
     pub(super) services: Arc<Services>,
@@ -58,17 +58,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// What requests may contain.
+    /// Limits on the content of requests.
     pub(super) fn limits(&self) -> &Limits {
         &self.services.limits
     }
 
-    /// A transaction that reads.
+    /// A read transaction.
     pub(super) async fn read(&self) -> Result<Tx> {
         self.services.read(&self.actor).await
     }
 
-    /// A transaction that writes what is no revision of any project.
+    /// A write transaction that is not a revision of a project.
     pub(super) async fn open(&self) -> Result<Tx> {
         let deadline = self.services.db.deadline();
         let turn = self.turn(deadline).await?;
@@ -85,18 +85,18 @@ impl Writer {
         turn.map_err(|error| self.services.or_outage(error))
     }
 
-    /// The same, of one whose writes are large.
+    /// The same, for large writes.
     pub(super) fn of_size(self, size: Size) -> Self {
         Self { size, ..self }
     }
 
-    /// Remembers the project of what the writer has just made, or is known to see.
+    /// Remembers the project of an object that the writer has created or can see.
     pub(super) fn knows(&self, id: Uuid, project: ProjectId) {
         self.services.projects.insert((self.actor.user_id, id), project);
     }
 
-    /// Waits for those who came first to write to the project. Before somebody waits, they must see the project: how long it
-    /// takes tells a stranger nothing.
+    /// Waits for earlier writers of the project. Checks access before waiting, so that the time reveals nothing to
+    /// others.
     async fn queue(&self, target: Target, (noun, field): Noun, deadline: Instant) -> Result<Option<ProjectTurn>> {
         let services = &self.services;
         if !services.turns.are_by_project() {
@@ -120,7 +120,7 @@ impl Writer {
         self.begin_for(target, noun, policy::may_write).await
     }
 
-    /// Begins a write that `may` be made by others than owner and editors.
+    /// Begins a write with the permission check `may`.
     pub(super) async fn begin_for(
         &self,
         target: Target,
@@ -130,12 +130,12 @@ impl Writer {
         self.begin_also_deleted(target, Named::default(), noun, may).await?.of_present_project(noun)
     }
 
-    /// Begins a write of the owner or an editor that names a session or a message.
+    /// Begins a write of an owner or editor that names a session or a message.
     pub(super) async fn begin_in(&self, target: Target, named: Named, noun: Noun) -> Result<Write> {
         self.begin_also_deleted(target, named, noun, policy::may_write).await?.of_present_project(noun)
     }
 
-    /// Begins a write to a project that may be deleted.
+    /// Begins a write to a project that can be deleted.
     pub(super) async fn begin_also_deleted(
         &self,
         target: Target,
@@ -151,7 +151,7 @@ impl Writer {
         Ok(write)
     }
 
-    /// Begins a write that every member may make, viewers too.
+    /// Begins a write that all members can make, including viewers.
     pub(super) async fn begin_as_member(&self, project: ProjectId, noun: Noun) -> Result<Write> {
         let target = Target::Project(project);
         let deadline = self.services.db.deadline();
@@ -160,7 +160,7 @@ impl Writer {
         write.ok_or_else(|| Error::not_found(noun.0, noun.1))
     }
 
-    /// Begins the answer to an invitation; `None` if the actor has none.
+    /// Begins the answer to an invitation; `None` if there is none.
     pub(super) async fn begin_as_invited(&self, project: ProjectId) -> Result<Option<Write>> {
         if self.services.turns.are_by_project() && !collaborator::is_invited(&self.read().await?, project).await? {
             return Ok(None);
@@ -185,12 +185,12 @@ impl Writer {
         let db = &self.services.db;
         let own = self.turn(deadline).await?;
         let begin = revision::begin(db, (&self.actor, self.size), target, purpose, named, deadline);
-        // On SQLite the turn was waited for above.
+        // On SQLite the turn was awaited above.
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
         Ok(begun.map(|(tx, locked)| self.holding(turn, tx.holding(own), locked)))
     }
 
-    /// Makes a project. Nobody listens to it yet.
+    /// Creates a project, which has no subscribers yet.
     pub(super) async fn create(&self, new: NewProject) -> Result<Project> {
         let tx = self.open().await?;
         profile::ensure(&tx, clock::now()).await?;
@@ -215,7 +215,7 @@ impl Writer {
     }
 }
 
-/// What a write's event says besides its kind, and the rows that are written with it.
+/// Content of a write's event besides its kind, and the rows that are written with it.
 #[derive(Default)]
 pub(super) struct About {
     pub(super) session: Option<SessionId>,
@@ -227,7 +227,7 @@ pub(super) struct About {
 /// Rows that are written together with their revision.
 #[derive(Default)]
 pub(super) enum Rows {
-    /// None: a write of another kind has written its own.
+    /// None: writes of other kinds have written their own.
     #[default]
     None,
     /// A message.
@@ -236,13 +236,13 @@ pub(super) enum Rows {
     Files(FileChanges),
 }
 
-/// A write to a locked project, under way.
+/// A running write to a locked project.
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct Write {
     pub(super) tx: Tx,
-    /// Given to the next after the transaction has ended: fields are dropped in their order.
+    /// Released after the transaction has ended, since fields are dropped in order.
     turn: Option<ProjectTurn>,
-    /// The project, and that the actor is a member of it.
+    /// The project, and the proof that the actor is a member.
     pub(super) locked: Locked,
     pub(super) writer: Writer,
     pub(super) about: About,
@@ -272,15 +272,12 @@ impl Write {
         if self.locked.status == ProjectStatus::Deleted { Err(project_is_deleted(noun.1)) } else { Ok(self) }
     }
 
-    /// Adds the event and commits.
-    ///
-    /// # Errors
-    /// `Internal` if the database fails; then nothing is written.
+    /// Adds the event and commits. If it fails, nothing is written.
     pub(super) async fn commit<T>(self, kind: EventKind, value: T) -> Result<T> {
         self.close(kind).await?.commit(value).await
     }
 
-    /// Writes the rows and the event: after this the project's row is as the write leaves it.
+    /// Writes the rows and the event. After this the project's row has its final state.
     pub(super) async fn close(self, kind: EventKind) -> Result<Closed> {
         let Self { tx, turn, locked, writer, about } = self;
         let event = Event {
@@ -307,8 +304,8 @@ impl Write {
     }
 }
 
-/// A write that has its event. What is left to do is to read the project back, or to take away what the actor needed for the
-/// event: their own membership or invitation.
+/// A write with its event. It remains to read the project back, or to remove what the actor needed to append the event:
+/// their membership or invitation.
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct Closed {
     pub(super) tx: Tx,
@@ -318,7 +315,7 @@ pub(super) struct Closed {
 }
 
 impl Closed {
-    /// Commits, then notifies the project's listeners.
+    /// Commits, then notifies the project's subscribers.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
         self.tx.commit().await?;
         drop(self.turn);
@@ -328,7 +325,7 @@ impl Closed {
     }
 }
 
-/// The conflict of a write with its project's deletion.
+/// The conflict of a write with the deletion of its project.
 pub(super) fn project_is_deleted(field: &'static str) -> Error {
     Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back.")
 }

@@ -59,8 +59,8 @@ impl Caller {
     }
 
     /// The longest gap between coalesced autosaves in a list, in seconds; 0 shows each of them.
-    pub fn join_saves_seconds(&self, include_coalesced: Option<bool>) -> u32 {
-        if include_coalesced.unwrap_or(false) { 0 } else { self.services.limits.join_saves_seconds }
+    pub fn autosave_coalesce_seconds(&self, include_coalesced: Option<bool>) -> u32 {
+        if include_coalesced.unwrap_or(false) { 0 } else { self.services.limits.autosave_coalesce_seconds }
     }
 
     /// The item for which this event of a subscription is executed.

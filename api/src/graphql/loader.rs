@@ -65,9 +65,9 @@ pub struct With<I, F> {
 
 /// Filter of a list of versions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct VersionsKept {
+pub struct VersionFilter {
     /// Coalesces autosaves that are at most this many seconds apart; 0 for none.
-    pub join_saves_seconds: u32,
+    pub autosave_coalesce_seconds: u32,
     /// Only the versions up to this revision.
     pub until: Option<i32>,
 }
@@ -379,7 +379,7 @@ loaders! {
     With<SessionId, MessageFilter> => (Session, Slice<Message>), |tx, keys| {
         each(tx, keys, async |tx, key| chat::session_with_messages(tx, key.id, &key.keep, &key.page).await).await
     };
-    With<FileId, VersionsKept> => (File, Slice<FileSnapshot>), |tx, keys| {
+    With<FileId, VersionFilter> => (File, Slice<FileSnapshot>), |tx, keys| {
         each(tx, keys, async |tx, key| file::file_with_versions(tx, key.id, &key.page).await).await
     };
     Part<ProjectId, SessionFilter> => Slice<Session>, |tx, keys| {
@@ -412,14 +412,14 @@ loaders! {
     Count<ProjectId, ChangeFilter> => i64, |tx, keys| {
         counts(tx, keys, async |tx, parents, keep| file::changes_count(tx, &members(parents), keep).await).await
     };
-    Part<Within<FileId>, VersionsKept> => Slice<FileSnapshot>, |tx, keys| {
-        parts(tx, keys, async |tx, parents, keep: &VersionsKept, page| match (keep.join_saves_seconds, keep.until) {
+    Part<Within<FileId>, VersionFilter> => Slice<FileSnapshot>, |tx, keys| {
+        parts(tx, keys, async |tx, parents, keep: &VersionFilter, page| match (keep.autosave_coalesce_seconds, keep.until) {
             (0, None) => file::versions_page(tx, parents, page).await,
-            (seconds, until) => file::joined_versions_page(tx, parents, (seconds, until), page).await,
+            (seconds, until) => file::coalesced_versions_page(tx, parents, (seconds, until), page).await,
         }).await
     };
-    Count<Within<FileId>, VersionsKept> => i64, |tx, keys| {
-        counts(tx, keys, async |tx, parents, keep: &VersionsKept| file::joined_versions_count(tx, parents, (keep.join_saves_seconds, keep.until)).await).await
+    Count<Within<FileId>, VersionFilter> => i64, |tx, keys| {
+        counts(tx, keys, async |tx, parents, keep: &VersionFilter| file::coalesced_versions_count(tx, parents, (keep.autosave_coalesce_seconds, keep.until)).await).await
     };
     Part<ProjectId, SnapshotFilter> => Slice<ProjectSnapshot>, |tx, keys| {
         parts(tx, keys, async |tx, parents, keep, page| snapshot::page(tx, &members(parents), keep, page).await).await

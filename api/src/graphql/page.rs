@@ -6,7 +6,7 @@ use async_graphql::connection::{Connection, CursorType, Edge};
 use async_graphql::{Context, ID, InputObject, InputType, Lookahead, Object, Value};
 
 use super::context::{Caller, caller};
-use super::loader::{ChildrenOf, Count, VersionsKept};
+use super::loader::{ChildrenOf, Count, VersionFilter};
 use super::row::{Plain, Row};
 use crate::domain::{chat, collaborator, project};
 use crate::model::chat::{MessageFilter, SessionFilter};
@@ -149,6 +149,23 @@ pub fn cut_by_id<T>(
     cut(caller, rows.into_iter().skip(start).collect(), first, |_| true)
 }
 
+/// As [`cut_by_id`]; `after` can also be the place of a row, which holds when the row is gone.
+///
+/// # Errors
+/// As [`cut_by_id`].
+pub fn cut_by_place<T>(
+    caller: &Caller,
+    rows: Vec<T>,
+    first: Option<i32>,
+    after: Option<&ID>,
+    (id, place): (impl Fn(&T) -> String, impl Fn(&T) -> Cursor),
+) -> Result<Vec<T>> {
+    match after.and_then(|after| Cursor::parse(after, "after").ok()) {
+        Some(after) => cut(caller, rows.into_iter().filter(|row| place(row) > after).collect(), first, |_| true),
+        None => cut_by_id(caller, rows, first, after, id),
+    }
+}
+
 /// Assumed length of a list without pages in cost calculations.
 pub const UNPAGED: usize = 10;
 
@@ -182,7 +199,7 @@ pub enum Total {
     /// Versions of a file.
     Versions(FileId),
     /// Versions of a file with coalesced autosaves.
-    JoinedVersions(Count<Within<FileId>, VersionsKept>),
+    CoalescedVersions(Count<Within<FileId>, VersionFilter>),
     /// Invitations of the caller.
     Invitations,
     /// Snapshots of a project.
@@ -205,7 +222,7 @@ impl Total {
             Self::Changes(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             // Versions are numbered without gaps.
             Self::Versions(file) => caller.load(*file).await?.map_or(0, |file| file.version.into()),
-            Self::JoinedVersions(count) => caller.load(count.clone()).await?.unwrap_or_default(),
+            Self::CoalescedVersions(count) => caller.load(count.clone()).await?.unwrap_or_default(),
             Self::Invitations => collaborator::invitations_count(&*caller.reader.tx().await?).await?,
             Self::Snapshots(count) => caller.load(count.clone()).await?.unwrap_or_default(),
         };

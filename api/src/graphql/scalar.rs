@@ -117,7 +117,7 @@ impl Json {
             visible: None,
             inaccessible: false,
             tags: Vec::new(),
-            specified_by_url: None,
+            specified_by_url: Some("https://datatracker.ietf.org/doc/html/rfc8259".to_owned()),
             directive_invocations: Vec::new(),
             requires_scopes: Vec::new(),
         }

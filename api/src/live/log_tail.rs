@@ -16,10 +16,10 @@ use super::shared_read::SharedRead;
 use crate::domain::{Services, access};
 use crate::model::actor::Actor;
 use crate::model::clock;
+use crate::model::enums::EventKind;
 use crate::model::error::{Error, Position, Result};
 use crate::model::event::Event;
 use crate::model::ids::{ProjectId, UserId};
-use crate::model::names::EventKind;
 use crate::storage::{event, operator, project};
 
 /// How many entries are read at once.

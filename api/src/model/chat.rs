@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::enums::MessageRole;
 use super::event::AsOf;
 use super::ids::{MessageId, ProjectId, SessionId, UserId};
 use super::json::Json;
-use super::names::MessageRole;
 
 /// A conversation within a project.
 #[derive(Clone, Debug)]

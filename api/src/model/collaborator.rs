@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::enums::ProjectRole;
 use super::error::{Error, Result};
 use super::ids::{ProjectId, UserId};
-use super::names::ProjectRole;
+use super::page::{Cursor, Key};
 use super::profile::Profile;
 
 /// A user's membership in a project, or an invitation.
@@ -24,6 +25,13 @@ pub struct Collaborator {
     pub accepted_at: Option<DateTime<Utc>>,
 }
 
+impl Collaborator {
+    /// The place in the list of collaborators.
+    pub fn place(&self) -> Cursor {
+        Cursor(vec![Key::Time(self.invited_at), Key::Id(self.user_id.0)])
+    }
+}
+
 /// An invitation to an e-mail address, as the project's owner sees it.
 #[derive(Clone, Debug)]
 pub struct EmailInvitation {
@@ -37,6 +45,13 @@ pub struct EmailInvitation {
     pub invited_by: Option<UserId>,
     /// When it was sent.
     pub invited_at: DateTime<Utc>,
+}
+
+impl EmailInvitation {
+    /// The place in the list of invitations.
+    pub fn place(&self) -> Cursor {
+        Cursor(vec![Key::Time(self.invited_at), Key::Text(self.email.as_str().to_owned())])
+    }
 }
 
 /// An invitation as the invited user sees it. It reveals only the project's name.

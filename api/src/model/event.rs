@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
+use super::enums::EventKind;
 use super::ids::{FileId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
-use super::names::EventKind;
 
 /// An entry of the log.
 #[derive(Clone, Debug)]

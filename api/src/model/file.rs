@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::enums::{ChangeType, FileType};
 use super::ids::{CodeChangeId, FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId};
-use super::names::{ChangeType, FileType};
 use super::path::FilePath;
 
 /// SHA-256 of a file's bytes.
@@ -72,6 +72,8 @@ pub struct File {
     pub size_bytes: i32,
     /// Number of versions at that time.
     pub version: i32,
+    /// What the number of the version has above that.
+    pub version_offset: i32,
     /// Hash of the content; `None` for a folder and for a deleted file.
     pub hash: Option<Hash>,
     /// The mode.
@@ -82,6 +84,13 @@ pub struct File {
     pub created_at: DateTime<Utc>,
     /// When this version was created.
     pub updated_at: DateTime<Utc>,
+}
+
+impl File {
+    /// The number of the version, as clients know it: no two versions at one path have the same, also not those of two files.
+    pub fn number(&self) -> i32 {
+        self.version + self.version_offset
+    }
 }
 
 /// An implicit folder: it exists because there is something below it, and disappears with the last of that.
@@ -138,9 +147,9 @@ impl Entry {
         self.file().and_then(|file| file.hash)
     }
 
-    /// Number of versions; 0 for an implicit folder.
-    pub fn version(&self) -> i32 {
-        self.file().map_or(0, |file| file.version)
+    /// The number of the newest version; 0 for an implicit folder.
+    pub fn number(&self) -> i32 {
+        self.file().map_or(0, File::number)
     }
 }
 
@@ -155,8 +164,10 @@ pub struct FileSnapshot {
     pub file_id: FileId,
     /// The revision that created it.
     pub revision: i32,
-    /// The version number, from 1.
+    /// How many versions the file has up to this one.
     pub version: i32,
+    /// What the number of the version has above that.
+    pub version_offset: i32,
     /// The base version for comparison, or 0: the previous version, or with coalesced autosaves the version before the
     /// first of them.
     pub follows: i32,
@@ -189,6 +200,11 @@ pub struct FileSnapshot {
 }
 
 impl FileSnapshot {
+    /// The number of the version, as [`File::number`].
+    pub fn number(&self) -> i32 {
+        self.version + self.version_offset
+    }
+
     /// The id of the change that made this version.
     pub fn change_id(&self) -> CodeChangeId {
         self.id.into()
@@ -218,7 +234,7 @@ pub struct ChangeFilter {
     /// Made at or before this revision.
     pub until: Option<i32>,
     /// Return only the last of consecutive autosaves that are at most this many seconds apart; 0 returns all.
-    pub join_saves_seconds: u32,
+    pub autosave_coalesce_seconds: u32,
 }
 
 /// The files of a project at a revision.

@@ -59,8 +59,8 @@ pub struct Limits {
     #[arg(long, env = "MAX_STREAMING_MESSAGES", default_value_t = 10, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000))]
     pub max_streaming_messages: usize,
     /// Time without a new chunk after which a streaming message counts as stalled, in seconds. From 1 to 86400
-    #[arg(long, env = "INTERRUPTED_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = number(1_u64..=86_400))]
-    pub interrupted_seconds: u64,
+    #[arg(long, env = "STALLED_SECONDS", default_value_t = 30, global = true, value_name = "SECONDS", value_parser = number(1_u64..=86_400))]
+    pub stalled_seconds: u64,
     /// Time for which the subscribers of a killed server are still shown as present, in seconds. From 1 to 3600
     #[arg(long, env = "PRESENCE_SECONDS", default_value_t = 10, global = true, value_name = "SECONDS", value_parser = number(1_u64..=3_600))]
     pub presence_seconds: u64,
@@ -74,8 +74,8 @@ pub struct Limits {
     /// Show consecutive autosaves as one entry in the lists of versions and changes, if they are at most this many
     /// seconds apart; 0: show each. Applies to edits of one file by one person, outside of sessions and without a
     /// description. The log keeps every autosave. From 0 to 86400
-    #[arg(long, env = "JOIN_SAVES_SECONDS", default_value_t = 0, global = true, value_name = "SECONDS", value_parser = number(0_u32..=86_400))]
-    pub join_saves_seconds: u32,
+    #[arg(long, env = "AUTOSAVE_COALESCE_SECONDS", default_value_t = 0, global = true, value_name = "SECONDS", value_parser = number(0_u32..=86_400))]
+    pub autosave_coalesce_seconds: u32,
     /// Maximum number of collaborators and invitations of a project, without its owner. From 0 to 1000000
     #[arg(long, env = "MAX_COLLABORATORS", default_value_t = 100, global = true, value_name = "N", value_parser = number(0_usize..=1_000_000))]
     pub max_collaborators: usize,

@@ -279,12 +279,12 @@ mod tests {
         let latin = |lines: &[u8]| [&b"# coding: latin-1\n"[..], lines].concat();
         let both = merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin(b"a\nb\nC\n")).unwrap();
         assert_eq!((both.clean, both.into_bytes()), (true, latin(b"\xe4\nb\nC\n")));
-        // One side changed the encoding; both changed it, differently; a character that the encoding lacks; bytes that
-        // are not text.
+        // One side changed the encoding; both changed it, differently; bytes that are not text.
         let both = merged(&utf_16("a\nb\nö\n"), &utf_16("A\nb\nö\n"), "a\nb\nü\n".as_bytes()).unwrap();
         assert_eq!((both.clean, both.into_bytes()), (true, "A\nb\nü\n".as_bytes().to_vec()));
+        let both = merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin("a\nb\n日\n".as_bytes())).unwrap();
+        assert_eq!((both.clean, both.into_bytes()), (true, latin("ä\nb\n日\n".as_bytes())));
         assert_eq!(merged(&utf_16("ö\n"), "ö\n".as_bytes(), &latin(b"\xf6\n")), None);
-        assert_eq!(merged(&latin(b"a\nb\nc\n"), &latin(b"\xe4\nb\nc\n"), &latin("a\nb\n日\n".as_bytes())), None);
         assert_eq!(merged(b"\xff", b"a", b"b"), None);
     }
 

@@ -25,6 +25,17 @@ pub fn unified(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>
         // not change it.
         return unified(old, "", from, None) + &unified("", new, None, to);
     }
+    unified_in_set(old, new, from, to)
+}
+
+/// The same within a set of changes in which others come to where the file was, or leave where it is: a link that moves is a
+/// rename, since git reads renames as all at the same time, and a deletion with a creation one after the other. `patch` moves no links.
+pub fn unified_in_set(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>>) -> String {
+    if let (Some(before), Some(after)) = (from, to)
+        && (before.mode == FileMode::Symlink) != (after.mode == FileMode::Symlink)
+    {
+        return unified(old, "", from, None) + &unified("", new, None, to);
+    }
     let groups = Diff::new(old, new).groups();
     let header = header(old, new, from, to);
     if groups.is_empty() {
@@ -76,7 +87,8 @@ fn header(old: &str, new: &str, from: Option<Side<'_>>, to: Option<Side<'_>>) ->
         (Some(from), Some(to)) if from == to => String::new(),
         (Some(from), Some(to)) => {
             let mut text = first_line(from.path, to.path);
-            if from.mode != to.mode {
+            // git learns from the modes that a link leaves its place.
+            if from.mode != to.mode || from.mode == FileMode::Symlink {
                 text.push_str(&format!("old mode {}\nnew mode {}\n", from.mode.as_git(), to.mode.as_git()));
             }
             if from.path != to.path {

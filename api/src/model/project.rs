@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::enums::{ProjectRole, ProjectStatus};
 use super::event::AsOf;
 use super::ids::{ProjectId, UserId};
 use super::json::Json;
-use super::names::{ProjectRole, ProjectStatus};
 
 /// A project as seen by one of its collaborators.
 #[derive(Clone, Debug)]

@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 
 use super::chat::Message;
+use super::enums::MessageRole;
 use super::ids::{MessageId, ProjectId, SessionId, UserId};
 use super::json::Json;
-use super::names::MessageRole;
 
 /// A message that is being streamed.
 #[derive(Clone, Debug)]

@@ -12,11 +12,11 @@ use super::revision::{self, Counts};
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use super::{event, project};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
+use crate::model::enums::MessageRole;
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId, UserId, Within};
 use crate::model::json::Json;
-use crate::model::names::MessageRole;
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
@@ -482,8 +482,6 @@ pub struct Conversation {
     pub session_id: SessionId,
     /// The author of the session.
     pub author_id: UserId,
-    /// Whether the session is active.
-    pub is_active: bool,
     /// The message, if the write named one.
     pub message_id: Option<MessageId>,
     /// The snapshot of the message's checkpoint.
@@ -499,7 +497,7 @@ pub async fn conversation(
     message: Option<MessageId>,
 ) -> Result<Option<Conversation>> {
     let mut sql = Sql::new(
-        "SELECT s.id AS session_id, s.user_id, s.is_active, m.id AS message_id, n.id AS snapshot_id FROM chat_sessions s \
+        "SELECT s.id AS session_id, s.user_id, m.id AS message_id, n.id AS snapshot_id FROM chat_sessions s \
          LEFT JOIN chat_messages m ON m.session_id = s.id AND m.id = ",
     );
     sql.bind(message.map(|id| id.0));
@@ -517,7 +515,6 @@ pub async fn conversation(
     Ok(Some(Conversation {
         session_id: SessionId(row.try_get("", "session_id").map_err(fail)?),
         author_id: UserId(row.try_get("", "user_id").map_err(fail)?),
-        is_active: row.try_get("", "is_active").map_err(fail)?,
         message_id: optional("message_id")?.map(MessageId),
         snapshot_id: optional("snapshot_id")?.map(ProjectSnapshotId),
     }))

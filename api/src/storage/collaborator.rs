@@ -10,9 +10,9 @@ use super::db::Tx;
 use super::project::role;
 use super::sql::{KeyKind, Order, Sql};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation, Invitation};
+use crate::model::enums::ProjectRole;
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
-use crate::model::names::ProjectRole;
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::profile::Profile;
 

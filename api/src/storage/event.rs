@@ -5,10 +5,10 @@ use entity::project_events;
 use super::access::{self, Member, is_member};
 use super::db::{Db, Tx, fail, unknown};
 use super::sql::{Sql, union};
+use crate::model::enums::EventKind;
 use crate::model::error::Result;
 use crate::model::event::{AsOf, Event, Moment};
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
-use crate::model::names::EventKind;
 
 fn event(row: project_events::Model) -> Result<Event> {
     Ok(Event {
@@ -98,6 +98,27 @@ fn named(sql: &mut Sql, moment: Moment) {
             sql.bind(id.0).push(")")
         }
     };
+}
+
+/// Whether a project has an event of one of these kinds after a revision; in a session, if one is given.
+///
+/// # Errors
+/// As the database.
+pub async fn has_after(
+    tx: &Tx,
+    project: Member<'_>,
+    revision: i32,
+    kinds: &[EventKind],
+    session: Option<SessionId>,
+) -> Result<bool> {
+    let mut sql = Sql::new("SELECT 1 AS n FROM project_events e WHERE e.project_id = ");
+    sql.bind(project).push(" AND e.revision > ").bind(revision);
+    sql.push(" AND e.kind IN ").list(kinds.iter().map(|kind| kind.as_str()));
+    if let Some(session) = session {
+        sql.push(" AND e.session_id = ").bind(session.0);
+    }
+    sql.push(" LIMIT 1");
+    Ok(tx.row(sql).await?.is_some())
 }
 
 /// One event of a locked project.

@@ -12,24 +12,24 @@ use super::door::List;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use super::{event, project};
+use crate::model::enums::FileType;
 use crate::model::error::Result;
 use crate::model::file::{Entry, File, FileFilter, FileMode, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
-use crate::model::names::FileType;
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 
 /// A file as of a revision, in the columns of `project_files`. Goes after `SELECT` and ends inside a `WHERE`.
 const FILES_AT: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
-     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at, v.mode \
+     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, e.created_at AS updated_at, v.mode, v.version_offset \
      FROM file_snapshots v JOIN project_files f ON f.id = v.file_id \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// The same for a file now.
 const FILES_NOW: &str = "v.id, v.project_id, v.file_path, v.file_type, v.language, v.size_bytes, v.version, v.hash, \
-     v.is_deleted, v.created_at, v.updated_at, v.mode FROM project_files v WHERE ";
+     v.is_deleted, v.created_at, v.updated_at, v.mode, v.version_offset FROM project_files v WHERE ";
 
 const BY_PATH_NOW: Order =
     Order { columns: &[("v.file_path", KeyKind::Text), ("v.id", KeyKind::Id)], descending: false };
@@ -61,6 +61,7 @@ pub(super) fn prefixed_file(row: &QueryResult, prefix: &str) -> Result<File> {
         language: get(row, prefix, "language")?,
         size_bytes: get(row, prefix, "size_bytes")?,
         version: get(row, prefix, "version")?,
+        version_offset: get(row, prefix, "version_offset")?,
         hash: get::<Option<Vec<u8>>>(row, prefix, "hash")?.map(hash).transpose()?,
         mode: mode(get(row, prefix, "mode")?)?,
         is_deleted: get(row, prefix, "is_deleted")?,
@@ -365,7 +366,7 @@ fn head(row: &QueryResult) -> Result<Head> {
 }
 
 const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_type, f.language, f.size_bytes, f.version, f.hash, \
-     f.is_deleted, f.created_at, f.updated_at, f.mode, v.blob_id FROM project_files f \
+     f.is_deleted, f.created_at, f.updated_at, f.mode, f.version_offset, v.blob_id FROM project_files f \
      JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version WHERE ";
 
 /// All live files and folders of a locked project.
@@ -393,15 +394,20 @@ pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Re
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-/// The last deleted file and the last deleted folder at each of these paths of a locked project.
-pub async fn deleted_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<Head>> {
-    let mut found: Vec<Head> = Vec::new();
+/// The files that were ever at these paths of a locked project, as they are now, with the path at which each was: the one that
+/// changed last comes last.
+pub async fn ever_at(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<(FilePath, Head)>> {
+    let mut found = Vec::new();
     for paths in paths.chunks(super::sql::ROWS_PER_STATEMENT) {
-        let mut sql = Sql::new(HEADS);
-        sql.push("f.project_id = ").bind(project.0).push(" AND f.is_deleted AND f.file_path IN ");
-        sql.list(paths.iter().map(|path| path.as_str().to_owned())).push(" ORDER BY f.updated_at, f.id");
-        let heads: Vec<Head> = tx.rows(sql).await?.iter().map(head).collect::<Result<_>>()?;
-        found.extend(heads);
+        let arrivals = HEADS.replacen("SELECT ", "SELECT w.path, ", 1);
+        let mut sql = Sql::new(arrivals.trim_end_matches("WHERE "));
+        sql.push("JOIN (SELECT DISTINCT a.path, a.file_id FROM file_snapshots a WHERE a.project_id = ").bind(project.0);
+        sql.push(" AND a.change_type IN ('create', 'rename') AND a.path IN ");
+        sql.list(paths.iter().map(|path| path.as_str().to_owned()));
+        sql.push(") w ON w.file_id = f.id ORDER BY f.updated_at, f.id");
+        for row in tx.rows(sql).await? {
+            found.push((FilePath::from_stored(get(&row, "path")?), head(&row)?));
+        }
     }
     Ok(found)
 }
@@ -495,8 +501,8 @@ pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i
 
 /// A file at one version, in the columns of [`Head`]. Goes after `SELECT` and ends inside a `WHERE`.
 const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
-     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.mode, v.blob_id \
-     FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
+     v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.mode, v.version_offset, \
+     v.blob_id FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// The state of a file of a locked project in the version with this id or number.
 pub async fn held_version(
@@ -511,7 +517,7 @@ pub async fn held_version(
         sql.push(" AND v.id = ").bind(snapshot.0);
     }
     if let Some(version) = version {
-        sql.push(" AND v.version = ").bind(version);
+        sql.push(" AND v.version <= ").bind(version).push(" AND v.version + v.version_offset = ").bind(version);
     }
     tx.row(sql).await?.as_ref().map(head).transpose()
 }

@@ -12,17 +12,17 @@ use super::project;
 use super::save;
 use super::snapshot::hash;
 use super::sql::{KeyKind, Order, Sql, pages};
+use crate::model::enums::ChangeType;
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, File, FileSnapshot};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId, Within};
-use crate::model::names::ChangeType;
 use crate::model::page::{Cursor, Key, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 
 /// A version with the hash of its content, and the author, time and context of the event of its revision.
 const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
-     v.path, v.mode, v.restored_version, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
+     v.path, v.mode, v.restored_version, v.version_offset, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id ";
 
@@ -38,6 +38,7 @@ fn version(row: &QueryResult) -> Result<FileSnapshot> {
         file_id: FileId(get(row, "file_id")?),
         revision: get(row, "revision")?,
         version: get(row, "version")?,
+        version_offset: get(row, "version_offset")?,
         follows: get::<i32>(row, "version")? - 1,
         path: FilePath::from_stored(get(row, "path")?),
         change_type: ChangeType::from_stored(&change_type).ok_or_else(|| unknown("kind of change", &change_type))?,
@@ -60,10 +61,10 @@ async fn versions(tx: &Tx, sql: Sql) -> Result<Vec<FileSnapshot>> {
 }
 
 /// The rows of a list with autosave coalescing.
-async fn joined(tx: &Tx, mut sql: Sql, join_saves_seconds: u32) -> Result<Vec<FileSnapshot>> {
-    save::with_follows(&mut sql, tx, join_saves_seconds);
+async fn joined(tx: &Tx, mut sql: Sql, autosave_coalesce_seconds: u32) -> Result<Vec<FileSnapshot>> {
+    save::with_follows(&mut sql, tx, autosave_coalesce_seconds);
     let joined = |row| Ok(FileSnapshot { follows: get(row, "follows")?, ..version(row)? });
-    tx.rows(sql).await?.iter().map(if join_saves_seconds > 0 { joined } else { version }).collect()
+    tx.rows(sql).await?.iter().map(if autosave_coalesce_seconds > 0 { joined } else { version }).collect()
 }
 
 /// The versions among `ids` in the actor's projects.
@@ -155,10 +156,10 @@ pub async fn file_with_versions(tx: &Tx, id: FileId, page: &Page) -> Result<Opti
 ///
 /// # Errors
 /// `BadInput` for a cursor of another list.
-pub async fn joined_versions_page(
+pub async fn coalesced_versions_page(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
-    (join_saves_seconds, until): (u32, Option<i32>),
+    (autosave_coalesce_seconds, until): (u32, Option<i32>),
     page: &Page,
 ) -> Result<Vec<(Within<FileId>, Slice<FileSnapshot>)>> {
     let sql = pages(of, NEWEST_VERSION_FIRST, page, |sql, (project, file)| {
@@ -166,17 +167,17 @@ pub async fn joined_versions_page(
         if let Some(until) = until {
             sql.push(" AND v.revision <= ").bind(until);
         }
-        save::keep_last(sql, tx, join_saves_seconds, until);
+        save::keep_last(sql, tx, autosave_coalesce_seconds, until);
     })?;
-    let rows = joined(tx, sql, join_saves_seconds).await?;
+    let rows = joined(tx, sql, autosave_coalesce_seconds).await?;
     Ok(super::group(rows.into_iter().map(version_of_file).collect(), page))
 }
 
-/// Total length of the list of [`joined_versions_page`], per file.
-pub async fn joined_versions_count(
+/// Total length of the list of [`coalesced_versions_page`], per file.
+pub async fn coalesced_versions_count(
     tx: &Tx,
     of: &[(Member<'_>, FileId)],
-    (join_saves_seconds, until): (u32, Option<i32>),
+    (autosave_coalesce_seconds, until): (u32, Option<i32>),
 ) -> Result<Vec<(Within<FileId>, i64)>> {
     let mut sql = Sql::new("SELECT v.project_id, v.file_id AS parent, count(*) AS n FROM file_snapshots v ");
     sql.push("JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision WHERE ");
@@ -184,7 +185,7 @@ pub async fn joined_versions_count(
     if let Some(until) = until {
         sql.push(" AND v.revision <= ").bind(until);
     }
-    save::keep_last(&mut sql, tx, join_saves_seconds, until);
+    save::keep_last(&mut sql, tx, autosave_coalesce_seconds, until);
     sql.push(" GROUP BY v.project_id, v.file_id");
     tx.rows(sql).await?.iter().map(|row| access::counted(row, FileId)).collect()
 }
@@ -219,7 +220,7 @@ fn keep_changes(sql: &mut Sql, tx: &Tx, project: ProjectId, keep: &ChangeFilter)
     if let Some(until) = keep.until {
         sql.push(" AND v.revision <= ").bind(until);
     }
-    save::keep_last(sql, tx, keep.join_saves_seconds, keep.until);
+    save::keep_last(sql, tx, keep.autosave_coalesce_seconds, keep.until);
 }
 
 /// The changes of each project, newest first (`file_change_history`).
@@ -235,7 +236,7 @@ pub async fn changes_page(
     let sql = pages(projects, NEWEST_CHANGE_FIRST, page, |sql, project| {
         keep_changes(sql.push(VERSIONS).push("WHERE "), tx, project.project(), keep);
     })?;
-    let rows = joined(tx, sql, keep.join_saves_seconds).await?.into_iter();
+    let rows = joined(tx, sql, keep.autosave_coalesce_seconds).await?.into_iter();
     let rows = rows.map(|row| (row.project_id, place_of_change(&row), row));
     Ok(super::group(rows.collect(), page))
 }
@@ -268,7 +269,7 @@ pub async fn changes_count(tx: &Tx, projects: &[Member<'_>], keep: &ChangeFilter
     for (index, project) in projects.iter().enumerate() {
         sql.push(if index == 0 { "" } else { " UNION ALL " });
         sql.push("SELECT v.project_id AS parent, count(*) AS n FROM file_snapshots v ");
-        if keep.join_saves_seconds > 0 {
+        if keep.autosave_coalesce_seconds > 0 {
             sql.push("JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision ");
         }
         keep_changes(sql.push("WHERE "), tx, project.project(), keep);

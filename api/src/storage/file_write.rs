@@ -9,10 +9,10 @@ use super::db::Tx;
 use super::revision::{self, Counts};
 use super::snapshot::{self, Follow};
 use super::sql::{self, ROWS_PER_STATEMENT, Sql};
+use crate::model::enums::{ChangeType, FileType};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::file::{File, FileSnapshot, Hash};
-use crate::model::names::{ChangeType, FileType};
 
 /// The changes of a project's files in one write.
 pub struct FileChanges {
@@ -73,9 +73,10 @@ fn call(event: &Event, description: Option<String>, changes: FileChanges) -> Sql
         follow.map(|follow| follow.file_count).into(),
         follow.map(|follow| follow.manifest.to_vec()).into(),
     ];
-    let exact: [Value; 2] = [
+    let exact: [Value; 3] = [
         column(&files, |(file, _)| file.mode.stored()),
         column(&files, |(_, change)| change.restores.unwrap_or_default()),
+        column(&files, |(file, _)| file.version_offset),
     ];
     let values = revision::of(event, description).into_iter().chain(contents).chain(rows).chain(follow).chain(exact);
     Sql::call("write_files", values)
@@ -132,7 +133,7 @@ fn supersede(files: &[(File, FileSnapshot)], revision: i32) -> Vec<Sql> {
 
 /// Creates files, or updates their present state.
 fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
-    const COLUMNS: [&str; 14] = [
+    const COLUMNS: [&str; 15] = [
         "id",
         "project_id",
         "file_path",
@@ -147,12 +148,13 @@ fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
         "created_at",
         "updated_at",
         "mode",
+        "version_offset",
     ];
     const PRESENT: &str = " ON CONFLICT (id) DO UPDATE SET file_path = excluded.file_path, file_name = excluded.file_name, \
         parent_path = excluded.parent_path, language = excluded.language, size_bytes = excluded.size_bytes, \
         version = excluded.version, hash = excluded.hash, is_deleted = excluded.is_deleted, updated_at = excluded.updated_at, \
-        mode = excluded.mode";
-    let rows = files.iter().map(|(file, _)| -> [Value; 14] {
+        mode = excluded.mode, version_offset = excluded.version_offset";
+    let rows = files.iter().map(|(file, _)| -> [Value; 15] {
         [
             file.id.0.into(),
             file.project_id.0.into(),
@@ -168,6 +170,7 @@ fn upsert(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
             file.created_at.into(),
             file.updated_at.into(),
             file.mode.stored().into(),
+            file.version_offset.into(),
         ]
     });
     sql::insert("project_files", COLUMNS, rows, PRESENT)
@@ -180,9 +183,9 @@ fn insert_versions(files: &[(File, FileSnapshot)]) -> Vec<Sql> {
 
 fn versions(files: &[(File, FileSnapshot)]) -> Sql {
     let mut sql = Sql::new(
-        "WITH n (id, project_id, file_id, revision, version, additions, deletions, sha256, change_type, path, mode, restored_version) AS (",
+        "WITH n (id, project_id, file_id, revision, version, additions, deletions, sha256, change_type, path, mode, restored_version, version_offset) AS (",
     );
-    sql.rows(files.iter().map(|(file, change)| -> [Value; 12] {
+    sql.rows(files.iter().map(|(file, change)| -> [Value; 13] {
         [
             change.id.0.into(),
             change.project_id.0.into(),
@@ -196,11 +199,12 @@ fn versions(files: &[(File, FileSnapshot)]) -> Sql {
             change.path.as_str().into(),
             change.mode.stored().into(),
             change.restores.into(),
+            change.version_offset.into(),
         ]
     }));
     sql.push(
-        ") INSERT INTO file_snapshots (id, project_id, file_id, revision, version, additions, deletions, blob_id, change_type, path, mode, restored_version) \
-         SELECT n.id, n.project_id, n.file_id, n.revision, n.version, n.additions, n.deletions, b.id, n.change_type, n.path, n.mode, n.restored_version \
+        ") INSERT INTO file_snapshots (id, project_id, file_id, revision, version, additions, deletions, blob_id, change_type, path, mode, restored_version, version_offset) \
+         SELECT n.id, n.project_id, n.file_id, n.revision, n.version, n.additions, n.deletions, b.id, n.change_type, n.path, n.mode, n.restored_version, n.version_offset \
          FROM n LEFT JOIN blobs b ON b.project_id = n.project_id AND b.sha256 = n.sha256 \
          WHERE n.sha256 IS NULL OR b.id IS NOT NULL",
     );

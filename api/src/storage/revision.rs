@@ -14,10 +14,10 @@ use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::actor::Actor;
 use crate::model::clock;
+use crate::model::enums::{EventKind, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::ids::{AgentConfigurationId, FileId, MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
-use crate::model::names::{EventKind, ProjectRole, ProjectStatus};
 
 /// Identifies the project of a write.
 #[derive(Clone, Copy)]
@@ -166,7 +166,7 @@ async fn lock_file(
     let (session, message) = (named.session.map(|id| id.0), named.message.map(|id| id.0));
     let mut sql = Sql::with(
         "SELECT projects.id, projects.revision + 1 AS revision, projects.status, s.id AS session_id, s.user_id AS session_author, \
-         s.is_active AS session_is_active, m.id AS message_id, n.id AS snapshot_id, \
+         m.id AS message_id, n.id AS snapshot_id, \
          CASE WHEN last_activity_at > $1 THEN last_activity_at ELSE $1 END AS at, coalesce(",
         [now.into(), session.into(), message.into()],
     );
@@ -198,7 +198,6 @@ fn locked(row: &QueryResult) -> Result<Locked> {
         Some(session) => Some(Conversation {
             session_id: SessionId(session),
             author_id: UserId(get(row, "session_author")?),
-            is_active: get(row, "session_is_active")?,
             message_id: get::<Option<Uuid>>(row, "message_id")?.map(MessageId),
             snapshot_id: get::<Option<Uuid>>(row, "snapshot_id")?.map(ProjectSnapshotId),
         }),

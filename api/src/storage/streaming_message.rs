@@ -8,10 +8,10 @@ use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
 use super::project::{role, role_of};
 use super::sql::Sql;
+use crate::model::enums::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
 use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::json::Json;
-use crate::model::names::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::streaming_message::{NewChunk, StreamingMessage};
 
 fn streaming(row: growing_messages::Model) -> Result<StreamingMessage> {
@@ -100,8 +100,6 @@ pub struct Place {
     pub project_id: ProjectId,
     /// The author of the session.
     pub author_id: UserId,
-    /// Whether the session is active.
-    pub is_active: bool,
     pub status: ProjectStatus,
     /// The actor's role.
     pub role: ProjectRole,
@@ -115,7 +113,7 @@ pub struct Place {
 
 /// Reads [`Place`] in one statement.
 pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -> Result<Option<Place>> {
-    let mut sql = Sql::new("SELECT s.project_id, s.user_id, s.is_active, projects.status, ");
+    let mut sql = Sql::new("SELECT s.project_id, s.user_id, projects.status, ");
     role_of(&mut sql, tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
     sql.push("(SELECT count(*) FROM growing_messages n WHERE n.session_id = s.id) AS streaming ");
     sql.push("FROM chat_sessions s JOIN projects ON projects.id = s.project_id ");
@@ -130,7 +128,6 @@ pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -
     Ok(Some(Place {
         project_id: ProjectId(row.try_get("", "project_id").map_err(fail)?),
         author_id: UserId(row.try_get("", "user_id").map_err(fail)?),
-        is_active: row.try_get("", "is_active").map_err(fail)?,
         status: status(&row.try_get::<String>("", "status").map_err(fail)?)?,
         role: role(&row.try_get::<String>("", "role").map_err(fail)?)?,
         streaming: row.try_get("", "streaming").map_err(fail)?,
@@ -165,7 +162,6 @@ pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -
     let mut sql = Sql::new("UPDATE growing_messages SET length = length + ");
     sql.bind(bytes).push(", last_append_at = ").bind(now).push(" WHERE id = ").bind(id);
     sql.push(" AND length = ").bind(chunk.offset).push(" AND user_id = ").bind(me);
-    sql.push(" AND EXISTS (SELECT 1 FROM chat_sessions s WHERE s.id = session_id AND s.is_active)");
     sql.push(" AND EXISTS (SELECT 1 FROM projects WHERE projects.id = growing_messages.project_id AND projects.status <> 'deleted' AND ");
     role_of(&mut sql, me).push(" <> 'viewer') RETURNING project_id");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
@@ -185,8 +181,6 @@ pub struct State {
     pub project_id: ProjectId,
     /// The author of the session.
     pub author_id: UserId,
-    /// Whether the session is active.
-    pub is_active: bool,
     pub status: ProjectStatus,
     /// The actor's role.
     pub role: ProjectRole,
@@ -201,9 +195,9 @@ pub struct State {
 /// Reads, in one statement, the state of a streaming message that the actor can see, with its text from the chunk that
 /// contains the byte at `offset`.
 pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>> {
-    let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, s.is_active, projects.status, ");
+    let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, projects.status, ");
     role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM growing_messages g ");
-    sql.push("JOIN chat_sessions s ON s.id = g.session_id JOIN projects ON projects.id = g.project_id ");
+    sql.push("JOIN projects ON projects.id = g.project_id ");
     sql.push("LEFT JOIN growing_chunks c ON c.message_id = g.id AND c.start >= ");
     sql.push("(SELECT max(d.start) FROM growing_chunks d WHERE d.message_id = g.id AND d.start <= ").bind(offset);
     sql.push(") WHERE g.id = ").bind(id.0).push(" AND ");
@@ -217,7 +211,6 @@ pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>>
     Ok(Some(State {
         project_id: ProjectId(row.try_get("", "project_id").map_err(fail)?),
         author_id: UserId(row.try_get("", "user_id").map_err(fail)?),
-        is_active: row.try_get("", "is_active").map_err(fail)?,
         status: status(&row.try_get::<String>("", "status").map_err(fail)?)?,
         role: role(&row.try_get::<String>("", "role").map_err(fail)?)?,
         length: row.try_get("", "length").map_err(fail)?,

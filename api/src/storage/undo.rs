@@ -9,10 +9,10 @@ use super::access::Member;
 use super::db::Tx;
 use super::file::get;
 use super::sql::{self, Sql};
+use crate::model::enums::EventKind;
 use crate::model::error::Result;
 use crate::model::event::{UndoneFiles, Undos};
 use crate::model::ids::{FileId, ProjectId};
-use crate::model::names::EventKind;
 
 /// The undone revisions of each of these projects.
 pub async fn of_projects(tx: &Tx, projects: &[Member<'_>]) -> Result<HashMap<ProjectId, Undos>> {

@@ -238,7 +238,9 @@ test('a session that is started twice at once is one session', async () => {
   assert.equal(new Set(others.map((each) => each.id)).size, 2);
   // A refusal is not kept.
   await refused(db.createChatSession({ project_id: crypto.randomUUID() }), 'NOT_FOUND');
-  await refused(db.createChatMessage({ session_id: first.id, role: 'user', content: 'Late' }), 'CONFLICT');
+  // A session that has ended takes messages of its author, and stays ended.
+  assert.equal((await db.createChatMessage({ session_id: first.id, role: 'user', content: 'Late' })).content, 'Late');
+  assert.equal((await db.getChatSession(first.id)).is_active, false);
 });
 
 test('arguments in every form that the original takes', async () => {

@@ -24,6 +24,7 @@ pub struct Model {
     pub path: String,
     pub mode: i16,
     pub restored_version: Option<i32>,
+    pub version_offset: i32,
     #[sea_orm(belongs_to, from = "blob_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub blobs: BelongsTo<Option<super::blobs::Entity>>,
     #[sea_orm(belongs_to, from = "file_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]

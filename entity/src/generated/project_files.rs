@@ -27,6 +27,7 @@ pub struct Model {
     pub created_at: DateTimeWithTimeZone,
     pub updated_at: DateTimeWithTimeZone,
     pub mode: i16,
+    pub version_offset: i32,
     #[sea_orm(has_many)]
     pub file_snapshots: HasMany<super::file_snapshots::Entity>,
     #[sea_orm(belongs_to, from = "project_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]

@@ -14,27 +14,26 @@ use crate::model::json::Json as Text;
 #[derive(Default)]
 pub struct AgentConfigurationMutation;
 
-/// The settings of an agent configuration. An optional field that is absent stays as it is; null resets it to its
-/// default, `{}` or `[]`. All of them together can have as many bytes as the setting `MAX_TEXT_BYTES` allows (10 MiB by
-/// default).
+/// The settings of an agent configuration. An absent optional field is unchanged; null resets it to its default, `{}`
+/// or `[]`. The setting `MAX_TEXT_BYTES` limits their total size (10 MiB by default).
 #[derive(InputObject)]
 struct SaveAgentConfigurationInput {
     /// The project that the configuration is for.
     project_id: ID,
-    /// The configuration to change. Null or absent makes a new one.
+    /// The configuration to change; by default a new one.
     id: Option<ID>,
-    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the version that the caller has read. If the configuration has another version, the error is
+    /// CONFLICT and nothing is written.
     expected_version: Option<i32>,
-    /// What people call the configuration; not empty.
+    /// The displayed name; not empty.
     config_name: String,
-    /// What the configuration is for. Null removes it.
+    /// The purpose of the configuration. Null removes it.
     description: MaybeUndefined<String>,
     /// The provider of speech-to-text, such as `deepgram`.
     stt_provider: String,
     /// The speech-to-text model.
     stt_model: String,
-    /// Options of the speech-to-text model. The client decides its shape, as that of all JSON here.
+    /// Options of the speech-to-text model. The client decides the structure of all JSON here.
     stt_config: MaybeUndefined<Json>,
     /// The provider of text-to-speech, such as `elevenlabs`.
     tts_provider: String,
@@ -52,7 +51,7 @@ struct SaveAgentConfigurationInput {
     vad_provider: MaybeUndefined<String>,
     /// Options of voice activity detection.
     vad_config: MaybeUndefined<Json>,
-    /// Options that say how the end of a turn is detected.
+    /// Options for detecting the end of a turn.
     turn_detection_config: MaybeUndefined<Json>,
     /// Functions that the agent can call; `[]` by default.
     function_calls: MaybeUndefined<Json>,
@@ -68,8 +67,8 @@ struct SaveAgentConfigurationInput {
     dependencies: MaybeUndefined<Json>,
     /// The files that the agent consists of.
     source_files: MaybeUndefined<Json>,
-    /// Whether the project's agent runs with it; the one that did is then inactive. A new configuration is active unless
-    /// this is false.
+    /// Whether the project's agent uses it; the previously active one becomes inactive. A new configuration is active
+    /// unless this is false.
     is_active: Option<bool>,
 }
 
@@ -120,15 +119,15 @@ impl SaveAgentConfigurationInput {
     }
 }
 
-/// A configuration that is, or is no longer, to be the active one.
+/// Activates or deactivates a configuration.
 #[derive(InputObject)]
 struct SetAgentConfigurationActiveInput {
     /// The configuration to change.
     id: ID,
-    /// Whether the project's agent runs with it; the one that did is then inactive.
+    /// Whether the project's agent uses it; the previously active one becomes inactive.
     is_active: bool,
-    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the version that the caller has read. If the configuration has another version, the error is
+    /// CONFLICT and nothing is written.
     expected_version: Option<i32>,
 }
 
@@ -137,29 +136,29 @@ struct SetAgentConfigurationActiveInput {
 struct DeleteAgentConfigurationInput {
     /// The configuration to delete.
     id: ID,
-    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the version that the caller has read. If the configuration has another version, the error is
+    /// CONFLICT and nothing is written.
     expected_version: Option<i32>,
 }
 
-/// A version of a configuration to go back to.
+/// A version of a configuration to restore.
 #[derive(InputObject)]
 struct RestoreAgentConfigurationInput {
     /// The configuration to restore, deleted or not.
     id: ID,
-    /// The number of the version whose settings it gets.
+    /// The number of the version to restore.
     version: i32,
-    /// The version that the caller read. If the configuration has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the version that the caller has read. If the configuration has another version, the error is
+    /// CONFLICT and nothing is written.
     expected_version: Option<i32>,
 }
 
-/// What a write to an agent configuration answers.
+/// Result of a write to an agent configuration.
 #[derive(SimpleObject)]
 struct AgentConfigurationPayload {
     /// The configuration after the write.
     agent_configuration: AgentConfiguration,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -171,7 +170,8 @@ impl From<(model::AgentConfiguration, i32)> for AgentConfigurationPayload {
 
 #[Object]
 impl AgentConfigurationMutation {
-    /// Saves an agent configuration, or makes one. Saving one as active makes the one that was so inactive, in the same revision.
+    /// Creates or changes an agent configuration. If it becomes active, the previously active one becomes inactive in
+    /// the same revision.
     async fn save_agent_configuration(
         &self,
         ctx: &Context<'_>,
@@ -192,7 +192,7 @@ impl AgentConfigurationMutation {
         .await
     }
 
-    /// Makes an agent configuration the active one, or no longer so, and leaves what it says.
+    /// Activates or deactivates an agent configuration without changing its settings.
     async fn set_agent_configuration_active(
         &self,
         ctx: &Context<'_>,
@@ -207,7 +207,7 @@ impl AgentConfigurationMutation {
         .await
     }
 
-    /// Deletes an agent configuration. Its versions stay.
+    /// Deletes an agent configuration. Its versions are kept.
     async fn delete_agent_configuration(
         &self,
         ctx: &Context<'_>,
@@ -222,7 +222,7 @@ impl AgentConfigurationMutation {
         .await
     }
 
-    /// Makes an agent configuration say what a version of it said, as a new version; a deleted one comes back, inactive.
+    /// Restores a version of an agent configuration as a new version. A deleted configuration is restored as inactive.
     async fn restore_agent_configuration(
         &self,
         ctx: &Context<'_>,

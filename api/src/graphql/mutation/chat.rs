@@ -4,8 +4,8 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::chat::{self, Added};
 use crate::graphql::context::caller;
+use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::MessageRole;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::chat::{ChatMessage, ChatSession};
 use crate::graphql::types::snapshot::ProjectSnapshot;
@@ -15,52 +15,52 @@ use crate::model::ids::{ProjectId, SessionId};
 #[derive(Default)]
 pub struct ChatMutation;
 
-/// What a new session is made of.
+/// Properties of a new session.
 #[derive(InputObject)]
 struct StartSessionInput {
     /// The project to start it in.
     project_id: ID,
-    /// A title to show to people.
+    /// The displayed title.
     title: Option<String>,
     /// Data of the client; `{}` by default.
     metadata: Option<Json>,
 }
 
-/// What a write to a session answers.
+/// Result of a write to a session.
 #[derive(SimpleObject)]
 struct SessionPayload {
     /// The session after the write.
     session: ChatSession,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
-/// What a new message is made of.
+/// Properties of a new message.
 #[derive(InputObject)]
 struct AddMessageInput {
-    /// The session to add it to: one of the caller's own that has not ended.
+    /// The session: one of the caller. An ended session accepts the message and stays ended.
     session_id: ID,
-    /// Who speaks.
+    /// The sender's role.
     role: MessageRole,
-    /// The text, at most as many bytes as the setting `MAX_TEXT_BYTES` allows (10 MiB by default).
+    /// The text. The setting `MAX_TEXT_BYTES` limits its size (10 MiB by default).
     content: String,
-    /// Whether it marks the present state of the files. A checkpoint of the assistant makes a snapshot.
+    /// Whether it marks the present state of the files. A checkpoint of the assistant creates a snapshot.
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
-    /// What the AI knew; `{}` by default.
+    /// Context for the AI; `{}` by default.
     context_data: Option<Json>,
     /// Data of the client; `{}` by default.
     metadata: Option<Json>,
-    /// Makes a retry safe: the same key in the same session answers with the first message.
+    /// Makes retries safe: the same key in the same session returns the first message.
     idempotency_key: Option<String>,
 }
 
-/// What adding a message answers.
+/// Result of adding a message.
 #[derive(SimpleObject)]
 pub(super) struct MessagePayload {
     /// The message that was added.
     message: ChatMessage,
-    /// The snapshot that a checkpoint of the assistant made; else null.
+    /// The snapshot of a checkpoint of the assistant; otherwise null.
     snapshot: Option<ProjectSnapshot>,
     /// The revision that added it.
     revision: i32,
@@ -94,7 +94,7 @@ impl ChatMutation {
         .await
     }
 
-    /// Ends a session. One that has ended stays as it is.
+    /// Ends a session; does nothing if it has ended.
     async fn end_session(
         &self,
         ctx: &Context<'_>,
@@ -110,8 +110,8 @@ impl ChatMutation {
         .await
     }
 
-    /// Adds a message. An ASSISTANT message with isCheckpoint also makes a snapshot, in the same revision; the snapshot
-    /// follows the changes that name the message.
+    /// Adds a message. An ASSISTANT message with isCheckpoint also creates a snapshot, in the same revision; the
+    /// snapshot includes later changes that name the message.
     async fn add_message(
         &self,
         ctx: &Context<'_>,

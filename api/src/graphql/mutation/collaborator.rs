@@ -5,8 +5,8 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use super::project::ProjectPayload;
 use crate::domain::collaborator;
 use crate::graphql::context::caller;
+use crate::graphql::enums::ProjectRole;
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::ProjectRole;
 use crate::graphql::types::collaborator::{Collaborator, EmailInvitation};
 use crate::graphql::types::project::Project;
 use crate::model::collaborator::{self as model, EmailAddress};
@@ -17,10 +17,10 @@ use crate::model::node_id::NodeId;
 #[derive(Default)]
 pub struct CollaboratorMutation;
 
-/// Who is to have which part in a project.
+/// A user and a role in a project.
 #[derive(InputObject)]
 struct InviteCollaboratorInput {
-    /// The project that the user is to be in.
+    /// The project that the user is invited to.
     project_id: ID,
     /// The user: the `sub` of their tokens.
     user_id: ID,
@@ -29,16 +29,16 @@ struct InviteCollaboratorInput {
 }
 
 impl InviteCollaboratorInput {
-    fn part(&self) -> Result<(ProjectId, UserId, crate::model::names::ProjectRole)> {
+    fn part(&self) -> Result<(ProjectId, UserId, crate::model::enums::ProjectRole)> {
         let project = ProjectId::parse(&self.project_id, "projectId")?;
         Ok((project, UserId::parse(&self.user_id, "userId")?, self.role.into()))
     }
 }
 
-/// Which e-mail address is to have which part in a project.
+/// An e-mail address and a role in a project.
 #[derive(InputObject)]
 struct InviteByEmailInput {
-    /// The project that the user with this address is to be in.
+    /// The project that the user is invited to.
     project_id: ID,
     /// The e-mail address, in any case.
     email: String,
@@ -46,7 +46,7 @@ struct InviteByEmailInput {
     role: ProjectRole,
 }
 
-/// An invitation to an e-mail address that is taken back.
+/// An invitation of an e-mail address to withdraw.
 #[derive(InputObject)]
 struct WithdrawEmailInvitationInput {
     /// The project that the invitation is to.
@@ -55,14 +55,14 @@ struct WithdrawEmailInvitationInput {
     email: String,
 }
 
-/// An invitation that the caller answers with no.
+/// The invitation that the caller declines.
 #[derive(InputObject)]
 struct DeclineInvitationInput {
     /// The project that the caller was invited to.
     project_id: ID,
 }
 
-/// A project that the caller leaves.
+/// The project that the caller leaves.
 #[derive(InputObject)]
 struct LeaveProjectInput {
     /// The project to leave.
@@ -72,20 +72,20 @@ struct LeaveProjectInput {
 /// A project and its new owner.
 #[derive(InputObject)]
 struct TransferOwnershipInput {
-    /// The project to hand over.
+    /// The project that gets a new owner.
     project_id: ID,
     /// The new owner: a member of the project.
     user_id: ID,
 }
 
-/// What a change of somebody's part in a project answers.
+/// Result of a change of a collaborator.
 #[derive(SimpleObject)]
 struct CollaboratorPayload {
-    /// The user's part in the project after the write.
+    /// The collaborator after the write.
     collaborator: Collaborator,
     /// The project after the write.
     project: Option<Project>,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -96,40 +96,40 @@ impl CollaboratorPayload {
     }
 }
 
-/// What an invitation to an e-mail address answers; the same whether anybody has that address or not.
+/// Result of an invitation of an e-mail address. It does not depend on whether a user has this address.
 #[derive(SimpleObject)]
 struct EmailInvitationPayload {
     /// The invitation after the write.
     email_invitation: EmailInvitation,
     /// The project after the write.
     project: Option<Project>,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
-/// What leaving a project answers. The project itself is no longer there for the caller.
+/// Result of leaving a project. The caller cannot read the project any more.
 #[derive(SimpleObject)]
 struct LeaveProjectPayload {
-    /// The id of the project that the caller left: a client's cache can drop it.
+    /// The id of the project, for removal from the client's cache.
     project_id: ID,
-    /// The revision that was made.
+    /// The new revision.
     revision: i32,
 }
 
-/// What declining an invitation answers.
+/// Result of declining an invitation.
 #[derive(SimpleObject)]
 struct DeclineInvitationPayload {
     /// The id of the project that the invitation was to.
     project_id: ID,
-    /// The id that the invitation had: a client's cache can drop it.
+    /// The id of the invitation, for removal from the client's cache.
     invitation_id: ID,
 }
 
 #[Object]
 impl CollaboratorMutation {
-    /// Invites a user to a project. The user sees it after accepting; before that, `invitations` shows the invitation to
-    /// them. Inviting again with another role replaces the first invitation. A project has at most as many members and
-    /// invitations as the setting `MAX_COLLABORATORS` allows (100 by default).
+    /// Invites a user to a project. The user can read the invitation in `invitations`, and the project after accepting.
+    /// A repeated invitation with another role replaces the first. The setting `MAX_COLLABORATORS` limits the
+    /// collaborators and invitations of a project (100 by default).
     async fn invite_collaborator(
         &self,
         ctx: &Context<'_>,
@@ -144,9 +144,8 @@ impl CollaboratorMutation {
         .await
     }
 
-    /// Invites the user with an e-mail address to a project, now or once they sign up: `invitations` shows it to the user
-    /// whose token says that the address is theirs and verified. Nothing reveals whether there is such a user before they
-    /// accept.
+    /// Invites the user with an e-mail address to a project, even before they sign up. `invitations` shows it to the
+    /// user whose token has this address as verified. Whether such a user exists is not revealed before they accept.
     async fn invite_by_email(
         &self,
         ctx: &Context<'_>,
@@ -164,11 +163,11 @@ impl CollaboratorMutation {
         .await
     }
 
-    /// Takes an invitation to an e-mail address back (`removeCollaborator` takes back one to a user).
+    /// Withdraws an invitation of an e-mail address (`removeCollaborator` withdraws one of a user).
     async fn withdraw_email_invitation(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The invitation to take back.")] input: WithdrawEmailInvitationInput,
+        #[graphql(desc = "The invitation to withdraw.")] input: WithdrawEmailInvitationInput,
     ) -> Attempt<ProjectPayload> {
         attempt(async {
             let project = ProjectId::parse(&input.project_id, "projectId")?;
@@ -180,7 +179,7 @@ impl CollaboratorMutation {
         .await
     }
 
-    /// Makes the caller a member of a project that they were invited to. A member stays as they are.
+    /// Accepts the caller's invitation to a project; does nothing for a member.
     async fn accept_invitation(
         &self,
         ctx: &Context<'_>,
@@ -211,8 +210,8 @@ impl CollaboratorMutation {
         .await
     }
 
-    /// Gives a user who is in a project, or invited to it, another role. It holds from their next write on. The active
-    /// session of a user who becomes a viewer ends.
+    /// Changes the role of a collaborator or an invited user. It applies from their next write. The active session of a
+    /// user who becomes a viewer ends.
     async fn change_collaborator_role(
         &self,
         ctx: &Context<'_>,
@@ -227,8 +226,9 @@ impl CollaboratorMutation {
         .await
     }
 
-    /// The owner removes anyone else; anyone removes themselves (`leaveProject`). Their active session ends, their subscriptions
-    /// end within a second, and what they did stays in the history, under their name.
+    /// Removes a collaborator. The owner can remove others; members can remove themselves (`leaveProject`). The user's
+    /// active session ends, their subscriptions end within a second, and their work stays in the history under their
+    /// name.
     async fn remove_collaborator(
         &self,
         ctx: &Context<'_>,
@@ -245,7 +245,7 @@ impl CollaboratorMutation {
         .await
     }
 
-    /// Takes the caller out of a project. Its owner cannot leave before `transferOwnership`.
+    /// Removes the caller from a project. The owner cannot leave before `transferOwnership`.
     async fn leave_project(
         &self,
         ctx: &Context<'_>,
@@ -260,7 +260,7 @@ impl CollaboratorMutation {
         .await
     }
 
-    /// Gives a project to one of its members. Its former owner becomes an editor.
+    /// Transfers a project to one of its members. The former owner becomes an editor.
     async fn transfer_ownership(
         &self,
         ctx: &Context<'_>,

@@ -5,37 +5,37 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use crate::domain::file::{self, Context as Conversation, Earlier, Named, NewFile, Outcome};
 use crate::domain::sync::{self, Sync, SyncFile};
 use crate::graphql::context::caller;
+use crate::graphql::enums::{FileMode, FileType, SyncMode};
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::{FileMode, FileType, SyncMode};
 use crate::graphql::page::int;
 use crate::graphql::scalar::Base64;
 use crate::graphql::types::file::{CodeChange, ProjectFile};
 use crate::graphql::types::project::Project;
+use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId};
-use crate::model::names::ChangeType;
 use crate::model::path::FilePath;
 
 #[derive(Default)]
 pub struct FileMutation;
 
-/// What a new file is made of.
+/// Properties of a new file or folder.
 #[derive(InputObject)]
 struct CreateFileInput {
     /// The project that the file is in.
     project_id: ID,
     /// The path of the new file. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes.
     path: String,
-    /// A file or a folder. Folders above a file need not be made. A folder that is made stays when it is empty.
+    /// A file or a folder. Folders above a file need not be created. A created folder is kept when it is empty.
     #[graphql(name = "type", default_with = "Some(FileType::File)")]
     file_type: Option<FileType>,
-    /// Its text; empty by default. At most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default).
+    /// The text; empty by default. The setting `MAX_FILE_BYTES` limits its size (10 MiB by default).
     content: Option<String>,
-    /// Its bytes, in place of `content`, if they are not text.
+    /// The bytes, instead of `content`, if they are not text.
     content_base64: Option<Base64>,
-    /// What it is to a file system; a plain file if it is left out. A folder has no mode.
+    /// The file mode; by default a plain file. A folder has no mode.
     mode: Option<FileMode>,
-    /// Its language, as editors call it. Without it, it is guessed from the path.
+    /// The language, as editors name it; by default guessed from the path.
     language: Option<String>,
     /// The session in which the file is made.
     session_id: Option<ID>,
@@ -45,20 +45,21 @@ struct CreateFileInput {
     change_description: Option<String>,
 }
 
-/// A file's new contents.
+/// A file and its new content.
 #[derive(InputObject)]
 struct UpdateFileInput {
     /// The project that the file is in.
     project_id: ID,
     /// The path of the file to change.
     path: String,
-    /// Its new text, at most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default).
+    /// The new text. The setting `MAX_FILE_BYTES` limits its size (10 MiB by default).
     content: Option<String>,
-    /// Its new bytes, in place of `content`, if they are not text.
+    /// The new bytes, instead of `content`, if they are not text.
     content_base64: Option<Base64>,
-    /// What it is to a file system from now on; as before if it is left out. With it the contents may be left out.
+    /// The new file mode; unchanged by default. If it is given, the content can be left out.
     mode: Option<FileMode>,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is changed.
     session_id: Option<ID>,
@@ -68,16 +69,17 @@ struct UpdateFileInput {
     change_description: Option<String>,
 }
 
-/// A file's, or a folder's, new place.
+/// A file or folder and its new path.
 #[derive(InputObject)]
 struct RenameFileInput {
     /// The project that the file is in.
     project_id: ID,
     /// The present path.
     path: String,
-    /// The new path. What is below a folder moves with it.
+    /// The new path. A folder moves with everything below it.
     new_path: String,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is moved.
     session_id: Option<ID>,
@@ -87,14 +89,15 @@ struct RenameFileInput {
     change_description: Option<String>,
 }
 
-/// A file, or a folder with all that is below it, that goes.
+/// A file, or a folder with everything below it, to delete.
 #[derive(InputObject)]
 struct DeleteFileInput {
     /// The project that the file is in.
     project_id: ID,
     /// The path of the file or folder.
     path: String,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is deleted.
     session_id: Option<ID>,
@@ -104,16 +107,17 @@ struct DeleteFileInput {
     change_description: Option<String>,
 }
 
-/// An earlier version that comes back. One of `snapshotId` and `version` names it.
+/// An earlier version to restore: `snapshotId` or `version`.
 #[derive(InputObject)]
 struct RevertFileInput {
     /// The file to revert, deleted or not.
     file_id: ID,
-    /// The id of the version to go back to.
+    /// The id of the version to restore.
     snapshot_id: Option<ID>,
-    /// The number of the version to go back to.
+    /// The number of the version to restore.
     version: Option<i32>,
-    /// The version that the caller read. If the file has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the version that the caller has read. If the file has another version, or if another file is at the
+    /// path, the error is CONFLICT and nothing is written.
     expected_version: Option<i32>,
     /// The session in which the file is changed.
     session_id: Option<ID>,
@@ -126,20 +130,21 @@ struct RevertFileInput {
 struct FileInput {
     /// The path of the file. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes.
     path: String,
-    /// Its text, at most as many bytes as the setting `MAX_FILE_BYTES` allows (10 MiB by default).
+    /// The text. The setting `MAX_FILE_BYTES` limits its size (10 MiB by default). A file needs `content` or
+    /// `contentBase64`. An existing file can have `mode` alone, and keeps its contents.
     content: Option<String>,
-    /// Its bytes, in place of `content`, if they are not text.
+    /// The bytes, instead of `content`, if they are not text.
     content_base64: Option<Base64>,
     /// Whether it is a file or a folder.
     #[graphql(name = "type", default_with = "Some(FileType::File)")]
     file_type: Option<FileType>,
-    /// What it is to a file system; as before if it is left out, and a plain file if it is new. A folder has no mode.
+    /// The file mode; by default unchanged, and a plain file for a new file. A folder has no mode.
     mode: Option<FileMode>,
-    /// Its language, as editors call it. Without it, it is guessed from the path.
+    /// The language, as editors name it; by default guessed from the path.
     language: Option<String>,
 }
 
-/// Files as they are to be.
+/// The target state of files.
 #[derive(InputObject)]
 struct SyncFilesInput {
     /// The project to write to.
@@ -148,32 +153,33 @@ struct SyncFilesInput {
     session_id: Option<ID>,
     /// The message that the files are changed for.
     message_id: Option<ID>,
-    /// The files as they are to be, each path once; at most as many as the setting `MAX_SYNC_FILES` allows (5,000 by
+    /// The target state of the files, each path once. The setting `MAX_SYNC_FILES` limits their number (5,000 by
     /// default).
     files: Vec<FileInput>,
-    /// Paths to delete, a folder with all that is below it, in either mode. A path where nothing is, is skipped. A path
-    /// that is in `files` as well is BAD_USER_INPUT.
+    /// Paths to delete in either mode, folders with everything below them. Missing paths are skipped. A path that is
+    /// also in `files` is an error (BAD_USER_INPUT).
     deletes: Option<Vec<String>>,
     /// What happens to files that are not given.
     #[graphql(default_with = "Some(SyncMode::Merge)")]
     mode: Option<SyncMode>,
-    /// The revision that the caller read. If files have changed since, nothing is written and the answer is CONFLICT, which lists
-    /// the files. What else happened in the project does not count.
+    /// Precondition: the revision that the caller has read. If files have changed since, the error is CONFLICT with a
+    /// list of the files, and nothing is written. Other changes in the project do not matter.
     expected_revision: Option<i32>,
     /// Why the files change, to show in their history.
     change_description: Option<String>,
 }
 
-/// What a write to a file answers.
+/// Result of a write to a file.
 #[derive(SimpleObject)]
 struct FilePayload {
     /// The file after the write.
     file: ProjectFile,
-    /// The change of the file itself. Null if nothing changed, and for a folder that was never made: it has no versions.
+    /// The change of the file itself. Null if nothing changed, and for a folder that was never created, which has no
+    /// versions.
     change: Option<CodeChange>,
-    /// All changes: that of the file, and for a folder those of what is below it.
+    /// All changes: of the file, and for a folder also of everything below it.
     changes: Vec<CodeChange>,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -188,7 +194,7 @@ impl From<Outcome> for FilePayload {
     }
 }
 
-/// What a sync answers.
+/// Result of a sync.
 #[derive(SimpleObject)]
 struct SyncPayload {
     /// The number of files that are new.
@@ -197,15 +203,15 @@ struct SyncPayload {
     updated: i32,
     /// The number of files that were deleted.
     deleted: i32,
-    /// The number of files that moved: gone at one path, and at another with the same contents.
+    /// The number of files that moved to another path with the same or a similar content.
     renamed: i32,
-    /// The number of given files that were already as they are to be.
+    /// The number of given files that already had the target state.
     unchanged: i32,
     /// All changes that were made.
     changes: Vec<CodeChange>,
     /// The project after the write.
     project: Option<Project>,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -242,7 +248,7 @@ fn content(
 
 #[Object]
 impl FileMutation {
-    /// Makes a file or a folder.
+    /// Creates a file or a folder.
     async fn create_file(
         &self,
         ctx: &Context<'_>,
@@ -265,7 +271,8 @@ impl FileMutation {
         .await
     }
 
-    /// Replaces a file's contents and keeps the old ones as a version. The same contents again change nothing.
+    /// Replaces a file's content and keeps the old content as a version. Writing the same content again changes
+    /// nothing.
     async fn update_file(
         &self,
         ctx: &Context<'_>,
@@ -286,7 +293,7 @@ impl FileMutation {
         .await
     }
 
-    /// Moves a file, or a folder with all that is below it.
+    /// Moves a file, or a folder with everything below it.
     async fn rename_file(
         &self,
         ctx: &Context<'_>,
@@ -303,7 +310,7 @@ impl FileMutation {
         .await
     }
 
-    /// Deletes a file, or a folder with all that is below it. Its versions stay.
+    /// Deletes a file, or a folder with everything below it. The versions are kept.
     async fn delete_file(
         &self,
         ctx: &Context<'_>,
@@ -319,7 +326,7 @@ impl FileMutation {
         .await
     }
 
-    /// Writes the content of an old version as a new one; brings back a deleted file.
+    /// Writes the content of an old version as a new one; restores a deleted file.
     async fn revert_file(
         &self,
         ctx: &Context<'_>,
@@ -341,12 +348,12 @@ impl FileMutation {
         .await
     }
 
-    /// Makes the project's files equal to the given ones, in one revision: creates, updates, and, with MIRROR, deletes what
-    /// is not given.
+    /// Makes the project's files equal to the given ones, in one revision: creates and updates files, and with MIRROR
+    /// deletes all others.
     async fn sync_files(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The files as they are to be.")] input: SyncFilesInput,
+        #[graphql(desc = "The target state of the files.")] input: SyncFilesInput,
     ) -> Attempt<SyncPayload> {
         attempt(async {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;

@@ -24,7 +24,7 @@ async fn project_of(ctx: &Context<'_>, id: ProjectId) -> Result<Option<Project>>
     Ok(caller(ctx)?.load(id).await?.map(Project))
 }
 
-/// Writing. Each mutation is one transaction and one revision: all of it happens or none of it does.
+/// All mutations. Each is one transaction and one revision, and succeeds or fails completely.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     profile::ProfileMutation,

@@ -12,7 +12,7 @@ use crate::model::profile::{PreferenceChanges, ProfileChanges};
 #[derive(Default)]
 pub struct ProfileMutation;
 
-/// What changes of a profile; what is left out stays.
+/// Changes of a profile. Absent fields are unchanged.
 #[derive(InputObject)]
 struct UpdateProfileInput {
     /// The name shown to others.
@@ -21,16 +21,16 @@ struct UpdateProfileInput {
     avatar_url: Option<String>,
 }
 
-/// What changes of the preferences; what is left out stays.
+/// Changes of the preferences. Absent fields are unchanged.
 #[derive(InputObject)]
 struct UpdatePreferencesInput {
-    /// The theme of the editor, as the editor calls it.
+    /// The name of the editor's theme.
     editor_theme: Option<String>,
-    /// Whether the editor saves without being asked.
+    /// Whether the editor saves automatically.
     auto_save_enabled: Option<bool>,
-    /// The client's settings for notifications, whole.
+    /// All of the client's settings for notifications.
     notification_preferences: Option<Json>,
-    /// The client's settings for its interface, whole.
+    /// All of the client's settings for its interface.
     ui_preferences: Option<Json>,
 }
 

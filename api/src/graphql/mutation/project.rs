@@ -4,8 +4,8 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 
 use crate::domain::project;
 use crate::graphql::context::caller;
+use crate::graphql::enums::ProjectStatus;
 use crate::graphql::error::{Attempt, attempt};
-use crate::graphql::names::ProjectStatus;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::project::Project;
 use crate::model::ids::ProjectId;
@@ -14,42 +14,42 @@ use crate::model::project::{self as model, NewProject, ProjectChanges};
 #[derive(Default)]
 pub struct ProjectMutation;
 
-/// What a new project is made of.
+/// Properties of a new project.
 #[derive(InputObject)]
 struct CreateProjectInput {
-    /// What people call the project; not empty.
+    /// The displayed name; not empty.
     name: String,
-    /// What the project is for.
+    /// The purpose of the project.
     description: Option<String>,
-    /// The prompt that the project begins with.
+    /// The prompt that the project starts with.
     initial_prompt: String,
-    /// The voice agent's configuration. The client decides its shape.
+    /// The voice agent's configuration. The client decides its structure.
     config: Json,
 }
 
-/// What changes of a project; what is left out stays.
+/// Changes of a project. Absent fields are unchanged.
 #[derive(InputObject)]
 struct UpdateProjectInput {
     /// The project to change.
     id: ID,
-    /// What people call the project; not empty.
+    /// The displayed name; not empty.
     name: Option<String>,
-    /// What the project is for. Null removes it.
+    /// The purpose of the project. Null removes it.
     description: MaybeUndefined<String>,
-    /// The prompt that the project began with.
+    /// The prompt that the project started with.
     initial_prompt: Option<String>,
-    /// The voice agent's configuration, whole.
+    /// The complete configuration of the voice agent.
     config: Option<Json>,
-    /// Whether it is in use. Only its owner sets it to DELETED, or from DELETED to another status.
+    /// Whether it is in use. Only the owner can set it to DELETED, or from DELETED to another status.
     status: Option<ProjectStatus>,
 }
 
-/// What a write to a project answers.
+/// Result of a write to a project.
 #[derive(SimpleObject)]
 pub(super) struct ProjectPayload {
     /// The project after the write.
     project: Project,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -61,7 +61,7 @@ impl From<model::Project> for ProjectPayload {
 
 #[Object]
 impl ProjectMutation {
-    /// Makes a project that the caller owns.
+    /// Creates a project that the caller owns.
     async fn create_project(
         &self,
         ctx: &Context<'_>,
@@ -107,7 +107,7 @@ impl ProjectMutation {
         .await
     }
 
-    /// Sets lastAccessedAt; makes no revision.
+    /// Sets lastAccessedAt, without a revision.
     async fn touch_project(
         &self,
         ctx: &Context<'_>,
@@ -122,7 +122,7 @@ impl ProjectMutation {
         .await
     }
 
-    /// Sets status DELETED; updateProject brings it back.
+    /// Sets status DELETED; updateProject can restore the project.
     async fn delete_project(
         &self,
         ctx: &Context<'_>,

@@ -26,20 +26,20 @@ struct CreateSnapshotInput {
     session_id: Option<ID>,
     /// The message that the snapshot is made for.
     message_id: Option<ID>,
-    /// What to call the state.
+    /// The displayed name.
     name: Option<String>,
-    /// What the state is about.
+    /// A description of the state.
     description: Option<String>,
 }
 
-/// What changes of a snapshot; what is left out stays.
+/// Changes of a snapshot. Absent fields are unchanged.
 #[derive(InputObject)]
 struct UpdateSnapshotInput {
     /// The snapshot to change.
     snapshot_id: ID,
-    /// What to call the state. Null removes it; the snapshot of a checkpoint then has its first name again.
+    /// The displayed name. Null removes it; a checkpoint's snapshot then gets its automatic name again.
     name: MaybeUndefined<String>,
-    /// What the state is about. Null removes it.
+    /// A description of the state. Null removes it.
     description: MaybeUndefined<String>,
 }
 
@@ -50,65 +50,65 @@ struct DeleteSnapshotInput {
     snapshot_id: ID,
 }
 
-/// What making or changing a snapshot answers.
+/// Result of creating or changing a snapshot.
 #[derive(SimpleObject)]
 struct SnapshotPayload {
     /// The snapshot after the write.
     snapshot: ProjectSnapshot,
-    /// The revision that was made, or the present one if nothing changed.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
-/// What deleting a snapshot answers.
+/// Result of deleting a snapshot.
 #[derive(SimpleObject)]
 struct DeleteSnapshotPayload {
-    /// The id of the snapshot that is gone.
+    /// The id that the snapshot had, for removal from the client's cache.
     deleted_snapshot_id: ID,
     /// The project after the write.
     project: Project,
-    /// The revision that was made.
+    /// The new revision.
     revision: i32,
 }
 
-/// A snapshot to go back to.
+/// A snapshot, and which parts to restore.
 #[derive(InputObject)]
 struct RestoreSnapshotInput {
-    /// The snapshot to go back to.
+    /// The snapshot whose state is restored.
     snapshot_id: ID,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the revision that the caller has read. If files have changed since then, the error is CONFLICT and
+    /// nothing is written. If a conversation is restored too, its new messages also count. Other changes do not.
     expected_revision: Option<i32>,
-    /// What goes back: the files, a conversation, or both.
+    /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only what is written at these paths and below them; everywhere by default. What is elsewhere stays as it is.
+    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, if one does; by default a checkpoint's own. With the scope FILES:
-    /// only what this session wrote goes back, and what others wrote since stays.
+    /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
+    /// the writes of this session, and keeps later writes of others.
     session_id: Option<ID>,
 }
 
-/// A revision to go back to.
+/// A revision, and which parts to restore.
 #[derive(InputObject)]
 struct RestoreRevisionInput {
     /// The project to restore.
     project_id: ID,
-    /// The number of the revision to go back to.
+    /// The number of the revision to restore.
     revision: i32,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is
-    /// CONFLICT.
+    /// Precondition: the revision that the caller has read. If files have changed since then, the error is CONFLICT and
+    /// nothing is written. If a conversation is restored too, its new messages also count. Other changes do not.
     expected_revision: Option<i32>,
-    /// What goes back: the files, a conversation, or both.
+    /// What to restore: the files, a conversation, or both.
     #[graphql(default_with = "Some(RestoreScope::Files)")]
     scope: Option<RestoreScope>,
-    /// Only what is written at these paths and below them; everywhere by default. What is elsewhere stays as it is.
+    /// Restores only these paths and everything below them; by default all paths. Other files are unchanged.
     paths: Option<Vec<String>>,
-    /// The session whose conversation goes back, if one does; by default a checkpoint's own. With the scope FILES:
-    /// only what this session wrote goes back, and what others wrote since stays.
+    /// The session whose conversation is restored; by default the checkpoint's own. With the scope FILES: restores only
+    /// the writes of this session, and keeps later writes of others.
     session_id: Option<ID>,
 }
 
-/// What of a project goes back.
+/// The parts of a project to restore.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 enum RestoreScope {
     /// Only the files of the project.
@@ -119,64 +119,67 @@ enum RestoreScope {
     Both,
 }
 
-/// A revision to take back.
+/// A revision to undo.
 #[derive(InputObject)]
 struct UndoInput {
     /// The project to change.
     project_id: ID,
-    /// The revision. Without it and without `messageId`, the newest change that is not taken back.
+    /// The revision to undo. By default (and without `messageId`) the newest change that is not undone.
     revision: Option<i32>,
-    /// Takes back all that was written for this message, in one revision; in place of `revision`.
+    /// Undoes everything that was written for this message, in one revision; instead of `revision`.
     message_id: Option<ID>,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the revision that the caller has read. If files, or the fields of the project that the undo writes,
+    /// have changed since then, the error is CONFLICT and nothing is written. Messages do not count.
     expected_revision: Option<i32>,
 }
 
-/// What to do again.
+/// A project in which to redo a change.
 #[derive(InputObject)]
 struct RedoInput {
-    /// The project in which the newest undo is taken back.
+    /// The project in which to undo the newest undo.
     project_id: ID,
-    /// The revision that the caller read. If the project has another by now, nothing is written and the answer is CONFLICT.
+    /// Precondition: the revision that the caller has read. If files, or the fields of the project that the undo writes,
+    /// have changed since then, the error is CONFLICT and nothing is written. Messages do not count.
     expected_revision: Option<i32>,
 }
 
-/// What an undo answers.
+/// Result of an undo.
 #[derive(SimpleObject)]
 struct UndoPayload {
     /// The project after the write.
     project: Project,
     /// What changed.
     changes: Vec<CodeChange>,
-    /// Files now, folders not counted.
+    /// The number of files after it, without folders.
     file_count: i32,
-    /// SHA-256 over the files now; see `ProjectSnapshot.manifestSha256`.
+    /// SHA-256 over the files after it; see `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,
-    /// The number of hidden messages that are listed again.
+    /// The number of messages that are shown again.
     shown_messages: i32,
     /// The number of messages that are hidden again, by the undo of an undo.
     hidden_messages: i32,
-    /// The revision that was made.
+    /// The new revision.
     revision: i32,
 }
 
-/// What going back answers.
+/// Result of a restore.
 #[derive(SimpleObject)]
 struct RestorePayload {
     /// The project after the write.
     project: Project,
-    /// The state before. If nothing had to change it is the present one, and this snapshot of it is not kept unless it is the one
-    /// that was asked for: nothing lists or finds it.
+    /// A snapshot of the state before. If nothing changed, it describes the present state and is not stored, unless it
+    /// is the requested snapshot.
     backup: ProjectSnapshot,
-    /// What changed.
+    /// The changes of files.
     changes: Vec<CodeChange>,
-    /// Files now, folders not counted.
+    /// The number of files after it, without folders.
     file_count: i32,
-    /// SHA-256 over the files now. If all files went back, it is that of the restored state. See `ProjectSnapshot.manifestSha256`.
+    /// SHA-256 over the files after it; after a complete restore, the hash of the restored state. See
+    /// `ProjectSnapshot.manifestSha256`.
     manifest_sha256: String,
     /// The number of messages that were hidden.
     hidden_messages: i32,
-    /// The revision that was made, or the present one if nothing had to change.
+    /// The new revision, or the present one if nothing changed.
     revision: i32,
 }
 
@@ -207,7 +210,7 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Changes the name or the description of a snapshot. Its state stays.
+    /// Changes the name or the description of a snapshot. Its state is unchanged.
     async fn update_snapshot(
         &self,
         ctx: &Context<'_>,
@@ -223,8 +226,8 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Deletes a snapshot: nothing lists or finds it any more. The revision that it named stays, and `restoreRevision` goes back to
-    /// it. The id of a message that is a checkpoint names the same moment as before.
+    /// Deletes a snapshot, which is then no longer listed or found. Its revision is kept, and `restoreRevision` can
+    /// restore it. The id of a checkpoint's message identifies the same moment as before.
     async fn delete_snapshot(
         &self,
         ctx: &Context<'_>,
@@ -240,13 +243,13 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Makes the files equal to the snapshot's (what came later is deleted, what was deleted comes back), after a snapshot
-    /// named 'Pre-restore backup'. Files that are as they were get no new version; if all are, nothing is
-    /// written. `Project.restorePreview` is the dry run.
+    /// Makes the files equal to the snapshot's: deletes later files and restores deleted ones, after creating a
+    /// snapshot named 'Pre-restore backup'. Unchanged files get no new version; if all are unchanged, nothing is
+    /// written. `Project.restorePreview` shows the result in advance.
     async fn restore_snapshot(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The snapshot, and what goes back.")] input: RestoreSnapshotInput,
+        #[graphql(desc = "The snapshot, and what to restore.")] input: RestoreSnapshotInput,
     ) -> Attempt<RestorePayload> {
         attempt(async {
             let goal = Goal::Snapshot(ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?);
@@ -259,7 +262,7 @@ impl SnapshotMutation {
     async fn restore_revision(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The revision, and what goes back.")] input: RestoreRevisionInput,
+        #[graphql(desc = "The revision, and what to restore.")] input: RestoreRevisionInput,
     ) -> Attempt<RestorePayload> {
         attempt(async {
             let goal = Goal::Revision(ProjectId::parse(&input.project_id, "projectId")?, input.revision);
@@ -268,17 +271,17 @@ impl SnapshotMutation {
         .await
     }
 
-    /// Takes back a revision that changed files or the project's own fields (`updateProject`), a restore or another undo included:
-    /// what it made goes, what it removed comes back, fields are as before; messages that it hidden are listed again, and
-    /// the reverse. Without arguments it goes back step by step: each time it takes back the newest change that is not taken back.
-    /// What was changed since elsewhere stays, in other lines of the same file too. If later changes are in the way nothing is
-    /// written, and the answer is CONFLICT with extensions { paths, files: [{ path, currentVersion, currentHash, merge }] }, and
-    /// for one file { merge } as of a stale write. The same if nothing is left of what was named. Only its author takes
-    /// back what hid messages of a conversation.
+    /// Undoes a revision that changed files or the project's own fields (`updateProject`), including restores and other
+    /// undos: removes what it created, restores what it deleted, resets fields, shows messages that it hid, and the
+    /// reverse. Without arguments it goes back step by step: each call undoes the newest change that is not undone.
+    /// Later changes elsewhere are kept, including those in other lines of the same files. If later changes are in the
+    /// way, nothing is written, and the error is CONFLICT with extensions { paths, files: [{ path, currentVersion,
+    /// currentHash, merge }] }, and for one file { merge } as for a stale write. It is also CONFLICT if the revision is
+    /// already undone. Only the author of a session can undo a revision that hid its messages.
     async fn undo(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The project, and what to take back.")] input: UndoInput,
+        #[graphql(desc = "The project, and what to undo.")] input: UndoInput,
     ) -> Attempt<UndoPayload> {
         attempt(async {
             let taken = match (input.revision, input.message_id) {
@@ -291,7 +294,7 @@ impl SnapshotMutation {
         .await
     }
 
-    /// The reverse of `undo`: takes back the newest undo that is not taken back, so that its change is there again.
+    /// The reverse of `undo`: undoes the newest undo that is not undone, so that its change is effective again.
     async fn redo(
         &self,
         ctx: &Context<'_>,
@@ -316,7 +319,7 @@ async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i3
     })
 }
 
-/// What a field that can be removed changes to; `None` if it stays.
+/// The change of a removable field; `None` keeps it.
 fn change(field: MaybeUndefined<String>) -> Option<Option<String>> {
     match field {
         MaybeUndefined::Undefined => None,

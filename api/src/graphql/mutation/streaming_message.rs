@@ -4,10 +4,10 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use crate::domain::streaming_message;
 use crate::graphql::context::caller;
+use crate::graphql::enums::MessageRole;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::loader::Streaming;
 use crate::graphql::mutation::chat::MessagePayload;
-use crate::graphql::names::MessageRole;
 use crate::graphql::scalar::Json;
 use crate::graphql::types::streaming_message::StreamingMessage;
 use crate::model::error::Result;
@@ -18,61 +18,60 @@ use crate::model::streaming_message::{Finish, NewChunk, NewStreamingMessage, Pro
 #[derive(Default)]
 pub struct StreamingMessageMutation;
 
-/// What a message that is to be written is made of.
+/// Properties of a new streaming message.
 #[derive(InputObject)]
 struct StartMessageInput {
-    /// The session to write in: one of the caller's own that has not ended.
+    /// The session to write in: one of the caller. An ended session accepts the message and stays ended.
     session_id: ID,
-    /// Who speaks.
+    /// The sender's role.
     role: MessageRole,
-    /// What the AI knows; `{}` by default.
+    /// Context for the AI; `{}` by default.
     context_data: Option<Json>,
     /// Data of the client; `{}` by default.
     metadata: Option<Json>,
-    /// Makes a retry safe: the same key in the same session answers with the first message, at whatever length it is by
-    /// then.
+    /// Makes retries safe: the same key in the same session returns the first message with its present length.
     idempotency_key: Option<String>,
 }
 
 /// A chunk of text.
 #[derive(InputObject)]
 struct AppendToMessageInput {
-    /// The `messageId` that `startMessage` answered.
+    /// The `messageId` that `startMessage` returned.
     message_id: ID,
-    /// Where the text begins, in bytes of UTF-8: the `length` of the last answer, 0 at first.
+    /// The offset of the text, in bytes of UTF-8: the last returned `length`, 0 at first.
     offset: i32,
-    /// The text to append, at most as many bytes as the setting `MAX_CHUNK_BYTES` allows (64 KiB by default). An empty
-    /// text shows that the writer is still there.
+    /// The text to append. The setting `MAX_CHUNK_BYTES` limits its size (64 KiB by default). An empty text shows that
+    /// the writer is still active.
     text: String,
 }
 
-/// How a message is finished.
+/// Properties of the finished message.
 #[derive(InputObject)]
 struct FinishMessageInput {
-    /// The `messageId` that `startMessage` answered.
+    /// The `messageId` that `startMessage` returned.
     message_id: ID,
-    /// The size that the text must have, in bytes of UTF-8. If it has another, the answer is CONFLICT.
+    /// Precondition: the size of the text, in bytes of UTF-8. If it differs, the error is CONFLICT.
     length: Option<i32>,
-    /// Whether it marks the present state of the files. A checkpoint of the assistant makes a snapshot.
+    /// Whether it marks the present state of the files. A checkpoint of the assistant creates a snapshot.
     #[graphql(default_with = "Some(false)")]
     is_checkpoint: Option<bool>,
-    /// Data of the client, in place of what `startMessage` was given.
+    /// Data of the client, which replaces the data of `startMessage`.
     metadata: Option<Json>,
 }
 
-/// A message that is not to be finished.
+/// A streaming message to discard without finishing it.
 #[derive(InputObject)]
 struct DiscardMessageInput {
-    /// The `messageId` that `startMessage` answered.
+    /// The `messageId` that `startMessage` returned.
     message_id: ID,
 }
 
-/// How far a message is.
+/// Progress of a streaming message.
 #[derive(SimpleObject)]
 struct StreamingMessagePayload {
-    /// The id that the message has once it is finished.
+    /// The id of the finished message.
     message_id: ID,
-    /// The message as it is being written; null once it is finished or discarded.
+    /// The message in its present state; null once it is finished or discarded.
     streaming_message: Option<StreamingMessage>,
     /// The size of the text so far in bytes of UTF-8: the `offset` of the next chunk.
     length: i32,
@@ -80,7 +79,7 @@ struct StreamingMessagePayload {
 
 impl StreamingMessagePayload {
     async fn of(ctx: &Context<'_>, progress: Progress) -> Result<Self> {
-        // A writer that appends often need not read back what it wrote.
+        // A writer that appends often does not need to read the message back.
         let streaming_message = if ctx.look_ahead().field("streamingMessage").exists() {
             caller(ctx)?.load(Streaming(progress.message_id)).await?.map(StreamingMessage)
         } else {
@@ -90,20 +89,20 @@ impl StreamingMessagePayload {
     }
 }
 
-/// What discarding a message answers.
+/// Result of discarding a message.
 #[derive(SimpleObject)]
 struct DiscardMessagePayload {
     /// The id that the message would have had.
     message_id: ID,
-    /// The id that it had while it was being written: a client's cache can drop it.
+    /// The id of the streaming message, for removal from the client's cache.
     streaming_message_id: ID,
 }
 
 #[Object]
 impl StreamingMessageMutation {
-    /// Begins a message whose text comes in pieces. Appended text is kept, whatever happens to the server or the client.
-    /// The message becomes one of the session, with a revision and an event, when it is finished, under the `messageId`
-    /// of the answer.
+    /// Starts a message whose text is appended in chunks. Appended text survives crashes of the server and the client.
+    /// When the message is finished, it becomes part of the session, with a revision and an event, under the returned
+    /// `messageId`.
     async fn start_message(
         &self,
         ctx: &Context<'_>,
@@ -124,12 +123,12 @@ impl StreamingMessageMutation {
         .await
     }
 
-    /// Adds text at the end of a message. The same chunk sent again is acknowledged and not added again. If it does not
-    /// begin at the end of the text, the answer is CONFLICT, and `extensions.currentLength` is where the text ends.
+    /// Appends text to a message. A chunk that is sent again is acknowledged but not appended again. If it does not
+    /// start at the end of the text, the error is CONFLICT, and `extensions.currentLength` is the length of the text.
     async fn append_to_message(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The text and its place.")] input: AppendToMessageInput,
+        #[graphql(desc = "The text and its offset.")] input: AppendToMessageInput,
     ) -> Attempt<StreamingMessagePayload> {
         attempt(async {
             let chunk = NewChunk {
@@ -144,8 +143,8 @@ impl StreamingMessageMutation {
         .await
     }
 
-    /// Makes a streaming message one of the session, as `addMessage` would with all of its text. Sent again, it answers
-    /// the same. Files that are written for the message name it after that.
+    /// Adds a streaming message with its text to the session, like `addMessage`. A repeated call returns the same
+    /// result. Files that are written for the message can name it afterwards.
     async fn finish_message(
         &self,
         ctx: &Context<'_>,
@@ -165,7 +164,7 @@ impl StreamingMessageMutation {
         .await
     }
 
-    /// Drops a streaming message. Its author can, and the project's owner.
+    /// Discards a streaming message. Its author and the project's owner can do this.
     async fn discard_message(
         &self,
         ctx: &Context<'_>,

@@ -4,9 +4,9 @@ use async_graphql::{Context, ID, Object};
 
 use crate::domain::{chat, project};
 use crate::graphql::context::caller;
+use crate::graphql::enums::{OrderDirection, ProjectOrderField};
 use crate::graphql::error::{Attempt, attempt, or_null};
 use crate::graphql::loader::{MomentOf, Past};
-use crate::graphql::names::{OrderDirection, ProjectOrderField};
 use crate::graphql::page::{Page, Total, connection, int, weigh};
 use crate::graphql::scalar::Time;
 use crate::graphql::types::chat::ChatActivity;

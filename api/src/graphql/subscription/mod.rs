@@ -6,16 +6,16 @@ use futures::Stream;
 use futures::stream::{Once, once};
 
 use super::context::caller;
+use super::enums::EventKind;
 use super::execution::Run;
-use super::names::EventKind;
 use super::types::chat::ChatMessage;
 use super::types::event::{CodeChangeSet, ProjectEvent};
 use super::types::presence::Presence;
 use super::types::streaming_message::{MessageChunk, StreamingMessage};
 use crate::live::source::{Item, Topic};
+use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ProjectId, ReadId, SessionId};
-use crate::model::names;
 
 /// The subscription root.
 #[derive(Default)]
@@ -169,7 +169,7 @@ pub fn topic(field: &str, argument: impl Fn(&str) -> Option<Value>) -> Result<To
         }
         "codeChanged" => {
             let (kinds, project) =
-                (vec![names::EventKind::FilesChanged, names::EventKind::ProjectRestored], project()?);
+                (vec![enums::EventKind::FilesChanged, enums::EventKind::ProjectRestored], project()?);
             let after = number("afterRevision")?.or(project.at);
             Topic::ProjectLog { project: project.id, kinds, after, ready: false }
         }

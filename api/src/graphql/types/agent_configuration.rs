@@ -16,17 +16,17 @@ use crate::model::ids::{ReadId, Within};
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 
-/// What a configuration says, which it has in common with its versions.
+/// Settings of a configuration or of one of its versions.
 struct AgentSettings<'a>(&'a model::AgentSettings);
 
 #[Object]
 impl<'a> AgentSettings<'a> {
-    /// What people call the configuration; never empty.
+    /// The displayed name; never empty.
     async fn config_name(&self) -> Text<'_> {
         Text(&self.0.config_name)
     }
 
-    /// What the configuration is for.
+    /// The purpose of the configuration.
     async fn description(&self) -> Option<Text<'_>> {
         self.0.description.as_deref().map(Text)
     }
@@ -41,7 +41,7 @@ impl<'a> AgentSettings<'a> {
         &self.0.stt_model
     }
 
-    /// Options of the speech-to-text model. The client decides its shape, as that of all JSON in a configuration.
+    /// Options of the speech-to-text model. The client decides the structure of all JSON in a configuration.
     async fn stt_config(&self) -> Json {
         Json(self.0.stt_config.clone())
     }
@@ -86,7 +86,7 @@ impl<'a> AgentSettings<'a> {
         Json(self.0.vad_config.clone())
     }
 
-    /// Options that say how the end of a turn is detected.
+    /// Options for detecting the end of a turn.
     async fn turn_detection_config(&self) -> Json {
         Json(self.0.turn_detection_config.clone())
     }
@@ -127,19 +127,19 @@ impl<'a> AgentSettings<'a> {
     }
 }
 
-/// A configuration of a project's voice agent. Every save is a revision and a new version; at most one of a project's is active.
-/// Going back to an earlier state of the files leaves configurations alone: `restoreAgentConfiguration` is for them.
+/// A configuration of a project's voice agent, now or as of a revision.
 pub struct AgentConfiguration {
     pub row: Box<model::AgentConfiguration>,
     /// The revision as of which it is read; `None` is now.
     pub until: Option<i32>,
 }
 
-/// A configuration of a project's voice agent. Each save makes a revision and a new version; at most one configuration of
-/// a project is active. Restoring files does not change configurations: `restoreAgentConfiguration` does.
+/// A configuration of a project's voice agent. Each save creates a revision and a new version; at most one
+/// configuration of a project is active. Restoring files does not change configurations; use
+/// `restoreAgentConfiguration`.
 #[Object]
 impl AgentConfiguration {
-    /// Its id: a UUID, the same in all its versions, and `<uuid>@<revision>` for a configuration that is read as of a revision.
+    /// The id: a UUID, the same for all versions, or `<uuid>@<revision>` for a configuration as of a revision.
     pub(super) async fn id(&self) -> ID {
         ReadId { id: self.row.id, at: self.until }.to_string().into()
     }
@@ -163,12 +163,12 @@ impl AgentConfiguration {
         super::project(ctx, self.row.project_id, self.until).await
     }
 
-    /// Whether the project's agent runs with it.
+    /// Whether the project's agent uses it.
     async fn is_active(&self) -> bool {
         self.row.is_active
     }
 
-    /// Whether it is deleted. `restoreAgentConfiguration` brings it back.
+    /// Whether it is deleted. `restoreAgentConfiguration` can restore it.
     async fn is_deleted(&self) -> bool {
         self.row.is_deleted
     }
@@ -183,18 +183,17 @@ impl AgentConfiguration {
         Time(self.row.created_at)
     }
 
-    /// When its newest version was made.
+    /// When its newest version was created.
     async fn updated_at(&self) -> Time {
         Time(self.row.updated_at)
     }
 
-    /// The user who made its newest version; null if the account is gone.
+    /// The author of its newest version; null if the account no longer exists.
     async fn updated_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.row.updated_by)).await
     }
 
-    /// Every version, newest first, the present one included. Of a configuration that is read as of a revision, those up
-    /// to it.
+    /// All versions, newest first, including the present one; for a configuration as of a revision, those up to it.
     async fn versions(
         &self,
         ctx: &Context<'_>,
@@ -237,7 +236,7 @@ impl Plain for AgentConfigurationVersion {
 /// One version of an agent configuration: all of its settings after one save. It never changes.
 #[Object]
 impl AgentConfigurationVersion {
-    /// Identifies the version among all things: `node` accepts it.
+    /// The globally unique id, for `node`.
     pub(super) async fn id(&self) -> ID {
         NodeId::AgentConfigurationVersion(self.0.id, self.0.version).to_string().into()
     }
@@ -252,12 +251,12 @@ impl AgentConfigurationVersion {
         self.0.version
     }
 
-    /// The revision of the project that made it.
+    /// The revision that created it.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// Whether the project's agent ran with the configuration.
+    /// Whether the project's agent used the configuration.
     async fn is_active(&self) -> bool {
         self.0.is_active
     }
@@ -277,7 +276,7 @@ impl AgentConfigurationVersion {
         Time(self.0.updated_at)
     }
 
-    /// The user who saved it; null if the account is gone.
+    /// The user who saved it; null if the account no longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.updated_by)).await
     }

@@ -8,22 +8,22 @@ use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::enums::MessageRole;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
-use crate::graphql::names::MessageRole;
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
 };
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::chat::{self as model, MessageFilter, SessionFilter};
+use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{MessageId, ReadId, SessionId, Within};
-use crate::model::names;
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Cursor, Key, Page as PageArguments};
 
-/// One conversation within a project. Everybody in the project reads it; its author alone writes in it.
+/// A session, now or as of a revision.
 pub struct ChatSession(pub model::Session);
 
 impl Plain for ChatSession {
@@ -32,15 +32,15 @@ impl Plain for ChatSession {
     }
 }
 
-/// One conversation in a project. Every member reads it; only its author writes in it.
+/// One conversation in a project. Every member can read it; only its author can write in it.
 #[Object]
 impl ChatSession {
-    /// Its id: a UUID, and `<uuid>@<revision>` for a session that is read as of a revision.
+    /// The id: a UUID, or `<uuid>@<revision>` for a session as of a revision.
     pub(super) async fn id(&self) -> ID {
         ReadId { id: self.0.id, at: self.at() }.to_string().into()
     }
 
-    /// The session as it is now; null if the caller no longer sees it.
+    /// The session as it is now; null if the caller no longer has access.
     async fn present(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
         or_null(async { Ok(caller(ctx)?.load(self.0.id).await?.map(ChatSession)) }).await
     }
@@ -50,7 +50,7 @@ impl ChatSession {
         super::project(ctx, self.0.project_id, self.at()).await
     }
 
-    /// The user whose conversation it is.
+    /// The user who writes in the session.
     async fn author(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.author_id).await
     }
@@ -60,7 +60,7 @@ impl ChatSession {
         self.0.title.as_deref().map(Text)
     }
 
-    /// When `startSession` made it.
+    /// When `startSession` created it.
     async fn started_at(&self) -> Time {
         Time(self.0.started_at)
     }
@@ -70,24 +70,24 @@ impl ChatSession {
         self.ended().map(Time)
     }
 
-    /// Whether it has not ended. An author has at most one active session in a project: starting another one ends it.
+    /// Whether it is active. An author has at most one active session in a project; starting another ends it.
     async fn is_active(&self) -> bool {
         self.ended().is_none()
     }
 
-    /// The number of its messages, hidden ones included.
+    /// The number of its messages, including hidden ones.
     async fn message_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let Some(as_of) = self.0.as_of else { return Ok(self.0.message_count) };
         let keep = MessageFilter { until: Some(as_of.revision), include_folded: true, ..MessageFilter::default() };
         Ok(int(caller(ctx)?.load(Count { parent: self.within(), keep }).await?.unwrap_or_default()))
     }
 
-    /// Data of the client; `{}` unless the client gave some.
+    /// Data of the client; `{}` unless the client set it.
     async fn metadata(&self) -> Json {
         Json(self.0.metadata.clone())
     }
 
-    /// Its messages, oldest first. `last: 50` gives the newest 50.
+    /// Its messages, oldest first. `last: 50` returns the newest 50.
     #[graphql(complexity = "weigh(first, last, page::MESSAGES, child_complexity)")]
     async fn messages(
         &self,
@@ -100,7 +100,9 @@ impl ChatSession {
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 500.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ChatMessage>> {
         let selected = Messages { filter, page: Paging { first, after, last, before } };
@@ -116,7 +118,7 @@ impl ChatSession {
     async fn checkpoints(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the checkpoint with this id.")] after: Option<ID>,
     ) -> Result<Vec<ChatMessage>> {
         let (caller, at) = (caller(ctx)?, self.at());
@@ -133,8 +135,8 @@ impl ChatSession {
         Ok(slice.rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
     }
 
-    /// The messages that are being written in it, oldest first, at most as many as the setting `MAX_STREAMING_MESSAGES`
-    /// allows (10 by default). They are not in the history: a session that is read as of a revision has none.
+    /// Its streaming messages, oldest first. The setting `MAX_STREAMING_MESSAGES` limits their number (10 by default).
+    /// They are not part of the history: a session as of a revision has none.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn streaming_messages(&self, ctx: &Context<'_>) -> Result<Vec<StreamingMessage>> {
         if self.0.as_of.is_some() {
@@ -219,12 +221,12 @@ impl Plain for ChatMessage {
 /// One message of a session. Its text never changes.
 #[Object]
 impl ChatMessage {
-    /// Its id: a UUID, and `<uuid>@<revision>` for a message that is read as of a revision.
+    /// The id: a UUID, or `<uuid>@<revision>` for a message as of a revision.
     pub(super) async fn id(&self) -> ID {
         ReadId { id: self.0.id, at: self.1 }.to_string().into()
     }
 
-    /// The message as it is now; null if the caller no longer sees it.
+    /// The message as it is now; null if the caller no longer has access.
     async fn present(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, Some(self.0.id))).await
     }
@@ -239,12 +241,12 @@ impl ChatMessage {
         super::user(ctx, self.0.author_id).await
     }
 
-    /// Who speaks.
+    /// The sender's role.
     async fn role(&self) -> MessageRole {
         self.0.role.into()
     }
 
-    /// The text that was said.
+    /// The text of the message.
     async fn content(&self) -> Text<'_> {
         Text(&self.0.content)
     }
@@ -255,7 +257,7 @@ impl ChatMessage {
     }
 
     /// When it was added to the session.
-    #[graphql(deprecation = "Use `createdAt`, which says the same.")]
+    #[graphql(deprecation = "Use `createdAt`, which has the same value.")]
     async fn timestamp(&self) -> Time {
         Time(self.0.timestamp)
     }
@@ -270,12 +272,12 @@ impl ChatMessage {
         self.0.is_checkpoint
     }
 
-    /// What the AI knew; `{}` unless the client gave some.
+    /// Context for the AI; `{}` unless the client set it.
     async fn context_data(&self) -> Json {
         Json(self.0.context_data.clone())
     }
 
-    /// Data of the client; `{}` unless the client gave some.
+    /// Data of the client; `{}` unless the client set it.
     async fn metadata(&self) -> Json {
         Json(self.0.metadata.clone())
     }
@@ -285,12 +287,12 @@ impl ChatMessage {
         self.0.folded_revision.is_some()
     }
 
-    /// The code changes that name this message, in the order in which they were made.
+    /// The code changes for this message, oldest first.
     #[graphql(complexity = "weigh_part(first, child_complexity)")]
     async fn changes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
     ) -> Result<Vec<Row<CodeChange>>> {
         let caller = caller(ctx)?;
@@ -301,10 +303,10 @@ impl ChatMessage {
         Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
     }
 
-    /// The snapshot that this checkpoint made. It follows the changes that name the message. Null for any other message.
+    /// The snapshot of this checkpoint, including later changes that name the message. Null for other messages.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
-            if !self.0.is_checkpoint || self.0.role != names::MessageRole::Assistant {
+            if !self.0.is_checkpoint || self.0.role != enums::MessageRole::Assistant {
                 return Ok(None);
             }
             let key = SnapshotOfEvent(self.0.project_id, self.0.revision);
@@ -326,12 +328,12 @@ impl Plain for ChatActivity {
 /// A row of the list of recent messages (`recentActivity`, the view `recent_chat_activity`).
 #[Object]
 impl ChatActivity {
-    /// Identifies the row among all things: `node` accepts it.
+    /// The globally unique id, for `node`.
     pub(super) async fn id(&self) -> ID {
         NodeId::Activity(ReadId { id: self.0.id, at: self.1 }).to_string().into()
     }
 
-    /// The whole message.
+    /// The complete message.
     async fn message(&self) -> ChatMessage {
         ChatMessage(self.0.clone(), self.1)
     }
@@ -383,7 +385,7 @@ impl From<ChatSessionFilter> for SessionFilter {
 /// Which messages a list keeps.
 #[derive(InputObject)]
 pub struct ChatMessageFilter {
-    /// Keeps messages of this speaker.
+    /// Keeps messages with this sender's role.
     role: Option<MessageRole>,
     /// True keeps checkpoints, false the other messages.
     is_checkpoint: Option<bool>,

@@ -3,8 +3,8 @@
 use async_graphql::{Context, ID, Object};
 
 use super::profile::User;
+use crate::graphql::enums::ProjectRole;
 use crate::graphql::error::or_null;
-use crate::graphql::names::ProjectRole;
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::Time;
 use crate::model::collaborator as model;
@@ -15,12 +15,17 @@ use crate::model::node_id::NodeId;
 /// Somebody's part in a project.
 pub struct Collaborator(pub model::Collaborator);
 
-/// A user who is in a project, or invited to it, and what the user can do there. The owner is not among them.
+/// A user who is in a project or invited to it, with the role. The owner is not a collaborator.
 #[Object]
 impl Collaborator {
-    /// Identifies the user's part in this project among all things: `node` accepts it.
+    /// The globally unique id of the user's membership, for `node`.
     pub(super) async fn id(&self) -> ID {
         NodeId::Collaborator(self.0.project_id, self.0.user_id).to_string().into()
+    }
+
+    /// The place in the list, to pass as `after`. It holds after the user has left.
+    async fn cursor(&self) -> String {
+        self.0.place().encode()
     }
 
     /// The user who is in the project or invited to it.
@@ -33,7 +38,7 @@ impl Collaborator {
         self.0.role.into()
     }
 
-    /// The user who sent the invitation; null if the account is gone.
+    /// The user who sent the invitation; null if the account no longer exists.
     async fn invited_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.invited_by)).await
     }
@@ -43,21 +48,27 @@ impl Collaborator {
         Time(self.0.invited_at)
     }
 
-    /// When the user accepted. Null before that: the user does not see the project yet.
+    /// When the user accepted; null before that, while the user cannot see the project.
     async fn accepted_at(&self) -> Option<Time> {
         self.0.accepted_at.map(Time)
     }
 }
 
-/// An invitation to an e-mail address, as the owner of the project sees it. It says nothing of whether anybody has the address.
+/// An invitation of an e-mail address, as the project's owner sees it.
 pub struct EmailInvitation(pub model::EmailInvitation);
 
-/// An invitation to an e-mail address, as the project's owner sees it. It does not say whether a user has that address.
+/// An invitation of an e-mail address, as the project's owner sees it. It does not reveal whether a user has this
+/// address.
 #[Object]
 impl EmailInvitation {
-    /// Identifies the invitation among all things: `node` accepts it from the project's owner.
+    /// The globally unique id, for `node`; only for the project's owner.
     pub(super) async fn id(&self) -> ID {
         NodeId::EmailInvitation(self.0.project_id, self.0.email.clone()).to_string().into()
+    }
+
+    /// The place in the list, to pass as `after`. It holds after the invitation is answered or withdrawn.
+    async fn cursor(&self) -> String {
+        self.0.place().encode()
     }
 
     /// The e-mail address, in lower case.
@@ -70,7 +81,7 @@ impl EmailInvitation {
         self.0.role.into()
     }
 
-    /// The user who sent it; null if the account is gone.
+    /// The user who sent it; null if the account no longer exists.
     async fn invited_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.invited_by)).await
     }
@@ -91,11 +102,11 @@ impl Plain for Invitation {
     }
 }
 
-/// An invitation that the caller has not answered (`acceptInvitation`, `declineInvitation`). Before the caller accepts,
-/// it is all that they see of the project.
+/// An open invitation of the caller (`acceptInvitation`, `declineInvitation`). Before accepting, the caller sees
+/// nothing else of the project.
 #[Object]
 impl Invitation {
-    /// Identifies the invitation among all things: `node` accepts it from the invited user.
+    /// The globally unique id, for `node`; only for the invited user.
     pub(super) async fn id(&self) -> ID {
         NodeId::Invitation(self.0.project_id, self.1).to_string().into()
     }
@@ -105,7 +116,7 @@ impl Invitation {
         self.0.project_id.0.into()
     }
 
-    /// What the project is called.
+    /// The displayed name of the project.
     async fn project_name(&self) -> &str {
         &self.0.project_name
     }
@@ -115,7 +126,7 @@ impl Invitation {
         self.0.role.into()
     }
 
-    /// The user who sent it; null if the account is gone.
+    /// The user who sent it; null if the account no longer exists.
     async fn invited_by(&self) -> Option<User> {
         self.0.invited_by.clone().map(User)
     }

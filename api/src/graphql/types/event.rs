@@ -9,15 +9,15 @@ use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
+use crate::graphql::enums::EventKind;
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotOfEvent};
-use crate::graphql::names::EventKind;
 use crate::graphql::page::{UNPAGED, cut_by_id, rows, weigh_part};
 use crate::graphql::row::Row;
 use crate::graphql::scalar::Time;
+use crate::model::enums;
 use crate::model::error::Result;
 use crate::model::event::Event;
-use crate::model::names;
 use crate::model::node_id::NodeId;
 
 /// One entry of a project's log. `kind` says which of the links is set.
@@ -29,7 +29,7 @@ async fn changes(
     first: Option<i32>,
     after: Option<ID>,
 ) -> Result<Vec<Row<CodeChange>>> {
-    use names::EventKind::{FilesChanged, ProjectRestored};
+    use enums::EventKind::{FilesChanged, ProjectRestored};
     if !matches!(event.kind, FilesChanged | ProjectRestored) {
         return Ok(Vec::new());
     }
@@ -43,12 +43,12 @@ async fn changes(
     Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
 }
 
-/// One entry of a project's log: what one revision was. `kind` says which of the links is set.
-/// The entry itself never changes. Its links lead to things as they are now, with their plain ids, so that a client's
-/// cache takes what a live event brings as the present.
+/// One entry of a project's log, which describes one revision. `kind` determines which links are set. The entry itself
+/// never changes. Linked objects are in their present state with plain ids, so that a client's cache stores the objects
+/// of an event as the present ones.
 #[Object]
 impl ProjectEvent {
-    /// Identifies the entry among all things: `node` accepts it.
+    /// The globally unique id, for `node`.
     pub(super) async fn id(&self) -> ID {
         NodeId::Event(self.0.project_id, self.0.revision).to_string().into()
     }
@@ -73,7 +73,7 @@ impl ProjectEvent {
         Time(self.0.created_at)
     }
 
-    /// The user who made the revision; null if the account is gone.
+    /// The author of the revision; null if the account no longer exists.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.actor_id)).await
     }
@@ -83,16 +83,16 @@ impl ProjectEvent {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message that the revision added, or that it names.
+    /// The message that the revision added or was made for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// The snapshot that the revision made, renamed or deleted, as it is now. Of a restore it is the state before. Null once it is
-    /// deleted, except in the entry of the deletion: nothing else finds a deleted snapshot.
+    /// The snapshot that the revision created, renamed or deleted, as it is now; for a restore, the snapshot of the
+    /// state before. Null if it was deleted since; only the entry of the deletion still shows it.
     async fn snapshot(&self, ctx: &Context<'_>) -> Option<Result<ProjectSnapshot>> {
         or_null(async {
-            use names::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated, SnapshotDeleted, SnapshotUpdated};
+            use enums::EventKind::{MessageAdded, ProjectRestored, SnapshotCreated, SnapshotDeleted, SnapshotUpdated};
             let of_snapshots = [MessageAdded, ProjectRestored, SnapshotCreated, SnapshotUpdated, SnapshotDeleted];
             if !of_snapshots.contains(&self.0.kind) {
                 return Ok(None);
@@ -103,7 +103,7 @@ impl ProjectEvent {
         .await
     }
 
-    /// The changes of files that the revision made; empty if it made none.
+    /// The changes of files in the revision; empty if there are none.
     #[graphql(complexity = "weigh_part(first, child_complexity)")]
     async fn changes(
         &self,
@@ -114,20 +114,20 @@ impl ProjectEvent {
         changes(ctx, &self.0, first, after).await
     }
 
-    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    /// The revisions that it undoes, oldest first; empty unless it is an undo.
     async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
         super::undoes(ctx, self.0.project_id, self.0.revision).await
     }
 
-    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    /// The revision that undid it; null while it is effective. A redo makes it null again.
     async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
         or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
     }
 
-    /// The versions of agent configurations that the revision made: of the one that was saved, and of the one that is no
-    /// longer active.
+    /// The versions of agent configurations that the revision created: of the saved one, and of the one that became
+    /// inactive.
     async fn agent_configuration_versions(&self, ctx: &Context<'_>) -> Result<Vec<Row<AgentConfigurationVersion>>> {
-        if self.0.kind != names::EventKind::AgentConfigurationChanged {
+        if self.0.kind != enums::EventKind::AgentConfigurationChanged {
             return Ok(Vec::new());
         }
         let key = ConfiguredAt(self.0.project_id, self.0.revision);
@@ -139,10 +139,10 @@ impl ProjectEvent {
 /// All files that one write changed.
 pub struct CodeChangeSet(pub Event);
 
-/// All changes of files that one write made.
+/// All changes of files in one write.
 #[Object]
 impl CodeChangeSet {
-    /// The revision of the project that made the changes.
+    /// The revision that made the changes.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
@@ -152,7 +152,7 @@ impl CodeChangeSet {
         Time(self.0.created_at)
     }
 
-    /// The user who made the changes; null if the account is gone.
+    /// The author of the changes; null if the account no longer exists.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.actor_id)).await
     }
@@ -162,22 +162,22 @@ impl CodeChangeSet {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message that the changes name.
+    /// The message that the changes were made for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    /// The revisions that it undoes, oldest first; empty unless it is an undo.
     async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
         super::undoes(ctx, self.0.project_id, self.0.revision).await
     }
 
-    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    /// The revision that undid it; null while it is effective. A redo makes it null again.
     async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
         or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
     }
 
-    /// The changes in the order in which they were made.
+    /// The changes, oldest first.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<Row<CodeChange>>> {
         changes(ctx, &self.0, None, None).await

@@ -12,17 +12,17 @@ use super::project::Project;
 use crate::domain::compare::{self, Between};
 use crate::domain::snapshot::Preview;
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::enums::{ChangeType, FileMode, FileType};
 use crate::graphql::error::or_null;
-use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionNumber, VersionsKept, With};
-use crate::graphql::names::{ChangeType, FileMode, FileType};
+use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, VersionNumber, With};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
 use crate::graphql::scalar::{Base64, Json, Text, Time};
 use crate::model::diff::{self, Stat};
+use crate::model::enums;
 use crate::model::error::{Error, Result};
 use crate::model::file::{self as model, ChangeFilter, Entry, Hash};
 use crate::model::ids::{FileId, FolderId, ProjectId, ReadId, Within};
-use crate::model::names;
 use crate::model::page::{self, Page as PageArguments, Slice};
 use crate::model::path::FilePath;
 use crate::model::text::shown;
@@ -51,8 +51,7 @@ async fn base64(ctx: &Context<'_>, project: ProjectId, hash: Option<Hash>, size:
     Ok(bytes.map(|bytes| Base64(bytes.to_vec())))
 }
 
-/// A file or a folder: now, or as of the revision at which it was read. A folder is there when `createFile` or `syncFiles` made
-/// it, and as long as something is below it. One that nobody made has no versions: it goes with the last of what is in it.
+/// A file or a folder, now or as of a revision.
 pub struct ProjectFile(pub Entry, pub Option<i32>);
 
 impl Plain for ProjectFile {
@@ -87,12 +86,12 @@ impl From<Entry> for ProjectFile {
     }
 }
 
-/// A file or a folder, now or as of a revision. A folder exists if `createFile` or `syncFiles` made it, and as long as
-/// something is below it. A folder that was never made has no versions: it goes with the last of its contents.
+/// A file or a folder, now or as of a revision. A folder exists if `createFile` or `syncFiles` created it, and while it
+/// contains files. A folder that was never created has no versions and disappears with its last file.
 #[Object]
 impl ProjectFile {
-    /// Its id: a UUID, the same under every path that it ever had, and `<uuid>@<revision>` for a file that is read as of a
-    /// revision. That of a folder that nobody made says its path.
+    /// The id: a UUID, the same for every path that the file has had, or `<uuid>@<revision>` for a file as of a
+    /// revision. The id of a folder that was never created contains its path.
     pub(super) async fn id(&self) -> ID {
         match &self.0 {
             Entry::File(file) => ReadId { id: file.id, at: self.1 }.to_string().into(),
@@ -122,7 +121,7 @@ impl ProjectFile {
         super::project(ctx, self.0.project_id(), self.1).await
     }
 
-    /// Its path from the top of the project, without a leading slash.
+    /// Its path from the root of the project, without a leading slash.
     async fn path(&self) -> &str {
         self.0.path().as_str()
     }
@@ -132,7 +131,7 @@ impl ProjectFile {
         self.0.path().name()
     }
 
-    /// The path of the folder that it is in; null at the top of the project.
+    /// The path of its folder; null at the root of the project.
     async fn parent_path(&self) -> Option<String> {
         self.0.path().parent().map(|folder| folder.as_str().to_owned())
     }
@@ -140,10 +139,10 @@ impl ProjectFile {
     /// Whether it is a file or a folder.
     #[graphql(name = "type")]
     async fn file_type(&self) -> FileType {
-        self.0.file().map_or(names::FileType::Folder, |file| file.file_type).into()
+        self.0.file().map_or(enums::FileType::Folder, |file| file.file_type).into()
     }
 
-    /// Its language, as editors call it: as a client gave it, or guessed from the path.
+    /// The language, as editors name it: set by a client, or guessed from the path.
     async fn language(&self) -> Option<&str> {
         self.0.file().and_then(|file| file.language.as_deref())
     }
@@ -153,15 +152,17 @@ impl ProjectFile {
         self.0.file().map_or(0, |file| file.size_bytes)
     }
 
-    /// What it is to a file system; null for a folder and for a deleted file.
+    /// The file mode; null for a folder and for a deleted file.
     async fn mode(&self) -> Option<FileMode> {
         let file = self.0.file()?;
         file.hash.map(|_| file.mode.into())
     }
 
-    /// The number of its newest version, from 1. Pass it as `expectedVersion`. 0 for a folder that was never made.
+    /// The number of its newest version. Pass it as `expectedVersion`. Numbers start at 1 and grow by 1. A file that takes
+    /// the path of another file continues above the numbers of that file, so that no two versions at a path have the same
+    /// number. 0 for a folder that was never created.
     async fn version(&self) -> i32 {
-        self.0.version()
+        self.0.number()
     }
 
     /// SHA-256 of the bytes, lower-case hex; null for a folder and for a deleted file.
@@ -169,7 +170,7 @@ impl ProjectFile {
         self.0.hash().map(hex::encode)
     }
 
-    /// Whether it is deleted. `revertFile` brings it back.
+    /// Whether it is deleted. `revertFile` can restore it.
     async fn is_deleted(&self) -> bool {
         match &self.0 {
             Entry::File(file) => file.is_deleted,
@@ -177,7 +178,7 @@ impl ProjectFile {
         }
     }
 
-    /// When it was first made. For a folder that was never made: when the oldest of its contents was made.
+    /// When it was first created. For a folder that was never created: when its oldest content was created.
     async fn created_at(&self) -> Time {
         match &self.0 {
             Entry::File(file) => Time(file.created_at),
@@ -185,7 +186,7 @@ impl ProjectFile {
         }
     }
 
-    /// When its newest version was made. For a folder that was never made: when something below it last changed.
+    /// When its newest version was created. For a folder that was never created: when its content last changed.
     async fn updated_at(&self) -> Time {
         match &self.0 {
             Entry::File(file) => Time(file.updated_at),
@@ -193,27 +194,27 @@ impl ProjectFile {
         }
     }
 
-    /// The text. Null for a folder, a deleted file, and bytes that are no text. What is not UTF-8 (`contentBase64` has its bytes) is
-    /// decoded by its byte order mark, or by the encoding that its first two lines declare.
+    /// The text. Null for a folder, a deleted file, and bytes that are not text. Text in other encodings than UTF-8 is
+    /// decoded by its byte order mark or the encoding declared in its first two lines; `contentBase64` has its bytes.
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
-    /// Its bytes if they are not UTF-8; else null.
+    /// The bytes if they are not UTF-8; otherwise null.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
         or_null(base64(ctx, self.0.project_id(), self.0.hash(), self.0.file().map_or(0, |file| file.size_bytes))).await
     }
 
-    /// Which version, change, message and author wrote each line, from the first line to the last. Empty for a folder, a
-    /// deleted file, and bytes that are not text. It looks at the last 1,000 versions.
+    /// The version, change, message and author of each line, in the order of the lines. Empty for a folder, a deleted
+    /// file, and bytes that are not text. Only the last 1,000 versions are examined.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn blame(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most so many ranges. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+        #[graphql(desc = "Maximum number of ranges; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only ranges that begin after this line: the `endLine` of the last one that was read.")]
+        #[graphql(desc = "Only ranges after this line, which is the `endLine` of the last range that was read.")]
         after: Option<i32>,
     ) -> Result<Vec<BlameRange>> {
         let Some(file) = self.0.file() else { return Ok(Vec::new()) };
@@ -224,13 +225,13 @@ impl ProjectFile {
         Ok(ranges.into_iter().map(BlameRange).collect())
     }
 
-    /// Every version, newest first, the present one included; for a file that is read as of a revision, those until then. The server
+    /// All versions, newest first, including the present one; for a file as of a revision, those up to it. The server
     /// can show consecutive autosaves as one entry: see `FileSnapshot.coalescedCount`.
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn versions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the setting of the server.")]
+        #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the server's setting is.")]
         include_coalesced: Option<bool>,
         #[graphql(
             desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
@@ -250,11 +251,11 @@ impl ProjectFile {
         let caller = caller(ctx)?;
         let parent = within(file);
         let slice = caller.load(Part { parent, keep, page }).await?.unwrap_or_default();
-        let total = match (keep.join_saves_seconds, keep.until) {
+        let total = match (keep.autosave_coalesce_seconds, keep.until) {
             (0, None) => Total::Versions(file.id),
             // Versions are numbered without gaps.
             (0, Some(_)) => Total::Known(file.version.into()),
-            _ => Total::JoinedVersions(Count { parent, keep }),
+            _ => Total::CoalescedVersions(Count { parent, keep }),
         };
         Ok(connection(slice, total, FileSnapshot))
     }
@@ -269,9 +270,9 @@ struct Versions {
 }
 
 impl Versions {
-    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionsKept, PageArguments)> {
-        let join_saves_seconds = caller.join_saves_seconds(self.include_coalesced);
-        Ok((VersionsKept { join_saves_seconds, until }, self.page.parse(page::LIST)?))
+    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(VersionFilter, PageArguments)> {
+        let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
+        Ok((VersionFilter { autosave_coalesce_seconds, until }, self.page.parse(page::LIST)?))
     }
 }
 
@@ -279,7 +280,7 @@ impl ProjectFile {
     /// A file by its id, and with it its versions, if they are selected.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: FileId) -> Result<Option<model::File>> {
         match arguments(selected, "versions").map(|versions: Versions| versions.read(caller, None)) {
-            Some(Ok((keep, page))) if keep.join_saves_seconds == 0 => {
+            Some(Ok((keep, page))) if keep.autosave_coalesce_seconds == 0 => {
                 caller.load_with(With { id, keep, page }, within).await
             }
             _ => caller.load(id).await,
@@ -290,7 +291,7 @@ impl ProjectFile {
 /// Lines of a file that one version wrote.
 pub struct BlameRange(compare::BlameRange);
 
-/// Lines of a file that follow each other and that one version wrote.
+/// Consecutive lines of a file that one version wrote.
 #[Object]
 impl BlameRange {
     /// The number of the first line, from 1.
@@ -313,12 +314,12 @@ impl BlameRange {
         CodeChange(self.0.version.clone())
     }
 
-    /// The message that the change names.
+    /// The message that the change was made for.
     async fn message(&self, ctx: &Context<'_>) -> Result<Option<ChatMessage>> {
         super::optional_message(ctx, self.0.version.message_id).await
     }
 
-    /// The user who wrote the lines; null if the account is gone.
+    /// The author of the lines; null if the account no longer exists.
     async fn author(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         super::optional_user(ctx, self.0.version.created_by).await
     }
@@ -360,12 +361,13 @@ impl FileSnapshot {
         file_of(ctx, self.0.file_id).await
     }
 
-    /// Its number, from 1, without gaps.
+    /// Its number: the first of a file is 1, and each is by 1 higher than the one before. At a path where another file was, it goes on
+    /// above the numbers of that one.
     async fn version(&self) -> i32 {
-        self.0.version
+        self.0.number()
     }
 
-    /// The revision of the project that made it.
+    /// The revision that created it.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
@@ -377,16 +379,16 @@ impl FileSnapshot {
 
     /// Whether this version is the file's deletion.
     async fn is_deletion(&self) -> bool {
-        self.0.change_type == names::ChangeType::Delete
+        self.0.change_type == enums::ChangeType::Delete
     }
 
-    /// The text. Null for a folder, a deletion, and bytes that are no text. What is not UTF-8 (`contentBase64` has its bytes) is
-    /// decoded by its byte order mark, or by the encoding that its first two lines declare.
+    /// The text. Null for a folder, a deletion, and bytes that are not text. Text in other encodings than UTF-8 is
+    /// decoded by its byte order mark or the encoding declared in its first two lines; `contentBase64` has its bytes.
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
-    /// The bytes if they are not UTF-8; else null.
+    /// The bytes if they are not UTF-8; otherwise null.
     async fn content_base64(&self, ctx: &Context<'_>) -> Option<Result<Base64>> {
         or_null(base64(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
@@ -401,7 +403,7 @@ impl FileSnapshot {
         self.0.size_bytes
     }
 
-    /// What the file was to a file system; null for a folder and for a deletion.
+    /// The file mode; null for a folder and for a deletion.
     async fn mode(&self) -> Option<FileMode> {
         self.0.hash.map(|_| self.0.mode.into())
     }
@@ -411,8 +413,8 @@ impl FileSnapshot {
         self.0.change_description.as_deref().map(Text)
     }
 
-    /// Unified diff (3 lines of context) from the version before, in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
-    /// for bytes that are not text.
+    /// Unified diff (3 lines of context) from the previous version, in git's format for `git apply` and `patch -p1`,
+    /// with modes, renames and empty files. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(unified(ctx, &self.0)).await
@@ -428,29 +430,29 @@ impl FileSnapshot {
         stat(ctx, &self.0).await.deletions
     }
 
-    /// How many autosaves this entry of the list stands for: 1, or more if the server shows consecutive autosaves by one
-    /// user, outside of a session and without a description, as one entry. `diff`, `additions` and `deletions` then
-    /// compare with the version before the first of them. `includeCoalesced` lists them one by one.
+    /// The number of autosaves in this entry of the list: 1, or more if the server shows consecutive autosaves by one
+    /// user, outside a session and without a description, as one entry. `diff`, `additions` and `deletions` then
+    /// compare with the version before the first of them. `includeCoalesced` lists each of them.
     async fn coalesced_count(&self) -> i32 {
         self.0.saves()
     }
 
-    /// When it was made.
+    /// When it was created.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
 
-    /// The user who made it; null if the account is gone.
+    /// Its author; null if the account no longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.created_by)).await
     }
 
-    /// The session in which it was made.
+    /// The session in which it was created.
     async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message that it was made for.
+    /// The message that it was created for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
@@ -483,22 +485,22 @@ impl CodeChange {
         self.0.change_id().0.into()
     }
 
-    /// The revision of the project that made it.
+    /// The revision that created it.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// The revisions that it takes back, oldest first; empty unless it is an undo.
+    /// The revisions that it undoes, oldest first; empty unless it is an undo.
     async fn undoes(&self, ctx: &Context<'_>) -> Result<Vec<i32>> {
         super::undoes(ctx, self.0.project_id, self.0.revision).await
     }
 
-    /// The revision that has taken it back; null while it stands. A redo makes it null again.
+    /// The revision that undid it; null while it is effective. A redo makes it null again.
     async fn undone_by(&self, ctx: &Context<'_>) -> Option<Result<i32>> {
         or_null(super::undone_by(ctx, self.0.project_id, self.0.revision)).await
     }
 
-    /// What it did to the file.
+    /// The kind of change.
     #[graphql(name = "type")]
     async fn change_type(&self) -> ChangeType {
         self.0.change_type.into()
@@ -517,7 +519,7 @@ impl CodeChange {
     /// The path of the file before a rename; null for any other change.
     async fn old_path(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(async {
-            if self.0.change_type != names::ChangeType::Rename {
+            if self.0.change_type != enums::ChangeType::Rename {
                 return Ok(None);
             }
             Ok(before(ctx, &self.0).await?.map(|before| before.path.as_str().to_owned()))
@@ -540,14 +542,14 @@ impl CodeChange {
         or_null(text(ctx, self.0.project_id, self.0.hash, self.0.size_bytes)).await
     }
 
-    /// Unified diff (3 lines of context) in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
-    /// for bytes that are not text.
+    /// Unified diff (3 lines of context) in git's format for `git apply` and `patch -p1`, with modes, renames and empty
+    /// files. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn diff(&self, ctx: &Context<'_>) -> Option<Result<String>> {
         or_null(unified(ctx, &self.0)).await
     }
 
-    /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, equal runs shortened to 3 lines of
+    /// Line by line: `[{op: "equal"|"insert"|"delete", oldStart, newStart, lines}]`, with equal runs cut to 3 lines of
     /// context. Null for bytes that are not text.
     #[graphql(complexity = "COMPARE")]
     async fn line_changes(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
@@ -569,9 +571,9 @@ impl CodeChange {
         stat(ctx, &self.0).await.deletions
     }
 
-    /// How many autosaves this entry of the list stands for: 1, or more if the server shows consecutive autosaves by one
-    /// user, outside of a session and without a description, as one entry. `diff`, `additions` and `deletions` then
-    /// compare with the version before the first of them. `includeCoalesced` lists them one by one.
+    /// The number of autosaves in this entry of the list: 1, or more if the server shows consecutive autosaves by one
+    /// user, outside a session and without a description, as one entry. `diff`, `additions` and `deletions` then
+    /// compare with the version before the first of them. `includeCoalesced` lists each of them.
     async fn coalesced_count(&self) -> i32 {
         self.0.saves()
     }
@@ -581,22 +583,22 @@ impl CodeChange {
         self.0.change_description.as_deref().map(Text)
     }
 
-    /// When it was made.
+    /// When it was created.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
 
-    /// The user who made it; null if the account is gone.
+    /// Its author; null if the account no longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.created_by)).await
     }
 
-    /// The session in which it was made.
+    /// The session in which it was created.
     async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message that it was made for.
+    /// The message that it was created for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
@@ -613,7 +615,7 @@ async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile> {
 
 /// The version that a change is compared with; none for a file's first, and for one that comes back from its deletion.
 async fn before(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<Option<model::FileSnapshot>> {
-    if change.change_type == names::ChangeType::Create {
+    if change.change_type == enums::ChangeType::Create {
         return Ok(None);
     }
     caller(ctx)?.load(VersionNumber(Within { project: change.project_id, id: change.file_id }, change.follows)).await
@@ -643,7 +645,7 @@ async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compar
         bytes(ctx, change.project_id, before.as_ref().and_then(|before| before.hash), old_size),
         bytes(ctx, change.project_id, change.hash, change.size_bytes),
     )?;
-    let is_deleted = change.change_type == names::ChangeType::Delete;
+    let is_deleted = change.change_type == enums::ChangeType::Delete;
     Ok(compare::Sides {
         old_mode: before.as_ref().map(|before| before.mode).unwrap_or_default(),
         new_mode: change.mode,
@@ -651,21 +653,25 @@ async fn sides(ctx: &Context<'_>, change: &model::FileSnapshot) -> Result<compar
         new_path: (!is_deleted).then(|| change.path.clone()),
         old,
         new,
+        meets_others: false,
     })
 }
 
-/// What differs in one file between two revisions.
+/// The difference of one file between two revisions.
 #[derive(SimpleObject, Clone)]
 pub struct FileDiff {
-    /// The path of the file at the later revision; for a deletion, at the earlier one.
+    /// The place of this entry in the list, to pass as `after`.
+    cursor: String,
+    /// The path of the file at the later revision; for a deletion, at the earlier one. Two entries can have the same: what was
+    /// there is gone, and something else is there.
     path: String,
     /// The path of a renamed file at the earlier revision.
     old_path: Option<String>,
-    /// What happened to it.
+    /// The kind of change of the file.
     #[graphql(name = "type")]
     change_type: ChangeType,
-    /// Unified diff (3 lines of context) in git's form: `git apply` and `patch -p1` do what the change did, with modes, renames and empty files. Null
-    /// for bytes that are not text.
+    /// Unified diff (3 lines of context) in git's format for `git apply` and `patch -p1`, with modes, renames and empty
+    /// files. Null for bytes that are not text.
     diff: Option<String>,
     /// The number of lines added.
     additions: i32,
@@ -679,15 +685,24 @@ impl FileDiff {
         ["diff", "additions", "deletions"].iter().any(|field| selected.field(field).exists())
     }
 
-    /// The part of a list of differences that is asked for; they are sorted by path.
+    /// The part of a list of differences that is asked for: what comes after a cursor, or after the entries of a path.
     pub(super) fn part(
         caller: &Caller,
         diffs: Vec<Self>,
         first: Option<i32>,
         after: Option<String>,
     ) -> Result<Vec<Self>> {
-        let after = after.map(|path| FilePath::parse(&path, "after")).transpose()?;
-        cut(caller, diffs, first, |diff| after.as_ref().is_none_or(|after| diff.path.as_str() > after.as_str()))
+        let Some(after) = after else { return cut(caller, diffs, first, |_| true) };
+        if let Some(at) = diffs.iter().position(|diff| diff.cursor == after) {
+            return cut(caller, diffs.into_iter().skip(at + 1).collect(), first, |_| true);
+        }
+        // The path of a cursor whose entry is gone, or a path.
+        let path = after.strip_prefix('/').and_then(|cursor| cursor.split_once('/')).map_or(&*after, |(_, path)| path);
+        let path = FilePath::parse(path, "after")?;
+        match diffs.iter().rposition(|diff| diff.path == path.as_str()) {
+            Some(at) => cut(caller, diffs.into_iter().skip(at + 1).collect(), first, |_| true),
+            None => cut(caller, diffs, first, |diff| diff.path.as_str() > path.as_str()),
+        }
     }
 
     pub(super) async fn between(ctx: &Context<'_>, between: Between) -> Result<Vec<Self>> {
@@ -706,6 +721,7 @@ impl FileDiff {
 impl From<compare::FileDiff> for FileDiff {
     fn from(row: compare::FileDiff) -> Self {
         Self {
+            cursor: format!("/{}/{}", row.change_type.as_str(), row.path.as_str()),
             path: row.path.as_str().to_owned(),
             old_path: row.old_path.map(|path| path.as_str().to_owned()),
             change_type: row.change_type.into(),
@@ -723,7 +739,8 @@ pub struct CodeChangeFilter {
     session_id: Option<ID>,
     /// Keeps changes that name this message.
     message_id: Option<ID>,
-    /// Keeps changes of this file. The id of a folder that nobody made keeps changes after which something was in it.
+    /// Keeps changes of this file. The id of a folder that was never created keeps changes after which the file was in
+    /// it.
     file_id: Option<ID>,
     /// Keeps changes after which the file was at this path.
     path: Option<String>,
@@ -756,7 +773,7 @@ impl TryFrom<CodeChangeFilter> for ChangeFilter {
             path: filter.path.map(|path| FilePath::parse(&path, "filter.path")).transpose()?,
             change_type: filter.change_type.map(Into::into),
             until,
-            join_saves_seconds: 0,
+            autosave_coalesce_seconds: 0,
         })
     }
 }

@@ -29,12 +29,12 @@ use project::Project;
 use snapshot::ProjectSnapshot;
 use streaming_message::StreamingMessage;
 
-/// A thing that `node` finds by its id.
+/// An object that `node` finds by its id.
 #[derive(Interface)]
 #[graphql(field(
     name = "id",
     ty = "ID",
-    desc = "Identifies the thing among all things. `<uuid>@<revision>` is the thing as of that revision."
+    desc = "The globally unique id. `<uuid>@<revision>` is the object as of that revision."
 ))]
 pub enum Node {
     /// A user.
@@ -71,7 +71,7 @@ pub enum Node {
     EmailInvitation(EmailInvitation),
     /// A user who listens to a project.
     Presence(Presence),
-    /// A message that is being written.
+    /// A streaming message.
     StreamingMessage(StreamingMessage),
 }
 

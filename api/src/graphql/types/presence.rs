@@ -12,26 +12,26 @@ use crate::model::ids::ProjectId;
 use crate::model::node_id::NodeId;
 use crate::model::presence::Person;
 
-/// A user who listens to a project now, at any server, in one window or several.
+/// A user who subscribes to a project now, on any server, in one or several windows.
 pub struct Presence {
     pub project: ProjectId,
     pub person: Person,
 }
 
-/// A user who listens to a project now, at any server, in one window or several.
+/// A user who subscribes to a project now, on any server, in one or several windows.
 #[Object]
 impl Presence {
-    /// Identifies the presence of this user in this project among all things: `node` accepts it while it lasts.
+    /// The globally unique id of this presence, for `node` while it lasts.
     pub(super) async fn id(&self) -> ID {
         NodeId::Presence(self.project, self.person.user_id).to_string().into()
     }
 
-    /// The user who listens.
+    /// The user who is subscribed.
     async fn user(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.person.user_id).await
     }
 
-    /// When the user began to listen. Connections that overlap count as one.
+    /// When the user's presence began. Overlapping connections count as one.
     async fn joined_at(&self) -> Time {
         Time(self.person.since)
     }

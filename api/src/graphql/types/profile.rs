@@ -22,7 +22,7 @@ impl User {
         self.0.id.0.into()
     }
 
-    /// The e-mail address in the user's tokens. Null for all users but the caller.
+    /// The e-mail address in the user's tokens. Null for all users except the caller.
     async fn email(&self, ctx: &Context<'_>) -> Option<&str> {
         self.0.email.as_deref().filter(|_| caller(ctx).is_ok_and(|caller| caller.actor.user_id == self.0.id))
     }
@@ -47,38 +47,38 @@ impl User {
         Time(self.0.updated_at)
     }
 
-    /// How the user wants their editor. Null for all users but the caller.
+    /// The user's preferences for the editor. Null for all users except the caller.
     async fn preferences(&self, ctx: &Context<'_>) -> Option<Result<UserPreferences>> {
         or_null(async { UserPreferences::of_profile(caller(ctx)?, &self.0).await }).await
     }
 }
 
-/// How a user wants their editor. Only that user sees them.
+/// A user's preferences for the editor, visible only to that user.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct UserPreferences {
     #[graphql(skip)]
     user: UserId,
-    /// The theme of the editor, as the editor calls it.
+    /// The name of the editor's theme.
     editor_theme: String,
-    /// Whether the editor saves without being asked.
+    /// Whether the editor saves automatically.
     auto_save_enabled: bool,
     /// The client's settings for notifications; `{}` by default.
     notification_preferences: Json,
     /// The client's settings for its interface; `{}` by default.
     ui_preferences: Json,
-    /// When they last changed.
+    /// When the preferences last changed.
     updated_at: Time,
 }
 
 #[ComplexObject]
 impl UserPreferences {
-    /// Identifies the preferences among all things: `node` accepts it from their user.
+    /// The globally unique id, for `node`; only for their user.
     pub(super) async fn id(&self) -> ID {
         NodeId::Preferences(self.user).to_string().into()
     }
 
-    /// The user whose preferences they are.
+    /// The user with these preferences.
     async fn user(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, Some(self.user))).await
     }

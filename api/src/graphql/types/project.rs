@@ -1,5 +1,7 @@
 //! Projects.
 
+use std::collections::HashSet;
+
 use async_graphql::{ComplexObject, Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
 
 use super::agent_configuration::AgentConfiguration;
@@ -14,14 +16,14 @@ use crate::domain::compare::Between;
 use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
 use crate::graphql::context::{Caller, caller};
+use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::error::or_null;
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
     MomentOf, Part, Past, With,
 };
-use crate::graphql::names::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
 use crate::graphql::page::{
-    COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, rows, weigh, weigh_part,
+    COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, cut_by_place, rows, weigh, weigh_part,
 };
 use crate::graphql::row::{Plain, Row};
 use crate::graphql::scalar::{Json, Text, Time};
@@ -38,7 +40,7 @@ use crate::model::path::FilePath;
 use crate::model::project as model;
 use crate::model::snapshot::SnapshotFilter;
 
-/// A voice agent under construction: its configuration, its conversations and its files, in one history.
+/// A voice agent in development: its configuration, its conversations and its files, with one history.
 pub struct Project(pub model::Project);
 
 impl Plain for Project {
@@ -60,10 +62,10 @@ impl Plain for Project {
     }
 }
 
-/// A voice agent under construction: its configuration, its conversations and its files, in one history.
+/// A voice agent in development: its configuration, its conversations and its files, with one history.
 #[Object]
 impl Project {
-    /// Its id: a UUID, and `<uuid>@<revision>` for a project that is read as of a revision.
+    /// The id: a UUID, or `<uuid>@<revision>` for a project as of a revision.
     pub(super) async fn id(&self) -> ID {
         ReadId { id: self.0.id, at: self.until() }.to_string().into()
     }
@@ -73,27 +75,27 @@ impl Project {
         or_null(async { Ok(caller(ctx)?.load(self.0.id).await?.map(Project)) }).await
     }
 
-    /// The user who owns it: a project has one owner.
+    /// The user who owns it; a project has exactly one owner.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
         super::user(ctx, self.0.owner_id).await
     }
 
-    /// What people call the project; never empty.
+    /// The displayed name; never empty.
     async fn name(&self) -> Text<'_> {
         Text(&self.0.name)
     }
 
-    /// What the project is for.
+    /// The purpose of the project.
     async fn description(&self) -> Option<Text<'_>> {
         self.0.description.as_deref().map(Text)
     }
 
-    /// The prompt that the project began with.
+    /// The prompt that the project started with.
     async fn initial_prompt(&self) -> Text<'_> {
         Text(&self.0.initial_prompt)
     }
 
-    /// The voice agent's configuration. The client decides its shape.
+    /// The voice agent's configuration. The client decides its structure.
     async fn config(&self) -> Json {
         Json(self.0.config.clone())
     }
@@ -103,12 +105,13 @@ impl Project {
         self.0.status.into()
     }
 
-    /// When `createProject` made it.
+    /// When `createProject` created it.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
 
-    /// When its name, description, prompt, configuration or status last changed; `stats.lastActivityAt` follows everything.
+    /// When its name, description, prompt, configuration or status last changed; `stats.lastActivityAt` includes all
+    /// changes.
     async fn updated_at(&self) -> Time {
         Time(self.0.updated_at)
     }
@@ -118,7 +121,7 @@ impl Project {
         Time(self.0.last_accessed_at)
     }
 
-    /// The newest revision; of a project read as of a moment, that moment's.
+    /// The newest revision; for a project as of a moment, the revision of that moment.
     async fn revision(&self) -> i32 {
         self.newest()
     }
@@ -128,7 +131,7 @@ impl Project {
         self.0.viewer_role.into()
     }
 
-    /// Its totals. Those of the present are kept, so that reading them costs no counting.
+    /// Its totals. The present ones are stored, so that reading them requires no counting.
     async fn stats(&self, ctx: &Context<'_>) -> Result<Row<ProjectStats>> {
         let stats = match self.0.as_of {
             Some(as_of) => {
@@ -181,7 +184,7 @@ impl Project {
     async fn sessions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which sessions to list; without it all.")] filter: Option<ChatSessionFilter>,
+        #[graphql(desc = "Which sessions to list; by default all.")] filter: Option<ChatSessionFilter>,
         #[graphql(
             desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
@@ -205,17 +208,17 @@ impl Project {
         Ok(connection(slice, total, |row| ChatSession(crate::model::chat::Session { as_of, ..row })))
     }
 
-    /// The file or folder at a path, now or as of a revision; null if there is none. A folder exists as long as something
-    /// is below it, even if it was never made.
+    /// The file or folder at a path, now or as of a revision; null if there is none. A folder exists while it contains
+    /// files, even if it was never created.
     async fn file(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "The path from the top of the project. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes."
+            desc = "The path from the root of the project. A leading slash, `.` and empty parts are dropped; `..` is refused. At most 1,024 bytes."
         )]
         path: String,
         #[graphql(
-            desc = "The revision to read as of: 0 to the project's newest. Without it now, or the moment as of which the project is read."
+            desc = "The revision to read as of, from 0 to the project's newest; by default the revision of the project itself, or now."
         )]
         at: Option<i32>,
     ) -> Option<Result<ProjectFile>> {
@@ -227,25 +230,27 @@ impl Project {
         .await
     }
 
-    /// Its files and the folders that were made, at any depth, by path, ascending. Folders that exist only because
-    /// something is below them are in `children`.
+    /// Its files and created folders, at any depth, by path, ascending. Folders that exist only because they contain
+    /// files are listed by `children`.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::FILES, child_complexity)")]
     async fn files(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "The revision to read as of: 0 to the project's newest. Without it now, or the moment as of which the project is read."
+            desc = "The revision to read as of, from 0 to the project's newest; by default the revision of the project itself, or now."
         )]
         at: Option<i32>,
-        #[graphql(desc = "Keeps what is at this path or below it.")] under: Option<String>,
+        #[graphql(desc = "Keeps entries at this path or below it.")] under: Option<String>,
         #[graphql(default_with = "Some(false)", desc = "Lists deleted files as well.")] include_deleted: Option<bool>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 500."
+            desc = "Number of rows from the start of the list: at most 500, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 500.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
         let selected = Files { at, under, include_deleted, page: Paging { first, after, last, before } };
@@ -256,25 +261,27 @@ impl Project {
         Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
-    /// What is directly in a folder, by path, ascending: files and folders, also folders that were never made. Empty for
-    /// a path that is not a folder. One page has 20 entries unless `first` or `last` is given: go on while
+    /// The entries of a folder, by path, ascending: files and folders, including folders that were never created. Empty
+    /// for a path that is not a folder. A page has 20 entries unless `first` or `last` is given; continue while
     /// `pageInfo.hasNextPage` is true.
     #[graphql(complexity = "weigh(first, last, page::FILES, child_complexity)")]
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     async fn children(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The path of the folder. Without it the top of the project.")] of: Option<String>,
+        #[graphql(desc = "The path of the folder; by default the root of the project.")] of: Option<String>,
         #[graphql(
-            desc = "The revision to read as of: 0 to the project's newest. Without it now, or the moment as of which the project is read."
+            desc = "The revision to read as of, from 0 to the project's newest; by default the revision of the project itself, or now."
         )]
         at: Option<i32>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 500."
+            desc = "Number of rows from the start of the list: at most 500, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 500.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
         let page = PageArguments::parse(first, after, last, before, page::FILES)?;
@@ -285,15 +292,15 @@ impl Project {
         Ok(connection(slice, total, |entry| ProjectFile(entry, parent.at)))
     }
 
-    /// Every change of a file, newest first (the view `file_change_history`). The server can show consecutive autosaves
+    /// All changes of files, newest first (the view `file_change_history`). The server can show consecutive autosaves
     /// as one entry: see `CodeChange.coalescedCount`.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn changes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which changes to list; without it all.")] filter: Option<CodeChangeFilter>,
-        #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the setting of the server.")]
+        #[graphql(desc = "Which changes to list; by default all.")] filter: Option<CodeChangeFilter>,
+        #[graphql(default_with = "Some(false)", desc = "Lists every autosave, whatever the server's setting is.")]
         include_coalesced: Option<bool>,
         #[graphql(
             desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
@@ -317,14 +324,14 @@ impl Project {
         Ok(connection(slice, total, CodeChange))
     }
 
-    /// Its snapshots, newest first: the states that checkpoints, users and restores have named. A project that is read as of a
-    /// revision lists those that were made until then, with their names of now; deleted ones are in no list.
+    /// Its snapshots, newest first: states named by checkpoints, users and restores. A project as of a revision lists
+    /// the snapshots created until then, with their present names. Deleted ones are never listed.
     #[allow(clippy::too_many_arguments, reason = "the arguments of a connection")]
     #[graphql(complexity = "weigh(first, last, page::LIST, child_complexity)")]
     async fn snapshots(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which snapshots to list; without it all.")] filter: Option<ProjectSnapshotFilter>,
+        #[graphql(desc = "Which snapshots to list; by default all.")] filter: Option<ProjectSnapshotFilter>,
         #[graphql(
             desc = "Number of rows from the start of the list: at most 100, and 20 if neither `first` nor `last` is given."
         )]
@@ -343,17 +350,20 @@ impl Project {
         Ok(connection(slice, total, ProjectSnapshot))
     }
 
-    /// What differs between two revisions, one entry a file, by path, ascending.
+    /// The differences between two revisions, one entry per file, by path, ascending. A change that frees a path comes
+    /// before the change that takes it, so that the diffs can be applied one after the other.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The earlier revision: 0 to the project's newest.")] from: i32,
-        #[graphql(desc = "The later revision. Without it now.")] to: Option<i32>,
-        #[graphql(desc = "At most so many files. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+        #[graphql(desc = "The later revision; by default the newest.")] to: Option<i32>,
+        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
     ) -> Result<Vec<FileDiff>> {
         let from = self.at(Some(from), "from")?.unwrap_or_default();
         let to = self.at(to, "to")?.unwrap_or(self.newest());
@@ -362,33 +372,40 @@ impl Project {
         FileDiff::part(caller(ctx)?, diffs, first, after)
     }
 
-    /// What going back to a moment would change, without changing it: a dry run of `restoreSnapshot` and `restoreRevision` with
-    /// the scope FILES. They carry out the same plan, and fail as this does.
+    /// A preview of `restoreSnapshot` and `restoreRevision` with the scope FILES. It uses the same plan, and fails in
+    /// the same cases.
     #[graphql(complexity = "child_complexity.saturating_add(COMPARE)")]
     async fn restore_preview(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The moment to go back to.")] to: MomentInput,
-        #[graphql(desc = "Only what is written at these paths and below them. Without it all.")] paths: Option<
-            Vec<String>,
-        >,
-        #[graphql(desc = "Only what this session wrote.")] session_id: Option<ID>,
-    ) -> Result<RestorePreview> {
-        let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
-        let session = session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
-        let limit = Limit { paths: parse_paths(paths)?, session };
-        let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
-        let preview = Preview { project: self.0.id, from: self.newest(), to, limit, with_contents };
-        Ok(RestorePreview { revision: to, diff: FileDiff::of_restore(ctx, preview).await? })
+        #[graphql(desc = "The moment to restore.")] to: MomentInput,
+        #[graphql(desc = "Only writes at these paths and below them; by default all.")] paths: Option<Vec<String>>,
+        #[graphql(desc = "Only the writes of this session.")] session_id: Option<ID>,
+    ) -> Option<Result<RestorePreview>> {
+        or_null(async {
+            // The same error as that of a restore.
+            if let MomentInput::Revision(revision) = &to
+                && !(1..=self.newest()).contains(revision)
+            {
+                return Err(Error::bad_input("revision", format!("The project has revisions 1 to {}.", self.newest())));
+            }
+            let to = to.resolve(caller(ctx)?, self.0.id).await?.revision;
+            let session = session_id.map(|id| SessionId::parse(&id, "sessionId")).transpose()?;
+            let limit = Limit { paths: parse_paths(paths)?, session };
+            let with_contents = FileDiff::wants_contents(ctx.look_ahead().field("diff"));
+            let preview = Preview { project: self.0.id, from: self.newest(), to, limit, with_contents };
+            Ok(Some(RestorePreview { revision: to, diff: FileDiff::of_restore(ctx, preview).await? }))
+        })
+        .await
     }
 
-    /// The project's log: one entry a revision, oldest first.
+    /// The project's log: one entry per revision, oldest first.
     #[graphql(complexity = "weigh(first, None, page::EVENTS, child_complexity)")]
     async fn events(
         &self,
         ctx: &Context<'_>,
         #[graphql(default = 0, desc = "Only entries after this revision.")] after_revision: Option<i32>,
-        #[graphql(default = 100, desc = "So many entries, at most 500.")] first: Option<i32>,
+        #[graphql(default = 100, desc = "Number of entries, at most 500.")] first: Option<i32>,
     ) -> Result<Vec<ProjectEvent>> {
         let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
         let limit = PageArguments::parse(first, None, None, None, page::EVENTS)?.limit;
@@ -397,26 +414,25 @@ impl Project {
         Ok(events.map(ProjectEvent).collect())
     }
 
-    /// The users who are in the project, its owner not counted, and those who are invited, in the order of their
-    /// invitations.
+    /// The users who are in the project or invited to it, without the owner, in the order of their invitations.
     #[graphql(complexity = "weigh_part(first, child_complexity)")]
     async fn collaborators(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most so many. Without it all; the setting `MAX_COLLABORATORS` bounds them.")]
+        #[graphql(desc = "Maximum number; by default all, which the setting `MAX_COLLABORATORS` limits.")]
         first: Option<i32>,
-        #[graphql(desc = "Only those after the collaborator with this id.")] after: Option<ID>,
+        #[graphql(desc = "Only those after the collaborator with this `cursor` or id.")] after: Option<ID>,
     ) -> Result<Vec<Collaborator>> {
         let caller = caller(ctx)?;
         let rows = caller.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
         let id = |row: &collaborator::Collaborator| NodeId::Collaborator(row.project_id, row.user_id).to_string();
-        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
+        let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::Collaborator::place))?;
         Ok(rows.into_iter().map(Collaborator).collect())
     }
 
-    /// The users who listen to it now, by any subscription and at any server; the first to come is first. A user who
-    /// stops listening leaves at once; after a lost connection or a killed server it takes some seconds. Servers on one
-    /// SQLite file each show only their own listeners. A project that is read as of a revision has none.
+    /// The users who are present now, by any subscription on any server, in order of arrival. A user who unsubscribes
+    /// is removed at once; after a lost connection or a killed server it takes some seconds. Servers on one SQLite file
+    /// show only their own users. A project as of a revision has none.
     #[graphql(complexity = "rows(UNPAGED, child_complexity)")]
     async fn presence(&self, ctx: &Context<'_>) -> Result<Vec<Presence>> {
         if self.0.as_of.is_some() {
@@ -425,27 +441,27 @@ impl Project {
         Presence::of(caller(ctx)?, self.0.id).await
     }
 
-    /// The invitations to e-mail addresses that have not been answered, oldest first. Only the owner sees them: for other
-    /// members the list is empty.
+    /// The open invitations of e-mail addresses, oldest first. Only the owner sees them; for other members the list is
+    /// empty.
     #[graphql(complexity = "weigh_part(first, child_complexity)")]
     async fn email_invitations(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most so many. Without it all; the setting `MAX_COLLABORATORS` bounds them.")]
+        #[graphql(desc = "Maximum number; by default all, which the setting `MAX_COLLABORATORS` limits.")]
         first: Option<i32>,
-        #[graphql(desc = "Only those after the invitation with this id.")] after: Option<ID>,
+        #[graphql(desc = "Only those after the invitation with this `cursor` or id.")] after: Option<ID>,
     ) -> Result<Vec<EmailInvitation>> {
         let caller = caller(ctx)?;
         let rows = caller.load(EmailInvitationsOf(self.0.id)).await?.unwrap_or_default();
         let id = |row: &collaborator::EmailInvitation| {
             NodeId::EmailInvitation(row.project_id, row.email.clone()).to_string()
         };
-        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
+        let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::EmailInvitation::place))?;
         Ok(rows.into_iter().map(EmailInvitation).collect())
     }
 
-    /// The configurations of its voice agent, oldest first. A project has at most as many as the setting
-    /// `MAX_AGENT_CONFIGURATIONS` allows (100 by default), deleted ones not counted.
+    /// The configurations of its voice agent, oldest first. The setting `MAX_AGENT_CONFIGURATIONS` limits their number
+    /// (100 by default), without deleted ones.
     #[graphql(complexity = "weigh_part(first, child_complexity)")]
     async fn agent_configurations(
         &self,
@@ -454,7 +470,7 @@ impl Project {
         active_only: Option<bool>,
         #[graphql(default_with = "Some(false)", desc = "Lists deleted configurations as well.")]
         include_deleted: Option<bool>,
-        #[graphql(desc = "At most so many. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the configuration with this id.")] after: Option<ID>,
     ) -> Result<Vec<AgentConfiguration>> {
         let keep = AgentConfigurationFilter {
@@ -463,8 +479,20 @@ impl Project {
             at: self.until(),
         };
         let caller = caller(ctx)?;
-        let rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+        let mut rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
         let id = |row: &agent_configuration::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
+        let mut after = after;
+        if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
+            // It is not in the list any more, and still has its place.
+            let keep = AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
+            let all = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+            let rest = all.iter().skip_while(|row| id(row) != last.as_str());
+            let rest: HashSet<_> = rest.map(|row| row.id).collect();
+            if rest.is_empty() {
+                return Err(Error::bad_input("after", "No row of this list has this id."));
+            }
+            rows.retain(|row| rest.contains(&row.id));
+        }
         let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
         Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
     }
@@ -516,9 +544,9 @@ impl Changes {
     fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
         let page = self.page.parse(page::LIST)?;
         let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
-        let join_saves_seconds = caller.join_saves_seconds(self.include_coalesced);
+        let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
         let until = keep.until.into_iter().chain(until).min();
-        Ok((ChangeFilter { until, join_saves_seconds, ..keep }, page))
+        Ok((ChangeFilter { until, autosave_coalesce_seconds, ..keep }, page))
     }
 }
 
@@ -552,7 +580,7 @@ impl Project {
         }
         if let Some(Ok((keep, page))) =
             arguments(selected, "changes").map(|changes: Changes| changes.read(caller, None))
-            && keep.join_saves_seconds == 0
+            && keep.autosave_coalesce_seconds == 0
             && keep.until.is_none()
         {
             return caller.load_with(With { id, keep, page }, |row| row.id).await;
@@ -593,13 +621,13 @@ impl Project {
 #[derive(OneofObject)]
 #[graphql(name = "Moment")]
 pub enum MomentInput {
-    /// A moment by its number: 1 to the project's newest revision.
+    /// A revision, from 1 to the project's newest.
     Revision(i32),
     /// The last revision at this time or earlier.
     Time(Time),
-    /// The state that belongs to this message. If it is a checkpoint, that includes the changes that name it.
+    /// The state at this message. For a checkpoint, it includes later changes that name the message.
     MessageId(ID),
-    /// The state that this snapshot names.
+    /// The state of this snapshot.
     SnapshotId(ID),
 }
 
@@ -642,11 +670,11 @@ pub fn parse_paths(paths: Option<Vec<String>>) -> Result<Option<Vec<FilePath>>> 
     paths.map(|paths| paths.iter().enumerate().map(parse).collect()).transpose()
 }
 
-/// What going back would change.
+/// The changes that a restore would make.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct RestorePreview {
-    /// The revision that the project would go back to.
+    /// The revision that would be restored.
     revision: i32,
     #[graphql(skip)]
     diff: Vec<FileDiff>,
@@ -654,30 +682,32 @@ pub struct RestorePreview {
 
 #[ComplexObject]
 impl RestorePreview {
-    /// What would change, by path; empty if nothing would.
+    /// The changes, in the order of the restore; empty if there are none.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most so many files. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
     ) -> Result<Vec<FileDiff>> {
         FileDiff::part(caller(ctx)?, self.diff.clone(), first, after)
     }
 }
 
-/// A project's totals; those of the present are kept, not counted.
+/// A project's totals; the present ones are stored, not counted.
 #[derive(SimpleObject)]
 pub struct ProjectStats {
     /// The number of sessions ever started.
     total_sessions: i32,
-    /// The number of messages in all sessions, hidden ones included.
+    /// The number of messages in all sessions, including hidden ones.
     total_messages: i32,
-    /// The number of files that are not deleted, folders not counted.
+    /// The number of files that are not deleted, without folders.
     total_files: i32,
-    /// The number of changes of files ever made.
+    /// The number of all changes of files.
     total_changes: i32,
     /// When the newest session started; null if there is none.
     latest_session_at: Option<Time>,
@@ -691,7 +721,7 @@ impl Plain for ProjectStats {
     }
 }
 
-/// The sums over the caller's own projects that are not deleted (`user_activity_summary`).
+/// The totals of the caller's own projects that are not deleted (`user_activity_summary`).
 #[derive(SimpleObject)]
 pub struct ActivitySummary {
     /// The number of the caller's own projects that are not deleted.
@@ -702,7 +732,7 @@ pub struct ActivitySummary {
     pub total_messages: i32,
     /// The number of files in them that are not deleted.
     pub total_files: i32,
-    /// The number of changes of files ever made in them.
+    /// The number of all changes of files in them.
     pub total_changes: i32,
     /// When anything in them last changed; null if there are none.
     pub last_activity_at: Option<Time>,
@@ -711,9 +741,9 @@ pub struct ActivitySummary {
 /// How projects are sorted.
 #[derive(InputObject)]
 pub struct ProjectOrder {
-    /// What to sort by.
+    /// The field to sort by.
     pub field: ProjectOrderField,
-    /// Which end comes first.
+    /// Ascending or descending.
     #[graphql(default_with = "OrderDirection::Desc")]
     pub direction: OrderDirection,
 }
@@ -721,15 +751,15 @@ pub struct ProjectOrder {
 /// Which projects a list keeps.
 #[derive(InputObject)]
 pub struct ProjectFilter {
-    /// Keeps projects with this status. Without it all but deleted ones.
+    /// Keeps projects with this status; by default all except deleted ones.
     status: Option<ProjectStatus>,
     /// Keeps projects whose name or description contains this text, in any case; at most 1,000 bytes.
     search: Option<String>,
-    /// Keeps projects that were made at this time or later.
+    /// Keeps projects that were created at this time or later.
     created_after: Option<Time>,
-    /// Keeps projects that were made at this time or earlier.
+    /// Keeps projects that were created at this time or earlier.
     created_before: Option<Time>,
-    /// True keeps projects that the caller owns, false those that others share with the caller.
+    /// True keeps projects that the caller owns, false those that others share.
     is_owned: Option<bool>,
 }
 

@@ -29,7 +29,7 @@ impl Plain for ProjectSnapshot {
     }
 }
 
-/// A name for a revision of a project: a state to go back to (`restoreSnapshot`).
+/// A name for a revision of a project, which `restoreSnapshot` can restore.
 #[Object]
 impl ProjectSnapshot {
     /// Identifies the snapshot: a UUID.
@@ -42,48 +42,48 @@ impl ProjectSnapshot {
         super::project(ctx, self.0.project_id, None).await
     }
 
-    /// The revision that it names. That of a checkpoint follows the changes that name its message.
+    /// The revision that it names. For a checkpoint, it moves with later changes that name the message.
     async fn revision(&self) -> i32 {
         self.0.revision
     }
 
-    /// What people call the snapshot. That of a checkpoint has a name from the beginning, which `updateSnapshot` replaces.
+    /// The displayed name. A checkpoint's snapshot has an automatic name, which `updateSnapshot` can replace.
     async fn name(&self) -> Option<Text<'_>> {
         self.0.name.as_deref().map(Text)
     }
 
-    /// What the state is about.
+    /// A description of the state.
     async fn description(&self) -> Option<Text<'_>> {
         self.0.description.as_deref().map(Text)
     }
 
-    /// When it was made.
+    /// When it was created.
     async fn created_at(&self) -> Time {
         Time(self.0.created_at)
     }
 
-    /// The user who made it; null if the account is gone.
+    /// Its author; null if the account no longer exists.
     async fn created_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         or_null(super::optional_user(ctx, self.0.created_by)).await
     }
 
-    /// The session in which it was made.
+    /// The session in which it was created.
     async fn session(&self, ctx: &Context<'_>) -> Option<Result<ChatSession>> {
         or_null(super::optional_session(ctx, self.0.session_id)).await
     }
 
-    /// The message that it was made for.
+    /// The message that it was created for.
     async fn message(&self, ctx: &Context<'_>) -> Option<Result<ChatMessage>> {
         or_null(super::optional_message(ctx, self.0.message_id)).await
     }
 
-    /// The number of files in it, folders not counted.
+    /// The number of files in it, without folders.
     async fn file_count(&self) -> i32 {
         self.0.file_count
     }
 
-    /// SHA-256, lower-case hex, over `path NUL hex-sha256 LF` of its files in the order of their paths' bytes: equal for
-    /// equal states, and what a restore is checked against.
+    /// SHA-256, lower-case hex, over `path NUL hex-sha256 LF` of its files, sorted by the bytes of their paths. Equal
+    /// for equal states; a restore is checked against it.
     async fn manifest_sha256(&self) -> String {
         hex::encode(self.0.manifest)
     }
@@ -93,13 +93,15 @@ impl ProjectSnapshot {
     async fn files(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Keeps what is at this path or below it.")] under: Option<String>,
+        #[graphql(desc = "Keeps entries at this path or below it.")] under: Option<String>,
         #[graphql(
-            desc = "So many rows from the start of the list: 20 if neither `first` nor `last` is given, at most 500."
+            desc = "Number of rows from the start of the list: at most 500, and 20 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many rows from the end of the list, in place of `first`: at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Number of rows from the end of the list, instead of `first`: at most 500.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows before this cursor.")] before: Option<String>,
     ) -> Result<Page<ProjectFile>> {
         let page = PageArguments::parse(first, after, last, before, page::FILES)?;
@@ -111,15 +113,18 @@ impl ProjectSnapshot {
         Ok(connection(slice, total, |file| ProjectFile(Entry::File(file), parent.at)))
     }
 
-    /// What differs between this snapshot and now, one entry a file, by path, ascending.
+    /// The differences between this snapshot and the present, one entry per file, by path, ascending. A change that frees a
+    /// path comes before the change that takes it, so that the diffs can be applied one after the other.
     #[graphql(complexity = "weigh_part(first, child_complexity.saturating_add(COMPARE))")]
     async fn diff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most so many files. Without it all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
+        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
             i32,
         >,
-        #[graphql(desc = "Only files after this path.")] after: Option<String>,
+        #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
+            String,
+        >,
     ) -> Result<Vec<FileDiff>> {
         let (project, from, to) = (self.0.project_id, self.0.revision, i32::MAX);
         let with_contents = FileDiff::wants_contents(ctx.look_ahead());
@@ -133,7 +138,7 @@ impl ProjectSnapshot {
 pub struct ProjectSnapshotFilter {
     /// Keeps snapshots whose name or description contains this text, in any case; at most 1,000 bytes.
     search: Option<String>,
-    /// Keeps snapshots that were made for this message. The id of a message as of a revision keeps those made until then.
+    /// Keeps snapshots of this message. The id of a message as of a revision keeps those created until then.
     message_id: Option<ID>,
 }
 

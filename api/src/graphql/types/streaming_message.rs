@@ -5,8 +5,8 @@ use async_graphql::{Context, ID, Object};
 use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use crate::graphql::context::caller;
+use crate::graphql::enums::{MessageRole, MessageState};
 use crate::graphql::loader::TextOf;
-use crate::graphql::names::{MessageRole, MessageState};
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::clock;
 use crate::model::error::Result;
@@ -17,20 +17,20 @@ use crate::model::streaming_message::{self as model, MessageEnd};
 /// A message that is being written (`startMessage`). It is no part of the history before it is finished.
 pub struct StreamingMessage(pub model::StreamingMessage);
 
-/// A message that is being written (`startMessage`). It is not in the history before `finishMessage`.
+/// A streaming message (`startMessage`). It enters the history with `finishMessage`.
 #[Object]
 impl StreamingMessage {
-    /// Identifies the streaming message among all things: `node` accepts it while it is being written.
+    /// The globally unique id, for `node` while the message is being written.
     pub(super) async fn id(&self) -> ID {
         NodeId::StreamingMessage(self.0.id).to_string().into()
     }
 
-    /// The id that the message has once it is finished.
+    /// The id of the finished message.
     async fn message_id(&self) -> ID {
         self.0.id.0.into()
     }
 
-    /// The session in which it is being written.
+    /// The session that the message is written in.
     async fn session(&self, ctx: &Context<'_>) -> Result<ChatSession> {
         super::session(ctx, self.0.session_id, None).await
     }
@@ -40,12 +40,12 @@ impl StreamingMessage {
         super::user(ctx, self.0.author_id).await
     }
 
-    /// Who speaks.
+    /// The sender's role.
     async fn role(&self) -> MessageRole {
         self.0.role.into()
     }
 
-    /// The text so far. It can be empty if the message was finished meanwhile.
+    /// The text so far. It can be empty if the message was finished in the meantime.
     async fn text(&self, ctx: &Context<'_>) -> Result<String> {
         let caller = caller(ctx)?;
         let text = caller.load(TextOf(Within { project: self.0.project_id, id: self.0.id })).await?.unwrap_or_default();
@@ -58,16 +58,16 @@ impl StreamingMessage {
         self.0.length
     }
 
-    /// STREAMING, or STALLED if nothing was appended for the time that the setting `INTERRUPTED_SECONDS` says (30 seconds
-    /// by default). A stalled message can still be continued, finished or discarded.
+    /// STREAMING, or STALLED if nothing was appended for `STALLED_SECONDS` (a setting, 30 by default). A stalled
+    /// message can still be continued, finished or discarded.
     async fn state(&self, ctx: &Context<'_>) -> Result<MessageState> {
-        let patience = caller(ctx)?.services.limits.interrupted_seconds;
+        let patience = caller(ctx)?.services.limits.stalled_seconds;
         let stands = (clock::now() - self.0.last_append_at).num_seconds();
         let is_stalled = u64::try_from(stands).is_ok_and(|stands| stands >= patience);
         Ok(if is_stalled { MessageState::Stalled } else { MessageState::Streaming })
     }
 
-    /// When `startMessage` began it.
+    /// When `startMessage` created it.
     async fn started_at(&self) -> Time {
         Time(self.0.started_at)
     }
@@ -77,12 +77,12 @@ impl StreamingMessage {
         Time(self.0.last_append_at)
     }
 
-    /// What the AI knows; `{}` unless the client gave some.
+    /// Context for the AI; `{}` unless the client set it.
     async fn context_data(&self) -> Json {
         Json(self.0.context_data.clone())
     }
 
-    /// Data of the client; `{}` unless the client gave some.
+    /// Data of the client; `{}` unless the client set it.
     async fn metadata(&self) -> Json {
         Json(self.0.metadata.clone())
     }
@@ -91,30 +91,30 @@ impl StreamingMessage {
 /// A piece of a message's text.
 pub struct MessageChunk(pub model::MessageChunk);
 
-/// A piece of a message's text, as `messageStream` delivers it. All pieces one after the other are the text.
+/// A part of a message's text, as delivered by `messageStream`. The parts in sequence are the text.
 #[Object]
 impl MessageChunk {
-    /// The id that the message has once it is finished.
+    /// The id of the finished message.
     async fn message_id(&self) -> ID {
         self.0.message_id.0.into()
     }
 
-    /// Where this piece begins in the text, in bytes of UTF-8.
+    /// The offset of this part, in bytes of UTF-8.
     async fn offset(&self) -> i32 {
         self.0.offset
     }
 
-    /// The piece itself. The first and the last piece can be empty.
+    /// The text of this part. The first and the last part can be empty.
     async fn text(&self) -> Text<'_> {
         Text(&self.0.text)
     }
 
-    /// Where the next piece begins, in bytes of UTF-8. Pass it as `afterOffset` when you reconnect.
+    /// The offset of the next part, in bytes of UTF-8. Pass it as `afterOffset` when you reconnect.
     async fn next_offset(&self) -> i32 {
         self.0.offset.saturating_add(i32::try_from(self.0.text.len()).unwrap_or(i32::MAX))
     }
 
-    /// STREAMING; for the last piece FINISHED or DISCARDED.
+    /// STREAMING; for the last part FINISHED or DISCARDED.
     async fn state(&self) -> MessageState {
         match &self.0.end {
             None => MessageState::Streaming,

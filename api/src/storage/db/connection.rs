@@ -1,4 +1,4 @@
-//! One connection, which is asked in the same way whichever database it is of.
+//! A connection, with the same interface for both databases.
 
 use chrono::DateTime;
 use futures::future::BoxFuture;
@@ -18,7 +18,7 @@ use crate::model::error::Error;
 type PgTransactions = <sqlx::Postgres as sqlx::Database>::TransactionManager;
 type SqliteTransactions = <sqlx::Sqlite as sqlx::Database>::TransactionManager;
 
-/// A connection of either database. Statements with values are prepared once and kept.
+/// A connection to either database. Statements with values are prepared once and cached.
 pub(super) enum Connection {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
@@ -32,10 +32,10 @@ impl Connection {
         }
     }
 
-    /// All rows of a statement. It is read to its end also for one row: an error after that row would go unseen, and the
-    /// transaction that it ended be committed.
+    /// All rows of a statement. Reads to the end even if one row is needed: otherwise a later error would go unnoticed,
+    /// and the transaction that it ended would be committed.
     ///
-    /// Within a budget, rows are counted as they come, and the rest of them is not read once it is spent.
+    /// With a budget, rows are counted as they arrive, and reading stops when it is spent.
     pub(super) fn query<'c>(
         &'c mut self,
         statement: Statement,
@@ -80,7 +80,7 @@ impl Connection {
         }
     }
 
-    /// Opens a transaction by a string that begins one, in one round trip; it ends by [`Connection::let_go`].
+    /// Opens a transaction with a string, in one round trip. It ends with [`Connection::let_go`].
     pub(super) async fn begin(&mut self, opening: String) -> sqlx::Result<()> {
         let opening = sqlx::SqlSafeStr::into_sql_str(AssertSqlSafe(opening));
         match self {
@@ -89,7 +89,7 @@ impl Connection {
         }
     }
 
-    /// Ends what [`Connection::begin`] has opened, without waiting for it: the answer is for who uses the connection next.
+    /// Ends the transaction of [`Connection::begin`] without waiting: the next user of the connection reads the answer.
     pub(super) fn let_go(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Postgres(connection) => {
@@ -103,7 +103,7 @@ impl Connection {
         }
     }
 
-    /// Ends a transaction, however it was begun and whatever is still under way in it.
+    /// Rolls back a transaction, however it began and whatever still runs in it.
     pub(super) async fn roll_back(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Postgres(connection) if connection.is_in_transaction() => PgTransactions::rollback(connection).await,
@@ -122,8 +122,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is to be sent and takes what has come, as far as that needs no waiting. An error says that the connection is
-    /// of no use any more.
+    /// Sends and receives as far as possible without waiting. After an error the connection is unusable.
     pub(super) fn flush(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Postgres(connection) => connection.flush().now_or_never().unwrap_or(Ok(())),
@@ -131,7 +130,7 @@ impl Connection {
         }
     }
 
-    /// Whether the other side answers.
+    /// Checks that the other side answers.
     pub(super) async fn ping(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Postgres(connection) => connection.ping().await,
@@ -145,14 +144,14 @@ fn parts(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
     (AssertSqlSafe(sql), SqlxValues(values.unwrap_or(Values(Vec::new()))))
 }
 
-/// On the heap: what asks is deep in resolvers, and the stack is not without end.
+/// Boxed, since callers are deep in resolvers and the stack is limited.
 fn rows<'c, R: Into<QueryResult> + Send + 'c>(
     fetched: impl Future<Output = sqlx::Result<Vec<R>>> + Send + 'c,
 ) -> BoxFuture<'c, sqlx::Result<Vec<QueryResult>>> {
     fetched.map_ok(|rows| rows.into_iter().map(Into::into).collect()).boxed()
 }
 
-/// The rows, if all their times can be decoded: the driver panics for a time out of its range, such as `infinity`.
+/// The rows, if all their times can be decoded. The driver panics for a time out of its range, such as `infinity`.
 fn with_times(rows: Vec<PgRow>) -> sqlx::Result<Vec<PgRow>> {
     const MICROSECONDS_FROM_1970_TO_2000: i64 = 946_684_800_000_000;
     let Some(first) = rows.first() else { return Ok(rows) };
@@ -180,13 +179,13 @@ fn with_times(rows: Vec<PgRow>) -> sqlx::Result<Vec<PgRow>> {
     Ok(rows)
 }
 
-/// All rows, as long as their texts and bytes are within the budget.
+/// All rows, if their texts and bytes are within the budget.
 async fn counted<R: Row>(
     mut fetched: impl Stream<Item = sqlx::Result<R>> + Unpin + Send,
     budget: &Budget,
     size: impl Fn(&R, usize) -> Option<usize> + Send,
 ) -> sqlx::Result<Vec<R>> {
-    /// Of these there can be many bytes in one value.
+    /// Values of these types can be large.
     const LARGE: [&str; 5] = ["TEXT", "BLOB", "BYTEA", "JSON", "JSONB"];
     let mut rows = Vec::new();
     let mut large = None;
@@ -214,15 +213,15 @@ impl std::fmt::Display for OverBudget {
 
 impl std::error::Error for OverBudget {}
 
-/// Whether a connection on which this happened is to be closed: it is lost, or not known to be in the state that it should be
-/// in. What a statement itself got wrong is no such thing.
+/// Whether a connection must be closed after this error: it is lost, or its state is uncertain. Errors of a statement
+/// itself do not count.
 pub(super) fn breaks(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
             Some(error) => matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic),
             None => !is_of_the_statement(&**error),
         },
-        // Made on this side, about a statement's values or its rows.
+        // Errors of this side, about a statement's values or rows.
         sqlx::Error::RowNotFound
         | sqlx::Error::TypeNotFound { .. }
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
@@ -234,7 +233,7 @@ pub(super) fn breaks(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether SQLite has only undone the statement. After any other of its errors it may have rolled back the transaction
+/// Whether SQLite has undone only the statement. Other errors may have rolled back the transaction
 /// (<https://www.sqlite.org/lang_transaction.html>, "Response To Errors Within A Transaction").
 fn is_of_the_statement(error: &dyn DatabaseError) -> bool {
     const ERROR: i32 = 1;
@@ -247,10 +246,10 @@ fn is_of_the_statement(error: &dyn DatabaseError) -> bool {
     code.is_some_and(|code| matches!(code & 0xff, ERROR | TOOBIG | CONSTRAINT | MISMATCH | RANGE))
 }
 
-/// An error as SeaORM has it.
+/// Converts an error to SeaORM's.
 pub(super) fn db_err(error: sqlx::Error) -> DbErr {
     DbErr::Query(RuntimeErr::SqlxError(error.into()))
 }
 
-/// A result as SeaORM has it.
+/// A result with SeaORM's error.
 pub(super) type DbResult<T> = Result<T, DbErr>;

@@ -12,13 +12,13 @@ use sqlx::{Connection, SqliteConnection};
 use super::writer::beside;
 use crate::model::error::{Error, Result};
 
-/// Largest file that is checked if a log was left beside it, which takes about a second.
+/// Largest file that is checked if a log was left next to it, which takes about a second.
 const CHECKED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Device and inode.
 type Identity = (u64, u64);
 
-/// The open file of a database, with what SQLite keeps beside it.
+/// The open file of a database, with SQLite's other files.
 pub(super) struct OpenFile {
     path: PathBuf,
     identity: Option<Identity>,
@@ -45,13 +45,13 @@ struct Mark {
 }
 
 impl OpenFile {
-    /// Creates a missing file that only its owner can read; SQLite gives the files beside it the same mode. SQLite reports why a
+    /// Creates a missing file that only its owner can read; SQLite gives the files next to it the same mode. SQLite reports why a
     /// file cannot be created when it opens it.
     pub(super) fn make(path: &Path) {
         let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     }
 
-    /// The file that is at the path now.
+    /// The file at the path now.
     pub(super) fn at(path: &Path) -> Self {
         let identity = fs::metadata(path).ok().as_ref().map(identity);
         Self { path: path.to_owned(), identity, file: File::open(path).ok(), opened: OnceLock::new() }
@@ -126,10 +126,10 @@ fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// Makes sure that a file and the log that was left beside it belong together: SQLite takes any log as the file's own.
+/// Makes sure that a file and the log that was left next to it belong together: SQLite takes any log as the file's own.
 ///
 /// # Errors
-/// `Internal` if they do not fit.
+/// `Internal` if they do not.
 pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
     let path = options.get_filename();
     let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
@@ -148,7 +148,7 @@ pub async fn check_log(options: &SqliteConnectOptions) -> Result<()> {
         Ok(answer) if answer == "ok" => return Ok(()),
         Ok(answer) => answer,
         Err(sqlx::Error::Database(error)) if error.message().contains("malformed") => error.to_string(),
-        // What opens the file next reports it.
+        // The next connection reports it.
         Err(_) => return Ok(()),
     };
     let path = path.display();

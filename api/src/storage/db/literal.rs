@@ -1,11 +1,12 @@
-//! Values as literals of PostgreSQL's, for statements that go with the string which opens a transaction: the simple protocol
-//! takes no values.
+//! Values as PostgreSQL literals, for statements that are sent together with the opening of a transaction: the simple
+//! protocol has no parameters.
 
 use sea_orm::{Statement, Value};
 
 use crate::model::error::{Error, Result};
 
-/// A text as a literal, whatever `standard_conforming_strings` says. A NUL, which no text there can hold, is left out.
+/// A text as a literal, independent of `standard_conforming_strings`. Drops NUL, which PostgreSQL's texts cannot
+/// contain.
 pub(super) fn text(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 3);
     quoted.push_str("E'");
@@ -19,10 +20,10 @@ pub(super) fn text(text: &str) -> String {
     quoted
 }
 
-/// A statement with its values as literals in the place of `$1`, `$2` ….
+/// A statement with literals instead of `$1`, `$2` ….
 ///
 /// # Errors
-/// `Internal` for a value of a kind that has no literal here.
+/// `Internal` for a value of an unsupported type.
 pub(super) fn render(statement: &Statement) -> Result<String> {
     let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
     let mut rendered = String::with_capacity(statement.sql.len() + 40 * values.len());
@@ -58,13 +59,13 @@ pub(super) fn render(statement: &Statement) -> Result<String> {
 }
 
 fn literal(value: &Value) -> Result<String> {
-    /// Typed, as a value that is bound is: a function is found by the types of its arguments.
+    /// With the type, like a bound value: functions are resolved by the types of their arguments.
     fn typed(value: Option<String>, kind: &str) -> String {
         format!("{}::{kind}", value.unwrap_or_else(|| "NULL".to_owned()))
     }
     Ok(match value {
         Value::Bool(value) => typed(value.map(|value| value.to_string()), "boolean"),
-        // In quotes: `-1::int` is the negation of `1::int`, of which i32::MIN has none.
+        // Quoted, since `-1::int` is the negation of `1::int`, which fails for i32::MIN.
         Value::SmallInt(value) => typed(value.map(|value| format!("'{value}'")), "smallint"),
         Value::Int(value) => typed(value.map(|value| format!("'{value}'")), "integer"),
         Value::BigInt(value) => typed(value.map(|value| format!("'{value}'")), "bigint"),

@@ -1,9 +1,9 @@
-//! The database: connections, and transactions that know their actor.
+//! The database: connections, and transactions with their actors.
 //!
-//! A connection is known to be clean before it is used: it is alive, in no transaction, and of the session settings that are
-//! stated here. One on which a begin, a commit or a rollback failed, or that was lost, is closed and replaced. What was
-//! given up half-way (a client went away) is rolled back before the connection is used again. A write is acknowledged only
-//! after a COMMIT that was one: `Session::commit` asks PostgreSQL for the outcome where the connection was lost meanwhile.
+//! A connection is clean before it is used: alive, in no transaction, with the session settings of this module. If a
+//! begin, a commit or a rollback fails on it, or if it is lost, it is closed and replaced. Work that was cancelled
+//! because a client disconnected is rolled back before the connection is used again. A write is acknowledged only after
+//! a successful COMMIT: if the connection is lost during it, `Session::commit` reads the outcome from PostgreSQL.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -53,11 +53,11 @@ pub use transaction::{Operator, Tx};
 /// A connected database.
 #[derive(Clone)]
 pub struct Db {
-    /// SQLite: connections that read. PostgreSQL: all there are.
+    /// SQLite: connections for reading. PostgreSQL: all connections.
     pool: Pool,
-    /// SQLite: the one connection that writes.
+    /// SQLite: the connection that writes.
     writer: Option<Arc<Writer>>,
-    /// A connection of SeaORM's, made when it is asked for, since its migrator takes no other.
+    /// A SeaORM connection for the migrator, opened on first use.
     migrations: DatabaseConnection,
     url: Arc<str>,
     metrics: Arc<Metrics>,
@@ -65,38 +65,38 @@ pub struct Db {
     contents: ContentCache,
 }
 
-/// How much a write does.
+/// The size of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Size {
-    /// A message, a file: one of many.
+    /// A message or a few files.
     Small,
     /// Thousands of files, or megabytes.
     Large,
 }
 
-/// What the database's login may do by itself, when it is not speaking for a caller. PostgreSQL only.
+/// Rights of the database login itself, without a caller. PostgreSQL only.
 #[derive(Debug)]
 pub struct Login {
     /// Its name.
     pub name: String,
-    /// Whether it may speak for callers.
+    /// Whether it can act for callers.
     pub may_serve: bool,
-    /// Whether it may make tables.
+    /// Whether it can create tables.
     pub may_migrate: bool,
-    /// Whether row-level security does not hold for it: it is the tables' owner, or above such things.
+    /// Whether row-level security does not apply to it, as for the tables' owner and superusers.
     pub reads_all: bool,
 }
 
 impl Db {
-    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) within the limits. Nothing is migrated.
+    /// Connects to `url` (`sqlite://FILE` or `postgres://…`) within the limits. Does not migrate.
     ///
     /// # Errors
-    /// `Internal` saying why the database cannot be reached.
+    /// `Internal` with the reason why the database cannot be reached.
     pub async fn connect(url: &str, limits: &DatabaseLimits) -> Result<Self> {
         Self::connect_in(url, None, limits).await
     }
 
-    /// The same, in a schema of PostgreSQL's that is not the login's own.
+    /// The same, in a given PostgreSQL schema.
     ///
     /// # Errors
     /// As [`Db::connect`].
@@ -143,22 +143,22 @@ impl Db {
         &self.migrations
     }
 
-    /// What is counted of this server.
+    /// The metrics of this server.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// The diff of a version with what it is compared with, where it is kept in memory; of one that the caller has read.
+    /// The cached diff of a version that the caller has read.
     pub fn kept_diff(&self, version: &FileSnapshot) -> Option<Arc<str>> {
         self.contents.diff(version)
     }
 
-    /// Keeps the diff of a version, which stays what it is.
+    /// Caches the diff of a version, which never changes.
     pub fn keep_diff(&self, version: &FileSnapshot, diff: &str) {
         self.contents.keep_diff(version, diff);
     }
 
-    /// Counts the connections that there are now.
+    /// Updates the metrics of connections.
     pub fn count_connections(&self) {
         let status = self.pool.status();
         let (name, size) =
@@ -170,10 +170,10 @@ impl Db {
         }
     }
 
-    /// Asks the database for an answer.
+    /// Checks that the database answers.
     ///
     /// # Errors
-    /// As the database; `ReadOnly` where a SQLite file is not the one at its path any more, which only a restart mends.
+    /// `ReadOnly` if a SQLite file is not the one at its path any more, until a restart.
     pub async fn ping(&self) -> Result<()> {
         if let Some(writer) = &self.writer {
             writer.check_file()?;
@@ -186,20 +186,17 @@ impl Db {
         self.url.starts_with("sqlite:")
     }
 
-    /// How to connect to it, if this is PostgreSQL.
+    /// The connection options, if this is PostgreSQL.
     pub fn postgres(&self) -> Option<PgConnectOptions> {
         if self.is_sqlite() { None } else { postgres_options(&self.url).ok() }
     }
 
-    /// The same database behind these locks.
+    /// The same database with these authorization layers.
     pub fn behind(self, locks: Locks) -> Self {
         Self { locks, ..self }
     }
 
-    /// What the login may do on PostgreSQL.
-    ///
-    /// # Errors
-    /// `Internal` where the database fails.
+    /// The rights of the login on PostgreSQL.
     pub async fn login(&self) -> Result<Login> {
         const ASKED: &str = "SELECT current_user::text AS name, \
              EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, \
@@ -216,10 +213,10 @@ impl Db {
         })
     }
 
-    /// Begins a transaction that sees one state of the whole database and writes nothing. Dropping it ends it.
+    /// Begins a read transaction that sees one state of the database. Dropping it ends it.
     ///
     /// # Errors
-    /// `Internal` where no connection can be had, `RateLimited` where none was free for too long.
+    /// `Internal` if there is no connection, `RateLimited` if none was free for too long.
     pub async fn read(&self, actor: &Actor) -> Result<Tx> {
         self.read_until(actor, self.deadline()).await
     }
@@ -233,19 +230,19 @@ impl Db {
         Ok(self.tx(session, actor))
     }
 
-    /// When a wait for the database that begins now ends.
+    /// The deadline of a wait for the database that begins now.
     pub fn deadline(&self) -> Instant {
         self.pool.manager().deadline()
     }
 
-    /// Why the database cannot be reached at the moment, if the last attempt to connect failed.
+    /// Why the database is unreachable, if the last attempt to connect failed.
     pub fn outage(&self) -> Option<String> {
         self.pool.manager().outage()
     }
 
-    /// Begins a transaction that sees one state of the whole database, whoever's it is, and writes nothing. For the commands
-    /// of the operator, who has the credentials of the tables' owner, and for what a server compares its listeners' projects
-    /// with: no request comes here.
+    /// Begins a read-only system transaction that sees one state of the whole database. It is for the operator's
+    /// commands, which use the login of the tables' owner, and for comparing projects that have subscribers with the
+    /// database. Requests cannot open one.
     ///
     /// # Errors
     /// As [`Db::read`].
@@ -255,12 +252,12 @@ impl Db {
 
     async fn begin_read(&self, actor: Option<&Actor>, deadline: Instant) -> Result<Session> {
         let opening = if self.is_sqlite() { "BEGIN".to_owned() } else { format!("{READ}{}", self.speak_for(actor)) };
-        // On the heap: what reads is deep in resolvers.
+        // Boxed, since callers are deep in resolvers.
         let opened = Box::pin(Session::open(&self.pool, Opening::Read(opening), deadline, &self.metrics));
         Ok(self.metrics.waiting("read", opened).await?.0)
     }
 
-    /// Begins a transaction that may write. Dropping it rolls it back.
+    /// Begins a write transaction. Dropping it rolls back.
     ///
     /// # Errors
     /// As [`Db::read`].
@@ -268,11 +265,11 @@ impl Db {
         Ok(self.begin_write(actor, size, None, deadline).await?.0)
     }
 
-    /// Begins a transaction that may write, and runs its first statement; answers its rows, too. On PostgreSQL that takes one
-    /// round trip. There the rows have come as text, from which columns are read as ever.
+    /// Begins a write transaction and runs its first statement, whose rows are also returned. On PostgreSQL this takes
+    /// one round trip. The rows there are in text format; columns are read in the usual way.
     ///
     /// # Errors
-    /// As [`Db::read`], and as the statement.
+    /// As [`Db::read`], and those of the statement.
     pub(super) async fn write_with(
         &self,
         actor: &Actor,
@@ -318,8 +315,8 @@ impl Db {
         Ok((tx, rows))
     }
 
-    /// Runs a statement as what callers are, but as none of them, and commits it: what a server has to say for itself. Nothing
-    /// happens on SQLite, whose file has one server.
+    /// Runs and commits a statement with the role of callers but without a caller, for data of the server itself. Does
+    /// nothing on SQLite, whose file has one server.
     pub(super) async fn run_as_nobody(&self, sql: Sql) -> Result<()> {
         if self.is_sqlite() {
             return Ok(());
@@ -350,9 +347,9 @@ impl Db {
         }
     }
 
-    /// Closes all connections once they are idle.
+    /// Closes all connections when they are idle.
     pub async fn close(self) {
-        // An error here has nobody left to hear it.
+        // Errors are of no use here.
         let _ = self.migrations.close().await;
         pool::drain(&self.pool).await;
         if let Some(writer) = &self.writer {
@@ -370,8 +367,8 @@ fn ignore_file_size_signal() {
     }
 }
 
-/// Readers of a SQLite file. They work and do not wait, so that more of them than there are processors only take turns; four is
-/// the most that was measured to serve better.
+/// Readers of a SQLite file. They are CPU-bound, so more of them than processors have no benefit; more than four did
+/// not help in measurements.
 fn readers_by_cores() -> usize {
     std::thread::available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4)
 }
@@ -379,34 +376,34 @@ fn readers_by_cores() -> usize {
 /// How long SQLite waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// After how many pages of its log SQLite brings them into the file: 8 MiB of them.
+/// Number of pages in the log after which SQLite copies them to the file: 8 MiB.
 const CHECKPOINT_PAGES: &str = "4096";
 
-/// To how many bytes the log is cut when it begins anew.
+/// Size to which the log is truncated when it restarts.
 const WAL_KEPT_BYTES: &str = "16777216";
 
-/// How long a write at least waits for a row, however long it has waited for its turn.
+/// The shortest wait of a write for a row, even after a long wait for its turn.
 const LEAST_LOCK_WAIT: Duration = Duration::from_millis(100);
 
-/// One state of the database for all of a transaction.
+/// One state of the database for the whole transaction.
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Stated, since a database may have another default; a write that waited for another is to see what that did. Whether it may
-/// write at all is left to the server's setting.
+/// Explicit, since a database can have another default: a write that waited for another must see its result. Read-only
+/// mode is left to the server's setting.
 const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// By which the outcome is found out where the connection is lost during the commit. A standby has none.
+/// The id by which the outcome is read if the connection is lost during the commit. A standby has none.
 const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid";
 
-/// What each session of PostgreSQL's is to have, whatever the server, the database or the login has for a default.
+/// Settings of each PostgreSQL session, whatever the defaults of the server, the database or the login are.
 fn postgres_settings(limits: &DatabaseLimits, schema: Option<&str>) -> String {
-    // One plan for all values of a statement, which every page here is read by an index with. To plan it again for each costs
-    // more than to run it: row-level security makes statements long.
+    // One plan per statement for all values, since an index serves every page here. Planning costs more than execution,
+    // because row-level security makes statements long.
     let mut settings = "SET plan_cache_mode = force_generic_plan; SET row_security = on".to_owned();
     if let Some(schema) = schema {
         settings.push_str(&format!("; {}", set_schema(schema)));
     }
-    // Who waits for a row of another server's write waits no longer than for a write of this one.
+    // Waiting for a row that another server writes is limited like waiting for a write of this server.
     settings.push_str(&format!("; SET lock_timeout = '{}s'", limits.database_acquire_seconds));
     if limits.database_statement_seconds > 0 {
         let milliseconds = limits.database_statement_seconds * 1_000;
@@ -415,7 +412,7 @@ fn postgres_settings(limits: &DatabaseLimits, schema: Option<&str>) -> String {
     settings
 }
 
-/// The statement that makes a schema the one of a session: it needs no start-up option, which poolers may drop.
+/// The statement that sets the schema of a session. Unlike a start-up option, it works with all poolers.
 pub fn set_schema(schema: &str) -> String {
     format!("SET search_path = {}", quoted(schema))
 }
@@ -424,7 +421,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\"").replace('\0', ""))
 }
 
-/// What a URL of PostgreSQL says. A user without a host is taken, as libpq takes it.
+/// The options of a PostgreSQL URL. A user without a host is accepted, as in libpq.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -432,7 +429,7 @@ pub fn postgres_options(url: &str) -> sqlx::Result<PgConnectOptions> {
     let parsed = match without_host(url) {
         None => url.parse::<PgConnectOptions>()?,
         Some((scheme, user, rest)) => {
-            // A host that is not there cannot be said with a user; without both it is the local socket.
+            // The parser does not accept a user without a host; without both it uses the local socket.
             let placed = if rest.starts_with(':') { "localhost" } else { "" };
             let options: PgConnectOptions = format!("{scheme}://{placed}{rest}").parse()?;
             let (user, password) = user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
@@ -441,17 +438,17 @@ pub fn postgres_options(url: &str) -> sqlx::Result<PgConnectOptions> {
             password.map_or(options.clone(), |password| options.password(&decoded(password)))
         }
     };
-    // In a URL an IPv6 address is in brackets, which are no part of it.
+    // In a URL an IPv6 address is in brackets, which are not part of the address.
     let address = parsed.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
     let parsed = match address {
         Some(address) => parsed.host(&address),
         None => parsed,
     };
-    // A default that servers have had since version 12, and a start-up parameter that pgbouncer refuses.
+    // The default since version 12, and a start-up parameter that pgbouncer refuses.
     Ok(parsed.extra_float_digits(None))
 }
 
-/// The scheme, the user and what follows the host, of a URL that has a user and no host.
+/// The scheme, the user and the rest of a URL that has a user and no host.
 fn without_host(url: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -461,19 +458,19 @@ fn without_host(url: &str) -> Option<(&str, &str, &str)> {
     (host.is_empty() || host.starts_with(':')).then_some((scheme, user, port))
 }
 
-/// How a SQLite file is opened by who writes to it.
+/// Options for opening a SQLite file to write.
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions> {
     let options: SqliteConnectOptions = url.parse().map_err(unusable)?;
-    // WAL lets readers read beside the one writer. FULL: what was acknowledged survives a power cut.
+    // WAL lets readers run next to the writer. FULL: acknowledged writes survive a power failure.
     Ok(options
         .create_if_missing(true)
-        // A write touches a row in each of some twenty trees: half the default page halves what it writes.
+        // A write changes a row in each of about twenty trees: half the default page size halves the written data.
         .page_size(2048)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
-        // Pages that one write after the other changes go to the file once for all of them.
+        // Pages that several writes change are copied to the file once.
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", WAL_KEPT_BYTES)
         .disable_statement_logging())
@@ -491,10 +488,10 @@ fn read_only_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options.create_if_missing(false).read_only(true).immutable(!has_log).disable_statement_logging()
 }
 
-/// A connection for migrations, made when it is first used and not kept for long.
+/// A connection for migrations, opened on first use and closed soon.
 async fn migrations(url: &str, schema: Option<&str>) -> Result<DatabaseConnection> {
     let is_sqlite = url.starts_with("sqlite:");
-    // SeaORM reads URLs otherwise; what it reads is replaced.
+    // SeaORM parses URLs differently, so its result is replaced.
     let mut options = SeaOptions::new(if is_sqlite { url } else { "postgres://localhost" });
     options.max_connections(1).connect_lazy(true).sqlx_logging(false).idle_timeout(Duration::from_secs(10));
     if is_sqlite {
@@ -517,9 +514,8 @@ fn unusable(error: sqlx::Error) -> Error {
     fail_of(&error)
 }
 
-/// Makes the rest of a transaction the caller's, as Supabase's services do: `auth.uid()` is the claims' `sub`. An address that
-/// is not known to be the caller's is left out. The functions that write know the caller by the claims, also where the role is not
-/// taken.
+/// Sets the caller for the rest of a transaction, as Supabase's services do: `auth.uid()` is the claims' `sub`. An
+/// unverified address is left out. The functions that write identify the caller by the claims, even without the role.
 fn speak_for(actor: &Actor, locks: Locks) -> String {
     let (user, role) = (actor.user_id.0, "authenticated");
     let claims = match &actor.verified_email {
@@ -530,7 +526,7 @@ fn speak_for(actor: &Actor, locks: Locks) -> String {
     format!("{role}; SET LOCAL request.jwt.claims = {}", literal::text(&claims.to_string()))
 }
 
-/// A value in the database that this version of the service does not know.
+/// An error for a value in the database that this version does not know.
 pub(super) fn unknown(what: &str, value: &str) -> Error {
     Error::Internal(format!("the database holds an unknown {what}: {value:?}"))
 }

@@ -1,8 +1,8 @@
-//! Connections that are kept: who waits for one is served in the order of coming, and the one used last is used next, so that
-//! those which nobody needs grow idle and are closed.
+//! The connection pool. Requests are served in order, and the connection used last is used next, so that unnecessary
+//! connections become idle and are closed.
 //!
-//! A connection comes back only in a state that is known. No round trip is spent on asking each whether it still works: a
-//! transaction that cannot be opened on one is opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
+//! Connections return in a known state. They are not pinged before use: if a transaction cannot be opened on one, it is
+//! opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,44 +22,45 @@ use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::{fail_of, is_connection_limit};
 
-/// From which idle time on a connection is asked whether it works: what lies between may have forgotten it without a word.
+/// Idle time after which a connection is pinged: a device on the network path may have dropped it silently.
 const ASK_AFTER: Duration = Duration::from_secs(30);
 
-/// How long the answer may take.
+/// Timeout of the ping.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// How long a connection that was let go in the middle of something may take to be clean again, before it is closed.
+/// Time for an interrupted connection to become clean before it is closed.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
 
-/// How often a database that refuses connections for now is tried again.
+/// Pause before a connection is retried while the database refuses connections.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How long a new connection may take before one that comes back is used instead. A pooler without a free one keeps it waiting.
+/// The longest time for a new connection before a returned one is used instead. A pooler without a free connection makes it
+/// wait.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// How long after the database refused another connection no new one is tried.
+/// No new connection is tried for this long after the database refused one.
 const LIMIT_HOLDS: Duration = Duration::from_secs(2);
 
-/// How often those who still use connections are looked for when the pool is closed.
+/// Interval of checks for used connections while the pool is closed.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) type Pool = managed::Pool<Connector>;
 
-/// Where connections go.
+/// The database to connect to.
 pub(super) enum Place {
     Postgres {
         options: Box<PgConnectOptions>,
-        /// What is said first on each connection.
+        /// Statements that are run first on each connection.
         settings: String,
     },
     Sqlite {
         options: Box<SqliteConnectOptions>,
-        /// The file that is meant; another at its path is not it.
+        /// The expected file; another one at its path is refused.
         file: Arc<OpenFile>,
     },
 }
 
-/// Makes connections and says which of them are kept.
+/// Opens connections and decides which are kept.
 pub(super) struct Connector {
     place: Place,
     acquire: Duration,
@@ -89,22 +90,23 @@ impl Connector {
         }
     }
 
-    /// Why no connection can be made at the moment, if the last attempt failed.
+    /// Why no connection can be opened, if the last attempt failed.
     pub(super) fn outage(&self) -> Option<String> {
         lock(&self.outage).clone()
     }
 
-    /// Notifies those who wait of a connection that has come back.
+    /// Notifies a waiter that a connection was returned.
     pub(super) fn returned(&self) {
         self.returned.notify_one();
     }
 
-    /// When a wait that begins now ends.
+    /// The deadline of a wait that begins now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.acquire
     }
 
-    /// A new connection. While the database restarts, this tries again for as long as a request waits.
+    /// Opens a connection. Retries while the database refuses connections, for example during a restart, for as long as
+    /// a request waits.
     pub(super) async fn connect(&self) -> sqlx::Result<Connection> {
         let deadline = self.deadline();
         loop {
@@ -167,9 +169,9 @@ impl Connector {
             }
             Place::Sqlite { options, file } => {
                 let mut connection = Connection::Sqlite(options.connect().await?);
-                // The first read opens what lies beside the file, by its name.
+                // The first read opens the files next to the database by their names.
                 connection.run("SELECT count(*) FROM sqlite_schema").await?;
-                // Opened by its name, it may be another by now.
+                // The file was opened by its name, so check that it is the expected one.
                 if file.is_there() {
                     Ok(connection)
                 } else {
@@ -179,13 +181,13 @@ impl Connector {
         }
     }
 
-    /// Connections to a file are few and stay: those that are open serve also when there is no file at its path any more.
+    /// Connections to a file are few and are kept: they work even if there is no file at its path any more.
     fn keeps(&self, metrics: &Metrics) -> bool {
         matches!(self.place, Place::Sqlite { .. }) || metrics.last_used() < self.idle && metrics.age() < self.lifetime
     }
 }
 
-/// Whether a database that refuses a connection so may take one soon.
+/// Whether a refused connection may succeed soon.
 fn is_passing(error: &sqlx::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     match error {
@@ -215,7 +217,7 @@ impl managed::Manager for Connector {
     }
 }
 
-/// A pool of up to so many connections. The first is made at once; to a file, all are.
+/// Opens a pool of at most `size` connections. Opens the first at once; for a file, all of them.
 pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     let (wait, period) = (connector.acquire, connector.idle.min(connector.lifetime) / 4);
     let pool = Pool::builder(connector)
@@ -235,7 +237,7 @@ pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     Ok(pool)
 }
 
-/// Closes connections that nobody has used for long, for as long as there is the pool.
+/// Closes idle connections, until the pool is dropped.
 async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
     loop {
         sleep(period).await;
@@ -249,8 +251,8 @@ async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
     }
 }
 
-/// Takes a connection out once there is one, and until `deadline`. If the database allows fewer connections than the pool, this
-/// waits for one that comes back.
+/// Takes a connection, waiting until one is free or until `deadline`. If the database allows fewer connections than the
+/// pool, this waits for a returned one.
 pub(super) async fn take(pool: &Pool, deadline: Instant) -> Result<Object<Connector>> {
     let connector = pool.manager();
     let taken = async {
@@ -274,7 +276,7 @@ pub(super) async fn take(pool: &Pool, deadline: Instant) -> Result<Object<Connec
     })
 }
 
-/// A connection of the pool or a new one; `None` if the database allows no more.
+/// A pooled or new connection; `None` if the database allows no more.
 async fn get(pool: &Pool) -> Result<Option<Object<Connector>>> {
     match pool.get().await {
         Ok(object) => Ok(Some(object)),
@@ -287,7 +289,7 @@ async fn get(pool: &Pool) -> Result<Option<Object<Connector>>> {
     }
 }
 
-/// Whether a connection was not made because there are enough: the database refuses it, or a pooler keeps it waiting.
+/// Whether a connection failed because of a limit: the database refuses it, or a pooler makes it wait.
 fn is_limit(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::PoolTimedOut) || is_connection_limit(error)
 }
@@ -296,7 +298,7 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Gives a connection back.
+/// Returns a connection to the pool.
 pub(super) fn give_back(object: Object<Connector>) {
     let pool = Object::pool(&object);
     drop(object);
@@ -305,7 +307,7 @@ pub(super) fn give_back(object: Object<Connector>) {
     }
 }
 
-/// Closes a connection, and leaves its place to another.
+/// Closes a connection and frees its place.
 pub(super) fn discard(object: Object<Connector>) {
     let pool = Object::pool(&object);
     drop(Object::take(object));
@@ -314,7 +316,7 @@ pub(super) fn discard(object: Object<Connector>) {
     }
 }
 
-/// Makes a connection clean again that was let go in the middle of something, and gives it back; or closes it.
+/// Cleans an interrupted connection and returns it to the pool, or closes it.
 pub(super) fn settle(mut object: Object<Connector>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         discard(object);
@@ -329,7 +331,7 @@ pub(super) fn settle(mut object: Object<Connector>) {
     });
 }
 
-/// Takes leave of the database. There is nobody to hear of an error.
+/// Closes a connection and ignores errors.
 pub(super) async fn close(connection: Connection) {
     let closing = async {
         match connection {
@@ -340,7 +342,7 @@ pub(super) async fn close(connection: Connection) {
     let _ = timeout(ANSWER_TIME, closing).await;
 }
 
-/// Closes every connection, as they come back.
+/// Closes all connections as they are returned.
 pub(super) async fn drain(pool: &Pool) {
     loop {
         for connection in pool.retain(|_, _| false).removed {

@@ -1,4 +1,4 @@
-//! An open transaction: the connection that it has, and how it ends.
+//! An open transaction: its connection, and how it ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,19 +16,19 @@ use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 use crate::storage::failure::{fail, fail_of};
 
-/// How long after an answer that a transaction is still in progress it is asked for again.
+/// Pause before the outcome of a transaction in progress is requested again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long it is asked for.
+/// Longest time for finding out the outcome.
 const OUTCOME_TIME: Duration = Duration::from_secs(10);
 
-/// How a transaction is opened.
+/// How to open a transaction.
 pub(super) enum Opening {
-    /// By a string that begins one; it is let go without a word.
+    /// With a string that begins it. It ends without waiting.
     Read(String),
-    /// By a string whose rows are wanted; it is committed.
+    /// With a string whose rows are needed. It is committed.
     Write(String),
-    /// By a string that ends it, too.
+    /// With a string that also ends it.
     Whole(String),
 }
 
@@ -41,7 +41,7 @@ impl Opening {
     }
 }
 
-/// A transaction on a connection of its own.
+/// A transaction on its own connection.
 pub(super) struct Session {
     held: Mutex<Held>,
     pub(super) backend: DbBackend,
@@ -49,8 +49,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Opens a transaction on a connection of the pool; answers the rows of the opening, too. A connection that turns out to be
-    /// lost, as after a restart of the database, is replaced by a new one, once: not by another that has waited as long.
+    /// Opens a transaction on a connection of the pool, and returns the rows of the opening. If the connection is lost,
+    /// for example after a restart of the database, uses a new connection, once: another idle one may be lost too.
     pub(super) async fn open(
         pool: &Pool,
         opening: Opening,
@@ -79,7 +79,7 @@ impl Session {
         Ok((Self { held: Mutex::new(held), backend, metrics: metrics.clone() }, rows))
     }
 
-    /// A transaction that has its turn to write to a SQLite file.
+    /// A transaction with a turn to write to a SQLite file.
     pub(super) fn of_turn(turn: Turn, metrics: &Arc<Metrics>) -> Self {
         let held = Mutex::new(Held { lease: Lease::Turn(turn), state: State::Ready });
         Self { held, backend: DbBackend::Sqlite, metrics: metrics.clone() }
@@ -110,14 +110,14 @@ impl Session {
         held.ended(started, result, &self.metrics)
     }
 
-    /// Commits. `xid` is the transaction's id at PostgreSQL.
+    /// Commits. `xid` is the transaction's id on PostgreSQL.
     ///
     /// # Errors
-    /// `Internal` if nothing was written, or if nobody can say whether anything was.
+    /// `Internal` if nothing was written, or if the outcome is unknown.
     pub(super) async fn commit(self, xid: Option<&str>) -> Result<()> {
         let mut held = self.held.into_inner();
         if held.state != State::Ready {
-            // PostgreSQL answers such a COMMIT with a ROLLBACK, and no error.
+            // PostgreSQL would answer the COMMIT with a ROLLBACK, without an error.
             return Err(Error::internal("database: a statement of the transaction has failed, so it is not committed"));
         }
         held.state = State::Busy;
@@ -141,7 +141,7 @@ impl Session {
         }
     }
 
-    /// Rolls back, and waits for it.
+    /// Rolls back and waits for the result.
     pub(super) async fn roll_back(self) -> Result<()> {
         let mut held = self.held.into_inner();
         held.state = State::Busy;
@@ -155,7 +155,7 @@ impl Session {
                 Ok(())
             }
             Err(error) => {
-                // Lost or not: the database rolls back what was on it.
+                // Even if the connection is lost, the database rolls back.
                 held.close();
                 Err(fail_of(&error))
             }
@@ -165,11 +165,11 @@ impl Session {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Within a transaction, and nothing under way.
+    /// In a transaction, with nothing running.
     Ready,
-    /// Something is under way, or was when it was given up.
+    /// A statement is running, or was running when it was cancelled.
     Busy,
-    /// Within a transaction of PostgreSQL's that can only be rolled back.
+    /// In a PostgreSQL transaction that can only be rolled back.
     Failed,
     /// In no transaction.
     Ended,
@@ -189,7 +189,7 @@ enum Lease {
     Closed,
 }
 
-/// What a transaction holds. Whichever way it goes, its connection is left in no transaction, or closed.
+/// The connection of a transaction. In all cases it ends in no transaction, or closed.
 struct Held {
     lease: Lease,
     state: State,
@@ -211,7 +211,7 @@ impl Held {
             Ok(_) => {}
             Err(error) if breaks(error) => self.close(),
             Err(_) if matches!(self.lease, Lease::Pooled(_)) => self.state = State::Failed,
-            // SQLite has undone the statement, and the transaction goes on.
+            // SQLite has undone the statement, and the transaction continues.
             Err(_) => self.state = State::Ready,
         }
         result.map_err(db_err)
@@ -225,7 +225,7 @@ impl Held {
         }
     }
 
-    /// Puts a new connection in the place of one that is lost.
+    /// Replaces a lost connection by a new one.
     async fn replace(&mut self) -> Result<()> {
         if let Lease::Pooled(object) = &mut self.lease {
             let pool = Object::pool(object).ok_or_else(|| Error::internal("the database is closed"))?;
@@ -234,7 +234,7 @@ impl Held {
         Ok(())
     }
 
-    /// Finds out on a new connection whether a transaction was committed whose connection was lost meanwhile.
+    /// Finds out on a new connection whether a transaction was committed when its connection was lost.
     async fn learn_outcome(&mut self, xid: Option<&str>) -> Result<()> {
         let unknown = "database: the connection was lost during a commit, and whether that was done is not known";
         let Some(xid) = xid else { return Err(Error::internal(unknown)) };
@@ -254,7 +254,7 @@ impl Held {
                     self.state = State::Ended;
                     return Err(Error::internal("database: the connection was lost before the commit"));
                 }
-                // In progress: its server process has yet to notice.
+                // In progress: its server process has not noticed the loss yet.
                 Ok(Some(_)) => sleep(ASK_AGAIN).await,
                 Ok(None) => break,
                 Err(_) => Box::pin(self.replace()).await?,
@@ -267,7 +267,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // A turn looks after itself.
+        // A turn cleans up itself.
         let Lease::Pooled(mut object) = std::mem::replace(&mut self.lease, Lease::Closed) else { return };
         match self.state {
             State::Ended => pool::give_back(object),

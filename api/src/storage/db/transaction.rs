@@ -1,4 +1,4 @@
-//! Transactions that know on whose behalf they are.
+//! Transactions with their actors.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::storage::sql::Sql;
 #[derive(Clone, Copy)]
 pub(in crate::storage) struct Me {
     id: uuid::Uuid,
-    /// Whether the statement itself is to keep from them what is not theirs.
+    /// Whether the statement itself must restrict the rows to the caller's.
     pub(in crate::storage) scopes: bool,
 }
 
@@ -32,11 +32,11 @@ impl From<Me> for Value {
     }
 }
 
-/// A transaction on behalf of one actor. Everything in `storage` that reads or writes rows takes one. It is a connection for
-/// SeaORM's entities and queries, too.
+/// A transaction on behalf of an actor. Every function of `storage` takes one. It is also a connection for SeaORM's
+/// entities and queries.
 pub struct Tx {
     pub(super) session: Session,
-    /// Its id at PostgreSQL, where it writes there.
+    /// Its id on PostgreSQL, for writes.
     pub(super) xid: Option<String>,
     pub(in crate::storage) actor: Actor,
     pub(super) locks: Locks,
@@ -45,12 +45,12 @@ pub struct Tx {
     /// The projects of which the actor is known to be a member.
     pub(in crate::storage) proven: Proven,
     pub(super) budget: Option<Arc<Budget>>,
-    /// What is given back once the transaction has ended: fields are dropped in their order.
+    /// Released after the transaction has ended, since fields are dropped in order.
     pub(super) _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
-/// A transaction that reads every project, on nobody's behalf. It is no [`Tx`], so that nothing written for a request runs in
-/// one, and what runs in one (`storage/operator.rs`) cannot run in a request, which has no [`super::Db`] to ask for it.
+/// A system transaction, which can read every project. It is not a [`Tx`], so functions for requests cannot run in it;
+/// and its functions (`storage/operator.rs`) cannot run in a request, which has no [`super::Db`] to open one.
 pub struct Operator {
     pub(super) session: Session,
 }
@@ -60,7 +60,8 @@ impl Operator {
         self.session.backend == DbBackend::Sqlite
     }
 
-    /// Goes on as what callers are, but as none of them: a server's login may do nothing by itself. PostgreSQL only.
+    /// Continues with the role of callers but without a caller: a server's login has no rights of its own. PostgreSQL
+    /// only.
     pub(in crate::storage) async fn be_nobody(&self) -> Result<()> {
         self.session.run("SET LOCAL ROLE authenticated").await.map_err(fail)?;
         Ok(())
@@ -72,7 +73,7 @@ impl Operator {
 }
 
 impl Tx {
-    /// Keeps something until the transaction has ended.
+    /// Keeps a value until the transaction has ended.
     pub fn holding(self, held: impl Any + Send + Sync) -> Self {
         Self { _held: Some(Box::new(held)), ..self }
     }
@@ -85,15 +86,12 @@ impl Tx {
     /// Commits.
     ///
     /// # Errors
-    /// As the database; then nothing was written, unless the error says that nobody knows.
+    /// Nothing was written, unless the error states that the outcome is unknown.
     pub async fn commit(self) -> Result<()> {
         self.session.commit(self.xid.as_deref()).await
     }
 
-    /// Leaves everything as it was.
-    ///
-    /// # Errors
-    /// As the database; then everything is as it was all the same.
+    /// Rolls back. Nothing was written even if this fails.
     pub async fn rollback(self) -> Result<()> {
         self.session.roll_back().await
     }
@@ -102,7 +100,7 @@ impl Tx {
         Me { id: self.actor.user_id.0, scopes: self.locks != Locks::Database }
     }
 
-    /// Whether this is SQLite, for the few words in which the databases' SQL differs.
+    /// Whether this is SQLite, for the few differences in SQL.
     pub(in crate::storage) fn is_sqlite(&self) -> bool {
         self.session.backend == DbBackend::Sqlite
     }
@@ -115,8 +113,8 @@ impl Tx {
         Ok(self.session.execute(self.statement(sql)).await.map_err(fail)?.rows_affected())
     }
 
-    /// Executes what may refer to a row that is not there; says whether it is. Where it is not, the transaction cannot be
-    /// committed any more on PostgreSQL.
+    /// Executes a statement that can refer to a missing row. Returns whether the row exists. If not, the transaction
+    /// cannot be committed any more on PostgreSQL.
     pub(in crate::storage) async fn execute_referring(&self, sql: Sql) -> Result<bool> {
         match self.session.execute(self.statement(sql)).await {
             Ok(_) => Ok(true),
@@ -135,7 +133,7 @@ impl Tx {
         self.session.query(self.statement(sql), self.budget.as_deref()).await.map_err(fail)
     }
 
-    /// The number in column `n` of the one row.
+    /// The number in column `n` of the single row.
     pub(in crate::storage) async fn count(&self, sql: Sql) -> Result<i64> {
         match self.row(sql).await? {
             Some(row) => row.try_get("", "n").map_err(fail),

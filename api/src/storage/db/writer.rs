@@ -1,13 +1,13 @@
-//! The one connection that writes to a SQLite file, and the turns of those who want it.
+//! The connection that writes to a SQLite file, and the turns of its users.
 //!
-//! **Group commit.** A commit waits for the disk, and what it waits for is the same for one write or for many. So a write that is
-//! done while others wait for their turn does not commit: it leaves its rows in the open transaction, gives the turn to the
-//! next, and waits for its own turn again, in order. Each write of a group after the first is a savepoint, so that one that fails
-//! is undone alone. Whose turn comes and finds the group as it was commits it, and all of it is acknowledged after that one
-//! commit; if that fails, all of it has failed. A lone writer commits at once.
+//! **Group commit.** The wait for the disk is the same for one write or for many. So a write that finishes while others
+//! wait for their turn does not commit: it leaves its rows in the open transaction, passes the turn on, and waits for
+//! its own turn again, in order. Each write of a group after the first is a savepoint, so that a failing one is undone
+//! alone. If a write's turn comes again before anyone has committed, it commits the group, and all writes of the group
+//! are acknowledged, or all fail. A lone writer commits at once.
 //!
-//! A large write takes longer than any wait for the disk. It first commits the group that it finds, and itself at its end, so
-//! that nobody who has written waits for it.
+//! A large write takes longer than any wait for the disk. It commits the group before it starts, and commits itself at
+//! its end, so that finished writes do not wait for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,42 +26,43 @@ use crate::model::error::{Error, Result};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::failure::{fail, fail_of};
 
-/// Most writes of a group. Of the wait for the disk each has a sixty-fourth then, and there is little more to be had.
+/// Maximum number of writes in a group. Each then bears a 64th of the wait for the disk; more gain little.
 const GROUP_WRITES: usize = 64;
 
-/// How old a transaction may grow before the next writer that finishes commits it: the first of a group waits for all of it.
+/// Age of a transaction at which the next finished writer commits it, since the first of a group waits for the whole
+/// group.
 const GROUP_TIME: Duration = Duration::from_millis(20);
 
-/// From which size on the log of the file is cut.
+/// Size at which the write-ahead log is truncated.
 const CUT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How long that may wait for those who read: in this time nobody writes.
+/// Longest time that truncation waits for readers, in which no one can write.
 const CUT_WAIT_MS: u64 = 200;
 
-/// A SQLite file's writer.
+/// The writer of a SQLite file.
 pub(super) struct Writer {
     slot: Arc<Mutex<Slot>>,
-    /// How many wait for their turn to write, those not counted who have written and wait for the commit.
+    /// Number of tasks that wait for a turn, without those that wait for a commit.
     waiting: AtomicUsize,
     file: Arc<OpenFile>,
     wait: Duration,
 }
 
-/// What whoever has the turn has.
+/// What the holder of the turn uses.
 struct Slot {
     file: Arc<OpenFile>,
-    /// Nothing where the connection was closed because its state was not certain.
+    /// `None` if the connection was closed because its state was uncertain.
     connection: Option<Connection>,
     group: Group,
     connector: Connector,
-    /// Reads, and keeps the log from being read anew, as it is by the first who opens a file.
+    /// A reader that prevents the log from being read again, as the first connection to a file does.
     anchor: Option<Connection>,
-    /// The log's path, and the size at which it is cut.
+    /// The log's path, and the size at which it is truncated.
     log: PathBuf,
     cut_at: u64,
 }
 
-/// Writes that are done and not committed. With any, the connection is in a transaction.
+/// Finished but uncommitted writes. If there are any, the connection is in a transaction.
 #[derive(Default)]
 struct Group {
     written: Vec<oneshot::Sender<Result<()>>>,
@@ -78,10 +79,10 @@ impl Group {
         self.written.len() >= GROUP_WRITES || self.began.is_some_and(|began| began.elapsed() >= GROUP_TIME)
     }
 
-    /// Says how it ended to all who wait for it.
+    /// Notifies all waiting writers of the outcome.
     fn tell(&mut self, outcome: &Result<()>) {
         for writer in self.written.drain(..) {
-            // One who does not wait any more has nothing to learn.
+            // A writer that does not wait any more ignores it.
             let _ = writer.send(outcome.clone());
         }
         self.began = None;
@@ -89,7 +90,7 @@ impl Group {
 }
 
 impl Slot {
-    /// Closes the connection, since what state it is in is not certain. What the group has written goes with it.
+    /// Closes the connection, whose state is uncertain. The writes of the group are lost.
     fn close(&mut self) {
         self.connection = None;
         self.group
@@ -122,8 +123,8 @@ impl Slot {
         outcome
     }
 
-    /// Cuts the log of the file once it is large. SQLite begins it anew by itself only when nobody reads just then, so that under
-    /// readers who overlap it would grow without end. This waits for those who read by it, and no longer than for a short while.
+    /// Truncates the log when it is large. SQLite restarts it only at a moment without readers, so that with
+    /// overlapping readers it would grow forever. Waits a short time for current readers.
     async fn cut_log(&mut self) {
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         if size(&self.log) < self.cut_at {
@@ -139,15 +140,15 @@ impl Slot {
             tracing::warn!(%error, "the log of the database file was not cut");
             self.connection = None;
         }
-        // One who reads for long keeps it: the next attempt is for when it has grown by as much again.
+        // A long-running reader prevents it: try again when the log has grown by the same size.
         self.cut_at = size(&self.log) + CUT_BYTES;
     }
 }
 
 impl Slot {
-    /// Makes what a failed commit has left of itself count for nothing. All of it may be in the log of the file, where an error came
-    /// only from the wait for the disk: no connection sees it as long as one is open (the anchor), but whoever opens the file
-    /// next, after a crash, would take it for committed. The next commit overwrites it, so there is one at once, of nothing.
+    /// Invalidates the remains of a failed commit. If only the wait for the disk failed, the log may contain all of it:
+    /// no connection sees it while one is open (the anchor), but after a crash the next connection would treat it as
+    /// committed. The next commit overwrites it, so make an empty one at once.
     async fn forget_commit(&mut self) {
         self.connection = None;
         let forget = async {
@@ -169,7 +170,7 @@ impl Slot {
     }
 }
 
-/// Counts one who waits.
+/// Counts a waiting task.
 struct Waiting<'w>(&'w AtomicUsize);
 
 impl<'w> Waiting<'w> {
@@ -186,7 +187,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Writer {
-    /// Opens the file, which is made where there is none.
+    /// Opens the file, and creates it if it is missing.
     pub(super) async fn open(
         connector: Connector,
         path: &Path,
@@ -214,19 +215,19 @@ impl Writer {
     }
 
     /// # Errors
-    /// `ReadOnly` where the file at the path is not the one that is open.
+    /// `ReadOnly` if the file at the path is not the open one.
     pub(super) fn check_file(&self) -> Result<()> {
         self.file.check()
     }
 
-    /// Waits for the turn to write, in the order of coming, and begins.
+    /// Waits for the turn to write, in order of arrival, and begins.
     pub(super) async fn turn(self: &Arc<Self>, size: Size, deadline: Deadline) -> Result<Turn> {
         let waiting = Waiting::new(&self.waiting);
         let slot = timeout_at(deadline, self.slot.clone().lock_owned())
             .await
             .map_err(|_| Error::busy("Others have been writing", self.wait))?;
         drop(waiting);
-        // Of a failed begin nothing is left that would have to be undone.
+        // After a failed begin there is nothing to undo.
         let mut turn = Turn { slot: Some(slot), writer: self.clone() };
         let begun = self.begin(turn.slot()?, size).await;
         if begun.is_err() {
@@ -237,10 +238,11 @@ impl Writer {
 
     async fn begin(&self, slot: &mut Slot, size: Size) -> Result<()> {
         self.file.check()?;
-        // Reading first and writing later fails at once in SQLite's default mode when somebody else wrote in between.
+        // In SQLite's default mode, a transaction that reads first fails when it writes, if another write came in
+        // between.
         const BEGIN: &str = "BEGIN IMMEDIATE";
         if !slot.group.is_empty() && (size == Size::Large || slot.group.is_due()) {
-            // The writers of the group receive the error; this write has nothing to do with it.
+            // The writers of the group receive the error; it does not affect this write.
             let _ = slot.commit().await;
         }
         if !slot.group.is_empty() {
@@ -258,19 +260,19 @@ impl Writer {
                 Err(error) => return Err(fail_of(&error)),
             }
         }
-        // The file was checked just now, so that a new connection is to the same.
+        // The file was just checked, so a new connection opens the same one.
         let mut connection = slot.connector.connect().await.map_err(|error| fail_of(&error))?;
         connection.run(BEGIN).await.map_err(|error| fail_of(&error))?;
         slot.connection = Some(connection);
         Ok(())
     }
 
-    /// Closes the connection, once nobody writes any more.
+    /// Closes the connection when there are no writers.
     pub(super) async fn close(&self) {
         let mut slot = self.slot.lock().await;
         let connections = [slot.anchor.take(), slot.connection.take()];
         if !self.file.is_there() {
-            // The last connection that is closed copies the log into the file, which would damage a foreign one.
+            // The last connection that is closed copies the log into the file, which would damage another file there.
             std::mem::forget(connections);
             return;
         }
@@ -280,13 +282,13 @@ impl Writer {
         }
     }
 
-    /// Whether there is a connection, and whether nobody uses it.
+    /// Whether there is a connection, and whether it is idle.
     pub(super) fn count(&self) -> (u32, usize) {
         self.slot.try_lock().map_or((1, 0), |slot| (1, usize::from(slot.connection.is_some())))
     }
 }
 
-/// The database's `application_id`. A database without one gets a random one, by which a foreign file in its place is detected.
+/// The database's `application_id`. A database without one gets a random one, which helps to detect a different file at its path.
 async fn identify(connection: &mut Connection) -> sqlx::Result<u32> {
     const ASK: &str = "PRAGMA application_id";
     let id = |rows: Vec<QueryResult>| rows.first().and_then(|row| row.try_get_by_index::<i32>(0).ok()).unwrap_or(0);
@@ -303,16 +305,16 @@ async fn identify(connection: &mut Connection) -> sqlx::Result<u32> {
     Ok(id(connection.run(ASK).await?).cast_unsigned())
 }
 
-/// The path of what SQLite keeps beside a file.
+/// The path of one of SQLite's files next to the database.
 pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(end);
     path.into()
 }
 
-/// A turn to write. One that is dropped undoes what was written in it.
+/// A turn to write. Dropping it rolls back.
 pub(super) struct Turn {
-    /// Nothing once the turn is over.
+    /// `None` when the turn is over.
     slot: Option<OwnedMutexGuard<Slot>>,
     writer: Arc<Writer>,
 }
@@ -342,8 +344,8 @@ impl Turn {
         self.settle().await
     }
 
-    /// Undoes what was written in this turn, and nothing that others have. What was read in it may be what others of the group have
-    /// written: nobody is to answer by that before it is committed.
+    /// Rolls back this write, and only this one. It may have read uncommitted rows of the group, so its result must not
+    /// be used before the group is committed.
     pub(super) async fn roll_back(mut self) -> Result<()> {
         let slot = self.slot()?;
         let is_alone = slot.group.is_empty();
@@ -358,7 +360,7 @@ impl Turn {
         self.settle().await
     }
 
-    /// Commits what is in the open transaction, now or when those who wait have had their turn.
+    /// Commits the open transaction, now or after the waiting writers had their turns.
     async fn settle(mut self) -> Result<()> {
         let waits = self.writer.waiting.load(Ordering::SeqCst) > 0;
         let slot = self.slot()?;
@@ -376,7 +378,8 @@ impl Turn {
             outcome = &mut outcome => return outcome.unwrap_or_else(|_| lost()),
             slot = self.writer.slot.clone().lock_owned() => slot,
         };
-        // Only who has the slot tells of an outcome, so that it was told by now or this one is in the group yet.
+        // Only the holder of the slot sends outcomes, so either it was sent before, or this write is still in the
+        // group.
         match outcome.try_recv() {
             Ok(outcome) => outcome,
             Err(oneshot::error::TryRecvError::Closed) => lost(),
@@ -384,7 +387,7 @@ impl Turn {
         }
     }
 
-    /// Ends a turn in which something has happened after which the connection's state is not certain.
+    /// Ends a turn after an event that left the connection in an uncertain state.
     pub(super) fn close(mut self) {
         if let Some(mut slot) = self.slot.take() {
             slot.close();
@@ -401,7 +404,7 @@ impl Drop for Turn {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 let turn = Self { slot: Some(slot), writer: self.writer.clone() };
-                // An error has closed the connection, and whoever the turn was of has their own.
+                // An error closes the connection, and the owner of the turn gets its own error.
                 runtime.spawn(async move { turn.roll_back().await.is_ok() });
             }
             Err(_) => slot.close(),

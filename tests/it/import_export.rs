@@ -12,7 +12,7 @@ use std::{
 use antiphon::{
     commands,
     config::{Cli, Command as Antiphon, Export, Import, Settings},
-    domain::portability::{
+    domain::import_export::{
         import::{Imported, Progress},
         verify::Verified,
     },
@@ -32,7 +32,7 @@ pub(super) struct Folder(PathBuf);
 
 impl Folder {
     pub(super) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("antiphon-portability-{}", clock::new_id()));
+        let path = std::env::temp_dir().join(format!("antiphon-import-export-{}", clock::new_id()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -473,7 +473,7 @@ tests::on_both! {
 
         // One path cannot be both written and deleted.
         let query = "mutation($input: SyncFilesInput!) { syncFiles(input: $input) { revision } }";
-        let input = json!({ "projectId": project, "files": [{ "path": "a.py" }], "deletes": ["b.py", "/a.py"] });
+        let input = json!({ "projectId": project, "files": [{ "path": "a.py", "content": "" }], "deletes": ["b.py", "/a.py"] });
         let refused = ada.gql(query, json!({ "input": input })).await;
         assert_eq!((refused.error_code(), refused.field()), ("BAD_USER_INPUT", "deletes[1]"));
 

@@ -1,5 +1,5 @@
-//! The files of a project as an import finds them: what a commit changes is brought together with what was changed here since the
-//! last import. The base of that three-way merge is the commit's parent.
+//! The files of a project during an import. The changes of a commit are merged with the changes here since the last
+//! import; the base of the merge is the commit's parent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::domain::edit::{Changed, Heads};
 use crate::domain::sync::SyncFile;
 use crate::domain::{Services, access, file, project};
 use crate::model::actor::Actor;
+use crate::model::enums::FileType;
 use crate::model::error::{Error, Result};
 use crate::model::file::{FileMode, Hash};
 use crate::model::ids::{FileId, ProjectId};
 use crate::model::merge::{MAX_STEPS, merge_contents};
-use crate::model::names::FileType;
 use crate::model::path::FilePath;
 use crate::storage::file_snapshot;
 
@@ -24,11 +24,11 @@ pub(super) struct Present {
     pub(super) project: ProjectId,
     by_path: HashMap<FilePath, Here>,
     paths: HashMap<FileId, FilePath>,
-    /// The files that have versions which no import wrote, deleted ones too.
+    /// The files that have versions which no import wrote, including deleted files.
     edited: HashSet<FileId>,
-    /// Which of them git has at a path.
+    /// The edited file that corresponds to a path in git.
     origins: HashMap<FilePath, FileId>,
-    /// The revision of all this.
+    /// The revision of this state.
     pub(super) revision: i32,
 }
 
@@ -41,11 +41,11 @@ struct Here {
     hash: Option<Hash>,
 }
 
-/// What a commit does to one path.
+/// The change of one path by a commit.
 pub(super) struct Theirs {
-    /// The file as the commit's parent has it.
+    /// The file in the commit's parent.
     pub(super) before: Option<Before>,
-    /// The file as the commit has it.
+    /// The file in the commit.
     pub(super) after: Option<After>,
 }
 
@@ -63,19 +63,19 @@ pub(super) struct After {
     pub(super) mode: FileMode,
 }
 
-/// What a commit does to the files of the project.
+/// The changes of the project's files by a commit.
 #[derive(Default)]
 pub(super) struct Change {
     files: BTreeMap<FilePath, SyncFile>,
     deletes: BTreeSet<FilePath>,
-    /// Where what is here stays although the commit changed it too, and why.
+    /// Paths where the present file is kept although the commit changed it, with the reasons.
     pub(super) kept: Vec<(FilePath, String)>,
-    /// Which edited files are git's at which paths, from now on.
+    /// Changes of `origins`.
     origins: Vec<(FilePath, Option<FileId>)>,
 }
 
 impl Change {
-    /// Whether the project is as the commit leaves it.
+    /// Whether the project already has the state of the commit.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.deletes.is_empty()
     }
@@ -85,7 +85,7 @@ impl Change {
     }
 
     pub(super) fn deletes(&self) -> Vec<FilePath> {
-        // What is written there is not deleted.
+        // Paths that are written are not deleted.
         self.deletes.iter().filter(|path| !self.files.contains_key(*path)).cloned().collect()
     }
 
@@ -151,9 +151,9 @@ impl Present {
         }
     }
 
-    /// Follows a change that was written.
+    /// Updates the state after a change was written.
     pub(super) fn follow(&mut self, change: Change, changes: &[Changed], revision: i32) {
-        // What goes makes room before what comes.
+        // Remove deleted files first, since others can take their paths.
         let (gone, rest): (Vec<_>, Vec<_>) = changes.iter().partition(|changed| changed.file.is_deleted);
         for changed in gone.iter().chain(&rest) {
             if let Some(path) = self.paths.remove(&changed.file.id) {
@@ -172,15 +172,15 @@ impl Present {
         self.revision = revision;
     }
 
-    /// The file that git has at a path.
+    /// The file that corresponds to a path in git.
     fn of_git(&self, path: &FilePath) -> Option<FileId> {
         let origin = self.origins.get(path).copied();
         let here = || self.by_path.get(path).filter(|here| here.file_type == FileType::File).map(|here| here.id);
         origin.or_else(here)
     }
 
-    /// What a commit does to these files. Files that only imports have written become those of the commit. A file that was changed
-    /// here as well becomes what a merge says if that is clean, and otherwise stays as it is.
+    /// The changes of a commit to these files. Files that only imports have written are replaced by those of the
+    /// commit. A file that was edited here gets the merge if there is no conflict, and is kept otherwise.
     pub(super) async fn merge(&self, from: &mut Sources<'_>, theirs: &[Theirs]) -> Result<Change> {
         let (mut change, mut merged, mut new) = (Change::default(), Vec::new(), Vec::new());
         for Theirs { before, after } in theirs {
@@ -245,7 +245,7 @@ impl Present {
         Ok(change)
     }
 
-    /// Whether a path has already what a commit has there.
+    /// Whether a path already has the state of the commit.
     fn is_as(&self, after: &After) -> bool {
         let hash: Hash = Sha256::digest(&*after.content).into();
         self.by_path.get(&after.path).is_some_and(|here| (here.hash, here.mode) == (Some(hash), after.mode))
@@ -260,7 +260,7 @@ impl Present {
         found.ok_or_else(|| Error::internal("the contents of a file are missing"))?.1
     }
 
-    /// Brings together what was done here and there to a file that is at a path.
+    /// Merges the changes here and in the commit for the file at a path.
     async fn one<'t>(
         &'t self,
         from: &mut Sources<'_>,
@@ -326,28 +326,28 @@ impl Present {
     }
 }
 
-/// From what a merge is made.
+/// Inputs of a merge.
 pub(super) struct Sources<'s> {
     pub(super) services: &'s Services,
     pub(super) actor: &'s Actor,
     pub(super) objects: &'s mut Objects,
 }
 
-/// What becomes of a file that was changed here.
+/// The result for a file that was edited here.
 struct Merged<'t> {
-    /// Where it is.
+    /// The present path.
     path: &'t FilePath,
-    /// Where it is to be; `None` if it goes.
+    /// The new path; `None` to delete it.
     to: Option<FilePath>,
     after: Option<&'t After>,
-    /// `None` if its contents stay.
+    /// `None` keeps the content.
     content: Option<Arc<Vec<u8>>>,
     mode: FileMode,
-    /// What of the commit does not become of it.
+    /// Changes of the commit that are not applied.
     kept: Vec<String>,
 }
 
-/// Where the files that were changed here leave room.
+/// Checks which paths are free next to the edited files.
 struct Room<'p> {
     files: HashSet<&'p FilePath>,
     folders: HashSet<FilePath>,
@@ -364,7 +364,7 @@ impl<'p> Room<'p> {
         Self { files, folders }
     }
 
-    /// Why no file can come to a path.
+    /// Why a file cannot be placed at a path.
     fn for_file(&self, path: &FilePath) -> std::result::Result<(), String> {
         if self.files.contains(path) {
             return Err("There is another file here.".to_owned());

@@ -16,11 +16,11 @@ use super::output::Output;
 use crate::domain::{Member, Services, Tx, access, chat, events, file};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
+use crate::model::enums::{ChangeType, EventKind, FileType};
 use crate::model::error::{Error, Result};
 use crate::model::event::Event;
 use crate::model::file::{FileFilter, FileMode, FileSnapshot, Hash};
 use crate::model::ids::{FileId, MessageId, ProjectId, UserId};
-use crate::model::names::{ChangeType, EventKind, FileType};
 use crate::model::page::Page;
 use crate::storage::db::Db;
 use crate::storage::operator::{self, Operator};
@@ -34,7 +34,7 @@ const CONTENT_BYTES: usize = 16 * 1024 * 1024;
 /// The owner of a project, on whose behalf it is exported, and its newest revision.
 ///
 /// # Errors
-/// `NotFound` where there is no such project; `Internal` where the database fails.
+/// `NotFound` if there is no such project.
 pub async fn owner(db: &Db, project: ProjectId) -> Result<(Actor, i32)> {
     let operator = db.operator().await?;
     let found = operator::projects(&operator, Some(project)).await?.into_iter().next();
@@ -45,7 +45,7 @@ pub async fn owner(db: &Db, project: ProjectId) -> Result<(Actor, i32)> {
     ))
 }
 
-/// Contents in groups that are read at once.
+/// Contents in groups that are read together.
 fn groups<T>(mut items: &[T], size: impl Fn(&T) -> i32) -> Vec<&[T]> {
     let mut groups = Vec::new();
     while !items.is_empty() {
@@ -75,21 +75,21 @@ async fn contents(
     file::contents(tx, &keys).await?.into_iter().map(|(key, bytes)| Ok((key, bytes?))).collect()
 }
 
-/// What an archive has.
+/// Content of an archive.
 #[derive(Clone, Debug, Default)]
 pub struct Archived {
     /// Files.
     pub files: usize,
-    /// Paths that some extractor would take for others, each with the name that its entry has instead.
+    /// Renamed paths, with the names of their entries: some extractors would misinterpret the paths.
     pub renamed: Vec<(String, String)>,
-    /// Symbolic links that lead out of the archive, which are plain files in it.
+    /// Symbolic links to targets outside the archive, which are stored as plain files.
     pub plain_links: Vec<String>,
 }
 
-/// The name of an archive's entry: the path, with `%` and two hex digits for each character that some extractor would not
-/// take as a part of a name. Windows takes `\\` for a separator and `:` for a drive or a stream, refuses `* ? < > | "`, and
-/// drops dots and spaces at the end of a name, so that `.. ` becomes `..`. The first character of ASCII is escaped in names of
-/// devices and in names that some file system takes for `.git`, in which git runs programs.
+/// The name of an archive's entry: the path, with `%` and two hex digits for each character that some extractor would
+/// misinterpret. Windows treats `\\` as a separator and `:` as the end of a drive name or the start of a stream, refuses
+/// `* ? < > | "`, and drops dots and spaces at the end of a name, so that `.. ` becomes `..`. The first ASCII character
+/// is escaped in names of devices and in names that some file system treats as `.git`, from which git runs programs.
 fn entry_name(path: &str) -> String {
     let part = |part: &str| {
         let kept = part.trim_end_matches(['.', ' ']).len();
@@ -108,7 +108,7 @@ fn entry_name(path: &str) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// Whether Windows takes a name for a device, with any extension and in any case.
+/// Whether Windows treats a name as a device, with any extension and in any case.
 fn is_device(name: &str) -> bool {
     let stem = name.split(['.', ':']).next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let is_numbered = |stem: &str| {
@@ -121,8 +121,8 @@ fn is_device(name: &str) -> bool {
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || is_numbered(&stem)
 }
 
-/// Whether some file system takes a name for `.git`: in any case, by its short name on Windows (`git~1`), or with characters
-/// that HFS+ ignores. Names with dots, spaces or a stream at the end are escaped anyway.
+/// Whether some file system treats a name as `.git`: in any case, by its short name on Windows (`git~1`), or with
+/// characters that HFS+ ignores. Names with dots, spaces or a stream at the end are escaped anyway.
 fn is_git_folder(name: &str) -> bool {
     let is_ignored = |character: char| matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let seen: String = name.chars().filter(|character| !is_ignored(*character)).collect();
@@ -130,8 +130,9 @@ fn is_git_folder(name: &str) -> bool {
     seen.eq_ignore_ascii_case(".git") || (short && seen.bytes().skip(4).all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether a link at a path leads to something in the archive, whatever else is unpacked: a relative path that nowhere leaves
-/// it, in names that no extractor mistakes. What goes up does so before it goes down: on the way there may be another link.
+/// Whether a link at a path has a target inside the archive, whatever else is unpacked: a relative path that never
+/// leaves the archive, with unambiguous names. It must go up before it goes down, since a component on the way could be
+/// another link.
 fn stays_inside(path: &str, target: &str) -> bool {
     if target.is_empty() || target.starts_with('/') || target.contains('\0') {
         return false;
@@ -151,11 +152,11 @@ fn stays_inside(path: &str, target: &str) -> bool {
     })
 }
 
-/// Writes the files and folders as of a revision into a zip archive, in the order of their paths and without their times, so
-/// that the same files always give the same archive.
+/// Writes the files and folders as of a revision to a zip archive, ordered by path and without times, so that the same
+/// files always produce the same archive.
 ///
 /// # Errors
-/// `BadInput` for a revision that is not there; `Internal` where the archive cannot be written or the database fails.
+/// `BadInput` for a revision that does not exist; `Internal` if the archive cannot be written.
 pub async fn archive(
     services: &Services,
     (owner, newest): (&Actor, i32),
@@ -218,22 +219,22 @@ pub async fn archive(
     Ok(archived)
 }
 
-/// What an export to git did.
+/// Result of an export to git.
 #[derive(Clone, Debug, Default)]
 pub struct Exported {
     /// Commits.
     pub commits: usize,
-    /// Versions of files that git cannot hold, with why: their paths are git's own.
+    /// Versions of files that git cannot store, with the reasons.
     pub skipped: Vec<String>,
-    /// Paths that are in the history and that the file system of the folder does not take.
+    /// Paths of the history that the file system of the folder does not accept.
     pub not_checked_out: Vec<String>,
 }
 
-/// Writes a project's history as a git repository into a folder that is empty or not there yet: one commit a message, with
-/// the files that were written for it, and one for each write that belongs to no message. Folders are not git's.
+/// Writes a project's history as a git repository to an empty or new folder: one commit per message, with the files
+/// that were written for it, and one for each write without a message. git does not store folders.
 ///
 /// # Errors
-/// `BadInput` for a folder that is not empty; `Internal` with git's own words, or where the database fails.
+/// `BadInput` for a folder that is not empty; `Internal` with git's own message.
 pub async fn history(
     services: &Services,
     owner: &Actor,
@@ -242,7 +243,7 @@ pub async fn history(
     report: &mut (dyn FnMut(usize) + Send),
 ) -> Result<Exported> {
     let tx = services.read(owner).await?;
-    // Members do not see each other's e-mails, which commits have.
+    // Commits contain e-mail addresses, which members cannot see of each other.
     let people = services.db.operator().await?;
     let member = access::required(&tx, project).await?;
     let last_of = last_writes(&tx, member).await?;
@@ -279,7 +280,7 @@ pub async fn history(
                     history.commit_message(message).await?;
                 }
                 None if !changes.is_empty() => history.commit_write(&event, &changes).await?,
-                // A message whose files are still to come, or nothing that git has a place for.
+                // A message whose files follow later, or a change that git does not store.
                 _ => {}
             }
         }
@@ -290,12 +291,12 @@ pub async fn history(
     Ok(exported)
 }
 
-/// Whether an entry of the log that names a message is the message itself or a write to its files.
+/// Whether a log entry that names a message is the message itself or a write to its files.
 fn writes_for_message(event: &Event) -> bool {
     !matches!(event.kind, EventKind::SnapshotCreated | EventKind::SnapshotUpdated | EventKind::SnapshotDeleted)
 }
 
-/// The revision of the last write for each message: there its commit has its place, as its snapshot does.
+/// The revision of the last write for each message. The message's commit is placed there, like its snapshot.
 async fn last_writes(tx: &Tx, member: Member<'_>) -> Result<HashMap<MessageId, i32>> {
     let (mut last, mut at) = (HashMap::new(), 0);
     loop {
@@ -312,11 +313,11 @@ struct History<'t> {
     operator: &'t Operator,
     project: ProjectId,
     git: FastImport,
-    /// The files at the revision that has been reached.
+    /// The files at the current revision.
     tree: BTreeMap<String, Place>,
-    /// Where each of them is.
+    /// The path of each of them.
     paths: HashMap<FileId, String>,
-    /// The paths that may differ from the newest commit's.
+    /// The paths that may differ from the last commit's.
     touched: BTreeSet<String>,
     people: HashMap<UserId, (String, String)>,
     exported: Exported,
@@ -334,7 +335,7 @@ impl History<'_> {
     /// Applies the changes of one revision.
     fn apply(&mut self, changes: &[FileSnapshot]) {
         for change in changes {
-            // Two files may swap their places in one revision, so all leave theirs first.
+            // Two files can swap their paths in one revision, so remove all old paths first.
             let Some(path) = self.paths.remove(&change.file_id) else { continue };
             if self.tree.get(&path).is_some_and(|place| place.file == change.file_id) {
                 self.tree.remove(&path);
@@ -343,7 +344,7 @@ impl History<'_> {
         }
         for change in changes.iter().filter(|change| change.change_type != ChangeType::Delete) {
             let path = change.path.as_str();
-            // Without contents it is a folder.
+            // A folder has no content.
             let Some(hash) = change.hash else { continue };
             if let Some(part) = path.split('/').find(|part| part.eq_ignore_ascii_case(".git")) {
                 self.exported
@@ -386,11 +387,11 @@ impl History<'_> {
         self.commit(&author, &author, &description).await
     }
 
-    /// Writes the commit of the files as they are now.
+    /// Writes a commit of the current files.
     async fn commit(&mut self, author: &Signature, committer: &Signature, message: &str) -> Result<()> {
         self.git.commit(author, committer, message).await?;
         let touched = std::mem::take(&mut self.touched);
-        // What goes first makes room: a file may become a folder, or the reverse.
+        // Delete first: a file can become a folder, or the reverse.
         let (there, gone): (Vec<String>, Vec<String>) =
             touched.into_iter().partition(|path| self.tree.contains_key(path));
         for path in &gone {
@@ -410,7 +411,7 @@ impl History<'_> {
         Ok(())
     }
 
-    /// A member of the project, as the author of a commit.
+    /// A member of the project as the author of a commit.
     async fn person(&mut self, id: Option<UserId>, at: DateTime<Utc>) -> Result<Signature> {
         let at = at.fixed_offset();
         let Some(id) = id else { return Ok(Signature::at("Unknown".to_owned(), String::new(), at)) };

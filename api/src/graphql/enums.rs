@@ -2,7 +2,7 @@
 
 use async_graphql::Enum;
 
-use crate::model::{file, names, project};
+use crate::model::{enums, file, project};
 
 macro_rules! enums {
     ($($(#[$doc:meta])* $name:ident = $model:path { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? })+) => {$(
@@ -26,7 +26,7 @@ macro_rules! enums {
 
 enums! {
     /// Whether a project is active, archived or deleted.
-    ProjectStatus = names::ProjectStatus {
+    ProjectStatus = enums::ProjectStatus {
         /// The project is in use.
         Active,
         /// The project is archived; members can still read and write it.
@@ -35,7 +35,7 @@ enums! {
         Deleted,
     }
     /// Role of a member in a project.
-    ProjectRole = names::ProjectRole {
+    ProjectRole = enums::ProjectRole {
         /// Can do everything.
         Owner,
         /// Can read and write.
@@ -44,7 +44,7 @@ enums! {
         Viewer,
     }
     /// Role of the author of a message.
-    MessageRole = names::MessageRole {
+    MessageRole = enums::MessageRole {
         /// A person.
         User,
         /// The AI assistant.
@@ -53,7 +53,7 @@ enums! {
         System,
     }
     /// A file with contents, or a folder.
-    FileType = names::FileType {
+    FileType = enums::FileType {
         /// It has contents.
         File,
         /// It has no contents of its own.
@@ -69,7 +69,7 @@ enums! {
         Symlink,
     }
     /// What a change did to a file.
-    ChangeType = names::ChangeType {
+    ChangeType = enums::ChangeType {
         /// The file is new, or was restored after its deletion.
         Create,
         /// The contents of the file changed.
@@ -80,7 +80,7 @@ enums! {
         Rename,
     }
     /// Kind of a revision.
-    EventKind = names::EventKind {
+    EventKind = enums::EventKind {
         /// The project was created; this is always revision 1.
         ProjectCreated,
         /// Name, description, prompt, configuration or status changed.

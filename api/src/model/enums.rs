@@ -1,6 +1,6 @@
 //! Enumerations with their representation in the database.
 
-macro_rules! names {
+macro_rules! enums {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ impl EventKind {
     pub const UNDOABLE: [Self; 3] = [Self::FilesChanged, Self::ProjectRestored, Self::ProjectUpdated];
 }
 
-names! {
+enums! {
     /// Status of a project.
     ProjectStatus {
         /// In use.

@@ -1,5 +1,5 @@
-//! The git program, as far as import and export need it: its plumbing commands, whose output is made for programs.
-//! Formats: git-rev-list(1), git-diff-tree(1) ("RAW OUTPUT FORMAT"), git-cat-file(1) ("BATCH OUTPUT"), git-fast-import(1).
+//! The git program for import and export: its plumbing commands, whose output is meant for programs. Formats:
+//! git-rev-list(1), git-diff-tree(1) ("RAW OUTPUT FORMAT"), git-cat-file(1) ("BATCH OUTPUT"), git-fast-import(1).
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,8 +10,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::commit::Signature;
 use crate::model::error::{Error, Result};
 
-/// Settings that a repository may not decide for itself: each of them names a program to run, or guards file systems of
-/// other machines. Settings given on the command line win over the repository's own.
+/// Overrides for settings of the repository that run programs or protect file systems of other machines. Settings on
+/// the command line take precedence over the repository's.
 const SETTINGS: [&str; 10] = [
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
@@ -22,12 +22,12 @@ const SETTINGS: [&str; 10] = [
     "core.autocrlf=false",
     "diff.external=",
     "protocol.allow=never",
-    // Whose files the repository is does not matter: nothing in it is run.
+    // The owner of the repository does not matter: nothing in it is run.
     "safe.directory=*",
 ];
 
-/// A git command in a folder. It sees none of the server's environment (which holds secrets), no settings of the system or
-/// the user, and can neither fetch what is missing nor run a program that the repository names.
+/// A git command in a folder. It gets no environment of the server (which contains secrets) and no settings of the
+/// system or the user; it cannot fetch missing objects or run programs named by the repository.
 fn git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.env_clear();
@@ -49,10 +49,10 @@ fn failed(what: &str, cause: impl std::fmt::Display) -> Error {
     Error::internal(format!("git {what}: {cause}"))
 }
 
-/// Runs a git command to its end and answers what it printed.
+/// Runs a git command and returns its output.
 ///
 /// # Errors
-/// `Internal` with git's own words.
+/// `Internal` with git's own message.
 pub(super) async fn run(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let what = arguments.join(" ");
     let output = git(folder).args(arguments).output().await.map_err(|error| failed(&what, error))?;
@@ -68,13 +68,13 @@ pub(super) struct Step {
     pub(super) parent: Option<String>,
 }
 
-/// The commits that a branch, or `HEAD`, has by first parents, oldest first.
+/// The first-parent commits of a branch, or of `HEAD`, oldest first.
 ///
 /// # Errors
-/// `NotFound` for a branch that is not there, `BadInput` for a repository without commits.
+/// `NotFound` for a missing branch, `BadInput` for a repository without commits.
 pub(super) async fn first_parents(repository: &Path, branch: Option<&str>) -> Result<Vec<Step>> {
     let tip = branch.map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
-    // The repository itself is at fault where this fails.
+    // If this fails, the repository itself is invalid.
     run(repository, &["rev-parse", "--git-dir"]).await?;
     let commit = format!("{tip}^{{commit}}");
     if run(repository, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).await.is_err() {
@@ -92,31 +92,31 @@ pub(super) async fn first_parents(repository: &Path, branch: Option<&str>) -> Re
     Ok(steps.collect())
 }
 
-/// One file that differs between a commit and its first parent.
+/// A file that differs between a commit and its first parent.
 #[derive(Debug)]
 pub(super) struct Difference {
-    /// `000000` if the file is new.
+    /// `000000` for a new file.
     pub(super) old_mode: String,
-    /// `000000` if the file goes.
+    /// `000000` for a deleted file.
     pub(super) new_mode: String,
-    /// What the parent has.
+    /// The object in the parent.
     pub(super) old_object: String,
-    /// What the commit has.
+    /// The object in the commit.
     pub(super) object: String,
-    /// Where the parent has it.
+    /// The path in the parent.
     pub(super) old_path: Vec<u8>,
-    /// Where the commit has it.
+    /// The path in the commit.
     pub(super) path: Vec<u8>,
 }
 
-/// `git diff-tree`, asked for a list of commits, answering one after the other.
+/// `git diff-tree` for a list of commits, with results in the same order.
 pub(super) struct Differences {
     process: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Differences {
-    /// Starts it.
+    /// Starts the process.
     pub(super) fn start(repository: &Path, steps: &[Step]) -> Result<Self> {
         let mut command = git(repository);
         command.args(["diff-tree", "--stdin", "-r", "-z", "--root", "--always", "--find-renames", "--no-abbrev"]);
@@ -128,7 +128,7 @@ impl Differences {
                 None => format!("{}\n", step.commit),
             })
             .collect();
-        // It reads as fast as it is read. Where it stops early, its output ends, which is noticed there.
+        // Writes as fast as git reads. If git ends early, the reader of its output reports it.
         tokio::spawn(async move {
             let _ = input.write_all(asked.as_bytes()).await;
         });
@@ -166,7 +166,7 @@ impl Differences {
         Ok((token.pop() == Some(0)).then_some(token))
     }
 
-    /// Lets it go; what it had still to say is of no interest.
+    /// Stops the process and ignores the rest of its output.
     pub(super) async fn stop(mut self) {
         let _ = self.process.kill().await;
     }
@@ -182,14 +182,14 @@ pub(super) struct Objects {
 /// An object of the repository.
 pub(super) enum Object {
     Bytes(Vec<u8>),
-    /// Larger than was asked for.
+    /// Larger than the limit, with its size.
     TooLarge(u64),
-    /// Not there: the repository is incomplete.
+    /// Missing: the repository is incomplete.
     Missing,
 }
 
 impl Objects {
-    /// Starts it.
+    /// Starts the process.
     pub(super) fn start(repository: &Path) -> Result<Self> {
         let mut command = git(repository);
         command.args(["cat-file", "--batch"]);
@@ -197,7 +197,7 @@ impl Objects {
         Ok(Self { _process: process, input, output })
     }
 
-    /// An object's bytes, where they are not more than `max`.
+    /// An object's bytes, up to `max`.
     pub(super) async fn read(&mut self, id: &str, max: usize) -> Result<Object> {
         self.ask(id, max).await.map_err(|error| failed("cat-file", error))
     }
@@ -213,7 +213,7 @@ impl Objects {
             }
             return Err(std::io::Error::other(format!("cannot read {head:?}")));
         };
-        // A line feed follows the object.
+        // The object is followed by a line feed.
         if size > max as u64 {
             tokio::io::copy(&mut (&mut self.output).take(size + 1), &mut tokio::io::sink()).await?;
             return Ok(Object::TooLarge(size));
@@ -245,7 +245,7 @@ pub(super) struct FastImport {
 const BRANCH: &str = "main";
 
 impl FastImport {
-    /// Makes a repository in a folder that is empty or not there yet.
+    /// Creates a repository in an empty or new folder.
     pub(super) async fn start(folder: &Path) -> Result<Self> {
         let cannot = |error| Error::internal(format!("{}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(cannot)?;
@@ -261,19 +261,19 @@ impl FastImport {
         Ok(Self { folder: folder.to_owned(), process, input: BufWriter::new(input) })
     }
 
-    /// Begins a commit on top of the one before.
+    /// Begins a commit on top of the last one.
     pub(super) async fn commit(&mut self, author: &Signature, committer: &Signature, message: &str) -> Result<()> {
         let head = format!("commit refs/heads/{BRANCH}\nauthor {}\ncommitter {}\n", author.line(), committer.line());
         self.write(head.as_bytes()).await?;
         self.data(message.as_bytes()).await
     }
 
-    /// Removes a file from the commit that was begun.
+    /// Deletes a file in the current commit.
     pub(super) async fn delete(&mut self, path: &str) -> Result<()> {
         self.write(format!("D {}\n", quoted(path)).as_bytes()).await
     }
 
-    /// Writes a file into the commit that was begun.
+    /// Writes a file in the current commit.
     pub(super) async fn modify(&mut self, path: &str, mode: &str, content: &[u8]) -> Result<()> {
         self.write(format!("M {mode} inline {}\n", quoted(path)).as_bytes()).await?;
         self.data(content).await
@@ -288,7 +288,7 @@ impl FastImport {
     async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match self.input.write_all(bytes).await {
             Ok(()) => Ok(()),
-            // It has gone away, and says why.
+            // The process has ended; return its error.
             Err(_) => Err(self.end().await.err().unwrap_or_else(|| failed("fast-import", "it ended early"))),
         }
     }
@@ -303,8 +303,8 @@ impl FastImport {
         if status.success() { Ok(()) } else { Err(failed("fast-import", said.trim())) }
     }
 
-    /// Ends the history and checks its files out. Returns the paths that this file system does not take: they are in the
-    /// history all the same.
+    /// Ends the history and checks out its files. Returns the paths that this file system does not accept; they are in
+    /// the history.
     pub(super) async fn finish(mut self, commits: usize) -> Result<Vec<String>> {
         self.write(b"done\n").await?;
         self.end().await?;
@@ -312,7 +312,7 @@ impl FastImport {
             return Ok(Vec::new());
         }
         run(&self.folder, &["read-tree", "HEAD"]).await?;
-        // It goes on after a file that cannot be written, and fails in the end.
+        // git continues after a file that it cannot write, and fails at the end.
         let checkout = ["checkout-index", "--all", "--index", "--quiet"];
         if run(&self.folder, &checkout).await.is_ok() {
             return Ok(Vec::new());
@@ -323,7 +323,7 @@ impl FastImport {
     }
 }
 
-/// A path in the quotes of fast-import; it holds no control characters.
+/// A quoted path for fast-import, without control characters.
 fn quoted(path: &str) -> String {
     format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
 }

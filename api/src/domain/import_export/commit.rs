@@ -1,22 +1,23 @@
-//! Commit objects, read as git reads them (its `split_ident_line` and `find_commit_subject`), however odd they are.
+//! Commit objects, parsed in the same way as git (its `split_ident_line` and `find_commit_subject`), including
+//! malformed ones.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, FixedOffset};
 use encoding_rs::Encoding;
 
-/// Who made a commit, and when.
+/// The author or committer of a commit, with the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Signature {
     pub(super) name: String,
     pub(super) email: String,
     /// Seconds since 1970, UTC.
     pub(super) seconds: u64,
-    /// The offset from UTC as the commit writes it: a sign and digits, not always a time of the day.
+    /// The offset from UTC as in the commit: a sign and digits, not always a valid time.
     pub(super) zone: String,
 }
 
-/// A commit as its object holds it.
+/// A commit object.
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) author: Signature,
@@ -24,12 +25,12 @@ pub(super) struct Commit {
     /// All parents.
     pub(super) parents: Vec<String>,
     pub(super) message: String,
-    /// What the object lacks, or has in a form that cannot be read, and what stands in its place.
+    /// Missing or unreadable parts of the object, and their replacements.
     pub(super) replaced: Vec<String>,
 }
 
 impl Commit {
-    /// Reads a commit object.
+    /// Parses a commit object.
     pub(super) fn parse(object: &[u8]) -> Self {
         let mut replaced = Vec::new();
         let (head, message) = match object.windows(2).position(|pair| pair == b"\n\n") {
@@ -46,51 +47,116 @@ impl Commit {
                 Some((line.get(..space)?, line.get(space + 1..)?))
             })
             .collect();
-        let first = |name: &str| headers.iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| *value);
-        let encoding = first("encoding").map(|label| {
-            let known = Encoding::for_label(label);
-            if known.is_none() {
-                replaced.push(format!("the encoding {:?} is unknown", String::from_utf8_lossy(label)));
-            }
-            known
+        let named = |name: &'static str| {
+            headers.iter().filter(move |(key, _)| *key == name.as_bytes()).map(|(_, value)| *value)
+        };
+        let declared = named("encoding").next().map(|label| String::from_utf8_lossy(label).into_owned());
+        let charset = declared.as_deref().map_or(Charset::Undeclared, |label| {
+            Charset::of(label).unwrap_or_else(|| {
+                replaced.push(format!("unknown encoding {label}"));
+                Charset::Undeclared
+            })
         });
-        let encoding = encoding.flatten();
-        let mut signature = |role: &str| {
-            let line = decode(first(role).unwrap_or_default(), encoding, role, &mut replaced);
+        let mut signature = |role: &'static str| {
+            // Of several, git takes the last.
+            let line = charset.decode(named(role).last().unwrap_or_default(), role, &mut replaced);
             let (signature, lacks) = Signature::parse(&line);
             replaced.extend(lacks.into_iter().map(|what| format!("the {role} {what}")));
             signature
         };
         let (author, committer) = (signature("author"), signature("committer"));
-        let message = decode(message.get(2..).unwrap_or_default(), encoding, "message", &mut replaced);
+        let mut message = message.get(2..).unwrap_or_default();
+        if let Some(end) = message.iter().position(|byte| *byte == 0) {
+            replaced.push(format!("the message has a NUL at byte {end}: it ends there, as in git"));
+            message = message.get(..end).unwrap_or_default();
+        }
+        let message = charset.decode(message, "message", &mut replaced);
         let parents = headers.iter().filter(|(key, _)| *key == b"parent");
         let parents = parents.map(|(_, id)| String::from_utf8_lossy(id).into_owned()).collect();
         Self { author, committer, parents, message, replaced }
     }
 }
 
-/// Reads text of a declared encoding, else UTF-8, else Latin-1, which loses no byte. NUL is no character of a text here.
-fn decode(bytes: &[u8], encoding: Option<&'static Encoding>, what: &str, replaced: &mut Vec<String>) -> String {
-    let text: Cow<'_, str> = match (encoding, std::str::from_utf8(bytes)) {
-        (Some(encoding), _) => {
-            let (text, has_errors) = encoding.decode_without_bom_handling(bytes);
-            if has_errors {
-                replaced.push(format!("the {what} is not {} throughout: U+FFFD stands for the rest", encoding.name()));
+/// The character encoding of a commit's texts.
+#[derive(Clone, Copy)]
+enum Charset {
+    /// Not declared: UTF-8, otherwise Latin-1, which loses no byte.
+    Undeclared,
+    /// ISO-8859-1: each byte is the character of its number.
+    Latin1,
+    /// An encoding of the WHATWG standard. With `has_controls`, bytes 80 to 9F are control characters, unlike in that standard.
+    Other { encoding: &'static Encoding, has_controls: bool },
+}
+
+impl Charset {
+    /// Finds an encoding by a name that git and iconv accept. Encodings such as UTF-16, in which the commit's own header has other
+    /// bytes, are not accepted: git shows nothing of such a commit.
+    fn of(label: &str) -> Option<Self> {
+        let name = label.trim().to_ascii_lowercase().replace('_', "-");
+        let part = name
+            .strip_prefix("iso-8859-")
+            .or_else(|| name.strip_prefix("iso8859-"))
+            .or_else(|| name.strip_prefix("8859-"));
+        if part.is_some_and(|part| part == "1" || part.starts_with("1:"))
+            || ["latin1", "latin-1", "l1", "cp819", "ibm819", "iso-ir-100", "csisolatin1", "iso88591"].contains(&&*name)
+        {
+            return Some(Self::Latin1);
+        }
+        if ["us-ascii", "ascii", "ansi-x3.4-1968", "iso646-us", "us", "c"].contains(&&*name) {
+            return Some(Self::Undeclared);
+        }
+        let known = match &*name {
+            "cp932" | "ms932" => "shift_jis",
+            "cp936" | "ms936" => "gbk",
+            "cp949" | "uhc" | "euckr" => "euc-kr",
+            "cp950" => "big5",
+            "eucjp" => "euc-jp",
+            _ => label.trim(),
+        };
+        let encoding = Encoding::for_label(known.as_bytes()).filter(|encoding| encoding.is_ascii_compatible())?;
+        let is_text = encoding != encoding_rs::X_USER_DEFINED && encoding != encoding_rs::REPLACEMENT;
+        let has_controls = part.is_some() || name.starts_with("latin") || ["l5", "tis-620"].contains(&&*name);
+        is_text.then_some(Self::Other { encoding, has_controls })
+    }
+
+    /// Reads text. NUL is no character of a text here.
+    fn decode(self, bytes: &[u8], what: &str, replaced: &mut Vec<String>) -> String {
+        let latin1 = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
+        let text: Cow<'_, str> = match (self, std::str::from_utf8(bytes)) {
+            (Self::Latin1, _) => latin1(bytes).into(),
+            (Self::Other { encoding, has_controls }, _) => {
+                let mut has_errors = false;
+                let mut decode = |bytes| {
+                    let (text, failed) = encoding.decode_without_bom_handling(bytes);
+                    has_errors |= failed;
+                    text
+                };
+                let is_control = |byte: &u8| has_controls && (0x80..0xa0).contains(byte);
+                let parts = bytes.chunk_by(|one, other| is_control(one) == is_control(other));
+                let parts = parts
+                    .map(|part| if part.first().is_some_and(is_control) { latin1(part).into() } else { decode(part) });
+                let text: String = parts.collect::<Vec<Cow<'_, str>>>().concat();
+                if has_errors {
+                    replaced
+                        .push(format!("the {what} is not {} throughout: U+FFFD stands for the rest", encoding.name()));
+                }
+                text.into()
             }
-            text
-        }
-        (None, Ok(text)) => text.into(),
-        (None, Err(_)) => {
-            replaced.push(format!("the {what} is not UTF-8 and declares no encoding: it is read as Latin-1"));
-            bytes.iter().map(|byte| char::from(*byte)).collect()
-        }
-    };
-    text.replace('\0', "\u{fffd}")
+            (Self::Undeclared, Ok(text)) => text.into(),
+            (Self::Undeclared, Err(_)) => {
+                replaced.push(format!(
+                    "the {what} is not UTF-8 and declares no other encoding that is known: it is read as Latin-1"
+                ));
+                latin1(bytes).into()
+            }
+        };
+        text.replace('\0', "\u{fffd}")
+    }
 }
 
 impl Signature {
-    /// Reads `name <email> seconds zone`, and tells what is missing. An address ends at the first `>`, a date is looked for
-    /// after the last one.
+    /// Parses `name <email> seconds zone`, and returns what is missing. The address ends at the first `>`, the date is
+    /// searched after the last one.
     fn parse(line: &str) -> (Self, Vec<String>) {
         let mut lacks = Vec::new();
         let (name, rest) = line.split_once('<').unwrap_or_else(|| {
@@ -128,15 +194,15 @@ impl Signature {
         (Self { name, email, seconds, zone }, lacks)
     }
 
-    /// A signature at a time.
+    /// A signature with a time.
     pub(super) fn at(name: String, email: String, time: DateTime<FixedOffset>) -> Self {
         let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
         Self { name, email, seconds, zone: time.format("%z").to_string() }
     }
 
-    /// When, if RFC 3339 can say it: up to the year 9999, and with a zone of hours and minutes.
+    /// The time, if RFC 3339 can express it: up to the year 9999, and with a zone of hours and minutes.
     pub(super) fn time(&self) -> Option<DateTime<FixedOffset>> {
-        /// 9999-12-31T00:00:00Z, a day before what every zone can still say.
+        /// 9999-12-31T00:00:00Z, a day before the limit, so that it fits in every zone.
         const LAST: u64 = 253_402_214_400;
         let seconds = i64::try_from(self.seconds).ok().filter(|_| self.seconds < LAST)?;
         let (sign, digits) = self.zone.split_at_checked(1)?;
@@ -149,7 +215,7 @@ impl Signature {
         (time.format("%z").to_string() == self.zone).then_some(time)
     }
 
-    /// Seconds and zone as a commit writes them.
+    /// Seconds and zone as in a commit.
     pub(super) fn raw_date(&self) -> String {
         format!("{} {}", self.seconds, self.zone)
     }
@@ -161,7 +227,7 @@ impl Signature {
         Some(Self { name, email, seconds, zone })
     }
 
-    /// As fast-import reads it. The characters that would end a part of it are left out.
+    /// In the format of fast-import. Characters that would end a part are left out.
     pub(super) fn line(&self) -> String {
         let clean = |text: &str| text.replace(['<', '>', '\n', '\0'], "");
         let name = clean(&self.name);
@@ -245,7 +311,32 @@ mod tests {
         assert_eq!(read("encoding Shift_JIS", b"\x93\xfa"), ("日".to_owned(), 0));
         assert_eq!(read("encoding utf-8", b"\xff"), ("\u{fffd}".to_owned(), 1));
         assert_eq!(read("encoding klingon", "é".as_bytes()), ("é".to_owned(), 1));
-        assert_eq!(read("x y", b"\xe9\0"), ("\u{e9}\u{fffd}".to_owned(), 1));
+        assert_eq!(read("x y", b"\xe9"), ("\u{e9}".to_owned(), 1));
+        assert_eq!(read("encoding latin-1", b"\xe9\x80\x9f"), ("é\u{80}\u{9f}".to_owned(), 0));
+        assert_eq!(read("encoding ISO-8859-1", b"\x80"), ("\u{80}".to_owned(), 0));
+        assert_eq!(read("encoding ISO-8859-9", b"\xf0\x9f"), ("ğ\u{9f}".to_owned(), 0));
+        assert_eq!(read("encoding CP1252", b"\x80"), ("€".to_owned(), 0));
+        assert_eq!(read("encoding CP437", b"\x82"), ("\u{82}".to_owned(), 2));
+        assert_eq!(read("encoding UTF-16", b"hello"), ("hello".to_owned(), 1));
+        assert_eq!(read("encoding latin-1\nencoding UTF-8", b"\xe9"), ("é".to_owned(), 0));
+        assert_eq!(read("x y", b"sub\0rest"), ("sub".to_owned(), 1));
+    }
+
+    #[test]
+    fn of_two_authors_git_takes_the_last() {
+        let read = Commit::parse(
+            b"tree 1\nauthor A <a@x> 1 +0000\nauthor B <b@x> 2 +0000\ncommitter C <c@x> 3 +0000\ncommitter D <d@x> 4 +0000\n\nHi\n",
+        );
+        assert_eq!(
+            (read.author.line().as_str(), read.committer.line().as_str()),
+            ("B <b@x> 2 +0000", "D <d@x> 4 +0000")
+        );
+    }
+
+    #[test]
+    fn an_unknown_encoding_is_named() {
+        let head = b"author A <a@x> 1 +0000\ncommitter A <a@x> 1 +0000\nencoding CP437\n\n\x82";
+        assert_eq!(Commit::parse(head).replaced.first().map(String::as_str), Some("unknown encoding CP437"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A git history becomes a project: each commit, by first parents, one checkpoint of the AI with its files.
+//! Imports a git history into a project: each first-parent commit becomes a checkpoint of the AI with its files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,106 +12,106 @@ use crate::domain::sync::{self, Sync};
 use crate::domain::{Services, access, project};
 use crate::model::actor::Actor;
 use crate::model::chat::{MessageFilter, NewMessage, NewSession, Session, SessionFilter};
+use crate::model::enums::MessageRole;
 use crate::model::error::{Error, Result};
 use crate::model::file::FileMode;
 use crate::model::ids::{MessageId, ProjectId, SessionId};
 use crate::model::json::Json;
-use crate::model::names::MessageRole;
 use crate::model::page::Page;
 use crate::model::path::FilePath;
 use crate::model::project::{NewProject, Project, ProjectFilter, ProjectOrderField};
 use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
-/// Largest commit object that is read, in bytes.
+/// Maximum size of a commit object, in bytes.
 const MAX_COMMIT_BYTES: usize = 64 * 1024 * 1024;
 
-/// What the project and the sessions of an import are called.
+/// The title of the project's sessions.
 const TITLE: &str = "Imported from git";
-/// By this key of its metadata a session is known as an import's.
+/// The key in a session's metadata that marks an import.
 const IMPORT: &str = "import";
-/// The key of a message's metadata that names its commit.
+/// The key of a message's metadata with its commit.
 pub(super) const COMMIT: &str = "commit";
 const SUBMODULE: &str = "160000";
 const ABSENT: &str = "000000";
 
-/// What to import.
+/// Arguments of an import.
 #[derive(Clone, Debug)]
 pub struct Import {
-    /// A git repository, or a folder in one.
+    /// A git repository, or a folder inside one.
     pub repository: PathBuf,
-    /// The name of the project, which is made where its owner has none of this name.
+    /// The name of the project, which is created if the owner has none of this name.
     pub project: String,
-    /// The branch; where there is none, what `HEAD` is.
+    /// The branch; `HEAD` by default.
     pub branch: Option<String>,
     /// At most this many commits.
     pub max: Option<usize>,
 }
 
-/// What an import says while it is under way.
+/// Progress of an import.
 #[derive(Clone, Debug)]
 pub enum Progress {
-    /// There are this many commits to import, after this many that were imported before.
+    /// The import starts.
     Begins {
-        /// To import.
+        /// Number of commits to import.
         commits: usize,
-        /// Imported before.
+        /// Number of commits imported earlier.
         before: usize,
     },
-    /// One more commit is a checkpoint.
+    /// A commit was imported.
     Commit,
     /// A path of a commit was left out.
     Skipped {
         /// The commit.
         commit: String,
-        /// The path, as far as it is text.
+        /// The path, with invalid bytes replaced.
         path: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A commit changed a file that was changed here as well, and what is here stays.
+    /// A commit changed a file that was changed here as well, and the present file is kept.
     Kept {
         /// The commit.
         commit: String,
-        /// Where the file is here, or would be.
+        /// The present path of the file, or the path that it would have.
         path: String,
-        /// What stands against each other.
+        /// The conflict.
         why: String,
     },
-    /// Something of a commit cannot be read, and something else stands for it.
+    /// A part of a commit is unreadable and was replaced.
     Replaced {
         /// The commit.
         commit: String,
-        /// What, and by what.
+        /// The part and its replacement.
         what: String,
     },
 }
 
-/// What an import did.
+/// Result of an import.
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// The project.
     pub project: ProjectId,
     /// Commits that became checkpoints.
     pub commits: usize,
-    /// Commits that are still to be imported.
+    /// Number of commits that remain to be imported.
     pub left: usize,
-    /// Versions of files that they made.
+    /// Number of versions of files that were created.
     pub versions: usize,
     /// Paths of commits that were left out.
     pub skipped: usize,
-    /// Changes of commits in whose place stays what is here.
+    /// Number of changes in commits for which the present file was kept.
     pub kept: usize,
-    /// Parts of commits that could not be read, and for which something else stands.
+    /// Number of unreadable parts of commits that were replaced.
     pub replaced: usize,
 }
 
-/// Imports what the project does not have yet. A run that was interrupted is continued by the next. The files that one
-/// commit changes are held in memory.
+/// Imports the commits that the project does not have yet. The next run continues an interrupted one. The files changed
+/// by one commit are held in memory.
 ///
 /// # Errors
-/// `Internal` with git's own words; `Conflict` where the project has other things than an import, or the repository no
-/// longer has what was imported; whatever a write to the project may answer.
+/// `Internal` with git's own message; `Conflict` if the project was not made by an import, or if the repository lacks
+/// the imported commits; the errors of writes to the project.
 pub async fn import(
     services: &Arc<Services>,
     actor: &Actor,
@@ -187,7 +187,7 @@ pub async fn import(
     Ok(imported)
 }
 
-/// How often a commit is merged anew because somebody writes at the same time.
+/// How often the merge of a commit is repeated because of concurrent writes.
 const ATTEMPTS: usize = 5;
 
 /// The files of a commit, to be written for its message.
@@ -198,7 +198,8 @@ struct Write<'s> {
 }
 
 impl Write<'_> {
-    /// Brings a commit's files together with what is there. Returns how many versions that made, and where what is here stays.
+    /// Merges a commit's files with the present ones. Returns the number of new versions, and the paths where the
+    /// present file was kept.
     async fn write(
         &self,
         present: &mut Present,
@@ -236,7 +237,7 @@ impl Write<'_> {
     }
 }
 
-/// The actor's own project of that name.
+/// The actor's own project with this name.
 async fn find_project(services: &Services, actor: &Actor, name: &str) -> Result<Option<Project>> {
     let keep = ProjectFilter { search: Some(name.to_owned()), ..ProjectFilter::default() };
     let tx = services.read(actor).await?;
@@ -250,17 +251,17 @@ async fn find_project(services: &Services, actor: &Actor, name: &str) -> Result<
     Ok(project)
 }
 
-/// Where an import goes on.
+/// The position at which an import continues.
 struct Place {
-    /// How many commits are done.
+    /// Number of imported commits.
     start: usize,
     /// The session of the last one.
     session: Option<Session>,
-    /// The message of the first commit to import, where it was written and its files were not.
+    /// The message of the first commit to import, if it was written without its files.
     unfinished: Option<MessageId>,
 }
 
-/// Finds the last commit that was imported: it is named by the newest message of the newest import's session.
+/// Finds the last imported commit: the newest message of the newest import's session contains it.
 async fn place(
     services: &Services,
     actor: &Actor,
@@ -287,13 +288,13 @@ async fn place(
             ));
         };
         let session = Some(session.clone());
-        // A process that was killed may have written a message and not its files. A commit's files are one revision, so
-        // any change for the message is all of them.
+        // A killed process may have written a message without its files. A commit's files are one revision, so any
+        // change for the message is the complete one.
         let changes = file::changes_of_messages(&tx, &[(member, message.id)]).await?;
         if !changes.is_empty() || is_applied(services, actor, project.id, import, step).await? {
             return Ok(Place { start: at + 1, session, unfinished: None });
         }
-        // In a session that somebody has ended since, it is another message's turn.
+        // If the session has ended since, a new message is needed.
         let unfinished = session.as_ref().filter(|session| session.is_active).map(|_| message.id);
         return Ok(Place { start: at, session, unfinished });
     }
@@ -314,7 +315,7 @@ async fn is_applied(
 ) -> Result<bool> {
     let mut differences = Differences::start(&import.repository, std::slice::from_ref(step))?;
     let mut objects = Objects::start(&import.repository)?;
-    // What is left out was reported the first time.
+    // Skipped files were reported the first time.
     let silent = &mut |_| {};
     let mut reading = Reading { objects: &mut objects, commit: &step.commit, skipped: 0, report: silent };
     let theirs = reading.theirs(differences.next(&step.commit).await?, services.limits.max_file_bytes).await?;
@@ -337,12 +338,12 @@ impl Reading<'_> {
         (self.report)(Progress::Skipped { commit: self.commit.to_owned(), path, why: why.into() });
     }
 
-    /// Reads what a commit does. What cannot be taken is left out: it is as if the commit did not have it.
+    /// Reads the changes of a commit. Leaves out what cannot be imported, as if it were not in the commit.
     async fn theirs(&mut self, differences: Vec<Difference>, max_bytes: usize) -> Result<Vec<Theirs>> {
         let mut theirs = Vec::with_capacity(differences.len());
         for difference in differences {
             let was_file = ![ABSENT, SUBMODULE].contains(&difference.old_mode.as_str());
-            // What never came does not go.
+            // Ignore the deletion of a file that was never imported.
             let before = parse_path(&difference.old_path).ok().filter(|_| was_file).map(|path| Before {
                 path,
                 object: difference.old_object,
@@ -417,18 +418,18 @@ async fn add_checkpoint(
     Ok(services.write(actor, |writer| add_message(writer, new)).await?.message.id)
 }
 
-/// The keys of a message's metadata that say who made its commit, and when.
+/// The keys of a message's metadata with an author or committer and the time.
 pub(super) struct SignatureKeys {
     name: &'static str,
     email: &'static str,
     at: &'static str,
-    /// As the commit writes it; only there where `at` cannot say it.
+    /// As in the commit; set only if `at` cannot express it.
     raw: &'static str,
 }
 
 pub(super) const AUTHOR: SignatureKeys =
     SignatureKeys { name: "author", email: "authorEmail", at: "authoredAt", raw: "authorDate" };
-/// Only there where it is not the author.
+/// Set only if the committer is not the author.
 pub(super) const COMMITTER: SignatureKeys =
     SignatureKeys { name: "committer", email: "committerEmail", at: "committedAt", raw: "committerDate" };
 
@@ -441,7 +442,7 @@ fn write_signature(metadata: &mut Map<String, Value>, keys: &SignatureKeys, sign
     };
 }
 
-/// Reads back what [`write_signature`] wrote.
+/// Reads what [`write_signature`] wrote.
 pub(super) fn read_signature(metadata: &Value, keys: &SignatureKeys) -> Option<Signature> {
     let text = |key: &str| metadata.get(key).and_then(Value::as_str);
     let (name, email) = (text(keys.name)?.to_owned(), text(keys.email)?.to_owned());

@@ -1,4 +1,4 @@
-//! Reads everything back and says what does not hold of the rules in ARCHITECTURE.md.
+//! Reads everything back and reports violations of the rules in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -18,12 +18,12 @@ use crate::storage::operator::{self, Operator, StoredBlob, StoredFile, StoredPro
 
 /// Rows of the log or versions read at once.
 const BATCH: i64 = 5_000;
-/// Encoded contents read at once, in blobs and in (decoded) bytes.
+/// Encoded contents read at once: number of blobs, and decoded bytes.
 const CONTENTS: usize = 200;
 const CONTENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// What nothing can prove to be what was written. A checksum of it would have to be kept with each row, and would say that a
-/// message is damaged without giving it back; the engine's own checksums, or the file system's, cover it with all the rest.
+/// What checksums do not cover. A checksum per row would detect a damaged message but not repair it; checksums of the
+/// engine or the file system cover it with everything else.
 pub const UNPROVEN: &str = "proven by SHA-256: contents of files, and the paths and contents of the files in snapshots; \
      not covered by checksums of this service: chat messages, agent configurations, settings of projects and users, names, \
      descriptions, paths of versions that no snapshot has, counts of lines, kinds of changes, times and metadata";
@@ -41,18 +41,18 @@ pub struct Verified {
     pub blobs: usize,
     /// Snapshots.
     pub snapshots: usize,
-    /// How many things are wrong.
+    /// Number of problems.
     pub problems: usize,
-    /// What was and what was not checked, in words.
+    /// What was checked and what was not.
     pub notes: Vec<String>,
 }
 
-/// Lets the database engine check itself, reads every project, or the one named, in one state of the database, and tells
-/// `report` each thing that is wrong, in words, and of which project, if of one. Memory grows with the number of a project's
-/// files and contents, not with their bytes.
+/// Runs the engine's own checks, reads all projects or the given one in one state of the database, and reports each
+/// problem with its project, if any, to `report`. Memory use grows with the number of a project's files and contents,
+/// not with their sizes.
 ///
 /// # Errors
-/// `NotFound` for a project that is not there; `Internal` where the database cannot be read.
+/// `NotFound` for a project that does not exist; `Internal` if the database cannot be read.
 pub async fn verify(
     db: &Db,
     only: Option<ProjectId>,
@@ -95,7 +95,7 @@ pub async fn verify(
         });
         match strange.count() {
             0 => {}
-            // Not the addresses: they are nobody's business who reads a log.
+            // Do not print the addresses: readers of the output must not learn them.
             count => wrong(format!("{count} invitations are to addresses as nobody can have them")),
         }
         all.versions += versions;
@@ -111,14 +111,14 @@ pub async fn verify(
     Ok(all)
 }
 
-/// Checks that every revision has its entry in the log, and that their times never run backwards.
+/// Checks that every revision has its log entry, and that times never decrease.
 async fn log(operator: &Operator, project: &StoredProject, wrong: &mut (dyn FnMut(String) + Send)) -> Result<usize> {
     let (mut count, mut at, mut time) = (0, 0, None);
     loop {
         let events = operator::events(operator, project.id, at, BATCH).await?;
         let Some(last) = events.last() else { break };
         let read_to = last.revision;
-        // An index that is damaged may answer with what was read already, for ever.
+        // A damaged index could return the same rows forever.
         if read_to <= at {
             wrong(format!("the log cannot be read on after revision {at}: its order is lost"));
             break;
@@ -158,15 +158,15 @@ struct Last {
     mode: i16,
 }
 
-/// The files of a project while its versions are applied one revision after the other.
+/// The files of a project while its versions are applied revision by revision.
 struct History<'b> {
     files: Vec<StoredFile>,
     is_folder: HashMap<Uuid, bool>,
     last: HashMap<Uuid, Last>,
-    /// Who is at each path at the revision that has been reached.
+    /// The file at each path at the current revision.
     tree: BTreeMap<String, Uuid>,
     blobs: &'b BTreeMap<i64, StoredBlob>,
-    /// The first version that has each blob, in words.
+    /// The first version that uses each blob, as text.
     uses: HashMap<i64, String>,
 }
 
@@ -176,7 +176,7 @@ impl<'b> History<'b> {
         Self { files, is_folder, last: HashMap::new(), tree: BTreeMap::new(), blobs, uses: HashMap::new() }
     }
 
-    /// Reads the versions in the order of the revisions, and each snapshot's manifest when its revision has been reached.
+    /// Reads the versions in the order of the revisions, and checks each snapshot's manifest at its revision.
     async fn read(
         &mut self,
         operator: &Operator,
@@ -220,7 +220,7 @@ impl<'b> History<'b> {
     fn apply(&mut self, versions: Vec<StoredVersion>, wrong: &mut (dyn FnMut(String) + Send)) {
         for version in &versions {
             self.check(version, wrong);
-            // What moves or goes leaves its place before anything takes one: two files may have swapped theirs.
+            // Remove old paths before adding new ones: two files can swap their paths.
             if let Some(last) = self.last.get(&version.file_id)
                 && self.tree.get(&last.path) == Some(&version.file_id)
             {
@@ -252,7 +252,7 @@ impl<'b> History<'b> {
         }
     }
 
-    /// Checks a version against the one before it.
+    /// Checks a version against the previous one.
     fn check(&mut self, version: &StoredVersion, wrong: &mut (dyn FnMut(String) + Send)) {
         let name = format!("version {} of {:?} ({})", version.version, version.path, version.id);
         let before = self.last.get(&version.file_id);
@@ -309,7 +309,7 @@ impl<'b> History<'b> {
         }
     }
 
-    /// Checks that nothing lies below a file.
+    /// Checks that nothing is below a file.
     fn check_place(&self, version: &StoredVersion, wrong: &mut (dyn FnMut(String) + Send)) {
         let is_file = |id: &Uuid| self.is_folder.get(id) == Some(&false);
         let (path, revision) = (version.path.as_str(), version.revision);
@@ -332,7 +332,7 @@ impl<'b> History<'b> {
         Hash::try_from(self.blobs.get(&blob?)?.sha256.as_slice()).ok()
     }
 
-    /// Checks a snapshot against the files at the revision that has been reached.
+    /// Checks a snapshot against the files at the current revision.
     fn compare_manifest(
         &self,
         project: &StoredProject,
@@ -362,7 +362,7 @@ impl<'b> History<'b> {
         }
     }
 
-    /// Checks that every file's row is its newest version.
+    /// Checks that each file's row matches its newest version.
     fn compare_heads(&self, wrong: &mut (dyn FnMut(String) + Send)) {
         for file in &self.files {
             let name = format!("file {:?} ({})", file.path, file.id);
@@ -444,7 +444,7 @@ impl<'b> History<'b> {
     }
 }
 
-/// Decodes every blob, bases before what builds on them. A content is let go once the last that builds on it is decoded.
+/// Decodes all blobs, bases first. A content is released after the last blob that is based on it.
 async fn contents(
     operator: &Operator,
     blobs: &BTreeMap<i64, StoredBlob>,
@@ -462,7 +462,7 @@ async fn contents(
             wrong(format!("blob {} belongs to no version", blob.id));
         }
     }
-    // Depth first: of a long chain only two contents are held at once.
+    // Depth first, so that at most two contents of a long chain are in memory.
     let mut order = Vec::with_capacity(blobs.len());
     while let Some(id) = stack.pop() {
         order.push(id);
@@ -487,7 +487,7 @@ async fn contents(
         let mut data: HashMap<i64, Vec<u8>> = operator::blob_data(operator, batch).await?.into_iter().collect();
         for id in batch {
             let (Some(blob), Some(data)) = (blobs.get(id), data.remove(id)) else { continue };
-            // This command has the processor to itself, so it decodes where it stands.
+            // This command serves no requests, so it can decode on this thread.
             let content = decode(blob, &data, blobs, &decoded);
             if let Err(why) = &content {
                 let user = uses.get(id).map_or("no version", String::as_str);
