@@ -5,7 +5,7 @@
 use std::{env, process::Command, time::Duration};
 
 use antiphon::commands;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{
     client::Client,
     database::{Database, Kind},
@@ -240,5 +240,36 @@ fn a_limit_on_file_sizes_makes_the_database_read_only() {
         compare(&[ledger], &client, "without the limit", 1).await;
         server.stop();
         assert_eq!(wrong(&database).await, [""; 0]);
+    });
+}
+
+#[test]
+fn a_database_on_a_read_only_disk_is_served_for_reads() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    run_with_database(Kind::Sqlite, async |_| {
+        let database = Database::file_in(disk.path());
+        let server = ChildServer::start(&database);
+        let ledger = Ledger::begin(&server.user("ada@example.com")).await;
+        ledger.write_at_once(&server.user("ada@example.com"), WRITERS, WRITES).await;
+        server.stop();
+        // Given a disk that is read-only, then everything can be read, also by the commands, …
+        disk.set_read_only(true);
+        let server = ChildServer::start(&database);
+        let client = server.user("ada@example.com");
+        compare(std::slice::from_ref(&ledger), &client, "on a read-only disk", 1).await;
+        client.gql("{ viewer { email } projects { totalCount } }", json!({})).await.ok();
+        // … writes are refused, and the server reports why.
+        for _ in 0..2 {
+            assert_eq!(ledger.write(&client).await, Fate::Refused("READ_ONLY".to_owned()));
+        }
+        says_read_only(&client, true).await;
+        assert_eq!(client.send("GET", "/readyz", &[], "").await.unwrap().status, 200);
+        server.stop();
+        assert_eq!(wrong(&database).await, [""; 0]);
+        // It is written to after the next start.
+        disk.set_read_only(false);
+        let server = ChildServer::start(&database);
+        recover(&ledger, &server.user("ada@example.com")).await;
+        server.stop();
     });
 }

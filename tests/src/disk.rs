@@ -131,6 +131,16 @@ impl SmallDisk {
         &self.0.0
     }
 
+    /// Makes it read-only, or writable again.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        let mode = if is_read_only { "remount,ro" } else { "remount,rw" };
+        let status = Command::new("mount").args(["-o", mode]).arg(self.path()).status();
+        assert!(status.expect("mount").success());
+    }
+
     fn filler(&self) -> PathBuf {
         self.path().join("filler")
     }

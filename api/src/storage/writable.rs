@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+use rustix::fs::{Access, StatVfs, StatVfsMountFlags, access, statvfs};
 
 use super::db::{Db, fail};
 use super::sql::Sql;
@@ -33,14 +33,21 @@ pub async fn is_read_only(db: &Db) -> Result<bool> {
     Ok(refuses_writes(Path::new(&file)))
 }
 
-/// Whether a file is not writable, or no other file can be created next to it.
+/// Whether a file cannot be written to, or its disk is full.
 pub fn refuses_writes(file: &Path) -> bool {
+    let is_full = |about: StatVfs| about.f_bavail.saturating_mul(about.f_frsize) < LEAST_FREE_BYTES;
+    is_protected(file) || statvfs(folder(file)).is_ok_and(is_full)
+}
+
+/// Whether a file cannot be written to, or no other can be created beside it: by their permissions or their file system.
+pub(super) fn is_protected(file: &Path) -> bool {
+    let is_read_only = |about: StatVfs| about.f_flag.contains(StatVfsMountFlags::RDONLY);
+    access(file, Access::WRITE_OK).is_err()
+        || access(folder(file), Access::WRITE_OK).is_err()
+        || statvfs(folder(file)).is_ok_and(is_read_only)
+}
+
+fn folder(file: &Path) -> &Path {
     let folder = file.parent().unwrap_or(file);
-    let is_full = |folder: &Path| {
-        statvfs(folder).is_ok_and(|about| {
-            about.f_flag.contains(StatVfsMountFlags::RDONLY)
-                || about.f_bavail.saturating_mul(about.f_frsize) < LEAST_FREE_BYTES
-        })
-    };
-    access(file, Access::WRITE_OK).is_err() || access(folder, Access::WRITE_OK).is_err() || is_full(folder)
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }

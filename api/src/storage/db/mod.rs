@@ -6,6 +6,7 @@
 //! a successful COMMIT: if the connection is lost during it, `Session::commit` reads the outcome from PostgreSQL.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
 use super::failure::fail_of;
 use super::sql::Sql;
+use super::writable::is_protected;
 use file::OpenFile;
 use pool::{Connector, Place, Pool};
 use session::{Opening, Session};
@@ -109,11 +111,15 @@ impl Db {
             let path = options.get_filename().to_owned();
             OpenFile::make(&path);
             let file = Arc::new(OpenFile::at(&path));
-            let writer = Connector::new(Place::Sqlite { options: Box::new(options), file: file.clone() }, limits);
-            let writer = Writer::open(writer, &path, file.clone(), limits).await?;
+            let (reads, writer) = if is_read_only(&path) {
+                (read_only_options(reads), None)
+            } else {
+                let writer = Connector::new(Place::Sqlite { options: Box::new(options), file: file.clone() }, limits);
+                (reads, Some(Arc::new(Writer::open(writer, &path, file.clone(), limits).await?)))
+            };
             let readers = Connector::new(Place::Sqlite { options: Box::new(reads), file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
-            (pool::open(readers, size).await?, Some(Arc::new(writer)))
+            (pool::open(readers, size).await?, writer)
         } else {
             let options = postgres_options(url).map_err(unusable)?;
             let settings = postgres_settings(limits, schema);
@@ -177,7 +183,7 @@ impl Db {
 
     /// Whether this is SQLite.
     pub fn is_sqlite(&self) -> bool {
-        self.writer.is_some()
+        self.url.starts_with("sqlite:")
     }
 
     /// The connection options, if this is PostgreSQL.
@@ -280,6 +286,11 @@ impl Db {
         first: Option<Sql>,
         deadline: Instant,
     ) -> Result<(Tx, Vec<QueryResult>)> {
+        if self.is_sqlite() && self.writer.is_none() {
+            return Err(Error::ReadOnly(
+                "Only reads are possible at the moment: the database is read-only.".to_owned(),
+            ));
+        }
         let Some(writer) = &self.writer else {
             let first = first.map(|sql| literal::render(&sql.build(DbBackend::Postgres))).transpose()?;
             let first = first.map_or(String::new(), |first| format!("; {first}"));
@@ -465,6 +476,18 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions> {
         .disable_statement_logging())
 }
 
+/// Whether a file is there that cannot be written to.
+fn is_read_only(path: &Path) -> bool {
+    path.exists() && is_protected(path)
+}
+
+/// How a file is opened that cannot be written to. SQLite reads a file with a log only if it can create the index of the log, unless
+/// the file is declared immutable; then it ignores the log, so that this requires an empty one.
+fn read_only_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    let has_log = std::fs::metadata(writer::beside(options.get_filename(), "-wal")).is_ok_and(|log| log.len() > 0);
+    options.create_if_missing(false).read_only(true).immutable(!has_log).disable_statement_logging()
+}
+
 /// A connection for migrations, opened on first use and closed soon.
 async fn migrations(url: &str, schema: Option<&str>) -> Result<DatabaseConnection> {
     let is_sqlite = url.starts_with("sqlite:");
@@ -472,7 +495,10 @@ async fn migrations(url: &str, schema: Option<&str>) -> Result<DatabaseConnectio
     let mut options = SeaOptions::new(if is_sqlite { url } else { "postgres://localhost" });
     options.max_connections(1).connect_lazy(true).sqlx_logging(false).idle_timeout(Duration::from_secs(10));
     if is_sqlite {
-        let kept = sqlite_options(url)?;
+        let mut kept = sqlite_options(url)?;
+        if is_read_only(kept.get_filename()) {
+            kept = read_only_options(url.parse::<SqliteConnectOptions>().map_err(unusable)?);
+        }
         options.map_sqlx_sqlite_opts(move |_| kept.clone());
     } else {
         let kept = postgres_options(url).map_err(unusable)?.disable_statement_logging();
