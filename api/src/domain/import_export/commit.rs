@@ -59,7 +59,7 @@ impl Commit {
         });
         let mut signature = |role: &'static str| {
             // Of several, git takes the last.
-            let line = charset.decode(named(role).last().unwrap_or_default(), role, &mut replaced);
+            let line = charset.decode(named(role).next_back().unwrap_or_default(), role, &mut replaced);
             let (signature, lacks) = Signature::parse(&line);
             replaced.extend(lacks.into_iter().map(|what| format!("the {role} {what}")));
             signature
