@@ -532,7 +532,9 @@ tests::on_both! {
                     text(&argument["description"])
                 };
                 let numbers = |text: String| text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect::<Vec<i64>>();
-                let ([default, max], [of_last]): ([i64; 2], [i64; 1]) = (numbers(described("first"))[..].try_into().unwrap(), numbers(described("last"))[..].try_into().unwrap());
+                let mut of_first = numbers(described("first"));
+                of_first.sort_unstable();
+                let ([default, max], [of_last]): ([i64; 2], [i64; 1]) = (of_first[..].try_into().unwrap(), numbers(described("last"))[..].try_into().unwrap());
                 assert!(default < max && max == of_last, "{kind}.{name}");
                 let list = |arguments: String| match of(&kind).as_str() {
                     "" => format!("{{ {name}({arguments}) {{ pageInfo {{ hasNextPage }} }} }}"),
