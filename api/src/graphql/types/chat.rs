@@ -96,7 +96,7 @@ impl ChatSession {
             ChatMessageFilter,
         >,
         #[graphql(
-            desc = "So many rows from the start of the list: 50 if neither `first` nor `last` is given, at most 500."
+            desc = "Number of rows from the start of the list: at most 500, and 50 if neither `first` nor `last` is given."
         )]
         first: Option<i32>,
         #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
