@@ -267,7 +267,7 @@ tests::on_both! {
         let expected = [json!(["a", "DELETE"]), json!(["a", "RENAME"]), json!(["b", "UPDATE"])];
         for list in [
             format!("list: diff(from: {from}, ARGUMENTS) {{ cursor path type }}"),
-            format!("snapshots(first: 1) {{ nodes {{ id diff(ARGUMENTS) {{ cursor path type }} }} }}"),
+            "snapshots(first: 1) { nodes { id diff(ARGUMENTS) { cursor path type } } }".to_owned(),
             format!("list: restorePreview(to: {{ revision: {from} }}) {{ diff(ARGUMENTS) {{ cursor path type }} }}"),
         ] {
             let (mut found, mut after) = (Vec::new(), String::new());
