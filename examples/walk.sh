@@ -4,6 +4,9 @@
 #   sh examples/walk.sh http://127.0.0.1:8080 "$(antiphon token --email ada@example.com)"
 set -eu
 base=${1:?the URL of a server} token=${2:?a token}
+for tool in curl jq; do
+  command -v "$tool" >/dev/null || { echo "this walk needs $tool" >&2; exit 1; }
+done
 
 # One operation: graphql DOCUMENT [VARIABLES]. Prints `data`; stops the script if there are errors.
 graphql() {

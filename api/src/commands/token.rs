@@ -1,16 +1,26 @@
 //! `antiphon token`: prints a bearer token.
 
+use anyhow::ensure;
+
 use crate::{
     config::Settings,
     database_url::{DatabaseUrl, for_operator},
-    secret::{secret_source, verifier},
+    secret::{SecretSource, secret_source, verifier},
 };
 
 /// Makes a bearer token for the user with that e-mail. Servers with the same settings accept it for `hours` hours.
 ///
 /// # Errors
-/// If no secret is configured, or if the e-mail address is invalid.
+/// If no secret is configured, if there is neither a database nor a secret of the server, or if the e-mail address is invalid.
 pub fn token(settings: &Settings, email: &str, name: Option<&str>, hours: u32) -> anyhow::Result<String> {
     let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
-    verifier(settings, &secret_source(settings, &target)?, Vec::new())?.issue(email, name, hours).map_err(for_operator)
+    let source = secret_source(settings, &target)?;
+    if let (SecretSource::OwnFile(secret), DatabaseUrl::Sqlite(options)) = (&source, &target) {
+        // A token that is signed with a new secret would be refused by the server.
+        ensure!(
+            secret.exists() || options.get_filename().exists(),
+            "there is no {target}: run this in the folder of the server, or give --database-url (DATABASE_URL)"
+        );
+    }
+    verifier(settings, &source, Vec::new())?.issue(email, name, hours).map_err(for_operator)
 }

@@ -584,7 +584,7 @@ mod tests {
             ("query($a: Int) { leak }", "GRAPHQL_VALIDATION_FAILED"),
             ("query A { leak } query B { leak }", "BAD_USER_INPUT"),
             ("{ echo(text: 5) }", "GRAPHQL_VALIDATION_FAILED"),
-            ("query($text: String = 5) { echo(text: $text) }", "BAD_USER_INPUT"),
+            ("query($text: String = 5) { echo(text: $text) }", "GRAPHQL_VALIDATION_FAILED"),
             (&nested, "QUERY_TOO_COMPLEX"),
             (&format!("{{{wide}}}"), "QUERY_TOO_COMPLEX"),
         ] {

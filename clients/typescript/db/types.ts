@@ -254,6 +254,8 @@ export type ProjectEventKind =
   | 'message_added'
   | 'files_changed'
   | 'snapshot_created'
+  | 'snapshot_updated'
+  | 'snapshot_deleted'
   | 'project_restored'
   | 'collaborators_changed'
   | 'agent_configuration_changed';
