@@ -56,7 +56,11 @@ for (;;) {
     if (await listen()) process.exit(0);
   } catch (problem) {
     // Do not retry after an error response, only after a lost connection.
-    if (!(problem instanceof TypeError)) throw problem;
+    if (!(problem instanceof TypeError)) {
+      console.error(problem.message);
+      process.exit(1);
+    }
+    console.error(`No connection to ${url}: trying again.`);
   }
   await new Promise((resolve) => setTimeout(resolve, 1_000));
 }
