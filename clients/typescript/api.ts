@@ -16,7 +16,7 @@ export async function typed(projectId: string, sessionId: string): Promise<void>
   // @ts-expect-error: there is no such role.
   await db.api.inviteByEmail({ projectId, email: 'grace@example.com', role: 'ROBOT' });
   const preview = await db.api.restorePreview({ projectId, to: { revision: next } });
-  const paths: string[] = preview.diff.map(({ path }) => path);
+  const paths: string[] = (preview?.diff ?? []).map(({ path }) => path);
   const bytes: Uint8Array | null = await db.downloadFile(projectId, 'a.png');
   await db.uploadFile(projectId, 'a.png', bytes ? new Blob([bytes.slice()]) : 'none', { session_id: sessionId });
   await db.writeMessage({ session_id: sessionId, role: 'assistant' }, ['Hello', ' there']);

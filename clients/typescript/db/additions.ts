@@ -25,7 +25,7 @@ export class Additions extends Client {
   });
 
   /** Creates or replaces a file. */
-  async uploadFile(projectId: string, path: string, bytes: BodyInit, context?: types.WriteContext): Promise<types.ProjectFile> {
+  async uploadFile(projectId: string, path: string, bytes: types.Bytes, context?: types.WriteContext): Promise<types.ProjectFile> {
     return rows.file(found(await (await transfer()).upload(this.api, projectId, path, bytes, context), 'file'));
   }
 

@@ -103,8 +103,13 @@ export class Call {
   }
 
   static async begin({ url, token, fetch }: Connection): Promise<Call> {
-    const bearer = typeof token === 'function' ? await token() : token;
-    return new Call(url, bearer || null, fetch);
+    try {
+      const bearer = typeof token === 'function' ? await token() : token;
+      return new Call(url, bearer || null, fetch);
+    } catch (cause) {
+      if (cause instanceof AntiphonError) throw cause;
+      throw new AntiphonError('There is no token.', { code: 'NETWORK' }, { cause });
+    }
   }
 
   /** Where the requests go and for whom: equal for calls of one user. */
@@ -163,7 +168,7 @@ export class Call {
     const stop = () => attempt.abort();
     signal.addEventListener('abort', stop);
     if (signal.aborted) stop();
-    let idle: ReturnType<typeof setTimeout> | undefined;
+    let idle: ReturnType<typeof setTimeout> | undefined = setTimeout(stop, SILENCE);
     try {
       const response = await this.#post('text/event-stream', query, variables, attempt.signal);
       const { status, body } = response;
@@ -171,6 +176,7 @@ export class Call {
         dataOf(await response.text().catch(() => ''), status);
         throw unreachable(undefined, status);
       }
+      clearTimeout(idle);
       const reader = body.getReader();
       const decoder = new TextDecoder();
       let rest = '';

@@ -32,6 +32,9 @@ export interface Topic<Data, Item> {
 /** The longest wait between two attempts, in milliseconds. */
 const LONGEST = 30_000;
 
+/** Fresh tokens that are refused one after the other, before a subscription gives up. */
+const MOST_REFUSALS = 5;
+
 /** Whether another attempt may succeed. */
 function mayPass({ code, status }: AntiphonError): boolean {
   if (code === 'NETWORK') return !status || status < 400 || status === 408 || status === 429 || status >= 500;
@@ -61,6 +64,7 @@ export async function* listen<Data, Item>(
   let position = after;
   let failures = 0;
   let refused: AntiphonError | undefined;
+  let refusals = 0;
   let token: string | null = null;
   while (!signal.aborted) {
     try {
@@ -71,7 +75,7 @@ export async function* listen<Data, Item>(
       position ??= await topic.start?.(call);
       const variables: Variables = { id: topic.id, after: position };
       for await (const data of call.events(documents[topic.name], variables, signal)) {
-        failures = 0;
+        failures = refusals = 0;
         refused = undefined;
         const next = topic.read(data as Data, position);
         if (!next) continue;
@@ -84,11 +88,13 @@ export async function* listen<Data, Item>(
       if (signal.aborted) return;
       if (!(error instanceof AntiphonError) || error === refused || !mayPass(error)) throw error;
       refused = error.code === 'UNAUTHENTICATED' ? error : undefined;
+      if (refused && ++refusals > MOST_REFUSALS) throw error;
       onInterruption?.(error);
       const asked = Number(error.extensions.retryAfterSeconds) || 0;
       const wait = Math.min(LONGEST, 50 * 2 ** failures) * (0.5 + Math.random() / 2);
       failures += 1;
-      await pause(Math.max(asked * 1_000, refused ? 0 : wait), signal);
+      // A fresh token is tried at once, but not again and again.
+      await pause(Math.max(asked * 1_000, refusals === 1 ? 0 : wait), signal);
     }
   }
 }

@@ -204,7 +204,8 @@ function loader<Data>(
       isStale = false;
       try {
         const data = await persist(load, fail, signal);
-        if (!isStale) deliver(data);
+        // Also if it is stale already: otherwise a busy project would never be shown.
+        if (!signal.aborted) deliver(data);
       } catch (error) {
         fail(error);
       }

@@ -1,6 +1,6 @@
 // Bytes in and out, and messages that are written piece by piece.
 import type { Api, FileRowFragment, MessageRowFragment } from './documents.js';
-import type { MessageStart, WriteContext } from './types.js';
+import type { Bytes, MessageStart, WriteContext } from './types.js';
 
 /** A name in upper case, as the API has those of enums. */
 const upper = <T extends string>(name: T) => name.toUpperCase() as Uppercase<T>;
@@ -9,7 +9,7 @@ export async function upload(
   api: Api,
   projectId: string,
   path: string,
-  bytes: BodyInit,
+  bytes: Bytes,
   { session_id, message_id, change_description }: WriteContext = {},
 ): Promise<FileRowFragment | null | undefined> {
   const data = new Uint8Array(await new Response(bytes).arrayBuffer());

@@ -293,6 +293,9 @@ export interface Presence {
 }
 
 /** What a write to files belongs to. */
+/** Bytes in any form that a request's body can have; by this name, `BodyInit`, only browsers' types know it. */
+export type Bytes = NonNullable<ConstructorParameters<typeof Response>[0]>;
+
 export interface WriteContext {
   session_id?: string | undefined;
   message_id?: string | undefined;
