@@ -174,6 +174,22 @@ test('a stream outlives its token, and a token that is refused twice ends it', a
   let asked = 0;
   const late = new DatabaseService({ url, token: () => (asked++ === 0 ? tokenFor(-60) : process.env.TOKEN) });
   assert.equal((await take(late.onProjectEvent(id, { afterRevision: 3 }), 1))[0].revision, 4);
+
+  // Fresh tokens that are all refused end the subscription after a few attempts.
+  asked = 0;
+  const revoked = new DatabaseService({ url, token: () => `${(asked += 1)}.such.token` });
+  await assert.rejects(take(revoked.onProjectEvent(id), 1), (error) => error.code === 'UNAUTHENTICATED');
+  assert.ok(asked > 1 && asked < 10, `${asked} tokens`);
+
+  // A token function that fails is like a lost connection.
+  asked = 0;
+  const offline = new DatabaseService({ url, token: () => {
+    if ((asked += 1) < 3) throw new TypeError('fetch failed');
+    return process.env.TOKEN;
+  } });
+  assert.equal((await take(offline.onProjectEvent(id, { afterRevision: 3 }), 1))[0].revision, 4);
+  asked = 0;
+  await assert.rejects(offline.getProject(id), (error) => error instanceof AntiphonError && error.code === 'NETWORK');
 });
 
 test('what cannot succeed ends with an error, a signal without one', async () => {
