@@ -12,21 +12,25 @@ async function run(call: Call, name: keyof Operations, values: Variables): Promi
   return name in data ? found(data[name], name) : found(data.project ?? data.viewer, 'project')[name];
 }
 
+const apiOf = (begin: () => Promise<Call>) =>
+  new Proxy({} as Api, {
+    get: (_, name) =>
+      Object.hasOwn(documents, name)
+        ? async (values: Variables = {}) => run(await begin(), name as keyof Operations, values)
+        : undefined,
+  });
+
 /** Loaded when it is first used: most pages neither upload nor write messages. */
 const transfer = () => import('./transfer.js');
 
 export class Additions extends Client {
   /** The API's other calls, with its own names: a method for each operation of api.graphql. */
-  readonly api = new Proxy({} as Api, {
-    get: (_, name) =>
-      Object.hasOwn(documents, name)
-        ? async (values: Variables = {}) => run(await this.begin(), name as keyof Operations, values)
-        : undefined,
-  });
+  readonly api = apiOf(() => this.begin());
 
   /** Creates or replaces a file. */
   async uploadFile(projectId: string, path: string, bytes: types.Bytes, context?: types.WriteContext): Promise<types.ProjectFile> {
-    return rows.file(found(await (await transfer()).upload(this.api, projectId, path, bytes, context), 'file'));
+    const api = apiOf(this.pinned());
+    return rows.file(found(await (await transfer()).upload(api, projectId, path, bytes, context), 'file'));
   }
 
   /** The bytes of a file, as they are now or were at a revision; null if there is no such file. */
@@ -43,6 +47,7 @@ export class Additions extends Client {
     text: AsyncIterable<string> | Iterable<string>,
     onStart?: (messageId: string) => void,
   ): Promise<types.ChatMessage> {
-    return rows.message(await (await transfer()).write(this.api, values, text, onStart));
+    const api = apiOf(this.pinned());
+    return rows.message(await (await transfer()).write(api, values, text, onStart));
   }
 }

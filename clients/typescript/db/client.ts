@@ -63,6 +63,12 @@ export class Client {
     return Call.begin(this.#own ?? shared);
   }
 
+  /** What begins all requests of one call for the same user, even if `connect` changes the module's connection meanwhile. */
+  protected pinned(): () => Promise<Call> {
+    const connection = { ...(this.#own ?? shared) };
+    return () => Call.begin(connection);
+  }
+
   /** One operation of the package's own. */
   protected async ask<Name extends keyof Operations>(name: Name, variables: Variables): Promise<Operations[Name][0]> {
     return (await this.begin()).ask(name, variables);

@@ -78,6 +78,26 @@ test('collaborators', async () => {
   assert.equal(await db.getProject(projectId), null);
 });
 
+test('all requests of one call are for one user, also if another signs in meanwhile', async () => {
+  const { id } = await project();
+  const grace = await tokenFor(600, { sub: crypto.randomUUID(), email: 'grace@example.com' });
+  let signsIn = true;
+  const shared = new DatabaseService();
+  shared.connect({
+    url,
+    token: process.env.TOKEN,
+    fetch: async (...request) => {
+      if (signsIn) shared.connect({ token: grace });
+      signsIn = false;
+      return fetch(...request);
+    },
+  });
+  assert.equal((await shared.uploadFile(id, 'a.bin', new Uint8Array([1, 2]))).file_path, 'a.bin');
+  assert.equal(await shared.getProject(id), null);
+  shared.connect({ token: process.env.TOKEN });
+  assert.equal((await shared.getProject(id)).id, id);
+});
+
 test('bytes and texts go up and come down as they are', async () => {
   const { id, session } = await project();
   const bytes = crypto.getRandomValues(new Uint8Array(40_000));
