@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -109,6 +110,20 @@ fn nothing_is_acknowledged_once_the_wal_is_replaced() {
         fs::write(beside(file, "-shm"), "").unwrap();
     };
     refuse_after(replace, None);
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_wal_is_truncated() {
+    refuse_after(|file, _| fs::write(beside(file, "-wal"), "").unwrap(), None);
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_wal_is_overwritten_in_place() {
+    let overwrite = |file: &Path, _: &Path| {
+        let log = fs::OpenOptions::new().write(true).open(beside(file, "-wal")).unwrap();
+        log.write_all_at(&[7; 4096], 0).unwrap();
+    };
+    refuse_after(overwrite, None);
 }
 
 /// Copies all of the WAL into the file, from another process.

@@ -31,10 +31,49 @@ pub(super) struct OpenFile {
 /// State of the files once SQLite has opened them.
 struct Opened {
     beside: [(PathBuf, Option<Identity>); 2],
+    log: Option<Log>,
     /// The `application_id` of the database, and the one that the file had when it was opened: the new id of an old database can
     /// still be in the log.
     ids: [u32; 2],
     newest: Mutex<Mark>,
+}
+
+/// The log (`-wal`) and its index (`-shm`). They stay open for the same reason as the file.
+struct Log {
+    log: File,
+    index: File,
+}
+
+impl Log {
+    fn open([log, index]: &[(PathBuf, Option<Identity>); 2]) -> Option<Self> {
+        Some(Self { log: File::open(&log.0).ok()?, index: File::open(&index.0).ok()? })
+    }
+
+    /// Whether the log has the salt and all frames of its index (<https://www.sqlite.org/walformat.html>). A log that cannot be
+    /// examined counts as whole. Another process can restart the log between two reads, so a difference must persist.
+    fn is_whole(&self) -> bool {
+        const READS: usize = 3;
+        (0..READS).any(|_| self.fits_index().unwrap_or(true))
+    }
+
+    fn fits_index(&self) -> Option<bool> {
+        let mut index = [0; 48];
+        self.index.read_exact_at(&mut index, 0).ok()?;
+        let frames = u32::from_ne_bytes(index.get(16..20)?.try_into().ok()?);
+        if frames == 0 {
+            return Some(true);
+        }
+        let page = match u16::from_ne_bytes(index.get(14..16)?.try_into().ok()?) {
+            1 => 65_536,
+            page => u64::from(page),
+        };
+        if self.log.metadata().ok()?.len() < 32 + u64::from(frames) * (24 + page) {
+            return Some(false);
+        }
+        let mut header = [0; 32];
+        self.log.read_exact_at(&mut header, 0).ok()?;
+        Some(header.get(16..24) == index.get(32..40))
+    }
 }
 
 /// What the header says about the file's age. Checkpoints write no older one. A smaller file has a new change counter (VACUUM).
@@ -65,7 +104,9 @@ impl OpenFile {
             (path, identity)
         });
         if let Some((id, newest)) = self.file.as_ref().and_then(header) {
-            self.opened.get_or_init(|| Opened { beside, ids: [id, application_id], newest: Mutex::new(newest) });
+            let log = Log::open(&beside);
+            let newest = Mutex::new(newest);
+            self.opened.get_or_init(|| Opened { beside, log, ids: [id, application_id], newest });
         }
     }
 
@@ -84,6 +125,9 @@ impl OpenFile {
             return Some(
                 "a file beside the database's file (-wal, -shm) was moved, deleted or replaced while it was open",
             );
+        }
+        if opened.log.as_ref().is_some_and(|log| !log.is_whole()) {
+            return Some("the log of the database (-wal) was truncated or overwritten while it was open");
         }
         let found = self.file.as_ref().and_then(header);
         let mut newest = opened.newest.lock().unwrap_or_else(PoisonError::into_inner);
