@@ -100,7 +100,8 @@ pub struct Reader {
     services: Arc<Services>,
     actor: Actor,
     budget: Arc<Budget>,
-    current: Mutex<Option<Arc<Tx>>>,
+    /// Also an error: the other reads of the operation do not wait for the same outage again.
+    current: Mutex<Option<Result<Arc<Tx>>>>,
 }
 
 impl Reader {
@@ -123,11 +124,11 @@ impl Reader {
     /// The transaction of the operation.
     pub async fn tx(&self) -> Result<Arc<Tx>> {
         let mut current = self.current.lock().await;
-        if let Some(tx) = &*current {
-            return Ok(tx.clone());
+        if let Some(opened) = &*current {
+            return opened.clone();
         }
-        let tx = Arc::new(self.services.read(&self.actor).await?.within(self.budget.clone()));
-        *current = Some(tx.clone());
-        Ok(tx)
+        let opened = self.services.read(&self.actor).await.map(|tx| Arc::new(tx.within(self.budget.clone())));
+        *current = Some(opened.clone());
+        opened
     }
 }
