@@ -22,7 +22,6 @@ mod m20261129_000016_head_times;
 mod m20261129_000020_exact;
 mod m20261129_000030_exact_json;
 mod m20261129_000031_profile_sources;
-mod m20261129_000032_lookups;
 mod m20261129_000044_named_snapshots;
 mod m20261129_000045_undone_files;
 mod m20261129_000050_token_times;
@@ -54,7 +53,6 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000020_exact::Migration),
             Box::new(m20261129_000030_exact_json::Migration),
             Box::new(m20261129_000031_profile_sources::Migration),
-            Box::new(m20261129_000032_lookups::Migration),
             Box::new(m20261129_000044_named_snapshots::Migration),
             Box::new(m20261129_000045_undone_files::Migration),
             Box::new(m20261129_000050_token_times::Migration),
