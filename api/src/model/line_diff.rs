@@ -31,7 +31,7 @@ pub struct Change {
 }
 
 /// Finds the changes. Between two neighbouring changes there is at least one equal line. `None` if this takes more than
-/// `steps` (comparisons of lines or diagonals); the steps taken are subtracted.
+/// `steps` (comparisons of lines or diagonals, and slides); the steps taken are subtracted.
 pub fn changes(old: &str, new: &str, steps: &mut u64) -> Option<Vec<Change>> {
     let mut numbers = HashMap::new();
     let mut old = Side::new(old, &mut numbers);
@@ -44,8 +44,8 @@ pub fn changes(old: &str, new: &str, steps: &mut u64) -> Option<Vec<Change>> {
     old.prune(prefix..old.lines.len() - suffix, &new_counts);
     new.prune(prefix..new.lines.len() - suffix, &old_counts);
     Search::new(&mut old, &mut new, steps).run()?;
-    compact(&mut old, &mut new);
-    compact(&mut new, &mut old);
+    compact(&mut old, &new, steps)?;
+    compact(&mut new, &old, steps)?;
     Some(collect(&old.changed, &new.changed))
 }
 
@@ -500,29 +500,37 @@ impl Side {
 }
 
 /// Places each change. Processes the groups of both sides in parallel: there is one unchanged line between two groups,
-/// and both sides have the same unchanged lines.
-fn compact(side: &mut Side, other: &mut Side) {
+/// and both sides have the same unchanged lines. Each slide by one line is a step: many changes among equal lines slide
+/// over each other.
+fn compact(side: &mut Side, other: &Side, steps: &mut u64) -> Option<()> {
     let (mut group, mut twin) = (Group::first(side), Group::first(other));
     loop {
         if !group.is_empty() {
-            (group, twin) = place(side, other, group, twin);
+            (group, twin) = place(side, other, (group, twin), steps)?;
         }
-        let (Some(next), Some(next_twin)) = (group.next(side), twin.next(other)) else { return };
+        let (Some(next), Some(next_twin)) = (group.next(side), twin.next(other)) else { return Some(()) };
         (group, twin) = (next, next_twin);
     }
 }
 
-fn place(side: &mut Side, other: &Side, mut group: Group, mut twin: Group) -> (Group, Group) {
+fn place(
+    side: &mut Side,
+    other: &Side,
+    (mut group, mut twin): (Group, Group),
+    steps: &mut u64,
+) -> Option<(Group, Group)> {
     let (mut highest_end, mut meets_other);
     loop {
         let size = group.end - group.start;
         while let (Some(up), Some(before)) = (side.slide_up(group), twin.previous(other)) {
             (group, twin) = (up, before);
+            *steps = steps.checked_sub(1)?;
         }
         highest_end = group.end;
         meets_other = !twin.is_empty();
         while let (Some(down), Some(after)) = (side.slide_down(group), twin.next(other)) {
             (group, twin) = (down, after);
+            *steps = steps.checked_sub(1)?;
             meets_other |= !twin.is_empty();
         }
         // It has merged with another change of its side: slide the whole change again.
@@ -533,8 +541,9 @@ fn place(side: &mut Side, other: &Side, mut group: Group, mut twin: Group) -> (G
     while group.end != highest_end && meets_other && twin.is_empty() {
         let (Some(up), Some(before)) = (side.slide_up(group), twin.previous(other)) else { break };
         (group, twin) = (up, before);
+        *steps = steps.checked_sub(1)?;
     }
-    (group, twin)
+    Some((group, twin))
 }
 
 fn collect(old: &[bool], new: &[bool]) -> Vec<Change> {

@@ -68,13 +68,20 @@ fn coding_of(texts: [&(Cow<'_, str>, Coding); 3]) -> Option<Coding> {
 /// Steps that the merges of one request can take: about half a second.
 pub const MAX_STEPS: u64 = 100_000_000;
 
-/// Merges the present text with the text that a caller made from `base`. `None` if this takes more than `steps`
-/// comparisons of lines; the steps taken are subtracted.
+/// Most lines of the three texts of a merge. Each takes about 50 bytes of memory, however short it is.
+const MAX_LINES: usize = 1_000_000;
+
+/// Merges the present text with the text that a caller made from `base`. `None` if the texts have more than [`MAX_LINES`],
+/// or if this takes more than `steps`; the steps taken are subtracted.
 ///
 /// The changes of both sides are those that git finds ([`super::line_diff`]). Their order, which of them conflict, and
 /// how a conflict is written are as in `git merge-file --diff3`: markers are on separate lines with the line ends of
 /// their surroundings.
 pub fn merge(base: &str, now: &str, sent: &str, steps: &mut u64) -> Option<Merge> {
+    let lines: usize = [base, now, sent].iter().map(|text| text.bytes().filter(|byte| *byte == b'\n').count()).sum();
+    if lines > MAX_LINES {
+        return None;
+    }
     let (ours, theirs) = (changes(base, now, steps)?, changes(base, sent, steps)?);
     let split = |text| str::split_inclusive(text, '\n').collect::<Vec<&str>>();
     let texts = Texts { base: split(base), now: split(now), sent: split(sent) };
@@ -303,6 +310,8 @@ mod tests {
         let mut few = 100_000;
         assert_eq!(merge(&base, &now, &sent, &mut few), None);
         assert!(few < 1_000, "{few}");
+        let short = "\n".repeat(MAX_LINES / 3 + 1);
+        assert_eq!(merge(&short, &format!("a{short}"), &short, &mut MAX_STEPS.clone()), None);
     }
 
     fn conflict(base: &str, now: &str, sent: &str) -> String {
