@@ -165,7 +165,7 @@ tests::on_sqlite! {
         server.stop();
     }
 
-    async fn a_damaged_database_is_replaced_with_its_log(database: Database) {
+    async fn a_damaged_database_is_replaced_and_its_log_is_not_taken_over(database: Database) {
         let file = database.file().unwrap();
         let (folder, settings) = (file.parent().unwrap().to_owned(), settings(&database.url(), &[]));
         let backup = folder.join("backup.db");
@@ -175,10 +175,12 @@ tests::on_sqlite! {
         project.create_file("a.txt", "one").await;
         server.kill();
         assert!(fs::metadata(next_to(&file, "-wal")).unwrap().len() > 0);
-        fs::write(&file, "damaged").unwrap();
-        fs::write(next_to(&file, "-wal"), "damaged").unwrap();
+        for damaged in [file.clone(), next_to(&file, "-wal")] {
+            fs::write(damaged, vec![1; 65_536]).unwrap();
+        }
         let former = commands::restore(&settings, &backup, true).await.unwrap().former.unwrap();
-        assert!(next_to(&former, "-wal").exists() && !next_to(&file, "-wal").exists());
+        assert_eq!(fs::read(&former).unwrap(), vec![1; 65_536]);
+        assert!(!next_to(&file, "-wal").exists());
         let server = ChildServer::start(&database);
         assert_eq!(project.of(&server.user("ada@example.com")).ask("name").await["name"], "Kept");
         server.stop();
