@@ -15,7 +15,7 @@ use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 
-use super::context::Reader;
+use super::reader::Reader;
 use crate::domain::Tx;
 use crate::model::error::{Error, Result};
 

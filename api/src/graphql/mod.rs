@@ -15,6 +15,7 @@ mod loader;
 mod mutation;
 mod page;
 mod query;
+mod reader;
 mod row;
 pub mod scalar;
 pub mod schema;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
-use super::gone;
 use super::shared_read::SharedRead;
 use crate::domain::Services;
 use crate::model::actor::Actor;
@@ -142,7 +141,7 @@ impl DraftText {
             }
             None if is_new => Err(Error::not_found("message", "messageId")),
             // If a removed member made this read, only that caller gets an error.
-            None if !project::members(&tx, self.project).await?.contains(&actor.user_id) => Err(gone()),
+            None if !project::members(&tx, self.project).await?.contains(&actor.user_id) => Err(Error::no_project()),
             None => Ok(State::Ended(MessageEnd::Discarded)),
         }
     }
