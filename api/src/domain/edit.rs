@@ -22,10 +22,9 @@ use crate::model::path::FilePath;
 use crate::model::text::shown;
 use crate::storage::blob::{self, BlobId, BlobRef, Chains, NewBlob};
 use crate::storage::blob_codec;
-use crate::storage::chat::Conversation;
 use crate::storage::file::{self, Head};
 use crate::storage::file_write::FileChanges;
-use crate::storage::revision::Named;
+use crate::storage::revision::{Conversation, Named};
 use crate::storage::snapshot::Follow;
 
 /// The session, message and description of a write.

@@ -19,7 +19,7 @@ use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::{DatabaseLimits, Limits};
 use crate::model::memory::Memory;
 use crate::storage::db::{Db, Tx};
-use crate::storage::writable;
+use crate::storage::operator;
 
 /// How long a refused write predicts that the next one is refused too.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
@@ -117,7 +117,8 @@ impl Services {
     /// `Unavailable` if the database does not answer.
     pub async fn is_read_only(&self) -> Result<bool> {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(refused.is_some_and(|refused| refused.elapsed() < REFUSAL_HOLDS) || writable::is_read_only(&self.db).await?)
+        Ok(refused.is_some_and(|refused| refused.elapsed() < REFUSAL_HOLDS)
+            || operator::is_read_only(&self.db.operator().await?).await?)
     }
 
     pub(super) fn note_write(&self, refused: bool) {

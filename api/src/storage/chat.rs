@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
-use super::revision::{self, Counts};
+use super::revision::{self, Conversation, Counts};
 use super::sql::{KeyKind, Order, Sql, pages, union};
 use super::{event, project};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
@@ -473,19 +473,6 @@ pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<()> 
     ];
     tx.execute(Sql::call("add_message", own.into_iter().chain(made))).await?;
     Ok(())
-}
-
-/// The session and message that a write to files belongs to.
-#[derive(Clone, Copy, Debug)]
-pub struct Conversation {
-    /// The session.
-    pub session_id: SessionId,
-    /// The author of the session.
-    pub author_id: UserId,
-    /// The message, if the write named one.
-    pub message_id: Option<MessageId>,
-    /// The snapshot of the message's checkpoint.
-    pub snapshot_id: Option<ProjectSnapshotId>,
 }
 
 /// Finds the session and the message that a write to `project` names; a message also determines its session. `None` if

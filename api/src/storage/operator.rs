@@ -2,6 +2,7 @@
 //! returned as stored, since `verify` checks whether they are valid.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use sea_orm::QueryResult;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 pub use super::db::Operator;
 use super::db::fail;
 use super::sql::Sql;
+use super::writable::refuses_writes;
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 
@@ -441,4 +443,22 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
         }
     }
     Ok(heads)
+}
+
+/// Whether the database refuses writes: on PostgreSQL a standby or a read-only setting, on SQLite a read-only or full
+/// disk or a read-only file.
+pub async fn is_read_only(tx: &Operator) -> Result<bool> {
+    let asked = if tx.is_sqlite() {
+        "SELECT file FROM pragma_database_list WHERE name = 'main'"
+    } else {
+        // This transaction is read-only itself, so read the default setting.
+        "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only"
+    };
+    let rows = tx.rows(Sql::new(asked)).await?;
+    let Some(row) = rows.first() else { return Ok(false) };
+    if !tx.is_sqlite() {
+        return row.try_get("", "read_only").map_err(fail);
+    }
+    let file: String = row.try_get("", "file").map_err(fail)?;
+    Ok(refuses_writes(Path::new(&file)))
 }

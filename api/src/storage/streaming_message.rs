@@ -4,9 +4,8 @@ use chrono::{DateTime, Utc};
 use entity::growing_messages;
 use uuid::Uuid;
 
-use super::access::{self, Member, is_member};
+use super::access::{self, Member, is_member, role, role_of};
 use super::db::{Tx, fail, unknown};
-use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::enums::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::error::Result;

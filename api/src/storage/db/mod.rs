@@ -26,7 +26,6 @@ use crate::model::file::FileSnapshot;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
-use super::access::Proven;
 use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
 use super::failure::fail_of;
@@ -35,6 +34,7 @@ use super::writable::is_protected;
 use file::OpenFile;
 use pool::{Connector, Place, Pool};
 use session::{Opening, Session};
+use transaction::Proven;
 use writer::Writer;
 
 mod connection;
@@ -45,7 +45,6 @@ mod session;
 mod transaction;
 mod writer;
 
-pub(super) use connection::OverBudget;
 pub use file::check_log;
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};

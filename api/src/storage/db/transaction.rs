@@ -1,7 +1,8 @@
 //! Transactions with their actors.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sea_orm::prelude::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResult, SqlErr, Statement, Value};
@@ -13,8 +14,8 @@ use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
 use crate::model::error::Result;
+use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
-use crate::storage::access::Proven;
 use crate::storage::content_cache::ContentCache;
 use crate::storage::sql::Sql;
 
@@ -29,6 +30,17 @@ pub(in crate::storage) struct Me {
 impl From<Me> for Value {
     fn from(me: Me) -> Self {
         me.id.into()
+    }
+}
+
+/// Projects for which a transaction has verified the membership. This stays true until it ends: a reading transaction
+/// sees one state of the database, and a writing one holds the project's revision lock.
+#[derive(Debug, Default)]
+pub(in crate::storage) struct Proven(Mutex<HashSet<ProjectId>>);
+
+impl Proven {
+    pub(in crate::storage) fn lock(&self) -> MutexGuard<'_, HashSet<ProjectId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
