@@ -8,21 +8,27 @@ use crate::{
     telemetry::Telemetry,
 };
 
+mod backup;
 mod database;
 mod doctor;
 mod export;
 mod import;
 mod migrate;
+mod purge;
+mod restore;
 mod serve;
 mod terminal;
 mod token;
 mod verify;
 
 pub use self::{
+    backup::{backup, backup_in},
     doctor::{Finding, examine},
     export::export,
     import::import,
     migrate::{migrate, take_back},
+    purge::{Deleted, purge},
+    restore::{Restored, restore},
     token::token,
     verify::verify,
 };
@@ -54,6 +60,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Import(import)) => return import::run(&settings, &import).await,
         Some(Command::Export(export)) => export::run(&settings, &export).await,
+        Some(Command::Backup(backup)) => backup::run(&settings, &backup).await,
+        Some(Command::Restore(restore)) => restore::run(&settings, &restore).await,
+        Some(Command::Purge { days, yes }) => purge::run(&settings, days, yes).await,
         Some(Command::Verify { project }) => verify::run(&settings, project.as_deref()).await,
         Some(Command::Doctor) => doctor::run(&settings).await,
         Some(Command::Completions { shell }) => print(&String::from_utf8_lossy(&config::completions(shell))),
