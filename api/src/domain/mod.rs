@@ -11,6 +11,7 @@ pub mod compare;
 mod edit;
 pub mod events;
 pub mod file;
+mod file_edit;
 pub mod heavy;
 pub mod import_export;
 mod met;

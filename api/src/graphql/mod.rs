@@ -14,6 +14,7 @@ pub mod listening;
 mod loader;
 mod mutation;
 mod page;
+mod parent;
 mod query;
 mod reader;
 mod row;

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object};
 
-use super::file::CodeChange;
+use super::code_change::CodeChange;
 use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
