@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::model::actor::{Actor, Claims};
@@ -43,14 +43,10 @@ struct Known {
 }
 
 impl Met {
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether to update a profile: for the first token of a user, or for a different one that is not older.
     pub fn begin(&self, actor: &Actor) -> bool {
         let said = Said::by(&actor.claims);
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         let is_known = known.users.get(&actor.user_id).is_some_and(|before| {
             before.hash == said.hash
                 || matches!((before.issued_at, said.issued_at), (Some(before), Some(now)) if now < before)
@@ -67,12 +63,12 @@ impl Met {
 
     /// The profile of a user turned out to be missing.
     pub fn forget(&self, user: UserId) {
-        self.lock().users.remove(&user);
+        self.0.lock().users.remove(&user);
     }
 
     /// The profile of a user could not be updated.
     pub fn failed(&self, user: UserId) {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         known.users.remove(&user);
         known.failed = Some(Instant::now());
     }

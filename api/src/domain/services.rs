@@ -1,9 +1,10 @@
 //! The shared state of the use cases, and their read transactions.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -116,13 +117,13 @@ impl Services {
     /// # Errors
     /// `Unavailable` if the database does not answer.
     pub async fn is_read_only(&self) -> Result<bool> {
-        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = *self.refused.lock();
         Ok(refused.is_some_and(|refused| refused.elapsed() < REFUSAL_HOLDS)
             || operator::is_read_only(&self.db.operator().await?).await?)
     }
 
     pub(super) fn note_write(&self, refused: bool) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused.then(Instant::now);
+        *self.refused.lock() = refused.then(Instant::now);
     }
 
     /// Closes the database. Call this when there are no subscribers any more.

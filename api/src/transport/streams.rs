@@ -1,11 +1,9 @@
 //! The event streams of `single.rs`: reserved or open, by their tokens.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use futures::stream::{AbortHandle, BoxStream};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
@@ -35,25 +33,25 @@ impl Streams {
         };
         // Random, so that it cannot be guessed.
         let token = hex::encode(rand::random::<[u8; 16]>());
-        lock(&self.0).insert(token.clone(), Arc::new(stream));
+        self.0.lock().insert(token.clone(), Arc::new(stream));
         token
     }
 
     /// The stream with this token, if it belongs to this user.
     pub fn find(&self, token: &str, actor: Option<&Actor>) -> Option<Arc<EventStream>> {
         let user = actor?.user_id;
-        lock(&self.0).get(token).filter(|stream| stream.user == user).cloned()
+        self.0.lock().get(token).filter(|stream| stream.user == user).cloned()
     }
 
     /// Ends a reservation.
     pub fn remove(&self, token: &str) {
-        lock(&self.0).remove(token);
+        self.0.lock().remove(token);
     }
 
     /// Ends a reservation, if its stream was not opened.
     pub fn remove_unopened(&self, token: &str) {
-        let mut streams = lock(&self.0);
-        if streams.get(token).is_some_and(|stream| lock(&stream.receiver).is_some()) {
+        let mut streams = self.0.lock();
+        if streams.get(token).is_some_and(|stream| stream.receiver.lock().is_some()) {
             streams.remove(token);
         }
     }
@@ -76,12 +74,12 @@ pub struct EventStream {
 impl EventStream {
     /// Opens the stream; `None` if it is open already.
     pub fn open(&self) -> Option<UnboundedReceiver<Started>> {
-        lock(&self.receiver).take()
+        self.receiver.lock().take()
     }
 
     /// The running operations, by the client's ids.
     pub fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
-        lock(&self.running)
+        self.running.lock()
     }
 
     /// Runs an operation. If the stream has just ended, so has the operation.
@@ -102,8 +100,4 @@ impl EventStream {
             operation.abort();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,11 @@
 //! Notifications, as text and pending.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -54,7 +55,7 @@ pub(super) struct Waiting {
 impl PendingNotifications {
     /// Starts to keep notifications. Call it just before `run`.
     pub fn open(&self) {
-        self.lock().get_or_insert_default();
+        self.waiting.lock().get_or_insert_default();
     }
 
     /// Adds a notification. A higher revision replaces a lower one, and any revision replaces a side change.
@@ -82,7 +83,7 @@ impl PendingNotifications {
     }
 
     fn fill(&self, put: impl FnOnce(&mut Waiting)) {
-        if let Some(waiting) = &mut *self.lock() {
+        if let Some(waiting) = &mut *self.waiting.lock() {
             put(waiting);
             self.filled.notify_one();
         }
@@ -91,11 +92,7 @@ impl PendingNotifications {
     /// Waits until there is something to send, and takes it.
     pub(super) async fn take(&self) -> Waiting {
         self.filled.notified().await;
-        self.lock().replace(Waiting::default()).unwrap_or_default()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().replace(Waiting::default()).unwrap_or_default()
     }
 }
 
@@ -146,7 +143,7 @@ mod tests {
         put(&pending, 1, Change::Advanced(1));
         pending.subscribe(project(1), true);
         pending.open();
-        assert_eq!(pending.lock().as_ref(), Some(&Waiting::default()));
+        assert_eq!(pending.waiting.lock().as_ref(), Some(&Waiting::default()));
         for (id, revision) in [(1, 2), (2, 1), (1, 4), (1, 3)] {
             put(&pending, id, Change::Advanced(revision));
         }
@@ -162,7 +159,7 @@ mod tests {
             (project(4), Change::SideChange),
         ]);
         assert_eq!(pending.take().await, Waiting { changes, subscriptions: HashMap::from([(project(3), true)]) });
-        assert_eq!(pending.lock().as_ref(), Some(&Waiting::default()));
+        assert_eq!(pending.waiting.lock().as_ref(), Some(&Waiting::default()));
     }
 
     #[tokio::test]

@@ -34,7 +34,6 @@ use super::writable::is_protected;
 use file::OpenFile;
 use pool::{Connector, Place, Pool};
 use session::{Opening, Session};
-use transaction::Proven;
 use writer::Writer;
 
 mod connection;
@@ -340,7 +339,7 @@ impl Db {
             locks: self.locks,
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
-            proven: Proven::default(),
+            proven: parking_lot::Mutex::default(),
             budget: None,
             _held: None,
         }

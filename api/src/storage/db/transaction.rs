@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sea_orm::prelude::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResult, SqlErr, Statement, Value};
 
@@ -33,17 +34,6 @@ impl From<Me> for Value {
     }
 }
 
-/// Projects for which a transaction has verified the membership. This stays true until it ends: a reading transaction
-/// sees one state of the database, and a writing one holds the project's revision lock.
-#[derive(Debug, Default)]
-pub(in crate::storage) struct Proven(Mutex<HashSet<ProjectId>>);
-
-impl Proven {
-    pub(in crate::storage) fn lock(&self) -> MutexGuard<'_, HashSet<ProjectId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A transaction on behalf of an actor. Every function of `storage` takes one. It is also a connection for SeaORM's
 /// entities and queries.
 pub struct Tx {
@@ -54,8 +44,9 @@ pub struct Tx {
     pub(super) locks: Locks,
     pub(in crate::storage) metrics: Arc<Metrics>,
     pub(in crate::storage) contents: ContentCache,
-    /// The projects of which the actor is known to be a member.
-    pub(in crate::storage) proven: Proven,
+    /// Projects for which the transaction has verified the membership. This stays true until it ends: a reading
+    /// transaction sees one state of the database, and a writing one holds the project's revision lock.
+    pub(in crate::storage) proven: Mutex<HashSet<ProjectId>>,
     pub(super) budget: Option<Arc<Budget>>,
     /// Released after the transaction has ended, since fields are dropped in order.
     pub(super) _held: Option<Box<dyn Any + Send + Sync>>,
