@@ -1,9 +1,7 @@
 // Bytes in and out, and messages that are written piece by piece.
+import { messageId, upper } from './arguments.js';
 import type { Api, FileRowFragment, MessageRowFragment } from './documents.js';
 import type { Bytes, MessageStart, WriteContext } from './types.js';
-
-/** A name in upper case, as the API has those of enums. */
-const upper = <T extends string>(name: T) => name.toUpperCase() as Uppercase<T>;
 
 export async function upload(
   api: Api,
@@ -19,7 +17,7 @@ export async function upload(
     projectId,
     files: [{ path, contentBase64: btoa(binary) }],
     sessionId: session_id || null,
-    messageId: message_id || null,
+    messageId: messageId(message_id) ?? null,
     changeDescription: change_description || null,
   });
   return api.file({ projectId, path });

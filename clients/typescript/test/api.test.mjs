@@ -114,6 +114,8 @@ test('bytes and texts go up and come down as they are', async () => {
     await db.uploadFile(id, 'logo.bin', data);
     assert.deepEqual(Buffer.from(await db.downloadFile(id, 'logo.bin')), expected);
   }
+  // An id that the IDE made names no message.
+  await db.uploadFile(id, 'logo.bin', 'x', { message_id: 'msg_1764000000' });
   assert.deepEqual(await db.downloadFile(id, 'logo.bin', revision), bytes);
   assert.equal((await db.getProjectCodeChanges(id)).at(-1).change_description, 'Logo');
   await db.createProjectFile(id, { file_path: 'docs', file_name: 'docs', file_type: 'folder' });
