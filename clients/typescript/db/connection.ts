@@ -48,19 +48,23 @@ export interface Problem {
   extensions?: Record<string, unknown>;
 }
 
-/** A GraphQL answer's data. Throws its first error. */
+/** A GraphQL answer's data. Throws its first error; what has no code of the API is not the API's answer. */
 export function dataOf(text: string, status: number): unknown {
-  let answer: { data?: unknown; errors?: Problem[] };
+  let answer: unknown;
+  let cause: unknown;
   try {
     answer = JSON.parse(text);
-    if (typeof answer !== 'object' || answer === null) throw new SyntaxError('no object');
-  } catch (cause) {
-    throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
+  } catch (error) {
+    cause = error;
   }
-  const { errors, data } = answer;
+  const { errors, data } = Object(answer) as { errors?: Problem[]; data?: unknown };
   const problem = errors?.[0];
-  if (problem) throw new AntiphonError(problem.message, problem.extensions, { status, errors: errors!, data });
-  if (!data) throw new AntiphonError(`HTTP status ${status} without data.`, { code: 'NETWORK' }, { status });
+  if (typeof problem?.message === 'string') {
+    const { code, ...extensions } = problem.extensions ?? {};
+    const known = { ...extensions, code: typeof code === 'string' ? code : 'NETWORK' };
+    throw new AntiphonError(problem.message, known, { status, errors: errors!, data });
+  }
+  if (errors?.length || !data) throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
   return data;
 }
 
@@ -164,15 +168,22 @@ export class Call {
     return this.run(textOf(name, texts), variables, signal) as Promise<Operations[Name][0]>;
   }
 
+  /** Runs an operation. A read is repeated if a proxy has no answer of the server. */
   async run(query: string, variables: unknown, signal?: AbortSignal): Promise<unknown> {
-    const response = await this.post('application/graphql-response+json, application/json', query, variables, signal);
-    let text: string;
-    try {
-      text = await response.text();
-    } catch (cause) {
-      throw unreachable(cause, response.status);
+    for (let left = /\bmutation\b/.test(query) ? 0 : 2; ; left -= 1) {
+      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal);
+      const { status } = response;
+      const text = await response.text().catch((cause: unknown) => {
+        throw unreachable(cause, status);
+      });
+      try {
+        return dataOf(text, status);
+      } catch (error) {
+        const isProxy = (error as AntiphonError).code === 'NETWORK' && [502, 503, 504].includes(status);
+        if (!isProxy || left === 0 || signal?.aborted) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 600 / left));
     }
-    return dataOf(text, response.status);
   }
 
   /** A part of a list, at most `count` rows. Contents that are too large for one answer come in smaller parts. */

@@ -1,5 +1,6 @@
 // Bytes in and out, and messages that are written piece by piece.
 import { messageId, upper } from './arguments.js';
+import { AntiphonError } from './connection.js';
 import type { Api, FileRowFragment, MessageRowFragment } from './documents.js';
 import type { Bytes, MessageStart, WriteContext } from './types.js';
 
@@ -30,17 +31,44 @@ export async function download(api: Api, projectId: string, path: string, at?: n
   return Uint8Array.from(atob(file.contentBase64), (letter) => letter.charCodeAt(0));
 }
 
+/** How long a message waits for a server that is away, and its longest wait between two attempts, in milliseconds. */
+const PATIENCE = 60_000;
+const LONGEST = 5_000;
+
+/** Sends again what has no answer: the server recognizes what it has received. */
+async function insist<T>(send: () => Promise<T>): Promise<T> {
+  const end = Date.now() + PATIENCE;
+  for (let wait = 100; ; wait = Math.min(2 * wait, LONGEST)) {
+    try {
+      return await send();
+    } catch (error) {
+      if (!mayPass(error)) throw error;
+      const asked = 1_000 * (Number(error.extensions.retryAfterSeconds) || 0);
+      if (Date.now() + Math.max(wait, asked) > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(wait, asked)));
+    }
+  }
+}
+
+function mayPass(error: unknown): error is AntiphonError {
+  if (!(error instanceof AntiphonError)) return false;
+  const { code, status = 500 } = error;
+  if (code === 'NETWORK') return status >= 500 || status < 400 || status === 408 || status === 429;
+  return code === 'UNAVAILABLE' || code === 'RATE_LIMITED';
+}
+
 export async function write(
   api: Api,
   { session_id, role, is_checkpoint: isCheckpoint = false, context_data, metadata }: MessageStart,
   text: AsyncIterable<string> | Iterable<string>,
   onStart: (messageId: string) => void = () => {},
 ): Promise<MessageRowFragment> {
-  const start = { sessionId: session_id, role: upper(role), contextData: context_data ?? null, metadata: metadata ?? null };
-  const { messageId, length } = await api.startMessage(start);
+  const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join('-');
+  const data = { contextData: context_data ?? null, metadata: metadata ?? null };
+  const { messageId, length } = await insist(() => api.startMessage({ sessionId: session_id, role: upper(role), ...data, idempotencyKey }));
   let offset = length;
   const append = async (part: string) => {
-    offset = (await api.appendToMessage({ messageId, offset, text: part })).length;
+    offset = (await insist(() => api.appendToMessage({ messageId, offset, text: part }))).length;
   };
   try {
     onStart(messageId);
@@ -54,9 +82,11 @@ export async function write(
       }
     }
     if (rest) await append(rest);
-    return (await api.finishMessage({ messageId, isCheckpoint })).message;
+    return (await insist(() => api.finishMessage({ messageId, length: offset, isCheckpoint }))).message;
   } catch (error) {
-    await api.discardMessage({ messageId }).catch(() => {});
+    const discard = () => api.discardMessage({ messageId });
+    // A server that was away for so long is not waited for again.
+    await (mayPass(error) ? discard() : insist(discard)).catch(() => {});
     throw error;
   }
 }

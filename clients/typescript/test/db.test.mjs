@@ -405,10 +405,52 @@ test('a server that cannot be reached, and one that is none, are named', async (
   };
   assert.deepEqual(await problem({ url: 'http://127.0.0.1:1/graphql' }), ['NETWORK', undefined, true]);
   const answer = (status, body) => ({ url, fetch: async () => new Response(body, { status }) });
-  assert.deepEqual(await problem(answer(502, '<html>')), ['NETWORK', 502, true]);
-  assert.deepEqual(await problem(answer(404, '')), ['NETWORK', 404, true]);
-  assert.deepEqual(await problem(answer(200, 'null')), ['NETWORK', 200, true]);
-  assert.deepEqual(await problem(answer(200, '{"data":null}')), ['NETWORK', 200, false]);
+  const html = '<!doctype html><title>Sign in to the network</title>';
+  for (const [status, body] of [
+    [502, '<html>'], [404, ''], [200, html], [403, html], [204, null], [200, ''], [500, ''], [500, 'Internal Server Error'],
+  ]) {
+    assert.deepEqual(await problem(answer(status, body)), ['NETWORK', status, true], `${status} ${body}`);
+  }
+  for (const [status, body] of [
+    [200, 'null'], [200, '{"data":null}'], [200, '{}'], [200, '[]'], [200, '7'], [500, '"Internal Server Error"'], [500, '{"error":"Internal Server Error"}'],
+    [500, '{"errors":["Internal Server Error"]}'], [500, '{"errors":"Internal Server Error"}'], [502, '{"errors":[{"message":"Bad gateway"}]}'],
+    [500, '{"errors":[{"message":"Oops","extensions":{"code":500}}],"data":{"viewer":{}}}'], [500, '{"errors":[null],"data":{"viewer":{}}}'],
+  ]) {
+    assert.deepEqual((await problem(answer(status, body))).slice(0, 2), ['NETWORK', status], `${status} ${body}`);
+  }
+});
+
+test('settings that are undefined count as absent, and no token is nobody', async () => {
+  const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: undefined });
+  const me = await service.getCurrentUserId();
+  assert.equal(await new DatabaseService({ url: undefined, token: process.env.TOKEN, fetch: undefined }).getCurrentUserId(), me);
+  connect({ url: undefined, fetch: undefined });
+  assert.equal(await db.getCurrentUserId(), me);
+  // The session of somebody who has signed out is undefined: the token of before is not kept.
+  connect({ token: undefined });
+  assert.equal(await db.getCurrentUser(), null);
+  connect({ token: () => process.env.TOKEN });
+});
+
+test('a read is repeated if a proxy has no answer of the server, a write is not', async () => {
+  for (const status of [502, 503, 504]) {
+    let failures = 2;
+    let requests = 0;
+    const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+      requests += 1;
+      if ((failures -= 1) >= 0) return new Response('<html>', { status });
+      return fetch(to, init);
+    } });
+    assert.ok(await service.getCurrentUserId());
+    assert.equal(requests, 3);
+    failures = 9;
+    await refused(service.query('{ viewer { id } }'), 'NETWORK');
+    assert.equal(requests, 6);
+    for (const write of [service.createProject({ name: 'n', initial_prompt: 'p', config: {} }), service.query('# query\nmutation { touchProject(id: "x") { revision } }')]) {
+      await refused(write, 'NETWORK');
+    }
+    assert.equal(requests, 8);
+  }
 });
 
 test('no call is left untried', () => {
