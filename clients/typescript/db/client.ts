@@ -27,8 +27,12 @@ class Access {
   }
 
   set(settings: Settings): void {
-    const { url, token } = (this.#connection = merged(this.#connection, settings));
-    this.#notify(typeof token === 'function' ? undefined : userOf(url, token));
+    const before = this.#connection;
+    const { url, token } = (this.#connection = merged(before, settings));
+    if (typeof token !== 'function') this.#notify(userOf(url, token));
+    else if (token !== before.token || url !== before.url) this.#notify(undefined);
+    // The same function may return another token by now.
+    else this.begin().then(({ user }) => this.#notify(user), () => {});
   }
 
   /** Begins a call by a connection, which `set` may have replaced since. */

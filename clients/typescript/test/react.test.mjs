@@ -320,7 +320,7 @@ test('a refused token is recovered from once there is another, and a refreshed o
   act(() => connect({ token: process.env.TOKEN }));
   const refreshed = await tokenFor(300);
   await act(async () => connect({ token: refreshed }));
-  assert.equal(shown.length, length);
+  assert.ok(shown.slice(length).every(({ data }) => data));
   await write({ b: 'two' });
   await waitFor(() => assert.equal(result.current.data.content, 'two'), { timeout: 10_000 });
   assert.ok(shown.slice(length).every(({ data }) => data));
