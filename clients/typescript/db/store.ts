@@ -78,24 +78,19 @@ export class Store {
   watch(key: string, source: Source<any>, listener: () => void): () => void {
     const end = this.hold(key, source, listener);
     this.#watchers += 1;
-    if (this.#watchers === 1) {
-      this.#ignoreCallers = this.service.onCaller((user) => this.#meet(user));
-      void this.#check();
-    } else {
-      // If it is another user by now, the service calls back.
-      void this.service.getCaller().catch(() => {});
-    }
+    if (this.#watchers === 1) void this.#check();
+    // If it is another user by now, the service calls back.
+    else void this.service.getCaller().catch(() => {});
     return () => {
       end();
       this.#watchers -= 1;
-      if (this.#watchers > 0) return;
-      this.#ignoreCallers();
-      this.#hide(LOADING);
+      if (this.#watchers === 0) this.#hide(LOADING);
     };
   }
 
   /** Holds a resource for as long as it has listeners. */
   hold(key: string, source: Source<any>, listener: () => void): () => void {
+    if (this.#resources.size === 0) this.#ignoreCallers = this.service.onCaller((user) => this.#meet(user));
     const resource: Resource = this.#resources.get(key) ?? { source, state: LOADING, listeners: new Set() };
     this.#resources.set(key, resource);
     resource.listeners.add(listener);
@@ -105,10 +100,15 @@ export class Store {
       resource.listeners.delete(listener);
       setTimeout(() => {
         if (resource.listeners.size > 0 || this.#resources.get(key) !== resource) return;
-        this.#resources.delete(key);
-        resource.stop?.abort();
+        this.#drop(key, resource);
       }, LINGER);
     };
+  }
+
+  #drop(key: string, resource: Resource): void {
+    this.#resources.delete(key);
+    resource.stop?.abort();
+    if (this.#resources.size === 0) this.#ignoreCallers();
   }
 
   /** Loads, and again after each failure that may pass: after a refused token once there is another. */
@@ -172,7 +172,9 @@ export class Store {
 
   /** Another user may be asking: nothing is shown before that is known. */
   #meet(user: string | undefined): void {
-    if (user === undefined) {
+    if (this.#watchers === 0) {
+      if (user !== this.#user) for (const [key, resource] of [...this.#resources]) this.#drop(key, resource);
+    } else if (user === undefined) {
       this.#hide(LOADING);
       void this.#check();
     } else {

@@ -35,15 +35,21 @@ export async function download(api: Api, projectId: string, path: string, at?: n
 const PATIENCE = 60_000;
 const LONGEST = 5_000;
 
+/** Tokens that are refused for one request, before a message is given up. */
+const MOST_REFUSALS = 3;
+
 /** Sends again what has no answer: the server recognizes what it has received. */
 async function insist<T>(send: () => Promise<T>): Promise<T> {
   const end = Date.now() + PATIENCE;
+  let refusals = 0;
   for (let wait = 100; ; wait = Math.min(2 * wait, LONGEST)) {
     try {
       return await send();
     } catch (error) {
-      if (!mayPass(error)) throw error;
-      const asked = 1_000 * (Number(error.extensions.retryAfterSeconds) || 0);
+      // A token may have expired on its way: each attempt asks for another.
+      const isRefused = error instanceof AntiphonError && error.code === 'UNAUTHENTICATED' && (refusals += 1) < MOST_REFUSALS;
+      if (!isRefused && !mayPass(error)) throw error;
+      const asked = 1_000 * (Number((error as AntiphonError).extensions.retryAfterSeconds) || 0);
       if (Date.now() + Math.max(wait, asked) > end) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.max(wait, asked)));
     }

@@ -174,6 +174,12 @@ test('a message has exactly its text, whatever answers are lost on the way', asy
     assert.deepEqual(data[0], message);
   }
   assert.equal((await db.getSessionMessages(session.id)).pagination.total, losses.length);
+  // A token that expires on the way is followed by another one.
+  const expired = await tokenFor(-60);
+  let asked = 0;
+  const late = new DatabaseService({ url, token: () => ((asked += 1) % 2 ? expired : process.env.TOKEN) });
+  assert.equal((await late.writeMessage({ session_id: session.id, role: 'assistant' }, text)).content, text.join(''));
+  assert.equal(await code(new DatabaseService({ url, token: expired }).writeMessage({ session_id: session.id, role: 'assistant' }, text)), 'UNAUTHENTICATED');
   // What the server refuses is not sent again.
   let requests = 0;
   const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: (to, init) => ((requests += 1), fetch(to, init)) });

@@ -282,6 +282,13 @@ test('a token function that returns the token of another user has the same effec
   await waitFor(() => assert.equal(file.result.current.data?.content, 'secret'), { timeout: 10_000 });
   messages.unmount();
   file.unmount();
+  connect({ token: stranger });
+  await write({ a: 'secret of another' });
+  connect({ token: async () => token });
+  const back = record(() => hooks.useFile(id, 'a'));
+  await waitFor(() => assert.equal(back.result.current.data?.content, 'secret of another'), { timeout: 10_000 });
+  assert.deepEqual(back.shown.filter(({ error }) => error), []);
+  back.unmount();
   token = stranger;
   const again = record(() => hooks.useFile(id, 'a'));
   await waitFor(() => assert.equal(again.result.current.error?.code, 'NOT_FOUND'), { timeout: 10_000 });
