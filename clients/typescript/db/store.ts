@@ -55,6 +55,7 @@ export class Store {
   #checks = 0;
   #ignoreCallers: () => void = () => {};
   readonly #sleepers = new Set<() => void>();
+  #asked: Promise<string | null | undefined> | undefined;
 
   static of(service: DatabaseService): Store {
     const store = stores.get(service) ?? new Store(service);
@@ -114,6 +115,7 @@ export class Store {
   /** Loads, and again after each failure that may pass: after a refused token once there is another. */
   async persist<Data>(load: () => Promise<Data>, { fail, signal }: Run<any>): Promise<Data> {
     for (let refusals = 0; ; ) {
+      signal.throwIfAborted();
       let token: string | null | undefined;
       try {
         ({ token } = await this.service.getCaller());
@@ -132,8 +134,13 @@ export class Store {
     }
   }
 
-  async #token(): Promise<string | null | undefined> {
-    return (await this.service.getCaller().catch(() => undefined))?.token;
+  /** The present token, asked for once for all resources that wait for another one. */
+  #token(): Promise<string | null | undefined> {
+    if (!this.#asked) {
+      this.#asked = this.service.getCaller().then(({ token }) => token, () => undefined);
+      setTimeout(() => (this.#asked = undefined), RETRY / 2);
+    }
+    return this.#asked;
   }
 
   /** Waits, until `connect` at the longest. */
@@ -181,6 +188,7 @@ export class Store {
       this.#checks += 1;
       this.#show(user);
     }
+    this.#asked = undefined;
     for (const wake of [...this.#sleepers]) wake();
   }
 

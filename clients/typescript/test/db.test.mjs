@@ -332,6 +332,21 @@ test('arguments in every form that the original takes', async () => {
   for (const full_name of ['', null]) await refused(db.updateUserProfile({ full_name }), 'BAD_USER_INPUT');
 });
 
+test('a sync is written as a whole or not at all', async () => {
+  const { id } = await db.createProject({ name: 'Whole', initial_prompt: 'p', config: {} });
+  const file = (path, content, name = path.split('/').at(-1)) => ({ path, name, content, type: 'file' });
+  await db.syncVirtualFileSystemToDatabase(id, '', '', [file('a', 'one')]);
+  const revision = await db.getRevision(id);
+  for (const bad of [
+    [file('../b', 'x')], [file('', 'x')], [file('b', 'x'), file('./b', 'y')], [file('b', 'x', 'c')], [file('b', 'x'), file('b/c', 'y')], [file('a/b', 'x')], [file('b', '\ud800')], [file('b\0', 'x')],
+  ]) {
+    const error = await db.syncVirtualFileSystemToDatabase(id, '', '', [file('a', 'two'), ...bad]).catch((error) => error);
+    assert.ok(error instanceof AntiphonError && ['BAD_USER_INPUT', 'CONFLICT'].includes(error.code), `${JSON.stringify(bad)} ${error}`);
+    assert.ok(error.extensions.field, JSON.stringify(bad));
+  }
+  assert.deepEqual([await db.getRevision(id), (await db.getProjectFiles(id)).map(({ content }) => content)], [revision, ['one']]);
+});
+
 test('what is not there is answered as it was there', async () => {
   const none = crypto.randomUUID();
   const empty = (limit) => ({ data: [], pagination: { page: 1, limit, total: 0, total_pages: 0, has_next: false, has_prev: false } });
