@@ -1,8 +1,8 @@
 //! Metrics for operators: counters, gauges and histograms in Prometheus's format. A server has one set, and every layer
 //! counts its own work.
 //!
-//! To add a metric, add a field, register it in [`Metrics::default`] with its help text, and update it where the event
-//! happens.
+//! To add a metric, add a field, register it in the `register` function of its subject with its help text, and update it
+//! where the event happens.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -144,83 +144,112 @@ impl Default for Metrics {
             memory: Gauge::default(),
             files: Gauge::default(),
         };
-        let r = m.registry.sub_registry_with_prefix("antiphon");
-        r.register(
-            "operations",
-            "Completed GraphQL operations by outcome: OK or an error code. A subscription counts when it ends",
-            m.operations.clone(),
-        );
-        r.register_with_unit("operation", "Duration of queries and mutations", Unit::Seconds, m.durations.clone());
-        r.register("operation_statements", "SQL statements of queries and mutations", m.operation_statements.clone());
-        r.register_with_unit(
-            "operation_sql",
-            "Time that queries and mutations spent in SQL statements",
-            Unit::Seconds,
-            m.operation_sql.clone(),
-        );
-        r.register("sql_statements", "SQL statements, without transaction control", m.statements.clone());
-        r.register("sql_errors", "SQL statements that failed", m.statement_errors.clone());
-        r.register_with_unit(
-            "sql_statement",
-            "Duration of SQL statements",
-            Unit::Seconds,
-            m.statement_durations.clone(),
-        );
-        r.register("pool_connections", "Connections to the database", m.pool.clone());
-        r.register("pool_waiting", "Transactions waiting for a connection", m.pool_waiting.clone());
-        r.register_with_unit(
-            "pool_wait",
-            "Time until a transaction got a connection and began",
-            Unit::Seconds,
-            m.pool_waits.clone(),
-        );
-        r.register(
-            "turns_waiting",
-            "Tasks waiting in a queue: to read, to write, for a project, for a processor",
-            m.turns_waiting.clone(),
-        );
-        r.register_with_unit(
-            "turn_wait",
-            "Waiting time of the tasks that had to queue",
-            Unit::Seconds,
-            m.turn_waits.clone(),
-        );
-        r.register("heavy_tasks", "CPU-intensive tasks on many bytes", m.heavy_tasks.clone());
-        r.register("heavy_waiting", "CPU-intensive tasks waiting for a processor", m.heavy_waiting.clone());
-        r.register("sockets", "Open WebSockets", m.sockets.clone());
-        r.register("listeners", "Running subscriptions", m.listeners.clone());
-        r.register("deliveries", "Subscription results sent", m.deliveries.clone());
-        r.register_with_unit(
-            "subscription_result",
-            "Results of subscriptions that are kept or on their way",
-            Unit::Bytes,
-            m.result_bytes.clone(),
-        );
-        r.register_with_unit(
-            "delivery_lag",
-            "Time from a write until a connected subscriber gets its event",
-            Unit::Seconds,
-            m.lag.clone(),
-        );
-        r.register_with_unit("blob", "Size of new file contents", Unit::Bytes, m.blob_bytes.clone());
-        r.register_with_unit(
-            "blob_stored",
-            "Size of new file contents in storage",
-            Unit::Bytes,
-            m.blob_stored_bytes.clone(),
-        );
+        let mut registry = Registry::default();
+        let ours = registry.sub_registry_with_prefix("antiphon");
+        m.register_operations(ours);
+        m.register_database(ours);
+        m.register_queues(ours);
+        m.register_subscriptions(ours);
+        m.register_contents(ours);
         if process().is_some() {
-            // The conventional names of process metrics.
-            let r = m.registry.sub_registry_with_prefix("process");
-            r.register_with_unit("cpu", "CPU time of the process", Unit::Seconds, m.cpu.clone());
-            r.register_with_unit("resident_memory", "Resident memory of the process", Unit::Bytes, m.memory.clone());
-            r.register("open_fds", "Open files and sockets of the process", m.files.clone());
+            m.register_process(registry.sub_registry_with_prefix("process"));
         }
+        m.registry = registry;
         m
     }
 }
 
 impl Metrics {
+    fn register_operations(&self, r: &mut Registry) {
+        r.register(
+            "operations",
+            "Completed GraphQL operations by outcome: OK or an error code. A subscription counts when it ends",
+            self.operations.clone(),
+        );
+        r.register_with_unit("operation", "Duration of queries and mutations", Unit::Seconds, self.durations.clone());
+        r.register(
+            "operation_statements",
+            "SQL statements of queries and mutations",
+            self.operation_statements.clone(),
+        );
+        r.register_with_unit(
+            "operation_sql",
+            "Time that queries and mutations spent in SQL statements",
+            Unit::Seconds,
+            self.operation_sql.clone(),
+        );
+    }
+
+    fn register_database(&self, r: &mut Registry) {
+        r.register("sql_statements", "SQL statements, without transaction control", self.statements.clone());
+        r.register("sql_errors", "SQL statements that failed", self.statement_errors.clone());
+        r.register_with_unit(
+            "sql_statement",
+            "Duration of SQL statements",
+            Unit::Seconds,
+            self.statement_durations.clone(),
+        );
+        r.register("pool_connections", "Connections to the database", self.pool.clone());
+        r.register("pool_waiting", "Transactions waiting for a connection", self.pool_waiting.clone());
+        r.register_with_unit(
+            "pool_wait",
+            "Time until a transaction got a connection and began",
+            Unit::Seconds,
+            self.pool_waits.clone(),
+        );
+    }
+
+    fn register_queues(&self, r: &mut Registry) {
+        r.register(
+            "turns_waiting",
+            "Tasks waiting in a queue: to read, to write, for a project, for a processor",
+            self.turns_waiting.clone(),
+        );
+        r.register_with_unit(
+            "turn_wait",
+            "Waiting time of the tasks that had to queue",
+            Unit::Seconds,
+            self.turn_waits.clone(),
+        );
+        r.register("heavy_tasks", "CPU-intensive tasks on many bytes", self.heavy_tasks.clone());
+        r.register("heavy_waiting", "CPU-intensive tasks waiting for a processor", self.heavy_waiting.clone());
+    }
+
+    fn register_subscriptions(&self, r: &mut Registry) {
+        r.register("sockets", "Open WebSockets", self.sockets.clone());
+        r.register("listeners", "Running subscriptions", self.listeners.clone());
+        r.register("deliveries", "Subscription results sent", self.deliveries.clone());
+        r.register_with_unit(
+            "subscription_result",
+            "Results of subscriptions that are kept or on their way",
+            Unit::Bytes,
+            self.result_bytes.clone(),
+        );
+        r.register_with_unit(
+            "delivery_lag",
+            "Time from a write until a connected subscriber gets its event",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+    }
+
+    fn register_contents(&self, r: &mut Registry) {
+        r.register_with_unit("blob", "Size of new file contents", Unit::Bytes, self.blob_bytes.clone());
+        r.register_with_unit(
+            "blob_stored",
+            "Size of new file contents in storage",
+            Unit::Bytes,
+            self.blob_stored_bytes.clone(),
+        );
+    }
+
+    /// Uses the conventional names of process metrics.
+    fn register_process(&self, r: &mut Registry) {
+        r.register_with_unit("cpu", "CPU time of the process", Unit::Seconds, self.cpu.clone());
+        r.register_with_unit("resident_memory", "Resident memory of the process", Unit::Bytes, self.memory.clone());
+        r.register("open_fds", "Open files and sockets of the process", self.files.clone());
+    }
+
     /// Counts a completed operation. `is_known` means that it succeeded for a signed-in caller, so that its name can
     /// get its own time series. `cost` is `None` for subscriptions.
     pub fn ended(

@@ -4,6 +4,7 @@
 mod access;
 mod addresses;
 mod agent_configurations;
+mod backups;
 mod bad_input;
 mod blame;
 mod budgets;
