@@ -74,6 +74,7 @@ mod tokens;
 mod transactions;
 mod travel;
 mod turns;
+mod unsquashed;
 mod usage;
 mod version_numbers;
 
