@@ -97,6 +97,7 @@ const FOREIGN: &[&str] = &[
 const OLD_NAMES: &[&str] = &[
     concat!("growing", "Message"),
     concat!("Growing", "In"),
+    concat!("Text", "Of("),
     concat!("Person", "Here"),
     concat!("Attend", "ance"),
     concat!("whoIs", "Here"),
@@ -321,6 +322,36 @@ fn every_setting_of_the_documents_is_one() {
     assert!(names.len() > 40, "{names:?}");
     let missing: Vec<_> = names.iter().filter(|name| !help.contains(&format!("[env: {name}"))).collect();
     assert!(missing.is_empty(), "docs/operating.md names settings that there are not: {missing:?}");
+}
+
+#[test]
+fn every_step_of_a_walk_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, walks) = text.split_once("\n## Three walks\n").unwrap();
+    let steps: Vec<_> = walks.split("\n## ").next().unwrap().lines().filter_map(step).collect();
+    assert!(steps.len() > 50, "{steps:?}");
+    let missing = steps.iter().filter(|(file, functions)| {
+        let code = fs::read_to_string(root().join("api/src").join(file)).unwrap_or_default();
+        !functions.iter().all(|name| code.contains(&format!("fn {name}(")) || code.contains(&format!("fn {name}<")))
+    });
+    let missing: Vec<_> = missing.collect();
+    assert!(missing.is_empty(), "steps of ARCHITECTURE.md that are not in the code: {missing:?}");
+}
+
+#[test]
+fn a_step_is_a_file_with_functions() {
+    let found = step("12. `live/source.rs` `Source::open`, `next`: opens it (`channel.rs`)");
+    assert_eq!(found, Some(("live/source.rs", vec!["open", "next"])));
+    assert_eq!(step("The climbs are `a.rs` `b`."), None);
+}
+
+/// The file and the functions of a numbered step.
+fn step(line: &str) -> Option<(&str, Vec<&str>)> {
+    let (number, rest) = line.split_once(". `")?;
+    number.parse::<u32>().ok()?;
+    let (file, rest) = rest.split_once('`')?;
+    let functions = rest.split(": ").next().unwrap_or_default().split('`').skip(1).step_by(2);
+    Some((file, functions.map(|path| path.rsplit("::").next().unwrap_or(path)).collect()))
 }
 
 /// The lines of all texts of the repository in which a word is found.
