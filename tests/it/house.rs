@@ -10,6 +10,7 @@ use std::{
 };
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use tests::workload::sha256;
 
 /// A layer of `api/src` (a folder or a file), the other layers that it can use, and the crates that it must not use.
 /// Modules that are not listed here can use everything.
@@ -77,6 +78,20 @@ const MAX_FUNCTION_LINES: usize = 70;
 
 /// The most lines of README.md, so that a newcomer reads it to the end.
 const MAX_README_LINES: usize = 150;
+
+/// SHA-256 of the files of migrations that databases have. They are never edited: a change is a new migration.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("m20261130_000000_schema.rs", "bca2a0743a53c57af1795ba018bb2cc250b9aeef0fa1869bcc9b3b066421e9db"),
+    ("sql/postgres/drop.sql", "c7f0c64c588bac1c78d53b9b3df97a8bb4f45b621cfa19d4d29635162814a394"),
+    ("sql/postgres/functions.sql", "b42225591906f75ee981bc0d8e877d00ab87966961b98228ed28d77fec66439d"),
+    ("sql/postgres/policies.sql", "24afffba786ac80d8f0cec432b1487d93033191fdc2739dbecefecb511527527"),
+    ("sql/postgres/roles.sql", "645d513118419ff08d8791e382b016e0beabd9c3f1ec8dd7f95510238a57c6b8"),
+    ("sql/postgres/tables.sql", "7a9d17b4c9255b09a8b1906f2df032e40ab2407ee54f754c07029e79a23c503f"),
+    ("sql/postgres/triggers.sql", "db01f415bc36ac8ea278eee7c1ffd566b55b45989faecddb2aeb9b603075e8ab"),
+    ("sql/sqlite/triggers.sql", "1f5c6b0c413338b57f566ff7fe34cf40070df23ee7b1b4afcf288867867cae2d"),
+    ("sql/tables.sql", "7d208bf7ec2bf6bc846c5896bc571dfba29877d31929f9851bea2e1ef084f5cc"),
+    ("sql/views.sql", "6902171e1cafacfc2566ab3df323c27218585cf6a61bbbc86fa20e3802ee8fe6"),
+];
 
 /// Names of places and things outside the repository, which mean nothing to its readers. Each is in two pieces, because
 /// otherwise this file would fail its own test.
@@ -262,6 +277,16 @@ fn an_old_name_is_found() {
     for line in ["let growing = 1;", "woken up", "a folded page", "Growth of the history", "the inbox", "join saves"] {
         assert_eq!(old_name(line), None, "{line}");
     }
+}
+
+#[test]
+fn applied_migrations_are_not_edited() {
+    let sum = |path: &str| sha256(&fs::read_to_string(root().join("migration/src").join(path)).unwrap());
+    let edited: Vec<_> = MIGRATIONS.iter().filter(|(path, expected)| sum(path) != *expected).collect();
+    assert!(
+        edited.is_empty(),
+        "databases have these migrations already; write a new one (CONTRIBUTING.md): {edited:#?}"
+    );
 }
 
 #[test]

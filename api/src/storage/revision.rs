@@ -43,7 +43,7 @@ impl Target {
             Self::File(id) => ("file", id.0, "project_files"),
             Self::Snapshot(id) => ("snapshot", id.0, "project_snapshots"),
             Self::AgentConfiguration(id) => ("configuration", id.0, "agent_configurations"),
-            Self::StreamingMessage(id) => ("growing_message", id.0, "growing_messages"),
+            Self::StreamingMessage(id) => ("streaming_message", id.0, "streaming_messages"),
         }
     }
 
