@@ -75,17 +75,14 @@ export class Store {
     return this.#resources.get(key)?.state;
   }
 
-  /** Holds a resource for a component. Returns what ends it. */
-  watch(key: string, source: Source<any>, listener: () => void): () => void {
+  /** Holds a resource for a component, which can show it once `confirm` is called. Returns what ends it. */
+  watch(key: string, source: Source<any>, listener: () => void, confirm: () => void): () => void {
     const end = this.hold(key, source, listener);
     this.#watchers += 1;
-    if (this.#watchers === 1) void this.#check();
-    // The service calls back if it is another user by now.
-    else void this.service.getCaller().catch(() => {});
+    void this.#check().then(confirm).then(listener);
     return () => {
       end();
       this.#watchers -= 1;
-      if (this.#watchers === 0) this.#hide(LOADING);
     };
   }
 

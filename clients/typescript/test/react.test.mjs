@@ -230,6 +230,29 @@ test('another user who signs in sees nothing of the one before, in any hook', as
   assert.deepEqual(shown.slice(before).filter(({ data }) => data !== undefined), []);
 });
 
+test('the next page does not show the data of the page before to another user', async () => {
+  const { id } = await project();
+  let token = process.env.TOKEN;
+  const of = new DatabaseService({ url, token: async () => token });
+  let shown = [];
+  const Title = () => {
+    const live = hooks.useProject(id);
+    shown.push(live.data?.name);
+    return createElement('h1', null, live.data?.name);
+  };
+  const page = (key) => createElement(StrictMode, null, createElement(hooks.DatabaseProvider, { service: of }, createElement(Title, { key })));
+  const { container, rerender } = render(page(1));
+  await waitFor(() => assert.equal(container.textContent, 'Hooks'));
+  // Both pages in one commit: the next page of the same user has the data …
+  await act(async () => rerender(page(2)));
+  assert.equal(container.textContent, 'Hooks');
+  // … and another user's has none.
+  token = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  shown = [];
+  await act(async () => rerender(page(3)));
+  assert.deepEqual(new Set(shown), new Set([undefined]));
+});
+
 test('an answer that comes after another user has signed in is not shown', async () => {
   const { id, write } = await project();
   await write({ a: 'secret' });
