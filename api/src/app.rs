@@ -38,8 +38,9 @@ use crate::{
         executor::Executor,
         health::{Health, Part, operator_routes},
         jwks::Jwks,
-        router::{AppState, router},
-        single::Streams,
+        router::router,
+        state::AppState,
+        streams::Streams,
         throttle::Throttle,
     },
 };

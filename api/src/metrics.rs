@@ -6,12 +6,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, prometheus_text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -272,11 +273,11 @@ impl Metrics {
 
     fn name(&self, name: Option<&str>, is_known: bool) -> Name {
         let name = name.unwrap_or_default();
-        if let Some(name) = self.names.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(name) = self.names.read().get(name) {
             return Name(name.clone());
         }
         if is_known && name.len() <= MAX_NAME_BYTES {
-            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            let mut names = self.names.write();
             if names.len() < MAX_NAMES {
                 let name: Arc<str> = name.into();
                 names.insert(name.clone());
@@ -424,18 +425,12 @@ impl Cost {
     }
 }
 
-impl Cost {
-    fn pauses(&self) -> MutexGuard<'_, Pauses> {
-        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Pauses an operation until it is dropped.
 struct Pause(Arc<Cost>);
 
 impl Pause {
     fn begin(cost: Arc<Cost>) -> Self {
-        let mut pauses = cost.pauses();
+        let mut pauses = cost.pauses.lock();
         pauses.current = Some(match pauses.current {
             Some((since, tasks)) => (since, tasks + 1),
             None => (Instant::now(), 1),
@@ -447,7 +442,7 @@ impl Pause {
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        let mut pauses = self.0.pauses();
+        let mut pauses = self.0.pauses.lock();
         if let Some((since, tasks)) = pauses.current {
             if tasks > 1 {
                 pauses.current = Some((since, tasks - 1));
@@ -468,7 +463,7 @@ pub async fn paused<T>(wait: impl Future<Output = T>) -> T {
 /// How long the current operation has waited for others so far.
 pub fn waited() -> Duration {
     let waited = |cost: &Arc<Cost>| {
-        let pauses = cost.pauses();
+        let pauses = cost.pauses.lock();
         pauses.ended + pauses.current.map_or(Duration::ZERO, |(since, _)| since.elapsed())
     };
     COST.try_with(waited).unwrap_or_default()

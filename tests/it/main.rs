@@ -73,6 +73,7 @@ mod tokens;
 mod transactions;
 mod travel;
 mod turns;
+mod unsquashed;
 mod usage;
 mod version_numbers;
 
