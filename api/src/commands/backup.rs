@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use chrono::Utc;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::{TempDir, TempPath};
@@ -21,6 +20,7 @@ use crate::{
     database_url::{DatabaseUrl, for_operator},
     domain::import_export::verify::{self, Verified},
     migrations::missing,
+    model::clock,
     storage::db::{Db, check_log},
 };
 
@@ -169,7 +169,7 @@ async fn make(settings: &Settings, options: &Backup) -> anyhow::Result<()> {
 /// # Errors
 /// As [`backup`]; then none is removed.
 pub async fn backup_in(settings: &Settings, folder: &Path, keep: usize) -> anyhow::Result<(PathBuf, Verified)> {
-    let file = folder.join(format!("{PREFIX}{}{SUFFIX}", Utc::now().format("%Y%m%dT%H%M%S%.6fZ")));
+    let file = folder.join(format!("{PREFIX}{}{SUFFIX}", clock::now().format("%Y%m%dT%H%M%S%.6fZ")));
     let verified = backup(settings, &file).await?;
     let mut backups: Vec<PathBuf> = fs::read_dir(folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use chrono::Utc;
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
 use super::{
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     config::{Restore, Settings},
     domain::import_export::verify::Verified,
+    model::clock,
 };
 
 /// What a restore did.
@@ -66,7 +66,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 async fn move_aside(target: SqliteConnectOptions) -> anyhow::Result<PathBuf> {
     let file = target.get_filename().to_owned();
     finish_log(target).await?;
-    let former = beside(&file, &format!(".replaced-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
+    let former = beside(&file, &format!(".replaced-{}", clock::now().format("%Y%m%dT%H%M%SZ")));
     ensure!(fs::symlink_metadata(&former).is_err(), "{} exists already", former.display());
     // A log is left only if the database is damaged. Next to the new file, SQLite would take it as the log of that file.
     for end in ["-wal", "-shm", ""] {
