@@ -10,7 +10,7 @@ RUN cargo build --locked --profile dist --bin antiphon
 FROM debian:bookworm-slim
 # Certificate authorities for NATS over TLS; git for `import` and `export`.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin antiphon \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin antiphon \
     && install -d -o antiphon -g antiphon -m 0700 /var/lib/antiphon
 COPY --from=build /source/target/dist/antiphon /usr/local/bin/antiphon
 USER 10001

@@ -61,6 +61,7 @@ mod rows;
 mod saves;
 mod schema;
 mod siblings;
+mod siege;
 mod sockets;
 mod specification;
 mod stepping_back;

@@ -255,6 +255,16 @@ impl ChildServer {
         log
     }
 
+    /// Limits the process's address space, in bytes.
+    ///
+    /// # Panics
+    /// If prlimit(1) of util-linux is missing or refuses.
+    pub fn limit_address_space(&self, bytes: u64) {
+        let pid = self.id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--as={bytes}")]).status();
+        assert!(limited.expect("prlimit").success());
+    }
+
     /// `kill -9`, and waits until the process is gone.
     pub fn kill(&mut self) {
         self.process.kill().expect("the child can be killed");

@@ -129,7 +129,7 @@ pub struct InvitationInto(pub ProjectId);
 pub struct ConfigurationVersion(pub AgentConfigurationId, pub i32);
 /// The current text of a streaming message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TextOf(pub Within<MessageId>);
+pub struct StreamingText(pub Within<MessageId>);
 /// The users present in a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PresencesOf(pub ProjectId);
@@ -230,7 +230,7 @@ loaders! {
         let rows = agent_configuration::versions_by_numbers(tx, &versions).await?;
         Ok(index(rows, |row| ConfigurationVersion(row.id, row.version)))
     };
-    TextOf => String, |tx, keys| {
+    StreamingText => String, |tx, keys| {
         let messages = objects(tx, keys, |key| key.0).await?;
         let mut texts: HashMap<MessageId, String> = streaming_message::texts(tx, &messages).await?.into_iter().collect();
         Ok(keys.iter().filter_map(|key| Some((*key, texts.remove(&key.0.id)?))).collect())

@@ -10,20 +10,20 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{Request, Value};
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+        HeaderMap, HeaderName, Method, StatusCode, Uri,
         header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
 };
 use futures::{
-    StreamExt,
+    Stream, StreamExt,
     stream::{AbortHandle, Abortable, BoxStream, SelectAll},
 };
 use tokio::{
     sync::mpsc::UnboundedReceiver,
-    time::{Duration, Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Duration, sleep},
 };
 
 use super::{
@@ -196,12 +196,7 @@ fn open(
     let opened = Opened { streams: state.streams.clone(), token, stream };
     tracing::debug!(request.id = id, "a stream of several operations was opened");
     let body = body(state.clone(), opened, receiver, auth::time_left(actor.as_ref()));
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    Ok((headers, Body::from_stream(body.map(Ok::<_, std::convert::Infallible>))).into_response())
+    Ok(Format::Events.respond(body))
 }
 
 fn body(
@@ -209,12 +204,10 @@ fn body(
     opened: Opened,
     mut started: UnboundedReceiver<Started>,
     token_time: Duration,
-) -> impl futures::Stream<Item = Bytes> {
+) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
         yield Format::Events.opening();
-        let period = Duration::from_secs(state.limits.socket_ping_seconds);
-        let mut heartbeat = interval_at(Instant::now() + period, period);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heartbeat = state.heartbeat();
         let mut expired = std::pin::pin!(sleep(token_time));
         let mut shutdown = std::pin::pin!(state.shutdown.cancelled());
         let mut operations: SelectAll<BoxStream<'static, (String, Step)>> = SelectAll::new();
@@ -263,6 +256,8 @@ fn complete(id: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]

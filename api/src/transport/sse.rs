@@ -16,8 +16,8 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use futures::StreamExt;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep};
+use futures::{Stream, StreamExt};
+use tokio::time::{Duration, sleep};
 
 use super::{
     auth, listening, operation,
@@ -81,6 +81,17 @@ impl Format {
             Self::Events => "text/event-stream; charset=utf-8",
             Self::Parts => r#"multipart/mixed;boundary="graphql";subscriptionSpec="1.0""#,
         }
+    }
+
+    /// The response with this body.
+    pub fn respond(self, body: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+        let headers = [
+            (CONTENT_TYPE, HeaderValue::from_static(self.content_type())),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            // nginx and similar proxies would buffer the events.
+            (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        ];
+        (headers, Body::from_stream(body.map(Ok::<_, std::convert::Infallible>))).into_response()
     }
 
     /// The start of the response, sent at once so that the client sees that it has begun.
@@ -171,15 +182,9 @@ pub async fn open(
     let body = body(state.clone(), format, steps, token_time, id.to_owned()).map(move |bytes| {
         // Held until the response ends.
         let _place = &place;
-        Ok::<_, std::convert::Infallible>(bytes)
+        bytes
     });
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(format.content_type())),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // nginx and similar proxies would buffer the events.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    Ok((headers, Body::from_stream(body)).into_response())
+    Ok(format.respond(body))
 }
 
 fn body(
@@ -188,7 +193,7 @@ fn body(
     steps: Result<futures::stream::BoxStream<'static, Step>, Vec<ServerError>>,
     token_time: Duration,
     id: String,
-) -> impl futures::Stream<Item = Bytes> {
+) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
         yield format.opening();
         let mut steps = match steps {
@@ -199,9 +204,7 @@ fn body(
                 return;
             }
         };
-        let period = Duration::from_secs(state.limits.socket_ping_seconds);
-        let mut heartbeat = interval_at(Instant::now() + period, period);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heartbeat = state.heartbeat();
         let mut expired = std::pin::pin!(sleep(token_time));
         let mut shutdown = std::pin::pin!(state.shutdown.cancelled());
         loop {

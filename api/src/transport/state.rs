@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{auth::Verifier, executor::Executor, health::Health, streams::Streams, throttle::Throttle};
@@ -40,6 +41,16 @@ pub struct AppState {
     /// disconnected. After `shutdown`, close it and wait for it with a timeout, since a peer can take seconds to answer
     /// a close.
     pub tasks: TaskTracker,
+}
+
+impl AppState {
+    /// Ticks when an idle connection must send something, so that proxies keep it open and a broken one is detected.
+    pub fn heartbeat(&self) -> Interval {
+        let period = Duration::from_secs(self.limits.socket_ping_seconds);
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    }
 }
 
 /// The id of a request, in the `x-request-id` header of its response and in the log.

@@ -1,4 +1,4 @@
-// A service's connection, and what it offers whatever is asked: any operation, and listening.
+// A service's connection, any operation of the API, and subscriptions.
 import { Call, type Connection, refuse, unreachable, userOf, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
 import type { ListenerOptions, LiveOptions, LiveRevisionOptions, LiveTextOptions } from './live.js';
@@ -9,10 +9,10 @@ import type * as types from './types.js';
 /** A connection's settings. One that is undefined counts as absent, except a token: without one nobody is signed in. */
 export type Settings = { [Name in keyof Connection]?: Connection[Name] | undefined };
 
-/** Receives the user who asks from now on; undefined if that is not known before the next call. */
+/** Receives the new user; undefined if the user is not known before the next call. */
 type UserListener = (user: string | undefined) => void;
 
-/** A connection, and who was the last to ask by it. */
+/** A connection and its last user. */
 class Access {
   #connection: Connection;
   #user: string | undefined;
@@ -105,15 +105,15 @@ export class Client {
     return () => this.#access.begin(connection);
   }
 
-  /** Who asks: the present token, and a name that is the same for all tokens of one user. */
+  /** The present token, and a name of its user that is the same for all tokens of this user. */
   async getCaller(): Promise<{ token: string | null; user: string }> {
     const { token, user } = await this.begin();
     return { token, user };
   }
 
   /**
-   * Calls back after `connect`, and when a token is another user's than the one before: with the user's name, or undefined if it
-   * is not known before the next call. Returns a function that ends this.
+   * Calls back after `connect`, and if a token has another user than the token before: with the user's name, or undefined if the
+   * user is not known before the next call. Returns a function that ends this.
    */
   onCaller(listener: (user: string | undefined) => void): () => void {
     const { listeners } = this.#access;

@@ -163,9 +163,9 @@ export class Call {
     }
   }
 
-  /** One of the package's own operations, of those that are always loaded if no texts are given. */
-  ask<Name extends keyof Operations>(name: Name, variables: Variables, signal?: AbortSignal, texts?: Texts): Promise<Operations[Name][0]> {
-    return this.run(textOf(name, texts), variables, signal) as Promise<Operations[Name][0]>;
+  /** One of the package's own operations. `more` has the texts of those that are loaded later. */
+  ask<Name extends keyof Operations>(name: Name, variables: Variables, more?: Texts, signal?: AbortSignal): Promise<Operations[Name][0]> {
+    return this.run(textOf(name, more), variables, signal) as Promise<Operations[Name][0]>;
   }
 
   /** Runs an operation. A read is repeated if a proxy has no answer of the server. */

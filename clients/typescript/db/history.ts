@@ -12,7 +12,7 @@ const FILES = 500;
 const TEXTS = 50;
 
 const ask = <Name extends keyof Operations>(call: Call, name: Name, variables: Record<string, unknown>) =>
-  call.ask(name, variables, undefined, texts);
+  call.ask(name, variables, texts);
 
 /** The state that an edit found. Without an edit it is the present state, with what is known of the write that made it. */
 const fileSnapshotRow = (state: FileSnapshotRowFragment, edit = state): types.FileSnapshot => ({

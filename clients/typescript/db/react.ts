@@ -1,7 +1,7 @@
 'use client';
 
 // Hooks over the live service. Components that ask for the same share one request, and all of a project share one event stream.
-import { createContext, createElement, type ReactNode, useCallback, useContext, useSyncExternalStore } from 'react';
+import { createContext, createElement, type ReactNode, useCallback, useContext, useRef, useSyncExternalStore } from 'react';
 
 import {
   AntiphonError,
@@ -58,12 +58,14 @@ export interface StreamingMessage {
 
 function useLive<Data>(key: string | null, source: Source<Data>): Live<Data> {
   const store = Store.of(useContext(Service));
+  // What another component has loaded may be a former user's: it is shown once the user is confirmed.
+  const confirmed = useRef<string>(undefined);
   const subscribe = useCallback(
-    (listener: () => void) => (key === null ? () => {} : store.watch(key, source, listener)),
+    (listener: () => void) => (key === null ? () => {} : store.watch(key, source, listener, () => (confirmed.current = key))),
     // The key says all that the source depends on.
     [store, key],
   );
-  const state = () => (key === null ? IDLE : store.state(key));
+  const state = () => (key === null ? IDLE : confirmed.current === key ? store.state(key) : LOADING);
   return useSyncExternalStore(subscribe, state, () => (key === null ? IDLE : LOADING));
 }
 

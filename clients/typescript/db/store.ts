@@ -1,4 +1,4 @@
-// What the hooks of a service know: one resource for all components that ask for the same, of one user at a time.
+// The data of a service's hooks: one resource for all components with the same arguments, of one user at a time.
 import { AntiphonError, type DatabaseService } from './index.js';
 
 /** What a hook knows. After an error `data` is the last data. */
@@ -9,7 +9,7 @@ export interface Live<Data> {
   isLoading: boolean;
 }
 
-/** One run of a source: what it delivers to, until the signal. */
+/** One run of a source, until its signal. */
 export interface Run<Data> {
   store: Store;
   signal: AbortSignal;
@@ -47,9 +47,9 @@ const stores = new WeakMap<DatabaseService, Store>();
 
 export class Store {
   readonly #resources = new Map<string, Resource>();
-  /** Whose data the resources have. */
+  /** The user whose data the resources have. */
   #user: string | undefined;
-  /** What hooks show instead of a resource's state while it is not known who asks. */
+  /** Replaces the state of all resources while the user is not known. */
   #veil: Live<any> | undefined = LOADING;
   #watchers = 0;
   #checks = 0;
@@ -65,27 +65,24 @@ export class Store {
 
   private constructor(readonly service: DatabaseService) {}
 
-  /** What a component shows. */
+  /** The state that components show. */
   state(key: string): Live<any> {
     return this.#veil ?? this.loaded(key) ?? LOADING;
   }
 
-  /** What the resource has, also while it is not known who asks. */
+  /** The state of a resource, also while the user is not known. */
   loaded(key: string): Live<any> | undefined {
     return this.#resources.get(key)?.state;
   }
 
-  /** Holds a resource for a component. Returns what ends it. */
-  watch(key: string, source: Source<any>, listener: () => void): () => void {
+  /** Holds a resource for a component, which can show it once `confirm` is called. Returns what ends it. */
+  watch(key: string, source: Source<any>, listener: () => void, confirm: () => void): () => void {
     const end = this.hold(key, source, listener);
     this.#watchers += 1;
-    if (this.#watchers === 1) void this.#check();
-    // If it is another user by now, the service calls back.
-    else void this.service.getCaller().catch(() => {});
+    void this.#check().then(confirm).then(listener);
     return () => {
       end();
       this.#watchers -= 1;
-      if (this.#watchers === 0) this.#hide(LOADING);
     };
   }
 
@@ -95,7 +92,7 @@ export class Store {
     const resource: Resource = this.#resources.get(key) ?? { source, state: LOADING, listeners: new Set() };
     this.#resources.set(key, resource);
     resource.listeners.add(listener);
-    // Before it is known who asks nothing is started.
+    // Nothing starts before the user is known.
     if (!resource.stop && !this.#veil) this.#start(resource);
     return () => {
       resource.listeners.delete(listener);
@@ -177,7 +174,7 @@ export class Store {
     this.persist(async () => resource.source(run), run).catch(run.fail);
   }
 
-  /** Another user may be asking: nothing is shown before that is known. */
+  /** Hides everything if the user may be another one, until the user is known. */
   #meet(user: string | undefined): void {
     if (this.#watchers === 0) {
       if (user !== this.#user) for (const [key, resource] of [...this.#resources]) this.#drop(key, resource);
@@ -209,7 +206,7 @@ export class Store {
     this.#emit(...this.#resources.values());
   }
 
-  /** Shows the data of a user; all that is another's is dropped and loaded anew. */
+  /** Shows the data of a user. Data of another user is dropped and loaded anew. */
   #show(user: string): void {
     const isSame = user === this.#user;
     const wasHidden = this.#veil !== undefined;

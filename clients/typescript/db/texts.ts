@@ -8,10 +8,10 @@ export type Texts = Record<string, string>;
 /** An operation's text with the fragments that it spreads. */
 export function textOf(name: string, more: Texts = {}): string {
   const texts: Texts = { ...always, ...more };
-  if (!texts[name]) throw refuse('operation', `There is no operation ${name}.`);
+  if (!Object.hasOwn(texts, name)) throw refuse('operation', `There is no operation ${name}.`);
   const used = new Set([name]);
   for (const each of used) {
-    for (const [, spread] of texts[each]!.matchAll(/\.{3}(\w+)/g)) if (texts[spread!]) used.add(spread!);
+    for (const [, spread] of texts[each]!.matchAll(/\.{3}(\w+)/g)) if (Object.hasOwn(texts, spread!)) used.add(spread!);
   }
   return [...used].map((each) => texts[each]).join('');
 }

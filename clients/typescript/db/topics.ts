@@ -1,6 +1,7 @@
 // What can be listened to: where it begins, and how its results are rows.
 import type { Call } from './connection.js';
 import type { Operations } from './documents.js';
+import { texts } from './live-texts.js';
 import * as rows from './rows.js';
 import { found, ofKind } from './rows.js';
 import type * as types from './types.js';
@@ -60,12 +61,12 @@ export interface Topic<Data, Item> {
 
 const topic = <Name extends keyof Operations, Item>(_: Name, own: Topic<Operations[Name][0], Item>) => own;
 
-const revisionOf = async (call: Call, id: string, signal: AbortSignal) => rows.revision(await call.ask('Revision', { id }, signal));
+const revisionOf = async (call: Call, id: string, signal: AbortSignal) => rows.revision(await call.ask('Revision', { id }, texts, signal));
 
 export const topics = {
   OnMessage: topic('OnMessage', {
     start: async (call, id, signal) => {
-      const node = ofKind((await call.ask('SessionRevision', { id }, signal)).node);
+      const node = ofKind((await call.ask('SessionRevision', { id }, texts, signal)).node);
       return found(node && 'project' in node ? node.project : null, 'session').revision;
     },
     read: ({ messageAdded: row }): { item: types.LiveMessage; position: number } => ({

@@ -249,6 +249,8 @@ test('any operation runs, and what fails keeps the rest', async () => {
   assert.deepEqual([error.code, error.errors.length, error.errors[0].path, error.data.good.revision, error.data.bad], ['NOT_FOUND', 1, ['bad'], 3, null]);
   assert.equal(await code(db.query('{ viewer { id } }', {}, { signal: AbortSignal.abort() })), 'NETWORK');
   assert.equal(await db.api.then, undefined);
+  assert.equal(await db.api, db.api);
+  for (const name of ['nonsense', 'toString', 'constructor', 'MessageRow_']) assert.equal(await code(db.api[name]()), 'BAD_USER_INPUT', name);
   await db.api.updatePreferences({ editorTheme: 'hc-black' });
   assert.equal((await db.api.preferences()).editorTheme, 'hc-black');
   assert.ok((await db.api.activitySummary()).totalProjects > 0);

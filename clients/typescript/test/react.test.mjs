@@ -194,16 +194,20 @@ async function invited(projectId) {
   return { token, claims };
 }
 
-const everyHook = (id, session) => [
-  () => hooks.useProject(id), () => hooks.useMessages(session.id), () => hooks.useFiles(id), () => hooks.useFile(id, 'a'), () => hooks.useHistory(id), () => hooks.usePresence(id),
-];
+async function everyHook(id, session) {
+  const { messageId } = await db.api.startMessage({ sessionId: session.id, role: 'ASSISTANT' });
+  await db.api.appendToMessage({ messageId, offset: 0, text: 'secret' });
+  return [
+    () => hooks.useStreamingMessage(messageId), () => hooks.useProject(id), () => hooks.useMessages(session.id), () => hooks.useFiles(id), () => hooks.useFile(id, 'a'), () => hooks.useHistory(id), () => hooks.usePresence(id),
+  ];
+}
 
 test('another user who signs in sees nothing of the one before, in any hook', async () => {
   const { id, session, say, write } = await project();
   await say('secret');
   await write({ a: 'secret' });
   const stranger = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
-  for (const hook of everyHook(id, session)) {
+  for (const hook of await everyHook(id, session)) {
     connect({ url, token: process.env.TOKEN });
     const { result, shown, unmount } = record(hook);
     await waitFor(() => assert.ok(result.current.data), { timeout: 10_000 });
@@ -228,6 +232,29 @@ test('another user who signs in sees nothing of the one before, in any hook', as
   act(() => connect({ token: null }));
   await waitFor(() => assert.equal(result.current.error?.code, 'UNAUTHENTICATED'));
   assert.deepEqual(shown.slice(before).filter(({ data }) => data !== undefined), []);
+});
+
+test('the next page does not show the data of the page before to another user', async () => {
+  const { id } = await project();
+  let token = process.env.TOKEN;
+  const of = new DatabaseService({ url, token: async () => token });
+  let shown = [];
+  const Title = () => {
+    const live = hooks.useProject(id);
+    shown.push(live.data?.name);
+    return createElement('h1', null, live.data?.name);
+  };
+  const page = (key) => createElement(StrictMode, null, createElement(hooks.DatabaseProvider, { service: of }, createElement(Title, { key })));
+  const { container, rerender } = render(page(1));
+  await waitFor(() => assert.equal(container.textContent, 'Hooks'));
+  // Both pages in one commit: the next page of the same user has the data …
+  await act(async () => rerender(page(2)));
+  assert.equal(container.textContent, 'Hooks');
+  // … and another user's has none.
+  token = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  shown = [];
+  await act(async () => rerender(page(3)));
+  assert.deepEqual(new Set(shown), new Set([undefined]));
 });
 
 test('an answer that comes after another user has signed in is not shown', async () => {
@@ -298,7 +325,7 @@ test('a token function that returns the token of another user has the same effec
 test('a refused token is recovered from once there is another, and a refreshed one changes nothing', async () => {
   const { id, session, write } = await project();
   await write({ a: 'one' });
-  for (const hook of everyHook(id, session)) {
+  for (const hook of await everyHook(id, session)) {
     // The session has expired, and the application signs in again by `connect` …
     connect({ url, token: await tokenFor(-60) });
     const { result, unmount } = record(hook);

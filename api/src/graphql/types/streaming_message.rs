@@ -6,7 +6,7 @@ use super::chat::{ChatMessage, ChatSession};
 use super::profile::User;
 use crate::graphql::context::caller;
 use crate::graphql::enums::{MessageRole, MessageState};
-use crate::graphql::loader::TextOf;
+use crate::graphql::loader::StreamingText;
 use crate::graphql::scalar::{Json, Text, Time};
 use crate::model::clock;
 use crate::model::error::Result;
@@ -48,7 +48,8 @@ impl StreamingMessage {
     /// The text so far. It can be empty if the message was finished in the meantime.
     async fn text(&self, ctx: &Context<'_>) -> Result<String> {
         let caller = caller(ctx)?;
-        let text = caller.load(TextOf(Within { project: self.0.project_id, id: self.0.id })).await?.unwrap_or_default();
+        let text =
+            caller.load(StreamingText(Within { project: self.0.project_id, id: self.0.id })).await?.unwrap_or_default();
         caller.reader.answer(text.len())?;
         Ok(text)
     }

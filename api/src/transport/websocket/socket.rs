@@ -8,13 +8,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use async_graphql::ServerError;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures::{
     FutureExt, SinkExt, StreamExt,
     future::poll_fn,
     stream::{self, AbortHandle, BoxStream, SelectAll, SplitSink, SplitStream},
 };
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use super::protocol::{
     ALREADY_EXISTS, BAD_REQUEST, Close, FORBIDDEN, FromClient, GOING_AWAY, INIT_TIMEOUT, MAX_REASON_BYTES, PROTOCOL,
@@ -165,9 +166,7 @@ impl Socket {
     }
 
     async fn run(&mut self) -> End {
-        let period = Duration::from_secs(self.state.limits.socket_ping_seconds);
-        let mut ping = interval_at(Instant::now() + period, period);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ping = self.state.heartbeat();
         let mut unanswered = 0;
         // Created once, since the loop runs for every message.
         let shutdown = self.state.shutdown.clone();
@@ -380,16 +379,14 @@ impl Socket {
             return Err(Close::new(UNAUTHORIZED, "Unauthorized: there was no connection_init"));
         };
         if let Err(error) = values::check(payload, self.state.limits.max_json_values) {
-            let error = operation::refusal(&error, &self.id);
-            self.send_message(&ToClient::Error { id: &id, payload: &[error] });
+            self.refuse(&id, operation::refusal(&error, &self.id));
             return Ok(());
         }
         let request = match operation::read(payload) {
             Ok(request) => request,
             // Text that was cut inside a character must not end the client's other operations.
             Err(error) if operation::has_lone_surrogate(payload) && !self.running.contains_key(&id) => {
-                let error = operation::refusal(&error, &self.id);
-                self.send_message(&ToClient::Error { id: &id, payload: &[error] });
+                self.refuse(&id, operation::refusal(&error, &self.id));
                 return Ok(());
             }
             Err(error) => return Err(Close::new(BAD_REQUEST, format!("Invalid message: {}", error.message()))),
@@ -402,13 +399,11 @@ impl Socket {
         let limit = self.state.limits.max_socket_operations;
         if self.running.len() >= limit || self.operations.len() >= limit.saturating_mul(2) {
             let message = format!("A socket can run {limit} operations at once (--max-socket-operations).");
-            let error = operation::refusal(&Error::RateLimited { message, retry_after: None }, &request_id);
-            self.send_message(&ToClient::Error { id: &id, payload: &[error] });
+            self.refuse(&id, operation::refusal(&Error::RateLimited { message, retry_after: None }, &request_id));
             return Ok(());
         }
         if let Err(often) = self.state.throttle.admit(actor.as_ref(), self.address, 1) {
-            let error = operation::refusal(&often.error, &request_id);
-            self.send_message(&ToClient::Error { id: &id, payload: &[error] });
+            self.refuse(&id, operation::refusal(&often.error, &request_id));
             return Ok(());
         }
         match listening::start(&self.state, &self.connection, actor.clone(), request, request_id, None) {
@@ -421,6 +416,10 @@ impl Socket {
             Err(errors) => self.send_message(&ToClient::Error { id: &id, payload: &errors }),
         }
         Ok(())
+    }
+
+    fn refuse(&mut self, id: &str, error: ServerError) {
+        self.send_message(&ToClient::Error { id, payload: &[error] });
     }
 
     /// # Errors
