@@ -290,7 +290,7 @@ fn an_old_name_is_found() {
 
 #[test]
 fn applied_migrations_are_not_edited() {
-    let sum = |path: &str| sha256(&fs::read_to_string(root().join("migration/src").join(path)).unwrap());
+    let sum = |path: &str| sha256(fs::read(root().join("migration/src").join(path)).unwrap());
     let edited: Vec<_> = MIGRATIONS.iter().filter(|(path, expected)| sum(path) != *expected).collect();
     assert!(
         edited.is_empty(),

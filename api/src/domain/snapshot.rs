@@ -173,9 +173,9 @@ pub struct Restored {
     /// The manifest of the files after it.
     pub manifest: Hash,
     /// Number of messages that were hidden.
-    pub folded: u64,
+    pub hidden: u64,
     /// Number of messages that are shown again.
-    pub unfolded: u64,
+    pub shown: u64,
     /// The new revision.
     pub revision: i32,
 }
@@ -206,9 +206,9 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     if let Some(expected) = restore.expected_revision {
         check_seen(&write.write, &restore, snapshot.as_ref(), expected).await?;
     }
-    let folded = match restore.scope {
+    let hidden = match restore.scope {
         Scope::Files => 0,
-        Scope::Conversation | Scope::Both => fold(&mut write, &restore, at, snapshot.as_ref()).await?,
+        Scope::Conversation | Scope::Both => hide(&mut write, &restore, at, snapshot.as_ref()).await?,
     };
     let project = write.write.locked.id;
     let limit = restore.limit();
@@ -219,7 +219,7 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
     }
     let heads = write.heads(&[], true).await?;
     let before = heads.after(&[]).unwrap_or_default();
-    if edits.is_empty() && folded == 0 {
+    if edits.is_empty() && hidden == 0 {
         return nothing_to_do(write.write, snapshot, &before).await;
     }
     let backup = add(&write.write, present, &before, Some("Pre-restore backup".to_owned()), None).await?;
@@ -237,8 +237,8 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         changes,
         file_count: after.count,
         manifest: after.manifest,
-        folded,
-        unfolded: 0,
+        hidden,
+        shown: 0,
         revision: closed.locked.revision,
     };
     closed.commit(restored).await
@@ -292,8 +292,7 @@ async fn nothing_to_do(write: Write, goal: Option<ProjectSnapshot>, files: &[(St
     });
     let project = super::project::read_back(&write.tx, write.locked.id).await?;
     let (changes, backup) = (Vec::new(), Some(backup));
-    let unchanged =
-        Restored { project, backup, changes, file_count, manifest, folded: 0, unfolded: 0, revision: present };
+    let unchanged = Restored { project, backup, changes, file_count, manifest, hidden: 0, shown: 0, revision: present };
     write.unchanged(unchanged).await
 }
 
@@ -336,7 +335,7 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
 }
 
 /// Hides the messages after a moment in the restored conversation. Returns their number.
-async fn fold(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
+async fn hide(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
     let Write { tx, locked, writer, .. } = &write.write;
     let session = restore.session_of(snapshot);
     let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
@@ -346,9 +345,9 @@ async fn fold(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Optio
     policy::may_write_in_session(found.author_id, writer.actor.user_id)?;
     // A checkpoint's files come after its message, and possibly after later messages.
     let after = snapshot.map_or(at, |snapshot| snapshot.created_revision.min(at));
-    let folded = chat::fold(tx, locked.id, session, after, locked.revision).await?;
+    let hidden = chat::hide(tx, locked.id, session, after, locked.revision).await?;
     write.in_conversation(Some(found));
-    Ok(folded)
+    Ok(hidden)
 }
 
 /// The number of files after changes, and their manifest.

@@ -52,8 +52,8 @@ pub async fn undo(
     let taking = Taking::find(&write.write, taken).await?;
     write.write.about.description = Some(taking.description());
     let heads = write.heads(&[], true).await?;
-    let (mut unfolded, mut folded) = (0, 0);
-    let Taking { revisions, inverse, kind, is_folding, .. } = taking;
+    let (mut shown, mut hidden) = (0, 0);
+    let Taking { revisions, inverse, kind, is_hiding, .. } = taking;
     if kind == EventKind::ProjectUpdated {
         for revision in &revisions {
             super::project::undo(&write.write.tx, &write.write.locked, *revision).await?;
@@ -63,11 +63,11 @@ pub async fn undo(
     if kind == EventKind::FilesChanged {
         changes = write.apply(&heads, inverse.edits, "revision").await?;
     }
-    if is_folding {
+    if is_hiding {
         let Write { tx, locked, .. } = &write.write;
         for revision in &revisions {
-            let (listed, away) = chat::refold(tx, project, *revision, locked.revision).await?;
-            (unfolded, folded) = (unfolded + listed, folded + away);
+            let numbers = chat::revert_hiding(tx, project, *revision, locked.revision).await?;
+            (shown, hidden) = (shown + numbers.0, hidden + numbers.1);
         }
     }
     let after = Files::of(&heads, &changes);
@@ -79,8 +79,8 @@ pub async fn undo(
         changes,
         file_count: after.count,
         manifest: after.manifest,
-        folded,
-        unfolded,
+        hidden,
+        shown,
         revision: closed.locked.revision,
     };
     closed.commit(restored).await
@@ -113,7 +113,7 @@ struct Taking {
     inverse: Inverse,
     /// The kind of the new revision.
     kind: EventKind,
-    is_folding: bool,
+    is_hiding: bool,
     /// The change that is effective again, if an undo is undone.
     redone: Vec<i32>,
 }
@@ -221,24 +221,19 @@ impl Taking {
                 return Err(Error::bad_input("revision", message));
             }
         };
-        let mut taking = Self {
-            revisions: vec![revision],
-            inverse: Inverse::default(),
-            kind,
-            is_folding: false,
-            redone: Vec::new(),
-        };
+        let mut taking =
+            Self { revisions: vec![revision], inverse: Inverse::default(), kind, is_hiding: false, redone: Vec::new() };
         if kind == EventKind::ProjectUpdated {
             let stands = super::project::stands(tx, &write.locked, revision).await?;
             return Ok(stands.then_some(taking));
         }
-        let folding = chat::folding(tx, project, revision).await?;
-        if let Some(folding) = folding {
-            policy::may_write_in_session(folding.author_id, write.writer.actor.user_id)?;
-            taking.is_folding = folding.stands;
+        let hiding = chat::hiding(tx, project, revision).await?;
+        if let Some(hiding) = hiding {
+            policy::may_write_in_session(hiding.author_id, write.writer.actor.user_id)?;
+            taking.is_hiding = hiding.stands;
         }
         taking.inverse = plan::taking_back(tx, member, &taking.revisions, undone, present, "revision").await?;
-        Ok((taking.is_folding || !taking.inverse.edits.is_empty()).then_some(taking))
+        Ok((taking.is_hiding || !taking.inverse.edits.is_empty()).then_some(taking))
     }
 
     async fn of_message(
@@ -256,7 +251,7 @@ impl Taking {
         let revisions: BTreeSet<i32> = inverse.changes.iter().map(|(revision, _)| *revision).collect();
         let revisions = revisions.into_iter().rev().collect();
         let (kind, redone) = (EventKind::FilesChanged, Vec::new());
-        Ok((!inverse.edits.is_empty()).then_some(Self { revisions, inverse, kind, is_folding: false, redone }))
+        Ok((!inverse.edits.is_empty()).then_some(Self { revisions, inverse, kind, is_hiding: false, redone }))
     }
 
     /// The description of the event.

@@ -180,13 +180,13 @@ fn select_messages(sql: &mut Sql, until: Option<i32>) {
     );
     match until {
         None => sql.push("m.hidden_revision"),
-        Some(until) => fold_at(sql.push("(SELECT f.revision"), until).push(") AS hidden_revision"),
+        Some(until) => hidden_at(sql.push("(SELECT f.revision"), until).push(") AS hidden_revision"),
     };
     sql.push(" FROM chat_messages m WHERE ");
 }
 
 /// Adds the entry of `hidden_messages` that was in force for the message `m` at a revision, from `FROM` on.
-fn fold_at(sql: &mut Sql, at: i32) -> &mut Sql {
+fn hidden_at(sql: &mut Sql, at: i32) -> &mut Sql {
     sql.push(" FROM hidden_messages f WHERE f.message_id = m.id AND f.revision <= ").bind(at);
     sql.push(" AND (f.superseded_revision IS NULL OR f.superseded_revision > ").bind(at).push(")")
 }
@@ -236,7 +236,7 @@ fn keep_messages(sql: &mut Sql, keep: &MessageFilter) {
             sql.push(" AND m.hidden_revision IS NULL");
         }
         (false, Some(until)) => {
-            fold_at(sql.push(" AND NOT EXISTS (SELECT 1"), until).push(")");
+            hidden_at(sql.push(" AND NOT EXISTS (SELECT 1"), until).push(")");
         }
     }
 }
@@ -508,17 +508,17 @@ pub async fn conversation(
 }
 
 /// Hides, at a revision, the messages after another message in a session of the actor. Returns their number.
-pub async fn fold(tx: &Tx, project: ProjectId, session: SessionId, after: i32, revision: i32) -> Result<u64> {
+pub async fn hide(tx: &Tx, project: ProjectId, session: SessionId, after: i32, revision: i32) -> Result<u64> {
     let mut sql = Sql::new("UPDATE chat_messages SET hidden_revision = ");
     sql.bind(revision).push(" WHERE hidden_revision IS NULL AND session_id = ").bind(session.0);
     sql.push(" AND user_id = ").bind(tx.me()).push(" AND revision > ").bind(after);
-    let folded = tx.execute(sql).await?;
-    note_folds(tx, project, revision).await?;
-    Ok(folded)
+    let hidden = tx.execute(sql).await?;
+    record_hidden(tx, project, revision).await?;
+    Ok(hidden)
 }
 
 /// Records in `hidden_messages` the messages that a revision has hidden.
-async fn note_folds(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
+async fn record_hidden(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
     let mut sql = Sql::new(
         "INSERT INTO hidden_messages (message_id, revision, project_id) SELECT id, hidden_revision, project_id FROM chat_messages \
          WHERE project_id = ",
@@ -530,7 +530,7 @@ async fn note_folds(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
 
 /// The messages that a revision hid or showed again.
 #[derive(Clone, Copy, Debug)]
-pub struct Folding {
+pub struct Hiding {
     /// The author of the messages: a revision changes one session, and a session has one author.
     pub author_id: UserId,
     /// Whether at least one message is still in the state that the revision left it in.
@@ -538,7 +538,7 @@ pub struct Folding {
 }
 
 /// What a revision of a locked project hid or showed again; `None` if nothing.
-pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Folding>> {
+pub async fn hiding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Hiding>> {
     let mut sql = Sql::with(
         "SELECT m.user_id, max(CASE WHEN (f.revision = $1) = (m.hidden_revision IS NOT NULL) THEN 1 ELSE 0 END) AS stands \
          FROM hidden_messages f JOIN chat_messages m ON m.id = f.message_id WHERE f.project_id = ",
@@ -548,23 +548,23 @@ pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Optio
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
     let author: Uuid = row.try_get("", "user_id").map_err(fail)?;
     let stands: i32 = row.try_get("", "stands").map_err(fail)?;
-    Ok(Some(Folding { author_id: UserId(author), stands: stands == 1 }))
+    Ok(Some(Hiding { author_id: UserId(author), stands: stands == 1 }))
 }
 
 /// Reverts, at `revision`, the hidden states that `undone` changed in a locked project, unless they have changed since:
 /// shows the messages that it hid, and hides those that it showed. Returns both numbers.
-pub async fn refold(tx: &Tx, project: ProjectId, undone: i32, revision: i32) -> Result<(u64, u64)> {
+pub async fn revert_hiding(tx: &Tx, project: ProjectId, undone: i32, revision: i32) -> Result<(u64, u64)> {
     const END: &str = "UPDATE hidden_messages SET superseded_revision = $1 WHERE superseded_revision IS NULL AND project_id = $2 \
         AND message_id IN (SELECT f.message_id FROM hidden_messages f WHERE f.project_id = $2 AND f.revision = $3)";
-    const LIST: &str = "UPDATE chat_messages SET hidden_revision = NULL WHERE hidden_revision IS NOT NULL AND project_id = $1 \
+    const SHOW: &str = "UPDATE chat_messages SET hidden_revision = NULL WHERE hidden_revision IS NOT NULL AND project_id = $1 \
         AND id IN (SELECT f.message_id FROM hidden_messages f WHERE f.project_id = $1 AND f.revision = $2)";
-    const FOLD: &str = "UPDATE chat_messages SET hidden_revision = $1 WHERE hidden_revision IS NULL AND project_id = $2 \
+    const HIDE: &str = "UPDATE chat_messages SET hidden_revision = $1 WHERE hidden_revision IS NULL AND project_id = $2 \
         AND id IN (SELECT f.message_id FROM hidden_messages f WHERE f.project_id = $2 AND f.superseded_revision = $3)";
     let values = || [revision.into(), project.0.into(), undone.into()];
     // Hide before showing, so that this statement does not match messages shown by this revision.
-    let folded = tx.execute(Sql::with(FOLD, values())).await?;
-    let unfolded = tx.execute(Sql::with(LIST, [project.0.into(), undone.into()])).await?;
+    let hidden = tx.execute(Sql::with(HIDE, values())).await?;
+    let shown = tx.execute(Sql::with(SHOW, [project.0.into(), undone.into()])).await?;
     tx.execute(Sql::with(END, values())).await?;
-    note_folds(tx, project, revision).await?;
-    Ok((unfolded, folded))
+    record_hidden(tx, project, revision).await?;
+    Ok((shown, hidden))
 }

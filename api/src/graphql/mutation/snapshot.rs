@@ -314,8 +314,8 @@ async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i3
         changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
         file_count: undone.file_count,
         manifest_sha256: hex::encode(undone.manifest),
-        shown_messages: count(undone.unfolded),
-        hidden_messages: count(undone.folded),
+        shown_messages: count(undone.shown),
+        hidden_messages: count(undone.hidden),
         revision: undone.revision,
     })
 }
@@ -361,7 +361,7 @@ async fn restore(
         changes: restored.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
         file_count: restored.file_count,
         manifest_sha256: hex::encode(restored.manifest),
-        hidden_messages: count(restored.folded),
+        hidden_messages: count(restored.hidden),
         revision: restored.revision,
     })
 }
