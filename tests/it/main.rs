@@ -47,6 +47,7 @@ mod others_ids;
 mod pages;
 mod pairs;
 mod pasts;
+mod payloads;
 mod poolers;
 mod presence;
 mod protocol;

@@ -3,9 +3,10 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use async_graphql::{DataContext, Request};
+use async_graphql::{Context, DataContext, Request};
 use tokio::sync::Mutex;
 
+use super::arguments::Horizon;
 use super::batch::Wanted;
 use crate::domain::{Services, Tx, Writer};
 use crate::live::Live;
@@ -34,7 +35,8 @@ pub fn attach(
         current: Mutex::default(),
     };
     let (services, live) = (services.clone(), live.clone());
-    request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered }))
+    let horizon = Horizon::of_request(&request);
+    request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered, horizon }))
 }
 
 /// The caller of an operation and its view of the database.
@@ -50,6 +52,7 @@ pub struct Caller {
     /// Batches the reads of concurrent resolvers.
     pub wanted: Wanted,
     delivered: Option<Delivered>,
+    horizon: Horizon,
 }
 
 impl Caller {
@@ -73,7 +76,8 @@ impl Caller {
     }
 
     /// Runs a write. Later reads of the operation see its result: those of its payload, and those of the next mutation.
-    pub async fn write<T, W>(&self, write: impl FnOnce(Writer) -> W) -> Result<T>
+    /// A payload that reads as of a later revision refuses the write.
+    pub async fn write<T, W>(&self, ctx: &Context<'_>, write: impl FnOnce(Writer) -> W) -> Result<T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
@@ -81,7 +85,8 @@ impl Caller {
         // End the view first, so that an operation that waits for its turn to write holds no connection.
         self.wanted.forget();
         *self.reader.current.lock().await = None;
-        self.services.write(&self.actor, write).await
+        let horizon = self.horizon.of(&ctx.item.node.response_key().node);
+        self.services.write(&self.actor, |writer| write(writer.reading_until(horizon))).await
     }
 }
 

@@ -11,12 +11,12 @@ use super::file::{below, get, mode, place, prefixed_file};
 use super::project;
 use super::save;
 use super::snapshot::hash;
-use super::sql::{KeyKind, Order, Sql, pages};
+use super::sql::{Order, Sql, pages};
 use crate::model::enums::ChangeType;
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, File, FileSnapshot};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId, Within};
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 

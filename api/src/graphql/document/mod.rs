@@ -8,6 +8,7 @@
 
 mod coercion;
 mod convert;
+mod given;
 mod lexer;
 mod merging;
 mod rules;
@@ -196,9 +197,20 @@ impl FrontEnd {
     ) -> Result<Variables, Vec<Fault>> {
         coercion::coerce(&self.schema, document, operation, variables)
     }
+
+    /// The fields with arguments that an operation with these variables selects.
+    pub fn given(
+        &self,
+        document: &ExecutableDocument,
+        operation: &OperationDefinition,
+        variables: &Variables,
+    ) -> Vec<Given> {
+        given::given(&self.schema, document, operation, variables)
+    }
 }
 
 pub use coercion::without_absent;
+pub use given::Given;
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.
 fn faults(text: &str, errors: &DiagnosticList, kind: FaultKind) -> Vec<Fault> {

@@ -45,7 +45,7 @@ impl ProfileMutation {
         attempt(async {
             let changes = ProfileChanges { full_name: input.full_name, avatar_url: input.avatar_url };
             let caller = caller(ctx)?;
-            let profile = caller.write(|writer| profile::update(writer, changes));
+            let profile = caller.write(ctx, |writer| profile::update(writer, changes));
             Ok(User(profile.await?))
         })
         .await
@@ -65,7 +65,7 @@ impl ProfileMutation {
                 ui_preferences: input.ui_preferences.map(|json| json.0),
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| profile::update_preferences(writer, changes));
+            let done = caller.write(ctx, |writer| profile::update_preferences(writer, changes));
             Ok(UserPreferences::of(caller.actor.user_id, done.await?))
         })
         .await
