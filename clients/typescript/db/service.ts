@@ -99,9 +99,7 @@ export class DatabaseService extends Additions {
       const { email } = (await call.ask('Profile', {})).viewer;
       mustBe('email', values.email, email, "A profile's address is the token's: change it where the user signs in.");
     }
-    // The API has no null here: an empty text is none.
-    const none = (value: string | null | undefined) => (value === null ? '' : value);
-    const input = given({ fullName: none(values.full_name), avatarUrl: none(values.avatar_url) });
+    const input = given({ fullName: text(values.full_name), avatarUrl: text(values.avatar_url) });
     return rows.profile(found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile'));
   }
 
@@ -382,18 +380,19 @@ export class DatabaseService extends Additions {
     const state = found(versions[at], 'version of this file');
     const snapshot = rows.fileSnapshot(state, versions[at - 1] ?? state);
     const why = 'The server records versions itself; it has recorded another';
+    const recorded = { ...values, message_id: messageId(values.message_id) };
     for (const field of ['content', 'change_description', 'session_id', 'message_id'] as const) {
-      mustBe(field, values[field], snapshot[field], `${why} ${field}.`);
+      mustBe(field, recorded[field], snapshot[field], `${why} ${field}.`);
     }
     return snapshot;
   }
 
-  /** The states before each edit of a file, newest first. */
+  /** The states before each edit and deletion of a file, newest first. */
   async getFileSnapshots(fileId: string): Promise<types.FileSnapshot[]> {
     const versions = await this.#versions(await this.begin(), fileId);
     return versions.flatMap((state, at) => {
       const edit = versions[at - 1];
-      return edit && !edit.isDeletion && !state.isDeletion ? [rows.fileSnapshot(state, edit)] : [];
+      return edit && !state.isDeletion ? [rows.fileSnapshot(state, edit)] : [];
     });
   }
 
@@ -511,9 +510,10 @@ export class DatabaseService extends Additions {
     const call = await this.begin();
     const filter = { fileId: values.file_id, ...given({ type: values.change_type && upper(values.change_type) }) };
     const changes = await this.#changes(call, values.project_id, filter);
-    const agrees = (change: types.CodeChange, field: keyof types.CodeChange) =>
-      !(field in values) || !values[field as keyof typeof values] || values[field as keyof typeof values] === change[field];
     const fields = ['new_content', 'old_content', 'session_id', 'message_id'] as const;
+    const recorded = { ...values, message_id: messageId(values.message_id) };
+    const agrees = (change: types.CodeChange, field: (typeof fields)[number]) =>
+      !recorded[field] || recorded[field] === change[field];
     let left: types.CodeChange[] = changes;
     for (const field of fields) {
       left = left.filter((change) => agrees(change, field));

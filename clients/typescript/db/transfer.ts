@@ -1,4 +1,5 @@
 // Bytes in and out, and messages that are written piece by piece.
+import { messageId } from './arguments.js';
 import type { Api, FileRowFragment, MessageRowFragment } from './documents.js';
 import type { Bytes, MessageStart, WriteContext } from './types.js';
 
@@ -19,7 +20,7 @@ export async function upload(
     projectId,
     files: [{ path, contentBase64: btoa(binary) }],
     sessionId: session_id || null,
-    messageId: message_id || null,
+    messageId: messageId(message_id) ?? null,
     changeDescription: change_description || null,
   });
   return api.file({ projectId, path });

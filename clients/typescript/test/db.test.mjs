@@ -197,8 +197,11 @@ test('the other calls do what they did', async () => {
   for (const other of [{ content: 'x' }, { change_description: 'x' }, { session_id: second.id }, { message_id: checkpoint.id }]) {
     await refused(db.createFileSnapshot({ ...snapshot, ...other }), 'BAD_USER_INPUT');
   }
+  // The IDE's own ids of messages name no message.
+  assert.deepEqual(await db.createFileSnapshot({ ...snapshot, message_id: 'msg_1764000000' }), states[1]);
   const written = { project_id: id, session_id: second.id, message_id: checkpoint.id, file_id: file.id, change_type: 'update', old_content: 'b', new_content: 'c', diff_content: null, line_changes: null };
   assert.deepEqual([(await db.createCodeChange(written)).new_content, (await db.createCodeChange(written)).message_id], ['c', checkpoint.id]);
+  assert.equal((await db.createCodeChange({ ...written, message_id: 'msg_1764000000' })).message_id, checkpoint.id);
   for (const other of [{ new_content: 'x' }, { old_content: 'x' }, { message_id: crypto.randomUUID() }]) {
     await refused(db.createCodeChange({ ...written, ...other }), 'BAD_USER_INPUT');
   }
@@ -208,6 +211,7 @@ test('the other calls do what they did', async () => {
   assert.equal(await db.getProjectFile(id, 'src/a.py'), null);
   const deleted = (await db.getProjectFiles(id, true)).find((each) => each.id === file.id);
   assert.deepEqual([deleted.is_deleted, deleted.content], [true, 'b']);
+  assert.deepEqual((await db.getFileSnapshots(file.id)).map(({ content }) => content), ['b', 'c', 'b', 'a']);
   assert.equal((await db.revertFileToSnapshot(file.id, states[1].id)).content, 'a');
   const folder = { path: 'docs', name: 'docs', type: 'folder' };
   const files = [folder, { path: 'src/a.py', name: 'a.py', type: 'file' }, { path: 'new.py', name: 'new.py', type: 'file' }];
@@ -264,10 +268,14 @@ test('arguments in every form that the original takes', async () => {
     assert.equal((await db.getProjectFile(id, 'src/x.py')).content, 'keep', path);
   }
 
-  // A picture can be taken away, a name cannot, and that is said.
+  // A name and a picture can be removed.
   assert.equal((await db.updateUserProfile({ avatar_url: 'https://example.com/a.png' })).avatar_url, 'https://example.com/a.png');
   for (const avatar_url of ['', null]) assert.equal((await db.updateUserProfile({ avatar_url })).avatar_url, null);
-  for (const full_name of ['', null]) await refused(db.updateUserProfile({ full_name }), 'BAD_USER_INPUT');
+  for (const full_name of ['', null]) {
+    assert.equal((await db.updateUserProfile({ full_name: 'Ada' })).full_name, 'Ada');
+    assert.equal((await db.updateUserProfile({ full_name })).full_name, null);
+    assert.equal((await db.getUserProfile()).full_name, null);
+  }
 });
 
 test('what is not there is answered as it was there', async () => {
