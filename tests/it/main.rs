@@ -30,6 +30,7 @@ mod import_export;
 mod interruptions;
 mod json;
 mod kill;
+mod lineage;
 mod listening;
 mod log_contents;
 mod logins;
