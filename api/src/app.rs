@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{anyhow, ensure};
-use futures::{FutureExt, future::join_all};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
@@ -30,13 +33,14 @@ use crate::{
     secret::{SecretSource, has_keys, secret_source, verifier},
     storage::db::Db,
     transport::{
-        auth::Trusted,
+        auth::{Trusted, Verifier},
         connections::{self, Listener},
         executor::Executor,
         health::{Health, Part, operator_routes},
         jwks::Jwks,
-        router::{AppState, router},
-        single::Streams,
+        router::router,
+        state::AppState,
+        streams::Streams,
         throttle::Throttle,
     },
 };
@@ -77,54 +81,24 @@ impl App {
         let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
         // Before anything is written, find the mistakes that are cheap to find.
         let source = secret_source(&settings, &target)?;
-        let nats = settings
-            .live
-            .nats_url
-            .as_ref()
-            .map(|url| nats::Servers::parse(url.expose()))
-            .transpose()
-            .map_err(for_operator)?;
+        let nats = settings.live.nats_url.as_ref().map(|url| nats::Servers::parse(url.expose()));
+        let nats = nats.transpose().map_err(for_operator)?;
         let listen = &settings.listen;
         let schema = schema::build(&settings.limits);
         let documents =
             Documents::load(&schema.sdl(), listen.documents.as_deref(), listen.documents_only, &settings.limits)?;
         let key_sets = settings.auth.key_sets()?;
-        let place = listen.address(has_keys(&settings));
-        let listeners = bind(&place, "--listen (LISTEN)").await?;
-        let address = listeners.first().and_then(Listener::address);
-        let metrics_listeners = match &settings.observability.metrics_listen {
-            Some(address) => bind(address, "--metrics-listen (METRICS_LISTEN)").await?,
-            None => Vec::new(),
-        };
-        let metrics_address = metrics_listeners.first().and_then(Listener::address);
+        let bound = Bound::bind(&settings).await?;
 
         let db = target.connect(&settings).await?.behind(serve.locks);
         check_login(&db, serve.locks).await?;
         prepare(&db, &serve).await?;
-        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let keys = |(url, issuer): (&str, Option<&str>)| Trusted {
-            issuer: issuer.map(str::to_owned),
-            jwks: Arc::new(Jwks::new(url)),
-        };
-        let trusted: Vec<Trusted> = key_sets.into_iter().map(keys).collect();
-        // The server starts even if an issuer is unavailable; its tokens are refused until then.
-        join_all(trusted.iter().map(|trusted| trusted.jwks.refresh())).await;
-        for Trusted { jwks, .. } in &trusted {
-            tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
-        }
+        let (shutdown, draining, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let trusted = fetch_keys(key_sets, &shutdown, &tasks).await;
         let key_sets: Vec<_> = trusted.iter().map(|trusted| trusted.jwks.clone()).collect();
         let verifier = verifier(&settings, &source, trusted)?;
-        let has_secret = !matches!(source, SecretSource::Nowhere);
-        let sign_in_link = match source {
-            SecretSource::Given(_) | SecretSource::Nowhere => None,
-            SecretSource::OwnFile(_) => {
-                let (name, hours) = DEV_USER;
-                let token = verifier.issue(DEV_EMAIL, Some(name), hours).map_err(for_operator)?;
-                address.map(|address| format!("http://{}/#token={token}", reachable(address)))
-            }
-        };
+        let sign_in_link = sign_in_link(&source, &verifier, bound.address())?;
 
-        let draining = CancellationToken::new();
         let bus = Bus::choose(&db, settings.live.notify, nats);
         let channels = Channels::default();
         let published = channels.clone();
@@ -133,17 +107,10 @@ impl App {
         let services = Arc::new(services);
         let live = Arc::new(Live::new(services.clone(), db.clone(), channels));
         let mut parts = parts(&db, bus.is_some().then(|| live.clone()));
-        parts.extend(issuer(key_sets, has_secret));
-        let asked = services.clone();
-        let is_read_only = move || {
-            let services = asked.clone();
-            // In a separate task, because a `begin` must not be cancelled halfway.
-            let asked = tokio::spawn(async move { services.is_read_only().await.unwrap_or(false) });
-            async move { asked.await.unwrap_or(false) }.boxed()
-        };
-        let health = Arc::new(Health::new(parts, Box::new(is_read_only), draining.clone()));
+        parts.extend(issuer(key_sets, !matches!(source, SecretSource::Nowhere)));
+        let health = Arc::new(Health::new(parts, Box::new(read_only_check(services.clone())), draining.clone()));
         let results = Results::new(services.memory.clone(), services.metrics().clone());
-        let router = router(AppState {
+        let state = AppState {
             executor: Executor { schema, services: services.clone(), live: live.clone(), results: results.clone() },
             documents: Arc::new(documents),
             services: services.clone(),
@@ -157,31 +124,21 @@ impl App {
             slow_operation: Duration::from_millis(settings.observability.slow_operation_ms),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
-        });
-        let head_time = Duration::from_secs(services.limits.max_head_seconds);
+        };
         let in_step = live.clone().keep_in_step(bus, Duration::from_secs(settings.live.sweep_seconds));
         let in_step = tokio::spawn(shutdown.clone().run_until_cancelled_owned(in_step));
-        let serve_on =
-            |listener, router| tokio::spawn(connections::serve(listener, router, head_time, shutdown.clone()));
-        let mut servers: Vec<_> = listeners.into_iter().map(|listener| serve_on(listener, router.clone())).collect();
-        for listener in metrics_listeners {
-            servers.push(serve_on(listener, operator_routes(health.clone(), services.clone())));
-        }
-        let shown = address.map_or_else(|| place.to_string(), |address| address.to_string());
-        tracing::info!(address = shown, metrics = metrics_address.map(tracing::field::display), database = %target, "listening");
-        let drain_time = Duration::from_secs(listen.drain_seconds);
-        let stop_time = Duration::from_secs(listen.stop_seconds);
+        tracing::info!(address = bound.shown(), metrics = bound.metrics_address().map(tracing::field::display), database = %target, "listening");
         Ok(Self {
-            address,
-            metrics_address,
+            address: bound.address(),
+            metrics_address: bound.metrics_address(),
             sign_in_link,
+            servers: bound.serve(&state, &health),
             services,
-            servers,
             live,
             in_step,
             draining,
-            drain_time,
-            stop_time,
+            drain_time: Duration::from_secs(listen.drain_seconds),
+            stop_time: Duration::from_secs(listen.stop_seconds),
             shutdown,
             tasks,
         })
@@ -234,6 +191,49 @@ impl App {
     }
 }
 
+/// The sockets that the server listens on, before anything is served.
+struct Bound {
+    place: Address,
+    listeners: Vec<Listener>,
+    metrics_listeners: Vec<Listener>,
+}
+
+impl Bound {
+    async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        let place = settings.listen.address(has_keys(settings));
+        let listeners = bind(&place, "--listen (LISTEN)").await?;
+        let metrics_listeners = match &settings.observability.metrics_listen {
+            Some(address) => bind(address, "--metrics-listen (METRICS_LISTEN)").await?,
+            None => Vec::new(),
+        };
+        Ok(Self { place, listeners, metrics_listeners })
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.listeners.first().and_then(Listener::address)
+    }
+
+    fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listeners.first().and_then(Listener::address)
+    }
+
+    /// The address in the log.
+    fn shown(&self) -> String {
+        self.address().map_or_else(|| self.place.to_string(), |address| address.to_string())
+    }
+
+    fn serve(self, state: &AppState, health: &Arc<Health>) -> Vec<JoinHandle<()>> {
+        let head_time = Duration::from_secs(state.limits.max_head_seconds);
+        let serve =
+            |listener, routes| tokio::spawn(connections::serve(listener, routes, head_time, state.shutdown.clone()));
+        let routes = router(state.clone());
+        let servers = self.listeners.into_iter().map(|listener| serve(listener, routes.clone()));
+        let operator_routes = || operator_routes(health.clone(), state.services.clone());
+        let metrics = self.metrics_listeners.into_iter().map(|listener| serve(listener, operator_routes()));
+        servers.chain(metrics).collect()
+    }
+}
+
 /// Listens; an error names the setting to change.
 async fn bind(address: &Address, setting: &str) -> anyhow::Result<Vec<Listener>> {
     Listener::bind(address)
@@ -247,6 +247,46 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
         _ => address,
+    }
+}
+
+/// Fetches the keys of the token issuers, and keeps them fresh. The server starts even if an issuer is unavailable; its
+/// tokens are refused until then.
+async fn fetch_keys(
+    key_sets: Vec<(&str, Option<&str>)>,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Vec<Trusted> {
+    let trusted = key_sets
+        .into_iter()
+        .map(|(url, issuer)| Trusted { issuer: issuer.map(str::to_owned), jwks: Arc::new(Jwks::new(url)) });
+    let trusted: Vec<Trusted> = trusted.collect();
+    join_all(trusted.iter().map(|trusted| trusted.jwks.refresh())).await;
+    for Trusted { jwks, .. } in &trusted {
+        tasks.spawn(jwks.clone().keep_fresh(shutdown.clone()));
+    }
+    trusted
+}
+
+/// The link that opens GraphiQL signed in. Only a server with a secret of its own makes one.
+fn sign_in_link(
+    source: &SecretSource,
+    verifier: &Verifier,
+    address: Option<SocketAddr>,
+) -> anyhow::Result<Option<String>> {
+    let (SecretSource::OwnFile(_), Some(address)) = (source, address) else { return Ok(None) };
+    let (name, hours) = DEV_USER;
+    let token = verifier.issue(DEV_EMAIL, Some(name), hours).map_err(for_operator)?;
+    Ok(Some(format!("http://{}/#token={token}", reachable(address))))
+}
+
+/// Checks whether the database is read-only, for `/readyz`.
+fn read_only_check(services: Arc<Services>) -> impl Fn() -> BoxFuture<'static, bool> {
+    move || {
+        let services = services.clone();
+        // In a separate task, because a `begin` must not be cancelled halfway.
+        let asked = tokio::spawn(async move { services.is_read_only().await.unwrap_or(false) });
+        async move { asked.await.unwrap_or(false) }.boxed()
     }
 }
 

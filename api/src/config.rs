@@ -82,6 +82,17 @@ pub enum Command {
         /// Id of the only project to check.
         project: Option<String>,
     },
+    /// Back up a SQLite database.
+    Backup(Backup),
+    /// Restore a SQLite database.
+    Restore(Restore),
+    /// Remove deleted projects, or list them.
+    Purge {
+        /// Days since a project was deleted.
+        days: u32,
+        /// Whether to remove them instead of only listing them.
+        yes: bool,
+    },
 }
 
 /// The backend of a web IDE for voice agents: conversation and code in one history, live over GraphQL.
@@ -187,6 +198,37 @@ enum Named {
         #[command(flatten)]
         log: Log,
     },
+    /// Back up a SQLite database, also while a server uses it, and check the backup
+    Backup {
+        #[command(flatten)]
+        backup: Backup,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
+    },
+    /// Check a backup and make it the SQLite database; the server must be stopped
+    Restore {
+        #[command(flatten)]
+        restore: Restore,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
+    },
+    /// List the projects that were deleted long ago; with --yes, remove them with their histories
+    Purge {
+        /// Days since the project was deleted
+        #[arg(long, value_name = "DAYS", value_parser = number(0..=36_500_u32))]
+        days: u32,
+        /// Remove them; this cannot be undone
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        store: Store,
+        #[command(flatten)]
+        log: Log,
+    },
 }
 
 impl Cli {
@@ -234,6 +276,9 @@ impl From<Named> for Command {
             Named::Import { import, .. } => Self::Import(import),
             Named::Export { export, .. } => Self::Export(export),
             Named::Verify { project, .. } => Self::Verify { project },
+            Named::Backup { backup, .. } => Self::Backup(backup),
+            Named::Restore { restore, .. } => Self::Restore(restore),
+            Named::Purge { days, yes, .. } => Self::Purge { days, yes },
         }
     }
 }
@@ -357,6 +402,31 @@ pub struct Export {
     /// commit with its change description. Folders without files are left out, as git does not store them
     #[arg(long, value_name = "DIR")]
     pub git: Option<PathBuf>,
+}
+
+/// Options of `backup`.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct Backup {
+    /// File to write, which must not exist yet; with --every, an existing folder for the files
+    pub to: PathBuf,
+    /// Run until stopped, and make a backup now and every so many minutes
+    #[arg(long, value_name = "MINUTES", value_parser = number(1..=1_000_000_u32))]
+    pub every: Option<u32>,
+    /// Number of backups to keep in the folder: older ones are removed after a new one
+    #[arg(long, value_name = "COUNT", requires = "every", default_value_t = 7, value_parser = number(1..=1_000_000_usize))]
+    pub keep: usize,
+}
+
+/// Options of `restore`.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct Restore {
+    /// The backup
+    pub from: PathBuf,
+    /// Replace the present database. It is kept next to the new one, with another name
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// E-mail address of the user of the dev login.

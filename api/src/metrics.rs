@@ -1,17 +1,18 @@
 //! Metrics for operators: counters, gauges and histograms in Prometheus's format. A server has one set, and every layer
 //! counts its own work.
 //!
-//! To add a metric, add a field, register it in [`Metrics::default`] with its help text, and update it where the event
-//! happens.
+//! To add a metric, add a field, register it in the `register` function of its subject with its help text, and update it
+//! where the event happens.
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, prometheus_text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -144,83 +145,112 @@ impl Default for Metrics {
             memory: Gauge::default(),
             files: Gauge::default(),
         };
-        let r = m.registry.sub_registry_with_prefix("antiphon");
-        r.register(
-            "operations",
-            "Completed GraphQL operations by outcome: OK or an error code. A subscription counts when it ends",
-            m.operations.clone(),
-        );
-        r.register_with_unit("operation", "Duration of queries and mutations", Unit::Seconds, m.durations.clone());
-        r.register("operation_statements", "SQL statements of queries and mutations", m.operation_statements.clone());
-        r.register_with_unit(
-            "operation_sql",
-            "Time that queries and mutations spent in SQL statements",
-            Unit::Seconds,
-            m.operation_sql.clone(),
-        );
-        r.register("sql_statements", "SQL statements, without transaction control", m.statements.clone());
-        r.register("sql_errors", "SQL statements that failed", m.statement_errors.clone());
-        r.register_with_unit(
-            "sql_statement",
-            "Duration of SQL statements",
-            Unit::Seconds,
-            m.statement_durations.clone(),
-        );
-        r.register("pool_connections", "Connections to the database", m.pool.clone());
-        r.register("pool_waiting", "Transactions waiting for a connection", m.pool_waiting.clone());
-        r.register_with_unit(
-            "pool_wait",
-            "Time until a transaction got a connection and began",
-            Unit::Seconds,
-            m.pool_waits.clone(),
-        );
-        r.register(
-            "turns_waiting",
-            "Tasks waiting in a queue: to read, to write, for a project, for a processor",
-            m.turns_waiting.clone(),
-        );
-        r.register_with_unit(
-            "turn_wait",
-            "Waiting time of the tasks that had to queue",
-            Unit::Seconds,
-            m.turn_waits.clone(),
-        );
-        r.register("heavy_tasks", "CPU-intensive tasks on many bytes", m.heavy_tasks.clone());
-        r.register("heavy_waiting", "CPU-intensive tasks waiting for a processor", m.heavy_waiting.clone());
-        r.register("sockets", "Open WebSockets", m.sockets.clone());
-        r.register("listeners", "Running subscriptions", m.listeners.clone());
-        r.register("deliveries", "Subscription results sent", m.deliveries.clone());
-        r.register_with_unit(
-            "subscription_result",
-            "Results of subscriptions that are kept or on their way",
-            Unit::Bytes,
-            m.result_bytes.clone(),
-        );
-        r.register_with_unit(
-            "delivery_lag",
-            "Time from a write until a connected subscriber gets its event",
-            Unit::Seconds,
-            m.lag.clone(),
-        );
-        r.register_with_unit("blob", "Size of new file contents", Unit::Bytes, m.blob_bytes.clone());
-        r.register_with_unit(
-            "blob_stored",
-            "Size of new file contents in storage",
-            Unit::Bytes,
-            m.blob_stored_bytes.clone(),
-        );
+        let mut registry = Registry::default();
+        let ours = registry.sub_registry_with_prefix("antiphon");
+        m.register_operations(ours);
+        m.register_database(ours);
+        m.register_queues(ours);
+        m.register_subscriptions(ours);
+        m.register_contents(ours);
         if process().is_some() {
-            // The conventional names of process metrics.
-            let r = m.registry.sub_registry_with_prefix("process");
-            r.register_with_unit("cpu", "CPU time of the process", Unit::Seconds, m.cpu.clone());
-            r.register_with_unit("resident_memory", "Resident memory of the process", Unit::Bytes, m.memory.clone());
-            r.register("open_fds", "Open files and sockets of the process", m.files.clone());
+            m.register_process(registry.sub_registry_with_prefix("process"));
         }
+        m.registry = registry;
         m
     }
 }
 
 impl Metrics {
+    fn register_operations(&self, r: &mut Registry) {
+        r.register(
+            "operations",
+            "Completed GraphQL operations by outcome: OK or an error code. A subscription counts when it ends",
+            self.operations.clone(),
+        );
+        r.register_with_unit("operation", "Duration of queries and mutations", Unit::Seconds, self.durations.clone());
+        r.register(
+            "operation_statements",
+            "SQL statements of queries and mutations",
+            self.operation_statements.clone(),
+        );
+        r.register_with_unit(
+            "operation_sql",
+            "Time that queries and mutations spent in SQL statements",
+            Unit::Seconds,
+            self.operation_sql.clone(),
+        );
+    }
+
+    fn register_database(&self, r: &mut Registry) {
+        r.register("sql_statements", "SQL statements, without transaction control", self.statements.clone());
+        r.register("sql_errors", "SQL statements that failed", self.statement_errors.clone());
+        r.register_with_unit(
+            "sql_statement",
+            "Duration of SQL statements",
+            Unit::Seconds,
+            self.statement_durations.clone(),
+        );
+        r.register("pool_connections", "Connections to the database", self.pool.clone());
+        r.register("pool_waiting", "Transactions waiting for a connection", self.pool_waiting.clone());
+        r.register_with_unit(
+            "pool_wait",
+            "Time until a transaction got a connection and began",
+            Unit::Seconds,
+            self.pool_waits.clone(),
+        );
+    }
+
+    fn register_queues(&self, r: &mut Registry) {
+        r.register(
+            "turns_waiting",
+            "Tasks waiting in a queue: to read, to write, for a project, for a processor",
+            self.turns_waiting.clone(),
+        );
+        r.register_with_unit(
+            "turn_wait",
+            "Waiting time of the tasks that had to queue",
+            Unit::Seconds,
+            self.turn_waits.clone(),
+        );
+        r.register("heavy_tasks", "CPU-intensive tasks on many bytes", self.heavy_tasks.clone());
+        r.register("heavy_waiting", "CPU-intensive tasks waiting for a processor", self.heavy_waiting.clone());
+    }
+
+    fn register_subscriptions(&self, r: &mut Registry) {
+        r.register("sockets", "Open WebSockets", self.sockets.clone());
+        r.register("listeners", "Running subscriptions", self.listeners.clone());
+        r.register("deliveries", "Subscription results sent", self.deliveries.clone());
+        r.register_with_unit(
+            "subscription_result",
+            "Results of subscriptions that are kept or on their way",
+            Unit::Bytes,
+            self.result_bytes.clone(),
+        );
+        r.register_with_unit(
+            "delivery_lag",
+            "Time from a write until a connected subscriber gets its event",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+    }
+
+    fn register_contents(&self, r: &mut Registry) {
+        r.register_with_unit("blob", "Size of new file contents", Unit::Bytes, self.blob_bytes.clone());
+        r.register_with_unit(
+            "blob_stored",
+            "Size of new file contents in storage",
+            Unit::Bytes,
+            self.blob_stored_bytes.clone(),
+        );
+    }
+
+    /// Uses the conventional names of process metrics.
+    fn register_process(&self, r: &mut Registry) {
+        r.register_with_unit("cpu", "CPU time of the process", Unit::Seconds, self.cpu.clone());
+        r.register_with_unit("resident_memory", "Resident memory of the process", Unit::Bytes, self.memory.clone());
+        r.register("open_fds", "Open files and sockets of the process", self.files.clone());
+    }
+
     /// Counts a completed operation. `is_known` means that it succeeded for a signed-in caller, so that its name can
     /// get its own time series. `cost` is `None` for subscriptions.
     pub fn ended(
@@ -243,11 +273,11 @@ impl Metrics {
 
     fn name(&self, name: Option<&str>, is_known: bool) -> Name {
         let name = name.unwrap_or_default();
-        if let Some(name) = self.names.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(name) = self.names.read().get(name) {
             return Name(name.clone());
         }
         if is_known && name.len() <= MAX_NAME_BYTES {
-            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            let mut names = self.names.write();
             if names.len() < MAX_NAMES {
                 let name: Arc<str> = name.into();
                 names.insert(name.clone());
@@ -395,18 +425,12 @@ impl Cost {
     }
 }
 
-impl Cost {
-    fn pauses(&self) -> MutexGuard<'_, Pauses> {
-        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Pauses an operation until it is dropped.
 struct Pause(Arc<Cost>);
 
 impl Pause {
     fn begin(cost: Arc<Cost>) -> Self {
-        let mut pauses = cost.pauses();
+        let mut pauses = cost.pauses.lock();
         pauses.current = Some(match pauses.current {
             Some((since, tasks)) => (since, tasks + 1),
             None => (Instant::now(), 1),
@@ -418,7 +442,7 @@ impl Pause {
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        let mut pauses = self.0.pauses();
+        let mut pauses = self.0.pauses.lock();
         if let Some((since, tasks)) = pauses.current {
             if tasks > 1 {
                 pauses.current = Some((since, tasks - 1));
@@ -439,7 +463,7 @@ pub async fn paused<T>(wait: impl Future<Output = T>) -> T {
 /// How long the current operation has waited for others so far.
 pub fn waited() -> Duration {
     let waited = |cost: &Arc<Cost>| {
-        let pauses = cost.pauses();
+        let pauses = cost.pauses.lock();
         pauses.ended + pauses.current.map_or(Duration::ZERO, |(since, _)| since.elapsed())
     };
     COST.try_with(waited).unwrap_or_default()

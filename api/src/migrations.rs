@@ -1,7 +1,7 @@
 //! The migrations of a database: finds missing ones and applies them.
 
 use anyhow::{anyhow, bail};
-use migration::{Migrator, MigratorTrait};
+use migration::{Migrator, MigratorTrait, SchemaManager, unsquashed};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
@@ -14,8 +14,7 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"antiphon");
 
 /// The names of the migrations that the database lacks.
 pub(crate) async fn missing(db: &Db) -> anyhow::Result<Vec<String>> {
-    let pending = pending_migrations(db).await.map_err(failure)?;
-    Ok(pending.iter().map(name).collect())
+    find_missing(db).await.map_err(failure)
 }
 
 /// Checks that the database is the one of this version. A database that does not answer passes.
@@ -23,29 +22,32 @@ pub(crate) async fn missing(db: &Db) -> anyhow::Result<Vec<String>> {
 /// # Errors
 /// The difference.
 pub(crate) async fn check(db: &Db) -> Result<(), String> {
-    match pending_migrations(db).await {
-        Ok(pending) if pending.is_empty() => Ok(()),
-        Ok(pending) => Err(format!("missing: {}", pending.iter().map(name).collect::<Vec<_>>().join(", "))),
-        Err(error @ DbErr::Custom(_)) => Err(format!("{:#}", failure(error))),
+    match find_missing(db).await {
+        Ok(missing) if missing.is_empty() => Ok(()),
+        Ok(missing) => Err(format!("missing: {}", missing.join(", "))),
+        Err(error @ (DbErr::Custom(_) | DbErr::Migration(_))) => Err(format!("{:#}", failure(error))),
         Err(_) => Ok(()),
     }
 }
 
-/// The migrations that the database lacks. A login without rights of its own reads them as `authenticated`.
-async fn pending_migrations(db: &Db) -> Result<Vec<migration::Migration>, DbErr> {
+/// Reads only. A login without rights of its own reads as `authenticated`.
+async fn find_missing(db: &Db) -> Result<Vec<String>, DbErr> {
     const AS_CALLER: &str = "DO $$ BEGIN
         IF NOT coalesce(has_table_privilege(to_regclass('seaql_migrations'), 'SELECT'), false) AND EXISTS (
             SELECT FROM pg_roles WHERE rolname = 'authenticated' AND pg_has_role(oid, 'MEMBER'))
         THEN SET LOCAL ROLE authenticated; END IF;
     END $$";
-    if db.is_sqlite() {
-        return Migrator::get_pending_migrations_read_only(db.migrations()).await;
-    }
     let tx = db.migrations().begin().await?;
-    tx.execute_unprepared(AS_CALLER).await?;
-    let pending = Migrator::get_pending_migrations_read_only(&tx).await?;
+    if !db.is_sqlite() {
+        tx.execute_unprepared(AS_CALLER).await?;
+    }
+    let missing = if unsquashed::is_unsquashed(&SchemaManager::new(&tx)).await? {
+        Migrator::get_migration_files()
+    } else {
+        Migrator::get_pending_migrations_read_only(&tx).await?
+    };
     tx.rollback().await?;
-    Ok(pending)
+    Ok(missing.iter().map(name).collect())
 }
 
 /// Ensures that all tables exist before a server starts.
@@ -68,7 +70,9 @@ pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
 pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
     let tx = begin(db).await.map_err(failure)?;
     // Read again: other servers cannot migrate from here on.
-    let names = Migrator::get_pending_migrations(&tx).await.map_err(failure)?.iter().map(name).collect();
+    let squashed = unsquashed::squash(&SchemaManager::new(&tx)).await.map_err(failure)?;
+    let mut names: Vec<String> = squashed.into_iter().collect();
+    names.extend(Migrator::get_pending_migrations(&tx).await.map_err(failure)?.iter().map(name));
     Migrator::up(&tx, None).await.map_err(failure)?;
     tx.commit().await.map_err(failure)?;
     Ok(names)
@@ -91,13 +95,15 @@ pub(crate) fn name(migration: &migration::Migration) -> String {
     migration.name().to_owned()
 }
 
-/// Converts an error for the operator. The only custom error of the migrator is an unknown migration in the database.
+/// Converts an error for the operator. The only custom error of the migrator is an unknown migration in the database. Errors of
+/// the kind `Migration` are sentences already.
 pub(crate) fn failure(error: DbErr) -> anyhow::Error {
     match error {
         DbErr::Custom(_) => anyhow!(
             "the database has migrations that this version of antiphon does not know: start the version that applied them, or \
              a later one"
         ),
+        DbErr::Migration(reason) => anyhow!(reason),
         error => anyhow!("cannot migrate: {error}"),
     }
 }

@@ -19,7 +19,7 @@ type Project = {
   status: Status; created_at: string; updated_at: string; last_accessed_at: string;
 };
 type Overview = Project & {
-  visibility: 'private'; total_sessions: number | null; total_messages: number | null; total_files: number | null;
+  total_sessions: number | null; total_messages: number | null; total_files: number | null;
   latest_session_date: string | null; last_activity: string | null;
 };
 type Session = {
@@ -55,9 +55,8 @@ type History = CodeChange & {
   created_by_user_id: string | null; created_by_user_name: string | null; change_description: string | null;
 };
 type Activity = {
-  id: string; user_id: string; user_name: string | null; project_id: string; project_name: string; session_id: string;
+  id: string; user_id: string; project_id: string; project_name: string; session_id: string;
   message_role: 'user' | 'assistant' | 'system'; message_content: string; timestamp: string; is_checkpoint: boolean;
-  context_data: Json; metadata: Json;
 };
 type Stats = {
   project: Project | null; totalSessions: number; totalMessages: number; totalFiles: number; totalChanges: number;

@@ -12,6 +12,13 @@ const SEQUENCES: &str = "DO $$ DECLARE sequence regclass; BEGIN
     LOOP EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC, anon, authenticated, service_role', sequence); END LOOP;
 END $$;";
 
+/// The caller's projects by role, as conditions on a project's id.
+const PROJECTS: [(&str, &str); 3] = [
+    ("{member}", "IN (SELECT m.project_id FROM {schema}.project_members m)"),
+    ("{writer}", "IN (SELECT m.project_id FROM {schema}.project_members m WHERE m.role <> 'viewer')"),
+    ("{owner}", "IN (SELECT m.project_id FROM {schema}.project_members m WHERE m.role = 'owner')"),
+];
+
 /// Revokes all privileges on tables and views, except the owner's. This includes those from default privileges, which
 /// Supabase sets in the schema `public`.
 pub(crate) async fn close(manager: &SchemaManager<'_>, tables: &[&str], views: &[&str]) -> Result<(), DbErr> {
@@ -25,13 +32,14 @@ pub(crate) async fn close(manager: &SchemaManager<'_>, tables: &[&str], views: &
     run(manager, &sql).await
 }
 
-/// Runs SQL. `{schema}` is replaced by the quoted schema of the tables: functions that run as the owner pin their
-/// search path, and must name the schema of their tables.
+/// Runs SQL. `{member}`, `{writer}` and `{owner}` are replaced by conditions, and `{schema}` by the quoted schema of the tables:
+/// functions that run as the owner pin their search path, and must name the schema of their tables.
 pub(crate) async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    let asked = Statement::from_string(DbBackend::Postgres, "SELECT quote_ident(current_schema()) AS schema");
-    let row = connection.query_one_raw(asked).await?.ok_or_else(|| DbErr::RecordNotFound("a schema".to_owned()))?;
+    let query = Statement::from_string(DbBackend::Postgres, "SELECT quote_ident(current_schema()) AS schema");
+    let row = connection.query_one_raw(query).await?.ok_or_else(|| DbErr::RecordNotFound("a schema".to_owned()))?;
     let schema: String = row.try_get("", "schema")?;
+    let sql = PROJECTS.iter().fold(sql.to_owned(), |sql, (word, condition)| sql.replace(word, condition));
     connection.execute_unprepared(&sql.replace("{schema}", &schema)).await?;
     Ok(())
 }

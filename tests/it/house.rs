@@ -1,13 +1,16 @@
-//! The rules of ARCHITECTURE.md that the compiler does not check: which layer imports which, which files are at the top
-//! of the repository, how source files begin, and which words they must not contain.
+//! The rules of ARCHITECTURE.md that the compiler does not check: which layer imports which, that modules do not import
+//! each other in a circle, how long files and functions are, which files are at the top of the repository, how source
+//! files begin, and which words they must not contain.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use tests::workload::sha256;
 
 /// A layer of `api/src` (a folder or a file), the other layers that it can use, and the crates that it must not use.
 /// Modules that are not listed here can use everything.
@@ -54,11 +57,41 @@ const TOP: &[&str] = &[
     "tests",
 ];
 
-/// The most lines of a source file, without its unit tests.
-const MAX_LINES: usize = 800;
+/// Folders that are one module for the rule about circles, although they are several files: their parts need each
+/// other, and no order of them would be more natural.
+const ONE_MODULE: &[&str] = &[
+    // The objects of the API link to each other in every direction.
+    "graphql::types",
+    // One machine for connections and transactions: its files share private types, and only its `mod.rs` is used.
+    "storage::db",
+];
+
+/// The folders of the service. Rules about the length of code apply to them, and not to tests.
+const SERVICE: &[&str] = &["api/src", "entity/src", "migration/src"];
+
+/// The most lines of a source file of the service, without its unit tests, and of any other source file.
+const MAX_LINES: usize = 600;
+const MAX_LINES_OF_TESTS: usize = 800;
+
+/// The most lines of a function of the service.
+const MAX_FUNCTION_LINES: usize = 70;
 
 /// The most lines of README.md, so that a newcomer reads it to the end.
 const MAX_README_LINES: usize = 150;
+
+/// SHA-256 of the files of migrations that databases have. They are never edited: a change is a new migration.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("m20261130_000000_schema.rs", "bca2a0743a53c57af1795ba018bb2cc250b9aeef0fa1869bcc9b3b066421e9db"),
+    ("sql/postgres/drop.sql", "c7f0c64c588bac1c78d53b9b3df97a8bb4f45b621cfa19d4d29635162814a394"),
+    ("sql/postgres/functions.sql", "b42225591906f75ee981bc0d8e877d00ab87966961b98228ed28d77fec66439d"),
+    ("sql/postgres/policies.sql", "24afffba786ac80d8f0cec432b1487d93033191fdc2739dbecefecb511527527"),
+    ("sql/postgres/roles.sql", "645d513118419ff08d8791e382b016e0beabd9c3f1ec8dd7f95510238a57c6b8"),
+    ("sql/postgres/tables.sql", "7a9d17b4c9255b09a8b1906f2df032e40ab2407ee54f754c07029e79a23c503f"),
+    ("sql/postgres/triggers.sql", "db01f415bc36ac8ea278eee7c1ffd566b55b45989faecddb2aeb9b603075e8ab"),
+    ("sql/sqlite/triggers.sql", "1f5c6b0c413338b57f566ff7fe34cf40070df23ee7b1b4afcf288867867cae2d"),
+    ("sql/tables.sql", "7d208bf7ec2bf6bc846c5896bc571dfba29877d31929f9851bea2e1ef084f5cc"),
+    ("sql/views.sql", "6902171e1cafacfc2566ab3df323c27218585cf6a61bbbc86fa20e3802ee8fe6"),
+];
 
 /// Names of places and things outside the repository, which mean nothing to its readers. Each is in two pieces, because
 /// otherwise this file would fail its own test.
@@ -74,15 +107,29 @@ const FOREIGN: &[&str] = &[
     concat!("pypi", ".org"),
 ];
 
+/// Former names of concepts, which docs/glossary.md defines by other names now. Each is in two pieces, because otherwise
+/// this file would fail its own test.
+const OLD_NAMES: &[&str] = &[
+    concat!("growing", "Message"),
+    concat!("Growing", "In"),
+    concat!("Person", "Here"),
+    concat!("Attend", "ance"),
+    concat!("whoIs", "Here"),
+    concat!("who_is_", "here"),
+    concat!("is", "Folded"),
+    concat!("is_", "folded"),
+    concat!("every", "Save"),
+    concat!("every_", "save"),
+    concat!("join_", "saves"),
+    concat!("JOIN_", "SAVES"),
+    concat!("wake", "-up"),
+    concat!("Out", "box"),
+];
+
 #[test]
 fn layers_import_only_permitted_layers() {
-    let source = root().join("api/src");
     let mut breaches = String::new();
-    for path in files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
-        let Ok(within) = path.strip_prefix(&source) else { continue };
-        let mut module: Vec<_> =
-            within.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
-        module.pop_if(|name| name == "mod");
+    for (path, module) in modules() {
         for (line, breach) in breaches_of(&fs::read_to_string(&path).unwrap(), &module) {
             writeln!(breaches, "{}:{line}: {breach}", display(&path)).unwrap();
         }
@@ -119,6 +166,69 @@ fn every_form_of_a_forbidden_import_is_found() {
 }
 
 #[test]
+fn modules_do_not_import_each_other_in_a_circle() {
+    let code = modules().into_iter().filter(|(_, module)| !matches!(module[0].as_str(), "lib" | "main"));
+    let code: Vec<_> = code.map(|(path, module)| (module, fs::read_to_string(path).unwrap())).collect();
+    let circles = circles_of(&code);
+    assert!(circles.is_empty(), "imports in a circle (move the shared item to a lower file):\n{}", circles.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found() {
+    let find = |files: &[(&str, &str)]| {
+        let module = |name: &str| name.split("::").map(str::to_owned).collect();
+        let code: Vec<_> = files.iter().map(|(name, code)| (module(name), (*code).to_owned())).collect();
+        circles_of(&code)
+    };
+    // Given a circle of two files or three, by any form of path, then its imports are found …
+    assert_eq!(find(&[("a", "use crate::b::X;"), ("b", "fn f() { crate::a::g() }")]), ["a -> b", "b -> a"]);
+    assert_eq!(
+        find(&[("a", "use self::c::X;"), ("a::c", "use super::d;"), ("a::d", "struct D(super::Y);")]),
+        ["a -> a::c", "a::c -> a::d", "a::d -> a"]
+    );
+    assert_eq!(find(&[("a", "const X: u8 = c::X;"), ("a::c", "use super::*;")]), ["a -> a::c", "a::c -> a"]);
+    // … also through a re-export, which counts as an import of the module that has the item.
+    let files = [("a", "pub use self::c::X;"), ("a::c", "use super::d;"), ("a::d", "use super::X;")];
+    assert_eq!(find(&files), ["a::c -> a::d", "a::d -> a::c"]);
+    // A way in one direction, a re-export alone, unit tests, and the parts of one module are no circle.
+    assert_eq!(find(&[("a", "use crate::b;"), ("b", "use crate::c::X;"), ("c", "")]), [""; 0]);
+    assert_eq!(
+        find(&[("a", "pub use self::c::X;"), ("a::c", "use super::Y;"), ("a::d", "")]),
+        ["a -> a::c", "a::c -> a"]
+    );
+    assert_eq!(find(&[("a", "pub use self::{c::X, d::Y};"), ("a::c", "use super::Y;"), ("a::d", "")]), [""; 0]);
+    assert_eq!(find(&[("a", "use crate::b;"), ("b", "#[cfg(test)]\npub(super) mod tests { use crate::a; }")]), [""; 0]);
+    assert_eq!(find(&[("storage::db", "use self::a::X;"), ("storage::db::a", "use super::Y;")]), [""; 0]);
+    assert_eq!(find(&[("a", "use self::c::X;"), ("a::c", "pub(in crate::a) struct X;")]), [""; 0]);
+}
+
+#[test]
+fn functions_are_not_too_long() {
+    let mut problems = String::new();
+    for path in sources().into_iter().filter(|path| is_of_service(path)) {
+        let code = fs::read_to_string(&path).unwrap();
+        for (line, name, lines) in functions_of(&code).into_iter().filter(|(.., lines)| *lines > MAX_FUNCTION_LINES) {
+            writeln!(problems, "{}:{line}: {name} has {lines} lines", display(&path)).unwrap();
+        }
+    }
+    assert!(problems.is_empty(), "functions of more than {MAX_FUNCTION_LINES} lines:\n{problems}");
+}
+
+#[test]
+fn the_length_of_every_function_is_found() {
+    let find = |code: &str| {
+        functions_of(code).into_iter().map(|(line, name, lines)| format!("{line} {name} {lines}")).collect::<Vec<_>>()
+    };
+    assert_eq!(find("fn a() {}\npub async fn b<F: Fn(u8) -> u8>(f: F)\nwhere\n    F: Send,\n{\n}"), ["1 a 1", "2 b 5"]);
+    assert_eq!(find("impl A {\n    fn a(&self) {\n        fn b() {\n        }\n    }\n}"), ["2 a 4", "3 b 2"]);
+    assert_eq!(find("made! {\n    fn a() {\n        1\n    }\n}"), ["2 a 3"]);
+    assert_eq!(find("macro_rules! m {\n    () => {\n        fn a() {\n        }\n    };\n}"), ["3 a 2"]);
+    // A declaration, the type of a function, and a unit test are none.
+    assert_eq!(find("trait A {\n    fn a();\n}\nstruct B(fn(u8) -> u8, [u8; 3]);"), [""; 0]);
+    assert_eq!(find("#[cfg(test)]\nmod tests {\n    fn a() {\n    }\n}\nfn b() {\n}"), ["6 b 2"]);
+}
+
+#[test]
 fn the_top_of_the_repository_holds_only_listed_entries() {
     let strangers: Vec<_> =
         children(root(), &ignored()).into_iter().filter(|path| !TOP.contains(&name(path))).collect();
@@ -129,14 +239,15 @@ fn the_top_of_the_repository_holds_only_listed_entries() {
 #[test]
 fn every_source_file_begins_with_a_description_and_is_not_too_long() {
     let mut problems = String::new();
-    for path in files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+    for path in sources() {
         let text = fs::read_to_string(&path).unwrap();
         if !text.starts_with("//! ") {
             writeln!(problems, "{}:1: does not begin with a `//!` that describes the file", display(&path)).unwrap();
         }
         let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
-        if lines > MAX_LINES {
-            writeln!(problems, "{}:{lines}: more than {MAX_LINES} lines before its tests", display(&path)).unwrap();
+        let max = if is_of_service(&path) { MAX_LINES } else { MAX_LINES_OF_TESTS };
+        if lines > max {
+            writeln!(problems, "{}:{lines}: more than {max} lines before its tests", display(&path)).unwrap();
         }
     }
     assert!(problems.is_empty(), "{problems}");
@@ -144,21 +255,37 @@ fn every_source_file_begins_with_a_description_and_is_not_too_long() {
 
 #[test]
 fn the_repository_names_nothing_outside_itself() {
-    let mut problems = String::new();
-    for path in files() {
-        // Skip binary files, and Cargo.lock, which cargo writes.
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        if path == root().join("Cargo.lock") {
-            continue;
-        }
-        for (number, line) in text.lines().enumerate() {
-            let line = line.to_lowercase();
-            for word in FOREIGN.iter().filter(|word| names(&line, word)) {
-                writeln!(problems, "{}:{}: {word}", display(&path), number + 1).unwrap();
-            }
-        }
-    }
+    let problems = find_in_texts(|line| {
+        let line = line.to_lowercase();
+        FOREIGN.iter().copied().find(|word| names(&line, word))
+    });
     assert!(problems.is_empty(), "names of things outside the repository:\n{problems}");
+}
+
+#[test]
+fn no_concept_has_its_old_name() {
+    let problems = find_in_texts(old_name);
+    assert!(problems.is_empty(), "old names; docs/glossary.md has the new ones:\n{problems}");
+}
+
+#[test]
+fn an_old_name_is_found() {
+    for line in [concat!("use super::Out", "box;"), concat!("after a wake", "-up"), concat!("get is", "Folded")] {
+        assert!(old_name(line).is_some(), "{line}");
+    }
+    for line in ["let growing = 1;", "woken up", "a folded page", "Growth of the history", "the inbox", "join saves"] {
+        assert_eq!(old_name(line), None, "{line}");
+    }
+}
+
+#[test]
+fn applied_migrations_are_not_edited() {
+    let sum = |path: &str| sha256(&fs::read_to_string(root().join("migration/src").join(path)).unwrap());
+    let edited: Vec<_> = MIGRATIONS.iter().filter(|(path, expected)| sum(path) != *expected).collect();
+    assert!(
+        edited.is_empty(),
+        "databases have these migrations already; write a new one (CONTRIBUTING.md): {edited:#?}"
+    );
 }
 
 #[test]
@@ -221,6 +348,23 @@ fn every_setting_of_the_documents_is_one() {
     assert!(missing.is_empty(), "docs/operating.md names settings that there are not: {missing:?}");
 }
 
+/// The lines of all texts of the repository in which a word is found.
+fn find_in_texts(find: impl Fn(&str) -> Option<&'static str>) -> String {
+    let mut found = String::new();
+    // Cargo writes Cargo.lock. Binary files are no texts.
+    for path in files().into_iter().filter(|path| *path != root().join("Cargo.lock")) {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for (number, word) in text.lines().enumerate().filter_map(|(number, line)| Some((number, find(line)?))) {
+            writeln!(found, "{}:{}: {word}", display(&path), number + 1).unwrap();
+        }
+    }
+    found
+}
+
+fn old_name(line: &str) -> Option<&'static str> {
+    OLD_NAMES.iter().copied().find(|name| line.contains(name))
+}
+
 /// The links and pictures of a Markdown text, outside of code, with their lines.
 fn links(text: &str) -> Vec<(usize, String)> {
     let (mut links, mut is_code) = (Vec::new(), false);
@@ -270,6 +414,144 @@ fn names(line: &str, word: &str) -> bool {
         !word.starts_with('/')
             || !line[..at].ends_with(|before: char| before.is_alphanumeric() || "._-~})".contains(before))
     })
+}
+
+/// The imports that are parts of a circle, of modules with their code.
+fn circles_of(code: &[(Vec<String>, String)]) -> Vec<String> {
+    let code = code.iter().map(|(module, code)| (module.as_slice(), productive(code.parse().unwrap())));
+    let code: BTreeMap<&[String], TokenStream> = code.collect();
+    let named = code.iter().map(|(module, code)| (*module, paths_of(used(code), module))).collect();
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, code) in &code {
+        let from = whole(module);
+        let paths = paths_of(code.clone(), module);
+        let others = paths.iter().filter_map(|path| owner(path, module, &named, 0)).map(|to| whole(&to));
+        imports.entry(from.clone()).or_default().extend(others.filter(|to| *to != from));
+    }
+    let leads_to = |from: &str, to: &str| {
+        let (mut seen, mut left) = (BTreeSet::from([from]), vec![from]);
+        while let Some(next) = left.pop() {
+            for other in imports.get(next).into_iter().flatten() {
+                if other == to {
+                    return true;
+                }
+                if seen.insert(other) {
+                    left.push(other);
+                }
+            }
+        }
+        false
+    };
+    let edges = imports.iter().flat_map(|(from, others)| others.iter().map(move |to| (from, to)));
+    edges.filter(|(from, to)| leads_to(to, from)).map(|(from, to)| format!("{from} -> {to}")).collect()
+}
+
+/// The name of a module, or of the larger one that it is a part of.
+fn whole(module: &[String]) -> String {
+    let name = module.join("::");
+    let is_part = |folder: &&&str| name == **folder || name.starts_with(&format!("{folder}::"));
+    ONE_MODULE.iter().find(is_part).map_or(name.clone(), |folder| (*folder).to_owned())
+}
+
+/// The module that has the item of a path. `named` are the paths in the `use` declarations of each module: a re-export
+/// leads to the module that it names.
+fn owner(
+    path: &[String],
+    from: &[String],
+    named: &BTreeMap<&[String], Vec<Vec<String>>>,
+    depth: usize,
+) -> Option<Vec<String>> {
+    let path = match path {
+        [first, rest @ ..] if first == "crate" => rest.to_vec(),
+        // A path without `crate` can begin with a child of the module.
+        path => [from, path].concat(),
+    };
+    let path = path.strip_suffix(&["self".to_owned()]).unwrap_or(&path);
+    let module = (1..=path.len()).rev().map(|length| &path[..length]).find(|prefix| named.contains_key(prefix))?;
+    let item = path.get(module.len()).filter(|_| module != from && depth < 8);
+    let re_export = item.and_then(|item| named[module].iter().find(|path| path.last() == Some(item)));
+    let re_export = re_export.and_then(|path| owner(path, module, named, depth + 1));
+    Some(re_export.unwrap_or_else(|| module.to_vec()))
+}
+
+fn paths_of(code: TokenStream, module: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    collect_paths(code, module, &[], &mut found);
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+/// The `use` declarations of a module.
+fn used(code: &TokenStream) -> TokenStream {
+    let mut is_use = false;
+    let keep = |token: &TokenTree| {
+        is_use = (is_use && !is_punct(token, ';')) || is_ident(token, "use");
+        is_use
+    };
+    code.clone().into_iter().filter(keep).collect()
+}
+
+/// The code without unit tests, and without the paths of visibilities.
+fn productive(tokens: TokenStream) -> TokenStream {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let (mut kept, mut at) = (Vec::new(), 0);
+    while let Some(token) = tokens.get(at) {
+        at += 1;
+        if is_ident(token, "pub") && is_group(tokens.get(at), Delimiter::Parenthesis) {
+            at += 1;
+        }
+        let attribute = tokens.get(at).filter(|next| is_punct(token, '#') && is_group(Some(next), Delimiter::Bracket));
+        if attribute.is_some_and(|attribute| attribute.to_string().replace(' ', "") == "[cfg(test)]") {
+            // The item ends with a block or a semicolon.
+            let ends = |token: &TokenTree| is_punct(token, ';') || is_group(Some(token), Delimiter::Brace);
+            at += tokens[at..].iter().position(ends).map_or(tokens.len(), |length| length + 1);
+            continue;
+        }
+        kept.push(match token {
+            TokenTree::Group(group) => {
+                let mut clean = Group::new(group.delimiter(), productive(group.stream()));
+                clean.set_span(group.span());
+                TokenTree::Group(clean)
+            }
+            other => other.clone(),
+        });
+    }
+    kept.into_iter().collect()
+}
+
+/// The functions in code: line, name and number of lines. Without unit tests and declarations.
+fn functions_of(code: &str) -> Vec<(usize, String, usize)> {
+    fn collect(tokens: TokenStream, found: &mut Vec<(usize, String, usize)>) {
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        for (at, token) in tokens.iter().enumerate() {
+            if let TokenTree::Group(group) = token {
+                collect(group.stream(), found);
+            }
+            let (true, Some(TokenTree::Ident(name))) = (is_ident(token, "fn"), tokens.get(at + 1)) else { continue };
+            let rest = tokens[at..].iter().take_while(|token| !is_punct(token, ';'));
+            let body = rest.into_iter().find(|token| is_group(Some(token), Delimiter::Brace));
+            if let Some(body) = body {
+                let first = token.span().start().line;
+                found.push((first, name.to_string(), body.span().end().line + 1 - first));
+            }
+        }
+    }
+
+    let mut found = Vec::new();
+    collect(productive(code.parse().unwrap()), &mut found);
+    found.sort();
+    found
+}
+
+fn is_ident(token: &TokenTree, name: &str) -> bool {
+    matches!(token, TokenTree::Ident(ident) if ident == name)
+}
+
+fn is_punct(token: &TokenTree, sign: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == sign)
+}
+
+fn is_group(token: Option<&TokenTree>, delimiter: Delimiter) -> bool {
+    matches!(token, Some(TokenTree::Group(group)) if group.delimiter() == delimiter)
 }
 
 /// The forbidden paths in a file's code, with their lines.
@@ -394,6 +676,27 @@ fn children(folder: &Path, ignored: &[String]) -> Vec<PathBuf> {
     children.retain(|path| !is_ignored(path));
     children.sort();
     children
+}
+
+/// The source files of the repository.
+fn sources() -> Vec<PathBuf> {
+    files().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+fn is_of_service(path: &Path) -> bool {
+    SERVICE.iter().any(|folder| path.starts_with(root().join(folder)))
+}
+
+/// The source files of `api/src`, with their modules.
+fn modules() -> Vec<(PathBuf, Vec<String>)> {
+    let source = root().join("api/src");
+    let modules = sources().into_iter().filter_map(|path| {
+        let within = path.strip_prefix(&source).ok()?.with_extension("");
+        let mut module: Vec<_> = within.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
+        module.pop_if(|name| name == "mod");
+        Some((path, module))
+    });
+    modules.collect()
 }
 
 /// Every file of the repository that is not ignored.

@@ -609,7 +609,7 @@ tests::on_both! {
         assert_sound(&database).await;
 
         // … when one of its rows is damaged, then `verify` finds it, in words that name it.
-        let (versions, folds) = ("agent_configuration_versions", "chat_folds");
+        let (versions, hidden) = ("agent_configuration_versions", "hidden_messages");
         for (table, damage, words) in [
             (versions, "DELETE FROM agent_configuration_versions WHERE version = 2", "do not follow each other"),
             (versions, "UPDATE agent_configuration_versions SET superseded_revision = revision + 9 WHERE version = 1", "do not follow each other"),
@@ -628,10 +628,10 @@ tests::on_both! {
             ("project_invitations", "UPDATE project_invitations SET email = 'Amy@example.com'", "1 invitations are to addresses"),
             ("project_invitations", "UPDATE project_invitations SET email = 'amy'", "1 invitations are to addresses"),
             ("project_versions", "UPDATE project_versions SET superseded_revision = 2", "changes of its fields without an entry in the log"),
-            (folds, "UPDATE chat_folds SET revision = 1 WHERE superseded_revision IS NOT NULL", "is hidden at a revision where it cannot be"),
-            (folds, "UPDATE chat_folds SET superseded_revision = revision WHERE superseded_revision IS NOT NULL", "is hidden at a revision where it cannot be"),
-            (folds, "UPDATE chat_folds SET superseded_revision = NULL", "is hidden at a revision where it cannot be"),
-            (folds, "UPDATE chat_folds SET revision = 99 WHERE superseded_revision IS NULL", "is hidden at a revision where it cannot be"),
+            (hidden, "UPDATE hidden_messages SET revision = 1 WHERE superseded_revision IS NOT NULL", "is hidden at a revision where it cannot be"),
+            (hidden, "UPDATE hidden_messages SET superseded_revision = revision WHERE superseded_revision IS NOT NULL", "is hidden at a revision where it cannot be"),
+            (hidden, "UPDATE hidden_messages SET superseded_revision = NULL", "is hidden at a revision where it cannot be"),
+            (hidden, "UPDATE hidden_messages SET revision = 99 WHERE superseded_revision IS NULL", "is hidden at a revision where it cannot be"),
         ] {
             execute(&database, &format!("CREATE TABLE kept AS SELECT * FROM {table}")).await;
             execute(&database, damage).await;

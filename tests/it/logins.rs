@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tests::{
     client::Client,
     database::{Database, Kind},
-    project::{Project, text},
+    project::Project,
     server::{self, JWT_SECRET, Locks, Server, run_with_database, token, user_id},
 };
 use tokio::{
@@ -83,7 +83,7 @@ fn a_login_without_rights_gets_an_error_that_names_them() {
         // It does not migrate, and reports that …
         let blank = Database::blank(database.kind()).await;
         let missing = refused(&blank.server_url()).await;
-        assert!(missing.contains("row_security") && missing.contains("antiphon migrate"), "{missing}");
+        assert!(missing.contains("schema") && missing.contains("antiphon migrate"), "{missing}");
         blank.remove().await;
 
         // … does not verify, which reads all rows …
@@ -271,10 +271,9 @@ fn a_message_takes_three_round_trips_and_a_sync_five() {
 #[test]
 fn an_outdated_database_is_reported_to_both_kinds_of_login() {
     run_with_database(Kind::Postgres, async |database| {
-        // Given a database whose last migrations were rolled back …
+        // Given a database whose migrations were rolled back …
         let owner = settings(&database.url(), &[]);
-        let taken = server::roll_back_all(&owner).await.unwrap();
-        assert!(text(&json!(taken[taken.len() - 1])).contains("tables"));
+        server::roll_back_all(&owner).await.unwrap();
         for url in [database.url(), database.server_url()] {
             let started = App::start(settings(&url, &[]), Serve::default()).await;
             let refusal = format!("{:#}", started.err().expect("a refusal"));

@@ -4,6 +4,7 @@
 mod access;
 mod addresses;
 mod agent_configurations;
+mod backups;
 mod bad_input;
 mod blame;
 mod budgets;
@@ -74,6 +75,7 @@ mod tokens;
 mod transactions;
 mod travel;
 mod turns;
+mod unsquashed;
 mod usage;
 mod version_numbers;
 

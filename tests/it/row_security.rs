@@ -70,25 +70,25 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("agent_configuration_versions", "superseded_revision", &["editor", "owner"]),
     // The owner is the author; the editor has no sessions.
     ("chat_sessions", "ended_at is_active", &["owner"]),
-    ("chat_messages", "folded_revision", &["owner"]),
-    ("growing_messages", "last_append_at length", &["owner"]),
-    ("chat_folds", "superseded_revision", &["owner"]),
+    ("chat_messages", "hidden_revision", &["owner"]),
+    ("hidden_messages", "superseded_revision", &["owner"]),
+    ("streaming_messages", "last_append_at length", &["owner"]),
 ];
 
 /// The callers who can insert a copy of an existing row. If rows have an owner, the copied row is the owner's.
 const ADDITIONS: &[(&str, &[&str])] = &[
     ("agent_configuration_versions", &["editor", "owner"]),
     ("agent_configurations", &["owner"]),
-    ("chat_folds", &["owner"]),
     ("chat_sessions", &["owner"]),
-    ("growing_chunks", &["owner"]),
-    ("growing_messages", &["owner"]),
+    ("hidden_messages", &["owner"]),
     ("project_collaborators", &["owner"]),
     // Of the editor, who leaves.
     ("project_former_collaborators", &["editor", "owner"]),
     ("project_invitations", &["owner"]),
     ("project_snapshots", &["editor", "owner"]),
     ("project_versions", &["editor", "owner"]),
+    ("streaming_chunks", &["owner"]),
+    ("streaming_messages", &["owner"]),
     // A second row of the caller's own, which the key forbids.
     ("user_preferences", &["owner"]),
     ("user_profiles", &["owner"]),
@@ -96,17 +96,17 @@ const ADDITIONS: &[(&str, &[&str])] = &[
 
 /// The callers who can delete rows. No other table allows deletion.
 const DELETIONS: &[(&str, &[&str])] = &[
-    ("growing_messages", &["owner"]),
     ("project_collaborators", &["invited", "viewer", "editor", "owner"]),
     ("project_invitations", &["addressed", "owner"]),
+    ("streaming_messages", &["owner"]),
 ];
 
 /// The functions that the role can call and that write no project history, each with a query of what it reveals about
 /// the owner's project ($1), and the result for the owner. For callers who are not members the result is 0.
 const FUNCTIONS: [(&str, &str, i64); 6] = [
     (
-        "follow_token(text,text,text,timestamp with time zone,timestamp with time zone)",
-        "SELECT count(*) FROM (SELECT follow_token(NULL, NULL, NULL, NULL, now())::text AS said) AS f WHERE said <> ''",
+        "update_profile_from_token(text,text,text,timestamp with time zone,timestamp with time zone)",
+        "SELECT count(*) FROM (SELECT update_profile_from_token(NULL, NULL, NULL, NULL, now())::text AS said) AS f WHERE said <> ''",
         0,
     ),
     (
@@ -227,7 +227,7 @@ pub(crate) async fn fill(server: &Server) -> Project {
     let project = Project::create(&ada, "A secret name").await;
     let session = project.start_session().await;
     let message = project.add_message(&session, "A secret message", true).await;
-    project.add_message(&session, "A folded message", false).await;
+    project.add_message(&session, "A hidden message", false).await;
     let streaming = serde_json::json!({ "sessionId": session, "role": "ASSISTANT" });
     let streaming = ada.mutate("startMessage", streaming, "messageId").await.ok()["startMessage"]["messageId"].take();
     let chunk = serde_json::json!({ "messageId": streaming, "offset": 0, "text": "A secret message" });
@@ -398,7 +398,7 @@ fn every_relation_and_function_is_closed_unless_listed() {
         let callable = rows(
             database,
             "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('project_heads', 'keep_presences') ORDER BY 1",
+             AND has_function_privilege('authenticated', oid, 'EXECUTE') AND proname NOT IN ('latest_revisions', 'renew_presences') ORDER BY 1",
         )
         .await;
         let callable = callable.iter().map(|row| row[0].as_str());
@@ -471,14 +471,14 @@ fn callers_read_their_own_rows_and_members_read_the_project() {
         assert_eq!(connection.run(Some("vic@example.com"), "SELECT count(full_name) FROM user_profiles").await, Ok(5));
 
         // Functions that only the service itself can call.
-        let heads = format!("SELECT count(*) FROM project_heads(ARRAY['{}']::uuid[])", project.id);
-        let here = format!(
-            "SELECT count(*) FROM keep_presences(gen_random_uuid(), ARRAY['{}']::uuid[], ARRAY['{}']::uuid[], ARRAY[now()], now(), now())",
+        let revisions = format!("SELECT count(*) FROM latest_revisions(ARRAY['{}']::uuid[])", project.id);
+        let presences = format!(
+            "SELECT count(*) FROM renew_presences(gen_random_uuid(), ARRAY['{}']::uuid[], ARRAY['{}']::uuid[], ARRAY[now()], now(), now())",
             project.id,
             user_id("sue@example.com"),
         );
         for (person, email) in PEOPLE.into_iter().filter(|(_, email)| email.is_some()) {
-            for sql in [&heads, &here] {
+            for sql in [&revisions, &presences] {
                 assert_eq!(connection.run(email, sql).await, Err(DENIED.to_owned()), "{person}: {sql}");
             }
         }

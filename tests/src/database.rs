@@ -69,7 +69,12 @@ impl Database {
 
     /// A SQLite file in a folder that the caller creates and removes.
     pub fn file_in(folder: &Path) -> Self {
-        Self(Arc::new(Place::Elsewhere(folder.join("antiphon.db"))))
+        Self::at(&folder.join("antiphon.db"))
+    }
+
+    /// A SQLite file that the caller removes.
+    pub fn at(file: &Path) -> Self {
+        Self(Arc::new(Place::Elsewhere(file.to_owned())))
     }
 
     /// A fresh database in a PostgreSQL cluster of its own, which a test can restart; it ends with the process.
@@ -286,6 +291,14 @@ fn binaries() -> Option<PathBuf> {
         Some(versions.max_by_key(|folder| version(folder))?.join("bin"))
     };
     in_path.or_else(installed).filter(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+}
+
+/// The path of one of PostgreSQL's programs.
+///
+/// # Panics
+/// If PostgreSQL is missing.
+pub fn postgres_tool(name: &str) -> PathBuf {
+    binaries().expect("PostgreSQL").join(name)
 }
 
 /// A user (uid, gid) for PostgreSQL, which refuses to run as root.

@@ -5,7 +5,7 @@ use std::io::{Write, stderr};
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{open, terminal::print};
+use super::{database::open, terminal::print};
 use crate::{
     config::{Export, Settings},
     database_url::for_operator,

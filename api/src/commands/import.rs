@@ -6,7 +6,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    open,
+    database::open,
     terminal::{note, print},
 };
 use crate::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use migration::{Migrator, MigratorTrait};
+use migration::{Migrator, MigratorTrait, SchemaManager, unsquashed};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
 use super::terminal::print;
@@ -49,6 +49,10 @@ pub async fn take_back(
 ) -> anyhow::Result<Vec<String>> {
     let db = DatabaseUrl::parse(settings.store.database_url.expose())?.connect(settings).await?;
     let tx = begin(&db).await.map_err(failure)?;
+    ensure!(
+        !unsquashed::is_unsquashed(&SchemaManager::new(&tx)).await.map_err(failure)?,
+        "--down {steps}: the database is one of the last development version; first run `antiphon migrate`"
+    );
     let applied = Migrator::get_applied_migrations(&tx).await.map_err(failure)?;
     let count = applied.len();
     ensure!(

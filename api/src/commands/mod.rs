@@ -2,31 +2,33 @@
 
 use std::process::ExitCode;
 
-use anyhow::ensure;
-
 use crate::{
-    config::{self, Cli, Command, Serve, Settings},
-    database_url::{DatabaseUrl, for_operator},
+    config::{self, Cli, Command, Serve},
     graphql::schema,
-    migrations::prepare,
-    storage::db::Db,
     telemetry::Telemetry,
 };
 
+mod backup;
+mod database;
 mod doctor;
 mod export;
 mod import;
 mod migrate;
+mod purge;
+mod restore;
 mod serve;
 mod terminal;
 mod token;
 mod verify;
 
 pub use self::{
+    backup::{backup, backup_in},
     doctor::{Finding, examine},
     export::export,
     import::import,
     migrate::{migrate, take_back},
+    purge::{Deleted, purge},
+    restore::{Restored, restore},
     token::token,
     verify::verify,
 };
@@ -58,6 +60,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Import(import)) => return import::run(&settings, &import).await,
         Some(Command::Export(export)) => export::run(&settings, &export).await,
+        Some(Command::Backup(backup)) => backup::run(&settings, &backup).await,
+        Some(Command::Restore(restore)) => restore::run(&settings, &restore).await,
+        Some(Command::Purge { days, yes }) => purge::run(&settings, days, yes).await,
         Some(Command::Verify { project }) => verify::run(&settings, project.as_deref()).await,
         Some(Command::Doctor) => doctor::run(&settings).await,
         Some(Command::Completions { shell }) => print(&String::from_utf8_lossy(&config::completions(shell))),
@@ -65,27 +70,4 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Schema) => print(&format!("{}\n", schema::sdl(&schema::build(&settings.limits)).trim_end())),
     }?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Opens the database for a command that needs its tables. With `must_exist`, a wrong name is an error and makes no new file.
-async fn open(settings: &Settings, must_exist: bool) -> anyhow::Result<Db> {
-    let target = DatabaseUrl::parse(settings.store.database_url.expose())?;
-    if let DatabaseUrl::Sqlite(options) = &target {
-        ensure!(
-            !must_exist || options.get_filename().exists(),
-            "there is no {target}; see --database-url (DATABASE_URL)"
-        );
-    }
-    let db = target.connect(settings).await?;
-    prepare(&db, &Serve::default()).await?;
-    if !db.is_sqlite() {
-        let login = db.login().await.map_err(for_operator)?;
-        ensure!(
-            login.reads_all,
-            "{:?} owns no tables, but this command reads whole projects: set --database-url (DATABASE_URL) to the login that \
-             `antiphon migrate` uses",
-            login.name
-        );
-    }
-    Ok(db)
 }

@@ -33,7 +33,7 @@ fn sign_in(link: &str, is_terminal: bool) -> String {
 }
 
 /// Waits for an interrupt (Ctrl-C) or, on Unix, SIGTERM.
-async fn stop_signal() -> anyhow::Result<()> {
+pub(super) async fn stop_signal() -> anyhow::Result<()> {
     let cannot = "cannot wait for signals";
     #[cfg(unix)]
     {

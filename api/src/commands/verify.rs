@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::{open, terminal::print};
+use super::{database::open, terminal::print};
 use crate::{
     config::Settings,
     database_url::for_operator,

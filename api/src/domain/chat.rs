@@ -115,7 +115,7 @@ pub async fn add_message(writer: Writer, new: NewMessage) -> Result<Added> {
         is_checkpoint: new.is_checkpoint,
         context_data: new.context_data.unwrap_or_else(Json::object),
         metadata: new.metadata.unwrap_or_else(Json::object),
-        folded_revision: None,
+        hidden_revision: None,
     };
     add(write, message, new.idempotency_key).await
 }

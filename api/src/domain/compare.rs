@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::edit::{Content, Edit, Passage, arranged};
+use super::edit::{Passage, arranged};
 use super::file::{Contents, contents};
+use super::file_edit::{Content, Edit};
 use super::{Member, Services, Tx, access, heavy};
 use crate::model::diff::{self, LineOp, Stat};
 use crate::model::enums::ChangeType;

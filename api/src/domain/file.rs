@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 pub use super::edit::{Changed, Context};
-use super::edit::{Content, Edit, FileWrite, Heads};
+use super::edit::{FileWrite, Heads};
+use super::file_edit::{Content, Edit};
 use super::project::Target;
 use super::write::Noun;
 use super::{Member, Tx, Writer, check_name, check_optional_text, heavy};

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::edit::{Content, Edit, Heads, check_tree};
+use super::edit::{Heads, check_tree};
+use super::file_edit::{Content, Edit};
 use super::{Member, Tx};
 use crate::model::enums::FileType;
 use crate::model::error::{Conflict, Error, FileConflict, Result};

@@ -1,85 +1,21 @@
 //! Profiles and preferences.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{Services, Writer, check_json, check_name, check_text};
 use crate::metrics;
-use crate::model::actor::{Actor, Claims};
+use crate::model::actor::Actor;
 use crate::model::clock;
 use crate::model::error::Result;
-use crate::model::ids::UserId;
 use crate::model::profile::{PreferenceChanges, Preferences, Profile, ProfileChanges};
 use crate::storage::profile;
 pub use crate::storage::profile::{by_ids, preferences};
 
-/// Maximum number of remembered users. When it is exceeded all are forgotten, which costs a statement each.
-const SEEN_USERS: usize = 100_000;
-
 /// Longest time that a response waits for the profile of a user whom this server has not seen yet.
 const MEETING_TIME: Duration = Duration::from_millis(500);
-
-/// Pause after a failed attempt to create a profile.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Users whose profile exists and matches their token, or is being written, as far as this server knows. Nothing relies
-/// on it: writes that refer to the profile create it themselves, and reads work without it.
-#[derive(Default)]
-pub struct Met(Mutex<Known>);
-
-/// The claims of the newest token of a user that this server has seen.
-#[derive(Clone, Copy)]
-struct Said {
-    hash: u64,
-    issued_at: Option<i64>,
-}
-
-impl Said {
-    fn by(claims: &Claims) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (&claims.email, &claims.full_name, &claims.avatar_url).hash(&mut hasher);
-        Self { hash: hasher.finish(), issued_at: claims.issued_at }
-    }
-}
-
-#[derive(Default)]
-struct Known {
-    users: HashMap<UserId, Said>,
-    failed: Option<Instant>,
-}
-
-impl Met {
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether to update a profile: for the first token of a user, or for a different one that is not older.
-    fn begin(&self, actor: &Actor) -> bool {
-        let said = Said::by(&actor.claims);
-        let mut known = self.lock();
-        let is_known = known.users.get(&actor.user_id).is_some_and(|before| {
-            before.hash == said.hash
-                || matches!((before.issued_at, said.issued_at), (Some(before), Some(now)) if now < before)
-        });
-        if is_known || known.failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
-            return false;
-        }
-        if known.users.len() >= SEEN_USERS {
-            known.users.clear();
-        }
-        known.users.insert(actor.user_id, said);
-        true
-    }
-
-    /// The profile of a user turned out to be missing.
-    fn forget(&self, user: UserId) {
-        self.lock().users.remove(&user);
-    }
-}
 
 /// Creates the profile of a user whom this server has not seen yet, or updates it from the token. Runs in parallel with
 /// the request, which does not need it: the request waits only briefly, and not for a read-only database.
@@ -97,8 +33,7 @@ pub async fn meet(services: &Arc<Services>, actor: &Actor) {
         });
         if let Err(error) = made.await {
             tracing::warn!(error = error.message(), cause = error.cause(), "a profile is not made yet");
-            services.met.forget(actor.user_id);
-            services.met.lock().failed = Some(Instant::now());
+            services.met.failed(actor.user_id);
         }
     });
     let _ = timeout(MEETING_TIME, meeting).await;

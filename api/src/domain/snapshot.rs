@@ -1,8 +1,9 @@
 //! Snapshots of a project, and restoring a revision.
 
 use super::compare::{self, FileDiff};
-use super::edit::{Changed, Context, Edit, FileWrite, Heads, in_order};
+use super::edit::{Changed, Context, FileWrite, Heads, in_order};
 use super::file::PROJECT;
+use super::file_edit::Edit;
 pub use super::plan::Limit;
 use super::project::Target;
 use super::write::{Noun, Write};

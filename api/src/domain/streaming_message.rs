@@ -229,7 +229,7 @@ pub async fn finish(writer: Writer, finish: Finish) -> Result<Added> {
         is_checkpoint: finish.is_checkpoint,
         context_data: held.context_data,
         metadata: finish.metadata.unwrap_or(held.metadata),
-        folded_revision: None,
+        hidden_revision: None,
     };
     storage::remove(tx, id).await?;
     chat::add(write, message, key).await

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::edit::{Changed, Content, Context, Edit, FileWrite, Gathered, Heads, Prepared};
+use super::edit::{Changed, Context, FileWrite, Gathered, Heads};
 use super::file::{PROJECT, Sides, check_context, check_mode, file_content, merges};
+use super::file_edit::{Content, Edit, Prepared};
 use super::project::Target;
 use super::write::Write;
 use super::{Tx, Writer, check_name, heavy, policy};

@@ -8,9 +8,10 @@
 //! transaction share one deadline; after it the error is `RateLimited`.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,10 +20,6 @@ use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::DatabaseLimits;
 use crate::storage::db::Size;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Turns that are counted together: those of a user, by size. Without a user, the server's own.
 type Flow = (Option<UserId>, Size);
@@ -177,7 +174,7 @@ impl Lane {
 
     /// Takes a turn, or a place in the queue.
     fn take(self: &Arc<Self>, flow: Flow) -> std::result::Result<Turn, oneshot::Receiver<Turn>> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if self.fits(&state, flow) {
             return Ok(self.turn(&mut state, flow));
         }
@@ -201,7 +198,7 @@ impl Lane {
     fn release(self: &Arc<Self>, flow: Flow) {
         let mut given = Vec::new();
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.all.remove(flow.1);
             if let Some(user) = flow.0
                 && let Some(own) = state.of_users.get_mut(&user)
@@ -256,7 +253,7 @@ struct Projects(Mutex<HashMap<ProjectId, VecDeque<oneshot::Sender<ProjectTurn>>>
 
 impl Projects {
     fn take(self: &Arc<Self>, project: ProjectId) -> std::result::Result<ProjectTurn, oneshot::Receiver<ProjectTurn>> {
-        let mut all = lock(&self.0);
+        let mut all = self.0.lock();
         if let Some(queue) = all.get_mut(&project) {
             let (sender, receiver) = oneshot::channel();
             queue.push_back(sender);
@@ -268,7 +265,7 @@ impl Projects {
 
     fn release(self: &Arc<Self>, project: ProjectId) {
         let next = {
-            let mut all = lock(&self.0);
+            let mut all = self.0.lock();
             let Some(queue) = all.get_mut(&project) else { return };
             let next = std::iter::from_fn(|| queue.pop_front()).find(|next| !next.is_closed());
             if next.is_none() {
@@ -369,7 +366,7 @@ mod tests {
         let mut third = waits(&lane, (user(3), Size::Small));
         drop(first);
         assert!(third.try_recv().is_ok());
-        let state = lock(&lane.state);
+        let state = lane.state.lock();
         assert!(state.all == Held::default() && state.of_users.is_empty() && state.waiting.is_empty());
     }
 
@@ -387,6 +384,6 @@ mod tests {
         assert!(fourth.try_recv().is_err());
         drop(turn);
         drop(fourth.try_recv().unwrap());
-        assert!(lock(&projects.0).is_empty());
+        assert!(projects.0.lock().is_empty());
     }
 }

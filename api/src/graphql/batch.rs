@@ -7,15 +7,16 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::Hash;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
 
-use super::context::Reader;
+use super::reader::Reader;
 use crate::domain::Tx;
 use crate::model::error::{Error, Result};
 
@@ -50,16 +51,16 @@ impl Wanted {
 
     /// Stores a value that was read together with something else, for the next request for its key.
     pub fn prepare<K: Key>(&self, key: K, value: K::Value) {
-        lock(&self.ready).push(Box::new((key, value)));
+        self.ready.lock().push(Box::new((key, value)));
     }
 
     /// Discards stored values, which were read before a write.
     pub fn forget(&self) {
-        lock(&self.ready).clear();
+        self.ready.lock().clear();
     }
 
     fn take_ready<K: Key>(&self, key: &K) -> Option<K::Value> {
-        let mut ready = lock(&self.ready);
+        let mut ready = self.ready.lock();
         let is_it = |ready: &Box<dyn Any + Send>| ready.downcast_ref::<(K, K::Value)>().is_some_and(|it| it.0 == *key);
         let at = ready.iter().position(is_it)?;
         let (_, value) = *ready.swap_remove(at).downcast::<(K, K::Value)>().ok()?;
@@ -67,7 +68,7 @@ impl Wanted {
     }
 
     fn ask<K: Key>(&self, key: K, sender: Sender<K>) {
-        let mut kinds = lock(&self.kinds);
+        let mut kinds = self.kinds.lock();
         let same = kinds.iter_mut().find_map(|kind| (&mut **kind as &mut dyn Any).downcast_mut::<Pending<K>>());
         match same {
             Some(asked) => asked.0.entry(key).or_default().push(sender),
@@ -76,12 +77,8 @@ impl Wanted {
     }
 
     fn take(&self) -> Vec<Box<dyn Kind>> {
-        std::mem::take(&mut *lock(&self.kinds))
+        std::mem::take(&mut *self.kinds.lock())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Sender<K> = oneshot::Sender<Result<Option<<K as Key>::Value>>>;

@@ -4,15 +4,14 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 use async_graphql::{Context, DataContext, Request};
-use tokio::sync::Mutex;
 
 use super::arguments::Horizon;
 use super::batch::Wanted;
-use crate::domain::{Services, Tx, Writer};
+use super::reader::Reader;
+use crate::domain::{Services, Writer};
 use crate::live::Live;
 use crate::live::source::Item;
 use crate::model::actor::Actor;
-use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 
 /// An item of a subscription's topic, or the error in its place.
@@ -28,12 +27,7 @@ pub fn attach(
     delivered: Option<Delivered>,
 ) -> Request {
     let Some(actor) = actor else { return request };
-    let reader = Reader {
-        services: services.clone(),
-        actor: actor.clone(),
-        budget: Arc::new(Budget::new(services.limits.max_operation_bytes, services.memory.clone())),
-        current: Mutex::default(),
-    };
+    let reader = Reader::new(services.clone(), actor.clone());
     let (services, live) = (services.clone(), live.clone());
     let horizon = Horizon::of_request(&request);
     request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered, horizon }))
@@ -84,7 +78,7 @@ impl Caller {
     {
         // End the view first, so that an operation that waits for its turn to write holds no connection.
         self.wanted.forget();
-        *self.reader.current.lock().await = None;
+        self.reader.end().await;
         let horizon = self.horizon.of(&ctx.item.node.response_key().node);
         self.services.write(&self.actor, |writer| write(writer.reading_until(horizon))).await
     }
@@ -97,43 +91,4 @@ impl Caller {
 pub fn caller<'c>(ctx: &impl DataContext<'c>) -> Result<&'c Caller> {
     let missing = || Error::Unauthenticated("Sign in: send `Authorization: Bearer TOKEN`.".to_owned());
     ctx.data_opt::<Arc<Caller>>().map(|caller| &**caller).ok_or_else(missing)
-}
-
-/// The transaction of an operation. Its first read begins it and all reads share it, so that the result shows one
-/// state.
-pub struct Reader {
-    services: Arc<Services>,
-    actor: Actor,
-    budget: Arc<Budget>,
-    /// Also an error: the other reads of the operation do not wait for the same outage again.
-    current: Mutex<Option<Result<Arc<Tx>>>>,
-}
-
-impl Reader {
-    /// Spends bytes to load from the operation's budget.
-    ///
-    /// # Errors
-    /// `QueryTooComplex` if the budget is exhausted.
-    pub fn load(&self, bytes: usize) -> Result<()> {
-        self.budget.load(bytes)
-    }
-
-    /// Spends bytes to return from the operation's budget.
-    ///
-    /// # Errors
-    /// `QueryTooComplex` if the budget is exhausted.
-    pub fn answer(&self, bytes: usize) -> Result<()> {
-        self.budget.answer(bytes)
-    }
-
-    /// The transaction of the operation.
-    pub async fn tx(&self) -> Result<Arc<Tx>> {
-        let mut current = self.current.lock().await;
-        if let Some(opened) = &*current {
-            return opened.clone();
-        }
-        let opened = self.services.read(&self.actor).await.map(|tx| Arc::new(tx.within(self.budget.clone())));
-        *current = Some(opened.clone());
-        opened
-    }
 }

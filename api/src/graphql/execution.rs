@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use async_graphql::parser::types::Field;
 use async_graphql::registry::Registry;
-use async_graphql::{ContextSelectionSet, OutputType, Positioned, Request, Response, ServerError, ServerResult, Value};
+use async_graphql::{
+    ContextSelectionSet, Executor, OutputType, Positioned, Request, Response, ServerError, ServerResult, Value,
+};
 use tokio::time::timeout;
 
 use super::batch;
-use super::context::Caller;
-use super::schema::AppSchema;
+use super::context::{Caller, caller};
 use crate::metrics;
 use crate::model::error::Error;
 use crate::model::limits::Limits;
 
 /// Runs a query or a mutation.
-pub async fn run(schema: &AppSchema, limits: &Limits, request: Request) -> Response {
+pub async fn run(schema: &impl Executor, limits: &Limits, request: Request) -> Response {
     let caller = Caller::of(&request).cloned();
     let operation = async {
         // The future is large; boxing avoids moving it on the stack of every caller.
@@ -72,8 +73,7 @@ impl<T: OutputType> OutputType for Run<T> {
     }
 
     async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
-        let caller = super::context::caller(ctx)
-            .map_err(|error| async_graphql::Error::from(error).into_server_error(field.pos))?;
+        let caller = caller(ctx).map_err(|error| async_graphql::Error::from(error).into_server_error(field.pos))?;
         let event = batch::drive(&caller.wanted, &caller.reader, self.0.resolve(ctx, field));
         in_time(&caller.services.limits, event).await?
     }

@@ -1,9 +1,10 @@
 //! A channel for each project with subscribers on this server: their shared state, and their notifications.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::bus::{Notification, PendingNotifications};
@@ -51,13 +52,13 @@ impl Channels {
 
     /// Chunks of text arrive quickly: other servers are notified of them together.
     fn publish_later(&self, project: ProjectId) {
-        if !lock(&self.0.side_changes).insert(project) {
+        if !self.0.side_changes.lock().insert(project) {
             return;
         }
         let channels = self.0.clone();
         tokio::spawn(async move {
             sleep(SIDE_CHANGE_PERIOD).await;
-            lock(&channels.side_changes).remove(&project);
+            channels.side_changes.lock().remove(&project);
             channels.pending.put(Notification { project, change: Change::SideChange });
         });
     }
@@ -81,7 +82,7 @@ impl Channels {
 
     /// Returns the channel of a project. Opens a new one if there is none, or if the project's log was replaced.
     pub fn open(&self, project: ProjectId) -> Arc<Channel> {
-        let mut open = lock(&self.0.open);
+        let mut open = self.0.open.lock();
         let known = open.get(&project).and_then(Weak::upgrade).filter(|channel| !channel.tail.is_lost());
         known.unwrap_or_else(|| {
             let channel = Arc::new(Channel {
@@ -99,13 +100,13 @@ impl Channels {
 
     fn get(&self, project: ProjectId) -> Option<Arc<Channel>> {
         // Do not upgrade under the lock: this could be the last reference, and dropping it takes the lock.
-        let channel = lock(&self.0.open).get(&project).cloned();
+        let channel = self.0.open.lock().get(&project).cloned();
         channel.and_then(|channel| channel.upgrade())
     }
 
     /// All channels.
     pub fn all(&self) -> Vec<Arc<Channel>> {
-        let channels: Vec<_> = lock(&self.0.open).values().cloned().collect();
+        let channels: Vec<_> = self.0.open.lock().values().cloned().collect();
         channels.iter().filter_map(Weak::upgrade).collect()
     }
 }
@@ -124,15 +125,11 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        let mut open = lock(&self.channels.open);
+        let mut open = self.channels.open.lock();
         // A new channel may have been opened in the meantime.
         if open.get(&self.project).is_some_and(|channel| channel.strong_count() == 0) {
             open.remove(&self.project);
             self.channels.pending.subscribe(self.project, false);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

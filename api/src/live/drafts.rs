@@ -3,11 +3,11 @@
 //! once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::gone;
 use super::shared_read::SharedRead;
 use crate::domain::Services;
 use crate::model::actor::Actor;
@@ -32,7 +32,7 @@ impl Drafts {
     /// Makes the next callers read everything again.
     pub fn invalidate(&self) {
         self.list.invalidate();
-        let texts: Vec<_> = self.texts().values().cloned().collect();
+        let texts: Vec<_> = self.texts.lock().values().cloned().collect();
         texts.iter().filter_map(Weak::upgrade).for_each(|text| text.shared.invalidate());
     }
 
@@ -43,7 +43,7 @@ impl Drafts {
 
     /// Whether the list or a text has subscribers.
     pub fn has_subscribers(&self) -> bool {
-        self.list.has_subscribers() || !self.texts().is_empty()
+        self.list.has_subscribers() || !self.texts.lock().is_empty()
     }
 
     /// The streaming messages. The actor must be a member.
@@ -57,7 +57,7 @@ impl Drafts {
 
     /// The text of one streaming message.
     pub fn text(&self, id: MessageId) -> Arc<DraftText> {
-        let mut texts = self.texts();
+        let mut texts = self.texts.lock();
         texts.retain(|_, text| text.strong_count() > 0);
         texts.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
             let text = DraftText { id, project: self.project, shared: SharedRead::default(), text: Mutex::default() };
@@ -65,10 +65,6 @@ impl Drafts {
             texts.insert(id, Arc::downgrade(&text));
             text
         })
-    }
-
-    fn texts(&self) -> MutexGuard<'_, HashMap<MessageId, Weak<DraftText>>> {
-        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,7 +103,7 @@ impl DraftText {
             State::Ended(end) => Some(end),
             State::Streaming => None,
         };
-        let text = self.lock();
+        let text = self.text.lock();
         let length = length_of(&text);
         if offset > length {
             return Err(Error::PositionLost(Position::Length(length)));
@@ -126,29 +122,25 @@ impl DraftText {
             Some(State::Streaming) => false,
             None => true,
         };
-        let from = length_of(&self.lock());
+        let from = length_of(&self.text.lock());
         let tx = services.read_for_all(actor).await?;
         if let Some((text, length)) = streaming_message::text_from(&tx, self.id, from).await? {
             if length < from {
                 return Ok(State::Lost(length));
             }
-            self.lock().push_str(&text);
+            self.text.lock().push_str(&text);
             return Ok(State::Streaming);
         }
         match chat::messages_by_ids(&tx, &[self.id]).await?.into_iter().next() {
             Some(message) => {
-                self.lock().clone_from(&message.content);
+                self.text.lock().clone_from(&message.content);
                 Ok(State::Ended(MessageEnd::Finished(Box::new(message))))
             }
             None if is_new => Err(Error::not_found("message", "messageId")),
             // If a removed member made this read, only that caller gets an error.
-            None if !project::members(&tx, self.project).await?.contains(&actor.user_id) => Err(gone()),
+            None if !project::members(&tx, self.project).await?.contains(&actor.user_id) => Err(Error::no_project()),
             None => Ok(State::Ended(MessageEnd::Discarded)),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, String> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

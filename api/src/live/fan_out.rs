@@ -10,11 +10,12 @@
 //! receives at once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::available_parallelism;
 
 use async_graphql::ServerError;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::yield_now;
 use tokio::time::{Duration, Instant, sleep};
@@ -201,7 +202,7 @@ impl SharedSubscriptions {
 
     /// Adds a source that has reached revision `at` as a subscriber. `None` if its topic cannot be shared.
     pub fn join(&self, key: Key, execute: &Execute, source: &Source, at: i32, actor: &Actor) -> Option<Subscriber> {
-        let mut known = lock(&self.0.known);
+        let mut known = self.0.known.lock();
         let shared = known.get(&key).and_then(Weak::upgrade);
         let shared = shared.filter(|shared| Arc::ptr_eq(&shared.channel, source.channel()));
         let shared = match shared {
@@ -227,7 +228,7 @@ impl SharedSubscriptions {
             }
         };
         let (id, notified) = (clock::new_id(), Arc::<Notify>::default());
-        lock(&shared.subscribers).insert(id, Subscribed { actor: actor.clone(), notified: notified.clone() });
+        shared.subscribers.lock().insert(id, Subscribed { actor: actor.clone(), notified: notified.clone() });
         Some(Subscriber { id, shared, notified, user: actor.user_id })
     }
 }
@@ -253,7 +254,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut places = lock(&self.subscriptions.0.kept.places);
+        let mut places = self.subscriptions.0.kept.places.lock();
         if let Some((bytes, _)) = places.by_age.remove(&self.age) {
             places.bytes -= bytes;
         }
@@ -262,7 +263,7 @@ impl Drop for Place {
 
 impl SharedSubscriptions {
     fn place(&self, bytes: usize, of: &Arc<SharedSubscription>) -> Place {
-        let mut places = lock(&self.0.kept.places);
+        let mut places = self.0.kept.places.lock();
         let age = places.next;
         places.next += 1;
         places.bytes += bytes;
@@ -274,7 +275,7 @@ impl SharedSubscriptions {
     fn trim(&self) {
         loop {
             let oldest = {
-                let mut places = lock(&self.0.kept.places);
+                let mut places = self.0.kept.places.lock();
                 if places.bytes <= self.0.kept.limit {
                     return;
                 }
@@ -284,7 +285,7 @@ impl SharedSubscriptions {
             };
             let Some((age, (_, shared))) = oldest else { return };
             if let Some(shared) = shared.upgrade() {
-                let dropped = lock(&shared.window).drop_up_to(age);
+                let dropped = shared.window.lock().drop_up_to(age);
                 drop(dropped);
             }
         }
@@ -364,13 +365,9 @@ impl Window {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Drop for SharedSubscription {
     fn drop(&mut self) {
-        let mut known = lock(&self.subscriptions.0.known);
+        let mut known = self.subscriptions.0.known.lock();
         // A new subscription with this key may have started in the meantime.
         if known.get(&self.key).is_some_and(|shared| shared.strong_count() == 0) {
             known.remove(&self.key);
@@ -382,7 +379,7 @@ impl Drop for SharedSubscription {
 async fn notify(mut changed: watch::Receiver<()>, shared: Weak<SharedSubscription>) {
     while changed.changed().await.is_ok() {
         let Some(shared) = shared.upgrade() else { return };
-        let notified: Vec<_> = lock(&shared.subscribers).values().map(|one| one.notified.clone()).collect();
+        let notified: Vec<_> = shared.subscribers.lock().values().map(|one| one.notified.clone()).collect();
         let _notifying = shared.notifying.lock().await;
         let begun = Instant::now();
         for some in notified.chunks(NOTIFIED_AT_ONCE) {
@@ -437,13 +434,13 @@ impl SharedSubscription {
         let mut source = self.source.lock().await;
         let mut pushed = 0;
         loop {
-            let actor = lock(&self.subscribers).values().next().map(|one| one.actor.clone());
+            let actor = self.subscribers.lock().values().next().map(|one| one.actor.clone());
             let Some(actor) = actor else { return Ok(()) };
             source.act_for(&actor);
             let (item, position) = match source.next().await {
                 Ok(FromSource::Item((item, position))) => (Ok(item), position),
                 Ok(FromSource::CaughtUp(revision)) => {
-                    lock(&self.window).to = revision;
+                    self.window.lock().to = revision;
                     return Ok(());
                 }
                 Ok(FromSource::End) => return Ok(()),
@@ -464,7 +461,7 @@ impl SharedSubscription {
                     }
                 }
                 Err(failure) => {
-                    source.seek(lock(&self.window).to);
+                    source.seek(self.window.lock().to);
                     if !failure.is_not_found {
                         return Err(failure);
                     }
@@ -489,7 +486,7 @@ impl SharedSubscription {
     fn push(self: &Arc<Self>, delivery: Delivery) {
         let place = self.subscriptions.place(delivery.payload().len(), self);
         let dropped = {
-            let mut window = lock(&self.window);
+            let mut window = self.window.lock();
             let revision = delivery.position.map_or(window.to, Position::number);
             window.push(KeptResult { revision, delivery, place })
         };
@@ -501,19 +498,19 @@ impl SharedSubscription {
     /// Ends the subscriptions of all subscribers.
     fn fail(self: &Arc<Self>, failure: Failure) {
         {
-            let mut known = lock(&self.subscriptions.0.known);
+            let mut known = self.subscriptions.0.known.lock();
             // A new subscription with this key may exist, with the new log.
             if known.get(&self.key).is_some_and(|shared| shared.as_ptr() == Arc::as_ptr(self)) {
                 known.remove(&self.key);
             }
         }
-        lock(&self.window).failed = Some(failure);
+        self.window.lock().failed = Some(failure);
         self.changed.send_replace(());
     }
 
     /// Ends the subscriptions of a user who is no longer a member, and executes no more on the user's behalf.
     fn evict(&self, actor: &Actor) {
-        lock(&self.subscribers).retain(|_, one| {
+        self.subscribers.lock().retain(|_, one| {
             let stays = one.actor.user_id != actor.user_id;
             if !stays {
                 one.notified.notify_one();
@@ -523,7 +520,7 @@ impl SharedSubscription {
     }
 
     fn has(&self, subscriber: Uuid) -> bool {
-        lock(&self.subscribers).contains_key(&subscriber)
+        self.subscribers.lock().contains_key(&subscriber)
     }
 }
 
@@ -554,7 +551,7 @@ impl Subscriber {
                 return Next::Evicted;
             }
             {
-                let window = lock(&self.shared.window);
+                let window = self.shared.window.lock();
                 if let Some(failure) = &window.failed {
                     return Next::Failed(failure.clone());
                 }
@@ -574,6 +571,6 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        lock(&self.shared.subscribers).remove(&self.id);
+        self.shared.subscribers.lock().remove(&self.id);
     }
 }

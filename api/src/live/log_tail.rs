@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-use super::gone;
 use super::shared_read::SharedRead;
 use crate::domain::{Services, access};
 use crate::model::actor::Actor;
@@ -153,9 +152,9 @@ impl LogTail {
         let members = project::members(&tx, self.project).await?;
         if !members.contains(&actor.user_id) {
             self.remove_member(actor.user_id);
-            return Err(gone());
+            return Err(Error::no_project());
         }
-        let newest = async || event::newest(&tx, self.project).await?.ok_or_else(gone);
+        let newest = async || event::newest(&tx, self.project).await?.ok_or_else(Error::no_project);
         let mut read = match before {
             Some(before) => (*before).clone(),
             None => {

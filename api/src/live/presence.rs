@@ -4,10 +4,11 @@
 //! servers. Entries that are not renewed expire.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
@@ -51,7 +52,7 @@ impl LocalPresence {
     pub fn enter(self: &Arc<Self>, presence: &Arc<ProjectPresence>, user: UserId) -> PresenceGuard {
         let guard = PresenceGuard { local: self.clone(), presence: presence.clone(), user };
         let is_first = {
-            let mut listeners = self.lock();
+            let mut listeners = self.listeners.lock();
             let listener = listeners
                 .entry((presence.project, user))
                 .or_insert_with(|| Listener { subscriptions: 0, since: clock::now() });
@@ -124,11 +125,7 @@ impl LocalPresence {
 
     fn all(&self) -> Vec<(ProjectId, Person)> {
         let person = |user_id: UserId, listener: &Listener| Person { user_id, since: listener.since };
-        self.lock().iter().map(|((project, user), listener)| (*project, person(*user, listener))).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(ProjectId, UserId), Listener>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners.lock().iter().map(|((project, user), listener)| (*project, person(*user, listener))).collect()
     }
 }
 
@@ -150,7 +147,7 @@ impl Drop for PresenceGuard {
     fn drop(&mut self) {
         let key = (self.presence.project, self.user);
         let is_last = {
-            let mut listeners = self.local.lock();
+            let mut listeners = self.local.listeners.lock();
             let is_last = listeners.get_mut(&key).is_some_and(|listener| {
                 listener.subscriptions -= 1;
                 listener.subscriptions == 0

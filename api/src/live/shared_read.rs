@@ -1,7 +1,6 @@
 //! A value that one caller reads for all callers that want it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::model::error::Result;
@@ -34,7 +33,7 @@ impl<T: Clone> SharedRead<T> {
     ) -> Result<T> {
         let wanted = *self.generation.borrow();
         let fresh = || {
-            let latest = self.lock();
+            let latest = self.latest.lock();
             latest.as_ref().filter(|(read, value)| *read >= wanted && suits(value)).map(|(_, value)| value.clone())
         };
         if let Some(value) = fresh() {
@@ -46,24 +45,20 @@ impl<T: Clone> SharedRead<T> {
         }
         let generation = *self.generation.borrow();
         let value = read(self.latest()).await?;
-        *self.lock() = Some((generation, value.clone()));
+        *self.latest.lock() = Some((generation, value.clone()));
         Ok(value)
     }
 
     /// The value that was read last, of any generation.
     pub fn latest(&self) -> Option<T> {
-        self.lock().as_ref().map(|(_, value)| value.clone())
+        self.latest.lock().as_ref().map(|(_, value)| value.clone())
     }
 
     /// Changes the value that was read last, without changing its generation.
     pub fn amend(&self, change: impl FnOnce(&mut T)) {
-        if let Some((_, value)) = &mut *self.lock() {
+        if let Some((_, value)) = &mut *self.latest.lock() {
             change(value);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(u64, T)>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use super::channel::Channel;
 use super::drafts::{DraftText, length_of};
 use super::log_tail::{BATCH, Entries};
 use super::presence::PresenceGuard;
-use super::{Live, gone};
+use super::state::Live;
 use crate::domain::{Services, access};
 use crate::model::actor::Actor;
 use crate::model::chat::Message;
@@ -135,7 +135,13 @@ impl Changes {
 }
 
 impl Source {
-    pub(super) async fn open(live: Arc<Live>, actor: Actor, topic: &Topic, resume: Option<i32>) -> Result<Self> {
+    /// Opens a topic for a subscriber. `resume` is the position to resume after, if the client sent it outside the
+    /// topic.
+    ///
+    /// # Errors
+    /// `NotFound` if the actor cannot see the topic; `PositionLost` or `BadInput` if the topic cannot start at the
+    /// position.
+    pub async fn open(live: Arc<Live>, actor: Actor, topic: &Topic, resume: Option<i32>) -> Result<Self> {
         let project = match topic {
             Topic::ProjectLog { project, .. } | Topic::Drafts { project } | Topic::Presence { project } => *project,
             Topic::SessionMessages { session, .. } => {
@@ -257,7 +263,7 @@ impl Source {
             Some(found) => (found, tail.to.max(*at)),
             None => {
                 let tx = services.read(actor).await?;
-                let newest = event::newest(&tx, self.channel.project).await?.ok_or_else(gone)?;
+                let newest = event::newest(&tx, self.channel.project).await?.ok_or_else(Error::no_project)?;
                 let found: Vec<(Item, i32)> = match selects {
                     Selects::Events(kinds) => {
                         let member = access::required(&tx, self.channel.project).await?;
@@ -389,7 +395,7 @@ fn of_message(message: Message) -> (Item, i32) {
 
 /// The start position: the requested one, or the newest revision.
 async fn start(services: &Services, actor: &Actor, channel: &Channel, after: Option<i32>) -> Result<i32> {
-    let newest = event::newest(&services.read(actor).await?, channel.project).await?.ok_or_else(gone)?;
+    let newest = event::newest(&services.read(actor).await?, channel.project).await?.ok_or_else(Error::no_project)?;
     // Its notification may not have arrived yet.
     channel.tail.advanced(newest);
     match after {

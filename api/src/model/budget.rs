@@ -1,6 +1,6 @@
 //! Limits on the bytes that an operation loads from the database and returns.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use super::error::{Error, Result};
 use super::memory::{Memory, Taken};
@@ -47,7 +47,7 @@ impl Budget {
     }
 
     fn spend(&self, bytes: usize, of: impl FnOnce(&mut Spent) -> &mut usize) -> Result<()> {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spent = self.spent.lock();
         let counter = of(&mut spent);
         match counter.checked_add(bytes) {
             Some(sum) if sum <= self.limit => *counter = sum,

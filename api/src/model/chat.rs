@@ -60,7 +60,7 @@ pub struct Message {
     /// Data of the client.
     pub metadata: Json,
     /// The revision that hid it; see `restore` in `domain::snapshot`.
-    pub folded_revision: Option<i32>,
+    pub hidden_revision: Option<i32>,
 }
 
 /// Input for a new session.
@@ -124,5 +124,5 @@ pub struct MessageFilter {
     /// Added at or before this revision.
     pub until: Option<i32>,
     /// Include hidden messages.
-    pub include_folded: bool,
+    pub include_hidden: bool,
 }

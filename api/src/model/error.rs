@@ -125,6 +125,11 @@ impl Error {
         Self::NotFound { noun, field: field.into() }
     }
 
+    /// The `NotFound` of a subscription to a project.
+    pub fn no_project() -> Self {
+        Self::not_found("project", "projectId")
+    }
+
     /// A `PayloadTooLarge` for the argument at `field`.
     pub fn too_large(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::PayloadTooLarge { field: Some(field.into()), message: message.into() }

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::marker::PhantomData;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sea_orm::{QueryResult, Value};
 use uuid::Uuid;
 
-use super::db::{Me, Tx, fail};
+use super::db::{Me, Tx, fail, unknown};
 use super::sql::Sql;
+use crate::model::enums::ProjectRole;
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, Within};
 
@@ -34,17 +34,6 @@ impl Member<'_> {
 impl From<Member<'_>> for Value {
     fn from(member: Member<'_>) -> Self {
         member.project.0.into()
-    }
-}
-
-/// Projects for which a transaction has verified the membership. This stays true until it ends: a reading transaction
-/// sees one state of the database, and a writing one holds the project's revision lock.
-#[derive(Debug, Default)]
-pub(in crate::storage) struct Proven(Mutex<HashSet<ProjectId>>);
-
-impl Proven {
-    fn lock(&self) -> MutexGuard<'_, HashSet<ProjectId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,6 +110,18 @@ pub(super) fn memberships(sql: &mut Sql, me: Me) -> &mut Sql {
     sql.push("(SELECT id FROM projects WHERE user_id = ").bind(me);
     sql.push(" UNION SELECT project_id FROM project_collaborators WHERE user_id = ").bind(me);
     sql.push(" AND accepted_at IS NOT NULL)")
+}
+
+/// Adds the role of `me` in a project of `projects`; null if they have none.
+pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
+    sql.push("CASE WHEN projects.user_id = ").bind(me);
+    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
+    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
+}
+
+/// The role in the column that [`role_of`] or a table has.
+pub(super) fn role(text: &str) -> Result<ProjectRole> {
+    ProjectRole::from_stored(text).ok_or_else(|| unknown("role", text))
 }
 
 /// Adds the condition that a row is one of `things`, by project and id.

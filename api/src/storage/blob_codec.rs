@@ -1,8 +1,7 @@
 //! Storage formats of a file's bytes: raw, a zstd frame (RFC 8878), or a zstd frame whose prefix is another content of
 //! the same file. Both kinds of frames are standard: `zstd -d` and `zstd -d --patch-from=BASE` can read them.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
@@ -101,10 +100,10 @@ const MAX_IDLE: usize = 4;
 impl<T> Idle<T> {
     /// `None` if there is no memory for a context.
     fn with<R>(&self, create: fn() -> Option<T>, work: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.0.lock().pop();
         let mut context = idle.or_else(create)?;
         let result = work(&mut context);
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         if idle.len() < MAX_IDLE {
             idle.push(context);
         }
@@ -343,7 +342,7 @@ mod tests {
             );
         }
         nested(&idle, 2 * MAX_IDLE);
-        assert_eq!(idle.0.lock().unwrap().len(), MAX_IDLE);
+        assert_eq!(idle.0.lock().len(), MAX_IDLE);
         assert_eq!(idle.with(|| None, |_| ()), Some(()));
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
-use super::revision::{self, Counts};
+use super::revision::{self, Conversation, Counts};
 use super::sql::{Order, Sql, pages, union};
 use super::{event, project};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
@@ -55,7 +55,7 @@ fn message(row: chat_messages::Model) -> Result<Message> {
         is_checkpoint: row.is_checkpoint,
         context_data: Json::stored(row.context_data),
         metadata: Json::stored(row.metadata),
-        folded_revision: row.folded_revision,
+        hidden_revision: row.hidden_revision,
     })
 }
 
@@ -179,15 +179,15 @@ fn select_messages(sql: &mut Sql, until: Option<i32>) {
          m.context_data, m.metadata, m.idempotency_key, ",
     );
     match until {
-        None => sql.push("m.folded_revision"),
-        Some(until) => fold_at(sql.push("(SELECT f.revision"), until).push(") AS folded_revision"),
+        None => sql.push("m.hidden_revision"),
+        Some(until) => fold_at(sql.push("(SELECT f.revision"), until).push(") AS hidden_revision"),
     };
     sql.push(" FROM chat_messages m WHERE ");
 }
 
-/// Adds the entry of `chat_folds` that was in force for the message `m` at a revision, from `FROM` on.
+/// Adds the entry of `hidden_messages` that was in force for the message `m` at a revision, from `FROM` on.
 fn fold_at(sql: &mut Sql, at: i32) -> &mut Sql {
-    sql.push(" FROM chat_folds f WHERE f.message_id = m.id AND f.revision <= ").bind(at);
+    sql.push(" FROM hidden_messages f WHERE f.message_id = m.id AND f.revision <= ").bind(at);
     sql.push(" AND (f.superseded_revision IS NULL OR f.superseded_revision > ").bind(at).push(")")
 }
 
@@ -230,10 +230,10 @@ fn keep_messages(sql: &mut Sql, keep: &MessageFilter) {
     if let Some(until) = keep.until {
         sql.push(" AND m.revision <= ").bind(until);
     }
-    match (keep.include_folded, keep.until) {
+    match (keep.include_hidden, keep.until) {
         (true, _) => {}
         (false, None) => {
-            sql.push(" AND m.folded_revision IS NULL");
+            sql.push(" AND m.hidden_revision IS NULL");
         }
         (false, Some(until)) => {
             fold_at(sql.push(" AND NOT EXISTS (SELECT 1"), until).push(")");
@@ -366,7 +366,7 @@ pub async fn recent_count(tx: &Tx, project: Option<ReadId<ProjectId>>) -> Result
     let project = project.map(|project| project.id);
     let mut sql = Sql::new(
         "SELECT cast(coalesce(sum(p.message_count - (SELECT count(*) FROM chat_messages m WHERE m.project_id = p.id \
-         AND m.folded_revision IS NOT NULL)), 0) AS bigint) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
+         AND m.hidden_revision IS NOT NULL)), 0) AS bigint) AS n FROM projects p WHERE p.status = 'active' AND p.id IN ",
     );
     access::memberships(&mut sql, tx.me());
     if let Some(project) = project {
@@ -475,19 +475,6 @@ pub async fn add_message(tx: &Tx, event: &Event, new: MessageRow) -> Result<()> 
     Ok(())
 }
 
-/// The session and message that a write to files belongs to.
-#[derive(Clone, Copy, Debug)]
-pub struct Conversation {
-    /// The session.
-    pub session_id: SessionId,
-    /// The author of the session.
-    pub author_id: UserId,
-    /// The message, if the write named one.
-    pub message_id: Option<MessageId>,
-    /// The snapshot of the message's checkpoint.
-    pub snapshot_id: Option<ProjectSnapshotId>,
-}
-
 /// Finds the session and the message that a write to `project` names; a message also determines its session. `None` if
 /// the project has no such session. `message_id` is `None` if the session has no such message.
 pub async fn conversation(
@@ -522,21 +509,21 @@ pub async fn conversation(
 
 /// Hides, at a revision, the messages after another message in a session of the actor. Returns their number.
 pub async fn fold(tx: &Tx, project: ProjectId, session: SessionId, after: i32, revision: i32) -> Result<u64> {
-    let mut sql = Sql::new("UPDATE chat_messages SET folded_revision = ");
-    sql.bind(revision).push(" WHERE folded_revision IS NULL AND session_id = ").bind(session.0);
+    let mut sql = Sql::new("UPDATE chat_messages SET hidden_revision = ");
+    sql.bind(revision).push(" WHERE hidden_revision IS NULL AND session_id = ").bind(session.0);
     sql.push(" AND user_id = ").bind(tx.me()).push(" AND revision > ").bind(after);
     let folded = tx.execute(sql).await?;
     note_folds(tx, project, revision).await?;
     Ok(folded)
 }
 
-/// Records in `chat_folds` the messages that a revision has hidden.
+/// Records in `hidden_messages` the messages that a revision has hidden.
 async fn note_folds(tx: &Tx, project: ProjectId, revision: i32) -> Result<()> {
     let mut sql = Sql::new(
-        "INSERT INTO chat_folds (message_id, revision, project_id) SELECT id, folded_revision, project_id FROM chat_messages \
+        "INSERT INTO hidden_messages (message_id, revision, project_id) SELECT id, hidden_revision, project_id FROM chat_messages \
          WHERE project_id = ",
     );
-    sql.bind(project.0).push(" AND folded_revision = ").bind(revision);
+    sql.bind(project.0).push(" AND hidden_revision = ").bind(revision);
     tx.execute(sql).await?;
     Ok(())
 }
@@ -553,8 +540,8 @@ pub struct Folding {
 /// What a revision of a locked project hid or showed again; `None` if nothing.
 pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Option<Folding>> {
     let mut sql = Sql::with(
-        "SELECT m.user_id, max(CASE WHEN (f.revision = $1) = (m.folded_revision IS NOT NULL) THEN 1 ELSE 0 END) AS stands \
-         FROM chat_folds f JOIN chat_messages m ON m.id = f.message_id WHERE f.project_id = ",
+        "SELECT m.user_id, max(CASE WHEN (f.revision = $1) = (m.hidden_revision IS NOT NULL) THEN 1 ELSE 0 END) AS stands \
+         FROM hidden_messages f JOIN chat_messages m ON m.id = f.message_id WHERE f.project_id = ",
         [revision.into()],
     );
     sql.bind(project.0).push(" AND (f.revision = $1 OR f.superseded_revision = $1) GROUP BY m.user_id");
@@ -567,12 +554,12 @@ pub async fn folding(tx: &Tx, project: ProjectId, revision: i32) -> Result<Optio
 /// Reverts, at `revision`, the hidden states that `undone` changed in a locked project, unless they have changed since:
 /// shows the messages that it hid, and hides those that it showed. Returns both numbers.
 pub async fn refold(tx: &Tx, project: ProjectId, undone: i32, revision: i32) -> Result<(u64, u64)> {
-    const END: &str = "UPDATE chat_folds SET superseded_revision = $1 WHERE superseded_revision IS NULL AND project_id = $2 \
-        AND message_id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $2 AND f.revision = $3)";
-    const LIST: &str = "UPDATE chat_messages SET folded_revision = NULL WHERE folded_revision IS NOT NULL AND project_id = $1 \
-        AND id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $1 AND f.revision = $2)";
-    const FOLD: &str = "UPDATE chat_messages SET folded_revision = $1 WHERE folded_revision IS NULL AND project_id = $2 \
-        AND id IN (SELECT f.message_id FROM chat_folds f WHERE f.project_id = $2 AND f.superseded_revision = $3)";
+    const END: &str = "UPDATE hidden_messages SET superseded_revision = $1 WHERE superseded_revision IS NULL AND project_id = $2 \
+        AND message_id IN (SELECT f.message_id FROM hidden_messages f WHERE f.project_id = $2 AND f.revision = $3)";
+    const LIST: &str = "UPDATE chat_messages SET hidden_revision = NULL WHERE hidden_revision IS NOT NULL AND project_id = $1 \
+        AND id IN (SELECT f.message_id FROM hidden_messages f WHERE f.project_id = $1 AND f.revision = $2)";
+    const FOLD: &str = "UPDATE chat_messages SET hidden_revision = $1 WHERE hidden_revision IS NULL AND project_id = $2 \
+        AND id IN (SELECT f.message_id FROM hidden_messages f WHERE f.project_id = $2 AND f.superseded_revision = $3)";
     let values = || [revision.into(), project.0.into(), undone.into()];
     // Hide before showing, so that this statement does not match messages shown by this revision.
     let folded = tx.execute(Sql::with(FOLD, values())).await?;

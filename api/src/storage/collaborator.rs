@@ -5,9 +5,8 @@ use chrono::{DateTime, Utc};
 use entity::views::pending_invitations;
 use entity::{project_collaborators, project_invitations};
 
-use super::access::{Member, is_member};
+use super::access::{Member, is_member, role};
 use super::db::Tx;
-use super::project::role;
 use super::sql::{Order, Sql};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation, Invitation};
 use crate::model::enums::ProjectRole;

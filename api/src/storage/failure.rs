@@ -4,8 +4,19 @@ use std::sync::Arc;
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
-use super::db::OverBudget;
 use crate::model::error::{Conflict, Error};
+
+/// The budget of an operation is spent.
+#[derive(Debug)]
+pub struct OverBudget(pub Error);
+
+impl std::fmt::Display for OverBudget {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0.message())
+    }
+}
+
+impl std::error::Error for OverBudget {}
 
 /// Converts a database error. Its text is logged; the caller only learns whether a retry can succeed, and whether only
 /// writes fail.

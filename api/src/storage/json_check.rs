@@ -62,7 +62,7 @@ const OF_PROJECTS: [Rows; 7] = [
     },
     Rows {
         noun: "streaming message",
-        from: "growing_messages",
+        from: "streaming_messages",
         project: Some("project_id"),
         key: ("length", "id"),
         columns: &["context_data", "metadata"],

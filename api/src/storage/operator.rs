@@ -2,6 +2,7 @@
 //! returned as stored, since `verify` checks whether they are valid.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use sea_orm::QueryResult;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 pub use super::db::Operator;
 use super::db::fail;
 use super::sql::Sql;
+use super::writable::refuses_writes;
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
 
@@ -116,8 +118,8 @@ pub struct StoredSession {
     pub messages: i64,
     /// Number of messages without an entry in the log.
     pub unlogged: i64,
-    /// Number of messages whose hidden state does not match `chat_folds`.
-    pub misfolded: i64,
+    /// Number of messages whose hidden state does not match `hidden_messages`.
+    pub wrongly_hidden: i64,
     /// Number of the AI's checkpoints without a snapshot.
     pub without_snapshot: i64,
 }
@@ -278,10 +280,10 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
     let mut sql = Sql::new(
         "SELECT s.id, s.message_count, count(m.id) AS messages, \
          count(CASE WHEN m.id IS NOT NULL AND e.revision IS NULL THEN 1 END) AS unlogged, \
-         count(CASE WHEN coalesce(m.folded_revision, 0) <> coalesce(f.revision, 0) THEN 1 END) AS misfolded, \
+         count(CASE WHEN coalesce(m.hidden_revision, 0) <> coalesce(f.revision, 0) THEN 1 END) AS wrongly_hidden, \
          count(CASE WHEN m.is_checkpoint AND m.role = 'assistant' AND n.id IS NULL THEN 1 END) AS without_snapshot \
          FROM chat_sessions s LEFT JOIN chat_messages m ON m.session_id = s.id \
-         LEFT JOIN chat_folds f ON f.message_id = m.id AND f.superseded_revision IS NULL \
+         LEFT JOIN hidden_messages f ON f.message_id = m.id AND f.superseded_revision IS NULL \
          LEFT JOIN project_events e ON e.project_id = m.project_id AND e.revision = m.revision \
          AND e.kind = 'MESSAGE_ADDED' AND e.message_id = m.id \
          LEFT JOIN project_snapshots n ON n.project_id = m.project_id AND n.created_revision = m.revision \
@@ -294,7 +296,7 @@ pub async fn sessions(operator: &Operator, project: ProjectId) -> Result<Vec<Sto
             message_count: get(row, "message_count")?,
             messages: get(row, "messages")?,
             unlogged: get(row, "unlogged")?,
-            misfolded: get(row, "misfolded")?,
+            wrongly_hidden: get(row, "wrongly_hidden")?,
             without_snapshot: get(row, "without_snapshot")?,
         })
     })
@@ -353,8 +355,8 @@ const RULES: &[(&str, &str, &str)] = &[
     (
         "message",
         "is hidden at a revision where it cannot be",
-        "SELECT DISTINCT f.message_id AS id FROM chat_folds f JOIN projects p ON p.id = f.project_id \
-         JOIN chat_messages m ON m.id = f.message_id LEFT JOIN chat_folds g ON g.message_id = f.message_id \
+        "SELECT DISTINCT f.message_id AS id FROM hidden_messages f JOIN projects p ON p.id = f.project_id \
+         JOIN chat_messages m ON m.id = f.message_id LEFT JOIN hidden_messages g ON g.message_id = f.message_id \
          AND g.revision < f.revision AND (g.superseded_revision IS NULL OR g.superseded_revision > f.revision) \
          WHERE f.project_id = $ AND (m.project_id <> f.project_id OR f.revision <= m.revision OR f.revision > p.revision \
          OR f.superseded_revision <= f.revision OR f.superseded_revision > p.revision OR g.revision IS NOT NULL)",
@@ -426,7 +428,7 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
             sql.push("ON c.project_id = p.id AND c.accepted_at IS NOT NULL WHERE p.id IN ").list(ids());
         } else {
             // A server's login cannot see any project directly.
-            sql.push("h.* FROM project_heads(ARRAY(SELECT p.id::uuid FROM (VALUES ");
+            sql.push("h.* FROM latest_revisions(ARRAY(SELECT p.id::uuid FROM (VALUES ");
             for (index, id) in ids().enumerate() {
                 sql.push(if index == 0 { "(" } else { ", (" }).bind(id).push(")");
             }
@@ -441,4 +443,22 @@ pub async fn heads(tx: &Operator, projects: &[ProjectId]) -> Result<HashMap<Proj
         }
     }
     Ok(heads)
+}
+
+/// Whether the database refuses writes: on PostgreSQL a standby or a read-only setting, on SQLite a read-only or full
+/// disk or a read-only file.
+pub async fn is_read_only(tx: &Operator) -> Result<bool> {
+    let asked = if tx.is_sqlite() {
+        "SELECT file FROM pragma_database_list WHERE name = 'main'"
+    } else {
+        // This transaction is read-only itself, so read the default setting.
+        "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only"
+    };
+    let rows = tx.rows(Sql::new(asked)).await?;
+    let Some(row) = rows.first() else { return Ok(false) };
+    if !tx.is_sqlite() {
+        return row.try_get("", "read_only").map_err(fail);
+    }
+    let file: String = row.try_get("", "file").map_err(fail)?;
+    Ok(refuses_writes(Path::new(&file)))
 }

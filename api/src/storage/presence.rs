@@ -44,7 +44,7 @@ pub async fn keep(
         let texts: Vec<_> = people.iter().map(pick).collect();
         format!("{{{}}}", texts.join(","))
     };
-    let mut sql = Sql::new("SELECT keep_presences(");
+    let mut sql = Sql::new("SELECT renew_presences(");
     sql.bind(server).push(", ").bind(texts(|(project, _)| project.0.to_string())).push("::uuid[], ");
     sql.bind(texts(|(_, person)| person.user_id.0.to_string())).push("::uuid[], ");
     sql.bind(texts(|(_, person)| person.since.to_rfc3339())).push("::timestamptz[], ");

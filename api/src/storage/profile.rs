@@ -99,7 +99,7 @@ pub async fn follow(tx: &Tx, now: DateTime<Utc>) -> Result<()> {
     if tx.is_sqlite() {
         tx.execute(Sql::with(FOLLOW, said.into_iter().chain([tx.me().into()]))).await?;
     } else {
-        tx.execute(Sql::call("follow_token", said)).await?;
+        tx.execute(Sql::call("update_profile_from_token", said)).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use entity::{project_versions, projects};
 use sea_orm::{FromQueryResult, Value};
 
-use super::access::{self, Member, is_member, memberships};
+use super::access::{self, Member, is_member, memberships, role};
 use super::db::{Me, Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
 use super::revision::{self, Target};
@@ -76,10 +76,6 @@ fn prefixed(row: &sea_orm::QueryResult, prefix: &str) -> Result<Project> {
         last_activity_at: row.last_activity_at.to_utc(),
         as_of: None,
     })
-}
-
-pub(super) fn role(text: &str) -> Result<ProjectRole> {
-    ProjectRole::from_stored(text).ok_or_else(|| unknown("role", text))
 }
 
 /// The projects among `ids` of which the actor is a member.
@@ -274,13 +270,6 @@ pub async fn create(tx: &Tx, new: NewProject, event: &Event) -> Result<Project> 
         last_activity_at: now,
         as_of: None,
     })
-}
-
-/// Adds the role of `me` in a project of `projects`; null if they have none.
-pub(super) fn role_of(sql: &mut Sql, me: Me) -> &mut Sql {
-    sql.push("CASE WHEN projects.user_id = ").bind(me);
-    sql.push(" THEN 'owner' ELSE (SELECT role FROM project_collaborators c WHERE c.project_id = projects.id AND c.user_id = ");
-    sql.bind(me).push(" AND c.accepted_at IS NOT NULL) END")
 }
 
 /// Gives a locked project another owner.

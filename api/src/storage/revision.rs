@@ -6,11 +6,9 @@ use sea_orm::{QueryResult, Value};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::access::{self, is_member};
-use super::chat::Conversation;
+use super::access::{self, is_member, role, role_of};
 use super::collaborator;
 use super::db::{Db, Size, Tx, fail, unknown};
-use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::actor::Actor;
 use crate::model::clock;
@@ -45,7 +43,7 @@ impl Target {
             Self::File(id) => ("file", id.0, "project_files"),
             Self::Snapshot(id) => ("snapshot", id.0, "project_snapshots"),
             Self::AgentConfiguration(id) => ("configuration", id.0, "agent_configurations"),
-            Self::StreamingMessage(id) => ("growing_message", id.0, "growing_messages"),
+            Self::StreamingMessage(id) => ("streaming_message", id.0, "streaming_messages"),
         }
     }
 
@@ -91,6 +89,19 @@ pub struct Named {
     pub session: Option<SessionId>,
     /// The message, which also determines its session.
     pub message: Option<MessageId>,
+}
+
+/// The session and message that a write to files belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation {
+    /// The session.
+    pub session_id: SessionId,
+    /// The author of the session.
+    pub author_id: UserId,
+    /// The message, if the write named one.
+    pub message_id: Option<MessageId>,
+    /// The snapshot of the message's checkpoint.
+    pub snapshot_id: Option<ProjectSnapshotId>,
 }
 
 /// A project that this transaction has locked.

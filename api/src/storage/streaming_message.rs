@@ -1,12 +1,11 @@
-//! `growing_messages` and `growing_chunks`: streaming messages and their texts.
+//! `streaming_messages` and `streaming_chunks`: streaming messages and their texts.
 
 use chrono::{DateTime, Utc};
-use entity::growing_messages;
+use entity::streaming_messages;
 use uuid::Uuid;
 
-use super::access::{self, Member, is_member};
+use super::access::{self, Member, is_member, role, role_of};
 use super::db::{Tx, fail, unknown};
-use super::project::{role, role_of};
 use super::sql::Sql;
 use crate::model::enums::{MessageRole, ProjectRole, ProjectStatus};
 use crate::model::error::Result;
@@ -14,7 +13,7 @@ use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 use crate::model::json::Json;
 use crate::model::streaming_message::{NewChunk, StreamingMessage};
 
-fn streaming(row: growing_messages::Model) -> Result<StreamingMessage> {
+fn streaming(row: streaming_messages::Model) -> Result<StreamingMessage> {
     Ok(StreamingMessage {
         id: MessageId(row.id),
         project_id: ProjectId(row.project_id),
@@ -30,13 +29,13 @@ fn streaming(row: growing_messages::Model) -> Result<StreamingMessage> {
 }
 
 async fn all(tx: &Tx, sql: Sql) -> Result<Vec<StreamingMessage>> {
-    let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
+    let rows: Vec<streaming_messages::Model> = tx.all(sql).await?;
     rows.into_iter().map(streaming).collect()
 }
 
 /// The streaming messages among `ids` that the actor may see.
 pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>> {
-    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.id IN ");
+    let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE g.id IN ");
     sql.list(ids.iter().map(|id| id.0)).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me());
     let found = all(tx, sql).await?;
@@ -46,7 +45,7 @@ pub async fn by_ids(tx: &Tx, ids: &[MessageId]) -> Result<Vec<StreamingMessage>>
 
 /// The streaming messages of these sessions, oldest first.
 pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Result<Vec<StreamingMessage>> {
-    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE ");
+    let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE ");
     access::among(&mut sql, ("g.project_id", "g.session_id"), sessions);
     sql.push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
@@ -54,7 +53,7 @@ pub async fn of_sessions(tx: &Tx, sessions: &[(Member<'_>, SessionId)]) -> Resul
 
 /// The streaming messages of a project of the actor's, oldest first.
 pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMessage>> {
-    let mut sql = Sql::new("SELECT g.* FROM growing_messages g WHERE g.project_id = ");
+    let mut sql = Sql::new("SELECT g.* FROM streaming_messages g WHERE g.project_id = ");
     sql.bind(project.0).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY g.started_at, g.id");
     all(tx, sql).await
@@ -62,7 +61,7 @@ pub async fn of_project(tx: &Tx, project: ProjectId) -> Result<Vec<StreamingMess
 
 /// The texts so far of these streaming messages. Messages without text are left out.
 pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<(MessageId, String)>> {
-    let mut sql = Sql::new("SELECT c.message_id, c.text FROM growing_chunks c WHERE ");
+    let mut sql = Sql::new("SELECT c.message_id, c.text FROM streaming_chunks c WHERE ");
     access::among(&mut sql, ("c.project_id", "c.message_id"), messages);
     sql.push(" ORDER BY c.message_id, c.start");
     let mut texts: Vec<(MessageId, String)> = Vec::new();
@@ -80,8 +79,9 @@ pub async fn texts(tx: &Tx, messages: &[(Member<'_>, MessageId)]) -> Result<Vec<
 /// The text of a streaming message from the start of a chunk, and the total length in bytes; `None` if the message does
 /// not exist (any more).
 pub async fn text_from(tx: &Tx, id: MessageId, from: i32) -> Result<Option<(String, i32)>> {
-    let mut sql =
-        Sql::new("SELECT c.text, g.length FROM growing_messages g LEFT JOIN growing_chunks c ON c.message_id = g.id ");
+    let mut sql = Sql::new(
+        "SELECT c.text, g.length FROM streaming_messages g LEFT JOIN streaming_chunks c ON c.message_id = g.id ",
+    );
     sql.push("AND c.start >= ").bind(from).push(" WHERE g.id = ").bind(id.0).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
     let rows = tx.rows(sql).await?;
@@ -115,9 +115,9 @@ pub struct Place {
 pub async fn place(tx: &Tx, session: SessionId, idempotency_key: Option<&str>) -> Result<Option<Place>> {
     let mut sql = Sql::new("SELECT s.project_id, s.user_id, projects.status, ");
     role_of(&mut sql, tx.me()).push(" AS role, g.id AS started, g.length, m.id AS finished, ");
-    sql.push("(SELECT count(*) FROM growing_messages n WHERE n.session_id = s.id) AS streaming ");
+    sql.push("(SELECT count(*) FROM streaming_messages n WHERE n.session_id = s.id) AS streaming ");
     sql.push("FROM chat_sessions s JOIN projects ON projects.id = s.project_id ");
-    sql.push("LEFT JOIN growing_messages g ON g.session_id = s.id AND g.idempotency_key = ");
+    sql.push("LEFT JOIN streaming_messages g ON g.session_id = s.id AND g.idempotency_key = ");
     sql.bind(idempotency_key.map(str::to_owned));
     sql.push(" LEFT JOIN chat_messages m ON m.session_id = s.id AND m.idempotency_key = ");
     sql.bind(idempotency_key.map(str::to_owned)).push(" WHERE s.id = ").bind(session.0).push(" AND ");
@@ -143,7 +143,7 @@ fn status(text: &str) -> Result<ProjectStatus> {
 /// Adds a streaming message of the actor; false if another has taken the idempotency key.
 pub async fn insert(tx: &Tx, new: &StreamingMessage, idempotency_key: Option<String>) -> Result<bool> {
     let mut sql = Sql::new(
-        "INSERT INTO growing_messages (id, project_id, session_id, user_id, role, length, started_at, last_append_at, \
+        "INSERT INTO streaming_messages (id, project_id, session_id, user_id, role, length, started_at, last_append_at, \
          context_data, metadata, idempotency_key) VALUES (",
     );
     sql.bind(new.id.0).push(", ").bind(new.project_id.0).push(", ").bind(new.session_id.0).push(", ");
@@ -159,15 +159,15 @@ pub async fn insert(tx: &Tx, new: &StreamingMessage, idempotency_key: Option<Str
 /// the reason.
 pub async fn append(tx: &Tx, chunk: &NewChunk, bytes: i32, now: DateTime<Utc>) -> Result<Option<ProjectId>> {
     let (id, me) = (chunk.message_id.0, tx.me());
-    let mut sql = Sql::new("UPDATE growing_messages SET length = length + ");
+    let mut sql = Sql::new("UPDATE streaming_messages SET length = length + ");
     sql.bind(bytes).push(", last_append_at = ").bind(now).push(" WHERE id = ").bind(id);
     sql.push(" AND length = ").bind(chunk.offset).push(" AND user_id = ").bind(me);
-    sql.push(" AND EXISTS (SELECT 1 FROM projects WHERE projects.id = growing_messages.project_id AND projects.status <> 'deleted' AND ");
+    sql.push(" AND EXISTS (SELECT 1 FROM projects WHERE projects.id = streaming_messages.project_id AND projects.status <> 'deleted' AND ");
     role_of(&mut sql, me).push(" <> 'viewer') RETURNING project_id");
     let Some(row) = tx.row(sql).await? else { return Ok(None) };
     let project: Uuid = row.try_get("", "project_id").map_err(fail)?;
     if bytes > 0 {
-        let mut sql = Sql::new("INSERT INTO growing_chunks (message_id, start, project_id, text) VALUES (");
+        let mut sql = Sql::new("INSERT INTO streaming_chunks (message_id, start, project_id, text) VALUES (");
         sql.bind(id).push(", ").bind(chunk.offset).push(", ").bind(project).push(", ").bind(chunk.text.clone());
         sql.push(")");
         tx.execute(sql).await?;
@@ -196,10 +196,10 @@ pub struct State {
 /// contains the byte at `offset`.
 pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>> {
     let mut sql = Sql::new("SELECT g.project_id, g.user_id, g.length, projects.status, ");
-    role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM growing_messages g ");
+    role_of(&mut sql, tx.me()).push(" AS role, c.start, c.text FROM streaming_messages g ");
     sql.push("JOIN projects ON projects.id = g.project_id ");
-    sql.push("LEFT JOIN growing_chunks c ON c.message_id = g.id AND c.start >= ");
-    sql.push("(SELECT max(d.start) FROM growing_chunks d WHERE d.message_id = g.id AND d.start <= ").bind(offset);
+    sql.push("LEFT JOIN streaming_chunks c ON c.message_id = g.id AND c.start >= ");
+    sql.push("(SELECT max(d.start) FROM streaming_chunks d WHERE d.message_id = g.id AND d.start <= ").bind(offset);
     sql.push(") WHERE g.id = ").bind(id.0).push(" AND ");
     is_member(&mut sql, "g.project_id", tx.me()).push(" ORDER BY c.start");
     let rows = tx.rows(sql).await?;
@@ -222,9 +222,9 @@ pub async fn state(tx: &Tx, id: MessageId, offset: i32) -> Result<Option<State>>
 /// Locks a streaming message of the actor until the transaction ends, so that no text is appended. Returns it with its
 /// idempotency key; `None` if it does not exist (any more).
 pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(StreamingMessage, Option<String>)>> {
-    let mut sql = Sql::new("UPDATE growing_messages SET length = length WHERE id = ");
+    let mut sql = Sql::new("UPDATE streaming_messages SET length = length WHERE id = ");
     sql.bind(id.0).push(" AND user_id = ").bind(tx.me()).push(" RETURNING *");
-    let rows: Vec<growing_messages::Model> = tx.all(sql).await?;
+    let rows: Vec<streaming_messages::Model> = tx.all(sql).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let key = row.idempotency_key.clone();
     Ok(Some((streaming(row)?, key)))
@@ -232,8 +232,8 @@ pub async fn hold(tx: &Tx, id: MessageId) -> Result<Option<(StreamingMessage, Op
 
 /// Removes a streaming message that the actor can see, with its text; false if it does not exist (any more).
 pub async fn remove(tx: &Tx, id: MessageId) -> Result<bool> {
-    let mut sql = Sql::new("DELETE FROM growing_messages WHERE id = ");
+    let mut sql = Sql::new("DELETE FROM streaming_messages WHERE id = ");
     sql.bind(id.0).push(" AND ");
-    is_member(&mut sql, "growing_messages.project_id", tx.me());
+    is_member(&mut sql, "streaming_messages.project_id", tx.me());
     Ok(tx.execute(sql).await? == 1)
 }

@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use jsonwebtoken::{
     Algorithm, DecodingKey, Header,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
 };
+use parking_lot::RwLock;
 use serde::Deserialize;
 use tokio::{sync::Mutex, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -96,7 +97,7 @@ impl Jwks {
 
     /// The last known keys; `None` before the first successful fetch.
     pub fn keys(&self) -> Option<Arc<[Key]>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys.read().clone()
     }
 
     /// Whether there is a key to verify tokens with.
@@ -151,7 +152,7 @@ impl Jwks {
                     tracing::info!(url = self.url, "the token issuer is reachable again");
                 }
                 tracing::debug!(url = self.url, keys = keys.len(), "fetched the token issuer's keys");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys.into());
+                *self.keys.write() = Some(keys.into());
                 self.fetches.fetch_add(1, Ordering::Release);
             }
             Err(error) => {

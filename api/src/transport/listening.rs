@@ -8,48 +8,24 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use async_graphql::{Request, ServerError, parser::types::OperationType};
 use futures::{FutureExt, Stream, StreamExt, future, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     executor::{Asked, Executor},
     operation,
-    router::AppState,
+    state::AppState,
+    step::{Connection, Step},
 };
 use crate::{
     graphql::listening::Plan,
     live::{
-        fan_out::{Delivery, Execute, Failure, Failures, Next, SharedSubscriptions, Subscriber},
+        fan_out::{Delivery, Execute, Executed, Failure, Failures, Next, SharedSubscriptions, Subscriber},
         source::{self, Positioned, Source, Topic},
     },
     metrics,
     model::{actor::Actor, error::Error},
 };
-
-/// How many events of one connection are executed at once, besides shared executions.
-const EXECUTIONS_AT_ONCE: usize = 4;
-
-/// A step of an operation.
-pub enum Step {
-    /// A result.
-    Result(Delivery),
-    /// The operation failed and cannot continue.
-    Failed(Vec<ServerError>),
-    /// The operation cannot continue here: the client should reconnect, and resume after its position.
-    Interrupted,
-    /// The operation is complete.
-    Done,
-}
-
-/// Shared state of the operations of one connection.
-#[derive(Clone)]
-pub struct Connection(Arc<Semaphore>);
-
-impl Default for Connection {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(EXECUTIONS_AT_ONCE)))
-    }
-}
 
 /// The steps of an operation. Nothing runs before the first step is polled. A subscription resumes after the position
 /// `resume`, if the protocol provides it.
@@ -106,14 +82,16 @@ fn plan(request: &mut Request, name: Option<&str>, request_id: &str) -> Result<P
 
 fn once(executor: Executor, asked: Arc<Asked>, actor: Option<Actor>) -> impl Stream<Item = Step> {
     stream::once(async move {
-        match executor.once(&asked, actor).await {
-            Ok((json, code)) => {
-                asked.keep();
-                Step::Result(executor.results.uncounted(json, code))
-            }
-            Err(failure) => Step::Failed(failure.errors),
-        }
+        let executed = executor.once(&asked, actor).await;
+        only_result(&executor, &asked, executed).unwrap_or_else(|failure| Step::Failed(failure.errors))
     })
+}
+
+/// The result of an operation that has only one.
+fn only_result(executor: &Executor, asked: &Asked, executed: Executed) -> Result<Step, Failure> {
+    let (json, code) = executed?;
+    asked.keep();
+    Ok(Step::Result(executor.results.uncounted(json, code)))
 }
 
 /// How a failure ends a subscription. After an outage the client reconnects, so that no event is skipped.
@@ -154,13 +132,8 @@ fn listen(
         let (actor, topic) = match (actor, plan.topic(&asked.variables)) {
             (Some(actor), Some(topic)) => (actor, topic),
             (actor, _) => {
-                yield match executor.event(&asked, actor, None).await {
-                    Ok((json, code)) => {
-                        asked.keep();
-                        Step::Result(executor.results.uncounted(json, code))
-                    }
-                    Err(failure) => end(failure),
-                };
+                let executed = executor.event(&asked, actor, None).await;
+                yield only_result(&executor, &asked, executed).unwrap_or_else(end);
                 return;
             }
         };
@@ -190,8 +163,7 @@ fn listen(
                             Next::Delivery(result) => yield Step::Result(result),
                             Next::Behind => break,
                             Next::Evicted => {
-                                let gone = Error::not_found("project", "projectId");
-                                yield end(listener.failed(gone).await);
+                                yield end(listener.failed(Error::no_project()).await);
                                 return;
                             }
                             Next::Failed(failure) => {
@@ -234,7 +206,10 @@ impl Listener {
             let mut failures = Failures::default();
             loop {
                 let opened = match &topic {
-                    Ok(topic) => listener.executor.live.open(&listener.actor, topic, resume).await,
+                    Ok(topic) => {
+                        let live = listener.executor.live.clone();
+                        Source::open(live, listener.actor.clone(), topic, resume).await
+                    }
                     Err(error) => Err(error.clone()),
                 };
                 let error = match opened {
@@ -265,8 +240,7 @@ impl Listener {
         loop {
             match source.next().await {
                 Ok(source::Next::Item(item)) => {
-                    // The semaphore is never closed.
-                    let turn = self.connection.0.clone().acquire_owned().await.ok();
+                    let turn = self.connection.permit().await;
                     return match self.execute(item).await {
                         Ok(result) => Advanced::Result(result, turn),
                         Err(failure) => Advanced::Failed(failure),

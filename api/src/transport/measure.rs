@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_graphql::parser::types::OperationType;
 use futures::Stream;
 
-use super::{operation::Outcome, router::AppState};
+use super::{operation::Outcome, state::AppState};
 use crate::metrics::{Cost, Held, Metrics, counted, counted_stream};
 
 /// Longest operation name in a span or the log, in characters.

@@ -3,7 +3,6 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +21,6 @@ use axum::{
 use futures::FutureExt;
 use opentelemetry::global;
 use opentelemetry_http::HeaderExtractor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{
     compression::{
         CompressionLayer,
@@ -34,15 +32,11 @@ use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
-    auth::Verifier, executor::Executor, graphiql, health, http, operation, origin, single::Streams, throttle::Throttle,
+    graphiql, health, http, operation, origin,
+    state::{AppState, RequestId},
     websocket,
 };
-use crate::{
-    domain::Services,
-    graphql::documents::Documents,
-    live::fan_out::SharedSubscriptions,
-    model::{clock, limits::Limits},
-};
+use crate::model::clock;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -61,43 +55,6 @@ const SECURITY_HEADERS: [(&str, &str); 6] = [
 ];
 /// Smallest response that is compressed, in bytes.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
-
-/// State shared by all endpoints.
-#[derive(Clone)]
-pub struct AppState {
-    /// Executes operations.
-    pub executor: Executor,
-    /// Known documents.
-    pub documents: Arc<Documents>,
-    /// The use cases.
-    pub services: Arc<Services>,
-    /// Verifies bearer tokens.
-    pub verifier: Arc<Verifier>,
-    /// Rate limits.
-    pub throttle: Arc<Throttle>,
-    /// Limits on requests.
-    pub limits: Arc<Limits>,
-    /// Shared subscriptions.
-    pub shared_subscriptions: SharedSubscriptions,
-    /// Event streams in single-connection mode.
-    pub streams: Streams,
-    /// Origins of other sites whose pages can call this server, as browsers send them ("https://ide.example.com").
-    pub allow_origins: Arc<[String]>,
-    /// Readiness of the server.
-    pub health: Arc<health::Health>,
-    /// Operations that take at least this long are logged; zero: none.
-    pub slow_operation: Duration,
-    /// Cancelled when the server stops; closes WebSockets.
-    pub shutdown: CancellationToken,
-    /// Tasks that must end before the process does: sockets that are closing, and operations whose client has
-    /// disconnected. After `shutdown`, close it and wait for it with a timeout, since a peer can take seconds to answer
-    /// a close.
-    pub tasks: TaskTracker,
-}
-
-/// The id of a request, in the `x-request-id` header of its response and in the log.
-#[derive(Clone)]
-pub struct RequestId(pub String);
 
 /// All routes of the service.
 pub fn router(state: AppState) -> Router {

@@ -6,10 +6,7 @@
 //! A stream belongs to a user: all requests with its token must have a bearer token of that user. It exists only in the
 //! memory of the server that reserved it, so a load balancer must send all requests of a client to the same server.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{Request, Value};
 use axum::{
@@ -22,23 +19,23 @@ use axum::{
 };
 use futures::{
     StreamExt,
-    stream::{self, AbortHandle, Abortable, BoxStream, SelectAll},
+    stream::{AbortHandle, Abortable, BoxStream, SelectAll},
 };
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::mpsc::UnboundedReceiver,
     time::{Duration, Instant, MissedTickBehavior, interval_at, sleep},
 };
 
 use super::{
-    auth,
-    listening::{self, Connection, Step},
-    router::AppState,
+    auth, listening,
     sse::Format,
-    throttle::OpenSocket,
+    state::AppState,
+    step::Step,
+    streams::{EventStream, Started, Streams},
 };
 use crate::{
     domain::profile,
-    model::{actor::Actor, clock, error::Error, ids::UserId},
+    model::{actor::Actor, clock, error::Error},
 };
 
 const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
@@ -46,47 +43,14 @@ const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token"
 /// How long a reserved stream can stay unopened.
 const OPEN_TIME: Duration = Duration::from_secs(30);
 
-/// The streams of a server, by their tokens.
-#[derive(Clone, Default)]
-pub struct Streams(Arc<Mutex<HashMap<String, Arc<Reserved>>>>);
-
-/// A reserved or open stream.
-struct Reserved {
-    user: Option<UserId>,
-    /// Its place among its user's sockets.
-    _place: Option<OpenSocket>,
-    sender: UnboundedSender<Started>,
-    /// Taken when the stream is opened.
-    receiver: Mutex<Option<UnboundedReceiver<Started>>>,
-    connection: Connection,
-    /// The running operations, by the client's ids.
-    running: Mutex<HashMap<String, AbortHandle>>,
-}
-
-/// A started operation.
-type Started = (String, BoxStream<'static, Step>);
-
 /// A response that is not a GraphQL response.
 pub struct Refused(pub StatusCode, pub Error);
 
-impl Streams {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Reserved>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn find(&self, token: &str, actor: Option<&Actor>) -> Result<Arc<Reserved>, Refused> {
-        let found = self.lock().get(token).filter(|found| found.user == actor.map(|actor| actor.user_id)).cloned();
-        found.ok_or_else(|| {
-            let message = "This user has no such stream on this server: reserve one by PUT.";
-            Refused(StatusCode::NOT_FOUND, Error::bad_input("x-graphql-event-stream-token", message))
-        })
-    }
-}
-
-impl Reserved {
-    fn running(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn find(state: &AppState, token: &str, actor: Option<&Actor>) -> Result<Arc<EventStream>, Refused> {
+    state.streams.find(token, actor).ok_or_else(|| {
+        let message = "This user has no such stream on this server: reserve one by PUT.";
+        Refused(StatusCode::NOT_FOUND, Error::bad_input("x-graphql-event-stream-token", message))
+    })
 }
 
 /// The stream token of a request.
@@ -142,42 +106,23 @@ async fn reserve(state: &AppState, actor: Option<&Actor>) -> Result<Response, Re
     profile::meet(&state.services, actor).await;
     let place = state.throttle.open_socket(actor.user_id);
     let place = place.map_err(|error| Refused(StatusCode::TOO_MANY_REQUESTS, error))?;
-    let (sender, receiver) = unbounded_channel();
-    // Random, so that it cannot be guessed.
-    let token = hex::encode(rand::random::<[u8; 16]>());
-    let reserved = Reserved {
-        user: Some(actor.user_id),
-        _place: Some(place),
-        sender,
-        receiver: Mutex::new(Some(receiver)),
-        connection: Connection::default(),
-        running: Mutex::default(),
-    };
-    state.streams.lock().insert(token.clone(), Arc::new(reserved));
-    let (streams, expected) = (state.streams.clone(), token.clone());
+    let token = state.streams.reserve(actor.user_id, place);
+    let (streams, reserved) = (state.streams.clone(), token.clone());
     tokio::spawn(async move {
         sleep(OPEN_TIME).await;
-        let mut streams = streams.lock();
-        let is_unopened = streams
-            .get(&expected)
-            .is_some_and(|reserved| reserved.receiver.lock().unwrap_or_else(PoisonError::into_inner).is_some());
-        if is_unopened {
-            streams.remove(&expected);
-        }
+        streams.remove_unopened(&reserved);
     });
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, token).into_response())
 }
 
 fn end(state: &AppState, token: &str, actor: Option<&Actor>, uri: &Uri) -> Result<Response, Refused> {
-    let stream = state.streams.find(token, actor)?;
+    let stream = find(state, token, actor)?;
     let Some(operation) = parameter(uri, "operationId").filter(|id| !id.is_empty()) else {
         let error = Error::bad_input("operationId", "This must be the id of the operation to end.");
         return Err(Refused(StatusCode::BAD_REQUEST, error));
     };
-    if let Some(operation) = stream.running().remove(&operation) {
-        operation.abort();
-    }
+    stream.end(&operation);
     Ok(StatusCode::OK.into_response())
 }
 
@@ -186,7 +131,7 @@ fn end(state: &AppState, token: &str, actor: Option<&Actor>, uri: &Uri) -> Resul
 /// # Errors
 /// Why it was not started. GraphQL errors are results.
 pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request) -> Result<Response, Refused> {
-    let reserved = state.streams.find(token, actor.as_ref())?;
+    let stream = find(state, token, actor.as_ref())?;
     let id = match request.extensions.get("operationId") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         _ => {
@@ -198,7 +143,7 @@ pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request
     let limit = state.limits.max_socket_operations;
     let (handle, registration) = AbortHandle::new_pair();
     {
-        let mut running = reserved.running();
+        let mut running = stream.running();
         if running.contains_key(&id) {
             let error = Error::bad_input("extensions.operationId", "An operation with this id is running.");
             return Err(Refused(StatusCode::CONFLICT, error));
@@ -209,13 +154,12 @@ pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request
         }
         running.insert(id.clone(), handle);
     }
-    let steps = match listening::start(state, &reserved.connection, actor, request, clock::new_id().to_string(), None) {
+    let steps = match listening::start(state, &stream.connection, actor, request, clock::new_id().to_string(), None) {
         Ok(steps) => steps,
-        Err(errors) => stream::once(async move { Step::Failed(errors) }).boxed(),
+        Err(errors) => futures::stream::once(async move { Step::Failed(errors) }).boxed(),
     };
     let steps = Abortable::new(steps, registration).boxed();
-    // If the stream has just ended, so has the operation.
-    let _ = reserved.sender.send((id, steps));
+    stream.start(id, steps);
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
@@ -223,15 +167,13 @@ pub fn run(state: &AppState, token: &str, actor: Option<Actor>, request: Request
 struct Opened {
     streams: Streams,
     token: String,
-    stream: Arc<Reserved>,
+    stream: Arc<EventStream>,
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        self.streams.lock().remove(&self.token);
-        for (_, operation) in self.stream.running().drain() {
-            operation.abort();
-        }
+        self.streams.remove(&self.token);
+        self.stream.end_all();
     }
 }
 
@@ -246,8 +188,8 @@ fn open(
         let error = Error::bad_input(ACCEPT.as_str(), "A stream is sent as text/event-stream.");
         return Err(Refused(StatusCode::NOT_ACCEPTABLE, error));
     }
-    let stream = state.streams.find(&token, actor.as_ref())?;
-    let Some(receiver) = stream.receiver.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+    let stream = find(state, &token, actor.as_ref())?;
+    let Some(receiver) = stream.open() else {
         let error = Error::bad_input("x-graphql-event-stream-token", "This stream is already open.");
         return Err(Refused(StatusCode::CONFLICT, error));
     };
@@ -297,21 +239,15 @@ fn body(
                 Step::Failed(errors) => {
                     yield next(&id, &Format::refused(errors));
                     yield complete(&id);
-                    ended(&opened, &id);
+                    opened.stream.end(&id);
                 }
                 Step::Interrupted => return,
                 Step::Done => {
                     yield complete(&id);
-                    ended(&opened, &id);
+                    opened.stream.end(&id);
                 }
             }
         }
-    }
-}
-
-fn ended(opened: &Opened, id: &str) {
-    if let Some(operation) = opened.stream.running().remove(id) {
-        operation.abort();
     }
 }
 

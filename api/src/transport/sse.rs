@@ -20,10 +20,9 @@ use futures::StreamExt;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::{
-    auth,
-    listening::{self, Connection, Step},
-    operation,
-    router::AppState,
+    auth, listening, operation,
+    state::AppState,
+    step::{Connection, Step},
 };
 use crate::{
     domain::profile,

@@ -9,11 +9,12 @@ use std::{
     hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use axum::http::{HeaderMap, header::FORWARDED};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+use parking_lot::Mutex;
 
 use crate::model::{actor::Actor, error::Error, ids::UserId, limits::Limits};
 
@@ -137,7 +138,7 @@ impl Throttle {
     }
 
     fn acquire(self: &Arc<Self>, holder: Holder, limit: usize) -> Option<OpenSocket> {
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = self.sockets.lock();
         let count = sockets.get(&holder).copied().unwrap_or_default();
         (count < limit).then(|| {
             sockets.insert(holder, count + 1);
@@ -190,7 +191,7 @@ pub struct OpenSocket {
 
 impl Drop for OpenSocket {
     fn drop(&mut self) {
-        let mut sockets = self.throttle.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = self.throttle.sockets.lock();
         if let Some(count) = sockets.get_mut(&self.holder) {
             *count -= 1;
             if *count == 0 {
@@ -384,6 +385,6 @@ mod tests {
         drop(first);
         drop(throttle.open_unknown_socket(here).ok().unwrap());
         assert!(throttle.open_unknown_socket(None).ok().unwrap().is_none());
-        assert_eq!(throttle.sockets.lock().unwrap().len(), 1);
+        assert_eq!(throttle.sockets.lock().len(), 1);
     }
 }

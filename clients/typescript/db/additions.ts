@@ -1,27 +1,31 @@
 // What the original does not have: the API's other calls, bytes, and messages that are written piece by piece.
-import { Client, found } from './client.js';
-import { type Api, documents, type Operations } from './documents.js';
+import { Client, load } from './client.js';
 import type { Call, Variables } from './connection.js';
+import type { Api, Operations } from './documents.js';
 import * as rows from './rows.js';
+import { found } from './rows.js';
+import { textOf } from './texts.js';
 import type * as types from './types.js';
 
-/** Runs one of the operations of api.graphql, and returns the value of the field that it is named after. */
+/** Runs an operation of `db.api`, and returns the value of the field that it is named after. */
 async function run(call: Call, name: keyof Operations, values: Variables): Promise<unknown> {
-  const takesInput = documents[name].includes('($input:');
-  const data = (await call.ask(name, takesInput ? { input: values } : values)) as Record<string, Variables | null>;
+  const { texts } = await load(import('./api-texts.js'));
+  const text = textOf(name, texts);
+  const data = (await call.run(text, text.includes('($input:') ? { input: values } : values)) as Record<string, Variables | null>;
   return name in data ? found(data[name], name) : found(data.project ?? data.viewer, 'project')[name];
 }
 
+/** A method for each name, but for those by which other code recognizes promises and the like. */
 const apiOf = (begin: () => Promise<Call>) =>
   new Proxy({} as Api, {
     get: (_, name) =>
-      Object.hasOwn(documents, name)
+      typeof name === 'string' && !['then', 'toJSON'].includes(name)
         ? async (values: Variables = {}) => run(await begin(), name as keyof Operations, values)
         : undefined,
   });
 
-/** Loaded when it is first used: most pages neither upload nor write messages. */
-const transfer = () => import('./transfer.js');
+/** Most pages neither upload nor write messages. */
+const transfer = () => load(import('./transfer.js'));
 
 export class Additions extends Client {
   /** The API's other calls, with its own names: a method for each operation of api.graphql. */

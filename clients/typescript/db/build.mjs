@@ -1,34 +1,25 @@
 // Builds the package into a folder, `dist` beside this file where none is named: graphql-codegen makes the types of its operations
-// from the schema, tsc the others, esbuild one small file an entry. Needs what `npm ci` installs in the folder above.
+// from the schema, tsc the others, esbuild a file for each entry and for each part that is loaded later. Needs what `npm ci` installs in the folder above.
 import { execFileSync } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { codegen } from '@graphql-codegen/core';
 import * as typescriptOperations from '@graphql-codegen/typescript-operations';
 import { build } from 'esbuild';
-import { Kind, parse, print, stripIgnoredCharacters, visit } from 'graphql';
+import { concatAST, Kind, parse, print, stripIgnoredCharacters } from 'graphql';
 
 const own = (path) => fileURLToPath(new URL(path, import.meta.url));
 const out = process.argv[2] ?? own('dist');
-const SOURCES = ['additions.ts', 'arguments.ts', 'client.ts', 'connection.ts', 'index.ts', 'live.ts', 'print.ts', 'react.ts', 'rows.ts', 'service.ts', 'transfer.ts', 'types.ts'];
-const DOCUMENTS = ['operations.graphql', 'live.graphql', 'api.graphql'];
-const ENTRIES = ['index', 'documents', 'print', 'react', 'transfer'];
+const SOURCES = (await readdir(own('.'))).filter((name) => /^[a-z]+\.ts$/.test(name));
+const DOCUMENTS = ['operations', 'history', 'live', 'api'];
+/** What is a file of its own: an entry, or what is loaded when it is first used. */
+const FILES = ['index', 'documents', 'react', 'history', 'live', 'print', 'transfer', 'history-texts', 'live-texts', 'api-texts'];
 
-const document = parse((await Promise.all(DOCUMENTS.map((name) => readFile(own(name), 'utf8')))).join('\n'));
+const parts = await Promise.all(DOCUMENTS.map(async (name) => parse(await readFile(own(`${name}.graphql`), 'utf8'))));
+const document = concatAST(parts);
 const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
-const fragments = new Map(
-  document.definitions.filter(({ kind }) => kind === Kind.FRAGMENT_DEFINITION).map((each) => [each.name.value, each]),
-);
-
-/** A definition's text with the fragments that it spreads. */
-function textOf(definition) {
-  const used = new Set([definition]);
-  for (const each of used) visit(each, { FragmentSpread: ({ name }) => void used.add(fragments.get(name.value)) });
-  return stripIgnoredCharacters([...used].map(print).join('\n'));
-}
-
 const types = await codegen({
   filename: 'documents.ts',
   schema: parse(await readFile(own('../../../schema.graphql'), 'utf8')),
@@ -40,7 +31,12 @@ const types = await codegen({
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 const names = operations.map(({ name, operation }) => [name.value, capital(name.value) + capital(operation)]);
 const map = names.map(([name, kind]) => `  ${name}: [${kind}, ${kind}Variables];`);
-const texts = operations.map((each) => `  ${each.name.value}: ${JSON.stringify(textOf(each))},`);
+
+/** The module of a document's texts: its operations and fragments by their names. */
+function textsOf({ definitions }) {
+  const texts = definitions.map((each) => `  ${each.name.value}: ${JSON.stringify(stripIgnoredCharacters(print(each)))},\n`);
+  return `export const texts = {\n${texts.join('')}};\n`;
+}
 
 /** An operation of api.graphql as a method: its result is the field that it is named after, at the root or below it. */
 function method({ name: { value: name }, selectionSet, variableDefinitions }) {
@@ -55,6 +51,10 @@ function method({ name: { value: name }, selectionSet, variableDefinitions }) {
 }
 const methods = operations.filter(({ name, operation }) => /^[a-z]/.test(name.value) && operation !== 'subscription').map(method);
 const generated = [
+  "import { texts as api } from './api-texts.js';",
+  "import { texts as history } from './history-texts.js';",
+  "import { texts as live } from './live-texts.js';",
+  "import { textOf } from './texts.js';",
   types,
   '/** The results and variables of the operations, by their names. */',
   'export interface Operations {',
@@ -65,17 +65,41 @@ const generated = [
   ...methods,
   '}',
   '/** The texts of the operations, with their types: pass them to `db.query`. */',
-  'export const documents = {',
-  ...texts,
-  '} as { [Name in keyof Operations]: string & { __apiType?: (variables: Operations[Name][1]) => Operations[Name][0] } };',
+  'export const documents = Object.fromEntries(',
+  `  ${JSON.stringify(names.map(([name]) => name))}.map((name) => [name, textOf(name, { ...history, ...live, ...api })]),`,
+  ') as { [Name in keyof Operations]: string & { __apiType?: (variables: Operations[Name][1]) => Operations[Name][0] } };',
   '',
 ].join('\n');
+
+/** Bundles the files. What `db` needs at once is core.js, which the others import from. */
+async function bundle(work) {
+  let core = new Set();
+  const external = {
+    name: 'external',
+    setup: ({ onResolve }) => {
+      onResolve({ filter: /^\.\// }, ({ path }) => {
+        const name = path.slice(2, -'.js'.length);
+        if (FILES.includes(name)) return { path, external: true };
+        return core.has(name) ? { path: './core.js', external: true } : undefined;
+      });
+    },
+  };
+  const options = { bundle: true, outdir: out, external: ['react'], plugins: [external], format: 'esm', target: 'es2022', minify: true, logLevel: 'warning' };
+  const { metafile } = await build({ ...options, entryPoints: [join(work, 'index.ts')], write: false, metafile: true });
+  const modules = Object.keys(metafile.inputs).map((path) => basename(path, '.ts')).filter((name) => name !== 'index');
+  await writeFile(join(work, 'core.ts'), modules.map((name) => `export * from './${name}.js';\n`).join(''));
+  await build({ ...options, entryPoints: [join(work, 'core.ts')] });
+  core = new Set(modules);
+  await build({ ...options, entryPoints: FILES.map((name) => join(work, `${name}.ts`)) });
+}
 
 // Beside the sources, so that nothing but types of the language itself is found.
 const work = await mkdtemp(own('build-'));
 try {
   await writeFile(join(work, 'documents.ts'), generated);
+  for (const [index, name] of DOCUMENTS.entries()) await writeFile(join(work, `${name}-texts.ts`), textsOf(parts[index]));
   for (const name of SOURCES) await copyFile(own(name), join(work, name));
+  await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
   const compilerOptions = {
     strict: true,
@@ -93,17 +117,7 @@ try {
   await writeFile(join(work, 'package.json'), '{ "type": "module" }');
   await writeFile(join(work, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['index.ts', 'react.ts'] }));
   execFileSync(process.execPath, [own('../node_modules/typescript/bin/tsc'), '-p', work], { stdio: 'inherit' });
-  await build({
-    entryPoints: ENTRIES.map((name) => join(work, `${name}.ts`)),
-    outdir: out,
-    bundle: true,
-    // The entries share their modules by importing each other.
-    external: ['react', ...ENTRIES.map((name) => `./${name}.js`)],
-    format: 'esm',
-    target: 'es2022',
-    minify: true,
-    logLevel: 'warning',
-  });
+  await bundle(work);
 } finally {
   await rm(work, { recursive: true, force: true });
 }

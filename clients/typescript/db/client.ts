@@ -1,29 +1,65 @@
 // A service's connection, and what it offers whatever is asked: any operation, and listening.
-import { AntiphonError, Call, type Connection, refuse, type Variables } from './connection.js';
+import { Call, type Connection, refuse, unreachable, userOf, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
-import { deliver, listen, type ListenerOptions, type LiveOptions, type LiveRevisionOptions, type Topic } from './live.js';
+import type { ListenerOptions, LiveOptions, LiveRevisionOptions, LiveTextOptions } from './live.js';
 import * as rows from './rows.js';
+import type { TopicName } from './topics.js';
 import type * as types from './types.js';
 
+/** A connection's settings. One that is undefined counts as absent, except a token: without one nobody is signed in. */
+export type Settings = { [Name in keyof Connection]?: Connection[Name] | undefined };
+
+/** Receives the user who asks from now on; undefined if that is not known before the next call. */
+type UserListener = (user: string | undefined) => void;
+
+/** A connection, and who was the last to ask by it. */
+class Access {
+  #connection: Connection;
+  #user: string | undefined;
+  readonly listeners = new Set<UserListener>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  set(settings: Settings): void {
+    const before = this.#connection;
+    const { url, token } = (this.#connection = merged(before, settings));
+    if (typeof token !== 'function') this.#notify(userOf(url, token));
+    else if (token !== before.token || url !== before.url) this.#notify(undefined);
+    // The same function may return another token by now.
+    else this.begin().then(({ user }) => this.#notify(user), () => {});
+  }
+
+  /** Begins a call by a connection, which `set` may have replaced since. */
+  async begin(connection = this.#connection): Promise<Call> {
+    const call = await Call.begin(connection);
+    if (connection === this.#connection && call.user !== this.#user) this.#notify(call.user);
+    return call;
+  }
+
+  #notify(user: string | undefined): void {
+    this.#user = user ?? this.#user;
+    for (const listener of [...this.listeners]) listener(user);
+  }
+}
+
+const merged = (base: Connection, settings: Settings): Connection => ({
+  url: settings.url ?? base.url,
+  token: 'token' in settings ? (settings.token ?? null) : base.token,
+  fetch: settings.fetch ?? base.fetch,
+});
+
 /** The connection of all services that are made without one. */
-let shared: Connection = { url: '/graphql', token: null, fetch: (...request) => fetch(...request) };
+const shared = new Access({ url: '/graphql', token: null, fetch: (...request) => fetch(...request) });
 
 /** Sets where the server is and who asks, for every service that is made without a connection of its own. */
-export function connect(connection: Partial<Connection>): void {
-  shared = { ...shared, ...connection };
-}
-
-/** What was asked of something that must be there. */
-export function found<T>(value: T | null | undefined, noun: string): T {
-  if (value === null || value === undefined) {
-    throw new AntiphonError(`There is no such ${noun}.`, { code: 'NOT_FOUND' });
-  }
-  return value;
-}
-
-/** A node of the kind that was asked for: of another kind none of its fields is there. */
-export function ofKind<T extends object>(node: T | null | undefined | Record<string, never>): T | null {
-  return node && Object.keys(node).length > 0 ? (node as T) : null;
+export function connect(settings: Settings): void {
+  shared.set(settings);
 }
 
 /** A document with the types of its result and variables: of this package, of graphql-codegen or of gql.tada. */
@@ -34,7 +70,7 @@ export interface TypedDocument<Result, Values> {
 /** The text of a document. What prints a parsed one is loaded when it is first needed. */
 async function textOf(document: unknown): Promise<string> {
   if (typeof document === 'string' || document instanceof String) return document.toString();
-  return (await import('./print.js')).print(document as Parameters<typeof import('./print.js').print>[0]);
+  return (await load(import('./print.js'))).print(document as Parameters<typeof import('./print.js').print>[0]);
 }
 
 /** Variables may be left out if none must be given. */
@@ -45,28 +81,45 @@ export interface QueryOptions {
 }
 
 export class Client {
-  readonly #own: Connection | null;
+  readonly #access: Access;
 
   /** With a connection of its own, or with the module's, which `connect` sets. */
-  constructor(connection?: Partial<Connection>) {
-    this.#own = connection ? { ...shared, token: null, ...connection } : null;
+  constructor(settings?: Settings) {
+    this.#access = settings ? new Access(merged({ ...shared.connection, token: null }, settings)) : shared;
   }
 
   /** Sets the module's connection. */
-  connect(connection: Partial<Connection>): this {
-    if (this.#own) throw refuse('connection', 'This service has a connection of its own; make another.');
-    connect(connection);
+  connect(settings: Settings): this {
+    if (this.#access !== shared) throw refuse('connection', 'This service has a connection of its own; make another.');
+    connect(settings);
     return this;
   }
 
   protected begin(): Promise<Call> {
-    return Call.begin(this.#own ?? shared);
+    return this.#access.begin();
   }
 
   /** What begins all requests of one call for the same user, even if `connect` changes the module's connection meanwhile. */
   protected pinned(): () => Promise<Call> {
-    const connection = { ...(this.#own ?? shared) };
-    return () => Call.begin(connection);
+    const { connection } = this.#access;
+    return () => this.#access.begin(connection);
+  }
+
+  /** Who asks: the present token, and a name that is the same for all tokens of one user. */
+  async getCaller(): Promise<{ token: string | null; user: string }> {
+    const { token, user } = await this.begin();
+    return { token, user };
+  }
+
+  /**
+   * Calls back after `connect`, and when a token is another user's than the one before: with the user's name, or undefined if it
+   * is not known before the next call. Returns a function that ends this.
+   */
+  onCaller(listener: (user: string | undefined) => void): () => void {
+    const { listeners } = this.#access;
+    const own: UserListener = (user) => listener(user);
+    listeners.add(own);
+    return () => void listeners.delete(own);
   }
 
   /** One operation of the package's own. */
@@ -82,62 +135,28 @@ export class Client {
 
   /** The project's present revision: pass it as `afterRevision` to miss nothing from here on. */
   async getRevision(projectId: string): Promise<number> {
-    return revisionOf(await this.begin(), projectId);
+    return rows.revision(await this.ask('Revision', { id: projectId }));
   }
 
   /** The messages of a session, each once and oldest first. */
   onMessage(sessionId: string, options?: LiveRevisionOptions): AsyncGenerator<types.LiveMessage, void, undefined>;
-  onMessage(
-    sessionId: string,
-    listener: (message: types.LiveMessage) => unknown,
-    options?: LiveRevisionOptions & ListenerOptions,
-  ): () => void;
+  onMessage(sessionId: string, listener: (message: types.LiveMessage) => unknown, options?: LiveRevisionOptions & ListenerOptions): () => void;
   onMessage(sessionId: string, ...rest: Listening<types.LiveMessage>): Listened<types.LiveMessage> {
-    type Data = Operations['OnMessage'][0];
-    return this.#listen<Data, types.LiveMessage>(rest, {
-      name: 'OnMessage',
-      id: sessionId,
-      start: async (call) => {
-        const node = ofKind((await call.ask('SessionRevision', { id: sessionId })).node);
-        return found(node && 'project' in node ? node.project : null, 'session').revision;
-      },
-      read: ({ messageAdded: row }, position) =>
-        isNews(row, position) ? { item: { ...rows.message(row), revision: row.revision }, position: row.revision } : null,
-    });
+    return this.#listen('OnMessage', sessionId, rest);
   }
 
   /** The changes of a project's files, all of one write together, each write once and oldest first. */
   onCodeChange(projectId: string, options?: LiveRevisionOptions): AsyncGenerator<types.LiveCodeChange, void, undefined>;
-  onCodeChange(
-    projectId: string,
-    listener: (change: types.LiveCodeChange) => unknown,
-    options?: LiveRevisionOptions & ListenerOptions,
-  ): () => void;
+  onCodeChange(projectId: string, listener: (change: types.LiveCodeChange) => unknown, options?: LiveRevisionOptions & ListenerOptions): () => void;
   onCodeChange(projectId: string, ...rest: Listening<types.LiveCodeChange>): Listened<types.LiveCodeChange> {
-    return this.#listen<Operations['OnCodeChange'][0], types.LiveCodeChange>(rest, {
-      name: 'OnCodeChange',
-      id: projectId,
-      start: (call) => revisionOf(call, projectId),
-      read: ({ codeChanged: row }, position) =>
-        isNews(row, position) ? { item: rows.liveCodeChange(row, projectId), position: row.revision } : null,
-    });
+    return this.#listen('OnCodeChange', projectId, rest);
   }
 
   /** Everything that happens in a project, each event once and oldest first. */
   onProjectEvent(projectId: string, options?: LiveRevisionOptions): AsyncGenerator<types.ProjectEvent, void, undefined>;
-  onProjectEvent(
-    projectId: string,
-    listener: (event: types.ProjectEvent) => unknown,
-    options?: LiveRevisionOptions & ListenerOptions,
-  ): () => void;
+  onProjectEvent(projectId: string, listener: (event: types.ProjectEvent) => unknown, options?: LiveRevisionOptions & ListenerOptions): () => void;
   onProjectEvent(projectId: string, ...rest: Listening<types.ProjectEvent>): Listened<types.ProjectEvent> {
-    return this.#listen<Operations['OnProjectEvent'][0], types.ProjectEvent>(rest, {
-      name: 'OnProjectEvent',
-      id: projectId,
-      start: (call) => revisionOf(call, projectId),
-      read: ({ projectEvents: row }, position) =>
-        isNews(row, position) ? { item: rows.projectEvent(row, projectId), position: row.revision } : null,
-    });
+    return this.#listen('OnProjectEvent', projectId, rest);
   }
 
   /**
@@ -145,56 +164,80 @@ export class Client {
    * `finished`, with the message, or `discarded`.
    */
   onMessageText(messageId: string, options?: LiveTextOptions): AsyncGenerator<types.MessageText, void, undefined>;
-  onMessageText(
-    messageId: string,
-    listener: (piece: types.MessageText) => unknown,
-    options?: LiveTextOptions & ListenerOptions,
-  ): () => void;
+  onMessageText(messageId: string, listener: (piece: types.MessageText) => unknown, options?: LiveTextOptions & ListenerOptions): () => void;
   onMessageText(messageId: string, ...rest: Listening<types.MessageText>): Listened<types.MessageText> {
-    return this.#listen<Operations['OnMessageText'][0], types.MessageText>(rest, {
-      name: 'OnMessageText',
-      id: messageId,
-      read: ({ messageStream: row }) => {
-        const item = rows.messageText(row);
-        const isLast = item.state === 'finished' || item.state === 'discarded';
-        return { item, position: row.nextOffset, isLast };
-      },
-    });
+    return this.#listen('OnMessageText', messageId, rest);
   }
 
   /** The people who listen to a project: now, and again each time that changes. */
   onPresence(projectId: string, options?: LiveOptions): AsyncGenerator<types.Presence[], void, undefined>;
-  onPresence(
-    projectId: string,
-    listener: (people: types.Presence[]) => unknown,
-    options?: LiveOptions & ListenerOptions,
-  ): () => void;
+  onPresence(projectId: string, listener: (people: types.Presence[]) => unknown, options?: LiveOptions & ListenerOptions): () => void;
   onPresence(projectId: string, ...rest: Listening<types.Presence[]>): Listened<types.Presence[]> {
-    return this.#listen<Operations['OnPresence'][0], types.Presence[]>(rest, {
-      name: 'OnPresence',
-      id: projectId,
-      read: ({ presence }) => ({ item: presence.map(rows.presence) }),
-    });
+    return this.#listen('OnPresence', projectId, rest);
   }
 
-  #listen<Data, Item>([first, second]: Listening<Item>, topic: Topic<Data, Item>): Listened<Item> {
-    const items = ({ afterRevision, afterOffset, ...options }: AnyOptions) =>
-      listen(() => this.begin(), topic, afterRevision ?? afterOffset, options);
-    return typeof first === 'function' ? deliver(items, first, second ?? {}) : items(first ?? {});
+  #listen<Item>(name: TopicName, id: string, [first, second]: Listening<Item>): Listened<Item> {
+    const options = (typeof first === 'function' ? second : first) ?? {};
+    const begin = () => this.begin();
+    const items = cancellable(options.signal, async function* (signal): AsyncGenerator<any, void, undefined> {
+      const { listen } = await load(import('./live.js'));
+      yield* listen(begin, name, id, { ...options, signal });
+    });
+    return typeof first === 'function' ? deliver(items, first, options) : items;
   }
 }
 
-export interface LiveTextOptions extends LiveOptions {
-  /** How much of the text is known, in bytes of UTF-8: the last `next_offset`. */
-  afterOffset?: number | undefined;
+/** A part of the package that is loaded when it is first used. */
+export async function load<Module>(module: Promise<Module>): Promise<Module> {
+  return module.catch((cause: unknown) => {
+    throw unreachable(cause);
+  });
+}
+
+/** Items until a signal, or until `return`, also while one is awaited. */
+function cancellable<Item>(
+  signal: AbortSignal | undefined,
+  generate: (signal: AbortSignal) => AsyncGenerator<Item, void, undefined>,
+): AsyncGenerator<Item, void, undefined> {
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  const items = (async function* () {
+    signal?.addEventListener('abort', end);
+    if (signal?.aborted) end();
+    try {
+      yield* generate(stop.signal);
+    } finally {
+      signal?.removeEventListener('abort', end);
+    }
+  })();
+  const finish = items.return.bind(items);
+  items.return = (value) => {
+    end();
+    return finish(value);
+  };
+  return items;
+}
+
+/** Gives each item to a listener, one after the other. Returns what ends it. */
+function deliver<Item>(
+  items: AsyncGenerator<Item, void, undefined>,
+  listener: (item: Item) => unknown,
+  { signal, onError = console.error }: AnyOptions,
+): () => void {
+  let isOver = false;
+  const run = async () => {
+    for await (const item of items) {
+      if (isOver || signal?.aborted) return;
+      await listener(item);
+    }
+  };
+  run().catch(onError);
+  return () => {
+    isOver = true;
+    void items.return();
+  };
 }
 
 type AnyOptions = LiveRevisionOptions & LiveTextOptions & ListenerOptions;
 type Listening<Item> = [first?: AnyOptions | ((item: Item) => unknown), second?: AnyOptions];
 type Listened<Item> = any & (AsyncGenerator<Item, void, undefined> | (() => void));
-
-async function revisionOf(call: Call, projectId: string): Promise<number> {
-  return found((await call.ask('Revision', { id: projectId })).project, 'project').revision;
-}
-
-const isNews = ({ revision }: { revision: number }, position = -1) => revision > position;

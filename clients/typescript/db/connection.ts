@@ -1,5 +1,6 @@
 // One call's way to the server: where it is and who asks are settled once, so that a call of several requests speaks for one user.
-import { documents, type Operations, type PageEndFragment } from './documents.js';
+import type { Operations, PageEndFragment } from './documents.js';
+import { textOf, type Texts } from './texts.js';
 import type { PageRequest, Paginated } from './types.js';
 
 /** Where the server is, and who asks. */
@@ -47,33 +48,34 @@ export interface Problem {
   extensions?: Record<string, unknown>;
 }
 
-/** A GraphQL answer's data. Throws its first error. */
-function dataOf(text: string, status: number): unknown {
-  let answer: { data?: unknown; errors?: Problem[] };
+/** A GraphQL answer's data. Throws its first error; what has no code of the API is not the API's answer. */
+export function dataOf(text: string, status: number): unknown {
+  let answer: unknown;
+  let cause: unknown;
   try {
     answer = JSON.parse(text);
-    if (typeof answer !== 'object' || answer === null) throw new SyntaxError('no object');
-  } catch (cause) {
-    throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
+  } catch (error) {
+    cause = error;
   }
-  const { errors, data } = answer;
+  const { errors, data } = Object(answer) as { errors?: Problem[]; data?: unknown };
   const problem = errors?.[0];
-  if (problem) throw new AntiphonError(problem.message, problem.extensions, { status, errors: errors!, data });
-  if (!data) throw new AntiphonError(`HTTP status ${status} without data.`, { code: 'NETWORK' }, { status });
+  if (typeof problem?.message === 'string') {
+    const { code, ...extensions } = problem.extensions ?? {};
+    const known = { ...extensions, code: typeof code === 'string' ? code : 'NETWORK' };
+    throw new AntiphonError(problem.message, known, { status, errors: errors!, data });
+  }
+  if (errors?.length || !data) throw new AntiphonError(`HTTP status ${status} without GraphQL.`, { code: 'NETWORK' }, { status, cause });
   return data;
 }
 
 /** The failure of a request that has no answer. */
-const unreachable = (cause: unknown, status?: number) =>
+export const unreachable = (cause: unknown, status?: number) =>
   new AntiphonError('The server cannot be reached.', { code: 'NETWORK' }, { status, cause });
 
 /** An argument that cannot be honoured. */
 export function refuse(field: string, message: string): AntiphonError {
   return new AntiphonError(message, { code: 'BAD_USER_INPUT', field });
 }
-
-/** After so long without a sign of life a connection counts as lost, in milliseconds: the server gives one every 20 seconds. */
-const SILENCE = 65_000;
 
 export type Variables = Record<string, unknown>;
 export type Part<Node> =
@@ -89,6 +91,18 @@ export interface List<Node, Row> {
   /** Whether the page's order is the reverse of the list's. */
   isReversed?: boolean;
 }
+
+/** Names the user of a token: the subject of a JWT, so that a refreshed token is the same user's; any other token names itself. */
+function subjectOf(token: string | null): unknown {
+  try {
+    const { iss, sub } = JSON.parse(atob(token!.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/')));
+    return sub ? [iss, sub] : token;
+  } catch {
+    return token;
+  }
+}
+
+export const userOf = (url: string, token: string | null) => JSON.stringify([url, subjectOf(token)]);
 
 /** The requests of one call. */
 export class Call {
@@ -117,6 +131,11 @@ export class Call {
     return JSON.stringify([this.#url, this.#token]);
   }
 
+  /** Names the server and the user: equal for all tokens of one user. */
+  get user(): string {
+    return userOf(this.#url, this.#token);
+  }
+
   get isSignedIn(): boolean {
     return this.#token !== null;
   }
@@ -125,7 +144,7 @@ export class Call {
     return this.#token;
   }
 
-  async #post(accept: string, query: string, variables: unknown, signal?: AbortSignal): Promise<Response> {
+  async post(accept: string, query: string, variables: unknown, signal?: AbortSignal): Promise<Response> {
     // A method of `this` would give `fetch` a receiver that browsers refuse.
     const fetch = this.#fetch;
     try {
@@ -144,67 +163,26 @@ export class Call {
     }
   }
 
-  ask<Name extends keyof Operations>(name: Name, variables: Variables): Promise<Operations[Name][0]> {
-    return this.run(documents[name], variables) as Promise<Operations[Name][0]>;
+  /** One of the package's own operations, of those that are always loaded if no texts are given. */
+  ask<Name extends keyof Operations>(name: Name, variables: Variables, signal?: AbortSignal, texts?: Texts): Promise<Operations[Name][0]> {
+    return this.run(textOf(name, texts), variables, signal) as Promise<Operations[Name][0]>;
   }
 
+  /** Runs an operation. A read is repeated if a proxy has no answer of the server. */
   async run(query: string, variables: unknown, signal?: AbortSignal): Promise<unknown> {
-    const response = await this.#post('application/graphql-response+json, application/json', query, variables, signal);
-    let text: string;
-    try {
-      text = await response.text();
-    } catch (cause) {
-      throw unreachable(cause, response.status);
-    }
-    return dataOf(text, response.status);
-  }
-
-  /**
-   * The results of a subscription, by server-sent events. Returns once the server has completed it; a connection that ends
-   * before that throws `NETWORK`.
-   */
-  async *events(query: string, variables: Variables, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
-    const attempt = new AbortController();
-    const stop = () => attempt.abort();
-    signal.addEventListener('abort', stop);
-    if (signal.aborted) stop();
-    let idle: ReturnType<typeof setTimeout> | undefined = setTimeout(stop, SILENCE);
-    try {
-      const response = await this.#post('text/event-stream', query, variables, attempt.signal);
-      const { status, body } = response;
-      if (!body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
-        dataOf(await response.text().catch(() => ''), status);
-        throw unreachable(undefined, status);
+    for (let left = /\bmutation\b/.test(query) ? 0 : 2; ; left -= 1) {
+      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal);
+      const { status } = response;
+      const text = await response.text().catch((cause: unknown) => {
+        throw unreachable(cause, status);
+      });
+      try {
+        return dataOf(text, status);
+      } catch (error) {
+        const isProxy = (error as AntiphonError).code === 'NETWORK' && [502, 503, 504].includes(status);
+        if (!isProxy || left === 0 || signal?.aborted) throw error;
       }
-      clearTimeout(idle);
-      const reader = body.getReader();
-      const decoder = new TextDecoder();
-      let rest = '';
-      let event = '';
-      let data = '';
-      for (;;) {
-        idle = setTimeout(stop, SILENCE);
-        const { done, value } = await reader.read().catch((cause: unknown) => {
-          throw unreachable(cause, status);
-        });
-        clearTimeout(idle);
-        if (done) throw unreachable(undefined, status);
-        const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
-        rest = lines.pop()!;
-        for (const line of lines) {
-          if (line.startsWith('event:')) event = line.slice(6).trim();
-          else if (line.startsWith('data:')) data += line.slice(5);
-          else if (line === '') {
-            if (event === 'complete') return;
-            if (data) yield dataOf(data, status);
-            event = data = '';
-          }
-        }
-      }
-    } finally {
-      clearTimeout(idle);
-      signal.removeEventListener('abort', stop);
-      stop();
+      await new Promise((resolve) => setTimeout(resolve, 600 / left));
     }
   }
 

@@ -1,6 +1,8 @@
 // Listening that outlives its connections: each new one goes on after the position of the last item, with a token of its own.
-import { AntiphonError, type Call, type Variables } from './connection.js';
-import { documents, type Operations } from './documents.js';
+import { AntiphonError, type Call, dataOf, unreachable, type Variables } from './connection.js';
+import { texts } from './live-texts.js';
+import { textOf } from './texts.js';
+import { type Topic, type TopicName, topics } from './topics.js';
 
 export interface LiveOptions {
   /** Ends the listening. */
@@ -14,20 +16,18 @@ export interface LiveRevisionOptions extends LiveOptions {
   afterRevision?: number | undefined;
 }
 
+export interface LiveTextOptions extends LiveOptions {
+  /** How much of the text is known, in bytes of UTF-8: the last `next_offset`. */
+  afterOffset?: number | undefined;
+}
+
 export interface ListenerOptions {
   /** Receives what ends the listening; without it that goes to the console. */
   onError?: ((error: unknown) => void) | undefined;
 }
 
-/** What a subscription delivers, and how it goes on. */
-export interface Topic<Data, Item> {
-  name: keyof Operations;
-  id: string;
-  /** The position to begin at if none is known. */
-  start?: (call: Call) => Promise<number>;
-  /** An item, its position, and whether it is the last; null for what is known already. */
-  read: (data: Data, position: number | undefined) => { item: Item; position?: number; isLast?: boolean } | null;
-}
+/** After so long without a sign of life a connection counts as lost, in milliseconds: the server gives one every 20 seconds. */
+const SILENCE = 65_000;
 
 /** The longest wait between two attempts, in milliseconds. */
 const LONGEST = 30_000;
@@ -54,31 +54,95 @@ function pause(time: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** The result of a promise, unless the signal comes first. */
+function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const end = () => reject(unreachable(signal.reason));
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', end));
+  });
+}
+
+/**
+ * The results of a subscription, by server-sent events. Returns once the server has completed it; a connection that ends
+ * before that throws `NETWORK`.
+ */
+async function* events(call: Call, query: string, variables: Variables, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+  const attempt = new AbortController();
+  const stop = () => attempt.abort();
+  signal.addEventListener('abort', stop);
+  if (signal.aborted) stop();
+  let idle = setTimeout(stop, SILENCE);
+  const connecting = call.post('text/event-stream', query, variables, attempt.signal);
+  // A response that comes too late, from a `fetch` that ignores its signal, is closed as well.
+  const close = () => connecting.then(({ body }) => body?.cancel()).catch(() => {});
+  try {
+    const { status, body, headers } = await unless(attempt.signal, connecting);
+    if (!body || !headers.get('Content-Type')?.startsWith('text/event-stream')) {
+      dataOf(await (await connecting).text().catch(() => ''), status);
+      throw unreachable(undefined, status);
+    }
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let rest = '';
+    let event = '';
+    let data = '';
+    for (;;) {
+      clearTimeout(idle);
+      idle = setTimeout(stop, SILENCE);
+      const { done, value } = await unless(attempt.signal, reader.read()).catch((cause: unknown) => {
+        throw unreachable(cause, status);
+      });
+      clearTimeout(idle);
+      if (done) throw unreachable(undefined, status);
+      const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) {
+        if (line.startsWith('event:')) event = line.slice(6).trim();
+        else if (line.startsWith('data:')) data += line.slice(5);
+        else if (line === '') {
+          if (event === 'complete') return;
+          if (data) yield dataOf(data, status);
+          event = data = '';
+        }
+      }
+    }
+  } finally {
+    clearTimeout(idle);
+    signal.removeEventListener('abort', stop);
+    stop();
+    close();
+  }
+}
+
 /** Every item once and in order, until the signal, the last item or an error that another attempt would meet again. */
-export async function* listen<Data, Item>(
+export async function* listen(
   begin: () => Promise<Call>,
-  topic: Topic<Data, Item>,
-  after: number | undefined,
-  { signal = new AbortController().signal, onInterruption }: LiveOptions,
-): AsyncGenerator<Item, void, undefined> {
-  let position = after;
+  name: TopicName,
+  id: string,
+  { signal, onInterruption, afterRevision, afterOffset }: LiveRevisionOptions & LiveTextOptions & { signal: AbortSignal },
+): AsyncGenerator<unknown, void, undefined> {
+  const topic = topics[name] as Topic<unknown, unknown>;
+  const query = textOf(name, texts);
+  let position = afterRevision ?? afterOffset;
   let failures = 0;
   let refused: AntiphonError | undefined;
   let refusals = 0;
   let token: string | null = null;
   while (!signal.aborted) {
     try {
-      const call = await begin();
+      const call = await unless(signal, begin());
       // A token that was refused is not tried again.
       if (refused && call.token === token) throw refused;
       token = call.token;
-      position ??= await topic.start?.(call);
-      const variables: Variables = { id: topic.id, after: position };
-      for await (const data of call.events(documents[topic.name], variables, signal)) {
+      if (topic.start) position ??= await unless(signal, topic.start(call, id, signal));
+      for await (const data of events(call, query, { id, after: position }, signal)) {
         failures = refusals = 0;
         refused = undefined;
-        const next = topic.read(data as Data, position);
-        if (!next) continue;
+        const next = topic.read(data, id);
+        // A revision that is known already.
+        if (topic.start && next.position! <= position!) continue;
         position = next.position;
         yield next.item;
         if (next.isLast) return;
@@ -97,26 +161,4 @@ export async function* listen<Data, Item>(
       await pause(Math.max(asked * 1_000, refusals === 1 ? 0 : wait), signal);
     }
   }
-}
-
-/** Gives each item to a listener, one after the other. Returns what ends it. */
-export function deliver<Item, Options extends LiveOptions & ListenerOptions>(
-  listenTo: (options: Options) => AsyncIterable<Item>,
-  listener: (item: Item) => unknown,
-  options: Options,
-): () => void {
-  const stop = new AbortController();
-  const end = () => stop.abort();
-  options.signal?.addEventListener('abort', end, { once: true });
-  if (options.signal?.aborted) end();
-  const run = async () => {
-    for await (const item of listenTo({ ...options, signal: stop.signal })) {
-      if (stop.signal.aborted) return;
-      await listener(item);
-    }
-  };
-  void run()
-    .catch((error: unknown) => (options.onError ?? console.error)(error))
-    .finally(() => options.signal?.removeEventListener('abort', end));
-  return end;
 }

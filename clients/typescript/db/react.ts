@@ -16,20 +16,15 @@ import {
   type ProjectEventKind,
   type ProjectFile,
 } from './index.js';
+import { IDLE, type Live, LOADING, type Run, type Source, Store } from './store.js';
+
+export type { Live } from './store.js';
 
 const Service = createContext<DatabaseService>(db);
 
 /** Gives the hooks below it a service of their own; without it they use `db`. */
 export function DatabaseProvider({ service, children }: { service: DatabaseService; children?: ReactNode }): ReactNode {
   return createElement(Service.Provider, { value: service }, children);
-}
-
-/** What a hook knows. After an error `data` is what was last known. */
-export interface Live<Data> {
-  data: Data | undefined;
-  error: AntiphonError | undefined;
-  /** Whether nothing has been received yet. */
-  isLoading: boolean;
 }
 
 /** A file in a list, without its content. */
@@ -61,173 +56,86 @@ export interface StreamingMessage {
   message: ChatMessage | null;
 }
 
-/** Delivers data and errors until it is stopped. */
-type Source<Data> = (
-  deliver: (data: Data) => void,
-  fail: (error: unknown) => void,
-  signal: AbortSignal,
-) => void | Promise<void>;
-
-interface Resource {
-  state: Live<any>;
-  listeners: Set<() => void>;
-  stop: AbortController;
-}
-
-const LOADING: Live<any> = { data: undefined, error: undefined, isLoading: true };
-const IDLE: Live<any> = { data: undefined, error: undefined, isLoading: false };
-
-/** How long what nobody shows any more is kept, in milliseconds: strict mode and navigation leave and come back at once. */
-const LINGER = 1_000;
-
-/** How long a failed request waits for its next attempt, in milliseconds. */
-const RETRY = 2_000;
-
-const resources = new WeakMap<DatabaseService, Map<string, Resource>>();
-
-function resourcesOf(service: DatabaseService): Map<string, Resource> {
-  const present = resources.get(service) ?? new Map<string, Resource>();
-  resources.set(service, present);
-  return present;
-}
-
-function open<Data>(source: Source<Data>): Resource {
-  const resource: Resource = { state: LOADING, listeners: new Set(), stop: new AbortController() };
-  const { signal } = resource.stop;
-  const set = (state: Live<Data>) => {
-    if (signal.aborted) return;
-    resource.state = state;
-    for (const listener of [...resource.listeners]) listener();
-  };
-  const fail = (cause: unknown) => {
-    const error = cause instanceof AntiphonError ? cause : new AntiphonError(String(cause), { code: 'INTERNAL' }, { cause });
-    set({ ...resource.state, error, isLoading: false });
-  };
-  const run = async () => source((data) => set({ data, error: undefined, isLoading: false }), fail, signal);
-  run().catch(fail);
-  return resource;
-}
-
-/** Holds a resource for as long as it has listeners. */
-function hold<Data>(service: DatabaseService, key: string, source: Source<Data>, listener: () => void): () => void {
-  const all = resourcesOf(service);
-  const resource = all.get(key) ?? open(source);
-  all.set(key, resource);
-  resource.listeners.add(listener);
-  return () => {
-    resource.listeners.delete(listener);
-    setTimeout(() => {
-      if (resource.listeners.size > 0 || all.get(key) !== resource) return;
-      all.delete(key);
-      resource.stop.abort();
-    }, LINGER);
-  };
-}
-
-function useLive<Data>(key: string | null, source: (service: DatabaseService) => Source<Data>): Live<Data> {
-  const service = useContext(Service);
+function useLive<Data>(key: string | null, source: Source<Data>): Live<Data> {
+  const store = Store.of(useContext(Service));
   const subscribe = useCallback(
-    (listener: () => void) => (key === null ? () => {} : hold(service, key, source(service), listener)),
+    (listener: () => void) => (key === null ? () => {} : store.watch(key, source, listener)),
     // The key says all that the source depends on.
-    [service, key],
+    [store, key],
   );
-  const state = () => (key === null ? IDLE : (resourcesOf(service).get(key)?.state ?? LOADING));
+  const state = () => (key === null ? IDLE : store.state(key));
   return useSyncExternalStore(subscribe, state, () => (key === null ? IDLE : LOADING));
 }
 
-const isTransient = (error: unknown) =>
-  error instanceof AntiphonError && ['NETWORK', 'RATE_LIMITED', 'UNAVAILABLE', 'INTERNAL'].includes(error.code);
+/** The newest event of a project, as a resource; null once none can be missed from now on. */
+const feed = (projectId: string): Source<ProjectEvent | null> => async ({ store, signal, deliver }) => {
+  const { service } = store;
+  const afterRevision = await service.getRevision(projectId);
+  deliver(null);
+  await each(service, service.onProjectEvent(projectId, { afterRevision, signal }), deliver);
+};
 
-/** Loads, again after a failure that may pass. */
-async function persist<Data>(load: () => Promise<Data>, fail: (error: unknown) => void, signal: AbortSignal): Promise<Data> {
-  for (;;) {
-    try {
-      return await load();
-    } catch (error) {
-      if (!isTransient(error) || signal.aborted) throw error;
-      fail(error);
-      await new Promise((resolve) => setTimeout(resolve, RETRY));
-    }
+/** Delivers what is received. A stream has the user of its start: for each item it is asked whether that is still who asks. */
+async function each<Item>(service: DatabaseService, items: AsyncIterable<Item>, deliver: (item: Item) => void): Promise<void> {
+  for await (const item of items) {
+    await service.getCaller().catch(() => {});
+    deliver(item);
   }
 }
 
-/** The events of a project as a resource: those that came, counted, and the newest. */
-interface Feed {
-  count: number;
-  event: ProjectEvent | null;
-}
-
-const feed = (service: DatabaseService, projectId: string): Source<Feed> => async (deliver, fail, signal) => {
-  let count = 0;
-  const afterRevision = await persist(() => service.getRevision(projectId), fail, signal);
-  deliver({ count, event: null });
-  for await (const event of service.onProjectEvent(projectId, { afterRevision, signal })) deliver({ count: (count += 1), event });
-};
-
-/** Calls back with each event of a project from now on; first with null, once none can be missed. */
-function follow(
-  service: DatabaseService,
-  projectId: string,
-  handle: (event: ProjectEvent | null) => void,
-  fail: (error: unknown) => void,
-  signal: AbortSignal,
-): void {
+/** Calls back with each event of a project from now on, and with null whenever some may have been missed, so at first. */
+function follow(projectId: string, { store, signal, fail }: Run<any>, handle: (event: ProjectEvent | null) => void): void {
   if (signal.aborted) return;
   const key = `feed ${projectId}`;
-  const present = () => resourcesOf(service).get(key)?.state as Live<Feed> | undefined;
+  let last: Live<ProjectEvent | null> | undefined;
   let isAttached = false;
   const listener = () => {
-    const { data, error } = present() ?? LOADING;
-    if (error) fail(error);
-    else if (!isAttached && data) {
+    const state = store.loaded(key);
+    if (!state || state === last) return;
+    last = state;
+    if (state.error) fail(state.error);
+    else if (!state.isLoading) {
+      handle(isAttached ? state.data! : null);
       isAttached = true;
-      handle(null);
-    } else if (data?.event) handle(data.event);
+    }
   };
-  const end = hold(service, key, feed(service, projectId), listener);
+  const end = store.hold(key, feed(projectId), listener);
   signal.addEventListener('abort', end, { once: true });
-  if (present()?.data || present()?.error) listener();
+  listener();
 }
 
-/** A function that loads and delivers; asked again meanwhile, it loads once more after that. */
-function loader<Data>(
-  load: () => Promise<Data>,
-  deliver: (data: Data) => void,
-  fail: (error: unknown) => void,
-  signal: AbortSignal,
-): { reload: () => void; isLoading: () => boolean } {
+/** A function that loads and delivers; called again meanwhile, it loads once more after that. */
+function loader<Data>(load: () => Promise<Data>, run: Run<Data>): { reload: () => void; isLoading: () => boolean } {
   let isRunning = false;
   let isStale = false;
-  const run = async () => {
+  const start = async () => {
     isRunning = true;
-    while (isStale && !signal.aborted) {
+    while (isStale && !run.signal.aborted) {
       isStale = false;
       try {
-        const data = await persist(load, fail, signal);
-        // Also if it is stale already: otherwise a busy project would never be shown.
-        if (!signal.aborted) deliver(data);
+        // Delivered even if it is stale already: otherwise a busy project would never be shown.
+        run.deliver(await run.store.persist(load, run));
       } catch (error) {
-        fail(error);
+        run.fail(error);
       }
     }
     isRunning = false;
   };
   const reload = () => {
     isStale = true;
-    if (!isRunning) void run();
+    if (!isRunning) void start();
   };
   return { reload, isLoading: () => isRunning };
 }
 
 /** What is loaded now, and again after each event of some kinds. */
 const reloaded = <Data,>(
-  service: DatabaseService,
   projectId: string,
   kinds: readonly ProjectEventKind[],
-  load: () => Promise<Data>,
-): Source<Data> => (deliver, fail, signal) => {
-  const { reload } = loader(load, deliver, fail, signal);
-  follow(service, projectId, (event) => (!event || kinds.includes(event.kind)) && reload(), fail, signal);
+  load: (service: DatabaseService) => Promise<Data>,
+): Source<Data> => (run) => {
+  const { reload } = loader(() => load(run.store.service), run);
+  follow(projectId, run, (event) => (!event || kinds.includes(event.kind)) && reload());
 };
 
 const FILES = ['files_changed', 'project_restored'] as const;
@@ -240,36 +148,37 @@ function there<T>(value: T | null, noun: string): T {
 
 /** A project's own fields. */
 export function useProject(projectId: string | null | undefined): Live<Project> {
-  return useLive(projectId ? `project ${projectId}` : null, (service) =>
-    reloaded(service, projectId!, ['project_updated', 'project_restored', 'collaborators_changed'], async () =>
-      there(await service.getProject(projectId!), 'project'),
-    ),
+  const kinds = ['project_updated', 'project_restored', 'collaborators_changed'] as const;
+  return useLive(
+    projectId ? `project ${projectId}` : null,
+    reloaded(projectId!, kinds, async (service) => there(await service.getProject(projectId!), 'project')),
   );
 }
 
 /** The messages of a session, oldest first. */
 export function useMessages(sessionId: string | null | undefined): Live<ChatMessage[]> {
-  return useLive<ChatMessage[]>(sessionId ? `messages ${sessionId}` : null, (service) => async (deliver, fail, signal) => {
-    const session = there(await persist(() => service.getChatSession(sessionId!), fail, signal), 'session');
+  return useLive<ChatMessage[]>(sessionId ? `messages ${sessionId}` : null, async (run) => {
+    const { service } = run.store;
+    const session = there(await service.getChatSession(sessionId!), 'session');
     let messages: ChatMessage[] = [];
-    const set = (next: ChatMessage[]) => deliver((messages = next));
+    const deliver = (next: ChatMessage[]) => run.deliver((messages = next));
     const load = async () => (await service.getSessionMessages(sessionId!, {}, { limit: Infinity })).data;
-    const { reload, isLoading } = loader(load, set, fail, signal);
-    const handle = (event: ProjectEvent | null) => {
+    const { reload, isLoading } = loader(load, { ...run, deliver });
+    follow(session.project_id, run, (event) => {
       if (!event || event.kind === 'project_restored') return reload();
       const { kind, message } = event;
       if (kind !== 'message_added' || message === null || message.session_id !== sessionId) return;
       if (isLoading()) reload();
-      else if (!messages.some(({ id }) => id === message.id)) set([...messages, message]);
-    };
-    follow(service, session.project_id, handle, fail, signal);
+      else if (!messages.some(({ id }) => id === message.id)) deliver([...messages, message]);
+    });
   });
 }
 
 /** The files and folders of a project by their paths, without contents. */
 export function useFiles(projectId: string | null | undefined): Live<FileEntry[]> {
-  return useLive(projectId ? `files ${projectId}` : null, (service) =>
-    reloaded(service, projectId!, FILES, async () => {
+  return useLive(
+    projectId ? `files ${projectId}` : null,
+    reloaded(projectId!, FILES, async (service) => {
       const files: FileEntry[] = [];
       let after: string | null = null;
       do {
@@ -297,15 +206,17 @@ export function useFiles(projectId: string | null | undefined): Live<FileEntry[]
 
 /** A file with its content; null if there is none at the path. */
 export function useFile(projectId: string | null | undefined, path: string | null | undefined): Live<ProjectFile | null> {
-  return useLive(projectId && path ? `file ${projectId} ${path}` : null, (service) =>
-    reloaded(service, projectId!, FILES, () => service.getProjectFile(projectId!, path!)),
+  return useLive(
+    projectId && path ? `file ${projectId} ${path}` : null,
+    reloaded(projectId!, FILES, (service) => service.getProjectFile(projectId!, path!)),
   );
 }
 
 /** The newest changes of a project's files, newest first. */
 export function useHistory(projectId: string | null | undefined, { limit = 50 }: { limit?: number } = {}): Live<HistoryEntry[]> {
-  return useLive(projectId ? `history ${projectId} ${limit}` : null, (service) =>
-    reloaded(service, projectId!, FILES, async () => {
+  return useLive(
+    projectId ? `history ${projectId} ${limit}` : null,
+    reloaded(projectId!, FILES, async (service) => {
       const { nodes } = await service.api.history({ projectId: projectId!, first: limit });
       return nodes.map((change) => ({
         id: change.id,
@@ -329,18 +240,18 @@ export function useHistory(projectId: string | null | undefined, { limit = 50 }:
 
 /** A message's text while it is being written, and the message once it is finished. */
 export function useStreamingMessage(messageId: string | null | undefined): Live<StreamingMessage> {
-  return useLive<StreamingMessage>(messageId ? `text ${messageId}` : null, (service) => async (deliver, _, signal) => {
+  return useLive<StreamingMessage>(messageId ? `text ${messageId}` : null, async ({ store, signal, deliver }) => {
     let text = '';
-    for await (const piece of service.onMessageText(messageId!, { signal })) {
+    await each(store.service, store.service.onMessageText(messageId!, { signal }), (piece) => {
       text += piece.text;
       deliver({ text, state: piece.state, message: piece.message });
-    }
+    });
   });
 }
 
 /** The people who listen to a project. */
 export function usePresence(projectId: string | null | undefined): Live<Presence[]> {
-  return useLive<Presence[]>(projectId ? `presence ${projectId}` : null, (service) => async (deliver, _, signal) => {
-    for await (const people of service.onPresence(projectId!, { signal })) deliver(people);
-  });
+  return useLive<Presence[]>(projectId ? `presence ${projectId}` : null, ({ store, signal, deliver }) =>
+    each(store.service, store.service.onPresence(projectId!, { signal }), deliver),
+  );
 }

@@ -1,19 +1,30 @@
 // The API's nodes as the original's rows.
+import { AntiphonError } from './connection.js';
 import type {
-  ChangeRowFragment,
   FileRowFragment,
-  FileSnapshotRowFragment,
   MessageRowFragment,
   Operations,
   ProfileRowFragment,
   ProjectRowFragment,
-  ProjectSnapshotRowFragment,
   SessionRowFragment,
   TotalsFragment,
 } from './documents.js';
 import type * as types from './types.js';
 
-const lower = <T extends string>(name: T) => name.toLowerCase() as Lowercase<T>;
+/** What was asked of something that must be there. */
+export function found<T>(value: T | null | undefined, noun: string): T {
+  if (value === null || value === undefined) {
+    throw new AntiphonError(`There is no such ${noun}.`, { code: 'NOT_FOUND' });
+  }
+  return value;
+}
+
+/** A node of the kind that was asked for: of another kind none of its fields is there. */
+export function ofKind<T extends object>(node: T | null | undefined | Record<string, never>): T | null {
+  return node && Object.keys(node).length > 0 ? (node as T) : null;
+}
+
+export const lower = <T extends string>(name: T) => name.toLowerCase() as Lowercase<T>;
 
 export const profile = (row: ProfileRowFragment): types.UserProfile => ({
   id: row.id,
@@ -40,7 +51,6 @@ export const project = (row: ProjectRowFragment): types.Project => ({
 
 export const overview = (row: ProjectRowFragment & TotalsFragment): types.ProjectOverview => ({
   ...project(row),
-  visibility: 'private',
   total_sessions: row.stats.totalSessions,
   total_messages: row.stats.totalMessages,
   total_files: row.stats.totalFiles,
@@ -88,61 +98,11 @@ export const file = (row: FileRowFragment): types.ProjectFile => ({
   updated_at: row.updatedAt,
 });
 
-/** The state that an edit found. Without an edit it is the present state, with what is known of the write that made it. */
-export const fileSnapshot = (state: FileSnapshotRowFragment, edit = state): types.FileSnapshot => ({
-  id: state.id,
-  file_id: state.file.id,
-  project_id: state.file.project.id,
-  session_id: edit.session?.id ?? null,
-  message_id: edit.message?.id ?? null,
-  content: state.content ?? '',
-  version: state.version,
-  change_description: edit.changeDescription ?? null,
-  diff_content: edit.diff ?? null,
-  created_at: edit.createdAt,
-  created_by_user_id: edit.createdBy?.id ?? null,
-});
-
-export const projectSnapshot = (row: ProjectSnapshotRowFragment, files: types.SnapshotFile[]): types.ProjectSnapshot => ({
-  id: row.id,
-  project_id: row.project.id,
-  session_id: row.session?.id ?? null,
-  message_id: row.message?.id ?? null,
-  snapshot_name: row.name ?? null,
-  description: row.description ?? null,
-  files_data: { files },
-  created_at: row.createdAt,
-  created_by_user_id: row.createdBy?.id ?? null,
-});
-
-export const change = (of: { id: string; name: string }) => (row: ChangeRowFragment): types.FileChangeHistory => ({
-  id: row.id,
-  project_id: of.id,
-  session_id: row.session?.id ?? '',
-  message_id: row.message?.id ?? '',
-  file_id: row.file.id,
-  change_type: lower(row.type),
-  old_content: row.oldContent ?? null,
-  new_content: row.newContent ?? null,
-  diff_content: row.diff ?? null,
-  line_changes: (row.lineChanges ?? null) as types.JsonObject | null,
-  created_at: row.createdAt,
-  file_path: row.path,
-  file_name: row.file.name,
-  project_name: of.name,
-  message_content: row.message?.content ?? null,
-  change_timestamp: row.createdAt,
-  created_by_user_id: row.createdBy?.id ?? null,
-  created_by_user_name: row.createdBy?.fullName ?? null,
-  change_description: row.changeDescription ?? null,
-});
-
 type Activity = NonNullable<Operations['RecentActivity'][0]['recentActivity']>['nodes'][number];
 
 export const activity = (row: Activity): types.RecentActivity => ({
   id: row.message.id,
   user_id: row.author.id,
-  user_name: row.author.fullName ?? null,
   project_id: row.project.id,
   project_name: row.project.name,
   session_id: row.message.session.id,
@@ -150,51 +110,6 @@ export const activity = (row: Activity): types.RecentActivity => ({
   message_content: row.excerpt,
   timestamp: row.message.createdAt,
   is_checkpoint: row.message.isCheckpoint,
-  context_data: row.message.contextData as types.JsonObject,
-  metadata: row.message.metadata as types.JsonObject,
 });
 
-export const liveCodeChange = (row: Operations['OnCodeChange'][0]['codeChanged'], projectId: string): types.LiveCodeChange => ({
-  project_id: projectId,
-  revision: row.revision,
-  created_at: row.createdAt,
-  user_id: row.actor?.id ?? null,
-  session_id: row.session?.id ?? null,
-  message_id: row.message?.id ?? null,
-  changes: row.changes.map((change) => ({
-    id: change.id,
-    file_id: change.file.id,
-    change_type: lower(change.type),
-    file_path: change.path,
-    old_path: change.oldPath ?? null,
-    additions: change.additions,
-    deletions: change.deletions,
-    change_description: change.changeDescription ?? null,
-  })),
-});
-
-export const projectEvent = (row: Operations['OnProjectEvent'][0]['projectEvents'], projectId: string): types.ProjectEvent => ({
-  project_id: projectId,
-  revision: row.revision,
-  kind: lower(row.kind),
-  created_at: row.createdAt,
-  user_id: row.actor?.id ?? null,
-  session_id: row.session?.id ?? null,
-  message: row.message ? message(row.message) : null,
-  snapshot_id: row.snapshot?.id ?? null,
-});
-
-export const messageText = (row: Operations['OnMessageText'][0]['messageStream']): types.MessageText => ({
-  text: row.text,
-  offset: row.offset,
-  next_offset: row.nextOffset,
-  state: lower(row.state),
-  message: row.message ? message(row.message) : null,
-});
-
-export const presence = ({ joinedAt, user }: Operations['OnPresence'][0]['presence'][number]): types.Presence => ({
-  user_id: user.id,
-  full_name: user.fullName ?? null,
-  avatar_url: user.avatarUrl ?? null,
-  joined_at: joinedAt,
-});
+export const revision = ({ project }: Operations['Revision'][0]) => found(project, 'project').revision;

@@ -1,7 +1,7 @@
 // The original service's class, over GraphQL: the same calls, arguments and rows.
 import { given, id, messageId, mustBe, mustFitPath, partsOf, text, time, upper } from './arguments.js';
 import { Additions } from './additions.js';
-import { found, ofKind } from './client.js';
+import { load } from './client.js';
 import {
   AntiphonError,
   type Call,
@@ -14,22 +14,20 @@ import {
   sorted,
 } from './connection.js';
 import type {
-  ChangeRowFragment,
   FileRowFragment,
-  FileSnapshotRowFragment,
   MessageRowFragment,
   ProjectRowFragment,
-  ProjectSnapshotRowFragment,
   SessionRowFragment,
   TotalsFragment,
 } from './documents.js';
 import * as rows from './rows.js';
+import { found, ofKind } from './rows.js';
 import type * as types from './types.js';
 
 /** The most rows that a page of the API has. */
 const LIST = 100;
 const FILES = 500;
-/** Rows with their texts are heavy: fewer at once. */
+/** Versions with their texts are heavy: fewer at once. */
 const TEXTS = 50;
 
 /** The columns that the API sorts projects by. */
@@ -48,6 +46,9 @@ async function ifThere(call: Promise<unknown>): Promise<void> {
     if (!(error instanceof AntiphonError && error.code === 'NOT_FOUND')) throw error;
   }
 }
+
+/** Most pages do not show the past of files. */
+const history = () => load(import('./history.js'));
 
 /** The sessions that are being started, by who starts what. */
 const starting = new Map<string, Promise<types.ChatSession>>();
@@ -119,7 +120,7 @@ export class DatabaseService extends Additions {
 
   async getProject(projectId: string): Promise<types.Project | null> {
     const row = (await this.ask('Project', { id: projectId })).project;
-    return row ? rows.overview(row) : null;
+    return row ? rows.project(row) : null;
   }
 
   /** `updated_at` and `last_accessed_at` are the server's: the latter is set to now if it is given. */
@@ -367,51 +368,23 @@ export class DatabaseService extends Additions {
   }
 
   /**
-   * Every write keeps the state before it: this writes nothing. It returns the state that has the version (or else the content)
-   * that is named, and refuses anything that is not recorded of it.
+   * Every write keeps the state before it: this writes nothing. It returns the state of the version (without one, of the content)
+   * that is passed, and refuses whatever else is passed and not recorded of it.
    */
-  async createFileSnapshot(
-    values: Omit<types.FileSnapshot, 'id' | 'created_at'>,
-  ): Promise<types.FileSnapshot> {
-    const versions = await this.#versions(await this.begin(), values.file_id);
-    const at = versions.findIndex(({ version, content }) =>
-      values.version === undefined ? content === values.content : version === values.version,
-    );
-    const state = found(versions[at], 'version of this file');
-    const snapshot = rows.fileSnapshot(state, versions[at - 1] ?? state);
-    const why = 'The server records versions itself; it has recorded another';
-    const recorded = { ...values, message_id: messageId(values.message_id) };
-    for (const field of ['content', 'change_description', 'session_id', 'message_id'] as const) {
-      mustBe(field, recorded[field], snapshot[field], `${why} ${field}.`);
-    }
-    return snapshot;
+  async createFileSnapshot(values: Omit<types.FileSnapshot, 'id' | 'created_at'>): Promise<types.FileSnapshot> {
+    const call = await this.begin();
+    return (await history()).fileSnapshot(call, values);
   }
 
   /** The states before each edit and deletion of a file, newest first. */
   async getFileSnapshots(fileId: string): Promise<types.FileSnapshot[]> {
-    const versions = await this.#versions(await this.begin(), fileId);
-    return versions.flatMap((state, at) => {
-      const edit = versions[at - 1];
-      return edit && !state.isDeletion ? [rows.fileSnapshot(state, edit)] : [];
-    });
-  }
-
-  /** Every version of a file, newest first. */
-  async #versions(call: Call, fileId: string): Promise<FileSnapshotRowFragment[]> {
-    const list: List<FileSnapshotRowFragment, FileSnapshotRowFragment> = {
-      size: TEXTS,
-      row: (row) => row,
-      ask: async ({ rows: _, ...part }) => {
-        const node = ofKind((await call.ask('FileSnapshots', { id: fileId, ...part })).node);
-        return node && 'versions' in node ? node.versions : null;
-      },
-    };
-    return (await call.rows(list)).rows;
+    const call = await this.begin();
+    return (await history()).fileSnapshots(call, fileId);
   }
 
   async revertFileToSnapshot(fileId: string, snapshotId: string): Promise<types.ProjectFile> {
-    const reverted = (await this.ask('RevertFile', { input: { fileId, snapshotId } })).revertFile;
-    return rows.file(found(reverted, 'file').file);
+    const call = await this.begin();
+    return (await history()).revert(call, fileId, snapshotId);
   }
 
   /** Creates what is new and updates what differs, all of it or nothing; folders are those of the paths. */
@@ -456,50 +429,20 @@ export class DatabaseService extends Additions {
     description?: string,
   ): Promise<types.ProjectSnapshot> {
     const call = await this.begin();
-    const context = given({
-      sessionId: id(sessionId),
-      messageId: messageId(ofMessage),
-      name: name || undefined,
-      description: description || undefined,
-    });
-    const made = (await call.ask('CreateSnapshot', { input: { projectId, ...context } })).createSnapshot;
-    const row = found(made, 'project').snapshot;
-    return rows.projectSnapshot(row, await this.#filesOf(call, row.id));
+    const context = { sessionId: id(sessionId), messageId: messageId(ofMessage) };
+    const input = given({ projectId, ...context, name: name || undefined, description: description || undefined });
+    return (await history()).createSnapshot(call, input);
   }
 
   /** Newest first, with their files: a request each besides. */
   async getProjectSnapshots(projectId: string): Promise<types.ProjectSnapshot[]> {
     const call = await this.begin();
-    const list: List<ProjectSnapshotRowFragment, ProjectSnapshotRowFragment> = {
-      size: LIST,
-      row: (row) => row,
-      ask: async ({ rows: _, ...part }) => (await call.ask('Snapshots', { id: projectId, ...part })).project?.snapshots,
-    };
-    const snapshots: types.ProjectSnapshot[] = [];
-    for (const row of (await call.rows(list)).rows) {
-      snapshots.push(rows.projectSnapshot(row, await this.#filesOf(call, row.id)));
-    }
-    return snapshots;
-  }
-
-  async #filesOf(call: Call, snapshotId: string): Promise<types.SnapshotFile[]> {
-    type Row = { path: string; name: string; type: string; content?: string | null; version: number };
-    const list: List<Row, types.SnapshotFile> = {
-      size: FILES,
-      row: ({ path, name, type, content, version }) => {
-        return { path, name, type: type.toLowerCase() as types.FileType, content: content ?? null, version };
-      },
-      ask: async ({ rows: _, ...part }) => {
-        const node = ofKind((await call.ask('SnapshotFiles', { id: snapshotId, ...part })).node);
-        return node && 'files' in node ? node.files : null;
-      },
-    };
-    return (await call.rows(list)).rows;
+    return (await history()).projectSnapshots(call, projectId);
   }
 
   /** The state before becomes a snapshot named "Pre-restore backup". */
   async restoreProjectSnapshot(snapshotId: string): Promise<void> {
-    await this.ask('restoreSnapshot', { input: { snapshotId } });
+    await this.api.restoreSnapshot({ snapshotId });
   }
 
   /**
@@ -508,37 +451,13 @@ export class DatabaseService extends Additions {
    */
   async createCodeChange(values: Omit<types.CodeChange, 'id' | 'created_at'>): Promise<types.CodeChange> {
     const call = await this.begin();
-    const filter = { fileId: values.file_id, ...given({ type: values.change_type && upper(values.change_type) }) };
-    const changes = await this.#changes(call, values.project_id, filter);
-    const fields = ['new_content', 'old_content', 'session_id', 'message_id'] as const;
-    const recorded = { ...values, message_id: messageId(values.message_id) };
-    const agrees = (change: types.CodeChange, field: (typeof fields)[number]) =>
-      !recorded[field] || recorded[field] === change[field];
-    let left: types.CodeChange[] = changes;
-    for (const field of fields) {
-      left = left.filter((change) => agrees(change, field));
-      if (left.length === 0) throw refuse(field, `The server records changes itself; no change of this file has this ${field}.`);
-    }
-    return found(left[0], 'change of this file');
+    return (await history()).codeChange(call, values);
   }
 
   /** Newest first. */
   async getProjectCodeChanges(projectId: string): Promise<types.FileChangeHistory[]> {
-    return this.#changes(await this.begin(), projectId, {});
-  }
-
-  async #changes(call: Call, projectId: string, filter: object): Promise<types.FileChangeHistory[]> {
-    let of = { id: projectId, name: '' };
-    const list: List<ChangeRowFragment, types.FileChangeHistory> = {
-      size: TEXTS,
-      row: (row) => rows.change(of)(row),
-      ask: async ({ rows: _, ...part }) => {
-        const project = (await call.ask('Changes', { id: projectId, filter, ...part })).project;
-        of = project ?? of;
-        return project?.changes;
-      },
-    };
-    return (await call.rows(list)).rows;
+    const call = await this.begin();
+    return (await history()).changes(call, projectId);
   }
 
   // ── analytics ──

@@ -1,10 +1,8 @@
 // Bytes in and out, and messages that are written piece by piece.
-import { messageId } from './arguments.js';
+import { messageId, upper } from './arguments.js';
+import { AntiphonError } from './connection.js';
 import type { Api, FileRowFragment, MessageRowFragment } from './documents.js';
 import type { Bytes, MessageStart, WriteContext } from './types.js';
-
-/** A name in upper case, as the API has those of enums. */
-const upper = <T extends string>(name: T) => name.toUpperCase() as Uppercase<T>;
 
 export async function upload(
   api: Api,
@@ -33,17 +31,50 @@ export async function download(api: Api, projectId: string, path: string, at?: n
   return Uint8Array.from(atob(file.contentBase64), (letter) => letter.charCodeAt(0));
 }
 
+/** How long a message waits for a server that is away, and its longest wait between two attempts, in milliseconds. */
+const PATIENCE = 60_000;
+const LONGEST = 5_000;
+
+/** Tokens that are refused for one request, before a message is given up. */
+const MOST_REFUSALS = 3;
+
+/** Sends again what has no answer: the server recognizes what it has received. */
+async function insist<T>(send: () => Promise<T>): Promise<T> {
+  const end = Date.now() + PATIENCE;
+  let refusals = 0;
+  for (let wait = 100; ; wait = Math.min(2 * wait, LONGEST)) {
+    try {
+      return await send();
+    } catch (error) {
+      // A token may have expired on its way: each attempt asks for another.
+      const isRefused = error instanceof AntiphonError && error.code === 'UNAUTHENTICATED' && (refusals += 1) < MOST_REFUSALS;
+      if (!isRefused && !mayPass(error)) throw error;
+      const asked = 1_000 * (Number((error as AntiphonError).extensions.retryAfterSeconds) || 0);
+      if (Date.now() + Math.max(wait, asked) > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(wait, asked)));
+    }
+  }
+}
+
+function mayPass(error: unknown): error is AntiphonError {
+  if (!(error instanceof AntiphonError)) return false;
+  const { code, status = 500 } = error;
+  if (code === 'NETWORK') return status >= 500 || status < 400 || status === 408 || status === 429;
+  return code === 'UNAVAILABLE' || code === 'RATE_LIMITED';
+}
+
 export async function write(
   api: Api,
   { session_id, role, is_checkpoint: isCheckpoint = false, context_data, metadata }: MessageStart,
   text: AsyncIterable<string> | Iterable<string>,
   onStart: (messageId: string) => void = () => {},
 ): Promise<MessageRowFragment> {
-  const start = { sessionId: session_id, role: upper(role), contextData: context_data ?? null, metadata: metadata ?? null };
-  const { messageId, length } = await api.startMessage(start);
+  const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join('-');
+  const data = { contextData: context_data ?? null, metadata: metadata ?? null };
+  const { messageId, length } = await insist(() => api.startMessage({ sessionId: session_id, role: upper(role), ...data, idempotencyKey }));
   let offset = length;
   const append = async (part: string) => {
-    offset = (await api.appendToMessage({ messageId, offset, text: part })).length;
+    offset = (await insist(() => api.appendToMessage({ messageId, offset, text: part }))).length;
   };
   try {
     onStart(messageId);
@@ -57,9 +88,11 @@ export async function write(
       }
     }
     if (rest) await append(rest);
-    return (await api.finishMessage({ messageId, isCheckpoint })).message;
+    return (await insist(() => api.finishMessage({ messageId, length: offset, isCheckpoint }))).message;
   } catch (error) {
-    await api.discardMessage({ messageId }).catch(() => {});
+    const discard = () => api.discardMessage({ messageId });
+    // A server that was away for so long is not waited for again.
+    await (mayPass(error) ? discard() : insist(discard)).catch(() => {});
     throw error;
   }
 }

@@ -33,8 +33,6 @@ export interface Project {
 }
 
 export interface ProjectOverview extends Project {
-  /** Members see a project, and nobody else. */
-  visibility: 'private';
   total_sessions: number | null;
   total_messages: number | null;
   total_files: number | null;
@@ -82,7 +80,7 @@ export interface ProjectFile {
   updated_at: string;
 }
 
-/** The state of a file before an edit, with what is known of that edit. */
+/** The state of a file before an edit or its deletion, with what is known of that. */
 export interface FileSnapshot {
   id: string;
   file_id: string;
@@ -147,7 +145,6 @@ export interface FileChangeHistory extends CodeChange {
 export interface RecentActivity {
   id: string;
   user_id: string;
-  user_name: string | null;
   project_id: string;
   project_name: string;
   session_id: string;
@@ -156,8 +153,6 @@ export interface RecentActivity {
   message_content: string;
   timestamp: string;
   is_checkpoint: boolean;
-  context_data: JsonObject;
-  metadata: JsonObject;
 }
 
 export interface ProjectStats {
@@ -292,10 +287,10 @@ export interface Presence {
   joined_at: string;
 }
 
-/** What a write to files belongs to. */
 /** Bytes in any form that a request's body can have; by this name, `BodyInit`, only browsers' types know it. */
 export type Bytes = NonNullable<ConstructorParameters<typeof Response>[0]>;
 
+/** What a write to files belongs to. */
 export interface WriteContext {
   session_id?: string | undefined;
   message_id?: string | undefined;

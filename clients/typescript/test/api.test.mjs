@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 import { buildSchema, Kind, parse, TypeInfo, visit, visitWithTypeInfo } from 'graphql';
 
-import { compile, install, own, tokenFor } from './package.mjs';
+import { compile, install, own, proxy, tokenFor } from './package.mjs';
 import { schemaFile, url } from './server.mjs';
 
 const app = await install();
@@ -114,6 +114,8 @@ test('bytes and texts go up and come down as they are', async () => {
     await db.uploadFile(id, 'logo.bin', data);
     assert.deepEqual(Buffer.from(await db.downloadFile(id, 'logo.bin')), expected);
   }
+  // An id that the IDE made names no message.
+  await db.uploadFile(id, 'logo.bin', 'x', { message_id: 'msg_1764000000' });
   assert.deepEqual(await db.downloadFile(id, 'logo.bin', revision), bytes);
   assert.equal((await db.getProjectCodeChanges(id)).at(-1).change_description, 'Logo');
   await db.createProjectFile(id, { file_path: 'docs', file_name: 'docs', file_type: 'folder' });
@@ -144,6 +146,59 @@ test('a message is written while its text comes, and is heard so', async () => {
   assert.deepEqual((await db.getSessionMessages(session.id)).data.map(({ id }) => id), [message.id]);
   const lone = await code(db.writeMessage({ session_id: session.id, role: 'assistant' }, ['half \ud83d']));
   assert.equal(lone, 'BAD_USER_INPUT');
+});
+
+test('a message has exactly its text, whatever answers are lost on the way', async () => {
+  const { session } = await project();
+  const text = ['One ', 'two \u{1f600} ', 'y'.repeat(40_000), ' three.'];
+  // The server has committed, but nobody receives its answer, or a proxy answers instead; or the request never gets there.
+  const losses = [
+    (to, init) => fetch(to, init).then(() => Promise.reject(new TypeError('cut'))),
+    (to, init) => fetch(to, init).then(() => new Response('<html>', { status: 504 })),
+    (to, init) => fetch(to, init).then(() => Response.json({ data: null, errors: [{ message: 'busy', extensions: { code: 'RATE_LIMITED' } }] })),
+    async () => Promise.reject(new TypeError('cut')),
+  ];
+  for (const lose of losses) {
+    const tries = new Map();
+    const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+      // Each request is lost twice.
+      const count = (tries.get(init.body) ?? 0) + 1;
+      tries.set(init.body, count);
+      return count > 2 ? fetch(to, init) : lose(to, init);
+    } });
+    const message = await service.writeMessage({ session_id: session.id, role: 'assistant', is_checkpoint: true }, text);
+    assert.equal(message.content, text.join(''));
+    assert.deepEqual([...new Set(tries.values())], [3]);
+    assert.equal(tries.size, 2 + 3 + 3);
+    const { data } = await db.getSessionMessages(session.id, {}, { sort_order: 'desc' });
+    assert.deepEqual(data[0], message);
+  }
+  assert.equal((await db.getSessionMessages(session.id)).pagination.total, losses.length);
+  // A token that expires on the way is followed by another one.
+  const expired = await tokenFor(-60);
+  let asked = 0;
+  const late = new DatabaseService({ url, token: () => ((asked += 1) % 2 ? expired : process.env.TOKEN) });
+  assert.equal((await late.writeMessage({ session_id: session.id, role: 'assistant' }, text)).content, text.join(''));
+  assert.equal(await code(new DatabaseService({ url, token: expired }).writeMessage({ session_id: session.id, role: 'assistant' }, text)), 'UNAUTHENTICATED');
+  // What the server refuses is not sent again.
+  let requests = 0;
+  const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: (to, init) => ((requests += 1), fetch(to, init)) });
+  assert.equal(await code(service.writeMessage({ session_id: crypto.randomUUID(), role: 'assistant' }, ['x'])), 'NOT_FOUND');
+  assert.equal(requests, 1);
+});
+
+test('a connection that is cut between a commit and its answer loses and repeats no text', async () => {
+  const { session } = await project();
+  const { url: cuttable, cut } = await proxy(url);
+  const service = new DatabaseService({ url: cuttable, token: process.env.TOKEN });
+  const pieces = Array.from({ length: 20 }, (_, n) => `piece ${n}; `);
+  const message = await service.writeMessage({ session_id: session.id, role: 'assistant' }, (async function* () {
+    for (const piece of pieces) {
+      yield piece;
+      setImmediate(cut);
+    }
+  })());
+  assert.equal(message.content, pieces.join(''));
 });
 
 test('undo, redo, and what a restore would do', async () => {

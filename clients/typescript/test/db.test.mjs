@@ -194,24 +194,41 @@ test('the other calls do what they did', async () => {
 
   const snapshot = { file_id: file.id, project_id: id, session_id: null, message_id: null, content: 'a', version: 1, change_description: 'b', diff_content: null, created_by_user_id: null };
   assert.deepEqual(await db.createFileSnapshot(snapshot), states[1]);
-  for (const other of [{ content: 'x' }, { change_description: 'x' }, { session_id: second.id }, { message_id: checkpoint.id }]) {
-    await refused(db.createFileSnapshot({ ...snapshot, ...other }), 'BAD_USER_INPUT');
+  // Nothing that is passed is dropped: what is recorded is found by it, and anything else is refused by its name.
+  assert.deepEqual(await db.createFileSnapshot({ ...states[1], message_id: 'msg_1764000000', session_id: '' }), states[1]);
+  assert.deepEqual(await db.createFileSnapshot({ ...snapshot, version: undefined }), states[1]);
+  const someone = crypto.randomUUID();
+  for (const other of [{ content: 'x' }, { content: '' }, { change_description: 'x' }, { session_id: second.id }, { message_id: checkpoint.id }, { diff_content: '+x' }, { created_by_user_id: someone }, { project_id: someone }]) {
+    const problem = await db.createFileSnapshot({ ...snapshot, ...other }).catch((error) => error);
+    assert.deepEqual([problem.code, problem.extensions?.field], ['BAD_USER_INPUT', Object.keys(other)[0]]);
   }
-  // The IDE's own ids of messages name no message.
-  assert.deepEqual(await db.createFileSnapshot({ ...snapshot, message_id: 'msg_1764000000' }), states[1]);
+  await refused(db.createFileSnapshot({ ...snapshot, version: 9 }), 'NOT_FOUND');
   const written = { project_id: id, session_id: second.id, message_id: checkpoint.id, file_id: file.id, change_type: 'update', old_content: 'b', new_content: 'c', diff_content: null, line_changes: null };
   assert.deepEqual([(await db.createCodeChange(written)).new_content, (await db.createCodeChange(written)).message_id], ['c', checkpoint.id]);
-  assert.equal((await db.createCodeChange({ ...written, message_id: 'msg_1764000000' })).message_id, checkpoint.id);
-  for (const other of [{ new_content: 'x' }, { old_content: 'x' }, { message_id: crypto.randomUUID() }]) {
-    await refused(db.createCodeChange({ ...written, ...other }), 'BAD_USER_INPUT');
+  const recorded = (await db.getProjectCodeChanges(id)).find((each) => each.new_content === 'c');
+  const found = await db.createCodeChange({ ...written, message_id: 'msg_1764000000', diff_content: recorded.diff_content, line_changes: structuredClone(recorded.line_changes) });
+  assert.deepEqual(Object.entries(found), Object.entries(recorded).slice(0, 11));
+  for (const other of [{ new_content: 'x' }, { new_content: '' }, { old_content: 'x' }, { message_id: someone }, { session_id: someone }, { diff_content: '+x' }, { line_changes: { added: 7 } }, { line_changes: {} }]) {
+    const problem = await db.createCodeChange({ ...written, ...other }).catch((error) => error);
+    assert.deepEqual([problem.code, problem.extensions?.field], ['BAD_USER_INPUT', Object.keys(other)[0]]);
   }
+  await refused(db.createCodeChange({ ...written, file_id: someone }), 'NOT_FOUND');
+  // The file was empty before it was created, and an empty content is one.
+  await db.createProjectFile(id, { file_path: 'empty', file_name: 'empty', file_type: 'file', content: '' });
+  const empty = await db.getProjectFile(id, 'empty');
+  assert.equal((await db.createCodeChange({ ...written, session_id: '', message_id: '', file_id: empty.id, change_type: 'create', old_content: '', new_content: '' })).file_id, empty.id);
+  await db.deleteProjectFile(id, 'empty');
 
   await db.deleteProjectFile(id, 'src/a.py');
   assert.equal(await db.deleteProjectFile(id, 'src/a.py'), undefined);
   assert.equal(await db.getProjectFile(id, 'src/a.py'), null);
   const deleted = (await db.getProjectFiles(id, true)).find((each) => each.id === file.id);
   assert.deepEqual([deleted.is_deleted, deleted.content], [true, 'b']);
-  assert.deepEqual((await db.getFileSnapshots(file.id)).map(({ content }) => content), ['b', 'c', 'b', 'a']);
+  // The state before the deletion is the newest of those to go back to.
+  const before_ = await db.getFileSnapshots(file.id);
+  assert.deepEqual(before_.map(({ content, version }) => [content, version]), [['b', 4], ['c', 3], ['b', 2], ['a', 1]]);
+  assert.equal((await db.revertFileToSnapshot(file.id, before_[0].id)).content, 'b');
+  assert.equal((await db.getFileSnapshots(file.id)).length, 4);
   assert.equal((await db.revertFileToSnapshot(file.id, states[1].id)).content, 'a');
   const folder = { path: 'docs', name: 'docs', type: 'folder' };
   const files = [folder, { path: 'src/a.py', name: 'a.py', type: 'file' }, { path: 'new.py', name: 'new.py', type: 'file' }];
@@ -225,6 +242,47 @@ test('the other calls do what they did', async () => {
   assert.equal((await db.endChatSession(second.id)).is_active, false);
   assert.equal(await db.getActiveSession(id), null);
   assert.equal(await db.deleteProject(id), undefined);
+});
+
+test("rows have the original's columns, and no others", async () => {
+  const { id } = await db.createProject({ name: 'Columns', initial_prompt: 'p', config: {} });
+  const session = await db.createChatSession({ project_id: id });
+  const message = await db.createChatMessage({ session_id: session.id, role: 'assistant', content: 'c', is_checkpoint: true });
+  const file = await db.createProjectFile(id, { file_path: 'a', file_name: 'a', file_type: 'file', content: 'a' });
+  await db.updateProjectFile(id, { file_path: 'a', content: 'b' }, session.id, message.id);
+  const projectColumns = 'id user_id name description initial_prompt config status created_at updated_at last_accessed_at';
+  const changeColumns = 'id project_id session_id message_id file_id change_type old_content new_content diff_content line_changes created_at';
+  const sessionColumns = 'id project_id user_id title started_at ended_at message_count is_active metadata';
+  const messageColumns = 'id session_id user_id role content timestamp is_checkpoint context_data metadata';
+  const fileColumns = 'id project_id file_path file_name file_type content language size_bytes version parent_path is_deleted created_at updated_at';
+  const versionColumns = 'id file_id project_id session_id message_id content version change_description diff_content created_at created_by_user_id';
+  const profileColumns = 'id email full_name avatar_url created_at updated_at';
+  const [state] = await db.getFileSnapshots(file.id);
+  const change = (await db.getProjectCodeChanges(id))[0];
+  for (const [row, columns] of [
+    [await db.getUserProfile(), profileColumns],
+    [await db.getProject(id), projectColumns],
+    [await db.updateProject(id, { description: 'd' }), projectColumns],
+    [(await db.getUserProjects({ search: 'Columns' })).data[0], `${projectColumns} total_sessions total_messages total_files latest_session_date last_activity`],
+    [session, sessionColumns],
+    [await db.getActiveSession(id), sessionColumns],
+    [message, messageColumns],
+    [(await db.getCheckpointMessages(session.id))[0], messageColumns],
+    [file, fileColumns],
+    [(await db.getProjectFiles(id))[0], fileColumns],
+    [state, versionColumns],
+    [await db.createFileSnapshot(state), versionColumns],
+    [await db.createProjectSnapshot(id), 'id project_id session_id message_id snapshot_name description files_data created_at created_by_user_id'],
+    [(await db.getProjectSnapshots(id))[0].files_data.files[0], 'path name type content version'],
+    [await db.createCodeChange(change), changeColumns],
+    [change, `${changeColumns} file_path file_name project_name message_content change_timestamp created_by_user_id created_by_user_name change_description`],
+    [(await db.getRecentActivity(1))[0], 'id user_id project_id project_name session_id message_role message_content timestamp is_checkpoint'],
+    [await db.getProjectStats(id), 'project totalSessions totalMessages totalFiles totalChanges lastActivity'],
+    [(await db.getProjectStats(id)).project, projectColumns],
+    [await db.getCurrentUser(), 'id email'],
+  ]) {
+    assert.deepEqual(Object.keys(row), columns.split(' '));
+  }
 });
 
 test('a session that is started twice at once is one session', async () => {
@@ -276,6 +334,21 @@ test('arguments in every form that the original takes', async () => {
     assert.equal((await db.updateUserProfile({ full_name })).full_name, null);
     assert.equal((await db.getUserProfile()).full_name, null);
   }
+});
+
+test('a sync is written as a whole or not at all', async () => {
+  const { id } = await db.createProject({ name: 'Whole', initial_prompt: 'p', config: {} });
+  const file = (path, content, name = path.split('/').at(-1)) => ({ path, name, content, type: 'file' });
+  await db.syncVirtualFileSystemToDatabase(id, '', '', [file('a', 'one')]);
+  const revision = await db.getRevision(id);
+  for (const bad of [
+    [file('../b', 'x')], [file('', 'x')], [file('b', 'x'), file('./b', 'y')], [file('b', 'x', 'c')], [file('b', 'x'), file('b/c', 'y')], [file('a/b', 'x')], [file('b', '\ud800')], [file('b\0', 'x')],
+  ]) {
+    const error = await db.syncVirtualFileSystemToDatabase(id, '', '', [file('a', 'two'), ...bad]).catch((error) => error);
+    assert.ok(error instanceof AntiphonError && ['BAD_USER_INPUT', 'CONFLICT'].includes(error.code), `${JSON.stringify(bad)} ${error}`);
+    assert.ok(error.extensions.field, JSON.stringify(bad));
+  }
+  assert.deepEqual([await db.getRevision(id), (await db.getProjectFiles(id)).map(({ content }) => content)], [revision, ['one']]);
 });
 
 test('what is not there is answered as it was there', async () => {
@@ -351,10 +424,52 @@ test('a server that cannot be reached, and one that is none, are named', async (
   };
   assert.deepEqual(await problem({ url: 'http://127.0.0.1:1/graphql' }), ['NETWORK', undefined, true]);
   const answer = (status, body) => ({ url, fetch: async () => new Response(body, { status }) });
-  assert.deepEqual(await problem(answer(502, '<html>')), ['NETWORK', 502, true]);
-  assert.deepEqual(await problem(answer(404, '')), ['NETWORK', 404, true]);
-  assert.deepEqual(await problem(answer(200, 'null')), ['NETWORK', 200, true]);
-  assert.deepEqual(await problem(answer(200, '{"data":null}')), ['NETWORK', 200, false]);
+  const html = '<!doctype html><title>Sign in to the network</title>';
+  for (const [status, body] of [
+    [502, '<html>'], [404, ''], [200, html], [403, html], [204, null], [200, ''], [500, ''], [500, 'Internal Server Error'],
+  ]) {
+    assert.deepEqual(await problem(answer(status, body)), ['NETWORK', status, true], `${status} ${body}`);
+  }
+  for (const [status, body] of [
+    [200, 'null'], [200, '{"data":null}'], [200, '{}'], [200, '[]'], [200, '7'], [500, '"Internal Server Error"'], [500, '{"error":"Internal Server Error"}'],
+    [500, '{"errors":["Internal Server Error"]}'], [500, '{"errors":"Internal Server Error"}'], [502, '{"errors":[{"message":"Bad gateway"}]}'],
+    [500, '{"errors":[{"message":"Oops","extensions":{"code":500}}],"data":{"viewer":{}}}'], [500, '{"errors":[null],"data":{"viewer":{}}}'],
+  ]) {
+    assert.deepEqual((await problem(answer(status, body))).slice(0, 2), ['NETWORK', status], `${status} ${body}`);
+  }
+});
+
+test('settings that are undefined count as absent, and no token is nobody', async () => {
+  const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: undefined });
+  const me = await service.getCurrentUserId();
+  assert.equal(await new DatabaseService({ url: undefined, token: process.env.TOKEN, fetch: undefined }).getCurrentUserId(), me);
+  connect({ url: undefined, fetch: undefined });
+  assert.equal(await db.getCurrentUserId(), me);
+  // The session of somebody who has signed out is undefined: the token of before is not kept.
+  connect({ token: undefined });
+  assert.equal(await db.getCurrentUser(), null);
+  connect({ token: () => process.env.TOKEN });
+});
+
+test('a read is repeated if a proxy has no answer of the server, a write is not', async () => {
+  for (const status of [502, 503, 504]) {
+    let failures = 2;
+    let requests = 0;
+    const service = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+      requests += 1;
+      if ((failures -= 1) >= 0) return new Response('<html>', { status });
+      return fetch(to, init);
+    } });
+    assert.ok(await service.getCurrentUserId());
+    assert.equal(requests, 3);
+    failures = 9;
+    await refused(service.query('{ viewer { id } }'), 'NETWORK');
+    assert.equal(requests, 6);
+    for (const write of [service.createProject({ name: 'n', initial_prompt: 'p', config: {} }), service.query('# query\nmutation { touchProject(id: "x") { revision } }')]) {
+      await refused(write, 'NETWORK');
+    }
+    assert.equal(requests, 8);
+  }
 });
 
 test('no call is left untried', () => {

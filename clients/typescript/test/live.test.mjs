@@ -1,14 +1,14 @@
 // The db package's listening: what it delivers, and that it outlives connections and tokens.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 
-import { install, proxy, tokenFor } from './package.mjs';
+import { build } from 'esbuild';
+
+import { install, proxy, silentProxy, tokenFor } from './package.mjs';
 import { eventually, url } from './server.mjs';
 
-const { installed, entry } = await install();
+const { folder, entry } = await install();
 const { AntiphonError, DatabaseService } = await entry('index');
 const db = new DatabaseService({ url, token: process.env.TOKEN });
 
@@ -228,8 +228,74 @@ test('what cannot succeed ends with an error, a signal without one', async () =>
   stop();
 });
 
-test('the entry is small', async (t) => {
-  const bytes = gzipSync(await readFile(join(installed, 'dist/index.js')), { level: 9 }).length;
-  t.diagnostic(`${bytes} bytes gzipped`);
-  assert.ok(bytes < 8_192, `${bytes} bytes`);
+test('the start of a subscription ends with its signal, and leaves no socket', async () => {
+  const { id } = await project();
+  // The server answers nothing, to one of the requests of the start or to none of them.
+  for (const silent of [/query Revision/, /subscription/]) {
+    const { url: gated, count } = await silentProxy(url, silent);
+    for (const end of ['signal', 'return', 'stop']) {
+      const service = new DatabaseService({ url: gated, token: process.env.TOKEN });
+      const abort = new AbortController();
+      if (end === 'stop') {
+        const stop = service.onProjectEvent(id, () => assert.fail('an event'), { onError: assert.fail });
+        await eventually(() => count() > 0, 'a connection');
+        stop();
+      } else {
+        const items = service.onProjectEvent(id, { signal: abort.signal });
+        const next = items.next();
+        await eventually(() => count() > 0, 'a connection');
+        if (end === 'signal') abort.abort();
+        else void items.return();
+        assert.deepEqual(await next, { done: true, value: undefined });
+      }
+      await eventually(() => count() === 0, `no connection after ${end}`);
+    }
+  }
+  // A token that does not come, and a `fetch` that ignores its signal: the response that comes later is closed.
+  const abort = new AbortController();
+  let isAsked = false;
+  const waiting = new DatabaseService({ url, token: () => new Promise(() => (isAsked = true)) });
+  const none = waiting.onProjectEvent(id, { signal: abort.signal }).next();
+  await eventually(() => isAsked, 'the token');
+  abort.abort();
+  assert.deepEqual(await none, { done: true, value: undefined });
+
+  let proceed;
+  let isClosed = false;
+  const gate = new Promise((resolve) => (proceed = resolve));
+  const deaf = new DatabaseService({ url, token: process.env.TOKEN, fetch: async (to, { signal: _, ...init }) => {
+    await gate;
+    const response = await fetch(to, init);
+    const body = response.body.pipeThrough(new TransformStream());
+    const { cancel } = body;
+    body.cancel = (reason) => {
+      isClosed = true;
+      return cancel.call(body, reason);
+    };
+    return new Proxy(response, { get: (of, name) => (name === 'body' ? body : Reflect.get(of, name, of)) });
+  } });
+  const items = deaf.onProjectEvent(id, { afterRevision: 0 });
+  const next = items.next();
+  await new Promise(setImmediate);
+  void items.return();
+  assert.deepEqual(await next, { done: true, value: undefined });
+  proceed();
+  await eventually(() => isClosed, 'the late response is closed');
+});
+
+test('what `db` needs at once is small, and the rest is loaded later', async (t) => {
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: "import { db } from 'antiphon-db';\nglobalThis.db = db;", resolveDir: folder },
+    bundle: true, splitting: true, minify: true, format: 'esm', target: 'es2022', outdir: 'out', entryNames: 'entry', write: false, metafile: true, logLevel: 'silent',
+  });
+  // All files that the entry imports, by imports that are not dynamic.
+  const paths = Object.keys(metafile.outputs);
+  const first = new Set(paths.filter((path) => path.endsWith('entry.js')));
+  for (const path of first) for (const each of metafile.outputs[path].imports) if (each.kind !== 'dynamic-import') first.add(each.path);
+  const bytes = (of) => of.map((path) => outputFiles.find((file) => file.path.endsWith(path.replace(/^.*\//, '/')))).reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0);
+  const needed = bytes([...first]);
+  t.diagnostic(`${needed} bytes gzipped at once, ${bytes(paths) - needed} later`);
+  assert.ok(needed < 8_192, `${needed} bytes`);
+  const text = [...first].map((path) => outputFiles.find((file) => file.path.endsWith(path.replace(/^.*\//, '/'))).text).join('');
+  for (const name of Object.getOwnPropertyNames(DatabaseService.prototype)) assert.ok(text.includes(name), name);
 });

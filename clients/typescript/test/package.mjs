@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { connect as connectTo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -48,6 +49,31 @@ export async function compile({ folder, node }, ...files) {
   };
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }));
   await node(own('node_modules/typescript/bin/tsc'), '-p', folder);
+}
+
+/** A proxy before the server that never answers requests with a text, and counts their connections. */
+export async function silentProxy(url, text) {
+  const held = new Set();
+  const server = createHttpServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    if (text.test(body)) {
+      held.add(response);
+      response.on('close', () => held.delete(response));
+      return;
+    }
+    const { host: _, connection: __, ...headers } = request.headers;
+    const answer = await fetch(url, { method: 'POST', headers, body });
+    response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') });
+    response.end(await answer.text());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { url: `http://127.0.0.1:${server.address().port}/graphql`, count: () => held.size };
 }
 
 /** A proxy before the server that can cut every connection that goes by it. */

@@ -4,7 +4,7 @@ import { after, afterEach, test } from 'node:test';
 
 import { Window } from 'happy-dom';
 
-import { install } from './package.mjs';
+import { install, proxy, tokenFor } from './package.mjs';
 import { eventually, url } from './server.mjs';
 
 const window = new Window({ url: 'http://localhost/' });
@@ -17,7 +17,7 @@ const { act, cleanup, render, renderHook, waitFor } = await import('@testing-lib
 const { createElement, StrictMode } = await import('react');
 const { renderToString } = await import('react-dom/server');
 const { entry } = await install();
-const { DatabaseService } = await entry('index');
+const { connect, DatabaseService, db: shared } = await entry('index');
 const hooks = await entry('react');
 afterEach(cleanup);
 
@@ -170,4 +170,192 @@ test('an error keeps what was known, and a server renders the waiting state', as
   assert.equal(result.current.error, undefined);
   const Page = () => createElement('p', null, hooks.useProject(id).isLoading ? 'waiting' : 'there');
   assert.equal(renderToString(createElement(Page)), '<p>waiting</p>');
+});
+
+/** Renders a hook without a provider, and records all that it shows. */
+function record(hook) {
+  const shown = [];
+  const wrapper = ({ children }) => createElement(StrictMode, null, children);
+  const rendered = renderHook(() => {
+    const live = hook();
+    shown.push(live);
+    return live;
+  }, { wrapper });
+  return { ...rendered, shown };
+}
+
+/** Another user, who is a viewer of the project. */
+async function invited(projectId) {
+  const claims = { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` };
+  const token = await tokenFor(600, claims);
+  const hers = new DatabaseService({ url, token });
+  await db.api.inviteCollaborator({ projectId, userId: await hers.getCurrentUserId(), role: 'VIEWER' });
+  await hers.api.acceptInvitation({ projectId });
+  return { token, claims };
+}
+
+const everyHook = (id, session) => [
+  () => hooks.useProject(id), () => hooks.useMessages(session.id), () => hooks.useFiles(id), () => hooks.useFile(id, 'a'), () => hooks.useHistory(id), () => hooks.usePresence(id),
+];
+
+test('another user who signs in sees nothing of the one before, in any hook', async () => {
+  const { id, session, say, write } = await project();
+  await say('secret');
+  await write({ a: 'secret' });
+  const stranger = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  for (const hook of everyHook(id, session)) {
+    connect({ url, token: process.env.TOKEN });
+    const { result, shown, unmount } = record(hook);
+    await waitFor(() => assert.ok(result.current.data), { timeout: 10_000 });
+    const before = shown.length;
+    act(() => connect({ token: stranger }));
+    // At once, before any answer.
+    assert.equal(result.current.data, undefined);
+    await waitFor(() => assert.equal(result.current.error?.code, 'NOT_FOUND', JSON.stringify(result.current)), { timeout: 10_000 });
+    assert.deepEqual(shown.slice(before).filter(({ data }) => data !== undefined), []);
+    // And back.
+    act(() => connect({ token: process.env.TOKEN }));
+    await waitFor(() => assert.ok(result.current.data), { timeout: 10_000 });
+    unmount();
+  }
+  // A token function that is replaced: nothing is shown before it has returned.
+  const { result, shown } = record(() => hooks.useFile(id, 'a'));
+  await waitFor(() => assert.equal(result.current.data?.content, 'secret'));
+  const before = shown.length;
+  act(() => connect({ token: async () => stranger }));
+  assert.equal(result.current.data, undefined);
+  await waitFor(() => assert.equal(result.current.error?.code, 'NOT_FOUND'));
+  act(() => connect({ token: null }));
+  await waitFor(() => assert.equal(result.current.error?.code, 'UNAUTHENTICATED'));
+  assert.deepEqual(shown.slice(before).filter(({ data }) => data !== undefined), []);
+});
+
+test('an answer that comes after another user has signed in is not shown', async () => {
+  const { id, write } = await project();
+  await write({ a: 'secret' });
+  const { token } = await invited(id);
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  let isHeld = false;
+  connect({ url, token: process.env.TOKEN, fetch: async (to, init) => {
+    const response = await fetch(to, init);
+    if (init.headers.Authorization !== `Bearer ${token}` && /query file\b/.test(init.body)) {
+      isHeld = true;
+      await held;
+    }
+    return response;
+  } });
+  const { result, shown } = record(() => hooks.useFile(id, 'a'));
+  await eventually(() => isHeld, 'the first answer');
+  act(() => connect({ token }));
+  await waitFor(() => assert.equal(result.current.data?.content, 'secret'));
+  await write({ a: 'new' });
+  await waitFor(() => assert.equal(result.current.data?.content, 'new'));
+  const { length } = shown;
+  await act(async () => release());
+  await write({ a: 'newer' });
+  await waitFor(() => assert.equal(result.current.data?.content, 'newer'));
+  assert.deepEqual(shown.slice(length).filter(({ data }) => data?.content === 'secret'), []);
+  connect({ fetch });
+});
+
+test('a token function that returns the token of another user has the same effect', async () => {
+  const { id, session, say, write } = await project();
+  await write({ a: 'secret' });
+  const stranger = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  let token = process.env.TOKEN;
+  connect({ url, token: async () => token });
+  const messages = record(() => hooks.useMessages(session.id));
+  const file = record(() => hooks.useFile(id, 'a'));
+  await waitFor(() => assert.deepEqual([messages.result.current.data, file.result.current.data?.content], [[], 'secret']), { timeout: 10_000 });
+  token = stranger;
+  // An event still comes by the stream of the one before.
+  await say('secret');
+  for (const { result } of [messages, file]) {
+    await waitFor(() => assert.equal(result.current.error?.code, 'NOT_FOUND'), { timeout: 10_000 });
+    assert.equal(result.current.data, undefined);
+  }
+  assert.ok(!messages.shown.some(({ data }) => data?.length > 0));
+  // What is kept for a short time after it was left is shown to its own user only.
+  token = process.env.TOKEN;
+  connect({});
+  await waitFor(() => assert.equal(file.result.current.data?.content, 'secret'), { timeout: 10_000 });
+  messages.unmount();
+  file.unmount();
+  connect({ token: stranger });
+  await write({ a: 'secret of another' });
+  connect({ token: async () => token });
+  const back = record(() => hooks.useFile(id, 'a'));
+  await waitFor(() => assert.equal(back.result.current.data?.content, 'secret of another'), { timeout: 10_000 });
+  assert.deepEqual(back.shown.filter(({ error }) => error), []);
+  back.unmount();
+  token = stranger;
+  const again = record(() => hooks.useFile(id, 'a'));
+  await waitFor(() => assert.equal(again.result.current.error?.code, 'NOT_FOUND'), { timeout: 10_000 });
+  assert.deepEqual(again.shown.filter(({ data }) => data !== undefined), []);
+});
+
+test('a refused token is recovered from once there is another, and a refreshed one changes nothing', async () => {
+  const { id, session, write } = await project();
+  await write({ a: 'one' });
+  for (const hook of everyHook(id, session)) {
+    // The session has expired, and the application signs in again by `connect` …
+    connect({ url, token: await tokenFor(-60) });
+    const { result, unmount } = record(hook);
+    await waitFor(() => assert.equal(result.current.error?.code, 'UNAUTHENTICATED'), { timeout: 10_000 });
+    assert.equal(result.current.isLoading, false);
+    act(() => connect({ token: process.env.TOKEN }));
+    await waitFor(() => assert.ok(result.current.data && !result.current.error), { timeout: 10_000 });
+    unmount();
+  }
+  // … or its token function returns another one, without a storm of requests meanwhile.
+  let token = await tokenFor(-60);
+  let refusals = 0;
+  let asked = 0;
+  connect({ url, token: () => ((asked += 1), token), fetch: async (to, init) => {
+    const response = await fetch(to, init);
+    if (response.status === 401) refusals += 1;
+    return response;
+  } });
+  await write({ b: 'one' });
+  const others = Array.from({ length: 20 }, (_, n) => record(() => hooks.useFile(id, `other ${n}`)));
+  const { result, shown } = record(() => hooks.useFile(id, 'b'));
+  await waitFor(() => assert.equal(result.current.error?.code, 'UNAUTHENTICATED'), { timeout: 10_000 });
+  // All that wait for a token ask for it together.
+  const before = asked;
+  await waitFor(() => assert.ok(asked >= before + 2), { timeout: 10_000, interval: 20 });
+  assert.ok(asked <= before + 3, `${asked - before} times`);
+  for (const { unmount } of others) unmount();
+  token = process.env.TOKEN;
+  await waitFor(() => assert.ok(result.current.data && !result.current.error), { timeout: 10_000 });
+  assert.ok(refusals <= 2 * 22, `${refusals} refusals`);
+  // A refreshed token of the same user neither hides nor loads anything.
+  const { length } = shown;
+  act(() => connect({ token: process.env.TOKEN }));
+  const refreshed = await tokenFor(300);
+  await act(async () => connect({ token: refreshed }));
+  assert.ok(shown.slice(length).every(({ data }) => data));
+  await write({ b: 'two' });
+  await waitFor(() => assert.equal(result.current.data.content, 'two'), { timeout: 10_000 });
+  assert.ok(shown.slice(length).every(({ data }) => data));
+  assert.equal(await shared.getCurrentUserId(), await db.getCurrentUserId());
+  connect({ fetch });
+});
+
+test('a stream whose token is refused goes on with the next one', async () => {
+  const { session, say } = await project();
+  const { url: cuttable, cut } = await proxy(url);
+  let token = process.env.TOKEN;
+  const of = new DatabaseService({ url: cuttable, token: () => token });
+  const { result } = show(() => hooks.useMessages(session.id), of);
+  await becomes(result, (data) => data?.length === 0);
+  token = await tokenFor(-60);
+  cut();
+  await waitFor(() => assert.equal(result.current.error?.code, 'UNAUTHENTICATED'), { timeout: 10_000 });
+  await say('meanwhile');
+  token = process.env.TOKEN;
+  await becomes(result, (data) => data?.length === 1);
+  assert.equal(result.current.error, undefined);
+  await say('after');
+  await becomes(result, (data) => data?.length === 2);
 });

@@ -26,14 +26,14 @@ pub struct Model {
     pub metadata: String,
     #[sea_orm(column_type = "Text", nullable)]
     pub idempotency_key: Option<String>,
-    pub folded_revision: Option<i32>,
+    pub hidden_revision: Option<i32>,
     #[sea_orm(belongs_to, from = "session_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub chat_sessions: BelongsTo<super::chat_sessions::Entity>,
     #[sea_orm(has_many)]
     pub project_events: HasMany<super::project_events::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
-    #[sea_orm(has_many, via = "chat_folds")]
+    #[sea_orm(has_many, via = "hidden_messages")]
     pub projects: HasMany<super::projects::Entity>,
 }
 

@@ -22,11 +22,11 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub chat_messages: HasMany<super::chat_messages::Entity>,
     #[sea_orm(has_many)]
-    pub growing_messages: HasMany<super::growing_messages::Entity>,
-    #[sea_orm(has_many)]
     pub project_events: HasMany<super::project_events::Entity>,
     #[sea_orm(belongs_to, from = "project_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub projects: BelongsTo<super::projects::Entity>,
+    #[sea_orm(has_many)]
+    pub streaming_messages: HasMany<super::streaming_messages::Entity>,
     #[sea_orm(belongs_to, from = "user_id", to = "id", on_update = "NoAction", on_delete = "Cascade")]
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
 }

@@ -59,12 +59,12 @@ pub struct Model {
     pub user_profiles: BelongsTo<super::user_profiles::Entity>,
     #[sea_orm(has_many, via = "agent_configuration_versions")]
     pub agent_configurations: HasMany<super::agent_configurations::Entity>,
-    #[sea_orm(has_many, via = "chat_folds")]
+    #[sea_orm(has_many, via = "hidden_messages")]
     pub chat_messages: HasMany<super::chat_messages::Entity>,
-    #[sea_orm(has_many, via = "growing_chunks")]
-    pub growing_messages: HasMany<super::growing_messages::Entity>,
     #[sea_orm(has_many, via = "project_snapshot_changes")]
     pub project_snapshots: HasMany<super::project_snapshots::Entity>,
+    #[sea_orm(has_many, via = "streaming_chunks")]
+    pub streaming_messages: HasMany<super::streaming_messages::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -26,8 +26,6 @@ pub struct Model {
     #[sea_orm(has_many)]
     pub chat_sessions: HasMany<super::chat_sessions::Entity>,
     #[sea_orm(has_many)]
-    pub growing_messages: HasMany<super::growing_messages::Entity>,
-    #[sea_orm(has_many)]
     pub presences: HasMany<super::presences::Entity>,
     #[sea_orm(has_many)]
     pub project_events: HasMany<super::project_events::Entity>,
@@ -37,6 +35,8 @@ pub struct Model {
     pub project_invitations: HasMany<super::project_invitations::Entity>,
     #[sea_orm(has_many)]
     pub projects: HasMany<super::projects::Entity>,
+    #[sea_orm(has_many)]
+    pub streaming_messages: HasMany<super::streaming_messages::Entity>,
     #[sea_orm(has_one)]
     pub user_preferences: HasOne<super::user_preferences::Entity>,
 }

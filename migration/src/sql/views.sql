@@ -1,4 +1,4 @@
--- The six views. {change_id} is the id of a code change: its version's with UUID version 8 (see api/src/model/ids.rs).
+-- All views. {change_id} is the id of a code change: its version's with UUID version 8 (see api/src/model/ids.rs).
 
 CREATE VIEW project_overview {invoker} AS
 SELECT p.id, p.user_id, p.name, p.description, p.initial_prompt, p.config, p.status, p.revision,
@@ -18,7 +18,7 @@ SELECT m.id, m.user_id, u.full_name AS user_name, m.project_id, p.name AS projec
 FROM chat_messages m
 JOIN projects p ON p.id = m.project_id
 JOIN user_profiles u ON u.id = m.user_id
-WHERE p.status = 'active' AND m.folded_revision IS NULL;
+WHERE p.status = 'active' AND m.hidden_revision IS NULL;
 
 CREATE VIEW file_change_history {invoker} AS
 SELECT {change_id} AS id, v.project_id, e.session_id, e.message_id, v.file_id, v.change_type,
@@ -70,3 +70,21 @@ JOIN projects p ON p.id = v.project_id
 LEFT JOIN blobs b ON b.id = v.blob_id
 LEFT JOIN chat_sessions s ON s.id = e.session_id
 LEFT JOIN user_profiles u ON u.id = e.actor_id;
+
+-- What an invited user can see before answering. It reads with its owner's rights, since the user is not a member yet.
+-- On PostgreSQL it is restricted to the caller's own invitations; on SQLite queries must restrict it.
+CREATE VIEW pending_invitations {barrier} AS
+SELECT c.project_id, p.name AS project_name, c.user_id, CAST(NULL AS text) AS email, c.role, c.invited_at,
+       u.id AS inviter_id, u.full_name AS inviter_name, u.avatar_url AS inviter_avatar_url,
+       u.created_at AS inviter_created_at, u.updated_at AS inviter_updated_at
+FROM {invited_users} c
+JOIN projects p ON p.id = c.project_id
+LEFT JOIN user_profiles u ON u.id = c.invited_by
+WHERE c.accepted_at IS NULL AND p.status <> 'deleted'
+UNION ALL
+SELECT i.project_id, p.name, {no_uuid}, i.email, i.role, i.invited_at,
+       u.id, u.full_name, u.avatar_url, u.created_at, u.updated_at
+FROM {invited_addresses} i
+JOIN projects p ON p.id = i.project_id
+LEFT JOIN user_profiles u ON u.id = i.invited_by
+WHERE p.status <> 'deleted';

@@ -121,17 +121,8 @@ pub async fn import(
     let steps = first_parents(&import.repository, import.branch.as_deref()).await?;
     let project = match find_project(services, actor, &import.project).await? {
         Some(project) => project,
-        None => {
-            let new = NewProject {
-                name: import.project.clone(),
-                description: Some(TITLE.to_owned()),
-                initial_prompt: String::new(),
-                config: Json::object(),
-            };
-            services.write(actor, |writer| project::create(writer, new)).await?
-        }
+        None => create_project(services, actor, &import.project).await?,
     };
-
     let place = place(services, actor, &project, &import, &steps).await?;
     let project = project.id;
     let (before, todo) = steps.split_at(place.start.min(steps.len()));
@@ -145,12 +136,7 @@ pub async fn import(
     let mut objects = Objects::start(&import.repository)?;
     let session = match place.session.filter(|session| session.is_active) {
         Some(session) => session.id,
-        None => {
-            let metadata = Some(Json::of(&json!({ IMPORT: "git" })));
-            let title = Some(TITLE.to_owned());
-            let new = NewSession { project_id: project, title, metadata };
-            services.write(actor, |writer| start_session(writer, new)).await?.0.id
-        }
+        None => start_import(services, actor, project).await?,
     };
     let mut present = Present::read(services, actor, project).await?;
     for step in todo {
@@ -249,6 +235,23 @@ async fn find_project(services: &Services, actor: &Actor, name: &str) -> Result<
         return Err(Error::conflict("name", format!("There are several projects {name:?}; choose another --name.")));
     }
     Ok(project)
+}
+
+async fn create_project(services: &Arc<Services>, actor: &Actor, name: &str) -> Result<Project> {
+    let new = NewProject {
+        name: name.to_owned(),
+        description: Some(TITLE.to_owned()),
+        initial_prompt: String::new(),
+        config: Json::object(),
+    };
+    services.write(actor, |writer| project::create(writer, new)).await
+}
+
+/// Starts the session of an import. Its metadata distinguish it from sessions of people.
+async fn start_import(services: &Arc<Services>, actor: &Actor, project: ProjectId) -> Result<SessionId> {
+    let metadata = Some(Json::of(&json!({ IMPORT: "git" })));
+    let new = NewSession { project_id: project, title: Some(TITLE.to_owned()), metadata };
+    Ok(services.write(actor, |writer| start_session(writer, new)).await?.0.id)
 }
 
 /// The position at which an import continues.

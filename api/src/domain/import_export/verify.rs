@@ -416,10 +416,10 @@ impl<'b> History<'b> {
             if session.unlogged > 0 {
                 wrong(format!("{} messages of session {} are not in the log", session.unlogged, session.id));
             }
-            if session.misfolded > 0 {
+            if session.wrongly_hidden > 0 {
                 wrong(format!(
-                    "{} messages of session {} are not folded as their folds say",
-                    session.misfolded, session.id
+                    "{} messages of session {} are not hidden as recorded in hidden_messages",
+                    session.wrongly_hidden, session.id
                 ));
             }
             if session.without_snapshot > 0 {

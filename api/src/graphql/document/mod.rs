@@ -8,6 +8,7 @@
 
 mod coercion;
 mod convert;
+mod fault;
 mod given;
 mod lexer;
 mod merging;
@@ -22,16 +23,13 @@ use anyhow::anyhow;
 use apollo_compiler::{
     Schema, ast,
     diagnostic::ToCliReport,
-    parser::{Parser, SourceSpan},
+    parser::Parser,
     validation::{DiagnosticList, Valid},
 };
 use async_graphql::{
-    Pos, Variables,
+    Variables,
     parser::types::{ExecutableDocument, OperationDefinition},
 };
-
-/// Maximum number of reported faults of a document.
-const MAX_FAULTS: usize = 20;
 
 /// Maximum recursion of the parser. The guard has already refused texts that nest deeper (`guard::check_text`).
 const MAX_RECURSION: usize = 512;
@@ -41,65 +39,6 @@ const INTROSPECTION: &str = "extend type __Type { isOneOf: Boolean }";
 
 /// Wrong diagnostics of `apollo-compiler`; `subscription` checks these rules.
 const WRONG: [&str; 2] = ["can only have one root field", "can not specify @skip or @include on root fields"];
-
-/// A fault of a document or its variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The position.
-    pub pos: Pos,
-    /// The message for people.
-    pub message: String,
-    /// The kind.
-    pub kind: FaultKind,
-}
-
-/// The kinds of faults.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// Invalid syntax.
-    Syntax,
-    /// Not valid for the schema.
-    Invalid,
-    /// A literal of the wrong type, with the argument's name as in errors. Also makes the document invalid.
-    Literal(String),
-    /// A variable's value of the wrong type, with the name of the argument or variable as in errors.
-    Input(String),
-}
-
-impl Fault {
-    fn syntax(pos: Pos, message: &str) -> Self {
-        Self { pos, message: format!("Syntax error: {message}."), kind: FaultKind::Syntax }
-    }
-
-    fn invalid(pos: Pos, message: impl Into<String>) -> Self {
-        Self { pos, message: message.into(), kind: FaultKind::Invalid }
-    }
-}
-
-/// A step from an argument to a value inside it.
-#[derive(Clone, Debug)]
-enum Step<'a> {
-    Name(&'a str),
-    Index(usize),
-}
-
-/// The name of a value in errors: `input.files[3].path` is `files[3].path`.
-fn named(path: &[Step<'_>]) -> String {
-    let mut named = String::new();
-    for (at, step) in path.iter().enumerate() {
-        match step {
-            Step::Index(index) => named.push_str(&format!("[{index}]")),
-            Step::Name(name) if at == 1 && named == "input" => (*name).clone_into(&mut named),
-            Step::Name(name) => {
-                if !named.is_empty() {
-                    named.push('.');
-                }
-                named.push_str(name);
-            }
-        }
-    }
-    named
-}
 
 /// Parses and validates documents for one schema.
 pub struct FrontEnd {
@@ -210,6 +149,8 @@ impl FrontEnd {
 }
 
 pub use coercion::without_absent;
+pub use fault::{Fault, FaultKind};
+use fault::{MAX_FAULTS, Step, named, place};
 pub use given::Given;
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.
@@ -234,19 +175,4 @@ fn sentence(message: &str) -> String {
     let mut chars = message.chars();
     let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", chars.as_str())
-}
-
-/// The line and column of a node.
-fn place(text: &str, location: Option<SourceSpan>) -> Pos {
-    let before = text.get(..location.map_or(0, |location| location.offset())).unwrap_or_default();
-    let mut pos = Pos { line: 1, column: 1 };
-    let mut chars = before.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\n' | '\r' => pos = Pos { line: pos.line + 1, column: 1 },
-            _ => pos.column += 1,
-        }
-    }
-    pos
 }

@@ -8,6 +8,7 @@ use crate::graphql::enums::ProjectStatus;
 use crate::graphql::error::{Attempt, attempt};
 use crate::graphql::scalar::Json;
 use crate::graphql::types::project::Project;
+use crate::model::error::Result;
 use crate::model::ids::ProjectId;
 use crate::model::project::{self as model, NewProject, ProjectChanges};
 
@@ -136,4 +137,12 @@ impl ProjectMutation {
         })
         .await
     }
+}
+
+/// The project of a payload, read back only if the operation selects it.
+pub(super) async fn project_of(ctx: &Context<'_>, id: ProjectId) -> Result<Option<Project>> {
+    if !ctx.look_ahead().field("project").exists() {
+        return Ok(None);
+    }
+    Ok(caller(ctx)?.load(id).await?.map(Project))
 }

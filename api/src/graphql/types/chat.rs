@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Lookahead, Object};
 
-use super::file::CodeChange;
+use super::code_change::CodeChange;
 use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;
@@ -78,7 +78,7 @@ impl ChatSession {
     /// The number of its messages, including hidden ones.
     async fn message_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let Some(as_of) = self.0.as_of else { return Ok(self.0.message_count) };
-        let keep = MessageFilter { until: Some(as_of.revision), include_folded: true, ..MessageFilter::default() };
+        let keep = MessageFilter { until: Some(as_of.revision), include_hidden: true, ..MessageFilter::default() };
         Ok(int(caller(ctx)?.load(Count { parent: self.within(), keep }).await?.unwrap_or_default()))
     }
 
@@ -287,7 +287,7 @@ impl ChatMessage {
 
     /// Whether a restore of the conversation has hidden it. Lists leave it out unless `includeHidden` is true.
     async fn is_hidden(&self) -> bool {
-        self.0.folded_revision.is_some()
+        self.0.hidden_revision.is_some()
     }
 
     /// The code changes for this message, oldest first.
@@ -416,7 +416,7 @@ impl TryFrom<ChatMessageFilter> for MessageFilter {
             after: filter.after.map(|time| time.0),
             before: filter.before.map(|time| time.0),
             until: None,
-            include_folded: filter.include_hidden.unwrap_or(false),
+            include_hidden: filter.include_hidden.unwrap_or(false),
         })
     }
 }

@@ -4,7 +4,7 @@ use async_graphql::{Context, ID, Object};
 
 use super::agent_configuration::AgentConfigurationVersion;
 use super::chat::{ChatMessage, ChatSession};
-use super::file::CodeChange;
+use super::code_change::CodeChange;
 use super::profile::User;
 use super::project::Project;
 use super::snapshot::ProjectSnapshot;

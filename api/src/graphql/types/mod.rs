@@ -9,20 +9,24 @@ use crate::model::ids::{MessageId, ProjectId, SessionId, UserId};
 
 pub mod agent_configuration;
 pub mod chat;
+pub mod code_change;
 pub mod collaborator;
 pub mod event;
 pub mod file;
 pub mod presence;
 pub mod profile;
 pub mod project;
+pub mod project_input;
+pub mod project_stats;
 pub mod snapshot;
 pub mod streaming_message;
 
 use agent_configuration::{AgentConfiguration, AgentConfigurationVersion};
 use chat::{ChatActivity, ChatMessage, ChatSession};
+use code_change::CodeChange;
 use collaborator::{Collaborator, EmailInvitation, Invitation};
 use event::ProjectEvent;
-use file::{CodeChange, FileSnapshot, ProjectFile};
+use file::{FileSnapshot, ProjectFile};
 use presence::Presence;
 use profile::{User, UserPreferences};
 use project::Project;

@@ -2,25 +2,28 @@
 
 use std::collections::HashSet;
 
-use async_graphql::{ComplexObject, Context, ID, InputObject, Lookahead, Object, OneofObject, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Lookahead, Object, SimpleObject};
 
 use super::agent_configuration::AgentConfiguration;
 use super::chat::{ChatSession, ChatSessionFilter};
+use super::code_change::{CodeChange, CodeChangeFilter};
 use super::collaborator::{Collaborator, EmailInvitation};
 use super::event::ProjectEvent;
-use super::file::{CodeChange, CodeChangeFilter, FileDiff, ProjectFile};
+use super::file::{FileDiff, ProjectFile};
 use super::presence::Presence;
 use super::profile::User;
+use super::project_input::{Changes, Files, MomentInput, Sessions, Snapshots, parse_paths};
+use super::project_stats::ProjectStats;
 use super::snapshot::{ProjectSnapshot, ProjectSnapshotFilter};
 use crate::domain::compare::Between;
 use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
 use crate::graphql::context::{Caller, caller};
-use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectRole, ProjectStatus};
+use crate::graphql::enums::{ProjectRole, ProjectStatus};
 use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
-    MomentOf, Part, Past, With,
+    Part, With,
 };
 use crate::graphql::page::{
     COMPARE, Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, cut_by_place, rows, weigh, weigh_part,
@@ -31,14 +34,12 @@ use crate::model::agent_configuration::{self, AgentConfigurationFilter};
 use crate::model::chat::SessionFilter;
 use crate::model::collaborator;
 use crate::model::error::{Error, Result};
-use crate::model::event::{AsOf, Moment};
-use crate::model::file::{ChangeFilter, Entry, FileFilter, FilesOf};
-use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId};
+use crate::model::file::{ChangeFilter, Entry, FilesOf};
+use crate::model::ids::{ProjectId, ReadId, SessionId};
 use crate::model::node_id::NodeId;
 use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::project as model;
-use crate::model::snapshot::SnapshotFilter;
 
 /// A voice agent in development: its configuration, its conversations and its files, with one history.
 pub struct Project(pub model::Project);
@@ -513,75 +514,6 @@ impl Project {
     }
 }
 
-/// The arguments of `sessions`.
-#[derive(InputObject)]
-struct Sessions {
-    filter: Option<ChatSessionFilter>,
-    #[graphql(flatten)]
-    page: Paging,
-}
-
-impl Sessions {
-    fn read(self, until: Option<AsOf>) -> Result<(SessionFilter, PageArguments)> {
-        let keep: SessionFilter = self.filter.map(Into::into).unwrap_or_default();
-        Ok((SessionFilter { until, ..keep }, self.page.parse(page::LIST)?))
-    }
-}
-
-/// The arguments of `files`.
-#[derive(InputObject)]
-struct Files {
-    at: Option<i32>,
-    under: Option<String>,
-    include_deleted: Option<bool>,
-    #[graphql(flatten)]
-    page: Paging,
-}
-
-impl Files {
-    fn read(self) -> Result<(FileFilter, PageArguments)> {
-        let page = self.page.parse(page::FILES)?;
-        let under = self.under.map(|path| FilePath::parse(&path, "under")).transpose()?;
-        Ok((FileFilter { under, include_deleted: self.include_deleted.unwrap_or(false) }, page))
-    }
-}
-
-/// The arguments of `changes`.
-#[derive(InputObject)]
-struct Changes {
-    filter: Option<CodeChangeFilter>,
-    include_coalesced: Option<bool>,
-    #[graphql(flatten)]
-    page: Paging,
-}
-
-impl Changes {
-    fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
-        let page = self.page.parse(page::LIST)?;
-        let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
-        let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
-        let until = keep.until.into_iter().chain(until).min();
-        Ok((ChangeFilter { until, autosave_coalesce_seconds, ..keep }, page))
-    }
-}
-
-/// The arguments of `snapshots`.
-#[derive(InputObject)]
-struct Snapshots {
-    filter: Option<ProjectSnapshotFilter>,
-    #[graphql(flatten)]
-    page: Paging,
-}
-
-impl Snapshots {
-    fn read(self, until: Option<i32>) -> Result<(SnapshotFilter, PageArguments)> {
-        let page = self.page.parse(page::LIST)?;
-        let keep = self.filter.map(SnapshotFilter::try_from).transpose()?.unwrap_or_default();
-        let until = keep.until.into_iter().chain(until).min();
-        Ok((SnapshotFilter { until, ..keep }, page))
-    }
-}
-
 impl Project {
     /// A project by its id, and with it the first of these lists that is selected of it.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: ProjectId) -> Result<Option<model::Project>> {
@@ -632,59 +564,6 @@ impl Project {
     }
 }
 
-/// A moment in a project's history. Give exactly one of the fields.
-#[derive(OneofObject)]
-#[graphql(name = "Moment")]
-pub enum MomentInput {
-    /// A revision, from 1 to the project's newest.
-    Revision(i32),
-    /// The last revision at this time or earlier.
-    Time(Time),
-    /// The state at this message. For a checkpoint, it includes later changes that name the message.
-    MessageId(ID),
-    /// The state of this snapshot.
-    SnapshotId(ID),
-}
-
-impl MomentInput {
-    /// Finds the revision.
-    ///
-    /// # Errors
-    /// `BadInput` for a malformed id, `NotFound` where the project has no such moment.
-    pub async fn resolve(self, caller: &Caller, project: ProjectId) -> Result<AsOf> {
-        let mut until = None;
-        let (moment, noun, field) = match self {
-            Self::Revision(revision) => (Moment::Revision(revision), "revision", "revision"),
-            Self::Time(time) => (Moment::Time(time.0), "moment: the project is younger", "time"),
-            Self::MessageId(id) => {
-                let ReadId { id, at } = ReadId::<MessageId>::parse(&id, "messageId")?;
-                if let Some(at) = at {
-                    let then = caller.load(Past(id, at)).await?.filter(|message| message.project_id == project);
-                    then.ok_or_else(|| Error::not_found("message", "messageId"))?;
-                    until = Some(Moment::Revision(at));
-                }
-                (Moment::Message(id), "message", "messageId")
-            }
-            Self::SnapshotId(id) => {
-                (Moment::Snapshot(ProjectSnapshotId::parse(&id, "snapshotId")?), "snapshot", "snapshotId")
-            }
-        };
-        let found = caller.load(MomentOf(project, moment)).await?.ok_or_else(|| Error::not_found(noun, field))?;
-        let Some(until) = until else { return Ok(found) };
-        let until = caller.load(MomentOf(project, until)).await?.unwrap_or(found);
-        Ok(if until.revision < found.revision { until } else { found })
-    }
-}
-
-/// Reads the paths that a caller chose.
-///
-/// # Errors
-/// `BadInput` naming the one that is no path.
-pub fn parse_paths(paths: Option<Vec<String>>) -> Result<Option<Vec<FilePath>>> {
-    let parse = |(at, path): (usize, &String)| FilePath::parse(path, &format!("paths[{at}]"));
-    paths.map(|paths| paths.iter().enumerate().map(parse).collect()).transpose()
-}
-
 /// The changes that a restore would make.
 #[derive(SimpleObject)]
 #[graphql(complex)]
@@ -710,84 +589,5 @@ impl RestorePreview {
         >,
     ) -> Result<Vec<FileDiff>> {
         or_empty(ctx, async { FileDiff::part(caller(ctx)?, self.diff.clone(), first, after) }).await
-    }
-}
-
-/// A project's totals; the present ones are stored, not counted.
-#[derive(SimpleObject)]
-pub struct ProjectStats {
-    /// The number of sessions ever started.
-    total_sessions: i32,
-    /// The number of messages in all sessions, including hidden ones.
-    total_messages: i32,
-    /// The number of files that are not deleted, without folders.
-    total_files: i32,
-    /// The number of all changes of files.
-    total_changes: i32,
-    /// When the newest session started; null if there is none.
-    latest_session_at: Option<Time>,
-    /// When anything in the project last changed.
-    last_activity_at: Time,
-}
-
-impl Plain for ProjectStats {
-    fn is_plain(_: &str) -> bool {
-        true
-    }
-}
-
-/// The totals of the caller's own projects that are not deleted (`user_activity_summary`).
-#[derive(SimpleObject)]
-pub struct ActivitySummary {
-    /// The number of the caller's own projects that are not deleted.
-    pub total_projects: i32,
-    /// The number of sessions ever started in them.
-    pub total_sessions: i32,
-    /// The number of messages in them.
-    pub total_messages: i32,
-    /// The number of files in them that are not deleted.
-    pub total_files: i32,
-    /// The number of all changes of files in them.
-    pub total_changes: i32,
-    /// When anything in them last changed; null if there are none.
-    pub last_activity_at: Option<Time>,
-}
-
-/// How projects are sorted.
-#[derive(InputObject)]
-pub struct ProjectOrder {
-    /// The field to sort by.
-    pub field: ProjectOrderField,
-    /// Ascending or descending.
-    #[graphql(default_with = "OrderDirection::Desc")]
-    pub direction: OrderDirection,
-}
-
-/// Which projects a list keeps.
-#[derive(InputObject)]
-pub struct ProjectFilter {
-    /// Keeps projects with this status; by default all except deleted ones.
-    status: Option<ProjectStatus>,
-    /// Keeps projects whose name or description contains this text, in any case; at most 1,000 bytes.
-    search: Option<String>,
-    /// Keeps projects that were created at this time or later.
-    created_after: Option<Time>,
-    /// Keeps projects that were created at this time or earlier.
-    created_before: Option<Time>,
-    /// True keeps projects that the caller owns, false those that others share.
-    is_owned: Option<bool>,
-}
-
-impl TryFrom<ProjectFilter> for model::ProjectFilter {
-    type Error = Error;
-
-    fn try_from(filter: ProjectFilter) -> Result<Self> {
-        Ok(Self {
-            status: filter.status.map(Into::into),
-            search: page::search(filter.search, "filter.search")?,
-            created_after: filter.created_after.map(|time| time.0),
-            created_before: filter.created_before.map(|time| time.0),
-            is_owned: filter.is_owned,
-        })
     }
 }

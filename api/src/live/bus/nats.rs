@@ -18,7 +18,9 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Notification, PAUSE, PendingNotifications, Received, Waiting, change_of, project_of, text_of};
+use super::notification::{
+    Notification, PAUSE, PendingNotifications, Received, Waiting, change_of, project_of, text_of,
+};
 use crate::model::clock;
 use crate::model::error::{Error, Result};
 use crate::model::event::Change;

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
-use super::{Notification, PAUSE, PendingNotifications, Received, change_of, project_of, text_of};
+use super::notification::{Notification, PAUSE, PendingNotifications, Received, change_of, project_of, text_of};
 use crate::storage::db::Db;
 use crate::storage::event;
 

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Column, Connection as _, PgConnection, Row, SqliteConn
 use sqlx_core::transaction::TransactionManager;
 
 use crate::model::budget::Budget;
-use crate::model::error::Error;
+use crate::storage::failure::OverBudget;
 
 type PgTransactions = <sqlx::Postgres as sqlx::Database>::TransactionManager;
 type SqliteTransactions = <sqlx::Sqlite as sqlx::Database>::TransactionManager;
@@ -200,18 +200,6 @@ async fn counted<R: Row>(
     }
     Ok(rows)
 }
-
-/// The budget of an operation is spent.
-#[derive(Debug)]
-pub struct OverBudget(pub Error);
-
-impl std::fmt::Display for OverBudget {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0.message())
-    }
-}
-
-impl std::error::Error for OverBudget {}
 
 /// Whether a connection must be closed after this error: it is lost, or its state is uncertain. Errors of a statement
 /// itself do not count.

@@ -4,8 +4,9 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
@@ -130,7 +131,7 @@ impl OpenFile {
             return Some("the log of the database (-wal) was truncated or overwritten while it was open");
         }
         let found = self.file.as_ref().and_then(header);
-        let mut newest = opened.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = opened.newest.lock();
         match found {
             Some((id, mark)) if opened.ids.contains(&id) && mark >= *newest => *newest = mark,
             _ => return Some("the database's file was overwritten while it was open"),

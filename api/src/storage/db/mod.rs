@@ -26,7 +26,6 @@ use crate::model::file::FileSnapshot;
 use crate::model::limits::DatabaseLimits;
 use crate::model::locks::Locks;
 
-use super::access::Proven;
 use super::content_cache::ContentCache;
 pub(super) use super::failure::fail;
 use super::failure::fail_of;
@@ -45,7 +44,6 @@ mod session;
 mod transaction;
 mod writer;
 
-pub(super) use connection::OverBudget;
 pub use file::check_log;
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
@@ -341,7 +339,7 @@ impl Db {
             locks: self.locks,
             metrics: self.metrics.clone(),
             contents: self.contents.clone(),
-            proven: Proven::default(),
+            proven: parking_lot::Mutex::default(),
             budget: None,
             _held: None,
         }

@@ -71,9 +71,9 @@ pub(super) struct Connector {
     /// The order of those who wait for one to come back, since the database gives no more.
     queue: Mutex<()>,
     /// When the database last refused another connection because of a limit.
-    limited: std::sync::Mutex<Option<Instant>>,
+    limited: parking_lot::Mutex<Option<Instant>>,
     /// Why the last attempt to connect failed.
-    outage: std::sync::Mutex<Option<String>>,
+    outage: parking_lot::Mutex<Option<String>>,
 }
 
 impl Connector {
@@ -85,14 +85,14 @@ impl Connector {
             lifetime: Duration::from_secs(limits.database_lifetime_seconds),
             returned: Notify::new(),
             queue: Mutex::default(),
-            limited: std::sync::Mutex::default(),
-            outage: std::sync::Mutex::default(),
+            limited: parking_lot::Mutex::default(),
+            outage: parking_lot::Mutex::default(),
         }
     }
 
     /// Why no connection can be opened, if the last attempt failed.
     pub(super) fn outage(&self) -> Option<String> {
-        lock(&self.outage).clone()
+        self.outage.lock().clone()
     }
 
     /// Notifies a waiter that a connection was returned.
@@ -120,7 +120,7 @@ impl Connector {
     /// As [`Connector::connect`], but fails at once if the database has a limit on connections, and if another connection comes back
     /// first.
     async fn connect_or_settle(&self) -> sqlx::Result<Connection> {
-        if lock(&self.limited).is_some_and(|limited| limited.elapsed() < LIMIT_HOLDS) {
+        if self.limited.lock().is_some_and(|limited| limited.elapsed() < LIMIT_HOLDS) {
             return Err(sqlx::Error::PoolTimedOut);
         }
         let connect = async {
@@ -139,12 +139,12 @@ impl Connector {
             connected = connect => {
                 if connected.as_ref().is_err_and(is_connection_limit) {
                     tracing::warn!("the database allows no more connections: requests wait for those that there are");
-                    *lock(&self.limited) = Some(Instant::now());
+                    *self.limited.lock() = Some(Instant::now());
                 }
                 connected
             }
             () = overtaken => {
-                *lock(&self.limited) = Some(Instant::now());
+                *self.limited.lock() = Some(Instant::now());
                 Err(sqlx::Error::PoolTimedOut)
             }
         }
@@ -153,7 +153,7 @@ impl Connector {
     async fn connect_once(&self) -> sqlx::Result<Connection> {
         let connected = self.try_connect().await;
         let outage = connected.as_ref().err().filter(|error| !is_limit(error));
-        *lock(&self.outage) = outage.map(ToString::to_string);
+        *self.outage.lock() = outage.map(ToString::to_string);
         connected
     }
 
@@ -292,10 +292,6 @@ async fn get(pool: &Pool) -> Result<Option<Object<Connector>>> {
 /// Whether a connection failed because of a limit: the database refuses it, or a pooler makes it wait.
 fn is_limit(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::PoolTimedOut) || is_connection_limit(error)
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Returns a connection to the pool.

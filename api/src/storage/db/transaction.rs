@@ -1,8 +1,10 @@
 //! Transactions with their actors.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sea_orm::prelude::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, ExecResult, FromQueryResult, QueryResult, SqlErr, Statement, Value};
 
@@ -13,8 +15,8 @@ use crate::metrics::Metrics;
 use crate::model::actor::Actor;
 use crate::model::budget::Budget;
 use crate::model::error::Result;
+use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
-use crate::storage::access::Proven;
 use crate::storage::content_cache::ContentCache;
 use crate::storage::sql::Sql;
 
@@ -42,8 +44,9 @@ pub struct Tx {
     pub(super) locks: Locks,
     pub(in crate::storage) metrics: Arc<Metrics>,
     pub(in crate::storage) contents: ContentCache,
-    /// The projects of which the actor is known to be a member.
-    pub(in crate::storage) proven: Proven,
+    /// Projects for which the transaction has verified the membership. This stays true until it ends: a reading
+    /// transaction sees one state of the database, and a writing one holds the project's revision lock.
+    pub(in crate::storage) proven: Mutex<HashSet<ProjectId>>,
     pub(super) budget: Option<Arc<Budget>>,
     /// Released after the transaction has ended, since fields are dropped in order.
     pub(super) _held: Option<Box<dyn Any + Send + Sync>>,

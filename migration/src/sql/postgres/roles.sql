@@ -12,14 +12,14 @@ BEGIN
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
         EXCEPTION
-            -- The migration of another database of the cluster came first.
+            -- The migration of another database of the cluster was first.
             WHEN duplicate_object OR unique_violation THEN NULL;
             WHEN insufficient_privilege THEN
-                RAISE EXCEPTION 'the role "%" is missing, and "%" may not make it: let an administrator run CREATE ROLE % NOLOGIN NOINHERIT',
+                RAISE EXCEPTION 'the role "%" is missing, and "%" cannot create it: an administrator must run CREATE ROLE % NOLOGIN NOINHERIT',
                     wanted, current_user, wanted;
         END;
     END LOOP;
-    -- The owner may serve too, where there is only one login.
+    -- The owner can also serve, if there is only one login.
     IF NOT pg_has_role(current_user, 'authenticated',
                        CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
         BEGIN
@@ -27,7 +27,7 @@ BEGIN
         EXCEPTION
             WHEN unique_violation THEN NULL;
             WHEN insufficient_privilege THEN
-                RAISE EXCEPTION '"%" is no member of the role "authenticated": let an administrator run GRANT authenticated TO %',
+                RAISE EXCEPTION '"%" is not a member of the role "authenticated": an administrator must run GRANT authenticated TO %',
                     current_user, quote_ident(current_user);
         END;
     END IF;

@@ -1,0 +1,209 @@
+//! `antiphon backup`: makes checked copies of a SQLite database while servers use it.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use chrono::Utc;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use tempfile::{TempDir, TempPath};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{serve::stop_signal, terminal::print};
+use crate::{
+    config::{Backup, Settings},
+    database_url::{DatabaseUrl, for_operator},
+    domain::import_export::verify::{self, Verified},
+    migrations::missing,
+    storage::db::{Db, check_log},
+};
+
+/// How the names of the files of `--every` begin and end. Between them is the time (UTC), so that they sort by age.
+const PREFIX: &str = "antiphon-";
+const SUFFIX: &str = ".db";
+
+/// Makes a backup in the new file `to`, readable only by its owner, and reads it back. `to` exists only once the backup is
+/// complete and without problems.
+///
+/// # Errors
+/// Why there is no backup.
+pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Verified> {
+    let source = sqlite(settings, "pg_dump, or the backups of your provider, make backups of it")?;
+    ensure!(source.get_filename().exists(), "there is no {}", source.get_filename().display());
+    ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
+    let copy = Unfinished::next_to(to).with_context(|| format!("cannot write {}", to.display()))?;
+    copy_database(source, &copy.path()).await?;
+    let verified = examine(settings, &copy.path()).await?;
+    copy.publish(to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(verified)
+}
+
+/// The options of the SQLite database of the settings.
+///
+/// # Errors
+/// The settings name a PostgreSQL database; the error ends with `otherwise`.
+pub(super) fn sqlite(settings: &Settings, otherwise: &str) -> anyhow::Result<SqliteConnectOptions> {
+    match DatabaseUrl::parse(settings.store.database_url.expose())? {
+        DatabaseUrl::Sqlite(options) => Ok(options),
+        target @ DatabaseUrl::Postgres(_) => bail!("this command is for SQLite, and not for the {target}: {otherwise}"),
+    }
+}
+
+/// A file that is being written, in a folder of its own next to its target: SQLite makes files beside it. Only its owner can read it. Dropping
+/// it removes it.
+pub(super) struct Unfinished {
+    folder: TempDir,
+    /// The file itself.
+    pub(super) file: File,
+}
+
+impl Unfinished {
+    pub(super) fn next_to(target: &Path) -> io::Result<Self> {
+        let only_owner = Permissions::from_mode(0o700);
+        let folder =
+            tempfile::Builder::new().prefix(".antiphon-").permissions(only_owner).tempdir_in(folder_of(target))?;
+        let path = folder.path().join(Self::NAME);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Self { folder, file })
+    }
+
+    const NAME: &str = "copy.db";
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path().join(Self::NAME)
+    }
+
+    /// Makes the finished file appear at `target`, where no file can be, and survive a power failure.
+    pub(super) fn publish(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        TempPath::try_from_path(self.path())?.persist_noclobber(target)?;
+        File::open(folder_of(target))?.sync_all()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Copies one state of the database into an empty file. Writers continue meanwhile.
+async fn copy_database(source: SqliteConnectOptions, to: &Path) -> anyhow::Result<()> {
+    check_log(&source).await.map_err(for_operator)?;
+    let from = source.get_filename().display().to_string();
+    let to = to.to_str().context("the path is not UTF-8, which SQLite needs")?;
+    let mut connection = source.create_if_missing(false).disable_statement_logging().connect().await?;
+    let copied = sqlx::query("VACUUM INTO ?").bind(to).execute(&mut connection).await;
+    connection.close().await?;
+    copied.with_context(|| format!("cannot copy {from}"))?;
+    Ok(())
+}
+
+/// Runs SQLite's own check on a database file, and reads all projects back, unless an older version of this service wrote it.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) async fn examine(settings: &Settings, file: &Path) -> anyhow::Result<Verified> {
+    let path = file.to_str().context("the path is not UTF-8, which SQLite needs")?;
+    let segments = path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
+    let url = format!("sqlite://{}", segments.collect::<Vec<_>>().join("/"));
+    let db = Db::connect(&url, &settings.database).await.map_err(for_operator)?;
+    let examined = examine_open(&db).await;
+    db.close().await;
+    examined
+}
+
+async fn examine_open(db: &Db) -> anyhow::Result<Verified> {
+    if !missing(db).await?.is_empty() {
+        let notes =
+            vec!["an older version of antiphon wrote it: `antiphon verify` can check it after `antiphon migrate`"];
+        return Ok(Verified { notes: notes.into_iter().map(str::to_owned).collect(), ..Verified::default() });
+    }
+    let mut first = None;
+    let mut report = |_, problem| {
+        first.get_or_insert(problem);
+    };
+    let verified = verify::verify(db, None, &mut report).await.map_err(for_operator)?;
+    let problems = verified.problems;
+    match first {
+        None => Ok(verified),
+        Some(problem) => {
+            bail!("the database has {problems} problems, which `antiphon verify` lists; the first: {problem}")
+        }
+    }
+}
+
+/// Makes a backup, or one after another.
+pub(super) async fn run(settings: &Settings, options: &Backup) -> anyhow::Result<()> {
+    // A stop drops the unfinished backup, which removes its file.
+    tokio::select! {
+        done = make(settings, options) => done,
+        signal = stop_signal() => signal,
+    }
+}
+
+async fn make(settings: &Settings, options: &Backup) -> anyhow::Result<()> {
+    let Some(minutes) = options.every else {
+        let verified = backup(settings, &options.to).await?;
+        return print(&format!("{}: {}\n", options.to.display(), summary(&verified)));
+    };
+    ensure!(options.to.is_dir(), "{} must be an existing folder", options.to.display());
+    let mut clock = interval(Duration::from_secs(u64::from(minutes) * 60));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        clock.tick().await;
+        match backup_in(settings, &options.to, options.keep).await {
+            Ok((file, verified)) => tracing::info!("{}: {}", file.display(), summary(&verified)),
+            // The next one can succeed. The older backups stay.
+            Err(error) => tracing::error!("there is no new backup: {error:#}"),
+        }
+    }
+}
+
+/// Makes a backup in a folder, and then removes all but the newest `keep`.
+///
+/// # Errors
+/// As [`backup`]; then none is removed.
+pub async fn backup_in(settings: &Settings, folder: &Path, keep: usize) -> anyhow::Result<(PathBuf, Verified)> {
+    let file = folder.join(format!("{PREFIX}{}{SUFFIX}", Utc::now().format("%Y%m%dT%H%M%S%.6fZ")));
+    let verified = backup(settings, &file).await?;
+    let mut backups: Vec<PathBuf> = fs::read_dir(folder)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_backup))
+        .collect();
+    backups.sort();
+    for old in backups.iter().rev().skip(keep) {
+        fs::remove_file(old).with_context(|| format!("cannot remove {}", old.display()))?;
+    }
+    Ok((file, verified))
+}
+
+/// Whether a file has the name of a backup of `--every`. Other files in the folder are never removed.
+fn is_backup(name: &str) -> bool {
+    let time = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
+    time.is_some_and(|time| chrono::NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%S%.fZ").is_ok())
+}
+
+/// What was read back, in one line.
+pub(super) fn summary(verified: &Verified) -> String {
+    let (projects, revisions, versions) = (verified.projects, verified.revisions, verified.versions);
+    let notes = verified.notes.first().filter(|_| projects == 0).map_or(String::new(), |note| format!(" ({note})"));
+    format!("projects: {projects}, revisions: {revisions}, versions: {versions}; no problems found{notes}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_backups_are_removed() {
+        assert!(is_backup("antiphon-20261130T021500.123456Z.db"));
+        for other in ["antiphon.db", "antiphon-.db", "antiphon-20261130.db", "antiphon-20261130T021500.123456Z.db.gz"] {
+            assert!(!is_backup(other), "{other}");
+        }
+    }
+}

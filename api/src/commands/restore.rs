@@ -1,0 +1,110 @@
+//! `antiphon restore`: makes a backup the database of a stopped server.
+
+use std::{
+    fs,
+    io::copy,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use chrono::Utc;
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+
+use super::{
+    backup::{Unfinished, examine, sqlite, summary},
+    terminal::print,
+};
+use crate::{
+    config::{Restore, Settings},
+    domain::import_export::verify::Verified,
+};
+
+/// What a restore did.
+#[derive(Debug)]
+pub struct Restored {
+    /// What was read from the backup.
+    pub verified: Verified,
+    /// The former database, if there was one.
+    pub former: Option<PathBuf>,
+}
+
+/// Checks a copy of the backup, and makes it the database. The present database is moved aside, and only if `replace` is set. Until the
+/// copy is checked, nothing changes.
+///
+/// # Errors
+/// Why nothing is restored.
+pub async fn restore(settings: &Settings, from: &Path, replace: bool) -> anyhow::Result<Restored> {
+    let target = sqlite(settings, "pg_restore restores a dump of it")?;
+    let file = target.get_filename().to_owned();
+    ensure!(
+        fs::metadata(beside(from, "-wal")).map_or(0, |log| log.len()) == 0,
+        "{from} is a database in use, since {from}-wal is next to it: `antiphon backup` makes a backup of it",
+        from = from.display()
+    );
+    let exists = fs::symlink_metadata(&file).is_ok();
+    ensure!(!exists || replace, "{} exists: add --yes to replace it; it is kept with another name", file.display());
+    let mut new = Unfinished::next_to(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut backup = fs::File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
+    copy(&mut backup, &mut new.file).with_context(|| format!("cannot copy {}", from.display()))?;
+    let verified = examine(settings, &new.path()).await.with_context(|| format!("{} is no backup", from.display()))?;
+    let former = if exists { Some(move_aside(target).await?) } else { None };
+    new.publish(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(Restored { verified, former })
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(end);
+    path.into()
+}
+
+/// Gives the database and the files next to it another name. Returns the name.
+///
+/// # Errors
+/// A process uses the database.
+async fn move_aside(target: SqliteConnectOptions) -> anyhow::Result<PathBuf> {
+    let file = target.get_filename().to_owned();
+    finish_log(target).await?;
+    let former = beside(&file, &format!(".replaced-{}", Utc::now().format("%Y%m%dT%H%M%SZ")));
+    ensure!(fs::symlink_metadata(&former).is_err(), "{} exists already", former.display());
+    // A log is left only if the database is damaged. Next to the new file, SQLite would take it as the log of that file.
+    for end in ["-wal", "-shm", ""] {
+        let from = beside(&file, end);
+        if fs::symlink_metadata(&from).is_ok() {
+            fs::rename(&from, beside(&former, end)).with_context(|| format!("cannot move {}", from.display()))?;
+        }
+    }
+    Ok(former)
+}
+
+/// Moves the log into the database. This needs the database for itself, so it also shows whether a server uses it.
+async fn finish_log(target: SqliteConnectOptions) -> anyhow::Result<()> {
+    let file = target.get_filename().to_owned();
+    let options = target.create_if_missing(false).busy_timeout(Duration::from_secs(1)).disable_statement_logging();
+    let finished = async {
+        let mut connection = options.connect().await?;
+        let mode = sqlx::query_scalar::<_, String>("PRAGMA journal_mode = DELETE").fetch_one(&mut connection).await;
+        connection.close().await?;
+        mode
+    };
+    match finished.await {
+        Ok(mode) if mode == "delete" => Ok(()),
+        Ok(_) => bail!("{} is in use: stop the server first", file.display()),
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "5" || code == "261") => {
+            bail!("{} is in use: stop the server first", file.display())
+        }
+        // A damaged database is a reason to restore. A server that still uses it refuses writes once the file is replaced.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Restores, and prints what was done.
+pub(super) async fn run(settings: &Settings, options: &Restore) -> anyhow::Result<()> {
+    let restored = restore(settings, &options.from, options.yes).await?;
+    print(&format!("restored {}: {}\n", options.from.display(), summary(&restored.verified)))?;
+    match restored.former {
+        Some(former) => print(&format!("the former database is {}\n", former.display())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! The shared state of the use cases, and their read transactions.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::heavy;
+use super::met::Met;
+use super::turns::Turns;
+use crate::metrics::Metrics;
+use crate::model::actor::Actor;
+use crate::model::error::{Error, Result};
+use crate::model::event::Change;
+use crate::model::ids::{ProjectId, UserId};
+use crate::model::limits::{DatabaseLimits, Limits};
+use crate::model::memory::Memory;
+use crate::storage::db::{Db, Tx};
+use crate::storage::operator;
+
+/// How long a refused write predicts that the next one is refused too.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
+
+/// Shared state of the use cases, one per server.
+pub struct Services {
+    pub(super) db: Db,
+    /// Notifies the subscribers of a project of a committed change.
+    pub(super) publish: Box<dyn Fn(ProjectId, Change) + Send + Sync>,
+    /// Limits on the content of requests.
+    pub limits: Limits,
+    /// Total memory for request bodies and operations.
+    pub memory: Memory,
+    /// Schedules the use of the database.
+    pub(super) turns: Turns,
+    /// The projects that users write to, by the ids in their requests. The project of an id never changes.
+    pub(super) projects: Cache<(UserId, Uuid), ProjectId>,
+    /// When the database last refused a write; `None` since the last commit.
+    refused: Mutex<Option<Instant>>,
+    /// Users who have been here.
+    pub(super) met: Met,
+}
+
+/// Maximum number of entries in [`Services::projects`].
+const KNOWN_PROJECTS: usize = 100_000;
+
+impl Services {
+    /// Services on a migrated database.
+    pub fn new(db: Db, limits: Limits, database: &DatabaseLimits) -> Self {
+        let memory = limits.max_memory_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let memory = Memory::new(memory.unwrap_or_else(Memory::half_of_the_machine));
+        let turns = Turns::new(database, db.is_sqlite(), db.metrics().clone());
+        Self {
+            db,
+            turns,
+            projects: Cache::new(KNOWN_PROJECTS),
+            publish: Box::new(|_, _| {}),
+            limits,
+            memory,
+            refused: Mutex::default(),
+            met: Met::default(),
+        }
+    }
+
+    /// Sets the function that is notified of committed changes.
+    pub fn publishing_to(self, publish: impl Fn(ProjectId, Change) + Send + Sync + 'static) -> Self {
+        Self { publish: Box::new(publish), ..self }
+    }
+
+    /// The metrics of this server.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.db.metrics()
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn metrics_text(&self) -> String {
+        self.db.count_connections();
+        self.metrics().heavy_tasks.inner().store(heavy::started(), Ordering::Relaxed);
+        self.metrics().heavy_waiting.set(i64::try_from(heavy::waiting()).unwrap_or(i64::MAX));
+        self.metrics().text()
+    }
+
+    /// A read-only transaction that sees one state of the database; dropping it ends it.
+    ///
+    /// # Errors
+    /// `RateLimited` if the actor's turn does not come in time.
+    pub async fn read(&self, actor: &Actor) -> Result<Tx> {
+        let deadline = self.db.deadline();
+        let turn = self.turns.read(actor.user_id, deadline).await.map_err(|error| self.or_outage(error))?;
+        Ok(self.db.read_until(actor, deadline).await?.holding(turn))
+    }
+
+    /// A transaction for reads that are shared by several actors: it is not charged to the actor.
+    ///
+    /// # Errors
+    /// As [`Services::read`].
+    pub async fn read_for_all(&self, actor: &Actor) -> Result<Tx> {
+        let deadline = self.db.deadline();
+        let turn = self.turns.read_for_all(deadline).await.map_err(|error| self.or_outage(error))?;
+        Ok(self.db.read_until(actor, deadline).await?.holding(turn))
+    }
+
+    /// The error of a wait: if the database cannot be reached, that is what everybody waits for.
+    pub(super) fn or_outage(&self, error: Error) -> Error {
+        match self.db.outage() {
+            Some(why) if matches!(error, Error::RateLimited { .. }) => Error::Unavailable(format!("database: {why}")),
+            _ => error,
+        }
+    }
+
+    /// Whether the database refuses writes, according to its state and to the result of the last write: a full quota or
+    /// a failing disk shows only in a write.
+    ///
+    /// # Errors
+    /// `Unavailable` if the database does not answer.
+    pub async fn is_read_only(&self) -> Result<bool> {
+        let refused = *self.refused.lock();
+        Ok(refused.is_some_and(|refused| refused.elapsed() < REFUSAL_HOLDS)
+            || operator::is_read_only(&self.db.operator().await?).await?)
+    }
+
+    pub(super) fn note_write(&self, refused: bool) {
+        *self.refused.lock() = refused.then(Instant::now);
+    }
+
+    /// Closes the database. Call this when there are no subscribers any more.
+    pub async fn close(&self) {
+        self.db.clone().close().await;
+    }
+}

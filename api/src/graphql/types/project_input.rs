@@ -1,0 +1,182 @@
+//! Arguments of projects' fields, and of lists of projects.
+
+use async_graphql::{ID, InputObject, OneofObject};
+
+use super::chat::ChatSessionFilter;
+use super::code_change::CodeChangeFilter;
+use super::snapshot::ProjectSnapshotFilter;
+use crate::graphql::context::Caller;
+use crate::graphql::enums::{OrderDirection, ProjectOrderField, ProjectStatus};
+use crate::graphql::loader::{MomentOf, Past};
+use crate::graphql::page::Paging;
+use crate::graphql::scalar::Time;
+use crate::model::chat::SessionFilter;
+use crate::model::error::{Error, Result};
+use crate::model::event::{AsOf, Moment};
+use crate::model::file::{ChangeFilter, FileFilter};
+use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId};
+use crate::model::page::{self, Page as PageArguments};
+use crate::model::path::FilePath;
+use crate::model::project as model;
+use crate::model::snapshot::SnapshotFilter;
+
+/// The arguments of `sessions`.
+#[derive(InputObject)]
+pub(super) struct Sessions {
+    pub(super) filter: Option<ChatSessionFilter>,
+    #[graphql(flatten)]
+    pub(super) page: Paging,
+}
+
+impl Sessions {
+    pub(super) fn read(self, until: Option<AsOf>) -> Result<(SessionFilter, PageArguments)> {
+        let keep: SessionFilter = self.filter.map(Into::into).unwrap_or_default();
+        Ok((SessionFilter { until, ..keep }, self.page.parse(page::LIST)?))
+    }
+}
+
+/// The arguments of `files`.
+#[derive(InputObject)]
+pub(super) struct Files {
+    pub(super) at: Option<i32>,
+    pub(super) under: Option<String>,
+    pub(super) include_deleted: Option<bool>,
+    #[graphql(flatten)]
+    pub(super) page: Paging,
+}
+
+impl Files {
+    pub(super) fn read(self) -> Result<(FileFilter, PageArguments)> {
+        let page = self.page.parse(page::FILES)?;
+        let under = self.under.map(|path| FilePath::parse(&path, "under")).transpose()?;
+        Ok((FileFilter { under, include_deleted: self.include_deleted.unwrap_or(false) }, page))
+    }
+}
+
+/// The arguments of `changes`.
+#[derive(InputObject)]
+pub(super) struct Changes {
+    pub(super) filter: Option<CodeChangeFilter>,
+    pub(super) include_coalesced: Option<bool>,
+    #[graphql(flatten)]
+    pub(super) page: Paging,
+}
+
+impl Changes {
+    pub(super) fn read(self, caller: &Caller, until: Option<i32>) -> Result<(ChangeFilter, PageArguments)> {
+        let page = self.page.parse(page::LIST)?;
+        let keep = self.filter.map(ChangeFilter::try_from).transpose()?.unwrap_or_default();
+        let autosave_coalesce_seconds = caller.autosave_coalesce_seconds(self.include_coalesced);
+        let until = keep.until.into_iter().chain(until).min();
+        Ok((ChangeFilter { until, autosave_coalesce_seconds, ..keep }, page))
+    }
+}
+
+/// The arguments of `snapshots`.
+#[derive(InputObject)]
+pub(super) struct Snapshots {
+    pub(super) filter: Option<ProjectSnapshotFilter>,
+    #[graphql(flatten)]
+    pub(super) page: Paging,
+}
+
+impl Snapshots {
+    pub(super) fn read(self, until: Option<i32>) -> Result<(SnapshotFilter, PageArguments)> {
+        let page = self.page.parse(page::LIST)?;
+        let keep = self.filter.map(SnapshotFilter::try_from).transpose()?.unwrap_or_default();
+        let until = keep.until.into_iter().chain(until).min();
+        Ok((SnapshotFilter { until, ..keep }, page))
+    }
+}
+
+/// A moment in a project's history. Give exactly one of the fields.
+#[derive(OneofObject)]
+#[graphql(name = "Moment")]
+pub enum MomentInput {
+    /// A revision, from 1 to the project's newest.
+    Revision(i32),
+    /// The last revision at this time or earlier.
+    Time(Time),
+    /// The state at this message. For a checkpoint, it includes later changes that name the message.
+    MessageId(ID),
+    /// The state of this snapshot.
+    SnapshotId(ID),
+}
+
+impl MomentInput {
+    /// Finds the revision.
+    ///
+    /// # Errors
+    /// `BadInput` for a malformed id, `NotFound` where the project has no such moment.
+    pub async fn resolve(self, caller: &Caller, project: ProjectId) -> Result<AsOf> {
+        let mut until = None;
+        let (moment, noun, field) = match self {
+            Self::Revision(revision) => (Moment::Revision(revision), "revision", "revision"),
+            Self::Time(time) => (Moment::Time(time.0), "moment: the project is younger", "time"),
+            Self::MessageId(id) => {
+                let ReadId { id, at } = ReadId::<MessageId>::parse(&id, "messageId")?;
+                if let Some(at) = at {
+                    let then = caller.load(Past(id, at)).await?.filter(|message| message.project_id == project);
+                    then.ok_or_else(|| Error::not_found("message", "messageId"))?;
+                    until = Some(Moment::Revision(at));
+                }
+                (Moment::Message(id), "message", "messageId")
+            }
+            Self::SnapshotId(id) => {
+                (Moment::Snapshot(ProjectSnapshotId::parse(&id, "snapshotId")?), "snapshot", "snapshotId")
+            }
+        };
+        let found = caller.load(MomentOf(project, moment)).await?.ok_or_else(|| Error::not_found(noun, field))?;
+        let Some(until) = until else { return Ok(found) };
+        let until = caller.load(MomentOf(project, until)).await?.unwrap_or(found);
+        Ok(if until.revision < found.revision { until } else { found })
+    }
+}
+
+/// Reads the paths that a caller chose.
+///
+/// # Errors
+/// `BadInput` naming the one that is no path.
+pub fn parse_paths(paths: Option<Vec<String>>) -> Result<Option<Vec<FilePath>>> {
+    let parse = |(at, path): (usize, &String)| FilePath::parse(path, &format!("paths[{at}]"));
+    paths.map(|paths| paths.iter().enumerate().map(parse).collect()).transpose()
+}
+
+/// How projects are sorted.
+#[derive(InputObject)]
+pub struct ProjectOrder {
+    /// The field to sort by.
+    pub field: ProjectOrderField,
+    /// Ascending or descending.
+    #[graphql(default_with = "OrderDirection::Desc")]
+    pub direction: OrderDirection,
+}
+
+/// Which projects a list keeps.
+#[derive(InputObject)]
+pub struct ProjectFilter {
+    /// Keeps projects with this status; by default all except deleted ones.
+    status: Option<ProjectStatus>,
+    /// Keeps projects whose name or description contains this text, in any case; at most 1,000 bytes.
+    search: Option<String>,
+    /// Keeps projects that were created at this time or later.
+    created_after: Option<Time>,
+    /// Keeps projects that were created at this time or earlier.
+    created_before: Option<Time>,
+    /// True keeps projects that the caller owns, false those that others share.
+    is_owned: Option<bool>,
+}
+
+impl TryFrom<ProjectFilter> for model::ProjectFilter {
+    type Error = Error;
+
+    fn try_from(filter: ProjectFilter) -> Result<Self> {
+        Ok(Self {
+            status: filter.status.map(Into::into),
+            search: page::search(filter.search, "filter.search")?,
+            created_after: filter.created_after.map(|time| time.0),
+            created_before: filter.created_before.map(|time| time.0),
+            is_owned: filter.is_owned,
+        })
+    }
+}

@@ -1,0 +1,336 @@
+//! `POST /graphql` and `GET /graphql`: GraphQL over HTTP according to the working draft
+//! (<https://graphql.github.io/graphql-over-http/draft/>), with the library's request and response types. The library's
+//! own HTTP service deviates from the draft: it runs mutations by GET, accepts bodies of any size and type, and answers
+//! 200 to bodies that it cannot parse.
+//!
+//! Status codes: a request that is not a GraphQL-over-HTTP request gets a 4xx status, whatever the client accepts. A
+//! well-formed request that GraphQL refuses gets 400 (422 if the document fails validation) if the client accepts
+//! `application/graphql-response+json`, and 200 if it accepts `application/json` only.
+
+use std::{net::SocketAddr, panic::AssertUnwindSafe};
+
+use async_graphql::{Request, parser::types::OperationType};
+use axum::{
+    Extension,
+    body::Body,
+    extract::{ConnectInfo, FromRequestParts, State, ws::WebSocketUpgrade},
+    http::{
+        HeaderMap, Method, StatusCode,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use serde::Serialize;
+use tracing::Instrument;
+
+use super::{
+    auth,
+    operation::{self, Outcome},
+    read_limit::ReadLimit,
+    single,
+    sse::{self, Format},
+    state::{AppState, RequestId},
+    throttle::Address,
+    websocket,
+};
+use crate::{
+    domain::profile,
+    graphql::{context, documents::Keep, execution},
+    model::{actor::Actor, error::Error, memory::Taken},
+};
+
+mod batch;
+mod body;
+mod media;
+mod refusal;
+
+use self::{
+    batch::{Batch, from_query, read_batch},
+    media::{Media, negotiate},
+    refusal::Refusal,
+};
+
+/// Handles `/graphql` for every method.
+pub async fn graphql(
+    State(state): State<AppState>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(read_limit): Extension<ReadLimit>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: axum::extract::Request,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    // Hasura and Apollo open WebSockets at this path.
+    if parts.method == Method::GET && websocket::is_asked_for(&parts.headers) {
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
+        return websocket::upgrade(
+            State(state),
+            Extension(RequestId(id)),
+            Extension(read_limit),
+            ConnectInfo(peer),
+            parts.headers,
+            parts.uri,
+            upgrade,
+        )
+        .await;
+    }
+    let is_single = single::is_asked_for(&parts.method, &parts.headers, &parts.uri);
+    let streamed = Format::accepted(&parts.headers).map(|_| Media::Json).or(is_single.then_some(Media::Json));
+    let Some(media) = negotiate(&parts.headers).or(streamed) else {
+        let message =
+            "The answer can be application/graphql-response+json, application/json or text/event-stream, in UTF-8.";
+        return refuse(
+            Media::Json,
+            &Refusal::new(StatusCode::NOT_ACCEPTABLE, Error::bad_input("accept", message)),
+            &id,
+        );
+    };
+    let address = state.throttle.address(peer.ip(), &parts.headers);
+    match answer(&state, &parts, body, address, media, &id).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            state.services.metrics().ended("none", None, false, refusal.error.code(), None);
+            refuse(media, &refusal, &id)
+        }
+    }
+}
+
+async fn answer(
+    state: &AppState,
+    parts: &Parts,
+    body: Body,
+    address: Option<Address>,
+    media: Media,
+    id: &str,
+) -> Result<Response, Box<Refusal>> {
+    let is_single = single::is_asked_for(&parts.method, &parts.headers, &parts.uri);
+    if !is_single && ![Method::GET, Method::HEAD, Method::POST].contains(&parts.method) {
+        let error = Error::bad_input("", "Send GraphQL operations by POST, or queries by GET.");
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "GET, HEAD, POST, PUT, DELETE"));
+    }
+    // Authenticate before reading the body, which takes memory.
+    let actor = caller(state, &parts.headers, address).await?;
+    state.throttle.admit(actor.as_ref(), address, 1).map_err(Refusal::rate_limited)?;
+    if is_single {
+        let answer = single::answer(state, &parts.method, &parts.headers, &parts.uri, actor, id).await;
+        return answer.map_err(|refused| Refusal::new(refused.0, refused.1));
+    }
+    let mut memory = Taken::default();
+    let mut batch = if parts.method == Method::POST {
+        read_batch(state, &parts.headers, body, actor.is_some(), &mut memory).await?
+    } else {
+        Batch { requests: vec![from_query(&parts.uri)?], is_array: false }
+    };
+    let others = batch.requests.len().saturating_sub(1);
+    if others > 0 {
+        state.throttle.admit(actor.as_ref(), address, others).map_err(Refusal::rate_limited)?;
+    }
+    if parts.method != Method::POST {
+        refuse_mutations(state, &mut batch)?;
+    }
+    match EventsTo::of(state, parts, &mut batch) {
+        Some((to, request)) => stream_events(state, to, request, actor, &parts.headers, id).await,
+        None => respond(state, batch, actor, memory, media, id).await,
+    }
+}
+
+/// A page of another site can make its users send GET requests, so these can only read.
+fn refuse_mutations(state: &AppState, batch: &mut Batch) -> Result<(), Box<Refusal>> {
+    for request in &mut batch.requests {
+        if let Ok((OperationType::Mutation, _)) = operation::prepare(request, &state.documents, &state.limits) {
+            let error = Error::bad_input("query", "Mutations must be sent by POST.");
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).with(ALLOW, "POST"));
+        }
+    }
+    Ok(())
+}
+
+/// Which stream the results of an operation are sent to.
+enum EventsTo {
+    /// The stream with this token.
+    Reserved(String),
+    /// The response.
+    Response(Format),
+}
+
+impl EventsTo {
+    /// Takes the operation of a request whose results are sent as events.
+    fn of(state: &AppState, parts: &Parts, batch: &mut Batch) -> Option<(Self, Request)> {
+        let ([request], false) = (batch.requests.as_mut_slice(), batch.is_array) else { return None };
+        let token = (parts.method == Method::POST).then(|| single::token(&parts.headers, &parts.uri));
+        let to = match token.flatten() {
+            Some(token) => Self::Reserved(token),
+            None => {
+                let takes_json = negotiate(&parts.headers).is_some();
+                Self::Response(Format::of(state, &parts.headers, request, takes_json)?)
+            }
+        };
+        Some((to, std::mem::replace(request, Request::new(""))))
+    }
+}
+
+async fn stream_events(
+    state: &AppState,
+    to: EventsTo,
+    request: Request,
+    actor: Option<Actor>,
+    headers: &HeaderMap,
+    id: &str,
+) -> Result<Response, Box<Refusal>> {
+    match to {
+        EventsTo::Reserved(token) => {
+            single::run(state, &token, actor, request).map_err(|refused| Refusal::new(refused.0, refused.1))
+        }
+        EventsTo::Response(format) => {
+            let opened = sse::open(state, format, request, actor, headers, id).await;
+            opened.map_err(|error| {
+                let status = match error {
+                    Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+                    Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    ref error if error.cause().is_some() => StatusCode::INTERNAL_SERVER_ERROR,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                Refusal::new(status, error)
+            })
+        }
+    }
+}
+
+/// Runs the operations and responds with their results.
+async fn respond(
+    state: &AppState,
+    batch: Batch,
+    actor: Option<Actor>,
+    memory: Taken,
+    media: Media,
+    id: &str,
+) -> Result<Response, Box<Refusal>> {
+    // Runs in a separate task, so that a client that disconnects cannot cancel it halfway.
+    let run = run(state.clone(), batch.requests, actor, id.to_owned());
+    let run = async {
+        let _memory = memory;
+        run.await
+    };
+    let outcomes = state.tasks.spawn(run.in_current_span()).await;
+    let mut outcomes = outcomes.map_err(|error| Refusal::internal(Error::internal(error)))?;
+    if batch.is_array {
+        return Ok(reply(StatusCode::OK, media, &outcomes));
+    }
+    let outcome = outcomes.pop();
+    let outcome = outcome.ok_or_else(|| Refusal::internal(Error::internal("an operation had no outcome")))?;
+    let mut response = reply(status(&outcome, media), media, &outcome);
+    if let Some(seconds) = outcome.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    if let Outcome::Ran(answer) = outcome {
+        response.headers_mut().extend(answer.http_headers);
+    }
+    Ok(response)
+}
+
+/// The actor of the request's token, if there is a token.
+async fn caller(
+    state: &AppState,
+    headers: &HeaderMap,
+    address: Option<Address>,
+) -> Result<Option<Actor>, Box<Refusal>> {
+    let verified = match auth::bearer(headers) {
+        Ok(Some(token)) => state.verifier.verify(token).await,
+        Ok(None) => return Ok(None),
+        Err(error) => Err(error),
+    };
+    match verified {
+        Ok(actor) => Ok(Some(actor)),
+        Err(error) if error.is_passing() => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).with(RETRY_AFTER, "10"))
+        }
+        Err(error) => {
+            state.throttle.failed(address).map_err(Refusal::rate_limited)?;
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, error).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
+        }
+    }
+}
+
+/// Runs the operations of one request in order, so that each sees the writes of the previous one.
+async fn run(state: AppState, requests: Vec<Request>, actor: Option<Actor>, id: String) -> Vec<Outcome> {
+    let run = async {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for request in requests {
+            let outcome = AssertUnwindSafe(run_one(&state, request, actor.as_ref(), &id)).catch_unwind().await;
+            outcomes.push(outcome.unwrap_or_else(|panic| operation::panicked(&*panic, &id).into()));
+        }
+        outcomes
+    };
+    // Update the profile from the token first: an operation can read it.
+    if let Some(actor) = &actor {
+        profile::meet(&state.services, actor).await;
+    }
+    run.await
+}
+
+async fn run_one(state: &AppState, mut request: Request, actor: Option<&Actor>, id: &str) -> Outcome {
+    let (kind, name) = match operation::prepare(&mut request, &state.documents, &state.limits) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let outcome = error.into();
+            state.refused(&outcome);
+            return outcome;
+        }
+    };
+    if kind == OperationType::Subscription {
+        let error = Error::bad_input(
+            "query",
+            "Send subscriptions by WebSocket to /graphql/ws, or here with `Accept: text/event-stream`.",
+        );
+        return operation::refusal(&error, id).into();
+    }
+    let mut measured = state.measure(kind, name.as_deref(), actor.is_some(), id);
+    let keep = Keep::of(&request).cloned();
+    let document = operation::document_of(&request);
+    let request = context::attach(request, &state.services, &state.executor.live, actor.cloned(), None);
+    let response = measured.run(execution::run(&state.executor.schema, &state.limits, request)).await;
+    let outcome = operation::settle(response, document.as_ref(), name.as_deref(), id);
+    if let (Some(keep), Outcome::Ran(_)) = (keep, &outcome) {
+        keep.keep();
+    }
+    measured.ended(outcome.code());
+    outcome
+}
+
+/// The HTTP status of an outcome (the draft's section "Status Codes").
+fn status(outcome: &Outcome, media: Media) -> StatusCode {
+    if outcome.refused_for("INTERNAL") {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else if outcome.refused_for("UNAVAILABLE") {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if media == Media::Json || matches!(outcome, Outcome::Ran(_)) {
+        StatusCode::OK
+    } else if outcome.refused_for("RATE_LIMITED") {
+        StatusCode::TOO_MANY_REQUESTS
+    } else if outcome.failed_validation() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+fn refuse(media: Media, refusal: &Refusal, id: &str) -> Response {
+    let mut response = reply(refusal.status, media, &Outcome::from(operation::refusal(&refusal.error, id)));
+    response.headers_mut().extend(refusal.header.clone());
+    response
+}
+
+fn reply(status: StatusCode, media: Media, body: &impl Serialize) -> Response {
+    let content_type = match media {
+        Media::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+        Media::Json => "application/json; charset=utf-8",
+    };
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], body).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot serialize the response as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
