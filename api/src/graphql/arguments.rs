@@ -2,14 +2,12 @@
 //! whole payload, after the commit. So a mutation with such an argument is refused before it writes anything, and
 //! likewise a query if the failure of a root field would null all of its data.
 
-use std::any::TypeId;
-use std::collections::HashMap;
-
-use async_graphql::{Name, PathSegment, Request, Value, indexmap::IndexMap, parser::types::OperationType};
+use async_graphql::{Name, PathSegment, Value, indexmap::IndexMap, parser::types::OperationType};
 
 use uuid::Uuid;
 
 use super::document::Given;
+use super::horizon::Horizon;
 use super::page::part;
 use super::types::file::FileDiff;
 use crate::model::{
@@ -74,23 +72,6 @@ const LISTS: &[(&str, &str, Parts)] = &[
 /// The arguments of fields that are revisions of the project.
 const REVISIONS: [&str; 4] = ["at", "from", "to", "afterRevision"];
 
-/// The greatest revision that each root field of an operation reads as of, by its name in the response.
-#[derive(Clone, Default)]
-pub struct Horizon(HashMap<String, (i32, String)>);
-
-impl Horizon {
-    /// The one that was found when the request was prepared.
-    pub fn of_request(request: &Request) -> Self {
-        let found = request.data.get(&TypeId::of::<Self>()).and_then(|any| any.downcast_ref::<Self>());
-        found.cloned().unwrap_or_default()
-    }
-
-    /// The greatest revision and the name of its argument.
-    pub fn of(&self, root: &str) -> Option<(i32, String)> {
-        self.0.get(root).cloned()
-    }
-}
-
 /// Checks the arguments, as far as that is possible without the database.
 ///
 /// # Errors
@@ -116,10 +97,7 @@ pub fn check(
             Ok(None) => {}
             Ok(Some((revision, name))) => {
                 let Some(PathSegment::Field(root)) = field.path.first() else { continue };
-                let greatest = horizon.0.entry(root.clone()).or_insert((revision, name.clone()));
-                if greatest.0 < revision {
-                    *greatest = (revision, name);
-                }
+                horizon.extend(root, revision, name);
             }
         }
     }

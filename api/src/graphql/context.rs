@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_graphql::{Context, DataContext, Request};
 
-use super::arguments::Horizon;
 use super::batch::Wanted;
+use super::horizon::Horizon;
 use super::reader::Reader;
 use crate::domain::{Services, Writer};
 use crate::live::Live;

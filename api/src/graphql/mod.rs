@@ -11,6 +11,7 @@ pub mod error;
 pub mod error_path;
 pub mod execution;
 pub mod guard;
+pub mod horizon;
 pub mod listening;
 mod loader;
 mod mutation;

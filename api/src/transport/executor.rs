@@ -10,11 +10,11 @@ use super::operation::{self, Outcome};
 use crate::{
     domain::Services,
     graphql::{
-        arguments::Horizon,
         context::{self, Delivered},
         documents::{Keep, Parsed},
         error::is_outage,
         execution,
+        horizon::Horizon,
         listening::Plan,
         schema::AppSchema,
     },
