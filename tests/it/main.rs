@@ -9,6 +9,7 @@ mod bad_input;
 mod blame;
 mod budgets;
 mod chaos;
+mod circles;
 mod conflicts;
 mod counts;
 mod damage;
