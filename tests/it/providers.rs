@@ -248,6 +248,13 @@ tests::on_both! {
         let server = Server::start(&database).await;
         let again = server.anonymous().with_token(first.token().map(str::to_owned));
         assert_eq!(shown(profile(&again).await), ["ada@newest.example", "The Countess", "https://mine"].map(|text| json!(text)));
+        // Fields that the user has removed stay empty.
+        let removed = again.mutate("updateProfile", json!({ "fullName": null, "avatarUrl": null }), "fullName avatarUrl").await.ok();
+        assert_eq!(removed["updateProfile"], json!({ "fullName": null, "avatarUrl": null }));
+        let later = json!({ "sub": user_id("ada@example.com"), "iat": now, "email": "ada@newest.example",
+            "user_metadata": { "full_name": "Ada", "avatar_url": "https://a/5" } });
+        let later = server.anonymous().with_token(Some(token_with("ada@example.com", later)));
+        assert_eq!(shown(profile(&later).await), [json!("ada@newest.example"), Value::Null, Value::Null]);
         server.stop().await;
     }
 

@@ -12,9 +12,13 @@ use async_graphql::{
     Name, Positioned,
     parser::{
         parse_schema,
-        types::{FieldDefinition, InputValueDefinition, TypeDefinition, TypeKind, TypeSystemDefinition},
+        types::{
+            DirectiveDefinition, FieldDefinition, InputValueDefinition, TypeDefinition, TypeKind, TypeSystemDefinition,
+        },
     },
 };
+use serde_json::json;
+use tests::server::Server;
 
 /// Parts of the contract that the service does not have yet: types, and fields of types. The list must only shrink.
 const NOT_YET: &[&str] = &[];
@@ -75,6 +79,13 @@ fn every_description_in_the_schema_adds_information() {
         }
         for Positioned { node: field, .. } in fields {
             check(format!("{name}.{}", field.name.node), field.description.as_ref());
+        }
+    }
+    for directive in directives(&printed()) {
+        let name = format!("@{}", directive.name.node);
+        check(name.clone(), directive.description.as_ref());
+        for Positioned { node: argument, .. } in &directive.arguments {
+            check(format!("{name}.{}", argument.name.node), argument.description.as_ref());
         }
     }
     assert!(poor.is_empty(), "{} places describe nothing but their names:\n{}", poor.len(), poor.join("\n"));
@@ -187,6 +198,32 @@ fn types(schema: &str) -> BTreeMap<String, TypeDefinition> {
         _ => None,
     });
     types.collect()
+}
+
+fn directives(schema: &str) -> Vec<DirectiveDefinition> {
+    let document = parse_schema(schema).unwrap_or_else(|error| panic!("{error}"));
+    let directives = document.definitions.into_iter().filter_map(|definition| match definition {
+        TypeSystemDefinition::Directive(definition) => Some(definition.node),
+        _ => None,
+    });
+    directives.collect()
+}
+
+tests::on_both! {
+    async fn introspection_describes_directives_like_the_printed_schema(server: Server) {
+        let query = "{ __schema { directives { name description args { name description } } } }";
+        let answer = server.user("ada@example.com").gql(query, json!({})).await.ok();
+        let served = answer["__schema"]["directives"].as_array().unwrap();
+        for printed in directives(&printed()) {
+            let served = served.iter().find(|served| served["name"] == printed.name.node.as_str()).unwrap();
+            let text = |description: &Option<Positioned<String>>| description.as_ref().map(|text| text.node.clone());
+            assert_eq!(served["description"], json!(text(&printed.description)), "{}", printed.name.node);
+            let arguments = printed.arguments.iter().map(|argument| {
+                json!({ "name": argument.node.name.node.as_str(), "description": text(&argument.node.description) })
+            });
+            assert_eq!(served["args"], json!(arguments.collect::<Vec<_>>()), "{}", printed.name.node);
+        }
+    }
 }
 
 fn compare(name: &str, wanted: &TypeKind, found: &TypeKind, missing: &mut Missing) {

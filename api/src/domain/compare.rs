@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use super::edit::{Passage, arranged};
 use super::file::{Contents, contents};
 use super::file_edit::{Content, Edit};
@@ -11,13 +13,13 @@ use crate::model::diff::{self, LineOp, Stat};
 use crate::model::enums::ChangeType;
 use crate::model::error::{Error, Result};
 use crate::model::file::{File, FileMode, FileSnapshot, Hash};
-use crate::model::ids::{FileId, ProjectId};
+use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
 use crate::model::json::Json;
 use crate::model::patch::{self, Side};
 use crate::model::path::FilePath;
 use crate::model::text::{Coding, decoded, shown};
 use crate::storage::file::{self, End};
-use crate::storage::file_snapshot;
+use crate::storage::file_snapshot::{self, VersionOf};
 
 /// The unified diff of a change that the caller has read; `None` if a side is not text. Reads the sides only if the
 /// diff is not cached.
@@ -336,42 +338,122 @@ const BLAMED_VERSIONS: i32 = 1_000;
 /// Maximum size of the contents that [`blame`] holds at once.
 const BLAMED_BYTES: usize = 32 * 1024 * 1024;
 
+/// How often [`blame`] follows a restored content to the file that had its path before.
+const BLAMED_COPIES: u32 = 8;
+
 /// The version that wrote each line of these files, each up to a version; nothing for a file that is not text. A file
 /// with damaged content is an error of its own. Contents are read together, one statement per 32 MiB.
 pub async fn blame(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))]) -> Result<Vec<Result<Vec<BlameRange>>>> {
-    let mut files: Vec<Vec<FileSnapshot>> = vec![Vec::new(); wanted.len()];
-    for (place, version) in file_snapshot::versions_until(tx, wanted, BLAMED_VERSIONS).await? {
-        if let Some(versions) = files.get_mut(place) {
-            versions.push(version);
+    blame_with_copies(tx, wanted, BLAMED_COPIES).await
+}
+
+fn blame_with_copies<'t>(
+    tx: &'t Tx,
+    wanted: &'t [(Member<'t>, (FileId, i32))],
+    copies: u32,
+) -> BoxFuture<'t, Result<Vec<Result<Vec<BlameRange>>>>> {
+    Box::pin(async move {
+        let mut files: Vec<History> = wanted.iter().map(|_| History::default()).collect();
+        let mut restored = Vec::new();
+        for VersionOf { place, version, is_restored } in
+            file_snapshot::versions_until(tx, wanted, BLAMED_VERSIONS).await?
+        {
+            let (Some(file), Some((member, _))) = (files.get_mut(place), wanted.get(place)) else { continue };
+            if is_restored && version.restores.is_none() && version.hash.is_some() && copies > 0 {
+                restored.push((*member, place, file.versions.len(), version.id));
+            }
+            file.versions.push(version);
+        }
+        read_copies(tx, &mut files, &restored, copies).await?;
+        let mut lines: Vec<Result<Lines>> = files.iter().map(|file| Ok(Lines::of(&file.versions))).collect();
+        let mut steps: Vec<Step> = Vec::new();
+        let mut bytes = 0;
+        for (place, file) in files.iter_mut().enumerate() {
+            for (at, version) in file.versions.iter().enumerate() {
+                // A deletion has no lines; whether the old lines return depends on the next version.
+                if version.change_type == ChangeType::Delete {
+                    continue;
+                }
+                let restored = version.restores.and_then(|number| place_of(&file.versions, number));
+                let earlier = restored.and_then(|at| file.versions.get(at));
+                let earlier = earlier.map(|earlier| (earlier.version, earlier.hash));
+                let size = usize::try_from(version.size_bytes).unwrap_or_default();
+                if bytes + size > BLAMED_BYTES && !steps.is_empty() {
+                    lines = follow(tx, lines, std::mem::take(&mut steps)).await?;
+                    bytes = 0;
+                }
+                bytes += size;
+                let copied = file.copied.remove(&at);
+                steps.push(Step { file: place, at, version: version.clone(), earlier, copied });
+            }
+        }
+        lines = follow(tx, lines, steps).await?;
+        let blamed = lines.into_iter().zip(files);
+        Ok(blamed
+            .map(|(lines, file)| if file.is_deleted() { Ok(Vec::new()) } else { Ok(ranges(lines?.writers, &file)) })
+            .collect())
+    })
+}
+
+/// The versions of a file, and of other files whose lines they contain.
+#[derive(Default)]
+struct History {
+    versions: Vec<FileSnapshot>,
+    /// Versions of other files. Their indexes follow those of `versions`.
+    others: Vec<FileSnapshot>,
+    /// The writers of the lines of copied contents, by the index of the version.
+    copied: HashMap<usize, Vec<usize>>,
+}
+
+impl History {
+    /// The version with an index.
+    fn version(&self, at: usize) -> Option<&FileSnapshot> {
+        self.versions.get(at).or_else(|| self.others.get(at.checked_sub(self.versions.len())?))
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.versions.last().is_none_or(|last| last.change_type == ChangeType::Delete)
+    }
+
+    /// Adds the lines of another file, which the version at an index copies.
+    fn copy(&mut self, at: usize, lines: Vec<BlameRange>) {
+        let mut writers = Vec::new();
+        for BlameRange { start_line, end_line, version } in lines {
+            let known = self.others.iter().position(|other| other.id == version.id);
+            let other = known.unwrap_or_else(|| {
+                self.others.push(version);
+                self.others.len() - 1
+            });
+            writers.extend(std::iter::repeat_n(self.versions.len() + other, end_line + 1 - start_line));
+        }
+        self.copied.insert(at, writers);
+    }
+}
+
+/// Reads the lines of the files that restored contents were copied from. Each of `restored` is a version with the index
+/// of its file and its index in the file.
+async fn read_copies(
+    tx: &Tx,
+    files: &mut [History],
+    restored: &[(Member<'_>, usize, usize, FileSnapshotId)],
+    copies: u32,
+) -> Result<()> {
+    if restored.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = restored.iter().map(|(member, _, _, id)| (*member, *id)).collect();
+    let sources = file_snapshot::copied(tx, &ids).await?;
+    let found = restored.iter().filter_map(|(member, place, at, id)| Some((*place, *at, (*member, *sources.get(id)?))));
+    let (places, wanted): (Vec<_>, Vec<_>) = found.map(|(place, at, source)| ((place, at), source)).unzip();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for ((place, at), lines) in places.into_iter().zip(blame_with_copies(tx, &wanted, copies - 1).await?) {
+        if let (Some(file), Ok(lines)) = (files.get_mut(place), lines) {
+            file.copy(at, lines);
         }
     }
-    let mut lines: Vec<Result<Lines>> = files.iter().map(|versions| Ok(Lines::of(versions))).collect();
-    let mut steps: Vec<Step> = Vec::new();
-    let mut bytes = 0;
-    for (file, versions) in files.iter().enumerate() {
-        for (at, version) in versions.iter().enumerate() {
-            // A deletion has no lines; whether the old lines return depends on the next version.
-            if version.change_type == ChangeType::Delete {
-                continue;
-            }
-            let restored = version.restores.and_then(|number| place_of(versions, number));
-            let earlier = restored.and_then(|at| versions.get(at)).map(|earlier| (earlier.version, earlier.hash));
-            let size = usize::try_from(version.size_bytes).unwrap_or_default();
-            if bytes + size > BLAMED_BYTES && !steps.is_empty() {
-                lines = follow(tx, lines, std::mem::take(&mut steps)).await?;
-                bytes = 0;
-            }
-            bytes += size;
-            steps.push(Step { file, at, version: version.clone(), earlier });
-        }
-    }
-    lines = follow(tx, lines, steps).await?;
-    let ended = |versions: &[FileSnapshot]| versions.last().is_none_or(|last| last.change_type == ChangeType::Delete);
-    Ok(lines
-        .into_iter()
-        .zip(files)
-        .map(|(lines, versions)| if ended(&versions) { Ok(Vec::new()) } else { Ok(ranges(lines?.writers, &versions)) })
-        .collect())
+    Ok(())
 }
 
 /// The index of the version with a number.
@@ -396,10 +478,11 @@ impl Lines {
         Self { kept, ..Self::default() }
     }
 
-    /// Advances to the text of the version at an index. Restored lines get the writers of the earlier version; other
-    /// lines that existed before keep theirs.
-    fn go_on(&mut self, text: &str, version: &FileSnapshot, at: usize, earlier: Option<(i32, &str)>) {
-        let mut writers = inherit(&self.writers, &self.text, text, at);
+    /// Advances to the text of a step. Copied lines have their own writers, restored lines get the writers of the earlier
+    /// version, and other lines that existed before keep theirs.
+    fn go_on(&mut self, text: &str, step: &Step, earlier: Option<(i32, &str)>) {
+        let inherited = || inherit(&self.writers, &self.text, text, step.at);
+        let mut writers = step.copied.clone().unwrap_or_else(inherited);
         let earlier = earlier.and_then(|(number, old)| Some((self.kept.get(&number)?, old)));
         if let Some((kept, old)) = earlier.filter(|(kept, _)| !kept.is_empty()) {
             /// Not an index of a version.
@@ -411,7 +494,7 @@ impl Lines {
                 }
             }
         }
-        if let Some(kept) = self.kept.get_mut(&version.version) {
+        if let Some(kept) = self.kept.get_mut(&step.version.version) {
             kept.clone_from(&writers);
         }
         self.writers = writers;
@@ -428,6 +511,8 @@ struct Step {
     version: FileSnapshot,
     /// Number and content of the restored version.
     earlier: Option<(i32, Option<Hash>)>,
+    /// The writers of its lines, if its content is a copy of another file's.
+    copied: Option<Vec<usize>>,
 }
 
 /// Advances the lines of files through their versions.
@@ -443,17 +528,17 @@ async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Res
     let contents = if hashes.is_empty() { Contents::new() } else { contents(tx, &hashes).await? };
     let bytes = contents.values().flatten().map(|bytes| bytes.len()).sum();
     let follow = move || {
-        for Step { file, at, version, earlier } in steps {
-            let Some(file) = lines.get_mut(file) else { continue };
+        for step in &steps {
+            let Some(file) = lines.get_mut(step.file) else { continue };
             let Ok(before) = file else { continue };
-            let read = |hash: Option<Hash>| contents.get(&(version.project_id, hash?));
-            match read(version.hash) {
+            let read = |hash: Option<Hash>| contents.get(&(step.version.project_id, hash?));
+            match read(step.version.hash) {
                 Some(Err(damage)) => *file = Err(damage.clone()),
                 Some(Ok(bytes)) if let Some(text) = shown(bytes) => {
-                    let earlier = earlier.and_then(|(number, hash)| Some((number, read(hash)?.as_ref().ok()?)));
+                    let earlier = step.earlier.and_then(|(number, hash)| Some((number, read(hash)?.as_ref().ok()?)));
                     let earlier = earlier.and_then(|(number, bytes)| Some((number, shown(bytes)?)));
                     let earlier = earlier.as_ref().map(|(number, text)| (*number, text.as_ref()));
-                    before.go_on(&text, &version, at, earlier);
+                    before.go_on(&text, step, earlier);
                 }
                 // Content that is not text has no lines; all lines of the next text are new.
                 _ => *before = Lines { kept: std::mem::take(&mut before.kept), ..Lines::default() },
@@ -465,14 +550,14 @@ async fn follow(tx: &Tx, mut lines: Vec<Result<Lines>>, steps: Vec<Step>) -> Res
 }
 
 /// Joins adjacent lines of the same version.
-fn ranges(writers: Vec<usize>, versions: &[FileSnapshot]) -> Vec<BlameRange> {
+fn ranges(writers: Vec<usize>, file: &History) -> Vec<BlameRange> {
     let mut ranges: Vec<BlameRange> = Vec::new();
     let mut last = None;
     for (line, writer) in writers.into_iter().enumerate() {
         match ranges.last_mut() {
             Some(range) if last == Some(writer) => range.end_line = line + 1,
             _ => {
-                let Some(version) = versions.get(writer).cloned() else { continue };
+                let Some(version) = file.version(writer).cloned() else { continue };
                 ranges.push(BlameRange { start_line: line + 1, end_line: line + 1, version });
             }
         }

@@ -59,10 +59,10 @@ pub fn of_claims(services: &Services, actor: &Actor) -> Profile {
 /// # Errors
 /// `BadInput` for an empty name, `PayloadTooLarge` for a text over the limit.
 pub async fn update(writer: Writer, changes: ProfileChanges) -> Result<Profile> {
-    if let Some(full_name) = &changes.full_name {
+    if let Some(Some(full_name)) = &changes.full_name {
         check_name(writer.limits(), "fullName", full_name)?;
     }
-    if let Some(avatar_url) = &changes.avatar_url {
+    if let Some(Some(avatar_url)) = &changes.avatar_url {
         check_text(writer.limits(), "avatarUrl", avatar_url)?;
     }
     let tx = writer.open().await?;

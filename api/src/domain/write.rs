@@ -40,7 +40,7 @@ impl Services {
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
     {
-        let writer = Writer { services: self.clone(), actor: actor.clone(), size: Size::Small };
+        let writer = Writer { services: self.clone(), actor: actor.clone(), size: Size::Small, horizon: None };
         let written = metrics::spawn(write(writer)).await;
         let written = written.map_err(|error| Error::internal(format!("a write panicked: {error}")))?;
         if let Err(Error::ReadOnly(_)) = &written {
@@ -56,6 +56,8 @@ pub struct Writer {
     pub(super) services: Arc<Services>,
     pub(super) actor: Actor,
     size: Size,
+    /// The greatest revision that the payload reads, and the name of its argument.
+    horizon: Option<(i32, String)>,
 }
 
 impl Writer {
@@ -89,6 +91,22 @@ impl Writer {
     /// The same, for large writes.
     pub(super) fn of_size(self, size: Size) -> Self {
         Self { size, ..self }
+    }
+
+    /// The same, for a payload that reads as of revisions up to this one, which an argument gives.
+    pub fn reading_until(self, horizon: Option<(i32, String)>) -> Self {
+        Self { horizon, ..self }
+    }
+
+    /// Refuses a payload that reads as of a revision after the one that is written.
+    fn check_horizon(&self, revision: i32) -> Result<()> {
+        match &self.horizon {
+            Some((at, field)) if *at > revision => {
+                let message = format!("Give a revision from 0, before the first, to {revision}.");
+                Err(Error::bad_input(field.as_str(), message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Remembers the project of an object that the writer has created or can see.
@@ -188,11 +206,14 @@ impl Writer {
         let begin = revision::begin(db, (&self.actor, self.size), target, purpose, named, deadline);
         // On SQLite the turn was awaited above.
         let begun = if db.is_sqlite() { begin.await? } else { metrics::paused(begin).await? };
-        Ok(begun.map(|(tx, locked)| self.holding(turn, tx.holding(own), locked)))
+        let Some((tx, locked)) = begun else { return Ok(None) };
+        self.check_horizon(locked.revision)?;
+        Ok(Some(self.holding(turn, tx.holding(own), locked)))
     }
 
     /// Creates a project, which has no subscribers yet.
     pub(super) async fn create(&self, new: NewProject) -> Result<Project> {
+        self.check_horizon(1)?;
         let tx = self.open().await?;
         profile::ensure(&tx, clock::now()).await?;
         let created = Event {

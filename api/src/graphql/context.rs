@@ -3,14 +3,16 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
+use async_graphql::{Context, DataContext, Request};
+
 use super::batch::Wanted;
+use super::horizon::Horizon;
 use super::reader::Reader;
 use crate::domain::{Services, Writer};
 use crate::live::Live;
 use crate::live::source::Item;
 use crate::model::actor::Actor;
 use crate::model::error::{Error, Result};
-use async_graphql::{DataContext, Request};
 
 /// An item of a subscription's topic, or the error in its place.
 pub type Delivered = Result<Arc<Item>>;
@@ -27,7 +29,8 @@ pub fn attach(
     let Some(actor) = actor else { return request };
     let reader = Reader::new(services.clone(), actor.clone());
     let (services, live) = (services.clone(), live.clone());
-    request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered }))
+    let horizon = Horizon::of_request(&request);
+    request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered, horizon }))
 }
 
 /// The caller of an operation and its view of the database.
@@ -43,6 +46,7 @@ pub struct Caller {
     /// Batches the reads of concurrent resolvers.
     pub wanted: Wanted,
     delivered: Option<Delivered>,
+    horizon: Horizon,
 }
 
 impl Caller {
@@ -66,7 +70,8 @@ impl Caller {
     }
 
     /// Runs a write. Later reads of the operation see its result: those of its payload, and those of the next mutation.
-    pub async fn write<T, W>(&self, write: impl FnOnce(Writer) -> W) -> Result<T>
+    /// A payload that reads as of a later revision refuses the write.
+    pub async fn write<T, W>(&self, ctx: &Context<'_>, write: impl FnOnce(Writer) -> W) -> Result<T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
@@ -74,7 +79,8 @@ impl Caller {
         // End the view first, so that an operation that waits for its turn to write holds no connection.
         self.wanted.forget();
         self.reader.end().await;
-        self.services.write(&self.actor, write).await
+        let horizon = self.horizon.of(&ctx.item.node.response_key().node);
+        self.services.write(&self.actor, |writer| write(writer.reading_until(horizon))).await
     }
 }
 

@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use async_graphql::{ErrorExtensionValues, ErrorExtensions, ServerError, Value, value};
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Context, ErrorExtensionValues, ErrorExtensions, ServerError, Value, value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -46,6 +47,20 @@ pub fn is_outage(error: &ServerError) -> bool {
 /// 6.4.4). The library does this only for `Option<Result<T>>`; a failing `Result<Option<T>>` also nulls its parent.
 pub async fn or_null<T>(field: impl Future<Output = Result<Option<T>>>) -> Option<Result<T>> {
     field.await.transpose()
+}
+
+/// A list of a payload that becomes empty, with its error, if it fails: null would hide what the mutation has written.
+/// In other operations a failing list nulls its parent (GraphQL specification, section 6.4.4).
+pub async fn or_empty<T>(ctx: &Context<'_>, list: impl Future<Output = Result<Vec<T>>>) -> Result<Vec<T>> {
+    let listed = list.await;
+    if ctx.query_env.operation.node.ty != OperationType::Mutation {
+        return listed;
+    }
+    Ok(listed.unwrap_or_else(|error| {
+        let error = async_graphql::Error::from(error).into_server_error(ctx.item.pos);
+        ctx.add_error(ctx.set_error_path(error));
+        Vec::new()
+    }))
 }
 
 /// Result of a root field: null if it fails, so that its siblings are kept. Writes of the siblings stay committed.

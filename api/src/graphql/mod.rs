@@ -1,6 +1,7 @@
 //! The API. To add a field: write its resolver on its noun's type in `types/`, its read in `loader.rs`, and print the
 //! schema (`cargo run -- schema > schema.graphql`). Descriptions are the manual that users read.
 
+pub mod arguments;
 mod batch;
 pub mod context;
 pub mod document;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod error_path;
 pub mod execution;
 pub mod guard;
+pub mod horizon;
 pub mod listening;
 mod loader;
 mod mutation;

@@ -13,6 +13,7 @@ use crate::model::chat::{MessageFilter, SessionFilter};
 use crate::model::error::{Error, Result};
 use crate::model::file::{ChangeFilter, FileFilter, FilesOf};
 use crate::model::ids::{FileId, ProjectId, ReadId, SessionId, Within};
+use crate::model::limits::Limits;
 use crate::model::page::{self as model, Cursor, PageSize, Slice};
 use crate::model::project::ProjectFilter;
 use crate::model::snapshot::SnapshotFilter;
@@ -91,8 +92,8 @@ pub fn weigh_part(first: Option<i32>, row: usize) -> usize {
 ///
 /// # Errors
 /// `BadInput` if `first` is negative or too large.
-pub fn part(caller: &Caller, first: Option<i32>) -> Result<usize> {
-    let max = usize::try_from(caller.services.limits.max_list_rows).unwrap_or(usize::MAX);
+pub fn part(limits: &Limits, first: Option<i32>) -> Result<usize> {
+    let max = usize::try_from(limits.max_list_rows).unwrap_or(usize::MAX);
     match first.map(usize::try_from) {
         None => Ok(max),
         Some(Ok(first)) if first <= max => Ok(first),
@@ -121,7 +122,7 @@ pub fn whole(caller: &Caller, first: Option<i32>, is_longer: bool) -> Result<()>
 /// # Errors
 /// As [`part`] and [`whole`].
 pub fn cut<T>(caller: &Caller, rows: Vec<T>, first: Option<i32>, begins: impl Fn(&T) -> bool) -> Result<Vec<T>> {
-    let limit = part(caller, first)?;
+    let limit = part(&caller.services.limits, first)?;
     let mut rows: Vec<T> = rows.into_iter().skip_while(|row| !begins(row)).collect();
     whole(caller, first, rows.len() > limit)?;
     rows.truncate(limit);

@@ -30,9 +30,25 @@ pub fn build(limits: &Limits) -> AppSchema {
     if limits.introspection { schema } else { schema.disable_introspection().disable_suggestions() }.finish()
 }
 
+/// The arguments of the built-in directives, with their descriptions in introspection, which the library does not print.
+const DIRECTIVES: [(&str, &str, &str); 4] = [
+    ("skip", "if: Boolean!", "Skipped when true."),
+    ("include", "if: Boolean!", "Included when true."),
+    (
+        "deprecated",
+        "reason: String = \"No longer supported\"",
+        "A reason for why it is deprecated, formatted using Markdown syntax",
+    ),
+    ("specifiedBy", "url: String!", "URL that specifies the behavior of this scalar."),
+];
+
 /// The schema in the schema definition language.
 pub fn sdl(schema: &AppSchema) -> String {
-    schema.sdl_with_options(SDLExportOptions::new().include_specified_by())
+    let sdl = schema.sdl_with_options(SDLExportOptions::new().include_specified_by());
+    DIRECTIVES.into_iter().fold(sdl, |sdl, (name, argument, description)| {
+        let described = format!("directive @{name}(\n\t\"\"\"\n\t{description}\n\t\"\"\"\n\t{argument}\n)");
+        sdl.replace(&format!("directive @{name}({argument})"), &described)
+    })
 }
 
 /// Describes the types that the library generates.

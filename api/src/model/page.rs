@@ -78,6 +78,22 @@ impl Page {
         })
     }
 
+    /// Checks that the cursors have the sort keys of the list.
+    ///
+    /// # Errors
+    /// `BadInput` for a cursor of another list.
+    pub fn check_keys(&self, kinds: impl IntoIterator<Item = KeyKind> + Clone) -> Result<()> {
+        for (cursor, field) in [(&self.after, "after"), (&self.before, "before")] {
+            let Some(Cursor(keys)) = cursor else { continue };
+            let mut kinds = kinds.clone().into_iter();
+            let fits = keys.iter().all(|key| kinds.next().is_some_and(|kind| kind.is_of(key)));
+            if !fits || kinds.next().is_some() {
+                return Err(Cursor::foreign(field));
+            }
+        }
+        Ok(())
+    }
+
     /// The first rows of a list.
     pub fn first(limit: usize) -> Self {
         Self { limit, is_counted: true, from_end: false, after: None, before: None }
@@ -169,6 +185,31 @@ impl Cursor {
     /// The opaque text for clients.
     pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self.0).unwrap_or_default())
+    }
+}
+
+/// The kind of a sort key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A revision or a version.
+    Number,
+    /// A name or a path.
+    Text,
+    /// A time.
+    Time,
+    /// An id.
+    Id,
+}
+
+impl KeyKind {
+    fn is_of(self, key: &Key) -> bool {
+        matches!(
+            (self, key),
+            (Self::Number, Key::Number(_))
+                | (Self::Text, Key::Text(_))
+                | (Self::Time, Key::Time(_))
+                | (Self::Id, Key::Id(_))
+        )
     }
 }
 

@@ -53,10 +53,10 @@ impl Preferences {
 /// Changes to a profile; `None` keeps the value.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChanges {
-    /// New name.
-    pub full_name: Option<String>,
-    /// New picture URL.
-    pub avatar_url: Option<String>,
+    /// New name, or none.
+    pub full_name: Option<Option<String>>,
+    /// New picture URL, or none.
+    pub avatar_url: Option<Option<String>>,
 }
 
 /// Changes to preferences; `None` keeps the value.

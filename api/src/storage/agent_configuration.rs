@@ -8,12 +8,12 @@ use sea_orm::{FromQueryResult, QueryResult, Value};
 use super::access::{self, Member, is_member};
 use super::db::{Tx, fail};
 use super::event;
-use super::sql::{KeyKind, Order, Sql, pages, union};
+use super::sql::{Order, Sql, pages, union};
 use crate::model::agent_configuration::{AgentConfiguration, AgentConfigurationFilter, AgentSettings};
 use crate::model::error::Result;
 use crate::model::ids::{AgentConfigurationId, ProjectId, UserId, Within};
 use crate::model::json::Json;
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 
 /// A version, with the author and the time of the event that made it.
 const SELECT: &str = "SELECT v.*, c.created_at, e.created_at AS updated_at, e.actor_id FROM agent_configuration_versions v \

@@ -9,7 +9,7 @@ use super::access::{self, Member, is_member};
 use super::db::{Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
 use super::revision::{self, Conversation, Counts};
-use super::sql::{KeyKind, Order, Sql, pages, union};
+use super::sql::{Order, Sql, pages, union};
 use super::{event, project};
 use crate::model::chat::{Message, MessageFilter, Session, SessionFilter};
 use crate::model::enums::MessageRole;
@@ -17,7 +17,7 @@ use crate::model::error::Result;
 use crate::model::event::Event;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, ReadId, SessionId, UserId, Within};
 use crate::model::json::Json;
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::ProjectSnapshot;
 

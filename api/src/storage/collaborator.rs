@@ -7,12 +7,12 @@ use entity::{project_collaborators, project_invitations};
 
 use super::access::{Member, is_member, role};
 use super::db::Tx;
-use super::sql::{KeyKind, Order, Sql};
+use super::sql::{Order, Sql};
 use crate::model::collaborator::{Collaborator, EmailAddress, EmailInvitation, Invitation};
 use crate::model::enums::ProjectRole;
 use crate::model::error::Result;
 use crate::model::ids::{ProjectId, UserId};
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::profile::Profile;
 
 const NEWEST_FIRST: Order =

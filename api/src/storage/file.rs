@@ -10,13 +10,13 @@ use super::blob::{BlobId, BlobRef};
 use super::db::{Tx, fail, unknown};
 use super::door::List;
 use super::snapshot::hash;
-use super::sql::{KeyKind, Order, Sql, pages, union};
+use super::sql::{Order, Sql, pages, union};
 use super::{event, project};
 use crate::model::enums::FileType;
 use crate::model::error::Result;
 use crate::model::file::{Entry, File, FileFilter, FileMode, FilesOf, Folder, Hash};
 use crate::model::ids::{FileId, FileSnapshotId, ProjectId};
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 

@@ -1,5 +1,7 @@
 //! `file_snapshots` as versions of a file, and as changes of a project.
 
+use std::collections::HashMap;
+
 use entity::project_files;
 use sea_orm::QueryResult;
 use uuid::Uuid;
@@ -11,18 +13,18 @@ use super::file::{below, get, mode, place, prefixed_file};
 use super::project;
 use super::save;
 use super::snapshot::hash;
-use super::sql::{KeyKind, Order, Sql, pages};
-use crate::model::enums::ChangeType;
+use super::sql::{Order, Sql, pages};
+use crate::model::enums::{ChangeType, EventKind};
 use crate::model::error::Result;
 use crate::model::file::{ChangeFilter, File, FileSnapshot};
 use crate::model::ids::{FileId, FileSnapshotId, MessageId, ProjectId, SessionId, UserId, Within};
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::path::FilePath;
 use crate::model::project::Project;
 
 /// A version with the hash of its content, and the author, time and context of the event of its revision.
 const VERSIONS: &str = "SELECT v.id, v.project_id, v.file_id, v.revision, v.version, v.additions, v.deletions, v.change_type, \
-     v.path, v.mode, v.restored_version, v.version_offset, b.sha256, b.size, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
+     v.path, v.mode, v.restored_version, v.version_offset, b.sha256, b.size, e.kind, e.actor_id, e.session_id, e.message_id, e.description, e.created_at FROM file_snapshots v \
      JOIN project_events e ON e.project_id = v.project_id AND e.revision = v.revision \
      LEFT JOIN blobs b ON b.id = v.blob_id ";
 
@@ -295,12 +297,18 @@ pub async fn changes_of_messages(tx: &Tx, messages: &[(Member<'_>, MessageId)]) 
     versions(tx, sql).await
 }
 
-/// The last versions of files up to a number, oldest first, each with the index of its request.
-pub async fn versions_until(
-    tx: &Tx,
-    wanted: &[(Member<'_>, (FileId, i32))],
-    limit: i32,
-) -> Result<Vec<(usize, FileSnapshot)>> {
+/// A version of one of several files.
+pub struct VersionOf {
+    /// The index of the file's request.
+    pub place: usize,
+    /// The version.
+    pub version: FileSnapshot,
+    /// Whether a restore or an undo wrote it.
+    pub is_restored: bool,
+}
+
+/// The last versions of files up to a number, oldest first.
+pub async fn versions_until(tx: &Tx, wanted: &[(Member<'_>, (FileId, i32))], limit: i32) -> Result<Vec<VersionOf>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -311,7 +319,28 @@ pub async fn versions_until(
     }
     sql.push(") SELECT w.n, q.* FROM w JOIN (").push(VERSIONS);
     sql.push(") q ON q.project_id = w.project_id AND q.file_id = w.id AND q.version > w.first AND q.version <= w.last ORDER BY w.n, q.version");
-    tx.rows(sql).await?.iter().map(|row| Ok((place(row)?, version(row)?))).collect()
+    let version_of = |row: &QueryResult| {
+        let is_restored = get::<String>(row, "kind")? == EventKind::ProjectRestored.as_str();
+        Ok(VersionOf { place: place(row)?, version: version(row)?, is_restored })
+    };
+    tx.rows(sql).await?.iter().map(version_of).collect()
+}
+
+/// The newest version of another file that had the path and the content of each of these versions before it: for the
+/// copies that a restore makes of a file that has moved away.
+pub async fn copied(tx: &Tx, ids: &[(Member<'_>, FileSnapshotId)]) -> Result<HashMap<FileSnapshotId, (FileId, i32)>> {
+    let mut sql = Sql::new(
+        "SELECT v.id, u.file_id, u.version FROM file_snapshots v JOIN file_snapshots u ON u.file_id IN \
+         (SELECT a.file_id FROM file_snapshots a WHERE a.project_id = v.project_id AND a.path = v.path \
+          AND a.change_type IN ('create', 'rename')) \
+         AND u.project_id = v.project_id AND u.path = v.path AND u.blob_id = v.blob_id AND u.file_id <> v.file_id \
+         AND u.revision < v.revision WHERE ",
+    );
+    access::among(&mut sql, ("v.project_id", "v.id"), ids);
+    sql.push(" ORDER BY u.revision");
+    let source =
+        |row: &QueryResult| Ok((FileSnapshotId(get(row, "id")?), (FileId(get(row, "file_id")?), get(row, "version")?)));
+    tx.rows(sql).await?.iter().map(source).collect()
 }
 
 /// A version of a file that has at least one version by an edit.

@@ -10,13 +10,13 @@ use super::access::{self, Member, is_member, memberships, role};
 use super::db::{Me, Tx, fail, unknown};
 use super::door::{self, LeftOut, List};
 use super::revision::{self, Target};
-use super::sql::{KeyKind, Order, Sql, union};
+use super::sql::{Order, Sql, union};
 use crate::model::enums::{ProjectRole, ProjectStatus};
 use crate::model::error::{Error, Result};
 use crate::model::event::{AsOf, Event};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::json::Json;
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::{
     ActivitySummary, NewProject, Project, ProjectChanges, ProjectFilter, ProjectOrderField, Stats,
 };

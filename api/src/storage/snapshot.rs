@@ -7,11 +7,11 @@ use super::access::{self, Member, is_member};
 use super::db::{Tx, fail};
 use super::door::List;
 use super::project;
-use super::sql::{KeyKind, Order, Sql, pages};
+use super::sql::{Order, Sql, pages};
 use crate::model::error::{Error, Result};
 use crate::model::file::Hash;
 use crate::model::ids::{MessageId, ProjectId, ProjectSnapshotId, SessionId, UserId};
-use crate::model::page::{Cursor, Key, Page, Slice};
+use crate::model::page::{Cursor, Key, KeyKind, Page, Slice};
 use crate::model::project::Project;
 use crate::model::snapshot::{ProjectSnapshot, SnapshotChanges, SnapshotFilter, automatic_name, first_line};
 

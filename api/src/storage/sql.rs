@@ -4,7 +4,7 @@ use sea_orm::{DbBackend, Statement, Value};
 
 use crate::model::error::Result;
 use crate::model::json::Json;
-use crate::model::page::{Cursor, Key, Page};
+use crate::model::page::{Cursor, Key, KeyKind, Page};
 
 /// A statement under construction. Both databases use `$1`, `$2` … as placeholders.
 pub(super) struct Sql {
@@ -167,26 +167,6 @@ pub(super) struct Order {
     pub(super) descending: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyKind {
-    Number,
-    Text,
-    Time,
-    Id,
-}
-
-impl KeyKind {
-    fn is_of(self, key: &Key) -> bool {
-        matches!(
-            (self, key),
-            (Self::Number, Key::Number(_))
-                | (Self::Text, Key::Text(_))
-                | (Self::Time, Key::Time(_))
-                | (Self::Id, Key::Id(_))
-        )
-    }
-}
-
 impl Order {
     /// Adds ` AND …` for the page's cursors, the order, and a limit of one row more than the page, so that
     /// [`crate::model::page::Slice::cut`] can detect whether the list continues.
@@ -198,13 +178,9 @@ impl Order {
 
     /// Adds ` AND …` for the page's cursors.
     pub(super) fn between(self, sql: &mut Sql, page: &Page) -> Result<()> {
-        for (cursor, field, behind) in [(&page.after, "after", true), (&page.before, "before", false)] {
+        page.check_keys(self.columns.iter().map(|(_, kind)| *kind))?;
+        for (cursor, behind) in [(&page.after, true), (&page.before, false)] {
             let Some(Cursor(keys)) = cursor else { continue };
-            let fits = keys.len() == self.columns.len()
-                && self.columns.iter().zip(keys).all(|((_, kind), key)| kind.is_of(key));
-            if !fits {
-                return Err(Cursor::foreign(field));
-            }
             let columns: Vec<&str> = self.columns.iter().map(|(column, _)| *column).collect();
             sql.push(" AND (").push(&columns.join(", ")).push(if behind == self.descending { ") < " } else { ") > " });
             sql.list(keys.iter().map(value));

@@ -14,6 +14,7 @@ use crate::{
         documents::{Keep, Parsed},
         error::is_outage,
         execution,
+        horizon::Horizon,
         listening::Plan,
         schema::AppSchema,
     },
@@ -44,6 +45,7 @@ pub struct Asked {
     parsed: Option<Arc<Parsed>>,
     /// The name of the operation in the document.
     name: Option<String>,
+    horizon: Horizon,
     keep: Option<Keep>,
     query: String,
     operation_name: Option<String>,
@@ -59,6 +61,7 @@ impl Asked {
             document,
             parsed: operation::document_of(&request),
             name,
+            horizon: Horizon::of_request(&request),
             keep: Keep::of(&request).cloned(),
             query: std::mem::take(&mut request.query),
             operation_name: request.operation_name.take(),
@@ -71,7 +74,7 @@ impl Asked {
         let mut request = Request::new(self.query.clone()).variables(self.variables.clone());
         request.operation_name.clone_from(&self.operation_name);
         request.set_parsed_query(self.document.clone());
-        request
+        request.data(self.horizon.clone())
     }
 
     /// Stores the document, which is now known to be valid.

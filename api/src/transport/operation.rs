@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     graphql::{
-        document::{self, Fault, FaultKind, FrontEnd},
+        arguments,
+        document::{self, Fault, FaultKind, FrontEnd, Given},
         documents::{Documents, Missing, Name, Parsed},
         error::{RETRY_AFTER, is_outage, outage},
         error_path, guard, variables,
@@ -340,10 +341,20 @@ fn read_document(request: &mut Request, documents: &Documents, limits: &Limits) 
         front_end.coerce(&parsed.document, operation, std::mem::take(&mut request.variables)).map_err(located)?;
     let mut document = parsed.document.clone();
     document::without_absent(&mut document, name.as_deref(), &request.variables);
-    request.set_parsed_query(document);
     let kind = operation.ty;
+    let chosen = choose(&document, request.operation_name.as_deref()).map_err(|error| vec![error])?.1;
+    let given = front_end.given(&document, chosen, &request.variables);
+    let refused = |refused: Vec<_>| refused.iter().map(at_field).collect::<Vec<_>>();
+    let horizon = arguments::check(limits, kind, given).map_err(refused)?;
+    request.data.insert(horizon);
+    request.set_parsed_query(document);
     request.data.insert(parsed);
     Ok((kind, name))
+}
+
+/// The error for an argument that is refused before the operation runs.
+fn at_field((field, error): &(Given, Error)) -> ServerError {
+    ServerError { path: field.path.clone(), locations: vec![field.pos], ..refusal(error, "") }
 }
 
 /// Errors in the variables, reported together with those of an invalid document.

@@ -100,10 +100,8 @@ export class DatabaseService extends Additions {
       const { email } = (await call.ask('Profile', {})).viewer;
       mustBe('email', values.email, email, "A profile's address is the token's: change it where the user signs in.");
     }
-    const input = given({ fullName: text(values.full_name), avatarUrl: values.avatar_url === null ? '' : values.avatar_url });
-    const updated = found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile');
-    if (input.fullName === null) mustBe('full_name', updated.fullName, null, 'The server keeps the name of a profile.');
-    return rows.profile(updated);
+    const input = given({ fullName: text(values.full_name), avatarUrl: text(values.avatar_url) });
+    return rows.profile(found((await call.ask('UpdateProfile', { input })).updateProfile, 'profile'));
   }
 
   // ── projects ──

@@ -101,7 +101,7 @@ test('all requests of one call are for one user, also if another signs in meanwh
 test('bytes and texts go up and come down as they are', async () => {
   const { id, session } = await project();
   const bytes = crypto.getRandomValues(new Uint8Array(40_000));
-  const file = await db.uploadFile(id, 'logo.bin', bytes, { session_id: session.id, change_description: 'Logo' });
+  const file = await db.uploadFile(id, 'logo.bin', bytes, { session_id: session.id, message_id: 'msg_1764000000', change_description: 'Logo' });
   assert.deepEqual([file.file_path, file.size_bytes, file.version, file.content], ['logo.bin', 40_000, 1, null]);
   assert.deepEqual(await db.downloadFile(id, 'logo.bin'), bytes);
   const revision = await db.getRevision(id);

@@ -9,6 +9,7 @@
 mod coercion;
 mod convert;
 mod fault;
+mod given;
 mod lexer;
 mod merging;
 mod rules;
@@ -135,11 +136,22 @@ impl FrontEnd {
     ) -> Result<Variables, Vec<Fault>> {
         coercion::coerce(&self.schema, document, operation, variables)
     }
+
+    /// The fields with arguments that an operation with these variables selects.
+    pub fn given(
+        &self,
+        document: &ExecutableDocument,
+        operation: &OperationDefinition,
+        variables: &Variables,
+    ) -> Vec<Given> {
+        given::given(&self.schema, document, operation, variables)
+    }
 }
 
 pub use coercion::without_absent;
 pub use fault::{Fault, FaultKind};
 use fault::{MAX_FAULTS, Step, named, place};
+pub use given::Given;
 
 /// The diagnostics of `apollo-compiler`, without the source excerpts.
 fn faults(text: &str, errors: &DiagnosticList, kind: FaultKind) -> Vec<Fault> {

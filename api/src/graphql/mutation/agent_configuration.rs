@@ -186,7 +186,7 @@ impl AgentConfigurationMutation {
             };
             let caller = caller(ctx)?;
             let settings = |present: Option<&AgentSettings>| input.over(present);
-            let done = caller.write(|writer| agent_configuration::save(writer, save, settings));
+            let done = caller.write(ctx, |writer| agent_configuration::save(writer, save, settings));
             Ok(done.await?.into())
         })
         .await
@@ -202,7 +202,7 @@ impl AgentConfigurationMutation {
             let id = AgentConfigurationId::parse(&input.id, "id")?;
             let caller = caller(ctx)?;
             let set = |writer| agent_configuration::set_active(writer, id, input.is_active, input.expected_version);
-            Ok(caller.write(set).await?.into())
+            Ok(caller.write(ctx, set).await?.into())
         })
         .await
     }
@@ -217,7 +217,7 @@ impl AgentConfigurationMutation {
             let id = AgentConfigurationId::parse(&input.id, "id")?;
             let caller = caller(ctx)?;
             let delete = |writer| agent_configuration::delete(writer, id, input.expected_version);
-            Ok(caller.write(delete).await?.into())
+            Ok(caller.write(ctx, delete).await?.into())
         })
         .await
     }
@@ -232,7 +232,7 @@ impl AgentConfigurationMutation {
             let id = AgentConfigurationId::parse(&input.id, "id")?;
             let caller = caller(ctx)?;
             let restore = |writer| agent_configuration::restore(writer, id, input.version, input.expected_version);
-            Ok(caller.write(restore).await?.into())
+            Ok(caller.write(ctx, restore).await?.into())
         })
         .await
     }

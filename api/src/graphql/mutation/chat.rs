@@ -87,7 +87,7 @@ impl ChatMutation {
                 metadata: input.metadata.map(|json| json.0),
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| chat::start_session(writer, new));
+            let done = caller.write(ctx, |writer| chat::start_session(writer, new));
             let (session, revision) = done.await?;
             Ok(SessionPayload { session: ChatSession(session), revision })
         })
@@ -103,7 +103,7 @@ impl ChatMutation {
         attempt(async {
             let id = SessionId::parse(&id, "id")?;
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| chat::end_session(writer, id));
+            let done = caller.write(ctx, |writer| chat::end_session(writer, id));
             let (session, revision) = done.await?;
             Ok(SessionPayload { session: ChatSession(session), revision })
         })
@@ -128,7 +128,7 @@ impl ChatMutation {
                 idempotency_key: input.idempotency_key,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| chat::add_message(writer, new));
+            let done = caller.write(ctx, |writer| chat::add_message(writer, new));
             Ok(done.await?.into())
         })
         .await

@@ -139,7 +139,7 @@ impl CollaboratorMutation {
             let (project, user, role) = input.part()?;
             let caller = caller(ctx)?;
             let invite = |writer| collaborator::invite(writer, project, user, role);
-            CollaboratorPayload::of(ctx, caller.write(invite).await?).await
+            CollaboratorPayload::of(ctx, caller.write(ctx, invite).await?).await
         })
         .await
     }
@@ -156,7 +156,7 @@ impl CollaboratorMutation {
             let email = EmailAddress::parse(&input.email, "email")?;
             let caller = caller(ctx)?;
             let invite = |writer| collaborator::invite_email(writer, project, email, input.role.into());
-            let (invited, revision) = caller.write(invite).await?;
+            let (invited, revision) = caller.write(ctx, invite).await?;
             let project = super::project_of(ctx, invited.project_id).await?;
             Ok(EmailInvitationPayload { email_invitation: EmailInvitation(invited), project, revision })
         })
@@ -174,7 +174,7 @@ impl CollaboratorMutation {
             let email = EmailAddress::parse(&input.email, "email")?;
             let caller = caller(ctx)?;
             let withdraw = |writer| collaborator::withdraw_email(writer, project, email);
-            Ok(caller.write(withdraw).await?.into())
+            Ok(caller.write(ctx, withdraw).await?.into())
         })
         .await
     }
@@ -189,7 +189,7 @@ impl CollaboratorMutation {
             let project = ProjectId::parse(&project_id, "projectId")?;
             let caller = caller(ctx)?;
             let accept = |writer| collaborator::accept(writer, project);
-            CollaboratorPayload::of(ctx, caller.write(accept).await?).await
+            CollaboratorPayload::of(ctx, caller.write(ctx, accept).await?).await
         })
         .await
     }
@@ -203,7 +203,7 @@ impl CollaboratorMutation {
         attempt(async {
             let project = ProjectId::parse(&input.project_id, "projectId")?;
             let caller = caller(ctx)?;
-            caller.write(|writer| collaborator::decline(writer, project)).await?;
+            caller.write(ctx, |writer| collaborator::decline(writer, project)).await?;
             let invitation_id = NodeId::Invitation(project, caller.actor.user_id).to_string().into();
             Ok(DeclineInvitationPayload { project_id: input.project_id, invitation_id })
         })
@@ -221,7 +221,7 @@ impl CollaboratorMutation {
             let (project, user, role) = input.part()?;
             let caller = caller(ctx)?;
             let change = |writer| collaborator::change_role(writer, project, user, role);
-            CollaboratorPayload::of(ctx, caller.write(change).await?).await
+            CollaboratorPayload::of(ctx, caller.write(ctx, change).await?).await
         })
         .await
     }
@@ -240,7 +240,7 @@ impl CollaboratorMutation {
             let user = UserId::parse(&user_id, "userId")?;
             let caller = caller(ctx)?;
             let remove = |writer| collaborator::remove(writer, project, user);
-            Ok(caller.write(remove).await?.into())
+            Ok(caller.write(ctx, remove).await?.into())
         })
         .await
     }
@@ -255,7 +255,7 @@ impl CollaboratorMutation {
             let project = ProjectId::parse(&input.project_id, "projectId")?;
             let caller = caller(ctx)?;
             let leave = |writer| collaborator::remove(writer, project, caller.actor.user_id);
-            Ok(LeaveProjectPayload { project_id: input.project_id, revision: caller.write(leave).await?.revision })
+            Ok(LeaveProjectPayload { project_id: input.project_id, revision: caller.write(ctx, leave).await?.revision })
         })
         .await
     }
@@ -271,7 +271,7 @@ impl CollaboratorMutation {
             let user = UserId::parse(&input.user_id, "userId")?;
             let caller = caller(ctx)?;
             let transfer = |writer| collaborator::transfer(writer, project, user);
-            Ok(caller.write(transfer).await?.into())
+            Ok(caller.write(ctx, transfer).await?.into())
         })
         .await
     }

@@ -266,7 +266,7 @@ impl FileMutation {
                 language: input.language,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| file::create(writer, new, conversation));
+            let done = caller.write(ctx, |writer| file::create(writer, new, conversation));
             Ok(done.await?.into())
         })
         .await
@@ -288,7 +288,7 @@ impl FileMutation {
                 return Err(Error::bad_input("content", "Give `content` or `contentBase64`."));
             }
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| file::update(writer, named, content, mode, conversation));
+            let done = caller.write(ctx, |writer| file::update(writer, named, content, mode, conversation));
             Ok(done.await?.into())
         })
         .await
@@ -305,7 +305,7 @@ impl FileMutation {
             let named = named(&input.project_id, &input.path, input.expected_version)?;
             let new_path = FilePath::parse(&input.new_path, "newPath")?;
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| file::rename(writer, named, new_path, conversation));
+            let done = caller.write(ctx, |writer| file::rename(writer, named, new_path, conversation));
             Ok(done.await?.into())
         })
         .await
@@ -321,7 +321,7 @@ impl FileMutation {
             let conversation = context(input.session_id, input.message_id, input.change_description)?;
             let named = named(&input.project_id, &input.path, input.expected_version)?;
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| file::delete(writer, named, conversation));
+            let done = caller.write(ctx, |writer| file::delete(writer, named, conversation));
             Ok(done.await?.into())
         })
         .await
@@ -343,7 +343,7 @@ impl FileMutation {
             };
             let expected = input.expected_version;
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| file::revert(writer, id, earlier, expected, conversation));
+            let done = caller.write(ctx, |writer| file::revert(writer, id, earlier, expected, conversation));
             Ok(done.await?.into())
         })
         .await
@@ -379,7 +379,7 @@ impl FileMutation {
                 expected_revision: input.expected_revision,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| sync::sync(writer, sync, conversation));
+            let done = caller.write(ctx, |writer| sync::sync(writer, sync, conversation));
             let synced = done.await?;
             let project = super::project_of(ctx, project).await?;
             let count = |change_type| int(i64::try_from(synced.count(change_type)).unwrap_or(i64::MAX));

@@ -1,6 +1,6 @@
 //! The caller's profile and preferences.
 
-use async_graphql::{Context, InputObject, Object};
+use async_graphql::{Context, InputObject, MaybeUndefined, Object};
 
 use crate::domain::profile;
 use crate::graphql::context::caller;
@@ -15,10 +15,10 @@ pub struct ProfileMutation;
 /// Changes of a profile. Absent fields are unchanged.
 #[derive(InputObject)]
 struct UpdateProfileInput {
-    /// The name shown to others.
-    full_name: Option<String>,
-    /// The URL of the picture shown to others.
-    avatar_url: Option<String>,
+    /// The name shown to others; null removes it.
+    full_name: MaybeUndefined<String>,
+    /// The URL of the picture shown to others; null removes it.
+    avatar_url: MaybeUndefined<String>,
 }
 
 /// Changes of the preferences. Absent fields are unchanged.
@@ -34,6 +34,15 @@ struct UpdatePreferencesInput {
     ui_preferences: Option<Json>,
 }
 
+/// The new value of a field; `None` keeps the old one.
+fn changed(value: MaybeUndefined<String>) -> Option<Option<String>> {
+    match value {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(value) => Some(Some(value)),
+    }
+}
+
 #[Object]
 impl ProfileMutation {
     /// Changes the caller's profile.
@@ -43,9 +52,9 @@ impl ProfileMutation {
         #[graphql(desc = "The fields to change.")] input: UpdateProfileInput,
     ) -> Attempt<User> {
         attempt(async {
-            let changes = ProfileChanges { full_name: input.full_name, avatar_url: input.avatar_url };
+            let changes = ProfileChanges { full_name: changed(input.full_name), avatar_url: changed(input.avatar_url) };
             let caller = caller(ctx)?;
-            let profile = caller.write(|writer| profile::update(writer, changes));
+            let profile = caller.write(ctx, |writer| profile::update(writer, changes));
             Ok(User(profile.await?))
         })
         .await
@@ -65,7 +74,7 @@ impl ProfileMutation {
                 ui_preferences: input.ui_preferences.map(|json| json.0),
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| profile::update_preferences(writer, changes));
+            let done = caller.write(ctx, |writer| profile::update_preferences(writer, changes));
             Ok(UserPreferences::of(caller.actor.user_id, done.await?))
         })
         .await

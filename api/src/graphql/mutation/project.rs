@@ -76,7 +76,7 @@ impl ProjectMutation {
                 config: input.config.0,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| project::create(writer, new));
+            let done = caller.write(ctx, |writer| project::create(writer, new));
             Ok(done.await?.into())
         })
         .await
@@ -102,7 +102,7 @@ impl ProjectMutation {
                 status: input.status.map(Into::into),
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| project::update(writer, id, changes));
+            let done = caller.write(ctx, |writer| project::update(writer, id, changes));
             Ok(done.await?.into())
         })
         .await
@@ -117,7 +117,7 @@ impl ProjectMutation {
         attempt(async {
             let id = ProjectId::parse(&id, "id")?;
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| project::touch(writer, id));
+            let done = caller.write(ctx, |writer| project::touch(writer, id));
             Ok(done.await?.into())
         })
         .await
@@ -132,7 +132,7 @@ impl ProjectMutation {
         attempt(async {
             let id = ProjectId::parse(&id, "id")?;
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| project::delete(writer, id));
+            let done = caller.write(ctx, |writer| project::delete(writer, id));
             Ok(done.await?.into())
         })
         .await

@@ -204,7 +204,7 @@ impl SnapshotMutation {
                 description: input.description,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| snapshot::create(writer, new, conversation));
+            let done = caller.write(ctx, |writer| snapshot::create(writer, new, conversation));
             let made = done.await?;
             Ok(SnapshotPayload { revision: made.created_revision, snapshot: ProjectSnapshot(made) })
         })
@@ -221,7 +221,7 @@ impl SnapshotMutation {
             let id = ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?;
             let changes = SnapshotChanges { name: change(input.name), description: change(input.description) };
             let caller = caller(ctx)?;
-            let (changed, revision) = caller.write(|writer| snapshot::update(writer, id, changes)).await?;
+            let (changed, revision) = caller.write(ctx, |writer| snapshot::update(writer, id, changes)).await?;
             Ok(SnapshotPayload { revision, snapshot: ProjectSnapshot(changed) })
         })
         .await
@@ -237,7 +237,7 @@ impl SnapshotMutation {
         attempt(async {
             let id = ProjectSnapshotId::parse(&input.snapshot_id, "snapshotId")?;
             let caller = caller(ctx)?;
-            let project = caller.write(|writer| snapshot::delete(writer, id)).await?;
+            let project = caller.write(ctx, |writer| snapshot::delete(writer, id)).await?;
             let deleted_snapshot_id = id.0.into();
             Ok(DeleteSnapshotPayload { deleted_snapshot_id, revision: project.revision, project: Project(project) })
         })
@@ -308,7 +308,7 @@ impl SnapshotMutation {
 async fn undo(ctx: &Context<'_>, project: &ID, taken: Taken, expected: Option<i32>) -> Result<UndoPayload> {
     let project = ProjectId::parse(project, "projectId")?;
     let caller = caller(ctx)?;
-    let undone = caller.write(|writer| undo::undo(writer, project, taken, expected)).await?;
+    let undone = caller.write(ctx, |writer| undo::undo(writer, project, taken, expected)).await?;
     Ok(UndoPayload {
         project: Project(undone.project),
         changes: undone.changes.into_iter().map(|changed| CodeChange(changed.change)).collect(),
@@ -353,7 +353,7 @@ async fn restore(
         expected_revision,
     };
     let caller = caller(ctx)?;
-    let restored = caller.write(|writer| snapshot::restore(writer, restore)).await?;
+    let restored = caller.write(ctx, |writer| snapshot::restore(writer, restore)).await?;
     let backup = restored.backup.ok_or_else(|| Error::internal("a restore made no backup"))?;
     Ok(RestorePayload {
         project: Project(restored.project),

@@ -117,7 +117,7 @@ impl StreamingMessageMutation {
                 idempotency_key: input.idempotency_key,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| streaming_message::start(writer, new));
+            let done = caller.write(ctx, |writer| streaming_message::start(writer, new));
             StreamingMessagePayload::of(ctx, done.await?).await
         })
         .await
@@ -137,7 +137,7 @@ impl StreamingMessageMutation {
                 text: input.text,
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| streaming_message::append(writer, chunk));
+            let done = caller.write(ctx, |writer| streaming_message::append(writer, chunk));
             StreamingMessagePayload::of(ctx, done.await?).await
         })
         .await
@@ -158,7 +158,7 @@ impl StreamingMessageMutation {
                 metadata: input.metadata.map(|json| json.0),
             };
             let caller = caller(ctx)?;
-            let done = caller.write(|writer| streaming_message::finish(writer, finish));
+            let done = caller.write(ctx, |writer| streaming_message::finish(writer, finish));
             Ok(done.await?.into())
         })
         .await
@@ -173,7 +173,7 @@ impl StreamingMessageMutation {
         attempt(async {
             let id = MessageId::parse(&input.message_id, "messageId")?;
             let caller = caller(ctx)?;
-            caller.write(|writer| streaming_message::discard(writer, id)).await?;
+            caller.write(ctx, |writer| streaming_message::discard(writer, id)).await?;
             Ok(DiscardMessagePayload {
                 message_id: id.0.into(),
                 streaming_message_id: NodeId::StreamingMessage(id).to_string().into(),

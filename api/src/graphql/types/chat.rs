@@ -9,7 +9,7 @@ use super::snapshot::ProjectSnapshot;
 use super::streaming_message::StreamingMessage;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::MessageRole;
-use crate::graphql::error::or_null;
+use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesFor, Count, Part, SnapshotOfEvent, StreamingIn, With};
 use crate::graphql::page::{
     Page, Paging, Total, UNPAGED, arguments, connection, cut_by_id, int, part, rows, weigh, weigh_part, whole,
@@ -121,18 +121,21 @@ impl ChatSession {
         #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the checkpoint with this id.")] after: Option<ID>,
     ) -> Result<Vec<ChatMessage>> {
-        let (caller, at) = (caller(ctx)?, self.at());
-        let mut page = PageArguments::first(part(caller, first)?);
-        if let Some(after) = after {
-            let message = caller.load(ReadId::<MessageId>::parse(&after, "after")?.id).await?;
-            let message = message.filter(|message| message.session_id == self.0.id);
-            let message = message.ok_or_else(|| Error::bad_input("after", "No row of this list has this id."))?;
-            page.after = Some(Cursor(vec![Key::Number(message.revision.into())]));
-        }
-        let keep = MessageFilter { is_checkpoint: Some(true), until: at, ..MessageFilter::default() };
-        let slice = caller.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
-        whole(caller, first, slice.has_next)?;
-        Ok(slice.rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
+        or_empty(ctx, async {
+            let (caller, at) = (caller(ctx)?, self.at());
+            let mut page = PageArguments::first(part(&caller.services.limits, first)?);
+            if let Some(after) = after {
+                let message = caller.load(ReadId::<MessageId>::parse(&after, "after")?.id).await?;
+                let message = message.filter(|message| message.session_id == self.0.id);
+                let message = message.ok_or_else(|| Error::bad_input("after", "No row of this list has this id."))?;
+                page.after = Some(Cursor(vec![Key::Number(message.revision.into())]));
+            }
+            let keep = MessageFilter { is_checkpoint: Some(true), until: at, ..MessageFilter::default() };
+            let slice = caller.load(Part { parent: self.within(), keep, page }).await?.unwrap_or_default();
+            whole(caller, first, slice.has_next)?;
+            Ok(slice.rows.into_iter().map(|(_, row)| ChatMessage(row, at)).collect())
+        })
+        .await
     }
 
     /// Its streaming messages, oldest first. The setting `MAX_STREAMING_MESSAGES` limits their number (10 by default).
@@ -295,12 +298,15 @@ impl ChatMessage {
         #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
     ) -> Result<Vec<Row<CodeChange>>> {
-        let caller = caller(ctx)?;
-        let key = ChangesFor(Within { project: self.0.project_id, id: self.0.id });
-        let mut rows = caller.load(key).await?.unwrap_or_default();
-        rows.retain(|row| self.1.is_none_or(|at| row.revision <= at));
-        let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
-        Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
+        or_empty(ctx, async {
+            let caller = caller(ctx)?;
+            let key = ChangesFor(Within { project: self.0.project_id, id: self.0.id });
+            let mut rows = caller.load(key).await?.unwrap_or_default();
+            rows.retain(|row| self.1.is_none_or(|at| row.revision <= at));
+            let rows = cut_by_id(caller, rows, first, after.as_ref(), |row| row.change_id().0.to_string())?;
+            Ok(rows.into_iter().map(|row| Row(CodeChange(row))).collect())
+        })
+        .await
     }
 
     /// The snapshot of this checkpoint, including later changes that name the message. Null for other messages.

@@ -10,7 +10,7 @@ use super::project::Project;
 use super::snapshot::ProjectSnapshot;
 use crate::graphql::context::caller;
 use crate::graphql::enums::EventKind;
-use crate::graphql::error::or_null;
+use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{ChangesMadeAt, ConfiguredAt, SnapshotOfEvent};
 use crate::graphql::page::{UNPAGED, cut_by_id, rows, weigh_part};
 use crate::graphql::row::Row;
@@ -111,7 +111,7 @@ impl ProjectEvent {
         #[graphql(desc = "At most so many. Without it all that the write made.")] first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
     ) -> Result<Vec<Row<CodeChange>>> {
-        changes(ctx, &self.0, first, after).await
+        or_empty(ctx, async { changes(ctx, &self.0, first, after).await }).await
     }
 
     /// The revisions that it undoes, oldest first; empty unless it is an undo.

@@ -13,7 +13,7 @@ use crate::domain::compare::{self, Between};
 use crate::domain::snapshot::Preview;
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::{ChangeType, FileMode, FileType};
-use crate::graphql::error::or_null;
+use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{BlameOf, Contents, Count, FileAt, Part, VersionFilter, With};
 use crate::graphql::page::{COMPARE, Page, Paging, Total, arguments, connection, cut, int, weigh, weigh_part};
 use crate::graphql::row::Plain;
@@ -227,12 +227,15 @@ impl ProjectFile {
         #[graphql(desc = "Only ranges after this line, which is the `endLine` of the last range that was read.")]
         after: Option<i32>,
     ) -> Result<Vec<BlameRange>> {
-        let Some(file) = self.0.file() else { return Ok(Vec::new()) };
-        let caller = caller(ctx)?;
-        let ranges = caller.load(BlameOf(within(file), file.version)).await?.transpose()?.unwrap_or_default();
-        let after = after.map_or(0, |after| usize::try_from(after).unwrap_or_default());
-        let ranges = cut(caller, ranges, first, |range| range.start_line > after)?;
-        Ok(ranges.into_iter().map(BlameRange).collect())
+        or_empty(ctx, async {
+            let Some(file) = self.0.file() else { return Ok(Vec::new()) };
+            let caller = caller(ctx)?;
+            let ranges = caller.load(BlameOf(within(file), file.version)).await?.transpose()?.unwrap_or_default();
+            let after = after.map_or(0, |after| usize::try_from(after).unwrap_or_default());
+            let ranges = cut(caller, ranges, first, |range| range.start_line > after)?;
+            Ok(ranges.into_iter().map(BlameRange).collect())
+        })
+        .await
     }
 
     /// All versions, newest first, including the present one; for a file as of a revision, those up to it. The server
@@ -505,6 +508,15 @@ impl FileDiff {
         ["diff", "additions", "deletions"].iter().any(|field| selected.field(field).exists())
     }
 
+    /// The path in the cursor of an entry, which can be gone, or the path itself.
+    ///
+    /// # Errors
+    /// `BadInput` if there is none.
+    pub fn path_of(after: &str) -> Result<FilePath> {
+        let path = after.strip_prefix('/').and_then(|cursor| cursor.split_once('/')).map_or(after, |(_, path)| path);
+        FilePath::parse(path, "after")
+    }
+
     /// The part of a list of differences that is asked for: what comes after a cursor, or after the entries of a path.
     pub(super) fn part(
         caller: &Caller,
@@ -516,9 +528,7 @@ impl FileDiff {
         if let Some(at) = diffs.iter().position(|diff| diff.cursor == after) {
             return cut(caller, diffs.into_iter().skip(at + 1).collect(), first, |_| true);
         }
-        // The path of a cursor whose entry is gone, or a path.
-        let path = after.strip_prefix('/').and_then(|cursor| cursor.split_once('/')).map_or(&*after, |(_, path)| path);
-        let path = FilePath::parse(path, "after")?;
+        let path = Self::path_of(&after)?;
         match diffs.iter().rposition(|diff| diff.path == path.as_str()) {
             Some(at) => cut(caller, diffs.into_iter().skip(at + 1).collect(), first, |_| true),
             None => cut(caller, diffs, first, |diff| diff.path.as_str() > path.as_str()),

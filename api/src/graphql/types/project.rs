@@ -20,7 +20,7 @@ use crate::domain::snapshot::{Limit, Preview};
 use crate::domain::{access, project};
 use crate::graphql::context::{Caller, caller};
 use crate::graphql::enums::{ProjectRole, ProjectStatus};
-use crate::graphql::error::or_null;
+use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{
     ActiveSession, AgentConfigurationsOf, ChildrenOf, CollaboratorsOf, Count, EmailInvitationsOf, EventsAfter, FileAt,
     Part, With,
@@ -366,11 +366,14 @@ impl Project {
             String,
         >,
     ) -> Result<Vec<FileDiff>> {
-        let from = self.at(Some(from), "from")?.unwrap_or_default();
-        let to = self.at(to, "to")?.unwrap_or(self.newest());
-        let with_contents = FileDiff::wants_contents(ctx.look_ahead());
-        let diffs = FileDiff::between(ctx, Between { project: self.0.id, from, to, with_contents }).await?;
-        FileDiff::part(caller(ctx)?, diffs, first, after)
+        or_empty(ctx, async {
+            let from = self.at(Some(from), "from")?.unwrap_or_default();
+            let to = self.at(to, "to")?.unwrap_or(self.newest());
+            let with_contents = FileDiff::wants_contents(ctx.look_ahead());
+            let diffs = FileDiff::between(ctx, Between { project: self.0.id, from, to, with_contents }).await?;
+            FileDiff::part(caller(ctx)?, diffs, first, after)
+        })
+        .await
     }
 
     /// A preview of `restoreSnapshot` and `restoreRevision` with the scope FILES. It uses the same plan, and fails in
@@ -408,11 +411,14 @@ impl Project {
         #[graphql(default = 0, desc = "Only entries after this revision.")] after_revision: Option<i32>,
         #[graphql(default = 100, desc = "Number of entries, at most 500.")] first: Option<i32>,
     ) -> Result<Vec<ProjectEvent>> {
-        let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
-        let limit = PageArguments::parse(first, None, None, None, page::EVENTS)?.limit;
-        let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
-        let events = events.into_iter().filter(|event| event.revision <= self.newest());
-        Ok(events.map(ProjectEvent).collect())
+        or_empty(ctx, async {
+            let after = self.at(after_revision.or(Some(0)), "afterRevision")?.unwrap_or(0);
+            let limit = PageArguments::parse(first, None, None, None, page::EVENTS)?.limit;
+            let events = caller(ctx)?.load(EventsAfter(self.0.id, after, limit)).await?.unwrap_or_default();
+            let events = events.into_iter().filter(|event| event.revision <= self.newest());
+            Ok(events.map(ProjectEvent).collect())
+        })
+        .await
     }
 
     /// The users who are in the project or invited to it, without the owner, in the order of their invitations.
@@ -424,11 +430,14 @@ impl Project {
         first: Option<i32>,
         #[graphql(desc = "Only those after the collaborator with this `cursor` or id.")] after: Option<ID>,
     ) -> Result<Vec<Collaborator>> {
-        let caller = caller(ctx)?;
-        let rows = caller.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
-        let id = |row: &collaborator::Collaborator| NodeId::Collaborator(row.project_id, row.user_id).to_string();
-        let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::Collaborator::place))?;
-        Ok(rows.into_iter().map(Collaborator).collect())
+        or_empty(ctx, async {
+            let caller = caller(ctx)?;
+            let rows = caller.load(CollaboratorsOf(self.0.id)).await?.unwrap_or_default();
+            let id = |row: &collaborator::Collaborator| NodeId::Collaborator(row.project_id, row.user_id).to_string();
+            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::Collaborator::place))?;
+            Ok(rows.into_iter().map(Collaborator).collect())
+        })
+        .await
     }
 
     /// The users who are present now, by any subscription on any server, in order of arrival. A user who unsubscribes
@@ -452,13 +461,16 @@ impl Project {
         first: Option<i32>,
         #[graphql(desc = "Only those after the invitation with this `cursor` or id.")] after: Option<ID>,
     ) -> Result<Vec<EmailInvitation>> {
-        let caller = caller(ctx)?;
-        let rows = caller.load(EmailInvitationsOf(self.0.id)).await?.unwrap_or_default();
-        let id = |row: &collaborator::EmailInvitation| {
-            NodeId::EmailInvitation(row.project_id, row.email.clone()).to_string()
-        };
-        let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::EmailInvitation::place))?;
-        Ok(rows.into_iter().map(EmailInvitation).collect())
+        or_empty(ctx, async {
+            let caller = caller(ctx)?;
+            let rows = caller.load(EmailInvitationsOf(self.0.id)).await?.unwrap_or_default();
+            let id = |row: &collaborator::EmailInvitation| {
+                NodeId::EmailInvitation(row.project_id, row.email.clone()).to_string()
+            };
+            let rows = cut_by_place(caller, rows, first, after.as_ref(), (id, collaborator::EmailInvitation::place))?;
+            Ok(rows.into_iter().map(EmailInvitation).collect())
+        })
+        .await
     }
 
     /// The configurations of its voice agent, oldest first. The setting `MAX_AGENT_CONFIGURATIONS` limits their number
@@ -474,28 +486,31 @@ impl Project {
         #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
         #[graphql(desc = "Only those after the configuration with this id.")] after: Option<ID>,
     ) -> Result<Vec<AgentConfiguration>> {
-        let keep = AgentConfigurationFilter {
-            active_only: active_only.unwrap_or(false),
-            include_deleted: include_deleted.unwrap_or(false),
-            at: self.until(),
-        };
-        let caller = caller(ctx)?;
-        let mut rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
-        let id = |row: &agent_configuration::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
-        let mut after = after;
-        if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
-            // It is not in the list any more, and still has its place.
-            let keep = AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
-            let all = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
-            let rest = all.iter().skip_while(|row| id(row) != last.as_str());
-            let rest: HashSet<_> = rest.map(|row| row.id).collect();
-            if rest.is_empty() {
-                return Err(Error::bad_input("after", "No row of this list has this id."));
+        or_empty(ctx, async {
+            let keep = AgentConfigurationFilter {
+                active_only: active_only.unwrap_or(false),
+                include_deleted: include_deleted.unwrap_or(false),
+                at: self.until(),
+            };
+            let caller = caller(ctx)?;
+            let mut rows = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+            let id = |row: &agent_configuration::AgentConfiguration| ReadId { id: row.id, at: keep.at }.to_string();
+            let mut after = after;
+            if let Some(last) = after.take_if(|after| !rows.iter().any(|row| id(row) == after.as_str())) {
+                // It is not in the list any more, and still has its place.
+                let keep = AgentConfigurationFilter { active_only: false, include_deleted: true, ..keep };
+                let all = caller.load(AgentConfigurationsOf(self.0.id, keep)).await?.unwrap_or_default();
+                let rest = all.iter().skip_while(|row| id(row) != last.as_str());
+                let rest: HashSet<_> = rest.map(|row| row.id).collect();
+                if rest.is_empty() {
+                    return Err(Error::bad_input("after", "No row of this list has this id."));
+                }
+                rows.retain(|row| rest.contains(&row.id));
             }
-            rows.retain(|row| rest.contains(&row.id));
-        }
-        let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
-        Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
+            let rows = cut_by_id(caller, rows, first, after.as_ref(), id)?;
+            Ok(rows.into_iter().map(|row| AgentConfiguration { row: Box::new(row), until: keep.at }).collect())
+        })
+        .await
     }
 }
 
@@ -573,6 +588,6 @@ impl RestorePreview {
             String,
         >,
     ) -> Result<Vec<FileDiff>> {
-        FileDiff::part(caller(ctx)?, self.diff.clone(), first, after)
+        or_empty(ctx, async { FileDiff::part(caller(ctx)?, self.diff.clone(), first, after) }).await
     }
 }

@@ -8,7 +8,7 @@ use super::profile::User;
 use super::project::Project;
 use crate::domain::compare::Between;
 use crate::graphql::context::caller;
-use crate::graphql::error::or_null;
+use crate::graphql::error::{or_empty, or_null};
 use crate::graphql::loader::{Count, Part};
 use crate::graphql::page::{COMPARE, Page, Total, connection, weigh, weigh_part};
 use crate::graphql::row::Plain;
@@ -126,10 +126,13 @@ impl ProjectSnapshot {
             String,
         >,
     ) -> Result<Vec<FileDiff>> {
-        let (project, from, to) = (self.0.project_id, self.0.revision, i32::MAX);
-        let with_contents = FileDiff::wants_contents(ctx.look_ahead());
-        let diffs = FileDiff::between(ctx, Between { project, from, to, with_contents }).await?;
-        FileDiff::part(caller(ctx)?, diffs, first, after)
+        or_empty(ctx, async {
+            let (project, from, to) = (self.0.project_id, self.0.revision, i32::MAX);
+            let with_contents = FileDiff::wants_contents(ctx.look_ahead());
+            let diffs = FileDiff::between(ctx, Between { project, from, to, with_contents }).await?;
+            FileDiff::part(caller(ctx)?, diffs, first, after)
+        })
+        .await
     }
 }
 

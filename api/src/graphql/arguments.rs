@@ -1,0 +1,213 @@
+//! Checks the arguments of lists before an operation runs. A list that fails nulls its parents: below a mutation the
+//! whole payload, after the commit. So a mutation with such an argument is refused before it writes anything, and
+//! likewise a query if the failure of a root field would null all of its data.
+
+use async_graphql::{Name, PathSegment, Value, indexmap::IndexMap, parser::types::OperationType};
+
+use uuid::Uuid;
+
+use super::document::Given;
+use super::horizon::Horizon;
+use super::page::part;
+use super::types::file::FileDiff;
+use crate::model::{
+    error::{Error, Result},
+    ids::{FolderId, MessageId, ReadId},
+    limits::Limits,
+    node_id::NodeId,
+    page::{self, KeyKind, Page, PageSize},
+    path::FilePath,
+};
+
+/// How a list is read in parts.
+#[derive(Clone, Copy)]
+enum Parts {
+    /// A connection, with the sort keys in its cursors; `None` if they depend on other arguments.
+    Pages(PageSize, Option<&'static [KeyKind]>),
+    /// The log: pages without cursors.
+    Log(PageSize),
+    /// Rows after one with an id, or anything else that the list itself checks.
+    Rest,
+    /// Differences after the entry with a cursor or after a path.
+    AfterPath,
+    /// Rows after a message.
+    AfterMessage,
+    /// Rows after an object, by its id.
+    AfterNode,
+}
+
+const BY_NUMBER: Option<&[KeyKind]> = Some(&[KeyKind::Number]);
+const BY_NUMBER_AND_ID: Option<&[KeyKind]> = Some(&[KeyKind::Number, KeyKind::Id]);
+const BY_PATH: Option<&[KeyKind]> = Some(&[KeyKind::Text]);
+const BY_PATH_AND_ID: Option<&[KeyKind]> = Some(&[KeyKind::Text, KeyKind::Id]);
+const BY_TIME_AND_ID: Option<&[KeyKind]> = Some(&[KeyKind::Time, KeyKind::Id]);
+
+/// All fields with an argument `first`.
+const LISTS: &[(&str, &str, Parts)] = &[
+    ("AgentConfiguration", "versions", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("ChatMessage", "changes", Parts::AfterNode),
+    ("ChatSession", "checkpoints", Parts::AfterMessage),
+    ("ChatSession", "messages", Parts::Pages(page::MESSAGES, BY_NUMBER)),
+    ("Project", "agentConfigurations", Parts::AfterNode),
+    ("Project", "changes", Parts::Pages(page::LIST, BY_NUMBER_AND_ID)),
+    ("Project", "children", Parts::Pages(page::FILES, BY_PATH)),
+    ("Project", "collaborators", Parts::Rest),
+    ("Project", "diff", Parts::AfterPath),
+    ("Project", "emailInvitations", Parts::Rest),
+    ("Project", "events", Parts::Log(page::EVENTS)),
+    ("Project", "files", Parts::Pages(page::FILES, BY_PATH_AND_ID)),
+    ("Project", "sessions", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("Project", "snapshots", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("ProjectEvent", "changes", Parts::AfterNode),
+    ("ProjectFile", "blame", Parts::Rest),
+    ("ProjectFile", "versions", Parts::Pages(page::LIST, BY_NUMBER)),
+    ("ProjectSnapshot", "diff", Parts::AfterPath),
+    ("ProjectSnapshot", "files", Parts::Pages(page::FILES, BY_PATH_AND_ID)),
+    ("Query", "invitations", Parts::Pages(page::LIST, BY_TIME_AND_ID)),
+    ("Query", "projects", Parts::Pages(page::LIST, None)),
+    ("Query", "recentActivity", Parts::Pages(page::LIST, None)),
+    ("RestorePreview", "diff", Parts::AfterPath),
+];
+
+/// The arguments of fields that are revisions of the project.
+const REVISIONS: [&str; 4] = ["at", "from", "to", "afterRevision"];
+
+/// Checks the arguments, as far as that is possible without the database.
+///
+/// # Errors
+/// The refused fields.
+pub fn check(
+    limits: &Limits,
+    operation: OperationType,
+    fields: Vec<Given>,
+) -> std::result::Result<Horizon, Vec<(Given, Error)>> {
+    let mut horizon = Horizon::default();
+    let mut refused = Vec::new();
+    for field in fields {
+        let is_root = field.path.len() == 1;
+        let is_checked = match operation {
+            OperationType::Query => is_root && !field.is_nullable,
+            OperationType::Mutation | OperationType::Subscription => !is_root,
+        };
+        if !is_checked {
+            continue;
+        }
+        match self::field(limits, &field) {
+            Err(error) => refused.push((field, error)),
+            Ok(None) => {}
+            Ok(Some((revision, name))) => {
+                let Some(PathSegment::Field(root)) = field.path.first() else { continue };
+                horizon.extend(root, revision, name);
+            }
+        }
+    }
+    if refused.is_empty() { Ok(horizon) } else { Err(refused) }
+}
+
+/// Checks the arguments of one field, and returns the greatest revision among them.
+fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
+    let arguments = Arguments(&field.arguments);
+    let list = LISTS.iter().find(|(parent, name, _)| (*parent, *name) == (&*field.parent, &*field.name));
+    let Some((_, _, parts)) = list else { return Ok(None) };
+    let (first, after) = (arguments.int("first"), arguments.text("after"));
+    match parts {
+        Parts::Pages(size, keys) => {
+            let page = Page::parse(first, after, arguments.int("last"), arguments.text("before"), *size)?;
+            if let Some(keys) = keys {
+                page.check_keys(keys.iter().copied())?;
+            }
+        }
+        Parts::Log(size) => drop(Page::parse(first, None, None, None, *size)?),
+        Parts::Rest | Parts::AfterPath | Parts::AfterMessage | Parts::AfterNode => {
+            part(limits, first)?;
+            match (parts, after) {
+                (Parts::AfterPath, Some(after)) => drop(FileDiff::path_of(&after)?),
+                (Parts::AfterMessage, Some(after)) => drop(ReadId::<MessageId>::parse(&after, "after")?),
+                (Parts::AfterNode, Some(after)) => drop(NodeId::parse(&after, "after")?),
+                _ => {}
+            }
+        }
+    }
+    for name in ["under", "of"] {
+        arguments.text(name).map(|path| FilePath::parse(&path, name)).transpose()?;
+    }
+    let mut revisions = arguments.revisions()?;
+    if let Some(Value::Object(filter)) = field.arguments.get("filter") {
+        revisions.extend(Arguments(filter).check_filter()?.into_iter().map(|at| (at, "filter")));
+    }
+    Ok(revisions.into_iter().max().map(|(revision, name)| (revision, name.to_owned())))
+}
+
+struct Arguments<'a>(&'a IndexMap<Name, Value>);
+
+impl Arguments<'_> {
+    fn int(&self, name: &str) -> Option<i32> {
+        match self.0.get(name)? {
+            Value::Number(number) => number.as_i64().and_then(|number| i32::try_from(number).ok()),
+            _ => None,
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        match self.0.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Returns the revisions of the ids.
+    fn check_filter(&self) -> Result<Vec<i32>> {
+        page::search(self.text("search"), "filter.search")?;
+        self.text("path").map(|path| FilePath::parse(&path, "filter.path")).transpose()?;
+        let mut revisions = Vec::new();
+        for name in ["sessionId", "messageId", "fileId"] {
+            let Some(id) = self.text(name) else { continue };
+            let folder = FolderId::parse(&id).filter(|_| name == "fileId");
+            revisions.extend(match folder {
+                Some(folder) => folder.project.at,
+                None => ReadId::<Uuid>::parse(&id, &format!("filter.{name}"))?.at,
+            });
+        }
+        Ok(revisions)
+    }
+
+    fn revisions(&self) -> Result<Vec<(i32, &'static str)>> {
+        let given = REVISIONS.into_iter().filter_map(|name| Some((self.int(name)?, name)));
+        let given: Vec<_> = given.collect();
+        match given.iter().find(|(revision, _)| *revision < 0) {
+            Some((_, name)) => Err(Error::bad_input(*name, "Give a revision from 0, before the first, to the newest.")),
+            None => Ok(given),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apollo_compiler::{Schema, schema::ExtendedType};
+    use clap::Parser;
+
+    use super::*;
+    use crate::graphql::schema;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        limits: Limits,
+    }
+
+    #[test]
+    fn every_list_is_known() {
+        let sdl = schema::sdl(&schema::build(&Flags::parse_from(["test"]).limits));
+        let schema = Schema::parse(sdl, "schema.graphql").unwrap();
+        let mut lists = Vec::new();
+        for (name, ty) in &schema.types {
+            let ExtendedType::Object(object) = ty else { continue };
+            let fields = object.fields.iter().filter(|(_, field)| field.argument_by_name("first").is_some());
+            lists.extend(fields.map(|(field, _)| (name.as_str(), field.as_str())));
+        }
+        lists.sort_unstable();
+        let known: Vec<_> = LISTS.iter().map(|(parent, field, _)| (*parent, *field)).collect();
+        assert_eq!(known, lists);
+    }
+}

@@ -1,0 +1,109 @@
+//! The arguments that an operation gives to the fields below its root, with the values of its variables.
+
+use apollo_compiler::Schema;
+use async_graphql::{
+    Name, PathSegment, Pos, Positioned, Value, Variables,
+    indexmap::IndexMap,
+    parser::types::{Directive, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet},
+};
+
+/// A field and its arguments.
+pub struct Given {
+    /// The type that has the field.
+    pub parent: String,
+    /// The name of the field.
+    pub name: String,
+    /// Whether the field can be null.
+    pub is_nullable: bool,
+    /// The path of the field in the response, without indexes.
+    pub path: Vec<PathSegment>,
+    /// The position of the field in the document.
+    pub pos: Pos,
+    /// The arguments. Absent ones are missing.
+    pub arguments: IndexMap<Name, Value>,
+}
+
+/// All fields that the operation selects and gives arguments.
+pub fn given(
+    schema: &Schema,
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+    variables: &Variables,
+) -> Vec<Given> {
+    let root = match operation.ty {
+        OperationType::Query => &schema.schema_definition.query,
+        OperationType::Mutation => &schema.schema_definition.mutation,
+        OperationType::Subscription => &schema.schema_definition.subscription,
+    };
+    let mut walk = Walk { schema, document, variables, path: Vec::new(), found: Vec::new() };
+    if let Some(root) = root {
+        walk.selections(root.as_str(), &operation.selection_set.node);
+    }
+    walk.found
+}
+
+struct Walk<'a> {
+    schema: &'a Schema,
+    document: &'a ExecutableDocument,
+    variables: &'a Variables,
+    path: Vec<PathSegment>,
+    found: Vec<Given>,
+}
+
+impl<'a> Walk<'a> {
+    fn selections(&mut self, parent: &str, set: &'a SelectionSet) {
+        for selection in set.items.iter().map(|selection| &selection.node) {
+            if selection.directives().iter().any(|directive| self.excludes(directive)) {
+                continue;
+            }
+            match selection {
+                Selection::Field(field) => {
+                    let field = &field.node;
+                    let Ok(definition) = self.schema.type_field(parent, &field.name.node) else { continue };
+                    self.path.push(PathSegment::Field(field.response_key().node.to_string()));
+                    if !field.arguments.is_empty() {
+                        let arguments = field.arguments.iter();
+                        let arguments = arguments.map(|(name, value)| (name.node.clone(), self.value(value)));
+                        self.found.push(Given {
+                            parent: parent.to_owned(),
+                            name: field.name.node.to_string(),
+                            is_nullable: !definition.ty.is_non_null(),
+                            path: self.path.clone(),
+                            pos: field.name.pos,
+                            arguments: arguments.collect(),
+                        });
+                    }
+                    self.selections(definition.ty.inner_named_type(), &field.selection_set.node);
+                    self.path.pop();
+                }
+                Selection::InlineFragment(fragment) => {
+                    let condition = fragment.node.type_condition.as_ref().map(|condition| &condition.node.on.node);
+                    let parent = condition.map_or(parent, |name| name.as_str());
+                    self.selections(parent, &fragment.node.selection_set.node);
+                }
+                Selection::FragmentSpread(spread) => {
+                    if let Some(fragment) = self.document.fragments.get(&spread.node.fragment_name.node) {
+                        let fragment = &fragment.node;
+                        self.selections(&fragment.type_condition.node.on.node, &fragment.selection_set.node);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a directive leaves out its field or fragment.
+    fn excludes(&self, directive: &Positioned<Directive>) -> bool {
+        let Some(unless) = ["include", "skip"].iter().position(|name| directive.node.name.node == *name) else {
+            return false;
+        };
+        let condition = directive.node.get_argument("if").map(|value| self.value(value));
+        condition == Some(Value::Boolean(unless == 1))
+    }
+
+    fn value(&self, value: &Positioned<async_graphql_value::Value>) -> Value {
+        let value = value.node.clone();
+        // A variable without a value was removed from the document before.
+        let value = value.into_const_with(|name| Ok::<_, ()>(self.variables.get(&name).cloned().unwrap_or_default()));
+        value.unwrap_or_default()
+    }
+}

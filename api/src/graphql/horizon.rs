@@ -1,0 +1,31 @@
+//! The revisions as of which the payloads of an operation read.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+
+use async_graphql::Request;
+
+/// The greatest revision that each root field of an operation reads as of, by its name in the response.
+#[derive(Clone, Default)]
+pub struct Horizon(HashMap<String, (i32, String)>);
+
+impl Horizon {
+    /// The one that was found when the request was prepared.
+    pub fn of_request(request: &Request) -> Self {
+        let found = request.data.get(&TypeId::of::<Self>()).and_then(|any| any.downcast_ref::<Self>());
+        found.cloned().unwrap_or_default()
+    }
+
+    /// The greatest revision and the name of its argument.
+    pub fn of(&self, root: &str) -> Option<(i32, String)> {
+        self.0.get(root).cloned()
+    }
+
+    /// Adds a revision that an argument below a root field gives.
+    pub fn extend(&mut self, root: &str, revision: i32, argument: String) {
+        let greatest = self.0.entry(root.to_owned()).or_insert_with(|| (revision, argument.clone()));
+        if greatest.0 < revision {
+            *greatest = (revision, argument);
+        }
+    }
+}
