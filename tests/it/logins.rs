@@ -261,6 +261,12 @@ fn a_message_takes_three_round_trips_and_a_sync_four() {
                 project.write("syncFiles", json!({ "files": files, "sessionId": session }), "revision").await;
             });
             let sync = sync.await;
+            let project_id = project.id.clone();
+            let read = least_trips(&count, async |_| {
+                let query = "query($id: ID!) { project(id: $id) { name revision } }";
+                project.client.gql(query, json!({ "id": project_id })).await.ok();
+            });
+            assert_eq!(read.await, 2, "{locks:?}");
             // Begin and lock, write, commit; a write of files also reads the files. Their contents are cached.
             assert_eq!([message, update, sync], [3, 4, 4], "{locks:?}");
             server.stop().await;
