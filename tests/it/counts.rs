@@ -205,6 +205,30 @@ tests::on_both! {
         assert!(same <= 3, "a sync without changes takes {same}");
     }
 
+    async fn a_changed_file_takes_two_statements_and_an_earlier_content_one_more(server: Server) {
+        let project = Project::create(&server.user("ada@example.com"), "Contents").await;
+        let is_file = server.database().file().is_some();
+        project.create_file("other.py", "other\n").await;
+        project.create_file("one.py", "0\n").await;
+        // New contents, then one that the file had, one that another file has, and new ones again.
+        for (content, is_new) in [("1\n", true), ("2\n", true), ("0\n", false), ("other\n", false), ("3\n", true), ("1\n", false), ("4\n", true)] {
+            let input = json!({ "path": "one.py", "content": content });
+            let cost = count(&server, project.write("updateFile", input, "revision")).await;
+            let most = if is_file { 9 } else { 3 };
+            assert!(cost <= most - u64::from(is_new), "{content:?} takes {cost}");
+            assert_eq!(project.ask("file(path: \"one.py\") { content }").await["file"]["content"], content);
+        }
+        // The same in a sync, where one new content is that of two files.
+        for (round, is_new) in [("a", true), ("b", true), ("a", false), ("c", true)] {
+            let files = json!([{ "path": "one.py", "content": round }, { "path": "other.py", "content": round }]);
+            let cost = count(&server, project.write("syncFiles", json!({ "files": files }), "revision")).await;
+            let most = if is_file { 9 } else { 3 };
+            assert!(cost <= most - u64::from(is_new), "{round:?} takes {cost}");
+            let read = project.ask("one: file(path: \"one.py\") { content } other: file(path: \"other.py\") { content }").await;
+            assert_eq!([&read["one"]["content"], &read["other"]["content"]], [round, round]);
+        }
+    }
+
     async fn a_restore_takes_the_same_statements_from_near_and_far(server: Server) {
         let project = Project::create(&server.user("ada@example.com"), "Back").await;
         let session = project.start_session().await;

@@ -58,6 +58,24 @@ fn reads_and_writes_succeed_after_connections_were_cut() {
 }
 
 #[test]
+fn a_read_ends_its_transaction_soon_after_it() {
+    run_with_server(Kind::Postgres, async |server: Server| {
+        let project = Project::create(&server.user("ada@example.com"), "Ended").await;
+        let mut admin = PgConnection::connect(&server.database().admin_url()).await.unwrap();
+        let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
+        for readers in [1, 12] {
+            join_all((0..readers).map(|_| read(&project.client, &project.id))).await;
+            let mut checks = 0;
+            while sqlx::query_scalar::<_, i64>(open).fetch_one(&mut admin).await.unwrap() > 0 {
+                checks += 1;
+                assert!(checks < 100_000, "transactions stay open after {readers} reads");
+            }
+        }
+        admin.close().await.unwrap();
+    });
+}
+
+#[test]
 fn concurrent_writers_do_not_depend_on_the_default_isolation_level() {
     run_with_database(Kind::Postgres, async |database: Database| {
         let level =

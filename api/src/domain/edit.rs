@@ -68,16 +68,18 @@ impl FileWrite {
     }
 
     /// The live files around these paths; all live files if that is as cheap, or if the message's checkpoint needs
-    /// them.
-    pub(super) async fn heads(&self, paths: &[FilePath], all: bool) -> Result<Heads> {
+    /// them. `contents` are those that the write brings.
+    pub(super) async fn heads(&self, paths: &[FilePath], contents: &[Hash], all: bool) -> Result<Heads> {
         let Write { tx, locked, .. } = &self.write;
         /// For more paths than this, reading all files is faster.
         const MANY: usize = 500;
         let names: usize = paths.iter().map(|path| 1 + path.ancestors().count()).sum();
-        if all || names > MANY || self.follows_checkpoint() {
+        if all || names + contents.len() > MANY || self.follows_checkpoint() {
             return Heads::all(tx, locked.id).await;
         }
-        Ok(Heads::new(file::heads_around(tx, locked.id, paths).await?, false))
+        let (heads, are_new) = file::heads_around(tx, locked.id, paths, contents).await?;
+        let new = if are_new { contents.iter().copied().collect() } else { HashSet::new() };
+        Ok(Heads { new, ..Heads::new(heads, false) })
     }
 
     fn follows_checkpoint(&self) -> bool {
@@ -195,6 +197,7 @@ impl Gathered {
                 stored.extend(edit.live_blob());
             }
             match &edit.content {
+                Content::Bytes(_, hash) if heads.new.contains(hash) => {}
                 Content::Bytes(_, hash) => hashes.push(*hash),
                 Content::Blob(blob) => stored.push(*blob),
                 Content::None | Content::Same => {}
@@ -366,11 +369,14 @@ pub(super) struct Heads {
     pub(super) by_path: HashMap<FilePath, Head>,
     /// Whether these are all live files of the project.
     complete: bool,
+    /// Contents that the project does not have yet, as far as known.
+    new: HashSet<Hash>,
 }
 
 impl Heads {
     fn new(heads: Vec<Head>, complete: bool) -> Self {
-        Self { by_path: heads.into_iter().map(|head| (head.file.path.clone(), head)).collect(), complete }
+        let by_path = heads.into_iter().map(|head| (head.file.path.clone(), head)).collect();
+        Self { by_path, complete, new: HashSet::new() }
     }
 
     /// All live files of a project.

@@ -221,7 +221,7 @@ pub async fn create(writer: Writer, new: NewFile, context: Context) -> Result<Ou
     let content = file_content(writer.limits(), "", new.file_type, new.content)?;
     check_mode("", new.file_type, new.mode)?;
     let write = FileWrite::begin(&writer, Target::Project(new.project_id), PROJECT, context).await?;
-    let heads = write.heads(std::slice::from_ref(&new.path), false).await?;
+    let heads = write.heads(std::slice::from_ref(&new.path), &[], false).await?;
     if let Some(head) = heads.get(&new.path) {
         return Err(occupied(&new.path, "path", Some(head)));
     }
@@ -281,8 +281,9 @@ pub async fn update(
     if let Some(content) = &content {
         check_content(writer.limits(), "content", content)?;
     }
+    let content = content.map_or(Content::Same, Content::bytes);
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
-    let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
+    let heads = write.heads(std::slice::from_ref(&named.path), content.hash().as_slice(), false).await?;
     let (entry, _) = tree(&heads, &named.path)?;
     let Some(head) = heads.get(&named.path).filter(|head| head.file.file_type == FileType::File).cloned() else {
         return Err(Error::bad_input("path", "A folder has no contents."));
@@ -292,15 +293,14 @@ pub async fn update(
         let seen = file::held_version(tx, head.file.id, None, Some(expected)).await?;
         let seen = seen.and_then(|seen| seen.blob);
         let merge = match content {
-            Some(content) => {
-                let sides = vec![Sides { seen, now: head.blob, sent: Arc::new(content) }];
+            Content::Bytes(sent, _) => {
+                let sides = vec![Sides { seen, now: head.blob, sent }];
                 merges(tx, named.project_id, sides).await?.pop().flatten()
             }
-            None => None,
+            Content::None | Content::Same | Content::Blob(_) => None,
         };
         return Err(Error::Conflict(Box::new(Conflict { merge, ..stale(&entry, expected) })));
     }
-    let content = content.map_or(Content::Same, Content::bytes);
     let content = if content.hash() == head.file.hash { Content::Same } else { content };
     if matches!(content, Content::Same) && mode.is_none_or(|mode| mode == head.file.mode) {
         return write.unchanged(entry).await;
@@ -319,7 +319,7 @@ pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: C
         return Err(Error::bad_input("newPath", "Nothing can move below itself."));
     }
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
-    let heads = write.heads(&[named.path.clone(), new_path.clone()], false).await?;
+    let heads = write.heads(&[named.path.clone(), new_path.clone()], &[], false).await?;
     let (entry, moving) = tree(&heads, &named.path)?;
     check_version(&entry, named.expected_version)?;
     if new_path == named.path {
@@ -352,7 +352,7 @@ pub async fn rename(writer: Writer, named: Named, new_path: FilePath, context: C
 pub async fn delete(writer: Writer, named: Named, context: Context) -> Result<Outcome> {
     check_context(writer.limits(), &context)?;
     let write = FileWrite::begin(&writer, Target::Project(named.project_id), PROJECT, context).await?;
-    let heads = write.heads(std::slice::from_ref(&named.path), false).await?;
+    let heads = write.heads(std::slice::from_ref(&named.path), &[], false).await?;
     let (entry, going) = tree(&heads, &named.path)?;
     check_version(&entry, named.expected_version)?;
     let updated_at = write.write.locked.at;
@@ -400,7 +400,7 @@ pub async fn revert(
         let message = "This version is the file's deletion: there is nothing to go back to.";
         return Err(Error::bad_input(field, message));
     }
-    let heads = write.heads(std::slice::from_ref(&head.file.path), false).await?;
+    let heads = write.heads(std::slice::from_ref(&head.file.path), &[], false).await?;
     if head.file.is_deleted {
         let place = head.file.path.clone();
         let earlier = Head { file: File { path: place, ..earlier.file }, ..earlier };

@@ -217,7 +217,7 @@ pub async fn restore(writer: Writer, restore: Restore) -> Result<Restored> {
         let member = access::required(&write.write.tx, project).await?;
         edits = plan::going_back(&write.write.tx, member, (present, at), &limit).await?;
     }
-    let heads = write.heads(&[], true).await?;
+    let heads = write.heads(&[], &[], true).await?;
     let before = heads.after(&[]).unwrap_or_default();
     if edits.is_empty() && hidden == 0 {
         return nothing_to_do(write.write, snapshot, &before).await;

@@ -11,7 +11,7 @@ use super::{Tx, Writer, check_name, heavy, policy};
 use crate::model::diff;
 use crate::model::enums::{ChangeType, EventKind, FileType};
 use crate::model::error::{Conflict, Error, FileConflict, Result};
-use crate::model::file::FileMode;
+use crate::model::file::{FileMode, Hash};
 use crate::model::ids::ProjectId;
 use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef};
@@ -113,7 +113,8 @@ pub async fn sync(writer: Writer, sync: Sync, context: Context) -> Result<Synced
     }
     let write = FileWrite::begin(&writer, target, PROJECT, context).await?;
     let given: Vec<FilePath> = job.wanted.iter().map(|(path, ..)| path).chain(&job.deletes).cloned().collect();
-    let heads = write.heads(&given, job.mirror).await?;
+    let contents: Vec<Hash> = job.wanted.iter().filter_map(|(.., content)| content.hash()).collect();
+    let heads = write.heads(&given, &contents, job.mirror).await?;
     check_revision(&write.write, &heads, &job, sync.expected_revision).await?;
     let (gathered, unchanged) = gather(&write.write.tx, sync.project_id, &heads, &job).await?;
     let prepared = gathered.prepare().await?;

@@ -51,7 +51,7 @@ pub async fn undo(
     }
     let taking = Taking::find(&write.write, taken).await?;
     write.write.about.description = Some(taking.description());
-    let heads = write.heads(&[], true).await?;
+    let heads = write.heads(&[], &[], true).await?;
     let (mut shown, mut hidden) = (0, 0);
     let Taking { revisions, inverse, kind, is_hiding, .. } = taking;
     if kind == EventKind::ProjectUpdated {

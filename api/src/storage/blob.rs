@@ -19,18 +19,21 @@ use crate::model::ids::ProjectId;
 /// A blob's row id, internal to the service.
 pub type BlobId = i64;
 
-/// A blob with the hash of its bytes.
+/// The content of a version that the transaction has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobRef {
     /// The row.
     pub id: BlobId,
     /// SHA-256 of the bytes.
     pub hash: Hash,
+    /// Number of deltas between the blob and its keyframe; `None` if the transaction does not see the row.
+    pub depth: Option<i16>,
 }
 
 /// Blobs with everything that is needed to decode them.
 pub struct Chains {
     rows: HashMap<BlobId, blobs::Model>,
+    depths: HashMap<BlobId, i16>,
     ids: HashMap<(ProjectId, Hash), BlobId>,
     decoded: HashMap<BlobId, Decoded>,
     /// The requested blobs. Decoded bytes of their bases are not kept after use.
@@ -52,7 +55,18 @@ fn broken(id: BlobId, error: &CodecError) -> Error {
 impl Chains {
     fn new(cache: &ContentCache) -> Self {
         let (rows, ids, decoded, wanted) = (HashMap::new(), HashMap::new(), HashMap::new(), HashSet::new());
-        Self { rows, ids, decoded, wanted, cache: cache.clone() }
+        Self { rows, depths: HashMap::new(), ids, decoded, wanted, cache: cache.clone() }
+    }
+
+    /// The contents of blobs whose rows the transaction sees; `None` if not all of them are cached.
+    fn of_cache(cache: &ContentCache, project: ProjectId, blobs: &[BlobRef]) -> Option<Self> {
+        let mut found = Self::new(cache);
+        for BlobRef { id, hash, depth } in blobs.iter().copied() {
+            found.depths.insert(id, depth?);
+            found.decoded.insert(id, Decoded { bytes: cache.get(project, &hash)?, checked: true });
+            found.ids.insert((project, hash), id);
+        }
+        Some(found)
     }
 
     /// Keeps the bytes with this hash in the content cache.
@@ -67,12 +81,14 @@ impl Chains {
 
     /// Total size of the decoded blobs, including their bases.
     pub fn size(&self) -> usize {
-        self.rows.values().map(|row| usize::try_from(row.size).unwrap_or_default()).sum()
+        let stored: usize = self.rows.values().map(|row| usize::try_from(row.size).unwrap_or_default()).sum();
+        let cached = self.decoded.iter().filter(|(id, _)| !self.rows.contains_key(id));
+        stored + cached.map(|(_, decoded)| decoded.bytes.len()).sum::<usize>()
     }
 
     /// Number of deltas between a blob and its keyframe.
     pub fn depth(&self, id: BlobId) -> i16 {
-        self.rows.get(&id).map_or(0, |row| row.depth)
+        self.depths.get(&id).copied().unwrap_or_default()
     }
 
     /// The bytes of a blob. Takes time proportional to their size times the length of the chain; do not call it in an
@@ -83,9 +99,9 @@ impl Chains {
     pub fn decode(&mut self, id: BlobId) -> Result<Arc<Vec<u8>>> {
         self.read_chain(id)?;
         let missing = || Error::internal(format!("blob {id} is missing"));
-        let row = self.rows.get(&id).ok_or_else(missing)?;
         let decoded = self.decoded.get_mut(&id).ok_or_else(missing)?;
         if !decoded.checked {
+            let row = self.rows.get(&id).ok_or_else(missing)?;
             blob_codec::check(&decoded.bytes, &hash(row.sha256.clone())?).map_err(|error| broken(id, &error))?;
             decoded.checked = true;
             self.cache.keep(ProjectId(row.project_id), hash(row.sha256.clone())?, &decoded.bytes);
@@ -146,8 +162,14 @@ impl Chains {
     }
 }
 
-/// The blobs of a locked project with these ids, and the existing ones with these hashes.
+/// The blobs of a locked project with these ids, and the existing ones with these hashes. Nothing is read if all contents
+/// are cached: the references show that the transaction sees their rows.
 pub async fn of_project(tx: &Tx, project: ProjectId, blobs: &[BlobRef], hashes: &[Hash]) -> Result<Chains> {
+    if hashes.is_empty()
+        && let Some(cached) = Chains::of_cache(&tx.contents, project, blobs)
+    {
+        return Ok(cached);
+    }
     let keys = blobs.iter().map(|blob| &blob.hash).chain(hashes).map(|hash| (project, *hash));
     chains(tx, keys, |sql, keys| {
         sql.push("b.project_id = ")
@@ -219,6 +241,7 @@ async fn chains(
             found.decoded.insert(row.id, Decoded { bytes: bytes.clone(), checked: true });
         }
         found.ids.insert(key, row.id);
+        found.depths.insert(row.id, row.depth);
         found.rows.insert(row.id, row);
     }
     Ok(found)

@@ -361,13 +361,14 @@ pub struct Head {
 fn head(row: &QueryResult) -> Result<Head> {
     let file = file(row)?;
     let id: Option<BlobId> = get(row, "blob_id")?;
-    let blob = id.zip(file.hash).map(|(id, hash)| BlobRef { id, hash });
+    let depth = get(row, "depth")?;
+    let blob = id.zip(file.hash).map(|(id, hash)| BlobRef { id, hash, depth });
     Ok(Head { file, blob })
 }
 
 const HEADS: &str = "SELECT f.id, f.project_id, f.file_path, f.file_type, f.language, f.size_bytes, f.version, f.hash, \
-     f.is_deleted, f.created_at, f.updated_at, f.mode, f.version_offset, v.blob_id FROM project_files f \
-     JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version WHERE ";
+     f.is_deleted, f.created_at, f.updated_at, f.mode, f.version_offset, v.blob_id, b.depth FROM project_files f \
+     JOIN file_snapshots v ON v.file_id = f.id AND v.version = f.version LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// All live files and folders of a locked project.
 pub async fn heads(tx: &Tx, project: ProjectId) -> Result<Vec<Head>> {
@@ -376,8 +377,14 @@ pub async fn heads(tx: &Tx, project: ProjectId) -> Result<Vec<Head>> {
     tx.rows(sql).await?.iter().map(head).collect()
 }
 
-/// The live files and folders of a locked project at these paths, above them and below them.
-pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Result<Vec<Head>> {
+/// The live files and folders of a locked project at these paths, above them and below them. Also returns whether it is
+/// certain that the project has none of these contents.
+pub async fn heads_around(
+    tx: &Tx,
+    project: ProjectId,
+    paths: &[FilePath],
+    contents: &[Hash],
+) -> Result<(Vec<Head>, bool)> {
     let mut exact: Vec<String> = Vec::new();
     for path in paths {
         exact.push(path.as_str().to_owned());
@@ -385,13 +392,17 @@ pub async fn heads_around(tx: &Tx, project: ProjectId, paths: &[FilePath]) -> Re
     }
     exact.sort_unstable();
     exact.dedup();
-    let mut sql = Sql::new(HEADS);
+    let mut sql = Sql::new("SELECT EXISTS (SELECT 1 FROM blobs n WHERE n.project_id = ");
+    sql.bind(project.0).push(" AND n.sha256 IN ").list(contents.iter().map(|hash| hash.to_vec())).push(") AS stored, ");
+    sql.push(HEADS.trim_start_matches("SELECT "));
     sql.push("f.project_id = ").bind(project.0).push(" AND NOT f.is_deleted AND (f.file_path IN ").list(exact);
     for path in paths {
         below(sql.push(" OR "), "f.file_path", path);
     }
     sql.push(")");
-    tx.rows(sql).await?.iter().map(head).collect()
+    let rows = tx.rows(sql).await?;
+    let are_new = rows.first().map_or(Ok(false), |row| get::<bool>(row, "stored").map(|stored| !stored))?;
+    Ok((rows.iter().map(head).collect::<Result<_>>()?, are_new))
 }
 
 /// The files that were ever at these paths of a locked project, as they are now, with the path at which each was: the one that
@@ -502,7 +513,7 @@ pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i
 /// A file at one version, in the columns of [`Head`]. Goes after `SELECT` and ends inside a `WHERE`.
 const HELD: &str = "f.id, f.project_id, v.path AS file_path, f.file_type, f.language, coalesce(b.size, 0) AS size_bytes, \
      v.version, b.sha256 AS hash, v.change_type = 'delete' AS is_deleted, f.created_at, f.updated_at, v.mode, v.version_offset, \
-     v.blob_id FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
+     v.blob_id, b.depth FROM file_snapshots v JOIN project_files f ON f.id = v.file_id LEFT JOIN blobs b ON b.id = v.blob_id WHERE ";
 
 /// The state of a file of a locked project in the version with this id or number.
 pub async fn held_version(

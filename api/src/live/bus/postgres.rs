@@ -20,6 +20,10 @@ const CHANNEL: &str = "antiphon";
 /// How long a server waits for a notification to itself before it logs that none arrive.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
+/// Pause after sending notifications, during which more are collected: under load, one transaction notifies of the
+/// changes of many writes.
+const COLLECTION_TIME: Duration = Duration::from_millis(10);
+
 pub(super) async fn run(
     options: &PgConnectOptions,
     db: &Db,
@@ -41,6 +45,7 @@ async fn send(db: &Db, pending: &PendingNotifications) {
             // The other servers find the changes by their sweep.
             tracing::warn!(%error, "cannot notify other servers");
         }
+        sleep(COLLECTION_TIME).await;
     }
 }
 

@@ -89,17 +89,12 @@ impl Connection {
         }
     }
 
-    /// Ends the transaction of [`Connection::begin`] without waiting: the next user of the connection reads the answer.
-    pub(super) fn let_go(&mut self) -> sqlx::Result<()> {
+    /// Ends the transaction of [`Connection::begin`] without waiting: the next user of the connection reads the answer. On
+    /// PostgreSQL the ROLLBACK is sent with the next opening, or before it by [`Connection::flush`].
+    pub(super) fn let_go(&mut self) {
         match self {
-            Self::Postgres(connection) => {
-                PgTransactions::start_rollback(connection);
-                self.flush()
-            }
-            Self::Sqlite(connection) => {
-                SqliteTransactions::start_rollback(connection);
-                Ok(())
-            }
+            Self::Postgres(connection) => PgTransactions::start_rollback(connection),
+            Self::Sqlite(connection) => SqliteTransactions::start_rollback(connection),
         }
     }
 

@@ -4,7 +4,7 @@
 //! Connections return in a known state. They are not pinged before use: if a transaction cannot be opened on one, it is
 //! opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::select;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection::Connection;
@@ -40,6 +40,9 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// No new connection is tried for this long after the database refused one.
 const LIMIT_HOLDS: Duration = Duration::from_secs(2);
+
+/// The longest time for which the ROLLBACK of a read waits for the next opening on its connection, with which it is sent.
+const UNSENT_TIME: Duration = Duration::from_millis(10);
 
 /// Interval of checks for used connections while the pool is closed.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
@@ -68,6 +71,8 @@ pub(super) struct Connector {
     lifetime: Duration,
     /// A connection has come back.
     returned: Notify,
+    /// Notified when a connection has come back with an unsent ROLLBACK.
+    unsent: watch::Sender<()>,
     /// The order of those who wait for one to come back, since the database gives no more.
     queue: Mutex<()>,
     /// When the database last refused another connection because of a limit.
@@ -84,6 +89,7 @@ impl Connector {
             idle: Duration::from_secs(limits.database_idle_seconds),
             lifetime: Duration::from_secs(limits.database_lifetime_seconds),
             returned: Notify::new(),
+            unsent: watch::Sender::new(()),
             queue: Mutex::default(),
             limited: parking_lot::Mutex::default(),
             outage: parking_lot::Mutex::default(),
@@ -198,19 +204,20 @@ fn is_passing(error: &sqlx::Error) -> bool {
 }
 
 impl managed::Manager for Connector {
-    type Type = Connection;
+    /// In a mutex, so that [`send_unsent`] reaches it in the pool. Its user has it [`alone`] and takes no lock.
+    type Type = std::sync::Mutex<Connection>;
     type Error = sqlx::Error;
 
-    async fn create(&self) -> sqlx::Result<Connection> {
-        self.connect_or_settle().await
+    async fn create(&self) -> sqlx::Result<Self::Type> {
+        Ok(std::sync::Mutex::new(self.connect_or_settle().await?))
     }
 
-    async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+    async fn recycle(&self, connection: &mut Self::Type, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
         if !self.keeps(metrics) {
             return Err(RecycleError::message("old"));
         }
-        connection.flush()?;
         if metrics.last_used() >= ASK_AFTER {
+            let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
             timeout(ANSWER_TIME, connection.ping()).await.map_err(|_| RecycleError::message("silent"))??;
         }
         Ok(())
@@ -234,7 +241,22 @@ pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
     }
     drop(made);
     tokio::spawn(close_idle(pool.weak(), period));
+    tokio::spawn(send_unsent(pool.weak(), pool.manager().unsent.subscribe()));
     Ok(pool)
+}
+
+/// The connection of its only user.
+pub(super) fn alone(object: &mut Object<Connector>) -> &mut Connection {
+    object.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends the ROLLBACKs of idle connections, until the pool is dropped.
+async fn send_unsent(pool: managed::WeakPool<Connector>, mut unsent: watch::Receiver<()>) {
+    while unsent.changed().await.is_ok() {
+        sleep(UNSENT_TIME).await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.retain(|connection, _| lock(connection).flush().is_ok());
+    }
 }
 
 /// Closes idle connections, until the pool is dropped.
@@ -246,7 +268,7 @@ async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
             return;
         }
         for connection in pool.retain(|_, metrics| pool.manager().keeps(&metrics)).removed {
-            close(connection).await;
+            close(connection.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
         }
     }
 }
@@ -303,6 +325,16 @@ pub(super) fn give_back(object: Object<Connector>) {
     }
 }
 
+/// Returns a connection with an unsent ROLLBACK to the pool.
+pub(super) fn give_back_unsent(object: Object<Connector>) {
+    let pool = Object::pool(&object);
+    drop(object);
+    if let Some(pool) = pool {
+        pool.manager().returned();
+        pool.manager().unsent.send_replace(());
+    }
+}
+
 /// Closes a connection and frees its place.
 pub(super) fn discard(object: Object<Connector>) {
     let pool = Object::pool(&object);
@@ -319,7 +351,7 @@ pub(super) fn settle(mut object: Object<Connector>) {
         return;
     };
     runtime.spawn(async move {
-        if matches!(timeout(SETTLE_TIME, object.roll_back()).await, Ok(Ok(()))) {
+        if matches!(timeout(SETTLE_TIME, alone(&mut object).roll_back()).await, Ok(Ok(()))) {
             give_back(object);
         } else {
             discard(object);
@@ -342,7 +374,7 @@ pub(super) async fn close(connection: Connection) {
 pub(super) async fn drain(pool: &Pool) {
     loop {
         for connection in pool.retain(|_, _| false).removed {
-            close(connection).await;
+            close(connection.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
         }
         if pool.status().size == 0 {
             return pool.close();

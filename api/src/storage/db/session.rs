@@ -57,8 +57,8 @@ impl Session {
         deadline: Deadline,
         metrics: &Arc<Metrics>,
     ) -> Result<(Self, Vec<QueryResult>)> {
-        let object = pool::take(pool, deadline).await?;
-        let backend = object.backend();
+        let mut object = pool::take(pool, deadline).await?;
+        let backend = pool::alone(&mut object).backend();
         let mut held = Held { lease: Lease::Pooled(object), state: State::Busy };
         let mut opened = opening.open(held.connection().map_err(fail)?).await;
         if opened.as_ref().is_err_and(breaks) {
@@ -198,7 +198,7 @@ struct Held {
 impl Held {
     fn connection(&mut self) -> DbResult<&mut Connection> {
         match &mut self.lease {
-            Lease::Pooled(object) => Ok(object),
+            Lease::Pooled(object) => Ok(pool::alone(object)),
             Lease::Turn(turn) => turn.connection(),
             Lease::Closed => Err(DbErr::Custom("the connection of this transaction was lost".to_owned())),
         }
@@ -229,7 +229,7 @@ impl Held {
     async fn replace(&mut self) -> Result<()> {
         if let Lease::Pooled(object) = &mut self.lease {
             let pool = Object::pool(object).ok_or_else(|| Error::internal("the database is closed"))?;
-            **object = pool.manager().connect().await.map_err(|error| fail_of(&error))?;
+            *pool::alone(object) = pool.manager().connect().await.map_err(|error| fail_of(&error))?;
         }
         Ok(())
     }
@@ -271,12 +271,9 @@ impl Drop for Held {
         let Lease::Pooled(mut object) = std::mem::replace(&mut self.lease, Lease::Closed) else { return };
         match self.state {
             State::Ended => pool::give_back(object),
-            State::Ready | State::Failed if object.is_in_transaction() => {
-                if object.let_go().is_err() {
-                    pool::discard(object);
-                } else {
-                    pool::give_back(object);
-                }
+            State::Ready | State::Failed if pool::alone(&mut object).is_in_transaction() => {
+                pool::alone(&mut object).let_go();
+                pool::give_back_unsent(object);
             }
             _ => pool::settle(object),
         }
