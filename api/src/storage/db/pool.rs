@@ -4,7 +4,7 @@
 //! Connections return in a known state. They are not pinged before use: if a transaction cannot be opened on one, it is
 //! opened again on a new one ([`super::Db::read`], [`super::Db::write`]).
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -205,11 +205,11 @@ fn is_passing(error: &sqlx::Error) -> bool {
 
 impl managed::Manager for Connector {
     /// In a mutex, so that [`send_unsent`] reaches it in the pool. Its user has it [`alone`] and takes no lock.
-    type Type = std::sync::Mutex<Connection>;
+    type Type = parking_lot::Mutex<Connection>;
     type Error = sqlx::Error;
 
     async fn create(&self) -> sqlx::Result<Self::Type> {
-        Ok(std::sync::Mutex::new(self.connect_or_settle().await?))
+        Ok(parking_lot::Mutex::new(self.connect_or_settle().await?))
     }
 
     async fn recycle(&self, connection: &mut Self::Type, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -217,8 +217,7 @@ impl managed::Manager for Connector {
             return Err(RecycleError::message("old"));
         }
         if metrics.last_used() >= ASK_AFTER {
-            let connection = connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-            timeout(ANSWER_TIME, connection.ping()).await.map_err(|_| RecycleError::message("silent"))??;
+            timeout(ANSWER_TIME, connection.get_mut().ping()).await.map_err(|_| RecycleError::message("silent"))??;
         }
         Ok(())
     }
@@ -247,7 +246,7 @@ pub(super) async fn open(connector: Connector, size: usize) -> Result<Pool> {
 
 /// The connection of its only user.
 pub(super) fn alone(object: &mut Object<Connector>) -> &mut Connection {
-    object.get_mut().unwrap_or_else(PoisonError::into_inner)
+    object.get_mut()
 }
 
 /// Sends the ROLLBACKs of idle connections, until the pool is dropped.
@@ -255,7 +254,7 @@ async fn send_unsent(pool: managed::WeakPool<Connector>, mut unsent: watch::Rece
     while unsent.changed().await.is_ok() {
         sleep(UNSENT_TIME).await;
         let Some(pool) = pool.upgrade() else { return };
-        pool.retain(|connection, _| lock(connection).flush().is_ok());
+        pool.retain(|connection, _| connection.lock().flush().is_ok());
     }
 }
 
@@ -268,7 +267,7 @@ async fn close_idle(pool: managed::WeakPool<Connector>, period: Duration) {
             return;
         }
         for connection in pool.retain(|_, metrics| pool.manager().keeps(&metrics)).removed {
-            close(connection.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
+            close(connection.into_inner()).await;
         }
     }
 }
@@ -374,7 +373,7 @@ pub(super) async fn close(connection: Connection) {
 pub(super) async fn drain(pool: &Pool) {
     loop {
         for connection in pool.retain(|_, _| false).removed {
-            close(connection.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
+            close(connection.into_inner()).await;
         }
         if pool.status().size == 0 {
             return pool.close();
