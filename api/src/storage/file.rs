@@ -1,6 +1,6 @@
 //! `project_files` and `file_snapshots`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::QueryResult;
 use uuid::Uuid;
@@ -385,13 +385,8 @@ pub async fn heads_around(
     paths: &[FilePath],
     contents: &[Hash],
 ) -> Result<(Vec<Head>, bool)> {
-    let mut exact: Vec<String> = Vec::new();
-    for path in paths {
-        exact.push(path.as_str().to_owned());
-        exact.extend(path.ancestors().map(|folder| folder.as_str().to_owned()));
-    }
-    exact.sort_unstable();
-    exact.dedup();
+    let exact = paths.iter().flat_map(|path| path.ancestors().chain([path.clone()]));
+    let exact: BTreeSet<String> = exact.map(|path| path.as_str().to_owned()).collect();
     let mut sql = Sql::new("SELECT EXISTS (SELECT 1 FROM blobs n WHERE n.project_id = ");
     sql.bind(project.0).push(" AND n.sha256 IN ").list(contents.iter().map(|hash| hash.to_vec())).push(") AS stored, ");
     sql.push(HEADS.trim_start_matches("SELECT "));
@@ -504,8 +499,7 @@ pub async fn heads_by_ids_at(tx: &Tx, project: Member<'_>, ids: &[FileId], at: i
         let mut sql = Sql::new("SELECT ");
         sql.push(HELD).push("v.project_id = ").bind(project).push(" AND v.file_id IN ").list(ids.iter().map(|id| id.0));
         valid_at(sql.push(" AND "), at);
-        let heads: Vec<Head> = tx.rows(sql).await?.iter().map(head).collect::<Result<_>>()?;
-        found.extend(heads);
+        found.extend(tx.rows(sql).await?.iter().map(head).collect::<Result<Vec<Head>>>()?);
     }
     Ok(found)
 }
