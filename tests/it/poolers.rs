@@ -48,7 +48,8 @@ fn pgbouncer_with_fewer_connections_than_the_pool_serves_everybody() {
         let settings_of_pooler = ["pool_mode = session", "default_pool_size = 3"];
         let Some(pooler) = PgBouncer::start(&database.url(), &settings_of_pooler) else { return };
         let url = pooler.url(&database.url());
-        let app = App::start(settings(&url, &["--notify=false"]), Serve::default()).await.unwrap();
+        let flags = ["--notify=false", "--database-acquire-seconds=60"];
+        let app = App::start(settings(&url, &flags), Serve::default()).await.unwrap();
         let base = format!("http://{}", app.address().unwrap());
         let clients = (0..16).map(|n| Client::new(&base, Some(token(&format!("user{n}@example.com")))));
         assert_eq!(use_at_once(clients.collect()).await, [""; 0]);

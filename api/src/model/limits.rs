@@ -96,7 +96,8 @@ pub struct Limits {
     #[arg(long, env = "MAX_JSON_VALUES", default_value_t = 1_000_000, global = true, value_name = "N", value_parser = number(1_usize..=1_000_000_000))]
     pub max_json_values: usize,
     /// Maximum memory for the request bodies and operations of all callers together, in bytes (default: half of the
-    /// memory of the machine or of the process's control group). From 1048576 to 100000000000000
+    /// memory of the machine or of the process's control group). An eighth of it is only for requests that need at most
+    /// 1 MiB. From 1048576 to 100000000000000
     #[arg(long, env = "MAX_MEMORY_BYTES", global = true, value_name = "BYTES", value_parser = number(1_048_576_u64..=100_000_000_000_000))]
     pub max_memory_bytes: Option<u64>,
     /// Maximum number of operations in a batched HTTP request. From 1 to 1000

@@ -10,6 +10,12 @@ use super::error::{Error, Result};
 /// Memory is counted in units of this size.
 const UNIT: usize = 1024;
 
+/// This part of the memory is for small holders alone, so that a few large requests do not refuse everyone's small ones.
+const RESERVE: usize = 8;
+
+/// A holder of more bytes is not small, nor is a holder of more than the reserve.
+const SMALL: usize = 1024 * 1024;
+
 /// The available memory, shared between clones.
 #[derive(Clone)]
 pub struct Memory {
@@ -45,13 +51,18 @@ impl Memory {
         [machine, group].into_iter().flatten().min().unwrap_or(UNKNOWN) / 2
     }
 
-    /// Reserves more memory.
+    /// Reserves more memory. The last eighth is only for holders of at most 1 MiB.
     ///
     /// # Errors
     /// `RateLimited` if not enough is available.
     pub fn take(&self, taken: &mut Taken, bytes: usize) -> Result<()> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let Ok(more) = self.free.clone().try_acquire_many_owned(units) else {
+        let held = taken.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let reserve = self.limit / UNIT / RESERVE;
+        let is_small = held.saturating_add(units as usize) <= reserve.min(SMALL / UNIT);
+        let has_room = is_small || self.free.available_permits() >= (units as usize).saturating_add(reserve);
+        let more = has_room.then(|| self.free.clone().try_acquire_many_owned(units));
+        let Some(Ok(more)) = more else {
             let limit = self.limit;
             return Err(Error::RateLimited {
                 message: format!(
@@ -75,13 +86,30 @@ mod tests {
 
     #[test]
     fn dropping_releases_the_memory() {
-        let memory = Memory::new(10_000);
+        let memory = Memory::new(16 * UNIT);
         let mut taken = Taken::default();
-        memory.take(&mut taken, 5_000).unwrap();
-        memory.take(&mut taken, 4_000).unwrap();
-        assert!(matches!(memory.take(&mut Taken::default(), 1_024), Err(Error::RateLimited { .. })));
+        memory.take(&mut taken, 8 * UNIT).unwrap();
+        memory.take(&mut taken, 6 * UNIT).unwrap();
+        assert!(matches!(memory.take(&mut Taken::default(), 3 * UNIT), Err(Error::RateLimited { .. })));
         drop(taken);
-        memory.take(&mut Taken::default(), 9_000).unwrap();
+        memory.take(&mut Taken::default(), 14 * UNIT).unwrap();
+    }
+
+    #[test]
+    fn small_requests_have_room_beside_large_ones() {
+        let memory = Memory::new(32 * SMALL);
+        let mut large = Taken::default();
+        memory.take(&mut large, 27 * SMALL).unwrap();
+        assert!(memory.take(&mut large, 2 * SMALL).is_err());
+        let mut small: Vec<Taken> = (0..5).map(|_| Taken::default()).collect();
+        for taken in &mut small {
+            memory.take(taken, SMALL / 2).unwrap();
+            memory.take(taken, SMALL / 2).unwrap();
+        }
+        assert!(memory.take(&mut Taken::default(), 1).is_err());
+        // A small request that becomes large needs the room of a large one.
+        drop(large);
+        memory.take(small.first_mut().unwrap(), SMALL).unwrap();
     }
 
     #[test]
