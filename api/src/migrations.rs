@@ -3,7 +3,8 @@
 use anyhow::{anyhow, bail};
 use migration::{Migrator, MigratorTrait, SchemaManager, unsquashed};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
 };
 
 use crate::config::Serve;
@@ -104,6 +105,17 @@ pub(crate) fn failure(error: DbErr) -> anyhow::Error {
              a later one"
         ),
         DbErr::Migration(reason) => anyhow!(reason),
-        error => anyhow!("cannot migrate: {error}"),
+        error => anyhow!("cannot migrate: {}", words(&error)),
     }
+}
+
+/// The database's own message. The driver adds a line in PostgreSQL's source to it.
+fn words(error: &DbErr) -> String {
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return error.to_string();
+    };
+    cause.as_database_error().map_or_else(|| cause.to_string(), |database| database.message().to_owned())
 }

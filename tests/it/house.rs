@@ -85,7 +85,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("sql/postgres/drop.sql", "c7f0c64c588bac1c78d53b9b3df97a8bb4f45b621cfa19d4d29635162814a394"),
     ("sql/postgres/functions.sql", "b42225591906f75ee981bc0d8e877d00ab87966961b98228ed28d77fec66439d"),
     ("sql/postgres/policies.sql", "24afffba786ac80d8f0cec432b1487d93033191fdc2739dbecefecb511527527"),
-    ("sql/postgres/roles.sql", "645d513118419ff08d8791e382b016e0beabd9c3f1ec8dd7f95510238a57c6b8"),
+    ("sql/postgres/roles.sql", "5b82969bc6bf97e4dafc959553b47a5af5afd269c76af6c20fcf1708d824dc4f"),
     ("sql/postgres/tables.sql", "7a9d17b4c9255b09a8b1906f2df032e40ab2407ee54f754c07029e79a23c503f"),
     ("sql/postgres/triggers.sql", "db01f415bc36ac8ea278eee7c1ffd566b55b45989faecddb2aeb9b603075e8ab"),
     ("sql/sqlite/triggers.sql", "1f5c6b0c413338b57f566ff7fe34cf40070df23ee7b1b4afcf288867867cae2d"),

@@ -6,7 +6,11 @@
 DO $$
 DECLARE
     wanted text;
+    missing text;
 BEGIN
+    SELECT string_agg(format('CREATE ROLE %I NOLOGIN NOINHERIT;', r.name), ' ') INTO missing
+    FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS r (name)
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r.name);
     FOREACH wanted IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = wanted);
         BEGIN
@@ -15,8 +19,8 @@ BEGIN
             -- The migration of another database of the cluster was first.
             WHEN duplicate_object OR unique_violation THEN NULL;
             WHEN insufficient_privilege THEN
-                RAISE EXCEPTION 'the role "%" is missing, and "%" cannot create it: an administrator must run CREATE ROLE % NOLOGIN NOINHERIT',
-                    wanted, current_user, wanted;
+                RAISE EXCEPTION 'the role "%" is missing, and "%" cannot create it: an administrator must run: % %',
+                    wanted, current_user, missing, format('GRANT authenticated TO %I;', current_user);
         END;
     END LOOP;
     -- The owner can also serve, if there is only one login.
@@ -27,7 +31,7 @@ BEGIN
         EXCEPTION
             WHEN unique_violation THEN NULL;
             WHEN insufficient_privilege THEN
-                RAISE EXCEPTION '"%" is not a member of the role "authenticated": an administrator must run GRANT authenticated TO %',
+                RAISE EXCEPTION '"%" is not a member of the role "authenticated": an administrator must run: GRANT authenticated TO %;',
                     current_user, quote_ident(current_user);
         END;
     END IF;
