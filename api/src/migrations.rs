@@ -1,9 +1,9 @@
 //! The migrations of a database: finds missing ones and applies them.
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use migration::{Migrator, MigratorTrait, SchemaManager, unsquashed};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    ConnectionTrait, DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait,
 };
 
@@ -70,6 +70,9 @@ pub(crate) async fn prepare(db: &Db, serve: &Serve) -> anyhow::Result<()> {
 
 pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
     let tx = begin(db).await.map_err(failure)?;
+    if db.is_sqlite() {
+        check_owner(&tx).await?;
+    }
     // Read again: other servers cannot migrate from here on.
     let squashed = unsquashed::squash(&SchemaManager::new(&tx)).await.map_err(failure)?;
     let mut names: Vec<String> = squashed.into_iter().collect();
@@ -77,6 +80,15 @@ pub(crate) async fn apply(db: &Db) -> anyhow::Result<Vec<String>> {
     Migrator::up(&tx, None).await.map_err(failure)?;
     tx.commit().await.map_err(failure)?;
     Ok(names)
+}
+
+/// Checks that a SQLite file is not the database of another program, whose URL was given by mistake.
+async fn check_owner(tx: &DatabaseTransaction) -> anyhow::Result<()> {
+    const FOREIGN: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+         AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'seaql_migrations') LIMIT 1";
+    let found = tx.query_one_raw(Statement::from_string(tx.get_database_backend(), FOREIGN)).await.map_err(failure)?;
+    ensure!(found.is_none(), "the file is the database of another program: it has tables, but not those of antiphon");
+    Ok(())
 }
 
 /// Begins a transaction for migrations, so that they apply completely or not at all, and only once if two servers start

@@ -11,7 +11,9 @@ use std::{
 
 use antiphon::{commands, domain::import_export::verify::Verified};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection, sqlite::SqliteConnectOptions,
+};
 use tests::{
     database::{Database, Kind, postgres_tool},
     ledger::{Fate, Ledger},
@@ -88,6 +90,25 @@ tests::on_sqlite! {
         let absent = format!("sqlite://{}", folder.join("absent.db").display());
         let message = refused(commands::backup(&settings(&absent), &folder.join("new.db")).await);
         assert!(message.contains("there is no") && message.contains("absent.db"), "{message}");
+        let foreign = folder.join("foreign.db");
+        for sql in ["", "CREATE TABLE projects (id integer, name text)"] {
+            let mut connection = SqliteConnectOptions::new().filename(&foreign).create_if_missing(true).connect().await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            let url = format!("sqlite://{}", foreign.display());
+            let message = refused(commands::backup(&settings(&url), &folder.join("new.db")).await);
+            assert!(message.contains("not a database of antiphon"), "{message}");
+            let is_empty = sql.is_empty();
+            assert_eq!(commands::migrate(&settings(&url)).await.is_ok(), is_empty);
+            if is_empty {
+                fs::write(&foreign, "").unwrap();
+            }
+            for from in [&foreign, Path::new("/dev/null")] {
+                let message = format!("{:#}", commands::restore(&settings(&database.url()), from, true).await.unwrap_err());
+                assert!(message.contains("not a database of antiphon"), "{message}");
+            }
+            fs::remove_file(&foreign).unwrap();
+        }
         let message = refused(commands::backup(&settings("postgres://u:hunter2@h/d"), &folder.join("new.db")).await);
         assert!(message.contains("pg_dump") && !message.contains("hunter2"), "{message}");
         assert_eq!(names(&folder), present);
@@ -98,10 +119,22 @@ tests::on_sqlite! {
         let folder = database.file().unwrap().with_file_name("backups");
         fs::create_dir(&folder).unwrap();
         migrate(&database).await;
-        for other in ["antiphon-old.db", "antiphon-20200101T000000.000000Z.db.gz", "notes"] {
+        // The last one has the name of a later time.
+        let others = [
+            "antiphon-old.db",
+            "antiphon-20200101T000000.000000Z.db.gz",
+            "notes",
+            "antiphon-20990101T000000.000000Z.db",
+        ];
+        for other in others {
             fs::write(folder.join(other), "").unwrap();
         }
-        let others = names(&folder);
+        // A folder is no backup. A killed process left the other one.
+        fs::create_dir(folder.join("antiphon-20200101T000000.000000Z.db")).unwrap();
+        fs::create_dir(folder.join(".antiphon-abandoned")).unwrap();
+        fs::write(folder.join(".antiphon-abandoned/copy.db"), "half").unwrap();
+        let mut others = names(&folder);
+        others.retain(|name| name != ".antiphon-abandoned");
         let good = settings(&database.url(), &[]);
         let mut made = Vec::new();
         for _ in 0..3 {
@@ -162,6 +195,27 @@ tests::on_sqlite! {
         let server = ChildServer::start(&former);
         let project = project.of(&server.user("ada@example.com"));
         assert_eq!(project.contents().await, [("a.txt".to_owned(), "three".to_owned())]);
+        server.stop();
+    }
+
+    async fn a_database_behind_a_symbolic_link_is_served_and_restored(database: Database) {
+        let folder = database.file().unwrap().parent().unwrap().to_owned();
+        fs::create_dir(folder.join("real")).unwrap();
+        let (link, real) = (folder.join("link.db"), folder.join("real/antiphon.db"));
+        std::os::unix::fs::symlink("real/antiphon.db", &link).unwrap();
+        let linked = Database::at(&link);
+        let server = ChildServer::start(&linked);
+        let project = Project::create(&server.user("ada@example.com"), "Linked").await;
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+        let settings = settings(&linked.url(), &[]);
+        commands::backup(&settings, &folder.join("backup.db")).await.unwrap();
+        project.create_file("a.txt", "one").await;
+        server.stop();
+        let former = commands::restore(&settings, &folder.join("backup.db"), true).await.unwrap().former.unwrap();
+        assert_eq!(former.parent(), fs::canonicalize(&real).unwrap().parent());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let server = ChildServer::start(&linked);
+        assert_eq!(project.of(&server.user("ada@example.com")).contents().await, []);
         server.stop();
     }
 
@@ -268,7 +322,8 @@ tests::on_both! {
         client.mutate_id("deleteProject", &gone.id, "revision").await.ok();
         // A project that was deleted today is not old …
         assert_eq!(commands::purge(&settings, 1, true).await.unwrap(), []);
-        // … a list changes nothing …
+        // … a list changes nothing, an interrupted purge leaves an index …
+        database.execute("CREATE INDEX purge_blobs_base_id ON blobs (base_id)").await;
         let listed = commands::purge(&settings, 0, false).await.unwrap();
         assert_eq!(listed.iter().map(|project| &*project.name).collect::<Vec<_>>(), ["Gone"]);
         assert!(traces(&database, &gone.id).await.0.len() >= 6);

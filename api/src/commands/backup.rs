@@ -37,6 +37,7 @@ pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Verified> 
     let source = sqlite(settings, "pg_dump, or the backups of your provider, make backups of it")?;
     ensure!(source.get_filename().exists(), "there is no {}", source.get_filename().display());
     ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
+    is_ours(source.get_filename()).await?;
     let copy = Unfinished::next_to(to).with_context(|| format!("cannot write {}", to.display()))?;
     copy_database(source, &copy.path()).await?;
     let verified = examine(settings, &copy.path()).await?;
@@ -59,18 +60,23 @@ pub(super) fn sqlite(settings: &Settings, otherwise: &str) -> anyhow::Result<Sql
 /// it removes it.
 pub(super) struct Unfinished {
     folder: TempDir,
+    /// Holds the lock that shows that the folder is in use.
+    _lock: File,
     /// The file itself.
     pub(super) file: File,
 }
 
 impl Unfinished {
     pub(super) fn next_to(target: &Path) -> io::Result<Self> {
+        remove_abandoned(folder_of(target));
         let only_owner = Permissions::from_mode(0o700);
         let folder =
-            tempfile::Builder::new().prefix(".antiphon-").permissions(only_owner).tempdir_in(folder_of(target))?;
+            tempfile::Builder::new().prefix(UNFINISHED).permissions(only_owner).tempdir_in(folder_of(target))?;
+        let lock = File::open(folder.path())?;
+        lock.lock()?;
         let path = folder.path().join(Self::NAME);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Self { folder, file })
+        Ok(Self { folder, _lock: lock, file })
     }
 
     const NAME: &str = "copy.db";
@@ -84,6 +90,28 @@ impl Unfinished {
         self.file.sync_all()?;
         TempPath::try_from_path(self.path())?.persist_noclobber(target)?;
         File::open(folder_of(target))?.sync_all()
+    }
+
+    /// As [`Unfinished::publish`], in the place of the file at `target`.
+    pub(super) fn replace(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(self.path(), target)?;
+        File::open(folder_of(target))?.sync_all()
+    }
+}
+
+/// How the names of the folders of unfinished files begin.
+const UNFINISHED: &str = ".antiphon-";
+
+/// Removes what killed processes left in the folder.
+fn remove_abandoned(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+        let is_abandoned = || File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
+        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned() {
+            // It is only waste: the next run can remove it.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -103,11 +131,28 @@ async fn copy_database(source: SqliteConnectOptions, to: &Path) -> anyhow::Resul
     Ok(())
 }
 
+/// Checks that a file is a database of this service, of any version.
+///
+/// # Errors
+/// It is empty, or of another program, or no database.
+pub(super) async fn is_ours(file: &Path) -> anyhow::Result<()> {
+    const TABLES: &str = "SELECT count(*) FROM sqlite_schema \
+         WHERE type = 'table' AND name IN ('seaql_migrations', 'projects', 'project_events')";
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false).disable_statement_logging();
+    let mut connection = options.connect().await.with_context(|| format!("cannot read {}", file.display()))?;
+    let tables: Result<i64, _> = sqlx::query_scalar(TABLES).fetch_one(&mut connection).await;
+    connection.close().await?;
+    let tables = tables.with_context(|| format!("cannot read {}", file.display()))?;
+    ensure!(tables == 3, "{} is not a database of antiphon: it lacks its tables", file.display());
+    Ok(())
+}
+
 /// Runs SQLite's own check on a database file, and reads all projects back, unless an older version of this service wrote it.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(super) async fn examine(settings: &Settings, file: &Path) -> anyhow::Result<Verified> {
+    is_ours(file).await?;
     let path = file.to_str().context("the path is not UTF-8, which SQLite needs")?;
     let segments = path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
     let url = format!("sqlite://{}", segments.collect::<Vec<_>>().join("/"));
@@ -142,7 +187,11 @@ pub(super) async fn run(settings: &Settings, options: &Backup) -> anyhow::Result
     // A stop drops the unfinished backup, which removes its file.
     tokio::select! {
         done = make(settings, options) => done,
-        signal = stop_signal() => signal,
+        signal = stop_signal() => {
+            signal?;
+            ensure!(options.every.is_some(), "interrupted: there is no backup");
+            Ok(())
+        }
     }
 }
 
@@ -164,20 +213,24 @@ async fn make(settings: &Settings, options: &Backup) -> anyhow::Result<()> {
     }
 }
 
-/// Makes a backup in a folder, and then removes all but the newest `keep`.
+/// Makes a backup in a folder, and then removes the older ones except the newest, so that `keep` are left. Backups that are named after a
+/// later time, as when a clock was wrong, do not count and stay.
 ///
 /// # Errors
 /// As [`backup`]; then none is removed.
 pub async fn backup_in(settings: &Settings, folder: &Path, keep: usize) -> anyhow::Result<(PathBuf, Verified)> {
     let file = folder.join(format!("{PREFIX}{}{SUFFIX}", clock::now().format("%Y%m%dT%H%M%S%.6fZ")));
     let verified = backup(settings, &file).await?;
-    let mut backups: Vec<PathBuf> = fs::read_dir(folder)?
+    let mut older: Vec<PathBuf> = fs::read_dir(folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_backup))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_backup) && *path < file)
+        .filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file()))
         .collect();
-    backups.sort();
-    for old in backups.iter().rev().skip(keep) {
-        fs::remove_file(old).with_context(|| format!("cannot remove {}", old.display()))?;
+    older.sort();
+    for old in older.iter().rev().skip(keep.saturating_sub(1)) {
+        if let Err(error) = fs::remove_file(old) {
+            tracing::warn!("cannot remove the old backup {}: {error}", old.display());
+        }
     }
     Ok((file, verified))
 }

@@ -1,5 +1,6 @@
 //! `antiphon purge`: removes projects that were deleted long ago, with their histories.
 
+use anyhow::ensure;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, Value};
 use uuid::Uuid;
@@ -30,9 +31,12 @@ pub async fn purge(settings: &Settings, days: u32, confirmed: bool) -> anyhow::R
     let connection = db.migrations();
     let mut projects = deleted(connection, clock::now() - TimeDelta::days(i64::from(days))).await?;
     if confirmed && !projects.is_empty() {
-        let indexes = create_indexes(connection).await?;
+        lock(connection).await?;
+        // An interrupted run leaves indexes behind.
+        drop_indexes(connection).await?;
+        create_indexes(connection).await?;
         let removed = remove(connection, &mut projects).await;
-        drop_indexes(connection, &indexes).await?;
+        drop_indexes(connection).await?;
         removed?;
     }
     db.close().await;
@@ -88,28 +92,50 @@ const UNINDEXED_POSTGRES: &str = r#"
         WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1] AND i.indpred IS NULL AND i.indisvalid)
     ORDER BY 1, 2"#;
 
-/// Creates the missing indexes, so that removing a project takes time in proportion to its size, and not to the size of the
-/// database. On PostgreSQL, requests continue meanwhile. Returns their names.
-async fn create_indexes(connection: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+/// Makes sure that this is the only purge: on PostgreSQL two would wait for each other. The lock ends with the connection.
+async fn lock(connection: &DatabaseConnection) -> anyhow::Result<()> {
+    const LOCK: &str = "SELECT pg_try_advisory_lock(hashtext('antiphon purge')) AS locked";
     let backend = connection.get_database_backend();
-    let is_sqlite = backend == DbBackend::Sqlite;
-    let (unindexed, how) = if is_sqlite { (UNINDEXED_SQLITE, "") } else { (UNINDEXED_POSTGRES, "CONCURRENTLY") };
-    let mut names = Vec::new();
-    for row in connection.query_all_raw(Statement::from_string(backend, unindexed)).await? {
-        let (table, column): (String, String) = (row.try_get("", "table_name")?, row.try_get("", "column_name")?);
-        let name = format!("purge_{table}_{column}");
-        // An interrupted run leaves indexes behind.
-        drop_indexes(connection, std::slice::from_ref(&name)).await?;
-        connection.execute_unprepared(&format!("CREATE INDEX {how} {name} ON {table} ({column})")).await?;
-        names.push(name);
+    if backend == DbBackend::Postgres {
+        let row = connection.query_one_raw(Statement::from_string(backend, LOCK)).await?;
+        let is_locked = row.map(|row| row.try_get("", "locked")).transpose()?.unwrap_or(false);
+        ensure!(is_locked, "another purge is running");
     }
-    Ok(names)
+    Ok(())
 }
 
-async fn drop_indexes(connection: &DatabaseConnection, names: &[String]) -> Result<(), DbErr> {
-    let how = if connection.get_database_backend() == DbBackend::Sqlite { "" } else { "CONCURRENTLY" };
-    for name in names {
-        connection.execute_unprepared(&format!("DROP INDEX {how} IF EXISTS {name}")).await?;
+/// How the names of the indexes of a purge begin.
+const PREFIX: &str = "purge_";
+
+/// Creates the missing indexes, so that removing a project takes time in proportion to its size, and not to the size of the
+/// database. On PostgreSQL, requests continue meanwhile.
+async fn create_indexes(connection: &DatabaseConnection) -> Result<(), DbErr> {
+    let backend = connection.get_database_backend();
+    let (unindexed, how) = match backend {
+        DbBackend::Sqlite => (UNINDEXED_SQLITE, ""),
+        _ => (UNINDEXED_POSTGRES, "CONCURRENTLY"),
+    };
+    for row in connection.query_all_raw(Statement::from_string(backend, unindexed)).await? {
+        let (table, column): (String, String) = (row.try_get("", "table_name")?, row.try_get("", "column_name")?);
+        let create = format!("CREATE INDEX {how} {PREFIX}{table}_{column} ON {table} ({column})");
+        connection.execute_unprepared(&create).await?;
+    }
+    Ok(())
+}
+
+async fn drop_indexes(connection: &DatabaseConnection) -> Result<(), DbErr> {
+    const SQLITE: &str = "SELECT name FROM sqlite_schema WHERE type = 'index'";
+    const POSTGRES: &str = "SELECT indexname::text AS name FROM pg_indexes WHERE schemaname = current_schema()";
+    let backend = connection.get_database_backend();
+    let (names, how) = match backend {
+        DbBackend::Sqlite => (SQLITE, ""),
+        _ => (POSTGRES, "CONCURRENTLY"),
+    };
+    for row in connection.query_all_raw(Statement::from_string(backend, names)).await? {
+        let name: String = row.try_get("", "name")?;
+        if name.starts_with(PREFIX) {
+            connection.execute_unprepared(&format!("DROP INDEX {how} IF EXISTS {name}")).await?;
+        }
     }
     Ok(())
 }

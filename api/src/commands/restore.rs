@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::copy,
+    io::{self, copy},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -36,20 +36,28 @@ pub struct Restored {
 /// Why nothing is restored.
 pub async fn restore(settings: &Settings, from: &Path, replace: bool) -> anyhow::Result<Restored> {
     let target = sqlite(settings, "pg_restore restores a dump of it")?;
-    let file = target.get_filename().to_owned();
+    // SQLite's other files are next to the file that a symbolic link leads to.
+    let file = fs::canonicalize(target.get_filename()).unwrap_or_else(|_| target.get_filename().to_owned());
+    ensure!(!file.is_dir(), "{} is a folder", file.display());
     ensure!(
         fs::metadata(beside(from, "-wal")).map_or(0, |log| log.len()) == 0,
         "{from} is a database in use, since {from}-wal is next to it: `antiphon backup` makes a backup of it",
         from = from.display()
     );
-    let exists = fs::symlink_metadata(&file).is_ok();
+    let exists = ["", "-wal"].iter().any(|end| fs::symlink_metadata(beside(&file, end)).is_ok());
     ensure!(!exists || replace, "{} exists: add --yes to replace it; it is kept with another name", file.display());
     let mut new = Unfinished::next_to(&file).with_context(|| format!("cannot write {}", file.display()))?;
     let mut backup = fs::File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
     copy(&mut backup, &mut new.file).with_context(|| format!("cannot copy {}", from.display()))?;
     let verified = examine(settings, &new.path()).await.with_context(|| format!("{} is no backup", from.display()))?;
-    let former = if exists { Some(move_aside(target).await?) } else { None };
-    new.publish(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    let former = if exists {
+        finish_log(target).await?;
+        let former = keep_former(&file).with_context(|| format!("cannot keep {}", file.display()))?;
+        new.replace(&file).inspect_err(|_| bring_back(&former, &file)).map(|()| Some(former))
+    } else {
+        new.publish(&file).map(|()| None)
+    };
+    let former = former.with_context(|| format!("cannot write {}", file.display()))?;
     Ok(Restored { verified, former })
 }
 
@@ -59,23 +67,28 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     path.into()
 }
 
-/// Gives the database and the files next to it another name. Returns the name.
-///
-/// # Errors
-/// A process uses the database.
-async fn move_aside(target: SqliteConnectOptions) -> anyhow::Result<PathBuf> {
-    let file = target.get_filename().to_owned();
-    finish_log(target).await?;
-    let former = beside(&file, &format!(".replaced-{}", clock::now().format("%Y%m%dT%H%M%SZ")));
-    ensure!(fs::symlink_metadata(&former).is_err(), "{} exists already", former.display());
+/// Gives the database a second name, so that its path always has a database. Returns the name.
+fn keep_former(file: &Path) -> io::Result<PathBuf> {
+    let former = beside(file, &format!(".replaced-{}", clock::now().format("%Y%m%dT%H%M%SZ")));
+    if file.exists() {
+        fs::hard_link(file, &former)?;
+    }
     // A log is left only if the database is damaged. Next to the new file, SQLite would take it as the log of that file.
-    for end in ["-wal", "-shm", ""] {
-        let from = beside(&file, end);
-        if fs::symlink_metadata(&from).is_ok() {
-            fs::rename(&from, beside(&former, end)).with_context(|| format!("cannot move {}", from.display()))?;
+    for end in ["-wal", "-shm"] {
+        let log = beside(file, end);
+        if log.exists() {
+            fs::rename(&log, beside(&former, end))?;
         }
     }
     Ok(former)
+}
+
+/// Undoes [`keep_former`], as far as that is possible.
+fn bring_back(former: &Path, file: &Path) {
+    for end in ["-wal", "-shm"] {
+        let _ = fs::rename(beside(former, end), beside(file, end));
+    }
+    let _ = fs::remove_file(former);
 }
 
 /// Moves the log into the database. This needs the database for itself, so it also shows whether a server uses it.

@@ -174,7 +174,8 @@ fn with_times(rows: Vec<PgRow>) -> sqlx::Result<Vec<PgRow>> {
     Ok(rows)
 }
 
-/// All rows, if their texts and bytes are within the budget.
+/// All rows, if their texts and bytes are within the budget. Otherwise it still receives the other rows, one at a time, so that the
+/// transaction can continue.
 async fn counted<R: Row>(
     mut fetched: impl Stream<Item = sqlx::Result<R>> + Unpin + Send,
     budget: &Budget,
@@ -184,16 +185,33 @@ async fn counted<R: Row>(
     const LARGE: [&str; 5] = ["TEXT", "BLOB", "BYTEA", "JSON", "JSONB"];
     let mut rows = Vec::new();
     let mut large = None;
+    let mut exceeded = None;
     while let Some(row) = fetched.try_next().await? {
         let large: &Vec<usize> = large.get_or_insert_with(|| {
             let columns = row.columns().iter().enumerate();
             columns.filter(|(_, column)| LARGE.contains(&column.type_info().name())).map(|(index, _)| index).collect()
         });
+        if exceeded.is_some() {
+            continue;
+        }
         let bytes = large.iter().filter_map(|column| size(&row, *column)).sum();
-        budget.load(bytes).map_err(|error| sqlx::Error::AnyDriverError(Box::new(OverBudget(error))))?;
-        rows.push(row);
+        match budget.load(bytes) {
+            Ok(()) => rows.push(row),
+            Err(error) => {
+                rows = Vec::new();
+                exceeded = Some(error);
+            }
+        }
     }
-    Ok(rows)
+    match exceeded {
+        None => Ok(rows),
+        Some(error) => Err(sqlx::Error::AnyDriverError(Box::new(OverBudget(error)))),
+    }
+}
+
+/// Whether the statement has succeeded, and only its rows are too large ([`counted`]).
+pub(super) fn is_over_budget(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::AnyDriverError(cause) if cause.is::<OverBudget>())
 }
 
 /// Whether a connection must be closed after this error: it is lost, or its state is uncertain. Errors of a statement

@@ -88,7 +88,7 @@ impl OpenFile {
     /// Creates a missing file that only its owner can read; SQLite gives the files next to it the same mode. SQLite reports why a
     /// file cannot be created when it opens it.
     pub(super) fn make(path: &Path) {
-        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     }
 
     /// The file at the path now.

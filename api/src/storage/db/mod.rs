@@ -5,6 +5,7 @@
 //! because a client disconnected is rolled back before the connection is used again. A write is acknowledged only after
 //! a successful COMMIT: if the connection is lost during it, `Session::commit` reads the outcome from PostgreSQL.
 
+use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -108,6 +109,8 @@ impl Db {
             let options = sqlite_options(url)?;
             let path = options.get_filename().to_owned();
             OpenFile::make(&path);
+            // SQLite's other files are next to the file that a symbolic link leads to.
+            let path = fs::canonicalize(&path).unwrap_or(path);
             let file = Arc::new(OpenFile::at(&path));
             let (reads, writer) = if is_read_only(&path) {
                 (read_only_options(reads), None)

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool::managed::Object;
-use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::Mutex;
 use tokio::time::{Instant as Deadline, sleep};
 
-use super::connection::{Connection, DbResult, breaks, db_err};
+use super::connection::{Connection, DbResult, breaks, db_err, is_over_budget};
 use super::pool::{self, Connector, Pool};
 use super::writer::Turn;
 use crate::metrics::Metrics;
@@ -200,7 +200,7 @@ impl Held {
         match &mut self.lease {
             Lease::Pooled(object) => Ok(pool::alone(object)),
             Lease::Turn(turn) => turn.connection(),
-            Lease::Closed => Err(DbErr::Custom("the connection of this transaction was lost".to_owned())),
+            Lease::Closed => Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
         }
     }
 
@@ -209,6 +209,7 @@ impl Held {
         match &result {
             Ok(_) if self.state == State::Busy => self.state = State::Ready,
             Ok(_) => {}
+            Err(error) if is_over_budget(error) => self.state = State::Ready,
             Err(error) if breaks(error) => self.close(),
             Err(_) if matches!(self.lease, Lease::Pooled(_)) => self.state = State::Failed,
             // SQLite has undone the statement, and the transaction continues.
