@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{
     client::{Client, Raw},
     database::{Database, Kind},
@@ -68,6 +68,51 @@ tests::on_both! {
         is_refused(ada, &format!("{{ project(id: \"{id}\") {{ {} }} }}", aliases(4, "diff(from: 3, to: 4) { diff }"))).await;
         // A refused operation leaves other requests unaffected.
         passes(ada, &files("path content", 3)).await;
+        server.stop().await;
+    }
+
+    async fn a_field_beyond_the_budget_leaves_the_other_fields(database: Database) {
+        let (server, project) = start(&database).await;
+        let session = project.start_session().await;
+        for n in 0..4 {
+            project.add_message(&session, &format!("{n}{}", "a".repeat(BUDGET * 3 / 10)), false).await;
+        }
+        let id = &project.id;
+        let large = format!("node(id: \"{session}\") {{ ... on ChatSession {{ messages {{ nodes {{ content }} }} }} }}");
+        let small = format!("project(id: \"{id}\") {{ name files {{ nodes {{ path }} }} sessions {{ nodes {{ id }} }} }} viewer {{ id }}");
+        for query in [format!("{{ large: {large} {small} }}"), format!("{{ {small} large: {large} }}")] {
+            let answer = project.client.gql(&query, json!({})).await;
+            let codes: Vec<_> = answer.errors.iter().map(|error| &error["extensions"]["code"]).collect();
+            assert_eq!(codes, ["QUERY_TOO_COMPLEX"], "{:?}", answer.errors);
+            assert_eq!(answer.data["large"], Value::Null);
+            assert_eq!(answer.data["project"]["sessions"]["nodes"][0]["id"], session.as_str());
+            assert!(answer.data["viewer"]["id"].is_string(), "{}", answer.data);
+        }
+        server.stop().await;
+    }
+
+    async fn an_error_tells_that_its_mutation_is_committed(database: Database) {
+        let (server, project) = start(&database).await;
+        let session = project.start_session().await;
+        let revision = project.revision().await;
+        let add = |role: &str| format!(
+            "mutation($text: String!) {{ added: addMessage(input: {{ sessionId: \"{session}\", role: {role}, content: $text }}) {{ message {{ {} }} }}
+                 missing: deleteProject(id: \"00000000-0000-0000-0000-000000000000\") {{ revision }} }}",
+            aliases(4, "content"),
+        );
+        let text = json!({ "text": "a".repeat(BUDGET * 3 / 10) });
+        let answer = project.client.gql(&add("USER"), text.clone()).await;
+        let errors: Vec<_> = answer.errors.iter().map(|error| (&error["path"][0], &error["extensions"]["code"], &error["extensions"]["committed"])).collect();
+        let expected = [
+            (&json!("added"), &json!("QUERY_TOO_COMPLEX"), &json!(true)),
+            (&json!("missing"), &json!("NOT_FOUND"), &Value::Null),
+        ];
+        assert_eq!(errors, expected);
+        assert_eq!(project.revision().await, revision + 1);
+        // Nothing is committed if the arguments are wrong.
+        let answer = project.client.gql(&add("NOBODY"), text).await;
+        assert!(answer.errors.iter().all(|error| error["extensions"]["committed"].is_null()), "{:?}", answer.errors);
+        assert_eq!(project.revision().await, revision + 1);
         server.stop().await;
     }
 

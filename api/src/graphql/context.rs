@@ -3,7 +3,8 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use async_graphql::{Context, DataContext, Request};
+use async_graphql::{Context, DataContext, PathSegment, Request, ServerError};
+use parking_lot::Mutex;
 
 use super::batch::Wanted;
 use super::horizon::Horizon;
@@ -30,7 +31,8 @@ pub fn attach(
     let reader = Reader::new(services.clone(), actor.clone());
     let (services, live) = (services.clone(), live.clone());
     let horizon = Horizon::of_request(&request);
-    request.data(Arc::new(Caller { services, live, actor, reader, wanted: Wanted::default(), delivered, horizon }))
+    let (wanted, committed) = (Wanted::default(), Mutex::default());
+    request.data(Arc::new(Caller { services, live, actor, reader, wanted, delivered, horizon, committed }))
 }
 
 /// The caller of an operation and its view of the database.
@@ -47,6 +49,8 @@ pub struct Caller {
     pub wanted: Wanted,
     delivered: Option<Delivered>,
     horizon: Horizon,
+    /// The names in the response of the mutations that are committed.
+    committed: Mutex<Vec<String>>,
 }
 
 impl Caller {
@@ -79,8 +83,24 @@ impl Caller {
         // End the view first, so that an operation that waits for its turn to write holds no connection.
         self.wanted.forget();
         self.reader.end().await;
-        let horizon = self.horizon.of(&ctx.item.node.response_key().node);
-        self.services.write(&self.actor, |writer| write(writer.reading_until(horizon))).await
+        let mutation = &ctx.item.node.response_key().node;
+        let horizon = self.horizon.of(mutation);
+        let done = self.services.write(&self.actor, |writer| write(writer.reading_until(horizon))).await?;
+        self.committed.lock().push(mutation.to_string());
+        Ok(done)
+    }
+
+    /// Marks the errors below committed mutations, or of the whole operation if one is committed: a payload that cannot be read is null,
+    /// and the client must not repeat the mutation.
+    pub fn mark_committed(&self, errors: &mut [ServerError]) {
+        let committed = self.committed.lock();
+        let is_below = |error: &ServerError| match error.path.first() {
+            Some(PathSegment::Field(name)) => committed.contains(name),
+            _ => !committed.is_empty(),
+        };
+        for error in errors.iter_mut().filter(|error| is_below(error)) {
+            error.extensions.get_or_insert_default().set("committed", true);
+        }
     }
 }
 

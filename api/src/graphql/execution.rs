@@ -29,7 +29,11 @@ pub async fn run(schema: &impl Executor, limits: &Limits, request: Request) -> R
             None => operation.await,
         }
     };
-    in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![error]))
+    let mut response = in_time(limits, operation).await.unwrap_or_else(|error| Response::from_errors(vec![error]));
+    if let Some(caller) = &caller {
+        caller.mark_committed(&mut response.errors);
+    }
+    response
 }
 
 /// Runs an operation within its time limit. Time spent waiting for others does not count.

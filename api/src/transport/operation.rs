@@ -462,7 +462,9 @@ fn add_code(error: &mut ServerError, refused: bool, request_id: &str) {
         let cause = if is_outage(error) { Error::Unavailable(cause) } else { Error::Internal(cause) };
         let internal = refusal(&cause, request_id);
         error.message = internal.message;
+        let committed = extensions.get("committed").cloned();
         extensions = internal.extensions.unwrap_or_default();
+        committed.into_iter().for_each(|committed| extensions.set("committed", committed));
     }
     error.extensions = Some(extensions);
 }
