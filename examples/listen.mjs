@@ -19,6 +19,12 @@ const query = `subscription ($projectId: ID!, $afterRevision: Int) {
 let last = Number(after);
 let left = Number(count);
 
+// End quietly if the reader of the output has ended, such as `head`.
+process.stdout.on('error', (problem) => {
+  if (problem.code !== 'EPIPE') throw problem;
+  process.exit(0);
+});
+
 /** Reads one connection until it ends. Returns whether the subscription is complete. */
 async function listen() {
   const response = await fetch(new URL('graphql', url.endsWith('/') ? url : `${url}/`), {

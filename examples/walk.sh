@@ -4,15 +4,16 @@
 #   sh examples/walk.sh http://127.0.0.1:8080 "$(antiphon token --email ada@example.com)"
 set -eu
 base=${1:?the URL of a server} token=${2:?a token}
+base=${base%/}
 for tool in curl jq; do
   command -v "$tool" >/dev/null || { echo "this walk needs $tool" >&2; exit 1; }
 done
 
-# One operation: graphql DOCUMENT [VARIABLES]. Prints `data`; stops the script if there are errors.
+# One operation: graphql DOCUMENT [VARIABLES]. Prints `data`; stops the script after any other response, and prints that.
 graphql() {
   answer=$(jq -n --arg query "$1" --argjson variables "${2:-null}" '$ARGS.named' |
     curl -sS "$base/graphql" -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d @-)
-  if printf '%s' "$answer" | jq -e .errors >/dev/null; then
+  if ! printf '%s' "$answer" | jq -e '.data and (.errors | not)' >/dev/null 2>&1; then
     printf '%s\n' "$answer" >&2
     exit 1
   fi

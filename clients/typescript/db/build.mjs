@@ -84,7 +84,9 @@ async function bundle(work) {
       });
     },
   };
-  const options = { bundle: true, outdir: out, external: ['react'], plugins: [external], format: 'esm', target: 'es2022', minify: true, logLevel: 'warning' };
+  // Short lines: Node.js prints the whole line of an uncaught error.
+  const output = { outdir: out, format: 'esm', target: 'es2022', minify: true, lineLimit: 200 };
+  const options = { ...output, bundle: true, external: ['react'], plugins: [external], logLevel: 'warning' };
   const { metafile } = await build({ ...options, entryPoints: [join(work, 'index.ts')], write: false, metafile: true });
   const modules = Object.keys(metafile.inputs).map((path) => basename(path, '.ts')).filter((name) => name !== 'index');
   await writeFile(join(work, 'core.ts'), modules.map((name) => `export * from './${name}.js';\n`).join(''));
