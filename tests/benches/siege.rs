@@ -4,7 +4,7 @@
 //! cargo bench -p tests --bench siege -- [SECONDS]
 //! ```
 //!
-//! The server may use 1 GiB of address space and half of that for requests.
+//! The server may use 1 GiB of address space, and a quarter of it for requests.
 
 use std::{env, time::Duration};
 
@@ -20,6 +20,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ADDRESS_SPACE: u64 = 1024 * 1024 * 1024;
 
+/// A quarter of the address space is for requests.
+const MEMORY: [(&str, &str); 1] = [("MAX_MEMORY_BYTES", "268435456")];
+
 fn main() -> anyhow::Result<()> {
     if serve_if_child() {
         return Ok(());
@@ -33,8 +36,7 @@ fn main() -> anyhow::Result<()> {
         }
         runtime.block_on(async {
             let database = Database::create(kind).await;
-            let server = ChildServer::start_with_flags(&database, &["--max-memory-bytes=201326592"]);
-            server.limit_address_space(ADDRESS_SPACE);
+            let server = ChildServer::start_limited(&database, &MEMORY, ADDRESS_SPACE);
             let time = Duration::from_secs(seconds);
             let (attackers, rounds) = (4, 0);
             let scale = Scale {

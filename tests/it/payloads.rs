@@ -78,6 +78,13 @@ tests::on_both! {
         assert_eq!(written["updateProject"]["project"]["files"]["totalCount"], 0);
         let written = ada.gql(query, variables("B", json!({ "on": true, "n": 500 }))).await.ok();
         assert_eq!(written["updateProject"], json!({ "revision": 3, "project": { "id": project.id, "all": { "totalCount": 0 } } }));
+        // A fragment that applies to no project is not judged, and one on an interface is.
+        let select = "revision project { name ... on Node { ... on ChatSession { messages(first: 9999) { totalCount } } } }";
+        ada.mutate("updateProject", json!({ "id": project.id, "name": "C" }), select).await.ok();
+        let select = "revision project { name ... on Node { ... on Project { files(first: 9999) { totalCount } } } }";
+        let answer = ada.mutate("updateProject", json!({ "id": project.id, "name": "D" }), select).await;
+        assert_eq!((answer.field(), &answer.error()["path"]), ("first", &json!(["updateProject", "project", "files"])));
+        assert_eq!(project.revision().await, 4);
     }
 
     async fn cursors_of_another_list_are_refused_and_own_ones_accepted_before_a_write(server: Server) {

@@ -205,9 +205,21 @@ impl ChildServer {
         })
     }
 
+    /// The same, with more environment variables and a limit on the address space in bytes, by prlimit(1).
+    pub fn start_limited(database: &Database, variables: &[(&str, &str)], bytes: u64) -> Self {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--as={bytes}")).arg(env::current_exe().expect("a path"));
+        limited.envs(variables.iter().copied());
+        Self::run(as_child(limited, &database.server_url()))
+    }
+
     fn spawn(url: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = child_command(url);
         prepare(&mut command);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let address = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()));
@@ -255,16 +267,6 @@ impl ChildServer {
         log
     }
 
-    /// Limits the process's address space, in bytes.
-    ///
-    /// # Panics
-    /// If prlimit(1) of util-linux is missing or refuses.
-    pub fn limit_address_space(&self, bytes: u64) {
-        let pid = self.id().to_string();
-        let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--as={bytes}")]).status();
-        assert!(limited.expect("prlimit").success());
-    }
-
     /// `kill -9`, and waits until the process is gone.
     pub fn kill(&mut self) {
         self.process.kill().expect("the child can be killed");
@@ -280,7 +282,10 @@ impl Drop for ChildServer {
 }
 
 fn child_command(url: &str) -> Command {
-    let mut command = Command::new(env::current_exe().expect("a path"));
+    as_child(Command::new(env::current_exe().expect("a path")), url)
+}
+
+fn as_child(mut command: Command, url: &str) -> Command {
     command.args(["--exact", "serve_child", "--nocapture", "--test-threads=1"]).env(CHILD, url);
     command
 }

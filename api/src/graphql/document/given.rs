@@ -78,17 +78,28 @@ impl<'a> Walk<'a> {
                 }
                 Selection::InlineFragment(fragment) => {
                     let condition = fragment.node.type_condition.as_ref().map(|condition| &condition.node.on.node);
-                    let parent = condition.map_or(parent, |name| name.as_str());
-                    self.selections(parent, &fragment.node.selection_set.node);
+                    if let Some(parent) = self.narrowed(parent, condition.map_or(parent, |name| name.as_str())) {
+                        self.selections(parent, &fragment.node.selection_set.node);
+                    }
                 }
                 Selection::FragmentSpread(spread) => {
                     if let Some(fragment) = self.document.fragments.get(&spread.node.fragment_name.node) {
                         let fragment = &fragment.node;
-                        self.selections(&fragment.type_condition.node.on.node, &fragment.selection_set.node);
+                        if let Some(parent) = self.narrowed(parent, &fragment.type_condition.node.on.node) {
+                            self.selections(parent, &fragment.selection_set.node);
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// The type of the fields of a fragment; `None` if the fragment never applies to an object of the type around it.
+    fn narrowed<'t>(&self, parent: &'t str, condition: &'t str) -> Option<&'t str> {
+        if self.schema.get_object(parent).is_none() {
+            return Some(condition);
+        }
+        (parent == condition || self.schema.is_subtype(condition, parent)).then_some(parent)
     }
 
     /// Whether a directive leaves out its field or fragment.
