@@ -54,7 +54,8 @@ tests::behind_each_lock! {
         }
         bob.mutate_with("acceptInvitation", json!({ "projectId": project.id }), "revision").await.ok();
         project.write("inviteByEmail", json!({ "email": "later@example.com", "role": "VIEWER" }), "revision project { id }").await;
-        let listening = project.listen(0, "revision").await;
+        let mut listening = project.listen(0, "revision").await;
+        listening.event().await;
 
         // Every list, for the owner of all objects …
         let everything = "{ viewer { __typename id preferences { __typename id } }

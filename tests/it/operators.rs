@@ -206,6 +206,8 @@ tests::on_both! {
         let document = "mutation Traced($input: CreateFileInput!) { createFile(input: $input) { revision } }";
         let input = json!({ "projectId": project.id, "path": "secret-path.py", "content": "swordfish\n".repeat(20_000) });
         ada.gql(document, json!({ "input": input })).await.ok();
+        // An operation is logged after its response. The connection is the same.
+        ada.gql("{ __typename }", json!({})).await.ok();
         let log = child.stop();
 
         // Protobuf contains texts as they are.
