@@ -88,6 +88,13 @@ tests::on_both! {
             assert_eq!(answer.data["project"]["sessions"]["nodes"][0]["id"], session.as_str());
             assert!(answer.data["viewer"]["id"].is_string(), "{}", answer.data);
         }
+        // If far more would have to be received, the connection is closed, and the other fields name the same reason.
+        for n in 4..12 {
+            project.add_message(&session, &format!("{n}{}", "a".repeat(BUDGET * 3 / 10)), false).await;
+        }
+        let answer = project.client.gql(&format!("{{ large: {large} {small} }}"), json!({})).await;
+        assert!(answer.errors.iter().all(|error| error["extensions"]["code"] == "QUERY_TOO_COMPLEX"), "{:?}", answer.errors);
+        passes(&project.client, "{ viewer { id } }").await;
         server.stop().await;
     }
 

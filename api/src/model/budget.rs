@@ -30,6 +30,11 @@ impl Budget {
         Self { limit, memory, spent: Mutex::default() }
     }
 
+    /// The limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Spends bytes to load.
     ///
     /// # Errors

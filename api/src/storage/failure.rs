@@ -7,12 +7,17 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 use crate::model::error::{Conflict, Error};
 
 /// The budget of an operation is spent.
-#[derive(Debug)]
-pub struct OverBudget(pub Error);
+#[derive(Clone, Debug)]
+pub struct OverBudget {
+    /// What the caller gets.
+    pub error: Error,
+    /// Whether the connection still has rows of the statement, and so must be closed.
+    pub has_rows: bool,
+}
 
 impl std::fmt::Display for OverBudget {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0.message())
+        formatter.write_str(&self.error.message())
     }
 }
 
@@ -45,7 +50,7 @@ pub fn fail_of(error: &sqlx::Error) -> Error {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => return outage(error),
         sqlx::Error::AnyDriverError(cause) => match cause.downcast_ref::<OverBudget>() {
-            Some(OverBudget(error)) => return error.clone(),
+            Some(OverBudget { error, .. }) => return error.clone(),
             None => return Error::Internal(format!("database: {error}")),
         },
         _ => return Error::Internal(format!("database: {error}")),

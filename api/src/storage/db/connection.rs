@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Column, Connection as _, PgConnection, Row, SqliteConn
 use sqlx_core::transaction::TransactionManager;
 
 use crate::model::budget::Budget;
+use crate::model::error::Error;
 use crate::storage::failure::OverBudget;
 
 type PgTransactions = <sqlx::Postgres as sqlx::Database>::TransactionManager;
@@ -35,7 +36,7 @@ impl Connection {
     /// All rows of a statement. Reads to the end even if one row is needed: otherwise a later error would go unnoticed,
     /// and the transaction that it ended would be committed.
     ///
-    /// With a budget, rows are counted as they arrive, and reading stops when it is spent.
+    /// With a budget, rows are counted as they arrive ([`counted`]).
     pub(super) fn query<'c>(
         &'c mut self,
         statement: Statement,
@@ -174,8 +175,8 @@ fn with_times(rows: Vec<PgRow>) -> sqlx::Result<Vec<PgRow>> {
     Ok(rows)
 }
 
-/// All rows, if their texts and bytes are within the budget. Otherwise it still receives the other rows, one at a time, so that the
-/// transaction can continue.
+/// All rows, if their texts and bytes are within the budget. Otherwise it receives up to as many bytes again, one row at a time, so that
+/// the transaction can continue.
 async fn counted<R: Row>(
     mut fetched: impl Stream<Item = sqlx::Result<R>> + Unpin + Send,
     budget: &Budget,
@@ -191,27 +192,35 @@ async fn counted<R: Row>(
             let columns = row.columns().iter().enumerate();
             columns.filter(|(_, column)| LARGE.contains(&column.type_info().name())).map(|(index, _)| index).collect()
         });
-        if exceeded.is_some() {
-            continue;
-        }
-        let bytes = large.iter().filter_map(|column| size(&row, *column)).sum();
-        match budget.load(bytes) {
-            Ok(()) => rows.push(row),
-            Err(error) => {
-                rows = Vec::new();
-                exceeded = Some(error);
-            }
+        let bytes: usize = large.iter().filter_map(|column| size(&row, *column)).sum();
+        match exceeded {
+            None => match budget.load(bytes) {
+                Ok(()) => rows.push(row),
+                Err(error) => {
+                    rows = Vec::new();
+                    exceeded = Some((error, bytes));
+                }
+            },
+            Some((error, excess)) if excess > budget.limit() => return Err(over_budget(error, true)),
+            Some((error, excess)) => exceeded = Some((error, excess.saturating_add(bytes))),
         }
     }
     match exceeded {
         None => Ok(rows),
-        Some(error) => Err(sqlx::Error::AnyDriverError(Box::new(OverBudget(error)))),
+        Some((error, _)) => Err(over_budget(error, false)),
     }
 }
 
-/// Whether the statement has succeeded, and only its rows are too large ([`counted`]).
-pub(super) fn is_over_budget(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::AnyDriverError(cause) if cause.is::<OverBudget>())
+fn over_budget(error: Error, has_rows: bool) -> sqlx::Error {
+    sqlx::Error::AnyDriverError(Box::new(OverBudget { error, has_rows }))
+}
+
+/// The error of [`counted`], if it is one.
+pub(super) fn budget_error(error: &sqlx::Error) -> Option<&OverBudget> {
+    match error {
+        sqlx::Error::AnyDriverError(cause) => cause.downcast_ref(),
+        _ => None,
+    }
 }
 
 /// Whether a connection must be closed after this error: it is lost, or its state is uncertain. Errors of a statement

@@ -8,13 +8,13 @@ use sea_orm::{ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, Stateme
 use tokio::sync::Mutex;
 use tokio::time::{Instant as Deadline, sleep};
 
-use super::connection::{Connection, DbResult, breaks, db_err, is_over_budget};
+use super::connection::{Connection, DbResult, breaks, budget_error, db_err};
 use super::pool::{self, Connector, Pool};
 use super::writer::Turn;
 use crate::metrics::Metrics;
 use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
-use crate::storage::failure::{fail, fail_of};
+use crate::storage::failure::{OverBudget, fail, fail_of};
 
 /// Pause before the outcome of a transaction in progress is requested again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -59,7 +59,7 @@ impl Session {
     ) -> Result<(Self, Vec<QueryResult>)> {
         let mut object = pool::take(pool, deadline).await?;
         let backend = pool::alone(&mut object).backend();
-        let mut held = Held { lease: Lease::Pooled(object), state: State::Busy };
+        let mut held = Held { lease: Lease::Pooled(object), state: State::Busy, over_budget: None };
         let mut opened = opening.open(held.connection().map_err(fail)?).await;
         if opened.as_ref().is_err_and(breaks) {
             tracing::debug!(error = opened.err().map(tracing::field::display), "a connection to the database was lost");
@@ -81,7 +81,7 @@ impl Session {
 
     /// A transaction with a turn to write to a SQLite file.
     pub(super) fn of_turn(turn: Turn, metrics: &Arc<Metrics>) -> Self {
-        let held = Mutex::new(Held { lease: Lease::Turn(turn), state: State::Ready });
+        let held = Mutex::new(Held { lease: Lease::Turn(turn), state: State::Ready, over_budget: None });
         Self { held, backend: DbBackend::Sqlite, metrics: metrics.clone() }
     }
 
@@ -193,6 +193,8 @@ enum Lease {
 struct Held {
     lease: Lease,
     state: State,
+    /// Why the connection was closed, if that was the budget. Later statements fail for the same reason.
+    over_budget: Option<OverBudget>,
 }
 
 impl Held {
@@ -200,7 +202,10 @@ impl Held {
         match &mut self.lease {
             Lease::Pooled(object) => Ok(pool::alone(object)),
             Lease::Turn(turn) => turn.connection(),
-            Lease::Closed => Err(DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)),
+            Lease::Closed => Err(match self.over_budget.clone() {
+                Some(over) => db_err(sqlx::Error::AnyDriverError(Box::new(over))),
+                None => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
+            }),
         }
     }
 
@@ -209,8 +214,11 @@ impl Held {
         match &result {
             Ok(_) if self.state == State::Busy => self.state = State::Ready,
             Ok(_) => {}
-            Err(error) if is_over_budget(error) => self.state = State::Ready,
-            Err(error) if breaks(error) => self.close(),
+            Err(error) if budget_error(error).is_some_and(|over| !over.has_rows) => self.state = State::Ready,
+            Err(error) if breaks(error) => {
+                self.over_budget = budget_error(error).cloned();
+                self.close();
+            }
             Err(_) if matches!(self.lease, Lease::Pooled(_)) => self.state = State::Failed,
             // SQLite has undone the statement, and the transaction continues.
             Err(_) => self.state = State::Ready,
