@@ -60,7 +60,7 @@ tests::on_sqlite! {
             made
         };
         let ((), made) = tokio::join!(write, make);
-        assert!(made.unwrap().projects == 2);
+        assert_eq!(made.unwrap().unwrap().projects, 2);
         assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
         server.stop();
         // … nothing else is left in the folder, and a server on it has every earlier write.
@@ -82,7 +82,7 @@ tests::on_sqlite! {
         let taken = folder.join("taken.db");
         fs::write(&taken, "mine").unwrap();
         let present = names(&folder);
-        let refused = |result: anyhow::Result<_>| format!("{:#}", result.map(drop::<Verified>).unwrap_err());
+        let refused = |result: anyhow::Result<_>| format!("{:#}", result.map(drop::<Option<Verified>>).unwrap_err());
         let message = refused(commands::backup(&settings(&database.url()), &taken).await);
         assert!(message.contains("taken.db exists already"), "{message}");
         let message = refused(commands::backup(&settings(&database.url()), &folder.join("missing/backup.db")).await);
@@ -113,6 +113,15 @@ tests::on_sqlite! {
         assert!(message.contains("pg_dump") && !message.contains("hunter2"), "{message}");
         assert_eq!(names(&folder), present);
         assert_eq!(fs::read(&taken).unwrap(), b"mine");
+    }
+
+    async fn a_backup_of_an_older_version_states_that_projects_were_not_read(database: Database) {
+        migrate(&database).await;
+        database.execute("DELETE FROM seaql_migrations").await;
+        let backup = database.file().unwrap().with_file_name("backup.db");
+        assert_eq!(commands::backup(&settings(&database.url(), &[]), &backup).await.unwrap(), None);
+        let copy = format!("sqlite://{}", backup.with_file_name("copy.db").display());
+        assert_eq!(commands::restore(&settings(&copy, &[]), &backup, false).await.unwrap().verified, None);
     }
 
     async fn repeated_backups_rotate_and_other_files_stay(database: Database) {

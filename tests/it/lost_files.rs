@@ -202,7 +202,14 @@ fn a_file_next_to_the_wal_of_another_is_not_opened() {
         let refused = commands::verify(&settings(&database.url(), &[]), None, &mut |_, _| {}).await;
         let refused = format!("{:?}", refused.expect_err("a file with another file's WAL"));
         assert!(refused.contains("-wal is another file's"), "{refused}");
-        // … and without the WAL it is the backup.
+        // … nor is a backup made of it, which would change it.
+        let present = || [file.clone(), beside(&file, "-wal")].map(|path| fs::read(path).unwrap());
+        let before = present();
+        let refused = commands::backup(&settings(&database.url(), &[]), &file.with_extension("new")).await;
+        let refused = format!("{:?}", refused.expect_err("a file with another file's WAL"));
+        assert!(refused.contains("-wal is another file's"), "{refused}");
+        assert!(present() == before);
+        // Without the WAL it is the backup.
         fs::remove_file(beside(&file, "-wal")).unwrap();
         fs::remove_file(beside(&file, "-shm")).unwrap();
         assert_eq!(wrong(&database).await, [""; 0]);

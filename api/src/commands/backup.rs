@@ -21,22 +21,27 @@ use crate::{
     domain::import_export::verify::{self, Verified},
     migrations::missing,
     model::clock,
-    storage::db::{Db, check_log},
+    storage::{
+        db::{Db, check_log},
+        engine_check,
+    },
 };
 
 /// How the names of the files of `--every` begin and end. Between them is the time (UTC), so that they sort by age.
 const PREFIX: &str = "antiphon-";
 const SUFFIX: &str = ".db";
 
-/// Makes a backup in the new file `to`, readable only by its owner, and reads it back. `to` exists only once the backup is
-/// complete and without problems.
+/// Makes a backup in the new file `to`, readable only by its owner, and reads it back ([`examine`]). `to` exists only once the backup
+/// is complete and without problems.
 ///
 /// # Errors
 /// Why there is no backup.
-pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Verified> {
+pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Verified>> {
     let source = sqlite(settings, "pg_dump, or the backups of your provider, make backups of it")?;
     ensure!(source.get_filename().exists(), "there is no {}", source.get_filename().display());
     ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
+    // First: whoever opens a file with the log of another one can damage it.
+    check_log(&source).await.map_err(for_operator)?;
     is_ours(source.get_filename()).await?;
     let copy = Unfinished::next_to(to).with_context(|| format!("cannot write {}", to.display()))?;
     copy_database(source, &copy.path()).await?;
@@ -121,7 +126,6 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Copies one state of the database into an empty file. Writers continue meanwhile.
 async fn copy_database(source: SqliteConnectOptions, to: &Path) -> anyhow::Result<()> {
-    check_log(&source).await.map_err(for_operator)?;
     let from = source.get_filename().display().to_string();
     let to = to.to_str().context("the path is not UTF-8, which SQLite needs")?;
     let mut connection = source.create_if_missing(false).disable_statement_logging().connect().await?;
@@ -147,11 +151,12 @@ pub(super) async fn is_ours(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs SQLite's own check on a database file, and reads all projects back, unless an older version of this service wrote it.
+/// Runs SQLite's own check on a database file, and reads all projects back. `None` if an older version of this service wrote them: then
+/// only SQLite's check is done.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) async fn examine(settings: &Settings, file: &Path) -> anyhow::Result<Verified> {
+pub(super) async fn examine(settings: &Settings, file: &Path) -> anyhow::Result<Option<Verified>> {
     is_ours(file).await?;
     let path = file.to_str().context("the path is not UTF-8, which SQLite needs")?;
     let segments = path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string());
@@ -162,22 +167,20 @@ pub(super) async fn examine(settings: &Settings, file: &Path) -> anyhow::Result<
     examined
 }
 
-async fn examine_open(db: &Db) -> anyhow::Result<Verified> {
-    if !missing(db).await?.is_empty() {
-        let notes =
-            vec!["an older version of antiphon wrote it: `antiphon verify` can check it after `antiphon migrate`"];
-        return Ok(Verified { notes: notes.into_iter().map(str::to_owned).collect(), ..Verified::default() });
-    }
-    let mut first = None;
-    let mut report = |_, problem| {
-        first.get_or_insert(problem);
+async fn examine_open(db: &Db) -> anyhow::Result<Option<Verified>> {
+    let mut problems = Vec::new();
+    let is_old = !missing(db).await?.is_empty();
+    let verified = if is_old {
+        problems.extend(engine_check::run(db).await.map_err(for_operator)?.problems);
+        None
+    } else {
+        let mut report = |_, problem| problems.push(problem);
+        Some(verify::verify(db, None, &mut report).await.map_err(for_operator)?)
     };
-    let verified = verify::verify(db, None, &mut report).await.map_err(for_operator)?;
-    let problems = verified.problems;
-    match first {
+    match problems.first() {
         None => Ok(verified),
         Some(problem) => {
-            bail!("the database has {problems} problems, which `antiphon verify` lists; the first: {problem}")
+            bail!("the database has {} problems, which `antiphon verify` lists; the first: {problem}", problems.len())
         }
     }
 }
@@ -198,7 +201,7 @@ pub(super) async fn run(settings: &Settings, options: &Backup) -> anyhow::Result
 async fn make(settings: &Settings, options: &Backup) -> anyhow::Result<()> {
     let Some(minutes) = options.every else {
         let verified = backup(settings, &options.to).await?;
-        return print(&format!("{}: {}\n", options.to.display(), summary(&verified)));
+        return print(&format!("{}: {}\n", options.to.display(), summary(verified.as_ref())));
     };
     ensure!(options.to.is_dir(), "{} must be an existing folder", options.to.display());
     let mut clock = interval(Duration::from_secs(u64::from(minutes) * 60));
@@ -206,7 +209,7 @@ async fn make(settings: &Settings, options: &Backup) -> anyhow::Result<()> {
     loop {
         clock.tick().await;
         match backup_in(settings, &options.to, options.keep).await {
-            Ok((file, verified)) => tracing::info!("{}: {}", file.display(), summary(&verified)),
+            Ok((file, verified)) => tracing::info!("{}: {}", file.display(), summary(verified.as_ref())),
             // The next one can succeed. The older backups stay.
             Err(error) => tracing::error!("there is no new backup: {error:#}"),
         }
@@ -218,7 +221,7 @@ async fn make(settings: &Settings, options: &Backup) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`backup`]; then none is removed.
-pub async fn backup_in(settings: &Settings, folder: &Path, keep: usize) -> anyhow::Result<(PathBuf, Verified)> {
+pub async fn backup_in(settings: &Settings, folder: &Path, keep: usize) -> anyhow::Result<(PathBuf, Option<Verified>)> {
     let file = folder.join(format!("{PREFIX}{}{SUFFIX}", clock::now().format("%Y%m%dT%H%M%S%.6fZ")));
     let verified = backup(settings, &file).await?;
     let mut older: Vec<PathBuf> = fs::read_dir(folder)?
@@ -242,10 +245,14 @@ fn is_backup(name: &str) -> bool {
 }
 
 /// What was read back, in one line.
-pub(super) fn summary(verified: &Verified) -> String {
-    let (projects, revisions, versions) = (verified.projects, verified.revisions, verified.versions);
-    let notes = verified.notes.first().filter(|_| projects == 0).map_or(String::new(), |note| format!(" ({note})"));
-    format!("projects: {projects}, revisions: {revisions}, versions: {versions}; no problems found{notes}")
+pub(super) fn summary(verified: Option<&Verified>) -> String {
+    match verified {
+        Some(Verified { projects, revisions, versions, .. }) => {
+            format!("projects: {projects}, revisions: {revisions}, versions: {versions}; no problems found")
+        }
+        None => "SQLite finds no problems; the projects were not read, since an older version of antiphon wrote them"
+            .to_owned(),
+    }
 }
 
 #[cfg(test)]

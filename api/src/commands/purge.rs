@@ -36,8 +36,8 @@ pub async fn purge(settings: &Settings, days: u32, confirmed: bool) -> anyhow::R
         drop_indexes(connection).await?;
         create_indexes(connection).await?;
         let removed = remove(connection, &mut projects).await;
-        drop_indexes(connection).await?;
-        removed?;
+        let dropped = drop_indexes(connection).await;
+        removed.and(dropped)?;
     }
     db.close().await;
     Ok(projects)
@@ -92,11 +92,13 @@ const UNINDEXED_POSTGRES: &str = r#"
         WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1] AND i.indpred IS NULL AND i.indisvalid)
     ORDER BY 1, 2"#;
 
-/// Makes sure that this is the only purge: on PostgreSQL two would wait for each other. The lock ends with the connection.
+/// Makes sure that this is the only purge: on PostgreSQL two would wait for each other. The lock ends with the connection. A purge can
+/// take longer than a login's limit on statements.
 async fn lock(connection: &DatabaseConnection) -> anyhow::Result<()> {
     const LOCK: &str = "SELECT pg_try_advisory_lock(hashtext('antiphon purge')) AS locked";
     let backend = connection.get_database_backend();
     if backend == DbBackend::Postgres {
+        connection.execute_unprepared("SET statement_timeout = 0").await?;
         let row = connection.query_one_raw(Statement::from_string(backend, LOCK)).await?;
         let is_locked = row.map(|row| row.try_get("", "locked")).transpose()?.unwrap_or(false);
         ensure!(is_locked, "another purge is running");

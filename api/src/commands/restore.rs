@@ -18,18 +18,20 @@ use crate::{
     config::{Restore, Settings},
     domain::import_export::verify::Verified,
     model::clock,
+    storage::db::beside,
 };
 
 /// What a restore did.
 #[derive(Debug)]
 pub struct Restored {
-    /// What was read from the backup.
-    pub verified: Verified,
+    /// What was read from the backup; `None` if an older version wrote it.
+    pub verified: Option<Verified>,
     /// The former database, if there was one.
     pub former: Option<PathBuf>,
 }
 
-/// Checks a copy of the backup, and makes it the database. The present database is moved aside, and only if `replace` is set. Until the
+/// Checks a copy of the backup, and makes it the database. The present database gets another name, and is replaced only if
+/// `replace` is set. Until the
 /// copy is checked, nothing changes.
 ///
 /// # Errors
@@ -52,8 +54,13 @@ pub async fn restore(settings: &Settings, from: &Path, replace: bool) -> anyhow:
     let verified = examine(settings, &new.path()).await.with_context(|| format!("{} is no backup", from.display()))?;
     let former = if exists {
         finish_log(target).await?;
-        let former = keep_former(&file).with_context(|| format!("cannot keep {}", file.display()))?;
-        new.replace(&file).inspect_err(|_| bring_back(&former, &file)).map(|()| Some(former))
+        let former = beside(&file, &format!(".replaced-{}", clock::now().format("%Y%m%dT%H%M%SZ")));
+        if file.exists() {
+            // Its second name, so that its path always has a database.
+            fs::hard_link(&file, &former).with_context(|| format!("cannot keep {}", file.display()))?;
+        }
+        let replaced = move_log(&file, &former).and_then(|()| new.replace(&file));
+        replaced.inspect_err(|_| bring_back(&former, &file)).map(|()| Some(former))
     } else {
         new.publish(&file).map(|()| None)
     };
@@ -61,29 +68,18 @@ pub async fn restore(settings: &Settings, from: &Path, replace: bool) -> anyhow:
     Ok(Restored { verified, former })
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(end);
-    path.into()
-}
-
-/// Gives the database a second name, so that its path always has a database. Returns the name.
-fn keep_former(file: &Path) -> io::Result<PathBuf> {
-    let former = beside(file, &format!(".replaced-{}", clock::now().format("%Y%m%dT%H%M%SZ")));
-    if file.exists() {
-        fs::hard_link(file, &former)?;
-    }
-    // A log is left only if the database is damaged. Next to the new file, SQLite would take it as the log of that file.
+/// Moves the log away. One is left only if the database is damaged: next to the new file, SQLite would take it as the log of that file.
+fn move_log(file: &Path, former: &Path) -> io::Result<()> {
     for end in ["-wal", "-shm"] {
         let log = beside(file, end);
         if log.exists() {
-            fs::rename(&log, beside(&former, end))?;
+            fs::rename(&log, beside(former, end))?;
         }
     }
-    Ok(former)
+    Ok(())
 }
 
-/// Undoes [`keep_former`], as far as that is possible.
+/// Undoes what was done, as far as that is possible.
 fn bring_back(former: &Path, file: &Path) {
     for end in ["-wal", "-shm"] {
         let _ = fs::rename(beside(former, end), beside(file, end));
@@ -115,7 +111,7 @@ async fn finish_log(target: SqliteConnectOptions) -> anyhow::Result<()> {
 /// Restores, and prints what was done.
 pub(super) async fn run(settings: &Settings, options: &Restore) -> anyhow::Result<()> {
     let restored = restore(settings, &options.from, options.yes).await?;
-    print(&format!("restored {}: {}\n", options.from.display(), summary(&restored.verified)))?;
+    print(&format!("restored {}: {}\n", options.from.display(), summary(restored.verified.as_ref())))?;
     match restored.former {
         Some(former) => print(&format!("the former database is {}\n", former.display())),
         None => Ok(()),

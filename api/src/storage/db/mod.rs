@@ -48,6 +48,7 @@ mod writer;
 pub use file::check_log;
 pub(super) use transaction::Me;
 pub use transaction::{Operator, Tx};
+pub use writer::beside;
 
 /// A connected database.
 #[derive(Clone)]

@@ -306,7 +306,7 @@ async fn identify(connection: &mut Connection) -> sqlx::Result<u32> {
 }
 
 /// The path of one of SQLite's files next to the database.
-pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+pub fn beside(path: &Path, end: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(end);
     path.into()
