@@ -37,7 +37,7 @@ const SUFFIX: &str = ".db";
 /// # Errors
 /// Why there is no backup.
 pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Verified>> {
-    let source = sqlite(settings, "pg_dump, or the backups of your provider, make backups of it")?;
+    let source = sqlite(settings, "pg_dump or the backups of your provider")?;
     ensure!(source.get_filename().exists(), "there is no {}", source.get_filename().display());
     ensure!(fs::symlink_metadata(to).is_err(), "{} exists already", to.display());
     // First: whoever opens a file with the log of another one can damage it.
@@ -53,11 +53,11 @@ pub async fn backup(settings: &Settings, to: &Path) -> anyhow::Result<Option<Ver
 /// The options of the SQLite database of the settings.
 ///
 /// # Errors
-/// The settings name a PostgreSQL database; the error ends with `otherwise`.
-pub(super) fn sqlite(settings: &Settings, otherwise: &str) -> anyhow::Result<SqliteConnectOptions> {
+/// The settings name a PostgreSQL database; the error names what to use instead.
+pub(super) fn sqlite(settings: &Settings, instead: &str) -> anyhow::Result<SqliteConnectOptions> {
     match DatabaseUrl::parse(settings.store.database_url.expose())? {
         DatabaseUrl::Sqlite(options) => Ok(options),
-        target @ DatabaseUrl::Postgres(_) => bail!("this command is for SQLite, and not for the {target}: {otherwise}"),
+        target @ DatabaseUrl::Postgres(_) => bail!("this command is for SQLite; for the {target} use {instead}"),
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Restored {
 /// # Errors
 /// Why nothing is restored.
 pub async fn restore(settings: &Settings, from: &Path, replace: bool) -> anyhow::Result<Restored> {
-    let target = sqlite(settings, "pg_restore restores a dump of it")?;
+    let target = sqlite(settings, "pg_restore")?;
     // SQLite's other files are next to the file that a symbolic link leads to.
     let file = fs::canonicalize(target.get_filename()).unwrap_or_else(|_| target.get_filename().to_owned());
     ensure!(!file.is_dir(), "{} is a folder", file.display());

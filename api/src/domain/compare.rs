@@ -107,22 +107,16 @@ impl Sides {
         Ok(self.compare(|old, new, _| diff::stat(old, new)).await?.unwrap_or_default())
     }
 
-    /// Comparing large texts is CPU-bound. For small ones another thread would cost more than the comparison.
     async fn compare<T: Send + 'static>(
         self,
         compare: impl FnOnce(&str, &str, &Self) -> T + Send + 'static,
     ) -> Result<Option<T>> {
-        /// Total size that is compared within a fraction of a millisecond.
-        const SMALL: usize = 32 * 1024;
         let size = self.size();
         let compare = move || {
             let side = |bytes: &Option<Arc<Vec<u8>>>| bytes.clone().unwrap_or_default();
             let (old, new) = (side(&self.old), side(&self.new));
             Some(compare(&shown(&old)?, &shown(&new)?, &self))
         };
-        if size <= SMALL {
-            return Ok(compare());
-        }
         heavy::run(size, compare).await
     }
 }
@@ -572,15 +566,16 @@ fn inherit(writers: &[usize], old: &str, new: &str, writer: usize) -> Vec<usize>
     let mut kept = 0;
     for change in diff::line_changes(old, new) {
         let start = usize::try_from(change.old_start).unwrap_or(usize::MAX).saturating_sub(1);
+        let count = change.lines.count();
         inherited.extend_from_slice(writers.get(kept..start).unwrap_or_default());
         kept = kept.max(start);
         match change.op {
             LineOp::Equal => {
-                inherited.extend_from_slice(writers.get(start..start + change.lines.len()).unwrap_or_default());
-                kept = start + change.lines.len();
+                inherited.extend_from_slice(writers.get(start..start + count).unwrap_or_default());
+                kept = start + count;
             }
-            LineOp::Delete => kept = start + change.lines.len(),
-            LineOp::Insert => inherited.extend(std::iter::repeat_n(writer, change.lines.len())),
+            LineOp::Delete => kept = start + count,
+            LineOp::Insert => inherited.extend(std::iter::repeat_n(writer, count)),
         }
     }
     inherited.extend_from_slice(writers.get(kept..).unwrap_or_default());

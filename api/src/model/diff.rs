@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices, group_diff_ops};
 
 /// Most lines of both sides together for Myers' algorithm. Its worst cases (shuffled or repeated lines) take 60 to 100
@@ -58,8 +58,30 @@ pub struct LineChange<'a> {
     pub old_start: u32,
     /// Its first line in the new text, from 1; for a deletion the line that now stands in its place.
     pub new_start: u32,
-    /// The lines, without their `\n`.
-    pub lines: Vec<&'a str>,
+    /// The lines.
+    pub lines: Lines<'a>,
+}
+
+/// The lines of a text. It keeps no list of them, which would take more memory than short lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lines<'a>(&'a str);
+
+impl<'a> Lines<'a> {
+    /// The lines without their `\n`.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        self.0.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line))
+    }
+
+    /// The number of lines.
+    pub fn count(self) -> usize {
+        count_lines(self.0)
+    }
+}
+
+impl Serialize for Lines<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
 }
 
 /// The text of a file; `None` if its bytes are not UTF-8.
@@ -85,7 +107,7 @@ pub fn line_changes<'a>(old: &'a str, new: &'a str) -> Vec<LineChange<'a>> {
         op: run.op,
         old_start: u32::try_from(run.old_line + 1).unwrap_or(u32::MAX),
         new_start: u32::try_from(run.new_line + 1).unwrap_or(u32::MAX),
-        lines: run.text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line)).collect(),
+        lines: Lines(run.text),
     })
     .collect()
 }
@@ -469,7 +491,7 @@ pub(super) mod tests {
     }
 
     fn line_changes_owned(old: &str, new: &str) -> Vec<(LineOp, u32, u32, Vec<String>)> {
-        let owned = |lines: Vec<&str>| lines.into_iter().map(str::to_owned).collect();
+        let owned = |lines: Lines<'_>| lines.iter().map(str::to_owned).collect();
         line_changes(old, new).into_iter().map(|c| (c.op, c.old_start, c.new_start, owned(c.lines))).collect()
     }
 
@@ -508,7 +530,7 @@ pub(super) mod tests {
             format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n {}-f\r\n+f\n", &old[..old.len() - 3])
         );
         assert_eq!(stat("a\rb", "a\rc"), Stat { additions: 1, deletions: 1 });
-        assert_eq!(line_changes("a\r\n", "b\r\n")[0].lines, ["a\r"]);
+        assert_eq!(line_changes("a\r\n", "b\r\n")[0].lines.iter().collect::<Vec<_>>(), ["a\r"]);
     }
 
     #[test]
