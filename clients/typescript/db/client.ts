@@ -1,5 +1,5 @@
 // A service's connection, any operation of the API, and subscriptions.
-import { Call, type Connection, refuse, unreachable, userOf, type Variables } from './connection.js';
+import { Call, type Connection, forOneUser, refuse, unreachable, userOf, type Variables } from './connection.js';
 import type { Operations } from './documents.js';
 import type { ListenerOptions, LiveOptions, LiveRevisionOptions, LiveTextOptions } from './live.js';
 import * as rows from './rows.js';
@@ -99,10 +99,10 @@ export class Client {
     return this.#access.begin();
   }
 
-  /** What begins all requests of one call for the same user, even if `connect` changes the module's connection meanwhile. */
+  /** Begins all requests of one call for the same user, even if `connect` changes the module's connection meanwhile. */
   protected pinned(): () => Promise<Call> {
     const { connection } = this.#access;
-    return () => this.#access.begin(connection);
+    return forOneUser(() => this.#access.begin(connection));
   }
 
   /** The present token, and a name of its user that is the same for all tokens of this user. */
@@ -178,7 +178,7 @@ export class Client {
 
   #listen<Item>(name: TopicName, id: string, [first, second]: Listening<Item>): Listened<Item> {
     const options = (typeof first === 'function' ? second : first) ?? {};
-    const begin = () => this.begin();
+    const begin = forOneUser(() => this.begin());
     const items = cancellable(options.signal, async function* (signal): AsyncGenerator<any, void, undefined> {
       const { listen } = await load(import('./live.js'));
       yield* listen(begin, name, id, { ...options, signal });

@@ -92,17 +92,29 @@ export interface List<Node, Row> {
   isReversed?: boolean;
 }
 
-/** Names the user of a token: the subject of a JWT, so that a refreshed token is the same user's; any other token names itself. */
-function subjectOf(token: string | null): unknown {
+/** The issuer and subject of a JWT, equal for all tokens of one user; undefined for any other token. */
+function subjectOf(token: string | null): string | undefined {
   try {
     const { iss, sub } = JSON.parse(atob(token!.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/')));
-    return sub ? [iss, sub] : token;
+    return sub ? JSON.stringify([iss, sub]) : undefined;
   } catch {
-    return token;
+    return undefined;
   }
 }
 
-export const userOf = (url: string, token: string | null) => JSON.stringify([url, subjectOf(token)]);
+/** Names the server and the user of a token. A token that is no JWT names itself. */
+export const userOf = (url: string, token: string | null) => JSON.stringify([url, subjectOf(token) ?? token]);
+
+/** Begins the requests of one call or subscription, and fails once the token is that of another user. */
+export function forOneUser(begin: () => Promise<Call>): () => Promise<Call> {
+  let user: string | undefined;
+  return async () => {
+    const call = await begin();
+    const subject = subjectOf(call.token);
+    if (subject && subject !== (user ??= subject)) throw new AntiphonError('Another user has signed in.', { code: 'FORBIDDEN' });
+    return call;
+  };
+}
 
 /** The requests of one call. */
 export class Call {
@@ -171,11 +183,12 @@ export class Call {
   /** Runs an operation. A read is repeated if a proxy has no answer of the server. */
   async run(query: string, variables: unknown, signal?: AbortSignal): Promise<unknown> {
     for (let left = /\bmutation\b/.test(query) ? 0 : 2; ; left -= 1) {
-      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal);
+      const stop = (error: unknown): never => {
+        throw signal?.aborted ? signal.reason : error;
+      };
+      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal).catch(stop);
       const { status } = response;
-      const text = await response.text().catch((cause: unknown) => {
-        throw unreachable(cause, status);
-      });
+      const text = await response.text().catch((cause: unknown) => stop(unreachable(cause, status)));
       try {
         return dataOf(text, status);
       } catch (error) {

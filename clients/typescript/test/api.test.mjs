@@ -98,6 +98,39 @@ test('all requests of one call are for one user, also if another signs in meanwh
   assert.equal((await shared.getProject(id)).id, id);
 });
 
+test('a call ends if its token becomes that of another user', async () => {
+  const { id, session } = await project();
+  const grace = await tokenFor(600, { sub: crypto.randomUUID(), email: 'grace@example.com' });
+  const tokens = () => {
+    let count = 0;
+    return () => (count++ === 0 ? process.env.TOKEN : grace);
+  };
+  const sent = [];
+  const changing = () =>
+    new DatabaseService({
+      url,
+      token: tokens(),
+      fetch: (...request) => {
+        sent.push(request[1].headers.Authorization);
+        return fetch(...request);
+      },
+    });
+  assert.equal(await code(changing().uploadFile(id, 'a.bin', 'x')), 'FORBIDDEN');
+  assert.equal(await code(changing().writeMessage({ session_id: session.id, role: 'assistant' }, ['x'])), 'FORBIDDEN');
+  assert.ok(sent.length > 0 && sent.every((header) => header === `Bearer ${process.env.TOKEN}`));
+});
+
+test('an aborted query throws the reason of its signal', async () => {
+  const reason = new Error('The page is closed.');
+  await assert.rejects(db.query('{ viewer { id } }', {}, { signal: AbortSignal.abort(reason) }), reason);
+  const stop = new AbortController();
+  const waiting = new DatabaseService({ url, token: process.env.TOKEN, fetch: (_, { signal }) =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))) });
+  const asked = waiting.query('{ viewer { id } }', {}, { signal: stop.signal });
+  setTimeout(() => stop.abort(), 10);
+  await assert.rejects(asked, { name: 'AbortError' });
+});
+
 test('bytes and texts go up and come down as they are', async () => {
   const { id, session } = await project();
   const bytes = crypto.getRandomValues(new Uint8Array(40_000));
@@ -247,7 +280,6 @@ test('any operation runs, and what fails keeps the rest', async () => {
     bad: updateFile(input: {projectId: $id, path: "nope", content: ""}) { revision }
   }`, { id }).catch((error) => error);
   assert.deepEqual([error.code, error.errors.length, error.errors[0].path, error.data.good.revision, error.data.bad], ['NOT_FOUND', 1, ['bad'], 3, null]);
-  assert.equal(await code(db.query('{ viewer { id } }', {}, { signal: AbortSignal.abort() })), 'NETWORK');
   assert.equal(await db.api.then, undefined);
   assert.equal(await db.api, db.api);
   for (const name of ['nonsense', 'toString', 'constructor', 'MessageRow_']) assert.equal(await code(db.api[name]()), 'BAD_USER_INPUT', name);

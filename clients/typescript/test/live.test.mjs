@@ -114,6 +114,24 @@ test('every event is delivered once and in order across 20 cuts', async () => {
   assert.ok(interruptions >= 20, `${interruptions} interruptions`);
 });
 
+test('a subscription ends if its token becomes that of another user', async () => {
+  const { id } = await project();
+  const grace = await tokenFor(600, { sub: crypto.randomUUID(), email: 'grace@example.com' });
+  const between = await proxy(url);
+  let token = process.env.TOKEN;
+  const listener = new DatabaseService({ url: between.url, token: () => token });
+  await assert.rejects(
+    async () => {
+      for await (const { revision } of listener.onProjectEvent(id, { afterRevision: 0 })) {
+        assert.ok(revision > 0);
+        token = grace;
+        between.cut();
+      }
+    },
+    { code: 'FORBIDDEN', message: 'Another user has signed in.' },
+  );
+});
+
 test('a text that is being written arrives whole across cuts', async () => {
   const { session } = await project();
   const { url: cuttable, cut } = await proxy(url);
