@@ -164,7 +164,7 @@ export function useMessages(sessionId: string | null | undefined): Live<ChatMess
     const session = there(await service.getChatSession(sessionId!), 'session');
     let messages: ChatMessage[] = [];
     const deliver = (next: ChatMessage[]) => run.deliver((messages = next));
-    const load = async () => (await service.getSessionMessages(sessionId!, {}, { limit: Infinity })).data;
+    const load = async () => (await service.getSessionMessages(sessionId!, {}, { limit: Number.MAX_SAFE_INTEGER })).data;
     const { reload, isLoading } = loader(load, { ...run, deliver });
     follow(session.project_id, run, (event) => {
       if (!event || event.kind === 'project_restored') return reload();
