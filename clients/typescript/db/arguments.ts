@@ -14,7 +14,10 @@ const camel = (column: string) => column.replace(/_./g, ([, letter]) => upper(le
 function termOf(column: string, value: unknown, isNullable: boolean): unknown {
   if (value === '' && isNullable) return null;
   if (typeof value !== 'string') return value;
-  if (ENUMS.includes(column)) return upper(value);
+  if (ENUMS.includes(column)) {
+    if (value !== value.toLowerCase()) throw refuse(column, `${column} is in lower case.`);
+    return upper(value);
+  }
   return /_(after|before)$/.test(column) ? time(value) : value;
 }
 
@@ -51,13 +54,14 @@ export interface Page {
   order: 'asc' | 'desc';
 }
 
-/** The page that is asked for; `usual` has the defaults of the call. */
-export function paging(request: PageRequest, usual: Omit<Page, 'page'>): Page {
+/** The page of rows with these columns that is asked for; `usual` has the defaults of the call. */
+export function paging(request: PageRequest, columns: string, usual: Omit<Page, 'page'>): Page {
   inputOf(request, 'page! limit! sort_by! sort_order!', true);
   const { page = 1, limit = usual.limit, sort_by: column = usual.column, sort_order: order = usual.order } = request;
   mustBeWhole('page', page, 1);
   mustBeWhole('limit', limit, 1);
   if (order !== 'asc' && order !== 'desc') throw refuse('sort_order', 'sort_order is asc or desc.');
+  if (!columns.split(' ').includes(column)) throw refuse('sort_by', `There is no column ${column}.`);
   return { page, limit, column, order };
 }
 

@@ -219,8 +219,16 @@ export function useHistory(projectId: string | null | undefined, { limit = 50 }:
   return useLive(
     projectId ? `history ${projectId} ${limit}` : null,
     reloaded(projectId!, FILES, async (service) => {
-      const { nodes } = await service.api.history({ projectId: projectId!, first: limit });
-      return nodes.map((change) => ({
+      if (!Number.isSafeInteger(limit) || limit < 0) throw new AntiphonError('limit must be a whole number.', { code: 'BAD_USER_INPUT', field: 'limit' });
+      const changes: Awaited<ReturnType<typeof service.api.history>>['nodes'] = [];
+      for (let after: string | null = null; changes.length < limit; ) {
+        const first = Math.min(limit - changes.length, 100);
+        const page: Awaited<ReturnType<typeof service.api.history>> = await service.api.history({ projectId: projectId!, first, after });
+        changes.push(...page.nodes);
+        if (!page.pageInfo.hasNextPage) break;
+        after = page.pageInfo.endCursor ?? null;
+      }
+      return changes.map((change) => ({
         id: change.id,
         revision: change.revision,
         change_type: change.type.toLowerCase() as ChangeType,

@@ -32,6 +32,12 @@ const PROJECT_ORDERS: Record<string, string> = {
   last_activity: 'LAST_ACTIVITY_AT',
 };
 
+/** The columns of the lists' rows. */
+const PROJECTS =
+  'id user_id name description initial_prompt config status created_at updated_at last_accessed_at total_sessions total_messages total_files latest_session_date last_activity';
+const SESSIONS = 'id project_id user_id title started_at ended_at message_count is_active metadata';
+const MESSAGES = 'id session_id user_id role content timestamp is_checkpoint context_data metadata';
+
 /** Undefined if nothing is there, as at a path that no file can have: there, an update of no row is no error. */
 async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   try {
@@ -139,8 +145,8 @@ export class DatabaseService extends Additions {
     });
     const input = { id: projectId, name, description, initialPrompt, config, status };
     let { project } = found((await call.ask('UpdateProject', { input })).updateProject, 'project');
-    // Nothing refuses this once the project could be updated.
-    if (lastAccessedAt !== undefined || updatedAt !== undefined) {
+    // Nothing refuses this once the project could be updated, but that it is deleted.
+    if ((lastAccessedAt !== undefined || updatedAt !== undefined) && project.status !== 'DELETED') {
       project = found((await call.ask('TouchProject', { id: projectId })).touchProject, 'project').project;
     }
     return rows.project(project);
@@ -161,7 +167,7 @@ export class DatabaseService extends Additions {
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ProjectOverview>> {
     const filter = { ...inputOf(filters, 'status search created_after created_before', true), isOwned: true };
-    const page = paging(pagination, { limit: 20, column: 'updated_at', order: 'desc' });
+    const page = paging(pagination, PROJECTS, { limit: 20, column: 'updated_at', order: 'desc' });
     const call = await this.begin();
     const { column, order } = page;
     const list = (field: string): List<ProjectRowFragment & TotalsFragment, types.ProjectOverview> => ({
@@ -228,7 +234,7 @@ export class DatabaseService extends Additions {
     pagination: types.PageRequest = {},
   ): Promise<types.Paginated<types.ChatSession>> {
     const filter = inputOf(filters, 'is_active! started_after started_before', true);
-    const page = paging(pagination, { limit: 20, column: 'started_at', order: 'desc' });
+    const page = paging(pagination, SESSIONS, { limit: 20, column: 'started_at', order: 'desc' });
     const call = await this.begin();
     const list: List<SessionRowFragment, types.ChatSession> = {
       size: LIST,
@@ -264,7 +270,7 @@ export class DatabaseService extends Additions {
     const names = 'role is_checkpoint! search timestamp_after timestamp_before';
     const { timestampAfter: after, timestampBefore: before, ...others } = inputOf(filters, names, true);
     const filter = { ...others, after, before };
-    const page = paging(pagination, { limit: 50, column: 'timestamp', order: 'asc' });
+    const page = paging(pagination, MESSAGES, { limit: 50, column: 'timestamp', order: 'asc' });
     const call = await this.begin();
     const list: List<MessageRowFragment, types.ChatMessage> = {
       size: FILES,
