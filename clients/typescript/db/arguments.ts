@@ -73,16 +73,13 @@ const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 /** A message's id that may be missing. The IDE makes ids of its own (`msg_…`), which name no message of the server's. */
 export const messageId = (value: string | null | undefined) => (value && UUID.test(value) ? value : undefined);
 
-const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
+const ISO_8601 = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(?:Z|([+-]\d\d):?(\d\d)?)?)?$/i;
 
 /** A time as the API takes it: a day is its first moment, and a time without a zone is in UTC, as PostgreSQL reads them. */
 function time(value: string): string {
-  const text = value.trim().replace(/^(\d{4}-\d\d-\d\d)$/, '$1T00:00:00').replace(/^(\d{4}-\d\d-\d\d) /, '$1T');
-  const zoned = /(?:Z|GMT|UTC|:\d\d(?:\.\d+)?[+-]\d\d(?::?\d\d)?)\b/i.test(text)
-    ? text.replace(/([+-]\d\d)(?::?(\d\d))?$/, (_, hours, minutes = '00') => `${hours}:${minutes}`)
-    : `${text}Z`;
-  if (RFC_3339.test(zoned)) return zoned;
-  const parsed = new Date(zoned);
+  const [, day, minute = '00:00', second = ':00', hours, minutes = '00'] = ISO_8601.exec(value.trim()) ?? [];
+  if (day) return `${day}T${minute}${second}${hours ? `${hours}:${minutes}` : 'Z'}`;
+  const parsed = new Date(/GMT|UTC|Z/.test(value) ? value : `${value} UTC`);
   return isNaN(parsed.getTime()) ? value : parsed.toISOString();
 }
 

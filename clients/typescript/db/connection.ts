@@ -188,7 +188,7 @@ export class Call {
       };
       throw failed(
         fails(() => new URL(this.url, globalThis.location?.href))
-          ? `${this.url} is not a URL here: call \`connect({ url })\` first.`
+          ? `"${this.url}" is not a URL here: call \`connect({ url })\` first.`
           : fails(() => new Headers(own))
             ? 'The token has characters that a header cannot have.'
             : `${this.url} cannot be reached.`,

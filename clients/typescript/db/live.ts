@@ -81,7 +81,10 @@ async function* events(call: Call, query: string, variables: Variables, signal: 
   try {
     const { status, body, headers } = await unless(attempt.signal, connecting);
     if (!body || !headers.get('Content-Type')?.startsWith('text/event-stream')) {
-      dataOf(await (await connecting).text().catch(() => ''), status, call.url);
+      const text = await (await connecting).text().catch((cause: unknown) => {
+        throw failed(`${endedEarly(call.url)}: HTTP status ${status}.`, cause, status);
+      });
+      dataOf(text, status, call.url);
       throw failed(`${call.url} does not answer with an event stream: HTTP status ${status}.`, undefined, status);
     }
     const reader = body.getReader();

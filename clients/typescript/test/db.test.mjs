@@ -464,9 +464,10 @@ test('a server that cannot be reached, and one that is none, are named', async (
   // Each says what has happened.
   for (const [connection, expected] of [
     [{ url: 'http://127.0.0.1:1/graphql' }, 'http://127.0.0.1:1/graphql cannot be reached.'],
-    [{ url: '/graphql' }, '/graphql is not a URL here: call `connect({ url })` first.'],
+    [{ url: '/graphql' }, '"/graphql" is not a URL here: call `connect({ url })` first.'],
     [{ url: 'localhost:8080/graphql' }, 'localhost:8080/graphql cannot be reached.'],
-    [{ url: 'http:// /graphql' }, 'http:// /graphql is not a URL here: call `connect({ url })` first.'],
+    [{ url: '' }, '"" is not a URL here: call `connect({ url })` first.'],
+    [{ url: 'http:// /graphql' }, '"http:// /graphql" is not a URL here: call `connect({ url })` first.'],
     [{ url, token: 'a\nb' }, 'The token has characters that a header cannot have.'],
     [{ url, token: 'a\u{1f600}' }, 'The token has characters that a header cannot have.'],
     [{ url, token: () => Promise.reject(new TypeError('away')) }, 'The token function failed: TypeError: away'],

@@ -277,6 +277,7 @@ test('an interruption says what has happened', async () => {
     [() => stream(''), `The answer of ${url} ended early.`],
     [() => stream('event: next\ndata: {"dat'), `The answer of ${url} ended early.`],
     [() => stream(new ReadableStream({ pull: (to) => to.error(new TypeError('terminated')) })), `The answer of ${url} ended early.`],
+    [() => new Response(new ReadableStream({ pull: (to) => to.error(new TypeError('terminated')) })), `The answer of ${url} ended early: HTTP status 200.`],
     [() => new Response('<html>', { status: 502 }), `${url} does not answer as an Antiphon server: HTTP status 502.`],
     [() => Response.json({ data: { projectEvents: {} } }), `${url} does not answer with an event stream: HTTP status 200.`],
     [() => new Response('<html>', { status: 401 }), `${url} does not answer as an Antiphon server: HTTP status 401.`],
