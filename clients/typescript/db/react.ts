@@ -59,13 +59,24 @@ export interface StreamingMessage {
 function useLive<Data>(key: string | null, source: Source<Data>): Live<Data> {
   const store = Store.of(useContext(Service));
   // What another component has loaded may be a former user's: it is shown once the user is confirmed.
-  const confirmed = useRef<string>(undefined);
+  const confirmed = useRef<unknown>(undefined);
   const subscribe = useCallback(
-    (listener: () => void) => (key === null ? () => {} : store.watch(key, source, listener, () => (confirmed.current = key))),
-    // The key says all that the source depends on.
+    (listener: () => void): (() => void) => {
+      if (key === null) return () => {};
+      let isOver = false;
+      const end = store.watch(key, source, listener, () => {
+        if (!isOver) confirmed.current = subscribe;
+      });
+      return () => {
+        isOver = true;
+        confirmed.current = undefined;
+        end();
+      };
+    },
+    // The source depends on nothing but what the key consists of.
     [store, key],
   );
-  const state = () => (key === null ? IDLE : confirmed.current === key ? store.state(key) : LOADING);
+  const state = () => (key === null ? IDLE : confirmed.current === subscribe ? store.state(key) : LOADING);
   return useSyncExternalStore(subscribe, state, () => (key === null ? IDLE : LOADING));
 }
 

@@ -16,7 +16,7 @@ for (const name of ['window', 'document', 'navigator', 'HTMLElement', 'Node', 'M
 }
 after(() => window.happyDOM.close());
 const { act, cleanup, render, renderHook, waitFor } = await import('@testing-library/react');
-const { createElement, StrictMode } = await import('react');
+const { Activity, createElement, StrictMode } = await import('react');
 const { renderToString } = await import('react-dom/server');
 const app = await install();
 const { entry } = app;
@@ -424,6 +424,54 @@ test('components of two services have the data of their own users', async () => 
   await act(async () => void (await db.updateProject(id, { name: 'Both' })));
   await waitFor(() => assert.deepEqual(texts(), { own: 'Both 2', hers: 'Both 2', stranger: 'NOT_FOUND' }), { timeout: 10_000 });
   for (const of of [own, hers]) assert.equal(of.requests.filter((each) => each === 'stream').length, 2);
+});
+
+test('a service that changes shows the data of its own user only', async () => {
+  const { id } = await project();
+  const own = service();
+  let token = process.env.TOKEN;
+  const other = new DatabaseService({ url, token: async () => token });
+  const shown = [];
+  const Title = () => {
+    const { data, error } = hooks.useProject(id);
+    shown.push(data?.name);
+    return createElement('p', null, error?.code ?? data?.name);
+  };
+  const page = (of) => createElement(StrictMode, null, createElement(hooks.DatabaseProvider, { service: of }, createElement(Title)));
+  const { container, rerender } = render(page(other));
+  const becomesText = (text) => waitFor(() => assert.equal(container.textContent, text), { timeout: 10_000 });
+  await becomesText('Hooks');
+  rerender(page(own));
+  await becomesText('Hooks');
+  // Meanwhile another user has signed in with the service of before, and its data is still kept.
+  token = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  shown.length = 0;
+  rerender(page(other));
+  await becomesText('NOT_FOUND');
+  assert.deepEqual(new Set(shown), new Set([undefined]));
+  rerender(page(own));
+  await becomesText('Hooks');
+});
+
+test('what was hidden is shown again to its own user only', { skip: !Activity && 'since React 19.2' }, async () => {
+  const { id } = await project();
+  let token = process.env.TOKEN;
+  const of = new DatabaseService({ url, token: async () => token });
+  let shown = [];
+  const Title = () => {
+    const { data, error } = hooks.useProject(id);
+    shown.push(data?.name);
+    return createElement('p', null, error?.code ?? data?.name);
+  };
+  const page = (mode) => createElement(hooks.DatabaseProvider, { service: of }, createElement(Activity, { mode }, createElement(Title)));
+  const { container, rerender } = render(page('visible'));
+  await waitFor(() => assert.equal(container.textContent, 'Hooks'), { timeout: 10_000 });
+  await act(async () => rerender(page('hidden')));
+  token = await tokenFor(600, { sub: crypto.randomUUID(), email: `${crypto.randomUUID()}@example.com` });
+  shown = [];
+  await act(async () => rerender(page('visible')));
+  await waitFor(() => assert.equal(container.textContent, 'NOT_FOUND'), { timeout: 10_000 });
+  assert.deepEqual(new Set(shown), new Set([undefined]));
 });
 
 test('an id that changes shows the data of that id only', async () => {
