@@ -89,7 +89,7 @@ impl Tx {
     /// Commits.
     ///
     /// # Errors
-    /// Nothing was written, unless the error states that the outcome is unknown.
+    /// `MayBeStored` if the outcome is unknown; for other errors nothing was written.
     pub async fn commit(self) -> Result<()> {
         self.commit_proven(async { false }).await
     }
@@ -102,9 +102,7 @@ impl Tx {
         match self.session.commit(self.id.as_ref()).await? {
             Outcome::Committed => Ok(()),
             Outcome::Unknown if is_written.await => Ok(()),
-            Outcome::Unknown => Err(Error::internal(
-                "database: the connection was lost during a commit, and whether that was done is not known",
-            )),
+            Outcome::Unknown => Err(Error::MayBeStored),
         }
     }
 
