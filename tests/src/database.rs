@@ -233,9 +233,9 @@ const SERVER_LOGIN: &str = "antiphon_server";
 const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
-/// Creates a cluster in the current folder, prints the result, and stops or restarts the cluster for each
-/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's binaries;
-/// `$2`: the port; `$3`: the first SQL to run; `$4`: more server options.
+/// Creates a cluster in the current folder, prints the result, and stops or restarts the cluster for each line of
+/// standard input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's
+/// binaries; `$2`: the port; `$3`: the first SQL to run; `$4`: more server options.
 const KEEPER: &str = r#"
 trap '' PIPE # the process can be gone before it reads the word
 folder=$PWD
