@@ -79,11 +79,40 @@ impl Database {
 
     /// A fresh database in a PostgreSQL cluster of its own, which a test can restart; it ends with the process.
     pub async fn alone() -> Self {
-        let binaries = binaries().expect("PostgreSQL");
-        let cluster = Cluster::start(&binaries).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}"));
-        let cluster: &'static Cluster = Box::leak(Box::new(cluster));
+        let cluster = Cluster::leak(NOT_DURABLE, "").await;
         cluster.template.get_or_init(|| cluster.make_template()).await;
         cluster.create_database(Some(TEMPLATE)).await
+    }
+
+    /// A fresh database in a cluster of its own that can have standbys: commits are sent to them, but not to the disk.
+    pub async fn primary() -> Self {
+        let cluster = Cluster::leak(SENT_TO_STANDBYS, "").await;
+        cluster.template.get_or_init(|| cluster.make_template()).await;
+        cluster.create_database(Some(TEMPLATE)).await
+    }
+
+    /// The same database on a new streaming standby of its cluster.
+    pub async fn standby(&self) -> Self {
+        let Place::Named { cluster, name } = &*self.0 else { panic!("this is a file") };
+        let standby = Cluster::leak(SENT_TO_STANDBYS, &cluster.url_of("postgres", "postgres")).await;
+        Self(Arc::new(Place::Named { cluster: standby, name: name.clone() }))
+    }
+
+    /// Makes the standby of this database the primary.
+    pub async fn promote(&self) {
+        self.control("promote").await;
+    }
+
+    /// The host and port of the database's cluster.
+    pub fn place(&self) -> String {
+        let Place::Named { cluster, .. } = *self.0 else { panic!("this is a file") };
+        format!("127.0.0.1:{}", cluster.port)
+    }
+
+    /// The URL of a server's login for several clusters: a server uses the one that is the primary.
+    pub fn server_url_of(all: &[&Self]) -> String {
+        let places: Vec<String> = all.iter().map(|database| database.place()).collect();
+        all.first().expect("a database").server_url().replace(&places[0], &places.join(","))
     }
 
     /// Restarts the database's own cluster, which cuts all connections; or starts it, if it is stopped.
@@ -233,14 +262,21 @@ const SERVER_LOGIN: &str = "antiphon_server";
 const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
-/// Creates a cluster in the current folder, prints the result, and stops or restarts the cluster for each line of
-/// standard input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's
-/// binaries; `$2`: the port; `$3`: the first SQL to run; `$4`: more server options.
+/// Creates a cluster in the current folder, prints the result, and stops, restarts or promotes the cluster for each
+/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`:
+/// PostgreSQL's binaries; `$2`: the port; `$3`: the first SQL to run; `$4`: more server options; `$5`: the cluster to
+/// be a standby of, if any.
 const KEEPER: &str = r#"
 trap '' PIPE # the process can be gone before it reads the word
 folder=$PWD
-if "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
-   echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1 &&
+create() {
+  if [ -n "$5" ]
+  then "$1/pg_basebackup" -D "$folder/data" -d "$5" -R -X stream -c fast --no-sync </dev/null >log 2>&1
+  else "$1/initdb" -D "$folder/data" -U postgres -A password --pwfile=password -E UTF8 --locale=C --no-sync </dev/null >log 2>&1 &&
+    echo "$3" | "$1/postgres" --single -D "$folder/data" postgres >>log 2>&1
+  fi
+}
+if create "$@" &&
    "$1/pg_ctl" -D "$folder/data" -l log -w start -o "-p $2 -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
      -c max_connections=300 $4" </dev/null >>log 2>&1
 then echo ready; else echo failed; fi
@@ -256,6 +292,9 @@ cd / && rm -rf "$folder"
 const NOT_DURABLE: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
 
 static DURABLE: AtomicBool = AtomicBool::new(false);
+
+/// Commits wait for a synchronous standby, if there is one.
+const SENT_TO_STANDBYS: &str = "-c fsync=off -c full_page_writes=off -c wal_receiver_status_interval=1";
 
 /// Makes the process's cluster as durable as one in production, for honest measurements. Call it before the first
 /// database is created.
@@ -276,7 +315,9 @@ fn cluster() -> Option<&'static Cluster> {
     CLUSTER
         .get_or_init(|| {
             let binaries = binaries()?;
-            Some(Cluster::start(&binaries).unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}")))
+            let options = if DURABLE.load(Ordering::Relaxed) { "" } else { NOT_DURABLE };
+            let started = Cluster::start(&binaries, options, "");
+            Some(started.unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}")))
         })
         .as_ref()
 }
@@ -312,7 +353,16 @@ pub(crate) fn unprivileged_user() -> anyhow::Result<(u32, u32)> {
 }
 
 impl Cluster {
-    fn start(binaries: &Path) -> anyhow::Result<Self> {
+    /// Starts a cluster that ends with the process.
+    async fn leak(options: &'static str, primary: &str) -> &'static Self {
+        let (binaries, primary) = (binaries().expect("PostgreSQL"), primary.to_owned());
+        let started = tokio::task::spawn_blocking(move || Self::start(&binaries, options, &primary)).await;
+        let started = started.expect("no panic");
+        Box::leak(Box::new(started.unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}"))))
+    }
+
+    /// Starts a cluster: a standby of the one at the URL `primary`, if that is not empty.
+    fn start(binaries: &Path, options: &str, primary: &str) -> anyhow::Result<Self> {
         let folder = Folder::new()?;
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700))?;
         let password = folder.0.join("password");
@@ -325,7 +375,7 @@ impl Cluster {
             "CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'\n\
              CREATE ROLE {SERVER_LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}'"
         ));
-        keeper.arg(if DURABLE.load(Ordering::Relaxed) { "" } else { NOT_DURABLE });
+        keeper.args([options, primary]);
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // In a process group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans
         // up.

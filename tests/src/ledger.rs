@@ -103,6 +103,11 @@ impl Ledger {
         }))
     }
 
+    /// The id of the project.
+    pub fn project(&self) -> &str {
+        &self.0.project
+    }
+
     /// Writes the next message or file.
     pub async fn write(&self, client: &Client) -> Fate {
         let n = self.0.next.fetch_add(1, Ordering::Relaxed);

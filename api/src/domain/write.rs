@@ -21,6 +21,7 @@ use crate::model::project::{NewProject, Project};
 use crate::storage::chat::{self, MessageRow};
 use crate::storage::collaborator;
 use crate::storage::db::{Size, Tx};
+use crate::storage::event;
 use crate::storage::file_write::{self, FileChanges};
 use crate::storage::profile;
 use crate::storage::project;
@@ -316,7 +317,7 @@ impl Write {
             Rows::Message(new) => chat::add_message(&tx, &event, *new).await?,
             Rows::Files(changes) => file_write::write(&tx, &event, about.description, changes).await?,
         }
-        Ok(Closed { tx, turn, locked, services: writer.services })
+        Ok(Closed { tx, turn, locked, services: writer.services, actor: writer.actor })
     }
 
     /// Ends the write without a trace.
@@ -334,17 +335,26 @@ pub(super) struct Closed {
     turn: Option<ProjectTurn>,
     pub(super) locked: Locked,
     services: Arc<Services>,
+    actor: Actor,
 }
 
 impl Closed {
     /// Commits, then notifies the project's subscribers.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
-        self.tx.commit().await?;
+        let (services, actor, locked) = (&self.services, &self.actor, &self.locked);
+        self.tx.commit_proven(async { is_written(services, actor, locked).await.unwrap_or(false) }).await?;
         drop(self.turn);
         self.services.note_write(false);
         (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));
         Ok(value)
     }
+}
+
+/// Whether a write is in the log. Its time has microseconds, so that another write does not have the same.
+async fn is_written(services: &Services, actor: &Actor, locked: &Locked) -> Result<bool> {
+    let tx = services.read(actor).await?;
+    let found = event::one(&tx, locked.id, locked.revision).await?;
+    Ok(found.is_some_and(|event| event.created_at == locked.at && event.actor_id == Some(actor.user_id)))
 }
 
 /// The conflict of a write with the deletion of its project.
