@@ -275,8 +275,9 @@ const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
 /// Creates a cluster in the current folder, prints the result, and stops, restarts or promotes the cluster for each
-/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's binaries;
-/// `$2`: the port; `$3`: the first SQL to run; `$4`: more server options; `$5`: the cluster to be a standby of, if any.
+/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`:
+/// PostgreSQL's binaries; `$2`: the port; `$3`: the first SQL to run; `$4`: more server options; `$5`: the cluster to
+/// be a standby of, if any.
 const KEEPER: &str = r#"
 trap '' PIPE # the process can be gone before it reads the word
 folder=$PWD

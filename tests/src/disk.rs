@@ -10,7 +10,7 @@ use std::{
 
 use crate::database::{Database, Folder};
 
-/// What fails. The numbers are Linux's, of errno(3).
+/// The operation that fails. The numbers are those of errno(3) on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// EIO from every write.

@@ -49,7 +49,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Whether every acknowledgement and refusal was true.
+    /// Whether the stored data agrees with every acknowledgement and refusal.
     pub fn is_honest(&self) -> bool {
         (self.lost, self.there, self.doubled) == (0, 0, 0)
     }

@@ -64,7 +64,7 @@ pub enum Error {
     Internal(String),
 }
 
-/// The current end of what a subscriber follows, if its position is lost.
+/// The current end of a subscriber's log or text, if its position is lost.
 #[derive(Clone, Copy, Debug)]
 pub enum Position {
     /// The project's current revision.
@@ -176,7 +176,7 @@ impl Error {
         }
     }
 
-    /// Whether a subscriber can wait until the same succeeds: the database is unavailable or busy.
+    /// Whether the cause is not in the request: an outage, a busy database, or a defect.
     pub fn is_passing(&self) -> bool {
         self.cause().is_some() || matches!(self, Self::RateLimited { .. })
     }
