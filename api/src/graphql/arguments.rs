@@ -14,7 +14,7 @@ use crate::model::{
     error::{Error, Result},
     ids::{FolderId, MessageId, ReadId},
     limits::Limits,
-    node_id::NodeId,
+    node_id::{MAX_NODES, NodeId},
     page::{self, KeyKind, Page, PageSize},
     path::FilePath,
 };
@@ -107,6 +107,9 @@ pub fn check(
 /// Checks the arguments of one field, and returns the greatest revision among them.
 fn field(limits: &Limits, field: &Given) -> Result<Option<(i32, String)>> {
     let arguments = Arguments(&field.arguments);
+    if (&*field.parent, &*field.name) == ("Query", "nodes") {
+        return arguments.check_ids().map(|()| None);
+    }
     let list = LISTS.iter().find(|(parent, name, _)| (*parent, *name) == (&*field.parent, &*field.name));
     let Some((_, _, parts)) = list else { return Ok(None) };
     let (first, after) = (arguments.int("first"), arguments.text("after"));
@@ -153,6 +156,15 @@ impl Arguments<'_> {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
+        }
+    }
+
+    fn check_ids(&self) -> Result<()> {
+        match self.0.get("ids") {
+            Some(Value::List(ids)) if ids.len() > MAX_NODES => {
+                Err(Error::bad_input("ids", format!("At most {MAX_NODES} ids at once.")))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -157,7 +157,8 @@ impl Source {
         let state = match topic {
             Topic::ProjectLog { kinds, after, ready, .. } => {
                 let at = start(&live.services, &actor, &channel, resume.or(*after)).await?;
-                if *ready {
+                // A client that resumes has the event already.
+                if *ready && resume.is_none() {
                     let first = entry(&live.services, &actor, project, at).await?;
                     items.extend(first.map(|first| (Arc::new(Item::Event(first)), Some(Position::Revision(at)))));
                 }
