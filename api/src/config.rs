@@ -20,7 +20,7 @@ pub mod observability;
 pub mod secret;
 
 use self::auth::{Auth, Signing};
-use self::database::Store;
+use self::database::{Replicas, Store};
 use self::listen::Listen;
 use self::live::Live;
 pub use self::observability::LogFormat;
@@ -449,6 +449,9 @@ pub struct Settings {
     /// The database.
     #[command(flatten)]
     pub store: Store,
+    /// Replicas of the database.
+    #[command(flatten)]
+    pub replicas: Replicas,
     /// Limits on connections to the database.
     #[command(flatten, next_help_heading = "Database")]
     pub database: DatabaseLimits,

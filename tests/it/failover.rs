@@ -22,7 +22,7 @@ const WRITES: usize = 60;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test with a primary and its standby; skips it if this machine lacks PostgreSQL.
-fn run_with_standby<F: Future<Output = ()>>(body: impl FnOnce(Database, Database) -> F) {
+pub(super) fn run_with_standby<F: Future<Output = ()>>(body: impl FnOnce(Database, Database) -> F) {
     if !postgres_is_here() {
         return;
     }
@@ -36,7 +36,7 @@ fn run_with_standby<F: Future<Output = ()>>(body: impl FnOnce(Database, Database
 }
 
 /// Runs SQL as a superuser, and returns the first row as text.
-async fn sql(database: &Database, sql: &str) -> Option<String> {
+pub(super) async fn sql(database: &Database, sql: &str) -> Option<String> {
     let mut connection = PgConnection::connect(&database.admin_url()).await.unwrap();
     let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
     let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -44,7 +44,7 @@ async fn sql(database: &Database, sql: &str) -> Option<String> {
 }
 
 /// Waits until a question has this answer.
-async fn until(database: &Database, question: &str, answer: &str) {
+pub(super) async fn until(database: &Database, question: &str, answer: &str) {
     let begun = Instant::now();
     while sql(database, question).await.as_deref() != Some(answer) {
         assert!(begun.elapsed() < PATIENCE, "not {answer}: {question}");
