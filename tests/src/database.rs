@@ -25,7 +25,10 @@ use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tokio::sync::OnceCell;
 
-use crate::server::{self, user_id};
+use crate::{
+    disk::FaultyDisk,
+    server::{self, user_id},
+};
 
 /// The kind of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +82,21 @@ impl Database {
 
     /// A fresh database in a PostgreSQL cluster of its own, which a test can restart; it ends with the process.
     pub async fn alone() -> Self {
-        let cluster = Cluster::leak(NOT_DURABLE, "").await;
+        let cluster = Cluster::leak(Setup { options: NOT_DURABLE, ..Setup::default() }).await;
+        cluster.template.get_or_init(|| cluster.make_template()).await;
+        cluster.create_database(Some(TEMPLATE)).await
+    }
+
+    /// As [`Database::alone`], durable, with this disk under the files whose path contains `path` ("/pg_wal/").
+    pub async fn on(disk: &FaultyDisk, path: &str) -> Self {
+        let cluster = Cluster::leak(Setup { environment: disk.under(path), ..Setup::default() }).await;
         cluster.template.get_or_init(|| cluster.make_template()).await;
         cluster.create_database(Some(TEMPLATE)).await
     }
 
     /// A fresh database in a cluster of its own that can have standbys: commits are sent to them, but not to the disk.
     pub async fn primary() -> Self {
-        let cluster = Cluster::leak(SENT_TO_STANDBYS, "").await;
+        let cluster = Cluster::leak(Setup { options: SENT_TO_STANDBYS, ..Setup::default() }).await;
         cluster.template.get_or_init(|| cluster.make_template()).await;
         cluster.create_database(Some(TEMPLATE)).await
     }
@@ -94,7 +104,9 @@ impl Database {
     /// The same database on a new streaming standby of its cluster.
     pub async fn standby(&self) -> Self {
         let Place::Named { cluster, name } = &*self.0 else { panic!("this is a file") };
-        let standby = Cluster::leak(SENT_TO_STANDBYS, &cluster.url_of("postgres", "postgres")).await;
+        let primary = cluster.url_of("postgres", "postgres");
+        let setup = Setup { options: SENT_TO_STANDBYS, primary, ..Setup::default() };
+        let standby = Cluster::leak(setup).await;
         Self(Arc::new(Place::Named { cluster: standby, name: name.clone() }))
     }
 
@@ -268,8 +280,9 @@ const PASSWORD: &str = "antiphon-test";
 const TEMPLATE: &str = "antiphon_template";
 
 /// Creates a cluster in the current folder, prints the result, and stops, restarts or promotes the cluster for each
-/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`: PostgreSQL's binaries;
-/// `$2`: the port; `$3`: the first SQL to run; `$4`: more server options; `$5`: the cluster to be a standby of, if any.
+/// line of standard input. When standard input ends, that is, with the test process, it removes everything. `$1`:
+/// PostgreSQL's binaries; `$2`: the port; `$3`: the first SQL to run; `$4`: more server options; `$5`: the cluster to
+/// be a standby of, if any.
 const KEEPER: &str = r#"
 trap '' PIPE # the process can be gone before it reads the word
 folder=$PWD
@@ -313,6 +326,14 @@ pub fn be_durable() {
     DURABLE.store(true, Ordering::Relaxed);
 }
 
+#[derive(Default)]
+struct Setup {
+    options: &'static str,
+    /// URL of the cluster that this one is a standby of; empty for a primary.
+    primary: String,
+    environment: Vec<(&'static str, String)>,
+}
+
 struct Cluster {
     port: u16,
     template: OnceCell<()>,
@@ -327,7 +348,7 @@ fn cluster() -> Option<&'static Cluster> {
         .get_or_init(|| {
             let binaries = binaries()?;
             let options = if DURABLE.load(Ordering::Relaxed) { "" } else { NOT_DURABLE };
-            let started = Cluster::start(&binaries, options, "");
+            let started = Cluster::start(&binaries, &Setup { options, ..Setup::default() });
             Some(started.unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}")))
         })
         .as_ref()
@@ -365,15 +386,14 @@ pub(crate) fn unprivileged_user() -> anyhow::Result<(u32, u32)> {
 
 impl Cluster {
     /// Starts a cluster that ends with the process.
-    async fn leak(options: &'static str, primary: &str) -> &'static Self {
-        let (binaries, primary) = (binaries().expect("PostgreSQL"), primary.to_owned());
-        let started = tokio::task::spawn_blocking(move || Self::start(&binaries, options, &primary)).await;
+    async fn leak(setup: Setup) -> &'static Self {
+        let binaries = binaries().expect("PostgreSQL");
+        let started = tokio::task::spawn_blocking(move || Self::start(&binaries, &setup)).await;
         let started = started.expect("no panic");
         Box::leak(Box::new(started.unwrap_or_else(|error| panic!("PostgreSQL does not start: {error:#}"))))
     }
 
-    /// Starts a cluster: a standby of the one at the URL `primary`, if that is not empty.
-    fn start(binaries: &Path, options: &str, primary: &str) -> anyhow::Result<Self> {
+    fn start(binaries: &Path, setup: &Setup) -> anyhow::Result<Self> {
         let folder = Folder::new()?;
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700))?;
         let password = folder.0.join("password");
@@ -386,7 +406,7 @@ impl Cluster {
             "CREATE ROLE {LOGIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'\n\
              CREATE ROLE {SERVER_LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}'"
         ));
-        keeper.args([options, primary]);
+        keeper.args([setup.options, &setup.primary]).envs(setup.environment.iter().cloned());
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // In a process group of its own: an interrupt at the terminal ends the test process, and the keeper then cleans
         // up.

@@ -89,12 +89,12 @@ impl Writer {
         turn.map_err(|error| self.services.or_outage(error))
     }
 
-    /// The same, for large writes.
+    /// A writer for writes of this size.
     pub(super) fn of_size(self, size: Size) -> Self {
         Self { size, ..self }
     }
 
-    /// The same, for a payload that reads as of revisions up to this one, which an argument gives.
+    /// A writer whose payload reads as of revisions up to this one, which the named argument has.
     pub fn reading_until(self, horizon: Option<(i32, String)>) -> Self {
         Self { horizon, ..self }
     }
@@ -250,7 +250,7 @@ pub(super) struct About {
 /// Rows that are written together with their revision.
 #[derive(Default)]
 pub(super) enum Rows {
-    /// None: writes of other kinds have written their own.
+    /// None: the write has written its rows already.
     #[default]
     None,
     /// A message.
@@ -327,8 +327,8 @@ impl Write {
     }
 }
 
-/// A write with its event. It remains to read the project back, or to remove what the actor needed to append the event:
-/// their membership or invitation.
+/// A write with its event. Before the commit, the use case can read the project back, or remove what the actor needed
+/// to append the event: their membership or invitation.
 #[must_use = "a write that is dropped is rolled back"]
 pub(super) struct Closed {
     pub(super) tx: Tx,

@@ -15,7 +15,7 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// The one that was found when the request was prepared.
+    /// The revisions that were found when the request was prepared.
     pub fn of_request(request: &Request) -> Self {
         let found = request.data.get(&TypeId::of::<Self>()).and_then(|any| any.downcast_ref::<Self>());
         found.cloned().unwrap_or_default()

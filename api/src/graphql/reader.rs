@@ -19,7 +19,7 @@ pub struct Reader {
     needs: parking_lot::Mutex<Needs>,
     /// Whether a replica has answered.
     has_used_replica: AtomicBool,
-    /// Also an error: the other reads of the operation do not wait for the same outage again.
+    /// Keeps an error, too, so that the other reads of the operation do not wait for the same outage again.
     current: Mutex<Option<Result<Arc<Tx>>>>,
 }
 

@@ -28,7 +28,7 @@ pub const UNPROVEN: &str = "proven by SHA-256: contents of files, and the paths 
      not covered by checksums of this service: chat messages, agent configurations, settings of projects and users, names, \
      descriptions, paths of versions that no snapshot has, counts of lines, kinds of changes, times and metadata";
 
-/// What was read.
+/// Counts of what was read, and the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Projects.
@@ -43,7 +43,7 @@ pub struct Verified {
     pub snapshots: usize,
     /// Number of problems.
     pub problems: usize,
-    /// What was checked and what was not.
+    /// Notes on what was checked and what was not.
     pub notes: Vec<String>,
 }
 

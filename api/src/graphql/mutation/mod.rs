@@ -1,4 +1,5 @@
-//! The root of mutations, a file per noun. Every one is one transaction and one revision.
+//! The root of mutations, a file per noun. A mutation that changes a project's history is one transaction and one
+//! revision.
 
 use async_graphql::MergedObject;
 

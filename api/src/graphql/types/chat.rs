@@ -167,11 +167,11 @@ impl Messages {
 }
 
 impl ChatSession {
-    /// A session by its id, and with it its messages, if they are selected.
+    /// A session by its id, together with its messages if the operation selects them.
     pub async fn find(caller: &Caller, selected: &Lookahead<'_>, id: SessionId) -> Result<Option<model::Session>> {
         let messages = arguments(selected, "messages").map(|messages: Messages| messages.read(None));
         match messages {
-            // With the messages, the metadata would be read with each of them.
+            // If the session were read together with its messages, its metadata would be read with each message.
             Some(Ok((keep, page))) if !selected.field("metadata").exists() => {
                 let parent = |row: &model::Session| Within { project: row.project_id, id: row.id };
                 caller.load_with(With { id, keep, page }, parent).await
@@ -322,7 +322,7 @@ impl ChatMessage {
     }
 }
 
-/// A row of `recent_chat_activity`.
+/// A message in the list of recent ones.
 pub struct ChatActivity(pub model::Message, pub Option<i32>);
 
 impl Plain for ChatActivity {

@@ -20,7 +20,7 @@ use crate::model::page::{self, Page as PageArguments};
 use crate::model::path::FilePath;
 use crate::model::snapshot as model;
 
-/// A name for a revision of a project: what one click goes back to (`restoreSnapshot`).
+/// A name for a revision of a project.
 pub struct ProjectSnapshot(pub model::ProjectSnapshot);
 
 impl Plain for ProjectSnapshot {

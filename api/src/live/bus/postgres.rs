@@ -1,8 +1,8 @@
 //! Notifications by `LISTEN` and `NOTIFY`.
 //!
 //! A server notifies after its commit, not in the transaction (for example by a trigger). PostgreSQL commits
-//! transactions that use NOTIFY one at a time: sixteen concurrent writers would commit a quarter as many transactions
-//! per second.
+//! transactions that use NOTIFY one at a time: sixteen concurrent writers would commit at most a quarter as many
+//! transactions per second.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

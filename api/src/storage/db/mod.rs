@@ -365,7 +365,7 @@ impl Db {
             // The wait for a row is part of the whole wait.
             let left = deadline.saturating_duration_since(Instant::now()).max(LEAST_LOCK_WAIT).as_millis();
             let opening = Opening::Write(format!(
-                "{WRITE}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}{first}",
+                "{WRITE}; SET LOCAL lock_timeout = {left}{}; {TRANSACTION_ID}, {RECOVERED_AT} AS recovered_at{first}",
                 self.speak_for(Some(actor))
             ));
             let opened = Box::pin(Session::open(&self.pool, opening, deadline, &self.metrics));
@@ -463,10 +463,11 @@ const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// mode is left to the server's setting.
 const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// The id by which the outcome is read if the connection is lost during the commit, and the timeline on which it is
-/// valid. A standby has none.
-const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid, \
-     CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END AS timeline";
+/// The id by which the outcome is read if the connection is lost during the commit. A standby has none.
+const TRANSACTION_ID: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_xact_id()::text END AS xid";
+
+/// When PostgreSQL last recovered from a crash: recovery discards the statistics. Another server has another time.
+const RECOVERED_AT: &str = "extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())::text";
 
 /// Settings of each PostgreSQL session, whatever the defaults of the server, the database or the login are.
 fn postgres_settings(limits: &DatabaseLimits, schema: Option<&str>) -> String {

@@ -46,15 +46,17 @@ impl Opening {
 /// The id of a transaction on PostgreSQL.
 pub(super) struct TransactionId {
     xid: String,
-    /// A promoted standby begins another timeline, and can assign the id again.
-    timeline: String,
+    /// When the server last recovered from a crash, in seconds since 1970. After a crash or a failover the same id can be
+    /// assigned again, to another transaction.
+    recovered_at: String,
 }
 
 impl TransactionId {
-    /// Reads the columns `xid` and `timeline`.
+    /// Reads the columns `xid` and `recovered_at`.
     pub(super) fn of(row: &QueryResult) -> DbResult<Option<Self>> {
-        let (xid, timeline): (Option<String>, Option<String>) = (row.try_get("", "xid")?, row.try_get("", "timeline")?);
-        Ok(xid.zip(timeline).map(|(xid, timeline)| Self { xid, timeline }))
+        let (xid, recovered_at): (Option<String>, Option<String>) =
+            (row.try_get("", "xid")?, row.try_get("", "recovered_at")?);
+        Ok(xid.zip(recovered_at).map(|(xid, recovered_at)| Self { xid, recovered_at }))
     }
 }
 
@@ -286,41 +288,47 @@ impl Held {
         Ok(())
     }
 
-    /// Finds out on a new connection whether a transaction was committed when its connection was lost.
+    /// Finds out on a new connection whether a transaction was committed when its connection was lost. Waits for a
+    /// database that restarts.
     async fn learn_outcome(&mut self, id: Option<&TransactionId>) -> Result<Outcome> {
-        let Some(TransactionId { xid, timeline }) = id else { return Ok(Outcome::Unknown) };
+        let Some(TransactionId { xid, recovered_at }) = id else { return Ok(Outcome::Unknown) };
         let xid = super::literal::text(xid);
-        let ask = format!(
-            "SELECT pg_xact_status({xid}::xid8) AS status, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS timeline"
-        );
+        let ask = format!("SELECT pg_xact_status({xid}::xid8) AS status, {} AS recovered_at", super::RECOVERED_AT);
         let deadline = Instant::now() + OUTCOME_TIME;
-        Box::pin(self.replace()).await?;
+        let mut is_lost = true;
         while Instant::now() < deadline {
+            if is_lost && Box::pin(self.replace()).await.is_err() {
+                sleep(ASK_AGAIN).await;
+                continue;
+            }
             let asked = self.connection().map_err(fail)?.run(ask.as_str()).await;
+            is_lost = asked.is_err();
             let status = asked.map(|rows| {
                 let text = |column| rows.first().and_then(|row| row.try_get::<Option<String>>("", column).ok()?);
-                (text("status"), text("timeline").as_ref() == Some(timeline))
+                (text("status"), text("recovered_at").as_ref() == Some(recovered_at))
             });
             match status {
                 Ok((Some(status), true)) if status == "committed" => {
                     self.state = State::Ended;
                     return Ok(Outcome::Committed(None));
                 }
-                // After a failover, this can be another transaction with the same id.
+                // This can be another transaction with the same id.
                 Ok((Some(status), false)) if status == "committed" => break,
                 Ok((Some(status), _)) if status == "aborted" => {
                     self.state = State::Ended;
-                    return Err(Error::internal("database: the connection was lost before the commit"));
+                    return Err(Error::Unavailable("database: the connection was lost before the commit".to_owned()));
                 }
                 // In progress: its server process has not noticed the loss yet.
                 Ok((Some(_), _)) => sleep(ASK_AGAIN).await,
                 Ok((None, _)) => break,
                 // The promoted standby has never seen the transaction.
                 Err(error) if is_in_the_future(&error) => {
-                    self.state = State::Ended;
-                    return Err(Error::internal("database: the write was lost with the server that failed"));
+                    self.close();
+                    return Err(Error::Unavailable(
+                        "database: the write was lost with the server that failed".to_owned(),
+                    ));
                 }
-                Err(_) => Box::pin(self.replace()).await?,
+                Err(_) => {}
             }
         }
         self.close();

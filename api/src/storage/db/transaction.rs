@@ -93,7 +93,7 @@ impl Tx {
     /// Commits.
     ///
     /// # Errors
-    /// Nothing was written, unless the error states that the outcome is unknown.
+    /// `MayBeStored` if the outcome is unknown; for other errors nothing was written.
     pub async fn commit(self) -> Result<()> {
         self.commit_proven(async { false }).await
     }
@@ -119,9 +119,7 @@ impl Tx {
                 }
                 Ok(())
             }
-            Outcome::Unknown => Err(Error::internal(
-                "database: the connection was lost during a commit, and whether that was done is not known",
-            )),
+            Outcome::Unknown => Err(Error::MayBeStored),
         }
     }
 
