@@ -184,6 +184,12 @@ fn a_server_starts_with_the_primary_in_any_place_and_refuses_standbys_alone() {
             Project::create(&server.user("ada@example.com"), "Found").await;
             server.stop().await;
         }
+        let settings = tests::server::settings(&Database::server_url_of(&[&standby, &primary]), &[]);
+        let report: String = antiphon::commands::examine(&settings).await.iter().map(ToString::to_string).collect();
+        for (database, role) in [(&primary, "a primary"), (&standby, "a standby")] {
+            assert!(report.contains(&format!("ok       host: {} is {role}", database.place())), "{report}");
+        }
+        assert!(!report.contains("BROKEN"), "{report}");
         // One host, which must be a primary; without the parameter a standby is read.
         let url = standby.server_url();
         let strict = tests::server::settings(

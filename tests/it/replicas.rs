@@ -7,6 +7,7 @@ use serde_json::json;
 use tests::{
     client::Client,
     database::{Database, Kind},
+    nats::Nats,
     project::{Project, number},
     server::{self, Server},
 };
@@ -18,9 +19,14 @@ use super::failover::{run_with_standby, sql, until};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn server_with(primary: &Database, replicas: &[&Database]) -> Server {
+    server_with_flags(primary, replicas, &[]).await
+}
+
+async fn server_with_flags(primary: &Database, replicas: &[&Database], more: &[&str]) -> Server {
     let urls: Vec<String> = replicas.iter().map(|replica| replica.server_url()).collect();
-    let flags = ["--metrics-listen", "127.0.0.1:0", "--database-replica-urls", &urls.join(",")];
-    Server::start_with(primary, &flags).await
+    let urls = urls.join(",");
+    let flags = ["--metrics-listen", "127.0.0.1:0", "--database-replica-urls", urls.as_str()];
+    Server::start_with(primary, &[&flags[..], more].concat()).await
 }
 
 /// A metric's value; 0 if there is none.
@@ -116,6 +122,46 @@ fn users_read_their_own_writes_and_the_revisions_that_they_name() {
         let query = "query($id: ID!) { project(id: $id) { presence { user { id } } } }";
         let read = bob.client.gql(query, json!({ "id": bob.id })).await.ok();
         assert_eq!(read["project"]["presence"], json!([]));
+        server.stop().await;
+        other.stop().await;
+        primary.stop().await;
+    });
+}
+
+#[test]
+fn servers_announce_their_writes_by_nats() {
+    run_with_standby(async |primary, standby| {
+        let Some(mut nats) = Nats::start() else { return };
+        let url = nats.url();
+        let flags = ["--nats-url", url.as_str()];
+        let server = server_with_flags(&primary, &[&standby], &flags).await;
+        let other = server_with_flags(&primary, &[&standby], &flags).await;
+        let (ada, _) = shared(&primary, &server).await;
+        until_replica(&other, &other.user("ada@example.com")).await;
+        replay(&standby, "pause").await;
+        let paused = Instant::now();
+        let revision = ada.update_file("a.py", "new\n").await;
+        let elsewhere = ada.of(&other.user("ada@example.com"));
+        while elsewhere.revision().await < revision {
+            assert!(paused.elapsed() < Duration::from_secs(3), "the other server has not been notified");
+        }
+        // Without announcements, the primary answers.
+        replay(&standby, "resume").await;
+        until_replica(&other, &elsewhere.client).await;
+        nats.kill();
+        let begun = Instant::now();
+        loop {
+            let before = reads(&other, "replica").await;
+            elsewhere.revision().await;
+            if reads(&other, "replica").await <= before {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "a replica answers without announcements");
+        }
+        for content in ["one\n", "two\n"] {
+            ada.update_file("a.py", content).await;
+            assert_eq!(elsewhere.contents().await, [("a.py".to_owned(), content.to_owned())]);
+        }
         server.stop().await;
         other.stop().await;
         primary.stop().await;

@@ -39,6 +39,9 @@ const SHORT_PERIOD: Duration = Duration::from_millis(1);
 /// How long a read for subscribers waits for a replica before the primary answers.
 const PATIENCE: Duration = Duration::from_millis(10);
 
+/// How long no read waits after one has waited in vain: subscribers of a busy project would wait for each event.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
 /// The longest time for a connection to a replica, and for an answer about its position.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 
@@ -67,6 +70,8 @@ pub(super) struct Replicas {
     pub(super) positions: Arc<Positions>,
     /// Whether other servers announce their writes; `None` if there are none.
     is_announced: Mutex<Option<Arc<AtomicBool>>>,
+    /// No read waits before this moment, since one has waited in vain.
+    no_wait_until: Mutex<Option<Instant>>,
     next: AtomicUsize,
     tasks: Vec<AbortHandle>,
 }
@@ -132,7 +137,8 @@ impl Replicas {
             let keep = async move { positions.keep(|| primary.position()).await };
             tasks.push(tokio::spawn(keep).abort_handle());
         }
-        Self { all, positions, is_announced: Mutex::default(), next: AtomicUsize::default(), tasks }
+        let (is_announced, no_wait_until) = (Mutex::default(), Mutex::default());
+        Self { all, positions, is_announced, no_wait_until, next: AtomicUsize::default(), tasks }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -161,6 +167,9 @@ impl Replicas {
         if let Some(instance) = self.choose(needs, user) {
             return Some(instance);
         }
+        if self.no_wait_until.lock().is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
         let needed = self.needed(needs, user)?;
         let instances = self.all.iter().filter_map(|replica| replica.instance.lock().clone());
         let mut waiting: FuturesUnordered<_> = instances
@@ -173,7 +182,11 @@ impl Replicas {
                 reached.then_some(instance)
             })
             .collect();
-        timeout(PATIENCE, waiting.next()).await.ok()??
+        let found = timeout(PATIENCE, waiting.next()).await.ok().flatten().flatten();
+        if found.is_none() {
+            *self.no_wait_until.lock() = Some(Instant::now() + IMPATIENCE);
+        }
+        found
     }
 
     fn needed(&self, needs: Needs, user: UserId) -> Option<WalPosition> {
