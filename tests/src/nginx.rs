@@ -44,8 +44,7 @@ impl Nginx {
             assert!(env::var_os("CI").is_none(), "nginx is not here, and CI is set");
             // Directly to the terminal: libtest would capture it.
             REPORTED.get_or_init(|| {
-                let text =
-                    b"\n*** LEFT OUT: every test with nginx, for lack of it (Debian's package of that name).\n\n";
+                let text = b"\n*** SKIPPED: every test with nginx. It is missing (Debian's package of that name).\n\n";
                 let _ = io::stderr().write_all(text);
             });
             return None;

@@ -424,7 +424,7 @@ pub(super) fn check_tree(heads: &Heads, edits: &[Edit], field: &'static str) -> 
     for edit in edits.iter().filter(|edit| edit.change_type != ChangeType::Delete) {
         let is_twice = comes.insert(&edit.path, edit.file_type).is_some();
         if is_twice || stays.contains_key(&edit.path) {
-            let message = format!("There is something at {:?} already.", edit.path.as_str());
+            let message = format!("A file or folder already exists at {:?}.", edit.path.as_str());
             return Err(taken(&edit.path, field, message, stays.get(&edit.path).copied()));
         }
     }

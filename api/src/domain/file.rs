@@ -98,7 +98,7 @@ fn stale(entry: &Entry, expected: i32) -> Conflict {
 /// The conflict of a new path with a file or folder that has it.
 fn occupied(path: &FilePath, field: &'static str, by: Option<&Head>) -> Error {
     Error::Conflict(Box::new(Conflict {
-        message: format!("There is something at {:?} already.", path.as_str()),
+        message: format!("A file or folder already exists at {:?}.", path.as_str()),
         field: Some(field),
         current_version: Some(by.map_or(0, |head| head.file.number())),
         current_hash: by.and_then(|head| head.file.hash).map(hex::encode),

@@ -338,7 +338,7 @@ pub async fn previews(tx: &Tx, wanted: &[(Member<'_>, Preview)]) -> Result<Vec<R
 async fn hide(write: &mut FileWrite, restore: &Restore, at: i32, snapshot: Option<&ProjectSnapshot>) -> Result<u64> {
     let Write { tx, locked, writer, .. } = &write.write;
     let session = restore.session_of(snapshot);
-    let missing = || Error::bad_input("sessionId", "Say which session's conversation goes back.");
+    let missing = || Error::bad_input("sessionId", "Give `sessionId`: the session whose conversation is restored.");
     let session = session.ok_or_else(missing)?;
     let found = chat::conversation(tx, locked.id, Some(session), None).await?;
     let found = found.ok_or_else(|| Error::not_found("session in this project", "sessionId"))?;

@@ -126,7 +126,7 @@ impl Turns {
     async fn bounded<T>(&self, lane: &'static str, next: oneshot::Receiver<T>, deadline: Instant) -> Result<T> {
         match self.metrics.waiting_turn(lane, metrics::paused(timeout_at(deadline, next))).await {
             Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Error::busy("Others were first", self.longest)),
+            _ => Err(Error::busy("The request waited for other requests", self.longest)),
         }
     }
 }

@@ -131,9 +131,7 @@ impl Taking {
         let undos = undo::of_projects(tx, &[member]).await?.remove(&project).unwrap_or_default();
         match taken {
             Taken::Revision(revision) => {
-                let gone = || {
-                    Error::conflict("revision", format!("Nothing is left of revision {revision}: it is taken back."))
-                };
+                let gone = || Error::conflict("revision", format!("Revision {revision} is already undone."));
                 Self::of_revision(write, member, revision, None).await?.ok_or_else(gone)
             }
             Taken::Message(message, revision) => {

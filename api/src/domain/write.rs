@@ -359,5 +359,5 @@ async fn is_written(services: &Services, actor: &Actor, locked: &Locked) -> Resu
 
 /// The conflict of a write with the deletion of its project.
 pub(super) fn project_is_deleted(field: &'static str) -> Error {
-    Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE brings it back.")
+    Error::conflict(field, "The project is deleted; `updateProject` with status ACTIVE restores it.")
 }

@@ -287,7 +287,9 @@ async fn place(
         let Some((at, step)) = step else {
             return Err(Error::conflict(
                 "git",
-                format!("The last commit imported was {commit:?}, which HEAD of this repository does not come from."),
+                format!(
+                    "The last commit imported was {commit:?}, which is not an ancestor of HEAD in this repository."
+                ),
             ));
         };
         let session = Some(session.clone());

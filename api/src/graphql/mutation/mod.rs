@@ -14,7 +14,7 @@ mod streaming_message;
 
 use self::project::project_of;
 
-/// All mutations. Each is one transaction and one revision, and succeeds or fails completely.
+/// All mutations. Each succeeds or fails completely. A change of a project's history is one revision.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     profile::ProfileMutation,

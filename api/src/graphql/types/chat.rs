@@ -118,7 +118,8 @@ impl ChatSession {
     async fn checkpoints(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after the checkpoint with this id.")] after: Option<ID>,
     ) -> Result<Vec<ChatMessage>> {
         or_empty(ctx, async {
@@ -295,7 +296,8 @@ impl ChatMessage {
     async fn changes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after the change with this id.")] after: Option<ID>,
     ) -> Result<Vec<Row<CodeChange>>> {
         or_empty(ctx, async {

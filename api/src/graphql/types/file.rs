@@ -220,9 +220,8 @@ impl ProjectFile {
     async fn blame(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number of ranges; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of ranges; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only ranges after this line, which is the `endLine` of the last range that was read.")]
         after: Option<i32>,
     ) -> Result<Vec<BlameRange>> {
@@ -373,8 +372,8 @@ impl FileSnapshot {
         file_of(ctx, self.0.file_id).await
     }
 
-    /// Its number: the first of a file is 1, and each is by 1 higher than the one before. At a path where another file was, it goes on
-    /// above the numbers of that one.
+    /// Its number. Numbers start at 1 and grow by 1. A file that takes the path of another file continues above the
+    /// numbers of that file.
     async fn version(&self) -> i32 {
         self.0.number()
     }
@@ -484,8 +483,8 @@ pub(super) async fn file_of(ctx: &Context<'_>, id: FileId) -> Result<ProjectFile
 pub struct FileDiff {
     /// The place of this entry in the list, to pass as `after`.
     cursor: String,
-    /// The path of the file at the later revision; for a deletion, at the earlier one. Two entries can have the same: what was
-    /// there is gone, and something else is there.
+    /// The path of the file at the later revision; for a deletion, at the earlier one. Two entries can have the same
+    /// path: one file left it, and another took it.
     path: String,
     /// The path of a renamed file at the earlier revision.
     old_path: Option<String>,

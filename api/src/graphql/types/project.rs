@@ -359,9 +359,8 @@ impl Project {
         ctx: &Context<'_>,
         #[graphql(desc = "The earlier revision: 0 to the project's newest.")] from: i32,
         #[graphql(desc = "The later revision; by default the newest.")] to: Option<i32>,
-        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
             String,
         >,
@@ -483,7 +482,8 @@ impl Project {
         active_only: Option<bool>,
         #[graphql(default_with = "Some(false)", desc = "Lists deleted configurations as well.")]
         include_deleted: Option<bool>,
-        #[graphql(desc = "Maximum number; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<i32>,
+        #[graphql(desc = "Maximum number; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after the configuration with this id.")] after: Option<ID>,
     ) -> Result<Vec<AgentConfiguration>> {
         or_empty(ctx, async {
@@ -581,9 +581,8 @@ impl RestorePreview {
     async fn diff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
             String,
         >,

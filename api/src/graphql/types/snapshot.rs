@@ -119,9 +119,8 @@ impl ProjectSnapshot {
     async fn diff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Maximum number of files; by default all, up to the setting `MAX_LIST_ROWS`.")] first: Option<
-            i32,
-        >,
+        #[graphql(desc = "Maximum number of files; by default all; an error if there are more than `MAX_LIST_ROWS`.")]
+        first: Option<i32>,
         #[graphql(desc = "Only entries after the one with this `cursor`; or after those of this path.")] after: Option<
             String,
         >,
