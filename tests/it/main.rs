@@ -76,6 +76,7 @@ mod taking_back;
 mod team;
 mod team_locks;
 mod tokens;
+mod top;
 mod transactions;
 mod travel;
 mod turns;
