@@ -83,6 +83,8 @@ pub fn check(
 ) -> std::result::Result<Horizon, Vec<(Given, Error)>> {
     let mut horizon = Horizon::default();
     let mut refused = Vec::new();
+    horizon.names_a_state =
+        fields.iter().flat_map(|field| &field.arguments).any(|(name, value)| names_a_state(name, value));
     for field in fields {
         let is_root = field.path.len() == 1;
         let is_checked = match operation {
@@ -102,6 +104,19 @@ pub fn check(
         }
     }
     if refused.is_empty() { Ok(horizon) } else { Err(refused) }
+}
+
+/// Whether an argument may name a state: a moment, any number except the size of a page, or an id as of a revision.
+fn names_a_state(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        _ if REVISIONS.contains(&name) => true,
+        Value::Number(_) => !matches!(name, "first" | "last"),
+        Value::String(text) => text.contains('@'),
+        Value::List(values) => values.iter().any(|value| names_a_state(name, value)),
+        Value::Object(fields) => fields.iter().any(|(name, value)| names_a_state(name, value)),
+        _ => false,
+    }
 }
 
 /// Checks the arguments of one field, and returns the greatest revision among them.
