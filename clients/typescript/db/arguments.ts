@@ -89,9 +89,9 @@ const partsOf = (path: string) => `${path}`.split('/').filter((part) => part !==
 /** A path as the server writes it. */
 export const pathOf = (path: string) => partsOf(path).join('/');
 
-/** Refuses an argument that is given and differs from what is there: an empty text is none. */
+/** Refuses a value that differs from what is there. An empty text is none. */
 export function mustBe(field: string, value: unknown, there: unknown, why: string): void {
-  if (value !== undefined && (value || null) !== (there || null)) throw refuse(field, why);
+  if ((value || null) !== (there || null)) throw refuse(field, why);
 }
 
 /** Refuses a name or a folder that is not the path's. */

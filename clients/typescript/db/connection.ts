@@ -82,6 +82,16 @@ export function refuse(field: string, message: string): AntiphonError {
   return new AntiphonError(message, { code: 'BAD_USER_INPUT', field });
 }
 
+/** The result of a promise, unless the signal comes first: then its reason is thrown. */
+export function unless<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const end = () => reject(signal?.reason);
+    signal?.addEventListener('abort', end);
+    if (signal?.aborted) end();
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener('abort', end));
+  });
+}
+
 export type Variables = Record<string, unknown>;
 export type Part<Node> =
   | { nodes?: Node[]; totalCount?: number; pageInfo: PageEndFragment }
@@ -143,18 +153,9 @@ export class Call {
     }
   }
 
-  /** Where the requests go and for whom: equal for calls of one user. */
-  get caller(): string {
-    return JSON.stringify([this.url, this.#token]);
-  }
-
   /** Names the server and the user: equal for all tokens of one user. */
   get user(): string {
     return userOf(this.url, this.#token);
-  }
-
-  get isSignedIn(): boolean {
-    return this.#token !== null;
   }
 
   get token(): string | null {
@@ -197,6 +198,14 @@ export class Call {
     }
   }
 
+  /** The whole text of a response. */
+  async textOf(response: Response): Promise<string> {
+    return response.text().catch((cause: unknown) => {
+      const { status } = response;
+      throw failed(`${endedEarly(this.url)}: HTTP status ${status}.`, cause, status);
+    });
+  }
+
   /** One of the package's own operations. `more` has the texts of those that are loaded later. */
   ask<Name extends keyof Operations>(name: Name, variables: Variables, more?: Texts, signal?: AbortSignal): Promise<Operations[Name][0]> {
     return this.run(textOf(name, more), variables, signal) as Promise<Operations[Name][0]>;
@@ -205,14 +214,10 @@ export class Call {
   /** Runs an operation. A read is repeated if a proxy has no answer of the server. */
   async run(query: string, variables: unknown, signal?: AbortSignal): Promise<unknown> {
     for (let left = /\bmutation\b/.test(query) ? 0 : 2; ; left -= 1) {
-      const stop = (error: unknown): never => {
-        throw signal?.aborted ? signal.reason : error;
-      };
-      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal).catch(stop);
+      const response = await this.post('application/graphql-response+json, application/json', query, variables, signal);
       const { status } = response;
-      const text = await response.text().catch((cause: unknown) => stop(failed(`${endedEarly(this.url)}: HTTP status ${status}.`, cause, status)));
       try {
-        return dataOf(text, status, this.url);
+        return dataOf(await this.textOf(response), status, this.url);
       } catch (error) {
         const isProxy = (error as AntiphonError).code === 'NETWORK' && [502, 503, 504].includes(status);
         if (!isProxy || left === 0 || signal?.aborted) throw error;
@@ -289,14 +294,11 @@ export function paginated<Row>(data: Row[], total: number, { page, limit }: { pa
 
 /** Sorts rows by one of their columns as PostgreSQL does: null is larger than everything else. */
 function sorted<Row extends object>(rows: Row[], { column, order }: Page): Row[] {
-  const value = (row: Row) => (row as Record<string, unknown>)[column];
-  const compare = (a: unknown, b: unknown): number => {
-    if (a === b) return 0;
-    if (a === null || a === undefined) return 1;
-    if (b === null || b === undefined) return -1;
-    if (typeof a === 'object') return compare(JSON.stringify(a), JSON.stringify(b));
-    return (a as string) < (b as string) ? -1 : 1;
+  const value = (row: Row) => {
+    const of = (row as Record<string, unknown>)[column];
+    return of && typeof of === 'object' ? JSON.stringify(of) : of;
   };
+  const compare = (a: any, b: any) => (a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1);
   const ascending = [...rows].sort((a, b) => compare(value(a), value(b)));
   return order === 'asc' ? ascending : ascending.reverse();
 }

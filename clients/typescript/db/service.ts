@@ -38,7 +38,7 @@ const PROJECTS =
 const SESSIONS = 'id project_id user_id title started_at ended_at message_count is_active metadata';
 const MESSAGES = 'id session_id user_id role content timestamp is_checkpoint context_data metadata';
 
-/** Undefined if nothing is there, as at a path that no file can have: there, an update of no row is no error. */
+/** Undefined if nothing is found, also at a path that no file can have. In the original, an update of no row is no error. */
 async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   try {
     return await call;
@@ -53,12 +53,12 @@ const PROFILE_COLUMNS = 'id email full_name avatar_url created_at updated_at';
 const PROJECT_COLUMNS = 'id user_id name! description initial_prompt! config! status! created_at updated_at last_accessed_at!';
 
 /** Refuses values of columns that cannot be set, unless they are those of the row. */
-async function mustBeThere<Row extends object>(values: object, columns: (keyof Row & string)[], row: () => Promise<Row>): Promise<void> {
-  const passed = new Map(Object.entries(values));
-  const fixed = columns.filter((column) => passed.get(column) !== undefined);
-  if (fixed.length === 0) return;
-  const there = await row();
-  for (const column of fixed) mustBe(column, passed.get(column), there[column], `${column} cannot be set here.`);
+async function mustBeThere<Row>(values: object, columns: (keyof Row & string)[], row: () => Promise<Row>): Promise<void> {
+  let there: Row | undefined;
+  for (const column of columns) {
+    const value = (values as Partial<Row>)[column];
+    if (value !== undefined) mustBe(column, value, (there ??= await row())[column], `${column} cannot be set here.`);
+  }
 }
 
 /** Most pages do not show the past of files. */
@@ -73,7 +73,7 @@ export class DatabaseService extends Additions {
   /** The signed-in user; null if there is none. */
   async getCurrentUser(): Promise<{ id: string; email: string } | null> {
     const call = await this.begin();
-    if (!call.isSignedIn) return null;
+    if (call.token === null) return null;
     try {
       const { id, email } = (await call.ask('Profile', {})).viewer;
       return { id, email: email ?? '' };
@@ -205,7 +205,7 @@ export class DatabaseService extends Additions {
   }): Promise<types.ChatSession> {
     const input = inputOf(values, 'project_id! title metadata');
     const call = await this.begin();
-    const key = JSON.stringify([call.caller, input]);
+    const key = JSON.stringify([call.user, input]);
     const start = async () => rows.session(found((await call.ask('StartSession', { input })).startSession, 'project').session);
     const started = starting.get(key) ?? start().finally(() => starting.delete(key));
     starting.set(key, started);
