@@ -31,7 +31,7 @@ async function stop(signal) {
 await start();
 after(() => server.kill('SIGKILL'));
 
-test('what is listened to and what is being written goes on, each once and in order', async () => {
+test('what is listened to and what is being written goes on, each once and in order', async (t) => {
   const db = new DatabaseService({ url: `${base}/graphql`, token: process.env.TOKEN });
   const { id } = await db.createProject({ name: 'Restart', initial_prompt: 'p', config: {} });
   const session = await db.createChatSession({ project_id: id });
@@ -44,6 +44,7 @@ test('what is listened to and what is being written goes on, each once and in or
     db.onMessage(session.id, ({ content }) => heard.push(content), options),
     db.onProjectEvent(id, ({ revision }) => revisions.push(revision), options),
   ];
+  t.after(() => ends.forEach((end) => end()));
   const expected = [];
   for (const [round, signal] of ['SIGTERM', 'SIGKILL', 'SIGTERM'].entries()) {
     expected.push((await db.createChatMessage({ session_id: session.id, role: 'user', content: `before ${round}` })).content);
@@ -52,8 +53,8 @@ test('what is listened to and what is being written goes on, each once and in or
     const message = await db.writeMessage({ session_id: session.id, role: 'assistant' }, (async function* () {
       yield 'first ';
       await stop(signal);
-      for (const call of [db.getProject(id), db.createChatMessage({ session_id: session.id, role: 'user', content: 'lost' }), db.getProjectFiles(id)]) {
-        await assert.rejects(call, (error) => error instanceof AntiphonError && error.code === 'NETWORK' && error.message === `${base}/graphql cannot be reached.`);
+      for (const call of [() => db.getProject(id), () => db.createChatMessage({ session_id: session.id, role: 'user', content: 'lost' }), () => db.getProjectFiles(id)]) {
+        await assert.rejects(call(), (error) => error instanceof AntiphonError && error.code === 'NETWORK' && error.message === `${base}/graphql cannot be reached.`);
       }
       restarted = start();
       yield 'second ';
@@ -70,5 +71,4 @@ test('what is listened to and what is being written goes on, each once and in or
   assert.deepEqual(problems, []);
   const reasons = [`The answer of ${base}/graphql ended early.`, `${base}/graphql cannot be reached.`];
   assert.deepEqual(interruptions.filter((message) => !reasons.some((reason) => message.startsWith(reason.slice(0, -1)))), []);
-  for (const end of ends) end();
 });
