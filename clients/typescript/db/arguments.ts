@@ -15,7 +15,7 @@ function termOf(column: string, value: unknown, isNullable: boolean): unknown {
   if (value === '' && isNullable) return null;
   if (typeof value !== 'string') return value;
   if (ENUMS.includes(column)) {
-    if (value !== value.toLowerCase()) throw refuse(column, `${column} is in lower case.`);
+    if (value !== value.toLowerCase()) throw refuse(column, `There is no ${column} ${value}.`);
     return upper(value);
   }
   return /_(after|before)$/.test(column) ? time(value) : value;
@@ -37,7 +37,7 @@ export function inputOf(values: object, columns: string, isPartial = false): Var
     else if (isNullable || isPartial) continue;
     if (!isNullable && (value ?? null) === null) throw refuse(column, `${column} must not be null.`);
   }
-  for (const column of rest.keys()) throw refuse(column, `There is no ${column} to pass here.`);
+  for (const column of rest.keys()) throw refuse(column, `There is no column ${column} here.`);
   return input;
 }
 
@@ -60,7 +60,7 @@ export function paging(request: PageRequest, columns: string, usual: Omit<Page, 
   const { page = 1, limit = usual.limit, sort_by: column = usual.column, sort_order: order = usual.order } = request;
   mustBeWhole('page', page, 1);
   mustBeWhole('limit', limit, 1);
-  if (order !== 'asc' && order !== 'desc') throw refuse('sort_order', 'sort_order is asc or desc.');
+  if (order !== 'asc' && order !== 'desc') throw refuse('sort_order', `There is no sort_order ${order}.`);
   if (!columns.split(' ').includes(column)) throw refuse('sort_by', `There is no column ${column}.`);
   return { page, limit, column, order };
 }
@@ -68,7 +68,7 @@ export function paging(request: PageRequest, columns: string, usual: Omit<Page, 
 /** A session's or another row's id that may be missing. */
 export const id = (value: string | null | undefined) => value || undefined;
 
-const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+const UUID = /^[0-9a-f-]{36}$/i;
 
 /** A message's id that may be missing. The IDE makes ids of its own (`msg_…`), which name no message of the server's. */
 export const messageId = (value: string | null | undefined) => (value && UUID.test(value) ? value : undefined);

@@ -90,7 +90,7 @@ export class Client {
 
   /** Sets the module's connection. */
   connect(settings: Settings): this {
-    if (this.#access !== shared) throw refuse('connection', 'This service has a connection of its own; make another.');
+    if (this.#access !== shared) throw refuse('connection', 'This service has its own connection.');
     connect(settings);
     return this;
   }

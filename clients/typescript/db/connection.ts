@@ -191,7 +191,7 @@ export class Call {
         fails(() => new URL(this.url, globalThis.location?.href))
           ? `"${this.url}" is not a URL here: call \`connect({ url })\` first.`
           : fails(() => new Headers(own))
-            ? 'The token has characters that a header cannot have.'
+            ? 'The token cannot be sent in a header.'
             : `${this.url} cannot be reached.`,
         cause,
       );
@@ -219,7 +219,7 @@ export class Call {
       try {
         return dataOf(await this.textOf(response), status, this.url);
       } catch (error) {
-        const isProxy = (error as AntiphonError).code === 'NETWORK' && [502, 503, 504].includes(status);
+        const isProxy = (error as AntiphonError).code === 'NETWORK' && status > 501 && status < 505;
         if (!isProxy || left === 0 || signal?.aborted) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, 600 / left));

@@ -1,4 +1,5 @@
 // Listening that outlives its connections: each new one goes on after the position of the last item, with a token of its own.
+import { mustBeWhole } from './arguments.js';
 import { AntiphonError, type Call, dataOf, endedEarly, failed, unless, type Variables } from './connection.js';
 import { texts } from './live-texts.js';
 import { parser } from './sse.js';
@@ -108,6 +109,7 @@ export async function* listen(
   const topic = topics[name] as Topic<unknown, unknown>;
   const query = textOf(name, texts);
   let position = afterRevision ?? afterOffset;
+  if (position !== undefined) mustBeWhole(topic.start ? 'afterRevision' : 'afterOffset', position, 0);
   let failures = 0;
   let refused: AntiphonError | undefined;
   let refusals = 0;

@@ -49,7 +49,7 @@ async function ifThere<T>(call: Promise<T>): Promise<T | undefined> {
   }
 }
 
-const PROFILE_COLUMNS = 'id email full_name avatar_url created_at updated_at';
+const PROFILE_COLUMNS = 'email full_name avatar_url created_at updated_at';
 const PROJECT_COLUMNS = 'id user_id name! description initial_prompt! config! status! created_at updated_at last_accessed_at!';
 
 /** Refuses values of columns that cannot be set, unless they are those of the row. */
@@ -91,7 +91,7 @@ export class DatabaseService extends Additions {
 
   /** The first sign-in has made the profile; this fills it. A name or a picture that is null leaves the one that is there. */
   async createUserProfile(values: Omit<types.UserProfile, 'created_at' | 'updated_at'>): Promise<types.UserProfile> {
-    const { fullName, avatarUrl } = inputOf(values, PROFILE_COLUMNS, true);
+    const { fullName, avatarUrl } = inputOf(values, `id! ${PROFILE_COLUMNS}`);
     return this.#setProfile(values, { fullName: fullName ?? undefined, avatarUrl: avatarUrl ?? undefined });
   }
 
@@ -105,7 +105,7 @@ export class DatabaseService extends Additions {
 
   /** `updated_at` is the server's. */
   async updateUserProfile(values: Partial<Omit<types.UserProfile, 'id' | 'created_at'>>): Promise<types.UserProfile> {
-    const { fullName, avatarUrl } = inputOf(values, PROFILE_COLUMNS, true);
+    const { fullName, avatarUrl } = inputOf(values, `id ${PROFILE_COLUMNS}`, true);
     return this.#setProfile(values, { fullName, avatarUrl });
   }
 
@@ -287,8 +287,7 @@ export class DatabaseService extends Additions {
   }
 
   async getCheckpointMessages(sessionId: string): Promise<types.ChatMessage[]> {
-    const node = ofKind((await this.ask('Checkpoints', { id: sessionId })).node);
-    return node && 'checkpoints' in node ? node.checkpoints.map(rows.message) : [];
+    return (await this.getSessionMessages(sessionId, { is_checkpoint: true }, { limit: Number.MAX_SAFE_INTEGER })).data;
   }
 
   // ── files ──
