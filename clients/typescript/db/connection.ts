@@ -226,17 +226,9 @@ export class Call {
     }
   }
 
-  /** A part of a list, at most `count` rows. Contents that are too large for one answer come in smaller parts. */
+  /** A part of a list, at most `count` rows. */
   async #part<Node, Row>(list: List<Node, Row>, count: number, cursor: string | null, rows: boolean): Promise<Part<Node>> {
-    for (;;) {
-      const first = Math.min(count, list.size);
-      try {
-        return await list.ask(range(list, first, cursor, rows));
-      } catch (error) {
-        if (!(error instanceof AntiphonError && error.code === 'QUERY_TOO_COMPLEX') || first === 1) throw error;
-        list.size = Math.ceil(first / 8);
-      }
-    }
+    return fitting(list, count, (first) => list.ask(range(list, first, cursor, rows)));
   }
 
   /** The rows of a list after a cursor, at most `max`, and how many there are in all. */
@@ -266,6 +258,19 @@ export class Call {
     // Past the end only the total is wanted.
     const { rows, total } = await this.rows(list, isOver ? 1 : limit, cursor);
     return paginated(isOver ? [] : rows, total, { page, limit });
+  }
+}
+
+/** Asks for some rows, at most `most`. Those that are too large for one answer come in smaller parts. */
+export async function fitting<T>(list: { size: number }, most: number, ask: (count: number) => Promise<T>): Promise<T> {
+  for (;;) {
+    const count = Math.min(most, list.size);
+    try {
+      return await ask(count);
+    } catch (error) {
+      if (!(error instanceof AntiphonError && error.code === 'QUERY_TOO_COMPLEX') || count === 1) throw error;
+      list.size = Math.ceil(count / 8);
+    }
   }
 }
 
