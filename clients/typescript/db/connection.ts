@@ -61,12 +61,12 @@ export function dataOf(text: string, status: number, url: string): unknown {
   const { errors, data } = Object(answer) as { errors?: Problem[]; data?: unknown };
   if (!errors?.length && data) return data;
   const { message, extensions } = Object(errors?.[0]) as Partial<Problem>;
-  const isTheirs = typeof extensions?.code !== 'string';
+  const isOfApi = message && typeof extensions?.code === 'string';
   const what = cause && /^\s*\{/.test(text) ? endedEarly(url) : `${url} does not answer as an Antiphon server`;
   throw new AntiphonError(
-    isTheirs ? `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.` : message!,
-    // A gateway that refuses a token gets the next one, as the server does.
-    { ...extensions, ...(status === 401 ? { code: 'UNAUTHENTICATED' } : isTheirs ? { code: 'NETWORK' } : {}) },
+    isOfApi ? message : `${what}: HTTP status ${status}${message ? `, ${message}` : ''}.`,
+    // Another token may help against a gateway's 401, as against the server's.
+    { ...extensions, ...(status === 401 ? { code: 'UNAUTHENTICATED' } : isOfApi ? {} : { code: 'NETWORK' }) },
     { status, cause, errors: message ? errors! : [], data },
   );
 }
@@ -261,7 +261,7 @@ export class Call {
   }
 }
 
-/** Asks for some rows, at most `most`. Those that are too large for one answer come in smaller parts. */
+/** Asks for at most `most` rows: fewer if they are too large for one answer. */
 export async function fitting<T>(list: { size: number }, most: number, ask: (count: number) => Promise<T>): Promise<T> {
   for (;;) {
     const count = Math.min(most, list.size);

@@ -64,7 +64,7 @@ async function mustBeThere<Row>(values: object, columns: (keyof Row & string)[],
 /** Most pages do not show the past of files. */
 const history = () => load(import('./history.js'));
 
-/** The sessions that are being started, by who starts what. */
+/** The sessions that are being started, by their users and arguments. */
 const starting = new Map<string, Promise<types.ChatSession>>();
 
 export class DatabaseService extends Additions {
@@ -89,13 +89,13 @@ export class DatabaseService extends Additions {
     return user.id;
   }
 
-  /** The first sign-in has made the profile; this fills it. A name or a picture that is null leaves the one that is there. */
+  /** The first sign-in creates the profile, and this fills it in: null leaves a name or a picture that is there. */
   async createUserProfile(values: Omit<types.UserProfile, 'created_at' | 'updated_at'>): Promise<types.UserProfile> {
     const { fullName, avatarUrl } = inputOf(values, `id! ${PROFILE_COLUMNS}`);
     return this.#setProfile(values, { fullName: fullName ?? undefined, avatarUrl: avatarUrl ?? undefined });
   }
 
-  /** The caller's, or that of somebody whom they share a project with. */
+  /** The caller's profile, or that of a user who shares a project with the caller. */
   async getUserProfile(userId?: string): Promise<types.UserProfile | null> {
     const call = await this.begin();
     if (!userId) return rows.profile((await call.ask('Profile', {})).viewer);
@@ -133,7 +133,7 @@ export class DatabaseService extends Additions {
     return row ? rows.project(row) : null;
   }
 
-  /** `updated_at` and `last_accessed_at` are the server's: if one is given, the project is opened now. */
+  /** If `updated_at` or `last_accessed_at` is given, it becomes the server's time. */
   async updateProject(
     projectId: string,
     values: Partial<Omit<types.Project, 'id' | 'created_at'>>,
@@ -145,7 +145,7 @@ export class DatabaseService extends Additions {
     });
     const input = { id: projectId, name, description, initialPrompt, config, status };
     let { project } = found((await call.ask('UpdateProject', { input })).updateProject, 'project');
-    // Nothing refuses this once the project could be updated, but that it is deleted.
+    // After an update, only a deleted project refuses this.
     if ((lastAccessedAt !== undefined || updatedAt !== undefined) && project.status !== 'DELETED') {
       project = found((await call.ask('TouchProject', { id: projectId })).touchProject, 'project').project;
     }
