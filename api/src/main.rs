@@ -11,9 +11,10 @@ use antiphon::{commands, config::Cli};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match commands::run(Cli::parse()).await {
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = commands::runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(commands::run(cli)));
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // If standard error is closed, the exit code still reports the failure.

@@ -36,8 +36,8 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// No turns are taken.
-    pub fn new(limits: &DatabaseLimits, is_sqlite: bool, metrics: Arc<Metrics>) -> Self {
+    /// No turns are taken. `readers` is the number of connections that read.
+    pub fn new(limits: &DatabaseLimits, readers: usize, is_sqlite: bool, metrics: Arc<Metrics>) -> Self {
         let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
         let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -46,7 +46,7 @@ impl Turns {
         let writes = if is_sqlite { connections } else { connections - connections / 4 };
         let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
         Self {
-            reads: Lane::new("read", connections, share, connections),
+            reads: Lane::new("read", readers, share, readers),
             writes: Lane::new("write", writes, share, large),
             work: Lane::new("work", (cores / 2).max(1), 1, cores),
             projects: (!is_sqlite).then(Arc::default),

@@ -63,6 +63,7 @@ pub struct Db {
     metrics: Arc<Metrics>,
     locks: Locks,
     contents: ContentCache,
+    readers: usize,
 }
 
 /// The size of a write.
@@ -103,7 +104,7 @@ impl Db {
     pub async fn connect_in(url: &str, schema: Option<&str>, limits: &DatabaseLimits) -> Result<Self> {
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
-        let (pool, writer) = if url.starts_with("sqlite:") {
+        let (pool, writer, readers) = if url.starts_with("sqlite:") {
             ignore_file_size_signal();
             let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
@@ -121,13 +122,13 @@ impl Db {
             };
             let readers = Connector::new(Place::Sqlite { options: Box::new(reads), file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
-            (pool::open(readers, size).await?, writer)
+            (pool::open(readers, size).await?, writer, size)
         } else {
             let options = postgres_options(url).map_err(unusable)?;
             let settings = postgres_settings(limits, schema);
             let options = Box::new(options.disable_statement_logging());
             let connector = Connector::new(Place::Postgres { options, settings }, limits);
-            (pool::open(connector, size).await?, None)
+            (pool::open(connector, size).await?, None, size)
         };
         Ok(Self {
             pool,
@@ -137,6 +138,7 @@ impl Db {
             metrics: Arc::default(),
             locks: Locks::Both,
             contents,
+            readers,
         })
     }
 
@@ -181,6 +183,11 @@ impl Db {
             writer.check_file()?;
         }
         self.operator().await?.rows(Sql::new("SELECT 1")).await.map(drop)
+    }
+
+    /// The number of connections that read; on PostgreSQL they also write.
+    pub fn readers(&self) -> usize {
+        self.readers
     }
 
     /// Whether this is SQLite.

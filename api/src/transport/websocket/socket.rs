@@ -24,7 +24,7 @@ use super::protocol::{
 };
 use crate::{
     domain::profile,
-    model::{actor::Actor, clock, error::Error},
+    model::{actor::Actor, clock, error::Error, memory::Taken},
     transport::{
         auth, listening, operation,
         read_limit::ReadLimit,
@@ -382,6 +382,11 @@ impl Socket {
             self.refuse(&id, operation::refusal(&error, &self.id));
             return Ok(());
         }
+        let mut memory = Taken::default();
+        if let Err(error) = self.state.services.memory.take(&mut memory, values::memory(payload)) {
+            self.refuse(&id, operation::refusal(&error, &self.id));
+            return Ok(());
+        }
         let request = match operation::read(payload) {
             Ok(request) => request,
             // Text that was cut inside a character must not end the client's other operations.
@@ -410,7 +415,10 @@ impl Socket {
             Ok(steps) => {
                 let (steps, handle) = stream::abortable(steps);
                 self.running.insert(id.clone(), handle);
-                let tag = move |step| (id.clone(), step);
+                let tag = move |step| {
+                    let _memory = &memory;
+                    (id.clone(), step)
+                };
                 self.operations.push(steps.map(tag).boxed());
             }
             Err(errors) => self.send_message(&ToClient::Error { id: &id, payload: &errors }),
