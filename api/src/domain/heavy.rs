@@ -1,6 +1,7 @@
-//! CPU-bound work: diffs, blame, merges, encoding, and decompression. Work on few bytes runs at once, since passing it to
-//! another thread takes as long. All other work runs outside the threads that serve requests. Work on many bytes has threads of its
-//! own with a low priority, one per processor, so that it does not delay requests; and the memory of concurrent work is limited.
+//! CPU-bound work: diffs, blame, merges, encoding, and decompression. Work on few bytes runs at once, since passing it
+//! to another thread takes as long. All other work runs outside the threads that serve requests. Work on many bytes has
+//! threads of its own with a low priority, one per processor, so that it does not delay requests; and the memory of
+//! concurrent work is limited.
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +23,8 @@ const FEW_BYTES: usize = 12 * 1024;
 /// Work on up to this many bytes takes a few milliseconds, and does not wait for a permit.
 const MANY_BYTES: usize = 256 * 1024;
 
-/// Memory that work takes per byte of its input, at most: results, and tables of lines (`cargo bench -p tests --bench siege`).
+/// Memory that work takes per byte of its input, at most: results, and tables of lines (`cargo bench -p tests --bench
+/// siege`).
 const MEMORY_PER_BYTE: usize = 5;
 
 /// The memory of concurrent work, unless [`limit`] sets another.
@@ -31,8 +33,8 @@ const DEFAULT_MEMORY: usize = 256 * 1024 * 1024;
 /// Input is counted in units of this size.
 const UNIT: usize = 64 * 1024;
 
-/// The priority of the threads of large work, for nice(2): they get a quarter of the time of a busy processor. With less, work that
-/// holds a connection to the database would delay those who wait for it.
+/// The priority of the threads of large work, for nice(2): they get a quarter of the time of a busy processor. With
+/// less, work that holds a connection to the database would delay those who wait for it.
 const NICENESS: i32 = 5;
 
 static LIMIT: OnceLock<usize> = OnceLock::new();

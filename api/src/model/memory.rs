@@ -10,7 +10,8 @@ use super::error::{Error, Result};
 /// Memory is counted in units of this size.
 const UNIT: usize = 1024;
 
-/// This part of the memory is for small holders alone, so that a few large requests do not refuse everyone's small ones.
+/// This part of the memory is for small holders alone, so that a few large requests do not refuse everyone's small
+/// ones.
 const RESERVE: usize = 8;
 
 /// A holder of more bytes is not small, nor is a holder of more than the reserve.
@@ -61,7 +62,8 @@ impl Memory {
         [machine, group].into_iter().flatten().min().unwrap_or(UNKNOWN) / 2
     }
 
-    /// Reserves more memory for a vector that is about to be full, and allocates it. The vector grows by a quarter, or by `more` bytes.
+    /// Reserves more memory for a vector that is about to be full, and allocates it. The vector grows by a quarter, or
+    /// by `more` bytes.
     ///
     /// # Errors
     /// As [`Memory::take`], and if the system has no memory.

@@ -1,5 +1,6 @@
-//! Content codings of request bodies (RFC 9110, section 8.4): which coding a body has, and decompression. The compression
-//! layers of tower-http decompress on the threads that serve, and read only the first member of a gzip body.
+//! Content codings of request bodies (RFC 9110, section 8.4): which coding a body has, and decompression. The
+//! compression layers of tower-http decompress on the threads that serve, and read only the first member of a gzip
+//! body.
 
 use std::io::{self, Read};
 
@@ -76,8 +77,8 @@ impl Coding {
         }
     }
 
-    /// Decompresses a whole body: each frame of zstd, each member of gzip, and nothing after the last. `grow` makes room
-    /// for this many more bytes of output.
+    /// Decompresses a whole body: each frame of zstd, each member of gzip, and nothing after the last. `grow` makes
+    /// room for this many more bytes of output.
     ///
     /// # Errors
     /// See [`Failure`].

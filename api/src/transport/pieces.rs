@@ -1,4 +1,5 @@
-//! Writes responses as JSON in pieces. What is written is freed: a large response exists once, and only a piece of it twice.
+//! Writes responses as JSON in pieces. What is written is freed: a large response exists once, and only a piece of it
+//! twice.
 
 use std::vec;
 

@@ -15,7 +15,8 @@ pub fn check(json: &str, limit: usize) -> Result<()> {
     Err(Error::PayloadTooLarge { field: None, message })
 }
 
-/// Memory for a JSON text once it is parsed, in bytes: its values, and its strings twice, since an operation copies its arguments.
+/// Memory for a JSON text once it is parsed, in bytes: its values, and its strings twice, since an operation copies its
+/// arguments.
 pub fn memory(json: &str) -> usize {
     /// A value, its share of the free places in a list, and the digits of a number.
     const VALUE: usize = 128;

@@ -23,7 +23,8 @@ use crate::{
 /// Timeout for the next chunk of a request body.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
-/// The work of a decoder takes as much memory as work on this many bytes. It is mostly the window; the output is counted.
+/// The work of a decoder takes as much memory as work on this many bytes. It is mostly the window; the output is
+/// counted.
 const DECODER_BYTES: usize = 2 * 1024 * 1024;
 
 /// The longest body, before and after decompression, that is decompressed at once.
@@ -57,7 +58,8 @@ impl BodyLimit {
     }
 }
 
-/// Decompresses a body outside the threads that serve requests. A body that is short before and after does not wait for a turn.
+/// Decompresses a body outside the threads that serve requests. A body that is short before and after does not wait for
+/// a turn.
 pub(super) async fn decompress(
     state: &AppState,
     coding: Coding,

@@ -164,7 +164,8 @@ fn status(outcome: &Outcome, media: Media) -> StatusCode {
     }
 }
 
-/// A response with a JSON body. A body of several pieces is sent while it is written, and holds `budgets` until it is sent.
+/// A response with a JSON body. A body of several pieces is sent while it is written, and holds `budgets` until it is
+/// sent.
 pub(super) fn reply(status: StatusCode, media: Media, body: impl Into<Pieces>, budgets: Budgets) -> Response {
     let content_type = match media {
         Media::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
@@ -183,8 +184,8 @@ pub(super) fn reply(status: StatusCode, media: Media, body: impl Into<Pieces>, b
     }
 }
 
-/// Writes the pieces of a body as they are sent. A client that stops reading loses the connection: the response takes memory that others
-/// need.
+/// Writes the pieces of a body as they are sent. A client that stops reading loses the connection: the response takes
+/// memory that others need.
 fn streamed(first: Vec<u8>, mut pieces: Pieces, budgets: Budgets) -> Body {
     let (sender, mut receiver) = mpsc::channel(1);
     let writer = tokio::spawn(async move {

@@ -1,6 +1,6 @@
-//! An open socket. One task runs everything for it. Its memory is bounded: the next result of an operation is taken only after
-//! the previous one was sent, so a client that reads slowly slows down its operations and fills no queue. The
-//! operations take turns in the order in which they become ready.
+//! An open socket. One task runs everything for it. Its memory is bounded: the next result of an operation is taken
+//! only after the previous one was sent, so a client that reads slowly slows down its operations and fills no queue.
+//! The operations take turns in the order in which they become ready.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -288,7 +288,8 @@ impl Socket {
         Close::new(TOO_BIG, format!("Before connection_init: at most {limit} bytes (--max-anonymous-body-bytes)"))
     }
 
-    /// Handles an unreadable message. If only its id is invalid, the operation gets an error; otherwise the socket closes.
+    /// Handles an unreadable message. If only its id is invalid, the operation gets an error; otherwise the socket
+    /// closes.
     fn unreadable(&mut self, text: &str, reason: &str) -> Result<(), Close> {
         let id = broken_id(text).filter(|_| matches!(self.phase, Phase::Acknowledged(_)));
         let Some(id) = id else { return Err(Close::new(BAD_REQUEST, format!("Invalid message: {reason}"))) };
