@@ -344,6 +344,25 @@ mod tests {
     }
 
     #[test]
+    fn a_user_leaves_a_reader_to_others() {
+        let limits = DatabaseLimits {
+            database_connections: 16,
+            sqlite_readers: None,
+            database_user_connections: 4,
+            database_acquire_seconds: 10,
+            database_idle_seconds: 600,
+            database_lifetime_seconds: 1_800,
+            database_statement_seconds: 30,
+            content_cache_bytes: 0,
+        };
+        let turns = Turns::new(&limits, 3, true, Arc::default());
+        let (ada, bob) = ((user(1), Size::Small), (user(2), Size::Small));
+        let _own = [taken(&turns.reads, ada), taken(&turns.reads, ada)];
+        let _next = waits(&turns.reads, ada);
+        let _others = taken(&turns.reads, bob);
+    }
+
+    #[test]
     fn a_user_has_a_share_and_leaves_the_rest_to_others() {
         let lane = Lane::new("test", 4, 2, 4);
         let (ada, bob) = ((user(1), Size::Small), (user(2), Size::Small));

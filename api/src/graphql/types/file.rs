@@ -47,7 +47,7 @@ pub(super) async fn text(
     size: i32,
 ) -> Result<Option<SharedText>> {
     let text = bytes(ctx, project, hash, size).await?.and_then(SharedText::of);
-    caller(ctx)?.reader.answer(text.as_ref().map_or(0, SharedText::len))?;
+    caller(ctx)?.reader.answer(text.as_ref().map_or(0, SharedText::size))?;
     Ok(text)
 }
 
