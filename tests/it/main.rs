@@ -60,6 +60,7 @@ mod read_only;
 mod renames;
 mod repeated_imports;
 mod replay;
+mod restricted_restores;
 mod row_security;
 mod rows;
 mod saves;

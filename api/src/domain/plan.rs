@@ -103,7 +103,8 @@ pub(super) async fn going_back(
             }
             let made = undo::made_in(tx, project, Made::In(session), (to.min(from), from)).await?;
             let undone = undo::files(tx, project).await?;
-            take_back(tx, project, &made, Some(&undone), from, "sessionId").await?.steps
+            let taking = TakeBack { revisions: &made, undone: Some(&undone), at: from, paths: limit.paths.as_deref() };
+            take_back(tx, project, taking, "sessionId").await?.steps
         }
     };
     if limit.is_none() {
@@ -171,7 +172,7 @@ async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[
 
 /// Restricts steps to writes at these paths and below them. Everything else is unchanged.
 fn within(steps: Vec<Step>, paths: &[FilePath]) -> Vec<Step> {
-    let chosen = |path: &FilePath| paths.iter().any(|chosen| path == chosen || path.is_under(chosen));
+    let chosen = |path: &FilePath| is_chosen(path, paths);
     let (mut kept, mut copies) = (Vec::new(), Vec::new());
     for step in steps {
         let goes = step.now.as_ref().is_some_and(|now| chosen(&now.file.path));
@@ -258,7 +259,8 @@ pub(super) async fn taking_back(
     at: i32,
     field: &'static str,
 ) -> Result<Inverse> {
-    let Taken { steps, changes } = take_back(tx, project, revisions, undone, at, field).await?;
+    let taking = TakeBack { revisions, undone, at, paths: None };
+    let Taken { steps, changes } = take_back(tx, project, taking, field).await?;
     Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes })
 }
 
@@ -269,14 +271,20 @@ struct Taken {
     changes: Vec<(i32, FileId)>,
 }
 
-async fn take_back(
-    tx: &Tx,
-    project: Member<'_>,
-    revisions: &[i32],
-    undone: Option<&UndoneFiles>,
+/// The changes to undo.
+struct TakeBack<'t> {
+    /// The revisions that made them.
+    revisions: &'t [i32],
+    /// Changes to leave out.
+    undone: Option<&'t UndoneFiles>,
+    /// The revision to start from.
     at: i32,
-    field: &'static str,
-) -> Result<Taken> {
+    /// Leaves out files that are not at these paths, before and after; `None` leaves out no file.
+    paths: Option<&'t [FilePath]>,
+}
+
+async fn take_back(tx: &Tx, project: Member<'_>, taking: TakeBack<'_>, field: &'static str) -> Result<Taken> {
+    let TakeBack { revisions, undone, at, paths } = taking;
     let mut changes = file::changed_at(tx, project, revisions).await?;
     changes.retain(|change| undone.is_none_or(|undone| !undone.has(change.revision, change.file)));
     changes.reverse();
@@ -285,7 +293,12 @@ async fn take_back(
         return Ok(Taken::default());
     }
     let files: Vec<FileId> = files.into_iter().collect();
-    let now = file::heads_by_ids_at(tx, project, &files, at).await?;
+    let mut now = file::heads_by_ids_at(tx, project, &files, at).await?;
+    if let Some(paths) = paths {
+        let chosen = at_paths(&changes, &now, paths);
+        changes.retain(|change| chosen.contains(&change.file));
+        now.retain(|head| chosen.contains(&head.file.id));
+    }
     let mut stored: Vec<BlobRef> = Vec::new();
     for head in changes.iter().flat_map(|change| change.before.iter().chain([&change.after])).chain(&now) {
         stored.extend(head.blob);
@@ -297,6 +310,51 @@ async fn take_back(
         return Ok(taken);
     }
     Err(overlap(conflicts, revisions, field))
+}
+
+/// The files that are at these paths before or after their changes are undone, or would be if nothing were in the way.
+/// The changes are the newest first.
+fn at_paths(changes: &[ChangedAt], now: &[Head], paths: &[FilePath]) -> HashSet<FileId> {
+    let now: HashMap<FileId, &Head> = now.iter().map(|head| (head.file.id, head)).collect();
+    let mut of_files: HashMap<FileId, Vec<&ChangedAt>> = HashMap::new();
+    for change in changes {
+        of_files.entry(change.file).or_default().push(change);
+    }
+    of_files.retain(|file, changes| reaches(changes, now.get(file).copied(), paths));
+    of_files.into_keys().collect()
+}
+
+/// Whether one file is among those of [`at_paths`].
+fn reaches(changes: &[&ChangedAt], now: Option<&Head>, paths: &[FilePath]) -> bool {
+    let live = |head: &Head| (!head.file.is_deleted).then(|| head.file.path.clone());
+    let mut path = now.and_then(live);
+    if path.as_ref().is_some_and(|path| is_chosen(path, paths)) {
+        return true;
+    }
+    let mut steps = changes.iter().map(|change| (change.before.as_ref().and_then(live), live(&change.after)));
+    while let Some((before, after)) = steps.next() {
+        if path == before {
+            continue;
+        }
+        let undone = match (&before, &after, &path) {
+            _ if path == after => Some(before.clone()),
+            (Some(before), Some(after), Some(now)) => three_way(after, now, before).cloned().map(Some),
+            _ => None,
+        };
+        let Some(undone) = undone else {
+            // The path is in the way. Any earlier path could be the one to restore.
+            let mut earlier = steps.filter_map(|(before, _)| before).chain(before);
+            return now.is_some_and(|now| is_chosen(&now.file.path, paths))
+                || earlier.any(|path| is_chosen(&path, paths));
+        };
+        path = undone;
+    }
+    path.is_some_and(|path| is_chosen(&path, paths))
+}
+
+/// Whether a path is one of these, or below one.
+fn is_chosen(path: &FilePath, paths: &[FilePath]) -> bool {
+    paths.iter().any(|chosen| path == chosen || path.is_under(chosen))
 }
 
 fn overlap(files: Vec<FileConflict>, revisions: &[i32], field: &'static str) -> Error {
