@@ -33,6 +33,7 @@ mod import_export;
 mod interruptions;
 mod json;
 mod kill;
+mod languages;
 mod lineage;
 mod listening;
 mod log_contents;

@@ -18,6 +18,7 @@ use crate::model::path::FilePath;
 use crate::storage::blob::{self, BlobRef, Chains};
 use crate::storage::chat;
 use crate::storage::file::{self, ChangedAt, End, Head, Held};
+use crate::storage::file_snapshot;
 use crate::storage::undo::{self, Made};
 
 /// The target state of a file.
@@ -26,6 +27,8 @@ pub(super) struct Wanted {
     path: FilePath,
     file_type: FileType,
     mode: FileMode,
+    /// The language that a client set.
+    language: Option<String>,
     hash: Option<Hash>,
     content: Content,
     /// The version of the same file whose lines are restored.
@@ -38,6 +41,7 @@ impl Wanted {
             path: head.file.path.clone(),
             file_type: head.file.file_type,
             mode: head.file.mode,
+            language: head.file.set_language().map(str::to_owned),
             hash: head.file.hash,
             content: Content::of(head),
             restores: Some(head.file.version),
@@ -162,7 +166,7 @@ async fn check_known(tx: &Tx, project: Member<'_>, paths: &[FilePath], steps: &[
     let known: Vec<&FilePath> = heads.by_path.keys().chain(targets).collect();
     for (at, path) in paths.iter().enumerate() {
         let is_known = known.iter().any(|known| *known == path || known.is_under(path));
-        if !is_known && !file::was_ever(tx, project, path).await? {
+        if !is_known && !file_snapshot::was_ever(tx, project, path).await? {
             let message = format!("There has never been anything at {:?}.", path.as_str());
             return Err(Error::bad_input(format!("paths[{at}]"), message));
         }
@@ -223,7 +227,7 @@ fn edits_of(steps: Vec<Step>, mut deleted: HashMap<FileId, Head>) -> Vec<Edit> {
             (Some(now), None) => Some(Edit::delete(now)),
             (None, Some(to)) => {
                 let head = file.and_then(|file| deleted.remove(&file));
-                let made = Edit::create(to.path, to.file_type, None, to.content);
+                let made = Edit::create(to.path, to.file_type, to.language, to.content);
                 Some(Edit { restores: head.as_ref().and(to.restores), head, mode: Some(to.mode), ..made })
             }
             (Some(now), Some(to)) => {
@@ -245,6 +249,8 @@ pub(super) struct Inverse {
     pub(super) edits: Vec<Edit>,
     /// The changes, by revision and file, without those that had no effect any more.
     pub(super) changes: Vec<(i32, FileId)>,
+    /// Whether all changes were only of languages, which have no history.
+    pub(super) only_languages: bool,
 }
 
 /// Undoes, newest first, the changes of files by revisions, and keeps later changes. Leaves out changes in `undone`.
@@ -260,8 +266,8 @@ pub(super) async fn taking_back(
     field: &'static str,
 ) -> Result<Inverse> {
     let taking = TakeBack { revisions, undone, at, paths: None };
-    let Taken { steps, changes } = take_back(tx, project, taking, field).await?;
-    Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes })
+    let Taken { steps, changes, only_languages } = take_back(tx, project, taking, field).await?;
+    Ok(Inverse { edits: edits(tx, project.project(), steps).await?, changes, only_languages })
 }
 
 /// Steps that undo changes.
@@ -269,6 +275,7 @@ pub(super) async fn taking_back(
 struct Taken {
     steps: Vec<Step>,
     changes: Vec<(i32, FileId)>,
+    only_languages: bool,
 }
 
 /// The changes to undo.
@@ -394,8 +401,10 @@ impl TakingBack {
     }
 
     fn run(mut self, changes: &[ChangedAt]) -> (Taken, Vec<FileConflict>) {
+        let mut only_languages = true;
         for change in changes {
             let (before, after) = (change.before.as_ref().and_then(Wanted::of), Wanted::of(&change.after));
+            only_languages &= same(before.as_ref(), after.as_ref());
             let now = self.to.get(&change.file).cloned().flatten();
             if same(now.as_ref(), after.as_ref()) {
                 self.to.insert(change.file, before);
@@ -427,7 +436,7 @@ impl TakingBack {
             let now = now.remove(&id).filter(|head| !head.file.is_deleted);
             Step { file: Some(id), now, to }
         });
-        (Taken { steps: steps.collect(), changes }, conflicts)
+        (Taken { steps: steps.collect(), changes, only_languages }, conflicts)
     }
 
     /// The state of a file after undoing a change of it and keeping later ones.
