@@ -19,6 +19,7 @@ mod restore;
 mod serve;
 mod terminal;
 mod token;
+mod top;
 mod verify;
 
 pub use self::{
@@ -30,6 +31,7 @@ pub use self::{
     purge::{Deleted, purge},
     restore::{Restored, restore},
     token::token,
+    top::Top,
     verify::verify,
 };
 use terminal::print;
@@ -63,6 +65,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Backup(backup)) => backup::run(&settings, &backup).await,
         Some(Command::Restore(restore)) => restore::run(&settings, &restore).await,
         Some(Command::Purge { days, yes }) => purge::run(&settings, days, yes).await,
+        Some(Command::Top { once }) => top::run(&settings, once).await,
         Some(Command::Verify { project }) => verify::run(&settings, project.as_deref()).await,
         Some(Command::Doctor) => doctor::run(&settings).await,
         Some(Command::Completions { shell }) => print(&String::from_utf8_lossy(&config::completions(shell))),

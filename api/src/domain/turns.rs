@@ -27,6 +27,8 @@ type Flow = (Option<UserId>, Size);
 /// All turns of a server.
 pub struct Turns {
     reads: Arc<Lane>,
+    /// For each replica, which has connections of its own.
+    replicas: Vec<Arc<Lane>>,
     writes: Arc<Lane>,
     work: Arc<Lane>,
     /// `None` on SQLite, where all writes wait for the one connection that writes.
@@ -37,7 +39,7 @@ pub struct Turns {
 
 impl Turns {
     /// No turns are taken.
-    pub fn new(limits: &DatabaseLimits, is_sqlite: bool, metrics: Arc<Metrics>) -> Self {
+    pub fn new(limits: &DatabaseLimits, is_sqlite: bool, replicas: usize, metrics: Arc<Metrics>) -> Self {
         let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
         let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -47,6 +49,7 @@ impl Turns {
         let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
         Self {
             reads: Lane::new("read", connections, share, connections),
+            replicas: (0..replicas).map(|_| Lane::new("replica", connections, share, connections)).collect(),
             writes: Lane::new("write", writes, share, large),
             work: Lane::new("work", (cores / 2).max(1), 1, cores),
             projects: (!is_sqlite).then(Arc::default),
@@ -69,6 +72,15 @@ impl Turns {
     /// As [`Turns::read`].
     pub async fn read_for_all(&self, deadline: Instant) -> Result<Turn> {
         self.wait(&self.reads, (None, Size::Small), deadline).await
+    }
+
+    /// A turn to read from a replica: a user's, or the server's.
+    ///
+    /// # Errors
+    /// As [`Turns::read`].
+    pub async fn replica(&self, index: usize, user: Option<UserId>, deadline: Instant) -> Result<Turn> {
+        let lane = self.replicas.get(index).unwrap_or(&self.reads);
+        self.wait(lane, (user, Size::Small), deadline).await
     }
 
     /// A user's turn to write.

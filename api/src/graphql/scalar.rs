@@ -11,7 +11,7 @@ use async_graphql::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Utc};
 
 use super::context::caller;
 use crate::model::json::{self, MAX_DEPTH};
@@ -22,8 +22,12 @@ pub struct Time(pub DateTime<Utc>);
 
 fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
     let Value::String(text) = value else { return None };
+    // The library accepts a minus sign of Unicode.
+    let time = text.is_ascii().then(|| DateTime::parse_from_rfc3339(text).ok())??;
     // Truncate to the databases' precision, so that equal times compare as equal.
-    Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc().trunc_subsecs(6))
+    let time = time.to_utc().trunc_subsecs(6);
+    // An offset can lead to a year of five digits, which SQLite does not order.
+    (0..=9999).contains(&time.year()).then_some(time)
 }
 
 /// A moment in time as RFC 3339 text. Responses are in UTC with up to microseconds; arguments can have any offset.
@@ -31,7 +35,9 @@ fn parse_time(value: &Value) -> Option<DateTime<Utc>> {
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {
         let time = parse_time(&value).map(Self);
-        time.ok_or_else(|| InputValueError::custom("a DateTime has the format 2026-01-31T12:00:00Z"))
+        time.ok_or_else(|| {
+            InputValueError::custom("a DateTime has the format 2026-01-31T12:00:00Z, in the years 0 to 9999")
+        })
     }
 
     fn is_valid(value: &Value) -> bool {

@@ -10,7 +10,7 @@ use super::operation::{self, Outcome};
 use crate::{
     domain::Services,
     graphql::{
-        context::{self, Delivered},
+        context::{self, Caller, Delivered},
         documents::{Keep, Parsed},
         error::is_outage,
         execution,
@@ -129,8 +129,20 @@ impl Executor {
     /// # Errors
     /// Why there is no response that can be delivered.
     pub async fn event(&self, asked: &Asked, actor: Option<Actor>, delivered: Option<Delivered>) -> Executed {
-        let request = context::attach(asked.request(), &self.services, &self.live, actor, delivered);
-        settled(asked, first(self.schema.execute_stream(request)).await, has_failed)
+        let attach = |delivered| context::attach(asked.request(), &self.services, &self.live, actor.clone(), delivered);
+        let request = attach(delivered.clone());
+        let caller = Caller::of(&request).cloned();
+        let mut response = first(self.schema.execute_stream(request)).await;
+        let has_errors = response.as_ref().is_ok_and(|response| !response.errors.is_empty());
+        if has_errors && caller.is_some_and(|caller| caller.reader.has_used_replica()) {
+            // The primary may have what the replica lacks.
+            let request = attach(delivered);
+            if let Some(caller) = Caller::of(&request) {
+                caller.reader.need_the_present();
+            }
+            response = first(self.schema.execute_stream(request)).await;
+        }
+        settled(asked, response, has_failed)
     }
 
     /// Converts an error that ends a subscription to an error of its field.
