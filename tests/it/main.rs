@@ -44,6 +44,7 @@ mod modes;
 mod named_snapshots;
 mod nats;
 mod nodes;
+mod nulls;
 mod odd_repositories;
 mod odd_values;
 mod one_plan;
