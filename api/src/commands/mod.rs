@@ -1,6 +1,8 @@
 //! The commands of the binary, one file each.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode, time::Duration};
+
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     config::{self, Cli, Command, Serve},
@@ -35,6 +37,21 @@ pub use self::{
     verify::verify,
 };
 use terminal::print;
+
+/// Largest number of threads for short blocking work. By default tokio starts 512, with a stack for each.
+const MAX_BLOCKING_THREADS: usize = 32;
+
+/// How long an idle thread is kept. Without memory for another stack no thread could be started.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(3600);
+
+/// The runtime of every command.
+///
+/// # Errors
+/// If the system has no threads or no event queue.
+pub fn runtime() -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).thread_keep_alive(THREAD_KEEP_ALIVE).build()
+}
 
 /// Runs the command of the command line, and returns the exit code of the process.
 ///

@@ -44,6 +44,9 @@ pub struct Services {
     pub(super) met: Met,
 }
 
+/// CPU-bound work takes as much memory as one WORK_SHARE-th of the limit for requests, in addition to it.
+const WORK_SHARE: usize = 4;
+
 /// Maximum number of entries in [`Services::projects`].
 const KNOWN_PROJECTS: usize = 100_000;
 
@@ -52,7 +55,8 @@ impl Services {
     pub fn new(db: Db, limits: Limits, database: &DatabaseLimits) -> Self {
         let memory = limits.max_memory_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let memory = Memory::new(memory.unwrap_or_else(Memory::half_of_the_machine));
-        let turns = Turns::new(database, db.is_sqlite(), db.count_replicas(), db.metrics().clone());
+        heavy::limit(memory.limit() / WORK_SHARE);
+        let turns = Turns::new(database, &db);
         Self {
             db,
             turns,

@@ -19,7 +19,7 @@ use crate::metrics::{self, Metrics};
 use crate::model::error::{Error, Result};
 use crate::model::ids::{ProjectId, UserId};
 use crate::model::limits::DatabaseLimits;
-use crate::storage::db::Size;
+use crate::storage::db::{Db, Size};
 
 /// Turns that are counted together: those of a user, by size. Without a user, the server's own.
 type Flow = (Option<UserId>, Size);
@@ -39,7 +39,8 @@ pub struct Turns {
 
 impl Turns {
     /// No turns are taken.
-    pub fn new(limits: &DatabaseLimits, is_sqlite: bool, replicas: usize, metrics: Arc<Metrics>) -> Self {
+    pub fn new(limits: &DatabaseLimits, db: &Db) -> Self {
+        let (is_sqlite, readers) = (db.is_sqlite(), db.readers());
         let connections = usize::try_from(limits.database_connections).unwrap_or(usize::MAX).max(1);
         let share = usize::try_from(limits.database_user_connections).unwrap_or(usize::MAX).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -48,13 +49,13 @@ impl Turns {
         let writes = if is_sqlite { connections } else { connections - connections / 4 };
         let large = if is_sqlite { 1 } else { (connections / 4).max(1) };
         Self {
-            reads: Lane::new("read", connections, share, connections),
-            replicas: (0..replicas).map(|_| Lane::new("replica", connections, share, connections)).collect(),
+            reads: Lane::new("read", readers, share, readers),
+            replicas: (0..db.count_replicas()).map(|_| Lane::new("replica", connections, share, connections)).collect(),
             writes: Lane::new("write", writes, share, large),
             work: Lane::new("work", (cores / 2).max(1), 1, cores),
             projects: (!is_sqlite).then(Arc::default),
             longest: Duration::from_secs(limits.database_acquire_seconds),
-            metrics,
+            metrics: db.metrics().clone(),
         }
     }
 

@@ -64,6 +64,11 @@ impl Reader {
         self.budget.answer(bytes)
     }
 
+    /// The budget of the operation.
+    pub fn budget(&self) -> Arc<Budget> {
+        self.budget.clone()
+    }
+
     /// The transaction of the operation.
     pub async fn tx(&self) -> Result<Arc<Tx>> {
         let mut current = self.current.lock().await;

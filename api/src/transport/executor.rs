@@ -6,7 +6,10 @@ use std::sync::Arc;
 use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::ExecutableDocument};
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 
-use super::operation::{self, Outcome};
+use super::{
+    operation::{self, Outcome},
+    pieces::Pieces,
+};
 use crate::{
     domain::Services,
     graphql::{
@@ -172,8 +175,8 @@ fn settled(
         Outcome::Ran(response) if has_failed(&response) => return Err(refused(response.errors)),
         Outcome::Ran(response) => response,
     };
-    let json = serde_json::to_string(&response);
-    let json = json.map_err(|error| refused(vec![operation::refusal(&Error::internal(error), &asked.request_id)]))?;
+    let json = Pieces::from(Outcome::Ran(response)).into_text();
+    let json = json.map_err(|error| refused(vec![operation::refusal(&error, &asked.request_id)]))?;
     Ok((json, code))
 }
 

@@ -71,6 +71,7 @@ pub struct Db {
     metrics: Arc<Metrics>,
     locks: Locks,
     contents: ContentCache,
+    readers: usize,
 }
 
 /// The size of a write.
@@ -111,7 +112,7 @@ impl Db {
     pub async fn connect_in(url: &str, schema: Option<&str>, limits: &DatabaseLimits) -> Result<Self> {
         let contents = ContentCache::new(limits.content_cache_bytes)?;
         let size = usize::try_from(limits.database_connections).unwrap_or(usize::MAX);
-        let (pool, writer) = if url.starts_with("sqlite:") {
+        let (pool, writer, readers) = if url.starts_with("sqlite:") {
             ignore_file_size_signal();
             let reads: SqliteConnectOptions = url.parse().map_err(unusable)?;
             let reads = reads.read_only(true).foreign_keys(true).busy_timeout(BUSY).disable_statement_logging();
@@ -129,12 +130,12 @@ impl Db {
             };
             let readers = Connector::new(Place::Sqlite { options: Box::new(reads), file }, limits);
             let size = limits.sqlite_readers.map_or_else(readers_by_cores, NonZeroUsize::get);
-            (pool::open(readers, size).await?, writer)
+            (pool::open(readers, size).await?, writer, size)
         } else {
             let settings = postgres_settings(limits, schema);
             let connector =
                 Connector::new(Place::Postgres { hosts: Hosts::parse(url).map_err(unusable)?, settings }, limits);
-            (pool::open(connector, size).await?, None)
+            (pool::open(connector, size).await?, None, size)
         };
         Ok(Self {
             pool,
@@ -145,6 +146,7 @@ impl Db {
             metrics: Arc::default(),
             locks: Locks::Both,
             contents,
+            readers,
         })
     }
 
@@ -246,6 +248,11 @@ impl Db {
             writer.check_file()?;
         }
         self.operator().await?.rows(Sql::new("SELECT 1")).await.map(drop)
+    }
+
+    /// The number of connections that read; on PostgreSQL they also write.
+    pub fn readers(&self) -> usize {
+        self.readers
     }
 
     /// Whether this is SQLite.
@@ -429,7 +436,8 @@ impl Db {
     }
 }
 
-/// Makes a write beyond the limit on file sizes (`ulimit -f`) fail with an error. By default the signal ends the process.
+/// Makes a write beyond the limit on file sizes (`ulimit -f`) fail with an error. By default the signal ends the
+/// process.
 fn ignore_file_size_signal() {
     const SIGXFSZ: i32 = 25;
     // The handler stays for the life of the process.
@@ -518,8 +526,8 @@ fn is_read_only(path: &Path) -> bool {
     path.exists() && is_protected(path)
 }
 
-/// How a file is opened that cannot be written to. SQLite reads a file with a log only if it can create the index of the log, unless
-/// the file is declared immutable; then it ignores the log, so that this requires an empty one.
+/// How a file is opened that cannot be written to. SQLite reads a file with a log only if it can create the index of
+/// the log, unless the file is declared immutable; then it ignores the log, so that this requires an empty one.
 fn read_only_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
     let has_log = std::fs::metadata(writer::beside(options.get_filename(), "-wal")).is_ok_and(|log| log.len() > 0);
     options.create_if_missing(false).read_only(true).immutable(!has_log).disable_statement_logging()

@@ -18,6 +18,7 @@ use crate::model::budget::Budget;
 use crate::model::error::{Error, Result};
 use crate::model::ids::ProjectId;
 use crate::model::locks::Locks;
+use crate::model::memory::Taken;
 use crate::storage::content_cache::ContentCache;
 use crate::storage::sql::Sql;
 
@@ -88,6 +89,18 @@ impl Tx {
     /// Reads no more bytes than the budget has left.
     pub fn within(self, budget: Arc<Budget>) -> Self {
         Self { budget: Some(budget), ..self }
+    }
+
+    /// Reserves memory for what the transaction reads and drops, beyond its budget.
+    ///
+    /// # Errors
+    /// `RateLimited` if there is not enough.
+    pub fn reserve(&self, bytes: usize) -> Result<Taken> {
+        let mut taken = Taken::default();
+        if let Some(budget) = &self.budget {
+            budget.memory().take(&mut taken, bytes)?;
+        }
+        Ok(taken)
     }
 
     /// Commits.
