@@ -42,9 +42,11 @@ pub struct Services {
     refused: Mutex<Option<Instant>>,
     /// Users who have been here.
     pub(super) met: Met,
+    /// The number of segments of activity that this server has stored, or is storing, by project.
+    pub(super) rolled_up: Cache<ProjectId, i32>,
 }
 
-/// Maximum number of entries in [`Services::projects`].
+/// Maximum number of entries in [`Services::projects`] and [`Services::rolled_up`].
 const KNOWN_PROJECTS: usize = 100_000;
 
 impl Services {
@@ -62,6 +64,7 @@ impl Services {
             memory,
             refused: Mutex::default(),
             met: Met::default(),
+            rolled_up: Cache::new(KNOWN_PROJECTS),
         }
     }
 

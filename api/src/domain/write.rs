@@ -316,7 +316,7 @@ impl Write {
             Rows::Message(new) => chat::add_message(&tx, &event, *new).await?,
             Rows::Files(changes) => file_write::write(&tx, &event, about.description, changes).await?,
         }
-        Ok(Closed { tx, turn, locked, services: writer.services })
+        Ok(Closed { tx, turn, locked, writer })
     }
 
     /// Ends the write without a trace.
@@ -333,16 +333,18 @@ pub(super) struct Closed {
     pub(super) tx: Tx,
     turn: Option<ProjectTurn>,
     pub(super) locked: Locked,
-    services: Arc<Services>,
+    writer: Writer,
 }
 
 impl Closed {
     /// Commits, then notifies the project's subscribers.
     pub(super) async fn commit<T>(self, value: T) -> Result<T> {
-        self.tx.commit().await?;
-        drop(self.turn);
-        self.services.note_write(false);
-        (self.services.publish)(self.locked.id, Change::Advanced(self.locked.revision));
+        let Self { tx, turn, locked, writer: Writer { services, actor, .. } } = self;
+        tx.commit().await?;
+        drop(turn);
+        services.note_write(false);
+        (services.publish)(locked.id, Change::Advanced(locked.revision));
+        services.roll_up(&actor, locked.id, locked.revision);
         Ok(value)
     }
 }
